@@ -1,0 +1,62 @@
+GO      ?= go
+PREFIX  ?= /usr/local
+BUILD   := build
+# The compiler is named with its version: generated objects are compared byte for byte.
+export BPF2GO_CC    := clang-19
+export BPF2GO_STRIP := llvm-strip-19
+
+# -p 1: tests of different packages would count each other's maps and processes.
+TEST_FLAGS ?=
+FUZZ_TIME  ?= 5s
+
+.PHONY: all help build install demo test race fuzz check generate generate-check bench deps deps-go clean
+all: build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+build: deps-go ## the static command ./rbtool; needs Go only
+	CGO_ENABLED=0 $(GO) build -trimpath -o rbtool ./cmd/rbtool
+
+install: build ## to PREFIX/bin
+	install -D -m 0755 rbtool $(DESTDIR)$(PREFIX)/bin/rbtool
+
+demo: build ## what rbtool does, in half a minute; needs Go and root
+	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
+
+test: deps race fuzz ## everything, on the running kernel; needs root
+	$(GO) test -p 1 $(TEST_FLAGS) ./...
+
+race: deps
+	CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
+
+fuzz: deps-go ## each fuzz test for FUZZ_TIME
+	tools/fuzz.sh $(FUZZ_TIME)
+
+check: deps generate-check ## formatting, vet, staticcheck, committed objects are those of the sources
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	$(GO) mod tidy -diff
+
+# The objects in the tree, by name and content.
+OBJECTS = git ls-files -z '*_bpfel.o' '*_bpfel.go' | xargs -0 sha256sum
+
+generate-check: deps
+	@before=$$($(OBJECTS)); $(MAKE) --no-print-directory generate; after=$$($(OBJECTS)); \
+	[ "$$before" = "$$after" ] || { echo "make generate changes what is committed:"; git status --short; exit 1; }
+
+generate: deps ## compile the C programs and write their Go bindings
+	$(GO) generate ./...
+
+bench: deps ## beside libbpf and cilium/ebpf, as ratios; needs root and a quiet machine
+	$(MAKE) -C bench
+
+deps: deps-go ## install with apt what the targets above need
+	@tools/deps.sh
+
+deps-go:
+	@command -v $(GO) >/dev/null || { echo "needs Go 1.26: https://go.dev/dl"; exit 1; }
+
+clean:
+	rm -rf rbtool $(BUILD)

@@ -1,0 +1,91 @@
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// NoLeaks fails the test when, after all its cleanups registered later, the
+// process holds a descriptor, a mapping of a BPF map or a goroutine that it
+// did not hold at the call. Call it first, and not in parallel tests.
+func NoLeaks(tb testing.TB) {
+	tb.Helper()
+	startPoller(tb)
+	fds, maps, routines := descriptors(tb), mappings(tb), runtime.NumGoroutine()
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			return // what a failed test leaves behind is not news
+		}
+		if leaked := missing(descriptors(tb), fds); len(leaked) > 0 {
+			tb.Errorf("leaked descriptors: %s", strings.Join(leaked, ", "))
+		}
+		if leaked := missing(mappings(tb), maps); len(leaked) > 0 {
+			tb.Errorf("leaked mappings:\n%s", strings.Join(leaked, "\n"))
+		}
+		// A goroutine that was told to end needs a moment to do so, and
+		// nothing announces the end: look again for a bounded time.
+		deadline := time.Now().Add(5 * time.Second)
+		for runtime.NumGoroutine() > routines {
+			if time.Now().After(deadline) {
+				buf := make([]byte, 1<<16)
+				tb.Errorf("leaked goroutines: %d before, %d now\n%s", routines, runtime.NumGoroutine(),
+					buf[:runtime.Stack(buf, true)])
+				return
+			}
+			runtime.Gosched()
+		}
+	})
+}
+
+// startPoller makes the runtime open its epoll and event descriptors, which
+// it keeps for ever, so that they do not look like a leak.
+func startPoller(tb testing.TB) {
+	tb.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r.Close()
+	w.Close()
+}
+
+func descriptors(tb testing.TB) []string {
+	tb.Helper()
+	dir, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var fds []string
+	for _, e := range dir {
+		// The descriptor of this very ReadDir is gone by now.
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
+			fds = append(fds, fmt.Sprintf("%s -> %s", e.Name(), target))
+		}
+	}
+	return fds
+}
+
+// mappings lists the mapped BPF maps.
+func mappings(tb testing.TB) []string {
+	tb.Helper()
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var maps []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "bpf-map") {
+			maps = append(maps, strings.TrimSpace(line))
+		}
+	}
+	return maps
+}
+
+func missing(now, before []string) []string {
+	return slices.DeleteFunc(now, func(s string) bool { return slices.Contains(before, s) })
+}

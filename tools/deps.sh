@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# deps.sh: install what `make generate`, `test` and `bench` need and this machine
+# lacks. Does nothing, and fast, when all is there.
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+missing=()
+command_of() { command -v "$1" >/dev/null || missing+=("$2"); }
+header_of() { [ -e "/usr/include/$1" ] || missing+=("$2"); }
+
+command_of clang-19 clang-19            # the C programs
+command_of llvm-strip-19 llvm-19
+header_of bpf/bpf_helpers.h libbpf-dev
+command_of gcc gcc                      # the race detector, the libbpf peer
+header_of stdlib.h libc6-dev
+header_of libelf.h libelf-dev
+header_of zlib.h zlib1g-dev
+command_of bpftool bpftool              # tests compare with what it sees
+command_of git git
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "deps: this is not Debian or Ubuntu; install what they call: ${missing[*]}" >&2
+	exit 1
+fi
+sudo=; [ "$(id -u)" -eq 0 ] || sudo=sudo
+echo "deps: installing ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+for p in "${missing[@]}"; do # a machine on which apt never ran knows no package
+	[ -n "$(apt-cache madison "$p" 2>/dev/null)" ] || { $sudo apt-get update -qq; break; }
+done
+$sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
