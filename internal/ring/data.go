@@ -1,0 +1,81 @@
+package ring
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Data is where the records of a ring lie: the data pages of a mapping, or a
+// private copy of a part of them. Positions count from the ring's creation and
+// only grow; a position's place in memory is given by its low bits.
+//
+// Its methods are small enough to be inlined into the walk over a ring.
+type Data struct {
+	base   unsafe.Pointer
+	origin uint64 // the position that lies at base
+	mask   uint64
+}
+
+// Copy returns Data over buf, in which the byte of position origin comes first. buf
+// must begin at an 8-byte boundary and have CopySlack bytes of capacity behind
+// the records in it.
+func Copy(buf []byte, origin uint64) Data {
+	return Data{base: unsafe.Pointer(unsafe.SliceData(buf)), origin: origin, mask: ^uint64(0)}
+}
+
+// at returns the address of pos.
+//
+// SAFETY: for a mapping the offset is below the ring's size; for a copy the
+// caller stays within it.
+func (d Data) at(pos uint64) unsafe.Pointer {
+	return unsafe.Add(d.base, (pos-d.origin)&d.mask)
+}
+
+// Header loads the header of the record at pos, which must be a multiple of 8
+// below producer_pos. Its partner is the xchg in bpf_ringbuf_commit: when the
+// BUSY bit is seen clear, the payload is complete.
+func (d Data) Header(pos uint64) Header {
+	return Header(atomic.LoadUint32((*uint32)(d.at(pos))))
+}
+
+// Payload returns the n bytes of payload of the record at pos, without copying
+// them. The caller has checked that HeaderSize+n is at most the ring's size.
+//
+// SAFETY: the offset of pos is below the size and the data is mapped twice, so
+// that a record no longer than the ring ends inside the mapping.
+func (d Data) Payload(pos uint64, n uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(d.at(pos), HeaderSize)), n)
+}
+
+// TouchAhead is how far in front of the walk Touch loads, in bytes: far enough
+// to cover a cache miss, and less than the smallest ring.
+const TouchAhead = 1024
+
+// CopySlack is how far behind the end of a copy a walk may look.
+const CopySlack = TouchAhead + HeaderSize
+
+// Touch brings the cache line some way behind pos closer, so that a walk whose
+// next address depends on the length just loaded does not wait for memory at
+// every record. The result of the load does not matter; an atomic one is not
+// optimised away.
+//
+// SAFETY: the address is less than a ring's size behind pos's, so it lies in
+// the doubled mapping; a copy has that much to spare.
+func (d Data) Touch(pos uint64) {
+	atomic.LoadUint32((*uint32)(unsafe.Add(d.at(pos), TouchAhead)))
+}
+
+// Read copies len(buf) bytes from position from on into buf: whole words, no more
+// than the ring's size, both ends at an 8-byte boundary. Each word is loaded
+// after those before it. So the payload of a record whose header is copied
+// with the BUSY bit clear is complete in the copy, and a position loaded after Read
+// is newer than all that was copied. A plain copy promises neither: it may
+// load the end of buf first.
+func (d Data) Read(buf []byte, from uint64) {
+	// SAFETY: as for Payload.
+	words := unsafe.Slice((*uint64)(d.at(from)), len(buf)/8)
+	for i := range words {
+		binary.NativeEndian.PutUint64(buf[8*i:], atomic.LoadUint64(&words[i]))
+	}
+}

@@ -1,0 +1,4 @@
+// Package syscall holds the system calls on map descriptors that cilium/ebpf
+// does not offer: shared mappings of a map's pages, and waiting for a map's
+// readiness in the Go runtime's poller.
+package syscall

@@ -1,0 +1,109 @@
+package syscall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Poller waits for a descriptor to become readable in the Go runtime's poller:
+// a wait costs a goroutine, not a thread. The runtime polls edge-triggered, so
+// the caller's condition must be made true by something that is followed by a
+// wakeup, or be found by the timer of [Poller.Wait].
+//
+// One goroutine may wait at a time; Close may be called by any.
+type Poller struct {
+	file   *os.File
+	conn   syscall.RawConn
+	closed atomic.Bool
+}
+
+// NewPoller returns a Poller for what fd refers to. It duplicates fd; the
+// caller keeps its own. O_NONBLOCK is set on the open file description, which
+// both share: on BPF maps and epoll instances it has no other effect.
+func NewPoller(fd int) (*Poller, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate descriptor: %w", err)
+	}
+	if err := unix.SetNonblock(dup, true); err != nil {
+		unix.Close(dup)
+		return nil, fmt.Errorf("set descriptor non-blocking: %w", err)
+	}
+	// A non-blocking descriptor is given to the runtime's poller. That it was
+	// taken shows only in that it accepts a deadline.
+	file := os.NewFile(uintptr(dup), "bpf-poll")
+	if err := file.SetReadDeadline(time.Time{}); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("poll descriptor: %w", err)
+	}
+	conn, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("poll descriptor: %w", err)
+	}
+	return &Poller{file: file, conn: conn}, nil
+}
+
+// Do calls f with the descriptor, which stays open meanwhile.
+func (p *Poller) Do(f func(fd int)) error {
+	if err := p.conn.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
+		return p.explain(err)
+	}
+	return nil
+}
+
+// Wait blocks until woken or tick returns true. It calls woken, with a
+// descriptor that stays open meanwhile, at first and after each wakeup; and,
+// when timer is positive, tick whenever so much time has passed. It reports
+// whether tick alone was true, with no wakeup following. It ends with ctx's
+// error when ctx is done and with os.ErrClosed after Close.
+//
+// No wakeup is lost between woken and sleep: the runtime forgets earlier
+// wakeups before it calls woken (internal/poll.FD.RawRead), and one that comes
+// later ends the sleep.
+//
+// woken and tick are never called at the same time, nor after Wait returned;
+// tick is called on another goroutine.
+func (p *Poller) Wait(ctx context.Context, timer time.Duration, woken func(fd int) bool, tick func() bool) (byTimer bool, err error) {
+	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
+		return false, p.explain(err)
+	}
+	s := sleep{ctx: ctx, file: p.file, woken: woken, tick: tick}
+	defer s.watch()()
+	defer s.start(timer)()
+	err = p.conn.Read(s.look)
+	switch {
+	case err == nil:
+		return false, nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return false, p.explain(err)
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	}
+	return true, nil
+}
+
+// explain gives the error of a closed Poller its exported form: the one that
+// internal/poll uses cannot be compared with.
+func (p *Poller) explain(err error) error {
+	if p.closed.Load() {
+		return os.ErrClosed
+	}
+	return fmt.Errorf("poll: %w", err)
+}
+
+// Close ends a wait under way with os.ErrClosed and frees the descriptor. It
+// is idempotent.
+func (p *Poller) Close() error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	return p.file.Close()
+}

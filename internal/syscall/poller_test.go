@@ -1,0 +1,287 @@
+package syscall
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// event is a descriptor that a test makes readable.
+type event int
+
+func newEvent(tb testing.TB) event {
+	tb.Helper()
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { unix.Close(fd) })
+	return event(fd)
+}
+
+// signal causes an edge; the descriptor stays readable.
+func (e event) signal(tb testing.TB) {
+	tb.Helper()
+	if _, err := unix.Write(int(e), []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+		tb.Error(err)
+	}
+}
+
+func newPoller(tb testing.TB, e event) *Poller {
+	tb.Helper()
+	p, err := NewPoller(int(e))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { p.Close() })
+	return p
+}
+
+type result struct {
+	byTimer bool
+	err     error
+}
+
+// wait calls Wait on a goroutine and returns when it sleeps.
+func wait(tb testing.TB, p *Poller, ctx context.Context, timer time.Duration, woken func(int) bool, tick func() bool) <-chan result {
+	tb.Helper()
+	done := make(chan result, 1)
+	go func() {
+		byTimer, err := p.Wait(ctx, timer, woken, tick)
+		done <- result{byTimer, err}
+	}()
+	testenv.Asleep(tb, "syscall.(*Poller).Wait")
+	return done
+}
+
+func never(int) bool { return false }
+func tickless() bool { panic("tick without a timer") }
+func no() bool       { return false }
+
+func TestWaitAsksFirst(t *testing.T) {
+	testenv.NoLeaks(t)
+	e := newEvent(t)
+	p := newPoller(t, e)
+	calls := 0
+	byTimer, err := p.Wait(t.Context(), -1, func(fd int) bool {
+		calls++
+		if fd == int(e) {
+			t.Error("the descriptor is the caller's own")
+		}
+		return true
+	}, tickless)
+	if byTimer || err != nil || calls != 1 {
+		t.Errorf("Wait() = %t, %v after %d calls", byTimer, err, calls)
+	}
+}
+
+func TestWaitIsWoken(t *testing.T) {
+	testenv.NoLeaks(t)
+	e := newEvent(t)
+	p := newPoller(t, e)
+	var ready atomic.Bool
+	asked := make(chan struct{}, 10)
+	done := wait(t, p, t.Context(), -1, func(int) bool { asked <- struct{}{}; return ready.Load() }, tickless)
+	<-asked
+	e.signal(t)
+	<-asked // a wakeup for nothing
+	ready.Store(true)
+	e.signal(t) // readable it was all the time: the edge wakes
+	if got := <-done; got != (result{}) {
+		t.Errorf("Wait() = %v", got)
+	}
+}
+
+func TestWhatEndsAWait(t *testing.T) {
+	cause := errors.New("cause")
+	tests := []struct {
+		rule string
+		end  func(p *Poller, cancel context.CancelCauseFunc)
+		want error
+	}{
+		{"the end of the context", func(_ *Poller, cancel context.CancelCauseFunc) { cancel(cause) }, context.Canceled},
+		{"Close", func(p *Poller, _ context.CancelCauseFunc) { p.Close() }, os.ErrClosed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			p := newPoller(t, newEvent(t))
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			done := wait(t, p, ctx, -1, never, tickless)
+			tt.end(p, cancel)
+			if got := <-done; got.byTimer || !errors.Is(got.err, tt.want) {
+				t.Errorf("Wait() = %t, %v", got.byTimer, got.err)
+			}
+		})
+	}
+	t.Run("a context that had ended", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		p := newPoller(t, newEvent(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := p.Wait(ctx, -1, never, tickless); err != context.Canceled {
+			t.Errorf("Wait() = %v", err)
+		}
+	})
+	t.Run("a deadline", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		p := newPoller(t, newEvent(t))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		if _, err := p.Wait(ctx, time.Millisecond, never, no); err != context.DeadlineExceeded {
+			t.Errorf("Wait() = %v", err)
+		}
+	})
+}
+
+// A wait that ended by its context leaves nothing behind that ends the next.
+func TestEndedContextDoesNotEndTheNextWait(t *testing.T) {
+	testenv.NoLeaks(t)
+	e := newEvent(t)
+	p := newPoller(t, e)
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan result, 1)
+		go func() {
+			_, err := p.Wait(ctx, -1, never, tickless)
+			first <- result{err: err}
+		}()
+		cancel() // before, while or after it goes to sleep
+		if got := <-first; got.err != context.Canceled {
+			t.Fatalf("first Wait() = %v", got.err)
+		}
+		calls := 0
+		e.signal(t)
+		byTimer, err := p.Wait(t.Context(), -1, func(int) bool { calls++; return calls == 2 }, tickless)
+		if byTimer || err != nil {
+			t.Fatalf("second Wait() = %t, %v", byTimer, err)
+		}
+	}
+}
+
+func TestTimer(t *testing.T) {
+	const often = time.Millisecond
+	t.Run("it is asked again and again, and can end the wait", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		p := newPoller(t, newEvent(t))
+		ticks := 0
+		byTimer, err := p.Wait(t.Context(), often, never, func() bool { ticks++; return ticks == 3 })
+		if !byTimer || err != nil || ticks != 3 {
+			t.Errorf("Wait() = %t, %v after %d ticks", byTimer, err, ticks)
+		}
+	})
+	t.Run("a wakeup on its way when it fires was no wait for the timer", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		e := newEvent(t)
+		p := newPoller(t, e)
+		var ready atomic.Bool
+		byTimer, err := p.Wait(t.Context(), often, func(int) bool { return ready.Load() }, func() bool {
+			ready.Store(true)
+			e.signal(t)
+			return true
+		})
+		if byTimer || err != nil {
+			t.Errorf("Wait() = %t, %v", byTimer, err)
+		}
+	})
+	t.Run("it does not hide the end of the context", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		p := newPoller(t, newEvent(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		byTimer, err := p.Wait(ctx, often, never, func() bool { cancel(); return true })
+		if byTimer || err != context.Canceled {
+			t.Errorf("Wait() = %t, %v", byTimer, err)
+		}
+	})
+	t.Run("it does not hide Close", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		p := newPoller(t, newEvent(t))
+		closed := make(chan struct{})
+		_, err := p.Wait(t.Context(), often, never, func() bool {
+			go func() { defer close(closed); p.Close() }()
+			return false
+		})
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Wait() = %v", err)
+		}
+		<-closed
+	})
+}
+
+// Nothing of a wait runs beside or after it: the race detector watches calls.
+func TestCallsComeOneAtATime(t *testing.T) {
+	testenv.NoLeaks(t)
+	e := newEvent(t)
+	p := newPoller(t, e)
+	rounds := 2000
+	if testing.Short() {
+		rounds = 200
+	}
+	calls := 0
+	stop := make(chan struct{})
+	signals := make(chan struct{})
+	go func() {
+		defer close(signals)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				e.signal(t)
+			}
+		}
+	}()
+	for range rounds {
+		until := calls + 3
+		_, err := p.Wait(t.Context(), time.Nanosecond,
+			func(int) bool { calls++; return calls >= until },
+			func() bool { calls++; return calls >= until })
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls++
+	}
+	close(stop)
+	<-signals
+}
+
+func TestAfterClose(t *testing.T) {
+	testenv.NoLeaks(t)
+	p := newPoller(t, newEvent(t))
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	}
+	if _, err := p.Wait(t.Context(), -1, never, tickless); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Wait() = %v", err)
+	}
+	if err := p.Do(func(int) { t.Error("called") }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Do() = %v", err)
+	}
+}
+
+func TestWhatCannotBePolled(t *testing.T) {
+	testenv.NoLeaks(t)
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := NewPoller(int(file.Fd())); err == nil {
+		t.Error("a regular file can be polled")
+	}
+	if _, err := NewPoller(-1); !errors.Is(err, unix.EBADF) {
+		t.Errorf("no descriptor: %v", err)
+	}
+}
