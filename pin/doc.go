@@ -1,0 +1,86 @@
+// Package pin keeps maps, programs and links alive on bpffs, the file system
+// whose entries are BPF objects, and finds them there again.
+//
+// The smallest use:
+//
+//	if err := pin.Map(events, "/sys/fs/bpf/app/events", pin.Options{}); err != nil {
+//		return err
+//	}
+//
+// and in another process
+//
+//	events, err := pin.Open("/sys/fs/bpf/app/events", ebpf.RingBuf)
+//
+// An object may have any number of pins. Closing it leaves them alone; only
+// [Remove] or rm(1) takes a pin away. The package works on descriptors of its own:
+// what cilium/ebpf remembers about a pin in an object (IsPinned, Unpin, and
+// that a second Pin moves the first) stays untouched.
+//
+// Nothing is mounted unless [Mount] is called. All functions may be called by
+// many goroutines at once.
+//
+// Messages name the path, and the reason in words; the kernel's errno stays
+// reachable by [errors.Is], as [fs.ErrExist], [fs.ErrNotExist] and
+// [fs.ErrPermission] do.
+package pin
+
+import (
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrNotBPFFS says that a path lies on another file system. Only a bpffs
+	// can hold a pin; see [Mount].
+	ErrNotBPFFS = errors.New("not on a bpffs")
+
+	// ErrNotMounted says that no bpffs is mounted.
+	ErrNotMounted = errors.New("no bpffs is mounted")
+
+	// ErrName says that bpffs takes no entry of this name: it has a dot in it
+	// or is longer than 255 bytes.
+	ErrName = errors.New("not a name for a pin")
+
+	// ErrWrongType says that a pin holds something else than was asked for.
+	ErrWrongType = errors.New("wrong type")
+
+	// ErrNotPin says that an entry of a bpffs is a directory or a symbolic
+	// link, which holds no object.
+	ErrNotPin = errors.New("not a pin")
+)
+
+// reason is what stands after "verb object: " in a message. It takes err out of
+// what the os package and cilium/ebpf put around it, since the message names
+// the path already.
+func reason(err error) error {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	if errno == unix.EACCES {
+		return explained{errno, "permission denied (by the mode of the path or of a directory above it)"}
+	}
+	return errno
+}
+
+// bpfReason is reason for an error of BPF_OBJ_PIN and BPF_OBJ_GET.
+func bpfReason(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return explained{unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)"}
+	}
+	return reason(err)
+}
+
+// explained is an error with the words that its meaning calls for.
+type explained struct {
+	err   error
+	words string
+}
+
+func (e explained) Error() string { return e.words }
+func (e explained) Unwrap() error { return e.err }
+
+// missing reports whether err says that a path leads nowhere.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

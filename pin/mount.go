@@ -1,0 +1,141 @@
+package pin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultRoot is where systemd, and [Mount] when asked, mounts a bpffs.
+const DefaultRoot = "/sys/fs/bpf"
+
+// Mounts returns the directories on which a bpffs is mounted and visible to
+// this process, in the order of mounting. A bind mount that shows part of
+// another one is left out, so that no pin is reachable through two of them.
+func Mounts() ([]string, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("find bpffs: %w", err)
+	}
+	var visible []mount
+	for _, m := range parseMountinfo(string(text)) {
+		// A later mount may cover this one.
+		if on, err := onBPFFS(m.path); on && err == nil {
+			visible = append(visible, m)
+		}
+	}
+	var paths []string
+	for i, m := range visible {
+		shown := slices.ContainsFunc(visible[:i], m.partOf) ||
+			slices.ContainsFunc(visible[i+1:], func(o mount) bool { return m.partOf(o) && m.root != o.root })
+		if !shown {
+			paths = append(paths, m.path)
+		}
+	}
+	return slices.Compact(paths), nil
+}
+
+// Default returns where to pin when the user does not say: /sys/fs/bpf, else
+// the first of [Mounts]. Its error is [ErrNotMounted] when there is none.
+func Default() (string, error) {
+	if on, err := onBPFFS(DefaultRoot); on && err == nil {
+		return DefaultRoot, nil
+	}
+	mounts, err := Mounts()
+	if err != nil {
+		return "", err
+	}
+	if len(mounts) == 0 {
+		return "", fmt.Errorf("find bpffs: %w", ErrNotMounted)
+	}
+	return mounts[0], nil
+}
+
+// Mount mounts a bpffs on dir, an existing directory, as systemd does: only
+// root may enter. It does nothing when dir lies on a bpffs already. The mount
+// stays when the process ends. It needs CAP_SYS_ADMIN.
+func Mount(dir string) error {
+	on, err := onBPFFS(dir)
+	if err == nil && !on {
+		err = unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NOEXEC|unix.MS_NODEV, "mode=0700")
+	}
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("mount bpffs on %q: %w (needs CAP_SYS_ADMIN)", dir, unix.EPERM)
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("mount bpffs on %q: %w (the kernel has no bpffs)", dir, unix.ENODEV)
+	case err != nil:
+		return fmt.Errorf("mount bpffs on %q: %w", dir, err)
+	}
+	return nil
+}
+
+// onBPFFS reports whether the existing path, after symbolic links, lies on a bpffs.
+func onBPFFS(path string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return false, err
+	}
+	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
+// mount is a bpffs in the mount table.
+type mount struct {
+	device string // major:minor
+	root   string // the directory of the file system that path shows
+	path   string
+}
+
+// partOf reports whether what m shows can be reached through o.
+func (m mount) partOf(o mount) bool {
+	return m.device == o.device && (m.root == o.root || strings.HasPrefix(m.root, strings.TrimSuffix(o.root, "/")+"/"))
+}
+
+// parseMountinfo returns the bpffs mounts in the text of /proc/PID/mountinfo,
+// whose lines read (fs/proc_namespace.c, show_mountinfo)
+//
+//	36 35 98:0 /root /mount/point rw,noatime master:1 - bpf source rw,mode=700
+//
+// with any number of fields before the dash.
+func parseMountinfo(text string) []mount {
+	var mounts []mount
+	for line := range strings.Lines(text) {
+		place, source, ok := strings.Cut(line, " - ")
+		fields := strings.Fields(place)
+		if !ok || len(fields) < 6 {
+			continue
+		}
+		if fstype, _, _ := strings.Cut(source, " "); fstype != "bpf" {
+			continue
+		}
+		mounts = append(mounts, mount{device: fields[2], root: unescape(fields[3]), path: unescape(fields[4])})
+	}
+	return mounts
+}
+
+// unescape undoes mangle_path (fs/seq_file.c): a blank, tab, newline and
+// backslash stand as a backslash and three octal digits.
+func unescape(s string) string {
+	var b strings.Builder
+	for {
+		before, after, ok := strings.Cut(s, `\`)
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		if len(after) >= 3 {
+			if c, err := strconv.ParseUint(after[:3], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				s = after[3:]
+				continue
+			}
+		}
+		b.WriteByte('\\')
+		s = after
+	}
+}

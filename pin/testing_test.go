@@ -1,0 +1,146 @@
+package pin_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// stage tells a test that was started again by rerun where it is.
+var stage = os.Getenv("RBTOOL_TEST_STAGE")
+
+const (
+	inPrivateMounts = "in private mounts"
+	nobody          = "nobody"
+)
+
+func TestMain(m *testing.M) {
+	if stage == nobody {
+		os.Exit(m.Run()) // which may not change limits
+	}
+	os.Exit(testenv.Main(m))
+}
+
+// rerun runs a test again in a process of its own, which attr makes special.
+func rerun(t *testing.T, test, stage string, attr *syscall.SysProcAttr, env ...string) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), "RBTOOL_TEST_STAGE="+stage), env...)
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s: %s", stage, out)
+	if err != nil {
+		t.Errorf("%s: %v", stage, err)
+	}
+}
+
+// privateMounts runs the calling test in a mount namespace of its own and reports
+// whether this is the process in it.
+func privateMounts(t *testing.T) bool {
+	t.Helper()
+	if stage != "" {
+		return true
+	}
+	rerun(t, t.Name(), inPrivateMounts, &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS})
+	return false
+}
+
+// asNobody runs the calling test as a user without capabilities and reports
+// whether this is the process of that user.
+func asNobody(t *testing.T, env ...string) bool {
+	t.Helper()
+	if stage == nobody {
+		return true
+	}
+	rerun(t, t.Name(), nobody, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}, env...)
+	return false
+}
+
+// publicBPFFS returns a directory in which a bpffs is mounted that everybody may use.
+func publicBPFFS(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mountBPFFS(t, dir)
+	return dir
+}
+
+// mountBPFFS mounts a bpffs that everybody may use on dir, which it makes.
+func mountBPFFS(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("bpf", dir, "bpf", 0, "mode=0777"); err != nil {
+		t.Fatalf("mount bpffs on %s: %v", dir, err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+}
+
+func hashMap(t *testing.T) *ebpf.Map {
+	t.Helper()
+	return testenv.Map(t, &ebpf.MapSpec{Name: "test_hash", Type: ebpf.Hash, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+}
+
+func program(t *testing.T) *ebpf.Program {
+	t.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name:         "test_prog",
+		Type:         ebpf.RawTracepoint,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		License:      "GPL",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func mapID(t *testing.T, m *ebpf.Map) ebpf.MapID {
+	t.Helper()
+	info, err := m.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := info.ID()
+	return id
+}
+
+// tree lists what is in dir and below, relative to it.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var paths []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if rel, _ := filepath.Rel(dir, path); rel != "." {
+			paths = append(paths, rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// wantError fails the test unless err is want, or nil when that is, and its text text.
+func wantError(t *testing.T, err, want error, text string) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("got error %v, want one that is %v", err, want)
+	}
+	if err != nil && err.Error() != text {
+		t.Errorf("got message\n\t%s\nwant\n\t%s", err, text)
+	}
+}
