@@ -1,0 +1,124 @@
+package decode
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// ErrNotFound says that BTF has no type of a name.
+var ErrNotFound = errors.New("not found")
+
+// Find returns the type called name, as the user of a command types it: a struct,
+// union, enum or typedef, with or without its C keyword ("exec_event", "struct
+// exec_event"). Where that leaves several, it is an error that lists them; where it leaves
+// none, an [ErrNotFound] that names what is spelled alike.
+func Find(spec *btf.Spec, name string) (btf.Type, error) {
+	keyword, bare, ok := strings.Cut(name, " ")
+	if !ok {
+		keyword, bare = "", name
+	}
+	found, err := spec.AnyTypesByName(bare)
+	if err != nil && !errors.Is(err, btf.ErrNotFound) {
+		return nil, fmt.Errorf("find type %q: %w", name, err)
+	}
+	found = slices.DeleteFunc(found, func(t btf.Type) bool {
+		k := keywordOf(t)
+		return k == "" || keyword != "" && k != keyword
+	})
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("find type %q: %w%s", name, ErrNotFound, similar(spec, bare))
+	case 1:
+		return found[0], nil
+	}
+	var kinds []string
+	for _, t := range found {
+		size, _ := btf.Sizeof(t) // 0 for what has none
+		kinds = append(kinds, fmt.Sprintf("%s %s of %d bytes", keywordOf(t), bare, size))
+	}
+	return nil, fmt.Errorf("find type %q: there are %d: %s", name, len(found), strings.Join(kinds, ", "))
+}
+
+// keywordOf is what C says before the name of t, or "" when t is nothing that
+// a record can be.
+func keywordOf(t btf.Type) string {
+	switch t.(type) {
+	case *btf.Struct:
+		return "struct"
+	case *btf.Union:
+		return "union"
+	case *btf.Enum:
+		return "enum"
+	case *btf.Typedef:
+		return "typedef"
+	case *btf.Int:
+		return "int"
+	case *btf.Float:
+		return "float"
+	}
+	return ""
+}
+
+// similar lists the names nearest to name.
+func similar(spec *btf.Spec, name string) string {
+	const most = 5
+	type candidate struct {
+		name     string
+		distance int
+	}
+	var near []candidate
+	for t, err := range spec.All() {
+		if err != nil {
+			break // a list of hints may be short
+		}
+		n := t.TypeName()
+		if n == "" || keywordOf(t) == "" {
+			continue
+		}
+		d := distance(n, name)
+		if d <= 1+len(name)/4 || len(name) > 2 && strings.Contains(n, name) {
+			near = append(near, candidate{n, d})
+		}
+	}
+	slices.SortFunc(near, func(a, b candidate) int {
+		if a.distance != b.distance {
+			return a.distance - b.distance
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	var names []string
+	for _, c := range slices.Compact(near) {
+		if names = append(names, c.name); len(names) == most {
+			break
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return " (near: " + strings.Join(names, ", ") + ")"
+}
+
+// distance is the number of bytes to insert, delete or replace to make b of a
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1) // distances of a[:i] to each b[:j]
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := diagonal
+			if a[i] != b[j] {
+				next = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,165 @@
+package decode
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// everything has a field of each kind that an operation can have.
+func everything() *btf.Struct {
+	inner := structOf(12, member("i", s32, 0), bitfield("b", u16, 36, 9), member("s", arrayOf(char, 4), 6), bitfield("e", color, 80, 3))
+	union := &btf.Union{Size: 16, Members: []btf.Member{member("u", u128, 0), member("s", s128, 0), member("f", &btf.Float{Size: 8}, 0), member("h", &btf.Float{Size: 16}, 0)}}
+	return structOf(96,
+		member("color", color, 0), member("flag", cbool, 4), member("minus", signed8, 5), member("comm", arrayOf(char, 10), 6),
+		member("", union, 16), member("inner", arrayOf(inner, 3), 32), member("p", &btf.Pointer{Target: &btf.Void{}}, 72),
+		member("big", enum64, 80), member("f", &btf.Float{Size: 4}, 88), member("rest", arrayOf(arrayOf(char, 3), 0), 92))
+}
+
+// check decodes record and fails where the result breaks a promise.
+func check(t *testing.T, d *Decoder, record []byte) {
+	t.Helper()
+	limit := 2*(1<<20+256*len(record)) + 2*maxLiteral
+	out, err := d.AppendJSON(nil, record)
+	switch {
+	case err == nil && !json.Valid(out):
+		t.Errorf("not JSON: %q", out)
+	case err != nil && !errors.Is(err, ErrShort) && !errors.Is(err, ErrTooLong):
+		t.Errorf("AppendJSON: %v", err)
+	case (len(record) < d.Size()) != errors.Is(err, ErrShort):
+		t.Errorf("%d bytes, size %d: %v", len(record), d.Size(), err)
+	case cap(out) > limit:
+		t.Errorf("%d bytes of output for %d", cap(out), len(record))
+	}
+	out, err = d.AppendText(nil, record, &Columns{})
+	if err == nil && bytes.ContainsFunc(out, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
+		t.Errorf("raw bytes in text: %q", out)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	d, err := New(everything())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{})
+	f.Add(make([]byte, 92))
+	f.Add(bytes.Repeat([]byte{0xff, '"', '\\', 1, 0xc3, 0xa9, 0x7f}, 16))
+	f.Fuzz(func(t *testing.T, record []byte) { check(t, d, record) })
+}
+
+// FuzzBTF decodes a record by the types of arbitrary BTF.
+func FuzzBTF(f *testing.F) {
+	for _, t := range []btf.Type{everything(), arrayOf(everything(), 2), color} {
+		b, err := btf.NewBuilder([]btf.Type{t}, nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		raw, err := b.Marshal(nil, nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw, make([]byte, 100))
+	}
+	f.Fuzz(func(t *testing.T, raw, record []byte) {
+		spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		var types []btf.Type
+		for typ, err := range spec.All() {
+			if err != nil {
+				break
+			}
+			types = append(types, typ)
+			if d, err := New(typ); err == nil {
+				check(t, d, record)
+			}
+			Find(spec, typ.TypeName())
+		}
+		Find(spec, "exec_event")
+		if set, err := NewSet(types[:min(len(types), 8)]...); err == nil {
+			set.Decoder(record)
+		}
+	})
+}
+
+// FuzzTypes decodes a record by a type that is made of arbitrary bytes, with
+// everything that a parser of BTF might let through.
+func FuzzTypes(f *testing.F) {
+	f.Add([]byte{3, 2, 4, 0, 0, 0, 5, 2, 8, 0, 1, 0}, make([]byte, 64))
+	f.Add([]byte{4, 2, 4, 0, 0, 0, 4, 2, 8, 0, 1, 0, 2, 255, 255, 255}, make([]byte, 64))
+	f.Fuzz(func(t *testing.T, recipe, record []byte) {
+		g := generator{bytes: recipe}
+		d, err := New(g.typ())
+		if err == nil {
+			check(t, d, record)
+		}
+	})
+}
+
+// generator makes types of bytes.
+type generator struct {
+	bytes []byte
+	made  []btf.Type
+}
+
+func (g *generator) next() uint32 {
+	if len(g.bytes) == 0 {
+		return 0
+	}
+	b := g.bytes[0]
+	g.bytes = g.bytes[1:]
+	return uint32(b)
+}
+
+func (g *generator) typ() btf.Type {
+	switch n := g.next() % 12; n {
+	case 0:
+		return &btf.Int{Name: "char", Size: g.next(), Encoding: btf.IntEncoding(g.next() % 5)}
+	case 1:
+		return &btf.Float{Size: g.next()}
+	case 2:
+		return arrayOf(g.typ(), g.next()<<(g.next()%32))
+	case 3:
+		return &btf.Enum{Size: g.next(), Signed: g.next()%2 == 0, Values: []btf.EnumValue{{Name: "A", Value: uint64(g.next())}}}
+	case 4, 5, 6:
+		s := &btf.Struct{Size: g.next() << (g.next() % 32)}
+		g.made = append(g.made, s)
+		s.Members = g.members()
+		return s
+	case 7:
+		u := &btf.Union{Size: g.next()}
+		g.made = append(g.made, u)
+		u.Members = g.members()
+		return u
+	case 8:
+		return &btf.Pointer{}
+	case 9:
+		return &btf.Typedef{Name: "t", Type: g.typ()}
+	case 10:
+		if len(g.made) > 0 { // possibly the one that is being made
+			return g.made[int(g.next())%len(g.made)]
+		}
+	}
+	return &btf.Void{}
+}
+
+func (g *generator) members() []btf.Member {
+	var members []btf.Member
+	for range g.next() % 8 {
+		m := btf.Member{Name: string([]byte{'a', byte(g.next())}), Offset: btf.Bits(g.next() << (g.next() % 32))}
+		if g.next()%4 == 0 {
+			m.BitfieldSize = btf.Bits(g.next())
+		}
+		if g.next()%4 == 0 {
+			m.Name = ""
+		}
+		m.Type = g.typ()
+		members = append(members, m)
+	}
+	return members
+}

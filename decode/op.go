@@ -1,0 +1,100 @@
+package decode
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// op shows one value: the literal before it, then the bytes at off as kind says.
+type op struct {
+	json, text string
+	kind       kind
+	size       uint8 // bytes to load
+	width      uint8 // bits of an integer
+	shift      uint8 // bits below a bitfield in its first byte
+	column     bool  // in text the value may be padded
+	off        int
+	enum       *enum  // of kindEnum
+	array      *array // of kindArray and kindString
+}
+
+type kind uint8
+
+const (
+	kindLiteral kind = iota // no value
+	kindUint
+	kindInt
+	kindUint128
+	kindInt128
+	kindBool
+	kindFloat
+	kindHex
+	kindPointer
+	kindEnum
+	kindString
+	kindArray
+)
+
+type array struct {
+	elem   []op // relative to an element
+	stride int  // bytes
+	n      int  // elements at most
+	rest   bool // the record may end within
+}
+
+type enum struct {
+	signed bool
+	names  map[uint64]enumerator
+}
+
+type enumerator struct{ json, text string }
+
+// len is the number of elements in b, which starts at the array.
+func (a *array) len(b []byte) int {
+	if !a.rest {
+		return a.n
+	}
+	return min(a.n, len(b)/a.stride)
+}
+
+// bytes is the C string in a char array that starts at b.
+func (a *array) bytes(b []byte) []byte {
+	b = b[:a.len(b)]
+	for i, c := range b {
+		if c == 0 {
+			return b[:i]
+		}
+	}
+	return b
+}
+
+// load loads the integer or bitfield of an operation. A bitfield of 64 bits can
+// touch 9 bytes.
+func (o *op) load(b []byte) uint64 {
+	b = b[o.off : o.off+int(o.size)]
+	var v uint64
+	switch {
+	case o.size == 8:
+		v = binary.LittleEndian.Uint64(b)
+	case o.size == 4:
+		v = uint64(binary.LittleEndian.Uint32(b))
+	default:
+		for i := min(len(b), 8) - 1; i >= 0; i-- {
+			v = v<<8 | uint64(b[i])
+		}
+	}
+	if o.shift == 0 && o.width == o.size*8 {
+		return v
+	}
+	v >>= o.shift
+	if len(b) == 9 {
+		v |= uint64(b[8]) << (64 - o.shift)
+	}
+	return lowBits(v, o.width)
+}
+
+// lowBits is v without what is above its width lowest bits.
+func lowBits(v uint64, width uint8) uint64 { return v & (math.MaxUint64 >> (64 - width)) }
+
+// signed is v, an integer of width bits, with its sign extended.
+func signed(v uint64, width uint8) int64 { return int64(v<<(64-width)) >> (64 - width) }
