@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+#ifndef RBTOOL_KERNEL_H
+#define RBTOOL_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * What the bundled programs take from <linux/bpf.h>, declared here: that header
+ * needs <asm/types.h>, which lies in a directory named after the build machine's
+ * architecture, and the one of the oldest supported distribution lacks what
+ * newer kernels added. Include this before <bpf/bpf_helpers.h>.
+ */
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+
+/* enum bpf_map_type */
+#define BPF_MAP_TYPE_ARRAY 2
+#define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_LRU_HASH 9
+#define BPF_MAP_TYPE_RINGBUF 27
+
+/* flags of bpf_map_update_elem */
+#define BPF_NOEXIST 1
+
+/* flags of bpf_ringbuf_output, _submit and _discard */
+#define BPF_RB_NO_WAKEUP (1ULL << 0)
+#define BPF_RB_FORCE_WAKEUP (1ULL << 1)
+
+/* flags of bpf_ringbuf_query; a kernel returns 0 for one that it does not know */
+#define BPF_RB_AVAIL_DATA 0
+#define BPF_RB_RING_SIZE 1
+#define BPF_RB_CONS_POS 2
+#define BPF_RB_PROD_POS 3
+#define BPF_RB_OVERWRITE_POS 4
+
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+#endif

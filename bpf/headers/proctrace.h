@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+#ifndef RBTOOL_PROCTRACE_H
+#define RBTOOL_PROCTRACE_H
+
+/*
+ * The records of the ring that proctrace.bpf.c writes, for a reader in C
+ * (include <linux/types.h> and <stdbool.h> first) as for the program itself.
+ * The Go mirrors are generated from here.
+ *
+ * Ids are those of the initial pid and user namespaces. In the kernel's words
+ * pid is a thread, tgid a process; a thread with pid == tgid is the leader of
+ * its process. Pids are reused: (tgid, start_time) identifies a process.
+ */
+
+/* An enumerator in lower case is the name of the record's struct. */
+enum event_type {
+	FORK_EVENT = 1,
+	EXEC_EVENT = 2,
+	EXIT_EVENT = 3,
+};
+
+#define EVENT_COMM_SIZE 16 /* TASK_COMM_LEN, include/linux/sched.h */
+
+/* What every record begins with, about the task that was born, ran or died. */
+#define EVENT_FIELDS                                                                   \
+	enum event_type type;                                                          \
+	__u32 cpu;	  /* where the record was written */                           \
+	__u32 pid;                                                                     \
+	__u32 tgid;                                                                    \
+	__u32 ppid;	  /* tgid of the parent, the reaper once the parent is gone */ \
+	__u32 uid;	  /* the real one */                                           \
+	__u64 ktime;	  /* of the event; CLOCK_MONOTONIC, ns */                      \
+	__u64 start_time; /* of the process; CLOCK_BOOTTIME, ns */                     \
+	__u64 cgroup_id;  /* in the cgroup v2 hierarchy: its directory's inode */      \
+	char comm[EVENT_COMM_SIZE]
+
+struct event {
+	EVENT_FIELDS;
+};
+
+/* A process was made (pid == tgid), or a thread of one (pid != tgid). */
+struct fork_event {
+	EVENT_FIELDS;
+};
+
+/*
+ * More than any name: the longest is "/dev/fd/<int>/<path of PATH_MAX>"
+ * (fs/exec.c, alloc_bprm).
+ */
+#define EXEC_FILENAME_MAX (4096 + 32)
+
+/* A process runs another file. Its other threads are gone by now. */
+struct exec_event {
+	EVENT_FIELDS;
+	__u32 old_pid;	      /* of the thread that called; it is pid from now on */
+	__u32 filename_size;  /* bytes, with the NUL; EXEC_FILENAME_MAX: it was cut */
+	char filename[];      /* as the caller gave it; of a script, the script's */
+};
+
+/*
+ * A thread ended. Of a process's threads one alone has group_dead, the last to
+ * go, and its exit_code, signal and core_dumped are the process's, as wait4
+ * tells them. The leader ends without it while other threads live on, or when
+ * another thread execs and takes its pid over.
+ */
+struct exit_event {
+	EVENT_FIELDS;
+	__u32 exit_code; /* 0..255, 0 when killed */
+	__u16 signal;	 /* what killed it, or 0 */
+	bool core_dumped;
+	bool group_dead;
+};
+
+/* How the records of one type fared, on one CPU. */
+struct event_counts {
+	__u64 written;
+	__u64 failed; /* there was no room in the ring */
+};
+
+#endif

@@ -1,0 +1,151 @@
+package proctrace
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe" // for the offsets of fields in the generated mirrors alone
+)
+
+// ErrRecord says that bytes are no record of this package.
+var ErrRecord = errors.New("not a proctrace record")
+
+// Type is the type of an event, enum event_type in bpf/headers/proctrace.h.
+type Type uint32
+
+// The types of events.
+const (
+	// Fork: a process was made, or, when PID and TGID differ, a thread of one.
+	Fork = Type(bpfEventTypeFORK_EVENT)
+	// Exec: a process runs another file. It is single-threaded now.
+	Exec = Type(bpfEventTypeEXEC_EVENT)
+	// Exit: a thread ended, and the process with it if GroupDead.
+	Exit = Type(bpfEventTypeEXIT_EVENT)
+)
+
+// String returns the name of the record's C struct.
+func (t Type) String() string {
+	switch t {
+	case Fork:
+		return "fork_event"
+	case Exec:
+		return "exec_event"
+	case Exit:
+		return "exit_event"
+	}
+	return fmt.Sprintf("Type(%d)", uint32(t))
+}
+
+// size is that of the shortest record of a type, in bytes.
+func (t Type) size() int {
+	switch t {
+	case Exec:
+		// Not Sizeof: Go pads a struct that ends in an array of no elements.
+		return int(unsafe.Offsetof(bpfExecEvent{}.Filename))
+	case Exit:
+		return int(unsafe.Sizeof(bpfExitEvent{}))
+	}
+	return int(unsafe.Sizeof(bpfForkEvent{}))
+}
+
+// filenameMax is EXEC_FILENAME_MAX of bpf/headers/proctrace.h.
+const filenameMax = 4096 + 32
+
+// Event is a decoded record. Ids are those of the initial pid and user
+// namespaces, in the kernel's words: PID is a thread, TGID its process.
+type Event struct {
+	Type Type
+	CPU  uint32 // on which the record was written
+	PID  uint32
+	TGID uint32
+	PPID uint32 // TGID of the parent; of the reaper once the parent is gone
+	UID  uint32 // the real one
+
+	Ktime     uint64 // of the event: CLOCK_MONOTONIC, ns
+	StartTime uint64 // of the process: CLOCK_BOOTTIME, ns
+	CgroupID  uint64 // in the cgroup v2 hierarchy: the inode of its directory
+	Comm      string
+
+	// Of Exec.
+	Filename          string // as the caller gave it; of a script, the script's
+	FilenameTruncated bool   // it was longer than any that kernels made so far
+	OldPID            uint32 // of the thread that called; it has the leader's PID now
+
+	// Of Exit. With GroupDead they are what wait4 tells of the process.
+	ExitCode   uint32
+	Signal     uint16 // that killed it, or 0
+	CoreDumped bool
+	GroupDead  bool // the process ended; one thread of each process has it
+}
+
+// IsThread reports whether the event is about a thread other than its process's
+// leader.
+func (e *Event) IsThread() bool { return e.PID != e.TGID }
+
+// TypeOf reads the type of a record, without looking at the rest of it. Its
+// error is [ErrRecord].
+func TypeOf(record []byte) (Type, error) {
+	if len(record) < 4 {
+		return 0, fmt.Errorf("decode %d bytes: %w", len(record), ErrRecord)
+	}
+	t := Type(binary.LittleEndian.Uint32(record))
+	if t < Fork || t > Exit {
+		return 0, fmt.Errorf("decode %d bytes of type %d: %w", len(record), uint32(t), ErrRecord)
+	}
+	return t, nil
+}
+
+// Decode decodes a record of the ring. It keeps nothing of record, which may lie
+// in the ring. Its error is [ErrRecord].
+func Decode(record []byte) (Event, error) {
+	t, err := TypeOf(record)
+	if err != nil {
+		return Event{}, err
+	}
+	if len(record) < t.size() {
+		return Event{}, fmt.Errorf("decode %d bytes as %s: %w", len(record), t, ErrRecord)
+	}
+	e := decodeCommon(record)
+	switch t {
+	case Exec:
+		var m bpfExecEvent
+		e.OldPID = u32(record, unsafe.Offsetof(m.OldPid))
+		e.Filename = cString(record[unsafe.Offsetof(m.Filename):])
+		e.FilenameTruncated = u32(record, unsafe.Offsetof(m.FilenameSize)) == filenameMax
+	case Exit:
+		var m bpfExitEvent
+		e.ExitCode = u32(record, unsafe.Offsetof(m.ExitCode))
+		e.Signal = binary.LittleEndian.Uint16(record[unsafe.Offsetof(m.Signal):])
+		e.CoreDumped = record[unsafe.Offsetof(m.CoreDumped)] != 0
+		e.GroupDead = record[unsafe.Offsetof(m.GroupDead)] != 0
+	}
+	return e, nil
+}
+
+// decodeCommon decodes what all types begin with, which is all of a fork.
+func decodeCommon(record []byte) Event {
+	var m bpfForkEvent
+	comm := record[unsafe.Offsetof(m.Comm):][:len(m.Comm)]
+	return Event{
+		Type:      Type(u32(record, unsafe.Offsetof(m.Type))),
+		CPU:       u32(record, unsafe.Offsetof(m.Cpu)),
+		PID:       u32(record, unsafe.Offsetof(m.Pid)),
+		TGID:      u32(record, unsafe.Offsetof(m.Tgid)),
+		PPID:      u32(record, unsafe.Offsetof(m.Ppid)),
+		UID:       u32(record, unsafe.Offsetof(m.Uid)),
+		Ktime:     u64(record, unsafe.Offsetof(m.Ktime)),
+		StartTime: u64(record, unsafe.Offsetof(m.StartTime)),
+		CgroupID:  u64(record, unsafe.Offsetof(m.CgroupId)),
+		Comm:      cString(comm),
+	}
+}
+
+func u32(b []byte, off uintptr) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
+func u64(b []byte, off uintptr) uint64 { return binary.LittleEndian.Uint64(b[off:]) }
+
+// cString is b up to its NUL.
+func cString(b []byte) string {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	return string(b)
+}

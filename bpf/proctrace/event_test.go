@@ -1,0 +1,85 @@
+package proctrace
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
+	for name, record := range map[string][]byte{
+		"nothing":         nil,
+		"three bytes":     {1, 0, 0},
+		"type 0":          make([]byte, 72),
+		"type 4":          {4, 72: 0},
+		"a short fork":    {1, 62: 0},
+		"a short exec":    {2, 70: 0},
+		"a short exit":    {3, 70: 0},
+		"a type too wide": {1, 0, 0, 1, 72: 0},
+	} {
+		if _, err := Decode(record); !errors.Is(err, ErrRecord) {
+			t.Errorf("%s: %v, want ErrRecord", name, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte{})
+	for _, typ := range []byte{1, 2, 3} {
+		f.Add(append([]byte{typ, 0, 0, 0}, make([]byte, 80)...))
+	}
+	f.Fuzz(func(t *testing.T, record []byte) {
+		e, err := Decode(record)
+		if err != nil && !errors.Is(err, ErrRecord) {
+			t.Errorf("Decode: %v", err)
+		}
+		if err == nil && (len(record) < e.Type.size() || len(e.Filename) > len(record) || len(e.Comm) > 16) {
+			t.Errorf("%d bytes: %+v", len(record), e)
+		}
+	})
+}
+
+func TestUseAfterClose(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr, err := Load(Options{RingBytes: uint32(os.Getpagesize())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := tr.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	if err := tr.Attach(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Attach: %v, want ErrClosed", err)
+	}
+	if err := tr.Pin("/sys/fs/bpf/rbtool-test-closed"); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Pin: %v, want ErrClosed", err)
+	}
+	if _, err := tr.Stats(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Stats: %v, want ErrClosed", err)
+	}
+}
+
+func TestBadRingSize(t *testing.T) {
+	testenv.NoLeaks(t)
+	if _, err := Load(Options{RingBytes: 5000}); err == nil {
+		t.Error("a ring of 5000 bytes is loaded")
+	} else {
+		t.Log(err)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	record := make([]byte, 90)
+	record[0] = byte(Exec)
+	copy(record[48:], "true")
+	copy(record[72:], "/usr/bin/true")
+	for b.Loop() {
+		if _, err := Decode(record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

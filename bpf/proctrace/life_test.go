@@ -1,0 +1,302 @@
+package proctrace
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// TestStatus compares what the exit event says of a process with what wait4
+// says, for every way to end.
+func TestStatus(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	for name, cmd := range map[string]*exec.Cmd{
+		"success":          exec.Command("/bin/true"),
+		"exit status 1":    exec.Command("/bin/false"),
+		"exit status 255":  exec.Command("/bin/sh", "-c", "exit 255"),
+		"SIGKILL":          exec.Command("/bin/sh", "-c", "kill -KILL $$"),
+		"SIGTERM":          exec.Command("/bin/sh", "-c", "kill -TERM $$"),
+		"core dump":        helper(t, "abort"),
+		"threads":          helper(t, "threads"),
+		"exec from thread": helper(t, "exec-from-thread"),
+		"leader exits":     helper(t, "leader-exits"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd.Dir = t.TempDir() // for the core
+			cmd.Run()
+			status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			events := of(drain(t, tr), cmd.ProcessState.Pid())
+			if len(events) == 0 {
+				t.Fatal("no events")
+			}
+			var got []string
+			for _, e := range events {
+				if e.Type == Exit && e.GroupDead {
+					got = append(got, fmt.Sprintf("%d, %d, %v", e.ExitCode, e.Signal, e.CoreDumped))
+				}
+			}
+			want := []string{fmt.Sprintf("%d, %d, %v", max(0, status.ExitStatus()), max(0, status.Signal()), status.CoreDump())}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("exit code, signal and core dump of the process, once (-wait4 +events):\n%s", diff)
+			}
+			if name == "core dump" && !status.CoreDump() {
+				t.Logf("this machine dumped no core: %v", cmd.ProcessState)
+			}
+		})
+	}
+}
+
+func runAbort() {
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
+	// The runtime catches SIGABRT from outside, but not this.
+	unix.Exec("/bin/sh", []string{"sh", "-c", "kill -ABRT $$"}, os.Environ())
+}
+
+// TestThreads ends many threads at once, in which each may find itself the last.
+func TestThreads(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	attached := boottime(t)
+	pids := make(map[uint32]bool)
+	for range 20 {
+		cmd := helper(t, "threads")
+		cmd.Run()
+		pids[uint32(cmd.Process.Pid)] = true
+	}
+	all := drain(t, tr)
+	follow(t, all, attached)
+	var forks, exits, ends int
+	for _, e := range all {
+		if !pids[e.TGID] {
+			continue
+		}
+		switch {
+		case e.Type == Fork && e.IsThread():
+			forks++
+			if e.PPID != uint32(os.Getpid()) {
+				t.Errorf("thread's parent is %d, want the process's, %d", e.PPID, os.Getpid())
+			}
+		case e.Type == Exit && e.IsThread():
+			exits++
+		}
+		if e.GroupDead {
+			ends++
+		}
+	}
+	if forks < len(pids)*someThreads || exits != forks {
+		t.Errorf("%d threads forked and %d exited, want as many, and %d", forks, exits, len(pids)*someThreads)
+	}
+	if ends != len(pids) {
+		t.Errorf("%d events have GroupDead, want %d", ends, len(pids))
+	}
+}
+
+const someThreads = 50
+
+// runThreads ends with all its threads running.
+func runThreads() {
+	var started sync.WaitGroup
+	for range someThreads {
+		started.Add(1)
+		go func() {
+			runtime.LockOSThread()
+			started.Done()
+			select {}
+		}()
+	}
+	started.Wait()
+	unix.Exit(42)
+}
+
+func TestExecFromAThreadThatIsNotTheLeader(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	attached := boottime(t)
+	cmd := helper(t, "exec-from-thread")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	all := drain(t, tr)
+	follow(t, all, attached)
+	events := of(all, cmd.Process.Pid)
+	last := len(events) - 1
+	fork, exec, exit := events[0], events[last-1], events[last]
+	switch {
+	case fork.Type != Fork || exec.Type != Exec || exit.Type != Exit:
+		t.Fatalf("events are %+v", events)
+	case exec.Filename != "/bin/true" || exec.IsThread() || exec.OldPID == exec.PID:
+		t.Errorf("exec: %+v", exec)
+	case exec.StartTime != fork.StartTime || exit.StartTime != fork.StartTime:
+		t.Errorf("the process changes its start time: %+v", events)
+	case !exit.GroupDead || exit.IsThread():
+		t.Errorf("exit: %+v", exit)
+	}
+	for _, e := range events[:last-1] {
+		if e.GroupDead {
+			t.Errorf("the process ends before its exec: %+v", e)
+		}
+	}
+}
+
+func runExecFromThread() {
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // not the leader: main has locked that one
+		failed <- unix.Exec("/bin/true", []string{"true"}, nil)
+	}()
+	panic(<-failed)
+}
+
+func TestLeaderThatExitsFirst(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	cmd := helper(t, "leader-exits")
+	cmd.Run()
+	var leader, last *Event
+	for _, e := range of(drain(t, tr), cmd.Process.Pid) {
+		if e.Type == Exit && !e.IsThread() {
+			leader = &e
+		}
+		if e.GroupDead {
+			last = &e
+		}
+	}
+	switch {
+	case leader == nil || last == nil:
+		t.Fatal("events are missing")
+	case leader.GroupDead || leader.ExitCode != 3:
+		t.Errorf("the leader's exit is its process's: %+v", leader)
+	case !last.IsThread() || last.ExitCode != 7:
+		t.Errorf("the process's exit is not the last thread's: %+v", last)
+	}
+}
+
+// runLeaderExits ends the leading thread with 3, and, when that is a zombie, the
+// process with 7.
+func runLeaderExits() {
+	go func() {
+		stat := fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid())
+		for {
+			text, err := os.ReadFile(stat)
+			if err != nil {
+				panic(err)
+			}
+			if bytes.Contains(text, []byte(") Z ")) {
+				unix.Exit(7)
+			}
+			runtime.Gosched()
+		}
+	}()
+	unix.RawSyscall(unix.SYS_EXIT, 3, 0, 0)
+}
+
+func TestForkWithoutExec(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	cmd := exec.Command("/bin/sh", "-c", "(exit 5); exit 0")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range drain(t, tr) {
+		if e.PPID == uint32(cmd.Process.Pid) {
+			got = append(got, fmt.Sprintf("%s %s %d", e.Type, e.Comm, e.ExitCode))
+		}
+	}
+	if diff := cmp.Diff([]string{"fork_event sh 0", "exit_event sh 5"}, got); diff != "" {
+		t.Errorf("events of the child (-want +got):\n%s", diff)
+	}
+}
+
+// script makes an executable script below dir whose path has length bytes.
+func script(t *testing.T, dir string, length int) string {
+	t.Helper()
+	for length-len(dir) > 200 {
+		dir += "/" + strings.Repeat("d", 99)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := dir + "/" + strings.Repeat("f", length-len(dir)-1)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFileNames(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	const longest = unix.PathMax - 1 // without the NUL
+	odd := filepath.Join(t.TempDir(), "a b\n\xff")
+	if err := os.Symlink("/bin/true", odd); err != nil {
+		t.Fatal(err)
+	}
+	long := script(t, t.TempDir(), longest)
+	for name, test := range map[string]struct {
+		cmd  *exec.Cmd
+		want string
+	}{
+		"a program":                        {exec.Command("/bin/true"), "/bin/true"},
+		"a script":                         {exec.Command(script(t, t.TempDir(), 200)), ""},
+		"odd characters":                   {&exec.Cmd{Path: odd, Args: []string{"true"}}, odd},
+		"as long as the longest":           {exec.Command(long), long},
+		"longer: relative to a descriptor": {helper(t, "execveat"), fmt.Sprintf("/dev/fd/%d/%s", execveatDir, execveatPath)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.want == "" {
+				test.want = test.cmd.Path
+			}
+			if err := test.cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			var last Event
+			for _, e := range of(drain(t, tr), test.cmd.Process.Pid) {
+				if e.Type == Exec {
+					last = e
+				}
+			}
+			if last.Filename != test.want || last.FilenameTruncated {
+				t.Errorf("Filename is %q (%d bytes), want %q (%d bytes)", last.Filename, len(last.Filename), test.want, len(test.want))
+			}
+		})
+	}
+}
+
+// What the helper execveat runs. The kernel puts "/dev/fd/<n>/" before it.
+const execveatDir = 1000
+
+var execveatPath = strings.Repeat("./", (unix.PathMax-1)/2-len("true")/2) + "true"
+
+func runExecveat() {
+	dir, err := unix.Open("/bin", unix.O_PATH, 0)
+	if err != nil {
+		panic(err)
+	}
+	if err := unix.Dup2(dir, execveatDir); err != nil {
+		panic(err)
+	}
+	path, err := unix.BytePtrFromString(execveatPath)
+	if err != nil {
+		panic(err)
+	}
+	name := []byte("true\x00")
+	argv := []*byte{&name[0], nil}
+	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, execveatDir, uintptr(unsafe.Pointer(path)),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&argv[1])), 0, 0)
+	panic(errno)
+}

@@ -1,0 +1,109 @@
+package proctrace
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// helperEnv names what a re-executed test binary does instead of testing.
+const helperEnv = "RBTOOL_PROCTRACE_HELPER"
+
+var helpers = map[string]func(){
+	"threads":          runThreads,
+	"exec-from-thread": runExecFromThread,
+	"leader-exits":     runLeaderExits,
+	"execveat":         runExecveat,
+	"abort":            runAbort,
+	"pin":              runPin,
+}
+
+// In a helper, main is to run on the thread that leads the process.
+func init() {
+	if os.Getenv(helperEnv) != "" {
+		runtime.LockOSThread()
+	}
+}
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(helperEnv); name != "" {
+		helpers[name]()
+		return
+	}
+	os.Exit(testenv.Main(m))
+}
+
+// helper is a command that runs one of the helpers.
+func helper(tb testing.TB, name string, args ...string) *exec.Cmd {
+	tb.Helper()
+	if helpers[name] == nil {
+		tb.Fatalf("no helper %q", name)
+	}
+	path, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), helperEnv+"="+name)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// trace loads and attaches a tracer for as long as the test runs.
+func trace(tb testing.TB, opts Options) *Tracer {
+	tb.Helper()
+	tr, err := Load(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { tr.Close() })
+	if err := tr.Attach(); err != nil {
+		tb.Fatal(err)
+	}
+	return tr
+}
+
+// drain consumes what is in the ring now.
+func drain(tb testing.TB, tr *Tracer) []Event {
+	tb.Helper()
+	r, err := consumer.NewReader(tr.Events(), consumer.Options{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer r.Close()
+	var events []Event
+	for rec := range r.Pass(0) {
+		e, err := Decode(rec.Data)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		events = append(events, e)
+	}
+	if err := r.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return events
+}
+
+// of keeps the events of one process, which must be a young one: pids are
+// reused.
+func of(events []Event, pid int) []Event {
+	return slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.TGID != uint32(pid) })
+}
+
+// boottime is now, by the clock of Event.StartTime.
+func boottime(tb testing.TB) uint64 {
+	tb.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		tb.Fatal(err)
+	}
+	return uint64(now.Nano())
+}

@@ -1,0 +1,152 @@
+package proctrace
+
+import (
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// TestOrder runs many short-lived processes from several threads and checks
+// every record of every process on the host.
+func TestOrder(t *testing.T) {
+	testenv.NoLeaks(t)
+	n := 20_000
+	if testing.Short() {
+		n = 500
+	}
+	tr := trace(t, Options{})
+	attached := boottime(t)
+	pids := spawn(t, n)
+	stats, err := tr.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := drain(t, tr)
+	if lost := stats.Total().Lost(); lost != 0 {
+		t.Fatalf("%d events lost: %+v", lost, stats)
+	}
+
+	whole := follow(t, events, attached)
+	for pid, want := range pids {
+		if got := whole[life{pid, uint32(os.Getpid()), "/bin/true"}]; got != want {
+			t.Errorf("pid %d: %d whole lives in the ring, want %d", pid, got, want)
+		}
+	}
+	t.Logf("%d processes, %d events; %d times earlier than that of the record before", n, len(events), inversions(events))
+}
+
+// spawn runs n processes, four at a time, and returns how often each pid was
+// used.
+func spawn(t *testing.T, n int) map[uint32]int {
+	t.Helper()
+	const workers = 4
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		pids = make(map[uint32]int)
+	)
+	for w := range workers {
+		wg.Go(func() {
+			for range (n + w) / workers {
+				pid, err := syscall.ForkExec("/bin/true", []string{"true"}, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var status syscall.WaitStatus
+				if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || status != 0 {
+					t.Errorf("wait for %d: status %d, %v", pid, status, err)
+				}
+				mu.Lock()
+				pids[uint32(pid)]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return pids
+}
+
+// life is what is checked of a process whose records are all there.
+type life struct {
+	tgid, ppid uint32
+	filename   string
+}
+
+// process is a process as far as its records say.
+type process struct {
+	threads map[uint32]bool // that live, by pid
+	life    life
+	dead    bool
+}
+
+// follow checks that the records of each process lie in the order of its life, and
+// that those which started after the tracer was attached are whole. It
+// returns the number of ended processes by what they ran.
+func follow(t *testing.T, events []Event, attached uint64) map[life]int {
+	t.Helper()
+	type identity struct {
+		tgid  uint32
+		start uint64
+	}
+	processes := make(map[identity]*process)
+	whole := make(map[life]int)
+	for i, e := range events {
+		id := identity{e.TGID, e.StartTime}
+		p := processes[id]
+		if e.Type == Fork && !e.IsThread() {
+			if p != nil {
+				t.Errorf("record %d: second fork of %v: %+v", i, id, e)
+			}
+			processes[id] = &process{threads: map[uint32]bool{e.PID: true}, life: life{tgid: e.TGID, ppid: e.PPID}}
+			continue
+		}
+		if p == nil {
+			if e.StartTime > attached {
+				t.Errorf("record %d: no fork before it: %+v", i, e)
+			}
+			continue // older than the tracer
+		}
+		switch {
+		case e.Type == Fork:
+			if p.dead || p.threads[e.PID] {
+				t.Errorf("record %d: thread of a dead process, or twice: %+v", i, e)
+			}
+			p.threads[e.PID] = true
+		case e.Type == Exec:
+			if p.dead || e.IsThread() || !p.threads[e.OldPID] {
+				t.Errorf("record %d: exec of a dead process or an unknown thread: %+v", i, e)
+			}
+			p.threads = map[uint32]bool{e.PID: true}
+			p.life.filename = e.Filename
+		case e.Type == Exit:
+			// An io_uring worker was never forked, but is no leader.
+			if !e.IsThread() && !p.threads[e.PID] {
+				t.Errorf("record %d: second exit of the leader: %+v", i, e)
+			}
+			delete(p.threads, e.PID)
+			if e.GroupDead {
+				if p.dead {
+					t.Errorf("record %d: process ends twice: %+v", i, e)
+				}
+				p.dead = true
+				whole[p.life]++
+			}
+		}
+	}
+	return whole
+}
+
+// inversions counts the records whose time is before that of the previous one.
+func inversions(events []Event) int {
+	var n int
+	for i := 1; i < len(events); i++ {
+		if events[i].Ktime < events[i-1].Ktime {
+			n++
+		}
+	}
+	return n
+}

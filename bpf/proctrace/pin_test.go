@@ -1,0 +1,241 @@
+package proctrace
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/pin"
+)
+
+// entries lists a directory; nil when there is none.
+func entries(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// pinned pins a tracer of its own in dir and gives up its descriptors.
+func pinned(t *testing.T, dir string) {
+	t.Helper()
+	tr := trace(t, Options{})
+	if err := tr.Pin(dir); err != nil {
+		t.Fatal(err)
+	}
+	tr.Close()
+}
+
+func TestAPinnedTracerGoesOn(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := filepath.Join(testenv.BPFFS(t), "made", "too")
+	pinned(t, dir)
+	defer Remove(dir)
+	want := []string{"counters", "events", "link_exec", "link_exit", "link_fork", "prog_exec", "prog_exit", "prog_fork"}
+	if diff := cmp.Diff(want, entries(t, dir)); diff != "" {
+		t.Errorf("pins (-want +got):\n%s", diff)
+	}
+
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	tr, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if events := of(drain(t, tr), cmd.Process.Pid); len(events) != 3 {
+		t.Errorf("%d events, want 3: %+v", len(events), events)
+	}
+	if s := stats(t, tr); s.Fork.Written == 0 || s.Exec.Written == 0 || s.Exit.Written == 0 || s.Total().Lost() != 0 {
+		t.Errorf("stats: %+v", s)
+	}
+	if err := tr.Attach(); err == nil {
+		t.Error("an attached tracer can be attached again")
+	}
+	if err := tr.Pin(dir + "2"); err == nil {
+		t.Error("a tracer from Open can be pinned")
+	}
+
+	// The open Tracer does not keep it alive.
+	if err := Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := entries(t, filepath.Dir(dir)); got != nil {
+		t.Errorf("left behind: %v", got)
+	}
+	// A link that is no longer there ends within moments.
+	for before := (Stats{}); before != stats(t, tr); {
+		before = stats(t, tr)
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRemoveIsIdempotent(t *testing.T) {
+	testenv.NoLeaks(t)
+	root := testenv.BPFFS(t)
+	dir := filepath.Join(root, "tracer")
+	pinned(t, dir)
+	for range 2 {
+		if err := Remove(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := Open(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open: %v, want ErrNotExist", err)
+	}
+	if err := Remove(t.TempDir()); !errors.Is(err, pin.ErrNotBPFFS) {
+		t.Errorf("Remove: %v, want ErrNotBPFFS", err)
+	}
+}
+
+func TestPinRefusesAnOccupiedDirectory(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := filepath.Join(testenv.BPFFS(t), "tracer")
+	pinned(t, dir)
+	defer Remove(dir)
+	before := entries(t, dir)
+	tr := trace(t, Options{})
+	if err := tr.Pin(dir); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Pin: %v, want ErrExist", err)
+	}
+	if diff := cmp.Diff(before, entries(t, dir)); diff != "" {
+		t.Errorf("pins (-before +after):\n%s", diff)
+	}
+	// The Tracer is as it was.
+	if err := tr.Pin(dir + "2"); err != nil {
+		t.Error(err)
+	}
+	tr.Close()
+	if err := Remove(dir + "2"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFailedPinLeavesNothing(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := testenv.BPFFS(t)
+	other := testenv.Ring(t, uint32(os.Getpagesize()))
+	tr := trace(t, Options{})
+	for _, p := range pins {
+		foreign := filepath.Join(dir, p.name)
+		if err := pin.Map(other, foreign, pin.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Pin(dir); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("Pin with %s there: %v, want ErrExist", p.name, err)
+		}
+		if diff := cmp.Diff([]string{p.name}, entries(t, dir)); diff != "" {
+			t.Errorf("pins after a failed Pin (-want +got):\n%s", diff)
+		}
+		// What is not a tracer's, nobody opens or removes.
+		if _, err := Open(dir); !errors.Is(err, ErrForeign) {
+			t.Errorf("Open with a foreign %s: %v, want ErrForeign", p.name, err)
+		}
+		if err := Remove(dir); !errors.Is(err, ErrForeign) {
+			t.Errorf("Remove with a foreign %s: %v, want ErrForeign", p.name, err)
+		}
+		if err := pin.Remove(foreign); err != nil {
+			t.Error(err)
+		}
+	}
+	missing := filepath.Join(dir, "a", "b.c") // bpffs takes no dots
+	if err := tr.Pin(missing); !errors.Is(err, pin.ErrName) {
+		t.Errorf("Pin: %v, want ErrName", err)
+	}
+	if got := entries(t, dir); got != nil {
+		t.Errorf("left behind: %v", got)
+	}
+}
+
+// TestPartsAreRemoved takes away any subset of pins that an interrupted Pin or
+// Remove leaves.
+func TestPartsAreRemoved(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := filepath.Join(testenv.BPFFS(t), "tracer")
+	for left := range len(pins) {
+		pinned(t, dir)
+		for _, p := range pins[left:] {
+			if err := pin.Remove(filepath.Join(dir, p.name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := ErrIncomplete
+		if left == 0 {
+			want = fs.ErrNotExist
+		}
+		if _, err := Open(dir); !errors.Is(err, want) {
+			t.Errorf("Open with %d pins: %v, want %v", left, err, want)
+		}
+		if err := Remove(dir); err != nil {
+			t.Errorf("Remove with %d pins: %v", left, err)
+		}
+		if got := entries(t, filepath.Dir(dir)); got != nil {
+			t.Fatalf("%d pins: left behind: %v", left, got)
+		}
+	}
+}
+
+// TestAKilledStartIsRemoved kills a process at each step of Pin.
+func TestAKilledStartIsRemoved(t *testing.T) {
+	testenv.NoLeaks(t)
+	root := testenv.BPFFS(t)
+	dir := filepath.Join(root, "tracer")
+	for step := range len(pins) + 1 {
+		cmd := helper(t, "pin", dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			cmd.Wait()
+			close(ended)
+		}()
+		for len(entries(t, dir)) < step {
+			select {
+			case <-ended:
+				t.Fatal("the helper failed")
+			default:
+			}
+		}
+		cmd.Process.Kill()
+		<-ended
+		if err := Remove(dir); err != nil {
+			t.Errorf("killed after pin %d: %v", step, err)
+		}
+		if got := entries(t, root); got != nil {
+			t.Fatalf("killed after pin %d: left behind: %v", step, got)
+		}
+	}
+}
+
+// runPin starts a pinned tracer and waits to be killed.
+func runPin() {
+	tr, err := Load(Options{RingBytes: uint32(os.Getpagesize())})
+	if err == nil {
+		err = tr.Attach()
+	}
+	if err == nil {
+		err = tr.Pin(os.Args[1])
+	}
+	if err != nil {
+		panic(err)
+	}
+	unix.Pause()
+}

@@ -1,0 +1,237 @@
+package proctrace
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// mirrors are the Go structs that are generated for the C structs.
+var mirrors = map[string]reflect.Type{
+	"event_counts": reflect.TypeFor[bpfEventCounts](),
+	"fork_event":   reflect.TypeFor[bpfForkEvent](),
+	"exec_event":   reflect.TypeFor[bpfExecEvent](),
+	"exit_event":   reflect.TypeFor[bpfExitEvent](),
+}
+
+// field is the place of a field, in bytes.
+type field struct {
+	Name         string
+	Offset, Size int
+}
+
+func fieldsOfGo(t reflect.Type) []field {
+	var fields []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Name != "_" {
+			fields = append(fields, field{strings.ToLower(f.Name), int(f.Offset), int(f.Type.Size())})
+		}
+	}
+	size := int(t.Size())
+	if last := fields[len(fields)-1]; last.Size == 0 {
+		size = last.Offset // Go has padded it, see Type.size
+	}
+	return append(fields, field{"", 0, size})
+}
+
+func fieldsOfC(t *testing.T, s *btf.Struct) []field {
+	t.Helper()
+	var fields []field
+	for _, m := range s.Members {
+		size, err := btf.Sizeof(m.Type)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields = append(fields, field{strings.ReplaceAll(m.Name, "_", ""), int(m.Offset.Bytes()), size})
+	}
+	return append(fields, field{"", 0, int(s.Size)})
+}
+
+// checkLayout compares the mirror of a C struct with its BTF.
+func checkLayout(t *testing.T, spec *btf.Spec, name string) {
+	t.Helper()
+	typ, err := decode.Find(spec, name)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if diff := cmp.Diff(fieldsOfC(t, typ.(*btf.Struct)), fieldsOfGo(mirrors[name])); diff != "" {
+		t.Errorf("layout of %s (-C +Go):\n%s", name, diff)
+	}
+}
+
+func TestMirrorsHaveTheLayoutOfTheObjectFile(t *testing.T) {
+	spec, err := Types()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range mirrors {
+		checkLayout(t, spec, name)
+	}
+	// Decode reads what all records begin with by the mirror of a fork's.
+	common := fieldsOfGo(mirrors["fork_event"])
+	common = common[:len(common)-1]
+	for name, typ := range mirrors {
+		if name == "event_counts" {
+			continue
+		}
+		if diff := cmp.Diff(common, fieldsOfGo(typ)[:len(common)]); diff != "" {
+			t.Errorf("%s does not begin as fork_event (-want +got):\n%s", name, diff)
+		}
+	}
+	collection, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, got := Exec.size()+filenameMax, int(collection.Maps[bpfMapScratch].ValueSize); want != got {
+		t.Errorf("the largest exec_event has %d bytes in C, %d in Go", got, want)
+	}
+}
+
+func TestMirrorsHaveTheLayoutOfTheLoadedPrograms(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr, err := Load(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	for i, h := range hooks {
+		handle, err := tr.programs[i].Handle()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer handle.Close()
+		spec, err := handle.Spec(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkLayout(t, spec, h.typ.String())
+	}
+}
+
+// TestRecordsDecodeByTheBTFOfTheRing reads a pinned ring as another process
+// would, knowing nothing but the pin.
+func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := filepath.Join(testenv.BPFFS(t), "tracer")
+	pinned(t, dir)
+	defer Remove(dir)
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := ebpf.LoadPinnedMap(EventsPin(dir), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	loaded, err := DecoderOf(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundled, err := Decoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := consumer.NewReader(ring, consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var got []string
+	for rec := range r.Pass(0) {
+		e, err := Decode(rec.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := asJSON(t, loaded, rec.Data)
+		if diff := cmp.Diff(asJSON(t, bundled, rec.Data), text); diff != "" {
+			t.Errorf("by the BTF of the file and of the program (-file +program):\n%s", diff)
+		}
+		checkJSON(t, e, text)
+		if e.TGID == uint32(cmd.Process.Pid) {
+			got = append(got, e.Type.String())
+		}
+	}
+	if diff := cmp.Diff([]string{"fork_event", "exec_event", "exit_event"}, got); diff != "" {
+		t.Errorf("events of the process (-want +got):\n%s", diff)
+	}
+}
+
+func asJSON(t *testing.T, set *decode.Set, record []byte) string {
+	t.Helper()
+	d, err := set.Decoder(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := d.AppendJSON(nil, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Name() + string(text)
+}
+
+// checkJSON compares what package decode shows of a record with the Event.
+func checkJSON(t *testing.T, e Event, text string) {
+	t.Helper()
+	text, ok := strings.CutPrefix(text, e.Type.String())
+	if !ok {
+		t.Errorf("%s is no %s", text, e.Type)
+	}
+	j := struct {
+		Type                      string
+		CPU, PID, TGID, PPID, UID uint32
+		Ktime                     uint64
+		StartTime                 uint64 `json:"start_time"`
+		CgroupID                  uint64 `json:"cgroup_id"`
+		Comm, Filename            string
+		OldPID                    uint32 `json:"old_pid"`
+		ExitCode                  uint32 `json:"exit_code"`
+		Signal                    uint16
+		CoreDumped                bool `json:"core_dumped"`
+		GroupDead                 bool `json:"group_dead"`
+	}{}
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ToUpper(e.Type.String()); j.Type != want {
+		t.Errorf("type is %s, want %s", j.Type, want)
+	}
+	got := Event{
+		Type: e.Type, CPU: j.CPU, PID: j.PID, TGID: j.TGID, PPID: j.PPID, UID: j.UID,
+		Ktime: j.Ktime, StartTime: j.StartTime, CgroupID: j.CgroupID, Comm: j.Comm,
+		Filename: j.Filename, OldPID: j.OldPID,
+		ExitCode: j.ExitCode, Signal: j.Signal, CoreDumped: j.CoreDumped, GroupDead: j.GroupDead,
+	}
+	if diff := cmp.Diff(e, got); diff != "" {
+		t.Errorf("event (-Decode +JSON):\n%s", diff)
+	}
+}
+
+func TestOtherRingsAreNotTraced(t *testing.T) {
+	testenv.NoLeaks(t)
+	page := uint32(os.Getpagesize())
+	for name, ring := range map[string]*ebpf.Map{
+		"of another name":   testenv.Ring(t, page),
+		"without a program": testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.RingBuf, MaxEntries: page}),
+		"of another type":   testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}),
+	} {
+		if _, err := DecoderOf(ring); !errors.Is(err, ErrNotTraced) {
+			t.Errorf("%s: %v, want ErrNotTraced", name, err)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package producer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// Held is a record that a program has reserved and not yet committed: it stays
+// BUSY until Commit or Discard.
+type Held struct {
+	owner *holds
+	page  *faultPage
+	done  chan error // receives once, when the program has ended
+}
+
+// Hold reserves record seq of size bytes, with the payload of Fill, and leaves
+// it BUSY. The program that reserved it sleeps in bpf_copy_from_user, on a page
+// that Commit or Discard serves, and with it a thread of this process. Close of
+// the Producer discards what is still held.
+//
+// A full ring is ErrFull. An error that wraps ebpf.ErrNotSupported says that
+// the kernel has no syscall programs (Linux 5.14) or no userfaultfd.
+func (p *Producer) Hold(seq uint64, size uint32) (*Held, error) {
+	h, err := p.hold(seq, size)
+	if err != nil {
+		return nil, fmt.Errorf("hold record %d: %w", seq, err)
+	}
+	return h, nil
+}
+
+func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
+	if size > MaxRecord {
+		return nil, fmt.Errorf("%d bytes: more than %d", size, MaxRecord)
+	}
+	if err := haveHelper(asm.FnCopyFromUser, "bpf_copy_from_user"); err != nil {
+		return nil, err
+	}
+	prog, err := p.programs.get(variant{name: bpfProgHoldRecord, size: size})
+	if err != nil {
+		return nil, err
+	}
+	page, err := newFaultPage()
+	if err != nil {
+		return nil, err
+	}
+	h := &Held{owner: &p.held, page: page, done: make(chan error, 1)}
+	if err := p.held.add(h); err != nil {
+		return nil, errors.Join(err, page.close())
+	}
+	go h.run(prog, seq)
+	if waitErr := page.wait(); waitErr != nil {
+		// Either the program ended before it came to the page, and knows why,
+		// or the wait itself failed, and the program has to end.
+		if err := h.release(false); err != nil {
+			return nil, err
+		}
+		return nil, waitErr
+	}
+	return h, nil
+}
+
+// run is the program's life, on a goroutine of its own.
+func (h *Held) run(prog *ebpf.Program, seq uint64) {
+	arg := bpfHoldArg{VerdictAddr: h.page.addr(), Seq: seq}
+	ret, err := prog.Run(&ebpf.RunOptions{Context: &arg})
+	if err == nil && ret != 0 {
+		err = ErrFull
+	}
+	h.page.cancel()
+	h.done <- err
+}
+
+// Commit submits the record, waking a consumer that waits for it, and returns
+// when the program has ended. A record that was released before, by Close too,
+// is os.ErrClosed.
+func (h *Held) Commit() error {
+	if err := h.release(true); err != nil {
+		return fmt.Errorf("commit held record: %w", err)
+	}
+	return nil
+}
+
+// Discard is Commit, but the record is discarded.
+func (h *Held) Discard() error {
+	if err := h.release(false); err != nil {
+		return fmt.Errorf("discard held record: %w", err)
+	}
+	return nil
+}
+
+func (h *Held) release(commit bool) error {
+	if !h.owner.remove(h) {
+		return os.ErrClosed
+	}
+	return h.finish(commit)
+}
+
+// finish is for whoever took h out of its owner.
+func (h *Held) finish(commit bool) error {
+	var verdict [8]byte
+	if commit {
+		binary.NativeEndian.PutUint64(verdict[:], 1)
+	}
+	serveErr := h.page.serve(verdict[:])
+	// Should serve have failed, the end of the userfaultfd wakes the program
+	// (fs/userfaultfd.c, userfaultfd_release), which reads a zero and discards.
+	return errors.Join(serveErr, h.page.closeFD(), <-h.done, h.page.unmap())
+}
+
+// holds is the records that a Producer holds.
+type holds struct {
+	mu     sync.Mutex
+	set    map[*Held]struct{}
+	closed bool
+}
+
+func (hs *holds) add(h *Held) error {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.closed {
+		return os.ErrClosed
+	}
+	if hs.set == nil {
+		hs.set = map[*Held]struct{}{}
+	}
+	hs.set[h] = struct{}{}
+	return nil
+}
+
+// remove reports whether h was there.
+func (hs *holds) remove(h *Held) bool {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	_, ok := hs.set[h]
+	delete(hs.set, h)
+	return ok
+}
+
+// close discards what is held.
+func (hs *holds) close() error {
+	hs.mu.Lock()
+	set := hs.set
+	hs.set, hs.closed = nil, true
+	hs.mu.Unlock()
+	var errs []error
+	for h := range set {
+		errs = append(errs, h.finish(false))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,129 @@
+package producer
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Op is a way of producing a record.
+type Op int
+
+const (
+	// Reserve is bpf_ringbuf_reserve, then bpf_ringbuf_submit or
+	// bpf_ringbuf_discard. One program has one size (the verifier wants a
+	// constant), so a Job with Reserve cannot have a MaxSize.
+	Reserve Op = iota
+	// Output is bpf_ringbuf_output, which copies a record from elsewhere. It
+	// cannot discard.
+	Output
+	// Dynptr is bpf_ringbuf_reserve_dynptr, bpf_dynptr_write, then
+	// bpf_ringbuf_submit_dynptr or bpf_ringbuf_discard_dynptr: Linux 5.19.
+	Dynptr
+)
+
+func (op Op) String() string {
+	switch op {
+	case Reserve:
+		return "reserve"
+	case Output:
+		return "output"
+	case Dynptr:
+		return "dynptr"
+	}
+	return fmt.Sprintf("op %d", int(op))
+}
+
+// Wakeup is what the commit of a record does about a sleeping consumer
+// (kernel/bpf/ringbuf.c, bpf_ringbuf_commit).
+type Wakeup uint64
+
+const (
+	// Adaptive wakes when the consumer has reached the record: flags 0.
+	Adaptive Wakeup = 0
+	// NoWakeup never wakes: BPF_RB_NO_WAKEUP.
+	NoWakeup Wakeup = 1 << 0
+	// ForceWakeup always wakes: BPF_RB_FORCE_WAKEUP.
+	ForceWakeup Wakeup = 1 << 1
+)
+
+// MaxRecord is the largest Size and MaxSize, in bytes.
+const MaxRecord = 64 << 10
+
+// Job says which records to produce. Record number seq is fully determined by
+// the job and seq: its length is Len(seq), its bytes are those of Fill, and
+// Discarded(seq) tells whether it is committed as a discarded one.
+type Job struct {
+	Op Op
+	// Fast leaves all but the first 8 bytes of a record unspecified, so that
+	// little but the kernel's own work is measured. Verify does not hold then.
+	Fast bool
+
+	Count uint64 // sequence numbers to go through
+	Seq   uint64 // the first of them
+
+	// Size is the length of a record in bytes, at most MaxRecord. With MaxSize
+	// above Size lengths are pseudo-random from Size to MaxSize, both included.
+	Size, MaxSize uint32
+
+	// DiscardEvery n > 0 discards each record whose seq + 1 is a multiple of n.
+	DiscardEvery uint64
+
+	Wakeup Wakeup
+	// LastWakeup, unless Adaptive, is Wakeup for the last record: ForceWakeup
+	// closes a run of NoWakeup records.
+	LastWakeup Wakeup
+	// WakeBytes > 0 takes the place of Wakeup: ForceWakeup for a record
+	// that finds so many bytes unconsumed (BPF_RB_AVAIL_DATA), its own
+	// included unless Op is Output, and NoWakeup for the others.
+	WakeBytes uint64
+
+	// RetryFull tries again when the ring is full, until there is room.
+	// Otherwise the record is counted as failed and its number is skipped.
+	RetryFull bool
+}
+
+// Len returns the length of record seq in bytes.
+func (j Job) Len(seq uint64) uint32 {
+	if j.MaxSize <= j.Size {
+		return j.Size
+	}
+	span := uint64(j.MaxSize-j.Size) + 1
+	return j.Size + uint32((mix(seq)>>32)*span>>32)
+}
+
+// Discarded reports whether record seq is discarded.
+func (j Job) Discarded(seq uint64) bool {
+	return j.DiscardEvery > 0 && (seq+1)%j.DiscardEvery == 0
+}
+
+// mix is splitmix64, as in producer.bpf.c.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// check finds what no kernel could do, given a ring of ringSize bytes.
+func (j Job) check(ringSize uint32) error {
+	largest := max(j.Size, j.MaxSize)
+	switch {
+	case j.Op < Reserve || j.Op > Dynptr:
+		return errors.New("unknown op")
+	case largest > MaxRecord:
+		return fmt.Errorf("record of %d bytes: more than %d", largest, MaxRecord)
+	case j.Op == Reserve && j.MaxSize > j.Size:
+		return errors.New("random lengths: the verifier wants a constant size (use Output or Dynptr)")
+	case j.Op == Output && j.DiscardEvery > 0:
+		return errors.New("discard: bpf_ringbuf_output always submits (use Reserve or Dynptr)")
+	case (j.Wakeup|j.LastWakeup)&^(NoWakeup|ForceWakeup) != 0:
+		return errors.New("unknown wakeup flag")
+	case j.RetryFull && uint64(largest)+headerSize > uint64(ringSize)-8:
+		return fmt.Errorf("record of %d bytes: never fits into a ring of %d", largest, ringSize)
+	}
+	return nil
+}
+
+// headerSize is BPF_RINGBUF_HDR_SZ. A ring holds at most its size - 8 bytes of
+// records and headers (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve).
+const headerSize = 8

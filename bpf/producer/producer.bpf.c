@@ -1,0 +1,257 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * Records on demand: user space fills in run, runs one of these programs
+ * with BPF_PROG_TEST_RUN, and runs it again until run.seq reached run.end.
+ *
+ * Each way of producing comes twice with one body: as a syscall program, and as
+ * a raw_tp program for kernels without that type (before 5.14).
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+
+#define MAX_RECORD 65536
+#define SHIFTS 4096	 /* a power of two */
+
+/*
+ * What the verifier must see as constants: bpf_ringbuf_reserve takes no other
+ * size. User space sets them before it loads, the map is frozen, and the
+ * verifier drops the branches that they decide. So each loaded program does one
+ * job and pays for nothing else.
+ */
+const volatile __u32 steps = 1; /* records of one program run; the verifier walks each */
+const volatile __u32 size;	/* bytes, the smallest */
+const volatile __u32 max_size;	/* bytes, the largest */
+const volatile bool fast;	/* write the first 8 bytes only */
+const volatile __u64 discard_every; /* 0: never */
+const volatile __u64 wake_bytes;    /* 0: as run.flags says */
+
+/* What is left of a job, and what became of the rest. */
+struct run_state {
+	__u64 seq;   /* of the next record */
+	__u64 end;   /* the first sequence number not to produce */
+	__u64 flags; /* of commits; not 0: wake_bytes does not count */
+	__u64 retry; /* whether a full ring ends the program run */
+	__u64 submitted;
+	__u64 discarded;
+	__u64 failed;
+	__u64 bytes; /* submitted */
+};
+struct run_state run;
+
+/* What bpf_ringbuf_query says. */
+struct query_result {
+	__u64 avail_data;
+	__u64 ring_size;
+	__u64 cons_pos;
+	__u64 prod_pos;
+	__u64 overwrite_pos;
+};
+struct query_result query;
+
+/* The payload of record seq is seq in the first 8 bytes, then pattern[seq % SHIFTS + i]. */
+__u8 pattern[MAX_RECORD + SHIFTS];
+/* Where bpf_ringbuf_output finds the record. */
+__u8 scratch[MAX_RECORD] __attribute__((aligned(8)));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* always replaced by the ring under test */
+} ring SEC(".maps");
+
+/* splitmix64; mirrored by mix in job.go. */
+static __always_inline __u64 mix(__u64 x)
+{
+	x += 0x9e3779b97f4a7c15;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+	return x ^ (x >> 31);
+}
+
+/* Mirrored by Job.Len. */
+static __always_inline __u64 record_len(__u64 seq)
+{
+	__u64 min = size, max = max_size, len;
+
+	if (max <= min)
+		return min;
+	len = min + (((mix(seq) >> 32) * (max - min + 1)) >> 32);
+	/* Never true. The verifier of 5.10 loses the bounds of the product. */
+	return len > MAX_RECORD ? MAX_RECORD : len;
+}
+
+/* Mirrored by Job.Discarded. */
+static __always_inline bool is_discarded(__u64 seq)
+{
+	return discard_every && (seq + 1) % discard_every == 0;
+}
+
+/* The flags to commit a record with. */
+static __always_inline __u64 wakeup(void)
+{
+	if (!wake_bytes || run.flags)
+		return run.flags;
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wake_bytes)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline const void *payload(__u64 seq)
+{
+	return pattern + (seq & (SHIFTS - 1));
+}
+
+/* Each step returns whether to go on. */
+static __always_inline bool failed(__u64 seq)
+{
+	run.failed++;
+	if (run.retry)
+		return false;
+	run.seq = seq + 1;
+	return true;
+}
+
+static __always_inline bool committed(__u64 seq, __u64 len, bool discarded)
+{
+	if (discarded) {
+		run.discarded++;
+	} else {
+		run.submitted++;
+		run.bytes += len;
+	}
+	run.seq = seq + 1;
+	return true;
+}
+
+static __always_inline bool reserve_step(void)
+{
+	__u64 seq = run.seq;
+	void *rec;
+
+	if (seq == run.end)
+		return false;
+	rec = bpf_ringbuf_reserve(&ring, size, 0);
+	if (!rec)
+		return failed(seq);
+	if (!fast && size > 8)
+		bpf_probe_read_kernel(rec, size, payload(seq));
+	if (size >= 8)
+		*(__u64 *)rec = seq;
+	else if (size)
+		bpf_probe_read_kernel(rec, size, &seq);
+	if (is_discarded(seq)) {
+		bpf_ringbuf_discard(rec, wakeup());
+		return committed(seq, size, true);
+	}
+	bpf_ringbuf_submit(rec, wakeup());
+	return committed(seq, size, false);
+}
+
+static __always_inline bool output_step(void)
+{
+	__u64 seq = run.seq;
+	__u64 len = record_len(seq);
+
+	if (seq == run.end)
+		return false;
+	if (!fast)
+		bpf_probe_read_kernel(scratch, len, payload(seq));
+	*(__u64 *)scratch = seq;
+	if (bpf_ringbuf_output(&ring, scratch, len, wakeup()))
+		return failed(seq);
+	return committed(seq, len, false);
+}
+
+static __always_inline bool dynptr_step(void)
+{
+	__u64 seq = run.seq;
+	__u64 len = record_len(seq);
+	struct bpf_dynptr rec;
+
+	if (seq == run.end)
+		return false;
+	/* A failed reservation leaves a null dynptr that must be released too. */
+	if (bpf_ringbuf_reserve_dynptr(&ring, len, 0, &rec)) {
+		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_NO_WAKEUP);
+		return failed(seq);
+	}
+	if (!fast)
+		bpf_dynptr_write(&rec, 0, (void *)payload(seq), len, 0);
+	bpf_dynptr_write(&rec, 0, &seq, len < 8 ? len : 8, 0);
+	if (is_discarded(seq)) {
+		bpf_ringbuf_discard_dynptr(&rec, wakeup());
+		return committed(seq, len, true);
+	}
+	bpf_ringbuf_submit_dynptr(&rec, wakeup());
+	return committed(seq, len, false);
+}
+
+/* Each program returns whether the ring was full for some record of the run. */
+#define PROGRAM(type, op)                                                      \
+	SEC(#type) int op##_##type(void *ctx)                                  \
+	{                                                                      \
+		for (__u32 i = 0; i < steps; i++)                              \
+			if (!op##_step())                                      \
+				break;                                         \
+		return run.failed != 0;                                        \
+	}
+
+PROGRAM(syscall, reserve)
+PROGRAM(raw_tp, reserve)
+PROGRAM(syscall, output)
+PROGRAM(raw_tp, output)
+PROGRAM(syscall, dynptr) /* 5.19: no kernel needs the other */
+
+SEC("raw_tp")
+int query_ring(void *ctx)
+{
+	query.avail_data = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	query.ring_size = bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE);
+	query.cons_pos = bpf_ringbuf_query(&ring, BPF_RB_CONS_POS);
+	query.prod_pos = bpf_ringbuf_query(&ring, BPF_RB_PROD_POS);
+	query.overwrite_pos = bpf_ringbuf_query(&ring, BPF_RB_OVERWRITE_POS);
+	return 0;
+}
+
+/* The argument of hold: where to read the verdict from, and the record's number. */
+struct hold_arg {
+	__u64 verdict_addr;
+	__u64 seq;
+};
+
+/*
+ * Reserves a record, then waits for user space to say what becomes of it: the
+ * verdict lies in a page that a userfaultfd serves, and bpf_copy_from_user
+ * sleeps until it does. Returns 1 when the ring was full.
+ */
+SEC("syscall")
+int hold_record(struct hold_arg *ctx)
+{
+	__u64 seq = ctx->seq, commit = 0;
+	void *rec;
+
+	rec = bpf_ringbuf_reserve(&ring, size, 0);
+	if (!rec)
+		return 1;
+	if (size > 8)
+		bpf_probe_read_kernel(rec, size, payload(seq));
+	if (size >= 8)
+		*(__u64 *)rec = seq;
+	else if (size)
+		bpf_probe_read_kernel(rec, size, &seq);
+	/* On failure commit stays 0, and the record is discarded. */
+	bpf_copy_from_user(&commit, sizeof(commit), (void *)ctx->verdict_addr);
+	if (commit)
+		bpf_ringbuf_submit(rec, 0);
+	else
+		bpf_ringbuf_discard(rec, 0);
+	return 0;
+}
+
+/*
+ * The string for the kernel, which knows none for this file's pair of licences
+ * (license_is_gpl_compatible): of the two offered, the one under which the kernel
+ * lets a program call GPL-only helpers such as bpf_ringbuf_query.
+ */
+char _license[] SEC("license") = "GPL";

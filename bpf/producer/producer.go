@@ -1,0 +1,171 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+)
+
+// Producer produces into one ring.
+type Producer struct {
+	ringSize uint32
+	programs programs
+	held     holds
+	closed   atomic.Bool
+
+	mu    sync.Mutex // held while a program uses state
+	state *state
+}
+
+// Load makes a producer for ring, a RINGBUF map, which the caller keeps and
+// may close before the Producer. It loads no program yet: each kind of Job
+// loads its own the first time it is run, and Close unloads them.
+func Load(ring *ebpf.Map) (*Producer, error) {
+	if ring.Type() != ebpf.RingBuf {
+		return nil, fmt.Errorf("load producer: map is a %s, not a %s", ring.Type(), ebpf.RingBuf)
+	}
+	own, err := ring.Clone()
+	if err != nil {
+		return nil, fmt.Errorf("load producer: %w", err)
+	}
+	st, err := newState()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load producer: %w", err), own.Close())
+	}
+	return &Producer{
+		ringSize: ring.MaxEntries(),
+		programs: programs{ring: own, state: st.m, loaded: map[variant]*ebpf.Program{}},
+		state:    st,
+	}, nil
+}
+
+// Close ends a Run that is under way, discards held records and unloads the
+// programs. Later calls of other methods return an error that is os.ErrClosed.
+func (p *Producer) Close() error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	err := p.held.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return errors.Join(err, p.programs.close(), p.programs.ring.Close(), p.state.close())
+}
+
+// Result is what a Run did.
+type Result struct {
+	Submitted uint64 // records a consumer sees
+	Discarded uint64
+	Failed    uint64 // reservations that found the ring full, their number skipped
+	Retried   uint64 // reservations that found the ring full, tried again
+	Bytes     uint64 // payload of the submitted records
+	Next      uint64 // the sequence number to go on with
+}
+
+// Run produces the job's records. It returns when all of its sequence numbers
+// are gone through, or with what was done so far when ctx ends or Close is
+// called. An error that wraps ebpf.ErrNotSupported says that the kernel lacks
+// what the job's Op needs.
+//
+// A full ring with RetryFull is looked at again at once, so that a benchmark
+// loses no time: the caller's thread spins until there is room or ctx ends.
+func (p *Producer) Run(ctx context.Context, job Job) (Result, error) {
+	res, err := p.run(ctx, job)
+	if err != nil {
+		return res, fmt.Errorf("run %s: %w", job.Op, err)
+	}
+	return res, nil
+}
+
+func (p *Producer) run(ctx context.Context, job Job) (Result, error) {
+	steps := uint32(runSteps)
+	if job.Fast {
+		steps = fastSteps
+	}
+	prog, err := p.prepare(job, steps)
+	if err != nil {
+		return Result{Next: job.Seq}, err
+	}
+	return p.runProgram(ctx, prog, job)
+}
+
+// runProgram runs prog until it went through the job.
+func (p *Producer) runProgram(ctx context.Context, prog *ebpf.Program, job Job) (Result, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed.Load() {
+		return Result{Next: job.Seq}, os.ErrClosed
+	}
+	s := job.state()
+	end := s.End
+	if job.LastWakeup != Adaptive && job.Count > 0 {
+		s.End--
+	}
+	err := p.repeat(ctx, prog, &s)
+	if err == nil && s.End != end {
+		s.End, s.Flags = end, uint64(job.LastWakeup)
+		err = p.repeat(ctx, prog, &s)
+	}
+	return job.result(s), err
+}
+
+// repeat runs prog until it reached s.End, and keeps s up to date.
+func (p *Producer) repeat(ctx context.Context, prog *ebpf.Program, s *bpfRunState) error {
+	p.state.setRun(*s)
+	defer func() { *s = p.state.getRun() }()
+	for seq := s.Seq; seq != s.End; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if p.closed.Load() {
+			return os.ErrClosed
+		}
+		if _, err := testRun(prog); err != nil {
+			return fmt.Errorf("test run: %w", err)
+		}
+		before := seq
+		if seq = p.state.seq(); seq == before {
+			runtime.Gosched() // the ring is full
+		}
+	}
+	return nil
+}
+
+// prepare returns the program that does the job.
+func (p *Producer) prepare(job Job, steps uint32) (*ebpf.Program, error) {
+	if err := job.check(p.ringSize); err != nil {
+		return nil, err
+	}
+	v, err := job.variant(steps)
+	if err != nil {
+		return nil, err
+	}
+	return p.programs.get(v)
+}
+
+// state returns the globals for a fresh run of the job.
+func (j Job) state() bpfRunState {
+	s := bpfRunState{Seq: j.Seq, End: j.Seq + j.Count}
+	if j.WakeBytes == 0 {
+		s.Flags = uint64(j.Wakeup)
+	}
+	if j.RetryFull {
+		s.Retry = 1
+	}
+	return s
+}
+
+func (j Job) result(s bpfRunState) Result {
+	r := Result{Submitted: s.Submitted, Discarded: s.Discarded, Bytes: s.Bytes, Next: s.Seq}
+	if j.RetryFull {
+		r.Retried = s.Failed
+	} else {
+		r.Failed = s.Failed
+	}
+	return r
+}

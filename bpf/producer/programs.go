@@ -1,0 +1,139 @@
+package producer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+)
+
+// programs loads the programs of the object, each when it is first asked for,
+// and owns them.
+type programs struct {
+	ring, state *ebpf.Map // not owned
+
+	mu     sync.Mutex
+	loaded map[variant]*ebpf.Program // nil when closed
+}
+
+// variant is a program with the constants that it is loaded with.
+type variant struct {
+	name                    string
+	steps                   uint32
+	size, maxSize           uint32
+	fast                    bool
+	discardEvery, wakeBytes uint64
+}
+
+// get returns the program, which stays valid until close.
+func (p *programs) get(v variant) (*ebpf.Program, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.loaded == nil {
+		return nil, os.ErrClosed
+	}
+	if prog := p.loaded[v]; prog != nil {
+		return prog, nil
+	}
+	prog, err := p.load(v)
+	if err != nil {
+		return nil, fmt.Errorf("load program %s: %w", v.name, err)
+	}
+	p.loaded[v] = prog
+	return prog, nil
+}
+
+func (p *programs) load(v variant) (*ebpf.Program, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		spec.Variables[bpfVarSteps].Set(v.steps),
+		spec.Variables[bpfVarSize].Set(v.size),
+		spec.Variables[bpfVarMaxSize].Set(v.maxSize),
+		spec.Variables[bpfVarFast].Set(v.fast),
+		spec.Variables[bpfVarDiscardEvery].Set(v.discardEvery),
+		spec.Variables[bpfVarWakeBytes].Set(v.wakeBytes),
+	)
+	if err != nil {
+		return nil, err
+	}
+	// The ring is whatever the caller has; a replacement must look like the spec.
+	spec.Maps[bpfMapRing].MaxEntries = p.ring.MaxEntries()
+	spec.Maps[bpfMapRing].Flags = p.ring.Flags()
+	// Assigned alone, the program is all that cilium/ebpf loads and keeps:
+	// NewCollection would map the globals too, until the garbage collector comes.
+	var objs struct {
+		Program *ebpf.Program `ebpf:"program"`
+	}
+	spec.Programs = map[string]*ebpf.ProgramSpec{"program": spec.Programs[v.name]}
+	err = spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{
+		MapReplacements: map[string]*ebpf.Map{bpfMapRing: p.ring, stateSection: p.state},
+	})
+	return objs.Program, err
+}
+
+func (p *programs) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, prog := range p.loaded {
+		errs = append(errs, prog.Close())
+	}
+	p.loaded = nil
+	return errors.Join(errs...)
+}
+
+// Steps of a program: the records that one run produces. The verifier walks
+// each of them, so they cost time to load (70 us each), and it gives up when
+// more than 8192 branches are pending (kernel/bpf/verifier.c,
+// BPF_COMPLEXITY_LIMIT_JMP_SEQ), of which a step leaves up to six. A system call
+// is 0.8 us, so 1024 make it less than a nanosecond a record.
+const (
+	pingSteps = 1
+	runSteps  = 64
+	fastSteps = 1024
+)
+
+// variant returns the program for the job, or an error that names what the
+// kernel lacks.
+func (j Job) variant(steps uint32) (variant, error) {
+	name, err := j.Op.program()
+	return variant{
+		name: name, steps: steps,
+		size: j.Size, maxSize: j.MaxSize, fast: j.Fast,
+		discardEvery: j.DiscardEvery, wakeBytes: j.WakeBytes,
+	}, err
+}
+
+func (op Op) program() (string, error) {
+	if op == Dynptr {
+		return bpfProgDynptrSyscall, haveHelper(asm.FnRingbufReserveDynptr, "bpf_ringbuf_reserve_dynptr")
+	}
+	syscall, rawTP := bpfProgReserveSyscall, bpfProgReserveRawTp
+	if op == Output {
+		syscall, rawTP = bpfProgOutputSyscall, bpfProgOutputRawTp
+	}
+	switch err := features.HaveProgramType(ebpf.Syscall); {
+	case err == nil:
+		return syscall, nil
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return rawTP, nil
+	default:
+		return "", fmt.Errorf("probe syscall programs: %w", err)
+	}
+}
+
+// haveHelper returns an error that wraps ebpf.ErrNotSupported when a syscall
+// program cannot call the helper, whose name in C is name.
+func haveHelper(helper asm.BuiltinFunc, name string) error {
+	if err := features.HaveProgramHelper(ebpf.Syscall, helper); err != nil {
+		return fmt.Errorf("probe %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package producer
+
+import (
+	"fmt"
+	"os"
+)
+
+// Query is what the ring's own kernel code says of it (kernel/bpf/ringbuf.c,
+// bpf_ringbuf_query). The four come one after the other, not as one snapshot.
+type Query struct {
+	AvailData uint64 // bytes not yet consumed, headers included
+	RingSize  uint64 // bytes
+	ConsPos   uint64
+	ProdPos   uint64
+	// OverwritePos is the oldest record that an overwrite-mode ring still holds;
+	// 0 before anything was overwritten, and where the kernel lacks the mode.
+	OverwritePos uint64
+}
+
+// Query asks the kernel for the ring's positions.
+func (p *Producer) Query() (Query, error) {
+	q, err := p.query()
+	if err != nil {
+		return Query{}, fmt.Errorf("query ring: %w", err)
+	}
+	return q, nil
+}
+
+func (p *Producer) query() (Query, error) {
+	prog, err := p.programs.get(variant{name: bpfProgQueryRing})
+	if err != nil {
+		return Query{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed.Load() {
+		return Query{}, os.ErrClosed
+	}
+	if _, err := testRun(prog); err != nil {
+		return Query{}, fmt.Errorf("test run: %w", err)
+	}
+	q := p.state.getQuery()
+	return Query{
+		AvailData:    q.AvailData,
+		RingSize:     q.RingSize,
+		ConsPos:      q.ConsPos,
+		ProdPos:      q.ProdPos,
+		OverwritePos: q.OverwritePos,
+	}, nil
+}
