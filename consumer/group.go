@@ -1,0 +1,268 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// Group consumes many rings on one goroutine and with one descriptor, however
+// many the rings. It is fair: a pass takes a bounded number of records from
+// each ring that has some when it begins, so one that is flooded does not starve
+// a quiet one.
+type Group struct {
+	members []member
+	opts    Options
+	poller  *syscall.Poller // of an epoll instance with all rings in it
+	closed  atomic.Bool
+
+	// What follows belongs to the reading goroutine.
+	hot     []int // members that may hold records, in the order of their turns
+	bad     int   // how many members are
+	scanned time.Time
+	err     error
+}
+
+type member struct {
+	*Reader
+	keys [][]byte
+	hot  bool
+	bad  bool // reported as corrupt, and left out since
+}
+
+// RingError is an error of one ring of a Group.
+type RingError struct {
+	Ring int // its index
+	Err  error
+}
+
+func (e *RingError) Error() string { return fmt.Sprintf("ring %d of the group: %v", e.Ring, e.Err) }
+
+// Unwrap returns the cause.
+func (e *RingError) Unwrap() error { return e.Err }
+
+// NewGroup returns a Group of the given rings, whose indices are those in maps.
+// As [NewReader] does, it keeps what it needs of them; maps may be closed. A
+// ring that is given twice is an error.
+func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
+	return newGroup(opts, func(g *Group, epoll int) error {
+		ids := make(map[ebpf.MapID]int)
+		for i, m := range maps {
+			id, err := mapID(m)
+			if err != nil {
+				return &RingError{i, err}
+			}
+			if first, twice := ids[id]; twice {
+				return &RingError{i, fmt.Errorf("the same map as ring %d", first)}
+			}
+			ids[id] = i
+			if err := g.add(epoll, m); err != nil {
+				return &RingError{i, err}
+			}
+		}
+		return nil
+	})
+}
+
+// NewGroupFromMap returns a Group of the rings that are in outer now, a map of
+// type ArrayOfMaps (such as a ring for each CPU) or HashOfMaps. [Group.Keys] tells
+// which ring is which. A ring that stands under several keys is one ring of the group.
+// It takes CAP_SYS_ADMIN to open maps by their id (kernel/bpf/syscall.c,
+// bpf_map_get_fd_by_id).
+func NewGroupFromMap(outer *ebpf.Map, opts Options) (*Group, error) {
+	if t := outer.Type(); t != ebpf.ArrayOfMaps && t != ebpf.HashOfMaps {
+		return nil, fmt.Errorf("read group %s: map is a %s, not one of maps", outer, t)
+	}
+	return newGroup(opts, func(g *Group, epoll int) error { return g.addAll(epoll, outer) })
+}
+
+// newGroup returns a Group of the members that fill adds.
+func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("read group: create epoll: %w", err)
+	}
+	defer unix.Close(epoll) // the poller has its own
+	// An epoll instance can itself be polled, by the runtime's.
+	poller, err := syscall.NewPoller(epoll)
+	if err != nil {
+		return nil, fmt.Errorf("read group: %w", err)
+	}
+	g := &Group{opts: opts, poller: poller}
+	if err := fill(g, epoll); err != nil {
+		g.Close()
+		return nil, fmt.Errorf("read group: %w", err)
+	}
+	return g, nil
+}
+
+// addAll adds the rings in outer.
+func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
+	ids := make(map[ebpf.MapID]int)
+	var key []byte
+	var id ebpf.MapID
+	entries := outer.Iterate()
+	for entries.Next(&key, &id) {
+		key = slices.Clone(key)
+		if i, known := ids[id]; known {
+			g.members[i].keys = append(g.members[i].keys, key)
+			continue
+		}
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			return fmt.Errorf("open map id %d under key %x: %w", id, key, err)
+		}
+		ids[id] = len(g.members)
+		err = g.add(epoll, m)
+		m.Close()
+		if err != nil {
+			return fmt.Errorf("ring under key %x: %w", key, err)
+		}
+		g.members[ids[id]].keys = [][]byte{key}
+	}
+	return entries.Err()
+}
+
+// add makes m the next member. The mapping keeps the open file description
+// alive, and with it the epoll registration, so no descriptor is kept.
+func (g *Group) add(epoll int, m *ebpf.Map) error {
+	r, err := mapReader(m, g.opts)
+	if err != nil {
+		return err
+	}
+	i := len(g.members)
+	event := unix.EpollEvent{Events: unix.EPOLLIN | edgeTriggered, Fd: int32(i)}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, m.FD(), &event); err != nil {
+		r.Close()
+		return fmt.Errorf("add to epoll: %w", err)
+	}
+	g.members = append(g.members, member{Reader: r})
+	g.heat(i)
+	return nil
+}
+
+// edgeTriggered is EPOLLET, which x/sys declares as a negative number.
+const edgeTriggered = unix.EPOLLET & 0xffffffff
+
+func mapID(m *ebpf.Map) (ebpf.MapID, error) {
+	info, err := m.Info()
+	if err != nil {
+		return 0, err
+	}
+	id, ok := info.ID()
+	if !ok {
+		return 0, errors.New("map has no id")
+	}
+	return id, nil
+}
+
+// Len is the number of rings.
+func (g *Group) Len() int { return len(g.members) }
+
+// Keys returns the keys under which ring i stood in the map of maps, in its byte
+// order; none for a Group of NewGroup.
+func (g *Group) Keys(i int) [][]byte { return g.members[i].keys }
+
+// Stats returns the state of ring i, see [Reader.Stats].
+func (g *Group) Stats(i int) (Stats, error) { return g.members[i].Stats() }
+
+// Err returns the error that ended the last pass before its end; see
+// [Reader.Err]. One that concerns a single ring is a [*RingError].
+func (g *Group) Err() error { return g.err }
+
+// Close is as [Reader.Close], for all rings.
+func (g *Group) Close() error {
+	if g.closed.Swap(true) {
+		return nil
+	}
+	errs := []error{g.poller.Close()}
+	for _, m := range g.members {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// defaultShare is how many records a pass takes from a ring when not told.
+const defaultShare = 1024
+
+// Pass returns an iterator over records of the rings that have some, each with
+// the index of its ring: at most limit from each ring, 1,024 when limit is
+// zero. As in [Reader.Pass] records are not copied, and are consumed when the
+// loop goes on. A ring that proves corrupt ends the pass with a [*RingError] in
+// [Group.Err], once, and is left out of later ones.
+func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
+	if limit <= 0 {
+		limit = defaultShare
+	}
+	return func(yield func(int, Record) bool) {
+		if g.err = g.refresh(); g.err != nil {
+			return
+		}
+		// The first ring of this pass is the last of the next.
+		if len(g.hot) > 1 {
+			g.hot = append(g.hot[1:], g.hot[0])
+		}
+		for _, i := range g.hot {
+			m := &g.members[i]
+			for rec := range m.Pass(limit) {
+				if !yield(i, rec) {
+					return
+				}
+			}
+			if m.err != nil {
+				g.fail(i)
+				return
+			}
+		}
+	}
+}
+
+// fail makes the error of ring i the Group's.
+func (g *Group) fail(i int) {
+	m := &g.members[i]
+	g.err = &RingError{i, m.err}
+	if errors.Is(m.err, ErrCorrupt) {
+		m.bad, m.hot = true, false
+		g.bad++
+		g.hot = slices.DeleteFunc(g.hot, func(j int) bool { return j == i })
+	}
+}
+
+// GroupRecord is a record and where it comes from.
+type GroupRecord struct {
+	Record
+	Ring int // index in the Group
+}
+
+// Records is as [Reader.Records], over all rings.
+func (g *Group) Records(ctx context.Context) iter.Seq2[GroupRecord, error] {
+	return func(yield func(GroupRecord, error) bool) {
+		for {
+			if err := g.Wait(ctx); err != nil {
+				yield(GroupRecord{}, err)
+				return
+			}
+			for i, rec := range g.Pass(0) {
+				if !yield(GroupRecord{rec, i}, nil) {
+					return
+				}
+			}
+			if g.err != nil {
+				yield(GroupRecord{}, g.err)
+				return
+			}
+		}
+	}
+}
+
+var errGroupClosed = fmt.Errorf("read group: %w", os.ErrClosed)

@@ -1,0 +1,157 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Wait blocks until a record of any ring can be read. It is as [Reader.Wait].
+//
+// Only rings that may hold records are looked at. A ring leaves their number
+// when it had nothing to read after all that was consumed of it had been
+// published: its next record is then announced by an edge of the epoll instance.
+func (g *Group) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if found, err := g.look(ctx); found || err != nil {
+		return err
+	}
+	late, err := g.poller.Wait(ctx, g.opts.timer(), g.harvest, g.scan)
+	if g.closed.Load() {
+		return errGroupClosed
+	}
+	if late {
+		for _, i := range g.hot {
+			g.members[i].counts.late.Add(1)
+		}
+	}
+	return err
+}
+
+// look looks for records in all the ways that do not sleep in the poller. When
+// it finds none, all that was consumed is published and no ring is hot.
+func (g *Group) look(ctx context.Context) (bool, error) {
+	if g.closed.Load() {
+		return false, errGroupClosed
+	}
+	ended := func() bool { return ctx.Err() != nil || g.closed.Load() }
+	if g.anyHot() {
+		return true, nil
+	}
+	if g.held() {
+		pause(g.opts.Coalesce, ended)
+		if g.anyHot() {
+			return true, nil
+		}
+	}
+	if err := g.cool(); err != nil {
+		return false, err
+	}
+	if len(g.hot) > 0 {
+		return true, nil
+	}
+	return spin(g.opts.BusyPoll, g.scan, ended), nil
+}
+
+// anyHot reports whether a hot ring has a record to read.
+func (g *Group) anyHot() bool {
+	for _, i := range g.hot {
+		if g.members[i].peek() {
+			return true
+		}
+	}
+	return false
+}
+
+// held reports whether space of a hot ring is kept back from its producer.
+func (g *Group) held() bool {
+	for _, i := range g.hot {
+		if m := &g.members[i]; m.pos != m.published && m.hold() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// cool publishes what was consumed of the hot rings, and drops those that
+// have nothing to read after that.
+func (g *Group) cool() error {
+	kept := g.hot[:0]
+	for n, i := range g.hot {
+		m := &g.members[i]
+		if !m.mem.Acquire() {
+			return errGroupClosed
+		}
+		err := m.publish(0)
+		m.hot = err != nil || m.ready()
+		m.leave()
+		if m.hot {
+			kept = append(kept, i)
+		}
+		if err != nil {
+			g.hot = append(kept, g.hot[n+1:]...)
+			return &RingError{i, err}
+		}
+	}
+	g.hot = kept
+	return nil
+}
+
+// refresh makes those rings hot that got records while others kept the Group from
+// waiting. What no wakeup tells is found at the intervals of the slow timer.
+func (g *Group) refresh() error {
+	if g.closed.Load() {
+		return errGroupClosed
+	}
+	if len(g.hot)+g.bad == len(g.members) {
+		return nil
+	}
+	if timer := g.opts.timer(); timer > 0 && time.Since(g.scanned) >= timer {
+		g.scanned = time.Now()
+		g.scan()
+	}
+	return g.poller.Do(func(fd int) { g.harvest(fd) })
+}
+
+// heat makes ring i one that may hold records.
+func (g *Group) heat(i int) {
+	if m := &g.members[i]; !m.hot && !m.bad {
+		m.hot = true
+		g.hot = append(g.hot, i)
+	}
+}
+
+// scan looks at all rings, makes those hot that have a record to read, and
+// reports whether there are any.
+func (g *Group) scan() bool {
+	for i := range g.members {
+		if g.members[i].peek() {
+			g.heat(i)
+		}
+	}
+	return len(g.hot) > 0 || g.closed.Load()
+}
+
+// harvest takes the edges that the epoll instance fd has gathered, makes the
+// rings hot that have a record to read, and reports whether there are any.
+func (g *Group) harvest(fd int) bool {
+	var events [64]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(fd, events[:], 0)
+		for _, e := range events[:max(n, 0)] {
+			if g.members[e.Fd].peek() {
+				g.heat(int(e.Fd))
+			}
+		}
+		switch {
+		case err == unix.EINTR || n == len(events): // there may be more
+		case err != nil:
+			return g.scan()
+		default:
+			return len(g.hot) > 0 || g.closed.Load()
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package consumer
+
+import (
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// Pass returns an iterator over the records that are in the ring when the
+// loop begins, without copying them: at most limit of them, or all when limit
+// is zero. It ends early at a record that is still BUSY; discarded records are
+// skipped. It does not wait: see [Reader.Wait].
+//
+// Going on to the next record consumes the one before; leaving the loop at a
+// record does not consume it. The kernel is told when the pass ends, and
+// whenever an eighth of the ring has been consumed.
+//
+// When the loop is over, [Reader.Err] tells whether an error ended it. A loop
+// body that panics or calls runtime.Goexit leaves its pass open: the next pass
+// takes over, with records again that the kernel was not told of, and the memory stays
+// mapped after Close until the Reader is garbage. A pass that is begun in the loop
+// body takes over in the same way; the body must leave the loop then.
+func (r *Reader) Pass(limit int) iter.Seq[Record] {
+	// The compiler inlines this function literal, and the loop body as yield,
+	// into the caller. What every record needs is here, in variables that live
+	// in registers; all that is rare is in resolve.
+	return func(yield func(Record) bool) {
+		var w walk
+		if !r.begin(&w, limit) {
+			return
+		}
+		data, pos, pause, left := w.data, w.pos, w.pause, w.left
+		last, length, bytes := pos, uint32(0), uint64(0)
+		for {
+			// Guess that this record is as long as the one before, then
+			// check, rather than use the length as loaded: so the address of
+			// the next header does not depend on a load that may miss the cache.
+			if header := uint32(data.Header(pos)); header != length {
+				data.Touch(pos)
+				length = header
+			}
+			// A flag bit in length makes it longer than any pause is away.
+			next := pos + ring.Span(length)
+			if int64(pause-next) < 0 || left == 0 {
+				w.set(last, pos, left, bytes)
+				if !r.resolve(&w) {
+					break
+				}
+				data, last, pos, pause, left = w.data, w.last, w.pos, w.pause, w.left
+				length, bytes = w.length, 0
+				next = pos + ring.Span(length)
+			}
+			if !yield(Record{Data: data.Payload(pos, length), Pos: pos}) {
+				w.set(last, pos, left, bytes)
+				break
+			}
+			last, pos = pos, next
+			left--
+			bytes += uint64(length)
+		}
+		r.end(&w)
+	}
+}
+
+// walk is the state of one pass.
+type walk struct {
+	data   ring.Data
+	id     uint64 // of the pass
+	last   uint64 // the record before pos, or pos itself
+	pos    uint64 // the next record
+	pause  uint64 // a record that ends behind this needs resolve
+	end    uint64 // goal; in overwrite mode, where the copy ends
+	goal   uint64 // producer_pos when the pass began
+	left   uint64 // records until the limit
+	noted  uint64 // left when the counters were brought up to date
+	bytes  uint64 // of payload consumed since
+	length uint32 // of the record at pos, from resolve
+}
+
+// set brings w up to date with the variables of the loop.
+func (w *walk) set(last, pos, left, bytes uint64) {
+	w.last, w.pos, w.left, w.bytes = last, pos, left, bytes
+}
+
+// begin starts a pass. When it returns false there is nothing to end.
+func (r *Reader) begin(w *walk, limit int) bool {
+	if !r.enter() {
+		return false
+	}
+	r.pass++
+	r.err = nil
+	w.id = r.pass
+	w.data = r.mem.Data()
+	w.last, w.pos = r.pos-r.lastSpan, r.pos
+	w.left = math.MaxUint64
+	if limit > 0 {
+		w.left = uint64(limit)
+	}
+	w.noted = w.left
+	// Acquire: the headers below this position are initialised.
+	w.goal = r.mem.ProducerPos()
+	w.end = w.goal
+	if r.over != nil {
+		w.end = w.pos // nothing is copied yet
+	}
+	w.pause = w.pos
+	if r.err = r.check(w.pos, w.end); r.err != nil {
+		r.leave()
+		return false
+	}
+	return true
+}
+
+// check returns an error when there cannot be records from pos to end. Checked
+// once, this holds for a whole pass: it goes on by multiples of 8 and not beyond end.
+func (r *Reader) check(pos, end uint64) error {
+	if pos%8 == 0 && end%8 == 0 && end-pos <= r.mem.Size() {
+		return nil
+	}
+	return fmt.Errorf("%w: consumer position %d, producer position %d, ring of %d bytes",
+		ErrCorrupt, pos, end, r.mem.Size())
+}
+
+// resolve is called when the record at w.pos cannot be handed out at once, and
+// does what is due: publish, skip discarded records, tell a BUSY head, the end or a
+// contradiction. It returns true with a record to hand out at w.pos, of w.length bytes.
+func (r *Reader) resolve(w *walk) bool {
+	if w.id != r.pass {
+		return false
+	}
+	for {
+		r.advance(w)
+		if w.left == 0 {
+			return false
+		}
+		if w.pos == w.end {
+			if !r.refill(w) {
+				return false
+			}
+			continue
+		}
+		header := w.data.Header(w.pos)
+		if header.Busy() {
+			r.busy.seen(w.pos)
+			return false
+		}
+		span, rest := ring.Span(header.Len()), w.end-w.pos
+		if span > rest {
+			if r.recopy(w, span) {
+				continue
+			}
+			r.err = fmt.Errorf("%w: record of %d bytes at position %d, producer position %d",
+				ErrCorrupt, header.Len(), w.pos, w.goal)
+			return false
+		}
+		if header.Discarded() {
+			r.counts.discarded.Add(1)
+			w.last, w.pos = w.pos, w.pos+span
+			continue
+		}
+		batch := r.mem.Size() / 8
+		if w.pos-r.published+span > batch {
+			if r.err = r.publish(0); r.err != nil {
+				return false
+			}
+		}
+		w.length = header.Len()
+		w.pause = w.pos + min(rest, max(r.published+batch-w.pos, span))
+		return true
+	}
+}
+
+// advance makes what the loop consumed the reader's state.
+func (r *Reader) advance(w *walk) {
+	if n := w.noted - w.left; n > 0 {
+		r.counts.records.Add(n)
+		r.counts.bytes.Add(w.bytes)
+		w.noted, w.bytes = w.left, 0
+	}
+	r.pos, r.lastSpan = w.pos, w.pos-w.last
+}
+
+// end ends a pass: it publishes, keeping back the last record when
+// coalescing.
+func (r *Reader) end(w *walk) {
+	if w.id == r.pass {
+		r.advance(w)
+		if r.err == nil {
+			r.err = r.publish(r.hold())
+		}
+	}
+	r.leave()
+}
+
+// hold is how many bytes are kept back from the producer while coalescing:
+// those of the last record, unless it is large for the ring.
+func (r *Reader) hold() uint64 {
+	if r.opts.Coalesce <= 0 || r.lastSpan > r.mem.Size()/8 {
+		return 0
+	}
+	return min(r.lastSpan, r.pos-r.published)
+}

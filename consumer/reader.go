@@ -1,0 +1,257 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// ErrCorrupt says that positions or record headers contradict each other. Two
+// consumers on one ring can be the cause.
+var ErrCorrupt = errors.New("corrupt ring")
+
+// DefaultTimer is the interval of the slow timer, see [Options].
+const DefaultTimer = 100 * time.Millisecond
+
+// Options change how a Reader or Group waits and what it tells the kernel. The
+// zero value waits with the least CPU time and is right for most.
+type Options struct {
+	// BusyPoll is how long a wait looks for a record, using a CPU, before it
+	// sleeps. A record that comes within this time is in hand within a
+	// microsecond or so, where a sleeper takes tens. Zero is not at all.
+	BusyPoll time.Duration
+
+	// Coalesce, when positive, trades latency of about this much for
+	// throughput: a wait that follows records pauses once for so long and
+	// looks again before it sleeps, and meanwhile keeps the space of the last
+	// record, so that the producer does not see its consumer caught up and
+	// pays for no wakeup. 50 µs is a good value under a flood.
+	Coalesce time.Duration
+
+	// Timer is how often a sleeping wait looks at the ring though nothing woke
+	// it: producers that commit with BPF_RB_NO_WAKEUP wake nobody, and a
+	// record discarded with that flag can swallow the wakeup of the next.
+	// Zero is DefaultTimer, negative is never.
+	Timer time.Duration
+
+	// BeforePublish, when set, is called before the kernel is told that
+	// records were consumed: what must not be lost when the process dies has to
+	// be made durable in it. An error leaves the records in the ring, ends
+	// the pass and is returned by the call that led to it, or by
+	// [Reader.Err]. With BeforePublish set, Close tells the kernel nothing.
+	BeforePublish func() error
+
+	// Claim guards against other processes that read the ring.
+	Claim Claim
+}
+
+func (o Options) timer() time.Duration {
+	if o.Timer == 0 {
+		return DefaultTimer
+	}
+	return max(o.Timer, 0)
+}
+
+// Record is one record of a ring.
+type Record struct {
+	// Data is the payload. Records of a pass lie in the ring itself: read-only
+	// memory, valid until the loop body ends. Copy what must live longer.
+	Data []byte
+	// Pos is the record's position: bytes from the ring's creation to its header.
+	Pos uint64
+}
+
+// Reader consumes one ring.
+type Reader struct {
+	mem    *ring.Mapping
+	poller *syscall.Poller // nil in a Group, which polls for all its rings
+	opts   Options
+	over   *overwritten // nil but for rings with BPF_F_RB_OVERWRITE
+	self   owner.ID     // as claimed in the ring, 0 when it is not
+
+	// What follows belongs to the reading goroutine, between mem.Acquire and
+	// mem.Release.
+	pos       uint64 // the next record to read
+	published uint64 // consumer_pos as stored last; at most pos
+	lastSpan  uint64 // bytes of the last record before pos, 0 when not known
+	pass      uint64 // counts passes: a pass that began later ends an earlier one
+	err       error
+
+	counts counters
+	busy   busyHead
+}
+
+// counters are written by the reading goroutine once for a batch.
+type counters struct {
+	records, bytes, discarded, lost, late atomic.Uint64
+}
+
+// NewReader returns a Reader for m, a map of type RingBuf of any size. The
+// Reader keeps its own descriptor and mappings; m may be closed. It starts at the
+// first record that was not consumed.
+//
+// See ringbuf_map_mmap_kern and ringbuf_map_poll_kern (kernel/bpf/ringbuf.c).
+func NewReader(m *ebpf.Map, opts Options) (*Reader, error) {
+	r, err := mapReader(m, opts)
+	if err != nil {
+		return nil, fmt.Errorf("read ring %s: %w", m, err)
+	}
+	if r.poller, err = syscall.NewPoller(m.FD()); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("read ring %s: %w", m, err)
+	}
+	return r, nil
+}
+
+// mapReader returns a Reader without a poller.
+func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
+	if m.Type() != ebpf.RingBuf {
+		return nil, fmt.Errorf("map is a %s, not a RingBuf", m.Type())
+	}
+	mem, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
+	if err != nil {
+		return nil, err
+	}
+	r, err := newReader(mem, m.Flags()&flagOverwrite != 0, opts)
+	if err != nil {
+		return nil, errors.Join(err, mem.Unmap())
+	}
+	return r, nil
+}
+
+// newReader returns a Reader that owns mem, unless there is an error.
+func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error) {
+	r := &Reader{mem: mem, opts: opts}
+	if err := r.claim(); err != nil {
+		return nil, err
+	}
+	// After the claim: until then another may have moved it.
+	r.pos = mem.ConsumerPos()
+	r.published = r.pos
+	if overwrite {
+		r.over = &overwritten{}
+	}
+	return r, nil
+}
+
+// Err returns the error that ended the last pass before its end: one that is
+// [ErrCorrupt], one of [Options].BeforePublish, or, after Close, one that is
+// [os.ErrClosed]. It is to be called by the reading goroutine.
+func (r *Reader) Err() error { return r.err }
+
+// Close ends a wait under way and makes every later call fail with
+// [os.ErrClosed]. A pass under way may finish: the memory is unmapped when it
+// leaves. What was consumed is published. Close is idempotent.
+func (r *Reader) Close() error {
+	var err error
+	if r.poller != nil {
+		err = r.poller.Close()
+	}
+	if r.mem.Close() {
+		err = errors.Join(err, r.unmap())
+	}
+	return err
+}
+
+// enter begins an access to the ring's memory, leave ends it.
+func (r *Reader) enter() bool {
+	if r.mem.Acquire() {
+		return true
+	}
+	r.err = errClosed
+	return false
+}
+
+func (r *Reader) leave() {
+	if r.mem.Release() {
+		r.unmap()
+	}
+}
+
+var errClosed = fmt.Errorf("read ring: %w", os.ErrClosed)
+
+// unmap is called by the last user of the memory.
+func (r *Reader) unmap() error {
+	if r.opts.BeforePublish == nil && r.pos != r.published && r.stolen() == nil {
+		r.mem.SetConsumerPos(r.pos)
+	}
+	r.disclaim()
+	return r.mem.Unmap()
+}
+
+// publish tells the kernel that everything below pos is consumed, but for
+// the last hold bytes. It is a full barrier: a record committed later is either
+// seen by the next look at the ring or followed by a wakeup.
+func (r *Reader) publish(hold uint64) error {
+	to := r.pos - hold
+	if to == r.published {
+		return nil
+	}
+	err := r.stolen()
+	if err == nil && r.opts.BeforePublish != nil {
+		err = r.opts.BeforePublish()
+	}
+	if err != nil {
+		return fmt.Errorf("publish position %d: %w", to, err)
+	}
+	r.mem.SetConsumerPos(to)
+	r.published = to
+	return nil
+}
+
+// ready reports whether the next pass has something to do: a record to read
+// or to skip, or to say how the ring contradicts itself. It notes a head that is still BUSY.
+func (r *Reader) ready() bool {
+	end := r.mem.ProducerPos()
+	if r.over != nil && later(r.pos, r.mem.OverwritePos()) != r.pos {
+		// The next pass goes on where the kernel left records and publishes that:
+		// a commit wakes who is known to wait at its record.
+		return true
+	}
+	if r.pos == end {
+		return false
+	}
+	if r.check(r.pos, end) != nil {
+		return true
+	}
+	if r.mem.Data().Header(r.pos).Busy() {
+		r.busy.seen(r.pos)
+		return false
+	}
+	return true
+}
+
+// later returns the later of two positions that are close to each other;
+// positions wrap around.
+func later(a, b uint64) uint64 {
+	if int64(b-a) > 0 {
+		return b
+	}
+	return a
+}
+
+// busyHead remembers since when the head of the ring has been BUSY.
+type busyHead struct {
+	mu    sync.Mutex
+	pos   uint64
+	since time.Time
+}
+
+// seen notes a BUSY record at pos and returns since when it has been there.
+func (b *busyHead) seen(pos uint64) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.since.IsZero() || b.pos != pos {
+		b.pos, b.since = pos, time.Now()
+	}
+	return b.since
+}

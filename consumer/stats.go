@@ -1,0 +1,64 @@
+package consumer
+
+import "time"
+
+// Stats is what a Reader knows of its ring and has done. Positions and sizes
+// are in bytes.
+type Stats struct {
+	// ConsumerPos is up to where the kernel was told that records are consumed.
+	ConsumerPos uint64
+	// ProducerPos is where the next reservation will begin.
+	ProducerPos uint64
+	// Backlog is the distance of the two: what waits to be read or still to be
+	// committed, headers and padding included.
+	Backlog uint64
+
+	// Records and Bytes count what was consumed, payload only, since NewReader.
+	Records, Bytes uint64
+	// Discarded counts the records that their producers gave up.
+	Discarded uint64
+	// Lost counts bytes, headers included, that the kernel overwrote before
+	// they were read. Always 0 but in overwrite mode.
+	Lost uint64
+	// Late counts the waits that ended because of the slow timer alone: there was
+	// a record, and nobody had woken its consumer.
+	Late uint64
+
+	// Busy says that the record at the head of the ring is still being
+	// written, so that nothing behind it can be read. BusyPos is its position, BusyAge
+	// how long ago the Reader first saw it so.
+	Busy    bool
+	BusyPos uint64
+	BusyAge time.Duration
+}
+
+// Stats returns the state of the ring and what was done so far. Its counters
+// move at the end of each pass, and at each publication. It may be called by any
+// goroutine; after Close it returns an error that is [os.ErrClosed].
+func (r *Reader) Stats() (Stats, error) {
+	if !r.mem.Acquire() {
+		return Stats{}, errClosed
+	}
+	defer r.leave()
+	s := Stats{
+		// Loaded first: the producer's position never lies behind it then.
+		ConsumerPos: r.mem.ConsumerPos(),
+		ProducerPos: r.mem.ProducerPos(),
+		Records:     r.counts.records.Load(),
+		Bytes:       r.counts.bytes.Load(),
+		Discarded:   r.counts.discarded.Load(),
+		Lost:        r.counts.lost.Load(),
+		Late:        r.counts.late.Load(),
+	}
+	head := s.ConsumerPos
+	if r.over != nil {
+		head = later(head, r.mem.OverwritePos())
+	}
+	// The kernel may have moved on between the loads.
+	s.Backlog = min(s.ProducerPos-head, r.mem.Size())
+	if s.Backlog > 0 && head%8 == 0 && r.mem.Data().Header(head).Busy() {
+		s.Busy, s.BusyPos = true, head
+		s.BusyAge = time.Since(r.busy.seen(head))
+	}
+	return s, nil
+}
