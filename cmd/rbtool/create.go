@@ -1,0 +1,189 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/pin"
+)
+
+func newCreate() *cobra.Command {
+	return group("create", "Create a map and pin it",
+		"  rbtool create ringbuf --pin /sys/fs/bpf/events --size 1MiB",
+		newCreateRing())
+}
+
+// ringOptions are the flags of create ringbuf.
+type ringOptions struct {
+	pin       string
+	size      size
+	name      string
+	numaNode  int
+	overwrite bool
+	mode      fileMode
+}
+
+func newCreateRing() *cobra.Command {
+	opts := ringOptions{mode: 0o600}
+	cmd := &cobra.Command{
+		Use:   "ringbuf --pin PATH --size SIZE",
+		Short: "Create a ring buffer, kernel to user",
+		Long: `Create a ring buffer (BPF_MAP_TYPE_RINGBUF, Linux 5.8) and pin it. Missing
+directories of PATH are made inside the bpffs. When anything fails, nothing is
+left behind.`,
+		Example: `  rbtool create ringbuf --pin /sys/fs/bpf/events --size 1MiB
+  rbtool create ringbuf --pin /sys/fs/bpf/app/log --size 65536 --mode 0640 -o json`,
+		Args: cobra.NoArgs,
+	}
+	output := outputFlag(cmd, "table", "json")
+	f := cmd.Flags()
+	f.StringVar(&opts.pin, "pin", "", "where to pin it, on a bpffs")
+	f.Var(&opts.size, "size", "bytes of data it holds: a power of two, at least a page")
+	f.StringVar(&opts.name, "name", "", "name, up to 15 of A-Z a-z 0-9 _ . (default: from PATH)")
+	f.IntVar(&opts.numaNode, "numa-node", -1, "take the memory from this node")
+	f.BoolVar(&opts.overwrite, "overwrite", false, "when full, overwrite the oldest records (Linux 6.19)")
+	f.Var(&opts.mode, "mode", "permissions of the pin, octal")
+	_ = cmd.MarkFlagRequired("pin")
+	_ = cmd.MarkFlagRequired("size")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := opts.check(cmd.Flags().Changed("name"), cmd.Flags().Changed("numa-node")); err != nil {
+			return err
+		}
+		return createRing(cmd.OutOrStdout(), opts, output.value == "json")
+	}
+	return cmd
+}
+
+// fileMode is a flag for permission bits.
+type fileMode fs.FileMode
+
+func (m *fileMode) Set(text string) error {
+	n, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || n > 0o777 || n == 0 {
+		return errors.New("not permission bits in octal, such as 0640")
+	}
+	*m = fileMode(n)
+	return nil
+}
+
+func (m *fileMode) String() string { return fmt.Sprintf("%04o", uint32(*m)) }
+func (m *fileMode) Type() string   { return "octal" }
+
+// nameRunes is what bpf_obj_name_cpy (kernel/bpf/syscall.c) allows, of which
+// BPF_OBJ_NAME_LEN leaves 15 bytes.
+var (
+	nameForm  = regexp.MustCompile(`^[A-Za-z0-9_.]{1,15}$`)
+	notOfName = regexp.MustCompile(`[^A-Za-z0-9_.]`)
+)
+
+// check finds what is wrong whatever the machine's state, and sets the name
+// when none was given.
+func (o *ringOptions) check(named, onNode bool) error {
+	if err := checkRing(uint64(o.size), uint64(os.Getpagesize())); err != nil {
+		return usagef("create ringbuf: --size %w", err)
+	}
+	if !named {
+		o.name = notOfName.ReplaceAllString(filepath.Base(o.pin), "_")
+		o.name = o.name[:min(len(o.name), 15)]
+	}
+	if !nameForm.MatchString(o.name) {
+		return usagef("create ringbuf: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", o.name)
+	}
+	if onNode && o.numaNode < 0 {
+		return usagef("create ringbuf: --numa-node %d: not a node", o.numaNode)
+	}
+	return nil
+}
+
+// flagOverwrite is BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
+const flagOverwrite = 1 << 19
+
+func (o *ringOptions) spec() *ebpf.MapSpec {
+	spec := &ebpf.MapSpec{Name: o.name, Type: ebpf.RingBuf, MaxEntries: uint32(o.size)}
+	if o.numaNode >= 0 {
+		spec.Flags |= unix.BPF_F_NUMA_NODE
+		spec.NumaNode = uint32(o.numaNode)
+	}
+	if o.overwrite {
+		spec.Flags |= flagOverwrite
+	}
+	return spec
+}
+
+func createRing(w io.Writer, o ringOptions, asJSON bool) error {
+	// Before the map, so that the usual mistakes cost nothing.
+	if err := pin.Check(o.pin); err != nil {
+		return err
+	}
+	if node := fmt.Sprintf("/sys/devices/system/node/node%d", o.numaNode); o.numaNode >= 0 {
+		if _, err := os.Stat(node); err != nil {
+			return fmt.Errorf("create ring %q: --numa-node %d: no such node", o.name, o.numaNode)
+		}
+	}
+	m, err := ebpf.NewMap(o.spec())
+	if err != nil {
+		return o.explain(err)
+	}
+	defer m.Close()
+	if err := pin.Map(m, o.pin, pin.Options{Mode: fs.FileMode(o.mode)}); err != nil {
+		return err
+	}
+	if err := o.report(w, m, asJSON); err != nil {
+		return errors.Join(err, pin.Remove(o.pin))
+	}
+	return nil
+}
+
+// explain says why the kernel refused a map that looked right.
+func (o *ringOptions) explain(err error) error {
+	err = fmt.Errorf("create ring %q: %w", o.name, err)
+	switch {
+	case errors.Is(err, unix.EINVAL) && o.overwrite:
+		return &failure{err: fmt.Errorf("%w (this kernel has no overwrite mode: BPF_F_RB_OVERWRITE, Linux 6.19)", err), status: statusUnable}
+	case errors.Is(err, unix.ENOMEM):
+		return withHint(err, "the ring takes %s of kernel memory, which is accounted to this cgroup", formatSize(uint64(o.size)))
+	}
+	return err
+}
+
+// created is what create prints as JSON.
+type created struct {
+	ID       ebpf.MapID `json:"id"`
+	Name     string     `json:"name"`
+	Type     string     `json:"type"`
+	Bytes    uint64     `json:"bytes"`
+	Pin      string     `json:"pin"`
+	Flags    uint32     `json:"flags"`
+	MapExtra uint64     `json:"map_extra"`
+}
+
+func (o *ringOptions) report(w io.Writer, m *ebpf.Map, asJSON bool) error {
+	info, err := m.Info()
+	if err != nil {
+		return fmt.Errorf("create ring %q: %w", o.name, err)
+	}
+	id, _ := info.ID()
+	extra, _ := info.MapExtra()
+	c := created{
+		ID: id, Name: info.Name, Type: pin.TypeName(info.Type), Bytes: uint64(info.MaxEntries),
+		Pin: o.pin, Flags: info.Flags, MapExtra: extra,
+	}
+	if asJSON {
+		return printJSON(w, c)
+	}
+	return printTable(w, [][]string{
+		strings.Fields("ID TYPE NAME SIZE PIN"),
+		{fmt.Sprint(c.ID), c.Type, c.Name, formatSize(c.Bytes), c.Pin},
+	})
+}

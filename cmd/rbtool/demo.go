@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/pin"
+)
+
+func newDemo() *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Show what rbtool does, in half a minute, and clean up",
+		Long: `Trace the processes of this machine through a pinned ring buffer for some
+seconds, with the commands that you would type. Everything that was pinned or
+mounted is removed at the end, and when the demo is interrupted.`,
+		Example: "  rbtool demo",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+}
+
+// demoName begins the names of the directories that demos pin to.
+const demoName = "rbtool-demo-"
+
+func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	// A second ^C must not keep this from cleaning up.
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(ignored)
+
+	root, unmount, err := demoRoot()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unmount()) }()
+	sweep(root)
+	d := &script{ctx: ctx, stdout: stdout, stderr: stderr}
+	dir := filepath.Join(root, fmt.Sprint(demoName, os.Getpid()))
+	defer func() { err = errors.Join(err, removeTracer(dir)) }()
+
+	events := proctrace.EventsPin(dir)
+	d.say("Start a tracer of all processes. It is pinned: it outlives the command that starts it.")
+	d.rbtool("probe", "proctrace", "start", "--pin-dir", dir)
+	d.say("It writes into a BPF ring buffer. These are the rings of this host:")
+	d.rbtool("ls")
+	d.say("Some processes to look at, beside those that others start; then read the ring, by mmap.")
+	d.work()
+	d.rbtool("tail", events, "-n", "40", "--for", "10s", "--idle", "2s", "--stats")
+	d.say("The same for scripts, while more of them run:")
+	stop := d.workOn()
+	d.rbtool("tail", events, "-o", "json", "--from", "now", "-n", "6", "--for", "10s")
+	stop()
+	d.say("Where the ring stands, and who uses it:")
+	d.rbtool("inspect", events)
+	d.say("What was traced, and that nothing was lost:")
+	d.rbtool("probe", "proctrace", "status", "--pin-dir", dir)
+	d.rbtool("probe", "proctrace", "stop", "--pin-dir", dir)
+	d.say("All pins are gone. Try it yourself:")
+	d.print("    rbtool probe proctrace start && rbtool tail %s/rbtool/proctrace/%s\n", root, filepath.Base(events))
+	if ctx.Err() != nil {
+		return &failure{err: errors.New("demo: interrupted"), status: statusInterrupted}
+	}
+	return d.err
+}
+
+// demoRoot returns a bpffs to pin to. Where there is none it mounts one, which
+// unmount takes away again.
+func demoRoot() (root string, unmount func() error, err error) {
+	root, err = pin.Default()
+	if !errors.Is(err, pin.ErrNotMounted) {
+		return root, func() error { return nil }, err
+	}
+	root = pin.DefaultRoot
+	if err := pin.Mount(root); err != nil {
+		return "", nil, err
+	}
+	return root, func() error {
+		if err := unix.Unmount(root, 0); err != nil {
+			return fmt.Errorf("unmount %s: %w", root, err)
+		}
+		return nil
+	}, nil
+}
+
+// sweep removes what demos left behind that were killed.
+func sweep(root string) {
+	dirs, _ := filepath.Glob(filepath.Join(root, demoName+"*"))
+	for _, dir := range dirs {
+		pid := strings.TrimPrefix(filepath.Base(dir), demoName)
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			_ = removeTracer(dir)
+		}
+	}
+}
+
+// removeTracer removes the tracer in dir, if there is one.
+func removeTracer(dir string) error {
+	if err := proctrace.Remove(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// script shows commands and runs them, until the first that fails or the end
+// of ctx.
+type script struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	err            error
+}
+
+func (s *script) over() bool { return s.err != nil || s.ctx.Err() != nil }
+
+func (s *script) print(format string, args ...any) {
+	if !s.over() {
+		_, s.err = fmt.Fprintf(s.stdout, format, args...)
+	}
+}
+
+func (s *script) say(text string) { s.print("\n# %s\n", text) }
+
+// rbtool runs one of our own commands as a user would.
+func (s *script) rbtool(args ...string) {
+	s.print("$ rbtool %s\n", strings.Join(args, " "))
+	if s.over() {
+		return
+	}
+	s.err = execute(s.ctx, newRoot(s.stdout, s.stderr), args)
+}
+
+// workload are commands with something to see in each.
+var workload = [][]string{
+	{"sh", "-c", "true"},
+	{"sh", "-c", "exit 3"},
+	{"sh", "-c", "kill -TERM $$"},
+	{"sh", "-c", "sleep 0.01 & wait"},
+	{"ls", "/"},
+}
+
+// work runs the workload once.
+func (s *script) work() {
+	for _, args := range workload {
+		if s.over() {
+			return
+		}
+		// That some of them fail is part of the show.
+		_ = exec.CommandContext(s.ctx, args[0], args[1:]...).Run()
+	}
+}
+
+// workOn runs the workload again and again until stop is called.
+func (s *script) workOn() (stop func()) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	on := &script{ctx: ctx}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for !on.over() {
+			on.work()
+			pause(ctx, 100*time.Millisecond)
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

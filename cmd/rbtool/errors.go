@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/pin"
+)
+
+// Exit statuses, an interface that scripts rely on.
+const (
+	statusDone        = 0
+	statusFailed      = 1 // depends on the machine's state
+	statusUsage       = 2 // wrong whatever the machine's state
+	statusUnable      = 3 // the kernel or the privileges do not allow it
+	statusNotFound    = 4
+	statusBusy        = 5 // would disturb another process
+	statusInterrupted = 130
+)
+
+// failure is an error with a status or a hint that its cause does not imply.
+type failure struct {
+	err    error
+	status int // 0: what the cause implies
+	hint   string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// usagef is an error in the command line.
+func usagef(format string, args ...any) error {
+	return &failure{err: fmt.Errorf(format, args...), status: statusUsage}
+}
+
+// withHint gives err a hint.
+func withHint(err error, format string, args ...any) error {
+	return &failure{err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// statusOf is the exit status for err.
+func statusOf(err error) int {
+	if f, ok := errors.AsType[*failure](err); ok && f.status != 0 {
+		return f.status
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return statusInterrupted
+	case errors.Is(err, consumer.ErrBusy):
+		return statusBusy
+	case errors.Is(err, inspect.ErrReference):
+		return statusUsage
+	case errors.Is(err, fs.ErrNotExist):
+		return statusNotFound
+	case errors.Is(err, pin.ErrName), errors.Is(err, pin.ErrNotPin):
+		return statusFailed // which the kernel says with EPERM too
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, fs.ErrPermission):
+		return statusUnable
+	}
+	return statusFailed
+}
+
+// hintFor is what to do about err, where that is known.
+func hintFor(err error) string {
+	if f, ok := errors.AsType[*failure](err); ok && f.hint != "" {
+		return f.hint
+	}
+	switch {
+	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, pin.ErrNotMounted):
+		return mountHint()
+	case statusOf(err) == statusUnable && unix.Geteuid() != 0:
+		return "run as root, or with CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN to look at maps by id or name)"
+	}
+	return ""
+}
+
+func mountHint() string {
+	if root, err := pin.Default(); err == nil {
+		return fmt.Sprintf("a bpffs is mounted on %s: use a path below it", root)
+	}
+	return "mount one: mount -t bpf bpf " + pin.DefaultRoot
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"strconv"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/decode"
+)
+
+// format appends the output for a record, the seq-th, to dst.
+type format func(dst []byte, seq uint64, rec consumer.Record) []byte
+
+// newFormat returns the format called name. types, which may be nil, decode the
+// records for text and JSON; those they do not fit are shown in hex.
+func newFormat(name string, types *decode.Set) format {
+	switch name {
+	case "json":
+		return jsonFormat(types)
+	case "hex":
+		return appendHexLine
+	case "raw":
+		return appendRaw
+	}
+	return textFormat(types)
+}
+
+// appendRaw is what rbtool produce --format lp32 reads.
+func appendRaw(dst []byte, _ uint64, rec consumer.Record) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rec.Data)))
+	return append(dst, rec.Data...)
+}
+
+func appendHexLine(dst []byte, _ uint64, rec consumer.Record) []byte {
+	return append(hex.AppendEncode(dst, rec.Data), '\n')
+}
+
+func jsonFormat(types *decode.Set) format {
+	return func(dst []byte, seq uint64, rec consumer.Record) []byte {
+		dst = append(dst, `{"seq":`...)
+		dst = strconv.AppendUint(dst, seq, 10)
+		dst = append(dst, `,"pos":`...)
+		dst = strconv.AppendUint(dst, rec.Pos, 10)
+		dst = append(dst, `,"len":`...)
+		dst = strconv.AppendInt(dst, int64(len(rec.Data)), 10)
+		if dec := decoderFor(types, rec.Data); dec != nil {
+			mark := len(dst)
+			dst = append(dst, `,"type":`...)
+			dst = strconv.AppendQuote(dst, dec.Name())
+			dst = append(dst, `,"data":`...)
+			if out, err := dec.AppendJSON(dst, rec.Data); err == nil {
+				return append(out, "}\n"...)
+			}
+			dst = dst[:mark]
+		}
+		dst = append(dst, `,"hex":"`...)
+		dst = hex.AppendEncode(dst, rec.Data)
+		return append(dst, "\"}\n"...)
+	}
+}
+
+func textFormat(types *decode.Set) format {
+	// Columns of records of one type stand below each other.
+	columns := make(map[*decode.Decoder]*decode.Columns)
+	width := 0
+	if types != nil {
+		for _, dec := range types.Decoders() {
+			columns[dec] = new(decode.Columns)
+			width = max(width, len(dec.Name()))
+		}
+	}
+	return func(dst []byte, _ uint64, rec consumer.Record) []byte {
+		if dec := decoderFor(types, rec.Data); dec != nil {
+			mark := len(dst)
+			dst = append(dst, dec.Name()...)
+			for range width - len(dec.Name()) + 1 {
+				dst = append(dst, ' ')
+			}
+			if out, err := dec.AppendText(dst, rec.Data, columns[dec]); err == nil {
+				return append(out, '\n')
+			}
+			dst = dst[:mark]
+		}
+		dst = append(dst, "pos="...)
+		dst = strconv.AppendUint(dst, rec.Pos, 10)
+		dst = append(dst, " len="...)
+		dst = strconv.AppendInt(dst, int64(len(rec.Data)), 10)
+		dst = append(dst, ' ')
+		return append(hex.AppendEncode(dst, rec.Data), '\n')
+	}
+}
+
+// decoderFor returns the decoder of a record, nil when there is none.
+func decoderFor(types *decode.Set, record []byte) *decode.Decoder {
+	if types == nil {
+		return nil
+	}
+	dec, err := types.Decoder(record)
+	if err != nil {
+		return nil
+	}
+	return dec
+}

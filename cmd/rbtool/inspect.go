@@ -1,0 +1,126 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+func newInspect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect MAP",
+		Short: "Describe one ring: positions, memory, users, programs, pins",
+		Long: `Describe one ring: where its producer and its consumer are, the oldest record
+still being written, the processes that hold it, the programs that use it.
+Nothing on the host is changed.`,
+		Example: "  rbtool inspect /sys/fs/bpf/events\n  rbtool inspect id:12 -o json",
+		Args:    cobra.ExactArgs(1),
+	}
+	output := outputFlag(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		m, err := inspect.Lookup(args[0])
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		desc, err := inspect.One(m, inspect.Options{})
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return printJSON(cmd.OutOrStdout(), desc)
+		}
+		return describe(cmd.OutOrStdout(), desc)
+	}
+	return cmd
+}
+
+// describe prints m as a table of two columns.
+func describe(w io.Writer, m *inspect.Map) error {
+	rows := [][]string{
+		{"id", fmt.Sprint(m.ID)},
+		{"type", m.Type},
+		{"name", cmp.Or(m.Name, "-")},
+		{"size", fmt.Sprintf("%s (%d bytes)", formatSize(m.Bytes), m.Bytes)},
+		{"memory", fmt.Sprintf("%d bytes", m.Memory)},
+		{"flags", fmt.Sprintf("%#x", m.Flags)},
+	}
+	if m.MapExtra != 0 {
+		rows = append(rows, []string{"map_extra", fmt.Sprintf("%#x", m.MapExtra)})
+	}
+	if m.Positions != nil {
+		rows = append(rows, positionRows(m.Positions)...)
+	}
+	others := slices.DeleteFunc(m.Users, func(u inspect.User) bool { return u.Self })
+	rows = append(rows, list("owner", others, describeUser)...)
+	rows = append(rows, list("program", m.Programs, func(p inspect.Program) string {
+		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, p.Type)
+		if p.Via != 0 {
+			text += fmt.Sprintf(" through map id %d", p.Via)
+		}
+		return text
+	})...)
+	rows = append(rows, list("pin", m.Pins, func(path string) string { return path })...)
+	if len(m.Notes) > 0 {
+		rows = append(rows, list("note", m.Notes, func(note string) string { return note })...)
+	}
+	return printTable(w, rows)
+}
+
+func positionRows(p *inspect.Positions) [][]string {
+	rows := [][]string{
+		{"consumer", fmt.Sprint(p.Consumer)},
+		{"producer", fmt.Sprint(p.Producer)},
+	}
+	if p.Pending != nil {
+		rows = append(rows, []string{"pending", fmt.Sprint(*p.Pending)})
+	}
+	if p.Overwrite != nil {
+		rows = append(rows, []string{"overwrite", fmt.Sprint(*p.Overwrite)})
+	}
+	rows = append(rows, []string{"backlog", fmt.Sprintf("%d bytes, %.1f%% full", p.Backlog, 100*p.Fill)})
+	if p.Busy != nil {
+		rows = append(rows, []string{"busy", fmt.Sprintf("record of %d bytes at %d is still being written", p.Busy.Len, p.Busy.Pos)})
+	}
+	return rows
+}
+
+// describeUser says what a process does with the map.
+func describeUser(u inspect.User) string {
+	var does []string
+	for _, d := range []struct {
+		is   bool
+		word string
+	}{
+		{u.Consumes, "consumes"}, {u.Produces, "produces"},
+		{u.Mapped && !u.Consumes && !u.Produces, "maps it"}, {u.Holds, "holds a descriptor"},
+	} {
+		if d.is {
+			does = append(does, d.word)
+		}
+	}
+	text := fmt.Sprintf("%s (pid %d): %s", u.Comm, u.PID, strings.Join(does, ", "))
+	if !u.Exact {
+		text += "; likely: " + u.Why
+	}
+	return text
+}
+
+// list gives a row to each item, the first of which has the label; none is "-".
+func list[T any](label string, items []T, text func(T) string) [][]string {
+	if len(items) == 0 {
+		return [][]string{{label, "-"}}
+	}
+	var rows [][]string
+	for _, item := range items {
+		rows = append(rows, []string{label, text(item)})
+		label = ""
+	}
+	return rows
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+func newLs() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List every ring buffer, user ring buffer and arena of this host",
+		Long: `List every ring buffer, user ring buffer and arena of this host: how full they
+are, which processes hold them and where they are pinned. A process marked *
+consumes the ring, or produces into it if it is a user ring buffer. Nothing on
+the host is changed.`,
+		Example: "  rbtool ls\n  rbtool ls -o json",
+		Args:    cobra.NoArgs,
+	}
+	output := outputFlag(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		report, err := inspect.All(inspect.Options{SkipPrograms: output.value == "table"})
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return printJSON(cmd.OutOrStdout(), report)
+		}
+		if err := printTable(cmd.OutOrStdout(), lsTable(report.Maps)); err != nil {
+			return err
+		}
+		printNotes(cmd.ErrOrStderr(), report.Notes)
+		return nil
+	}
+	return cmd
+}
+
+func lsTable(maps []inspect.Map) [][]string {
+	rows := [][]string{strings.Fields("ID TYPE NAME SIZE BACKLOG FILL% OWNERS PINS")}
+	for _, m := range maps {
+		backlog, fill := "-", "-"
+		if m.Positions != nil {
+			backlog = formatSize(m.Backlog)
+			fill = fmt.Sprintf("%.1f", 100*m.Fill)
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), formatSize(m.Bytes), backlog, fill,
+			cmp.Or(owners(m.Users), "-"), cmp.Or(strings.Join(m.Pins, ","), "-"),
+		})
+	}
+	return rows
+}
+
+// owners names the processes other than this one.
+func owners(users []inspect.User) string {
+	var names []string
+	for _, u := range users {
+		if u.Self {
+			continue
+		}
+		name := fmt.Sprintf("%s(%d)", u.Comm, u.PID)
+		if u.Consumes || u.Produces {
+			name += "*"
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ",")
+}
+
+func printNotes(w io.Writer, notes []string) {
+	for _, note := range notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+}

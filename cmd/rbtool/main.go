@@ -1,0 +1,59 @@
+// Command rbtool creates, pins, watches and feeds the BPF maps whose memory a
+// process can map.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	// A closed stdout is an error of write(2), not the death of the process:
+	// what is pinned or claimed is cleaned up.
+	signal.Ignore(unix.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the command; it returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	// Kernels up to 5.10 account maps against RLIMIT_MEMLOCK. Without the
+	// privilege to lift it, what fails for want of it says so.
+	_ = rlimit.RemoveMemlock()
+
+	err := execute(ctx, newRoot(stdout, stderr), args)
+	if err == nil {
+		return statusDone
+	}
+	if errors.Is(err, unix.EPIPE) {
+		return statusDone // whoever read the output has had enough
+	}
+	for _, err := range each(err) {
+		fmt.Fprintf(stderr, "rbtool: %v\n", err)
+		if hint := hintFor(err); hint != "" {
+			fmt.Fprintf(stderr, "hint: %s\n", hint)
+		}
+	}
+	return statusOf(err)
+}
+
+// each returns the errors that were joined into err, one for each line, or err.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		if errs := joined.Unwrap(); strings.Count(err.Error(), "\n") == len(errs)-1 {
+			return errs
+		}
+	}
+	return []error{err}
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/pin"
+)
+
+// The test binary is also the commands that scripts run: rbtool itself, and
+// what stands for other people's programs.
+func TestMain(m *testing.M) {
+	_ = rlimit.RemoveMemlock() // as nobody it cannot be, and must not
+	testscript.Main(m, map[string]func(){
+		"rbtool":  main,
+		"produce": produceMain,
+		"consume": consumeMain,
+		"hold":    holdMain,
+	})
+}
+
+// TestScripts runs testdata/*.txtar. In a script $BPFFS is a directory on a
+// bpffs of its own, and $UNIQ a name that no other test uses. Beside
+// testscript's own commands there is
+//
+//	status N [nobody|full|closed] command...
+//
+// for a command of this binary that has to exit with status N: as another user, with
+// /dev/full for its standard output, or with a pipe that nobody reads.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			tb := env.T().(testing.TB)
+			dir := testenv.BPFFS(tb)
+			env.Setenv("BPFFS", dir)
+			env.Setenv("UNIQ", "t"+strings.TrimPrefix(filepath.Base(dir), "rbtool-test-"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": cmdStatus},
+	})
+}
+
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N [nobody|full|closed] command...")
+	}
+	want, how, args := args[0], args[1], args[1:]
+	// As testscript.Main has it, the binary is the command that it is called.
+	cmd := &exec.Cmd{Path: "/proc/self/exe", Dir: ts.MkAbs("."), Stdout: ts.Stdout(), Stderr: ts.Stderr()}
+	switch how {
+	case "nobody":
+		args = args[1:]
+		asNobody(ts, cmd, args[0])
+	case "full":
+		args = args[1:]
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		ts.Check(err)
+		defer full.Close()
+		cmd.Stdout = full
+	case "closed":
+		args = args[1:]
+		r, w, err := os.Pipe()
+		ts.Check(err)
+		ts.Check(r.Close())
+		defer w.Close()
+		cmd.Stdout = w
+	}
+	cmd.Args = args
+	err := cmd.Run()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		ts.Fatalf("%v", err)
+	}
+	if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != want {
+		ts.Fatalf("exit status %s, want %s", got, want)
+	}
+}
+
+// nobody is a user who owns nothing and may do nothing.
+const nobody = 65534
+
+// asNobody makes cmd run as nobody, from a copy of this binary in a place
+// that nobody can reach.
+func asNobody(ts *testscript.TestScript, cmd *exec.Cmd, name string) {
+	dir, err := os.MkdirTemp("", "rbtool-nobody-")
+	ts.Check(err)
+	ts.Defer(func() { os.RemoveAll(dir) })
+	ts.Check(os.Chmod(dir, 0o755))
+	cmd.Path, cmd.Dir = filepath.Join(dir, name), dir
+	ts.Check(copySelf(cmd.Path))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+}
+
+func copySelf(to string) error {
+	src, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(dst, src)
+	return errors.Join(err, dst.Close())
+}
+
+// produceMain: produce PIN OP COUNT SIZE [SEQ] puts COUNT records of SIZE bytes
+// into a pinned ring, numbered from SEQ; with OP "discard" every third is discarded.
+func produceMain() {
+	ops := map[string]producer.Job{
+		"reserve": {Op: producer.Reserve},
+		"output":  {Op: producer.Output},
+		"dynptr":  {Op: producer.Dynptr},
+		"discard": {Op: producer.Reserve, DiscardEvery: 3},
+	}
+	job, ok := ops[os.Args[2]]
+	if !ok {
+		fatal(fmt.Errorf("no op %q; have %v", os.Args[2], maps.Keys(ops)))
+	}
+	job.Count, job.Size = uint64(number(os.Args[3])), uint32(number(os.Args[4]))
+	if len(os.Args) > 5 {
+		job.Seq = uint64(number(os.Args[5]))
+	}
+	m, err := pin.Open(os.Args[1])
+	fatal(err)
+	p, err := producer.Load(m)
+	fatal(err)
+	res, err := p.Run(context.Background(), job)
+	fatal(err)
+	if res.Failed > 0 {
+		fatal(fmt.Errorf("%d records found the ring full", res.Failed))
+	}
+}
+
+// consumeMain: consume PIN FIFO consumes a ring as another program would, with
+// cilium/ebpf, until it is killed. It writes to FIFO when it has the ring mapped.
+func consumeMain() {
+	m, err := pin.Open(os.Args[1])
+	fatal(err)
+	r, err := ringbuf.NewReader(m)
+	fatal(err)
+	fatal(os.WriteFile(os.Args[2], []byte("consuming\n"), 0))
+	for {
+		_, err := r.Read()
+		fatal(err)
+	}
+}
+
+// holdMain: hold PIN FIFO keeps a descriptor of a ring, and nothing else, until
+// it is killed. It writes to FIFO when it has it.
+func holdMain() {
+	m, err := pin.Open(os.Args[1])
+	fatal(err)
+	defer m.Close()
+	fatal(os.WriteFile(os.Args[2], []byte("holding\n"), 0))
+	select {}
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	fatal(err)
+	return n
+}
+
+func fatal(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

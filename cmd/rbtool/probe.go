@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/pin"
+)
+
+func newProbe() *cobra.Command {
+	tracer := group("proctrace", "Trace fork, exec and exit of all processes",
+		"  rbtool probe proctrace start", newProbeStart(), newProbeStop(), newProbeStatus())
+	tracer.Long = `Trace every fork, exec and exit on this host into a ring buffer. The maps,
+programs and links are pinned, so tracing goes on when the command has ended,
+until it is stopped. Read the events with rbtool tail.
+
+The records of a process lie in the ring in the order of its life. Ids are those
+of the initial pid namespace.`
+	return group("probe", "Start and stop the bundled programs",
+		"  rbtool probe proctrace start", tracer)
+}
+
+// pinDirFlag adds --pin-dir to cmd.
+func pinDirFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("pin-dir", "", "where the tracer is pinned (default: rbtool/proctrace on the bpffs)")
+}
+
+// tracerDir is the value of --pin-dir, or its default.
+func tracerDir(flag string) (string, error) {
+	if flag != "" {
+		return filepath.Clean(flag), nil
+	}
+	root, err := pin.Default()
+	if err != nil {
+		return "", fmt.Errorf("probe proctrace: %w", err)
+	}
+	return filepath.Join(root, "rbtool", "proctrace"), nil
+}
+
+func newProbeStart() *cobra.Command {
+	ringBytes := size(proctrace.DefaultRingBytes)
+	cmd := &cobra.Command{
+		Use:     "start",
+		Short:   "Start tracing and leave it running",
+		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
+		Args:    cobra.NoArgs,
+	}
+	dir := pinDirFlag(cmd)
+	cmd.Flags().Var(&ringBytes, "size", "bytes of the ring: a power of two, at least a page")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkRing(uint64(ringBytes), uint64(os.Getpagesize())); err != nil {
+			return usagef("probe proctrace start: --size %w", err)
+		}
+		dir, err := tracerDir(*dir)
+		if err != nil {
+			return err
+		}
+		return startTracer(cmd.OutOrStdout(), dir, uint32(ringBytes))
+	}
+	return cmd
+}
+
+func startTracer(w io.Writer, dir string, ringBytes uint32) (err error) {
+	t, err := proctrace.Load(proctrace.Options{RingBytes: ringBytes})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := t.Attach(); err != nil {
+		return err
+	}
+	if err := t.Pin(dir); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "tracing into %s\n", proctrace.EventsPin(dir))
+	return err
+}
+
+func newProbeStop() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "stop",
+		Short:   "Stop tracing and remove the pins",
+		Example: "  rbtool probe proctrace stop",
+		Args:    cobra.NoArgs,
+	}
+	dir := pinDirFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		dir, err := tracerDir(*dir)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(dir); err != nil {
+			return fmt.Errorf("stop proctrace: %w", err)
+		}
+		return proctrace.Remove(dir)
+	}
+	return cmd
+}
+
+func newProbeStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what was traced and what was lost",
+		Long: `Show the counts of events: written into the ring, failed because it was full,
+missed because the kernel did not run the program.`,
+		Example: "  rbtool probe proctrace status -o json",
+		Args:    cobra.NoArgs,
+	}
+	dir := pinDirFlag(cmd)
+	output := outputFlag(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		dir, err := tracerDir(*dir)
+		if err != nil {
+			return err
+		}
+		return tracerStatus(cmd.OutOrStdout(), dir, output.value == "json")
+	}
+	return cmd
+}
+
+// tracerCounts are the counts of one type of event, as JSON.
+type tracerCounts struct {
+	Written uint64 `json:"written"`
+	Failed  uint64 `json:"failed"`
+	Missed  uint64 `json:"missed"`
+}
+
+func tracerStatus(w io.Writer, dir string, asJSON bool) error {
+	t, err := proctrace.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	s, err := t.Stats()
+	if err != nil {
+		return err
+	}
+	rows := []struct {
+		name   string
+		counts proctrace.Counts
+	}{{"fork", s.Fork}, {"exec", s.Exec}, {"exit", s.Exit}, {"total", s.Total()}}
+	if asJSON {
+		doc := struct {
+			Dir    string                  `json:"pin_dir"`
+			Events string                  `json:"events"`
+			Counts map[string]tracerCounts `json:"counts"`
+		}{dir, proctrace.EventsPin(dir), map[string]tracerCounts{}}
+		for _, r := range rows {
+			doc.Counts[r.name] = tracerCounts(r.counts)
+		}
+		return printJSON(w, doc)
+	}
+	table := [][]string{strings.Fields("EVENT WRITTEN FAILED MISSED")}
+	for _, r := range rows {
+		table = append(table, []string{r.name, fmt.Sprint(r.counts.Written), fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Missed)})
+	}
+	return printTable(w, table)
+}

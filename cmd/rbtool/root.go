@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rbtool",
+		Short: "BPF maps whose memory a process can map: ring buffers, user ring buffers, arenas",
+		Long: `rbtool creates, pins, lists and reads BPF ring buffers on this host.
+
+MAP is a pin (/sys/fs/bpf/events), an id (id:12) or a name (name:events).
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 not supported by the kernel or
+not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
+		Example:       "  rbtool demo\n  rbtool ls",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(
+		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
+		newTail(), newProbe(), newDemo(), newVersion(),
+	)
+	return root
+}
+
+// execute runs the command that args ask for. An error before the command
+// itself ran is one in the command line.
+func execute(ctx context.Context, root *cobra.Command, args []string) error {
+	started := false
+	noteStart(root, &started)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !started {
+		return &failure{
+			err:    fmt.Errorf("%s: %w", cmd.Name(), err),
+			status: statusUsage,
+			hint:   cmd.CommandPath() + " --help",
+		}
+	}
+	return err
+}
+
+// noteStart makes cmd and its subcommands set started when they run.
+func noteStart(cmd *cobra.Command, started *bool) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*started = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		noteStart(sub, started)
+	}
+}
+
+// group is a command that only has subcommands.
+func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     use,
+		Short:   short,
+		Example: example,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q", args[0])
+			}
+			return errors.New("which one?")
+		},
+		RunE: func(*cobra.Command, []string) error { return nil }, // makes cobra look at Args
+	}
+	cmd.AddCommand(subs...)
+	return cmd
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/spf13/pflag"
+
+	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/decode"
+)
+
+// typeOptions are the flags that say how records are decoded.
+type typeOptions struct {
+	names    []string
+	from     string // --btf
+	noDecode bool
+}
+
+func (o *typeOptions) flags(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.names, "type", nil, "decode records as these types: several are told apart by their first enum or their length")
+	f.StringVar(&o.from, "btf", "", "where the types are: FILE (BTF or ELF), prog:ID or kernel")
+	f.BoolVar(&o.noDecode, "no-decode", false, "show records in hex")
+}
+
+// check finds flags that contradict each other.
+func (o *typeOptions) check() error {
+	switch {
+	case o.noDecode && (len(o.names) > 0 || o.from != ""):
+		return usagef("tail: --no-decode goes with neither --type nor --btf")
+	case len(o.names) > 0 && o.from == "":
+		return usagef("tail: --type needs --btf FILE|prog:ID|kernel, to know where the type is")
+	case len(o.names) == 0 && o.from != "":
+		return usagef("tail: --btf needs --type NAME, to know which type it is")
+	}
+	if id, ok := strings.CutPrefix(o.from, "prog:"); ok {
+		if _, err := strconv.ParseUint(id, 10, 32); err != nil {
+			return usagef("tail: --btf %s: not the id of a program", o.from)
+		}
+	}
+	return nil
+}
+
+// recordTypes returns what decodes the records of m, nil when nothing is known
+// to.
+func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, error) {
+	if o.noDecode {
+		return nil, nil
+	}
+	if len(o.names) > 0 {
+		return o.load()
+	}
+	types, err := proctrace.DecoderOf(m)
+	if err != nil && !errors.Is(err, proctrace.ErrNotTraced) {
+		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
+	}
+	if err != nil {
+		return nil, nil
+	}
+	return types, nil
+}
+
+// load returns the types that the flags name.
+func (o *typeOptions) load() (*decode.Set, error) {
+	spec, err := loadBTF(o.from)
+	if err != nil {
+		return nil, err
+	}
+	var types []btf.Type
+	for _, name := range o.names {
+		t, err := decode.Find(spec, name)
+		if err != nil {
+			return nil, fmt.Errorf("--type: %w in %s", err, o.from)
+		}
+		types = append(types, t)
+	}
+	set, err := decode.NewSet(types...)
+	if err != nil {
+		return nil, fmt.Errorf("--type: %w", err)
+	}
+	return set, nil
+}
+
+// loadBTF loads what --btf names.
+func loadBTF(from string) (*btf.Spec, error) {
+	if from == "kernel" {
+		spec, err := btf.LoadKernelSpec()
+		if err != nil {
+			return nil, fmt.Errorf("--btf kernel: %w", err)
+		}
+		return spec, nil
+	}
+	id, ok := strings.CutPrefix(from, "prog:")
+	if !ok {
+		spec, err := btf.LoadSpec(from)
+		if err != nil {
+			return nil, fmt.Errorf("--btf: %w", err)
+		}
+		return spec, nil
+	}
+	n, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("--btf %s: %w", from, err)
+	}
+	spec, err := programBTF(ebpf.ProgramID(n))
+	if err != nil {
+		return nil, fmt.Errorf("--btf %s: %w", from, err)
+	}
+	return spec, nil
+}
+
+func programBTF(id ebpf.ProgramID) (*btf.Spec, error) {
+	prog, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return nil, err
+	}
+	defer prog.Close()
+	handle, err := prog.Handle()
+	if err != nil {
+		return nil, err
+	}
+	defer handle.Close()
+	return handle.Spec(nil)
+}

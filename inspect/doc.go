@@ -1,0 +1,32 @@
+// Package inspect says which rings and arenas exist on this host, how full they
+// are, and who and what uses them.
+//
+// The smallest use:
+//
+//	report, err := inspect.All(inspect.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	for _, m := range report.Maps {
+//		fmt.Println(m.ID, m.Type, m.Name)
+//	}
+//
+// [Lookup] opens the map that a user means by a path, an id or a name, [One]
+// describes it, and [Users] tells its consumer from those who merely hold it.
+//
+// # What it does to the host
+//
+// Nothing. Rings are mapped read-only, for as long as it takes to read their
+// positions; arenas are not mapped, because the first mapping would fix their
+// address. Descriptors are closed before a function returns.
+//
+// # What it can know
+//
+// Listing maps and programs takes CAP_SYS_ADMIN, seeing their users exactly
+// CAP_BPF and CAP_PERFMON. What stays unknown for want of a privilege or a
+// kernel feature is nil, never merely empty, and a note says why. Processes are
+// those of this process's pid namespace and of the namespaces in it, pins those
+// of its mount namespace.
+//
+// All functions may be called by many goroutines at once.
+package inspect

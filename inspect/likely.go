@@ -1,0 +1,83 @@
+package inspect
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+)
+
+// likelyUsers infers who uses the maps from what /proc shows.
+func likelyUsers(shapes []shape, procs []process) *Usage {
+	usage := &Usage{Users: map[ebpf.MapID][]User{}}
+	for _, p := range procs {
+		for _, s := range shapes {
+			if u := p.judge(s); u.Holds || u.Mapped {
+				usage.Users[s.id] = append(usage.Users[s.id], u)
+			}
+		}
+	}
+	return usage
+}
+
+// judge infers how p uses the map of shape s.
+//
+// /proc shows of a mapping its offset, size and protection, not the map. The usual
+// consumer of a ring has two mappings: page 0 writable, which looks like
+// the global variables of a program, and the rest read-only, whose size is that
+// of rings of one size only. So it is the second that counts; a process that
+// has it without page 0 observes. A user ring's producer has the second
+// writable, which no consumer can have.
+func (p process) judge(s shape) User {
+	u := User{PID: p.pid, Comm: p.comm, Self: p.self}
+	alike := 0 // held maps whose mappings look the same
+	for _, h := range p.held {
+		u.Holds = u.Holds || h.id == s.id
+		if h.typ == s.typ && h.size == s.size {
+			alike++
+		}
+	}
+	page := uint64(os.Getpagesize())
+	pos, data := 0, 0
+	for _, v := range p.vmas {
+		switch s.typ {
+		case ebpf.RingBuf:
+			if v == (vma{0, page, true}) {
+				pos++
+			}
+			if v == (vma{page, page + 2*s.size, false}) || v == (vma{0, 2*page + 2*s.size, false}) {
+				data++
+			}
+		case ebpf.UserRingbuf:
+			if v == (vma{page, page + 2*s.size, true}) {
+				pos++
+				data++
+			}
+			if v == (vma{0, 2*page + 2*s.size, false}) {
+				data++
+			}
+		case ebpf.Arena:
+			if v.offset == 0 && v.size == s.size {
+				data++
+			}
+		}
+	}
+	if data == 0 || !u.Holds && data <= alike {
+		return u // what is mapped belongs to other maps
+	}
+	u.Mapped = true
+	u.Consumes = s.typ == ebpf.RingBuf && pos > 0
+	u.Produces = s.typ == ebpf.UserRingbuf && pos > 0
+	switch {
+	case !u.Holds:
+		u.Why = "it has a map of this size mapped whose descriptor it closed"
+	case alike > data:
+		u.Why = fmt.Sprintf("it has %d of the %d maps of this size mapped that it holds", data, alike)
+	default:
+		u.Why = "it has a map of this size mapped"
+	}
+	if u.Consumes {
+		u.Why += ", and the consumer page of one writable"
+	}
+	return u
+}

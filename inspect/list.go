@@ -1,0 +1,91 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/pin"
+)
+
+// types are the map types that this package describes.
+var types = []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena}
+
+// maps opens the maps on the host that have one of the types, or all when none
+// is given, one after the other in the order of their ids. A map is closed after the
+// loop's body. One that cannot be opened is an error of type *mapError, after which
+// the loop goes on; any other error ends it.
+func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
+	return func(yield func(*ebpf.Map, error) bool) {
+		var id ebpf.MapID
+		for {
+			var err error
+			if id, err = ebpf.MapGetNextID(id); errors.Is(err, fs.ErrNotExist) {
+				return
+			} else if err != nil {
+				yield(nil, adminReason(err))
+				return
+			}
+			m, err := ebpf.NewMapFromID(id)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // it vanished
+			}
+			if err != nil {
+				err = &mapError{id, adminReason(err)}
+			} else if len(types) > 0 && !slices.Contains(types, m.Type()) {
+				m.Close()
+				continue
+			}
+			more := yield(m, err)
+			m.Close() // nil is fine
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// mapError says why one map could not be looked at.
+type mapError struct {
+	id  ebpf.MapID
+	err error
+}
+
+func (e *mapError) Error() string { return fmt.Sprintf("map id:%d unknown: %v", e.id, e.err) }
+func (e *mapError) Unwrap() error { return e.err }
+
+// isMapError reports whether err concerns one map only.
+func isMapError(err error) bool {
+	var e *mapError
+	return errors.As(err, &e)
+}
+
+// adminReason explains an error of the calls that go by id (bpf_obj_get_next_id and
+// bpf_map_get_fd_by_id in kernel/bpf/syscall.c).
+func adminReason(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w (needs CAP_SYS_ADMIN)", unix.EPERM)
+	}
+	return err
+}
+
+func checkType(t ebpf.MapType, want []ebpf.MapType) error {
+	if len(want) == 0 || slices.Contains(want, t) {
+		return nil
+	}
+	return fmt.Errorf("%w: it is a map of type %s, wanted %s", pin.ErrWrongType, pin.TypeName(t), typeNames(want))
+}
+
+func typeNames(types []ebpf.MapType) string {
+	var names []string
+	for _, t := range types {
+		names = append(names, pin.TypeName(t))
+	}
+	return strings.Join(names, " or ")
+}

@@ -1,0 +1,152 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/pin"
+)
+
+var (
+	// ErrReference says that a text does not refer to a map: see [Lookup].
+	ErrReference = errors.New("not a reference to a map (a path, id:NUMBER or name:NAME)")
+
+	// ErrAmbiguous says that several maps have the name.
+	ErrAmbiguous = errors.New("several maps have this name")
+
+	// ErrNotFound says that there is no such map. It is [fs.ErrNotExist].
+	ErrNotFound error = notFound{}
+)
+
+type notFound struct{}
+
+func (notFound) Error() string        { return "no such map" }
+func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
+
+// Lookup opens the map that ref refers to, for reading and writing: a pin's
+// path, id:12 or name:events. The caller closes it.
+//
+// Where types are given it must have one of them, else the error is
+// [pin.ErrWrongType], and only maps of these types count for a name.
+// Other errors: [ErrReference], [ErrNotFound], [ErrAmbiguous] with the matches in its
+// text; those of [pin.Open] for a path. Ids and names take CAP_SYS_ADMIN.
+func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
+	m, err := lookup(ref, types)
+	if err != nil {
+		return nil, fmt.Errorf("find map %q: %w", ref, err)
+	}
+	return m, nil
+}
+
+func lookup(ref string, types []ebpf.MapType) (*ebpf.Map, error) {
+	if id, ok := strings.CutPrefix(ref, "id:"); ok {
+		return byID(id, types)
+	}
+	if name, ok := strings.CutPrefix(ref, "name:"); ok {
+		return byName(name, types)
+	}
+	if ref == "" {
+		return nil, ErrReference
+	}
+	m, err := pin.Open(ref, types...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, errors.Unwrap(err) // without the path, which Lookup adds
+	}
+	return m, nil
+}
+
+func byID(text string, types []ebpf.MapType) (*ebpf.Map, error) {
+	id, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return nil, ErrReference
+	}
+	m, err := ebpf.NewMapFromID(ebpf.MapID(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, adminReason(err)
+	}
+	if err := checkType(m.Type(), types); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// nameLen is how much of a map's name the kernel keeps: BPF_OBJ_NAME_LEN less
+// the final 0, include/uapi/linux/bpf.h.
+const nameLen = 15
+
+// named is a map that has the name that is looked for.
+type named struct {
+	id  ebpf.MapID
+	typ ebpf.MapType
+}
+
+func byName(name string, want []ebpf.MapType) (_ *ebpf.Map, err error) {
+	if name == "" {
+		return nil, ErrReference
+	}
+	if len(name) > nameLen {
+		return nil, fmt.Errorf("%w: the kernel keeps %d bytes of a name, %q", ErrNotFound, nameLen, name[:nameLen])
+	}
+	var found *ebpf.Map
+	var matches, others []named
+	defer func() {
+		if err != nil {
+			found.Close()
+		}
+	}()
+	for m, err := range maps() {
+		if isMapError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		info, err := m.Info()
+		if err != nil {
+			return nil, err
+		}
+		if info.Name != name {
+			continue
+		}
+		id, _ := info.ID()
+		if checkType(info.Type, want) != nil {
+			others = append(others, named{id, info.Type})
+			continue
+		}
+		matches = append(matches, named{id, info.Type})
+		if found == nil {
+			if found, err = m.Clone(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch {
+	case len(matches) == 1:
+		return found, nil
+	case len(matches) > 1:
+		return nil, fmt.Errorf("%w: %s", ErrAmbiguous, list(matches))
+	case len(others) > 0:
+		return nil, fmt.Errorf("%w: it is the name of %s, wanted %s", pin.ErrWrongType, list(others), typeNames(want))
+	}
+	return nil, ErrNotFound
+}
+
+func list(maps []named) string {
+	var texts []string
+	for _, m := range maps {
+		texts = append(texts, fmt.Sprintf("id:%d (%s)", m.id, pin.TypeName(m.typ)))
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,208 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// Positions are where the producer and the consumer of a ring are: bytes since
+// the ring's creation, which only grow.
+//
+// They are read while both move. Consumer is read before Producer, so that
+// Producer is never the smaller, and again after it, so that they belong together
+// where the consumer gives the time for that. What is left of the race
+// can make the backlog seem larger than it was; it is never more than the
+// ring's size.
+type Positions struct {
+	Consumer uint64 `json:"consumer_pos"`
+	Producer uint64 `json:"producer_pos"`
+	// Pending is where the oldest uncommitted record was when the last one was
+	// reserved: a hint. It is nil where the kernel does not have it, before 6.10
+	// for one, and for a user ring.
+	Pending *uint64 `json:"pending_pos,omitempty"`
+	// Overwrite is where the oldest record begins that was not overwritten. It is
+	// nil but for a ring in overwrite mode.
+	Overwrite *uint64 `json:"overwrite_pos,omitempty"`
+
+	// Backlog is how many bytes, headers included, wait for the consumer.
+	Backlog uint64 `json:"backlog"`
+	// Fill is Backlog as a part of the ring's size, 0 to 1.
+	Fill float64 `json:"fill"`
+
+	// Busy is the oldest record, when it is still being written: it holds up the
+	// consumer. [All] leaves it nil.
+	Busy *Busy `json:"busy,omitempty"`
+}
+
+// Busy is a record that was reserved and not committed yet.
+type Busy struct {
+	Pos uint64 `json:"pos"`
+	Len uint32 `json:"len"` // bytes
+}
+
+// fields says which members of struct bpf_ringbuf (kernel/bpf/ringbuf.c) this
+// kernel has.
+type fields struct {
+	pending bool
+}
+
+// kernelFields asks the kernel's type information. The memory cannot tell: a
+// position that does not exist reads as 0.
+func kernelFields() (fields, error) {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fields{}, err
+	}
+	var rb *btf.Struct
+	if err := spec.TypeByName("bpf_ringbuf", &rb); errors.Is(err, btf.ErrNotFound) {
+		return fields{}, nil
+	} else if err != nil {
+		return fields{}, err
+	}
+	var f fields
+	for _, m := range rb.Members {
+		f.pending = f.pending || m.Name == "pending_pos"
+	}
+	return f, nil
+}
+
+// overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
+const overwriteFlag = 1 << 19
+
+// How much of a ring to look at.
+type depth bool
+
+const (
+	positionsOnly depth = false
+	withHead      depth = true // the header of the oldest record too
+)
+
+// observe reads the positions of m into d, or a note why not.
+func (d *Map) observe(m *ebpf.Map, kernel fields, depth depth) {
+	if m.Type() == ebpf.Arena {
+		return
+	}
+	// The data takes time to map in proportion to its size. To read the positions
+	// it is enough to pretend that there is one page of it.
+	length := uint64(os.Getpagesize())
+	if depth == withHead {
+		length = d.Bytes
+	}
+	mem, err := ring.Observe(m.FD(), length)
+	if err != nil {
+		d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v", err))
+		return
+	}
+	if mem.Acquire() {
+		r := reading{ring: mem, size: d.Bytes, overwrite: d.Flags&overwriteFlag != 0}
+		var note string
+		d.Positions, note = r.positions()
+		if kernel.pending && m.Type() == ebpf.RingBuf {
+			pending := mem.PendingPos()
+			d.Pending = &pending
+		}
+		if note == "" && depth == withHead {
+			d.Busy, note = r.busy(*d.Positions, mem.Data())
+		}
+		if note != "" {
+			d.Notes = append(d.Notes, note)
+		}
+	}
+	mem.Release()
+	if mem.Close() {
+		mem.Unmap()
+	}
+}
+
+// pages are the position pages of a ring.
+type pages interface {
+	ConsumerPos() uint64
+	ProducerPos() uint64
+	OverwritePos() uint64
+}
+
+// reading is how to read the positions of one ring.
+type reading struct {
+	ring      pages
+	size      uint64
+	overwrite bool // the ring is in overwrite mode
+}
+
+// tries is how often positions are read again when the consumer moved
+// meanwhile, before what they say is taken as it is.
+const tries = 16
+
+// positions reads them, and returns a note when they cannot be right.
+func (r reading) positions() (*Positions, string) {
+	var p Positions
+	steady := false
+	for i := 0; i < tries && !steady; i++ {
+		p.Consumer = r.ring.ConsumerPos()
+		if r.overwrite {
+			// Before producer_pos, which then is not the smaller; the
+			// kernel stores them in this order (__bpf_ringbuf_reserve).
+			pos := r.ring.OverwritePos()
+			p.Overwrite = &pos
+		}
+		p.Producer = r.ring.ProducerPos()
+		steady = r.ring.ConsumerPos() == p.Consumer
+	}
+	oldest := p.oldest()
+	// Positions wrap, so it is the difference that counts.
+	p.Backlog = p.Producer - oldest
+	note := ""
+	if p.Backlog > r.size {
+		// With a consumer that never stood still, or a producer that
+		// overwrites, more may have been produced meanwhile than fits.
+		ahead := int64(p.Backlog) < 0
+		if ahead || steady && !r.overwrite {
+			note = fmt.Sprintf("consumer_pos %d and producer_pos %d contradict each other: somebody writes wrong positions",
+				p.Consumer, p.Producer)
+		}
+		p.Backlog = r.size
+		if ahead {
+			p.Backlog = 0
+		}
+	}
+	p.Fill = float64(p.Backlog) / float64(r.size)
+	return &p, note
+}
+
+// oldest is the position of the oldest record in the ring.
+func (p *Positions) oldest() uint64 {
+	if p.Overwrite != nil && int64(*p.Overwrite-p.Consumer) > 0 {
+		return *p.Overwrite
+	}
+	return p.Consumer
+}
+
+// busy looks at the oldest record. It returns nil when that is committed, or
+// was consumed or overwritten meanwhile, and a note when it cannot be one.
+func (r reading) busy(p Positions, data ring.Data) (*Busy, string) {
+	if p.Backlog < ring.HeaderSize {
+		return nil, ""
+	}
+	pos := p.oldest()
+	if pos%8 != 0 {
+		return nil, fmt.Sprintf("no record begins at position %d: it is not a multiple of 8", pos)
+	}
+	h := data.Header(pos)
+	again := Positions{Consumer: r.ring.ConsumerPos()}
+	if r.overwrite {
+		overwrite := r.ring.OverwritePos()
+		again.Overwrite = &overwrite
+	}
+	if !h.Busy() || again.oldest() != pos {
+		return nil, ""
+	}
+	if ring.Span(h.Len()) > p.Backlog {
+		return nil, fmt.Sprintf("no record at position %d: a length of %d bytes goes beyond producer_pos", pos, h.Len())
+	}
+	return &Busy{Pos: pos, Len: h.Len()}, ""
+}

@@ -1,0 +1,143 @@
+package inspect
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv("RBTOOL_TEST_ROLE"); role != "" {
+		os.Exit(play(role, strings.Fields(os.Getenv("RBTOOL_TEST_MAPS"))))
+	}
+	os.Exit(testenv.Main(m))
+}
+
+// actor is a process that a test started to use maps in one of the roles.
+type actor struct {
+	pid int
+	end func()
+}
+
+// start runs this test binary as another process that uses the maps in a role, and
+// returns when it does. It ends with the test, or by end.
+func start(t *testing.T, role string, maps ...*ebpf.Map) actor {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	var fds []string
+	for i, m := range maps {
+		dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(dup), "map")
+		defer f.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		fds = append(fds, fmt.Sprint(3+i))
+	}
+	cmd.Env = append(os.Environ(), "RBTOOL_TEST_ROLE="+role, "RBTOOL_TEST_MAPS="+strings.Join(fds, " "))
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
+			stdin.Close()
+			cmd.Wait()
+		}
+	}
+	t.Cleanup(end)
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		t.Fatalf("%s: %q, %v", role, line, err)
+	}
+	return actor{cmd.Process.Pid, end}
+}
+
+// play is what a process started by start does until its standard input ends.
+func play(role string, fds []string) int {
+	var maps []*ebpf.Map
+	for _, text := range fds {
+		var fd int
+		fmt.Sscan(text, &fd)
+		m, err := ebpf.NewMapFromFD(fd)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		maps = append(maps, m)
+	}
+	m, page := maps[0], os.Getpagesize()
+	data := page + 2*int(m.MaxEntries())
+	var err error
+	mmap := func(fd, offset, length, prot int) {
+		if _, e := unix.Mmap(fd, int64(offset), length, prot, unix.MAP_SHARED); e != nil {
+			err = fmt.Errorf("%s: mmap: %w", role, e)
+		}
+	}
+	const ro, rw = unix.PROT_READ, unix.PROT_READ | unix.PROT_WRITE
+	switch role {
+	case "hold":
+	case "consume": // as most do
+		_, err = ringbuf.NewReader(m)
+	case "keep the mapping":
+		mmap(m.FD(), 0, page, rw)
+		mmap(m.FD(), page, data, ro)
+		m.Close()
+	case "observe":
+		mmap(m.FD(), 0, page+data, ro)
+	case "consume the first of several":
+		_, err = ringbuf.NewReader(m)
+	case "consume all of several":
+		for _, m := range maps {
+			if _, e := ringbuf.NewReader(m); e != nil {
+				err = e
+			}
+		}
+	case "produce": // as libbpf's user_ring_buffer__new
+		mmap(m.FD(), 0, page, ro)
+		mmap(m.FD(), page, data, rw)
+	case "map globals":
+		mmap(maps[1].FD(), 0, page, rw)
+	case "map an arena":
+		base := uintptr(1 << 44)
+		length := uintptr(m.MaxEntries()) * uintptr(page)
+		_, _, errno := unix.Syscall6(unix.SYS_MMAP, base, length, rw, unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE, uintptr(m.FD()), 0)
+		if errno != 0 {
+			err = errno
+		}
+	default:
+		err = fmt.Errorf("unknown role %q", role)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+	for _, m := range maps {
+		m.Close() // also: they are in use until here
+	}
+	return 0
+}

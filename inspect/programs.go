@@ -1,0 +1,91 @@
+package inspect
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// Program is a loaded program that uses a map.
+type Program struct {
+	ID   ebpf.ProgramID `json:"id"`
+	Name string         `json:"name"` // at most 15 bytes, may be empty
+	Type string         `json:"type"` // cilium/ebpf's name in lower case, such as rawtracepoint
+	// Via is the map of maps through which it gets at the map, or 0.
+	Via ebpf.MapID `json:"via,omitempty"`
+}
+
+// programsByMap returns the programs on the host that use each map, by ascending id.
+func programsByMap() (map[ebpf.MapID][]Program, error) {
+	inner, err := innerMaps()
+	if err != nil {
+		return nil, err
+	}
+	users := map[ebpf.MapID][]Program{}
+	var id ebpf.ProgramID
+	for {
+		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
+			return users, nil
+		} else if err != nil {
+			return nil, adminReason(err)
+		}
+		p, used, err := programMaps(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it vanished
+		}
+		if err != nil {
+			return nil, adminReason(err)
+		}
+		for _, m := range used {
+			users[m] = append(users[m], p)
+			for _, in := range inner[m] {
+				via := p
+				via.Via = m
+				users[in] = append(users[in], via)
+			}
+		}
+	}
+}
+
+// programMaps describes a program and lists the maps that it refers to.
+func programMaps(id ebpf.ProgramID) (Program, []ebpf.MapID, error) {
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return Program{}, nil, err
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return Program{}, nil, err
+	}
+	used, _ := info.MapIDs()
+	return Program{ID: id, Name: info.Name, Type: strings.ToLower(info.Type.String())}, used, nil
+}
+
+// innerMaps lists what the host's maps of maps have in them.
+func innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
+	inner := map[ebpf.MapID][]ebpf.MapID{}
+	for m, err := range maps(ebpf.ArrayOfMaps, ebpf.HashOfMaps) {
+		if isMapError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		info, err := m.Info()
+		if err != nil {
+			return nil, err
+		}
+		outer, _ := info.ID()
+		var key []byte
+		var value uint32 // user space reads the id (kernel/bpf/map_in_map.c, bpf_map_fd_sys_lookup_elem)
+		it := m.Iterate()
+		for it.Next(&key, &value) {
+			inner[outer] = append(inner[outer], ebpf.MapID(value))
+		}
+		// An iteration may fail when the map changes under it; what was seen counts.
+	}
+	return inner, nil
+}

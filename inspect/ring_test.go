@@ -1,0 +1,283 @@
+package inspect
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/ringbuf"
+	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// nothingElse leaves out what is not about the map itself.
+var nothingElse = Options{SkipUsers: true, SkipPrograms: true, SkipPins: true}
+
+func one(t *testing.T, m *ebpf.Map) *Map {
+	t.Helper()
+	d, err := One(m, nothingElse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, note := range d.Notes {
+		t.Error("note:", note)
+	}
+	return d
+}
+
+func load(t *testing.T, m *ebpf.Map) *producer.Producer {
+	t.Helper()
+	p, err := producer.Load(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func produce(t *testing.T, p *producer.Producer, job producer.Job) {
+	t.Helper()
+	if _, err := p.Run(context.Background(), job); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPositionsAreThoseOfTheKernel(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 1<<16)
+	p := load(t, m)
+	defer p.Close()
+	rd, err := ringbuf.NewReader(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	produce(t, p, producer.Job{Op: producer.Output, Count: 100, Size: 12, DiscardEvery: 0})
+	for range 10 {
+		if _, err := rd.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // looking does not change what is seen
+		got, err := p.Query()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := one(t, m)
+		if d.Consumer != got.ConsPos || d.Producer != got.ProdPos || d.Backlog != got.AvailData || d.Bytes != got.RingSize {
+			t.Errorf("got %+v, the kernel says %+v", d.Positions, got)
+		}
+		if d.Backlog != 90*24 || d.Fill != float64(90*24)/(1<<16) || d.Busy != nil || d.Overwrite != nil {
+			t.Errorf("got %+v", d.Positions)
+		}
+	}
+}
+
+func TestABusyHeadIsReported(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 1<<16)
+	p := load(t, m)
+	defer p.Close()
+	produce(t, p, producer.Job{Op: producer.Output, Count: 1, Size: 8})
+	held, err := p.Hold(7, 100)
+	testenv.SkipIfNotSupported(t, "bpf-syscall-program", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	produce(t, p, producer.Job{Op: producer.Output, Count: 1, Size: 8})
+	d := one(t, m)
+	if d.Busy != nil {
+		t.Errorf("busy %+v, behind a committed record", d.Busy)
+	}
+	kernel, err := kernelFields()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kernel.pending != (d.Pending != nil) {
+		t.Errorf("pending position %v", d.Pending)
+	}
+	// The kernel brings it up to date at a reservation only.
+	if d.Pending != nil && *d.Pending != 16 {
+		t.Errorf("pending position %d, want 16", *d.Pending)
+	}
+
+	rd, err := ringbuf.NewReader(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	if _, err := rd.Read(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(&Busy{Pos: 16, Len: 100}, one(t, m).Busy); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if err := held.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if d := one(t, m); d.Busy != nil {
+		t.Errorf("busy %+v after the commit", d.Busy)
+	}
+}
+
+func TestAnOverwritingRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag})
+	if errors.Is(err, unix.EINVAL) {
+		testenv.SkipWithout(t, "ringbuf-overwrite", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	p := load(t, m)
+	defer p.Close()
+	produce(t, p, producer.Job{Op: producer.Output, Count: 1000, Size: 8})
+	got, err := p.Query()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := one(t, m)
+	if d.Overwrite == nil || *d.Overwrite != got.OverwritePos || d.Backlog != d.Producer-*d.Overwrite || d.Backlog > d.Bytes {
+		t.Errorf("got %+v, the kernel says %+v", d.Positions, got)
+	}
+}
+
+// A ring under full flood, consumed as fast as possible: what is seen is always
+// possible.
+func TestPositionsUnderFlood(t *testing.T) {
+	testenv.NoLeaks(t)
+	looks := 3000
+	if testing.Short() {
+		looks = 100
+	}
+	m := testenv.Ring(t, 1<<14)
+	p := load(t, m)
+	defer p.Close()
+	rd, err := ringbuf.NewReader(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := p.Run(ctx, producer.Job{Op: producer.Output, Count: 1 << 40, Size: 16, MaxSize: 256}); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		var rec ringbuf.Record
+		for rd.ReadInto(&rec) == nil {
+		}
+	})
+	var last Positions
+	moved := 0
+	for range looks {
+		d := one(t, m)
+		if d.Backlog > d.Bytes || d.Fill < 0 || d.Fill > 1 || d.Consumer < last.Consumer || d.Producer < last.Producer {
+			t.Fatalf("%+v after %+v", *d.Positions, last)
+		}
+		if d.Producer != last.Producer {
+			moved++
+		}
+		last = *d.Positions
+	}
+	stop()
+	rd.Close()
+	wg.Wait()
+	t.Logf("%d looks, the ring moved between %d of them, %d bytes in all", looks, moved, last.Producer)
+}
+
+// Whoever can write the positions can write anything.
+func TestHostilePositions(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	page0, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(page0)
+	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 10, Size: 8})
+	for _, pos := range []uint64{1, 7, 159, 160, 161, 4096, 1 << 31, 1<<63 - 1, 1 << 63, 1<<64 - 1, 1<<64 - 4096} {
+		binary.NativeEndian.PutUint64(page0, pos)
+		d, err := One(m, nothingElse)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPossible(t, d)
+		if pos > 160 && d.Notes == nil && d.Producer-pos > 4096 {
+			t.Errorf("consumer_pos %d: no note, %+v", pos, d.Positions)
+		}
+	}
+}
+
+func checkPossible(t *testing.T, d *Map) {
+	t.Helper()
+	if d.Backlog > d.Bytes || !(d.Fill >= 0 && d.Fill <= 1) {
+		t.Errorf("impossible: %+v", d.Positions)
+	}
+	if d.Busy != nil && uint64(d.Busy.Len) > d.Bytes {
+		t.Errorf("impossible: %+v", d.Busy)
+	}
+}
+
+func TestPositionsOfAUserRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	pages, err := unix.Mmap(m.FD(), int64(os.Getpagesize()), os.Getpagesize()+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(pages)
+	data := pages[os.Getpagesize():]
+	binary.NativeEndian.PutUint32(data, 1<<31|20)
+	binary.NativeEndian.PutUint64(pages, 32)
+	d := one(t, m)
+	if d.Consumer != 0 || d.Producer != 32 || d.Backlog != 32 || d.Pending != nil || d.Overwrite != nil {
+		t.Errorf("got %+v", d.Positions)
+	}
+	if diff := gocmp.Diff(&Busy{Pos: 0, Len: 20}, d.Busy); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func userRing(tb testing.TB, size uint32) *ebpf.Map {
+	tb.Helper()
+	if err := features.HaveMapType(ebpf.UserRingbuf); err != nil {
+		testenv.SkipIfNotSupported(tb, "user_ringbuf", err)
+		tb.Fatal(err)
+	}
+	return testenv.Map(tb, &ebpf.MapSpec{Name: "user_ring", Type: ebpf.UserRingbuf, MaxEntries: size})
+}
+
+// FuzzHostileRing writes anything where the user of a user ring can write.
+func FuzzHostileRing(f *testing.F) {
+	m := userRing(f, 4096)
+	page := os.Getpagesize()
+	pages, err := unix.Mmap(m.FD(), int64(page), page+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { unix.Munmap(pages) })
+	f.Add(uint64(0), uint32(0))
+	f.Add(uint64(24), uint32(1<<31|16))
+	f.Add(uint64(25), uint32(1<<31|16))
+	f.Add(uint64(4096), uint32(1<<31|4089))
+	f.Add(uint64(1)<<63, uint32(1<<31|1<<30))
+	f.Add(^uint64(0), ^uint32(0))
+	f.Fuzz(func(t *testing.T, pos uint64, header uint32) {
+		binary.NativeEndian.PutUint64(pages, pos)
+		binary.NativeEndian.PutUint32(pages[page:], header)
+		d := Map{Bytes: 4096}
+		d.observe(m, fields{}, withHead)
+		checkPossible(t, &d)
+	})
+}

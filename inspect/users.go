@@ -1,0 +1,168 @@
+package inspect
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bpf/mapusers"
+)
+
+// User is a process that holds a descriptor of a map or has it mapped. Threads
+// are not told apart.
+type User struct {
+	PID  int    `json:"pid"`
+	Comm string `json:"comm"`
+	Self bool   `json:"self"` // it is this process
+
+	Holds  bool `json:"holds"`  // has a descriptor
+	Mapped bool `json:"mapped"` // has some of the memory mapped
+
+	// Consumes says that it has the consumer page of a RINGBUF mapped writable, as
+	// only a consumer needs it; Produces that it has the producer page of a
+	// USER_RINGBUF mapped writable. Nothing says whether it is at work.
+	Consumes bool `json:"consumes"`
+	Produces bool `json:"produces"`
+
+	// Exact says that the kernel told all of this. Otherwise Holds is certain
+	// where it is true, and the rest is likely, for the reason in Why.
+	Exact bool   `json:"exact"`
+	Why   string `json:"why,omitempty"`
+}
+
+// Usage is who uses which map.
+type Usage struct {
+	Users map[ebpf.MapID][]User // by ascending PID
+	// Notes say what could not be found out, or not exactly, and why.
+	Notes []string
+}
+
+// Users finds the processes that use the maps, in one look at all processes. The
+// maps must be rings or arenas: the error is [pin.ErrWrongType] otherwise.
+//
+// It asks the kernel's iterators over descriptors and mappings (package
+// mapusers). Where they cannot be used it infers what it can from /proc, which
+// shows the sizes of mappings but not of which map they are.
+func Users(maps ...*ebpf.Map) (*Usage, error) {
+	var shapes []shape
+	for _, m := range maps {
+		err := checkType(m.Type(), types)
+		var info *ebpf.MapInfo
+		if err == nil {
+			info, err = m.Info()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find users of map: %w", err)
+		}
+		id, _ := info.ID()
+		shapes = append(shapes, shapeOf(m, id))
+	}
+	usage, err := users(shapes)
+	if err != nil {
+		return nil, fmt.Errorf("find users of map: %w", err)
+	}
+	return usage, nil
+}
+
+// shape is what a map's mappings can be known by.
+type shape struct {
+	id   ebpf.MapID
+	typ  ebpf.MapType
+	size uint64 // bytes
+}
+
+func shapeOf(m *ebpf.Map, id ebpf.MapID) shape { return shape{id, m.Type(), size(m)} }
+
+func users(shapes []shape) (*Usage, error) {
+	uses, err := scan()
+	if err == nil {
+		usage := exactUsers(shapes, uses)
+		if !initialPIDNamespace() {
+			usage.Notes = append(usage.Notes, "processes outside this pid namespace are not visible")
+		}
+		return usage, nil
+	}
+	procs, hidden, procErr := readProcesses("/proc")
+	if procErr != nil {
+		return nil, procErr
+	}
+	usage := likelyUsers(shapes, procs)
+	usage.Notes = append(usage.Notes, fmt.Sprintf("consumers and producers are inferred from /proc: %v", err))
+	if hidden > 0 {
+		usage.Notes = append(usage.Notes, fmt.Sprintf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden))
+	}
+	return usage, nil
+}
+
+func scan() ([]mapusers.Use, error) {
+	s, err := mapusers.NewScanner()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Scan()
+}
+
+// initialPIDNamespace reports whether every process is visible: the initial
+// namespace has a fixed inode, PROC_PID_INIT_INO in include/linux/proc_ns.h.
+func initialPIDNamespace() bool {
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	return err != nil || ns == fmt.Sprintf("pid:[%d]", 0xEFFFFFFC)
+}
+
+// exactUsers sums up the uses for each map and process.
+func exactUsers(shapes []shape, uses []mapusers.Use) *Usage {
+	typeOf := map[ebpf.MapID]ebpf.MapType{}
+	for _, s := range shapes {
+		typeOf[s.id] = s.typ
+	}
+	// A pid can have been given to another process between the two iterators.
+	type key struct {
+		id      ebpf.MapID
+		pid     int
+		started time.Duration
+	}
+	found := map[key]*User{}
+	for _, use := range uses {
+		typ, asked := typeOf[use.Map]
+		if !asked || use.PID == 0 { // 0: its last thread is about to go
+			continue
+		}
+		k := key{use.Map, use.PID, use.Started}
+		if found[k] == nil {
+			found[k] = &User{PID: use.PID, Comm: use.Comm, Self: use.PID == os.Getpid(), Exact: true}
+		}
+		found[k].add(use, typ)
+	}
+	usage := &Usage{Users: map[ebpf.MapID][]User{}}
+	for k, u := range found {
+		usage.Users[k.id] = append(usage.Users[k.id], *u)
+	}
+	for _, list := range usage.Users {
+		slices.SortFunc(list, func(a, b User) int { return cmp.Compare(a.PID, b.PID) })
+	}
+	return usage
+}
+
+func (u *User) add(use mapusers.Use, typ ebpf.MapType) {
+	if use.Size == 0 {
+		u.Holds = true
+		return
+	}
+	u.Mapped = true
+	if !use.Writable {
+		return
+	}
+	// Page 0 of a ring has the consumer's position, page 1 the producer's.
+	page := uint64(os.Getpagesize())
+	switch typ {
+	case ebpf.RingBuf:
+		u.Consumes = u.Consumes || use.Offset == 0
+	case ebpf.UserRingbuf:
+		u.Produces = u.Produces || use.Offset <= page && page-use.Offset < use.Size
+	}
+}
