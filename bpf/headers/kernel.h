@@ -33,6 +33,7 @@ typedef __u32 __wsum;
 #define BPF_MAP_TYPE_RINGBUF 27
 
 /* flags of bpf_map_update_elem */
+#define BPF_ANY 0
 #define BPF_NOEXIST 1
 
 /* flags of bpf_ringbuf_output, _submit and _discard */

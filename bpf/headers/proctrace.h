@@ -19,6 +19,8 @@ enum event_type {
 	EXIT_EVENT = 3,
 };
 
+#define EVENT_TYPES (EXIT_EVENT + 1) /* 0 is none */
+
 #define EVENT_COMM_SIZE 16 /* TASK_COMM_LEN, include/linux/sched.h */
 
 /* What every record begins with, about the task that was born, ran or died. */
@@ -71,7 +73,7 @@ struct exit_event {
 	bool group_dead;
 };
 
-/* How the records of one type fared, on one CPU. */
+/* How the records of one type that one program wrote fared, on one CPU. */
 struct event_counts {
 	__u64 written;
 	__u64 failed; /* there was no room in the ring */

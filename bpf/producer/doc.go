@@ -11,9 +11,9 @@
 // A record is known from its number: Job.Len, Job.Discarded and Fill say what
 // the programs produce, and Verify checks what arrived.
 //
-// A Producer may be used from several goroutines, but runs one program at a
-// time (records of Hold aside). To produce on several CPUs at once, Load one
-// Producer for each: they may share the ring.
+// A Producer may be used from several goroutines, but does one Run or Ping at
+// a time. To produce on several CPUs at once, Load one Producer for each: they
+// may share the ring.
 package producer
 
 //go:generate go tool bpf2go -target bpfel -go-package producer -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type hold_arg bpf producer.bpf.c

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 )
 
 // Held is a record that a program has reserved and not yet committed: it stays
@@ -68,12 +70,40 @@ func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
 // run is the program's life, on a goroutine of its own.
 func (h *Held) run(prog *ebpf.Program, seq uint64) {
 	arg := bpfHoldArg{VerdictAddr: h.page.addr(), Seq: seq}
-	ret, err := prog.Run(&ebpf.RunOptions{Context: &arg})
+	var ret uint32
+	err := withoutSignals(func() (err error) {
+		ret, err = prog.Run(&ebpf.RunOptions{Context: &arg})
+		return err
+	})
 	if err == nil && ret != 0 {
 		err = ErrFull
 	}
 	h.page.cancel()
 	h.done <- err
+}
+
+// withoutSignals calls f with all signals blocked on its thread. The sleep in
+// a page fault is interruptible, but only a fatal signal ends a fault of the
+// kernel's own: any other would have the thread fault again at once, at full
+// speed, and would not be handled itself before the record is released
+// (fs/userfaultfd.c, handle_userfault; arch/x86/mm/fault.c, do_user_addr_fault).
+func withoutSignals(f func() error) error {
+	runtime.LockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("block signals: %w", err)
+	}
+	err := f()
+	if e := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); e != nil {
+		// The thread stays locked, and ends with the goroutine.
+		return errors.Join(err, fmt.Errorf("unblock signals: %w", e))
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // Commit submits the record, waking a consumer that waits for it, and returns
@@ -107,10 +137,12 @@ func (h *Held) finish(commit bool) error {
 	if commit {
 		binary.NativeEndian.PutUint64(verdict[:], 1)
 	}
-	serveErr := h.page.serve(verdict[:])
+	err := h.page.serve(verdict[:])
 	// Should serve have failed, the end of the userfaultfd wakes the program
 	// (fs/userfaultfd.c, userfaultfd_release), which reads a zero and discards.
-	return errors.Join(serveErr, h.page.closeFD(), <-h.done, h.page.unmap())
+	err = errors.Join(err, h.page.closeFD())
+	err = errors.Join(err, <-h.done)
+	return errors.Join(err, h.page.unmap())
 }
 
 // holds is the records that a Producer holds.

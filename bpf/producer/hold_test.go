@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/testenv"
+	"golang.org/x/sys/unix"
 )
 
 func hold(t *testing.T, p *Producer, seq uint64, size uint32) *Held {
@@ -112,4 +116,46 @@ func TestCloseDiscardsHeldRecords(t *testing.T) {
 		t.Errorf("hold after Close: %v, want os.ErrClosed", err)
 	}
 	rd.none()
+}
+
+// A signal would keep the thread that holds the record spinning in the kernel.
+func TestHoldingThreadTakesNoSignals(t *testing.T) {
+	p, _ := load(t, 1<<16)
+	before := deafThreads(t)
+	held := hold(t, p, 1, 16)
+	if got := deafThreads(t) - before; got != 1 {
+		t.Errorf("%d threads block SIGURG while a record is held, want 1", got)
+	}
+	if err := held.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := deafThreads(t) - before; got != 0 {
+		t.Errorf("%d threads block SIGURG after the release", got)
+	}
+}
+
+// deafThreads counts the threads of this process that block SIGURG, with which
+// the Go runtime preempts.
+func deafThreads(t *testing.T) (n int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		_, mask, _ := strings.Cut(string(text), "SigBlk:\t")
+		mask, _, _ = strings.Cut(mask, "\n")
+		blocked, err := strconv.ParseUint(mask, 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if blocked>>(unix.SIGURG-1)&1 != 0 {
+			n++
+		}
+	}
+	return n
 }

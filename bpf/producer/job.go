@@ -68,9 +68,11 @@ type Job struct {
 	// DiscardEvery n > 0 discards each record whose seq + 1 is a multiple of n.
 	DiscardEvery uint64
 
+	// Wakeup is how records are committed, discarded ones too.
 	Wakeup Wakeup
 	// LastWakeup, unless Adaptive, is Wakeup for the last record: ForceWakeup
-	// closes a run of NoWakeup records.
+	// closes a run of NoWakeup records. With RetryFull it is sure to come; else
+	// not, for the last record may fail.
 	LastWakeup Wakeup
 	// WakeBytes > 0 takes the place of Wakeup: ForceWakeup for a record
 	// that finds so many bytes unconsumed (BPF_RB_AVAIL_DATA), its own

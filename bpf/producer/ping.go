@@ -45,8 +45,8 @@ func (pg *Pinger) Ping() error {
 
 func (pg *Pinger) ping() error {
 	p := pg.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.runMu.Lock()
+	defer p.runMu.Unlock()
 	if p.closed.Load() {
 		return os.ErrClosed
 	}

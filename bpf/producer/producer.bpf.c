@@ -12,7 +12,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define MAX_RECORD 65536
-#define SHIFTS 4096	 /* a power of two */
+#define SHIFTS 4096 /* a power of two */
 
 /*
  * What the verifier must see as constants: bpf_ringbuf_reserve takes no other
@@ -20,10 +20,10 @@
  * verifier drops the branches that they decide. So each loaded program does one
  * job and pays for nothing else.
  */
-const volatile __u32 steps = 1; /* records of one program run; the verifier walks each */
-const volatile __u32 size;	/* bytes, the smallest */
-const volatile __u32 max_size;	/* bytes, the largest */
-const volatile bool fast;	/* write the first 8 bytes only */
+const volatile __u32 steps;	    /* records of one run; the verifier walks each */
+const volatile __u32 size;	    /* bytes, the smallest */
+const volatile __u32 max_size;	    /* bytes, the largest */
+const volatile bool fast;	    /* write the first 8 bytes only */
 const volatile __u64 discard_every; /* 0: never */
 const volatile __u64 wake_bytes;    /* 0: as run.flags says */
 
@@ -50,7 +50,7 @@ struct query_result {
 };
 struct query_result query;
 
-/* The payload of record seq is seq in the first 8 bytes, then pattern[seq % SHIFTS + i]. */
+/* Record seq is seq in the first 8 bytes, then pattern[seq % SHIFTS + i] at byte i. */
 __u8 pattern[MAX_RECORD + SHIFTS];
 /* Where bpf_ringbuf_output finds the record. */
 __u8 scratch[MAX_RECORD] __attribute__((aligned(8)));
@@ -102,6 +102,17 @@ static __always_inline const void *payload(__u64 seq)
 	return pattern + (seq & (SHIFTS - 1));
 }
 
+/* Writes record seq of size bytes, all of it reserved. */
+static __always_inline void fill(void *rec, __u64 seq)
+{
+	if (!fast && size > 8)
+		bpf_probe_read_kernel(rec, size, payload(seq));
+	if (size >= 8)
+		*(__u64 *)rec = seq;
+	else if (size)
+		bpf_probe_read_kernel(rec, size, &seq);
+}
+
 /* Each step returns whether to go on. */
 static __always_inline bool failed(__u64 seq)
 {
@@ -134,12 +145,7 @@ static __always_inline bool reserve_step(void)
 	rec = bpf_ringbuf_reserve(&ring, size, 0);
 	if (!rec)
 		return failed(seq);
-	if (!fast && size > 8)
-		bpf_probe_read_kernel(rec, size, payload(seq));
-	if (size >= 8)
-		*(__u64 *)rec = seq;
-	else if (size)
-		bpf_probe_read_kernel(rec, size, &seq);
+	fill(rec, seq);
 	if (is_discarded(seq)) {
 		bpf_ringbuf_discard(rec, wakeup());
 		return committed(seq, size, true);
@@ -214,7 +220,7 @@ int query_ring(void *ctx)
 	return 0;
 }
 
-/* The argument of hold: where to read the verdict from, and the record's number. */
+/* The argument of hold_record: where to read the verdict from, and the record's number. */
 struct hold_arg {
 	__u64 verdict_addr;
 	__u64 seq;
@@ -234,12 +240,7 @@ int hold_record(struct hold_arg *ctx)
 	rec = bpf_ringbuf_reserve(&ring, size, 0);
 	if (!rec)
 		return 1;
-	if (size > 8)
-		bpf_probe_read_kernel(rec, size, payload(seq));
-	if (size >= 8)
-		*(__u64 *)rec = seq;
-	else if (size)
-		bpf_probe_read_kernel(rec, size, &seq);
+	fill(rec, seq);
 	/* On failure commit stays 0, and the record is discarded. */
 	bpf_copy_from_user(&commit, sizeof(commit), (void *)ctx->verdict_addr);
 	if (commit)

@@ -19,8 +19,9 @@ type Producer struct {
 	held     holds
 	closed   atomic.Bool
 
-	mu    sync.Mutex // held while a program uses state
-	state *state
+	state   *state
+	runMu   sync.Mutex // held while a program uses state.run
+	queryMu sync.Mutex // held while a program uses state.query
 }
 
 // Load makes a producer for ring, a RINGBUF map, which the caller keeps and
@@ -52,8 +53,10 @@ func (p *Producer) Close() error {
 		return nil
 	}
 	err := p.held.close()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.runMu.Lock()
+	defer p.runMu.Unlock()
+	p.queryMu.Lock()
+	defer p.queryMu.Unlock()
 	return errors.Join(err, p.programs.close(), p.programs.ring.Close(), p.state.close())
 }
 
@@ -96,8 +99,8 @@ func (p *Producer) run(ctx context.Context, job Job) (Result, error) {
 
 // runProgram runs prog until it went through the job.
 func (p *Producer) runProgram(ctx context.Context, prog *ebpf.Program, job Job) (Result, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.runMu.Lock()
+	defer p.runMu.Unlock()
 	if p.closed.Load() {
 		return Result{Next: job.Seq}, os.ErrClosed
 	}

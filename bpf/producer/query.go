@@ -6,7 +6,7 @@ import (
 )
 
 // Query is what the ring's own kernel code says of it (kernel/bpf/ringbuf.c,
-// bpf_ringbuf_query). The four come one after the other, not as one snapshot.
+// bpf_ringbuf_query). The values come one after the other, not as one snapshot.
 type Query struct {
 	AvailData uint64 // bytes not yet consumed, headers included
 	RingSize  uint64 // bytes
@@ -17,7 +17,7 @@ type Query struct {
 	OverwritePos uint64
 }
 
-// Query asks the kernel for the ring's positions.
+// Query asks the kernel for the ring's positions. It may be called during a Run.
 func (p *Producer) Query() (Query, error) {
 	q, err := p.query()
 	if err != nil {
@@ -31,8 +31,8 @@ func (p *Producer) query() (Query, error) {
 	if err != nil {
 		return Query{}, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.queryMu.Lock()
+	defer p.queryMu.Unlock()
 	if p.closed.Load() {
 		return Query{}, os.ErrClosed
 	}

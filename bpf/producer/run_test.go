@@ -212,17 +212,11 @@ func TestCloseEndsRun(t *testing.T) {
 	}
 }
 
-// waitFor returns when the ring that p produces into holds n bytes. It asks
-// through a Producer of its own: p is busy.
+// waitFor returns when the ring that p produces into holds n bytes.
 func waitFor(t *testing.T, p *Producer, n uint64) {
 	t.Helper()
-	other, err := Load(p.programs.ring)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
 	for {
-		q, err := other.Query()
+		q, err := p.Query()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 const stateSection = ".bss"
 
 // state is the object's globals, mapped. Programs and user space take turns:
-// whoever runs a program or touches a field holds Producer.mu.
+// whoever runs a program or touches a field holds the Producer's mutex for it.
 type state struct {
 	m          *ebpf.Map
 	mem        []byte
