@@ -139,10 +139,11 @@ func createRing(w io.Writer, o ringOptions, asJSON bool) error {
 	if err := pin.Map(m, o.pin, pin.Options{Mode: fs.FileMode(o.mode)}); err != nil {
 		return err
 	}
-	if err := o.report(w, m, asJSON); err != nil {
-		return errors.Join(err, pin.Remove(o.pin))
+	err = o.report(w, m, asJSON)
+	if spoiled(err) {
+		err = errors.Join(err, pin.Remove(o.pin))
 	}
-	return nil
+	return err
 }
 
 // explain says why the kernel refused a map that looked right.

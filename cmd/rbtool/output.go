@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // choice is a flag that takes one of some words.
@@ -57,3 +59,7 @@ func printTable(w io.Writer, rows [][]string) error {
 	}
 	return nil
 }
+
+// spoiled reports whether a command whose output failed with err is to undo
+// what it did. A reader that closed the pipe has merely had enough.
+func spoiled(err error) bool { return err != nil && !errors.Is(err, unix.EPIPE) }

@@ -80,6 +80,9 @@ func startTracer(w io.Writer, dir string, ringBytes uint32) (err error) {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "tracing into %s\n", proctrace.EventsPin(dir))
+	if spoiled(err) {
+		err = errors.Join(fmt.Errorf("write output: %w", err), t.Close(), proctrace.Remove(dir))
+	}
 	return err
 }
 

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// leftovers lists what a demo would leave behind: pins and programs. The
+// programs of a tracer end a moment after their links do.
+func leftovers(t *testing.T) []string {
+	t.Helper()
+	left, err := filepath.Glob("/sys/fs/bpf/" + demoName + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := ebpf.ProgramID(0); ; {
+		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
+			return left
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		prog, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		if info, err := prog.Info(); err == nil && strings.HasPrefix(info.Name, "proctrace_") {
+			left = append(left, "program "+info.Name)
+		}
+		prog.Close()
+	}
+}
+
+func TestDemoShowsEventsAndCleansUp(t *testing.T) {
+	testenv.BPFFS(t) // mounted, as on most machines
+	out, err := rbtool(t, "demo").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"fork_event ", "exec_event ", "exit_event ", "exit_code=3", "signal=15", `"type":"exec_event"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	if left := leftovers(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An interrupt, as a terminal sends it to all processes of the demo, may come
+// at any moment, and twice.
+func TestAnInterruptedDemoCleansUp(t *testing.T) {
+	testenv.BPFFS(t)
+	times := 25
+	if testing.Short() {
+		times = 3
+	}
+	for range times {
+		cmd := rbtool(t, "demo")
+		cmd.Stderr = nil
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		group := -cmd.Process.Pid
+		delay := 30*time.Millisecond + time.Duration(rand.Int64N(int64(2*time.Second)))
+		began := time.Now()
+		for _, d := range []time.Duration{delay, delay + 5*time.Millisecond} {
+			time.AfterFunc(d, func() { syscall.Kill(group, syscall.SIGINT) })
+		}
+		cmd.Wait()
+		inTime := time.Since(began) < delay // where much happens it is soon over
+		if code := cmd.ProcessState.ExitCode(); code != statusInterrupted && !inTime {
+			t.Errorf("interrupted after %v: exit status %d (%v)", delay, code, cmd.ProcessState)
+		}
+		if left := leftovers(t); len(left) > 0 {
+			t.Errorf("interrupted after %v: left behind: %v", delay, left)
+			os.RemoveAll(left[0])
+		}
+		if err := syscall.Kill(group, 0); err == nil {
+			t.Errorf("interrupted after %v: processes left behind", delay)
+		}
+	}
+}
