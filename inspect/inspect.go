@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/cilium/ebpf"
 
@@ -96,6 +97,7 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	d.observe(m, kernel, withHead)
 	one := []Map{d}
 	notes := relate(one, []shape{shapeOf(m, d.ID)}, opts)
+	runtime.KeepAlive(m) // the caller holds it meanwhile, and is found to
 	one[0].Notes = append(one[0].Notes, notes...)
 	return &one[0], nil
 }

@@ -23,15 +23,12 @@ var types = []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena}
 // the loop goes on; any other error ends it.
 func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 	return func(yield func(*ebpf.Map, error) bool) {
-		var id ebpf.MapID
-		for {
-			var err error
-			if id, err = ebpf.MapGetNextID(id); errors.Is(err, fs.ErrNotExist) {
-				return
-			} else if err != nil {
-				yield(nil, adminReason(err))
-				return
-			}
+		ids, err := mapIDs()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, id := range ids {
 			m, err := ebpf.NewMapFromID(id)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // it vanished
@@ -48,6 +45,23 @@ func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 				return
 			}
 		}
+	}
+}
+
+// mapIDs lists the ids of all maps. It comes before any map is looked at, so
+// that it cannot fall behind a process that keeps making maps: each gets
+// a higher id.
+func mapIDs() ([]ebpf.MapID, error) {
+	var ids []ebpf.MapID
+	var id ebpf.MapID
+	for {
+		var err error
+		if id, err = ebpf.MapGetNextID(id); errors.Is(err, fs.ErrNotExist) {
+			return ids, nil
+		} else if err != nil {
+			return nil, adminReason(err)
+		}
+		ids = append(ids, id)
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
@@ -88,13 +90,11 @@ func (d *Map) observe(m *ebpf.Map, kernel fields, depth depth) {
 	if m.Type() == ebpf.Arena {
 		return
 	}
-	// The data takes time to map in proportion to its size. To read the positions
-	// it is enough to pretend that there is one page of it.
-	length := uint64(os.Getpagesize())
-	if depth == withHead {
-		length = d.Bytes
-	}
-	mem, err := ring.Observe(m.FD(), length)
+	// Mapping takes time in proportion to the size, more than a second for
+	// the largest rings. The position pages are the same when there seems to be
+	// one page of data.
+	mem, err := ring.Observe(m.FD(), uint64(os.Getpagesize()))
+	runtime.KeepAlive(m) // its finalizer closes the descriptor
 	if err != nil {
 		d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v", err))
 		return
@@ -108,7 +108,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields, depth depth) {
 			d.Pending = &pending
 		}
 		if note == "" && depth == withHead {
-			d.Busy, note = r.busy(*d.Positions, mem.Data())
+			d.Busy, note = r.busy(*d.Positions, func(pos uint64) (ring.Header, error) { return header(m, pos) })
 		}
 		if note != "" {
 			d.Notes = append(d.Notes, note)
@@ -118,6 +118,21 @@ func (d *Map) observe(m *ebpf.Map, kernel fields, depth depth) {
 	if mem.Close() {
 		mem.Unmap()
 	}
+}
+
+// header loads the header at pos, a multiple of 8, by way of the one page that
+// it lies in.
+func header(m *ebpf.Map, pos uint64) (ring.Header, error) {
+	page := uint64(os.Getpagesize())
+	first := pos &^ (page - 1) // the position at which the page begins
+	offset := 2*page + first&(uint64(m.MaxEntries())-1)
+	mem, err := unix.Mmap(m.FD(), int64(offset), int(page), unix.PROT_READ, unix.MAP_SHARED)
+	runtime.KeepAlive(m)
+	if err != nil {
+		return 0, fmt.Errorf("map page of ring: %w", err)
+	}
+	defer unix.Munmap(mem)
+	return ring.Copy(mem, first).Header(pos), nil
 }
 
 // pages are the position pages of a ring.
@@ -184,7 +199,7 @@ func (p *Positions) oldest() uint64 {
 
 // busy looks at the oldest record. It returns nil when that is committed, or
 // was consumed or overwritten meanwhile, and a note when it cannot be one.
-func (r reading) busy(p Positions, data ring.Data) (*Busy, string) {
+func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error)) (*Busy, string) {
 	if p.Backlog < ring.HeaderSize {
 		return nil, ""
 	}
@@ -192,13 +207,18 @@ func (r reading) busy(p Positions, data ring.Data) (*Busy, string) {
 	if pos%8 != 0 {
 		return nil, fmt.Sprintf("no record begins at position %d: it is not a multiple of 8", pos)
 	}
-	h := data.Header(pos)
+	h, err := header(pos)
+	if err != nil {
+		return nil, fmt.Sprintf("oldest record unknown: %v", err)
+	}
 	again := Positions{Consumer: r.ring.ConsumerPos()}
 	if r.overwrite {
 		overwrite := r.ring.OverwritePos()
 		again.Overwrite = &overwrite
 	}
-	if !h.Busy() || again.oldest() != pos {
+	// A user ring's sample with both bits is a discarded one to the kernel
+	// (__bpf_user_ringbuf_peek); a kernel ring has none.
+	if !h.Busy() || h.Discarded() || again.oldest() != pos {
 		return nil, ""
 	}
 	if ring.Span(h.Len()) > p.Backlog {

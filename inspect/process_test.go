@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,25 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m))
 }
 
+// command runs this test binary as a process that has the maps and plays a role.
+func command(t *testing.T, role string, maps []*ebpf.Map) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	var fds []string
+	for i, m := range maps {
+		dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(dup), "map")
+		t.Cleanup(func() { f.Close() })
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		fds = append(fds, fmt.Sprint(3+i))
+	}
+	cmd.Env = append(os.Environ(), "RBTOOL_TEST_ROLE="+role, "RBTOOL_TEST_MAPS="+strings.Join(fds, " "))
+	return cmd
+}
+
 // actor is a process that a test started to use maps in one of the roles.
 type actor struct {
 	pid int
@@ -34,19 +54,7 @@ type actor struct {
 // returns when it does. It ends with the test, or by end.
 func start(t *testing.T, role string, maps ...*ebpf.Map) actor {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	var fds []string
-	for i, m := range maps {
-		dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := os.NewFile(uintptr(dup), "map")
-		defer f.Close()
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-		fds = append(fds, fmt.Sprint(3+i))
-	}
-	cmd.Env = append(os.Environ(), "RBTOOL_TEST_ROLE="+role, "RBTOOL_TEST_MAPS="+strings.Join(fds, " "))
+	cmd := command(t, role, maps)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	stdin, err := cmd.StdinPipe()
@@ -69,7 +77,7 @@ func start(t *testing.T, role string, maps ...*ebpf.Map) actor {
 		}
 	}
 	t.Cleanup(end)
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
 		t.Fatalf("%s: %q, %v", role, line, err)
 	}
 	return actor{cmd.Process.Pid, end}
@@ -83,10 +91,14 @@ func play(role string, fds []string) int {
 		fmt.Sscan(text, &fd)
 		m, err := ebpf.NewMapFromFD(fd)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
+			fmt.Println(err)
 			return 1
 		}
 		maps = append(maps, m)
+	}
+	if role, ok := strings.CutPrefix(role, "nobody: "); ok {
+		fmt.Println(unprivileged(role, maps))
+		return 0
 	}
 	m, page := maps[0], os.Getpagesize()
 	data := page + 2*int(m.MaxEntries())
@@ -131,7 +143,7 @@ func play(role string, fds []string) int {
 		err = fmt.Errorf("unknown role %q", role)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Println(err)
 		return 1
 	}
 	fmt.Println("ready")
@@ -140,4 +152,36 @@ func play(role string, fds []string) int {
 		m.Close() // also: they are in use until here
 	}
 	return 0
+}
+
+// asNobody has a process of a user without capabilities, which holds the maps,
+// find something out, and returns what it says.
+func asNobody(t *testing.T, role string, maps ...*ebpf.Map) string {
+	t.Helper()
+	cmd := command(t, "nobody: "+role, maps)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Logf("%s: %v", role, err)
+	}
+	return string(out)
+}
+
+// refersTo loads a program that refers to m.
+func refersTo(t *testing.T, m *ebpf.Map) *ebpf.Program {
+	t.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "refers",
+		Type: ebpf.RawTracepoint,
+		Instructions: asm.Instructions{
+			asm.LoadMapPtr(asm.R1, m.FD()),
+			asm.Mov.Imm(asm.R0, 0),
+			asm.Return(),
+		},
+		License: "GPL",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -62,6 +63,7 @@ func Users(maps ...*ebpf.Map) (*Usage, error) {
 		shapes = append(shapes, shapeOf(m, id))
 	}
 	usage, err := users(shapes)
+	runtime.KeepAlive(maps) // the caller holds them meanwhile, and is found to
 	if err != nil {
 		return nil, fmt.Errorf("find users of map: %w", err)
 	}

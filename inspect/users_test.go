@@ -2,9 +2,12 @@ package inspect
 
 import (
 	"errors"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -70,7 +73,7 @@ func newScene(t *testing.T) scene {
 	expect(other, a, User{Holds: true, Mapped: true, Consumes: true}, mapped+consumer)
 
 	// The globals of a program look like a consumer page.
-	globals := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 64, MaxEntries: 1, Flags: 1 << 10 /* BPF_F_MMAPABLE */})
+	globals := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 64, MaxEntries: 1, Flags: mmapable})
 	expect(m, start(t, "map globals", m, globals), User{Holds: true}, "")
 
 	return sc
@@ -112,6 +115,11 @@ func TestUsersExactly(t *testing.T) {
 	testenv.NoLeaks(t)
 	needIterators(t)
 	sc := newScene(t)
+	sc.checkExact(t)
+}
+
+func (sc scene) checkExact(t *testing.T) {
+	t.Helper()
 	usage, err := Users(sc.maps...)
 	if err != nil {
 		t.Fatal(err)
@@ -125,19 +133,31 @@ func TestUsersExactly(t *testing.T) {
 func TestUsersLikely(t *testing.T) {
 	testenv.NoLeaks(t)
 	sc := newScene(t)
+	sc.check(t, sc.likely, sc.likelyUsers(t))
+}
+
+// likelyUsers is what users does where there are no iterators, but for the
+// processes of others: one of them may have a ring of the same size.
+func (sc scene) likelyUsers(t *testing.T) map[ebpf.MapID][]User {
+	t.Helper()
 	procs, _, err := readProcesses("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
+	ours := map[int]bool{os.Getpid(): true}
 	var shapes []shape
 	for _, m := range sc.maps {
-		shapes = append(shapes, shapeOf(m, idOf(t, m)))
+		id := idOf(t, m)
+		shapes = append(shapes, shapeOf(m, id))
+		for _, u := range sc.likely[id] {
+			ours[u.PID] = true
+		}
 	}
-	sc.check(t, sc.likely, likelyUsers(shapes, procs).Users)
+	procs = slices.DeleteFunc(procs, func(p process) bool { return !ours[p.pid] })
+	return likelyUsers(shapes, procs).Users
 }
 
-// What needs newer kernels than the scene does.
-func TestUsersOfUserRingsAndArenas(t *testing.T) {
+func TestUsersOfAUserRing(t *testing.T) {
 	user := userRing(t, 1<<18)
 	maps := []*ebpf.Map{user}
 	producer := start(t, "produce", user)
@@ -153,34 +173,34 @@ func TestUsersOfUserRingsAndArenas(t *testing.T) {
 			{PID: holder.pid, Holds: true},
 		}},
 	}
-	arena, err := ebpf.NewMap(&ebpf.MapSpec{Name: "arena", Type: ebpf.Arena, MaxEntries: 16, Flags: 1 << 10, MapExtra: 1 << 44})
-	if err == nil {
-		defer arena.Close()
-		sc.maps = append(sc.maps, arena)
-		mapper := start(t, "map an arena", arena)
-		sc.exact[idOf(t, arena)] = []User{{PID: mapper.pid, Holds: true, Mapped: true, Exact: true}}
-		sc.likely[idOf(t, arena)] = []User{{PID: mapper.pid, Holds: true, Mapped: true, Why: why}}
-	}
-	var shapes []shape
-	for _, m := range sc.maps {
-		shapes = append(shapes, shapeOf(m, idOf(t, m)))
-	}
-	procs, _, err2 := readProcesses("/proc")
-	if err2 != nil {
-		t.Fatal(err2)
-	}
-	sc.check(t, sc.likely, likelyUsers(shapes, procs).Users)
+	sc.check(t, sc.likely, sc.likelyUsers(t))
 	needIterators(t)
-	usage, err2 := Users(sc.maps...)
-	if err2 != nil {
-		t.Fatal(err2)
+	sc.checkExact(t)
+}
+
+func TestUsersOfAnArena(t *testing.T) {
+	m := arena(t, 16)
+	id, a := idOf(t, m), start(t, "map an arena", m)
+	sc := scene{maps: []*ebpf.Map{m},
+		exact:  map[ebpf.MapID][]User{id: {{PID: a.pid, Holds: true, Mapped: true, Exact: true}}},
+		likely: map[ebpf.MapID][]User{id: {{PID: a.pid, Holds: true, Mapped: true, Why: "it has a map of this size mapped"}}},
 	}
-	sc.check(t, sc.exact, usage.Users)
-	testenv.SkipIfNotSupported(t, "arena", err)
-	if err != nil {
+	sc.check(t, sc.likely, sc.likelyUsers(t))
+	sc.checkExact(t)
+}
+
+// arena creates one whose address processes can agree on.
+func arena(t *testing.T, pages uint32) *ebpf.Map {
+	t.Helper()
+	if err := features.HaveMapType(ebpf.Arena); err != nil {
+		testenv.SkipIfNotSupported(t, "arena", err)
 		t.Fatal(err)
 	}
+	return testenv.Map(t, &ebpf.MapSpec{Name: "arena", Type: ebpf.Arena, MaxEntries: pages, Flags: mmapable, MapExtra: 1 << 44})
 }
+
+// mmapable is BPF_F_MMAPABLE, include/uapi/linux/bpf.h.
+const mmapable = 1 << 10
 
 func TestUsersEndWithTheirProcess(t *testing.T) {
 	needIterators(t)

@@ -33,11 +33,11 @@ func Mounts() ([]string, error) {
 	for i, m := range visible {
 		shown := slices.ContainsFunc(visible[:i], m.partOf) ||
 			slices.ContainsFunc(visible[i+1:], func(o mount) bool { return m.partOf(o) && m.root != o.root })
-		if !shown {
+		if !shown && !slices.Contains(paths, m.path) {
 			paths = append(paths, m.path)
 		}
 	}
-	return slices.Compact(paths), nil
+	return paths, nil
 }
 
 // Default returns where to pin when the user does not say: /sys/fs/bpf, else

@@ -45,6 +45,15 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 		t.Errorf("Default: %q, %v", got, err)
 	}
 
+	// One may cover another.
+	mountBPFFS(t, blank)
+	got, err = pin.Mounts()
+	must(t, err)
+	if !slices.Contains(got, blank) || len(slices.Compact(got)) != len(got) {
+		t.Errorf("got %q", got)
+	}
+	must(t, unix.Unmount(blank, 0))
+
 	// Of a file system of which only directories are shown, each counts.
 	must(t, unix.Unmount(blank, 0))
 	must(t, unix.Unmount(bind, 0))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -65,6 +66,7 @@ func cloneLink(l link.Link) (link.Link, error) {
 		return nil, fmt.Errorf("%w: %T has no descriptor", ebpf.ErrNotSupported, l)
 	}
 	fd, err := unix.FcntlInt(uintptr(raw.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	runtime.KeepAlive(l)
 	if err != nil {
 		return nil, err
 	}

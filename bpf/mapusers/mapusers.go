@@ -133,7 +133,8 @@ func (s *Scanner) Close() error {
 
 // Scan returns the uses of all maps by all processes in this process's pid
 // namespace and the ones below it, this process included. Each descriptor and
-// mapping counts, one that threads share once for the process.
+// each mapping is one use; of a process with threads that do not share their
+// descriptors, a mapping is reported once for each of these.
 //
 // It is no snapshot: the kernel walks from process to process.
 func (s *Scanner) Scan() ([]Use, error) {

@@ -94,7 +94,7 @@ func newProbeStop() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	dir := pinDirFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		dir, err := tracerDir(*dir)
 		if err != nil {
 			return err
@@ -102,7 +102,13 @@ func newProbeStop() *cobra.Command {
 		if _, err := os.Lstat(dir); err != nil {
 			return fmt.Errorf("stop proctrace: %w", err)
 		}
-		return proctrace.Remove(dir)
+		if err := proctrace.Remove(dir); err != nil {
+			return err
+		}
+		if !cmd.Flags().Changed("pin-dir") {
+			_ = os.Remove(filepath.Dir(dir)) // which start made, unless there is more in it
+		}
+		return nil
 	}
 	return cmd
 }

@@ -1,0 +1,337 @@
+package inspect
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/pin"
+)
+
+func TestAllDescribesEveryRingAndArena(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := testenv.BPFFS(t)
+	ring := testenv.Map(t, &ebpf.MapSpec{Name: "all_ring", Type: ebpf.RingBuf, MaxEntries: 8192})
+	p := load(t, ring)
+	defer p.Close()
+	produce(t, p, producer.Job{Op: producer.Output, Count: 64, Size: 24})
+	for _, path := range []string{"/b", "/a/ring"} {
+		if err := pin.Map(ring, dir+path, pin.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := hashMap(t, "all_hash")
+
+	report, err := All(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(m *ebpf.Map) *Map {
+		id := idOf(t, m)
+		for i := range report.Maps {
+			if report.Maps[i].ID == id {
+				return &report.Maps[i]
+			}
+		}
+		return nil
+	}
+	if find(hash) != nil {
+		t.Error("a hash is listed")
+	}
+	if !slices.IsSortedFunc(report.Maps, func(a, b Map) int { return int(a.ID) - int(b.ID) }) {
+		t.Error("not sorted by id")
+	}
+	got := find(ring)
+	if got == nil {
+		t.Fatal("the ring is not listed")
+	}
+	if got.Name != "all_ring" || got.Type != "ringbuf" || got.Bytes != 8192 || got.Backlog != 2048 || got.Fill != 0.25 || len(got.Notes) > 0 {
+		t.Errorf("got %+v, %+v", got, got.Positions)
+	}
+	if diff := gocmp.Diff([]string{dir + "/a/ring", dir + "/b"}, got.Pins); diff != "" {
+		t.Errorf("pins, -want +got:\n%s", diff)
+	}
+	if len(got.Users) != 1 || !got.Users[0].Self || got.Users[0].PID != os.Getpid() || !got.Users[0].Holds {
+		t.Errorf("owners %+v", got.Users)
+	}
+	if len(got.Programs) != 1 || got.Programs[0].Name == "" || got.Programs[0].Type == "" {
+		t.Errorf("programs %+v", got.Programs)
+	}
+
+	// A closer look says the same, and what is unknown with it.
+	closer, err := One(ring, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Notes = report.Notes
+	if diff := gocmp.Diff(got, closer); diff != "" {
+		t.Errorf("-All +One:\n%s", diff)
+	}
+}
+
+func TestAllDescribesArenasWithoutTouchingThem(t *testing.T) {
+	testenv.NoLeaks(t)
+	const gigabyte4 = 1 << 32 / 4096
+	m := arena(t, gigabyte4)
+	for range 2 {
+		d, err := One(m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Type != "arena" || d.Bytes != 1<<32 || d.MapExtra != 1<<44 || d.Positions != nil || d.Flags&mmapable == 0 {
+			t.Errorf("got %+v", d)
+		}
+	}
+}
+
+func TestOneRefusesOtherMaps(t *testing.T) {
+	_, err := One(hashMap(t, "test_hash"), Options{})
+	const want = "describe map: wrong type: it is a map of type hash, wanted ringbuf or user_ringbuf or arena"
+	if !errors.Is(err, pin.ErrWrongType) || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+	ring := testenv.Ring(t, 4096)
+	ring.Close()
+	if _, err := One(ring, Options{}); err == nil {
+		t.Error("no error for a closed map")
+	}
+}
+
+func TestWhatIsSkippedIsUnknown(t *testing.T) {
+	d := one(t, testenv.Ring(t, 4096))
+	if d.Users != nil || d.Programs != nil || d.Pins != nil {
+		t.Errorf("got %+v", d)
+	}
+	d, err := One(testenv.Ring(t, 4096), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Users == nil || d.Programs == nil || d.Pins == nil {
+		t.Errorf("got %+v", d)
+	}
+}
+
+// Scripts depend on these names.
+func TestJSON(t *testing.T) {
+	pos := uint64(16)
+	m := Map{
+		ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Flags: overwriteFlag, Memory: 12632,
+		Positions: &Positions{Consumer: 16, Producer: 1040, Pending: &pos, Overwrite: &pos, Backlog: 1024, Fill: 0.25, Busy: &Busy{16, 100}},
+		Users:     []User{{PID: 7, Comm: "agent", Holds: true, Mapped: true, Consumes: true, Exact: true}},
+		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11}},
+		Pins:      []string{"/sys/fs/bpf/events"},
+	}
+	arena := Map{ID: 13, Type: "arena", Bytes: 1 << 32, Flags: mmapable, MapExtra: 1 << 44, Notes: []string{"programs unknown"}}
+	want := []string{
+		`{"id":12,"name":"events","type":"ringbuf","bytes":4096,"flags":524288,"map_extra":0,"memory":12632,` +
+			`"consumer_pos":16,"producer_pos":1040,"pending_pos":16,"overwrite_pos":16,"backlog":1024,"fill":0.25,"busy":{"pos":16,"len":100},` +
+			`"owners":[{"pid":7,"comm":"agent","self":false,"holds":true,"mapped":true,"consumes":true,"produces":false,"exact":true}],` +
+			`"programs":[{"id":3,"name":"on_exec","type":"rawtracepoint","via":11}],"pins":["/sys/fs/bpf/events"]}`,
+		`{"id":13,"name":"","type":"arena","bytes":4294967296,"flags":1024,"map_extra":17592186044416,"memory":0,` +
+			`"owners":null,"programs":null,"pins":null,"notes":["programs unknown"]}`,
+	}
+	for i, m := range []Map{m, arena} {
+		got, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want[i], string(got)); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
+	testenv.NoLeaks(t)
+	ring := testenv.Ring(t, 4096)
+	for _, outer := range []*ebpf.MapSpec{
+		{Name: "by_cpu", Type: ebpf.ArrayOfMaps, MaxEntries: 4, KeySize: 4, ValueSize: 4,
+			InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096}},
+		{Name: "by_hash", Type: ebpf.HashOfMaps, MaxEntries: 4, KeySize: 12, ValueSize: 4,
+			InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096}},
+	} {
+		t.Run(outer.Name, func(t *testing.T) {
+			m := testenv.Map(t, outer)
+			defer m.Close()
+			key := make([]byte, outer.KeySize)
+			key[0] = 2 // the other slots of the array stay empty
+			if err := m.Put(key, ring); err != nil {
+				t.Fatal(err)
+			}
+			p := refersTo(t, m)
+			defer p.Close()
+			d, err := One(ring, Options{SkipUsers: true, SkipPins: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := p.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, _ := info.ID()
+			want := []Program{{ID: id, Name: "refers", Type: "rawtracepoint", Via: idOf(t, m)}}
+			if diff := gocmp.Diff(want, d.Programs); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// Maps that come and go during the listing are there or not, and no error.
+func TestAllWhileMapsComeAndGo(t *testing.T) {
+	testenv.NoLeaks(t)
+	rounds := 30
+	if testing.Short() {
+		rounds = 5
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	made := 0
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			m.Close()
+			made++
+		}
+	})
+	for range rounds {
+		report, err := All(Options{SkipUsers: true, SkipPrograms: true, SkipPins: true})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		for _, note := range report.Notes {
+			t.Error("note:", note)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	t.Logf("%d listings, %d maps came and went", rounds, made)
+}
+
+// A map that nobody else holds is gone when the one who asked closes it.
+func TestNothingIsKept(t *testing.T) {
+	m := testenv.Ring(t, 4096)
+	id := idOf(t, m)
+	if _, err := All(Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := One(m, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	if m, err := ebpf.NewMapFromID(id); !errors.Is(err, fs.ErrNotExist) {
+		m.Close()
+		t.Errorf("the map lives on: %v", err)
+	}
+}
+
+func TestManyRings(t *testing.T) {
+	testenv.NoLeaks(t)
+	rings := 500
+	if testing.Short() {
+		rings = 50
+	}
+	for range rings {
+		m := testenv.Ring(t, 4096)
+		defer m.Close()
+	}
+	for name, opts := range map[string]Options{
+		"maps and positions": nothingElse,
+		"with owners":        {SkipPrograms: true, SkipPins: true},
+		"with programs":      {SkipUsers: true, SkipPins: true},
+		"with pins":          {SkipUsers: true, SkipPrograms: true},
+		"all":                {},
+	} {
+		began := time.Now()
+		report, err := All(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(report.Maps) < rings {
+			t.Errorf("%d rings listed", len(report.Maps))
+		}
+		t.Logf("%d rings, %s: %v", len(report.Maps), name, time.Since(began).Round(100*time.Microsecond))
+	}
+}
+
+func TestWithoutPrivilegesWhatIsMissingIsSaid(t *testing.T) {
+	const eperm = "operation not permitted (needs CAP_SYS_ADMIN)"
+	for role, want := range map[string]string{
+		"list":           "list maps: " + eperm,
+		"look up a name": `find map "name:unpriv": ` + eperm,
+		"look up an id":  `find map "id:1": ` + eperm,
+	} {
+		if got := asNobody(t, role); got != want+"\n" {
+			t.Errorf("%s: got\n%s\nwant\n%s", role, got, want)
+		}
+	}
+}
+
+func TestWithoutPrivilegesTheRestIsFound(t *testing.T) {
+	m := testenv.Ring(t, 4096)
+	got := asNobody(t, "describe", m)
+	if strings.Contains(got, "getting object info: operation not permitted") {
+		testenv.SkipWithout(t, "unprivileged-obj-info", unix.EPERM)
+	}
+	for _, want := range []string{
+		"4096 bytes, backlog 0",
+		"this process is an owner",
+		"programs unknown: operation not permitted (needs CAP_SYS_ADMIN)",
+		"consumers and producers are inferred from /proc: load iterators over map users: operation not permitted (needs CAP_BPF and CAP_PERFMON)",
+		" processes could not be looked into (needs CAP_SYS_PTRACE)",
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("%q is missing from\n%s", want, got)
+		}
+	}
+}
+
+// unprivileged is what a process without capabilities finds out, about a map
+// that it holds in the role "describe".
+func unprivileged(role string, maps []*ebpf.Map) string {
+	var err error
+	switch role {
+	case "list":
+		_, err = All(Options{})
+	case "look up a name":
+		_, err = Lookup("name:unpriv")
+	case "look up an id":
+		_, err = Lookup("id:1")
+	default:
+		var d *Map
+		if d, err = One(maps[0], Options{}); err == nil {
+			text := fmt.Sprintf("%d bytes, backlog %d\n", d.Bytes, d.Backlog)
+			if slices.ContainsFunc(d.Users, func(u User) bool { return u.Self && u.Holds }) {
+				text += "this process is an owner\n"
+			}
+			return text + strings.Join(d.Notes, "\n")
+		}
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return fmt.Sprintf("not a permission error: %v", err)
+	}
+	return err.Error()
+}
