@@ -8,8 +8,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// appendJSONString appends s as a JSON string (RFC 8259, section 7). What is not
-// UTF-8 becomes U+FFFD, one for each byte.
+// appendJSONString appends s as a JSON string (RFC 8259, section 7). What is
+// not UTF-8 becomes U+FFFD, one for each byte.
 func appendJSONString(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	done := 0 // s[:done] is in dst
@@ -45,8 +45,8 @@ func appendJSONString(dst, s []byte) []byte {
 }
 
 // appendTextString appends s bare where no reader can take it for something
-// else, and otherwise quoted as in Go, so that no byte of it reaches a terminal
-// raw.
+// else, and otherwise quoted as in Go, so that no byte of it reaches a
+// terminal raw.
 func appendTextString(dst, s []byte) []byte {
 	for _, c := range s {
 		if !bare[c] {

@@ -70,8 +70,8 @@ func BenchmarkText(b *testing.B) {
 	}
 }
 
-// BenchmarkJSONByReflection is what a Go program does that has a mirror of the type: the
-// standard library reads it and writes it.
+// BenchmarkJSONByReflection is what a Go program does that has a mirror of the
+// type: the standard library reads it and writes it.
 func BenchmarkJSONByReflection(b *testing.B) {
 	record := exitEventRecord()
 	var out bytes.Buffer

@@ -46,10 +46,10 @@ func (d *Decoder) AppendJSON(dst, record []byte) ([]byte, error) {
 	return d.run(dst, record, nil, false)
 }
 
-// AppendText appends a record as key=value pairs to dst, which end without
-// a newline. With columns, values are padded so that those of successive
-// records stand below each other; nil pads nothing. After an error dst holds what it held
-// before.
+// AppendText appends a record as key=value pairs to dst, which end without a
+// newline. With columns, values are padded so that those of successive records
+// stand below each other; nil pads nothing. After an error dst holds what it
+// held before.
 func (d *Decoder) AppendText(dst, record []byte, columns *Columns) ([]byte, error) {
 	return d.run(dst, record, columns, true)
 }
@@ -70,8 +70,8 @@ func (d *Decoder) run(dst, record []byte, columns *Columns, text bool) ([]byte, 
 	return r.out, nil
 }
 
-// Columns is the width of each column of text so far. The zero value is
-// ready for the first record of a stream. It belongs to one goroutine, and to
+// Columns is the width of each column of text so far. The zero value is ready
+// for the first record of a stream. It belongs to one goroutine, and to
 // records of one Decoder.
 type Columns struct{ widths []int }
 

@@ -19,8 +19,8 @@
 // # What a value becomes
 //
 // Fields stand in the order of the struct, under their C names. The members of
-// an anonymous struct or union stand in the object around it; all members of
-// a union are shown.
+// an anonymous struct or union stand in the object around it; all members of a
+// union are shown.
 //
 //	C                         JSON                 text
 //	integer, bitfield         a number             the same
@@ -35,26 +35,26 @@
 //	struct, union             {"name":v,...}       {name=v ...}
 //	pointer                   "0x..."              without the quotes
 //
-// A 64-bit integer is a JSON number with all its digits. Readers that take JSON
-// numbers for doubles, such as jq 1.6 and JavaScript, round those above 2^53.
-// Bytes of a char array that are not UTF-8 become U+FFFD in JSON, which is
-// therefore always valid, and \xNN in text.
+// A 64-bit integer is a JSON number with all its digits. Readers that take
+// JSON numbers for doubles, such as jq 1.6 and JavaScript, round those above
+// 2^53. Bytes of a char array that are not UTF-8 become U+FFFD in JSON, which
+// is therefore always valid, and \xNN in text.
 //
 // # Records of another length
 //
-// A record may be shorter than its type in two ways: padding at the end may
-// be missing, and an array that is the last member may be cut off anywhere,
-// since programs often submit only what they filled of it. A flexible array
-// takes what is left of the record. Anything shorter is [ErrShort]. Bytes
-// beyond the type are not shown.
+// A record may be shorter than its type in two ways: padding at the end may be
+// missing, and an array that is the last member may be cut off anywhere, since
+// programs often submit only what they filled of it. A flexible array takes
+// what is left of the record. Anything shorter is [ErrShort]. Bytes beyond the
+// type are not shown.
 //
 // # Trust
 //
-// Neither the record nor the BTF is trusted: types that contain themselves, that lie
-// about their size or that would need unbounded memory are refused by [New],
-// and one record makes no more than 1 MiB and 256 times its length of output
-// ([ErrTooLong]).
+// Neither the record nor the BTF is trusted: types that contain themselves,
+// that lie about their size or that would need unbounded memory are refused by
+// [New], and one record makes no more than 1 MiB and 256 times its length of
+// output ([ErrTooLong]).
 //
-// Records are little-endian, as are all machines that rbtool is built for.
-// A [Decoder] and a [Set] do not change and may be used by many goroutines.
+// Records are little-endian, as are all machines that rbtool is built for. A
+// [Decoder] and a [Set] do not change and may be used by many goroutines.
 package decode

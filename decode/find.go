@@ -12,10 +12,11 @@ import (
 // ErrNotFound says that BTF has no type of a name.
 var ErrNotFound = errors.New("not found")
 
-// Find returns the type called name, as the user of a command types it: a struct,
-// union, enum or typedef, with or without its C keyword ("exec_event", "struct
-// exec_event"). Where that leaves several, it is an error that lists them; where it leaves
-// none, an [ErrNotFound] that names what is spelled alike.
+// Find returns the type called name, as the user of a command types it: a
+// struct, union, enum or typedef, with or without its C keyword ("exec_event",
+// "struct exec_event"). Where that leaves several, it is an error that lists
+// them; where it leaves none, an [ErrNotFound] that names what is spelled
+// alike.
 func Find(spec *btf.Spec, name string) (btf.Type, error) {
 	keyword, bare, ok := strings.Cut(name, " ")
 	if !ok {

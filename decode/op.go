@@ -5,7 +5,8 @@ import (
 	"math"
 )
 
-// op shows one value: the literal before it, then the bytes at off as kind says.
+// op shows one value: the literal before it, then the bytes at off as kind
+// says.
 type op struct {
 	json, text string
 	kind       kind
@@ -68,8 +69,8 @@ func (a *array) bytes(b []byte) []byte {
 	return b
 }
 
-// load loads the integer or bitfield of an operation. A bitfield of 64 bits can
-// touch 9 bytes.
+// load loads the integer or bitfield of an operation. A bitfield of 64 bits
+// can touch 9 bytes.
 func (o *op) load(b []byte) uint64 {
 	b = b[o.off : o.off+int(o.size)]
 	var v uint64

@@ -51,8 +51,8 @@ func NewSet(types ...btf.Type) (*Set, error) {
 }
 
 // NewTagged makes a Set of structs whose first member is an integer or enum
-// that says the type: tags has the type for each of its values. That member must
-// have the same size in all.
+// that says the type: tags has the type for each of its values. That member
+// must have the same size in all.
 func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
 	s := &Set{byTag: make(map[uint64]*Decoder, len(tags))}
 	for _, value := range slices.Sorted(maps.Keys(tags)) {

@@ -76,6 +76,13 @@ type bpfForkEvent struct {
 	Comm      [16]int8
 }
 
+type bpfMark struct {
+	_         structs.HostLayout
+	Type      bpfEventType
+	Pid       uint32
+	StartTime uint64
+}
+
 type bpfProcess struct {
 	_         structs.HostLayout
 	Tgid      uint32
@@ -89,11 +96,14 @@ type bpfProcess struct {
 const (
 	bpfMapCounters       = "counters"
 	bpfMapDead           = "dead"
+	bpfMapMarks          = "marks"
 	bpfMapProctrace      = "proctrace"
 	bpfMapScratch        = "scratch"
 	bpfProgProctraceExec = "proctrace_exec"
 	bpfProgProctraceExit = "proctrace_exit"
 	bpfProgProctraceFork = "proctrace_fork"
+	bpfVarCopies         = "copies"
+	bpfVarCopy           = "copy"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -149,6 +159,7 @@ type bpfProgramSpecs struct {
 type bpfMapSpecs struct {
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Dead      *ebpf.MapSpec `ebpf:"dead"`
+	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Proctrace *ebpf.MapSpec `ebpf:"proctrace"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 }
@@ -157,6 +168,8 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	Copies *ebpf.VariableSpec `ebpf:"copies"`
+	Copy   *ebpf.VariableSpec `ebpf:"copy"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -181,6 +194,7 @@ func (o *bpfObjects) Close() error {
 type bpfMaps struct {
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Dead      *ebpf.Map `ebpf:"dead"`
+	Marks     *ebpf.Map `ebpf:"marks"`
 	Proctrace *ebpf.Map `ebpf:"proctrace"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 }
@@ -189,6 +203,7 @@ func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Counters,
 		m.Dead,
+		m.Marks,
 		m.Proctrace,
 		m.Scratch,
 	)
@@ -198,6 +213,8 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	Copies *ebpf.Variable `ebpf:"copies"`
+	Copy   *ebpf.Variable `ebpf:"copy"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -13,34 +13,38 @@
 //	}
 //	// Read tracer.Events() and give each record to proctrace.Decode.
 //
-// [Tracer.Pin] leaves the tracer running when the process ends; [Open] finds it
-// again, [Remove] ends it.
+// [Tracer.Pin] leaves the tracer running when the process ends; [Open] finds
+// it again, [Remove] ends it.
 //
 // # What is promised
 //
-// In the ring the records of a process come in the order of its life: its fork,
-// its execs, its exit. Times do not prove an order between CPUs, since taking
-// the time and taking a place in the ring are two steps: it is the order in the ring that
-// counts. A pid is used again and again; a process is (TGID, StartTime), which is also
-// /proc/PID/stat's field 22 in finer units.
+// In the ring the records of a process come in the order of its life: its
+// fork, its execs, its exit. Times do not prove an order between CPUs, since
+// taking the time and taking a place in the ring are two steps: it is the
+// order in the ring that counts. A pid is used again and again; a process is
+// (TGID, StartTime), which is also /proc/PID/stat's field 22 in finer units.
 //
-// No event is dropped unseen: what found no room in the ring, and what the kernel
-// did not run the program for, [Tracer.Stats] counts by type. The latter happens
-// where a program can be preempted in a tracepoint (in Linux 7.2, not in 6.18;
-// include/linux/tracepoint.h, __DECLARE_TRACE): until it goes on, the same
-// program does not run for another task on that CPU (kernel/trace/bpf_trace.c,
-// __bpf_trace_run).
+// No event is dropped unseen: what found no room in the ring, and what the
+// kernel did not run the programs for, [Tracer.Stats] counts by type. The
+// latter can happen where a program is preempted in a tracepoint (in Linux
+// 7.2, not in 6.18; include/linux/tracepoint.h, __DECLARE_TRACE): until it
+// goes on, the same program does not run for another task on that CPU
+// (kernel/trace/bpf_trace.c, __bpf_trace_run). There [Load] loads copies of
+// each program that make up for each other, so that it hardly ever happens. A
+// preempted program also leaves a record that it has not finished yet in the
+// ring, and readers wait behind it.
 //
-// Threads that the kernel makes inside a process for itself (io_uring
-// workers: kernel/fork.c, create_io_thread) end but were never forked.
+// Threads that the kernel makes inside a process for itself (io_uring workers:
+// kernel/fork.c, create_io_thread) end but were never forked.
 //
-// The cgroup is the one in the v2 hierarchy, for a fork the child's. On a host without one
-// it is always 1, the root's.
+// The cgroup is the one in the v2 hierarchy, for a fork the child's. On a host
+// without one it is always 1, the root's.
 //
 // # Requirements
 //
-// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. On kernels before 5.11 maps count against
-// RLIMIT_MEMLOCK, which must be raised first (rlimit.RemoveMemlock of cilium/ebpf).
+// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. On kernels before 5.11 maps
+// count against RLIMIT_MEMLOCK, which must be raised first
+// (rlimit.RemoveMemlock of cilium/ebpf).
 package proctrace
 
 //go:generate go tool bpf2go -target bpfel -go-package proctrace -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event bpf proctrace.bpf.c

@@ -24,6 +24,9 @@ const (
 	Exit = Type(bpfEventTypeEXIT_EVENT)
 )
 
+// eventTypes is EVENT_TYPES of bpf/headers/proctrace.h.
+const eventTypes = int(Exit) + 1
+
 // String returns the name of the record's C struct.
 func (t Type) String() string {
 	switch t {
@@ -79,8 +82,8 @@ type Event struct {
 	GroupDead  bool // the process ended; one thread of each process has it
 }
 
-// IsThread reports whether the event is about a thread other than its process's
-// leader.
+// IsThread reports whether the event is about a thread other than its
+// process's leader.
 func (e *Event) IsThread() bool { return e.PID != e.TGID }
 
 // TypeOf reads the type of a record, without looking at the rest of it. Its
@@ -96,8 +99,8 @@ func TypeOf(record []byte) (Type, error) {
 	return t, nil
 }
 
-// Decode decodes a record of the ring. It keeps nothing of record, which may lie
-// in the ring. Its error is [ErrRecord].
+// Decode decodes a record of the ring. It keeps nothing of record, which may
+// lie in the ring. Its error is [ErrRecord].
 func Decode(record []byte) (Event, error) {
 	t, err := TypeOf(record)
 	if err != nil {

@@ -66,7 +66,8 @@ func runAbort() {
 	unix.Exec("/bin/sh", []string{"sh", "-c", "kill -ABRT $$"}, os.Environ())
 }
 
-// TestThreads ends many threads at once, in which each may find itself the last.
+// TestThreads ends many threads at once, in which each may find itself the
+// last.
 func TestThreads(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
@@ -185,8 +186,8 @@ func TestLeaderThatExitsFirst(t *testing.T) {
 	}
 }
 
-// runLeaderExits ends the leading thread with 3, and, when that is a zombie, the
-// process with 7.
+// runLeaderExits ends the leading thread with 3, and, when that is a zombie,
+// the process with 7.
 func runLeaderExits() {
 	go func() {
 		stat := fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid())

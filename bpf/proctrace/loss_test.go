@@ -4,24 +4,25 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/cilium/ebpf/btf"
 )
 
-// TestLossIsCountedExactly lets a ring of one page overflow and compares, type by type,
-// with a second tracer that loses nothing.
-func TestLossIsCountedExactly(t *testing.T) {
-	testenv.NoLeaks(t)
+// TestLossIsCountedExactly lets a ring of one page overflow and compares, type
+// by type, with a second tracer that loses nothing.
+func TestLossIsCountedExactly(t *testing.T) { eachCopies(t, testLoss) }
+
+func testLoss(t *testing.T, copies uint32) {
 	n := 2000
 	if testing.Short() {
 		n = 200
 	}
-	whole := trace(t, Options{})
-	// Other processes go on meanwhile. The two agree on when the test begins when
-	// nothing happens while the small one is attached.
+	whole := traceWith(t, Options{}, copies)
+	// Other processes go on meanwhile. The two agree on when the test begins
+	// when nothing happens while the small one is attached.
 	var small *Tracer
 	var base Stats
 	for small == nil {
-		s, err := Load(Options{RingBytes: uint32(os.Getpagesize())})
+		s, err := load(Options{RingBytes: uint32(os.Getpagesize())}, copies, btf.NewCache())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,12 +1,14 @@
 package proctrace
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"testing"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/consumer"
@@ -59,7 +61,21 @@ func helper(tb testing.TB, name string, args ...string) *exec.Cmd {
 // trace loads and attaches a tracer for as long as the test runs.
 func trace(tb testing.TB, opts Options) *Tracer {
 	tb.Helper()
-	tr, err := Load(opts)
+	return traceWith(tb, opts, needed())
+}
+
+// needed is how many copies of the programs this kernel calls for.
+func needed() uint32 {
+	if preemptible(btf.NewCache()) {
+		return maxCopies
+	}
+	return 1
+}
+
+// traceWith is trace with as many copies of the programs.
+func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
+	tb.Helper()
+	tr, err := load(opts, copies, btf.NewCache())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -68,6 +84,17 @@ func trace(tb testing.TB, opts Options) *Tracer {
 		tb.Fatal(err)
 	}
 	return tr
+}
+
+// eachCopies runs a test with the copies that this kernel needs, and with the
+// most.
+func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
+	for _, copies := range slices.Compact([]uint32{needed(), maxCopies}) {
+		t.Run(fmt.Sprintf("%d copies", copies), func(t *testing.T) {
+			testenv.NoLeaks(t)
+			test(t, copies)
+		})
+	}
 }
 
 // drain consumes what is in the ring now.

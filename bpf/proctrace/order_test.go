@@ -5,19 +5,18 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-
-	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // TestOrder runs many short-lived processes from several threads and checks
 // every record of every process on the host.
-func TestOrder(t *testing.T) {
-	testenv.NoLeaks(t)
+func TestOrder(t *testing.T) { eachCopies(t, testOrder) }
+
+func testOrder(t *testing.T, copies uint32) {
 	n := 20_000
 	if testing.Short() {
 		n = 500
 	}
-	tr := trace(t, Options{})
+	tr := traceWith(t, Options{}, copies)
 	attached := boottime(t)
 	pids := spawn(t, n)
 	stats, err := tr.Stats()
@@ -83,8 +82,8 @@ type process struct {
 	dead    bool
 }
 
-// follow checks that the records of each process lie in the order of its life, and
-// that those which started after the tracer was attached are whole. It
+// follow checks that the records of each process lie in the order of its life,
+// and that those which started after the tracer was attached are whole. It
 // returns the number of ended processes by what they ran.
 func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 	t.Helper()

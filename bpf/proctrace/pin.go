@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -20,34 +21,57 @@ var (
 	// made or removed them did not get to the end. Remove takes them away.
 	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped)")
 
-	// ErrForeign says that an entry has the name of a tracer's pin and is none.
+	// ErrForeign says that an entry has the name of a tracer's pin and is
+	// none.
 	ErrForeign = errors.New("not the pin of a tracer")
 )
 
-// pins are the entries of a tracer's directory, in the order in which they are
-// made; they are removed in the reverse one. So the ring, which only one process can
-// pin there, stands for all of them from first to last, and as long as a
-// link is there, all that it needs is there.
-var pins = [...]struct{ name, holds string }{
-	{"events", "map " + bpfMapProctrace},
-	{"counters", "map " + bpfMapCounters},
-	{"prog_exit", "program " + bpfProgProctraceExit},
-	{"prog_exec", "program " + bpfProgProctraceExec},
-	{"prog_fork", "program " + bpfProgProctraceFork},
-	{"link_exit", "link " + bpfProgProctraceExit},
-	{"link_exec", "link " + bpfProgProctraceExec},
-	{"link_fork", "link " + bpfProgProctraceFork},
+// entry is a pin of a tracer, and what is pinned there, as describe says it.
+type entry struct{ name, holds string }
+
+// entries are the pins of a tracer with so many copies of its programs, in the
+// order in which they are made; they are removed in the reverse one. So the
+// ring, which only one process can pin there, stands for all of them from
+// first to last, and as long as a link is there, all that it needs is there.
+func entries(copies int) []entry {
+	es := []entry{
+		{pinEvents, "map " + bpfMapProctrace},
+		{pinCounters, "map " + bpfMapCounters},
+	}
+	for _, kind := range []string{pinProgram, pinLink} {
+		for _, h := range hooks {
+			for c := range copies {
+				es = append(es, entry{copyPin(kind, h, c), kind + " " + h.name})
+			}
+		}
+	}
+	return es
 }
 
-const firstProgram, firstLink = 2, 2 + len(hooks)
+const (
+	pinEvents   = "events"
+	pinCounters = "counters"
+	pinProgram  = "program"
+	pinLink     = "link"
+)
+
+// copyPin is the pin of a copy of a program or of its link: program_fork,
+// program_fork_2.
+func copyPin(kind string, h hook, copy int) string {
+	name := kind + "_" + strings.TrimSuffix(h.typ.String(), "_event")
+	if copy > 0 {
+		name += fmt.Sprintf("_%d", copy+1)
+	}
+	return name
+}
 
 // EventsPin is the path of the ring's pin for a tracer that is pinned in dir.
-func EventsPin(dir string) string { return filepath.Join(dir, pins[0].name) }
+func EventsPin(dir string) string { return filepath.Join(dir, pinEvents) }
 
-// Pin pins the ring, the counters, the programs and the links in dir, a directory on
-// a bpffs, which is made if it is missing. From then on the tracing does not depend
-// on this process: Close gives up its descriptors, no more. The Tracer must be
-// attached, and must not come from [Open].
+// Pin pins the ring, the counters, the programs and the links in dir, a
+// directory on a bpffs, which is made if it is missing. From then on the
+// tracing does not depend on this process: Close gives up its descriptors, no
+// more. The Tracer must be attached, and must not come from [Open].
 //
 // Where a tracer is pinned already the error is [fs.ErrExist]; the others are
 // those of package pin. A failed Pin leaves nothing behind. A process that is
@@ -66,16 +90,19 @@ func (t *Tracer) Pin(dir string) error {
 }
 
 func (t *Tracer) pin(dir string) error {
-	if len(t.links) != len(hooks) {
+	if len(t.links) == 0 {
 		return errors.New("this process has not attached it")
 	}
 	objects := []any{t.events, t.counters}
-	for _, p := range t.programs {
-		objects = append(objects, p)
+	for _, copies := range t.programs {
+		for _, p := range copies {
+			objects = append(objects, p)
+		}
 	}
 	for _, l := range t.links {
 		objects = append(objects, l)
 	}
+	pins := entries(len(t.programs[0]))
 	made := missingDirs(dir)
 	for i, o := range objects {
 		err := pinObject(o, filepath.Join(dir, pins[i].name))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -16,40 +17,35 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Open opens the tracer that is pinned in dir, for its ring and its statistics.
-// The caller closes it, which does not end the tracing; nor does the Tracer keep the tracing
-// going when it is removed.
+// Open opens the tracer that is pinned in dir, for its ring and its
+// statistics. The caller closes it, which does not end the tracing; nor does
+// the Tracer keep the tracing going when it is removed.
 //
-// Errors: [fs.ErrNotExist] where there is none, [ErrIncomplete], [ErrForeign], and those of
-// package pin.
+// Errors: [fs.ErrNotExist] where there is none, [ErrIncomplete], [ErrForeign],
+// and those of package pin.
 func Open(dir string) (*Tracer, error) {
-	found, err := load(dir)
-	if err == nil && found.count < len(pins) {
-		found.close()
-		err = ErrIncomplete
-	}
+	found, err := loadPins(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open proctrace in %q: %w", dir, err)
 	}
-	t := &Tracer{
-		events:   found.objects[0].(*ebpf.Map),
-		counters: found.objects[1].(*ebpf.Map),
-		attached: true,
-	}
-	for i := range hooks {
-		t.programs[i] = found.objects[firstProgram+i].(*ebpf.Program)
-		found.objects[firstLink+i].Close()
+	defer found.close()
+	t, ok := found.tracer()
+	if !ok {
+		t.Close()
+		return nil, fmt.Errorf("open proctrace in %q: %w", dir, ErrIncomplete)
 	}
 	return t, nil
 }
 
-// Remove takes away the pins of a tracer in dir, whole or in part, and dir itself
-// when nothing else is in it. It returns when the links are gone from the host, which
-// ends the tracing within moments. Where there is nothing to remove it does nothing.
+// Remove takes away the pins of a tracer in dir, whole or in part, and dir
+// itself when nothing else is in it. It returns when the links are gone from
+// the host, which ends the tracing within moments. Where there is nothing to
+// remove it does nothing.
 //
 // It removes nothing at all when one of the names holds something else
-// ([ErrForeign]). While the process that attached the tracer has not closed it, the tracing goes
-// on without pins, and Remove returns an error that says so.
+// ([ErrForeign]). While the process that attached the tracer has not closed
+// it, the tracing goes on without pins, and Remove returns an error that says
+// so.
 func Remove(dir string) error {
 	if err := remove(dir); err != nil {
 		return fmt.Errorf("remove proctrace from %q: %w", dir, err)
@@ -58,7 +54,7 @@ func Remove(dir string) error {
 }
 
 func remove(dir string) error {
-	found, err := load(dir)
+	found, err := loadPins(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		unix.Rmdir(dir)
 		return nil
@@ -71,9 +67,9 @@ func remove(dir string) error {
 	if err != nil {
 		return err
 	}
-	for i := len(pins) - 1; i >= 0; i-- {
-		// Another Remove may be at work: what is gone is fine.
-		if err := pin.Remove(filepath.Join(dir, pins[i].name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, e := range slices.Backward(entries(maxCopies)) {
+		// Most are not there with one copy, and another Remove may be at work.
+		if err := pin.Remove(filepath.Join(dir, e.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -107,17 +103,15 @@ func waitReleased(links []link.ID) error {
 	return nil
 }
 
-// loaded is what is there of the pins.
-type loaded struct {
-	objects [len(pins)]cilium.Pinner
-	count   int
-}
+// found are the pins that a directory has, by name.
+type found map[string]cilium.Pinner
 
-// load opens the pins in dir. Its error is fs.ErrNotExist where there are none.
-func load(dir string) (*loaded, error) {
-	l := &loaded{}
-	for i, p := range pins {
-		path := filepath.Join(dir, p.name)
+// loadPins opens the pins in dir. Its error is fs.ErrNotExist where there are
+// none.
+func loadPins(dir string) (found, error) {
+	f := make(found)
+	for _, e := range entries(maxCopies) {
+		path := filepath.Join(dir, e.name)
 		if _, err := os.Lstat(path); err != nil {
 			continue
 		}
@@ -125,22 +119,16 @@ func load(dir string) (*loaded, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed just now
 		}
-		if err != nil {
-			l.close()
-			return nil, fmt.Errorf("open %s: %w", p.name, err)
-		}
-		l.objects[i] = o
-		l.count++
-		holds, err := describe(o)
-		if err == nil && holds != p.holds {
-			err = fmt.Errorf("%w: it holds %s, wanted %s", ErrForeign, holds, p.holds)
+		if err == nil {
+			f[e.name] = o
+			err = check(o, e)
 		}
 		if err != nil {
-			l.close()
-			return nil, fmt.Errorf("open %s: %w", p.name, err)
+			f.close()
+			return nil, fmt.Errorf("open %s: %w", e.name, err)
 		}
 	}
-	if l.count == 0 {
+	if len(f) == 0 {
 		// It knows why: no such directory, no bpffs.
 		m, err := pin.Open(EventsPin(dir), ebpf.RingBuf)
 		if err == nil {
@@ -149,10 +137,55 @@ func load(dir string) (*loaded, error) {
 		}
 		return nil, err
 	}
-	return l, nil
+	return f, nil
 }
 
-// describe says what a pin holds, in the words of the pins table.
+// tracer makes a Tracer of what was found. It reports false when something is
+// missing.
+func (f found) tracer() (*Tracer, bool) {
+	t := &Tracer{attached: true}
+	var ok [2]bool
+	t.events, ok[0] = take[*ebpf.Map](f, pinEvents)
+	t.counters, ok[1] = take[*ebpf.Map](f, pinCounters)
+	if !ok[0] || !ok[1] {
+		return t, false
+	}
+	copies := int(t.counters.MaxEntries()) / eventTypes
+	if copies < 1 {
+		return t, false
+	}
+	for i, h := range hooks {
+		for c := range copies {
+			p, ok := take[*ebpf.Program](f, copyPin(pinProgram, h, c))
+			if !ok {
+				return t, false
+			}
+			t.programs[i] = append(t.programs[i], p)
+			if f[copyPin(pinLink, h, c)] == nil {
+				return t, false
+			}
+		}
+	}
+	return t, true
+}
+
+// take takes an object out of f, whose close then leaves it alone.
+func take[T cilium.Pinner](f found, name string) (T, bool) {
+	o, ok := f[name].(T)
+	delete(f, name)
+	return o, ok
+}
+
+// check says whether o is what e holds.
+func check(o cilium.Pinner, e entry) error {
+	holds, err := describe(o)
+	if err == nil && holds != e.holds {
+		err = fmt.Errorf("%w: it holds %s, wanted %s", ErrForeign, holds, e.holds)
+	}
+	return err
+}
+
+// describe says what a pin holds.
 func describe(o cilium.Pinner) (string, error) {
 	switch o := o.(type) {
 	case *ebpf.Map:
@@ -187,13 +220,14 @@ func describe(o cilium.Pinner) (string, error) {
 }
 
 // links returns the ids of the links.
-func (l *loaded) links() ([]link.ID, error) {
+func (f found) links() ([]link.ID, error) {
 	var ids []link.ID
-	for _, o := range l.objects[firstLink:] {
-		if o == nil {
+	for _, o := range f {
+		l, ok := o.(link.Link)
+		if !ok {
 			continue
 		}
-		info, err := o.(link.Link).Info()
+		info, err := l.Info()
 		if err != nil {
 			return nil, err
 		}
@@ -202,10 +236,8 @@ func (l *loaded) links() ([]link.ID, error) {
 	return ids, nil
 }
 
-func (l *loaded) close() {
-	for _, o := range l.objects {
-		if o != nil {
-			o.Close()
-		}
+func (f found) close() {
+	for _, o := range f {
+		o.Close()
 	}
 }

@@ -8,11 +8,18 @@
  * kernel_clone), exec and exit by the task itself (fs/exec.c, exec_binprm;
  * kernel/exit.c, do_exit), and a record's place is fixed by its reservation.
  *
- * A tracepoint runs its programs with preemption off (up to 6.18 at least), or
- * the kernel keeps a program from being entered again on the CPU where it was
- * preempted, and counts a miss (7.2; kernel/trace/bpf_trace.c, __bpf_trace_run).
- * Either way no two runs of one program share a CPU: what is per CPU and belongs to one
- * program needs no atomics and no lock.
+ * Where tracepoints run their programs with preemption on (7.2,
+ * include/linux/tracepoint.h, __DECLARE_TRACE), the kernel does not run a program
+ * again on the CPU where a run of it is preempted: another task's event is
+ * missed (kernel/trace/bpf_trace.c, __bpf_trace_run). There user space loads
+ * several copies of each program and attaches them in their order, in which the
+ * kernel calls them. The first that is run writes the record, and marks the
+ * event for the next ones. An event is lost only when tasks are preempted in
+ * all copies on one CPU, and is counted: the misses of the first copy that no
+ * other made up for.
+ *
+ * No two runs of one copy share a CPU, so what is per CPU and belongs to one
+ * copy needs neither atomics nor a lock.
  */
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
@@ -41,7 +48,6 @@ struct signal_struct {
 	struct {
 		int counter;
 	} live;
-	int nr_threads;
 	int group_exit_code;
 	unsigned int flags;
 };
@@ -72,21 +78,41 @@ struct {
 	__uint(max_entries, 1 << 24);
 } proctrace SEC(".maps");
 
-/* Indexed by enum event_type; each program has an element of its own. */
+/* Set by user space; in each copy constants for the verifier. */
+const volatile __u32 copy;
+const volatile __u32 copies = 1;
+
+/* Indexed by copy * EVENT_TYPES + type: each program has an element of its own. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, EXIT_EVENT + 1);
+	__uint(max_entries, EVENT_TYPES); /* times copies, by user space */
 	__type(key, __u32);
 	__type(value, struct event_counts);
 } counters SEC(".maps");
 
-/* An exec_event while its length is not known; bpf_ringbuf_reserve takes constants. */
+/* An exec_event while its length is not known, by copy: bpf_ringbuf_reserve takes
+ * constants only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 1); /* times copies, by user space */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct exec_event) + EXEC_FILENAME_MAX);
 } scratch SEC(".maps");
+
+struct mark {
+	enum event_type type;
+	__u32 pid;
+	__u64 start_time; /* of the task: pids are reused */
+};
+
+/* Events that one copy has written and the last one has not seen: few. LRU,
+ * because a mark stays when the last copy is missed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct mark);
+	__type(value, __u8);
+} marks SEC(".maps");
 
 struct process {
 	__u32 tgid;
@@ -94,17 +120,36 @@ struct process {
 	__u64 start_time;
 };
 
-/* Processes whose group_dead is given away, where the kernel does not tell it. */
+/* Processes whose group_dead is given away, where the kernel does not tell it. LRU: it
+ * matters only while a process's last threads are on their way to the tracepoint. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 4096);
 	__type(key, struct process);
 	__type(value, __u8);
 } dead SEC(".maps");
 
+/* Whether the event of task is for this copy to write. */
+static __always_inline bool claim(enum event_type type, struct task_struct *task)
+{
+	struct mark mark = {.type = type};
+	__u8 value = 0;
+
+	if (copies == 1)
+		return true;
+	mark.pid = BPF_CORE_READ(task, pid);
+	mark.start_time = BPF_CORE_READ(task, start_boottime);
+	if (copy == copies - 1)
+		return bpf_map_delete_elem(&marks, &mark); /* there was none */
+	if (copy > 0)
+		return !bpf_map_update_elem(&marks, &mark, &value, BPF_NOEXIST);
+	bpf_map_update_elem(&marks, &mark, &value, BPF_ANY);
+	return true;
+}
+
 static __always_inline void count(enum event_type type, bool ok)
 {
-	__u32 key = type;
+	__u32 key = copy * EVENT_TYPES + type;
 	struct event_counts *counts = bpf_map_lookup_elem(&counters, &key);
 
 	if (!counts)
@@ -146,8 +191,11 @@ static __noinline void fill_fork(struct fork_event *e, struct task_struct *child
 SEC("raw_tp/sched_process_fork")
 int BPF_PROG(proctrace_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct fork_event *e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	struct fork_event *e;
 
+	if (!claim(FORK_EVENT, child))
+		return 0;
+	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(FORK_EVENT, e);
 	if (!e)
 		return 0;
@@ -176,12 +224,16 @@ static __noinline __u32 fill_exec(struct exec_event *e, struct task_struct *task
 SEC("raw_tp/sched_process_exec")
 int BPF_PROG(proctrace_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	__u32 key = 0;
+	__u32 key = copy;
 	struct exec_event *e = bpf_map_lookup_elem(&scratch, &key);
+	__u32 size;
 
 	if (!e)
 		return 0; /* for the verifier */
-	count(EXEC_EVENT, !bpf_ringbuf_output(&proctrace, e, fill_exec(e, task, old_pid, bprm), 0));
+	if (!claim(EXEC_EVENT, task))
+		return 0;
+	size = fill_exec(e, task, old_pid, bprm);
+	count(EXEC_EVENT, !bpf_ringbuf_output(&proctrace, e, size, 0));
 	return 0;
 }
 
@@ -197,8 +249,6 @@ static __always_inline bool find_group_dead(const struct event *e, struct task_s
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return false;
-	if (BPF_CORE_READ(task, signal, nr_threads) == 1)
-		return true; /* the others are reaped */
 	return bpf_map_update_elem(&dead, &key, &value, BPF_NOEXIST) != -EEXIST;
 }
 
@@ -230,8 +280,11 @@ static __noinline void fill_exit(struct exit_event *e, __u64 *args)
 SEC("raw_tp/sched_process_exit")
 int proctrace_exit(__u64 *args)
 {
-	struct exit_event *e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	struct exit_event *e;
 
+	if (!claim(EXIT_EVENT, (struct task_struct *)args[0]))
+		return 0;
+	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(EXIT_EVENT, e);
 	if (!e)
 		return 0;

@@ -3,6 +3,8 @@ package proctrace
 import (
 	"fmt"
 	"os"
+
+	"github.com/cilium/ebpf"
 )
 
 // Counts says how the events of one type fared, since the tracer was attached.
@@ -10,7 +12,7 @@ import (
 type Counts struct {
 	Written uint64 // records in the ring
 	Failed  uint64 // there was no room in the ring
-	Missed  uint64 // the kernel did not run the program, see the package comment
+	Missed  uint64 // the kernel did not run the programs, see the package comment
 }
 
 // Lost is the number of events that are not in the ring.
@@ -38,22 +40,36 @@ func (t *Tracer) Stats() (Stats, error) {
 	}
 	var s Stats
 	for i, h := range hooks {
-		var perCPU []bpfEventCounts
-		if err := t.counters.Lookup(uint32(h.typ), &perCPU); err != nil {
+		c, err := t.count(h.typ, t.programs[i])
+		if err != nil {
 			return Stats{}, fmt.Errorf("read proctrace counters: %w", err)
 		}
-		program, err := t.programs[i].Stats()
-		if err != nil {
-			return Stats{}, fmt.Errorf("read statistics of %s: %w", h.name, err)
+		*s.of(h.typ) = c
+	}
+	return s, nil
+}
+
+// count sums the counts of a type over the CPUs and the copies of its program.
+func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
+	first, err := copies[0].Stats()
+	if err != nil {
+		return Counts{}, err
+	}
+	sum := Counts{Missed: first.RecursionMisses}
+	for copy := range copies {
+		var perCPU []bpfEventCounts
+		if err := t.counters.Lookup(uint32(copy*eventTypes)+uint32(typ), &perCPU); err != nil {
+			return Counts{}, err
 		}
-		sum := Counts{Missed: program.RecursionMisses}
 		for _, c := range perCPU {
 			sum.Written += c.Written
 			sum.Failed += c.Failed
+			if copy > 0 { // what the first one missed
+				sum.Missed -= min(sum.Missed, c.Written+c.Failed)
+			}
 		}
-		*s.of(h.typ) = sum
 	}
-	return s, nil
+	return sum, nil
 }
 
 // of is the counts of one of the three types.

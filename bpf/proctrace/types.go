@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -12,11 +13,12 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// ErrNotTraced says that a ring is not one that a tracer of this package writes.
+// ErrNotTraced says that a ring is not one that a tracer of this package
+// writes.
 var ErrNotTraced = errors.New("no proctrace writes to the ring")
 
-// Types returns the BTF of the bundled programs, in which the records are the structs
-// fork_event, exec_event and exit_event.
+// Types returns the BTF of the bundled programs, in which the records are the
+// structs fork_event, exec_event and exit_event.
 func Types() (*btf.Spec, error) {
 	spec, err := loadBpf()
 	if err != nil {
@@ -25,16 +27,15 @@ func Types() (*btf.Spec, error) {
 	return spec.Types, nil
 }
 
-// Decoder returns what shows the records of a Tracer that this process
-// loaded.
+// Decoder returns what shows the records of a Tracer that this process loaded.
 func Decoder() (*decode.Set, error) {
 	spec, err := Types()
 	if err != nil {
 		return nil, err
 	}
 	var types []btf.Type
-	for _, h := range hooks {
-		t, err := decode.Find(spec, h.typ.String())
+	for _, typ := range []Type{Fork, Exec, Exit} {
+		t, err := decode.Find(spec, typ.String())
 		if err != nil {
 			return nil, err
 		}
@@ -43,10 +44,10 @@ func Decoder() (*decode.Set, error) {
 	return decode.NewSet(types...)
 }
 
-// DecoderOf returns what shows the records of ring, whichever process and whichever
-// version of this package started the tracer: the types are taken from the
-// BTF of the programs that write to the ring. Its error is [ErrNotTraced] where there are none;
-// to look for them takes CAP_SYS_ADMIN.
+// DecoderOf returns what shows the records of ring, whichever process and
+// whichever version of this package started the tracer: the types are taken
+// from the BTF of the programs that write to the ring. Its error is
+// [ErrNotTraced] where there are none; to look for them takes CAP_SYS_ADMIN.
 func DecoderOf(ring *ebpf.Map) (*decode.Set, error) {
 	types, err := typesOf(ring)
 	if err != nil {
@@ -64,7 +65,7 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 	if !ok || ring.Type() != ebpf.RingBuf || info.Name != bpfMapProctrace {
 		return nil, ErrNotTraced
 	}
-	var types []btf.Type
+	byName := make(map[string]btf.Type, len(hooks)) // a program can have copies
 	for programID := ebpf.ProgramID(0); ; {
 		programID, err = ebpf.ProgramGetNextID(programID)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -78,17 +79,17 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 			return nil, err
 		}
 		if t != nil {
-			types = append(types, t)
+			byName[t.TypeName()] = t
 		}
 	}
-	if len(types) != len(hooks) {
+	if len(byName) != len(hooks) {
 		return nil, ErrNotTraced
 	}
-	return types, nil
+	return slices.Collect(maps.Values(byName)), nil
 }
 
-// typeOf returns the type of the record that a program writes to the ring, or nil
-// if it does not.
+// typeOf returns the type of the record that a program writes to the ring, or
+// nil if it does not.
 func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (btf.Type, error) {
 	p, err := ebpf.NewProgramFromID(id)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -103,8 +104,8 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (btf.Type, error) {
 		return nil, err
 	}
 	i := slices.IndexFunc(hooks[:], func(h hook) bool { return h.name == info.Name })
-	maps, _ := info.MapIDs()
-	if i < 0 || !slices.Contains(maps, ring) {
+	used, _ := info.MapIDs()
+	if i < 0 || !slices.Contains(used, ring) {
 		return nil, nil
 	}
 	handle, err := p.Handle()

@@ -110,7 +110,7 @@ func TestMirrorsHaveTheLayoutOfTheLoadedPrograms(t *testing.T) {
 	}
 	defer tr.Close()
 	for i, h := range hooks {
-		handle, err := tr.programs[i].Handle()
+		handle, err := tr.programs[i][0].Handle()
 		if err != nil {
 			t.Fatal(err)
 		}
