@@ -80,6 +80,7 @@ func TestAClaimExcludesOthersUntilItsHolderEnds(t *testing.T) {
 }
 
 func TestAClaimEndsWithClose(t *testing.T) {
+	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
 	for range 2 {
 		r, err := NewReader(m, Options{Claim: ClaimExclusive})
@@ -95,6 +96,7 @@ func TestAClaimEndsWithClose(t *testing.T) {
 }
 
 func TestAStolenRingIsNotPublishedTo(t *testing.T) {
+	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
 	submitThree(t, m)
 	r, err := NewReader(m, Options{Claim: ClaimExclusive})

@@ -16,7 +16,11 @@ func (g *Group) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if found, err := g.look(ctx); found || err != nil {
+	found, err := g.look(ctx)
+	if g.closed.Load() {
+		return errGroupClosed
+	}
+	if found || err != nil {
 		return err
 	}
 	late, err := g.poller.Wait(ctx, g.opts.timer(), g.harvest, g.scan)
@@ -34,9 +38,6 @@ func (g *Group) Wait(ctx context.Context) error {
 // look looks for records in all the ways that do not sleep in the poller. When
 // it finds none, all that was consumed is published and no ring is hot.
 func (g *Group) look(ctx context.Context) (bool, error) {
-	if g.closed.Load() {
-		return false, errGroupClosed
-	}
 	ended := func() bool { return ctx.Err() != nil || g.closed.Load() }
 	if g.anyHot() {
 		return true, nil

@@ -161,8 +161,12 @@ func TestEndedContextDoesNotEndTheNextWait(t *testing.T) {
 			t.Fatalf("first Wait() = %v", got.err)
 		}
 		calls := 0
-		e.signal(t)
-		byTimer, err := p.Wait(t.Context(), -1, func(int) bool { calls++; return calls == 2 }, tickless)
+		byTimer, err := p.Wait(t.Context(), -1, func(int) bool {
+			if calls++; calls == 1 {
+				e.signal(t)
+			}
+			return calls == 2
+		}, tickless)
 		if byTimer || err != nil {
 			t.Fatalf("second Wait() = %t, %v", byTimer, err)
 		}

@@ -1,0 +1,185 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// hostile is a ring that any process may have written to.
+type hostile struct {
+	data                         []byte // the data pages, repeated to their size
+	consumer, producer, overwrit uint64 // positions
+	overwrite                    bool   // a ring in overwrite mode
+	limit                        int    // of passes
+	changing                     bool   // data and positions change while they are walked
+}
+
+// FuzzPass walks over memory that says what it likes. It must not fault, go on
+// for ever, hand out what lies outside the ring, or allocate more than the
+// ring's size.
+func FuzzPass(f *testing.F) {
+	for _, seed := range seeds() {
+		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, seed.limit, seed.changing)
+	}
+	size := uint64(os.Getpagesize())
+	m := newMemory(f, size)
+	f.Fuzz(func(t *testing.T, data []byte, consumer, producer, overwrit uint64, overwrite bool, limit int, changing bool) {
+		h := hostile{data, consumer, producer, overwrit, overwrite, limit, changing}
+		m.fill(h)
+		r := m.reader(t, h.overwrite)
+		if h.changing {
+			defer m.change(h)()
+		}
+		walkOver(t, m, r, h.limit)
+	})
+}
+
+// seeds are rings that a walk could stumble over.
+func seeds() []hostile {
+	const size = 4096
+	rec := func(words ...uint32) (b []byte) {
+		for _, w := range words {
+			b = binary.NativeEndian.AppendUint32(b, w)
+			b = binary.NativeEndian.AppendUint32(b, 0)
+		}
+		return b
+	}
+	const busy, discard = ring.BusyBit, ring.DiscardBit
+	var s []hostile
+	add := func(data []byte, positions ...[3]uint64) {
+		for _, p := range positions {
+			for _, overwrite := range []bool{false, true} {
+				for _, changing := range []bool{false, true} {
+					for _, limit := range []int{0, 1} {
+						s = append(s, hostile{data, p[0], p[1], p[2], overwrite, limit, changing})
+					}
+				}
+			}
+		}
+	}
+	all := [3]uint64{0, size - 8, 0}
+	add(rec(0), all)                                           // empty records
+	add(rec(8, 0), all, [3]uint64{8, size, 0})                 // a walk that begins in a payload
+	add(rec(discard), all)                                     // discarded ones only
+	add(rec(busy), all)                                        // a BUSY head
+	add(rec(math.MaxUint32), all)                              // both flags and the longest length
+	add(rec(busy-1), all, [3]uint64{size - 8, 2*size - 16, 0}) // DISCARD and the longest length
+	add(rec(discard-1), all)                                   // the longest length
+	add(rec(size-8, discard|size, 3*size), all)                // about the ring's size
+	add(rec(16, 0, 0, 1<<20), all)                             // a good record, then a bad one
+	add(rec(0, discard|24, 0, 0, 0, 8, 0),                     // good records, and bad positions:
+		[3]uint64{size, 0, 0},                      // consumer ahead
+		[3]uint64{0, size + 8, 0},                  // more than the ring
+		[3]uint64{4, size, 0}, [3]uint64{0, 12, 0}, // not at a boundary of 8
+		[3]uint64{math.MaxUint64 - 7, 64, 0}, // around 2^64
+		[3]uint64{math.MaxUint64 - size + 1, 0, math.MaxUint64 - 63},
+		[3]uint64{1 << 63, 1<<63 + 512, 0},                                       // at the sign
+		[3]uint64{0, 10 * size, 9*size + 8}, [3]uint64{0, 10 * size, 9*size + 9}, // overwritten
+		[3]uint64{0, 64, 128}, [3]uint64{0, size, math.MaxUint64})
+	return s
+}
+
+// fill makes m what h says.
+func (m *memory) fill(h hostile) {
+	data := m.data()
+	clear(data)
+	for n := 0; n < len(data) && len(h.data) > 0; {
+		n += copy(data[n:], h.data)
+	}
+	*m.consumerPos(), *m.producerPos(), *m.overwritePos() = h.consumer, h.producer, h.overwrit
+}
+
+// change writes to m until the function that it returns is called.
+func (m *memory) change(h hostile) (stop func()) {
+	var ended atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		words := len(m.data()) / 8
+		for n := uint64(0); !ended.Load(); n++ {
+			// Odd multiples of a large number go through all words in no order.
+			i := int(n * 0x9e3779b97f4a7c15 >> 32 % uint64(words))
+			offset := 2*os.Getpagesize() + 8*i
+			atomic.StoreUint64(m.word(offset), n<<3^h.producer)
+			if n%16 == 0 {
+				atomic.AddUint64(m.producerPos(), n%64)
+				atomic.AddUint64(m.overwritePos(), n%32)
+			}
+		}
+	}()
+	return func() {
+		ended.Store(true)
+		<-done
+	}
+}
+
+// walkOver makes all calls that do not sleep.
+func walkOver(t *testing.T, m *memory, r *Reader, limit int) {
+	// Each pass ends, whether at its limit, at the positions it began with, or with
+	// an error. Several find what the first left.
+	for range 4 {
+		pass(t, m, r, limit)
+		if limit > 0 {
+			pass(t, m, r, 0)
+		}
+		if rec, found := r.take(); found {
+			use(rec.Data)
+		}
+		r.peek()
+		if _, err := r.Stats(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pass walks over the ring once.
+func pass(t *testing.T, m *memory, r *Reader, limit int) {
+	n := uint64(0)
+	for rec := range r.Pass(limit) {
+		if n++; n > m.size/ring.HeaderSize {
+			t.Fatalf("more records than there are headers in the ring")
+		}
+		lo, hi := memoryOf(r)
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(rec.Data))); at < lo || at+uintptr(len(rec.Data)) > hi {
+			t.Fatalf("%d bytes at %#x lie outside of %#x..%#x", len(rec.Data), at, lo, hi)
+		}
+		use(rec.Data)
+	}
+	if err := r.Err(); err != nil && !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	if limit > 0 && n > uint64(limit) {
+		t.Fatalf("%d records with a limit of %d", n, limit)
+	}
+	if r.over != nil && uint64(len(r.over.buf)) > m.size {
+		t.Fatalf("allocated %d bytes to copy from a ring of %d", len(r.over.buf), m.size)
+	}
+}
+
+// memoryOf returns where r's records may lie.
+func memoryOf(r *Reader) (lo, hi uintptr) {
+	if r.over != nil {
+		lo = uintptr(unsafe.Pointer(unsafe.SliceData(r.over.buf)))
+		return lo, lo + uintptr(len(r.over.buf))
+	}
+	first := r.mem.Data().Payload(0, uint32(2*r.mem.Size()-ring.HeaderSize))
+	lo = uintptr(unsafe.Pointer(unsafe.SliceData(first)))
+	return lo, lo + uintptr(len(first))
+}
+
+// use reads all of b.
+func use(b []byte) {
+	sum := byte(0)
+	for _, c := range b {
+		sum += c
+	}
+	runtime.KeepAlive(sum)
+}

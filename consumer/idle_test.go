@@ -1,0 +1,90 @@
+package consumer_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// A waiting reader leaves the CPU alone.
+func TestIdleCPU(t *testing.T) {
+	for _, kind := range kinds {
+		for _, busy := range []bool{false, true} {
+			name := kind.name + " at an empty ring"
+			if busy {
+				name = kind.name + " at a BUSY record"
+			}
+			t.Run(name, func(t *testing.T) {
+				testenv.NoLeaks(t)
+				m := testenv.Ring(t, 4096)
+				p := load(t, m)
+				run(t, p, ten)
+				if busy {
+					hold(t, p, 10)
+				}
+				wait, _ := kind.open(t, m, consumer.Options{})
+				checkIdle(t, wait)
+			})
+		}
+	}
+	t.Run("a Group of 20 rings, some with a BUSY record", func(t *testing.T) {
+		testenv.NoLeaks(t)
+		var maps []*ebpf.Map
+		for i := range 20 {
+			maps = append(maps, testenv.Ring(t, 4096))
+			if i < 3 {
+				hold(t, load(t, maps[i]), 0)
+			}
+		}
+		checkIdle(t, group(t, consumer.Options{}, maps...).Wait)
+	})
+}
+
+// checkIdle measures the CPU time of this process while wait does not return.
+func checkIdle(t *testing.T, wait func(context.Context) error) {
+	t.Helper()
+	// An emulated CPU takes many times as long for each turn of the timer; what
+	// spins takes all of it there too.
+	span, limit := 1500*time.Millisecond, 0.005
+	if testing.Short() {
+		span, limit = 500*time.Millisecond, 0.1
+	}
+	runtime.GC()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wait(ctx)
+	}()
+	asleep(t)
+	before, start := cpuTime(t), time.Now()
+	select {
+	case <-done:
+		t.Fatal("it does not wait")
+	case <-time.After(span):
+	}
+	used, passed := cpuTime(t)-before, time.Since(start)
+	if share := float64(used) / float64(passed); share > limit {
+		t.Errorf("used %.2f%% of a CPU: %v in %v", 100*share, used, passed)
+	}
+	cancel()
+	<-done
+}
+
+// cpuTime is what this process has used.
+func cpuTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,384 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/model"
+)
+
+// The protocol between a Reader that waits and the kernel's producers, over every
+// interleaving. Nothing may go wrong in it:
+//
+//   - no wakeup is lost: a Reader never sleeps for good with a record to read,
+//   - no payload is read before its record is committed,
+//   - no record is lost or comes twice,
+//   - no record is overwritten before it was read.
+//
+// Positions count records, of which each takes one slot of the ring; as in the
+// kernel one slot always stays free. The words that are memory in the real thing are
+// accessed with Load, Store and so on, what else there is with Peek and Poke.
+const (
+	consumerPos model.Word = iota
+	producerPos
+	spinlock                   // bpf_ringbuf.spinlock
+	headers                    // of the slots
+	payloads = headers + slots // of the slots: the record's position + 1
+)
+
+// Words that stand for other things.
+const (
+	irqWork    = payloads + slots + iota // bpf_ringbuf.work is queued
+	epollReady                           // the runtime's epoll instance has the ring in its ready list
+	pollReady                            // internal state of the runtime: pollDesc.rg is pdReady
+	read                                 // records that the Reader has read
+	protocolWords
+)
+
+const slots = 3
+
+// The states of a header. Before the first lap a slot is empty; later it holds what
+// the lap before left.
+const (
+	headerEmpty = iota
+	headerBusy
+	headerCommitted
+	headerDiscarded
+)
+
+// Registers of a producer.
+const (
+	regSeq  = iota // reservations so far
+	regPos         // of its record
+	regCons        // consumer_pos as loaded
+)
+
+// kernelFlags are of bpf_ringbuf_submit or discard.
+type kernelFlags struct {
+	noWakeup, force, discard bool
+}
+
+// A producer is the kernel's code for a program that reserves and commits a
+// record for each element of flags, one after the other. A record for which
+// there is no room is dropped.
+func kernelProducer(name string, weak weakness, flags ...kernelFlags) model.Thread {
+	flag := func(v *model.View) kernelFlags { return flags[v.Reg(regSeq)] }
+	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPos) % slots) }
+	done := func(v *model.View) {
+		if v.Set(regSeq, v.Reg(regSeq)+1); v.Reg(regSeq) == len(flags) {
+			v.Stop()
+		} else {
+			v.Goto("reserve")
+		}
+	}
+	return model.Thread{Name: name, Steps: []model.Step{
+		// __bpf_ringbuf_reserve
+		{Label: "reserve", Doc: "reserve: cons_pos = smp_load_acquire(&rb->consumer_pos)", Do: func(v *model.View) {
+			v.Set(regCons, v.Load(consumerPos))
+		}},
+		{
+			Doc:  "reserve: raw_res_spin_lock_irqsave",
+			When: func(v *model.View) bool { return v.Peek(spinlock) == 0 },
+			Do:   func(v *model.View) { v.Swap(spinlock, 1) },
+		},
+		{Doc: "reserve: prod_pos = rb->producer_pos; bpf_ringbuf_has_space", Do: func(v *model.View) {
+			v.Set(regPos, v.Load(producerPos))
+			if v.Reg(regPos)+1-v.Reg(regCons) > slots-1 {
+				v.Goto("full")
+			}
+		}},
+		{Doc: "reserve: hdr->len = size | BPF_RINGBUF_BUSY_BIT", Do: func(v *model.View) {
+			if v.Reg(regPos)-v.Peek(read) >= slots {
+				v.Fail("record %d overwrites one that was not read", v.Reg(regPos))
+			}
+			v.Store(headers+slot(v), headerBusy)
+		}},
+		{Doc: "reserve: smp_store_release(&rb->producer_pos, new_prod_pos)", Do: func(v *model.View) {
+			v.Release(producerPos, v.Reg(regPos)+1)
+		}},
+		{Doc: "reserve: raw_res_spin_unlock_irqrestore", Do: func(v *model.View) { v.Release(spinlock, 0) }},
+		// The program.
+		{Doc: "write the payload", Do: func(v *model.View) { v.Store(payloads+slot(v), v.Reg(regPos)+1) }},
+		// bpf_ringbuf_commit
+		{Doc: "commit: xchg(&hdr->len, new_len)", Do: func(v *model.View) {
+			header := headerCommitted
+			if flag(v).discard {
+				header = headerDiscarded
+			}
+			if weak == plainCommit {
+				v.Release(headers+slot(v), header)
+			} else {
+				v.Swap(headers+slot(v), header)
+			}
+		}},
+		{Doc: "commit: cons_pos = smp_load_acquire(&rb->consumer_pos); irq_work_queue if it is this record's", Do: func(v *model.View) {
+			f, caughtUp := flag(v), v.Load(consumerPos) == v.Reg(regPos)
+			if f.force || caughtUp && !f.noWakeup {
+				v.Poke(irqWork, 1)
+			}
+			done(v)
+		}},
+		{Label: "full", Doc: "reserve: no room: unlock", Do: func(v *model.View) { v.Release(spinlock, 0); done(v) }},
+	}}
+}
+
+// The way of a wakeup, from the producer's CPU to the Reader's goroutine.
+var wakeup = []model.Thread{
+	{Name: "irq", Steps: []model.Step{{
+		Label: "irq", Doc: "bpf_ringbuf_notify: wake_up_all; ep_poll_callback",
+		When: func(v *model.View) bool { return v.Peek(irqWork) == 1 },
+		Do:   func(v *model.View) { v.Poke(irqWork, 0); v.Poke(epollReady, 1); v.Goto("irq") },
+	}}},
+	{Name: "netpoll", Steps: []model.Step{{
+		Label: "netpoll", Doc: "runtime.netpoll: epoll_wait; netpollunblock: pollDesc.rg = pdReady",
+		When: func(v *model.View) bool { return v.Peek(epollReady) == 1 },
+		Do:   func(v *model.View) { v.Poke(epollReady, 0); v.Poke(pollReady, 1); v.Goto("netpoll") },
+	}}},
+}
+
+// weakness is what is left out of the protocol, to see that it is needed.
+type weakness int
+
+const (
+	none              weakness = iota
+	plainPublish               // consumer_pos is stored without a barrier
+	lookOnlyBefore             // after the publication there is no look at the ring
+	resetAfterLook             // the ready flag is reset after the look, not before it
+	sleepHolding               // the space held back is still held back in sleep
+	publishBeforeRead          // consumer_pos is stored before the payload is read
+	ignoreBusy                 // the BUSY bit is not looked at
+	plainCommit                // the kernel commits without a barrier
+)
+
+// Registers of the Reader.
+const (
+	regRead      = iota // Reader.pos
+	regPublished        // Reader.published
+	regGoal             // walk.goal
+	regFrom             // where the pass began
+	regPaused           // 1 when it has paused since the last pass
+)
+
+// mode is when a Reader publishes.
+type mode int
+
+const (
+	atEnd    mode = iota // of the pass
+	early                // each record at once: as when it is an eighth of the ring
+	coalesce             // all but the last record, until it has paused and looked again
+)
+
+func (m mode) String() string { return [...]string{"at the end", "early", "coalesce"}[m] }
+
+// readerThread is a goroutine in Reader.Records.
+func readerThread(weak weakness, mode mode) model.Thread {
+	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regRead) % slots) }
+	store := func(v *model.View, pos int) {
+		if weak == plainPublish {
+			v.Store(consumerPos, pos)
+		} else {
+			v.Swap(consumerPos, pos)
+		}
+		v.Set(regPublished, pos)
+	}
+	// look is Reader.ready: it goes on at a label when there is nothing to read, and
+	// begins a pass otherwise.
+	look := func(label, doc, nothing string) []model.Step {
+		return []model.Step{
+			{Label: label, Doc: doc + ": ready: producer_pos", Do: func(v *model.View) {
+				if v.Load(producerPos) == v.Reg(regRead) {
+					v.Goto(nothing)
+				}
+			}},
+			{Doc: doc + ": ready: the header", Do: func(v *model.View) {
+				if v.Load(headers+slot(v)) == headerBusy {
+					v.Goto(nothing)
+				} else {
+					v.Goto("pass")
+				}
+			}},
+		}
+	}
+	reset := func(label, next string) model.Step {
+		return model.Step{Label: label, Doc: "sleep: RawRead: runtime_pollReset: pollDesc.rg = pdNil", Do: func(v *model.View) {
+			v.Poke(pollReady, 0)
+			v.Goto(next)
+		}}
+	}
+
+	steps := slices.Concat(
+		// Reader.look
+		look("wait", "Wait", "nothing"),
+		[]model.Step{
+			{Label: "nothing", Doc: "Wait: hold: pause", Do: func(v *model.View) {
+				if held := v.Reg(regRead) != v.Reg(regPublished); mode == coalesce && held && v.Reg(regPaused) == 0 {
+					v.Set(regPaused, 1)
+					v.Goto("wait")
+				}
+			}},
+			{Doc: "Wait: publish(0): Mapping.SetConsumerPos", Do: func(v *model.View) {
+				if v.Reg(regRead) != v.Reg(regPublished) && weak != sleepHolding {
+					store(v, v.Reg(regRead))
+				}
+				switch weak {
+				case resetAfterLook:
+					v.Goto("peek")
+				default:
+					v.Goto("reset")
+				}
+			}},
+		},
+		// Poller.Wait
+		[]model.Step{reset("reset", map[bool]string{false: "peek", true: "park"}[weak == lookOnlyBefore])},
+		look("peek", "sleep", map[bool]string{false: "park", true: "reset late"}[weak == resetAfterLook]),
+		[]model.Step{
+			reset("reset late", "park"),
+			{
+				Label: "park", Doc: "sleep: runtime_pollWait: until pdReady, which it takes",
+				When: func(v *model.View) bool { return v.Peek(pollReady) == 1 },
+				Do:   func(v *model.View) { v.Poke(pollReady, 0); v.Goto("peek") },
+			},
+		},
+		// Reader.Pass
+		[]model.Step{
+			{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) {
+				v.Set(regGoal, v.Load(producerPos))
+				v.Set(regFrom, v.Reg(regRead))
+				v.Set(regPaused, 0)
+				if weak == publishBeforeRead {
+					store(v, v.Reg(regGoal))
+				}
+			}},
+			{Label: "record", Doc: "Pass: the header", Do: func(v *model.View) {
+				if v.Reg(regRead) == v.Reg(regGoal) {
+					v.Goto("end")
+					return
+				}
+				switch header := v.Load(headers + slot(v)); {
+				case header == headerBusy && weak != ignoreBusy:
+					v.Goto("end")
+				case header == headerDiscarded:
+					v.Set(regRead, v.Reg(regRead)+1)
+					v.Poke(read, v.Reg(regRead))
+					v.Goto("record")
+				}
+			}},
+			{Doc: "Pass: the payload", Do: func(v *model.View) {
+				if got, want := v.Load(payloads+slot(v)), v.Reg(regRead)+1; got != want {
+					v.Fail("record %d read before it was committed, lost or twice: it says %d", want-1, got-1)
+				}
+				v.Set(regRead, v.Reg(regRead)+1)
+				v.Poke(read, v.Reg(regRead))
+				if mode != early {
+					v.Goto("record")
+				}
+			}},
+			{Doc: "Pass: resolve: publish(0)", Do: func(v *model.View) {
+				store(v, v.Reg(regRead))
+				v.Goto("record")
+			}},
+			{Label: "end", Doc: "Pass: end: publish(hold)", Do: func(v *model.View) {
+				to := v.Reg(regRead)
+				if mode == coalesce && to > v.Reg(regFrom) {
+					to--
+				}
+				if to != v.Reg(regPublished) && weak != publishBeforeRead {
+					store(v, to)
+				}
+				v.Goto("wait")
+			}},
+		},
+	)
+	return model.Thread{Name: "reader", Steps: steps}
+}
+
+// noLostWakeup is the rule for when nothing moves any more: the Reader sleeps,
+// and rightly so.
+func noLostWakeup(v *model.View) error {
+	pos := v.Peek(read)
+	if pos == v.Peek(producerPos) || v.Peek(headers+model.Word(pos%slots)) == headerBusy {
+		return nil
+	}
+	return errors.New("lost wakeup: the reader sleeps with a record to read")
+}
+
+// protocol is a model of the Reader with these producers.
+func protocol(order model.Order, weak weakness, mode mode, producers ...[]kernelFlags) model.Model {
+	m := model.Model{Words: int(protocolWords), Order: order, AtRest: noLostWakeup, Threads: slices.Clone(wakeup)}
+	m.Threads = append(m.Threads, readerThread(weak, mode))
+	for i, flags := range producers {
+		m.Threads = append(m.Threads, kernelProducer(fmt.Sprintf("producer %d", i), weak, flags...))
+	}
+	return m
+}
+
+var (
+	adaptive = kernelFlags{}
+	noWakeup = kernelFlags{noWakeup: true}
+	force    = kernelFlags{force: true}
+	discard  = kernelFlags{discard: true}
+)
+
+func TestModelOfWaiting(t *testing.T) {
+	tests := []struct {
+		rule      string
+		producers [][]kernelFlags
+		fails     string
+		long      bool // not with -short
+	}{
+		{rule: "a record", producers: [][]kernelFlags{{adaptive}}},
+		{rule: "more records than slots", producers: [][]kernelFlags{{adaptive, adaptive, adaptive, adaptive, adaptive}}},
+		{rule: "a BUSY head behind which another commits", producers: [][]kernelFlags{{adaptive}, {adaptive}}},
+		{rule: "two producers that go around the ring", producers: [][]kernelFlags{{adaptive, adaptive}, {adaptive, adaptive}}, long: true},
+		{rule: "discarded records", producers: [][]kernelFlags{{discard, adaptive, discard}}},
+		{rule: "discarded records of two producers", producers: [][]kernelFlags{{discard}, {adaptive, discard}}, long: true},
+		{rule: "a run without wakeup closed by a forced one", producers: [][]kernelFlags{{noWakeup, force, noWakeup, force}}},
+		{rule: "forced ones beside others", producers: [][]kernelFlags{{force}, {adaptive, force}}, long: true},
+		// These need the slow timer.
+		{rule: "a run whose forced one finds no room", producers: [][]kernelFlags{{noWakeup, noWakeup, force}}, fails: "lost wakeup"},
+		{rule: "a record without wakeup", producers: [][]kernelFlags{{noWakeup}}, fails: "lost wakeup"},
+		{
+			rule:      "one discarded without wakeup swallows the wakeup of the next",
+			producers: [][]kernelFlags{{{noWakeup: true, discard: true}, adaptive}}, fails: "lost wakeup",
+		},
+	}
+	for _, tt := range tests {
+		for mode := range coalesce + 1 {
+			for _, order := range []model.Order{model.TSO, model.PSO} {
+				t.Run(fmt.Sprintf("%s, published %s, %s", tt.rule, mode, order), func(t *testing.T) {
+					if testing.Short() && (tt.long || order == model.PSO) {
+						t.Skip("many states")
+					}
+					protocol(order, none, mode, tt.producers...).Explore().Check(t, tt.fails)
+				})
+			}
+		}
+	}
+}
+
+// Each part of the protocol is needed: without it the explorer finds what goes wrong.
+func TestModelOfWaitingWeakened(t *testing.T) {
+	one, two, four := []kernelFlags{adaptive}, []kernelFlags{adaptive, adaptive}, []kernelFlags{adaptive, adaptive, adaptive, adaptive}
+	tests := []struct {
+		rule      string
+		weak      weakness
+		mode      mode
+		producers [][]kernelFlags
+		fails     string
+	}{
+		{"consumer_pos is published without a barrier", plainPublish, atEnd, [][]kernelFlags{two}, "lost wakeup"},
+		{"the last look comes before the publication", lookOnlyBefore, atEnd, [][]kernelFlags{two}, "lost wakeup"},
+		{"the ready flag is reset after the last look", resetAfterLook, atEnd, [][]kernelFlags{one}, "lost wakeup"},
+		{"space is held back in sleep", sleepHolding, coalesce, [][]kernelFlags{two}, "lost wakeup"},
+		{"records are given back before they are read", publishBeforeRead, atEnd, [][]kernelFlags{four}, "overwrites one that was not read"},
+		{"the BUSY bit is not looked at", ignoreBusy, atEnd, [][]kernelFlags{one, one}, "read before it was committed"},
+		{"the kernel commits without a barrier", plainCommit, atEnd, [][]kernelFlags{two}, "lost wakeup"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			protocol(model.TSO, tt.weak, tt.mode, tt.producers...).Explore().Check(t, tt.fails)
+		})
+	}
+}

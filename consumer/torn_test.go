@@ -1,0 +1,91 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// A producer that does what the kernel's does in overwrite mode, step by step,
+// runs on another CPU as fast as it can. Each word of a record tells which record
+// it is of, so one that is torn is seen.
+func TestOverwriteIsNeverTorn(t *testing.T) {
+	tests := []struct {
+		rule     string
+		size     uint64
+		min, max uint32 // words of a record
+	}{
+		{"records of one word", 4096, 1, 1},
+		{"short records", 4096, 1, 30},
+		{"records of a quarter of the ring", 4096, 100, 127},
+		{"many lengths in a large ring", 1 << 20, 1, 1000},
+		{"records longer than a copy", 1 << 20, 9000, 20000},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			m := newMemory(t, tt.size)
+			r := m.reader(t, true)
+			records := uint64(300_000_000 / (tt.min + tt.max + 100))
+			if testing.Short() {
+				records /= 500
+			}
+			var done atomic.Bool
+			var producing sync.WaitGroup
+			producing.Go(func() {
+				defer done.Store(true)
+				m.flood(records, tt.min, tt.max)
+			})
+			defer producing.Wait()
+			var read, bytes, lost, end uint64
+			for last := false; !last; {
+				last = done.Load() // one more pass follows
+				for rec := range r.Pass(0) {
+					checkWhole(t, rec)
+					lost += rec.Pos - end
+					end = rec.Pos + ring.Span(uint32(len(rec.Data)))
+					bytes += end - rec.Pos
+					read++
+				}
+				if r.Err() != nil {
+					t.Fatal(r.Err())
+				}
+			}
+			s, err := r.Stats()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if end != *m.producerPos() || s.Lost != lost || s.Records != read || bytes+lost != end {
+				t.Errorf("%d records, %d bytes, gaps of %d bytes up to %d of %d: %+v", read, bytes, lost, end, *m.producerPos(), s)
+			}
+			t.Logf("%d of %d records read", read, records)
+		})
+	}
+}
+
+// flood produces records of min to max words.
+func (m *memory) flood(records uint64, min, max uint32) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	payload := make([]byte, 8*max)
+	for range records {
+		n := 8 * (min + rng.Uint32N(max-min+1))
+		pos := m.reserve(n)
+		for i := uint32(0); i < n; i += 8 {
+			binary.NativeEndian.PutUint64(payload[i:], pos+uint64(i))
+		}
+		m.put(pos+ring.HeaderSize, payload[:n])
+		m.setHeader(pos, n) // as bpf_ringbuf_commit does
+	}
+}
+
+func checkWhole(t *testing.T, rec Record) {
+	t.Helper()
+	for i := 0; i < len(rec.Data); i += 8 {
+		if got := binary.NativeEndian.Uint64(rec.Data[i:]); got != rec.Pos+uint64(i) {
+			t.Fatalf("record of %d bytes at %d: the word at %d is one of position %d", len(rec.Data), rec.Pos, i, got-uint64(i))
+		}
+	}
+}

@@ -1,0 +1,23 @@
+package model
+
+import (
+	"strings"
+	"testing"
+)
+
+// Check fails the test unless the result is what it should be: nothing wrong
+// when fails is empty, otherwise an error with that text in it, whose trace it
+// logs: a model that cannot fail proves nothing.
+func (r Result) Check(tb testing.TB, fails string) {
+	tb.Helper()
+	tb.Logf("%d states", r.States)
+	trace := strings.Join(r.Trace, "\n")
+	switch {
+	case fails == "" && r.Err != nil:
+		tb.Errorf("%v:\n%s", r.Err, trace)
+	case fails != "" && (r.Err == nil || !strings.Contains(r.Err.Error(), fails)):
+		tb.Errorf("found %v, want %q:\n%s", r.Err, fails, trace)
+	case fails != "":
+		tb.Logf("%v:\n%s", r.Err, trace)
+	}
+}

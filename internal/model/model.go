@@ -1,0 +1,111 @@
+// Package model looks at every interleaving of a few abstract threads over
+// shared memory. Tests use it for the protocols that this module shares with the
+// kernel: the race detector sees neither mapped memory nor the kernel, and a run
+// of the real thing sees only the orders that happen to come up.
+//
+// A model is written as threads of steps, each one access to shared memory, and
+// says what must never be. Explore goes through all states that can be reached,
+// breadth first, so the trace of a failure is a shortest one:
+//
+//	a := model.Thread{Name: "a", Steps: []model.Step{
+//		{Doc: "x = 1", Do: func(v *model.View) { v.Store(x, 1) }},
+//		{Doc: "y == 0: enter", Do: func(v *model.View) { if v.Load(y) != 0 { v.Stop() } }},
+//		...
+//	}}
+//	res := model.Model{Words: 2, Order: model.TSO, Threads: []model.Thread{a, b}}.Explore()
+package model
+
+import (
+	"fmt"
+	"hash/maphash"
+)
+
+// Order says when a store becomes visible to other threads.
+type Order int
+
+const (
+	// TSO is x86: each thread's stores become visible in their order, but later than
+	// they are made: its later loads may come before them. The thread itself sees
+	// them at once.
+	TSO Order = iota
+	// PSO is weaker: plain stores become visible in any order, unless they are to
+	// one word. A Release becomes visible after all stores before it.
+	PSO
+)
+
+func (o Order) String() string { return [...]string{"TSO", "PSO"}[o] }
+
+// Word names a word of shared memory.
+type Word int
+
+// Thread is the program of one thread.
+type Thread struct {
+	Name  string
+	Steps []Step
+}
+
+// Step is what a thread does at once: one access to shared memory, and what
+// follows from it in the thread's own registers.
+type Step struct {
+	Label string // for View.Goto
+	Doc   string // for the trace
+	// When tells whether the step can be made; nil is always. It may look at
+	// shared memory with Peek.
+	When func(v *View) bool
+	// Do makes the step. The next one follows, unless it calls Goto or Stop.
+	Do func(v *View)
+}
+
+// Model is a program and its rules.
+type Model struct {
+	Words   int // words of shared memory, all 0 at first; values are small numbers
+	Order   Order
+	Threads []Thread
+	// AtRest is called where no thread can make a step any more, and returns
+	// what is wrong with that.
+	AtRest func(v *View) error
+}
+
+// Result is what Explore found.
+type Result struct {
+	States int
+	Err    error    // of View.Fail or Model.AtRest, nil when the rules hold
+	Trace  []string // the steps that led to Err
+}
+
+// Explore looks at every state that can be reached.
+func (m Model) Explore() Result {
+	if m.Words > maxWords || len(m.Threads) > maxThreads {
+		panic(fmt.Sprintf("%d words, %d threads: more than %d or %d", m.Words, len(m.Threads), maxWords, maxThreads))
+	}
+	e := explorer{
+		model: m, labels: m.labels(),
+		seeds: [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, seen: map[sum]struct{}{},
+	}
+	e.add(&state{}, visit{from: -1})
+	for i := 0; i < len(e.queue); i++ {
+		if last, err := e.expand(i); err != nil {
+			return Result{States: len(e.seen), Err: err, Trace: e.trace(last)}
+		}
+		e.queue[i].state = nil // only the trace still needs the visit
+		if len(e.seen) > maxStates {
+			return Result{States: len(e.seen), Err: fmt.Errorf("more than %d states", maxStates)}
+		}
+	}
+	return Result{States: len(e.seen)}
+}
+
+// labels returns where each thread's labels are.
+func (m Model) labels() []map[string]int {
+	var all []map[string]int
+	for _, t := range m.Threads {
+		labels := map[string]int{}
+		for i, s := range t.Steps {
+			if s.Label != "" {
+				labels[s.Label] = i
+			}
+		}
+		all = append(all, labels)
+	}
+	return all
+}

@@ -1,0 +1,104 @@
+package model
+
+import "fmt"
+
+// View is what a step sees: its thread's registers, and shared memory as the
+// thread sees it.
+type View struct {
+	s      *state
+	t      int
+	labels map[string]int
+	steps  int // of the thread's program
+	err    error
+}
+
+func (v *View) thread() *threadState { return &v.s.threads[v.t] }
+
+// Reg returns a register of the thread, 0 at first.
+func (v *View) Reg(i int) int { return int(v.thread().regs[i]) }
+
+// Set sets a register.
+func (v *View) Set(i, value int) { v.thread().regs[i] = int8(value) }
+
+// Load loads a word.
+func (v *View) Load(w Word) int {
+	th := v.thread()
+	for i := th.count - 1; i >= 0; i-- {
+		if th.stores[i].word == int8(w) {
+			return int(th.stores[i].value)
+		}
+	}
+	return v.Peek(w)
+}
+
+// Store is a plain store.
+func (v *View) Store(w Word, value int) { v.buffer(w, value, false) }
+
+// Release is a store that becomes visible after all before it.
+func (v *View) Release(w Word, value int) { v.buffer(w, value, true) }
+
+func (v *View) buffer(w Word, value int, release bool) {
+	th := v.thread()
+	th.stores[th.count] = store{int8(w), int8(value), release}
+	th.count++
+}
+
+// Swap stores and returns what was there, at once and as a full barrier: xchg.
+func (v *View) Swap(w Word, value int) (old int) {
+	v.Barrier()
+	old = v.Peek(w)
+	v.Poke(w, value)
+	return old
+}
+
+// Add adds and returns the sum, and is a full barrier: lock xadd.
+func (v *View) Add(w Word, n int) (sum int) {
+	v.Barrier()
+	v.Poke(w, v.Peek(w)+n)
+	return v.Peek(w)
+}
+
+// Or sets bits and returns what was there, and is a full barrier.
+func (v *View) Or(w Word, bits int) (old int) {
+	old = v.Add(w, 0)
+	v.Poke(w, old|bits)
+	return old
+}
+
+// CompareAndSwap stores where the word has the old value, and is a full barrier.
+func (v *View) CompareAndSwap(w Word, old, value int) bool {
+	if v.Add(w, 0) != old {
+		return false
+	}
+	v.Poke(w, value)
+	return true
+}
+
+// Barrier makes the thread's stores visible.
+func (v *View) Barrier() {
+	for v.thread().count > 0 {
+		v.s.flush(v.t, 0)
+	}
+}
+
+// Peek returns what is in memory. It is no access of the thread: it serves When,
+// the rules, and words that stand for something other than memory.
+func (v *View) Peek(w Word) int { return int(v.s.mem[w]) }
+
+// Poke changes what is in memory, as Peek sees it.
+func (v *View) Poke(w Word, value int) { v.s.mem[w] = int8(value) }
+
+// Goto makes the labelled step the thread's next one.
+func (v *View) Goto(label string) {
+	pc, known := v.labels[label]
+	if !known {
+		panic(fmt.Sprintf("no step is labelled %q", label))
+	}
+	v.thread().pc = int8(pc)
+}
+
+// Stop ends the thread.
+func (v *View) Stop() { v.thread().pc = int8(v.steps) }
+
+// Fail says that a rule was broken.
+func (v *View) Fail(format string, args ...any) { v.err = fmt.Errorf(format, args...) }
