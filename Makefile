@@ -24,7 +24,7 @@ install: build ## to PREFIX/bin
 demo: build ## what rbtool does, in half a minute; needs Go and root
 	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
 
-test: deps race fuzz ## everything, on the running kernel; needs root
+test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	$(GO) test -p 1 $(TEST_FLAGS) ./...
 
 race: deps
@@ -49,8 +49,13 @@ generate-check: deps
 generate: deps ## compile the C programs and write their Go bindings
 	$(GO) generate ./...
 
-bench: deps ## beside libbpf and cilium/ebpf, as ratios; needs root and a quiet machine
-	$(MAKE) -C bench
+bench: deps $(BUILD)/bench-peer ## beside libbpf and cilium/ebpf, as ratios; needs root and a quiet machine
+	$(GO) build -o $(BUILD)/bench ./bench
+	$(BUILD)/bench -peer $(BUILD)/bench-peer $(BENCH_FLAGS)
+
+$(BUILD)/bench-peer: $(wildcard bench/peer/*.[ch])
+	@mkdir -p $(BUILD)
+	gcc -O2 -Wall -Werror -o $@ $(filter %.c,$^) -l:libbpf.a -lelf -lz
 
 deps: deps-go ## install with apt what the targets above need
 	@tools/deps.sh

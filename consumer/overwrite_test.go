@@ -164,7 +164,7 @@ func TestOverwriteUnderFlood(t *testing.T) {
 		{"reserved records", 8192, producer.Job{Op: producer.Reserve, Size: 500}, 500_000},
 	}
 	for _, tt := range tests {
-		for _, way := range ways {
+		for _, way := range ways[:long(len(ways), 1)] {
 			t.Run(tt.rule+" read by "+way.name, func(t *testing.T) {
 				testenv.NoLeaks(t)
 				m := overwriting(t, tt.size)

@@ -31,32 +31,35 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 		if !r.begin(&w, limit) {
 			return
 		}
-		data, pos, pause, left := w.data, w.pos, w.pause, w.left
-		last, length, bytes := pos, uint32(0), uint64(0)
+		// Offsets count from w.pos, where the window begins.
+		win, off, pause, left := w.data.Window(w.pos), uint64(0), uint64(0), w.left
+		length, span, bytes := uint32(0), ring.Span(0), uint64(0)
 		for {
 			// Guess that this record is as long as the one before, then
 			// check, rather than use the length as loaded: so the address of
 			// the next header does not depend on a load that may miss the cache.
-			if header := uint32(data.Header(pos)); header != length {
-				data.Touch(pos)
-				length = header
-			}
-			// A flag bit in length makes it longer than any pause is away.
-			next := pos + ring.Span(length)
-			if int64(pause-next) < 0 || left == 0 {
-				w.set(last, pos, left, bytes)
-				if !r.resolve(&w) {
-					break
+			header, next := uint32(win.Header(off)), off+span
+			if header != length || next > pause || left == 0 {
+				length, span = header, ring.Span(header)
+				next = off + span
+				// A flag bit in length makes it longer than any window.
+				if next <= pause && left != 0 {
+					win.Touch(off)
+				} else {
+					w.set(off, left, bytes)
+					if !r.resolve(&w) {
+						break
+					}
+					win, off, pause, left = w.data.Window(w.pos), 0, w.pause, w.left
+					length, span, bytes = w.length, ring.Span(w.length), 0
+					next = span
 				}
-				data, last, pos, pause, left = w.data, w.last, w.pos, w.pause, w.left
-				length, bytes = w.length, 0
-				next = pos + ring.Span(length)
 			}
-			if !yield(Record{Data: data.Payload(pos, length), Pos: pos}) {
-				w.set(last, pos, left, bytes)
+			if !yield(Record{Data: win.Payload(off, length), Pos: w.pos + off}) {
+				w.set(off, left, bytes)
 				break
 			}
-			last, pos = pos, next
+			off = next
 			left--
 			bytes += uint64(length)
 		}
@@ -68,9 +71,8 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 type walk struct {
 	data   ring.Data
 	id     uint64 // of the pass
-	last   uint64 // the record before pos, or pos itself
 	pos    uint64 // the next record
-	pause  uint64 // a record that ends behind this needs resolve
+	pause  uint64 // a record that ends so many bytes behind pos needs resolve
 	end    uint64 // goal; in overwrite mode, where the copy ends
 	goal   uint64 // producer_pos when the pass began
 	left   uint64 // records until the limit
@@ -80,8 +82,9 @@ type walk struct {
 }
 
 // set brings w up to date with the variables of the loop.
-func (w *walk) set(last, pos, left, bytes uint64) {
-	w.last, w.pos, w.left, w.bytes = last, pos, left, bytes
+func (w *walk) set(off, left, bytes uint64) {
+	w.pos += off
+	w.left, w.bytes = left, bytes
 }
 
 // begin starts a pass. When it returns false there is nothing to end.
@@ -93,7 +96,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	r.err = nil
 	w.id = r.pass
 	w.data = r.mem.Data()
-	w.last, w.pos = r.pos-r.lastSpan, r.pos
+	w.pos = r.pos
 	w.left = math.MaxUint64
 	if limit > 0 {
 		w.left = uint64(limit)
@@ -105,7 +108,6 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	if r.over != nil {
 		w.end = w.pos // nothing is copied yet
 	}
-	w.pause = w.pos
 	if r.err = r.check(w.pos, w.end); r.err != nil {
 		r.leave()
 		return false
@@ -157,17 +159,17 @@ func (r *Reader) resolve(w *walk) bool {
 		}
 		if header.Discarded() {
 			r.counts.discarded.Add(1)
-			w.last, w.pos = w.pos, w.pos+span
+			w.pos += span
 			continue
 		}
 		batch := r.mem.Size() / 8
 		if w.pos-r.published+span > batch {
-			if r.err = r.publish(0); r.err != nil {
+			if r.err = r.publish(); r.err != nil {
 				return false
 			}
 		}
 		w.length = header.Len()
-		w.pause = w.pos + min(rest, max(r.published+batch-w.pos, span))
+		w.pause = min(rest, max(r.published+batch-w.pos, span))
 		return true
 	}
 }
@@ -179,7 +181,7 @@ func (r *Reader) advance(w *walk) {
 		r.counts.bytes.Add(w.bytes)
 		w.noted, w.bytes = w.left, 0
 	}
-	r.pos, r.lastSpan = w.pos, w.pos-w.last
+	r.pos = w.pos
 }
 
 // end ends a pass: it publishes, keeping back the last record when
@@ -187,18 +189,16 @@ func (r *Reader) advance(w *walk) {
 func (r *Reader) end(w *walk) {
 	if w.id == r.pass {
 		r.advance(w)
-		if r.err == nil {
-			r.err = r.publish(r.hold())
+		if r.err == nil && !r.holds() {
+			r.err = r.publish()
 		}
 	}
 	r.leave()
 }
 
-// hold is how many bytes are kept back from the producer while coalescing:
-// those of the last record, unless it is large for the ring.
-func (r *Reader) hold() uint64 {
-	if r.opts.Coalesce <= 0 || r.lastSpan > r.mem.Size()/8 {
-		return 0
-	}
-	return min(r.lastSpan, r.pos-r.published)
+// holds reports whether what was consumed is kept back from the producer for
+// a while: when coalescing, and no more than an eighth of the ring.
+func (r *Reader) holds() bool {
+	n := r.pos - r.published
+	return r.opts.Coalesce > 0 && n > 0 && n <= r.mem.Size()/8
 }

@@ -11,10 +11,10 @@ import (
 // What a sane type stays far below. Only BTF that lies comes near: the limits
 // keep small what is compiled, and the work of compiling it.
 const (
-	maxDepth   = 32
-	maxOps     = 1 << 16
-	maxLiteral = 1 << 22            // bytes of names and punctuation
-	maxSize    = math.MaxUint32 / 4 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
+	maxDepth  = 32
+	maxFields = 1 << 16
+	maxNames  = 1 << 20            // bytes
+	maxSize   = math.MaxUint32 / 4 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
 )
 
 var (
@@ -40,9 +40,9 @@ type compiler struct {
 
 // budget is what the compilers of a record and of its arrays' elements share.
 type budget struct {
-	ops     int
-	literal int // bytes
-	enums   map[*btf.Enum]*enum
+	fields int
+	names  int // bytes
+	enums  map[*btf.Enum]*enum
 }
 
 // place is where a value stands.
@@ -80,12 +80,6 @@ func (c *compiler) finish() error {
 
 // emit adds an operation that needs the record up to end.
 func (c *compiler) emit(o op, end int) error {
-	if c.budget.ops++; c.budget.ops > maxOps {
-		return errFields
-	}
-	if c.literal += len(c.json) + len(c.text); c.literal > maxLiteral {
-		return errNames
-	}
 	if n := len(c.ops); n > 0 && !c.element && len(c.text) > 0 && c.text[0] == ' ' {
 		c.ops[n-1].column = true // spaces follow anyway
 	}
@@ -99,6 +93,9 @@ func (c *compiler) emit(o op, end int) error {
 func (c *compiler) add(t btf.Type, p place) error {
 	if p.depth++; p.depth > maxDepth {
 		return errDepth
+	}
+	if c.fields++; c.fields > maxFields {
+		return errFields
 	}
 	t = btf.UnderlyingType(t)
 	switch t := t.(type) {
@@ -173,12 +170,12 @@ func (c *compiler) addEnum(t *btf.Enum, p place) error {
 	if !ok {
 		e = &enum{signed: t.Signed, names: make(map[uint64]enumerator, len(t.Values))}
 		for _, v := range t.Values {
+			if c.names += len(v.Name); c.names > maxNames {
+				return errNames
+			}
 			name := enumerator{
 				json: string(appendJSONString(nil, []byte(v.Name))),
 				text: string(appendTextString(nil, []byte(v.Name))),
-			}
-			if c.literal += len(name.json) + len(name.text); c.literal > maxLiteral {
-				return errNames
 			}
 			if value := lowBits(v.Value, uint8(t.Size*8)); e.names[value].json == "" {
 				e.names[value] = name
@@ -247,6 +244,9 @@ func (c *compiler) addObject(members []btf.Member, size int, p place, union bool
 		}
 		q.off += p.off
 		if !q.flat {
+			if c.names += len(m.Name); c.names > maxNames {
+				return errNames
+			}
 			c.key(m.Name)
 		}
 		if err := c.add(m.Type, q); err != nil {

@@ -235,6 +235,10 @@ func TestRefusedTypes(t *testing.T) {
 	for range 16 {
 		wide = &btf.Union{Size: 1, Members: []btf.Member{member("a", wide, 0), member("b", wide, 0), member("c", wide, 0), member("d", wide, 0)}}
 	}
+	nothing := btf.Type(structOf(0)) // 4^16 times
+	for range 16 {
+		nothing = structOf(0, member("a", nothing, 0), member("", nothing, 0), member("c", nothing, 0), member("", nothing, 0))
+	}
 	named := &btf.Union{Name: "named", Size: 1}
 	for range 100 {
 		named.Members = append(named.Members, member(strings.Repeat("n", 1<<17), u8, 0))
@@ -255,6 +259,7 @@ func TestRefusedTypes(t *testing.T) {
 		{"a struct in itself through an array", viaArray, errDepth},
 		{"a typedef of itself", loop, errUnsized},
 		{"more fields than any type has", wide, errFields},
+		{"more structs of nothing than any type has", nothing, errFields},
 		{"longer names than any type has", named, errNames},
 		{"longer enumerators than any type has", values, errNames},
 		{"an integer of 3 bytes", &btf.Int{Size: 3}, errWidth},

@@ -22,7 +22,7 @@ func everything() *btf.Struct {
 // check decodes record and fails where the result breaks a promise.
 func check(t *testing.T, d *Decoder, record []byte) {
 	t.Helper()
-	limit := 2*(1<<20+256*len(record)) + 2*maxLiteral
+	limit := 2*(1<<20+256*len(record)) + 16*maxNames
 	out, err := d.AppendJSON(nil, record)
 	switch {
 	case err == nil && !json.Valid(out):

@@ -9,8 +9,6 @@ import (
 // Data is where the records of a ring lie: the data pages of a mapping, or a
 // private copy of a part of them. Positions count from the ring's creation and
 // only grow; a position's place in memory is given by its low bits.
-//
-// Its methods are small enough to be inlined into the walk over a ring.
 type Data struct {
 	base   unsafe.Pointer
 	origin uint64 // the position that lies at base
@@ -55,17 +53,6 @@ const TouchAhead = 1024
 // CopySlack is how far behind the end of a copy a walk may look.
 const CopySlack = TouchAhead + HeaderSize
 
-// Touch brings the cache line some way behind pos closer, so that a walk whose
-// next address depends on the length just loaded does not wait for memory at
-// every record. The result of the load does not matter; an atomic one is not
-// optimised away.
-//
-// SAFETY: the address is less than a ring's size behind pos's, so it lies in
-// the doubled mapping; a copy has that much to spare.
-func (d Data) Touch(pos uint64) {
-	atomic.LoadUint32((*uint32)(unsafe.Add(d.at(pos), TouchAhead)))
-}
-
 // Read copies len(buf) bytes from position from on into buf: whole words, no more
 // than the ring's size, both ends at an 8-byte boundary. Each word is loaded
 // after those before it. So the payload of a record whose header is copied
@@ -78,4 +65,34 @@ func (d Data) Read(buf []byte, from uint64) {
 	for i := range words {
 		binary.NativeEndian.PutUint64(buf[8*i:], atomic.LoadUint64(&words[i]))
 	}
+}
+
+// Window is the data from one position on, as contiguous memory: a walk over it
+// needs neither mask nor origin. Its methods are small enough to be inlined
+// into the walk.
+type Window struct{ base unsafe.Pointer }
+
+// Window returns the data from pos on. It reaches a ring's size further, because
+// the data is mapped twice; in a copy, to its end.
+func (d Data) Window(pos uint64) Window { return Window{d.at(pos)} }
+
+// Header is as Data.Header, off bytes into the window.
+func (w Window) Header(off uint64) Header {
+	return Header(atomic.LoadUint32((*uint32)(unsafe.Add(w.base, off))))
+}
+
+// Payload is as Data.Payload, off bytes into the window.
+func (w Window) Payload(off uint64, n uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(w.base, off+HeaderSize)), n)
+}
+
+// Touch brings the cache line some way behind off closer, so that a walk whose
+// next address depends on the length just loaded does not wait for memory at
+// every record. The result of the load does not matter; an atomic one is not
+// optimised away.
+//
+// SAFETY: the address is less than a ring's size behind off's, so it lies in
+// the doubled mapping; a copy has that much to spare.
+func (w Window) Touch(off uint64) {
+	atomic.LoadUint32((*uint32)(unsafe.Add(w.base, off+TouchAhead)))
 }

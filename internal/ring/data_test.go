@@ -56,7 +56,7 @@ func TestDataOfMapping(t *testing.T) {
 			if !bytes.Equal(got, want[:page]) {
 				t.Errorf("Read from %d: not the ring's bytes from %d on", tt.pos, tt.offset)
 			}
-			d.Touch(tt.pos) // must not fault
+			d.Window(tt.pos).Touch(0) // must not fault
 		})
 	}
 	t.Run("a record as long as the ring ends inside the mapping", func(t *testing.T) {
@@ -78,6 +78,6 @@ func TestDataOfCopy(t *testing.T) {
 				t.Errorf("copy from %d: Header of %d bytes on is the word at %d", origin, offset, got)
 			}
 		}
-		d.Touch(origin + n) // within the slack
+		d.Window(origin).Touch(n) // within the slack
 	}
 }

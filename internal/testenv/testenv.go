@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
@@ -94,12 +95,21 @@ func Ring(tb testing.TB, size uint32) *ebpf.Map {
 func Map(tb testing.TB, spec *ebpf.MapSpec) *ebpf.Map {
 	tb.Helper()
 	m, err := ebpf.NewMap(spec)
-	SkipIfNotSupported(tb, strings.ToLower(spec.Type.String()), err)
 	if err != nil {
+		// Of a type that it does not know the kernel says no more than EINVAL.
+		SkipIfNotSupported(tb, mapFeature(spec.Type), features.HaveMapType(spec.Type))
 		tb.Fatalf("create %s: %v", spec.Type, err)
 	}
 	tb.Cleanup(func() { m.Close() })
 	return m
+}
+
+// mapFeature is what the kernel list calls a type of map.
+func mapFeature(t ebpf.MapType) string {
+	if t == ebpf.UserRingbuf {
+		return "user_ringbuf"
+	}
+	return strings.ToLower(t.String())
 }
 
 // PinPath returns a path for name in a scratch directory on bpffs.

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bench/harness"
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// consume is reading a full ring, written by the other CPU: the records come
+// from its caches and from memory.
+type consume struct {
+	m   *ebpf.Map
+	id  ebpf.MapID
+	p   *producer.Producer
+	job producer.Job
+}
+
+var perRecord = []harness.Metric{{Name: "time", Unit: "ns/record"}}
+
+// newConsume returns the benchmark for records of size bytes, or of size to maxSize.
+func newConsume(r *rig, size, maxSize uint32) (*harness.Benchmark, error) {
+	m, id, err := newRing(r.size.ring)
+	if err != nil {
+		return nil, err
+	}
+	p, err := producer.Load(m)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	c := &consume{m: m, id: id, p: p}
+	c.job = producer.Job{Size: size, MaxSize: maxSize, Wakeup: producer.NoWakeup}
+	if size != maxSize {
+		c.job.Op = producer.Output
+	}
+	way := func(peer *harness.Peer, name string) func(context.Context) ([]float64, error) {
+		return func(ctx context.Context) ([]float64, error) { return c.round(ctx, peer, name) }
+	}
+	return &harness.Benchmark{
+		Title:   fmt.Sprintf("a full ring of %d KiB, written by the other CPU", r.size.ring>>10),
+		Metrics: perRecord,
+		Contenders: []harness.Contender{
+			{Name: libbpf, Run: way(r.c, "libbpf")},
+			{Name: libbpfAgain, Run: way(r.c, "libbpf")},
+			{Name: cLoop, Run: way(r.c, "loop")},
+			{Name: cilium, Run: way(r.g, "cilium")},
+			{Name: ourPass, Run: way(r.g, "pass")},
+			{Name: "ours, Records", Run: way(r.g, "records")},
+			{Name: "ours, Read (copies)", Run: way(r.g, "read")},
+		},
+		Claims: consumeClaims(size, maxSize),
+		Close:  func() error { return errors.Join(p.Close(), m.Close()) },
+	}, nil
+}
+
+// The names of contenders that several benchmarks have.
+const (
+	libbpf      = "libbpf"
+	libbpfAgain = "libbpf again"
+	cLoop       = "C loop (floor)"
+	cilium      = "cilium/ebpf, ReadInto"
+	ourPass     = "ours, Pass"
+)
+
+func consumeClaims(size, maxSize uint32) []harness.Claim {
+	claims := []harness.Claim{{Contender: ourPass, Metric: "time", Base: libbpf, Limit: 0.5}}
+	switch {
+	case size != maxSize:
+		claims[0].Limit = 1
+	case size <= 64:
+		claims = append(claims, harness.Claim{Contender: ourPass, Metric: "time", Base: cilium, Limit: 0.2})
+	}
+	return claims
+}
+
+// round fills the ring and has peer read it.
+func (c *consume) round(ctx context.Context, peer *harness.Peer, way string) ([]float64, error) {
+	want, err := c.fill(ctx)
+	if err != nil {
+		return nil, err
+	}
+	got, err := peer.Call("consume", c.id, way, want.records)
+	if err != nil {
+		return nil, err
+	}
+	return perRecordFigure(got, want)
+}
+
+// perRecordFigure verifies an answer of ns, records and sum.
+func perRecordFigure(got []uint64, want tally) ([]float64, error) {
+	if len(got) != 3 || (tally{got[1], got[2]}) != want {
+		return nil, fmt.Errorf("read %v (ns, records, sum): want %v", got, want)
+	}
+	return []float64{float64(got[0]) / float64(want.records)}, nil
+}
+
+// fill produces as many records as the ring holds.
+func (c *consume) fill(ctx context.Context) (tally, error) {
+	want := c.fit()
+	c.job.Count = want.records
+	res, err := c.p.Run(ctx, c.job)
+	if err == nil && res.Submitted != want.records {
+		err = fmt.Errorf("filled %d records: want %d", res.Submitted, want.records)
+	}
+	c.job.Seq += want.records
+	return want, err
+}
+
+// fit returns what the next records are that fit into the ring.
+func (c *consume) fit() tally {
+	// One byte less than full, so that producer and consumer position differ.
+	room := uint64(c.m.MaxEntries()) - 1
+	var t tally
+	for seq := c.job.Seq; ; seq++ {
+		n := c.job.Len(seq)
+		if ring.Span(n) > room {
+			return t
+		}
+		room -= ring.Span(n)
+		t.add(1, seq+uint64(n))
+	}
+}
+
+// peerConsume is the Go side: consume MAP WAY RECORDS.
+func peerConsume(req *harness.Request) ([]uint64, error) {
+	m, err := openRing(req)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	rd, err := openReader(m, req.Word(1))
+	if err != nil {
+		return nil, err
+	}
+	defer rd.close()
+	var t tally
+	n := req.Number(2)
+	start := time.Now()
+	err = rd.read(n, &t)
+	ns := time.Since(start)
+	if err != nil {
+		return nil, err
+	}
+	return []uint64{uint64(ns), t.records, t.sum}, req.Err()
+}

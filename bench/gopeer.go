@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bench/harness"
+)
+
+// servePeer serves as the Go peer.
+func servePeer() {
+	err := harness.Serve(os.Stdin, os.Stdout, map[string]func(*harness.Request) ([]uint64, error){
+		"consume": peerConsume,
+		"hot":     peerHot,
+		"stream":  peerStream,
+		"wake":    peerWake,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench peer:", err)
+		os.Exit(1)
+	}
+}
+
+// openRing opens the ring of a request, whose first argument is its id. The garbage
+// of the request before is collected, so that it costs this one nothing.
+func openRing(req *harness.Request) (*ebpf.Map, error) {
+	m, err := ebpf.NewMapFromID(ebpf.MapID(req.Number(0)))
+	if err != nil {
+		return nil, fmt.Errorf("open ring: %w", err)
+	}
+	runtime.GC()
+	return m, nil
+}
+
+// tally is what every reader makes of the records: proof that it saw all.
+type tally struct {
+	records uint64
+	sum     uint64 // of the marks
+}
+
+func (t *tally) add(records, sum uint64) {
+	t.records += records
+	t.sum += sum
+}
+
+// mark is the part of a record in the sum: its first 8 bytes and its length.
+func mark(data []byte) uint64 { return binary.LittleEndian.Uint64(data) + uint64(len(data)) }

@@ -1,0 +1,63 @@
+package harness
+
+import "fmt"
+
+// Claim is what is wanted of one contender in one metric: at most so much, or at
+// least where more is better.
+type Claim struct {
+	Contender string
+	Metric    string
+	// Base is the contender whose figures of the same rounds are 1; without
+	// one the limit is in the metric's unit.
+	Base  string
+	Limit float64
+	// Noise widens the limit, which must be 1, to the noise of the run.
+	Noise bool
+}
+
+// Verdict is what became of a Claim.
+type Verdict struct {
+	Benchmark string  `json:"benchmark"`
+	Claim     string  `json:"claim"`
+	Wanted    string  `json:"wanted"`
+	Limit     float64 `json:"limit"`
+	Measured  float64 `json:"measured"` // median of the rounds
+	Bad       float64 `json:"bad"`      // 95th percentile of rounds
+	OK        bool    `json:"ok"`
+}
+
+// Check holds the claim against r, which has its contenders and metric.
+func (c Claim) Check(r *Result) Verdict {
+	m, row := r.metric(c.Metric), r.row(c.Contender)
+	metric := r.Metrics[m]
+	v := Verdict{Benchmark: r.Name, Limit: c.Limit, Claim: c.Contender}
+	if len(r.Metrics) > 1 {
+		v.Claim += " " + metric.Name
+	}
+	spread := r.Spread(m, row, 0)
+	if c.Base == "" {
+		v.Measured, v.Bad = spread.Figure, quantile(r.Rows[row].Figures[m], 0.95)
+	} else {
+		spread = r.Spread(m, row, r.row(c.Base))
+		v.Measured, v.Bad = spread.Ratio, spread.Bad
+	}
+	if c.Noise {
+		v.Limit = r.Noise(m)
+	}
+	v.OK = v.Measured <= v.Limit
+	bound := "<="
+	if metric.MoreIsBetter {
+		v.OK = v.Measured >= v.Limit
+		bound = ">="
+	}
+	v.Wanted = fmt.Sprintf("%s %.2f", bound, v.Limit)
+	switch {
+	case c.Base == "":
+		v.Wanted += " " + metric.Unit
+	case c.Noise:
+		v.Wanted += " of " + c.Base + " (noise)"
+	default:
+		v.Wanted += " of " + c.Base
+	}
+	return v
+}

@@ -1,0 +1,76 @@
+package harness
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// The first words of what a peer says, one line each.
+const (
+	wordReady = "ready" // the work begins: what it waits for may happen
+	wordOK    = "ok"    // then numbers
+	wordError = "error" // then a text
+)
+
+// Request is a line that a peer was sent, without its first word, the name.
+type Request struct {
+	args []string
+	out  *bufio.Writer
+	err  error
+}
+
+// Word returns argument i.
+func (r *Request) Word(i int) string {
+	if i >= len(r.args) {
+		r.err = fmt.Errorf("request has no argument %d", i)
+		return ""
+	}
+	return r.args[i]
+}
+
+// Number returns argument i.
+func (r *Request) Number(i int) uint64 {
+	n, err := strconv.ParseUint(r.Word(i), 10, 64)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("request argument %d: %w", i, err)
+	}
+	return n
+}
+
+// Err tells whether an argument that was asked for was not there or no number.
+func (r *Request) Err() error { return r.err }
+
+// Ready tells [Peer.Begin] on the other side to return.
+func (r *Request) Ready() {
+	fmt.Fprintln(r.out, wordReady)
+	r.out.Flush()
+}
+
+// Serve is the peer's side: it reads requests from in, one a line, and answers
+// each on out, until in ends. The C peer does the same in bench/peer/main.c.
+func Serve(in io.Reader, out io.Writer, commands map[string]func(*Request) ([]uint64, error)) error {
+	lines, w := bufio.NewScanner(in), bufio.NewWriter(out)
+	for lines.Scan() {
+		name, args, _ := strings.Cut(lines.Text(), " ")
+		numbers, err := []uint64(nil), fmt.Errorf("unknown command %q", name)
+		if run := commands[name]; run != nil {
+			numbers, err = run(&Request{args: strings.Fields(args), out: w})
+		}
+		if err != nil {
+			fmt.Fprintln(w, wordError, err)
+		} else {
+			w.WriteString(wordOK)
+			for _, n := range numbers {
+				fmt.Fprintf(w, " %d", n)
+			}
+			w.WriteByte('\n')
+		}
+		if err := w.Flush(); err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+	}
+	return lines.Err()
+}

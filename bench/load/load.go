@@ -1,0 +1,98 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// MaxRecord is the largest record of a refill, in bytes.
+const MaxRecord = 4096
+
+// Load is the programs, loaded for one ring.
+type Load struct {
+	progs bpfPrograms
+}
+
+// New loads the programs for ring, a RINGBUF map, which the caller keeps.
+func New(ring *ebpf.Map) (*Load, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("load programs: %w", err)
+	}
+	spec.Maps[bpfMapRing].MaxEntries = ring.MaxEntries()
+	l := new(Load)
+	err = spec.LoadAndAssign(&l.progs, &ebpf.CollectionOptions{
+		MapReplacements: map[string]*ebpf.Map{bpfMapRing: ring},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load programs: %w", err)
+	}
+	return l, nil
+}
+
+// Close unloads the programs.
+func (l *Load) Close() error { return l.progs.Close() }
+
+// Stamp produces record seq: 16 bytes, of which the first 8 are the time of its commit,
+// CLOCK_MONOTONIC in ns, and the others seq.
+func (l *Load) Stamp(seq uint64) error {
+	full, err := l.progs.Stamp.Run(&ebpf.RunOptions{Context: &bpfStampArg{Seq: seq}})
+	if err != nil {
+		return fmt.Errorf("stamp record %d: %w", seq, err)
+	}
+	if full != 0 {
+		return fmt.Errorf("stamp record %d: ring full", seq)
+	}
+	return nil
+}
+
+// RefillID is the id of the program for [OpenRefill].
+func (l *Load) RefillID() (ebpf.ProgramID, error) {
+	info, err := l.progs.Refill.Info()
+	if err != nil {
+		return 0, fmt.Errorf("refill program: %w", err)
+	}
+	id, ok := info.ID()
+	if !ok {
+		return 0, errors.New("refill program: no id")
+	}
+	return id, nil
+}
+
+// Refill produces records in the thread that asks for them, so that they
+// are in that CPU's cache.
+type Refill struct {
+	prog *ebpf.Program
+	opts ebpf.RunOptions
+	arg  bpfRefillArg
+}
+
+// OpenRefill opens the program, maybe of another process. Records have size bytes,
+// or up to maxSize when that is larger, as producer.Job.Len says.
+func OpenRefill(id ebpf.ProgramID, size, maxSize uint32) (*Refill, error) {
+	prog, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return nil, fmt.Errorf("open refill program: %w", err)
+	}
+	r := &Refill{prog: prog, arg: bpfRefillArg{Size: size, MaxSize: maxSize}}
+	r.opts.Context = &r.arg
+	return r, nil
+}
+
+// Run produces the next n records; their first 8 bytes are their number, from 0. It wakes nobody.
+func (r *Refill) Run(n uint64) error {
+	r.arg.Seq, r.arg.End = r.arg.End, r.arg.End+n
+	missing, err := r.prog.Run(&r.opts)
+	if err != nil {
+		return fmt.Errorf("refill: %w", err)
+	}
+	if missing != 0 {
+		return fmt.Errorf("refill: ring full, %d of %d records missing", missing, n)
+	}
+	return nil
+}
+
+// Close closes the program.
+func (r *Refill) Close() error { return r.prog.Close() }

@@ -1,0 +1,180 @@
+// Bench measures the library beside libbpf (in C) and cilium/ebpf. It is what
+// `make bench` runs; README.md says how it measures and what the rows mean.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"regexp"
+
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/rbtool/rbtool/bench/harness"
+)
+
+// roleEnv tells the program what it is: the one who asks and produces, on one
+// CPU, or the Go peer, who consumes on another. At first it is neither.
+const (
+	roleEnv      = "RBTOOL_BENCH_ROLE"
+	roleProducer = "producer"
+	rolePeer     = "peer"
+)
+
+func main() {
+	switch os.Getenv(roleEnv) {
+	case rolePeer:
+		servePeer()
+		return
+	case "":
+		err := harness.Become(producerCPU, roleEnv+"="+roleProducer)
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	peer   string
+	rounds int
+	only   string
+	quick  bool
+	check  bool
+	output string
+	seed   uint64
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.StringVar(&o.peer, "peer", "build/bench-peer", "the C `program` to compare with")
+	fs.IntVar(&o.rounds, "rounds", 15, "`number` of rounds")
+	fs.StringVar(&o.only, "only", "", "run the benchmarks whose name matches the `regexp`")
+	fs.BoolVar(&o.quick, "quick", false, "one round of little work: figures mean nothing, results are verified")
+	fs.BoolVar(&o.check, "check", false, "fail when a claim does not hold")
+	fs.StringVar(&o.output, "o", "text", "output `format`: text or json")
+	fs.Uint64Var(&o.seed, "seed", rand.Uint64(), "`seed` of the order in each round")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if o.quick {
+		o.rounds = 1
+	}
+	switch {
+	case fs.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	case o.rounds < 1:
+		return o, fmt.Errorf("%d rounds", o.rounds)
+	case o.output != "text" && o.output != "json":
+		return o, fmt.Errorf("unknown output format %q (text or json)", o.output)
+	}
+	return o, nil
+}
+
+// report is the output in JSON.
+type report struct {
+	Host     host              `json:"host"`
+	Rounds   int               `json:"rounds"`
+	Seed     uint64            `json:"seed"`
+	Results  []*harness.Result `json:"results"`
+	Verdicts []harness.Verdict `json:"verdicts"`
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r, err := newRig(ctx, o)
+	if err != nil {
+		return err
+	}
+	rep := report{Host: thisHost(), Rounds: o.rounds, Seed: o.seed}
+	// Progress is for a terminal; the JSON comes as one piece.
+	text := stdout
+	if o.output == "json" {
+		text = io.Discard
+	}
+	rep.Host.write(text, o)
+	err = errors.Join(rep.measure(ctx, r, only, text), r.close())
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(rep)
+	} else {
+		err = harness.WriteVerdicts(stdout, rep.Verdicts)
+	}
+	if err != nil {
+		return err
+	}
+	return rep.failed(o.check)
+}
+
+// measure runs the benchmarks and writes the table of each as it ends.
+func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, text io.Writer) error {
+	rng := rand.New(rand.NewPCG(rep.Seed, 0))
+	for _, entry := range benchmarks {
+		if !only.MatchString(entry.name) {
+			continue
+		}
+		b, err := entry.new(r)
+		if err != nil {
+			return fmt.Errorf("%s: %w", entry.name, err)
+		}
+		b.Name = entry.name
+		res, err := b.Measure(ctx, rep.Rounds, rng)
+		if err = errors.Join(err, b.Close()); err != nil {
+			return err
+		}
+		rep.Results = append(rep.Results, res)
+		for _, c := range b.Claims {
+			rep.Verdicts = append(rep.Verdicts, c.Check(res))
+		}
+		if err := res.WriteTable(text); err != nil {
+			return err
+		}
+	}
+	if len(rep.Results) == 0 {
+		return fmt.Errorf("-only %q: no such benchmark", only)
+	}
+	return nil
+}
+
+// failed returns an error when a claim did not hold and check is set.
+func (rep *report) failed(check bool) error {
+	n := 0
+	for _, v := range rep.Verdicts {
+		if !v.OK {
+			n++
+		}
+	}
+	if n > 0 && check {
+		return fmt.Errorf("%d of %d claims do not hold", n, len(rep.Verdicts))
+	}
+	return nil
+}

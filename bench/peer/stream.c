@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream MAP WAY RECORDS: says ready, then waits for records and reads them
+ * until it has that many; answers ns from the first to the last, records, lost ones.
+ */
+#include "peer.h"
+#include "ring.h"
+
+struct flow {
+	uint64_t next; /* sequence number */
+	uint64_t lost; /* or out of order */
+	uint64_t start;
+};
+
+static int on_record(void *ctx, void *data, size_t len)
+{
+	struct flow *f = ctx;
+	uint64_t seq;
+
+	(void)len;
+	memcpy(&seq, data, sizeof(seq));
+	if (!f->start)
+		f->start = now();
+	if (seq != f->next)
+		f->lost++;
+	f->next = seq + 1;
+	return 0;
+}
+
+void stream(const struct request *req)
+{
+	uint64_t want = number(req, 2), end;
+	struct flow f = {};
+	struct ring r;
+	int err;
+
+	if (ring_open(&r, number(req, 0), on_record, &f))
+		return;
+	ready();
+	err = ring_poll(&r, &f.next, want);
+	end = now();
+	ring_close(&r);
+	if (!err)
+		answer((uint64_t[]){ end - f.start, f.next, f.lost }, 3);
+}

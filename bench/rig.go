@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bench/harness"
+)
+
+// Producers run on one CPU, all who consume on another.
+const (
+	producerCPU = 0
+	consumerCPU = 1
+)
+
+// rig is what all benchmarks of a run share.
+type rig struct {
+	ctx  context.Context
+	c    *harness.Peer // bench/peer, with libbpf
+	g    *harness.Peer // this program
+	size sizes
+}
+
+// sizes are how much work a round is.
+type sizes struct {
+	ring    uint32 // bytes, where it is filled and then read
+	passes  uint64 // over the hot records
+	records uint64 // of a stream
+	wakes   uint64
+}
+
+var (
+	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500}
+	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20}
+)
+
+// newRig starts the peers. They end with ctx.
+func newRig(ctx context.Context, o options) (*rig, error) {
+	r := &rig{ctx: ctx, size: fullSize}
+	if o.quick {
+		r.size = quickSize
+	}
+	path, err := exec.LookPath(o.peer)
+	if err != nil {
+		return nil, fmt.Errorf("find the C peer (make bench builds it): %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if r.c, err = harness.StartPeer(ctx, consumerCPU, path); err != nil {
+		return nil, err
+	}
+	if r.g, err = harness.StartPeer(ctx, consumerCPU, self, roleEnv+"="+rolePeer); err != nil {
+		return nil, errors.Join(err, r.c.Close())
+	}
+	return r, nil
+}
+
+// close ends the peers.
+func (r *rig) close() error { return errors.Join(r.c.Close(), r.g.Close()) }
+
+// newRing returns a ring and its id, by which the peers open it.
+func newRing(size uint32) (*ebpf.Map, ebpf.MapID, error) {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "bench", Type: ebpf.RingBuf, MaxEntries: size})
+	if err != nil {
+		return nil, 0, fmt.Errorf("create ring: %w", err)
+	}
+	info, err := m.Info()
+	if err != nil {
+		return nil, 0, errors.Join(err, m.Close())
+	}
+	id, ok := info.ID()
+	if !ok {
+		return nil, 0, errors.Join(errors.New("ring has no id"), m.Close())
+	}
+	return m, id, nil
+}
+
+// benchmarks are run in this order.
+var benchmarks = []struct {
+	name string
+	new  func(*rig) (*harness.Benchmark, error)
+}{
+	{"consume/16", func(r *rig) (*harness.Benchmark, error) { return newConsume(r, 16, 16) }},
+	{"consume/64", func(r *rig) (*harness.Benchmark, error) { return newConsume(r, 64, 64) }},
+	{"consume/256", func(r *rig) (*harness.Benchmark, error) { return newConsume(r, 256, 256) }},
+	{"consume/1024", func(r *rig) (*harness.Benchmark, error) { return newConsume(r, 1024, 1024) }},
+	{"consume/random", func(r *rig) (*harness.Benchmark, error) { return newConsume(r, 16, 128) }},
+	{"hot/16", func(r *rig) (*harness.Benchmark, error) { return newHot(r, 16, 16) }},
+	{"hot/random", func(r *rig) (*harness.Benchmark, error) { return newHot(r, 16, 128) }},
+	{"stream/default", func(r *rig) (*harness.Benchmark, error) { return newStream(r, 0) }},
+	{"stream/batched", func(r *rig) (*harness.Benchmark, error) { return newStream(r, 256<<10) }},
+	{"wake/sleeping", func(r *rig) (*harness.Benchmark, error) { return newWake(r, sleepGap) }},
+	{"wake/soon", func(r *rig) (*harness.Benchmark, error) { return newWake(r, soonGap) }},
+}
