@@ -92,14 +92,27 @@ func (w *wake) produce(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		gap := w.gap + rand.N(w.gap)
-		t := unix.NsecToTimespec(gap.Nanoseconds())
-		if err := unix.Nanosleep(&t, nil); err != nil && err != unix.EINTR {
-			return fmt.Errorf("sleep: %w", err)
+		if err := rest(w.gap + rand.N(w.gap)); err != nil {
+			return err
 		}
 		if err := w.l.Stamp(seq); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// rest waits for d. A short time is spent looking at the clock: a sleep would
+// end as late as the consumer's does, whose delay is to be measured.
+func rest(d time.Duration) error {
+	if d < sleepGap {
+		for start := time.Now(); time.Since(start) < d; {
+		}
+		return nil
+	}
+	t := unix.NsecToTimespec(d.Nanoseconds())
+	if err := unix.Nanosleep(&t, nil); err != nil && err != unix.EINTR {
+		return fmt.Errorf("sleep: %w", err)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (g *Group) anyHot() bool {
 // held reports whether space of a hot ring is kept back from its producer.
 func (g *Group) held() bool {
 	for _, i := range g.hot {
-		if g.members[i].holds() {
+		if m := &g.members[i]; m.pos != m.published && m.hold() > 0 {
 			return true
 		}
 	}
@@ -86,7 +86,7 @@ func (g *Group) cool() error {
 		if !m.mem.Acquire() {
 			return errGroupClosed
 		}
-		err := m.publish()
+		err := m.publish(0)
 		m.hot = err != nil || m.ready()
 		m.leave()
 		if m.hot {

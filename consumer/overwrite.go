@@ -81,6 +81,6 @@ func (r *Reader) recopy(w *walk, span uint64) bool {
 func (r *Reader) skipTo(w *walk, pos uint64) {
 	if lost := int64(pos - w.pos); lost > 0 {
 		r.counts.lost.Add(uint64(lost))
-		w.pos = pos
+		w.pos, w.last = pos, 0
 	}
 }

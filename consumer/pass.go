@@ -40,13 +40,14 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 			// the next header does not depend on a load that may miss the cache.
 			header, next := uint32(win.Header(off)), off+span
 			if header != length || next > pause || left == 0 {
+				last := span
 				length, span = header, ring.Span(header)
 				next = off + span
 				// A flag bit in length makes it longer than any window.
 				if next <= pause && left != 0 {
 					win.Touch(off)
 				} else {
-					w.set(off, left, bytes)
+					w.set(off, last, left, bytes)
 					if !r.resolve(&w) {
 						break
 					}
@@ -56,7 +57,7 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 				}
 			}
 			if !yield(Record{Data: win.Payload(off, length), Pos: w.pos + off}) {
-				w.set(off, left, bytes)
+				w.set(off, 0, left, bytes)
 				break
 			}
 			off = next
@@ -72,6 +73,7 @@ type walk struct {
 	data   ring.Data
 	id     uint64 // of the pass
 	pos    uint64 // the next record
+	last   uint64 // bytes of the record before pos, 0 when not known
 	pause  uint64 // a record that ends so many bytes behind pos needs resolve
 	end    uint64 // goal; in overwrite mode, where the copy ends
 	goal   uint64 // producer_pos when the pass began
@@ -81,8 +83,12 @@ type walk struct {
 	length uint32 // of the record at pos, from resolve
 }
 
-// set brings w up to date with the variables of the loop.
-func (w *walk) set(off, left, bytes uint64) {
+// set brings w up to date with the variables of the loop; last is the span of
+// the record before off, unless off is 0.
+func (w *walk) set(off, last, left, bytes uint64) {
+	if off > 0 {
+		w.last = last
+	}
 	w.pos += off
 	w.left, w.bytes = left, bytes
 }
@@ -96,7 +102,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	r.err = nil
 	w.id = r.pass
 	w.data = r.mem.Data()
-	w.pos = r.pos
+	w.pos, w.last = r.pos, r.lastSpan
 	w.left = math.MaxUint64
 	if limit > 0 {
 		w.left = uint64(limit)
@@ -159,12 +165,12 @@ func (r *Reader) resolve(w *walk) bool {
 		}
 		if header.Discarded() {
 			r.counts.discarded.Add(1)
-			w.pos += span
+			w.pos, w.last = w.pos+span, span
 			continue
 		}
 		batch := r.mem.Size() / 8
 		if w.pos-r.published+span > batch {
-			if r.err = r.publish(); r.err != nil {
+			if r.err = r.publish(0); r.err != nil {
 				return false
 			}
 		}
@@ -181,7 +187,7 @@ func (r *Reader) advance(w *walk) {
 		r.counts.bytes.Add(w.bytes)
 		w.noted, w.bytes = w.left, 0
 	}
-	r.pos = w.pos
+	r.pos, r.lastSpan = w.pos, w.last
 }
 
 // end ends a pass: it publishes, keeping back the last record when
@@ -189,16 +195,19 @@ func (r *Reader) advance(w *walk) {
 func (r *Reader) end(w *walk) {
 	if w.id == r.pass {
 		r.advance(w)
-		if r.err == nil && !r.holds() {
-			r.err = r.publish()
+		if r.err == nil {
+			r.err = r.publish(r.hold())
 		}
 	}
 	r.leave()
 }
 
-// holds reports whether what was consumed is kept back from the producer for
-// a while: when coalescing, and no more than an eighth of the ring.
-func (r *Reader) holds() bool {
-	n := r.pos - r.published
-	return r.opts.Coalesce > 0 && n > 0 && n <= r.mem.Size()/8
+// hold is how many bytes are kept back from the producer while coalescing:
+// those of the last record, unless it is large for the ring. More would look
+// like a backlog to producers that wake their consumer when there is much of it.
+func (r *Reader) hold() uint64 {
+	if r.opts.Coalesce <= 0 || r.lastSpan > r.mem.Size()/8 {
+		return 0
+	}
+	return min(r.lastSpan, r.pos-r.published)
 }

@@ -58,7 +58,7 @@ func (r *Reader) take() (rec Record, found bool) {
 	found = r.resolve(&w)
 	if found {
 		rec = Record{Data: bytes.Clone(w.data.Payload(w.pos, w.length)), Pos: w.pos}
-		w.set(ring.Span(w.length), 0, uint64(w.length))
+		w.set(ring.Span(w.length), ring.Span(w.length), 0, uint64(w.length))
 		r.advance(&w)
 	}
 	return rec, found

@@ -32,10 +32,9 @@ type Options struct {
 
 	// Coalesce, when positive, trades latency of about this much for
 	// throughput: a wait that follows records pauses once for so long and
-	// looks again before it sleeps, and meanwhile keeps the space of what the
-	// last passes consumed, up to an eighth of the ring, so that the producer does not
-	// see its consumer caught up and pays for no wakeup. 50 µs is a good
-	// value under a flood.
+	// looks again before it sleeps, and meanwhile keeps the space of the last
+	// record, so that the producer does not see its consumer caught up and
+	// pays for no wakeup. 50 µs is a good value under a flood.
 	Coalesce time.Duration
 
 	// Timer is how often a sleeping wait looks at the ring though nothing woke
@@ -83,6 +82,7 @@ type Reader struct {
 	// mem.Release.
 	pos       uint64 // the next record to read
 	published uint64 // consumer_pos as stored last; at most pos
+	lastSpan  uint64 // bytes of the record before pos, 0 when not known
 	pass      uint64 // counts passes: a pass that began later ends an earlier one
 	err       error
 
@@ -188,11 +188,12 @@ func (r *Reader) unmap() error {
 	return r.mem.Unmap()
 }
 
-// publish tells the kernel that everything below pos is consumed. It is a full
-// barrier: a record committed later is either seen by the next look at the
-// ring or followed by a wakeup.
-func (r *Reader) publish() error {
-	if r.pos == r.published {
+// publish tells the kernel that everything below pos is consumed, but for
+// the last hold bytes. It is a full barrier: a record committed later is either
+// seen by the next look at the ring or followed by a wakeup.
+func (r *Reader) publish(hold uint64) error {
+	to := r.pos - hold
+	if to == r.published {
 		return nil
 	}
 	err := r.stolen()
@@ -200,10 +201,10 @@ func (r *Reader) publish() error {
 		err = r.opts.BeforePublish()
 	}
 	if err != nil {
-		return fmt.Errorf("publish position %d: %w", r.pos, err)
+		return fmt.Errorf("publish position %d: %w", to, err)
 	}
-	r.mem.SetConsumerPos(r.pos)
-	r.published = r.pos
+	r.mem.SetConsumerPos(to)
+	r.published = to
 	return nil
 }
 

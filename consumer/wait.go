@@ -43,13 +43,13 @@ func (r *Reader) look(ctx context.Context) (bool, error) {
 	if r.ready() {
 		return true, nil
 	}
-	if r.holds() {
+	if r.pos != r.published && r.hold() > 0 {
 		pause(r.opts.Coalesce, ended)
 		if r.ready() {
 			return true, nil
 		}
 	}
-	if err := r.publish(); err != nil {
+	if err := r.publish(0); err != nil {
 		return false, err
 	}
 	return spin(r.opts.BusyPoll, r.ready, ended), nil
