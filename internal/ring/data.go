@@ -47,8 +47,9 @@ func (d Data) Payload(pos uint64, n uint32) []byte {
 }
 
 // TouchAhead is how far in front of the walk Touch loads, in bytes: far enough
-// to cover a cache miss, and less than the smallest ring.
-const TouchAhead = 1024
+// to cover a cache miss, and less than the smallest ring. Of 384, 512, 768 and
+// 1024 bytes, 512 measured best for records of random lengths.
+const TouchAhead = 512
 
 // CopySlack is how far behind the end of a copy a walk may look.
 const CopySlack = TouchAhead + HeaderSize
