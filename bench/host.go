@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bench/harness"
@@ -24,7 +25,8 @@ type host struct {
 }
 
 func thisHost() host {
-	h := host{CPUs: runtime.NumCPU(), Go: runtime.Version(), FIFO: harness.FIFO()}
+	h := host{Go: runtime.Version(), FIFO: harness.FIFO()}
+	h.CPUs, _ = ebpf.PossibleCPU() // of which this process is bound to one
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		h.Kernel = unix.ByteSliceToString(name.Release[:])

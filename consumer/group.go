@@ -186,8 +186,9 @@ func (g *Group) Close() error {
 		return nil
 	}
 	errs := []error{g.poller.Close()}
-	for _, m := range g.members {
-		errs = append(errs, m.Close())
+	for i := range g.members {
+		// Not a copy of the member: the rest of it is the reading goroutine's.
+		errs = append(errs, g.members[i].Close())
 	}
 	return errors.Join(errs...)
 }

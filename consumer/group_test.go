@@ -109,10 +109,16 @@ func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *con
 	}
 	quiet = pinger(t, load(t, maps[1]), quietJob)
 	g = group(t, opts, maps...)
-	go func() { asleep(t); flood() }() // none of the two has anything
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		asleep(t) // none of the two has anything
+		flood()
+	}()
 	if err := g.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	<-started
 	return g, flood, quiet
 }
 

@@ -37,12 +37,15 @@ func (r *Reader) Records(ctx context.Context) iter.Seq2[Record, error] {
 // an eighth of the ring was read or nothing more can be, or by Close: a process
 // that is killed gets its last records again.
 func (r *Reader) Read(ctx context.Context) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
 	for {
-		if err := r.Wait(ctx); err != nil {
-			return Record{}, err
-		}
 		if rec, found := r.take(); found || r.err != nil {
 			return rec, r.err
+		}
+		if err := r.Wait(ctx); err != nil {
+			return Record{}, err
 		}
 	}
 }
