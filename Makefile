@@ -27,8 +27,8 @@ demo: build ## what rbtool does, in half a minute; needs Go and root
 test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	$(GO) test -p 1 $(TEST_FLAGS) ./...
 
-race: deps
-	CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
+race: deps # processes that the tests start do not linger a second at their end
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
 
 fuzz: deps-go ## each fuzz test for FUZZ_TIME
 	tools/fuzz.sh $(FUZZ_TIME)

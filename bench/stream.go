@@ -122,7 +122,7 @@ func peerStream(req *harness.Request) ([]uint64, error) {
 	}
 	defer m.Close()
 	// As a program has it that can be told to end.
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	want := req.Number(2)
 	if req.Word(1) == "cilium" {

@@ -217,7 +217,7 @@ func TestModelOfOverwriting(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
-			if testing.Short() && tt.long {
+			if tt.long && skipLong() {
 				t.Skip("many states")
 			}
 			m := model.Model{Words: int(overwriteWords), Threads: slices.Clone(wakeup)}

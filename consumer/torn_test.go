@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // A producer that does what the kernel's does in overwrite mode, step by step,
@@ -30,8 +31,11 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 			m := newMemory(t, tt.size)
 			r := m.reader(t, true)
 			records := uint64(300_000_000 / (tt.min + tt.max + 100))
-			if testing.Short() {
+			switch {
+			case testing.Short():
 				records /= 500
+			case testenv.Race:
+				records /= 20
 			}
 			var done atomic.Bool
 			var producing sync.WaitGroup

@@ -55,6 +55,11 @@ func (b *Benchmark) Measure(ctx context.Context, rounds int, rng *rand.Rand) (*R
 			}
 		}
 	}
+	for i := range res.Rows {
+		for m := range res.Metrics {
+			res.Rows[i].Spreads = append(res.Rows[i].Spreads, res.Spread(m, i, 0))
+		}
+	}
 	return res, nil
 }
 
@@ -71,16 +76,18 @@ type Row struct {
 	Contender string `json:"contender"`
 	// Figures has for each metric one figure for each round.
 	Figures [][]float64 `json:"figures"`
+	// Spreads sums the figures up, for each metric.
+	Spreads []Spread `json:"spreads"`
 }
 
-// Noise is how far the base was from itself at the 95th percentile of rounds, as a
+// Noise is how far the base was from itself in three rounds of four, as a
 // factor of at least 1.
 func (r *Result) Noise(metric int) float64 {
 	apart := ratios(r.Rows[1].Figures[metric], r.Rows[0].Figures[metric])
 	for i, x := range apart {
 		apart[i] = max(x, 1/x)
 	}
-	return quantile(apart, 0.95)
+	return quantile(apart, 0.75)
 }
 
 // Spread sums up one contender's ratios to the base.

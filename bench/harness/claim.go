@@ -13,6 +13,9 @@ type Claim struct {
 	Limit float64
 	// Noise widens the limit, which must be 1, to the noise of the run.
 	Noise bool
+	// Floor, when set, is a contender that does no more than it must: what
+	// the machine lets anyone reach.
+	Floor string
 }
 
 // Verdict is what became of a Claim.
@@ -23,6 +26,7 @@ type Verdict struct {
 	Limit     float64 `json:"limit"`
 	Measured  float64 `json:"measured"` // median of the rounds
 	Bad       float64 `json:"bad"`      // 95th percentile of rounds
+	Floor     float64 `json:"floor,omitempty"`
 	OK        bool    `json:"ok"`
 }
 
@@ -40,6 +44,9 @@ func (c Claim) Check(r *Result) Verdict {
 	} else {
 		spread = r.Spread(m, row, r.row(c.Base))
 		v.Measured, v.Bad = spread.Ratio, spread.Bad
+	}
+	if c.Floor != "" {
+		v.Floor = r.Spread(m, r.row(c.Floor), r.row(c.Base)).Ratio
 	}
 	if c.Noise {
 		v.Limit = r.Noise(m)

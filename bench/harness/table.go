@@ -17,7 +17,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 		tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 		fmt.Fprintf(tw, "%s\tratio\tbest\tp95\t  \n", unit)
 		for i, row := range r.Rows {
-			s := r.Spread(m, i, 0)
+			s := row.Spreads[m]
 			if i == 0 {
 				fmt.Fprintf(tw, "%.4g\t1\t\t\t  %s\n", s.Figure, row.Contender)
 				continue
@@ -35,13 +35,17 @@ func (r *Result) WriteTable(w io.Writer) error {
 // WriteVerdicts writes the table of claims.
 func WriteVerdicts(w io.Writer, verdicts []Verdict) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(tw, "claim\twanted\tmeasured\tp95\tok")
+	fmt.Fprintln(tw, "claim\twanted\tmeasured\tp95\tfloor\tok")
 	for _, v := range verdicts {
 		ok := "yes"
 		if !v.OK {
 			ok = "NO"
 		}
-		fmt.Fprintf(tw, "%s: %s\t%s\t%.2f\t%.2f\t%s\n", v.Benchmark, v.Claim, v.Wanted, v.Measured, v.Bad, ok)
+		floor := ""
+		if v.Floor > 0 {
+			floor = fmt.Sprintf("%.2f", v.Floor)
+		}
+		fmt.Fprintf(tw, "%s: %s\t%s\t%.2f\t%.2f\t%s\t%s\n", v.Benchmark, v.Claim, v.Wanted, v.Measured, v.Bad, floor, ok)
 	}
 	return tw.Flush()
 }

@@ -9,7 +9,7 @@
 #define HEADER 8
 #define BUSY (1u << 31)
 #define DISCARD (1u << 30)
-#define AHEAD 1024
+#define AHEAD 512
 
 int loop_open(struct loop *l, uint64_t map_id)
 {
@@ -50,16 +50,18 @@ void loop_close(struct loop *l)
 /*
  * Guesses that a record is as long as the one before and then compares: the
  * address of the next header does not wait for the length of this one. Where
- * the guess fails, a line some way ahead is fetched.
+ * the guess fails, a line some way ahead is fetched. The data is mapped twice,
+ * so that all there is to read is contiguous.
  */
 void loop_consume(struct loop *l, struct tally *t)
 {
 	uint64_t pos = *l->consumer_pos;
 	uint64_t end = __atomic_load_n(l->producer_pos, __ATOMIC_ACQUIRE);
+	const char *rec = l->data + (pos & (l->size - 1));
+	const char *stop = rec + (end - pos);
 	uint32_t len = 0;
 
-	while (pos != end) {
-		const char *rec = l->data + (pos & (l->size - 1));
+	while (rec < stop) {
 		uint32_t head = __atomic_load_n((const uint32_t *)rec, __ATOMIC_ACQUIRE);
 
 		if (head & BUSY)
@@ -70,7 +72,7 @@ void loop_consume(struct loop *l, struct tally *t)
 		}
 		if (!(head & DISCARD))
 			count(t, rec + HEADER, len);
-		pos += (len + HEADER + 7) & ~7ull;
+		rec += (len + HEADER + 7) & ~7ull;
 	}
-	__atomic_store_n(l->consumer_pos, pos, __ATOMIC_SEQ_CST);
+	__atomic_store_n(l->consumer_pos, end - (stop - rec), __ATOMIC_SEQ_CST);
 }
