@@ -21,11 +21,12 @@ type host struct {
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 	Cilium string `json:"cilium"`
-	FIFO   bool   `json:"fifo"` // whether threads have real-time priority
+	// RealTime says whether all ran with real-time priority.
+	RealTime bool `json:"real_time"`
 }
 
 func thisHost() host {
-	h := host{Go: runtime.Version(), FIFO: harness.FIFO()}
+	h := host{Go: runtime.Version(), RealTime: harness.RealTime()}
 	h.CPUs, _ = ebpf.PossibleCPU() // of which this process is bound to one
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
@@ -47,9 +48,9 @@ func thisHost() host {
 }
 
 func (h host) write(w io.Writer, o options) {
-	priority := "SCHED_FIFO"
-	if !h.FIFO {
-		priority = "no SCHED_FIFO (not permitted: expect noise)"
+	priority := "SCHED_RR"
+	if !h.RealTime {
+		priority = "no real-time priority (not permitted: expect noise)"
 	}
 	fmt.Fprintf(w, "%s, %d CPUs, Linux %s, %s, cilium/ebpf %s, %s; median of %d rounds, seed %d\n\n",
 		h.CPU, h.CPUs, h.Kernel, h.Go, h.Cilium, priority, o.rounds, o.seed)

@@ -27,14 +27,16 @@ const (
 	rolePeer     = "peer"
 )
 
+// cpusEnv tells the producer the two CPUs: its own and that of the peers.
+const cpusEnv = "RBTOOL_BENCH_CPUS"
+
 func main() {
 	switch os.Getenv(roleEnv) {
 	case rolePeer:
 		servePeer()
 		return
 	case "":
-		err := harness.Become(producerCPU, roleEnv+"="+roleProducer)
-		fmt.Fprintln(os.Stderr, "bench:", err)
+		fmt.Fprintln(os.Stderr, "bench:", becomeProducer())
 		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -44,6 +46,19 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// becomeProducer starts the program anew as the producer; it returns when that fails.
+func becomeProducer() error {
+	cpus, err := harness.CPUs()
+	if err != nil {
+		return err
+	}
+	if len(cpus) < 2 {
+		return errors.New("needs two CPUs, one to produce and one to consume on")
+	}
+	both := fmt.Sprintf("%s=%d %d", cpusEnv, cpus[0], cpus[1])
+	return harness.Become(cpus[0], roleEnv+"="+roleProducer, both)
 }
 
 // options are the flags.

@@ -12,12 +12,6 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// Producers run on one CPU, all who consume on another.
-const (
-	producerCPU = 0
-	consumerCPU = 1
-)
-
 // rig is what all benchmarks of a run share.
 type rig struct {
 	ctx  context.Context
@@ -52,6 +46,10 @@ func newRig(ctx context.Context, o options) (*rig, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
+	}
+	var producerCPU, consumerCPU int
+	if _, err := fmt.Sscan(os.Getenv(cpusEnv), &producerCPU, &consumerCPU); err != nil {
+		return nil, fmt.Errorf("%s: %w", cpusEnv, err)
 	}
 	if r.c, err = harness.StartPeer(ctx, consumerCPU, path); err != nil {
 		return nil, err

@@ -80,14 +80,14 @@ type Row struct {
 	Spreads []Spread `json:"spreads"`
 }
 
-// Noise is how far the base was from itself in three rounds of four, as a
+// Noise is how far the base was from itself in 19 rounds of 20, as a
 // factor of at least 1.
 func (r *Result) Noise(metric int) float64 {
 	apart := ratios(r.Rows[1].Figures[metric], r.Rows[0].Figures[metric])
 	for i, x := range apart {
 		apart[i] = max(x, 1/x)
 	}
-	return quantile(apart, 0.75)
+	return quantile(apart, 0.95)
 }
 
 // Spread sums up one contender's ratios to the base.

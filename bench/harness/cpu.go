@@ -4,15 +4,31 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// priority is that of SCHED_FIFO, in the middle of its range.
+// priority is the real-time one, in the middle of its range.
 const priority = 50
 
+// CPUs returns the CPUs on which this program may run.
+func CPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("get affinity: %w", err)
+	}
+	var cpus []int
+	for cpu := range len(set) * strconv.IntSize {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
+
 // Become starts this program anew in this process, with env added, bound to a CPU
-// and under SCHED_FIFO where that is permitted. Unlike binding a goroutine's
+// and with real-time priority where that is permitted. Unlike binding a goroutine's
 // thread, that holds for all threads of the Go runtime, which then runs Go code on
 // one at a time. It returns only when that fails.
 func Become(cpu int, env ...string) error {
@@ -39,20 +55,22 @@ func onCPU(cpu int, f func() error) error {
 			done <- fmt.Errorf("bind thread to CPU %d: %w", cpu, err)
 			return
 		}
-		// Without the privilege figures are noisier, as FIFO says.
-		_ = setFIFO()
+		// Without the privilege figures are noisier, as RealTime says.
+		_ = setRealTime()
 		done <- f()
 	}()
 	return <-done
 }
 
-// FIFO reports whether the program runs under SCHED_FIFO.
-func FIFO() bool {
+// RealTime reports whether the program has real-time priority.
+func RealTime() bool {
 	attr, err := unix.SchedGetAttr(0, 0)
-	return err == nil && attr.Policy == unix.SCHED_FIFO
+	return err == nil && attr.Policy == unix.SCHED_RR
 }
 
-func setFIFO() error {
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}
+// setRealTime sets SCHED_RR, not SCHED_FIFO: the threads of a Go process must
+// take turns, or one that is busy keeps the others from hearing of a signal.
+func setRealTime() error {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: priority}
 	return unix.SchedSetAttr(0, &attr, 0)
 }
