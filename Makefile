@@ -9,7 +9,7 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test race fuzz check generate generate-check bench deps deps-go clean
+.PHONY: all help build install demo test vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go clean
 all: build
 
 help: ## this list
@@ -29,6 +29,15 @@ test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; n
 
 race: deps # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
+
+vmtest: deps-go ## every test on every kernel of the list, in virtual machines (vmtest/README.md)
+	@tools/deps.sh vmtest
+	@mkdir -p $(BUILD)
+	$(GO) run ./vmtest -json $(BUILD)/kernels.json -markdown $(BUILD)/kernels.md $(VMTEST_FLAGS) ./...
+
+vmtest-self: deps-go ## vmtest's own tests that boot machines
+	@tools/deps.sh vmtest
+	$(GO) test -tags vm -count=1 -timeout 30m ./vmtest
 
 fuzz: deps-go ## each fuzz test for FUZZ_TIME
 	tools/fuzz.sh $(FUZZ_TIME)
@@ -61,7 +70,7 @@ deps: deps-go ## install with apt what the targets above need
 	@tools/deps.sh
 
 deps-go:
-	@command -v $(GO) >/dev/null || { echo "needs Go 1.26: https://go.dev/dl"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "needs Go 1.26 or newer"; exit 1; }
 
 clean:
 	rm -rf rbtool $(BUILD)

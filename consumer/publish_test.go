@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -76,6 +77,52 @@ func TestUnpublishedIsBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With Coalesce a pass keeps the space of its last record, until the Reader sleeps.
+func TestCoalesceHoldsOneRecord(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	p, o := load(t, m), observe(t, m)
+	r := reader(t, m, consumer.Options{Coalesce: time.Microsecond})
+	check := func(when string, want uint64) {
+		t.Helper()
+		if pos := o.ConsumerPos(); pos != want {
+			t.Errorf("%s: consumer position %d, want %d", when, pos, want)
+		}
+	}
+	run(t, p, ten)
+	seqs(t, r, 0)
+	check("after a pass", 9*24)
+	seqs(t, r, 0)
+	check("after a pass that found nothing", 9*24)
+	run(t, p, ten)
+	seqs(t, r, 4)
+	check("after a pass with a limit", 13*24)
+
+	seqs(t, r, 0)
+	pinged := make(chan struct{})
+	pg := pinger(t, p, ten)
+	go func() {
+		defer close(pinged)
+		asleep(t)
+		check("asleep", 20*24)
+		ping(t, pg)
+	}()
+	if err := r.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-pinged
+	for range r.Pass(0) {
+		break
+	}
+	check("after a pass that consumed nothing", 20*24)
+	seqs(t, r, 0)
+	check("after the last", 20*24)
+
+	run(t, p, producer.Job{Op: producer.Output, Size: 600, Count: 1})
+	seqs(t, r, 0)
+	check("after a record longer than an eighth", 21*24+608)
 }
 
 func TestReadPublishesLater(t *testing.T) {

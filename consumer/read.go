@@ -62,7 +62,7 @@ func (r *Reader) take() (rec Record, found bool) {
 	if found {
 		rec = Record{Data: bytes.Clone(w.data.Payload(w.pos, w.length)), Pos: w.pos}
 		w.set(ring.Span(w.length), ring.Span(w.length), 0, uint64(w.length))
-		r.advance(&w)
 	}
+	r.advance(&w) // also over what was skipped to find none
 	return rec, found
 }

@@ -1,21 +1,35 @@
 #!/usr/bin/env bash
-# deps.sh: install what `make generate`, `test` and `bench` need and this machine
-# lacks. Does nothing, and fast, when all is there.
+# deps.sh [vmtest]: install what `make generate`, `test` and `bench`, or `vmtest`,
+# need and this machine lacks. Does nothing, and fast, when all is there.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
 command_of() { command -v "$1" >/dev/null || missing+=("$2"); }
 header_of() { [ -e "/usr/include/$1" ] || missing+=("$2"); }
 
-command_of clang-19 clang-19            # the C programs
-command_of llvm-strip-19 llvm-19
-header_of bpf/bpf_helpers.h libbpf-dev
-command_of gcc gcc                      # the race detector, the libbpf peer
-header_of stdlib.h libc6-dev
-header_of libelf.h libelf-dev
-header_of zlib.h zlib1g-dev
-command_of bpftool bpftool              # tests compare with what it sees
-command_of git git
+if [ "${1:-}" = vmtest ]; then
+	command_of qemu-system-x86_64 qemu-system-x86
+	command_of busybox busybox-static       # virtme-ng's initramfs
+	command_of depmod kmod
+	command_of xz xz-utils                  # kernels and modules are compressed
+	command_of zstd zstd
+	command_of udevadm udev                 # virtme-ng's guest finds its ports with it
+	command_of file file
+	command_of ip iproute2
+	for m in argcomplete requests pkg_resources; do
+		/usr/bin/python3 -c "import $m" 2>/dev/null || missing+=("python3-${m/_/-}")
+	done
+else
+	command_of clang-19 clang-19            # the C programs
+	command_of llvm-strip-19 llvm-19
+	header_of bpf/bpf_helpers.h libbpf-dev
+	command_of gcc gcc                      # the race detector, the libbpf peer
+	header_of stdlib.h libc6-dev
+	header_of libelf.h libelf-dev
+	header_of zlib.h zlib1g-dev
+	command_of bpftool bpftool              # tests compare with what it sees
+	command_of git git
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null; then
@@ -25,7 +39,7 @@ fi
 sudo=; [ "$(id -u)" -eq 0 ] || sudo=sudo
 echo "deps: installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
-for p in "${missing[@]}"; do # a machine on which apt never ran knows no package
-	[ -n "$(apt-cache madison "$p" 2>/dev/null)" ] || { $sudo apt-get update -qq; break; }
-done
-$sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+install() { $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; }
+# A machine on which apt never ran knows no package; one on which it ran long
+# ago knows packages that are gone.
+install 2>/dev/null || { $sudo apt-get update -qq && install; }

@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -23,7 +24,7 @@ func TestSelfIsAlive(t *testing.T) {
 // In the initial namespace, as here, what BPF says must agree with getpid(2).
 func TestHostPIDIsThatOfTheInitialNamespace(t *testing.T) {
 	if !inInitial("pid") {
-		t.Skip("missing feature initial pid namespace")
+		testenv.SkipWithout(t, "initial-pid-namespace", errors.New("this process is in another"))
 	}
 	pid, err := hostPID()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -210,15 +211,15 @@ func TestTimer(t *testing.T) {
 	t.Run("it does not hide Close", func(t *testing.T) {
 		testenv.NoLeaks(t)
 		p := newPoller(t, newEvent(t))
-		closed := make(chan struct{})
+		var closing sync.WaitGroup // a slow machine ticks again before Close is done
 		_, err := p.Wait(t.Context(), often, never, func() bool {
-			go func() { defer close(closed); p.Close() }()
+			closing.Go(func() { p.Close() })
 			return false
 		})
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("Wait() = %v", err)
 		}
-		<-closed
+		closing.Wait()
 	})
 }
 

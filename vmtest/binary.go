@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/guest"
+	"github.com/rbtool/rbtool/vmtest/session"
+	"github.com/rbtool/rbtool/vmtest/vm"
+)
+
+// binary runs one test binary as `go test -exec` wants it: its output on stdout,
+// its exit status ours.
+func (h *host) binary(ctx context.Context) (int, error) {
+	k, err := h.store.Named(ctx, h.kernels[0])
+	if err != nil {
+		return 2, err
+	}
+	runner, err := h.newRunner(ctx)
+	if err != nil {
+		return 2, err
+	}
+	m, err := h.newMachine(ctx, k)
+	if err != nil {
+		return 2, err
+	}
+	path, err := filepath.Abs(h.args[0])
+	if err != nil {
+		return 2, err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return 2, err
+	}
+	for _, d := range written(h.args[1:], dir) {
+		addShare(&m, d, true)
+	}
+	addShare(&m, dir, false)
+	const name = "binary.test"
+	b := guest.Binary{
+		Path: filepath.Join(guest.Dir, name), Dir: dir, Args: h.args[1:], Env: h.environment(k),
+		Limit: limitOf(h.args[1:], h.limit) + 10*time.Second,
+	}
+	r, err := session.Exec(ctx, guest.Plan{Binaries: []guest.Binary{b}}, session.Options{
+		Runner: runner, Machine: m, Driver: h.driver, Files: map[string]string{name: path}, Dir: h.dir,
+		Event: func(e guest.Event) { os.Stdout.Write(e.Output) },
+	})
+	if err != nil {
+		return 2, err
+	}
+	return binaryStatus(r)
+}
+
+// binaryStatus says what go test would not see from the status alone.
+func binaryStatus(r session.Result) (int, error) {
+	if r.Died != nil {
+		return 1, fmt.Errorf("%s\n%s", r.Died.What, r.Died.Console)
+	}
+	switch run := r.Runs[0]; {
+	case run.Exit.Error != "":
+		return 1, fmt.Errorf("run test binary: %s", run.Exit.Error)
+	case run.Exit.TimedOut:
+		return 1, fmt.Errorf("killed at its time limit")
+	case run.Exit.Signal != "":
+		return 1, fmt.Errorf("killed by %s", run.Exit.Signal)
+	case run.Exit.Bytes != run.Bytes:
+		return 1, fmt.Errorf("output truncated: %d of %d bytes arrived", run.Bytes, run.Exit.Bytes)
+	default:
+		return run.Exit.Code, nil
+	}
+}
+
+// written returns the directories in which a test binary with these arguments
+// writes files.
+func written(args []string, dir string) []string {
+	var dirs []string
+	for _, a := range args {
+		name, value, ok := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if !ok {
+			continue
+		}
+		if !filepath.IsAbs(value) {
+			value = filepath.Join(dir, value)
+		}
+		switch name {
+		case "test.outputdir", "test.gocoverdir":
+			dirs = append(dirs, value)
+		case "test.testlogfile", "test.coverprofile", "test.cpuprofile", "test.memprofile", "test.blockprofile", "test.mutexprofile", "test.trace":
+			dirs = append(dirs, filepath.Dir(value))
+		}
+	}
+	return dirs
+}
+
+// limitOf is the limit that go test set, or else ours.
+func limitOf(args []string, otherwise time.Duration) time.Duration {
+	for _, a := range args {
+		if value, ok := strings.CutPrefix(a, "-test.timeout="); ok {
+			if d, err := time.ParseDuration(value); err == nil && d > 0 {
+				return d
+			}
+		}
+	}
+	return otherwise
+}
+
+// shell runs a shell in a machine, on our terminal.
+func (h *host) shell(ctx context.Context) (int, error) {
+	k, err := h.store.Named(ctx, h.kernels[0])
+	if err != nil {
+		return 2, err
+	}
+	m, err := h.newMachine(ctx, k)
+	if err != nil {
+		return 2, err
+	}
+	m.Terminal = true
+	r, err := session.Exec(ctx, guest.Plan{Shell: vm.ShellDevice}, session.Options{
+		Runner: vm.Direct{Driver: h.driver}, Machine: m, Driver: h.driver, Dir: h.dir,
+	})
+	if err != nil {
+		return 2, err
+	}
+	if r.Died != nil {
+		return 1, fmt.Errorf("%s\n%s", r.Died.What, r.Died.Console)
+	}
+	return 0, nil
+}

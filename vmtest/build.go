@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/rbtool/rbtool/vmtest/report"
+)
+
+// suite is the tests of one package.
+type suite struct {
+	path, dir string
+	// binary is the compiled tests, "" where there are none or they do not build.
+	binary string
+	// failure is why they do not build.
+	failure string
+}
+
+// build compiles the tests of the packages, statically, each once.
+func (h *host) build(ctx context.Context) ([]suite, error) {
+	suites, err := list(ctx, h.args)
+	if err != nil {
+		return nil, err
+	}
+	for i := range suites {
+		s := &suites[i]
+		if s.binary == "" {
+			continue
+		}
+		s.binary = filepath.Join(h.dir, fmt.Sprintf("%d.test", i))
+		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.binary, s.path)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			s.binary, s.failure = "", fmt.Sprintf("%s%v", out, err)
+		}
+	}
+	return suites, nil
+}
+
+// list asks go for the packages; binary is set where there are tests.
+func list(ctx context.Context, patterns []string) ([]suite, error) {
+	args := append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "--"}, patterns...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("list packages: %w", err)
+	}
+	var suites []suite
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			ImportPath, Dir           string
+			TestGoFiles, XTestGoFiles []string
+		}
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("list packages: %w", err)
+		}
+		s := suite{path: p.ImportPath, dir: p.Dir}
+		if len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 {
+			s.binary = "to be compiled"
+		}
+		suites = append(suites, s)
+	}
+	if len(suites) == 0 {
+		return nil, errors.New("list packages: there are none")
+	}
+	return suites, nil
+}
+
+// results reads the output of a test binary through go's own reader of it.
+func results(ctx context.Context, pkg string, output []byte) ([]report.Test, error) {
+	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-p", pkg)
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(output), os.Stderr
+	events, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("read output of %s: go tool test2json: %w", pkg, err)
+	}
+	return report.Tests(bytes.NewReader(events))
+}

@@ -1,0 +1,198 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/vmtest/probe"
+)
+
+// Run is the driver: it carries out the plan in dir and reports there. Under
+// virtme-ng a script starts it, in a directly started machine the first process.
+func Run(dir string) error {
+	var plan Plan
+	text, err := os.ReadFile(filepath.Join(dir, PlanFile))
+	if err != nil {
+		return fmt.Errorf("read plan: %w", err)
+	}
+	if err := json.Unmarshal(text, &plan); err != nil {
+		return fmt.Errorf("read plan: %w", err)
+	}
+	if err := settle(); err != nil {
+		return fmt.Errorf("set up guest: %w", err)
+	}
+	events, err := os.OpenFile(filepath.Join(dir, EventsFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	defer events.Close()
+	d := driver{report: json.NewEncoder(events)}
+	if err := d.up(plan.Probe); err != nil {
+		return err
+	}
+	if plan.Shell != "" {
+		if err := shell(plan.Shell); err != nil {
+			return err
+		}
+	}
+	for i, b := range plan.Binaries {
+		if err := d.run(i, b); err != nil {
+			return err
+		}
+	}
+	return d.send(Event{Done: true})
+}
+
+type driver struct {
+	report *json.Encoder
+}
+
+func (d *driver) send(e Event) error {
+	if err := d.report.Encode(e); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+func (d *driver) up(probeFeatures bool) error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	var since unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
+		return fmt.Errorf("read uptime: %w", err)
+	}
+	up := Up{Release: unix.ByteSliceToString(name.Release[:]), Uptime: time.Duration(since.Nano())}
+	if probeFeatures {
+		up.Features = map[string]string{}
+		for _, f := range probe.Features {
+			up.Features[f.Name] = ""
+			if err := f.Have(); err != nil {
+				up.Features[f.Name] = err.Error()
+			}
+		}
+	}
+	return d.send(Event{Up: &up})
+}
+
+// Write reports a piece of the running binary's output.
+func (d *driver) Write(p []byte) (int, error) {
+	if err := d.send(Event{Output: p}); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (d *driver) run(index int, b Binary) error {
+	if err := d.send(Event{Start: &Start{Binary: index}}); err != nil {
+		return err
+	}
+	begin := time.Now()
+	out := &counter{to: d}
+	exit := execute(b, out)
+	exit.Bytes, exit.Elapsed = out.n, time.Since(begin)
+	return d.send(Event{Exit: &exit})
+}
+
+// execute runs b to its end or its limit. The processes it leaves are killed.
+func execute(b Binary, out *counter) Exit {
+	path, err := local(b.Path)
+	if err != nil {
+		return Exit{Code: -1, Error: err.Error()}
+	}
+	defer os.Remove(path)
+	cmd := exec.Command(path, b.Args...)
+	cmd.Dir, cmd.Env = b.Dir, append(environment(), b.Env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A process that escaped the group may hold the pipe of the output open.
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		return Exit{Code: -1, Error: err.Error()}
+	}
+	group := -cmd.Process.Pid
+	fired := make(chan struct{})
+	limit := time.AfterFunc(b.Limit, func() {
+		unix.Kill(group, unix.SIGKILL)
+		close(fired)
+	})
+	err = cmd.Wait()
+	late := !limit.Stop()
+	if late {
+		<-fired
+	}
+	unix.Kill(group, unix.SIGKILL)
+	return ending(cmd.ProcessState, err, late)
+}
+
+// local copies a binary into memory: from the host's directory each page of each
+// process would be read through the file server.
+func local(path string) (string, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join("/run", filepath.Base(path)), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(out, in)
+	return out.Name(), errors.Join(err, out.Close())
+}
+
+func ending(state *os.ProcessState, err error, late bool) Exit {
+	exit := Exit{Code: state.ExitCode(), TimedOut: late}
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		exit.Signal = unix.SignalName(status.Signal())
+	}
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) && !errors.Is(err, exec.ErrWaitDelay) {
+		exit.Error = err.Error()
+	}
+	return exit
+}
+
+func environment() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", "TERM=linux"}
+}
+
+// counter counts what passes. os/exec writes from one goroutine, since stdout
+// and stderr are the same.
+type counter struct {
+	to *driver
+	n  int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func shell(device string) error {
+	tty, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open terminal: %w", err)
+	}
+	defer tty.Close()
+	cmd := exec.Command("/bin/bash")
+	cmd.Env, cmd.Dir = environment(), "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	var failed *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &failed) {
+		return fmt.Errorf("run shell: %w", err)
+	}
+	return nil
+}

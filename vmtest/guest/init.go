@@ -1,0 +1,159 @@
+package guest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ConfigFile, in the initramfs, holds the Config.
+const ConfigFile = "/vmtest.json"
+
+// ModuleDir, in the initramfs, holds the kernel modules that the root needs,
+// uncompressed and named in the order of loading.
+const ModuleDir = "/modules"
+
+// Config is what the first process must know before the host's root is there.
+type Config struct {
+	// Root is the 9p tag of the host's root, mounted read-only.
+	Root string
+	// Shares are further host directories.
+	Shares []Share
+	// Modules is the kernel's tree, whose lib/modules modprobe gets; "" for none.
+	Modules string
+	// Driver is the driver's path once all is mounted.
+	Driver string
+}
+
+// Share is a host directory in the guest.
+type Share struct {
+	// Tag is its 9p tag, Path where it goes.
+	Tag, Path string
+	Writable  bool
+}
+
+// Init is the first process of a machine that qemu started directly: it makes
+// the host's root the guest's, runs the driver, and powers the machine off. It
+// returns only to say why it could not.
+func Init() error {
+	var config Config
+	text, err := os.ReadFile(ConfigFile)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if err := loadModules(); err != nil {
+		return err
+	}
+	if err := enterRoot(config); err != nil {
+		return err
+	}
+	code, err := runAndReap(config.Driver, Command)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return fmt.Errorf("run driver: exit status %d", code)
+	}
+	return PowerOff()
+}
+
+// PowerOff ends the machine.
+func PowerOff() error {
+	unix.Sync()
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+func loadModules() error {
+	names, err := filepath.Glob(ModuleDir + "/*")
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		err = unix.FinitModule(int(f.Fd()), "", 0)
+		f.Close()
+		if err != nil && err != unix.EEXIST {
+			return fmt.Errorf("load module %s: %w", filepath.Base(name), err)
+		}
+	}
+	return nil
+}
+
+// enterRoot mounts the host's root and on it what a running system has.
+func enterRoot(config Config) error {
+	const root = "/newroot"
+	// Nothing changes the host's files while tests run: the guest may cache.
+	const nine = "trans=virtio,version=9p2000.L,msize=512000"
+	mounts := []mount{
+		{config.Root, root, "9p", unix.MS_RDONLY, nine + ",cache=loose"},
+		{"proc", root + "/proc", "proc", 0, ""},
+		{"sysfs", root + "/sys", "sysfs", 0, ""},
+		{"devtmpfs", root + "/dev", "devtmpfs", 0, ""},
+		{"devpts", root + "/dev/pts", "devpts", 0, "mode=620,gid=5,ptmxmode=666"},
+		{"tmpfs", root + "/dev/shm", "tmpfs", 0, "mode=1777"},
+		{"tmpfs", root + "/run", "tmpfs", 0, "mode=755"},
+		{"tmpfs", root + "/tmp", "tmpfs", 0, "mode=1777"},
+		{"tmpfs", root + "/var/tmp", "tmpfs", 0, "mode=1777"},
+	}
+	for _, s := range config.Shares {
+		flags := uintptr(unix.MS_RDONLY)
+		if s.Writable {
+			flags = 0
+		}
+		mounts = append(mounts, mount{s.Tag, filepath.Join(root, s.Path), "9p", flags, nine})
+	}
+	for _, m := range mounts {
+		if err := m.do(); err != nil {
+			return err
+		}
+	}
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("change root: %w", err)
+	}
+	if err := os.Chdir("/"); err != nil || config.Modules == "" {
+		return err
+	}
+	return bindModules(config.Modules)
+}
+
+// runAndReap runs a command, and reaps whatever the machine's processes leave
+// to process 1 until that command ends.
+func runAndReap(argv ...string) (int, error) {
+	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+		Env: environment(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("run %s: %w", argv[0], err)
+	}
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, fmt.Errorf("wait for %s: %w", argv[0], err)
+		case got == pid && status.Signaled():
+			return 128 + int(status.Signal()), nil
+		case got == pid:
+			return status.ExitStatus(), nil
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/kernels"
+	"github.com/rbtool/rbtool/vmtest/session"
+	"github.com/rbtool/rbtool/vmtest/vm"
+)
+
+// host is what all commands need.
+type host struct {
+	options
+	known  kernels.List
+	store  kernels.Store
+	driver string
+	// grace and boot are those of session.Options.
+	grace, bootLimit time.Duration
+	// dir is this run's own directory, gone at its end.
+	dir string
+}
+
+func newHost(o options, known kernels.List) (*host, error) {
+	h := &host{options: o, known: known}
+	h.store = kernels.Store{Dir: o.cache, List: known, Refresh: o.refresh, Log: h.log}
+	var err error
+	if h.driver, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	if err := checkStatic(h.driver); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.cache, 0o755); err != nil {
+		return nil, err
+	}
+	h.dir, err = os.MkdirTemp(o.cache, "run-")
+	return h, err
+}
+
+func (h *host) close() { os.RemoveAll(h.dir) }
+
+func (h *host) log(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "vmtest: "+format+"\n", args...)
+}
+
+func (h *host) do(ctx context.Context) (int, error) {
+	switch h.command {
+	case runShell:
+		return h.shell(ctx)
+	case runBinary:
+		return h.binary(ctx)
+	}
+	return h.matrix(ctx)
+}
+
+// checkStatic refuses a program that would not start in the initramfs.
+func checkStatic(path string) error {
+	f, err := elf.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("this program is linked dynamically, build it with CGO_ENABLED=0")
+		}
+	}
+	return nil
+}
+
+// newRunner returns the runner that was asked for.
+func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
+	if h.runner == "direct" {
+		return vm.Direct{Driver: h.driver}, nil
+	}
+	dir, err := h.store.VirtmeNG(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return vm.VirtmeNG{Dir: dir}, nil
+}
+
+// newMachine returns the machine for a kernel, with the accelerator that works.
+func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, error) {
+	m := vm.Machine{Kernel: k, CPUs: h.cpus, MemoryMiB: h.memory, Accel: vm.TCG}
+	if k.Image == "" {
+		return m, nil // nothing here yet to try KVM with
+	}
+	accel, why, err := session.Accel(ctx, m, h.driver, h.cache)
+	if err != nil {
+		return m, err
+	}
+	if h.verbose {
+		h.log("%s: %s (%s)", k.Name, accel, why)
+	}
+	m.Accel = accel
+	return m, nil
+}
+
+// environment is what every test on kernel k finds.
+func (h *host) environment(k kernels.Kernel) []string {
+	if required := h.known.Required(k.Series); len(required) > 0 {
+		return []string{h.known.Env + "=" + strings.Join(required, ",")}
+	}
+	return nil
+}
+
+// hidden are directories on which a guest mounts something of its own.
+var hidden = []string{"/tmp", "/run", "/dev", "/media", "/var/tmp", "/var/cache", "/var/log"}
+
+// addShare sees to it that the guest sees a host directory at the same path.
+func addShare(m *vm.Machine, dir string, writable bool) {
+	covered := slices.ContainsFunc(hidden, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })
+	known := slices.ContainsFunc(m.Shares, func(s vm.Share) bool {
+		return (s.Path == dir || strings.HasPrefix(dir, s.Path+"/")) && (s.Writable || !writable)
+	})
+	if (covered || writable) && !known {
+		m.Shares = append(m.Shares, vm.Share{Path: filepath.Clean(dir), Writable: writable})
+	}
+}

@@ -1,0 +1,227 @@
+package kernels
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// apt runs apt with a configuration of its own below dir: the system's sources,
+// lists and packages are neither changed nor needed.
+type apt struct {
+	dir string
+}
+
+// pkg is one version of a package.
+type pkg struct{ name, version string }
+
+func (p pkg) String() string { return p.name + "=" + p.version }
+
+func (a apt) options() []string {
+	options := []string{
+		"Dir::Etc::SourceList=" + a.sources(), "Dir::Etc::SourceParts=/dev/null",
+		"Dir::Etc::Preferences=/dev/null", "Dir::Etc::PreferencesParts=/dev/null",
+		"Dir::State=" + a.dir + "/state", "Dir::State::status=/dev/null",
+		"Dir::Cache=" + a.dir + "/cache", "Dir::Cache::pkgcache=pkgcache.bin", "Dir::Cache::srcpkgcache=",
+		"APT::Architecture=amd64", "APT::Sandbox::User=",
+		"Acquire::Languages=none", "Acquire::GzipIndexes=true",
+		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+		"Acquire::Check-Valid-Until=false", "Acquire::Retries=3",
+	}
+	args := []string{"-q"}
+	for _, o := range options {
+		args = append(args, "-o", o)
+	}
+	return args
+}
+
+func (a apt) sources() string { return filepath.Join(a.dir, "sources.list") }
+
+// update reads the lists of the suites, unless it did so in the last day.
+func (a apt) update(ctx context.Context, l List, refresh bool) error {
+	for _, d := range []string{"state/lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	want, err := sourcesList(ctx, l)
+	if err != nil {
+		return err
+	}
+	stamp := filepath.Join(a.dir, "stamp")
+	have, _ := os.ReadFile(a.sources()) // none yet is as good as another
+	st, err := os.Stat(stamp)
+	if err == nil && !refresh && bytes.Equal(have, want) && time.Since(st.ModTime()) < 24*time.Hour {
+		return nil
+	}
+	if err := os.WriteFile(a.sources(), want, 0o644); err != nil {
+		return err
+	}
+	// A suite that has left the mirror fails alone, the others are read: whether
+	// that matters is seen when a kernel is looked for.
+	out, err := exec.CommandContext(ctx, "apt-get", append(a.options(), "update")...).CombinedOutput()
+	if err := os.WriteFile(filepath.Join(a.dir, "update.log"), out, 0o644); err != nil {
+		return err
+	}
+	if err != nil {
+		return ctx.Err()
+	}
+	return os.WriteFile(stamp, nil, 0o644)
+}
+
+// sourcesList is the sources.list for the suites of l.
+func sourcesList(ctx context.Context, l List) ([]byte, error) {
+	main, security, err := mirrors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+	by := ""
+	if _, err := os.Stat(keyring); err == nil {
+		by = "[signed-by=" + keyring + "] "
+	}
+	var b bytes.Buffer
+	for _, suite := range l.Debian {
+		fmt.Fprintf(&b, "deb %s%s %s main\n", by, main, suite)
+	}
+	for _, suite := range l.Security {
+		if security != "" {
+			fmt.Fprintf(&b, "deb %s%s %s main\n", by, security, suite)
+		}
+	}
+	return b.Bytes(), nil
+}
+
+var releaseFile = regexp.MustCompile(`(?m)^'(.*)/dists/([^/']*)/InRelease'`)
+var mainSuite = regexp.MustCompile(`^(bullseye|bookworm|trixie|forky|sid|(old)*stable|testing|unstable)$`)
+
+// mirrors returns the mirrors that the machine's apt is configured with; apt
+// says so even before it ever updated. Environment variables override it.
+func mirrors(ctx context.Context) (main, security string, err error) {
+	main, security = os.Getenv("VMTEST_MIRROR"), os.Getenv("VMTEST_SECURITY_MIRROR")
+	if main != "" && security != "" {
+		return main, security, nil
+	}
+	// It fails where the lists directory cannot be locked, and prints all the same.
+	out, err := exec.CommandContext(ctx, "apt-get", "--print-uris", "update").Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", "", fmt.Errorf("find mirror: %w (without apt, use -kernel PATH)", err)
+	}
+	for _, m := range releaseFile.FindAllStringSubmatch(string(out), -1) {
+		switch uri, suite := m[1], m[2]; {
+		case mainSuite.MatchString(suite):
+			main = cmp.Or(main, uri)
+		case strings.HasSuffix(suite, "-security"):
+			security = cmp.Or(security, uri)
+		}
+	}
+	if main == "" {
+		return "", "", errors.New("find mirror: no Debian suite in the sources of apt (set VMTEST_MIRROR to a Debian mirror)")
+	}
+	return main, security, nil
+}
+
+// kernelPackages matches the packages with a kernel image of the series:
+// linux-binary-RELEASE from 6.19 on, linux-image-RELEASE before. What follows
+// the series in the latter keeps metapackages out.
+func kernelPackages(series string) *regexp.Regexp {
+	s := regexp.QuoteMeta(series)
+	return regexp.MustCompile(`^linux-(binary-` + s + `([.+~-].*)?|image-` + s + `\..*)-amd64$`)
+}
+
+// newest returns the newest kernel image of the series, with what belongs to it.
+func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
+	names, err := a.cache(ctx, "pkgnames", "linux-")
+	if err != nil {
+		return nil, err
+	}
+	pattern := kernelPackages(series)
+	images := slices.DeleteFunc(strings.Fields(names), func(n string) bool {
+		return !pattern.MatchString(n) || strings.HasSuffix(n, "-rt-amd64") || strings.HasSuffix(n, "-cloud-amd64")
+	})
+	best, err := a.latest(ctx, images)
+	if err != nil {
+		return nil, err
+	}
+	if best.name == "" {
+		return nil, fmt.Errorf("find kernel %s: the mirror has none (see %s)", series, filepath.Join(a.dir, "update.log"))
+	}
+	pkgs := []pkg{best}
+	release, ok := strings.CutPrefix(best.name, "linux-binary-")
+	if ok {
+		pkgs = append(pkgs, pkg{"linux-modules-" + release, best.version})
+		config, err := a.latest(ctx, []string{"linux-base-" + release}) // /boot/config
+		if err == nil && config.name != "" {
+			pkgs = append(pkgs, pkg{config.name, best.version})
+		}
+	}
+	return pkgs, nil
+}
+
+// latest returns the highest version of any of the packages, none if there is none.
+func (a apt) latest(ctx context.Context, names []string) (pkg, error) {
+	var best pkg
+	if len(names) == 0 {
+		return best, nil
+	}
+	slices.Sort(names)
+	out, err := a.cache(ctx, append([]string{"madison"}, names...)...)
+	if err != nil {
+		return best, err
+	}
+	for line := range strings.Lines(out) {
+		f := strings.Split(line, "|")
+		if len(f) < 2 {
+			continue
+		}
+		p := pkg{strings.TrimSpace(f[0]), strings.TrimSpace(f[1])}
+		if best.name == "" || later(ctx, p.version, best.version) {
+			best = p
+		}
+	}
+	return best, nil
+}
+
+func later(ctx context.Context, a, b string) bool {
+	return exec.CommandContext(ctx, "dpkg", "--compare-versions", a, "gt", b).Run() == nil
+}
+
+func (a apt) cache(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "apt-cache", append(a.options(), args...)...).Output()
+	if err != nil {
+		return "", fmt.Errorf("apt-cache %s: %w", args[0], err)
+	}
+	return string(out), nil
+}
+
+// download puts the packages, verified, into dir and unpacks them into root.
+func (a apt) download(ctx context.Context, pkgs []pkg, dir, root string) error {
+	args := append(a.options(), "download")
+	for _, p := range pkgs {
+		args = append(args, p.String())
+	}
+	cmd := exec.CommandContext(ctx, "apt-get", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("download %v: %w: %s", pkgs, err, bytes.TrimSpace(out))
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil {
+		return err
+	}
+	for _, deb := range debs {
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, root).CombinedOutput(); err != nil {
+			return fmt.Errorf("unpack %s: %w: %s", filepath.Base(deb), err, bytes.TrimSpace(out))
+		}
+	}
+	return nil
+}

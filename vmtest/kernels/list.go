@@ -1,0 +1,142 @@
+// Package kernels knows the kernels that vmtest boots: which there are, what
+// each must have, and how to get one. kernels.txt beside this file says so, in
+// one place.
+//
+// Kernels are Debian packages from the mirrors that the machine's own apt is
+// configured with, read through a private apt configuration under the cache
+// directory, verified by apt and unpacked without installing.
+package kernels
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+//go:embed kernels.txt
+var text string
+
+// List is what kernels.txt says.
+type List struct {
+	// Series are the kernels to test, such as "6.12", oldest first.
+	Series []string
+	// Features are what the kernels have, in the order of the list.
+	Features []Feature
+	// Debian and Security are the suites to look for kernels in.
+	Debian, Security []string
+	// VirtmeNG is the package of virtme-ng, as PACKAGE=VERSION.
+	VirtmeNG string
+	// Env is the variable in which a test finds the features that must be there.
+	Env string
+}
+
+// Feature is something that kernels have from some series on.
+type Feature struct {
+	Name string
+	// Since is that series, "" where it depends on more than the version.
+	Since string
+}
+
+// Known returns the list that vmtest was built with.
+func Known() (List, error) {
+	return parse(text)
+}
+
+func parse(text string) (List, error) {
+	var l List
+	for i, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if err := l.directive(words[0], words[1:]); err != nil {
+			return List{}, fmt.Errorf("read kernels.txt: line %d: %w", i+1, err)
+		}
+	}
+	return l, nil
+}
+
+func (l *List) directive(name string, args []string) error {
+	want := 1
+	if name == "feature" {
+		want = 2
+	}
+	if len(args) != want {
+		return fmt.Errorf("%s has %d arguments, wants %d", name, len(args), want)
+	}
+	switch name {
+	case "kernel":
+		l.Series = append(l.Series, args[0])
+		return checkSeries(args[0])
+	case "feature":
+		if args[1] == "-" {
+			args[1] = ""
+		} else if err := checkSeries(args[1]); err != nil {
+			return err
+		}
+		l.Features = append(l.Features, Feature{Name: args[0], Since: args[1]})
+	case "debian":
+		l.Debian = append(l.Debian, args[0])
+	case "security":
+		l.Security = append(l.Security, args[0])
+	case "virtme-ng":
+		l.VirtmeNG = args[0]
+	case "env":
+		l.Env = args[0]
+	default:
+		return fmt.Errorf("no directive %q", name)
+	}
+	return nil
+}
+
+// Required returns the features that a kernel of series must have.
+func (l List) Required(series string) []string {
+	return l.split(series, true)
+}
+
+// Absent returns the features that a kernel of series must not have.
+func (l List) Absent(series string) []string {
+	return l.split(series, false)
+}
+
+// split returns no features for a kernel that is not in the list: it may be
+// built with any configuration.
+func (l List) split(series string, has bool) []string {
+	if !slices.Contains(l.Series, series) {
+		return nil
+	}
+	var names []string
+	for _, f := range l.Features {
+		if f.Since != "" && (compare(f.Since, series) <= 0) == has {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+func checkSeries(s string) error {
+	if _, _, ok := numbers(s); !ok {
+		return fmt.Errorf("not a kernel series, such as 6.12: %q", s)
+	}
+	return nil
+}
+
+func numbers(series string) (major, minor int, ok bool) {
+	a, b, ok := strings.Cut(series, ".")
+	major, err1 := strconv.Atoi(a)
+	minor, err2 := strconv.Atoi(b)
+	return major, minor, ok && err1 == nil && err2 == nil
+}
+
+// compare orders series by their numbers: 5.10 is after 5.9.
+func compare(a, b string) int {
+	aMajor, aMinor, _ := numbers(a)
+	bMajor, bMinor, _ := numbers(b)
+	if aMajor != bMajor {
+		return aMajor - bMajor
+	}
+	return aMinor - bMinor
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/report"
+	"github.com/rbtool/rbtool/vmtest/vm"
+)
+
+// matrix runs all packages on all kernels and reports.
+func (h *host) matrix(ctx context.Context) (int, error) {
+	r, err := h.runAll(ctx)
+	if err != nil {
+		return 2, err
+	}
+	if err := errors.Join(r.Text(os.Stdout), writeFile(h.json, r.JSON), writeFile(h.markdown, r.Markdown)); err != nil {
+		return 2, err
+	}
+	if !r.OK() {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// runAll runs all packages on all kernels.
+func (h *host) runAll(ctx context.Context) (report.Report, error) {
+	runner, err := h.newRunner(ctx)
+	if err != nil {
+		return report.Report{}, err
+	}
+	suites, err := h.build(ctx)
+	if err != nil {
+		return report.Report{}, err
+	}
+	r := report.Report{Date: time.Now(), Kernels: make([]report.Kernel, len(h.kernels))}
+	r.Complete = !slices.ContainsFunc(h.known.Series, func(s string) bool { return !slices.Contains(h.kernels, s) })
+	for _, f := range h.known.Features {
+		r.Features = append(r.Features, f.Name)
+	}
+	h.runKernels(ctx, runner, suites, &r)
+	if ctx.Err() != nil {
+		return report.Report{}, ctx.Err()
+	}
+	report.JudgeRun(&r)
+	return r, nil
+}
+
+func writeFile(path string, write func(io.Writer) error) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+// runKernels runs each kernel, some at a time.
+func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite, r *report.Report) {
+	slots := make(chan struct{}, h.parallel)
+	var all sync.WaitGroup
+	for i, name := range h.kernels {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			k := kernelRun{host: h, runner: runner, suites: suites}
+			r.Kernels[i] = k.run(ctx, name)
+		})
+	}
+	all.Wait()
+}
+
+// line is one line of progress.
+func (h *host) line(kernel string, p report.Package) {
+	if p.State == report.NoTests {
+		return
+	}
+	fmt.Printf("%-8s %-13s %s: %d passed, %d failed, %d skipped, %v\n", kernel, p.State, p.Path, p.Pass, p.Fail, p.Skip, p.Elapsed.Round(10*time.Millisecond))
+}

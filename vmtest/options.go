@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/kernels"
+)
+
+const usage = `vmtest runs Go tests on many kernels, each in a virtual machine.
+
+  vmtest [-kernels LIST] [PACKAGE...]           run tests, print a matrix; default ./...
+  vmtest shell -kernel KERNEL                   a shell in a machine
+  go test -exec "vmtest -kernel KERNEL --" ...  run one test binary
+
+A KERNEL is a series (6.12), the path of an image (with a slash in it), or, with
+virtme-ng, an upstream tag (v6.12). Environment: VMTEST_CACHE is where kernels
+are kept, VMTEST_ACCEL (kvm, tcg) overrides the probe, VMTEST_MIRROR and
+VMTEST_SECURITY_MIRROR the mirrors of apt.
+
+`
+
+// command is what the user wants.
+type command int
+
+const (
+	runMatrix command = iota
+	runBinary
+	runShell
+)
+
+// options are the command line.
+type options struct {
+	command  command
+	kernels  []string
+	runner   string
+	cpus     int
+	memory   int
+	limit    time.Duration
+	full     bool
+	run      string
+	parallel int
+	verbose  bool
+	refresh  bool
+	json     string
+	markdown string
+	cache    string
+	// args are packages, or a test binary and its arguments.
+	args []string
+}
+
+// parse reads the command line. Its error has been shown, with the usage.
+func parse(args []string, known kernels.List, out io.Writer) (options, error) {
+	var o options
+	if len(args) > 0 && args[0] == "shell" {
+		o.command, args = runShell, args[1:]
+	} else if slices.Contains(args, "--") {
+		o.command = runBinary
+	}
+	fs := flag.NewFlagSet("vmtest", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.Usage = func() { fmt.Fprint(out, usage); fs.PrintDefaults() }
+	list := fs.String("kernels", strings.Join(known.Series, ","), "kernels to test, comma separated")
+	one := fs.String("kernel", "", "one kernel")
+	fs.StringVar(&o.runner, "runner", "", "virtme-ng, the reference; or direct, which boots faster (default for one binary and for a shell)")
+	fs.IntVar(&o.cpus, "cpus", 2, "processors of a machine")
+	fs.IntVar(&o.memory, "memory", 2048, "memory of a machine, in MiB")
+	fs.DurationVar(&o.limit, "timeout", 5*time.Minute, "limit for one test binary")
+	fs.BoolVar(&o.full, "full", false, "without -test.short")
+	fs.StringVar(&o.run, "run", "", "only tests that match, as go test has it")
+	fs.IntVar(&o.parallel, "parallel", 1, "machines at a time")
+	fs.BoolVar(&o.verbose, "v", false, "show all output as it comes")
+	fs.BoolVar(&o.refresh, "refresh", false, "look for newer builds of the kernels")
+	fs.StringVar(&o.json, "json", "", "write everything to a `file`")
+	fs.StringVar(&o.markdown, "markdown", "", "write the matrix to a `file`")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	o.args = fs.Args()
+	o.kernels = strings.Split(*list, ",")
+	if *one != "" {
+		o.kernels = []string{*one}
+	}
+	err := o.complete(*one)
+	if err != nil {
+		fmt.Fprintf(out, "vmtest: %v\n", err)
+	}
+	return o, err
+}
+
+// complete sets defaults that depend on the command, and checks the whole.
+func (o *options) complete(kernel string) error {
+	if o.runner == "" {
+		o.runner = "direct"
+		if o.command == runMatrix {
+			o.runner = "virtme-ng"
+		}
+	}
+	switch {
+	case o.runner != "direct" && o.runner != "virtme-ng":
+		return fmt.Errorf("no runner %q: have direct and virtme-ng", o.runner)
+	case o.command != runMatrix && kernel == "":
+		return errors.New("needs -kernel")
+	case o.command == runBinary && len(o.args) == 0:
+		return errors.New("no test binary after --")
+	case o.command == runShell && o.runner != "direct":
+		return errors.New("a shell needs the direct runner")
+	case o.cpus < 1 || o.memory < 1 || o.parallel < 1 || o.limit <= 0:
+		return errors.New("-cpus, -memory, -parallel and -timeout must be positive")
+	}
+	if o.command == runMatrix && len(o.args) == 0 {
+		o.args = []string{"./..."}
+	}
+	var err error
+	o.cache, err = cacheDir()
+	return err
+}
+
+// cacheDir is where everything is kept that outlives a run.
+func cacheDir() (string, error) {
+	if dir := os.Getenv("VMTEST_CACHE"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find cache: %w (set VMTEST_CACHE)", err)
+	}
+	return filepath.Join(dir, "rbtool", "vmtest"), nil
+}

@@ -1,0 +1,118 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// event is a line of `go tool test2json` (cmd/test2json).
+type event struct{ Action, Test, Output string }
+
+// missingFeature is how testenv.SkipWithout says what is missing.
+var missingFeature = regexp.MustCompile(`missing feature ([A-Za-z0-9_-]+)(:|\s*$)`)
+
+// Tests reads the results in the output of `go tool test2json`, in the order in
+// which the tests began.
+func Tests(r io.Reader) ([]Test, error) {
+	var tests []Test
+	index := map[string]int{}
+	output := map[string]*bytes.Buffer{}
+	for dec := json.NewDecoder(r); ; {
+		var e event
+		if err := dec.Decode(&e); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("read test events: %w", err)
+		}
+		if e.Test == "" {
+			continue
+		}
+		i, ok := index[e.Test]
+		if !ok {
+			i = len(tests)
+			index[e.Test], output[e.Test] = i, new(bytes.Buffer)
+			tests = append(tests, Test{Name: e.Test, Result: Unfinished, Leaf: true})
+		}
+		switch e.Action {
+		case "output":
+			output[e.Test].WriteString(e.Output)
+		case "pass", "fail", "skip":
+			tests[i].Result = Result(e.Action)
+		}
+	}
+	for i := range tests {
+		finish(&tests[i], tests, output[tests[i].Name].String())
+	}
+	return tests, nil
+}
+
+// finish fills in what is known once all is read.
+func finish(t *Test, all []Test, output string) {
+	inside := func(sub Test) bool { return strings.HasPrefix(sub.Name, t.Name+"/") }
+	t.Leaf = !slices.ContainsFunc(all, inside)
+	if t.Result == Fail || t.Result == Unfinished {
+		// One that failed only because a subtest did is not counted beside it.
+		own := !slices.ContainsFunc(all, func(sub Test) bool { return inside(sub) && sub.Result == t.Result })
+		t.Leaf = t.Leaf || own
+		t.Output = tail(output, 16<<10)
+	}
+	if t.Result != Skip {
+		return
+	}
+	t.Reason = reason(output)
+	if m := missingFeature.FindStringSubmatch(t.Reason); m != nil {
+		t.Feature = m[1]
+	}
+}
+
+// reason is the last thing that a skipped test said, without framing.
+func reason(output string) string {
+	var last string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
+			last = line
+		}
+	}
+	return last
+}
+
+// framing is what -test.v=test2json adds to the output of -test.v: a mark before
+// what the testing package says, and the name of the test that goes on.
+var framing = regexp.MustCompile(`(?m)^\x16=== NAME .*\n|\x16`)
+
+// Plain is output of -test.v=test2json as a person wants to read it.
+func Plain(output []byte) string { return string(framing.ReplaceAll(output, nil)) }
+
+// tail is the end of s, from the start of a line where it can be.
+func tail(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	s = s[len(s)-most:]
+	if i := strings.IndexByte(s, '\n'); i >= 0 && i < len(s)-1 {
+		s = s[i+1:]
+	}
+	return "[...]\n" + s
+}
+
+// Count sets the counts of a package from its tests.
+func (p *Package) Count() {
+	p.Pass, p.Fail, p.Skip = 0, 0, 0
+	for _, t := range p.Tests {
+		switch {
+		case !t.Leaf:
+		case t.Result == Pass:
+			p.Pass++
+		case t.Result == Skip:
+			p.Skip++
+		default:
+			p.Fail++
+		}
+	}
+}

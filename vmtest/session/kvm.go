@@ -1,0 +1,107 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/guest"
+	"github.com/rbtool/rbtool/vmtest/vm"
+)
+
+// AccelEnv is the environment variable that says how to virtualise: kvm, tcg, or
+// any value of qemu's option -accel.
+const AccelEnv = "VMTEST_ACCEL"
+
+// kvmBound is how long a kernel may take to come up under KVM: some hosts offer
+// a /dev/kvm under which it hangs, or dies.
+const kvmBound = 8 * time.Second
+
+// verdict is what a trial of KVM gave, and on what it depends.
+type verdict struct {
+	BootID, Qemu string
+	Works        bool
+	Why          string
+}
+
+// Accel returns how to virtualise: with KVM if the machine m, booted with the
+// driver, comes up under it in time. The answer is kept in cache until the host
+// boots again or has another qemu.
+func Accel(ctx context.Context, m vm.Machine, driver, cache string) (accel vm.Accel, why string, err error) {
+	switch v := os.Getenv(AccelEnv); v {
+	case "":
+	case "kvm":
+		return vm.KVM, AccelEnv, nil
+	case "tcg":
+		return vm.TCG, AccelEnv, nil
+	default:
+		return vm.Accel(v), AccelEnv, nil
+	}
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return vm.TCG, err.Error(), nil
+	}
+	f.Close()
+	now, err := circumstances(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("probe KVM: %w", err)
+	}
+	path := filepath.Join(cache, "kvm.json")
+	var v verdict
+	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &v) == nil && v.BootID == now.BootID && v.Qemu == now.Qemu {
+		return v.accel()
+	}
+	v = now
+	if v.Why, err = tryKVM(ctx, m, driver, cache); err != nil {
+		return "", "", fmt.Errorf("probe KVM: %w", err)
+	}
+	v.Works = v.Why == ""
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "", "", err
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return "", "", fmt.Errorf("probe KVM: %w", err)
+	}
+	return v.accel()
+}
+
+func (v verdict) accel() (vm.Accel, string, error) {
+	if v.Works {
+		return vm.KVM, "a kernel boots under it", nil
+	}
+	return vm.TCG, "KVM: " + v.Why, nil
+}
+
+func circumstances(ctx context.Context) (verdict, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return verdict{}, err
+	}
+	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "--version").Output()
+	if err != nil {
+		return verdict{}, err
+	}
+	version, _, _ := strings.Cut(string(out), "\n")
+	return verdict{BootID: strings.TrimSpace(string(id)), Qemu: version}, nil
+}
+
+// tryKVM boots the machine and returns why it did not come up, "" if it did.
+func tryKVM(ctx context.Context, m vm.Machine, driver, dir string) (string, error) {
+	m.Accel = vm.KVM
+	r, err := Exec(ctx, guest.Plan{}, Options{
+		Runner: vm.Direct{Driver: driver}, Machine: m, Driver: driver, Dir: dir, Boot: kvmBound, Grace: kvmBound,
+	})
+	if err != nil {
+		return "", err
+	}
+	if r.Died == nil {
+		return "", nil
+	}
+	return r.Died.What, nil
+}

@@ -1,0 +1,265 @@
+// Package session runs a plan in a virtual machine and tells how it went: it
+// follows the guest's events as they come, ends a machine that says nothing for
+// too long, and finds out from the console what a dead one died of.
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/guest"
+	"github.com/rbtool/rbtool/vmtest/vm"
+)
+
+// Options say how to run a plan.
+type Options struct {
+	Runner vm.Runner
+	// Machine is what to boot; Shared, Scratch and Console are set by Run.
+	Machine vm.Machine
+	// Driver is the statically linked program that runs in the guest.
+	Driver string
+	// Files are put beside the plan under their names, which plans may use:
+	// the guest sees them in guest.Dir.
+	Files map[string]string
+	// Dir is where Run makes a directory of its own, gone when it returns.
+	Dir string
+	// Boot bounds the time until the guest is up; 0 is 3 minutes, for an
+	// emulated machine on a busy host.
+	Boot time.Duration
+	// Grace is how much later than a binary's limit the guest may say that it
+	// has ended it; 0 is a minute.
+	Grace time.Duration
+	// Event, if not nil, is called with each event, in order.
+	Event func(guest.Event)
+}
+
+// Result is how a plan went.
+type Result struct {
+	// Up is what the guest said when it had booted, nil if it never did.
+	Up *guest.Up
+	// Boot is the time from the start of the machine until then.
+	Boot time.Duration
+	// Runs has an element for each binary that was started.
+	Runs []Run
+	// Died says why the plan was not carried out to its end, nil if it was.
+	Died *Death
+}
+
+// Run is what became of one binary.
+type Run struct {
+	// Exit is how it ended, nil for one that was running when the machine died.
+	Exit *guest.Exit
+	// Bytes is the length of the output that arrived.
+	Bytes int64
+}
+
+// Death is the end of a machine before the end of its plan.
+type Death struct {
+	// What happened, such as "guest panic: sysrq triggered crash".
+	What string
+	// Console is the end of what the kernel printed.
+	Console string
+}
+
+// Exec runs the plan. The error is about the host; whatever happens to the
+// machine is in the Result.
+func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
+	dir, err := os.MkdirTemp(o.Dir, "vm-")
+	if err != nil {
+		return Result{}, err
+	}
+	defer os.RemoveAll(dir)
+	s := &session{options: o, plan: plan, events: filepath.Join(dir, "shared", guest.EventsFile)}
+	if err := s.prepare(dir); err != nil {
+		return Result{}, err
+	}
+	s.begin = time.Now()
+	err = s.run(ctx)
+	if ctx.Err() != nil {
+		return s.result, ctx.Err()
+	}
+	if !s.done {
+		s.result.Died = s.death(err)
+	}
+	return s.result, nil
+}
+
+type session struct {
+	options Options
+	plan    guest.Plan
+	events  string // path
+	begin   time.Time
+	result  Result
+	done    bool
+	late    time.Duration // the bound that passed, if one did
+}
+
+func (s *session) prepare(dir string) error {
+	m := &s.options.Machine
+	m.Shared, m.Scratch, m.Console = filepath.Join(dir, "shared"), filepath.Join(dir, "scratch"), filepath.Join(dir, "console")
+	for _, d := range []string{m.Shared, m.Scratch} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // guests have unprivileged users too
+		return err
+	}
+	plan, err := json.Marshal(s.plan)
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{guest.PlanFile: plan, guest.EventsFile: nil} {
+		if err := os.WriteFile(filepath.Join(m.Shared, name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := copyFile(s.options.Driver, filepath.Join(m.Shared, guest.DriverFile)); err != nil {
+		return err
+	}
+	for name, from := range s.options.Files {
+		if err := linkFile(from, filepath.Join(m.Shared, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linkFile saves the copy where it can.
+func linkFile(from, to string) error {
+	if os.Link(from, to) == nil {
+		return nil
+	}
+	return copyFile(from, to)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// run runs the machine and returns the runner's error, once the events are read.
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.options.Runner.Run(ctx, s.options.Machine) }()
+
+	f := &follower{path: s.events}
+	defer f.close()
+	// The file is on the other side of a file server: nothing announces a write.
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	bound := or(s.options.Boot, 3*time.Minute)
+	deadline := time.Now().Add(bound)
+	for {
+		select {
+		case err := <-ended:
+			return errors.Join(s.read(f), err)
+		case <-tick.C:
+		}
+		before := f.read
+		if err := s.read(f); err != nil {
+			cancel()
+			return errors.Join(err, <-ended)
+		}
+		if f.read != before {
+			bound = s.patience()
+			deadline = time.Now().Add(bound)
+		}
+		if time.Now().After(deadline) && s.late == 0 {
+			s.late = bound
+			cancel()
+		}
+	}
+}
+
+// patience is how long the guest may go on without an event: a test may be
+// silent until its limit.
+func (s *session) patience() time.Duration {
+	grace := or(s.options.Grace, time.Minute)
+	if n := len(s.result.Runs); n > 0 && s.result.Runs[n-1].Exit == nil {
+		return s.plan.Binaries[n-1].Limit + grace
+	}
+	if s.plan.Shell != "" {
+		return 365 * 24 * time.Hour
+	}
+	return grace
+}
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// read takes in the events that have arrived.
+func (s *session) read(f *follower) error {
+	for {
+		line, err := f.line()
+		if err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+		if line == nil {
+			return nil
+		}
+		var e guest.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+		if err := s.take(e); err != nil {
+			return fmt.Errorf("read events: %w", err)
+		}
+	}
+}
+
+// take takes in one event. The guest is not to be trusted more than any other
+// kernel under test: an order that cannot be is an error.
+func (s *session) take(e guest.Event) error {
+	r := &s.result
+	var current *Run
+	if n := len(r.Runs); n > 0 && r.Runs[n-1].Exit == nil {
+		current = &r.Runs[n-1]
+	}
+	switch {
+	case e.Up != nil:
+		r.Up, r.Boot = e.Up, time.Since(s.begin)
+	case e.Start != nil:
+		if current != nil || e.Start.Binary != len(r.Runs) || e.Start.Binary >= len(s.plan.Binaries) {
+			return fmt.Errorf("binary %d starts out of order", e.Start.Binary)
+		}
+		r.Runs = append(r.Runs, Run{})
+	case e.Output != nil:
+		if current == nil {
+			return errors.New("output of no binary")
+		}
+		current.Bytes += int64(len(e.Output))
+	case e.Exit != nil:
+		if current == nil {
+			return errors.New("end of no binary")
+		}
+		current.Exit = e.Exit
+	case e.Done:
+		s.done = true
+	}
+	if s.options.Event != nil {
+		s.options.Event(e)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rbtool/rbtool/vmtest/guest"
+	"github.com/rbtool/rbtool/vmtest/session"
+	"github.com/rbtool/rbtool/vmtest/vm"
+)
+
+// script is a machine that does what the test says.
+type script func(ctx context.Context, m vm.Machine) error
+
+func (script) Name() string { return "script" }
+
+func (s script) Run(ctx context.Context, m vm.Machine) error { return s(ctx, m) }
+
+func exec(t *testing.T, s script) (session.Result, error) {
+	t.Helper()
+	dir := t.TempDir()
+	driver := filepath.Join(dir, "driver")
+	if err := os.WriteFile(driver, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plan := guest.Plan{Binaries: []guest.Binary{{Path: "/a", Limit: 20 * time.Millisecond}}}
+	r, err := session.Exec(t.Context(), plan, session.Options{
+		Runner: s, Driver: driver, Dir: dir, Boot: time.Second, Grace: 30 * time.Millisecond,
+	})
+	left, globErr := filepath.Glob(dir + "/vm-*")
+	if globErr != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, globErr)
+	}
+	return r, err
+}
+
+// say appends events to those of the guest.
+func say(m vm.Machine, events ...guest.Event) error {
+	var text []byte
+	for _, e := range events {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
+	}
+	return add(filepath.Join(m.Shared, guest.EventsFile), string(text))
+}
+
+func add(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+var (
+	up     = guest.Event{Up: &guest.Up{Release: "6.12.0"}}
+	start  = guest.Event{Start: &guest.Start{}}
+	output = guest.Event{Output: []byte("PASS\n")}
+	exit   = guest.Event{Exit: &guest.Exit{Bytes: 5}}
+	done   = guest.Event{Done: true}
+)
+
+func TestAPlanThatIsCarriedOut(t *testing.T) {
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start, output, exit, done) })
+	if err != nil || r.Died != nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit == nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// What the runner says at the end does not matter when the guest has done all.
+func TestTheGuestHasTheLastWord(t *testing.T) {
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
+		return errors.Join(say(m, up, start, output, exit, done), errors.New("exit status 255"))
+	})
+	if err != nil || r.Died != nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestADeathIsNamedByItsCause(t *testing.T) {
+	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	for want, s := range map[string]script{
+		"guest panic: oops": func(_ context.Context, m vm.Machine) error {
+			return errors.Join(say(m, up, start), add(m.Console, "[ 1.0] Kernel panic - not syncing: oops\r\n"))
+		},
+		"guest rebooted": func(_ context.Context, m vm.Machine) error {
+			return errors.Join(say(m, up, start), add(m.Console, "[ 1.0] reboot: Restarting system\r\n"))
+		},
+		"guest powered off": func(_ context.Context, m vm.Machine) error {
+			return errors.Join(say(m, up, start), add(m.Console, "[ 1.0] reboot: Power down\r\n"))
+		},
+		"driver in the guest: mount: no": func(_ context.Context, m vm.Machine) error {
+			return add(m.Console, "vmtest: mount: no\r\n[ 1.0] reboot: Power down\r\n")
+		},
+		"VM did not come up within 1s": func(ctx context.Context, _ vm.Machine) error { return hang(ctx) },
+		"guest hung: no sign of life for 50ms": func(ctx context.Context, m vm.Machine) error {
+			return errors.Join(say(m, up, start), hang(ctx))
+		},
+		"VM did not come up: no qemu":                      func(context.Context, vm.Machine) error { return errors.New("no qemu") },
+		"VM ended before it came up":                       func(context.Context, vm.Machine) error { return nil },
+		"VM reset or ended without a word from the kernel": func(_ context.Context, m vm.Machine) error { return say(m, up) },
+		"VM died: read events: binary 7 starts out of order": func(_ context.Context, m vm.Machine) error {
+			return say(m, up, guest.Event{Start: &guest.Start{Binary: 7}})
+		},
+	} {
+		r, err := exec(t, s)
+		if err != nil || r.Died == nil || r.Died.What != want {
+			t.Errorf("want %q, got %+v, %v", want, r.Died, err)
+		}
+	}
+}
+
+// A line that the guest was writing when it died is not an event.
+func TestHalfAnEventIsNone(t *testing.T) {
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
+		return errors.Join(say(m, up, start), add(filepath.Join(m.Shared, guest.EventsFile), `{"Exit":{"Co`))
+	})
+	if err != nil || r.Died == nil || r.Runs[0].Exit != nil || strings.Contains(r.Died.What, "events") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestTheEndOfTheContextEndsTheMachine(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := false
+	_, err := session.Exec(ctx, guest.Plan{}, session.Options{
+		Driver: "/proc/self/exe", Dir: t.TempDir(),
+		Runner: script(func(ctx context.Context, _ vm.Machine) error {
+			cancel()
+			<-ctx.Done()
+			ended = true
+			return ctx.Err()
+		}),
+	})
+	if !errors.Is(err, context.Canceled) || !ended {
+		t.Errorf("%v, ended %t", err, ended)
+	}
+}

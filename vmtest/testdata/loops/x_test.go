@@ -1,0 +1,8 @@
+package loops
+
+import "testing"
+
+func TestLoopsForEver(t *testing.T) {
+	for {
+	}
+}

@@ -1,0 +1,18 @@
+package panics
+
+import (
+	"os"
+	"testing"
+)
+
+func TestPanicsTheGuest(t *testing.T) {
+	// Where this test is run by mistake there is nothing to write to.
+	f, err := os.OpenFile("/media/plan.json", os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatalf("not in a guest of vmtest: %v", err)
+	}
+	f.Close()
+	if err := os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0); err != nil {
+		t.Fatal(err)
+	}
+}

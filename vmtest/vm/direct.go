@@ -1,0 +1,133 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/rbtool/rbtool/vmtest/guest"
+)
+
+// Direct starts qemu itself, with an initramfs that holds little more than the
+// driver.
+type Direct struct {
+	// Driver is the statically linked program that calls guest.Init.
+	Driver string
+	// Qemu is the program; "" is qemu-system-x86_64.
+	Qemu string
+}
+
+// Name is "direct".
+func (Direct) Name() string { return "direct" }
+
+const rootTag = "root"
+
+// Run implements Runner.
+func (d Direct) Run(ctx context.Context, m Machine) error {
+	m.defaults()
+	if m.Kernel.Image == "" {
+		return fmt.Errorf("start qemu: kernel %s has no image here (virtme-ng could fetch it)", m.Kernel.Name)
+	}
+	initramfs := filepath.Join(m.Scratch, "initramfs")
+	if err := d.initramfs(ctx, initramfs, m); err != nil {
+		return fmt.Errorf("write initramfs: %w", err)
+	}
+	qemu := d.Qemu
+	if qemu == "" {
+		qemu = "qemu-system-x86_64"
+	}
+	if err := run(ctx, exec.Command(qemu, d.args(m, initramfs)...), m.Terminal); err != nil {
+		return fmt.Errorf("run qemu: %w", err)
+	}
+	return nil
+}
+
+func (d Direct) args(m Machine, initramfs string) []string {
+	kernel := m.Kernel.Image
+	if m.Kernel.PVH != "" {
+		kernel = m.Kernel.PVH
+	}
+	args := []string{
+		"-machine", "q35", "-accel", string(m.Accel), "-cpu", m.Accel.cpu(),
+		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB) + "M",
+		"-nodefaults", "-display", "none", "-no-reboot",
+		"-serial", "file:" + escape(m.Console),
+		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 " + strings.Join(commandLine, " "),
+	}
+	if m.Terminal {
+		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal")
+	}
+	args = append(args, share(rootTag, "/", false)...)
+	for _, s := range d.shares(m) {
+		path := s.Path
+		if path == guest.Dir {
+			path = m.Shared
+		}
+		args = append(args, share(s.Tag, path, s.Writable)...)
+	}
+	return args
+}
+
+// shares are those of the configuration that the guest mounts on its root.
+func (Direct) shares(m Machine) []guest.Share {
+	shares := []guest.Share{{Tag: "shared", Path: guest.Dir, Writable: true}}
+	for i, s := range m.Shares {
+		shares = append(shares, guest.Share{Tag: "share" + strconv.Itoa(i), Path: s.Path, Writable: s.Writable})
+	}
+	return shares
+}
+
+// share is a directory as 9p. Files of several host file systems have one
+// device in the guest, so their inode numbers must be kept apart.
+func share(tag, path string, writable bool) []string {
+	dev := fmt.Sprintf("local,id=%s,path=%s,security_model=none,multidevs=remap", tag, escape(path))
+	if !writable {
+		dev += ",readonly=on"
+	}
+	return []string{"-fsdev", dev, "-device", fmt.Sprintf("virtio-9p-pci,fsdev=%s,mount_tag=%s", tag, tag)}
+}
+
+// escape writes a path in an option of qemu, where a comma ends a value.
+func escape(path string) string { return strings.ReplaceAll(path, ",", ",,") }
+
+func (d Direct) initramfs(ctx context.Context, path string, m Machine) error {
+	modules, err := rootModules(ctx, m.Kernel)
+	if err != nil {
+		return err
+	}
+	config, err := configuration(guest.Config{
+		Root:    rootTag,
+		Shares:  d.shares(m),
+		Modules: m.Kernel.Tree,
+		Driver:  filepath.Join(guest.Dir, guest.DriverFile),
+	})
+	if err != nil {
+		return err
+	}
+	driver, err := os.ReadFile(d.Driver)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := newArchive(f)
+	for _, dir := range []string{"/dev", "/proc", "/newroot", guest.ModuleDir} {
+		w.dir(dir)
+	}
+	w.file("/init", 0o755, driver)
+	w.file(guest.ConfigFile, 0o644, config)
+	for i, module := range modules {
+		w.file(fmt.Sprintf("%s/%02d-%s", guest.ModuleDir, i, module.name), 0o644, module.data)
+	}
+	if err := w.close(); err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,103 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rbtool/rbtool/vmtest/guest"
+	"github.com/rbtool/rbtool/vmtest/kernels"
+)
+
+// module is a kernel module, decompressed.
+type module struct {
+	name string
+	data []byte
+}
+
+// rootModules returns what mounting a 9p root over virtio needs, in the order of
+// loading. A driver that is built into the kernel is not among them.
+func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
+	if k.Tree == "" {
+		return nil, nil
+	}
+	dir := filepath.Join(k.Tree, "lib/modules", k.Release)
+	text, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		return nil, err
+	}
+	var modules []module
+	for _, path := range loadOrder(string(text), "virtio_pci", "9pnet_virtio", "9p") {
+		m, err := readModule(ctx, filepath.Join(dir, path))
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, m)
+	}
+	return modules, nil
+}
+
+// loadOrder reads modules.dep: on each line a module, a colon, and all that it
+// needs, what is needed first last.
+func loadOrder(dep string, want ...string) []string {
+	needs := map[string][]string{}
+	for line := range strings.Lines(dep) {
+		path, after, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok {
+			continue
+		}
+		before := strings.Fields(after)
+		slices.Reverse(before)
+		needs[moduleName(path)] = append(before, path)
+	}
+	var order []string
+	for _, name := range want {
+		for _, path := range needs[name] {
+			if !slices.Contains(order, path) {
+				order = append(order, path)
+			}
+		}
+	}
+	return order
+}
+
+func moduleName(path string) string {
+	name, _, _ := strings.Cut(filepath.Base(path), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+func readModule(ctx context.Context, path string) (module, error) {
+	m := module{name: moduleName(path)}
+	var err error
+	switch filepath.Ext(path) {
+	case ".xz":
+		m.data, err = output(ctx, "xz", "-dc", path)
+	case ".zst":
+		m.data, err = output(ctx, "zstd", "-dcq", path)
+	default:
+		m.data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return m, fmt.Errorf("read module %s: %w", m.name, err)
+	}
+	return m, nil
+}
+
+func output(ctx context.Context, argv ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", argv[0], err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
+}
+
+func configuration(c guest.Config) ([]byte, error) { return json.Marshal(c) }

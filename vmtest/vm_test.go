@@ -1,0 +1,201 @@
+//go:build vm
+
+// Tests that boot machines. They need qemu, and kernels in VMTEST_CACHE or a
+// mirror, and minutes: go test -tags vm ./vmtest
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/vmtest/kernels"
+	"github.com/rbtool/rbtool/vmtest/report"
+)
+
+// TestMain lets the test binary be the driver in the machines, and vmtest itself.
+func TestMain(m *testing.M) {
+	if code, inside := insideGuest(os.Args[1:]); inside {
+		os.Exit(code)
+	}
+	if os.Getenv("VMTEST_TEST_AS_COMMAND") != "" {
+		os.Exit(hostMain(context.Background(), os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// runPackages runs packages below testdata on kernels, as the command does.
+func runPackages(t *testing.T, runner string, series []string, packages ...string) report.Report {
+	t.Helper()
+	known, err := kernels.Known()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var args []string
+	for _, p := range packages {
+		args = append(args, "./testdata/"+p)
+	}
+	o := options{kernels: series, runner: runner, cpus: 2, memory: 1024, limit: 20 * time.Second, parallel: 1, args: args}
+	if o.cache, err = cacheDir(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHost(o, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	h.grace = 20 * time.Second
+	r, err := h.runAll(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// summary is the state of each package and the problems, without their details.
+func summary(k report.Kernel) []string {
+	var lines []string
+	short := func(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
+	for _, p := range k.Packages {
+		lines = append(lines, short(p.Path)+" "+string(p.State))
+	}
+	for _, p := range k.Problems {
+		p.Package = short(p.Package)
+		if strings.HasPrefix(p.What, "guest ") {
+			// The name may have been on its way to the host when the guest died.
+			p.Test = ""
+		}
+		lines = append(lines, p.String())
+	}
+	return lines
+}
+
+func detail(t *testing.T, k report.Kernel, pkg string) string {
+	t.Helper()
+	for _, p := range k.Problems {
+		if strings.HasSuffix(p.Package, "/"+pkg) {
+			return p.Detail
+		}
+	}
+	t.Fatalf("no problem of %s", pkg)
+	return ""
+}
+
+func TestEachFailureIsReportedAsWhatItWas(t *testing.T) {
+	packages := []string{"onekernel", "exits", "floods", "killed", "loops", "panics", "reboots", "hangs", "fine"}
+	r := runPackages(t, "direct", []string{"5.10", "6.12"}, packages...)
+	same := []string{
+		"exits: TestExits3: exit status 3",
+		"floods: TestPrints10MB: failed",
+		"killed: TestIsKilled: killed by SIGKILL",
+		"loops: TestLoopsForEver: time limit of 20s passed (exit status 2)",
+		"panics: guest panic: sysrq triggered crash",
+		"reboots: guest rebooted",
+		"hangs: guest hung: no sign of life for 50s",
+	}
+	states := []string{"exits failed", "floods failed", "killed failed", "loops failed", "panics died", "reboots died", "hangs died", "fine passed"}
+	only := []string{"onekernel: TestFailsOn612: failed"}
+	want := map[string][]string{
+		"5.10": append(append([]string{"onekernel passed"}, states...), same...),
+		"6.12": append(append(append([]string{"onekernel failed"}, states...), only...), same...),
+	}
+	for _, k := range r.Kernels {
+		if diff := cmp.Diff(want[k.Name], summary(k)); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", k.Name, diff)
+		}
+		if d := detail(t, k, "panics"); !strings.Contains(d, "Kernel panic") {
+			t.Errorf("%s: the end of the console is missing:\n%s", k.Name, d)
+		}
+		if d := detail(t, k, "floods"); !strings.Contains(d, "the end of the flood") {
+			t.Errorf("%s: the end of the output is missing", k.Name)
+		}
+	}
+}
+
+func TestSkipsAreHeldAgainstTheProbe(t *testing.T) {
+	r := runPackages(t, "direct", []string{"6.12"}, "skips")
+	want := []string{
+		"skips passed",
+		"skips: TestSkipsForWhatIsThere: skipped for feature btf, which this kernel must have",
+		"skips: TestSkipsForSomethingElse: skipped for feature zeal, which no probe knows",
+		"skips: TestSkipsWithoutAReason: skipped without naming a missing feature",
+	}
+	if diff := cmp.Diff(want, summary(r.Kernels[0])); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestVirtmeNGReportsAPanicToo(t *testing.T) {
+	r := runPackages(t, "virtme-ng", []string{"7.2"}, "exits", "panics")
+	want := []string{
+		"exits failed", "panics died",
+		"exits: TestExits3: exit status 3", "panics: guest panic: sysrq triggered crash",
+	}
+	if diff := cmp.Diff(want, summary(r.Kernels[0])); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A kernel that cannot boot fails alone.
+func TestAMachineThatDoesNotComeUp(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "vmlinuz")
+	if err := os.WriteFile(image, brokenImage(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("VMTEST_ACCEL", "tcg")
+	r := runPackages(t, "direct", []string{image, "6.12"}, "fine")
+	if diff := cmp.Diff([]string{"fine passed"}, summary(r.Kernels[1])); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	got := summary(r.Kernels[0])
+	if len(got) != 2 || got[0] != "fine not run" || !strings.HasPrefix(got[1], "VM did not come up") && !strings.HasPrefix(got[1], "VM ended before it came up") {
+		t.Errorf("%q", got)
+	}
+}
+
+// brokenImage is a kernel by its header, with no code.
+func brokenImage() []byte {
+	image := make([]byte, 64<<10)
+	image[0x1f1] = 1
+	copy(image[0x1fe:], "\x55\xaa")
+	copy(image[0x202:], "HdrS\x0f\x02")
+	image[0x211] = 1 // LOADED_HIGH
+	image[0x20e], image[0x20f] = 0x00, 0x01
+	copy(image[0x300:], "0.0-broken (nobody) #1\x00")
+	// The entry point at 0x200 of the protected mode part: hlt; jmp to it.
+	for i := 1024; i < len(image); i++ {
+		image[i] = 0xf4
+	}
+	return image
+}
+
+// go test itself, with a package's own files and a coverage profile.
+func TestExecOfGoTest(t *testing.T) {
+	t.Setenv("VMTEST_TEST_AS_COMMAND", "1")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg, want := range map[string]string{"fine": "ok  ", "exits": "FAIL", "onekernel": "on 6.12."} {
+		profile := filepath.Join(t.TempDir(), "cover.out")
+		cmd := exec.Command("go", "test", "-count=1", "-coverprofile="+profile, "-exec", exe+" -kernel 6.12 --", "./testdata/"+pkg)
+		out, err := cmd.CombinedOutput()
+		if (err == nil) != (pkg == "fine") || !bytes.Contains(out, []byte(want)) {
+			t.Errorf("%s: %v\n%s", pkg, err, out)
+		}
+		if pkg != "fine" {
+			continue
+		}
+		if text, err := os.ReadFile(profile); err != nil || !bytes.HasPrefix(text, []byte("mode:")) {
+			t.Errorf("no coverage profile: %v\n%s", err, out)
+		}
+	}
+}
