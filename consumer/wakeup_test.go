@@ -97,9 +97,9 @@ func TestNoWakeupIsLost(t *testing.T) {
 		opts consumer.Options
 		n    int
 	}{
-		{"output", single(producer.Output), 0, consumer.Options{}, 300_000},
-		{"reserve and submit", single(producer.Reserve), 0, consumer.Options{}, 100_000},
-		{"dynptr", single(producer.Dynptr), 0, consumer.Options{}, 200_000},
+		{"output", single(producer.Output), 0, consumer.Options{}, 500_000},
+		{"reserve and submit", single(producer.Reserve), 0, consumer.Options{}, 200_000},
+		{"dynptr", single(producer.Dynptr), 0, consumer.Options{}, 300_000},
 		{"runs of NO_WAKEUP closed by FORCE_WAKEUP", single(producer.Output), 5, consumer.Options{}, 150_000},
 		{"coalescing", single(producer.Output), 0, consumer.Options{Coalesce: 5 * time.Microsecond}, 80_000},
 		{"polling first, for less than a trip takes", single(producer.Output), 0, consumer.Options{BusyPoll: 3 * time.Microsecond}, 80_000},
