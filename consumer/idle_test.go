@@ -68,15 +68,20 @@ func checkIdle(t *testing.T, wait func(context.Context) error) {
 		wait(ctx)
 	}()
 	asleep(t)
-	before, start := cpuTime(t), time.Now()
-	select {
-	case <-done:
-		t.Fatal("it does not wait")
-	case <-time.After(span):
+	// The runtime has work of its own now and then, which can only add: what
+	// spins is over the limit each time.
+	share := 1.0
+	for tries := 0; tries < 3 && share > limit; tries++ {
+		before, start := cpuTime(t), time.Now()
+		select {
+		case <-done:
+			t.Fatal("it does not wait")
+		case <-time.After(span):
+		}
+		share = float64(cpuTime(t)-before) / float64(time.Since(start))
 	}
-	used, passed := cpuTime(t)-before, time.Since(start)
-	if share := float64(used) / float64(passed); share > limit {
-		t.Errorf("used %.2f%% of a CPU: %v in %v", 100*share, used, passed)
+	if share > limit {
+		t.Errorf("used %.2f%% of a CPU in the last of three spans of %v", 100*share, span)
 	}
 	cancel()
 	<-done

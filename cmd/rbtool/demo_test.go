@@ -30,8 +30,8 @@ func leftovers(t *testing.T) (left []string) {
 	return left
 }
 
-// gone reports whether a process group has ended. A sleep of some milliseconds
-// whose shell was killed outlives the demo by as much.
+// gone reports whether a process group has ended. Whoever inherits a process of it
+// may take a moment to reap it.
 func gone(group int) bool {
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if err := syscall.Kill(group, 0); err != nil {
