@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -67,7 +66,8 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	switch how {
 	case "nobody":
 		args = args[1:]
-		asNobody(ts, cmd, args[0])
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	case "full":
 		args = args[1:]
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -92,34 +92,10 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// nobody is a user who owns nothing and may do nothing.
+// nobody is a user who owns nothing and may do nothing. The binary is executed
+// by its link in /proc, so it need not lie where nobody can reach it; a copy would: and
+// one just written is "text file busy" while another script's fork still has it open.
 const nobody = 65534
-
-// asNobody makes cmd run as nobody, from a copy of this binary in a place
-// that nobody can reach.
-func asNobody(ts *testscript.TestScript, cmd *exec.Cmd, name string) {
-	dir, err := os.MkdirTemp("", "rbtool-nobody-")
-	ts.Check(err)
-	ts.Defer(func() { os.RemoveAll(dir) })
-	ts.Check(os.Chmod(dir, 0o755))
-	cmd.Path, cmd.Dir = filepath.Join(dir, name), dir
-	ts.Check(copySelf(cmd.Path))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-}
-
-func copySelf(to string) error {
-	src, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, src)
-	return errors.Join(err, dst.Close())
-}
 
 // produceMain: produce PIN OP COUNT SIZE [SEQ] puts COUNT records of SIZE bytes
 // into a pinned ring, numbered from SEQ; with OP "discard" every third is discarded.
