@@ -125,12 +125,13 @@ func (m *memory) change(h hostile) (stop func()) {
 func walkOver(t *testing.T, m *memory, r *Reader, limit int) {
 	// Each pass ends, whether at its limit, at the positions it began with, or with
 	// an error. Several find what the first left.
+	var rec Record
 	for range 4 {
 		pass(t, m, r, limit)
 		if limit > 0 {
 			pass(t, m, r, 0)
 		}
-		if rec, found := r.take(); found {
+		if r.take(&rec) {
 			use(rec.Data)
 		}
 		r.peek()

@@ -182,6 +182,7 @@ func (r *Reader) resolve(w *walk) bool {
 
 // advance makes what the loop consumed the reader's state.
 func (r *Reader) advance(w *walk) {
+	r.count()
 	if n := w.noted - w.left; n > 0 {
 		r.counts.records.Add(n)
 		r.counts.bytes.Add(w.bytes)

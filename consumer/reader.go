@@ -85,6 +85,7 @@ type Reader struct {
 	lastSpan  uint64 // bytes of the record before pos, 0 when not known
 	pass      uint64 // counts passes: a pass that began later ends an earlier one
 	err       error
+	taken     struct{ records, bytes uint64 } // by takeNext, not in counts yet
 
 	counts counters
 	busy   busyHead
@@ -205,7 +206,17 @@ func (r *Reader) publish(hold uint64) error {
 	}
 	r.mem.SetConsumerPos(to)
 	r.published = to
+	r.count()
 	return nil
+}
+
+// count brings the counters up to date with what takeNext took.
+func (r *Reader) count() {
+	if r.taken.records > 0 {
+		r.counts.records.Add(r.taken.records)
+		r.counts.bytes.Add(r.taken.bytes)
+		r.taken.records, r.taken.bytes = 0, 0
+	}
 }
 
 // ready reports whether the next pass has something to do: a record to read

@@ -33,7 +33,8 @@ type Stats struct {
 }
 
 // Stats returns the state of the ring and what was done so far. Its counters
-// move at the end of each pass, and at each publication. It may be called by any
+// move at the end of each pass, and at each publication: single records of
+// [Reader.Read] are counted when the kernel is told of them. It may be called by any
 // goroutine; after Close it returns an error that is [os.ErrClosed].
 func (r *Reader) Stats() (Stats, error) {
 	if !r.mem.Acquire() {

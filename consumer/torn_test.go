@@ -36,7 +36,7 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 			}
 		}},
 		{"one by one, as Read does", func(r *Reader, use func(Record)) {
-			for rec, found := r.take(); found; rec, found = r.take() {
+			for rec := (Record{}); r.take(&rec); {
 				use(rec)
 			}
 		}},
