@@ -21,6 +21,7 @@ import (
 type Poller struct {
 	file   *os.File
 	conn   syscall.RawConn
+	watch  watch
 	closed atomic.Bool
 }
 
@@ -70,13 +71,18 @@ func (p *Poller) Do(f func(fd int)) error {
 // later ends the sleep.
 //
 // woken and tick are never called at the same time, nor after Wait returned;
-// tick is called on another goroutine.
+// tick is called on another goroutine. Until Close, or a Wait with another one, ctx
+// stays watched.
 func (p *Poller) Wait(ctx context.Context, timer time.Duration, woken func(fd int) bool, tick func() bool) (byTimer bool, err error) {
+	p.watch.on(ctx, p.file)
 	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
 		return false, p.explain(err)
 	}
-	s := sleep{ctx: ctx, file: p.file, woken: woken, tick: tick}
-	defer s.watch()()
+	// The deadline for the end of ctx may just have been taken away.
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	s := sleep{file: p.file, woken: woken, tick: tick}
 	defer s.start(timer)()
 	err = p.conn.Read(s.look)
 	switch {
@@ -105,5 +111,6 @@ func (p *Poller) Close() error {
 	if p.closed.Swap(true) {
 		return nil
 	}
+	p.watch.close()
 	return p.file.Close()
 }
