@@ -162,21 +162,20 @@ func TestObserverCannotBecomeWriter(t *testing.T) {
 func TestObserverSeesConsumerAndProducer(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
-	mem := newMemory(t, size)
-	c, err := Consume(mem.fd, size)
+	mem := testenv.NewMemory(t, size)
+	c, err := Consume(mem.FD, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeNow(t, c)
-	o, err := Observe(mem.fd, size)
+	o, err := Observe(mem.FD, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeNow(t, o)
 
 	c.SetConsumerPos(1 << 40)
-	numbered(mem.all[size:][:32]) // the producer page: each position is its own offset
-	mem.setProducer(1<<40 + 24)
+	*mem.ProducerPos(), *mem.PendingPos(), *mem.OverwritePos() = 1<<40+24, 1<<40+8, 1<<40+16
 	for _, m := range []*Mapping{c, o} {
 		if got := m.ConsumerPos(); got != 1<<40 {
 			t.Errorf("ConsumerPos() = %d", got)
@@ -184,11 +183,11 @@ func TestObserverSeesConsumerAndProducer(t *testing.T) {
 		if got := m.ProducerPos(); got != 1<<40+24 {
 			t.Errorf("ProducerPos() = %d", got)
 		}
-		if got := m.PendingPos(); got != pendingOffset {
-			t.Errorf("PendingPos() is the word at %d, want %d", got, pendingOffset)
+		if got := m.PendingPos(); got != 1<<40+8 {
+			t.Errorf("PendingPos() = %d", got)
 		}
-		if got := m.OverwritePos(); got != overwriteOffset {
-			t.Errorf("OverwritePos() is the word at %d, want %d", got, overwriteOffset)
+		if got := m.OverwritePos(); got != 1<<40+16 {
+			t.Errorf("OverwritePos() = %d", got)
 		}
 	}
 }
