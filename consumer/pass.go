@@ -19,8 +19,8 @@ import (
 //
 // When the loop is over, [Reader.Err] tells whether an error ended it. A loop
 // body that panics or calls runtime.Goexit leaves its pass open: the next pass
-// takes over, with records again that the kernel was not told of, and the memory stays
-// mapped after Close until the Reader is garbage. A pass that is begun in the loop
+// takes over, with records again that the kernel was not told of, and after Close the
+// memory stays mapped, and a claim made, until the Reader is garbage. A pass that is begun in the loop
 // body takes over in the same way; the body must leave the loop then.
 func (r *Reader) Pass(limit int) iter.Seq[Record] {
 	// The compiler inlines this function literal, and the loop body as yield,

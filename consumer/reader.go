@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,8 @@ type Reader struct {
 	opts   Options
 	over   *overwritten // nil but for rings with BPF_F_RB_OVERWRITE
 	self   owner.ID     // as claimed in the ring, 0 when it is not
+
+	claimed runtime.Cleanup // gives the claim up, should the last pass never be left
 
 	// What follows belongs to the reading goroutine, between mem.Acquire and
 	// mem.Release.
