@@ -39,6 +39,9 @@ func FuzzPass(f *testing.F) {
 			defer m.change(h)()
 		}
 		walkOver(t, m, r, h.limit)
+		if pass(t, m, r, 0); !h.changing && r.Err() == nil && r.peek() {
+			t.Errorf("said to be ready, a pass has neither a record nor an error: positions %d, %d, %d", r.pos, h.producer, h.overwrit)
+		}
 	})
 }
 

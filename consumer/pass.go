@@ -111,8 +111,8 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.over != nil {
-		w.end = w.pos // nothing is copied yet
+	if r.over != nil && int64(w.goal-w.pos) >= 0 {
+		w.end = w.pos // nothing is copied yet, and it does not matter how far the producer is ahead
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
 		r.leave()
