@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/testenv"
@@ -225,13 +226,31 @@ func checkJSON(t *testing.T, e Event, text string) {
 func TestOtherRingsAreNotTraced(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uint32(os.Getpagesize())
-	for name, ring := range map[string]*ebpf.Map{
-		"of another name":   testenv.Ring(t, page),
-		"without a program": testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.RingBuf, MaxEntries: page}),
-		"of another type":   testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}),
-	} {
-		if _, err := DecoderOf(ring); !errors.Is(err, ErrNotTraced) {
-			t.Errorf("%s: %v, want ErrNotTraced", name, err)
+	named := func() *ebpf.Map {
+		return testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.RingBuf, MaxEntries: page})
+	}
+	anothers := named()
+	p, err := producer.Load(anothers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Size: 8, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		rule string
+		ring *ebpf.Map
+		want error
+	}{
+		{"of another name", testenv.Ring(t, page), ErrNotTraced},
+		{"of another type", testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}), ErrNotTraced},
+		{"of another program", anothers, ErrNotTraced},
+		{"without a program", named(), ErrStopped},
+	}
+	for _, tt := range tests {
+		if _, err := DecoderOf(tt.ring); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.rule, err, tt.want)
 		}
 	}
 }

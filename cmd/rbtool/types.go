@@ -56,6 +56,10 @@ func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 		return o.load()
 	}
 	types, err := proctrace.DecoderOf(m)
+	if errors.Is(err, proctrace.ErrStopped) {
+		fmt.Fprintln(stderr, "note: the tracer was stopped: what it left is decoded by the types of this rbtool (--no-decode: in hex)")
+		return proctrace.Decoder()
+	}
 	if err != nil && !errors.Is(err, proctrace.ErrNotTraced) {
 		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
 	}
