@@ -136,18 +136,23 @@ func createRing(w io.Writer, o ringOptions, asJSON bool) error {
 		return o.explain(err)
 	}
 	defer m.Close()
+	dirs := pin.Missing(o.pin)
 	if err := pin.Map(m, o.pin, pin.Options{Mode: fs.FileMode(o.mode)}); err != nil {
 		return err
 	}
 	err = o.report(w, m, asJSON)
 	if spoiled(err) {
 		err = errors.Join(err, pin.Remove(o.pin))
+		rmdirs(dirs)
 	}
 	return err
 }
 
 // explain says why the kernel refused a map that looked right.
 func (o *ringOptions) explain(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
+	}
 	err = fmt.Errorf("create ring %q: %w", o.name, err)
 	switch {
 	case errors.Is(err, unix.EINVAL) && o.overwrite:

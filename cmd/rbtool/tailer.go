@@ -23,7 +23,8 @@ type tailer struct {
 	began  time.Time
 
 	start   uint64 // --from now: records below this position are passed over
-	printed uint64
+	printed uint64 // records
+	bytes   uint64 // of payload in them
 }
 
 // run prints records until one of the conditions to stop is met, of which the
@@ -76,6 +77,7 @@ func (t *tailer) pass() error {
 	}
 	for rec := range t.reader.Pass(int(limit)) {
 		t.printed++
+		t.bytes += uint64(len(rec.Data))
 		t.out.buf = t.format(t.out.buf, t.printed, rec)
 	}
 	return t.reader.Err()
@@ -101,7 +103,7 @@ func (t *tailer) summary() string {
 	s, _ := t.reader.Stats()
 	rate := float64(t.printed) / time.Since(t.began).Seconds()
 	return fmt.Sprintf("%d records, %d bytes, %d discarded, %d bytes lost, %.1f records/s",
-		t.printed, s.Bytes, s.Discarded, s.Lost, rate)
+		t.printed, t.bytes, s.Discarded, s.Lost, rate)
 }
 
 // batch is output that has not been written yet.
