@@ -14,7 +14,7 @@ func TestLossIsCountedExactly(t *testing.T) { eachCopies(t, testLoss) }
 func testLoss(t *testing.T, copies uint32) {
 	n := 2000
 	if testing.Short() {
-		n = 200
+		n = 60
 	}
 	whole := traceWith(t, Options{}, copies)
 	// Other processes go on meanwhile. The two agree on when the test begins
