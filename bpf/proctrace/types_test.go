@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/bpf/producer"
-	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -148,26 +147,21 @@ func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := consumer.NewReader(ring, consumer.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
 	var got []string
-	for rec := range r.Pass(0) {
-		e, err := Decode(rec.Data)
+	consume(t, ring, func(record []byte) {
+		e, err := Decode(record)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := asJSON(t, loaded, rec.Data)
-		if diff := cmp.Diff(asJSON(t, bundled, rec.Data), text); diff != "" {
+		text := asJSON(t, loaded, record)
+		if diff := cmp.Diff(asJSON(t, bundled, record), text); diff != "" {
 			t.Errorf("by the BTF of the file and of the program (-file +program):\n%s", diff)
 		}
 		checkJSON(t, e, text)
 		if e.TGID == uint32(cmd.Process.Pid) {
 			got = append(got, e.Type.String())
 		}
-	}
+	})
 	if diff := cmp.Diff([]string{"fork_event", "exec_event", "exit_event"}, got); diff != "" {
 		t.Errorf("events of the process (-want +got):\n%s", diff)
 	}

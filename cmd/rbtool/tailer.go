@@ -32,7 +32,7 @@ type tailer struct {
 func (t *tailer) run(ctx context.Context) error {
 	if t.opts.duration > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.opts.duration)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.opts.duration))
 		defer cancel()
 	}
 	if t.opts.from.value == "now" {
@@ -42,7 +42,7 @@ func (t *tailer) run(ctx context.Context) error {
 		}
 		t.start = s.ProducerPos
 	}
-	for t.opts.count == 0 || t.printed < t.opts.count {
+	for t.opts.count == 0 || t.printed < uint64(t.opts.count) {
 		if err := t.wait(ctx); err != nil {
 			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 				return nil // as asked
@@ -60,7 +60,7 @@ func (t *tailer) run(ctx context.Context) error {
 func (t *tailer) wait(ctx context.Context) error {
 	if t.opts.idle > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.opts.idle)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.opts.idle))
 		defer cancel()
 	}
 	return t.reader.Wait(ctx)
@@ -73,7 +73,7 @@ func (t *tailer) pass() error {
 	}
 	limit := uint64(batchRecords)
 	if t.opts.count > 0 {
-		limit = min(limit, t.opts.count-t.printed)
+		limit = min(limit, uint64(t.opts.count)-t.printed)
 	}
 	for rec := range t.reader.Pass(int(limit)) {
 		t.printed++

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -120,6 +121,9 @@ func loadBTF(from string) (*btf.Spec, error) {
 
 func programBTF(id ebpf.ProgramID) (*btf.Spec, error) {
 	prog, err := ebpf.NewProgramFromID(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &failure{err: errors.New("no such program"), status: statusNotFound}
+	}
 	if err != nil {
 		return nil, err
 	}
