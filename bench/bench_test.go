@@ -6,6 +6,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // asCommand makes the test binary the program: a machine without Go tests it too.
@@ -22,6 +27,7 @@ func TestMain(m *testing.M) {
 // The harness and all its contenders run, read every record, and their
 // checksums agree: one round of little work, whose figures mean nothing.
 func TestQuickRunVerifiesEveryContender(t *testing.T) {
+	testenv.SkipIfNotSupported(t, "bpf-syscall-program", features.HaveProgramType(ebpf.Syscall))
 	peer, err := filepath.Abs("../build/bench-peer")
 	if err != nil {
 		t.Fatal(err)

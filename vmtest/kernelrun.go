@@ -167,8 +167,12 @@ func (k *kernelRun) ended(ctx context.Context, end report.End, elapsed time.Dura
 	k.done++
 	p.Tests, p.Elapsed = tests, elapsed
 	end.Output = report.Plain(k.output.Bytes())
-	k.result.Problems = append(k.result.Problems, report.JudgeBinary(p, end)...)
+	problems := report.JudgeBinary(p, end)
+	k.result.Problems = append(k.result.Problems, problems...)
 	k.line(k.result.Name, *p)
+	for _, problem := range problems {
+		fmt.Printf("%-8s %s\n", k.result.Name, problem)
+	}
 	return nil
 }
 
