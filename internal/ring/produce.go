@@ -100,3 +100,26 @@ func (d Data) SetTagged(pos uint64, t Tagged) { *(*Tagged)(d.at(pos)) = t }
 func (d Data) MoveTagged(pos uint64, old, t Tagged) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(d.at(pos)), uint64(old), uint64(t))
 }
+
+// SetHeader stores the header of a sample, off bytes into the window, where
+// producer_pos has not passed yet: see Data.SetTagged.
+func (w Window) SetHeader(off uint64, h Header) {
+	*(*Tagged)(unsafe.Add(w.base, off)) = Tagged(h)
+}
+
+// Fill writes each value as a sample, header and payload, from the window's
+// beginning on. T must not hold pointers. The caller has checked that all of
+// them fit into the ring's size.
+//
+// SAFETY: the window reaches a ring's size further. Samples begin at multiples of
+// 8, which suits every T, and the garbage collector has nothing to see in one without
+// pointers.
+func Fill[T any](w Window, values []T) {
+	n := uint32(unsafe.Sizeof(*new(T)))
+	at, span := w.base, Span(n)
+	for i := range values {
+		*(*Tagged)(at) = Tagged(n)
+		*(*T)(unsafe.Add(at, HeaderSize)) = values[i]
+		at = unsafe.Add(at, span)
+	}
+}

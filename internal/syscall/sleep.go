@@ -8,10 +8,10 @@ import (
 )
 
 // sleep is one Poller.Wait. The end of its context and its timer both end the
-// sleep by a deadline of the file.
+// sleep by a deadline, which limit sets.
 type sleep struct {
 	ctx   context.Context
-	file  *os.File
+	limit func(time.Time) error
 	woken func(fd int) bool
 	tick  func() bool
 
@@ -44,7 +44,7 @@ func (s *sleep) watch() (stop func()) {
 	}
 	ended := make(chan struct{})
 	cancel := context.AfterFunc(s.ctx, func() {
-		s.file.SetReadDeadline(aLongTimeAgo)
+		s.limit(aLongTimeAgo)
 		close(ended)
 	})
 	return func() {
@@ -96,7 +96,7 @@ func (s *sleep) onTimer(interval time.Duration) {
 func (s *sleep) giveUp() {
 	defer close(s.gaveUp)
 	drainPoller()
-	s.file.SetReadDeadline(aLongTimeAgo)
+	s.limit(aLongTimeAgo)
 }
 
 // drainPoller returns when the runtime has taken all wakeups that the kernel had
