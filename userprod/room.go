@@ -41,7 +41,7 @@ func (p *Producer) room(n int) error {
 func (p *Producer) checkHead(cons uint64) error {
 	prod := p.mem.ProducerPos()
 	if p.head-prod > p.head-p.low || prod%8 != 0 {
-		return p.corrupt("producer position %d, which was between %d and %d", prod, p.low, p.head)
+		return p.moved(prod, p.head)
 	}
 	if cons == prod {
 		return nil
@@ -54,6 +54,14 @@ func (p *Producer) checkHead(cons uint64) error {
 		return p.corrupt("a sample at position %d is BUSY that is not reserved", cons)
 	}
 	return nil
+}
+
+// moved is the error of a producer_pos that should be between low and high.
+func (p *Producer) moved(prod, high uint64) error {
+	if p.low == high {
+		return p.corrupt("producer position %d, which was %d", prod, high)
+	}
+	return p.corrupt("producer position %d, which was between %d and %d", prod, p.low, high)
 }
 
 func (p *Producer) corrupt(format string, args ...any) error {

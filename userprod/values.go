@@ -71,5 +71,5 @@ func hasPointers(t reflect.Type) bool {
 		}
 		return false
 	}
-	return t.Kind() < reflect.Bool || t.Kind() > reflect.Complex128 || t.Kind() == reflect.Uintptr
+	return t.Kind() < reflect.Bool || t.Kind() > reflect.Complex128
 }

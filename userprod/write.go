@@ -43,7 +43,7 @@ func (p *Producer) publish(start, end uint64) error {
 		if err := p.failure(); err != nil {
 			return err // the memory may be no longer the ring's
 		}
-		return p.corrupt("producer position %d, which was between %d and %d", old, p.low, start)
+		return p.moved(old, start)
 	}
 	p.low = end
 	return nil
