@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,7 +212,9 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 			return err
 		}
 		usercheck.Fill(s.Bytes(), killWorker, seq)
-		time.Sleep(time.Duration(rng.IntN(200)) * time.Microsecond) // others commit behind
+		for range rng.IntN(10) { // others commit behind
+			runtime.Gosched()
+		}
 		if rng.IntN(3) == 0 {
 			return s.Discard()
 		}

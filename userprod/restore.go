@@ -59,6 +59,11 @@ func discard(d ring.Data, pos uint64, t ring.Tagged) bool {
 // more steps than there are headers in the ring.
 func walk(mem *ring.Mapping, cons, prod uint64, visit func(pos uint64, t ring.Tagged)) *Fault {
 	end, fault := faultOf(cons, prod, mem.Size())
+	if fault != nil && fault.Errno == 0 && cons < prod {
+		if f := faultAt(mem.Data().Tagged(cons).Header(), cons, prod, mem.Size()); f != nil {
+			fault.Errno = f.Errno
+		}
+	}
 	for pos := cons; pos != end; {
 		t := mem.Data().Tagged(pos)
 		if f := faultAt(t.Header(), pos, end, mem.Size()); f != nil {
