@@ -86,6 +86,10 @@ func newMaps(user, target *ebpf.Map, c constants) (_ maps, err error) {
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
+	// For those who Open it. The state is the section's only variable.
+	if err := m[stateSection].Put(uint32(0), bpfDrainState{MaxSample: c.maxSample}); err != nil {
+		return nil, fmt.Errorf("write map %s: %w", stateSection, err)
+	}
 	return m, nil
 }
 
@@ -111,7 +115,6 @@ func specFor(c constants) (*ebpf.CollectionSpec, error) {
 		spec.Variables[bpfVarRingBytes].Set(c.ringBytes),
 		spec.Variables[bpfVarKernelLimit].Set(c.kernelLimit),
 		spec.Variables[bpfVarKernelFlags].Set(c.kernelFlags),
-		spec.Variables[bpfVarState].Set(bpfDrainState{MaxSample: c.maxSample}),
 	)
 	spec.Maps[bpfMapSlot].ValueSize = c.chunk
 	spec.Maps[bpfMapSlot].MaxEntries = c.chunks

@@ -31,6 +31,7 @@ const (
 	pinUser    = "user"
 	pinTarget  = "target" // unless samples are only counted
 	pinProgram = "program"
+	pinStart   = "start"
 	pinStop    = "stop"
 	pinLink    = "link" // if attached
 )
@@ -42,7 +43,7 @@ var mapPins = []struct{ pin, object string }{
 }
 
 var programPins = []struct{ pin, object string }{
-	{pinProgram, bpfProgDrainOnce}, {pinStop, bpfProgDrainStop},
+	{pinProgram, bpfProgDrainOnce}, {pinStart, bpfProgDrainStart}, {pinStop, bpfProgDrainStop},
 }
 
 // Pin pins all that the Drain consists of, and both rings, in dir, a directory on a
@@ -66,8 +67,10 @@ func (d *Drain) pin(dir string) (err error) {
 	if d.pinned {
 		return errors.New("it is pinned already")
 	}
-	if _, err := d.program(bpfProgDrainStop); err != nil {
-		return err
+	for _, p := range programPins {
+		if _, err := d.program(p.object); err != nil {
+			return err
+		}
 	}
 	var made []string
 	_, statErr := os.Lstat(dir)
@@ -250,4 +253,3 @@ func (d *Drain) end(force bool) error {
 	}
 	return errors.Join(err, d.start(time.Duration(state.Every)))
 }
-
