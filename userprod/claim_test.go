@@ -65,7 +65,10 @@ func TestAForeignProducerIsFound(t *testing.T) {
 	}
 	p.Close()
 	a.kill()
-	producer(t, m, Options{})
+	if p, err = New(m, Options{}); err != nil {
+		t.Fatalf("when it is gone: %v", err)
+	}
+	p.Close()
 }
 
 // execve(2) changes neither pid nor start time: a claim of this process that none of its

@@ -259,3 +259,22 @@ func TestOnlyWhatIsPublishedBehindIsBusy(t *testing.T) {
 	s[3].Discard()
 	state("all are done", Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
 }
+
+// What is discarded last is passed over too, and makes room.
+func TestDiscardMakesRoom(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	for range 3 {
+		s, err := p.Reserve(4088)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		if n := drain(t, c); n != 0 {
+			t.Errorf("%d samples came", n)
+		}
+	}
+}

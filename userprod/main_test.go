@@ -31,9 +31,11 @@ func userRing(tb testing.TB, size int) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)})
 }
 
-// producer returns a Producer of m, closed when the test ends.
+// producer returns a Producer of m, closed when the test ends. It does not look at other
+// processes, which takes most of the time of New.
 func producer(tb testing.TB, m *ebpf.Map, opts Options) *Producer {
 	tb.Helper()
+	opts.IgnoreForeign = true
 	p, err := New(m, opts)
 	if err != nil {
 		tb.Fatal(err)

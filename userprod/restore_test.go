@@ -95,11 +95,11 @@ func TestLeftovers(t *testing.T) {
 				if !errors.Is(d.Fault, ErrCorrupt) {
 					t.Errorf("the fault is not ErrCorrupt: %v", d.Fault)
 				}
-				if _, err := New(m, Options{}); !errors.Is(err, ErrCorrupt) {
+				if _, err := New(m, Options{IgnoreForeign: true}); !errors.Is(err, ErrCorrupt) {
 					t.Fatalf("New: %v", err)
 				}
 			}
-			p, err := New(m, Options{Mend: tt.wrong})
+			p, err := New(m, Options{Mend: tt.wrong, IgnoreForeign: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +164,7 @@ func TestAProducerPositionBehind(t *testing.T) {
 	if !ok || fault.Errno != 0 || fault.Pos != 112 {
 		t.Fatalf("New: %v", err)
 	}
-	p, err := New(m, Options{Mend: true})
+	p, err := New(m, Options{Mend: true, IgnoreForeign: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestALargeRingIsMended(t *testing.T) {
 	if err != nil || d.Fault == nil || d.Fault.Errno != unix.E2BIG {
 		t.Errorf("Diagnose() = %+v, %v", d, err)
 	}
-	p, err := New(m, Options{Mend: true})
+	p, err := New(m, Options{Mend: true, IgnoreForeign: true})
 	if err != nil {
 		t.Fatal(err)
 	}
