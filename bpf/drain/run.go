@@ -24,8 +24,8 @@ var (
 	// is mended.
 	ErrMalformed = errors.New("the ring is malformed")
 
-	// ErrAside says that a sample is kept aside for want of room in the target.
-	ErrAside = errors.New("a sample waits for room in the target")
+	// ErrAside says that the target has no room for a sample that was kept aside.
+	ErrAside = errors.New("no room in the target for the sample kept aside")
 )
 
 // drainErrors are the errors of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c), whose
@@ -101,8 +101,20 @@ func run(prog *ebpf.Program, arg bpfDrainArg) (Result, error) {
 	return res, errno
 }
 
-// deliverAside delivers what was kept aside, once runs that are under way have
-// ended. Its error is ErrAside.
+// DeliverAside delivers the sample that is kept aside, if there is one, and no more.
+// While the target has no room for it the error is ErrAside.
+func (d *Drain) DeliverAside() error {
+	if err := d.use(); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	defer d.mu.Unlock()
+	if err := d.deliverAside(); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// deliverAside waits for runs that are under way to end.
 func (d *Drain) deliverAside() error {
 	state, err := d.state()
 	if err != nil {
