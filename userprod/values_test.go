@@ -141,8 +141,8 @@ func TestTypesThatCanBeWritten(t *testing.T) {
 	testenv.NoLeaks(t)
 	p := producer(t, userRing(t, 4096), Options{})
 	type inner struct {
-		a uint8
-		b uint64
+		_ uint8
+		_ uint64
 	}
 	tests := []struct {
 		name  string
