@@ -20,3 +20,12 @@ func Mmap(fd int, offset int64, length uintptr, prot int) (unsafe.Pointer, error
 func Munmap(addr unsafe.Pointer, length uintptr) error {
 	return unix.MunmapPtr(addr, length)
 }
+
+// Replace puts zeroed memory of this process, readable and writable, in the
+// place of a mapping made by Mmap. Nobody sees a moment without memory there:
+// page faults wait until it is done (mmap(2), MAP_FIXED).
+func Replace(addr unsafe.Pointer, length uintptr) error {
+	_, err := unix.MmapPtr(-1, 0, addr, length, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED)
+	return err
+}
