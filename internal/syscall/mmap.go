@@ -20,3 +20,11 @@ func Mmap(fd int, offset int64, length uintptr, prot int) (unsafe.Pointer, error
 func Munmap(addr unsafe.Pointer, length uintptr) error {
 	return unix.MunmapPtr(addr, length)
 }
+
+// MmapAt is as Mmap from offset 0, at addr. Where anything is mapped there the
+// error is EEXIST, and it stays (MAP_FIXED_NOREPLACE).
+func MmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error) {
+	// SAFETY: addr is no Go memory, which the kernel would refuse to replace.
+	at := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
+	return unix.MmapPtr(fd, 0, at, length, prot, unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE)
+}
