@@ -2,13 +2,12 @@ package arena
 
 import (
 	"errors"
-	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/testenv"
 )
-
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // newArena creates an arena, closed when the test ends. It skips where the kernel has none.
 func newArena(tb testing.TB, opts Options) *Arena {
@@ -32,4 +31,13 @@ func newArena(tb testing.TB, opts Options) *Arena {
 		}
 	})
 	return a
+}
+
+func dup(tb testing.TB, fd int) int {
+	tb.Helper()
+	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return fd
 }

@@ -57,7 +57,7 @@ func (g *grower) run(program string, context any) error {
 // [ErrFull]. It runs a program: about a microsecond, and more for the pages.
 func (a *Arena) AllocPages(p Ptr[byte], n uint64) (Ptr[byte], error) {
 	if p != 0 && (uint64(p)%pageSize != 0 || a.offsetOf(uint64(p)) >= a.size) {
-		return 0, fmt.Errorf("allocate pages: %w: %#x", ErrPointer, uint64(p))
+		return 0, fmt.Errorf("allocate pages: %w", a.pointerError(uint64(p), pageSize, pageSize))
 	}
 	if n == 0 || n > a.size/pageSize {
 		return 0, fmt.Errorf("allocate pages: %w: %d pages", ErrTooLarge, n)
@@ -80,7 +80,7 @@ func (a *Arena) AllocPages(p Ptr[byte], n uint64) (Ptr[byte], error) {
 // gets new ones, or a fault.
 func (a *Arena) FreePages(p Ptr[byte], n uint64) error {
 	if off := a.offsetOf(uint64(p)); p == 0 || off%pageSize != 0 || off >= a.size || n > (a.size-off)/pageSize {
-		return fmt.Errorf("free pages: %w: %d pages at %#x", ErrPointer, n, uint64(p))
+		return fmt.Errorf("free pages: %w", a.pointerError(uint64(p), n*pageSize, pageSize))
 	}
 	g, err := a.programs()
 	if err != nil {

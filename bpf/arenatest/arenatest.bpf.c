@@ -108,6 +108,40 @@ int tail_calls(void *ctx)
 	return 0;
 }
 
+struct access {
+	__u64 addr;
+	__u64 value;
+};
+
+SEC("syscall")
+int peek(struct access *a)
+{
+	arena_use();
+	a->value = *(volatile __u64 __arena *)a->addr;
+	return 0;
+}
+
+SEC("syscall")
+int poke(struct access *a)
+{
+	arena_use();
+	*(volatile __u64 __arena *)a->addr = a->value;
+	return 0;
+}
+
+/* Stores the address of the word at addr there, after a conversion to a kernel pointer and back. */
+SEC("syscall")
+int store_pointer(struct access *a)
+{
+	__u64 __arena *p = (__u64 __arena *)a->addr;
+	__u64 *kernel = (__u64 *)p;
+
+	arena_use();
+	asm volatile("" : "+r"(kernel));
+	*(volatile __u64 __arena *)p = (__u64)(__u64 __arena *)kernel;
+	return 0;
+}
+
 /* The types of the bundled programs, each with a cast. */
 #define SEE(i)                                                                                                         \
 	do {                                                                                                           \

@@ -1,7 +1,7 @@
 // Package arenatest holds programs for the tests of package arena.
 package arenatest
 
-//go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" bpf arenatest.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type access bpf arenatest.bpf.c
 //go:generate sh -c "${DOLLAR}{BPF2GO_CC:-clang} -O2 -g -Wall -Werror -mcpu=v3 -I../headers -target bpfel -fdebug-compilation-dir . -c globals.bpf.c -o globals_bpfel.o && ${DOLLAR}{BPF2GO_STRIP:-llvm-strip} -g globals_bpfel.o"
 
 import (
@@ -20,3 +20,6 @@ var globals []byte
 
 // Globals is the object of globals.bpf.c, which cilium/ebpf cannot read.
 func Globals() io.ReaderAt { return bytes.NewReader(globals) }
+
+// Access is the context of peek, poke and store_pointer.
+type Access = bpfAccess

@@ -8,9 +8,16 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
 )
+
+type bpfAccess struct {
+	_     structs.HostLayout
+	Addr  uint64
+	Value uint64
+}
 
 // Names of all BPF objects in the ELF.
 //
@@ -19,7 +26,10 @@ const (
 	bpfMapArena         = "arena"
 	bpfMapArray         = "array"
 	bpfMapTails         = "tails"
+	bpfProgPeek         = "peek"
+	bpfProgPoke         = "poke"
 	bpfProgReferences   = "references"
+	bpfProgStorePointer = "store_pointer"
 	bpfProgTail         = "tail"
 	bpfProgTailCalls    = "tail_calls"
 	bpfProgTypeFentry   = "type_fentry"
@@ -76,7 +86,10 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	Peek         *ebpf.ProgramSpec `ebpf:"peek"`
+	Poke         *ebpf.ProgramSpec `ebpf:"poke"`
 	References   *ebpf.ProgramSpec `ebpf:"references"`
+	StorePointer *ebpf.ProgramSpec `ebpf:"store_pointer"`
 	Tail         *ebpf.ProgramSpec `ebpf:"tail"`
 	TailCalls    *ebpf.ProgramSpec `ebpf:"tail_calls"`
 	TypeFentry   *ebpf.ProgramSpec `ebpf:"type_fentry"`
@@ -153,7 +166,10 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	Peek         *ebpf.Program `ebpf:"peek"`
+	Poke         *ebpf.Program `ebpf:"poke"`
 	References   *ebpf.Program `ebpf:"references"`
+	StorePointer *ebpf.Program `ebpf:"store_pointer"`
 	Tail         *ebpf.Program `ebpf:"tail"`
 	TailCalls    *ebpf.Program `ebpf:"tail_calls"`
 	TypeFentry   *ebpf.Program `ebpf:"type_fentry"`
@@ -166,7 +182,10 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.Peek,
+		p.Poke,
 		p.References,
+		p.StorePointer,
 		p.Tail,
 		p.TailCalls,
 		p.TypeFentry,
