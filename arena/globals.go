@@ -110,7 +110,7 @@ func (c *Collection) placeGlobals(spec *ebpf.CollectionSpec, section *ebpf.MapSp
 	if err != nil {
 		return none, err
 	}
-	off, err := a.reserveTop(uint64(len(data)))
+	off, err := a.reserve(uint64(len(data)))
 	if err != nil {
 		return none, err
 	}

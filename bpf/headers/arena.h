@@ -16,6 +16,15 @@
 
 #define __arena __attribute__((address_space(1)))
 
+/* Functions of these headers, which a program may use or not. */
+#define __arena_fn __attribute__((noinline, unused))
+
+/*
+ * Of one that is global and takes numbers only, the verifier looks at the body but
+ * once, not at each call.
+ */
+#define __arena_global __attribute__((noinline, weak))
+
 #define BPF_MAP_TYPE_ARENA 33
 #define BPF_F_MMAPABLE (1U << 10)
 #define NUMA_NO_NODE (-1)
