@@ -120,9 +120,9 @@ func (h *Heap) alloc(size uint64) (uint32, error) {
 		}
 		h.class(c).carved.Add(1)
 	}
-	word := h.word(ref)
+	word := (*uint64)(h.at(ref, headerSize+size))
 	if word == nil {
-		return 0, fmt.Errorf("%w: block at %#x", ErrCorrupt, ref)
+		return 0, fmt.Errorf("%w: a block of %d bytes at %#x", ErrCorrupt, size, h.address(ref))
 	}
 	atomic.StoreUint64(word, uint64(header(ref, c, blockUsed))<<32|size)
 	h.class(c).used.Add(1)

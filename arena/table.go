@@ -266,7 +266,11 @@ func (t *Table) update(key []byte, flags Flags, change func([]byte, bool)) error
 			clear(value)
 		} else {
 			t.copyWords(value, t.valueOf(old))
-			if next, err = t.copyNodes(uint32(head), depth, atomic.LoadUint32(&old.next)); err != nil {
+			next, err = t.copyNodes(uint32(head), depth, atomic.LoadUint32(&old.next))
+			if errors.Is(err, ErrBusy) {
+				continue
+			}
+			if err != nil {
 				return done(fmt.Errorf("put: %w", err))
 			}
 		}
@@ -307,6 +311,9 @@ func (t *Table) Delete(key []byte) error {
 			return err
 		}
 		next, err := t.copyNodes(uint32(head), depth, atomic.LoadUint32(&old.next))
+		if errors.Is(err, ErrBusy) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("delete: %w", err)
 		}
