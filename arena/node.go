@@ -40,11 +40,11 @@ func (t *Table) bucket(hash uint64) *atomic.Uint64 {
 // many nodes come before the one found.
 func (t *Table) find(ref uint32, hash uint64, key []byte) (found *node, depth int, err error) {
 	for ref != 0 {
-		n := (*node)(t.h.at(ref, t.nodeBytes))
+		n := t.node(ref)
 		if n == nil {
 			return nil, depth, fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.address(ref))
 		}
-		if atomic.LoadUint32(&n.hash) == uint32(hash>>32) && t.hasKey(n, key) {
+		if t.hasKey(n, hash, key) {
 			return n, depth, nil
 		}
 		if depth++; depth > maxChain {
@@ -55,14 +55,33 @@ func (t *Table) find(ref uint32, hash uint64, key []byte) (found *node, depth in
 	return nil, depth, nil
 }
 
+// node returns the node of a reference: nil where it does not lie in the heap, or the
+// reference is no multiple of 8. The caller has checked that the arena is open.
+//
+// SAFETY: nodeBytes from there on lie in the mapping.
+func (t *Table) node(ref uint32) *node {
+	off := uint64(ref-t.h.low) - t.h.start // huge when it lies before the heap
+	if off > t.lastNode || ref%8 != 0 {
+		return nil
+	}
+	return (*node)(unsafe.Add(t.h.a.mem, t.h.start+off))
+}
+
 // words are n's key and value.
 //
-// SAFETY of this and what uses it: find has checked that nodeBytes from n on lie in the mapping.
+// SAFETY of this and what uses it: n comes from node.
 func (t *Table) words(n *node) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Add(unsafe.Pointer(n), nodeSize)), t.keyWords+t.valueWords)
 }
 
-func (t *Table) hasKey(n *node, key []byte) bool {
+func (t *Table) hasKey(n *node, hash uint64, key []byte) bool {
+	if len(key) == 8 {
+		return atomic.LoadUint64(&t.words(n)[0]) == binary.LittleEndian.Uint64(key)
+	}
+	return atomic.LoadUint32(&n.hash) == uint32(hash>>32) && t.hasLongKey(n, key)
+}
+
+func (t *Table) hasLongKey(n *node, key []byte) bool {
 	words := t.words(n)
 	for len(key) >= 8 {
 		if atomic.LoadUint64(&words[0]) != binary.LittleEndian.Uint64(key) {
@@ -73,25 +92,30 @@ func (t *Table) hasKey(n *node, key []byte) bool {
 	return len(key) == 0 || atomic.LoadUint64(&words[0]) == lastWord(key)
 }
 
-// copyValue copies n's value word by word, in order: the load of the bucket that follows
-// is not made before them.
+// longValue is from how many bytes on a value is copied word by word: copy then uses
+// string instructions, whose order is not that of single loads.
+const longValue = 1024
+
+// copyValue copies n's value. The loads come before that of the bucket that follows.
 func (t *Table) copyValue(to []byte, n *node) {
+	if len(to) < longValue {
+		copy(to, t.valueOf(n))
+		return
+	}
 	words := t.words(n)[t.keyWords:]
 	for len(to) >= 8 {
 		binary.LittleEndian.PutUint64(to, atomic.LoadUint64(&words[0]))
 		words, to = words[1:], to[8:]
 	}
 	if len(to) > 0 {
-		w := atomic.LoadUint64(&words[0])
-		for i := range to {
-			to[i] = byte(w >> (8 * i))
-		}
+		last := binary.LittleEndian.AppendUint64(nil, atomic.LoadUint64(&words[0]))
+		copy(to, last)
 	}
 }
 
 // setKey prepares a node that is not in the table yet.
 func (t *Table) setKey(ref uint32, hash uint64, key []byte) {
-	n := (*node)(t.h.at(ref, t.nodeBytes))
+	n := t.node(ref)
 	n.hash = uint32(hash >> 32)
 	words := t.words(n)
 	for i := range words[:t.keyWords] {
@@ -104,7 +128,7 @@ func (t *Table) setKey(ref uint32, hash uint64, key []byte) {
 }
 
 // value returns the value of a node that is not in the table yet, as whole words.
-func (t *Table) value(ref uint32) []byte { return t.valueOf((*node)(t.h.at(ref, t.nodeBytes))) }
+func (t *Table) value(ref uint32) []byte { return t.valueOf(t.node(ref)) }
 
 func (t *Table) valueOf(n *node) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(n), nodeSize+8*uint64(t.keyWords))), 8*t.valueWords)
@@ -118,7 +142,7 @@ func (t *Table) copyWords(to, from []byte) { copy(to, from) }
 func (t *Table) copyNodes(ref uint32, n int, tail uint32) (uint32, error) {
 	first := tail
 	for made := range n {
-		from := (*node)(t.h.at(ref, t.nodeBytes))
+		from := t.node(ref)
 		fresh, err := uint32(0), error(ErrBusy)
 		if from != nil { // else the chain was changed meanwhile
 			fresh, err = t.h.alloc(t.nodeBytes)
@@ -127,7 +151,7 @@ func (t *Table) copyNodes(ref uint32, n int, tail uint32) (uint32, error) {
 			t.freeNodes(first, made)
 			return 0, err
 		}
-		to := (*node)(t.h.at(fresh, t.nodeBytes))
+		to := t.node(fresh)
 		copy(t.words(to), t.words(from))
 		to.hash, to.next = atomic.LoadUint32(&from.hash), first
 		first, ref = fresh, atomic.LoadUint32(&from.next)
@@ -138,7 +162,7 @@ func (t *Table) copyNodes(ref uint32, n int, tail uint32) (uint32, error) {
 // freeNodes frees n nodes of a chain that nobody else changes.
 func (t *Table) freeNodes(ref uint32, n int) {
 	for range n {
-		at := (*node)(t.h.at(ref, t.nodeBytes))
+		at := t.node(ref)
 		if at == nil {
 			return
 		}

@@ -57,6 +57,7 @@ type Table struct {
 	keySize, valueSize   int
 	keyWords, valueWords int
 	nodeBytes            uint64
+	lastNode             uint64 // where the last node can lie, in bytes from the heap's start
 	p                    Ptr[byte]
 }
 
@@ -153,6 +154,10 @@ func openTable(h *Heap, name string) (*Table, error) {
 		buckets: unsafe.Slice((*atomic.Uint64)(h.at(buckets, 8<<n)), 1<<n),
 	}
 	tab.nodeBytes = nodeSize + 8*uint64(tab.keyWords+tab.valueWords)
+	if tab.nodeBytes > h.a.size-h.start {
+		return nil, fmt.Errorf("%w: nodes of %d bytes", ErrCorrupt, tab.nodeBytes)
+	}
+	tab.lastNode = h.a.size - h.start - tab.nodeBytes
 	return tab, nil
 }
 
@@ -275,7 +280,7 @@ func (t *Table) update(key []byte, flags Flags, change func([]byte, bool)) error
 			}
 		}
 		change(value[:t.valueSize:t.valueSize], old != nil)
-		(*node)(t.h.at(fresh, nodeSize)).next = next
+		t.node(fresh).next = next
 		if bucket.CompareAndSwap(head, tagged(head, fresh)) {
 			if old == nil {
 				t.t.count.Add(1)

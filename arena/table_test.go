@@ -7,6 +7,10 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -188,7 +192,7 @@ func TestTableInFullHeap(t *testing.T) {
 	}
 }
 
-func benchmarkTable(b *testing.B, keys int) (*Table, [][]byte) {
+func benchmarkTable(b *testing.B, keys int) (*Table, []byte) {
 	h := newHeap(b, Options{Size: 1 << 30})
 	tab, err := NewTable(h, "t", TableOptions{KeySize: 8, ValueSize: 64, Capacity: keys})
 	if err != nil {
@@ -200,9 +204,10 @@ func benchmarkTable(b *testing.B, keys int) (*Table, [][]byte) {
 			b.Fatal(err)
 		}
 	}
-	order := make([][]byte, 1<<20)
-	for i := range order {
-		order[i] = stormKey(rand.Uint64N(uint64(keys)))
+	// The keys lie one behind another, so that reading them costs little.
+	order := make([]byte, 0, 8*keys)
+	for range keys {
+		order = append(order, stormKey(rand.Uint64N(uint64(keys)))...)
 	}
 	return tab, order
 }
@@ -212,16 +217,49 @@ func BenchmarkTable(b *testing.B) {
 		tab, order := benchmarkTable(b, keys)
 		value := make([]byte, 64)
 		b.Run(fmt.Sprintf("lookup in %d", keys), func(b *testing.B) {
-			for i := 0; b.Loop(); i++ {
-				if err := tab.Lookup(order[i&(len(order)-1)], value); err != nil {
+			for i := 0; b.Loop(); i = (i + 8) % len(order) {
+				if err := tab.Lookup(order[i:i+8], value); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 		b.Run(fmt.Sprintf("put in %d", keys), func(b *testing.B) {
-			for i := 0; b.Loop(); i++ {
-				if err := tab.Put(order[i&(len(order)-1)], value, Any); err != nil {
+			for i := 0; b.Loop(); i = (i + 8) % len(order) {
+				if err := tab.Put(order[i:i+8], value, Any); err != nil {
 					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// What a process without an arena does: a system call for each key.
+func BenchmarkMapLookup(b *testing.B) {
+	for _, keys := range []int{1000, 1_000_000} {
+		b.Run(fmt.Sprintf("lookup in %d", keys), func(b *testing.B) {
+			m := testenv.Map(b, &ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 64, MaxEntries: uint32(keys)})
+			value := make([]byte, 64)
+			for i := range keys {
+				if err := m.Put(stormKey(uint64(i)), value); err != nil {
+					b.Fatal(err)
+				}
+			}
+			order := make([]uint64, keys)
+			for i := range order {
+				order[i] = rand.Uint64N(uint64(keys))
+			}
+			// The system call alone, without cilium/ebpf around it.
+			var attr struct {
+				fd         uint32
+				_          uint32
+				key, value unsafe.Pointer
+				flags      uint64
+			}
+			attr.fd, attr.value = uint32(m.FD()), unsafe.Pointer(&value[0])
+			for i := 0; b.Loop(); i = (i + 1) % len(order) {
+				attr.key = unsafe.Pointer(&order[i])
+				if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_LOOKUP_ELEM, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)); errno != 0 {
+					b.Fatal(errno)
 				}
 			}
 		})

@@ -44,7 +44,7 @@ func (t *Table) entries(bucket *atomic.Uint64) ([]Entry, error) {
 		var entries []Entry
 		var err error
 		for ref := uint32(head); ref != 0 && err == nil; {
-			n := (*node)(t.h.at(ref, t.nodeBytes))
+			n := t.node(ref)
 			switch {
 			case n == nil:
 				err = fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.address(ref))
