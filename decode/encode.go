@@ -75,9 +75,9 @@ func (e *Encoder) AppendRecord(dst, text []byte, limit int) ([]byte, error) {
 
 // value is a place in a record that takes a JSON value.
 type value struct {
-	op           // how to store a scalar; off, from the start of the record or element
-	name  string // of a field
-	tail  bool   // nothing of the record follows, so a flexible array can grow
+	op                      // how to store a scalar; off, from the start of the record or element
+	name  string            // of a field
+	tail  bool              // nothing of the record follows, so a flexible array can grow
 	enums map[string]uint64 // sign-extended
 	elem  *value            // of an array
 	n     int               // its elements, or -1: flexible

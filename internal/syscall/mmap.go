@@ -29,3 +29,11 @@ func Replace(addr unsafe.Pointer, length uintptr) error {
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED)
 	return err
 }
+
+// MmapAt is as Mmap from offset 0, at addr. Where anything is mapped there the
+// error is EEXIST, and it stays (MAP_FIXED_NOREPLACE).
+func MmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error) {
+	// SAFETY: addr is no Go memory, which the kernel would refuse to replace.
+	at := *(*unsafe.Pointer)(unsafe.Pointer(&addr))
+	return unix.MmapPtr(fd, 0, at, length, prot, unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE)
+}
