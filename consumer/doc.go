@@ -18,7 +18,8 @@
 // [Reader.Pass] is the fastest way: one pass over what is there now, without
 // copies, calls or barriers for each record. [Reader.Records] waits between
 // passes; [Reader.Read] returns one record at a time as a copy. [Group] reads
-// many rings on one goroutine.
+// many rings on one goroutine. [Observer] watches a ring that somebody else
+// consumes, and changes nothing in it.
 //
 // # What is consumed
 //
