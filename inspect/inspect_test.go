@@ -14,6 +14,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/producer"
@@ -77,7 +78,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Notes = report.Notes
-	if diff := gocmp.Diff(got, closer); diff != "" {
+	if diff := gocmp.Diff(got, closer, cmpopts.IgnoreUnexported(Map{})); diff != "" {
 		t.Errorf("-All +One:\n%s", diff)
 	}
 }
@@ -130,17 +131,18 @@ func TestJSON(t *testing.T) {
 	m := Map{
 		ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Flags: overwriteFlag, Memory: 12632,
 		Positions: &Positions{Consumer: 16, Producer: 1040, Pending: &pos, Overwrite: &pos, Backlog: 1024, Fill: 0.25, Busy: &Busy{16, 100}},
-		Users:     []User{{PID: 7, Comm: "agent", Holds: true, Mapped: true, Consumes: true, Exact: true}},
-		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11}},
+		Users:     []User{{PID: 7, Comm: "agent", Home: Home{Unit: "agent.service"}, Holds: true, Mapped: true, Consumes: true, Exact: true}},
+		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11, Attached: []Attachment{{5, "raw_tracepoint", "sched_process_exec"}}}},
 		Pins:      []string{"/sys/fs/bpf/events"},
 	}
-	arena := Map{ID: 13, Type: "arena", Bytes: 1 << 32, Flags: mmapable, MapExtra: 1 << 44, Notes: []string{"programs unknown"}}
+	arena := Map{ID: 13, Type: "arena", Bytes: 1 << 32, Flags: mmapable, MapExtra: 1 << 44, Place: &Place{UserBase: 1 << 44}, Notes: []string{"programs unknown"}}
 	want := []string{
 		`{"id":12,"name":"events","type":"ringbuf","bytes":4096,"flags":524288,"map_extra":0,"memory":12632,` +
 			`"consumer_pos":16,"producer_pos":1040,"pending_pos":16,"overwrite_pos":16,"backlog":1024,"fill":0.25,"busy":{"pos":16,"len":100},` +
-			`"owners":[{"pid":7,"comm":"agent","self":false,"holds":true,"mapped":true,"consumes":true,"produces":false,"exact":true}],` +
-			`"programs":[{"id":3,"name":"on_exec","type":"rawtracepoint","via":11}],"pins":["/sys/fs/bpf/events"]}`,
-		`{"id":13,"name":"","type":"arena","bytes":4294967296,"flags":1024,"map_extra":17592186044416,"memory":0,` +
+			`"owners":[{"pid":7,"comm":"agent","self":false,"unit":"agent.service","holds":true,"mapped":true,"consumes":true,"produces":false,"exact":true}],` +
+			`"programs":[{"id":3,"name":"on_exec","type":"rawtracepoint","via":11,` +
+			`"attached":[{"link":5,"type":"raw_tracepoint","target":"sched_process_exec"}]}],"pins":["/sys/fs/bpf/events"]}`,
+		`{"id":13,"name":"","type":"arena","bytes":4294967296,"flags":1024,"map_extra":17592186044416,"memory":0,"user_base":17592186044416,` +
 			`"owners":null,"programs":null,"pins":null,"notes":["programs unknown"]}`,
 	}
 	for i, m := range []Map{m, arena} {
@@ -182,7 +184,7 @@ func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 				t.Fatal(err)
 			}
 			id, _ := info.ID()
-			want := []Program{{ID: id, Name: "refers", Type: "rawtracepoint", Via: idOf(t, m)}}
+			want := []Program{{ID: id, Name: "refers", Type: "rawtracepoint", Via: idOf(t, m), Attached: []Attachment{}}}
 			if diff := gocmp.Diff(want, d.Programs); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

@@ -113,6 +113,15 @@ func play(role string, fds []string) int {
 	case "hold":
 	case "consume": // as most do
 		_, err = ringbuf.NewReader(m)
+	case "read": // and do nothing else
+		var rd *ringbuf.Reader
+		if rd, err = ringbuf.NewReader(m); err == nil {
+			go func() {
+				var rec ringbuf.Record
+				for rd.ReadInto(&rec) == nil {
+				}
+			}()
+		}
 	case "keep the mapping":
 		mmap(m.FD(), 0, page, rw)
 		mmap(m.FD(), page, data, ro)

@@ -69,10 +69,10 @@ struct bpf_iter__bpf_map {
 #define HAS_POSITIONS (1 << 0)
 #define HAS_PENDING (1 << 1)
 #define HAS_OVERWRITE (1 << 2)
-#define HAS_HEADER (1 << 3)  /* of the oldest record */
-#define HAS_ARENA (1 << 4)   /* user_vm_start */
-#define HAS_PAGES (1 << 5)   /* memory, in pages */
-#define HAS_STEADY (1 << 6)  /* the consumer did not move between the loads */
+#define HAS_HEADER (1 << 3) /* of the oldest record */
+#define HAS_ARENA (1 << 4)  /* user_vm_start */
+#define HAS_PAGES (1 << 5)  /* memory, in pages */
+#define HAS_STEADY (1 << 6) /* the consumer did not move between the loads */
 
 /* One ring or arena. */
 struct entry {
@@ -144,8 +144,14 @@ static __always_inline void header(struct bpf_ringbuf *rb, struct entry *e)
 	 * The mask keeps any of them within the data. */
 	if (pos % 8 || e->producer_pos - pos < 8 || e->producer_pos - pos > mask + 1)
 		return;
-	if (!bpf_probe_read_kernel(&e->header, sizeof(e->header), data + (pos & mask)))
-		e->known |= HAS_HEADER;
+	if (bpf_probe_read_kernel(&e->header, sizeof(e->header), data + (pos & mask)))
+		return;
+	/* Consumed or overwritten meanwhile, it may be no header any more. */
+	if (BPF_CORE_READ(rb, consumer_pos) != e->consumer_pos)
+		return;
+	if ((e->known & HAS_OVERWRITE) && load_overwrite_pos(rb) != e->overwrite_pos)
+		return;
+	e->known |= HAS_HEADER;
 }
 
 SEC("iter/bpf_map")

@@ -198,4 +198,3 @@ func (e *bpfEntry) entry() Entry {
 	out.Positions = p
 	return out
 }
-
