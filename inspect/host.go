@@ -1,7 +1,10 @@
 package inspect
 
 import (
+	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/mapiter"
 	"github.com/rbtool/rbtool/bpf/mapusers"
@@ -51,7 +54,11 @@ type found struct {
 func (h *host) list() (found, error) {
 	s, err := h.mapScanner()
 	if err != nil {
-		return listOneByOne()
+		f, byID := listOneByOne()
+		if errors.Is(err, unix.EPERM) && errors.Is(byID, unix.EPERM) {
+			byID = fmt.Errorf("%w (needs CAP_BPF and CAP_PERFMON)", unix.EPERM) // the lesser demand
+		}
+		return f, byID
 	}
 	entries, err := s.Scan(h.entries[:0])
 	if err != nil {

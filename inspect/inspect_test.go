@@ -282,12 +282,34 @@ func TestManyRings(t *testing.T) {
 func TestWithoutPrivilegesWhatIsMissingIsSaid(t *testing.T) {
 	const eperm = "operation not permitted (needs CAP_SYS_ADMIN)"
 	for role, want := range map[string]string{
-		"list":           "list maps: " + eperm,
+		"list":           "list maps: operation not permitted (needs CAP_BPF and CAP_PERFMON)",
 		"look up a name": `find map "name:unpriv": ` + eperm,
 		"look up an id":  `find map "id:1": ` + eperm,
 	} {
 		if got := asNobody(t, role); got != want+"\n" {
 			t.Errorf("%s: got\n%s\nwant\n%s", role, got, want)
+		}
+	}
+}
+
+// What the exporter's unit and DaemonSet grant is enough for rings, positions
+// and owners, and neither is too much.
+func TestLeastCapabilities(t *testing.T) {
+	needIterators(t)
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 8192})
+	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 10, Size: 24})
+	consumer := start(t, "consume", m)
+	const eperm = "list maps: operation not permitted (needs CAP_BPF and CAP_PERFMON)\n"
+	for _, tt := range []struct {
+		caps []uintptr
+		want string
+	}{
+		{[]uintptr{unix.CAP_BPF, unix.CAP_PERFMON}, fmt.Sprintf("id:%d backlog 320, consumed by %d\n", idOf(t, m), consumer.pid)},
+		{[]uintptr{unix.CAP_BPF}, eperm},
+		{[]uintptr{unix.CAP_PERFMON}, eperm},
+	} {
+		if got := asNobodyWith(t, tt.caps, "list least_caps"); got != tt.want {
+			t.Errorf("capabilities %v: got\n%s\nwant\n%s", tt.caps, got, tt.want)
 		}
 	}
 }
@@ -318,6 +340,11 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 	switch role {
 	case "list":
 		_, err = All(Options{})
+	case "list least_caps":
+		var r *Report
+		if r, err = All(Options{SkipPrograms: true, SkipPins: true}); err == nil {
+			return leastCaps(r)
+		}
 	case "look up a name":
 		_, err = Lookup("name:unpriv")
 	case "look up an id":
@@ -336,4 +363,21 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 		return fmt.Sprintf("not a permission error: %v", err)
 	}
 	return err.Error()
+}
+
+// leastCaps is what a report says of the test's ring.
+func leastCaps(r *Report) string {
+	for _, m := range r.Maps {
+		if m.Name != "least_caps" {
+			continue
+		}
+		text := fmt.Sprintf("id:%d backlog %d, consumed by", m.ID, m.Backlog)
+		for _, u := range m.Users {
+			if u.Consumes && u.Exact {
+				text += fmt.Sprintf(" %d", u.PID)
+			}
+		}
+		return text
+	}
+	return "not in the list"
 }

@@ -167,8 +167,14 @@ func play(role string, fds []string) int {
 // find something out, and returns what it says.
 func asNobody(t *testing.T, role string, maps ...*ebpf.Map) string {
 	t.Helper()
+	return asNobodyWith(t, nil, role, maps...)
+}
+
+// asNobodyWith is asNobody, but the process has these capabilities.
+func asNobodyWith(t *testing.T, caps []uintptr, role string, maps ...*ebpf.Map) string {
+	t.Helper()
 	cmd := command(t, "nobody: "+role, maps)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
 	out, err := cmd.Output()
 	if err != nil {
 		t.Logf("%s: %v", role, err)

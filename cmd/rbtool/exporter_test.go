@@ -110,7 +110,10 @@ func TestExporter(t *testing.T) {
 	if got, _ := metric(t, scrape, "ring_high_water_bytes", name); got != 2010*32 {
 		t.Errorf("high water %v", got)
 	}
-	until("ring_unconsumed", 1)
+	for stuck := false; !stuck; {
+		seconds, _ := metric(t, get(t, url), "ring_stuck_seconds", name)
+		stuck = seconds > 0
+	}
 	if page := get(t, strings.TrimSuffix(url, "metrics")); !strings.Contains(page, `href="/metrics"`) {
 		t.Errorf("page %q", page)
 	}
@@ -148,4 +151,3 @@ func TestExporterWhosePortIsTaken(t *testing.T) {
 		t.Errorf("status %d, %s", status, stderr.String())
 	}
 }
-
