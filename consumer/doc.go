@@ -19,6 +19,7 @@
 // copies, calls or barriers for each record. [Reader.Records] waits between
 // passes; [Reader.Read] returns one record at a time as a copy, [Reader.ReadInto]
 // copies it to memory that is used again. [Group] reads many rings on one goroutine.
+// [Observer] watches a ring that somebody else consumes, and changes nothing in it.
 //
 // # What is consumed
 //

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/bpf/mapiter"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -36,46 +37,43 @@ type Map struct {
 	Bytes    uint64 `json:"bytes"`
 	Flags    uint32 `json:"flags"`     // BPF_F_*
 	MapExtra uint64 `json:"map_extra"` // of an arena the address asked for at its creation, or 0
-	// Memory is how many bytes the kernel says that it takes (memlock in
-	// fdinfo). Some kernels say 0 for a ring, 6.1 for one, and an arena's is
-	// real from 7.3 on.
+	// Memory is how many bytes of pages the kernel holds for it: of a ring data and
+	// positions, of an arena what is allocated in it, which kernels before 7.3 do
+	// not count: 0.
 	Memory uint64 `json:"memory"`
 
 	*Positions // of rings; nil where they could not be read
+	*Place     // of arenas; nil where it could not be read
 
 	Users    []User    `json:"owners"`   // processes that hold or map it, this one included
 	Programs []Program `json:"programs"` // programs that use it
 	Pins     []string  `json:"pins"`     // paths
 	// Notes say what could not be found out, or is wrong with it.
 	Notes []string `json:"notes,omitempty"`
+
+	typ      ebpf.MapType
+	identity mapiter.Identity // 0 where the iterator cannot be used
 }
 
-// All describes every ring and arena on the host, but for [Positions.Busy]. It
-// needs CAP_SYS_ADMIN.
+// Place is where an arena lies.
+type Place struct {
+	// UserBase is the address at which every process maps it: 0 as long as none
+	// did, and none was asked for.
+	UserBase uint64 `json:"user_base"`
+}
+
+// All describes every ring and arena on the host. Where the kernel's iterator over
+// maps can be used (package mapiter) it takes CAP_BPF and CAP_PERFMON and opens
+// none of them, elsewhere CAP_SYS_ADMIN.
 func All(opts Options) (*Report, error) {
-	kernel, err := kernelFields()
-	var r Report
+	var h host
+	defer h.close()
+	found, err := h.list()
 	if err != nil {
-		r.Notes = append(r.Notes, fmt.Sprintf("pending positions unknown: %v", err))
+		return nil, fmt.Errorf("list maps: %w", err)
 	}
-	var shapes []shape
-	for m, err := range maps(types...) {
-		var d Map
-		if err == nil {
-			d, err = describe(m)
-		}
-		if isMapError(err) {
-			r.Notes = append(r.Notes, err.Error())
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("list maps: %w", err)
-		}
-		d.observe(m, kernel, positionsOnly)
-		r.Maps = append(r.Maps, d)
-		shapes = append(shapes, shapeOf(m, d.ID))
-	}
-	r.Notes = append(r.Notes, relate(r.Maps, shapes, opts)...)
+	r := Report{Maps: found.maps, Notes: found.notes}
+	r.Notes = append(r.Notes, h.relate(r.Maps, opts)...)
 	return &r, nil
 }
 
@@ -94,9 +92,14 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err != nil {
 		d.Notes = append(d.Notes, fmt.Sprintf("pending position unknown: %v", err))
 	}
-	d.observe(m, kernel, withHead)
+	d.observe(m, kernel)
+	var h host
+	defer h.close()
+	if m.Type() == ebpf.Arena {
+		d.Notes = append(d.Notes, h.locate(&d)...)
+	}
 	one := []Map{d}
-	notes := relate(one, []shape{shapeOf(m, d.ID)}, opts)
+	notes := h.relate(one, opts)
 	runtime.KeepAlive(m) // the caller holds it meanwhile, and is found to
 	one[0].Notes = append(one[0].Notes, notes...)
 	return &one[0], nil
@@ -111,61 +114,33 @@ func describe(m *ebpf.Map) (Map, error) {
 	id, _ := info.ID()
 	extra, _ := info.MapExtra()
 	memory, _ := info.Memlock()
-	return Map{
+	d := Map{
 		ID:       id,
 		Name:     info.Name,
 		Type:     pin.TypeName(info.Type),
-		Bytes:    size(m),
+		Bytes:    size(info.Type, info.MaxEntries),
 		Flags:    info.Flags,
 		MapExtra: extra,
 		Memory:   memory,
-	}, nil
+		typ:      info.Type,
+	}
+	if d.typ != ebpf.Arena {
+		d.Memory = d.Bytes + ringMetaPages*uint64(os.Getpagesize())
+	}
+	return d, nil
 }
+
+// ringMetaPages is RINGBUF_NR_META_PAGES, kernel/bpf/ringbuf.c: the position
+// pages and the page of what processes cannot map.
+const ringMetaPages = 3
 
 // size is the size in bytes of a ring or arena. An arena's max_entries are
 // pages (kernel/bpf/arena.c, arena_map_alloc), and 4 GiB do not fit 32 bits.
-func size(m *ebpf.Map) uint64 {
-	if m.Type() == ebpf.Arena {
-		return uint64(m.MaxEntries()) * uint64(os.Getpagesize())
+func size(typ ebpf.MapType, maxEntries uint32) uint64 {
+	if typ == ebpf.Arena {
+		return uint64(maxEntries) * uint64(os.Getpagesize())
 	}
-	return uint64(m.MaxEntries())
-}
-
-// relate fills in who and what uses the maps, whose shapes are given in the same
-// order, and returns notes on what stays unknown.
-func relate(maps []Map, shapes []shape, opts Options) (notes []string) {
-	if !opts.SkipUsers {
-		usage, err := users(shapes)
-		if err != nil {
-			notes = append(notes, fmt.Sprintf("owners unknown: %v", err))
-		} else {
-			notes = append(notes, usage.Notes...)
-			for i := range maps {
-				maps[i].Users = known(usage.Users[maps[i].ID])
-			}
-		}
-	}
-	if !opts.SkipPrograms {
-		programs, err := programsByMap()
-		if err != nil {
-			notes = append(notes, fmt.Sprintf("programs unknown: %v", err))
-		} else {
-			for i := range maps {
-				maps[i].Programs = known(programs[maps[i].ID])
-			}
-		}
-	}
-	if !opts.SkipPins {
-		pins, problems, err := pinsByMap()
-		if err != nil {
-			return append(notes, fmt.Sprintf("pins unknown: %v", err))
-		}
-		notes = append(notes, problems...)
-		for i := range maps {
-			maps[i].Pins = known(pins[maps[i].ID])
-		}
-	}
-	return notes
+	return uint64(maxEntries)
 }
 
 // known makes a list that is empty one that is not nil, which would mean unknown.

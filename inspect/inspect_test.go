@@ -15,6 +15,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/producer"
@@ -80,7 +81,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	}
 	got.Notes = report.Notes
 	closer.Users = own(closer.Users)
-	if diff := gocmp.Diff(got, closer); diff != "" {
+	if diff := gocmp.Diff(got, closer, cmpopts.IgnoreUnexported(Map{})); diff != "" {
 		t.Errorf("-All +One:\n%s", diff)
 	}
 }
@@ -139,17 +140,18 @@ func TestJSON(t *testing.T) {
 	m := Map{
 		ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Flags: overwriteFlag, Memory: 12632,
 		Positions: &Positions{Consumer: 16, Producer: 1040, Pending: &pos, Overwrite: &pos, Backlog: 1024, Fill: 0.25, Busy: &Busy{16, 100}},
-		Users:     []User{{PID: 7, Comm: "agent", Holds: true, Mapped: true, Consumes: true, Exact: true}},
-		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11}},
+		Users:     []User{{PID: 7, Comm: "agent", Home: Home{Unit: "agent.service"}, Holds: true, Mapped: true, Consumes: true, Exact: true}},
+		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11, Attached: []Attachment{{5, "raw_tracepoint", "sched_process_exec"}}}},
 		Pins:      []string{"/sys/fs/bpf/events"},
 	}
-	arena := Map{ID: 13, Type: "arena", Bytes: 1 << 32, Flags: mmapable, MapExtra: 1 << 44, Notes: []string{"programs unknown"}}
+	arena := Map{ID: 13, Type: "arena", Bytes: 1 << 32, Flags: mmapable, MapExtra: 1 << 44, Place: &Place{UserBase: 1 << 44}, Notes: []string{"programs unknown"}}
 	want := []string{
 		`{"id":12,"name":"events","type":"ringbuf","bytes":4096,"flags":524288,"map_extra":0,"memory":12632,` +
 			`"consumer_pos":16,"producer_pos":1040,"pending_pos":16,"overwrite_pos":16,"backlog":1024,"fill":0.25,"busy":{"pos":16,"len":100},` +
-			`"owners":[{"pid":7,"comm":"agent","self":false,"holds":true,"mapped":true,"consumes":true,"produces":false,"exact":true}],` +
-			`"programs":[{"id":3,"name":"on_exec","type":"rawtracepoint","via":11}],"pins":["/sys/fs/bpf/events"]}`,
-		`{"id":13,"name":"","type":"arena","bytes":4294967296,"flags":1024,"map_extra":17592186044416,"memory":0,` +
+			`"owners":[{"pid":7,"comm":"agent","self":false,"unit":"agent.service","holds":true,"mapped":true,"consumes":true,"produces":false,"exact":true}],` +
+			`"programs":[{"id":3,"name":"on_exec","type":"rawtracepoint","via":11,` +
+			`"attached":[{"link":5,"type":"raw_tracepoint","target":"sched_process_exec"}]}],"pins":["/sys/fs/bpf/events"]}`,
+		`{"id":13,"name":"","type":"arena","bytes":4294967296,"flags":1024,"map_extra":17592186044416,"memory":0,"user_base":17592186044416,` +
 			`"owners":null,"programs":null,"pins":null,"notes":["programs unknown"]}`,
 	}
 	for i, m := range []Map{m, arena} {
@@ -191,7 +193,7 @@ func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 				t.Fatal(err)
 			}
 			id, _ := info.ID()
-			want := []Program{{ID: id, Name: "refers", Type: "rawtracepoint", Via: idOf(t, m)}}
+			want := []Program{{ID: id, Name: "refers", Type: "rawtracepoint", Via: idOf(t, m), Attached: []Attachment{}}}
 			if diff := gocmp.Diff(want, d.Programs); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -296,12 +298,34 @@ func TestManyRings(t *testing.T) {
 func TestWithoutPrivilegesWhatIsMissingIsSaid(t *testing.T) {
 	const eperm = "operation not permitted (needs CAP_SYS_ADMIN)"
 	for role, want := range map[string]string{
-		"list":           "list maps: " + eperm,
+		"list":           "list maps: operation not permitted (needs CAP_BPF and CAP_PERFMON)",
 		"look up a name": `find map "name:unpriv": ` + eperm,
 		"look up an id":  `find map "id:1": ` + eperm,
 	} {
 		if got := asNobody(t, role); got != want+"\n" {
 			t.Errorf("%s: got\n%s\nwant\n%s", role, got, want)
+		}
+	}
+}
+
+// What the exporter's unit and DaemonSet grant is enough for rings, positions
+// and owners, and neither is too much.
+func TestLeastCapabilities(t *testing.T) {
+	needIterators(t)
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 8192})
+	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 10, Size: 24})
+	consumer := start(t, "consume", m)
+	const eperm = "list maps: operation not permitted (needs CAP_BPF and CAP_PERFMON)\n"
+	for _, tt := range []struct {
+		caps []uintptr
+		want string
+	}{
+		{[]uintptr{unix.CAP_BPF, unix.CAP_PERFMON}, fmt.Sprintf("id:%d backlog 320, consumed by %d\n", idOf(t, m), consumer.pid)},
+		{[]uintptr{unix.CAP_BPF}, eperm},
+		{[]uintptr{unix.CAP_PERFMON}, eperm},
+	} {
+		if got := asNobodyWith(t, tt.caps, "list least_caps"); got != tt.want {
+			t.Errorf("capabilities %v: got\n%s\nwant\n%s", tt.caps, got, tt.want)
 		}
 	}
 }
@@ -332,6 +356,11 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 	switch role {
 	case "list":
 		_, err = All(Options{})
+	case "list least_caps":
+		var r *Report
+		if r, err = All(Options{SkipPrograms: true, SkipPins: true}); err == nil {
+			return leastCaps(r)
+		}
 	case "look up a name":
 		_, err = Lookup("name:unpriv")
 	case "look up an id":
@@ -350,4 +379,21 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 		return fmt.Sprintf("not a permission error: %v", err)
 	}
 	return err.Error()
+}
+
+// leastCaps is what a report says of the test's ring.
+func leastCaps(r *Report) string {
+	for _, m := range r.Maps {
+		if m.Name != "least_caps" {
+			continue
+		}
+		text := fmt.Sprintf("id:%d backlog %d, consumed by", m.ID, m.Backlog)
+		for _, u := range m.Users {
+			if u.Consumes && u.Exact {
+				text += fmt.Sprintf(" %d", u.PID)
+			}
+		}
+		return text
+	}
+	return "not in the list"
 }

@@ -38,7 +38,7 @@ type Positions struct {
 	Fill float64 `json:"fill"`
 
 	// Busy is the oldest record, when it is still being written: it holds up the
-	// consumer. [All] leaves it nil.
+	// consumer.
 	Busy *Busy `json:"busy,omitempty"`
 }
 
@@ -77,16 +77,8 @@ func kernelFields() (fields, error) {
 // overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
 const overwriteFlag = 1 << 19
 
-// How much of a ring to look at.
-type depth bool
-
-const (
-	positionsOnly depth = false
-	withHead      depth = true // the header of the oldest record too
-)
-
 // observe reads the positions of m into d, or a note why not.
-func (d *Map) observe(m *ebpf.Map, kernel fields, depth depth) {
+func (d *Map) observe(m *ebpf.Map, kernel fields) {
 	if m.Type() == ebpf.Arena {
 		return
 	}
@@ -107,7 +99,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields, depth depth) {
 			pending := mem.PendingPos()
 			d.Pending = &pending
 		}
-		if note == "" && depth == withHead {
+		if note == "" {
 			d.Busy, note = r.busy(*d.Positions, func(pos uint64) (ring.Header, error) { return header(m, pos) })
 		}
 		if note != "" {
@@ -168,25 +160,30 @@ func (r reading) positions() (*Positions, string) {
 		p.Producer = r.ring.ProducerPos()
 		steady = r.ring.ConsumerPos() == p.Consumer
 	}
-	oldest := p.oldest()
+	return &p, p.judge(r.size, steady)
+}
+
+// judge works out what the positions say of a ring of size bytes, and returns a
+// note when they cannot be right. They are steady when the consumer did not move
+// while they were loaded.
+func (p *Positions) judge(size uint64, steady bool) (note string) {
 	// Positions wrap, so it is the difference that counts.
-	p.Backlog = p.Producer - oldest
-	note := ""
-	if p.Backlog > r.size {
+	p.Backlog = p.Producer - p.oldest()
+	if p.Backlog > size {
 		// With a consumer that never stood still, or a producer that
 		// overwrites, more may have been produced meanwhile than fits.
 		ahead := int64(p.Backlog) < 0
-		if ahead || steady && !r.overwrite {
+		if ahead || steady && p.Overwrite == nil {
 			note = fmt.Sprintf("consumer_pos %d and producer_pos %d contradict each other: somebody writes wrong positions",
 				p.Consumer, p.Producer)
 		}
-		p.Backlog = r.size
+		p.Backlog = size
 		if ahead {
 			p.Backlog = 0
 		}
 	}
-	p.Fill = float64(p.Backlog) / float64(r.size)
-	return &p, note
+	p.Fill = float64(p.Backlog) / float64(size)
+	return note
 }
 
 // oldest is the position of the oldest record in the ring.
@@ -216,11 +213,21 @@ func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error))
 		overwrite := r.ring.OverwritePos()
 		again.Overwrite = &overwrite
 	}
-	// A user ring's sample with both bits is a discarded one to the kernel
-	// (__bpf_user_ringbuf_peek); a kernel ring has none.
-	if !h.Busy() || h.Discarded() || again.oldest() != pos {
+	if again.oldest() != pos {
 		return nil, ""
 	}
+	return p.head(h)
+}
+
+// head returns the oldest record when its header h says that it is still being
+// written, and a note when it cannot be one.
+func (p *Positions) head(h ring.Header) (*Busy, string) {
+	// A user ring's sample with both bits is a discarded one to the kernel
+	// (__bpf_user_ringbuf_peek); a kernel ring has none.
+	if !h.Busy() || h.Discarded() {
+		return nil, ""
+	}
+	pos := p.oldest()
 	if ring.Span(h.Len()) > p.Backlog {
 		return nil, fmt.Sprintf("no record at position %d: a length of %d bytes goes beyond producer_pos", pos, h.Len())
 	}

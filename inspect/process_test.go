@@ -113,6 +113,15 @@ func play(role string, fds []string) int {
 	case "hold":
 	case "consume": // as most do
 		_, err = ringbuf.NewReader(m)
+	case "read": // and do nothing else
+		var rd *ringbuf.Reader
+		if rd, err = ringbuf.NewReader(m); err == nil {
+			go func() {
+				var rec ringbuf.Record
+				for rd.ReadInto(&rec) == nil {
+				}
+			}()
+		}
 	case "keep the mapping":
 		mmap(m.FD(), 0, page, rw)
 		mmap(m.FD(), page, data, ro)
@@ -158,8 +167,14 @@ func play(role string, fds []string) int {
 // find something out, and returns what it says.
 func asNobody(t *testing.T, role string, maps ...*ebpf.Map) string {
 	t.Helper()
+	return asNobodyWith(t, nil, role, maps...)
+}
+
+// asNobodyWith is asNobody, but the process has these capabilities.
+func asNobodyWith(t *testing.T, caps []uintptr, role string, maps ...*ebpf.Map) string {
+	t.Helper()
 	cmd := command(t, "nobody: "+role, maps)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
 	out, err := cmd.Output()
 	if err != nil {
 		t.Logf("%s: %v", role, err)

@@ -15,28 +15,35 @@ type Program struct {
 	Type string         `json:"type"` // cilium/ebpf's name in lower case, such as rawtracepoint
 	// Via is the map of maps through which it gets at the map, or 0.
 	Via ebpf.MapID `json:"via,omitempty"`
+	// Attached is where it runs; nil when that is unknown.
+	Attached []Attachment `json:"attached"`
 }
 
-// programsByMap returns the programs on the host that use each map, by ascending id.
-func programsByMap() (map[ebpf.MapID][]Program, error) {
+// programsByMap returns the programs on the host that use each map, by ascending
+// id, and notes on what is unknown of them.
+func programsByMap() (map[ebpf.MapID][]Program, []string, error) {
 	inner, err := innerMaps()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	attached, notes := attachments()
 	users := map[ebpf.MapID][]Program{}
 	var id ebpf.ProgramID
 	for {
 		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
-			return users, nil
+			return users, notes, nil
 		} else if err != nil {
-			return nil, adminReason(err)
+			return nil, nil, adminReason(err)
 		}
 		p, used, err := programMaps(id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it vanished
 		}
 		if err != nil {
-			return nil, adminReason(err)
+			return nil, nil, adminReason(err)
+		}
+		if len(used) > 0 && attached != nil {
+			p.Attached = known(attached[id])
 		}
 		for _, m := range used {
 			users[m] = append(users[m], p)

@@ -204,7 +204,7 @@ func TestPositionsUnderFlood(t *testing.T) {
 	moved := 0
 	for range looks {
 		d := Map{Bytes: 1 << 14}
-		d.observe(m, fields{}, withHead)
+		d.observe(m, fields{})
 		checkPossible(t, &d)
 		if len(d.Notes) > 0 || d.Consumer < last.Consumer || d.Producer < last.Producer {
 			t.Fatalf("%+v after %+v, %q", *d.Positions, last, d.Notes)
@@ -233,7 +233,7 @@ func TestHostilePositions(t *testing.T) {
 	for _, pos := range []uint64{1, 7, 159, 160, 161, 4096, 1 << 31, 1<<63 - 1, 1 << 63, 1<<64 - 1, 1<<64 - 4096} {
 		binary.NativeEndian.PutUint64(page0, pos)
 		d := Map{Bytes: 4096}
-		d.observe(m, fields{}, withHead)
+		d.observe(m, fields{})
 		checkPossible(t, &d)
 		if pos > 160 && d.Notes == nil && d.Producer-pos > 4096 {
 			t.Errorf("consumer_pos %d: no note, %+v", pos, d.Positions)
@@ -299,7 +299,7 @@ func FuzzHostileRing(f *testing.F) {
 		binary.NativeEndian.PutUint64(pages, pos)
 		binary.NativeEndian.PutUint32(pages[page:], header)
 		d := Map{Bytes: 4096}
-		d.observe(m, fields{}, withHead)
+		d.observe(m, fields{})
 		checkPossible(t, &d)
 	})
 }

@@ -19,6 +19,8 @@ type User struct {
 	PID  int    `json:"pid"`
 	Comm string `json:"comm"`
 	Self bool   `json:"self"` // it is this process
+	// Home is where it runs. [Users] leaves it empty.
+	Home
 
 	Holds  bool `json:"holds"`  // has a descriptor
 	Mapped bool `json:"mapped"` // has some of the memory mapped
@@ -77,36 +79,40 @@ type shape struct {
 	size uint64 // bytes
 }
 
-func shapeOf(m *ebpf.Map, id ebpf.MapID) shape { return shape{id, m.Type(), size(m)} }
+func shapeOf(m *ebpf.Map, id ebpf.MapID) shape {
+	return shape{id, m.Type(), size(m.Type(), m.MaxEntries())}
+}
 
 func users(shapes []shape) (*Usage, error) {
-	uses, err := scan()
-	if err == nil {
-		usage := exactUsers(shapes, uses)
-		if !initialPIDNamespace() {
-			usage.Notes = append(usage.Notes, "processes outside this pid namespace are not visible")
+	var h host
+	defer h.close()
+	s, why := h.userScanner()
+	return usersWith(s, why, shapes)
+}
+
+// usersWith finds the users of maps by s, or out of /proc when it is nil for the
+// reason why.
+func usersWith(s *mapusers.Scanner, why error, shapes []shape) (*Usage, error) {
+	if s != nil {
+		var uses []mapusers.Use
+		if uses, why = s.Scan(); why == nil {
+			usage := exactUsers(shapes, uses)
+			if !initialPIDNamespace() {
+				usage.Notes = append(usage.Notes, "processes outside this pid namespace are not visible")
+			}
+			return usage, nil
 		}
-		return usage, nil
 	}
-	procs, hidden, procErr := readProcesses("/proc")
-	if procErr != nil {
-		return nil, procErr
+	procs, hidden, err := readProcesses("/proc")
+	if err != nil {
+		return nil, err
 	}
 	usage := likelyUsers(shapes, procs)
-	usage.Notes = append(usage.Notes, fmt.Sprintf("consumers and producers are inferred from /proc: %v", err))
+	usage.Notes = append(usage.Notes, fmt.Sprintf("consumers and producers are inferred from /proc: %v", why))
 	if hidden > 0 {
 		usage.Notes = append(usage.Notes, fmt.Sprintf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden))
 	}
 	return usage, nil
-}
-
-func scan() ([]mapusers.Use, error) {
-	s, err := mapusers.NewScanner()
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	return s.Scan()
 }
 
 // initialPIDNamespace reports whether every process is visible: the initial

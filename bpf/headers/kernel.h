@@ -32,6 +32,10 @@ typedef __u32 __wsum;
 #define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_MAP_TYPE_USER_RINGBUF 31
+#define BPF_MAP_TYPE_ARENA 33
+
+/* map_flags */
+#define BPF_F_RB_OVERWRITE (1U << 19)
 
 /* flags of bpf_map_update_elem */
 #define BPF_ANY 0

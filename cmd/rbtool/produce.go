@@ -109,7 +109,7 @@ func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string
 		return err
 	}
 	w := newSampleWriter(p, opts)
-	src := newSource(&input{ctx: ctx, r: in, before: w.publish}, opts.format.value, p.MaxSample(), encode)
+	src := newSampleReader(&input{ctx: ctx, r: in, before: w.publish}, opts.format.value, p.MaxSample(), encode)
 	stop := showProgress(stderr, &w.counts)
 	err = w.copy(ctx, src)
 	stop()

@@ -70,8 +70,8 @@ func (in *input) Read(p []byte) (int, error) {
 	}
 }
 
-// source takes the samples out of the input.
-type source struct {
+// sampleReader takes the samples out of the input.
+type sampleReader struct {
 	in     *bufio.Reader
 	max    int    // bytes of a sample
 	unit   string // what is counted: "line" or "sample"
@@ -104,8 +104,8 @@ func (o *produceOptions) encoder() (encoder, error) {
 	return e.AppendRecord, nil
 }
 
-func newSource(in io.Reader, format string, largest int, encode encoder) *source {
-	s := &source{in: bufio.NewReaderSize(in, 64<<10), max: largest, unit: "line"}
+func newSampleReader(in io.Reader, format string, largest int, encode encoder) *sampleReader {
+	s := &sampleReader{in: bufio.NewReaderSize(in, 64<<10), max: largest, unit: "line"}
 	switch format {
 	case "lines":
 		s.parse = func() ([]byte, error) { return s.readLine(s.max) }
@@ -131,7 +131,7 @@ func newSource(in io.Reader, format string, largest int, encode encoder) *source
 
 // next returns the next sample, valid until the call after; at the end of the
 // input io.EOF.
-func (s *source) next() ([]byte, error) {
+func (s *sampleReader) next() ([]byte, error) {
 	s.number++
 	sample, err := s.parse()
 	if err == nil || err == io.EOF || errors.Is(err, context.Canceled) {
@@ -141,15 +141,15 @@ func (s *source) next() ([]byte, error) {
 }
 
 // at says which part of the input err is about.
-func (s *source) at(err error) error { return fmt.Errorf("%s %d: %w", s.unit, s.number, err) }
+func (s *sampleReader) at(err error) error { return fmt.Errorf("%s %d: %w", s.unit, s.number, err) }
 
 // errTooLong says that there is no room in the ring even when it is empty.
-func (s *source) errTooLong() error {
+func (s *sampleReader) errTooLong() error {
 	return fmt.Errorf("too long: the ring takes samples of %d bytes at most", s.max)
 }
 
 // readLine returns the next line without its newline.
-func (s *source) readLine(limit int) ([]byte, error) {
+func (s *sampleReader) readLine(limit int) ([]byte, error) {
 	s.line = s.line[:0]
 	for {
 		part, err := s.in.ReadSlice('\n')
@@ -174,7 +174,7 @@ func (s *source) readLine(limit int) ([]byte, error) {
 }
 
 // decoded returns a parser of lines of at most limit bytes.
-func (s *source) decoded(limit int, decode func(dst, src []byte) (int, error)) func() ([]byte, error) {
+func (s *sampleReader) decoded(limit int, decode func(dst, src []byte) (int, error)) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		line, err := s.readLine(limit)
 		if err != nil {
@@ -189,7 +189,7 @@ func (s *source) decoded(limit int, decode func(dst, src []byte) (int, error)) f
 }
 
 // readPrefixed returns the next sample that is preceded by its length.
-func (s *source) readPrefixed() ([]byte, error) {
+func (s *sampleReader) readPrefixed() ([]byte, error) {
 	var prefix [4]byte
 	if n, err := io.ReadFull(s.in, prefix[:]); err == io.ErrUnexpectedEOF {
 		return nil, fmt.Errorf("truncated: %d of the 4 bytes of its length", n)

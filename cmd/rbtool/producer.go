@@ -36,7 +36,7 @@ func newSampleWriter(p *userprod.Producer, opts produceOptions) *sampleWriter {
 
 // copy writes all samples of the source. What it has written is published when
 // it returns.
-func (w *sampleWriter) copy(ctx context.Context, src *source) (err error) {
+func (w *sampleWriter) copy(ctx context.Context, src *sampleReader) (err error) {
 	w.batch = w.producer.Batch()
 	defer func() { err = errors.Join(err, w.batch.End()) }()
 	for {

@@ -23,6 +23,7 @@ type tailOptions struct {
 	duration duration
 	idle     duration
 	steal    bool
+	observe  bool
 	stats    bool
 	types    typeOptions
 }
@@ -31,7 +32,7 @@ func newTail() *cobra.Command {
 	var opts tailOptions
 	cmd := &cobra.Command{
 		Use:   "tail MAP",
-		Short: "Print the records of a ring buffer as they come, consuming them",
+		Short: "Print the records of a ring buffer as they come, consuming or observing them",
 		Long: `Print the records of a ring buffer and consume them. Records come in the order
 of the ring, which is the order in which they were reserved: the times in them
 may run backwards where two CPUs write at once. tail never sorts.
@@ -40,6 +41,10 @@ A ring has one consumer. One that another process consumes is refused with
 status 5. A record is consumed when its output has been written: a tail that
 is killed gets its last records again at the next start, and loses none.
 
+With --observe nothing is consumed, written or polled: the records are copied
+beside whoever consumes them. What is written over before it could be copied is
+counted, and named at the end. It works for user ring buffers too.
+
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
 each record preceded by its length as 4 bytes little-endian.
 
@@ -47,6 +52,7 @@ Records of rbtool probe proctrace are decoded without being told how; those of
 other programs by --type, out of the BTF that --btf names.`,
 		Example: `  rbtool tail /sys/fs/bpf/rbtool/proctrace/events
   rbtool tail name:events -o json -n 100 --idle 5s
+  rbtool tail id:12 --observe --stats --for 10s
   rbtool tail id:12 --type my_event --btf prog:34`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -58,9 +64,13 @@ other programs by --type, out of the BTF that --btf names.`,
 	f.Var(&opts.duration, "for", "stop after so long")
 	f.Var(&opts.idle, "idle", "stop when nothing came for so long")
 	f.BoolVar(&opts.steal, "steal", false, "consume although another process consumes the ring")
+	f.BoolVar(&opts.observe, "observe", false, "watch without consuming, beside the ring's consumer")
 	f.BoolVar(&opts.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
 	opts.types.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if opts.observe && opts.steal {
+			return usagef("tail: --observe consumes nothing: it does not go with --steal")
+		}
 		if err := opts.types.check(); err != nil {
 			return err
 		}
@@ -70,7 +80,7 @@ other programs by --type, out of the BTF that --btf names.`,
 }
 
 func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOptions) (err error) {
-	m, err := inspect.Lookup(ref, ebpf.RingBuf)
+	m, err := lookupRing(ref, opts)
 	if err != nil {
 		return err
 	}
@@ -81,29 +91,18 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 			return fmt.Errorf("tail %s: %w", ref, err)
 		}
 	}
-	if !opts.steal {
-		if err := refuseConsumed(ref, m); err != nil {
-			return err
-		}
-	}
 	out := &batch{w: stdout}
-	claim := consumer.ClaimExclusive
-	if opts.steal {
-		claim = consumer.ClaimSteal
-	}
-	r, err := consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim})
-	if busy, ok := errors.AsType[*consumer.BusyError](err); ok {
-		return consumedBy(ref, int(busy.PID), "")
-	}
+	src, err := openSource(m, out, opts)
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}
-	t := &tailer{reader: r, out: out, format: newFormat(opts.output.value, types), opts: opts, began: time.Now()}
+	t := &tailer{source: src, out: out, format: newFormat(opts.output.value, types), opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())
 		}
-		err = errors.Join(err, r.Close())
+		sayLost(stderr, src)
+		err = errors.Join(err, src.Close())
 	}()
 	if err := t.run(ctx); err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
@@ -111,33 +110,58 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	return nil
 }
 
+// lookupRing finds the ring that is to be read.
+func lookupRing(ref string, opts tailOptions) (*ebpf.Map, error) {
+	if opts.observe {
+		return inspect.Lookup(ref, ebpf.RingBuf, ebpf.UserRingbuf)
+	}
+	return inspect.Lookup(ref, ebpf.RingBuf)
+}
+
+// openReader returns the consumer of a ring that nobody else consumes, or one that does
+// not care. What it hands out is written to out before it is consumed.
+func openReader(m *ebpf.Map, out *batch, steal bool) (*consumer.Reader, error) {
+	claim := consumer.ClaimSteal
+	if !steal {
+		claim = consumer.ClaimExclusive
+		if err := refuseConsumed(m); err != nil {
+			return nil, err
+		}
+	}
+	r, err := consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim})
+	if busy, ok := errors.AsType[*consumer.BusyError](err); ok {
+		return nil, consumedBy(int(busy.PID), "")
+	}
+	return r, err
+}
+
 // refuseConsumed returns an error when another process consumes the ring.
-func refuseConsumed(ref string, m *ebpf.Map) error {
+func refuseConsumed(m *ebpf.Map) error {
 	info, err := m.Info()
 	if err != nil {
-		return fmt.Errorf("tail %s: %w", ref, err)
+		return err
 	}
 	id, _ := info.ID()
 	usage, err := inspect.Users(m)
 	if err != nil {
-		return fmt.Errorf("tail %s: find its consumer: %w", ref, err)
+		return fmt.Errorf("find its consumer: %w", err)
 	}
 	for _, u := range usage.Users[id] {
 		if u.Consumes && !u.Self {
-			return consumedBy(ref, u.PID, u.Comm)
+			return consumedBy(u.PID, u.Comm)
 		}
 	}
 	return nil
 }
 
-func consumedBy(ref string, pid int, comm string) error {
+func consumedBy(pid int, comm string) error {
 	by := fmt.Sprintf("process %d", pid)
 	if comm != "" {
 		by += fmt.Sprintf(" (%s)", comm)
 	}
 	return &failure{
-		err:    fmt.Errorf("tail %s: consumed by %s", ref, by),
+		err:    fmt.Errorf("consumed by %s", by),
 		status: statusBusy,
-		hint:   "stop that process; --steal consumes all the same, and each gets a part of the records",
+		hint:   "--observe watches without consuming; --steal consumes all the same, and each gets a part of the records",
 	}
 }

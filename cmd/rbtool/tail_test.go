@@ -229,9 +229,9 @@ func TestAKilledTailLosesNothing(t *testing.T) {
 
 // tailAndKill runs tail, kills it a random time after its first output, and
 // returns what it printed.
-func tailAndKill(t *testing.T, path string) []byte {
+func tailAndKill(t *testing.T, path string, flags ...string) []byte {
 	t.Helper()
-	cmd := rbtool(t, "tail", path, "-o", "raw")
+	cmd := rbtool(t, append([]string{"tail", path, "-o", "raw"}, flags...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

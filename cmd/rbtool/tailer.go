@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/rbtool/rbtool/consumer"
 )
 
 // batchRecords is how many records tail writes before it tells the kernel that they
@@ -16,7 +14,7 @@ const batchRecords = 256
 
 // tailer is one run of tail.
 type tailer struct {
-	reader *consumer.Reader
+	source source
 	out    *batch
 	format format
 	opts   tailOptions
@@ -35,12 +33,8 @@ func (t *tailer) run(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.opts.duration))
 		defer cancel()
 	}
-	if t.opts.from.value == "now" {
-		s, err := t.reader.Stats()
-		if err != nil {
-			return err
-		}
-		t.start = s.ProducerPos
+	if t.opts.from.value == "now" && !t.opts.observe {
+		t.start = t.source.totals().end
 	}
 	for t.opts.count == 0 || t.printed < uint64(t.opts.count) {
 		if err := t.wait(ctx); err != nil {
@@ -63,24 +57,27 @@ func (t *tailer) wait(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.opts.idle))
 		defer cancel()
 	}
-	return t.reader.Wait(ctx)
+	return t.source.Wait(ctx)
 }
 
 // pass prints one batch.
 func (t *tailer) pass() error {
 	if !t.skip() {
-		return t.reader.Err()
+		return t.source.Err()
 	}
 	limit := uint64(batchRecords)
 	if t.opts.count > 0 {
 		limit = min(limit, uint64(t.opts.count)-t.printed)
 	}
-	for rec := range t.reader.Pass(int(limit)) {
+	for rec := range t.source.Pass(int(limit)) {
 		t.printed++
 		t.bytes += uint64(len(rec.Data))
 		t.out.buf = t.format(t.out.buf, t.printed, rec)
 	}
-	return t.reader.Err()
+	if err := t.source.Err(); err != nil {
+		return err
+	}
+	return t.out.flush()
 }
 
 // skip passes over the records before t.start. It returns false when there may be
@@ -89,7 +86,7 @@ func (t *tailer) skip() bool {
 	if t.start == 0 {
 		return true
 	}
-	for rec := range t.reader.Pass(0) {
+	for rec := range t.source.Pass(0) {
 		if int64(rec.Pos-t.start) >= 0 {
 			t.start = 0
 			return true
@@ -100,10 +97,10 @@ func (t *tailer) skip() bool {
 
 // summary is the line of --stats.
 func (t *tailer) summary() string {
-	s, _ := t.reader.Stats()
+	s := t.source.totals()
 	rate := float64(t.printed) / time.Since(t.began).Seconds()
 	return fmt.Sprintf("%d records, %d bytes, %d discarded, %d bytes lost, %.1f records/s",
-		t.printed, t.bytes, s.Discarded, s.Lost, rate)
+		t.printed, t.bytes, s.discarded, s.lost, rate)
 }
 
 // batch is output that has not been written yet.
@@ -114,6 +111,9 @@ type batch struct {
 
 // flush writes it. What could not be written stays.
 func (b *batch) flush() error {
+	if len(b.buf) == 0 {
+		return nil
+	}
 	n, err := b.w.Write(b.buf)
 	b.buf = b.buf[:copy(b.buf, b.buf[n:])]
 	if err != nil {

@@ -17,6 +17,12 @@ import (
 // call Unprivileged, with the arguments that follow it.
 const Command = "probe-unprivileged"
 
+// tracefs looks for the events, where tests do.
+func tracefs() error {
+	_, err := os.Stat("/sys/kernel/tracing/events")
+	return err
+}
+
 // cgroup2 says whether one is mounted.
 func cgroup2() error {
 	mounts, err := os.ReadFile("/proc/self/mounts")

@@ -28,6 +28,7 @@ type Feature struct {
 var Features = []Feature{
 	{"btf", kernelBTF},
 	{"cgroup2", cgroup2},
+	{"tracefs", tracefs},
 	{"initial-pid-namespace", initialPIDNamespace},
 	{"ringbuf", mapType(ebpf.RingBuf)},
 	{"ringbuf-reserve", helper(ebpf.RawTracepoint, asm.FnRingbufReserve)},

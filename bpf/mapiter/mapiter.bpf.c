@@ -1,0 +1,204 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * Where the producer and the consumer of every ring are: an iterator over all
+ * maps (kernel/bpf/map_iter.c) that reports the rings and arenas, without a
+ * descriptor or a mapping for any of them.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#define NAME_LEN 16 /* BPF_OBJ_NAME_LEN */
+
+/* How often a ring is read again when its consumer moved meanwhile. */
+#define TRIES 8
+
+/* The parts in use of the kernel's types. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+enum bpf_map_type {
+	BPF_MAP_TYPE_UNSPEC,
+};
+
+struct bpf_map {
+	enum bpf_map_type map_type;
+	__u32 max_entries;
+	__u64 map_extra;
+	__u32 map_flags;
+	__u32 id;
+	char name[NAME_LEN];
+};
+
+/* kernel/bpf/ringbuf.c */
+struct bpf_ringbuf {
+	__u64 mask;
+	int nr_pages;
+	unsigned long consumer_pos;
+	unsigned long producer_pos;
+	unsigned long pending_pos;
+	unsigned long overwrite_pos;
+	char data[];
+};
+
+struct bpf_ringbuf_map {
+	struct bpf_ringbuf *rb;
+};
+
+/* kernel/bpf/arena.c */
+struct bpf_arena {
+	__u64 user_vm_start;
+	__u64 nr_pages;
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__bpf_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+};
+
+#pragma clang attribute pop
+
+/* What is known of an entry beyond the members that every kernel has. */
+#define HAS_POSITIONS (1 << 0)
+#define HAS_PENDING (1 << 1)
+#define HAS_OVERWRITE (1 << 2)
+#define HAS_HEADER (1 << 3) /* of the oldest record */
+#define HAS_ARENA (1 << 4)  /* user_vm_start */
+#define HAS_PAGES (1 << 5)  /* memory, in pages */
+#define HAS_STEADY (1 << 6) /* the consumer did not move between the loads */
+
+/* One ring or arena. */
+struct entry {
+	__u32 id;
+	__u32 type;
+	__u32 max_entries;
+	__u32 flags;
+	__u64 map_extra;
+	__u64 address; /* of the map in the kernel: tells it from another one with its id */
+	__u64 consumer_pos;
+	__u64 producer_pos;
+	__u64 pending_pos;
+	__u64 overwrite_pos;
+	__u64 user_vm_start;
+	__u64 pages;
+	__u32 known;  /* HAS_* */
+	__u32 header; /* of the record at max(consumer_pos, overwrite_pos) */
+	char name[NAME_LEN];
+};
+
+/* Apart, so that the compiler does not merge its test with others: the verifier
+ * must see that a kernel without the member does not come to the load. */
+static __noinline __u64 load_overwrite_pos(struct bpf_ringbuf *rb)
+{
+	if (!bpf_core_field_exists(rb->overwrite_pos))
+		return 0;
+	return BPF_CORE_READ(rb, overwrite_pos);
+}
+
+/* All ring types look alike: user rings are bpf_ringbuf_map too. A kernel
+ * that knows the flag has overwrite_pos. */
+static __noinline void positions(struct bpf_ringbuf *rb, struct entry *e)
+{
+	bool overwrites = e->flags & BPF_F_RB_OVERWRITE;
+	int i;
+
+	for (i = 0; i < TRIES; i++) {
+		/* consumer_pos first: what is loaded later is not behind it.
+		 * overwrite_pos is stored before producer_pos. */
+		e->consumer_pos = BPF_CORE_READ(rb, consumer_pos);
+		if (overwrites)
+			e->overwrite_pos = load_overwrite_pos(rb);
+		e->producer_pos = BPF_CORE_READ(rb, producer_pos);
+		if (BPF_CORE_READ(rb, consumer_pos) == e->consumer_pos) {
+			e->known |= HAS_STEADY;
+			break;
+		}
+	}
+	e->known |= HAS_POSITIONS;
+	if (overwrites)
+		e->known |= HAS_OVERWRITE;
+	if (bpf_core_field_exists(rb->pending_pos)) {
+		e->pending_pos = BPF_CORE_READ(rb, pending_pos);
+		if (e->type == BPF_MAP_TYPE_RINGBUF)
+			e->known |= HAS_PENDING;
+	}
+}
+
+/* The header at the oldest position, if there is a record at all. */
+static __always_inline void header(struct bpf_ringbuf *rb, struct entry *e)
+{
+	__u64 pos = e->consumer_pos;
+	__u64 mask = BPF_CORE_READ(rb, mask);
+	void *data = (void *)rb + bpf_core_field_offset(struct bpf_ringbuf, data);
+
+	if ((e->known & HAS_OVERWRITE) && (__s64)(e->overwrite_pos - pos) > 0)
+		pos = e->overwrite_pos;
+	/* consumer_pos and, of a user ring, producer_pos are what a process wrote.
+	 * The mask keeps any of them within the data. */
+	if (pos % 8 || e->producer_pos - pos < 8 || e->producer_pos - pos > mask + 1)
+		return;
+	if (bpf_probe_read_kernel(&e->header, sizeof(e->header), data + (pos & mask)))
+		return;
+	/* Consumed or overwritten meanwhile, it may be no header any more. */
+	if (BPF_CORE_READ(rb, consumer_pos) != e->consumer_pos)
+		return;
+	if ((e->known & HAS_OVERWRITE) && load_overwrite_pos(rb) != e->overwrite_pos)
+		return;
+	e->known |= HAS_HEADER;
+}
+
+SEC("iter/bpf_map")
+int rings(struct bpf_iter__bpf_map *ctx)
+{
+	struct bpf_map *map = ctx->map;
+	struct entry e = {};
+
+	if (!map)
+		return 0;
+	e.type = map->map_type;
+	if (e.type != BPF_MAP_TYPE_RINGBUF && e.type != BPF_MAP_TYPE_USER_RINGBUF &&
+	    e.type != BPF_MAP_TYPE_ARENA)
+		return 0;
+	e.id = map->id;
+	e.max_entries = map->max_entries;
+	e.flags = map->map_flags;
+	if (bpf_core_field_exists(map->map_extra))
+		e.map_extra = BPF_CORE_READ(map, map_extra);
+	e.address = (__u64)map;
+	bpf_core_read_str(e.name, sizeof(e.name), &map->name);
+
+	/* The map is the first member of what embeds it. */
+	if (e.type == BPF_MAP_TYPE_ARENA) {
+		struct bpf_arena *arena = (void *)map;
+
+		if (bpf_core_field_exists(arena->user_vm_start)) {
+			e.user_vm_start = BPF_CORE_READ(arena, user_vm_start);
+			e.known |= HAS_ARENA;
+		}
+		if (bpf_core_field_exists(arena->nr_pages)) {
+			e.pages = BPF_CORE_READ(arena, nr_pages);
+			e.known |= HAS_PAGES;
+		}
+	} else {
+		struct bpf_ringbuf_map *ring_map = (void *)map;
+		struct bpf_ringbuf *rb = BPF_CORE_READ(ring_map, rb);
+
+		if (rb) {
+			e.pages = BPF_CORE_READ(rb, nr_pages);
+			e.known |= HAS_PAGES;
+			positions(rb, &e);
+			header(rb, &e);
+		}
+	}
+	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/consumer"
+)
+
+// source is where records come from: a ring that is consumed, or one that is
+// observed.
+type source interface {
+	Wait(context.Context) error
+	Pass(limit int) iter.Seq[consumer.Record]
+	Err() error
+	Close() error
+	totals() totals
+}
+
+// totals is what became of a ring's bytes so far.
+type totals struct {
+	discarded uint64 // records
+	lost      uint64 // bytes, with headers
+	losses    uint64 // times, where they are counted
+	end       uint64 // producer_pos
+}
+
+// consuming is a source of records that are gone when they were handed out.
+type consuming struct{ *consumer.Reader }
+
+func (c consuming) totals() totals {
+	s, _ := c.Stats()
+	return totals{discarded: s.Discarded, lost: s.Lost, end: s.ProducerPos}
+}
+
+// observing is a source of records that another process consumes.
+type observing struct{ *consumer.Observer }
+
+func (o observing) totals() totals {
+	s, _ := o.Stats()
+	return totals{discarded: s.Discarded, lost: s.Lost, losses: s.Losses, end: s.ProducerPos}
+}
+
+// openSource opens the ring as opts say. What is consumed is written to out first.
+func openSource(m *ebpf.Map, out *batch, opts tailOptions) (source, error) {
+	if opts.observe {
+		o, err := consumer.NewObserver(m, consumer.ObserverOptions{Now: opts.from.value == "now"})
+		if err != nil {
+			return nil, err
+		}
+		return observing{o}, nil
+	}
+	r, err := openReader(m, out, opts.steal)
+	if err != nil {
+		return nil, err
+	}
+	return consuming{r}, nil
+}
+
+// sayLost tells what an observer could not read, which nobody may take for everything.
+func sayLost(w io.Writer, s source) {
+	if t := s.totals(); t.losses > 0 {
+		fmt.Fprintf(w, "note: %d bytes of records were written over before they could be read, in %d places\n", t.lost, t.losses)
+	}
+}

@@ -1,0 +1,74 @@
+package consumer
+
+import (
+	"errors"
+	"testing"
+	"unsafe"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// observer returns an Observer of m, closed when the test ends.
+func (m memory) observer(tb testing.TB, user, overwrite bool) *Observer {
+	tb.Helper()
+	mem, err := ring.Observe(m.FD, m.Size)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o := newObserver(mem, user, overwrite, ObserverOptions{})
+	tb.Cleanup(func() { o.Close() })
+	return o
+}
+
+// FuzzObserver observes memory that says what it likes, before and while it
+// changes. It must not fault, go on for ever, hand out what lies outside its copy,
+// allocate more than the ring's size, or lose count.
+func FuzzObserver(f *testing.F) {
+	for _, seed := range seeds() {
+		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, !seed.overwrite, seed.limit, seed.changing)
+	}
+	m := newMemory(f, 4096)
+	f.Fuzz(func(t *testing.T, data []byte, consumer, producer, overwrit uint64, overwrite, user bool, limit int, changing bool) {
+		h := hostile{data, consumer, producer, overwrit, overwrite && !user, limit, changing}
+		m.fill(h)
+		o := m.observer(t, user, h.overwrite)
+		if h.changing {
+			defer m.change(h)()
+		}
+		for range 4 {
+			observeOnce(t, m, o, limit)
+			o.look()
+		}
+		// Whoever owns the ring may move any position.
+		*m.ConsumerPos(), *m.ProducerPos() = producer, consumer
+		observeOnce(t, m, o, limit)
+	})
+}
+
+func observeOnce(t *testing.T, m memory, o *Observer, limit int) {
+	t.Helper()
+	n := 0
+	for rec := range o.Pass(limit) {
+		if n++; limit > 0 && n > limit || uint64(n) > m.Size/ring.HeaderSize {
+			t.Fatalf("%d records, limit %d", n, limit)
+		}
+		lo := uintptr(unsafe.Pointer(unsafe.SliceData(o.buf)))
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(rec.Data))); at < lo || at+uintptr(len(rec.Data)) > lo+uintptr(len(o.buf)) {
+			t.Fatalf("%d bytes at %#x lie outside of the copy at %#x", len(rec.Data), at, lo)
+		}
+		use(rec.Data)
+	}
+	if err := o.Err(); err != nil && !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	if uint64(len(o.buf)) > m.Size {
+		t.Fatalf("allocated %d bytes to copy from a ring of %d", len(o.buf), m.Size)
+	}
+	s, err := o.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Seen+s.Skipped+s.Lost != s.Pos-s.Start || s.Pos != o.pos {
+		t.Fatalf("lost count: %+v at position %d", s, o.pos)
+	}
+}

@@ -1,0 +1,116 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// A producer that does what the kernel does in overwrite mode runs on another CPU as
+// fast as it can: it never waits for anybody, so that an Observer of a small ring is
+// lapped all the time. Each word of a record tells which record it is of.
+func TestObservedRecordsAreNeverTorn(t *testing.T) {
+	tests := []struct {
+		rule     string
+		size     uint64
+		min, max uint32 // words of a record
+	}{
+		{"records of one word", 4096, 1, 1},
+		{"short records", 4096, 1, 30},
+		{"records of a quarter of the ring", 4096, 100, 127},
+		{"many lengths in a large ring", 1 << 20, 1, 1000},
+		{"records longer than a copy", 1 << 20, 9000, 20000},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			records := uint64(150_000_000 / (tt.min + tt.max + 100))
+			switch {
+			case testing.Short():
+				records /= 250
+			case testenv.Race:
+				records /= 20
+			}
+			m := newMemory(t, tt.size)
+			o := m.observer(t, false, true)
+			var done atomic.Bool
+			var producing sync.WaitGroup
+			producing.Go(func() {
+				defer done.Store(true)
+				m.flood(records, tt.min, tt.max)
+			})
+			defer producing.Wait()
+			for last := false; !last; {
+				last = done.Load() // what comes now is all that will be
+				for rec := range o.Pass(0) {
+					checkWhole(t, rec)
+				}
+				if o.Err() != nil {
+					t.Fatal(o.Err())
+				}
+			}
+			s, err := o.Stats()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Seen+s.Skipped+s.Lost != s.Pos-s.Start || s.Pos != *m.ProducerPos() {
+				t.Errorf("%+v", s)
+			}
+			t.Logf("%d of %d records seen, %d losses", s.Records, records, s.Losses)
+		})
+	}
+}
+
+// What a producer writes ahead of producer_pos, up to half a user ring, makes no
+// observed sample a torn one.
+func TestObservedSamplesAreNeverTorn(t *testing.T) {
+	const size, words = 4096, 20
+	const span = 8*words + ring.HeaderSize
+	const batch = size / 2 / span
+	batches := 250_000
+	if testing.Short() || testenv.Race {
+		batches /= 50
+	}
+	m := newMemory(t, size)
+	o := m.observer(t, true, false)
+	var done atomic.Bool
+	var producing sync.WaitGroup
+	producing.Go(func() {
+		defer done.Store(true)
+		payload := make([]byte, 8*words)
+		pos := uint64(0)
+		for range batches {
+			for range batch {
+				for i := range uint64(words) {
+					binary.NativeEndian.PutUint64(payload[8*i:], pos+8*i)
+				}
+				m.setHeader(pos, uint32(len(payload)))
+				m.put(pos+ring.HeaderSize, payload)
+				pos += span
+			}
+			atomic.StoreUint64(m.ProducerPos(), pos)
+			// A drain that leaves as much as there is room for beside the next batch.
+			if room := uint64(size - batch*span); pos > room {
+				atomic.StoreUint64(m.ConsumerPos(), (pos-room+span-1)/span*span)
+			}
+		}
+	})
+	defer producing.Wait()
+	for last := false; !last; {
+		last = done.Load()
+		for rec := range o.Pass(0) {
+			checkWhole(t, rec)
+		}
+		if o.Err() != nil {
+			t.Fatal(o.Err())
+		}
+	}
+	s, _ := o.Stats()
+	if s.Seen+s.Lost != s.Pos-s.Start || s.Pos != *m.ProducerPos() {
+		t.Errorf("%+v", s)
+	}
+	t.Logf("%d samples seen, %d losses", s.Records, s.Losses)
+}

@@ -1,0 +1,123 @@
+package consumer
+
+import (
+	"bytes"
+	"context"
+	"iter"
+	"time"
+)
+
+// Wait blocks until the next record can be read, or something was lost. It returns
+// ctx's error when ctx is done first, and one that is [os.ErrClosed] after Close.
+//
+// When the last pass read all that there was, Wait sleeps at least once, unless
+// an eighth of the ring has come since: so that following a stream costs a bounded
+// number of looks a second, and the producer's cache lines are left alone between
+// them.
+func (o *Observer) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	came, err := o.look()
+	if err != nil || came > 0 && (!o.rests || came >= o.mem.Size()/8) {
+		return err
+	}
+	for {
+		if err := o.sleep(ctx); err != nil {
+			return err
+		}
+		if came, err = o.look(); err != nil {
+			return err
+		}
+		o.adapt(came)
+		if came > 0 {
+			return nil
+		}
+	}
+}
+
+// look returns how many bytes there are to be read, lost ones included, and 0 when
+// a BUSY record is in front of them.
+func (o *Observer) look() (came uint64, err error) {
+	if !o.mem.Acquire() {
+		return 0, errObserverClosed
+	}
+	defer o.leave()
+	came = o.mem.ProducerPos() - o.pos
+	if came == 0 || came > o.mem.Size() || came%8 != 0 || int64(o.proven()-o.pos) > 0 {
+		return came, nil
+	}
+	if header := o.mem.Data().Header(o.pos); header.Busy() && !(header.Discarded() && o.user) {
+		return 0, nil
+	}
+	return came, nil
+}
+
+// adapt makes the next sleep so long that about an eighth of the ring comes in it.
+func (o *Observer) adapt(came uint64) {
+	nap := 2 * o.nap
+	if aim := o.mem.Size() / 8; came > aim/2 {
+		nap = time.Duration(float64(o.nap) * float64(aim) / float64(came))
+	}
+	o.nap = min(max(nap, shortestNap), max(o.opts.Interval, shortestNap))
+}
+
+// sleep sleeps for o.nap.
+func (o *Observer) sleep(ctx context.Context) error {
+	ended := func() bool { return ctx.Err() != nil || o.mem.Closed() }
+	if o.nap < time.Millisecond {
+		pause(o.nap, ended)
+	} else {
+		t := time.NewTimer(o.nap)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		case <-o.closed:
+		}
+	}
+	if o.mem.Closed() {
+		return errObserverClosed
+	}
+	return ctx.Err()
+}
+
+// Records returns an iterator that waits for records and yields them as
+// [Observer.Pass] does, until ctx is done, Close, or an error, which it yields last.
+func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for {
+			if err := o.Wait(ctx); err != nil {
+				yield(Record{}, err)
+				return
+			}
+			for rec := range o.Pass(0) {
+				if !yield(rec, nil) {
+					return
+				}
+			}
+			if o.err != nil {
+				yield(Record{}, o.err)
+				return
+			}
+		}
+	}
+}
+
+// Read waits for the next record and returns a copy of it, which the caller
+// owns. Pass and Records are much faster.
+func (o *Observer) Read(ctx context.Context) (Record, error) {
+	for {
+		if err := o.Wait(ctx); err != nil {
+			return Record{}, err
+		}
+		var got Record
+		found := false
+		for rec := range o.Pass(1) {
+			got, found = Record{Data: bytes.Clone(rec.Data), Pos: rec.Pos}, true
+		}
+		if found || o.err != nil {
+			return got, o.err
+		}
+	}
+}

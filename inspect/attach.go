@@ -1,0 +1,201 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Attachment is a place where a program runs.
+type Attachment struct {
+	Link   link.ID `json:"link,omitempty"` // 0 for what is attached without a link
+	Type   string  `json:"type"`           // such as tracing, raw_tracepoint, cgroup, perf_event, prog_array
+	Target string  `json:"target"`         // such as a function's name; may be empty
+}
+
+func (a Attachment) String() string {
+	if a.Target == "" {
+		return a.Type
+	}
+	return a.Type + " " + a.Target
+}
+
+// attachments returns where the host's programs are attached by links (bpf_link)
+// and by perf events without links, in that order, nil when that is unknown, and notes.
+// Not known are attachments that only netlink or a cgroup tells of: tc filters,
+// XDP and cgroup programs without a link.
+func attachments() (map[ebpf.ProgramID][]Attachment, []string) {
+	attached := map[ebpf.ProgramID][]Attachment{}
+	functions := functionNames{}
+	it := new(link.Iterator)
+	defer it.Close()
+	for it.Next() {
+		info, err := it.Link.Info()
+		if err != nil {
+			continue // a kind of link that has none, or it vanished
+		}
+		attached[info.Program] = append(attached[info.Program], Attachment{
+			Link:   info.ID,
+			Type:   linkType(info.Type),
+			Target: functions.target(info),
+		})
+	}
+	if err := it.Err(); errors.Is(err, unix.EINVAL) {
+		return nil, []string{"attach points unknown: the kernel has no links (before 5.8)"}
+	} else if err != nil {
+		return nil, []string{fmt.Sprintf("attach points unknown: %v", adminReason(err))}
+	}
+	addPerfEvents(attached)
+	return attached, nil
+}
+
+// linkTypes names the types of enum bpf_link_type, include/uapi/linux/bpf.h.
+var linkTypes = map[link.Type]string{
+	link.RawTracepointType: "raw_tracepoint",
+	link.TracingType:       "tracing",
+	link.CgroupType:        "cgroup",
+	link.IterType:          "iter",
+	link.NetNsType:         "netns",
+	link.XDPType:           "xdp",
+	link.PerfEventType:     "perf_event",
+	link.KprobeMultiType:   "kprobe_multi",
+	link.StructOpsType:     "struct_ops",
+	link.NetfilterType:     "netfilter",
+	link.TCXType:           "tcx",
+	link.UprobeMultiType:   "uprobe_multi",
+	link.NetkitType:        "netkit",
+}
+
+func linkType(t link.Type) string {
+	if name, ok := linkTypes[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("link_type_%d", t)
+}
+
+// target says what a link attaches to.
+func (f functionNames) target(info *link.Info) string {
+	if r := info.RawTracepoint(); r != nil {
+		return r.Name
+	}
+	if t := info.Tracing(); t != nil {
+		return fmt.Sprintf("%s %s", attachType(uint32(t.AttachType)), f.name(t))
+	}
+	if c := info.Cgroup(); c != nil {
+		return fmt.Sprintf("%s of cgroup %d", attachType(uint32(c.AttachType)), c.CgroupId)
+	}
+	if n := info.NetNs(); n != nil {
+		return fmt.Sprintf("%s of netns %d", attachType(uint32(n.AttachType)), n.NetnsInode)
+	}
+	if x := info.XDP(); x != nil {
+		return interfaceName(x.Ifindex)
+	}
+	if t := info.TCX(); t != nil {
+		return fmt.Sprintf("%s of %s", attachType(uint32(t.AttachType)), interfaceName(t.Ifindex))
+	}
+	if n := info.Netkit(); n != nil {
+		return fmt.Sprintf("%s of %s", attachType(uint32(n.AttachType)), interfaceName(n.Ifindex))
+	}
+	if n := info.Netfilter(); n != nil {
+		return fmt.Sprintf("hook %d of protocol %d", n.Hook, n.ProtocolFamily)
+	}
+	if k := info.KprobeMulti(); k != nil {
+		return fmt.Sprintf("%d functions", k.Count)
+	}
+	if u := info.UprobeMulti(); u != nil {
+		return fmt.Sprintf("%d places in %s", u.Count, u.File)
+	}
+	if p := info.PerfEvent(); p != nil {
+		return perfTarget(p)
+	}
+	return ""
+}
+
+func perfTarget(p *link.PerfEventInfo) string {
+	if k := p.Kprobe(); k != nil {
+		return place(k.Function, uint64(k.Offset), k.Address)
+	}
+	if u := p.Uprobe(); u != nil {
+		return place(u.File, uint64(u.Offset), 0)
+	}
+	if t := p.Tracepoint(); t != nil {
+		return t.Tracepoint
+	}
+	if e := p.Event(); e != nil {
+		return fmt.Sprintf("event %d of type %d", e.Config, e.Type)
+	}
+	return ""
+}
+
+// place is where a probe is, as the kernel's tracing says it.
+func place(symbol string, offset, address uint64) string {
+	switch {
+	case symbol == "" && address == 0:
+		return ""
+	case symbol == "":
+		return fmt.Sprintf("%#x", address)
+	case offset == 0:
+		return symbol
+	}
+	return fmt.Sprintf("%s+%#x", symbol, offset)
+}
+
+func attachType(t uint32) string {
+	return strings.ToLower(ebpf.AttachType(t).String())
+}
+
+func interfaceName(index uint32) string {
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		return i.Name
+	}
+	return fmt.Sprintf("interface %d", index) // of another network namespace, or gone
+}
+
+// functionNames keeps the BTF in which tracing programs' targets are named.
+type functionNames map[btf.ID]*btf.Spec
+
+// name returns the function that a tracing link is attached to.
+func (f functionNames) name(t *link.TracingInfo) string {
+	id := btf.ID(t.TargetObjectId)
+	spec, seen := f[id]
+	if !seen {
+		spec = objectBTF(id)
+		f[id] = spec
+	}
+	if spec != nil {
+		if typ, err := spec.TypeByID(btf.TypeID(t.TargetBtfId)); err == nil && typ.TypeName() != "" {
+			return typ.TypeName()
+		}
+	}
+	return fmt.Sprintf("BTF type %d of object %d", t.TargetBtfId, t.TargetObjectId)
+}
+
+// objectBTF loads the kernel's or a module's BTF, or returns nil: the object
+// may be a program (bpf_tracing_link_fill_link_info in kernel/bpf/syscall.c).
+func objectBTF(id btf.ID) *btf.Spec {
+	handle, err := btf.NewHandleFromID(id)
+	if err != nil {
+		return nil
+	}
+	defer handle.Close()
+	info, err := handle.Info()
+	if err != nil || !info.IsKernel {
+		return nil
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil || info.IsVmlinux() {
+		return kernel
+	}
+	spec, err := btf.LoadKernelModuleSpec(info.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return spec
+}

@@ -1,0 +1,197 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/mapiter"
+	"github.com/rbtool/rbtool/bpf/mapusers"
+	"github.com/rbtool/rbtool/pin"
+)
+
+// host looks at all maps at once: with the kernel's iterators where they can be
+// used, one map and one process after the other elsewhere. Iterators are loaded
+// when they are needed first, and kept for the next look.
+type host struct {
+	maps     *mapiter.Scanner
+	mapsErr  error // why it could not be loaded
+	users    *mapusers.Scanner
+	usersErr error
+	entries  []mapiter.Entry // memory to use again
+}
+
+func (h *host) mapScanner() (*mapiter.Scanner, error) {
+	if h.maps == nil && h.mapsErr == nil {
+		h.maps, h.mapsErr = mapiter.NewScanner()
+	}
+	return h.maps, h.mapsErr
+}
+
+func (h *host) userScanner() (*mapusers.Scanner, error) {
+	if h.users == nil && h.usersErr == nil {
+		h.users, h.usersErr = mapusers.NewScanner()
+	}
+	return h.users, h.usersErr
+}
+
+func (h *host) close() {
+	if h.maps != nil {
+		h.maps.Close()
+	}
+	if h.users != nil {
+		h.users.Close()
+	}
+}
+
+// found is what one look over the maps gave.
+type found struct {
+	maps  []Map // by ascending id, without who and what uses them
+	notes []string
+}
+
+func (h *host) list() (found, error) {
+	s, err := h.mapScanner()
+	if err != nil {
+		f, byID := listOneByOne()
+		if errors.Is(err, unix.EPERM) && errors.Is(byID, unix.EPERM) {
+			byID = fmt.Errorf("%w (needs CAP_BPF and CAP_PERFMON)", unix.EPERM) // the lesser demand
+		}
+		return f, byID
+	}
+	entries, err := s.Scan(h.entries[:0])
+	if err != nil {
+		return found{}, err
+	}
+	h.entries = entries
+	f := found{maps: make([]Map, 0, len(entries))}
+	for i := range entries {
+		f.maps = append(f.maps, fromEntry(&entries[i]))
+	}
+	return f, nil
+}
+
+// fromEntry describes the map of an entry.
+func fromEntry(e *mapiter.Entry) Map {
+	d := Map{
+		ID:       e.ID,
+		Name:     e.Name,
+		Type:     pin.TypeName(e.Type),
+		Bytes:    size(e.Type, e.MaxEntries),
+		Flags:    e.Flags,
+		MapExtra: e.MapExtra,
+		typ:      e.Type,
+		identity: e.Identity,
+	}
+	if e.Memory != nil {
+		d.Memory = *e.Memory
+	}
+	if e.Arena != nil {
+		d.Place = &Place{UserBase: e.UserBase}
+	}
+	if e.Positions == nil {
+		return d
+	}
+	d.Positions = &Positions{Consumer: e.Consumer, Producer: e.Producer, Pending: e.Pending, Overwrite: e.Overwrite}
+	note := d.judge(d.Bytes, e.Steady)
+	if note == "" && e.Header != nil {
+		d.Busy, note = d.head(*e.Header)
+	}
+	if note != "" {
+		d.Notes = append(d.Notes, note)
+	}
+	return d
+}
+
+// listOneByOne opens each map, and maps the positions of rings.
+func listOneByOne() (found, error) {
+	kernel, err := kernelFields()
+	var f found
+	if err != nil {
+		f.notes = append(f.notes, fmt.Sprintf("pending positions unknown: %v", err))
+	}
+	for m, err := range maps(types...) {
+		var d Map
+		if err == nil {
+			d, err = describe(m)
+		}
+		if isMapError(err) {
+			f.notes = append(f.notes, err.Error())
+			continue
+		}
+		if err != nil {
+			return found{}, err
+		}
+		d.observe(m, kernel)
+		f.maps = append(f.maps, d)
+	}
+	return f, nil
+}
+
+// locate fills in what only the iterator tells of an arena.
+func (h *host) locate(d *Map) (notes []string) {
+	_, err := h.mapScanner()
+	var f found
+	if err == nil {
+		f, err = h.list()
+	}
+	if err != nil {
+		return []string{fmt.Sprintf("address unknown: %v", err)}
+	}
+	for i := range f.maps {
+		if f.maps[i].ID == d.ID {
+			d.Place, d.identity = f.maps[i].Place, f.maps[i].identity
+			d.Memory = f.maps[i].Memory
+		}
+	}
+	return nil
+}
+
+// relate fills in who and what uses the maps, and returns notes on what stays
+// unknown.
+func (h *host) relate(maps []Map, opts Options) (notes []string) {
+	if !opts.SkipUsers {
+		s, why := h.userScanner()
+		usage, err := usersWith(s, why, shapes(maps))
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("owners unknown: %v", err))
+		} else {
+			notes = append(notes, usage.Notes...)
+			usage.findHomes()
+			for i := range maps {
+				maps[i].Users = known(usage.Users[maps[i].ID])
+			}
+		}
+	}
+	if !opts.SkipPrograms {
+		programs, problems, err := programsByMap()
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("programs unknown: %v", err))
+		} else {
+			notes = append(notes, problems...)
+			for i := range maps {
+				maps[i].Programs = known(programs[maps[i].ID])
+			}
+		}
+	}
+	if !opts.SkipPins {
+		pins, problems, err := pinsByMap()
+		if err != nil {
+			return append(notes, fmt.Sprintf("pins unknown: %v", err))
+		}
+		notes = append(notes, problems...)
+		for i := range maps {
+			maps[i].Pins = known(pins[maps[i].ID])
+		}
+	}
+	return notes
+}
+
+func shapes(maps []Map) []shape {
+	list := make([]shape, 0, len(maps))
+	for i := range maps {
+		list = append(list, shape{maps[i].ID, maps[i].typ, maps[i].Bytes})
+	}
+	return list
+}

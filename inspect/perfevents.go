@@ -1,0 +1,59 @@
+package inspect
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// perfEventFile is the name of a perf event's file (kernel/events/core.c).
+const perfEventFile = "anon_inode:[perf_event]"
+
+// taskFDTypes names the types of enum bpf_task_fd_type.
+var taskFDTypes = map[uint32]string{
+	syscall.TaskFDRawTracepoint: "raw_tracepoint",
+	syscall.TaskFDTracepoint:    "tracepoint",
+	syscall.TaskFDKprobe:        "kprobe",
+	syscall.TaskFDKretprobe:     "kretprobe",
+	syscall.TaskFDUprobe:        "uprobe",
+	syscall.TaskFDUretprobe:     "uretprobe",
+}
+
+// addPerfEvents adds the programs that processes attached to perf events with
+// ioctl(2), as all did before there were links for it (5.15). What cannot be
+// looked into is left out.
+func addPerfEvents(attached map[ebpf.ProgramID][]Attachment) {
+	linked := map[ebpf.ProgramID]bool{} // the events of links can be asked too
+	for id := range attached {
+		linked[id] = true
+	}
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, path := range fds {
+		if target, err := os.Readlink(path); err != nil || target != perfEventFile {
+			continue
+		}
+		fd, err := strconv.Atoi(filepath.Base(path))
+		if err != nil {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		if err != nil {
+			continue
+		}
+		event, err := syscall.QueryTaskFD(pid, fd)
+		if err != nil {
+			continue // no program is attached, or the process closed it
+		}
+		id := ebpf.ProgramID(event.Program)
+		a := Attachment{Type: taskFDTypes[event.Type], Target: place(event.Name, event.Offset, event.Address)}
+		// One on each CPU is one.
+		if !linked[id] && !slices.Contains(attached[id], a) {
+			attached[id] = append(attached[id], a)
+		}
+	}
+}

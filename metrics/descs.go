@@ -1,0 +1,45 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// The metrics. Dashboards and alerts depend on their names: they do not change.
+var (
+	descs []*prometheus.Desc
+
+	up            = desc("up", "Whether the last sample of the host's maps succeeded.")
+	samplesTotal  = desc("samples_total", "Samples of all maps of the host, failed ones included.")
+	failuresTotal = desc("sample_failures_total", "Samples that failed.")
+	sampleSeconds = desc("sample_duration_seconds", "How long the last sample took.")
+
+	mapInfo   = desc("map_info", "A ring buffer, user ring buffer or arena of this host.", "id", "name", "owner", "type")
+	mapMemory = desc("map_memory_bytes", "Pages that the kernel holds for the map; an arena's are not counted before Linux 7.3.", "id", "name", "owner")
+	arenaSize = desc("arena_capacity_bytes", "What could be allocated in the arena.", "id", "name", "owner")
+	ownerInfo = desc("owner_info", "A process that consumes a map (role consumer), produces into it (producer), "+
+		"has it mapped (observer) or holds a descriptor of it (holder).",
+		"id", "pid", "comm", "role", "unit", "container", "pod")
+
+	producedTotal    = ringDesc("produced_bytes_total", "Bytes produced, headers included, since the ring's creation.")
+	consumedTotal    = ringDesc("consumed_bytes_total", "Bytes consumed, headers included, since the ring's creation.")
+	overwrittenTotal = ringDesc("overwritten_bytes_total", "Bytes of a ring in overwrite mode that were overwritten before they were consumed, at the least.")
+	saturatedTotal   = ringDesc("saturated_seconds_total", "Time during which the ring was at least 15/16 full. The kernel does not count refused records.")
+	capacity         = ringDesc("capacity_bytes", "Size of the ring's data.")
+	backlog          = ringDesc("backlog_bytes", "Bytes that wait for the consumer.")
+	highWater        = ringDesc("high_water_bytes", "The largest backlog that a sample has seen.")
+	lag              = ringDesc("lag_seconds", "How long ago the oldest waiting record was produced, as far as the samples tell.")
+	consumerStuck    = ringDesc("consumer_stuck", "Whether data waits and the consumer does not move.")
+	producerStuck    = ringDesc("producer_stuck", "Whether the oldest record stays reserved and is not committed.")
+	unconsumed       = ringDesc("unconsumed", "Whether data waits and no process consumes the ring.")
+	contradictory    = ringDesc("contradictory", "Whether the positions cannot be right: some process writes them.")
+	stuckSeconds     = ringDesc("stuck_seconds", "For how long one of consumer_stuck, producer_stuck and unconsumed has been true.")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	d := prometheus.NewDesc("rbtool_"+name, help, labels, nil)
+	descs = append(descs, d)
+	return d
+}
+
+// ringDesc is of a metric that each ring has.
+func ringDesc(name, help string) *prometheus.Desc {
+	return desc("ring_"+name, help, "id", "name", "owner")
+}

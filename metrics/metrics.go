@@ -1,0 +1,154 @@
+package metrics
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+// Collector holds the last sample. Its methods may be called by many goroutines
+// at once.
+type Collector struct {
+	mu      sync.Mutex
+	sample  *inspect.Sample // nil after a failure
+	took    time.Duration
+	samples uint64
+	failed  uint64
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector makes a Collector that shows no ring before the first Update.
+func NewCollector() *Collector { return &Collector{} }
+
+// Update gives it the result of a sample, which took so long. After an error
+// there are no metrics of rings, so that none is taken for news, and rbtool_up is 0.
+func (c *Collector) Update(sample *inspect.Sample, err error, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sample, c.took = sample, took
+	c.samples++
+	if err != nil {
+		c.failed++
+		c.sample = nil
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range descs {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	sample, took, samples, failed := c.sample, c.took, c.samples, c.failed
+	c.mu.Unlock()
+	e := emitter{ch}
+	e.gauge(up, truth(sample != nil))
+	e.counter(samplesTotal, float64(samples))
+	e.counter(failuresTotal, float64(failed))
+	e.gauge(sampleSeconds, took.Seconds())
+	if sample == nil {
+		return
+	}
+	for i := range sample.Maps {
+		e.describe(&sample.Maps[i])
+	}
+}
+
+// emitter sends metrics.
+type emitter struct{ ch chan<- prometheus.Metric }
+
+func (e emitter) counter(d *prometheus.Desc, v float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+}
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// describe emits what is known of a map.
+func (e emitter) describe(m *inspect.MapSample) {
+	id := strconv.FormatUint(uint64(m.ID), 10)
+	labels := []string{id, clean(m.Name), clean(Owner(m.Users))}
+	e.gauge(mapInfo, 1, append(slices.Clip(labels), m.Type)...)
+	e.gauge(mapMemory, float64(m.Memory), labels...)
+	for _, u := range m.Users {
+		if !u.Self {
+			e.gauge(ownerInfo, 1, id, strconv.Itoa(u.PID), clean(u.Comm), role(u), clean(u.Unit), u.Container, u.Pod)
+		}
+	}
+	if m.Place != nil {
+		e.gauge(arenaSize, float64(m.Bytes), labels...)
+	}
+	if m.Flow == nil {
+		return
+	}
+	f := m.Flow
+	e.counter(producedTotal, f.Produced.Float64(), labels...)
+	e.counter(consumedTotal, f.Consumed.Float64(), labels...)
+	if m.Overwrite != nil {
+		e.counter(overwrittenTotal, f.Overwritten.Float64(), labels...)
+	}
+	e.counter(saturatedTotal, f.Saturated.Seconds(), labels...)
+	e.gauge(capacity, float64(m.Bytes), labels...)
+	e.gauge(backlog, float64(m.Backlog), labels...)
+	e.gauge(highWater, float64(f.HighWater), labels...)
+	e.gauge(lag, f.Lag.Seconds(), labels...)
+	e.gauge(consumerStuck, truth(f.State == inspect.ConsumerStuck), labels...)
+	e.gauge(producerStuck, truth(f.State == inspect.ProducerStuck), labels...)
+	e.gauge(unconsumed, truth(f.State == inspect.Unconsumed), labels...)
+	e.gauge(contradictory, truth(f.State == inspect.Contradictory), labels...)
+	e.gauge(stuckSeconds, f.Since.Seconds(), labels...)
+}
+
+// clean makes a label of what processes and programs call themselves: any bytes.
+func clean(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
+
+func role(u inspect.User) string {
+	switch {
+	case u.Consumes:
+		return "consumer"
+	case u.Produces:
+		return "producer"
+	case u.Mapped:
+		return "observer"
+	}
+	return "holder"
+}
+
+// Owner names the processes, other than this one, that work with a map, once
+// each: its consumers or producers, or if there are none whoever holds or maps it.
+func Owner(users []inspect.User) string {
+	var at, other []string
+	for _, u := range users {
+		switch {
+		case u.Self:
+		case u.Consumes || u.Produces:
+			at = append(at, u.Comm)
+		default:
+			other = append(other, u.Comm)
+		}
+	}
+	if len(at) == 0 {
+		at = other
+	}
+	slices.Sort(at)
+	return strings.Join(slices.Compact(at), ",")
+}
