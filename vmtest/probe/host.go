@@ -17,6 +17,12 @@ import (
 // call Unprivileged, with the arguments that follow it.
 const Command = "probe-unprivileged"
 
+// bpftool looks for the program, whose output tests compare with.
+func bpftool() error {
+	_, err := exec.LookPath("bpftool")
+	return err
+}
+
 // cgroup2 says whether one is mounted.
 func cgroup2() error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
