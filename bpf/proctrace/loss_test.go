@@ -12,7 +12,7 @@ func TestLossIsCountedExactly(t *testing.T) { eachCopies(t, testLoss) }
 func testLoss(t *testing.T, copies uint32) {
 	n := 2000
 	if testing.Short() {
-		n = 200
+		n = 60
 	}
 	whole := traceWith(t, Options{}, copies)
 	small := traceWith(t, Options{RingBytes: uint32(os.Getpagesize())}, copies)

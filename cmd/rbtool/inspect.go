@@ -106,7 +106,7 @@ func describeUser(u inspect.User) string {
 		}
 	}
 	text := fmt.Sprintf("%s (pid %d): %s", u.Comm, u.PID, strings.Join(does, ", "))
-	if !u.Exact {
+	if u.Why != "" {
 		text += "; likely: " + u.Why
 	}
 	return text

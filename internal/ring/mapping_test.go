@@ -74,6 +74,25 @@ func TestWhatTheKernelLetsUsMap(t *testing.T) {
 			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
 		},
 		{
+			rule: "a user ring can be produced into", mapping: Produce,
+			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
+		},
+		{
+			rule: "a ring is written by the kernel", mapping: Produce,
+			err: unix.EPERM, text: "map producer and data pages: operation not permitted (",
+		},
+		{
+			rule: "a frozen user ring cannot be produced into", mapping: Produce,
+			ring: func(tb testing.TB) *ebpf.Map {
+				m := userRing(tb, page)
+				if err := m.Freeze(); err != nil {
+					tb.Fatal(err)
+				}
+				return m
+			},
+			err: unix.EPERM, text: "or the map is frozen",
+		},
+		{
 			rule: "a user ring is consumed by the kernel", mapping: Consume,
 			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
 			err:  unix.EPERM, text: "map consumer page: operation not permitted (",
@@ -136,7 +155,7 @@ func TestSizesThatNoRingHas(t *testing.T) {
 	testenv.NoLeaks(t)
 	ring := testenv.Ring(t, uint32(os.Getpagesize()))
 	for _, size := range []uint64{0, 1, 2048, 4096 + 8, 5000, 3 * 4096, 1<<64 - 4096} {
-		for name, mapping := range map[string]mapFunc{"Consume": Consume, "Observe": Observe} {
+		for name, mapping := range map[string]mapFunc{"Consume": Consume, "Observe": Observe, "Produce": Produce} {
 			if _, err := mapping(ring.FD(), size); err == nil || !strings.Contains(err.Error(), "power of two") {
 				t.Errorf("%s with size %d: error %v", name, size, err)
 			}

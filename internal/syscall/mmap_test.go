@@ -3,6 +3,8 @@ package syscall
 import (
 	"errors"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -41,5 +43,54 @@ func TestMmap(t *testing.T) {
 	}
 	if _, err := Mmap(-1, 0, page, unix.PROT_READ); !errors.Is(err, unix.EBADF) {
 		t.Errorf("map of no descriptor: %v", err)
+	}
+}
+
+// Somebody writes all the time while the memory is taken away: a fault ends the
+// test process.
+func TestReplaceUnderUse(t *testing.T) {
+	testenv.NoLeaks(t)
+	page := uintptr(os.Getpagesize())
+	fd, err := unix.MemfdCreate("mmap", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, int64(page)); err != nil {
+		t.Fatal(err)
+	}
+	rounds := uint64(2000)
+	if testing.Short() {
+		rounds = 200
+	}
+	for n := range rounds {
+		addr, err := Mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word := (*atomic.Uint64)(addr)
+		if got := word.Load(); got != n {
+			t.Fatalf("the file has %d, want %d", got, n)
+		}
+		var stop atomic.Bool
+		var writing, writer sync.WaitGroup
+		writing.Add(1)
+		writer.Go(func() {
+			word.Store(n + 1)
+			writing.Done()
+			for !stop.Load() {
+				word.Store(n + 1)
+			}
+		})
+		writing.Wait()
+		if err := Replace(addr, page); err != nil {
+			t.Fatal(err)
+		}
+		word.Store(1 << 40) // does not reach the file
+		stop.Store(true)
+		writer.Wait()
+		if err := Munmap(addr, page); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

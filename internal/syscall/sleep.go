@@ -7,9 +7,9 @@ import (
 )
 
 // sleep is one Poller.Wait. Its timer ends it as the end of a context does, by a
-// deadline of the file.
+// deadline, which limit sets.
 type sleep struct {
-	file  *os.File
+	limit func(time.Time) error
 	woken func(fd int) bool
 	tick  func() bool
 
@@ -73,7 +73,7 @@ func (s *sleep) onTimer(interval time.Duration) {
 func (s *sleep) giveUp() {
 	defer close(s.gaveUp)
 	drainPoller()
-	s.file.SetReadDeadline(aLongTimeAgo)
+	s.limit(aLongTimeAgo)
 }
 
 // drainPoller returns when the runtime has taken all wakeups that the kernel had

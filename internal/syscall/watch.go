@@ -2,12 +2,11 @@ package syscall
 
 import (
 	"context"
-	"os"
 	"sync"
 	"time"
 )
 
-// watch makes the end of a context end the sleeps of a file, by a deadline that has
+// watch makes the end of a context end the sleeps of a Poller, by a deadline that has
 // passed. It goes on between waits, because most wait with one and the same
 // context: to begin and end it takes a microsecond.
 type watch struct {
@@ -17,9 +16,9 @@ type watch struct {
 	closed bool
 }
 
-// on makes ctx the one that is watched. A deadline may have been set for the one
-// before; for that no other is set after on returned.
-func (w *watch) on(ctx context.Context, file *os.File) {
+// on makes ctx the one that is watched; limit sets the deadline. It may have been set for
+// the one before; for that it is not set any more after on returned.
+func (w *watch) on(ctx context.Context, limit func(time.Time) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	done := ctx.Done()
@@ -31,9 +30,9 @@ func (w *watch) on(ctx context.Context, file *os.File) {
 		return
 	}
 	ended := make(chan struct{})
-	// It refers to nothing but the file: a Poller that is dropped is garbage.
+	// It refers to nothing but the file, by limit: a Poller that is dropped is garbage.
 	stop := context.AfterFunc(ctx, func() {
-		file.SetReadDeadline(aLongTimeAgo)
+		limit(aLongTimeAgo)
 		close(ended)
 	})
 	w.done = done

@@ -1,0 +1,219 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// MaxSize is the size of the largest arena, in bytes: what 32-bit offsets reach.
+const MaxSize = 1 << 32
+
+// Flags of an arena, include/uapi/linux/bpf.h.
+const (
+	flagSegvOnFault = 1 << 17 // BPF_F_SEGV_ON_FAULT
+	flagNoUserConv  = 1 << 18 // BPF_F_NO_USER_CONV
+)
+
+// Options say what arena to create.
+type Options struct {
+	Name string // shown by the kernel, up to 15 characters
+	Size uint64 // bytes, a multiple of the page size, at most MaxSize
+	// Base is the user address, a multiple of the page size, from which Size bytes
+	// do not cross a multiple of 4 GiB. Zero picks a window of 4 GiB that is free in this
+	// process and, as far as this process may see, no other arena's.
+	Base uint64
+	// SegvOnFault makes a touch of a page that no program allocated a fault, where
+	// without it the touch allocates the page.
+	SegvOnFault bool
+	// NoUserConv makes programs store pointers without their upper 32 bits.
+	NoUserConv bool
+}
+
+// Arena is one arena map, mapped into this process.
+//
+// Its methods, and those of what lies in it, may be called by many goroutines at
+// once; Close may not be called together with them.
+type Arena struct {
+	m    *ebpf.Map
+	base uint64
+	mem  unsafe.Pointer
+	// size is 0 after Close, so that no offset is inside any more.
+	size  uint64
+	flags uint32
+
+	mu       sync.Mutex
+	grow     *grower // loaded when first needed
+	reserved uint64  // bytes at the end that globals of programs have
+	cleanup  runtime.Cleanup
+}
+
+// Create makes an arena and maps it. It exists until it is closed, unmapped
+// and unpinned everywhere.
+//
+// Errors: [ErrNotSupported], [ErrAddressTaken], an EPERM without CAP_BPF, ENOMEM.
+func Create(opts Options) (*Arena, error) {
+	a, err := create(opts)
+	if err != nil {
+		return nil, fmt.Errorf("create arena %q: %w", opts.Name, err)
+	}
+	return a, nil
+}
+
+func create(opts Options) (*Arena, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	if opts.Base == 0 {
+		base, err := freeWindow()
+		if err != nil {
+			return nil, err
+		}
+		opts.Base = base
+	}
+	m, err := ebpf.NewMap(opts.spec())
+	if err != nil {
+		return nil, explainCreate(err)
+	}
+	a, err := attach(m, opts.Base)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc), whose
+// errno would not say which one it is.
+func (o *Options) check() error {
+	page := uint64(os.Getpagesize())
+	switch {
+	case o.Size == 0 || o.Size%page != 0:
+		return fmt.Errorf("size %d is not a positive multiple of the page size %d: %w", o.Size, page, unix.EINVAL)
+	case o.Size > MaxSize:
+		return fmt.Errorf("size %d is more than 4 GiB: %w", o.Size, unix.E2BIG)
+	case o.Base%page != 0:
+		return fmt.Errorf("base %#x is not a multiple of the page size %d: %w", o.Base, page, unix.EINVAL)
+	case o.Base>>32 != (o.Base+o.Size-1)>>32:
+		return fmt.Errorf("base %#x: %d bytes from there cross a multiple of 4 GiB: %w", o.Base, o.Size, unix.ERANGE)
+	}
+	return nil
+}
+
+func (o *Options) spec() *ebpf.MapSpec {
+	spec := &ebpf.MapSpec{
+		Name:       o.Name,
+		Type:       ebpf.Arena,
+		MaxEntries: uint32(o.Size / uint64(os.Getpagesize())),
+		Flags:      unix.BPF_F_MMAPABLE,
+		MapExtra:   o.Base,
+	}
+	if o.SegvOnFault {
+		spec.Flags |= flagSegvOnFault
+	}
+	if o.NoUserConv {
+		spec.Flags |= flagNoUserConv
+	}
+	return spec
+}
+
+// explainCreate says whether the kernel lacks arenas, of which its errno is EINVAL.
+func explainCreate(err error) error {
+	if probe := features.HaveMapType(ebpf.Arena); errors.Is(probe, ebpf.ErrNotSupported) {
+		return fmt.Errorf("%w: arena maps (Linux 6.9, x86-64 or arm64, with the JIT): %w", ErrNotSupported, err)
+	}
+	return err
+}
+
+// Open maps the arena m, which stays the caller's. Its address is the one that it
+// was created with; else the one where a process first mapped it; else, where
+// none did yet, a free window.
+//
+// Errors: [ErrAddressTaken] when something else is mapped at the address.
+func Open(m *ebpf.Map) (*Arena, error) {
+	a, err := open(m)
+	if err != nil {
+		return nil, fmt.Errorf("open arena: %w", err)
+	}
+	return a, nil
+}
+
+func open(m *ebpf.Map) (*Arena, error) {
+	if m.Type() != ebpf.Arena {
+		return nil, fmt.Errorf("map is a %s, not an %s", m.Type(), ebpf.Arena)
+	}
+	own, err := m.Clone()
+	if err != nil {
+		return nil, err
+	}
+	base, err := addressOf(own)
+	if err == nil && base == 0 {
+		base, err = freeWindow()
+	}
+	if err != nil {
+		own.Close()
+		return nil, err
+	}
+	a, err := attach(own, base)
+	if err != nil {
+		own.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// attach maps m, which becomes the arena's.
+func attach(m *ebpf.Map, base uint64) (*Arena, error) {
+	size := uint64(m.MaxEntries()) * uint64(os.Getpagesize())
+	mem, err := syscall.MmapAt(m.FD(), uintptr(base), uintptr(size), unix.PROT_READ|unix.PROT_WRITE)
+	if err != nil {
+		return nil, explainMap(err, base, size)
+	}
+	a := &Arena{m: m, base: base, mem: mem, size: size, flags: m.Flags()}
+	// The backstop for an arena that was not closed.
+	a.cleanup = runtime.AddCleanup(a, func(mem unsafe.Pointer) { syscall.Munmap(mem, uintptr(size)) }, mem)
+	return a, nil
+}
+
+// Map returns the arena's map, which the Arena owns.
+func (a *Arena) Map() *ebpf.Map { return a.m }
+
+// Base returns the user address of the arena's first byte.
+func (a *Arena) Base() uint64 { return a.base }
+
+// Size returns the arena's size in bytes, 0 after Close.
+func (a *Arena) Size() uint64 { return a.size }
+
+// SegvOnFault reports whether touching a page that was not allocated faults.
+func (a *Arena) SegvOnFault() bool { return a.flags&flagSegvOnFault != 0 }
+
+// NoUserConv reports whether programs store pointers without their upper half.
+func (a *Arena) NoUserConv() bool { return a.flags&flagNoUserConv != 0 }
+
+// Close unmaps the arena from this process: all pointers into it become invalid.
+// What other processes, programs and pins hold of it stays. It is idempotent;
+// every later use of the Arena gives an error that is [os.ErrClosed].
+func (a *Arena) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.size == 0 {
+		return nil
+	}
+	size := a.size
+	a.size = 0
+	a.cleanup.Stop()
+	err := syscall.Munmap(a.mem, uintptr(size))
+	if a.grow != nil {
+		err = errors.Join(err, a.grow.close())
+	}
+	return errors.Join(err, a.m.Close())
+}

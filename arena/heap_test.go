@@ -1,0 +1,461 @@
+package arena
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rbtool/rbtool/bpf/arenaset"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestClasses(t *testing.T) {
+	for c := range uint32(classes) {
+		size := classSize(c)
+		if got := classOf(size); got != c {
+			t.Errorf("class of %d bytes is %d, want %d", size, got, c)
+		}
+		if got := classOf(size + 1); got != c+1 {
+			t.Errorf("class of %d bytes is %d, want %d", size+1, got, c+1)
+		}
+		if size%8 != 0 || c > 1 && classSize(c) != 2*classSize(c-2) {
+			t.Errorf("class %d has blocks of %d bytes", c, size)
+		}
+	}
+	if classOf(1) != 0 || classOf(MaxAlloc+headerSize) != classes-1 {
+		t.Errorf("the smallest and largest are in class %d and %d", classOf(1), classOf(MaxAlloc+headerSize))
+	}
+}
+
+func TestHeap(t *testing.T) {
+	testenv.NoLeaks(t)
+	for _, opts := range []Options{{}, {SegvOnFault: true}, {NoUserConv: true}} {
+		h := newHeap(t, opts)
+		before := used(t, h)
+		var blocks []Ptr[byte]
+		for n := uint64(1); n < 1<<18; n = n*3/2 + 1 {
+			p, err := h.Alloc(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := h.a.Bytes(p, n)
+			if err != nil || uint64(p)%8 != 0 {
+				t.Fatalf("%d bytes at %#x: %v", n, p, err)
+			}
+			for i := range b {
+				b[i] = byte(len(blocks))
+			}
+			blocks = append(blocks, p)
+		}
+		for i, p := range blocks {
+			b, _ := h.a.Bytes(p, 1)
+			if b[0] != byte(i) {
+				t.Errorf("block %d was overwritten", i)
+			}
+			if err := h.Free(p); err != nil {
+				t.Error(err)
+			}
+		}
+		if now := used(t, h); now != before {
+			t.Errorf("%d bytes in use, %d at first", now, before)
+		}
+		p, err := h.Alloc(100)
+		if err != nil || !contains(blocks, p) {
+			t.Errorf("%#x is no block that was freed: %v", p, err)
+		}
+	}
+}
+
+func contains(blocks []Ptr[byte], p Ptr[byte]) bool {
+	for _, b := range blocks {
+		if b == p {
+			return true
+		}
+	}
+	return false
+}
+
+func TestFreeRefused(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{})
+	p, err := h.Alloc(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		rule string
+		p    Ptr[byte]
+		want error
+	}{
+		{"nil", 0, ErrNil},
+		{"outside", Ptr[byte](h.a.Base() + h.a.Size()), ErrPointer},
+		{"inside a block", p + 8, ErrNotAllocated},
+		{"not aligned", p + 1, ErrNotAllocated},
+		{"page 0", Ptr[byte](h.a.Base() + 64), ErrNotAllocated},
+		{"never allocated", Ptr[byte](h.a.Base() + h.a.Size()/2), ErrNotAllocated},
+		{"a block", p, nil},
+		{"a block again", p, ErrNotAllocated},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			if err := h.Free(tt.p); !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestHeapLimits(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{Size: 4 * pageSize})
+	if _, err := h.Alloc(MaxAlloc + 1); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("more than the largest: %v", err)
+	}
+	if _, err := h.Alloc(3 * pageSize); !errors.Is(err, ErrFull) {
+		t.Errorf("more than the heap: %v", err)
+	}
+	n := 0
+	for {
+		_, err := h.Alloc(1000)
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 8 { // 2 pages, blocks of 1024
+		t.Errorf("%d blocks", n)
+	}
+	if _, err := newArena(t, Options{Size: 2 * pageSize}).Format(); !errors.Is(err, ErrFull) {
+		t.Errorf("a heap without pages: %v", err)
+	}
+}
+
+// What wrote over a free block costs the blocks on its list, and no more.
+func TestBrokenFreeListIsGivenUp(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{})
+	p := loadSet(t, h, arenaset.HeapStorm)
+	for _, by := range []string{"a process", "a program"} {
+		a, err := h.Alloc(2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Free(a); err != nil {
+			t.Fatal(err)
+		}
+		word, err := (Ptr[uint64](a) - headerSize).In(h.a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*word = ^uint64(0)
+		if by == "a process" {
+			b, err := h.Alloc(2000)
+			if err != nil || a == b {
+				t.Errorf("allocated %#x, %v", b, err)
+			}
+		} else if job := p.must(arenaset.HeapStorm, arenaset.Job{Count: 1000, Seed: 9}); job.Torn+job.Failed != 0 {
+			t.Errorf("%+v", job)
+		}
+		st, err := h.Stats()
+		if err != nil || st.Corrupt != 1 {
+			t.Errorf("met by %s: %d broken lists, %v", by, st.Corrupt, err)
+		}
+		h.s.corrupt = 0
+	}
+}
+
+// Processes and programs allocate and free at once: nobody gets what another has.
+func TestHeapStorm(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{Size: 16 << 20})
+	p := loadSet(t, h, arenaset.HeapStorm)
+	before := used(t, h)
+	rounds := 20_000
+	if testing.Short() {
+		rounds = 2000
+	}
+	var wg sync.WaitGroup
+	for i := range 2 {
+		wg.Go(func() {
+			job, err := p.run(arenaset.HeapStorm, arenaset.Job{Count: uint64(rounds), Seed: uint64(i + 1)})
+			if err != nil || job.Torn+job.Failed != 0 {
+				t.Errorf("%+v, %v", job, err)
+			}
+		})
+		wg.Go(func() {
+			for range rounds {
+				p, err := h.Alloc(8 + rand.Uint64N(4096))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b, _ := h.a.Bytes(p, 8)
+				mark := uint64(p) + uint64(i)
+				binary.LittleEndian.PutUint64(b, mark)
+				if binary.LittleEndian.Uint64(b) != mark {
+					t.Error("somebody else has the block")
+				}
+				if err := h.Free(p); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if now := used(t, h); now != before {
+		t.Errorf("%d bytes in use, %d at first", now, before)
+	}
+}
+
+// Two that free one block at once: one succeeds.
+func TestFreedByTwo(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{})
+	for range 1000 {
+		p, err := h.Alloc(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var freed atomic.Int32
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				err := h.Free(p)
+				if err == nil {
+					freed.Add(1)
+				} else if !errors.Is(err, ErrNotAllocated) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if freed.Load() != 1 {
+			t.Fatalf("freed %d times", freed.Load())
+		}
+	}
+}
+
+// A program makes pages itself, also where nobody can tell whether a page is there because a
+// process was killed before it said so.
+func TestProgramsGrowTheHeap(t *testing.T) {
+	testenv.NoLeaks(t)
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("a grower was killed %t", killed), func(t *testing.T) {
+			h := newHeap(t, Options{NoUserConv: true})
+			p := loadSet(t, h, arenaset.HeapStorm)
+			if killed {
+				// What Grow does, up to where it would have said so.
+				present := h.s.present
+				h.s.touched = present + 8*pageSize
+				if err := h.a.touch(present/pageSize, present/pageSize+3); err != nil {
+					t.Fatal(err)
+				}
+			}
+			job := p.must(arenaset.HeapStorm, arenaset.Job{Count: 5000, Seed: 3})
+			if job.Full+job.Failed+job.Torn != 0 {
+				t.Errorf("%+v", job)
+			}
+			if used(t, h) != 0 {
+				t.Error("blocks are left")
+			}
+			// And so can a process afterwards.
+			if _, err := h.Alloc(100 << 10); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func init() {
+	helpers["format"] = func(a *Arena, _ *bufio.Reader) error {
+		h, err := a.Format()
+		if err != nil {
+			return err
+		}
+		fmt.Println("formatted")
+		if _, err := h.Alloc(100); err != nil {
+			return err
+		}
+		return nil
+	}
+}
+
+func TestFormatByMany(t *testing.T) {
+	testenv.NoLeaks(t)
+	a := newArena(t, Options{})
+	if _, err := a.Heap(); !errors.Is(err, ErrFormat) {
+		t.Errorf("heap of a new arena: %v", err)
+	}
+	var all []*process
+	for range 4 {
+		all = append(all, startHelper(t, "format", a))
+	}
+	for _, p := range all {
+		p.line()
+		p.finish()
+	}
+	h, err := a.Heap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := h.Stats()
+	if err != nil || len(st.Classes) != 1 || st.Classes[0].Used != 4 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+func TestHeapRefused(t *testing.T) {
+	testenv.NoLeaks(t)
+	tests := []struct {
+		rule   string
+		damage func(s *super)
+	}{
+		{"another magic number", func(s *super) { s.magic++ }},
+		{"another version", func(s *super) { s.version++ }},
+		{"another page size", func(s *super) { s.pageSize *= 2 }},
+		{"another base", func(s *super) { s.base += window }},
+		{"another size", func(s *super) { s.size += pageSize }},
+		{"a limit beyond the end", func(s *super) { s.heapLimit += pageSize }},
+		{"a limit before the start", func(s *super) { s.heapLimit = 0 }},
+		{"a start in page 0", func(s *super) { s.heapStart = 0 }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			h := newHeap(t, Options{Size: 1 << 20})
+			tt.damage(h.s)
+			if _, err := h.a.Heap(); !errors.Is(err, ErrFormat) {
+				t.Errorf("error %v", err)
+			}
+			if _, err := h.a.Format(); !errors.Is(err, ErrFormat) {
+				t.Errorf("format: %v", err)
+			}
+		})
+	}
+	t.Run("a size that changes later", func(t *testing.T) {
+		h := newHeap(t, Options{Size: 1 << 20})
+		h.s.brk, h.s.present = 1<<40, 1<<41
+		if _, err := h.Alloc(100); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestRoots(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{Size: 1 << 20})
+	p, err := h.Alloc(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := used(t, h)
+	// Many add the same names at once.
+	var added atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range maxRoots {
+				r, err := h.AddRoot(fmt.Sprint("root ", i), KindUser+Kind(i), p)
+				if err == nil {
+					added.Add(1)
+					if r.Ptr != p {
+						t.Errorf("%+v", r)
+					}
+				} else if !errors.Is(err, ErrExists) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	roots, err := h.Roots()
+	if err != nil || len(roots) != maxRoots || added.Load() != maxRoots {
+		t.Fatalf("%d roots, %d added, %v", len(roots), added.Load(), err)
+	}
+	names := map[string]bool{}
+	for i, r := range roots {
+		if names[r.Name] || r.Number != uint32(i) {
+			t.Errorf("%+v", r)
+		}
+		names[r.Name] = true
+	}
+	if used(t, h)-before != maxRoots*classSize(classOf(40+headerSize)) {
+		t.Error("names that were not added are still in memory")
+	}
+	for want, f := range map[error]func() error{
+		ErrFull:     func() error { _, err := h.AddRoot("more", KindUser, p); return err },
+		ErrTooLarge: func() error { _, err := h.AddRoot("", KindUser, p); return err },
+		ErrPointer:  func() error { _, err := h.AddRoot("x", KindUser, 8); return err },
+		ErrNotFound: func() error { _, err := h.Root("x", KindUser); return err },
+		ErrFormat:   func() error { _, err := h.Root("root 3", KindList); return err },
+	} {
+		if err := f(); !errors.Is(err, want) {
+			t.Errorf("error %v, want %v", err, want)
+		}
+	}
+	if r, err := h.Root("root 3", KindUser+3); err != nil || r.Ptr != p {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestHeapAfterClose(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{Size: 1 << 20})
+	l, err := NewList(h, "l")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := NewQueue(h, "q", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := NewTable(h, "t", TableOptions{KeySize: 1, ValueSize: 1, Capacity: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.Alloc(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.a.Close()
+	b := []byte{1}
+	for what, f := range map[string]func() error{
+		"Alloc":  func() error { _, err := h.Alloc(1); return err },
+		"Free":   func() error { return h.Free(p) },
+		"Grow":   func() error { return h.Grow(1 << 19) },
+		"Stats":  func() error { _, err := h.Stats(); return err },
+		"Roots":  func() error { _, err := h.Roots(); return err },
+		"Heap":   func() error { _, err := h.a.Heap(); return err },
+		"Format": func() error { _, err := h.a.Format(); return err },
+		"Push":   func() error { return l.Push(Ptr[Link](p)) },
+		"Pop":    func() error { _, err := l.Pop(); return err },
+		"Put":    func() error { return q.Put(p) },
+		"Take":   func() error { _, err := q.Take(); return err },
+		"Lookup": func() error { return tab.Lookup(b, b) },
+		"Update": func() error { return tab.Put(b, b, Any) },
+		"Delete": func() error { return tab.Delete(b) },
+		"Len":    func() error { _, err := tab.Len(); return err },
+	} {
+		if err := f(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, err := range l.All() {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("walk a list: %v", err)
+		}
+	}
+	for _, err := range tab.All() {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("walk a table: %v", err)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package arena
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"sync/atomic"
+)
+
+// Entry is a key of a table and its value: copies that belong together.
+type Entry struct {
+	Key, Value []byte
+}
+
+// All returns the keys and values, bucket by bucket. What is in one bucket was there
+// at one time; others may be changed before or after it. Each Entry is the caller's to
+// keep. It ends with [ErrCorrupt] at a bucket that contradicts itself, or with
+// [ErrBusy] at one that is changed each time it is read.
+func (t *Table) All() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for i := range t.buckets {
+			if t.h.a.size == 0 {
+				yield(Entry{}, t.h.a.pointerError(0, 0, 1))
+				return
+			}
+			entries, err := t.entries(&t.buckets[i])
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("walk table: bucket %d: %w", i, err))
+				return
+			}
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// entries copies what is in a bucket.
+func (t *Table) entries(bucket *atomic.Uint64) ([]Entry, error) {
+	for range maxTries {
+		head := bucket.Load()
+		var entries []Entry
+		var err error
+		for ref := uint32(head); ref != 0 && err == nil; {
+			n := t.node(ref)
+			switch {
+			case n == nil:
+				err = fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.address(ref))
+			case len(entries) == maxChain:
+				err = fmt.Errorf("%w: more than %d keys", ErrCorrupt, maxChain)
+			default:
+				e := Entry{make([]byte, 8*t.keyWords), make([]byte, t.valueSize)}
+				t.copyKey(e.Key, n)
+				e.Key = e.Key[:t.keySize]
+				t.copyValue(e.Value, n)
+				entries = append(entries, e)
+				ref = atomic.LoadUint32(&n.next)
+			}
+		}
+		if bucket.Load() == head {
+			return entries, err
+		}
+	}
+	return nil, ErrBusy
+}
+
+// copyKey copies n's key as whole words.
+func (t *Table) copyKey(to []byte, n *node) {
+	for i, words := 0, t.words(n); i < t.keyWords; i++ {
+		binary.LittleEndian.PutUint64(to[8*i:], atomic.LoadUint64(&words[i]))
+	}
+}

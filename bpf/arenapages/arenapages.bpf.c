@@ -1,0 +1,55 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * Pages of an arena, for user space, which cannot allocate, free or look at them
+ * without a program: BPF_PROG_TEST_RUN runs these.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include "arena.h"
+
+struct page_range {
+	__u64 addr; /* user address of the first page, or 0 for any */
+	__u64 count;
+	__u64 result; /* of alloc_pages: the address, or 0 */
+};
+
+SEC("syscall")
+int alloc_pages(struct page_range *r)
+{
+	r->result = (__u64)bpf_arena_alloc_pages(&arena, (void __arena *)r->addr, r->count, NUMA_NO_NODE, 0);
+	return 0;
+}
+
+SEC("syscall")
+int free_pages(struct page_range *r)
+{
+	bpf_arena_free_pages(&arena, (void __arena *)r->addr, r->count);
+	return 0;
+}
+
+#define COPY_WORDS 512
+
+struct copy {
+	__u64 addr; /* a multiple of 8 */
+	__u64 data[COPY_WORDS];
+};
+
+/*
+ * Unlike user space it does not allocate what it looks at: absent memory is 0.
+ * Unrolled, because the verifier takes only constant offsets into the context.
+ */
+SEC("syscall")
+int copy_out(struct copy *c)
+{
+	volatile __u64 __arena *from = (__u64 __arena *)c->addr;
+
+	arena_use();
+#pragma clang loop unroll(full)
+	for (int i = 0; i < COPY_WORDS; i++)
+		c->data[i] = from[i];
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";

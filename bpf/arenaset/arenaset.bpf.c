@@ -1,0 +1,304 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * What package arena's heap, list, table and queue are for programs: each program here
+ * works on them many times in a run. They are for tests, and examples of how to use
+ * the headers.
+ *
+ * Each takes the address of its job, which lies in the arena too, so that syscall
+ * programs and others have the same body.
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include "arena_heap.h"
+#include "arena_list.h"
+#include "arena_queue.h"
+#include "arena_table.h"
+
+struct job {
+	__u64 on;    /* address of the list, table or queue */
+	__u64 count; /* what to do, in all */
+	__u64 done;  /* so far: run again until it is count */
+	__u64 keys;  /* of each kind */
+	__u64 seed;
+
+	/* what became of it */
+	__u64 added;    /* to counters */
+	__u64 inserted;
+	__u64 deleted;
+	__u64 found;
+	__u64 absent;
+	__u64 torn;
+	__u64 full; /* no memory in pages that are there */
+	__u64 failed;
+	__u64 sum;
+};
+
+struct context {
+	__u64 job;
+};
+
+/* A node of the lists. */
+struct numbered {
+	struct arena_link link;
+	__u64 number;
+};
+
+static __arena_fn __u64 next_random(struct job __arena *job)
+{
+	__u64 x = job->seed;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	job->seed = x;
+	return x * 0x2545f4914f6cdd1dULL >> 32;
+}
+
+/* Puts nodes numbered from job->done on at the front of a list. */
+SEC("syscall")
+int list_build(struct context *ctx)
+{
+	struct job __arena *job = (struct job __arena *)ctx->job;
+	struct numbered __arena *n;
+
+	arena_use();
+	while (job->done < job->count && arena_can_loop) {
+		n = arena_alloc(sizeof(*n));
+		if (!n) {
+			if (arena_grow(sizeof(*n))) {
+				job->full++;
+				return 0;
+			}
+			continue;
+		}
+		n->number = job->done;
+		if (arena_list_push((struct arena_list __arena *)job->on, &n->link)) {
+			arena_free(n);
+			return 0;
+		}
+		job->done++;
+	}
+	return 0;
+}
+
+/* Takes nodes off a list and frees them. */
+SEC("syscall")
+int list_free(struct context *ctx)
+{
+	struct job __arena *job = (struct job __arena *)ctx->job;
+	struct numbered __arena *n;
+
+	arena_use();
+	while (job->done < job->count && arena_can_loop) {
+		n = (struct numbered __arena *)arena_list_pop((struct arena_list __arena *)job->on);
+		if (!n)
+			return 0;
+		job->sum += n->number;
+		if (arena_free(n))
+			job->failed++;
+		job->done++;
+	}
+	return 0;
+}
+
+/* Allocates and frees blocks of all sizes up to 4 KiB, some of them twice. */
+SEC("syscall")
+int heap_storm(struct context *ctx)
+{
+	struct job __arena *job = (struct job __arena *)ctx->job;
+	__u64 __arena *p;
+	__u64 size;
+
+	arena_use();
+	while (job->done < job->count && arena_can_loop) {
+		size = 8 + (next_random(job) & 4095);
+		p = arena_alloc(size);
+		if (!p && !arena_grow(size))
+			p = arena_alloc(size);
+		job->done++;
+		if (!p) {
+			job->full++;
+			continue;
+		}
+		*p = (__u64)p ^ job->seed;
+		if (*p != ((__u64)p ^ job->seed))
+			job->torn++;
+		if (arena_free(p))
+			job->failed++;
+		job->inserted++;
+	}
+	return 0;
+}
+
+/* Puts or takes numbers through a queue, in allocated blocks. */
+SEC("syscall")
+int queue_put(struct context *ctx)
+{
+	struct job __arena *job = (struct job __arena *)ctx->job;
+	__u64 __arena *p;
+
+	arena_use();
+	while (job->done < job->count && arena_can_loop) {
+		p = arena_alloc(16);
+		if (!p) {
+			if (arena_grow(16)) {
+				job->full++;
+				return 0;
+			}
+			continue;
+		}
+		p[0] = job->seed;
+		p[1] = job->done;
+		if (arena_queue_put((struct arena_queue __arena *)job->on, arena_ref(p))) {
+			arena_free(p);
+			return 0;
+		}
+		job->done++;
+	}
+	return 0;
+}
+
+SEC("syscall")
+int queue_take(struct context *ctx)
+{
+	struct job __arena *job = (struct job __arena *)ctx->job;
+	__u64 __arena *p;
+	__u64 ref = 0;
+
+	arena_use();
+	while (job->done < job->count && arena_can_loop) {
+		if (arena_queue_take((struct arena_queue __arena *)job->on, &ref))
+			return 0;
+		p = arena_ptr(ref);
+		job->sum += p[1];
+		if (arena_free(p))
+			job->failed++;
+		job->done++;
+	}
+	return 0;
+}
+
+#define KEY_WORDS 1
+#define VALUE_WORDS 8
+
+static __always_inline __u64 checksum(const __u64 *value)
+{
+	__u64 sum = 1;
+
+	for (int i = 0; i < VALUE_WORDS - 1; i++)
+		sum = (sum ^ value[i]) * 0x9e3779b97f4a7c15ULL;
+	return sum;
+}
+
+/* Counts, and fills the value with what follows from the count. */
+static __always_inline void increment(__u64 __arena *value, void *ctx)
+{
+	__u64 new[VALUE_WORDS];
+
+	new[0] = ARENA_READ(value[0]) + 1;
+	for (int i = 1; i < VALUE_WORDS - 1; i++)
+		new[i] = new[0] * i;
+	new[VALUE_WORDS - 1] = checksum(new);
+	for (int i = 0; i < VALUE_WORDS; i++)
+		ARENA_WRITE(value[i], new[i]);
+}
+
+/*
+ * Keys below job->keys are counters, which are only counted up; the next job->keys are
+ * inserted and deleted; all are looked up.
+ */
+static __always_inline int storm(struct job __arena *job, bool may_grow)
+{
+	struct arena_table __arena *t = (struct arena_table __arena *)job->on;
+	__u64 key, value[VALUE_WORDS] = {}, random;
+	int err;
+
+	arena_use();
+	while (job->done < job->count && arena_can_loop) {
+		random = next_random(job);
+		key = random % (2 * job->keys);
+		switch (random >> 28 & 3) {
+		case 0:
+		case 1:
+			err = arena_table_get(t, &key, KEY_WORDS, value, VALUE_WORDS);
+			if (!err) {
+				job->found++;
+				if (value[VALUE_WORDS - 1] != checksum(value))
+					job->torn++;
+			} else if (err == -ARENA_ENOENT) {
+				job->absent++;
+				err = 0;
+			}
+			break;
+		case 2:
+			key %= job->keys;
+			err = arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_ANY, increment, NULL);
+			if (!err)
+				job->added++;
+			break;
+		default:
+			key = key % job->keys + job->keys;
+			if (random >> 27 & 1) {
+				err = arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_NOEXIST, increment,
+							 NULL);
+				if (!err)
+					job->inserted++;
+				else if (err == -ARENA_EEXIST)
+					err = 0;
+			} else {
+				err = arena_table_delete(t, &key, KEY_WORDS, VALUE_WORDS);
+				if (!err)
+					job->deleted++;
+				else if (err == -ARENA_ENOENT)
+					err = 0;
+			}
+		}
+		if (err == -ARENA_ENOMEM) {
+			job->full++;
+			if (may_grow)
+				arena_grow(4096);
+			else
+				return 0;
+		} else if (err) {
+			job->failed++;
+			job->sum = err;
+		}
+		job->done++;
+	}
+	return 0;
+}
+
+SEC("syscall")
+int table_storm(struct context *ctx)
+{
+	return storm((struct job __arena *)ctx->job, true);
+}
+
+/* May not sleep, and so makes no pages. */
+SEC("raw_tp")
+int table_storm_tp(struct context *ctx)
+{
+	return storm((struct job __arena *)ctx->job, false);
+}
+
+/* The types that the test of the Go mirrors looks for. Its function is never called. */
+struct layouts {
+	struct job job;
+	struct context context;
+	struct arena_super super;
+	struct arena_class class;
+	struct arena_root root;
+	struct arena_list list;
+	struct arena_table table;
+	struct arena_queue *queue;
+	struct arena_node node;
+};
+
+int keep_layouts(struct layouts *layouts)
+{
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

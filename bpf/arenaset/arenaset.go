@@ -1,0 +1,28 @@
+// Package arenaset holds programs that use an arena's heap, lists, queues and
+// tables beside processes: for tests, and as examples of the C headers.
+package arenaset
+
+//go:generate go tool bpf2go -target bpfel -go-package arenaset -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type job -type context bpf arenaset.bpf.c
+
+import "github.com/cilium/ebpf"
+
+// Names of the programs and of their arena.
+const (
+	ListBuild    = bpfProgListBuild
+	ListFree     = bpfProgListFree
+	HeapStorm    = bpfProgHeapStorm
+	QueuePut     = bpfProgQueuePut
+	QueueTake    = bpfProgQueueTake
+	TableStorm   = bpfProgTableStorm
+	TableStormTP = bpfProgTableStormTp
+	Arena        = bpfMapArena
+)
+
+// Job is what a program does, and what became of it. It lies in the arena.
+type Job = bpfJob
+
+// Context is what a program is run with.
+type Context = bpfContext
+
+// Spec returns the programs.
+func Spec() (*ebpf.CollectionSpec, error) { return loadBpf() }

@@ -1,0 +1,25 @@
+// Package arenatest holds programs for the tests of package arena.
+package arenatest
+
+//go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type access bpf arenatest.bpf.c
+//go:generate sh -c "${DOLLAR}{BPF2GO_CC:-clang} -O2 -g -Wall -Werror -mcpu=v3 -I../headers -target bpfel -fdebug-compilation-dir . -c globals.bpf.c -o globals_bpfel.o && ${DOLLAR}{BPF2GO_STRIP:-llvm-strip} -g globals_bpfel.o"
+
+import (
+	"bytes"
+	_ "embed"
+	"io"
+
+	"github.com/cilium/ebpf"
+)
+
+// Spec returns the programs of arenatest.bpf.c.
+func Spec() (*ebpf.CollectionSpec, error) { return loadBpf() }
+
+//go:embed globals_bpfel.o
+var globals []byte
+
+// Globals is the object of globals.bpf.c, which cilium/ebpf cannot read.
+func Globals() io.ReaderAt { return bytes.NewReader(globals) }
+
+// Access is the context of peek, poke and store_pointer.
+type Access = bpfAccess

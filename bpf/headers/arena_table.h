@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+#ifndef RBTOOL_ARENA_TABLE_H
+#define RBTOOL_ARENA_TABLE_H
+
+#include "arena_heap.h"
+
+/*
+ * A hash table with keys and values of fixed sizes, which any number of programs and
+ * processes read and change at once. table.go is the same in Go, and says why it
+ * is right.
+ *
+ * Sizes are in words of 8 bytes, constants of the program: key_words and
+ * value_words of struct arena_table, which arena_table_open compares.
+ */
+
+#define ARENA_KIND_TABLE 2
+
+struct arena_table {
+	__u32 key_size; /* bytes; the words are filled up with zeros */
+	__u32 value_size;
+	__u32 bits; /* log2 of the buckets */
+	__u32 buckets; /* reference to words: reference to the first node, tag << 32 */
+	__u64 seed;
+	__u64 count; /* of keys */
+};
+
+/* Does not change from when it is in the table to when it is freed. */
+struct arena_node {
+	__u32 next; /* reference */
+	__u32 hash;
+	__u64 words[]; /* key, value */
+};
+
+#define ARENA_ANY 0
+#define ARENA_NOEXIST 1
+#define ARENA_EXIST 2
+
+#define ARENA_ENOENT 2
+#define ARENA_EEXIST 17
+#define ARENA_ELOOP 40
+
+#define ARENA_MAX_CHAIN 4096
+
+static __always_inline __u32 arena_words(__u32 bytes)
+{
+	return (bytes + 7) / 8;
+}
+
+/* The table of this root, if its keys and values have so many words. */
+static __always_inline struct arena_table __arena *arena_table_open(__u32 root, __u32 key_words, __u32 value_words)
+{
+	struct arena_table __arena *t = arena_root_at(root, ARENA_KIND_TABLE);
+
+	if (!t || arena_words(t->key_size) != key_words || arena_words(t->value_size) != value_words)
+		return NULL;
+	return t;
+}
+
+static __always_inline __u64 arena_hash(__u64 seed, const __u64 *key, __u32 words)
+{
+	__u64 hash = seed;
+
+	for (__u32 i = 0; i < words; i++) {
+		hash = (hash ^ key[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	hash *= 0xd6e8feb86659fd93ULL;
+	return hash ^ hash >> 32;
+}
+
+static __always_inline __u64 __arena *arena_bucket(struct arena_table __arena *t, __u64 hash)
+{
+	__u64 mask = (1ULL << (t->bits & 31)) - 1;
+
+	return (__u64 __arena *)arena_ptr(t->buckets) + (hash & mask);
+}
+
+/*
+ * Looks for a key in the chain that begins with ref. What others change meanwhile
+ * makes the answer wrong: it holds if the bucket's word is still the same
+ * afterwards. Returns the node's reference or 0; depth says how many are before it.
+ */
+static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key, __u32 words, __u32 *depth)
+{
+	struct arena_node __arena *node;
+	__u64 differ;
+
+	*depth = arena_zero;
+	while (ref && arena_can_loop) {
+		node = arena_ptr(ref);
+		if (ARENA_READ(node->hash) == hash) {
+			differ = 0;
+			for (__u32 i = 0; i < words; i++)
+				differ |= ARENA_READ(node->words[i]) ^ key[i];
+			if (!differ)
+				return ref;
+		}
+		if (++*depth > ARENA_MAX_CHAIN)
+			break;
+		ref = ARENA_READ(node->next);
+	}
+	return 0;
+}
+
+/* Copies the value of a key: 0, -ARENA_ENOENT, -ARENA_ELOOP or -ARENA_EAGAIN. */
+static __always_inline int arena_table_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
+					   __u64 *value, __u32 value_words)
+{
+	__u64 hash = arena_hash(t->seed, key, key_words), head;
+	__u64 __arena *bucket = arena_bucket(t, hash);
+	struct arena_node __arena *node;
+	__u32 ref, depth;
+
+	arena_use();
+	do {
+		head = ARENA_READ(*bucket);
+		ref = arena_find(head, hash >> 32, key, key_words, &depth);
+		if (ref) {
+			node = arena_ptr(ref);
+			for (__u32 i = 0; i < value_words; i++)
+				value[i] = ARENA_READ(node->words[key_words + i]);
+		}
+		/* x86 makes loads in their order: what was read is older than this. */
+		if (ARENA_READ(*bucket) == head) {
+			if (ref)
+				return 0;
+			return depth > ARENA_MAX_CHAIN ? -ARENA_ELOOP : -ARENA_ENOENT;
+		}
+	} while (arena_can_loop);
+	return -ARENA_EAGAIN;
+}
+
+/* Frees n nodes of a chain that nobody else changes. */
+__arena_global int arena_free_nodes(__u32 ref, __u32 n)
+{
+	struct arena_node __arena *node;
+	__u32 next;
+
+	while (n-- && ref && arena_can_loop) {
+		node = arena_ptr(ref);
+		next = ARENA_READ(node->next);
+		arena_free(node);
+		ref = next;
+	}
+	return 0;
+}
+
+/*
+ * Copies n nodes, not 0, from ref on, and lets the last copy lead to tail: the first copy, or 0
+ * when there is no memory.
+ */
+__arena_global __u32 arena_copy_nodes(__u32 ref, __u32 n, __u32 tail, __u32 words)
+{
+	struct arena_node __arena *from;
+	struct arena_node __arena *copy;
+	__u32 first = tail, made = arena_zero, i = 0;
+
+	while (made < n && arena_can_loop) {
+		from = arena_ptr(ref);
+		copy = arena_alloc(sizeof(*copy) + 8 * words);
+		if (!copy)
+			break;
+		ARENA_WRITE(copy->hash, ARENA_READ(from->hash));
+		for (i = arena_zero; i < words && arena_can_loop; i++)
+			ARENA_WRITE(copy->words[i], ARENA_READ(from->words[i]));
+		ARENA_WRITE(copy->next, first);
+		first = arena_ref(copy);
+		ref = ARENA_READ(from->next);
+		made++;
+		if (i < words)
+			break;
+	}
+	if (made == n && i == words)
+		return first;
+	arena_free_nodes(first, made);
+	return 0;
+}
+
+/* Changes a value in a node that is not in the table yet. */
+typedef void (*arena_change_fn)(__u64 __arena *value, void *ctx);
+
+/*
+ * Puts in the place of a key's value what change makes of it; of a key that is not there, what it
+ * makes of zeros. change may be called several times. Returns 0, -ARENA_ENOENT or
+ * -ARENA_EEXIST as flags say, -ARENA_ENOMEM, -ARENA_ELOOP or -ARENA_EAGAIN.
+ */
+static __always_inline int arena_table_change(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
+					      __u32 value_words, __u32 flags, arena_change_fn change, void *ctx)
+{
+	__u64 hash = arena_hash(t->seed, key, key_words), head;
+	__u64 __arena *bucket = arena_bucket(t, hash);
+	struct arena_node __arena *node = NULL;
+	struct arena_node __arena *old;
+	__u32 ref, depth, next;
+	int err = -ARENA_EAGAIN;
+
+	arena_use();
+	do {
+		head = ARENA_READ(*bucket);
+		ref = arena_find(head, hash >> 32, key, key_words, &depth);
+		err = 0;
+		if (ref && flags == ARENA_NOEXIST)
+			err = -ARENA_EEXIST;
+		else if (!ref && flags == ARENA_EXIST)
+			err = -ARENA_ENOENT;
+		if (!ref && depth > ARENA_MAX_CHAIN)
+			err = -ARENA_ELOOP;
+		if (err) {
+			if (ARENA_READ(*bucket) == head)
+				break;
+			err = -ARENA_EAGAIN;
+			continue;
+		}
+		if (!node) {
+			node = arena_alloc(sizeof(*node) + 8 * (key_words + value_words));
+			err = -ARENA_ENOMEM;
+			if (!node)
+				break;
+			for (__u32 i = 0; i < key_words; i++)
+				ARENA_WRITE(node->words[i], key[i]);
+			ARENA_WRITE(node->hash, (__u32)(hash >> 32));
+		}
+		next = head;
+		old = arena_ptr(ref);
+		if (ref) {
+			for (__u32 i = 0; i < value_words; i++)
+				ARENA_WRITE(node->words[key_words + i], ARENA_READ(old->words[key_words + i]));
+			next = ARENA_READ(old->next);
+			if (depth) {
+				next = arena_copy_nodes(head, depth, next, key_words + value_words);
+				err = -ARENA_ENOMEM;
+				if (!next)
+					break;
+			}
+		} else {
+			for (__u32 i = 0; i < value_words; i++)
+				ARENA_WRITE(node->words[key_words + i], 0);
+		}
+		change(&node->words[key_words], ctx);
+		ARENA_WRITE(node->next, next);
+		if (arena_cas(*bucket, head, arena_retag(head, arena_ref(node)))) {
+			if (ref)
+				arena_free_nodes(head, depth + 1);
+			else
+				__sync_fetch_and_add(&t->count, 1);
+			return 0;
+		}
+		if (ref)
+			arena_free_nodes(next, depth);
+		err = -ARENA_EAGAIN;
+	} while (arena_can_loop);
+	if (node)
+		arena_free(node);
+	return err;
+}
+
+struct arena_new_value {
+	const __u64 *words;
+	__u32 count;
+};
+
+static __always_inline void arena_set_value(__u64 __arena *value, void *ctx)
+{
+	struct arena_new_value *from = ctx;
+
+	for (__u32 i = 0; i < from->count; i++)
+		ARENA_WRITE(value[i], from->words[i]);
+}
+
+/* Puts a value; flags are ARENA_ANY, ARENA_NOEXIST or ARENA_EXIST. See arena_table_change. */
+static __always_inline int arena_table_put(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
+					   const __u64 *value, __u32 value_words, __u32 flags)
+{
+	struct arena_new_value from = { value, value_words };
+
+	return arena_table_change(t, key, key_words, value_words, flags, arena_set_value, &from);
+}
+
+/* Deletes a key: 0, -ARENA_ENOENT, -ARENA_ENOMEM, -ARENA_ELOOP or -ARENA_EAGAIN. */
+static __always_inline int arena_table_delete(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
+					      __u32 value_words)
+{
+	__u64 hash = arena_hash(t->seed, key, key_words), head;
+	__u64 __arena *bucket = arena_bucket(t, hash);
+	struct arena_node __arena *old;
+	__u32 ref, depth, next, first;
+
+	arena_use();
+	do {
+		head = ARENA_READ(*bucket);
+		ref = arena_find(head, hash >> 32, key, key_words, &depth);
+		if (!ref) {
+			if (ARENA_READ(*bucket) != head)
+				continue;
+			return depth > ARENA_MAX_CHAIN ? -ARENA_ELOOP : -ARENA_ENOENT;
+		}
+		old = arena_ptr(ref);
+		next = ARENA_READ(old->next);
+		first = next;
+		if (depth) {
+			first = arena_copy_nodes(head, depth, next, key_words + value_words);
+			if (!first)
+				return -ARENA_ENOMEM;
+		}
+		if (arena_cas(*bucket, head, arena_retag(head, first))) {
+			arena_free_nodes(head, depth + 1);
+			__sync_fetch_and_add(&t->count, -1);
+			return 0;
+		}
+		arena_free_nodes(first, depth);
+	} while (arena_can_loop);
+	return -ARENA_EAGAIN;
+}
+
+#endif
