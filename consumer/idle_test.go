@@ -53,11 +53,11 @@ func TestIdleCPU(t *testing.T) {
 // checkIdle measures the CPU time of this process while wait does not return.
 func checkIdle(t *testing.T, wait func(context.Context) error) {
 	t.Helper()
-	// An emulated CPU takes many times as long for each turn of the timer; what
-	// spins takes all of it there too.
+	// An emulated CPU takes many times as long for each turn of the timer, and counts as
+	// used what its host takes away meanwhile; what spins takes all of it there too.
 	span, limit := 1500*time.Millisecond, 0.005
 	if testing.Short() {
-		span, limit = 500*time.Millisecond, 0.1
+		span, limit = 500*time.Millisecond, 0.5
 	}
 	runtime.GC()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -70,8 +70,9 @@ func checkIdle(t *testing.T, wait func(context.Context) error) {
 	asleep(t)
 	// The runtime has work of its own now and then, which can only add: what
 	// spins is over the limit each time.
+	const most = 10
 	share := 1.0
-	for tries := 0; tries < 3 && share > limit; tries++ {
+	for tries := 0; tries < most && share > limit; tries++ {
 		before, start := cpuTime(t), time.Now()
 		select {
 		case <-done:
@@ -81,7 +82,7 @@ func checkIdle(t *testing.T, wait func(context.Context) error) {
 		share = float64(cpuTime(t)-before) / float64(time.Since(start))
 	}
 	if share > limit {
-		t.Errorf("used %.2f%% of a CPU in the last of three spans of %v", 100*share, span)
+		t.Errorf("used %.2f%% of a CPU in the last of %d spans of %v", 100*share, most, span)
 	}
 	cancel()
 	<-done
