@@ -12,7 +12,7 @@ import (
 )
 
 // userSamples is how many samples a pass writes, before they are drained.
-const userSamples = 256
+const userSamples = 1024
 
 // userBatch is how many samples are published together, where they are.
 const userBatch = 64
@@ -32,7 +32,7 @@ func newUserRing(size uint32) (m *ebpf.Map, id ebpf.MapID, l *userload.Load, err
 // peer writes some, drains them, and starts again, so that the ring is in the
 // cache of its CPU.
 func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
-	m, id, l, err := newUserRing(128 << 10)
+	m, id, l, err := newUserRing(512 << 10)
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +40,10 @@ func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close(), m.Close())
 	}
-	n := r.size.passes * userSamples
+	n := r.size.passes / 4 * userSamples
 	way := func(peer *harness.Peer, name string) func(context.Context) ([]float64, error) {
 		return func(context.Context) ([]float64, error) {
-			got, err := peer.Call("userring", id, name, prog, r.size.passes, userSamples, size)
+			got, err := peer.Call("userring", id, name, prog, r.size.passes/4, userSamples, size)
 			if err != nil {
 				return nil, err
 			}
@@ -73,6 +73,8 @@ func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 			{Name: cLoop, Run: way(r.c, "loop")},
 			{Name: each, Run: way(r.g, "each")},
 			{Name: batch, Run: way(r.g, "batch")},
+			{Name: "ours, Samples 1", Run: way(r.g, "samples1")},
+			{Name: "ours, Samples 64", Run: way(r.g, "samples64")},
 			{Name: bulk, Run: way(r.g, "bulk")},
 			{Name: safe, Run: way(r.g, "write")},
 			{Name: handed, Run: way(r.g, "reserve")},

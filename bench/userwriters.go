@@ -27,11 +27,13 @@ type writer func(p *userprod.Producer, seq, end uint64) error
 // userWriters are the ways for one type of sample.
 func userWriters[T any]() map[string]writer {
 	return map[string]writer{
-		"each":    func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, 1) },
-		"batch":   func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, userBatch) },
-		"bulk":    writeBulk[T],
-		"write":   writeCopies[T],
-		"reserve": writeReserved[T],
+		"each":      func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, 1) },
+		"batch":     func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, userBatch) },
+		"samples1":  func(p *userprod.Producer, seq, end uint64) error { return writeSamples[T](p, seq, end, 1) },
+		"samples64": func(p *userprod.Producer, seq, end uint64) error { return writeSamples[T](p, seq, end, userBatch) },
+		"bulk":      writeBulk[T],
+		"write":     writeCopies[T],
+		"reserve":   writeReserved[T],
 	}
 }
 
@@ -75,6 +77,24 @@ func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 		if err := b.Publish(); err != nil {
 			return err
 		}
+	}
+	return b.End()
+}
+
+// writeSamples does so in a loop over rooms.
+func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) error {
+	var v T
+	b := p.Batch()
+	defer b.End()
+	for room := range b.Samples(int(unsafe.Sizeof(v)), together) {
+		if seq == end {
+			break
+		}
+		put(room, v, seq)
+		seq++
+	}
+	if b.Err() != nil {
+		return b.Err()
 	}
 	return b.End()
 }
