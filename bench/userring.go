@@ -28,6 +28,12 @@ func newUserRing(size uint32) (m *ebpf.Map, id ebpf.MapID, l *userload.Load, err
 	return m, id, l, nil
 }
 
+// userMetrics are what a peer answers to userring.
+var userMetrics = []harness.Metric{
+	{Name: "write", Unit: "ns/sample"},
+	{Name: "drain", Unit: "ns/sample"},
+}
+
 // newUserring returns the benchmark of writing samples of size bytes: each
 // peer writes some, drains them, and starts again, so that the ring is in the
 // cache of its CPU.
@@ -51,8 +57,8 @@ func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 		}
 	}
 	const (
-		each   = "ours, Batch, each sample published"
-		batch  = "ours, Batch, 64 published together"
+		each   = "ours, Samples, each published"
+		batch  = "ours, Samples, 64 published together"
 		bulk   = "ours, WriteAll, 64 structs"
 		safe   = "ours, TryWrite (many goroutines may)"
 		handed = "ours, Reserve and Commit (many goroutines may)"
@@ -62,19 +68,16 @@ func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 		return harness.Claim{Contender: name, Metric: "write", Base: libbpf, Limit: limit, Floor: cLoop}
 	}
 	return &harness.Benchmark{
-		Title: fmt.Sprintf("%d samples of %d bytes written, then drained in the kernel, again and again", userSamples, size),
-		Metrics: []harness.Metric{
-			{Name: "write", Unit: "ns/sample"},
-			{Name: "drain", Unit: "ns/sample"},
-		},
+		Title:   fmt.Sprintf("%d samples of %d bytes written, then drained in the kernel, again and again", userSamples, size),
+		Metrics: userMetrics,
 		Contenders: []harness.Contender{
 			{Name: libbpf, Run: way(r.c, "libbpf")},
 			{Name: libbpfAgain, Run: way(r.c, "libbpf")},
 			{Name: cLoop, Run: way(r.c, "loop")},
-			{Name: each, Run: way(r.g, "each")},
-			{Name: batch, Run: way(r.g, "batch")},
-			{Name: "ours, Samples 1", Run: way(r.g, "samples1")},
-			{Name: "ours, Samples 64", Run: way(r.g, "samples64")},
+			{Name: each, Run: way(r.g, "samples/1")},
+			{Name: batch, Run: way(r.g, "samples/64")},
+			{Name: "ours, Next, each published", Run: way(r.g, "next/1")},
+			{Name: "ours, Next, 64 published together", Run: way(r.g, "next/64")},
 			{Name: bulk, Run: way(r.g, "bulk")},
 			{Name: safe, Run: way(r.g, "write")},
 			{Name: handed, Run: way(r.g, "reserve")},
