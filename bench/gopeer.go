@@ -14,11 +14,13 @@ import (
 // servePeer serves as the Go peer.
 func servePeer() {
 	err := harness.Serve(os.Stdin, os.Stdout, map[string]func(*harness.Request) ([]uint64, error){
-		"consume":  peerConsume,
-		"hot":      peerHot,
-		"stream":   peerStream,
-		"wake":     peerWake,
-		"userring": peerUserring,
+		"consume":   peerConsume,
+		"hot":       peerHot,
+		"stream":    peerStream,
+		"wake":      peerWake,
+		"userring":  peerUserring,
+		"usermany":  peerUsermany,
+		"roundtrip": peerRoundtrip,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench peer:", err)

@@ -163,7 +163,10 @@ func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, tex
 		}
 		b.Name = entry.name
 		res, err := b.Measure(ctx, rep.Rounds, rng)
-		if err = errors.Join(err, b.Close()); err != nil {
+		if b.Close != nil {
+			err = errors.Join(err, b.Close())
+		}
+		if err != nil {
 			return err
 		}
 		rep.Results = append(rep.Results, res)

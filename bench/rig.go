@@ -17,6 +17,7 @@ type rig struct {
 	ctx  context.Context
 	c    *harness.Peer // bench/peer, with libbpf
 	g    *harness.Peer // this program
+	cpus []int         // the producer's and the peers'
 	size sizes
 }
 
@@ -43,21 +44,26 @@ func newRig(ctx context.Context, o options) (*rig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the C peer (make bench builds it): %w", err)
 	}
+	r.cpus = make([]int, 2)
+	if _, err := fmt.Sscan(os.Getenv(cpusEnv), &r.cpus[0], &r.cpus[1]); err != nil {
+		return nil, fmt.Errorf("%s: %w", cpusEnv, err)
+	}
+	if r.c, err = harness.StartPeer(ctx, r.cpus[1:], path); err != nil {
+		return nil, err
+	}
+	if r.g, err = r.goPeer(r.cpus[1:]); err != nil {
+		return nil, errors.Join(err, r.c.Close())
+	}
+	return r, nil
+}
+
+// goPeer starts this program as a peer on CPUs.
+func (r *rig) goPeer(cpus []int) (*harness.Peer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	var producerCPU, consumerCPU int
-	if _, err := fmt.Sscan(os.Getenv(cpusEnv), &producerCPU, &consumerCPU); err != nil {
-		return nil, fmt.Errorf("%s: %w", cpusEnv, err)
-	}
-	if r.c, err = harness.StartPeer(ctx, consumerCPU, path); err != nil {
-		return nil, err
-	}
-	if r.g, err = harness.StartPeer(ctx, consumerCPU, self, roleEnv+"="+rolePeer); err != nil {
-		return nil, errors.Join(err, r.c.Close())
-	}
-	return r, nil
+	return harness.StartPeer(r.ctx, cpus, self, roleEnv+"="+rolePeer)
 }
 
 // close ends the peers.
@@ -101,4 +107,7 @@ var benchmarks = []struct {
 	{"userring/16", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 16) }},
 	{"userring/64", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 64) }},
 	{"userring/256", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 256) }},
+	{"usermany/64", newUsermany},
+	{"tokernel/64", newTokernel},
+	{"roundtrip/64", newRoundtrip},
 }

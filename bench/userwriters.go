@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bench/harness"
+	"github.com/rbtool/rbtool/internal/syscall"
 	"github.com/rbtool/rbtool/userprod"
 )
 
@@ -27,11 +26,13 @@ type writer func(p *userprod.Producer, seq, end uint64) error
 // userWriters are the ways for one type of sample.
 func userWriters[T any]() map[string]writer {
 	return map[string]writer{
-		"each":    func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, 1) },
-		"batch":   func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, userBatch) },
-		"bulk":    writeBulk[T],
-		"write":   writeCopies[T],
-		"reserve": writeReserved[T],
+		"samples/1":  func(p *userprod.Producer, seq, end uint64) error { return writeSamples[T](p, seq, end, 1) },
+		"samples/64": func(p *userprod.Producer, seq, end uint64) error { return writeSamples[T](p, seq, end, userBatch) },
+		"next/1":     func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, 1) },
+		"next/64":    func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, userBatch) },
+		"bulk":       writeBulk[T],
+		"write":      writeCopies[T],
+		"reserve":    writeReserved[T],
 	}
 }
 
@@ -75,6 +76,24 @@ func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 		if err := b.Publish(); err != nil {
 			return err
 		}
+	}
+	return b.End()
+}
+
+// writeSamples does so in a loop over rooms.
+func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) error {
+	var v T
+	b := p.Batch()
+	defer b.End()
+	for room := range b.Samples(int(unsafe.Sizeof(v)), together) {
+		if seq == end {
+			break
+		}
+		put(room, v, seq)
+		seq++
+	}
+	if b.Err() != nil {
+		return b.Err()
 	}
 	return b.End()
 }
@@ -141,22 +160,13 @@ func openUserRing(req *harness.Request) (*userprod.Producer, *ebpf.Program, erro
 }
 
 // drainAll runs the drain program, which must find n samples.
-//
-// SAFETY: the kernel reads and writes at most the size given, and the address is
-// taken in the call itself, which keeps attr in place.
 func drainAll(prog *ebpf.Program, n uint64) error {
-	// The test member of union bpf_attr (include/uapi/linux/bpf.h).
-	attr := struct {
-		progFD, retval uint32
-		rest           [9]uint64
-	}{progFD: uint32(prog.FD())}
-	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	runtime.KeepAlive(prog)
-	if errno != 0 {
-		return fmt.Errorf("drain: %w", errno)
+	got, err := syscall.TestRun(prog)
+	if err != nil {
+		return fmt.Errorf("drain: %w", err)
 	}
-	if uint64(attr.retval) != n {
-		return fmt.Errorf("drained %d samples: want %d", int32(attr.retval), n)
+	if uint64(got) != n {
+		return fmt.Errorf("drained %d samples: want %d", int32(got), n)
 	}
 	return nil
 }

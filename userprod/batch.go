@@ -35,6 +35,7 @@ type Batch struct {
 	room  uint64 // bytes of the window
 	max   uint64 // p.max
 	shown uint64 // what is complete up to here is published
+	err   error  // that ended the last loop over Samples
 }
 
 // noCopy makes vet complain of copies.
@@ -64,7 +65,7 @@ func (b *Batch) Next(n int) ([]byte, error) {
 	}
 	b.last, b.off = off, end
 	b.win.SetHeader(off, ring.Header(n))
-	return b.win.Payload(off, uint32(n)), nil
+	return b.win.Room(off, uint32(n)), nil
 }
 
 // refill looks for more room, and does what Next could not.
@@ -74,7 +75,7 @@ func (b *Batch) refill(n int) ([]byte, error) {
 	}
 	b.last, b.off = 0, ring.Span(uint32(n))
 	b.win.SetHeader(0, ring.Header(n))
-	return b.win.Payload(0, uint32(n)), nil
+	return b.win.Room(0, uint32(n)), nil
 }
 
 // extend makes a window at the next sample with room for one of n bytes.
@@ -122,9 +123,15 @@ func (b *Batch) Publish() error {
 	if b.p == nil {
 		return errEnded
 	}
-	start := b.shown
-	b.last, b.shown = b.off, b.base+b.off
-	return b.p.publish(start, b.shown)
+	end := b.base + b.off
+	old := b.p.mem.SwapProducerPos(end)
+	if old != b.shown || b.p.failed.Load() != nil {
+		if err := b.p.judge(old, b.shown); err != nil {
+			return err
+		}
+	}
+	b.last, b.shown = b.off, end
+	return nil
 }
 
 // End publishes the samples so far and lets the other goroutines have the
@@ -138,7 +145,7 @@ func (b *Batch) End() error {
 		err = b.Publish()
 	}
 	p := b.p
-	p.head = b.base + b.off
+	p.head, p.low = b.base+b.off, b.shown
 	*b = Batch{}
 	p.mu.Unlock()
 	return err

@@ -3,6 +3,7 @@ package userprod
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,9 +71,10 @@ type Producer struct {
 	waits, late atomic.Uint64
 
 	mu    sync.Mutex
-	head  uint64 // where the next sample begins
-	limit uint64 // where room ends: consumer_pos when last looked at, and size
-	low   uint64 // producer_pos is here or further, up to head
+	head  uint64       // where the next sample begins
+	limit uint64       // where room ends: consumer_pos when last looked at, and size
+	low   uint64       // producer_pos is here or further, up to head
+	plain reflect.Type // the last type found to hold no pointers, see Append
 }
 
 // New returns a Producer for m, a map of type UserRingbuf of any size. It keeps

@@ -3,7 +3,7 @@ package userprod
 import (
 	"fmt"
 	"reflect"
-	"sync"
+	"unsafe"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
@@ -23,8 +23,8 @@ func WriteAll[T any](p *Producer, values []T) (int, error) {
 
 // Append writes each value as one sample of b, as [WriteAll] does without publishing.
 func Append[T any](b *Batch, values []T) (int, error) {
-	size, err := sizeOfPlain(reflect.TypeFor[T]())
-	if err != nil || len(values) == 0 {
+	size := int(unsafe.Sizeof(*new(T)))
+	if err := b.checkPlain(reflect.TypeFor[T]()); err != nil || len(values) == 0 {
 		return 0, err
 	}
 	if err := b.extend(size); err != nil {
@@ -41,22 +41,20 @@ func Append[T any](b *Batch, values []T) (int, error) {
 	return n, nil
 }
 
-// plain holds the sizes of types without pointers, by reflect.Type.
-var plain sync.Map
-
-// sizeOfPlain returns the size of t in bytes, and an error if t can hold pointers.
-func sizeOfPlain(t reflect.Type) (int, error) {
-	if size, known := plain.Load(t); known {
-		return size.(int), nil
+// checkPlain returns an error if t can hold pointers. A Producer remembers the
+// last type that cannot.
+func (b *Batch) checkPlain(t reflect.Type) error {
+	if b.p == nil {
+		return errEnded
+	}
+	if b.p.plain == t {
+		return nil
 	}
 	if hasPointers(t) {
-		return 0, fmt.Errorf("write ring: values of type %s hold pointers", t)
+		return fmt.Errorf("write ring: values of type %s hold pointers", t)
 	}
-	if t.Size() > ring.MaxSample {
-		return 0, fmt.Errorf("write ring: %w: values of type %s have %d bytes", ErrTooLarge, t, t.Size())
-	}
-	plain.Store(t, int(t.Size()))
-	return int(t.Size()), nil
+	b.p.plain = t
+	return nil
 }
 
 func hasPointers(t reflect.Type) bool {

@@ -36,23 +36,25 @@ func Become(cpu int, env ...string) error {
 	if err != nil {
 		return err
 	}
-	return onCPU(cpu, func() error {
+	return onCPUs([]int{cpu}, func() error {
 		err := unix.Exec(self, os.Args, append(os.Environ(), env...))
 		return fmt.Errorf("exec %s: %w", self, err)
 	})
 }
 
-// onCPU calls f on a thread that is bound to a CPU. Processes that f starts
+// onCPUs calls f on a thread that is bound to CPUs. Processes that f starts
 // inherit that and the priority.
-func onCPU(cpu int, f func() error) error {
+func onCPUs(cpus []int, f func() error) error {
 	done := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with the goroutine.
 		runtime.LockOSThread()
 		var only unix.CPUSet
-		only.Set(cpu)
+		for _, cpu := range cpus {
+			only.Set(cpu)
+		}
 		if err := unix.SchedSetaffinity(0, &only); err != nil {
-			done <- fmt.Errorf("bind thread to CPU %d: %w", cpu, err)
+			done <- fmt.Errorf("bind thread to CPUs %d: %w", cpus, err)
 			return
 		}
 		// Without the privilege figures are noisier, as RealTime says.

@@ -142,7 +142,7 @@ func TestPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := StartPeer(t.Context(), cpus[0], self, "HARNESS_TEST_PEER=1")
+	p, err := StartPeer(t.Context(), cpus[:1], self, "HARNESS_TEST_PEER=1")
 	if err != nil {
 		t.Fatal(err)
 	}

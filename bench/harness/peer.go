@@ -19,8 +19,8 @@ type Peer struct {
 	out *bufio.Reader
 }
 
-// StartPeer starts a peer on a CPU. It is killed when ctx ends.
-func StartPeer(ctx context.Context, cpu int, path string, env ...string) (*Peer, error) {
+// StartPeer starts a peer on CPUs. It is killed when ctx ends.
+func StartPeer(ctx context.Context, cpus []int, path string, env ...string) (*Peer, error) {
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
@@ -32,7 +32,7 @@ func StartPeer(ctx context.Context, cpu int, path string, env ...string) (*Peer,
 	if err != nil {
 		return nil, fmt.Errorf("start peer %s: %w", path, err)
 	}
-	if err := onCPU(cpu, cmd.Start); err != nil {
+	if err := onCPUs(cpus, cmd.Start); err != nil {
 		return nil, fmt.Errorf("start peer %s: %w", path, err)
 	}
 	return &Peer{cmd: cmd, in: in, out: bufio.NewReader(out)}, nil

@@ -14,6 +14,7 @@ static const struct {
 	{ "stream", stream },
 	{ "wake", wake },
 	{ "userring", userring },
+	{ "tokernel", tokernel },
 };
 
 uint64_t number(const struct request *req, int i)

@@ -3,10 +3,14 @@
  * userring MAP WAY PROGRAM PASSES SAMPLES SIZE: writes samples, has the program drain
  * them, and starts again; answers ns of writing and of draining. The first 8
  * bytes of a sample are its number, from 0.
+ *
+ * tokernel MAP WAY PASSES SAMPLES: the same with 64 bytes by other ways, the values of
+ * an array or a pipe; answers ns of all.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -180,4 +184,90 @@ void userring(const struct request *req)
 	if (!user_open(&u, number(req, 0), number(req, 2)))
 		run(&u, req);
 	user_close(&u);
+}
+
+/* What tokernel needs. */
+struct other {
+	int fd, pipe[2];
+	uint32_t *keys;
+	struct sample_64 *values;
+};
+
+static int by_update(const struct other *o, uint64_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		int err = bpf_map_update_elem(o->fd, &i, &o->values[i], BPF_ANY);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int by_batch(const struct other *o, uint64_t n)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	uint32_t count = n;
+
+	return bpf_map_update_batch(o->fd, o->keys, o->values, &count, &opts);
+}
+
+/* A pipe holds 64 KiB: it is read each time that it is half full. */
+static int by_pipe(const struct other *o, uint64_t n)
+{
+	struct sample_64 back[512];
+
+	for (uint64_t i = 0; i < n; i++) {
+		if (write(o->pipe[1], &o->values[i], sizeof(o->values[i])) != sizeof(o->values[i]))
+			return -errno;
+		if (i % 512 == 511 && read(o->pipe[0], back, sizeof(back)) != sizeof(back))
+			return -EIO;
+	}
+	return 0;
+}
+
+static void run_other(const struct other *o, const struct request *req)
+{
+	int (*way)(const struct other *o, uint64_t n) = by_update;
+	uint64_t passes = number(req, 2), n = number(req, 3), start;
+
+	if (!strcmp(word(req, 1), "batch"))
+		way = by_batch;
+	else if (!strcmp(word(req, 1), "pipe"))
+		way = by_pipe;
+	start = now();
+	for (uint64_t seq = 0; seq < passes * n; seq += n) {
+		int err;
+
+		for (uint64_t i = 0; i < n; i++)
+			o->values[i].seq = seq + i;
+		err = way(o, n);
+		if (err) {
+			fail(word(req, 1), err);
+			return;
+		}
+	}
+	answer((uint64_t[]){ now() - start }, 1);
+}
+
+void tokernel(const struct request *req)
+{
+	uint64_t n = number(req, 3);
+	struct other o = {
+		.fd = bpf_map_get_fd_by_id(number(req, 0)),
+		.keys = calloc(n, sizeof(*o.keys)),
+		.values = calloc(n, sizeof(*o.values)),
+	};
+
+	for (uint64_t i = 0; o.keys && i < n; i++)
+		o.keys[i] = i;
+	if (!o.keys || !o.values || o.fd < 0 || pipe(o.pipe))
+		fail("open map and pipe", errno);
+	else
+		run_other(&o, req);
+	close(o.fd);
+	close(o.pipe[0]);
+	close(o.pipe[1]);
+	free(o.keys);
+	free(o.values);
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
 // ErrFull says that the ring had no room for a record.
@@ -52,7 +54,7 @@ func (pg *Pinger) ping() error {
 	}
 	pg.next.End = pg.next.Seq + 1
 	p.state.setRun(pg.next)
-	failed, err := testRun(pg.prog)
+	failed, err := syscall.TestRun(pg.prog)
 	if err != nil {
 		return fmt.Errorf("test run: %w", err)
 	}

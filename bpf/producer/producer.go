@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
 // Producer produces into one ring.
@@ -128,7 +130,7 @@ func (p *Producer) repeat(ctx context.Context, prog *ebpf.Program, s *bpfRunStat
 		if p.closed.Load() {
 			return os.ErrClosed
 		}
-		if _, err := testRun(prog); err != nil {
+		if _, err := syscall.TestRun(prog); err != nil {
 			return fmt.Errorf("test run: %w", err)
 		}
 		before := seq

@@ -3,6 +3,8 @@ package producer
 import (
 	"fmt"
 	"os"
+
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
 // Query is what the ring's own kernel code says of it (kernel/bpf/ringbuf.c,
@@ -36,7 +38,7 @@ func (p *Producer) query() (Query, error) {
 	if p.closed.Load() {
 		return Query{}, os.ErrClosed
 	}
-	if _, err := testRun(prog); err != nil {
+	if _, err := syscall.TestRun(prog); err != nil {
 		return Query{}, fmt.Errorf("test run: %w", err)
 	}
 	q := p.state.getQuery()

@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"runtime"
 	"sync"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
 const (
@@ -115,26 +115,15 @@ func (c *Checker) Drain(flags uint64, limit uint64) (int, error) {
 	return c.run()
 }
 
-// Program drains the ring without a limit or flags. The caller must not close it.
-func (c *Checker) Program() *ebpf.Program { return c.objs.Drain }
-
 func (c *Checker) run() (int, error) {
-	// As ebpf.Program.Run does, without masking the profiler's signal around it.
-	// SAFETY: the kernel reads and writes at most the size given, and the address
-	// is taken in the call itself, which keeps attr in place.
-	attr := struct {
-		progFD, retval uint32
-		rest           [9]uint64
-	}{progFD: uint32(c.objs.Drain.FD())}
-	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	runtime.KeepAlive(c.objs.Drain)
-	if errno != 0 {
-		return 0, fmt.Errorf("run user ring checker: %w", errno)
+	res, err := syscall.TestRun(c.objs.Drain)
+	if err != nil {
+		return 0, fmt.Errorf("run user ring checker: %w", err)
 	}
-	if n := int32(attr.retval); n < 0 {
+	if n := int32(res); n < 0 {
 		return 0, unix.Errno(-n)
 	}
-	return int(attr.retval), nil
+	return int(res), nil
 }
 
 // Counts returns what came so far.

@@ -2,24 +2,30 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
+	"github.com/rbtool/rbtool/userprod"
 )
 
 // The test binary is also the commands that scripts run: rbtool itself, and
@@ -31,6 +37,7 @@ func TestMain(m *testing.M) {
 		"produce": produceMain,
 		"consume": consumeMain,
 		"hold":    holdMain,
+		"spoil":   spoilMain,
 	})
 }
 
@@ -41,7 +48,11 @@ func TestMain(m *testing.M) {
 //	status N [nobody|full|closed] command...
 //
 // for a command of this binary that has to exit with status N: as another user, with
-// /dev/full for its standard output, or with a pipe that nobody reads.
+// /dev/full for its standard output, or with a pipe that nobody reads; and
+//
+//	claimed PIN
+//
+// which returns when a process has opened the user ring for producing.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -52,7 +63,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("UNIQ", "t"+strings.TrimPrefix(filepath.Base(dir), "rbtool-test-"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": cmdStatus},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": cmdStatus, "claimed": cmdClaimed,
+		},
 	})
 }
 
@@ -90,6 +103,24 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != want {
 		ts.Fatalf("exit status %s, want %s", got, want)
 	}
+}
+
+func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: claimed PIN")
+	}
+	m, err := pin.Open(args[0], ebpf.UserRingbuf)
+	ts.Check(err)
+	defer m.Close()
+	// Nothing announces it: look again for a bounded time.
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		d, err := userprod.Diagnose(m)
+		ts.Check(err)
+		if d.HolderAlive {
+			return
+		}
+	}
+	ts.Fatalf("nobody produces into %s", args[0])
 }
 
 // nobody is a user who owns nothing and may do nothing. The binary is executed
@@ -149,6 +180,17 @@ func holdMain() {
 	for { // an empty select is a deadlock, of which the runtime dies
 		syscall.Pause()
 	}
+}
+
+// spoilMain: spoil PIN makes the producer position of a user ring one that no
+// producer writes.
+func spoilMain() {
+	m, err := pin.Open(os.Args[1], ebpf.UserRingbuf)
+	fatal(err)
+	page := os.Getpagesize()
+	mem, err := unix.Mmap(m.FD(), int64(page), page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	fatal(err)
+	binary.LittleEndian.PutUint64(mem, binary.LittleEndian.Uint64(mem)+4)
 }
 
 func number(s string) int {

@@ -107,6 +107,15 @@ func (w Window) SetHeader(off uint64, h Header) {
 	*(*Tagged)(unsafe.Add(w.base, off)) = Tagged(h)
 }
 
+// Room returns the n bytes of payload of a sample, off bytes into the window. It
+// panics when n is larger than MaxSample.
+//
+// SAFETY: as for Data.Payload. The array is only the type that n is checked
+// against: where n is a constant, that costs nothing.
+func (w Window) Room(off uint64, n uint32) []byte {
+	return (*[MaxSample]byte)(unsafe.Add(w.base, off+HeaderSize))[:n:n]
+}
+
 // Fill writes each value as a sample, header and payload, from the window's
 // beginning on. T must not hold pointers. The caller has checked that all of
 // them fit into the ring's size.

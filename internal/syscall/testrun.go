@@ -1,4 +1,4 @@
-package producer
+package syscall
 
 import (
 	"runtime"
@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// testRun runs a program that takes no context, and returns its result. It
-// does what ebpf.Program.Run does, without the two system calls that mask the
-// profiler's signal around it: they would be 40% of a Ping.
+// TestRun runs a program that takes no context, on this thread, and returns its
+// result. It does what ebpf.Program.Run does, without the two system calls that
+// mask the profiler's signal around it: they can take as long as the program.
 //
 // SAFETY: the kernel reads and writes at most the size given, and the address
 // is taken in the call itself, which keeps attr in place.
-func testRun(prog *ebpf.Program) (uint32, error) {
+func TestRun(prog *ebpf.Program) (uint32, error) {
 	// The test member of union bpf_attr (include/uapi/linux/bpf.h), up to cpu.
 	attr := struct {
 		progFD, retval, dataSizeIn, dataSizeOut uint32

@@ -1,0 +1,64 @@
+package userprod
+
+import (
+	"iter"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// Samples returns an iterator over rooms for samples of n bytes each, for as
+// long as there is room: the fastest way to write samples of one size one by
+// one. Going on to the next room completes the sample before, and each time that so many
+// are complete, together, they are published: 1 publishes each sample by itself,
+// 0 leaves it to Publish and End. Leaving the loop at a room gives it up.
+//
+//	for room := range b.Samples(16, 1) {
+//		encode(room, event)
+//		if event = next(); event == nil {
+//			break
+//		}
+//	}
+//
+// When the loop is over, [Batch.Err] tells why, if it was not left: [ErrFull], or
+// the errors of [Producer.Reserve].
+func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
+	// The compiler inlines this function literal, and the loop body as yield,
+	// into the caller: what every sample needs is in variables that live in registers.
+	return func(yield func([]byte) bool) {
+		if b.err = b.extend(n); b.err != nil {
+			return
+		}
+		win, off, room, count := b.win, uint64(0), b.room, together
+		span, header := ring.Span(uint32(n)), ring.Header(n)
+		for {
+			if off+span > room {
+				b.off = off
+				if b.err = b.extend(n); b.err != nil {
+					return
+				}
+				win, off, room = b.win, 0, b.room
+			}
+			if !yield(win.Room(off, uint32(n))) {
+				b.off, b.last = off, off
+				return
+			}
+			win.SetHeader(off, header)
+			off += span
+			if count--; count == 0 {
+				// As Publish does.
+				end := b.base + off
+				old := b.p.mem.SwapProducerPos(end)
+				if old != b.shown || b.p.failed.Load() != nil {
+					if b.err = b.p.judge(old, b.shown); b.err != nil {
+						b.off = off
+						return
+					}
+				}
+				b.shown, count = end, together
+			}
+		}
+	}
+}
+
+// Err tells what ended the last loop over [Batch.Samples], nil when it was left.
+func (b *Batch) Err() error { return b.err }

@@ -1,0 +1,135 @@
+package userprod
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// All sizes, together in all numbers, from all offsets in the ring.
+func TestSamples(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<16)
+	seq := uint32(0)
+	for _, n := range []int{16, 17, 64, 500, 4088} {
+		for together := range 5 {
+			for _, count := range []int{0, 1, 2, 3, 100} {
+				t.Run(fmt.Sprintf("%d samples of %d bytes, %d together", count, n, together), func(t *testing.T) {
+					fit := 4096 / ((n + 8 + 7) &^ 7)
+					b := p.Batch()
+					defer b.End()
+					written := 0
+					for room := range b.Samples(n, together) {
+						if written == count {
+							break
+						}
+						if len(room) != n || cap(room) != n {
+							t.Fatalf("%d bytes of room, %d with its capacity", len(room), cap(room))
+						}
+						usercheck.Fill(room, 0, seq)
+						seq++
+						written++
+					}
+					want, err := min(count, fit), error(nil)
+					if count >= fit { // the room for one more is not there
+						err = ErrFull
+					}
+					if written != want || b.Err() != err {
+						t.Fatalf("%d written, %v; want %d, %v", written, b.Err(), want, err)
+					}
+					published := 0
+					if together > 0 {
+						published = want - want%together
+					}
+					if got := drain(t, c); got != published {
+						t.Errorf("%d samples came before the end of the batch, want %d", got, published)
+					}
+					if err := b.End(); err != nil {
+						t.Fatal(err)
+					}
+					if got := drain(t, c); got != want-published {
+						t.Errorf("%d samples came after the end of the batch, want %d", got, want-published)
+					}
+				})
+			}
+		}
+	}
+	if n := counts(t, c); n.Samples != uint64(seq) {
+		t.Errorf("%d samples came, %d written", n.Samples, seq)
+	}
+}
+
+// A loop goes on where the kernel makes room meanwhile, and mixes with the other ways.
+func TestSamplesGoAroundTheRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<12)
+	b := p.Batch()
+	defer b.End()
+	seq := uint32(0)
+	for room := range b.Samples(100, 3) {
+		usercheck.Fill(room, 0, seq)
+		if seq++; seq == 3000 {
+			break // gives this one up
+		}
+		if seq%30 == 0 {
+			drain(t, c)
+		}
+	}
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	b.Drop() // there is none to drop
+	room, err := b.Next(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	usercheck.Fill(room, 0, 2999)
+	if err := b.End(); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, c)
+	if n := counts(t, c); n.Samples != 3000 {
+		t.Errorf("%d of 3000 samples came", n.Samples)
+	}
+}
+
+func TestWhatEndsSamples(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p := producer(t, m, Options{})
+	loop := func(n int, do func()) error {
+		b := p.Batch()
+		defer b.End()
+		for range b.Samples(n, 1) {
+			do()
+		}
+		return b.Err()
+	}
+	nothing := func() {}
+	for _, n := range []int{4089, 1 << 30, -1} {
+		if err := loop(n, nothing); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("rooms of %d bytes: %v", n, err)
+		}
+	}
+	if err := loop(8, func() { onRing(t, m, setProducer(1<<40)) }); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a producer position moved: %v", err)
+	}
+	p.Close()
+	p = producer(t, userRing(t, 4096), Options{})
+	if err := loop(8, func() { p.Close() }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+	var b Batch
+	for range b.Samples(8, 1) {
+		t.Error("a batch that has ended has room")
+	}
+	if b.Err() != errEnded {
+		t.Errorf("a batch that has ended: %v", b.Err())
+	}
+}
