@@ -9,7 +9,7 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go clean
+.PHONY: all help build install demo test test-host vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -24,19 +24,22 @@ install: build ## to PREFIX/bin
 demo: build ## what rbtool does, in half a minute; needs Go and root
 	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
 
-test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
+test: test-host ## everything: on the running kernel, then on others in virtual machines; needs root
+	$(MAKE) --no-print-directory vmtest
+
+test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	$(GO) test -p 1 $(TEST_FLAGS) ./...
 
 race: deps # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
 
-vmtest: deps-go ## every test on every kernel of the list, in virtual machines (vmtest/README.md)
-	@tools/deps.sh vmtest
-	@mkdir -p $(BUILD)
+vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on every kernel of the list, in virtual machines (vmtest/README.md)
 	$(GO) run ./vmtest -json $(BUILD)/kernels.json -markdown $(BUILD)/kernels.md $(VMTEST_FLAGS) ./...
 
-vmtest-self: deps-go ## vmtest's own tests that boot machines
-	@tools/deps.sh vmtest
+kernels-md: vmtest ## the page of documentation, from a run
+	cp $(BUILD)/kernels.md docs/kernels.md
+
+vmtest-self: deps-vmtest ## vmtest's own tests that boot machines
 	$(GO) test -tags vm -count=1 -timeout 30m ./vmtest
 
 fuzz: deps-go ## each fuzz test for FUZZ_TIME
@@ -67,7 +70,10 @@ $(BUILD)/bench-peer: $(wildcard bench/peer/*.[ch])
 	gcc -O2 -Wall -Werror -o $@ $(filter %.c,$^) -l:libbpf.a -lelf -lz
 
 deps: deps-go ## install with apt what the targets above need
-	@tools/deps.sh
+	@tools/deps.sh generate peer
+
+deps-vmtest: deps-go
+	@tools/deps.sh peer vmtest
 
 deps-go:
 	@command -v $(GO) >/dev/null || { echo "needs Go 1.26 or newer"; exit 1; }

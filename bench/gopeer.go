@@ -14,10 +14,11 @@ import (
 // servePeer serves as the Go peer.
 func servePeer() {
 	err := harness.Serve(os.Stdin, os.Stdout, map[string]func(*harness.Request) ([]uint64, error){
-		"consume": peerConsume,
-		"hot":     peerHot,
-		"stream":  peerStream,
-		"wake":    peerWake,
+		"consume":  peerConsume,
+		"hot":      peerHot,
+		"stream":   peerStream,
+		"wake":     peerWake,
+		"userring": peerUserring,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench peer:", err)

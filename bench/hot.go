@@ -51,6 +51,7 @@ func newHot(r *rig, size, maxSize uint32) (_ *harness.Benchmark, err error) {
 			{Name: cLoop, Run: way(r.c, "loop")},
 			{Name: cilium, Run: way(r.g, "cilium")},
 			{Name: ourPass, Run: way(r.g, "pass")},
+			{Name: "ours, ReadInto", Run: way(r.g, "readinto")},
 			{Name: "ours, Read (copies)", Run: way(r.g, "read")},
 		},
 		Claims: []harness.Claim{{Contender: ourPass, Metric: "time", Base: libbpf, Limit: 1, Floor: cLoop}},

@@ -37,6 +37,8 @@ func openReader(m *ebpf.Map, way string) (reader, error) {
 		return recordsReader{r}, nil
 	case "read":
 		return copyReader{r}, nil
+	case "readinto":
+		return &intoReader{r: r}, nil
 	}
 	return nil, errors.Join(fmt.Errorf("unknown reader %q", way), r.Close())
 }
@@ -111,6 +113,25 @@ func (p copyReader) read(n uint64, t *tally) error {
 			return err
 		}
 		sum += mark(rec.Data)
+	}
+	t.add(n, sum)
+	return nil
+}
+
+type intoReader struct {
+	r   *consumer.Reader
+	rec consumer.Record
+}
+
+func (p *intoReader) close() error { return p.r.Close() }
+
+func (p *intoReader) read(n uint64, t *tally) error {
+	sum := uint64(0)
+	for range n {
+		if err := p.r.ReadInto(context.Background(), &p.rec); err != nil {
+			return err
+		}
+		sum += mark(p.rec.Data)
 	}
 	t.add(n, sum)
 	return nil

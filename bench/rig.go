@@ -64,8 +64,10 @@ func newRig(ctx context.Context, o options) (*rig, error) {
 func (r *rig) close() error { return errors.Join(r.c.Close(), r.g.Close()) }
 
 // newRing returns a ring and its id, by which the peers open it.
-func newRing(size uint32) (*ebpf.Map, ebpf.MapID, error) {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "bench", Type: ebpf.RingBuf, MaxEntries: size})
+func newRing(size uint32) (*ebpf.Map, ebpf.MapID, error) { return newRingOf(ebpf.RingBuf, size) }
+
+func newRingOf(typ ebpf.MapType, size uint32) (*ebpf.Map, ebpf.MapID, error) {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "bench", Type: typ, MaxEntries: size})
 	if err != nil {
 		return nil, 0, fmt.Errorf("create ring: %w", err)
 	}
@@ -96,4 +98,7 @@ var benchmarks = []struct {
 	{"stream/batched", func(r *rig) (*harness.Benchmark, error) { return newStream(r, 256<<10) }},
 	{"wake/sleeping", func(r *rig) (*harness.Benchmark, error) { return newWake(r, sleepGap) }},
 	{"wake/soon", func(r *rig) (*harness.Benchmark, error) { return newWake(r, soonGap) }},
+	{"userring/16", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 16) }},
+	{"userring/64", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 64) }},
+	{"userring/256", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 256) }},
 }

@@ -3,8 +3,10 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // ErrBusy says that another process reads the ring and has claimed it. The error
@@ -13,10 +15,15 @@ var ErrBusy = errors.New("claimed by another process")
 
 // BusyError names the process that has claimed a ring.
 type BusyError struct {
-	PID uint32 // in the initial pid namespace
+	PID uint32 // in the initial pid namespace; 0 when it has given its claim up
 }
 
-func (e *BusyError) Error() string { return fmt.Sprintf("claimed by process %d", e.PID) }
+func (e *BusyError) Error() string {
+	if e.PID == 0 {
+		return "claimed by another process meanwhile"
+	}
+	return fmt.Sprintf("claimed by process %d", e.PID)
+}
 
 // Is makes the error ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
@@ -30,7 +37,8 @@ const (
 	// ClaimNone neither looks at the word nor writes it.
 	ClaimNone Claim = iota
 	// ClaimExclusive makes NewReader fail with [ErrBusy] while a live process
-	// has claimed the ring, and claims it otherwise. A claim ends with Close,
+	// has claimed the ring, and claims it otherwise. A claim ends with Close, or,
+	// when a pass was never left (see [Reader.Pass]), once the Reader is garbage,
 	// or when its process dies.
 	ClaimExclusive
 	// ClaimSteal takes the ring from whoever has claimed it. The Reader that had
@@ -55,6 +63,7 @@ func (r *Reader) claim() error {
 		}
 		if word.CompareAndSwap(uint64(holder), uint64(self)) {
 			r.self = self
+			r.claimed = runtime.AddCleanup(r, heldClaim.giveUp, heldClaim{r.mem, self})
 			return nil
 		}
 	}
@@ -74,6 +83,15 @@ func (r *Reader) stolen() error {
 // disclaim gives the claim up, unless it is another's by now.
 func (r *Reader) disclaim() {
 	if r.self != 0 {
-		r.mem.ConsumerClaim().CompareAndSwap(uint64(r.self), 0)
+		r.claimed.Stop()
+		heldClaim{r.mem, r.self}.giveUp()
 	}
 }
+
+// heldClaim is a claim of self in mem, which stays mapped as long as this is reachable.
+type heldClaim struct {
+	mem  *ring.Mapping
+	self owner.ID
+}
+
+func (c heldClaim) giveUp() { c.mem.ConsumerClaim().CompareAndSwap(uint64(c.self), 0) }

@@ -17,8 +17,8 @@
 //
 // [Reader.Pass] is the fastest way: one pass over what is there now, without
 // copies, calls or barriers for each record. [Reader.Records] waits between
-// passes; [Reader.Read] returns one record at a time as a copy. [Group] reads
-// many rings on one goroutine.
+// passes; [Reader.Read] returns one record at a time as a copy, [Reader.ReadInto]
+// copies it to memory that is used again. [Group] reads many rings on one goroutine.
 //
 // # What is consumed
 //

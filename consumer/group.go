@@ -211,7 +211,9 @@ func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
 		}
 		// The first ring of this pass is the last of the next.
 		if len(g.hot) > 1 {
-			g.hot = append(g.hot[1:], g.hot[0])
+			first := g.hot[0]
+			copy(g.hot, g.hot[1:])
+			g.hot[len(g.hot)-1] = first
 		}
 		for _, i := range g.hot {
 			m := &g.members[i]

@@ -238,6 +238,16 @@ var ways = []struct {
 		}
 		return nil
 	}},
+	{"ReadInto", func(ctx context.Context, r *consumer.Reader, n int, use func(consumer.Record)) error {
+		var rec consumer.Record
+		for range n {
+			if err := r.ReadInto(ctx, &rec); err != nil {
+				return err
+			}
+			use(rec)
+		}
+		return nil
+	}},
 }
 
 // group returns a Group of maps, closed when the test ends.

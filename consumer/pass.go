@@ -19,8 +19,8 @@ import (
 //
 // When the loop is over, [Reader.Err] tells whether an error ended it. A loop
 // body that panics or calls runtime.Goexit leaves its pass open: the next pass
-// takes over, with records again that the kernel was not told of, and the memory stays
-// mapped after Close until the Reader is garbage. A pass that is begun in the loop
+// takes over, with records again that the kernel was not told of, and after Close the
+// memory stays mapped, and a claim made, until the Reader is garbage. A pass that is begun in the loop
 // body takes over in the same way; the body must leave the loop then.
 func (r *Reader) Pass(limit int) iter.Seq[Record] {
 	// The compiler inlines this function literal, and the loop body as yield,
@@ -111,8 +111,8 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.over != nil {
-		w.end = w.pos // nothing is copied yet
+	if r.over != nil && int64(w.goal-w.pos) >= 0 {
+		w.end = w.pos // nothing is copied yet, and it does not matter how far the producer is ahead
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
 		r.leave()
@@ -182,6 +182,7 @@ func (r *Reader) resolve(w *walk) bool {
 
 // advance makes what the loop consumed the reader's state.
 func (r *Reader) advance(w *walk) {
+	r.count()
 	if n := w.noted - w.left; n > 0 {
 		r.counts.records.Add(n)
 		r.counts.bytes.Add(w.bytes)

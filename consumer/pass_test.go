@@ -190,7 +190,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 			p := load(t, m)
 			before := mapped(t)
 			func() {
-				r, err := consumer.NewReader(m, consumer.Options{})
+				r, err := consumer.NewReader(m, consumer.Options{Claim: consumer.ClaimExclusive})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -221,6 +221,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 				}
 			}()
 			untilMapped(t, before)
+			reader(t, m, consumer.Options{Claim: consumer.ClaimExclusive}) // the claim is gone too
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,6 +79,8 @@ type Reader struct {
 	over   *overwritten // nil but for rings with BPF_F_RB_OVERWRITE
 	self   owner.ID     // as claimed in the ring, 0 when it is not
 
+	claimed runtime.Cleanup // gives the claim up, should the last pass never be left
+
 	// What follows belongs to the reading goroutine, between mem.Acquire and
 	// mem.Release.
 	pos       uint64 // the next record to read
@@ -85,6 +88,7 @@ type Reader struct {
 	lastSpan  uint64 // bytes of the record before pos, 0 when not known
 	pass      uint64 // counts passes: a pass that began later ends an earlier one
 	err       error
+	taken     struct{ records, bytes uint64 } // by takeNext, not in counts yet
 
 	counts counters
 	busy   busyHead
@@ -205,7 +209,17 @@ func (r *Reader) publish(hold uint64) error {
 	}
 	r.mem.SetConsumerPos(to)
 	r.published = to
+	r.count()
 	return nil
+}
+
+// count brings the counters up to date with what takeNext took.
+func (r *Reader) count() {
+	if r.taken.records > 0 {
+		r.counts.records.Add(r.taken.records)
+		r.counts.bytes.Add(r.taken.bytes)
+		r.taken.records, r.taken.bytes = 0, 0
+	}
 }
 
 // ready reports whether the next pass has something to do: a record to read

@@ -33,16 +33,19 @@ type Stats struct {
 }
 
 // Stats returns the state of the ring and what was done so far. Its counters
-// move at the end of each pass, and at each publication. It may be called by any
+// move at the end of each pass, and at each publication: single records of
+// [Reader.Read] are counted when the kernel is told of them. It may be called by any
 // goroutine; after Close it returns an error that is [os.ErrClosed].
 func (r *Reader) Stats() (Stats, error) {
 	if !r.mem.Acquire() {
 		return Stats{}, errClosed
 	}
 	defer r.leave()
+	// Loaded before the producer's position, which then does not lie behind them.
+	consumer := r.mem.ConsumerPos()
+	head := r.oldest(consumer)
 	s := Stats{
-		// Loaded first: the producer's position never lies behind it then.
-		ConsumerPos: r.mem.ConsumerPos(),
+		ConsumerPos: consumer,
 		ProducerPos: r.mem.ProducerPos(),
 		Records:     r.counts.records.Load(),
 		Bytes:       r.counts.bytes.Load(),
@@ -50,15 +53,20 @@ func (r *Reader) Stats() (Stats, error) {
 		Lost:        r.counts.lost.Load(),
 		Late:        r.counts.late.Load(),
 	}
-	head := s.ConsumerPos
-	if r.over != nil {
-		head = later(head, r.mem.OverwritePos())
-	}
 	// The kernel may have moved on between the loads.
 	s.Backlog = min(s.ProducerPos-head, r.mem.Size())
-	if s.Backlog > 0 && head%8 == 0 && r.mem.Data().Header(head).Busy() {
+	// What lies at head is a header only as long as head stays the oldest record's.
+	if s.Backlog > 0 && head%8 == 0 && r.mem.Data().Header(head).Busy() && r.oldest(r.mem.ConsumerPos()) == head {
 		s.Busy, s.BusyPos = true, head
 		s.BusyAge = time.Since(r.busy.seen(head))
 	}
 	return s, nil
+}
+
+// oldest is the position of the oldest record, given consumer_pos.
+func (r *Reader) oldest(consumer uint64) uint64 {
+	if r.over == nil {
+		return consumer
+	}
+	return later(consumer, r.mem.OverwritePos())
 }

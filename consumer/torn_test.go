@@ -36,7 +36,7 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 			}
 		}},
 		{"one by one, as Read does", func(r *Reader, use func(Record)) {
-			for rec, found := r.take(); found; rec, found = r.take() {
+			for rec := (Record{}); r.take(&rec); {
 				use(rec)
 			}
 		}},
@@ -79,8 +79,8 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if end != *m.producerPos() || s.Lost != lost || s.Records != got || bytes+lost != end {
-					t.Errorf("%d records, %d bytes, gaps of %d bytes up to %d of %d: %+v", got, bytes, lost, end, *m.producerPos(), s)
+				if end != *m.ProducerPos() || s.Lost != lost || s.Records != got || bytes+lost != end {
+					t.Errorf("%d records, %d bytes, gaps of %d bytes up to %d of %d: %+v", got, bytes, lost, end, *m.ProducerPos(), s)
 				}
 				t.Logf("%d of %d records read", got, records)
 			})
@@ -89,7 +89,7 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 }
 
 // flood produces records of min to max words.
-func (m *memory) flood(records uint64, min, max uint32) {
+func (m memory) flood(records uint64, min, max uint32) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	payload := make([]byte, 8*max)
 	for range records {

@@ -1,5 +1,6 @@
 // Package decode turns the bytes of a record into text by its BTF type: JSON
-// for programs, key=value pairs for people.
+// for programs, key=value pairs for people. And back: an [Encoder] makes a record of
+// JSON.
 //
 // A type is compiled once, into a list of operations that is then run over
 // each record:
@@ -56,5 +57,5 @@
 // output ([ErrTooLong]).
 //
 // Records are little-endian, as are all machines that rbtool is built for. A
-// [Decoder] and a [Set] do not change and may be used by many goroutines.
+// [Decoder], an [Encoder] and a [Set] do not change and may be used by many goroutines.
 package decode

@@ -12,7 +12,7 @@ import (
 // everything has a field of each kind that an operation can have.
 func everything() *btf.Struct {
 	inner := structOf(12, member("i", s32, 0), bitfield("b", u16, 36, 9), member("s", arrayOf(char, 4), 6), bitfield("e", color, 80, 3))
-	union := &btf.Union{Size: 16, Members: []btf.Member{member("u", u128, 0), member("s", s128, 0), member("f", &btf.Float{Size: 8}, 0), member("h", &btf.Float{Size: 16}, 0)}}
+	union := &btf.Union{Size: 16, Members: []btf.Member{member("u", u128, 0), member("s", s128, 0), member("d", &btf.Float{Size: 8}, 0), member("h", &btf.Float{Size: 16}, 0)}}
 	return structOf(96,
 		member("color", color, 0), member("flag", cbool, 4), member("minus", signed8, 5), member("comm", arrayOf(char, 10), 6),
 		member("", union, 16), member("inner", arrayOf(inner, 3), 32), member("p", &btf.Pointer{Target: &btf.Void{}}, 72),
@@ -94,9 +94,22 @@ func FuzzTypes(f *testing.F) {
 	f.Add([]byte{4, 2, 4, 0, 0, 0, 4, 2, 8, 0, 1, 0, 2, 255, 255, 255}, make([]byte, 64))
 	f.Fuzz(func(t *testing.T, recipe, record []byte) {
 		g := generator{bytes: recipe}
-		d, err := New(g.typ())
-		if err == nil {
-			check(t, d, record)
+		typ := g.typ()
+		d, err := New(typ)
+		if err != nil {
+			return
+		}
+		check(t, d, record)
+		e, err := NewEncoder(typ)
+		if err != nil {
+			t.Fatalf("New takes the type, NewEncoder: %v", err)
+		}
+		if text, err := d.AppendJSON(nil, record); err == nil {
+			// Names that no C has may well come twice.
+			const limit = 1 << 16
+			if out, _ := e.AppendRecord(nil, text, limit); len(out) > limit {
+				t.Errorf("a record of %d bytes", len(out))
+			}
 		}
 	})
 }

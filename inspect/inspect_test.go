@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +65,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	if diff := gocmp.Diff([]string{dir + "/a/ring", dir + "/b"}, got.Pins); diff != "" {
 		t.Errorf("pins, -want +got:\n%s", diff)
 	}
+	got.Users = own(got.Users)
 	if len(got.Users) != 1 || !got.Users[0].Self || got.Users[0].PID != os.Getpid() || !got.Users[0].Holds {
 		t.Errorf("owners %+v", got.Users)
 	}
@@ -77,9 +79,16 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.Notes = report.Notes
+	closer.Users = own(closer.Users)
 	if diff := gocmp.Diff(got, closer); diff != "" {
 		t.Errorf("-All +One:\n%s", diff)
 	}
+}
+
+// own keeps this process: another one that lists maps, as this test does, holds any map for
+// a moment.
+func own(users []User) []User {
+	return slices.DeleteFunc(users, func(u User) bool { return !u.Self })
 }
 
 func TestAllDescribesArenasWithoutTouchingThem(t *testing.T) {
@@ -242,9 +251,16 @@ func TestNothingIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Close()
-	if m, err := ebpf.NewMapFromID(id); !errors.Is(err, fs.ErrNotExist) {
+	// Another process that lists maps may hold it for a moment.
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		m, err := ebpf.NewMapFromID(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return
+		}
 		m.Close()
-		t.Errorf("the map lives on: %v", err)
+		if time.Now().After(deadline) {
+			t.Fatalf("the map lives on: %v", err)
+		}
 	}
 }
 

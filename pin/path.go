@@ -22,6 +22,18 @@ func Check(path string) error {
 	return nil
 }
 
+// Missing returns the directories above path that do not exist, the deepest first:
+// those that [Map] would make. With it a caller can undo a pin whole.
+func Missing(path string) []string {
+	var dirs []string
+	for dir := filepath.Dir(filepath.Clean(path)); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			return dirs // "/" and "." exist
+		}
+		dirs = append(dirs, dir)
+	}
+}
+
 // missingDirs checks path as Check does and returns the directories to make, top
 // down.
 func missingDirs(path string) ([]string, error) {

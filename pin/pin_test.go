@@ -20,7 +20,13 @@ import (
 func TestMapMakesMissingDirectories(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	if diff := cmp.Diff([]string{dir + "/a/c", dir + "/a"}, pin.Missing(dir+"/a/b//../c/ring/")); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
 	must(t, pin.Map(m, dir+"/a/b//../c/ring/", pin.Options{}))
+	if missing := pin.Missing(dir + "/a/c/ring"); missing != nil {
+		t.Errorf("still missing: %q", missing)
+	}
 	if diff := cmp.Diff([]string{"a", "a/c", "a/c/ring"}, tree(t, dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -34,6 +40,9 @@ func TestMapMakesMissingDirectories(t *testing.T) {
 
 func TestMapTakesARelativePath(t *testing.T) {
 	t.Chdir(testenv.BPFFS(t))
+	if diff := cmp.Diff([]string{"sub"}, pin.Missing("sub/ring")); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
 	must(t, pin.Map(testenv.Ring(t, 4096), "sub/ring", pin.Options{}))
 	must(t, pin.Map(testenv.Ring(t, 4096), "ring", pin.Options{}))
 	if diff := cmp.Diff([]string{"ring", "sub", "sub/ring"}, tree(t, ".")); diff != "" {

@@ -1,13 +1,30 @@
 #!/usr/bin/env bash
-# deps.sh [vmtest]: install what `make generate`, `test` and `bench`, or `vmtest`,
-# need and this machine lacks. Does nothing, and fast, when all is there.
+# deps.sh GROUP...: install what a group of targets needs and this machine lacks.
+# Does nothing, and fast, when all is there. Groups: generate (and the tests on the
+# running kernel), peer (bench's programs in C), vmtest.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
 command_of() { command -v "$1" >/dev/null || missing+=("$2"); }
 header_of() { [ -e "/usr/include/$1" ] || missing+=("$2"); }
 
-if [ "${1:-}" = vmtest ]; then
+generate() {
+	command_of clang-19 clang-19            # the C programs
+	command_of llvm-strip-19 llvm-19
+	header_of bpf/bpf_helpers.h libbpf-dev
+	command_of bpftool bpftool              # tests compare with what it sees
+	command_of git git
+}
+
+peer() {
+	command_of gcc gcc                      # the race detector too
+	header_of stdlib.h libc6-dev
+	header_of bpf/libbpf.h libbpf-dev
+	header_of libelf.h libelf-dev
+	header_of zlib.h zlib1g-dev
+}
+
+vmtest() {
 	command_of qemu-system-x86_64 qemu-system-x86
 	command_of busybox busybox-static       # virtme-ng's initramfs
 	command_of depmod kmod
@@ -16,20 +33,13 @@ if [ "${1:-}" = vmtest ]; then
 	command_of udevadm udev                 # virtme-ng's guest finds its ports with it
 	command_of file file
 	command_of ip iproute2
+	command_of python3 python3
 	for m in argcomplete requests pkg_resources; do
 		/usr/bin/python3 -c "import $m" 2>/dev/null || missing+=("python3-${m/_/-}")
 	done
-else
-	command_of clang-19 clang-19            # the C programs
-	command_of llvm-strip-19 llvm-19
-	header_of bpf/bpf_helpers.h libbpf-dev
-	command_of gcc gcc                      # the race detector, the libbpf peer
-	header_of stdlib.h libc6-dev
-	header_of libelf.h libelf-dev
-	header_of zlib.h zlib1g-dev
-	command_of bpftool bpftool              # tests compare with what it sees
-	command_of git git
-fi
+}
+
+for group; do "$group"; done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null; then

@@ -47,7 +47,7 @@ func (h *host) binary(ctx context.Context) (int, error) {
 	}
 	r, err := session.Exec(ctx, guest.Plan{Binaries: []guest.Binary{b}}, session.Options{
 		Runner: runner, Machine: m, Driver: h.driver, Files: map[string]string{name: path}, Dir: h.dir,
-		Event: func(e guest.Event) { os.Stdout.Write(e.Output) },
+		Output: func(p []byte) { os.Stdout.Write(p) },
 	})
 	if err != nil {
 		return 2, err

@@ -107,6 +107,12 @@ func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.
 				failed = err
 			}
 		},
+		Output: func(p []byte) {
+			k.output.Write(p)
+			if k.verbose {
+				os.Stdout.WriteString(report.Plain(p))
+			}
+		},
 	})
 	if err != nil || failed != nil {
 		return fmt.Errorf("run: %w", cmp.Or(err, failed))
@@ -143,11 +149,6 @@ func (k *kernelRun) event(ctx context.Context, e guest.Event) error {
 		}
 	case e.Start != nil:
 		k.output.Reset()
-	case e.Output != nil:
-		k.output.Write(e.Output)
-		if k.verbose {
-			os.Stdout.WriteString(report.Plain(e.Output))
-		}
 	case e.Exit != nil:
 		end := report.End{Exit: e.Exit, Bytes: int64(k.output.Len()), Limit: k.limit}
 		return k.ended(ctx, end, e.Exit.Elapsed)
@@ -166,8 +167,12 @@ func (k *kernelRun) ended(ctx context.Context, end report.End, elapsed time.Dura
 	k.done++
 	p.Tests, p.Elapsed = tests, elapsed
 	end.Output = report.Plain(k.output.Bytes())
-	k.result.Problems = append(k.result.Problems, report.JudgeBinary(p, end)...)
+	problems := report.JudgeBinary(p, end)
+	k.result.Problems = append(k.result.Problems, problems...)
 	k.line(k.result.Name, *p)
+	for _, problem := range problems {
+		fmt.Printf("%-8s %s\n", k.result.Name, problem)
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ static const struct {
 	{ "hot", hot },
 	{ "stream", stream },
 	{ "wake", wake },
+	{ "userring", userring },
 };
 
 uint64_t number(const struct request *req, int i)

@@ -32,6 +32,7 @@ void consume(const struct request *req);
 void hot(const struct request *req);
 void stream(const struct request *req);
 void wake(const struct request *req);
+void userring(const struct request *req);
 
 /* What every reader makes of the records: proof that it saw all of them. */
 struct tally {

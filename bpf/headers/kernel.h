@@ -31,12 +31,13 @@ typedef __u32 __wsum;
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
+#define BPF_MAP_TYPE_USER_RINGBUF 31
 
 /* flags of bpf_map_update_elem */
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
 
-/* flags of bpf_ringbuf_output, _submit and _discard */
+/* flags of bpf_ringbuf_output, _submit and _discard, and of bpf_user_ringbuf_drain */
 #define BPF_RB_NO_WAKEUP (1ULL << 0)
 #define BPF_RB_FORCE_WAKEUP (1ULL << 1)
 
@@ -50,5 +51,12 @@ typedef __u32 __wsum;
 struct bpf_dynptr {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
+
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+/* <linux/time.h> */
+#define CLOCK_MONOTONIC 1
 
 #endif

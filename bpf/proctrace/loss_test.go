@@ -3,8 +3,6 @@ package proctrace
 import (
 	"os"
 	"testing"
-
-	"github.com/cilium/ebpf/btf"
 )
 
 // TestLossIsCountedExactly lets a ring of one page overflow and compares, type
@@ -14,40 +12,25 @@ func TestLossIsCountedExactly(t *testing.T) { eachCopies(t, testLoss) }
 func testLoss(t *testing.T, copies uint32) {
 	n := 2000
 	if testing.Short() {
-		n = 200
+		n = 60
 	}
 	whole := traceWith(t, Options{}, copies)
-	// Other processes go on meanwhile. The two agree on when the test begins
-	// when nothing happens while the small one is attached.
-	var small *Tracer
-	var base Stats
-	for small == nil {
-		s, err := load(Options{RingBytes: uint32(os.Getpagesize())}, copies, btf.NewCache())
-		if err != nil {
-			t.Fatal(err)
-		}
-		base = stats(t, whole)
-		if err := s.Attach(); err != nil {
-			t.Fatal(err)
-		}
-		if stats(t, whole) == base {
-			small = s
-		} else {
-			s.Close()
-		}
-	}
-	defer small.Close()
+	small := traceWith(t, Options{RingBytes: uint32(os.Getpagesize())}, copies)
+	// Other processes go on meanwhile.
+	smallBase, wholeBase := quietStats(t, small, whole)
 
 	spawn(t, n)
 
 	got, want := quietStats(t, small, whole)
 	for _, typ := range []Type{Fork, Exec, Exit} {
-		g, w, b := *got.of(typ), *want.of(typ), *base.of(typ)
+		g, w := *got.of(typ), *want.of(typ)
+		gb, wb := *smallBase.of(typ), *wholeBase.of(typ)
 		if w.Lost() != 0 {
 			t.Errorf("%s: the large ring lost %+v", typ, w)
 		}
-		if g.Written+g.Lost() != w.Written-b.Written {
-			t.Errorf("%s: %d written and %d lost, want %d in all", typ, g.Written, g.Lost(), w.Written-b.Written)
+		if all := g.Written + g.Lost() - gb.Written - gb.Lost(); all != w.Written-wb.Written {
+			t.Errorf("%s: %d written and %d lost since %d and %d, want %d in all",
+				typ, g.Written, g.Lost(), gb.Written, gb.Lost(), w.Written-wb.Written)
 		}
 		if g.Lost() == 0 {
 			t.Errorf("%s: none lost", typ)
@@ -72,14 +55,15 @@ func stats(t *testing.T, tr *Tracer) Stats {
 	return s
 }
 
-// quietStats reads the counts of two tracers at a moment when nothing happens.
-func quietStats(t *testing.T, a, b *Tracer) (Stats, Stats) {
+// quietStats reads the counts of two tracers at a moment when nothing happens: they
+// are the same many times in a row, so that no event is counted in one of them only.
+func quietStats(t *testing.T, a, b *Tracer) (ofA, ofB Stats) {
 	t.Helper()
-	for {
-		before := stats(t, b)
-		ofA := stats(t, a)
-		if after := stats(t, b); after == before {
-			return ofA, after
+	const enough = 50
+	for same := 0; same < enough; same++ {
+		if nowA, nowB := stats(t, a), stats(t, b); nowA != ofA || nowB != ofB {
+			ofA, ofB, same = nowA, nowB, 0
 		}
 	}
+	return ofA, ofB
 }

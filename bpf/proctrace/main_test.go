@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
@@ -100,23 +101,44 @@ func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
 // drain consumes what is in the ring now.
 func drain(tb testing.TB, tr *Tracer) []Event {
 	tb.Helper()
-	r, err := consumer.NewReader(tr.Events(), consumer.Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer r.Close()
 	var events []Event
-	for rec := range r.Pass(0) {
-		e, err := Decode(rec.Data)
+	consume(tb, tr.Events(), func(record []byte) {
+		e, err := Decode(record)
 		if err != nil {
 			tb.Fatal(err)
 		}
 		events = append(events, e)
-	}
-	if err := r.Err(); err != nil {
+	})
+	return events
+}
+
+// consume calls use with the records that are in the ring now. One of another process
+// may still be BUSY, before those that the test looks for.
+func consume(tb testing.TB, ring *ebpf.Map, use func(record []byte)) {
+	tb.Helper()
+	r, err := consumer.NewReader(ring, consumer.Options{})
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return events
+	defer r.Close()
+	s, err := r.Stats()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for goal := s.ProducerPos; s.ConsumerPos < goal; {
+		if err := r.Wait(tb.Context()); err != nil {
+			tb.Fatal(err)
+		}
+		for rec := range r.Pass(0) {
+			use(rec.Data)
+		}
+		if err := r.Err(); err != nil {
+			tb.Fatal(err)
+		}
+		if s, err = r.Stats(); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // of keeps the events of one process, which must be a young one: pids are

@@ -14,7 +14,7 @@ func TestOrder(t *testing.T) { eachCopies(t, testOrder) }
 func testOrder(t *testing.T, copies uint32) {
 	n := 20_000
 	if testing.Short() {
-		n = 500
+		n = 100
 	}
 	tr := traceWith(t, Options{}, copies)
 	attached := boottime(t)

@@ -3,7 +3,6 @@ package proctrace
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,7 +102,7 @@ func (t *Tracer) pin(dir string) error {
 		objects = append(objects, l)
 	}
 	pins := entries(len(t.programs[0]))
-	made := missingDirs(dir)
+	made := pin.Missing(EventsPin(dir))
 	for i, o := range objects {
 		err := pinObject(o, filepath.Join(dir, pins[i].name))
 		if err == nil {
@@ -128,18 +127,5 @@ func pinObject(o any, path string) error {
 		return pin.Program(o, path, pin.Options{})
 	default:
 		return pin.Link(o.(link.Link), path, pin.Options{})
-	}
-}
-
-// missingDirs lists what does not exist of dir and the directories above it,
-// the deepest first.
-func missingDirs(dir string) []string {
-	var missing []string
-	for {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			return missing
-		}
-		missing = append(missing, dir)
-		dir = filepath.Dir(dir)
 	}
 }

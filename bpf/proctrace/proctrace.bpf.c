@@ -249,7 +249,9 @@ static __always_inline bool find_group_dead(const struct event *e, struct task_s
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return false;
-	return bpf_map_update_elem(&dead, &key, &value, BPF_NOEXIST) != -EEXIST;
+	/* An int: before 6.4 that is what the function behind it returned, and the upper
+	 * half of the register was anything. */
+	return (int)bpf_map_update_elem(&dead, &key, &value, BPF_NOEXIST) != -EEXIST;
 }
 
 /* A process's status, as in kernel/exit.c, wait_task_zombie. */

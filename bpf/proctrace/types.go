@@ -13,9 +13,16 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// ErrNotTraced says that a ring is not one that a tracer of this package
-// writes.
-var ErrNotTraced = errors.New("no proctrace writes to the ring")
+var (
+	// ErrNotTraced says that a ring is not one that a tracer of this package
+	// writes.
+	ErrNotTraced = errors.New("no proctrace writes to the ring")
+
+	// ErrStopped says that a ring has the name of a tracer's, and that no others' programs
+	// use it, nor a tracer's any more. What is left in it was probably written in the types of
+	// [Decoder].
+	ErrStopped = errors.New("the tracer of the ring was stopped")
+)
 
 // Types returns the BTF of the bundled programs, in which the records are the
 // structs fork_event, exec_event and exit_event.
@@ -27,7 +34,7 @@ func Types() (*btf.Spec, error) {
 	return spec.Types, nil
 }
 
-// Decoder returns what shows the records of a Tracer that this process loaded.
+// Decoder returns what shows the records of a Tracer of this version of the package.
 func Decoder() (*decode.Set, error) {
 	spec, err := Types()
 	if err != nil {
@@ -46,7 +53,8 @@ func Decoder() (*decode.Set, error) {
 
 // DecoderOf returns what shows the records of ring, whichever process and
 // whichever version of this package started the tracer: the types are taken
-// from the BTF of the programs that write to the ring. Its error is
+// from the BTF of the programs that write to the ring, because the kernel keeps none
+// with a ring (kernel/bpf/syscall.c, map_check_btf). Its error is [ErrStopped] or
 // [ErrNotTraced] where there are none; to look for them takes CAP_SYS_ADMIN.
 func DecoderOf(ring *ebpf.Map) (*decode.Set, error) {
 	types, err := typesOf(ring)
@@ -66,6 +74,7 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 		return nil, ErrNotTraced
 	}
 	byName := make(map[string]btf.Type, len(hooks)) // a program can have copies
+	foreign := false
 	for programID := ebpf.ProgramID(0); ; {
 		programID, err = ebpf.ProgramGetNextID(programID)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -74,48 +83,56 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 		if err != nil {
 			return nil, err
 		}
-		t, err := typeOf(programID, id)
+		t, uses, err := typeOf(programID, id)
 		if err != nil {
 			return nil, err
 		}
 		if t != nil {
 			byName[t.TypeName()] = t
 		}
+		foreign = foreign || uses && t == nil
 	}
-	if len(byName) != len(hooks) {
+	switch {
+	case len(byName) == len(hooks):
+	case foreign:
 		return nil, ErrNotTraced
+	default: // of a tracer that is being stopped, some may still be there
+		return nil, ErrStopped
 	}
 	return slices.Collect(maps.Values(byName)), nil
 }
 
-// typeOf returns the type of the record that a program writes to the ring, or
-// nil if it does not.
-func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (btf.Type, error) {
+// typeOf reports whether a program uses the ring, and returns the type of its
+// records if it is a tracer's.
+func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err error) {
 	p, err := ebpf.NewProgramFromID(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // it ended meanwhile
+		return nil, false, nil // it ended meanwhile
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer p.Close()
 	info, err := p.Info()
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if used, _ := info.MapIDs(); !slices.Contains(used, ring) {
+		return nil, false, nil
 	}
 	i := slices.IndexFunc(hooks[:], func(h hook) bool { return h.name == info.Name })
-	used, _ := info.MapIDs()
-	if i < 0 || !slices.Contains(used, ring) {
-		return nil, nil
+	if i < 0 {
+		return nil, true, nil
 	}
 	handle, err := p.Handle()
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	defer handle.Close()
 	spec, err := handle.Spec(nil)
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
-	return decode.Find(spec, hooks[i].typ.String())
+	t, err = decode.Find(spec, hooks[i].typ.String())
+	return t, true, err
 }

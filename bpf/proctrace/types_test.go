@@ -14,7 +14,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -147,26 +147,21 @@ func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := consumer.NewReader(ring, consumer.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
 	var got []string
-	for rec := range r.Pass(0) {
-		e, err := Decode(rec.Data)
+	consume(t, ring, func(record []byte) {
+		e, err := Decode(record)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := asJSON(t, loaded, rec.Data)
-		if diff := cmp.Diff(asJSON(t, bundled, rec.Data), text); diff != "" {
+		text := asJSON(t, loaded, record)
+		if diff := cmp.Diff(asJSON(t, bundled, record), text); diff != "" {
 			t.Errorf("by the BTF of the file and of the program (-file +program):\n%s", diff)
 		}
 		checkJSON(t, e, text)
 		if e.TGID == uint32(cmd.Process.Pid) {
 			got = append(got, e.Type.String())
 		}
-	}
+	})
 	if diff := cmp.Diff([]string{"fork_event", "exec_event", "exit_event"}, got); diff != "" {
 		t.Errorf("events of the process (-want +got):\n%s", diff)
 	}
@@ -225,13 +220,31 @@ func checkJSON(t *testing.T, e Event, text string) {
 func TestOtherRingsAreNotTraced(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uint32(os.Getpagesize())
-	for name, ring := range map[string]*ebpf.Map{
-		"of another name":   testenv.Ring(t, page),
-		"without a program": testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.RingBuf, MaxEntries: page}),
-		"of another type":   testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}),
-	} {
-		if _, err := DecoderOf(ring); !errors.Is(err, ErrNotTraced) {
-			t.Errorf("%s: %v, want ErrNotTraced", name, err)
+	named := func() *ebpf.Map {
+		return testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.RingBuf, MaxEntries: page})
+	}
+	anothers := named()
+	p, err := producer.Load(anothers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Size: 8, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		rule string
+		ring *ebpf.Map
+		want error
+	}{
+		{"of another name", testenv.Ring(t, page), ErrNotTraced},
+		{"of another type", testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}), ErrNotTraced},
+		{"of another program", anothers, ErrNotTraced},
+		{"without a program", named(), ErrStopped},
+	}
+	for _, tt := range tests {
+		if _, err := DecoderOf(tt.ring); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.rule, err, tt.want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -21,11 +22,12 @@ import (
 func newCreate() *cobra.Command {
 	return group("create", "Create a map and pin it",
 		"  rbtool create ringbuf --pin /sys/fs/bpf/events --size 1MiB",
-		newCreateRing())
+		newCreateRing(), newCreateUserRing())
 }
 
-// ringOptions are the flags of create ringbuf.
+// ringOptions are the flags of create ringbuf and create user-ringbuf.
 type ringOptions struct {
+	typ       ebpf.MapType
 	pin       string
 	size      size
 	name      string
@@ -35,8 +37,8 @@ type ringOptions struct {
 }
 
 func newCreateRing() *cobra.Command {
-	opts := ringOptions{mode: 0o600}
-	cmd := &cobra.Command{
+	opts := &ringOptions{typ: ebpf.RingBuf}
+	cmd := opts.command(&cobra.Command{
 		Use:   "ringbuf --pin PATH --size SIZE",
 		Short: "Create a ring buffer, kernel to user",
 		Long: `Create a ring buffer (BPF_MAP_TYPE_RINGBUF, Linux 5.8) and pin it. Missing
@@ -44,23 +46,43 @@ directories of PATH are made inside the bpffs. When anything fails, nothing is
 left behind.`,
 		Example: `  rbtool create ringbuf --pin /sys/fs/bpf/events --size 1MiB
   rbtool create ringbuf --pin /sys/fs/bpf/app/log --size 65536 --mode 0640 -o json`,
-		Args: cobra.NoArgs,
-	}
+	})
+	cmd.Flags().BoolVar(&opts.overwrite, "overwrite", false, "when full, overwrite the oldest records (Linux 6.19)")
+	return cmd
+}
+
+func newCreateUserRing() *cobra.Command {
+	opts := &ringOptions{typ: ebpf.UserRingbuf}
+	return opts.command(&cobra.Command{
+		Use:   "user-ringbuf --pin PATH --size SIZE",
+		Short: "Create a user ring buffer, user to kernel",
+		Long: `Create a user ring buffer (BPF_MAP_TYPE_USER_RINGBUF, Linux 6.1) and pin it.
+Missing directories of PATH are made inside the bpffs. When anything fails,
+nothing is left behind. Fill it with rbtool produce --user, empty it with rbtool
+drain.`,
+		Example: `  rbtool create user-ringbuf --pin /sys/fs/bpf/commands --size 64KiB
+  rbtool create user-ringbuf --pin /sys/fs/bpf/app/in --size 1MiB --mode 0660 -o json`,
+	})
+}
+
+// command adds the flags and the body that both commands share.
+func (o *ringOptions) command(cmd *cobra.Command) *cobra.Command {
+	o.mode = 0o600
+	cmd.Args = cobra.NoArgs
 	output := outputFlag(cmd, "table", "json")
 	f := cmd.Flags()
-	f.StringVar(&opts.pin, "pin", "", "where to pin it, on a bpffs")
-	f.Var(&opts.size, "size", "bytes of data it holds: a power of two, at least a page")
-	f.StringVar(&opts.name, "name", "", "name, up to 15 of A-Z a-z 0-9 _ . (default: from PATH)")
-	f.IntVar(&opts.numaNode, "numa-node", -1, "take the memory from this node")
-	f.BoolVar(&opts.overwrite, "overwrite", false, "when full, overwrite the oldest records (Linux 6.19)")
-	f.Var(&opts.mode, "mode", "permissions of the pin, octal")
+	f.StringVar(&o.pin, "pin", "", "where to pin it, on a bpffs")
+	f.Var(&o.size, "size", "bytes of data it holds: a power of two, at least a page")
+	f.StringVar(&o.name, "name", "", "name, up to 15 of A-Z a-z 0-9 _ . (default: from PATH)")
+	f.IntVar(&o.numaNode, "numa-node", -1, "take the memory from this node")
+	f.Var(&o.mode, "mode", "permissions of the pin, octal")
 	_ = cmd.MarkFlagRequired("pin")
 	_ = cmd.MarkFlagRequired("size")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := opts.check(cmd.Flags().Changed("name"), cmd.Flags().Changed("numa-node")); err != nil {
+		if err := o.check(cmd.Name(), cmd.Flags().Changed("name"), cmd.Flags().Changed("numa-node")); err != nil {
 			return err
 		}
-		return createRing(cmd.OutOrStdout(), opts, output.value == "json")
+		return createRing(cmd.OutOrStdout(), *o, output.value == "json")
 	}
 	return cmd
 }
@@ -89,19 +111,19 @@ var (
 
 // check finds what is wrong whatever the machine's state, and sets the name
 // when none was given.
-func (o *ringOptions) check(named, onNode bool) error {
+func (o *ringOptions) check(command string, named, onNode bool) error {
 	if err := checkRing(uint64(o.size), uint64(os.Getpagesize())); err != nil {
-		return usagef("create ringbuf: --size %w", err)
+		return usagef("create %s: --size %w", command, err)
 	}
 	if !named {
 		o.name = notOfName.ReplaceAllString(filepath.Base(o.pin), "_")
 		o.name = o.name[:min(len(o.name), 15)]
 	}
 	if !nameForm.MatchString(o.name) {
-		return usagef("create ringbuf: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", o.name)
+		return usagef("create %s: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", command, o.name)
 	}
 	if onNode && o.numaNode < 0 {
-		return usagef("create ringbuf: --numa-node %d: not a node", o.numaNode)
+		return usagef("create %s: --numa-node %d: not a node", command, o.numaNode)
 	}
 	return nil
 }
@@ -110,7 +132,7 @@ func (o *ringOptions) check(named, onNode bool) error {
 const flagOverwrite = 1 << 19
 
 func (o *ringOptions) spec() *ebpf.MapSpec {
-	spec := &ebpf.MapSpec{Name: o.name, Type: ebpf.RingBuf, MaxEntries: uint32(o.size)}
+	spec := &ebpf.MapSpec{Name: o.name, Type: o.typ, MaxEntries: uint32(o.size)}
 	if o.numaNode >= 0 {
 		spec.Flags |= unix.BPF_F_NUMA_NODE
 		spec.NumaNode = uint32(o.numaNode)
@@ -136,20 +158,27 @@ func createRing(w io.Writer, o ringOptions, asJSON bool) error {
 		return o.explain(err)
 	}
 	defer m.Close()
+	dirs := pin.Missing(o.pin)
 	if err := pin.Map(m, o.pin, pin.Options{Mode: fs.FileMode(o.mode)}); err != nil {
 		return err
 	}
 	err = o.report(w, m, asJSON)
 	if spoiled(err) {
 		err = errors.Join(err, pin.Remove(o.pin))
+		rmdirs(dirs)
 	}
 	return err
 }
 
 // explain says why the kernel refused a map that looked right.
 func (o *ringOptions) explain(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
+	}
 	err = fmt.Errorf("create ring %q: %w", o.name, err)
 	switch {
+	case errors.Is(err, unix.EINVAL) && o.typ == ebpf.UserRingbuf && errors.Is(features.HaveMapType(o.typ), ebpf.ErrNotSupported):
+		return &failure{err: fmt.Errorf("%w (this kernel has no user ring buffers: BPF_MAP_TYPE_USER_RINGBUF, Linux 6.1)", err), status: statusUnable}
 	case errors.Is(err, unix.EINVAL) && o.overwrite:
 		return &failure{err: fmt.Errorf("%w (this kernel has no overwrite mode: BPF_F_RB_OVERWRITE, Linux 6.19)", err), status: statusUnable}
 	case errors.Is(err, unix.ENOMEM):

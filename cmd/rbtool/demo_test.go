@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -22,7 +23,7 @@ import (
 // time.
 func leftovers(t *testing.T) (left []string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if left = pinsAndPrograms(t); len(left) == 0 {
 			return nil
 		}
@@ -33,7 +34,7 @@ func leftovers(t *testing.T) (left []string) {
 // gone reports whether a process group has ended. Whoever inherits a process of it
 // may take a moment to reap it.
 func gone(group int) bool {
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		if err := syscall.Kill(group, 0); err != nil {
 			return true
 		}
@@ -65,13 +66,21 @@ func pinsAndPrograms(t *testing.T) []string {
 	}
 }
 
+// demoEnd is in the last line of a demo.
+const demoEnd = "rbtool probe proctrace start &&"
+
 func TestDemoShowsEventsAndCleansUp(t *testing.T) {
 	testenv.BPFFS(t) // mounted, as on most machines
 	out, err := rbtool(t, "demo").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"fork_event ", "exec_event ", "exit_event ", "exit_code=3", "signal=15", `"type":"`} {
+	wanted := []string{"fork_event ", "exec_event ", "exit_event ", `"type":"`, demoEnd}
+	// It ends at 60 records: on a busy machine all of them can be of others.
+	if strings.Count(string(out), "\nexit_event ") < 20 {
+		wanted = append(wanted, "exit_code=3", "signal=15")
+	}
+	for _, want := range wanted {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
@@ -93,18 +102,31 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 		cmd := rbtool(t, "demo")
 		cmd.Stderr = nil
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		// Before it says something it has not begun, and may not handle signals yet.
+		out := make([]byte, 1)
+		if _, err := io.ReadFull(stdout, out); err != nil {
+			t.Fatal(err)
+		}
 		group := -cmd.Process.Pid
-		delay := 30*time.Millisecond + time.Duration(rand.Int64N(int64(2*time.Second)))
-		began := time.Now()
-		for _, d := range []time.Duration{delay, delay + 5*time.Millisecond} {
-			time.AfterFunc(d, func() { syscall.Kill(group, syscall.SIGINT) })
+		delay := time.Duration(rand.Int64N(int64(2 * time.Second)))
+		interrupt := func() { syscall.Kill(group, syscall.SIGINT) }
+		first, second := time.AfterFunc(delay, interrupt), time.AfterFunc(delay+5*time.Millisecond, interrupt)
+		rest, err := io.ReadAll(stdout)
+		if err != nil {
+			t.Fatal(err)
 		}
 		cmd.Wait()
-		inTime := time.Since(began) < delay // where much happens it is soon over
-		if code := cmd.ProcessState.ExitCode(); code != statusInterrupted && !inTime {
+		first.Stop()
+		second.Stop()
+		whole := strings.Contains(string(rest), demoEnd) // where much happens it is soon over
+		if code := cmd.ProcessState.ExitCode(); code != statusInterrupted && !(whole && code == statusDone) {
 			t.Errorf("interrupted after %v: exit status %d (%v)", delay, code, cmd.ProcessState)
 		}
 		if left := leftovers(t); len(left) > 0 {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -57,7 +58,7 @@ func statusOf(err error) int {
 		return statusBusy
 	case errors.Is(err, inspect.ErrReference):
 		return statusUsage
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, decode.ErrNotFound):
 		return statusNotFound
 	case errors.Is(err, pin.ErrName), errors.Is(err, pin.ErrNotPin):
 		return statusFailed // which the kernel says with EPERM too

@@ -106,14 +106,18 @@ func describeUser(u inspect.User) string {
 		}
 	}
 	text := fmt.Sprintf("%s (pid %d): %s", u.Comm, u.PID, strings.Join(does, ", "))
-	if !u.Exact {
+	if u.Why != "" {
 		text += "; likely: " + u.Why
 	}
 	return text
 }
 
-// list gives a row to each item, the first of which has the label; none is "-".
+// list gives a row to each item, the first of which has the label; none is "-", nil, of
+// which a note says why, "unknown".
 func list[T any](label string, items []T, text func(T) string) [][]string {
+	if items == nil {
+		return [][]string{{label, "unknown"}}
+	}
 	if len(items) == 0 {
 		return [][]string{{label, "-"}}
 	}

@@ -74,6 +74,6 @@ func owners(users []inspect.User) string {
 
 func printNotes(w io.Writer, notes []string) {
 	for _, note := range notes {
-		fmt.Fprintf(w, "note: %s\n", note)
+		fmt.Fprintf(w, "note: %s\n", printable(note))
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -52,12 +54,28 @@ func printJSON(w io.Writer, v any) error {
 func printTable(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(tw, strings.Join(row, "\t"))
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(tw, "\t")
+			}
+			fmt.Fprint(tw, printable(cell))
+		}
+		fmt.Fprintln(tw)
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil
+}
+
+// printable escapes what would break a table or command a terminal: paths and the names
+// of processes may hold any byte.
+func printable(cell string) string {
+	if strings.ContainsFunc(cell, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		quoted := strconv.Quote(cell)
+		return quoted[1 : len(quoted)-1]
+	}
+	return cell
 }
 
 // spoiled reports whether a command whose output failed with err is to undo

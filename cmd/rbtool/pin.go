@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/pin"
@@ -25,6 +26,14 @@ directories of PATH are made; an existing PATH is refused.`,
 			defer m.Close()
 			return pin.Map(m, args[1], pin.Options{})
 		},
+	}
+}
+
+// rmdirs removes directories that a command made, unless somebody else put something
+// there.
+func rmdirs(dirs []string) {
+	for _, dir := range dirs {
+		_ = unix.Rmdir(dir)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,15 @@ func newProbeStart() *cobra.Command {
 }
 
 func startTracer(w io.Writer, dir string, ringBytes uint32) (err error) {
+	// Before anything is traced, so that the usual mistakes cost nothing.
+	events := proctrace.EventsPin(dir)
+	if err := pin.Check(events); errors.Is(err, fs.ErrExist) {
+		return withHint(fmt.Errorf("start proctrace: a tracer is pinned in %q already", dir),
+			"end it with rbtool probe proctrace stop, or choose another --pin-dir")
+	} else if err != nil {
+		return fmt.Errorf("start proctrace: %w", err)
+	}
+	dirs := pin.Missing(events)
 	t, err := proctrace.Load(proctrace.Options{RingBytes: ringBytes})
 	if err != nil {
 		return err
@@ -79,11 +89,21 @@ func startTracer(w io.Writer, dir string, ringBytes uint32) (err error) {
 	if err := t.Pin(dir); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "tracing into %s\n", proctrace.EventsPin(dir))
+	_, err = fmt.Fprintf(w, "tracing into %s\n", events)
 	if spoiled(err) {
 		err = errors.Join(fmt.Errorf("write output: %w", err), t.Close(), proctrace.Remove(dir))
+		rmdirs(dirs)
 	}
 	return err
+}
+
+// noTracer is the error of a command for a tracer that is not there.
+func noTracer(verb, dir string) error {
+	return &failure{
+		err:    fmt.Errorf("%s proctrace: no tracer is pinned in %q", verb, dir),
+		status: statusNotFound,
+		hint:   "rbtool probe proctrace start begins one; --pin-dir says where another is",
+	}
 }
 
 func newProbeStop() *cobra.Command {
@@ -99,7 +119,9 @@ func newProbeStop() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Lstat(dir); err != nil {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			return noTracer("stop", dir)
+		} else if err != nil {
 			return fmt.Errorf("stop proctrace: %w", err)
 		}
 		if err := proctrace.Remove(dir); err != nil {
@@ -143,6 +165,9 @@ type tracerCounts struct {
 
 func tracerStatus(w io.Writer, dir string, asJSON bool) error {
 	t, err := proctrace.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noTracer("show", dir)
+	}
 	if err != nil {
 		return err
 	}

@@ -20,17 +20,23 @@ MAP is a pin (/sys/fs/bpf/events), an id (id:12) or a name (name:events).
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 not supported by the kernel or
 not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
 		Example:       "  rbtool demo\n  rbtool ls",
+		Version:       version(), // adds --version
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(versionLine())
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(
 		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
-		newTail(), newProbe(), newDemo(), newVersion(),
+		newTail(), newProduce(), newDrain(), newProbe(), newDemo(), newVersion(),
 	)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		needSubcommand(completion)
+	}
 	return root
 }
 
@@ -66,18 +72,20 @@ func noteStart(cmd *cobra.Command, started *bool) {
 
 // group is a command that only has subcommands.
 func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     use,
-		Short:   short,
-		Example: example,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("unknown command %q", args[0])
-			}
-			return errors.New("which one?")
-		},
-		RunE: func(*cobra.Command, []string) error { return nil }, // makes cobra look at Args
-	}
+	cmd := &cobra.Command{Use: use, Short: short, Example: example}
+	needSubcommand(cmd)
 	cmd.AddCommand(subs...)
 	return cmd
+}
+
+// needSubcommand makes it an error to call cmd without a subcommand, or with one that
+// it does not have.
+func needSubcommand(cmd *cobra.Command) {
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unknown command %q", args[0])
+		}
+		return errors.New("which one?")
+	}
+	cmd.RunE = func(*cobra.Command, []string) error { return nil } // makes cobra look at Args
 }

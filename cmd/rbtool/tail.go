@@ -19,9 +19,9 @@ import (
 type tailOptions struct {
 	from     *choice
 	output   *choice
-	count    uint64
-	duration time.Duration
-	idle     time.Duration
+	count    count
+	duration duration
+	idle     duration
 	steal    bool
 	stats    bool
 	types    typeOptions
@@ -54,18 +54,13 @@ other programs by --type, out of the BTF that --btf names.`,
 	opts.from = &choice{value: "start", among: []string{"start", "now"}}
 	f := cmd.Flags()
 	f.Var(opts.from, "from", "begin with what waits in the ring, or consume that silently")
-	f.Uint64VarP(&opts.count, "count", "n", 0, "stop after so many records")
-	f.DurationVar(&opts.duration, "for", 0, "stop after so long")
-	f.DurationVar(&opts.idle, "idle", 0, "stop when nothing came for so long")
+	f.VarP(&opts.count, "count", "n", "stop after so many records")
+	f.Var(&opts.duration, "for", "stop after so long")
+	f.Var(&opts.idle, "idle", "stop when nothing came for so long")
 	f.BoolVar(&opts.steal, "steal", false, "consume although another process consumes the ring")
 	f.BoolVar(&opts.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
 	opts.types.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, name := range []string{"count", "for", "idle"} {
-			if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s" || f.Value.String()[0] == '-') {
-				return usagef("tail: --%s %s: not more than 0", name, f.Value)
-			}
-		}
 		if err := opts.types.check(); err != nil {
 			return err
 		}

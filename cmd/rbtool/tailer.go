@@ -23,7 +23,8 @@ type tailer struct {
 	began  time.Time
 
 	start   uint64 // --from now: records below this position are passed over
-	printed uint64
+	printed uint64 // records
+	bytes   uint64 // of payload in them
 }
 
 // run prints records until one of the conditions to stop is met, of which the
@@ -31,7 +32,7 @@ type tailer struct {
 func (t *tailer) run(ctx context.Context) error {
 	if t.opts.duration > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.opts.duration)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.opts.duration))
 		defer cancel()
 	}
 	if t.opts.from.value == "now" {
@@ -41,7 +42,7 @@ func (t *tailer) run(ctx context.Context) error {
 		}
 		t.start = s.ProducerPos
 	}
-	for t.opts.count == 0 || t.printed < t.opts.count {
+	for t.opts.count == 0 || t.printed < uint64(t.opts.count) {
 		if err := t.wait(ctx); err != nil {
 			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 				return nil // as asked
@@ -59,7 +60,7 @@ func (t *tailer) run(ctx context.Context) error {
 func (t *tailer) wait(ctx context.Context) error {
 	if t.opts.idle > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.opts.idle)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(t.opts.idle))
 		defer cancel()
 	}
 	return t.reader.Wait(ctx)
@@ -72,10 +73,11 @@ func (t *tailer) pass() error {
 	}
 	limit := uint64(batchRecords)
 	if t.opts.count > 0 {
-		limit = min(limit, t.opts.count-t.printed)
+		limit = min(limit, uint64(t.opts.count)-t.printed)
 	}
 	for rec := range t.reader.Pass(int(limit)) {
 		t.printed++
+		t.bytes += uint64(len(rec.Data))
 		t.out.buf = t.format(t.out.buf, t.printed, rec)
 	}
 	return t.reader.Err()
@@ -101,7 +103,7 @@ func (t *tailer) summary() string {
 	s, _ := t.reader.Stats()
 	rate := float64(t.printed) / time.Since(t.began).Seconds()
 	return fmt.Sprintf("%d records, %d bytes, %d discarded, %d bytes lost, %.1f records/s",
-		t.printed, s.Bytes, s.Discarded, s.Lost, rate)
+		t.printed, t.bytes, s.Discarded, s.Lost, rate)
 }
 
 // batch is output that has not been written yet.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -56,6 +57,10 @@ func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 		return o.load()
 	}
 	types, err := proctrace.DecoderOf(m)
+	if errors.Is(err, proctrace.ErrStopped) {
+		fmt.Fprintln(stderr, "note: the tracer was stopped: what it left is decoded by the types of this rbtool (--no-decode: in hex)")
+		return proctrace.Decoder()
+	}
 	if err != nil && !errors.Is(err, proctrace.ErrNotTraced) {
 		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
 	}
@@ -116,6 +121,9 @@ func loadBTF(from string) (*btf.Spec, error) {
 
 func programBTF(id ebpf.ProgramID) (*btf.Spec, error) {
 	prog, err := ebpf.NewProgramFromID(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &failure{err: errors.New("no such program"), status: statusNotFound}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 )
 
 // ID names a process of this host: its pid in the initial pid namespace in the
@@ -75,8 +76,11 @@ func (id ID) Alive() bool {
 	}
 	now, err := Of(int(id.PID()))
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, errZombie):
 		return false
+	case errors.Is(err, fs.ErrNotExist):
+		// A /proc that was mounted with hidepid hides other users' processes.
+		return unix.Kill(int(id.PID()), 0) != unix.ESRCH
 	case err != nil, id.start() == 0, now.start() == 0:
 		return true
 	}
@@ -96,6 +100,10 @@ func inInitial(kind string) bool {
 	return link == kind+":["+initialInode[kind]+"]"
 }
 
+// errZombie says that a process has ended, and waits for its parent to take note. It holds
+// nothing any more.
+var errZombie = fmt.Errorf("%w: it has ended", fs.ErrNotExist)
+
 // startTime returns the low bits of field 22 of a stat file (proc(5)).
 func startTime(path string) (uint32, error) {
 	text, err := os.ReadFile(path)
@@ -109,9 +117,8 @@ func startTime(path string) (uint32, error) {
 	if len(fields) <= start-state {
 		return 0, fmt.Errorf("parse %s: %d fields", path, len(fields))
 	}
-	// A zombie holds nothing any more.
 	if s := fields[0]; s == "Z" || s == "X" {
-		return 0, fs.ErrNotExist
+		return 0, errZombie
 	}
 	ticks, err := strconv.ParseUint(fields[start-state], 10, 64)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // numbered fills b with its own offsets, word by word.
@@ -18,9 +20,9 @@ func numbered(b []byte) {
 
 func TestDataOfMapping(t *testing.T) {
 	page := uint64(os.Getpagesize())
-	mem := newMemory(t, page)
-	numbered(mem.data())
-	m, err := Consume(mem.fd, page)
+	mem := testenv.NewMemory(t, page)
+	numbered(mem.Data())
+	m, err := Consume(mem.FD, page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func TestDataOfMapping(t *testing.T) {
 			if got := uint64(d.Header(tt.pos)); got != tt.offset {
 				t.Errorf("Header(%d) is the word at %d, want %d", tt.pos, got, tt.offset)
 			}
-			want := mem.data()[tt.offset:]
+			want := mem.Data()[tt.offset:]
 			if diff := cmp.Diff(want[HeaderSize:HeaderSize+100], d.Payload(tt.pos, 100)); diff != "" {
 				t.Errorf("Payload(%d) (-want +got):\n%s", tt.pos, diff)
 			}

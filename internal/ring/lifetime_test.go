@@ -49,7 +49,7 @@ func TestLifetime(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			size := uint64(os.Getpagesize())
 			before := mapped(t)
-			m, err := Consume(newMemory(t, size).fd, size)
+			m, err := Consume(testenv.NewMemory(t, size).FD, size)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,10 +84,10 @@ func TestCloseUnderUse(t *testing.T) {
 		rounds = 200
 	}
 	size := uint64(os.Getpagesize())
-	mem := newMemory(t, size)
+	mem := testenv.NewMemory(t, size)
 	before := mapped(t)
 	for range rounds {
-		m, err := Consume(mem.fd, size)
+		m, err := Consume(mem.FD, size)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,10 +133,10 @@ func TestCloseUnderUse(t *testing.T) {
 func TestGarbageIsUnmapped(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
-	mem := newMemory(t, size)
+	mem := testenv.NewMemory(t, size)
 	before := mapped(t)
 	func() {
-		m, err := Consume(mem.fd, size)
+		m, err := Consume(mem.FD, size)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -74,6 +74,25 @@ func TestWhatTheKernelLetsUsMap(t *testing.T) {
 			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
 		},
 		{
+			rule: "a user ring can be produced into", mapping: Produce,
+			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
+		},
+		{
+			rule: "a ring is written by the kernel", mapping: Produce,
+			err: unix.EPERM, text: "map producer and data pages: operation not permitted (",
+		},
+		{
+			rule: "a frozen user ring cannot be produced into", mapping: Produce,
+			ring: func(tb testing.TB) *ebpf.Map {
+				m := userRing(tb, page)
+				if err := m.Freeze(); err != nil {
+					tb.Fatal(err)
+				}
+				return m
+			},
+			err: unix.EPERM, text: "or the map is frozen",
+		},
+		{
 			rule: "a user ring is consumed by the kernel", mapping: Consume,
 			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
 			err:  unix.EPERM, text: "map consumer page: operation not permitted (",
@@ -136,7 +155,7 @@ func TestSizesThatNoRingHas(t *testing.T) {
 	testenv.NoLeaks(t)
 	ring := testenv.Ring(t, uint32(os.Getpagesize()))
 	for _, size := range []uint64{0, 1, 2048, 4096 + 8, 5000, 3 * 4096, 1<<64 - 4096} {
-		for name, mapping := range map[string]mapFunc{"Consume": Consume, "Observe": Observe} {
+		for name, mapping := range map[string]mapFunc{"Consume": Consume, "Observe": Observe, "Produce": Produce} {
 			if _, err := mapping(ring.FD(), size); err == nil || !strings.Contains(err.Error(), "power of two") {
 				t.Errorf("%s with size %d: error %v", name, size, err)
 			}
@@ -162,21 +181,20 @@ func TestObserverCannotBecomeWriter(t *testing.T) {
 func TestObserverSeesConsumerAndProducer(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
-	mem := newMemory(t, size)
-	c, err := Consume(mem.fd, size)
+	mem := testenv.NewMemory(t, size)
+	c, err := Consume(mem.FD, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeNow(t, c)
-	o, err := Observe(mem.fd, size)
+	o, err := Observe(mem.FD, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeNow(t, o)
 
 	c.SetConsumerPos(1 << 40)
-	numbered(mem.all[size:][:32]) // the producer page: each position is its own offset
-	mem.setProducer(1<<40 + 24)
+	*mem.ProducerPos(), *mem.PendingPos(), *mem.OverwritePos() = 1<<40+24, 1<<40+8, 1<<40+16
 	for _, m := range []*Mapping{c, o} {
 		if got := m.ConsumerPos(); got != 1<<40 {
 			t.Errorf("ConsumerPos() = %d", got)
@@ -184,11 +202,11 @@ func TestObserverSeesConsumerAndProducer(t *testing.T) {
 		if got := m.ProducerPos(); got != 1<<40+24 {
 			t.Errorf("ProducerPos() = %d", got)
 		}
-		if got := m.PendingPos(); got != pendingOffset {
-			t.Errorf("PendingPos() is the word at %d, want %d", got, pendingOffset)
+		if got := m.PendingPos(); got != 1<<40+8 {
+			t.Errorf("PendingPos() = %d", got)
 		}
-		if got := m.OverwritePos(); got != overwriteOffset {
-			t.Errorf("OverwritePos() is the word at %d, want %d", got, overwriteOffset)
+		if got := m.OverwritePos(); got != 1<<40+16 {
+			t.Errorf("OverwritePos() = %d", got)
 		}
 	}
 }

@@ -21,6 +21,15 @@ func Munmap(addr unsafe.Pointer, length uintptr) error {
 	return unix.MunmapPtr(addr, length)
 }
 
+// Replace puts zeroed memory of this process, readable and writable, in the
+// place of a mapping made by Mmap. Nobody sees a moment without memory there:
+// page faults wait until it is done (mmap(2), MAP_FIXED).
+func Replace(addr unsafe.Pointer, length uintptr) error {
+	_, err := unix.MmapPtr(-1, 0, addr, length, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED)
+	return err
+}
+
 // MmapAt is as Mmap from offset 0, at addr. Where anything is mapped there the
 // error is EEXIST, and it stays (MAP_FIXED_NOREPLACE).
 func MmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error) {

@@ -3,6 +3,8 @@ package syscall
 import (
 	"errors"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -44,7 +46,9 @@ func TestMmap(t *testing.T) {
 	}
 }
 
-func TestMmapAt(t *testing.T) {
+// Somebody writes all the time while the memory is taken away: a fault ends the
+// test process.
+func TestReplaceUnderUse(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uintptr(os.Getpagesize())
 	fd, err := unix.MemfdCreate("mmap", unix.MFD_CLOEXEC)
@@ -55,22 +59,38 @@ func TestMmapAt(t *testing.T) {
 	if err := unix.Ftruncate(fd, int64(page)); err != nil {
 		t.Fatal(err)
 	}
-	const at = 0x1234_5678_9000
-	addr, err := MmapAt(fd, at, page, unix.PROT_READ|unix.PROT_WRITE)
-	if err != nil {
-		t.Fatal(err)
+	rounds := uint64(2000)
+	if testing.Short() {
+		rounds = 200
 	}
-	if uintptr(addr) != at {
-		t.Errorf("mapped at %p", addr)
-	}
-	*(*byte)(addr) = 7
-	if _, err := MmapAt(fd, at, page, unix.PROT_READ); !errors.Is(err, unix.EEXIST) {
-		t.Errorf("where something is mapped: %v", err)
-	}
-	if *(*byte)(addr) != 7 {
-		t.Error("what was mapped is gone")
-	}
-	if err := Munmap(addr, page); err != nil {
-		t.Error(err)
+	for n := range rounds {
+		addr, err := Mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word := (*atomic.Uint64)(addr)
+		if got := word.Load(); got != n {
+			t.Fatalf("the file has %d, want %d", got, n)
+		}
+		var stop atomic.Bool
+		var writing, writer sync.WaitGroup
+		writing.Add(1)
+		writer.Go(func() {
+			word.Store(n + 1)
+			writing.Done()
+			for !stop.Load() {
+				word.Store(n + 1)
+			}
+		})
+		writing.Wait()
+		if err := Replace(addr, page); err != nil {
+			t.Fatal(err)
+		}
+		word.Store(1 << 40) // does not reach the file
+		stop.Store(true)
+		writer.Wait()
+		if err := Munmap(addr, page); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller waits for a descriptor to become readable in the Go runtime's poller:
-// a wait costs a goroutine, not a thread. The runtime polls edge-triggered, so
+// Poller waits for a descriptor to become readable, or writable, in the Go runtime's
+// poller: a wait costs a goroutine, not a thread. The runtime polls edge-triggered, so
 // the caller's condition must be made true by something that is followed by a
 // wakeup, or be found by the timer of [Poller.Wait].
 //
@@ -21,13 +21,37 @@ import (
 type Poller struct {
 	file   *os.File
 	conn   syscall.RawConn
+	sleep  func(look func(fd uintptr) bool) error // conn's Read or Write
+	limit  func(time.Time) error                  // sets the deadline of sleep
+	watch  watch
 	closed atomic.Bool
 }
 
-// NewPoller returns a Poller for what fd refers to. It duplicates fd; the
-// caller keeps its own. O_NONBLOCK is set on the open file description, which
-// both share: on BPF maps and epoll instances it has no other effect.
+// NewPoller returns a Poller that waits for what fd refers to to become readable:
+// EPOLLIN. It duplicates fd; the caller keeps its own. O_NONBLOCK is set on the
+// open file description, which both share: on BPF maps and epoll instances it
+// has no other effect.
 func NewPoller(fd int) (*Poller, error) {
+	p, err := duplicate(fd)
+	if err != nil {
+		return nil, err
+	}
+	p.sleep, p.limit = p.conn.Read, p.file.SetReadDeadline
+	return p, nil
+}
+
+// NewWritePoller is NewPoller for a descriptor to become writable: EPOLLOUT.
+func NewWritePoller(fd int) (*Poller, error) {
+	p, err := duplicate(fd)
+	if err != nil {
+		return nil, err
+	}
+	p.sleep, p.limit = p.conn.Write, p.file.SetWriteDeadline
+	return p, nil
+}
+
+// duplicate returns a Poller that cannot sleep yet.
+func duplicate(fd int) (*Poller, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("duplicate descriptor: %w", err)
@@ -66,19 +90,24 @@ func (p *Poller) Do(f func(fd int)) error {
 // error when ctx is done and with os.ErrClosed after Close.
 //
 // No wakeup is lost between woken and sleep: the runtime forgets earlier
-// wakeups before it calls woken (internal/poll.FD.RawRead), and one that comes
+// wakeups before it calls woken (internal/poll.FD.RawRead, RawWrite), and one that comes
 // later ends the sleep.
 //
 // woken and tick are never called at the same time, nor after Wait returned;
-// tick is called on another goroutine.
+// tick is called on another goroutine. Until Close, or a Wait with another one, ctx
+// stays watched.
 func (p *Poller) Wait(ctx context.Context, timer time.Duration, woken func(fd int) bool, tick func() bool) (byTimer bool, err error) {
-	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
+	p.watch.on(ctx, p.limit)
+	if err := p.limit(time.Time{}); err != nil {
 		return false, p.explain(err)
 	}
-	s := sleep{ctx: ctx, file: p.file, woken: woken, tick: tick}
-	defer s.watch()()
+	// The deadline for the end of ctx may just have been taken away.
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	s := sleep{limit: p.limit, woken: woken, tick: tick}
 	defer s.start(timer)()
-	err = p.conn.Read(s.look)
+	err = p.sleep(s.look)
 	switch {
 	case err == nil:
 		return false, nil
@@ -105,5 +134,6 @@ func (p *Poller) Close() error {
 	if p.closed.Swap(true) {
 		return nil
 	}
+	p.watch.close()
 	return p.file.Close()
 }

@@ -102,6 +102,48 @@ func TestWaitIsWoken(t *testing.T) {
 	}
 }
 
+// A wait for room: a pipe that is full becomes writable when it is read.
+func TestWaitToWrite(t *testing.T) {
+	testenv.NoLeaks(t)
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	p, err := NewWritePoller(fds[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	full := func() bool {
+		_, err := unix.Write(fds[1], make([]byte, 4096))
+		return err == unix.EAGAIN
+	}
+	for !full() {
+	}
+	done := wait(t, p, t.Context(), -1, func(int) bool { return !full() }, tickless)
+	if _, err := unix.Read(fds[0], make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-done; got != (result{}) {
+		t.Errorf("Wait() = %v", got)
+	}
+	for !full() {
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done = wait(t, p, ctx, time.Millisecond, never, no)
+	cancel()
+	if got := <-done; got.err != context.Canceled {
+		t.Errorf("Wait() = %v after the end of its context", got)
+	}
+	done = wait(t, p, t.Context(), -1, never, tickless)
+	p.Close()
+	if got := <-done; !errors.Is(got.err, os.ErrClosed) {
+		t.Errorf("Wait() = %v after Close", got)
+	}
+}
+
 func TestWhatEndsAWait(t *testing.T) {
 	cause := errors.New("cause")
 	tests := []struct {

@@ -1,17 +1,15 @@
 package syscall
 
 import (
-	"context"
 	"os"
 	"sync"
 	"time"
 )
 
-// sleep is one Poller.Wait. The end of its context and its timer both end the
-// sleep by a deadline of the file.
+// sleep is one Poller.Wait. Its timer ends it as the end of a context does, by a
+// deadline, which limit sets.
 type sleep struct {
-	ctx   context.Context
-	file  *os.File
+	limit func(time.Time) error
 	woken func(fd int) bool
 	tick  func() bool
 
@@ -20,9 +18,6 @@ type sleep struct {
 	clock  *time.Timer
 	gaveUp chan struct{} // closed when giveUp is over; nil unless clock is to call it
 }
-
-// aLongTimeAgo is a deadline that has passed.
-var aLongTimeAgo = time.Unix(1, 0)
 
 // edgeGrace is how long a sleep goes on for a wakeup that is under way when the
 // timer finds what it would announce.
@@ -34,24 +29,6 @@ func (s *sleep) look(fd uintptr) bool {
 	defer s.mu.Unlock()
 	s.over = s.woken(int(fd))
 	return s.over
-}
-
-// watch makes the end of the context end the sleep. The function that it
-// returns must be called when the sleep is over; after it no deadline is set.
-func (s *sleep) watch() (stop func()) {
-	if s.ctx.Done() == nil {
-		return func() {}
-	}
-	ended := make(chan struct{})
-	cancel := context.AfterFunc(s.ctx, func() {
-		s.file.SetReadDeadline(aLongTimeAgo)
-		close(ended)
-	})
-	return func() {
-		if !cancel() {
-			<-ended
-		}
-	}
 }
 
 // start starts the timer, if there is to be one. The function that it returns must be
@@ -96,7 +73,7 @@ func (s *sleep) onTimer(interval time.Duration) {
 func (s *sleep) giveUp() {
 	defer close(s.gaveUp)
 	drainPoller()
-	s.file.SetReadDeadline(aLongTimeAgo)
+	s.limit(aLongTimeAgo)
 }
 
 // drainPoller returns when the runtime has taken all wakeups that the kernel had

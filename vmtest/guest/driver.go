@@ -35,7 +35,7 @@ func Run(dir string) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	defer events.Close()
-	d := driver{report: json.NewEncoder(events)}
+	d := driver{dir: dir, report: json.NewEncoder(events)}
 	if err := d.up(plan.Probe); err != nil {
 		return err
 	}
@@ -53,6 +53,7 @@ func Run(dir string) error {
 }
 
 type driver struct {
+	dir    string
 	report *json.Encoder
 }
 
@@ -85,27 +86,28 @@ func (d *driver) up(probeFeatures bool) error {
 	return d.send(Event{Up: &up})
 }
 
-// Write reports a piece of the running binary's output.
-func (d *driver) Write(p []byte) (int, error) {
-	if err := d.send(Event{Output: p}); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
 func (d *driver) run(index int, b Binary) error {
+	out, err := os.OpenFile(filepath.Join(d.dir, OutputFile(index)), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	defer out.Close()
 	if err := d.send(Event{Start: &Start{Binary: index}}); err != nil {
 		return err
 	}
 	begin := time.Now()
-	out := &counter{to: d}
 	exit := execute(b, out)
-	exit.Bytes, exit.Elapsed = out.n, time.Since(begin)
+	exit.Elapsed = time.Since(begin)
+	size, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	exit.Bytes = size
 	return d.send(Event{Exit: &exit})
 }
 
 // execute runs b to its end or its limit. The processes it leaves are killed.
-func execute(b Binary, out *counter) Exit {
+func execute(b Binary, out *os.File) Exit {
 	path, err := local(b.Path)
 	if err != nil {
 		return Exit{Code: -1, Error: err.Error()}
@@ -115,8 +117,6 @@ func execute(b Binary, out *counter) Exit {
 	cmd.Dir, cmd.Env = b.Dir, append(environment(), b.Env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// A process that escaped the group may hold the pipe of the output open.
-	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		return Exit{Code: -1, Error: err.Error()}
 	}
@@ -157,7 +157,7 @@ func ending(state *os.ProcessState, err error, late bool) Exit {
 		exit.Signal = unix.SignalName(status.Signal())
 	}
 	var failed *exec.ExitError
-	if err != nil && !errors.As(err, &failed) && !errors.Is(err, exec.ErrWaitDelay) {
+	if err != nil && !errors.As(err, &failed) {
 		exit.Error = err.Error()
 	}
 	return exit
@@ -165,19 +165,6 @@ func ending(state *os.ProcessState, err error, late bool) Exit {
 
 func environment() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", "TERM=linux"}
-}
-
-// counter counts what passes. os/exec writes from one goroutine, since stdout
-// and stderr are the same.
-type counter struct {
-	to *driver
-	n  int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.to.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 func shell(device string) error {

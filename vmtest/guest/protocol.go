@@ -4,12 +4,15 @@
 //
 // Host and guest share one directory, [Dir] in the guest. The host puts a
 // [Plan] there; the guest appends [Event]s, one JSON object a line, to a file
-// beside it. What the guest wrote before it died is there for the host to
-// read, and an exit says how many bytes of output came before it, so that a
-// truncated stream is seen.
+// beside it. Each binary writes its output to a file there as well, itself: what
+// it wrote before the guest died is on the host. An exit says how long that
+// file is, so that a truncated one is seen.
 package guest
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 const (
 	// Dir is where the shared directory is mounted in the guest. It exists on
@@ -24,6 +27,10 @@ const (
 	// Command is the argument with which DriverFile becomes the driver.
 	Command = "in-guest"
 )
+
+// OutputFile holds, in the shared directory, the output of the plan's binary with
+// this index.
+func OutputFile(binary int) string { return fmt.Sprintf("output-%d", binary) }
 
 // Plan is what one boot is for.
 type Plan struct {
@@ -46,10 +53,9 @@ type Binary struct {
 
 // Event is one line of what the guest reports; exactly one field is set.
 type Event struct {
-	Up     *Up    `json:",omitempty"`
-	Start  *Start `json:",omitempty"`
-	Output []byte `json:",omitempty"`
-	Exit   *Exit  `json:",omitempty"`
+	Up    *Up    `json:",omitempty"`
+	Start *Start `json:",omitempty"`
+	Exit  *Exit  `json:",omitempty"`
 	// Done is the last event: all that the plan asked for was tried.
 	Done bool `json:",omitempty"`
 }
@@ -65,7 +71,7 @@ type Up struct {
 	Uptime time.Duration
 }
 
-// Start says that the binary with this index begins; its output follows.
+// Start says that the binary with this index begins; its output file is there.
 type Start struct{ Binary int }
 
 // Exit says how the binary that started last ended.

@@ -19,6 +19,8 @@ import (
 // lists and packages are neither changed nor needed.
 type apt struct {
 	dir string
+	// trouble is what kept update from reading all lists, "" if nothing did.
+	trouble string
 }
 
 // pkg is one version of a package.
@@ -35,7 +37,8 @@ func (a apt) options() []string {
 		"APT::Architecture=amd64", "APT::Sandbox::User=",
 		"Acquire::Languages=none", "Acquire::GzipIndexes=true",
 		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-		"Acquire::Check-Valid-Until=false", "Acquire::Retries=3",
+		"Acquire::Check-Valid-Until=false", "Acquire::Retries=3", "Acquire::http::Timeout=30",
+		"APT::Update::Error-Mode=any", // where the network fails, apt would not
 	}
 	args := []string{"-q"}
 	for _, o := range options {
@@ -46,8 +49,13 @@ func (a apt) options() []string {
 
 func (a apt) sources() string { return filepath.Join(a.dir, "sources.list") }
 
-// update reads the lists of the suites, unless it did so in the last day.
-func (a apt) update(ctx context.Context, l List, refresh bool) error {
+// updateLimit bounds a mirror that answers too slowly to be of use.
+const updateLimit = 5 * time.Minute
+
+// update reads the lists of the suites, unless it did so in the last day. A suite
+// that has left the mirror fails alone: whether that matters is seen when a package
+// is looked for.
+func (a *apt) update(ctx context.Context, l List, refresh bool) error {
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
 			return err
@@ -66,16 +74,31 @@ func (a apt) update(ctx context.Context, l List, refresh bool) error {
 	if err := os.WriteFile(a.sources(), want, 0o644); err != nil {
 		return err
 	}
-	// A suite that has left the mirror fails alone, the others are read: whether
-	// that matters is seen when a kernel is looked for.
-	out, err := exec.CommandContext(ctx, "apt-get", append(a.options(), "update")...).CombinedOutput()
-	if err := os.WriteFile(filepath.Join(a.dir, "update.log"), out, 0o644); err != nil {
-		return err
+	bounded, cancel := context.WithTimeout(ctx, updateLimit)
+	defer cancel()
+	out, err := exec.CommandContext(bounded, "apt-get", append(a.options(), "update")...).CombinedOutput()
+	if err == nil {
+		return os.WriteFile(stamp, nil, 0o644)
 	}
-	if err != nil {
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return os.WriteFile(stamp, nil, 0o644)
+	a.trouble = fmt.Sprintf("apt-get update: %v: %s", err, complaint(out))
+	lists, err := filepath.Glob(filepath.Join(a.dir, "state/lists/*_Packages*"))
+	if err == nil && len(lists) == 0 {
+		err = errors.New(a.trouble)
+	}
+	return err
+}
+
+var complaints = regexp.MustCompile(`(?m)^[EW]: .*`)
+
+// complaint is the first thing that apt complains of.
+func complaint(out []byte) string {
+	if first := complaints.Find(out); first != nil {
+		return string(first)
+	}
+	return "no word of why"
 }
 
 // sourcesList is the sources.list for the suites of l.
@@ -153,7 +176,7 @@ func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
 		return nil, err
 	}
 	if best.name == "" {
-		return nil, fmt.Errorf("find kernel %s: the mirror has none (see %s)", series, filepath.Join(a.dir, "update.log"))
+		return nil, errors.New("no suite of the mirror has one")
 	}
 	pkgs := []pkg{best}
 	release, ok := strings.CutPrefix(best.name, "linux-binary-")

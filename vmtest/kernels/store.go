@@ -77,20 +77,30 @@ func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, 
 	if err := a.update(ctx, s.List, s.Refresh); err != nil {
 		return err
 	}
-	pkgs, err := find(a)
+	tree, err := s.fetch(ctx, a, find, prepare)
+	if err != nil && a.trouble != "" {
+		err = fmt.Errorf("%w (not all lists could be read: %s)", err, a.trouble)
+	}
 	if err != nil {
 		return err
 	}
-	tree := treeName(pkgs[0])
-	if _, err := os.Stat(filepath.Join(s.dir(), tree, complete)); err != nil {
-		if s.Log != nil {
-			s.Log("fetch %v", pkgs)
-		}
-		if err := s.unpack(ctx, a, pkgs, tree, prepare); err != nil {
-			return err
-		}
-	}
 	return replaceLink(tree, link)
+}
+
+// fetch sees to it that the packages are there, and returns their tree.
+func (s Store) fetch(ctx context.Context, a apt, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) (string, error) {
+	pkgs, err := find(a)
+	if err != nil {
+		return "", err
+	}
+	tree := treeName(pkgs[0])
+	if _, err := os.Stat(filepath.Join(s.dir(), tree, complete)); err == nil {
+		return tree, nil
+	}
+	if s.Log != nil {
+		s.Log("fetch %v", pkgs)
+	}
+	return tree, s.unpack(ctx, a, pkgs, tree, prepare)
 }
 
 // treeName is the kernel's release, or the name of another package.

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rbtool/rbtool/vmtest/guest"
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
@@ -37,6 +39,9 @@ type Options struct {
 	Grace time.Duration
 	// Event, if not nil, is called with each event, in order.
 	Event func(guest.Event)
+	// Output, if not nil, is called with each piece of a binary's output, between
+	// the events of its start and its end.
+	Output func([]byte)
 }
 
 // Result is how a plan went.
@@ -75,7 +80,8 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer os.RemoveAll(dir)
-	s := &session{options: o, plan: plan, events: filepath.Join(dir, "shared", guest.EventsFile)}
+	s := &session{options: o, plan: plan, shared: filepath.Join(dir, "shared")}
+	defer s.closeOutput()
 	if err := s.prepare(dir); err != nil {
 		return Result{}, err
 	}
@@ -90,10 +96,14 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	return s.result, nil
 }
 
+// mostOutput bounds the output of one binary, which is kept in memory.
+const mostOutput = 256 << 20 // bytes
+
 type session struct {
 	options Options
 	plan    guest.Plan
-	events  string // path
+	shared  string   // directory
+	output  *os.File // of the binary that runs
 	begin   time.Time
 	result  Result
 	done    bool
@@ -102,7 +112,7 @@ type session struct {
 
 func (s *session) prepare(dir string) error {
 	m := &s.options.Machine
-	m.Shared, m.Scratch, m.Console = filepath.Join(dir, "shared"), filepath.Join(dir, "scratch"), filepath.Join(dir, "console")
+	m.Shared, m.Scratch, m.Console = s.shared, filepath.Join(dir, "scratch"), filepath.Join(dir, "console")
 	for _, d := range []string{m.Shared, m.Scratch} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
@@ -160,7 +170,7 @@ func (s *session) run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.options.Runner.Run(ctx, s.options.Machine) }()
 
-	f := &follower{path: s.events}
+	f := &follower{path: filepath.Join(s.shared, guest.EventsFile)}
 	defer f.close()
 	// The file is on the other side of a file server: nothing announces a write.
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -209,7 +219,7 @@ func or(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// read takes in the events that have arrived.
+// read takes in the events, and the output, that have arrived.
 func (s *session) read(f *follower) error {
 	for {
 		line, err := f.line()
@@ -217,15 +227,58 @@ func (s *session) read(f *follower) error {
 			return fmt.Errorf("read events: %w", err)
 		}
 		if line == nil {
-			return nil
+			return s.readOutput()
 		}
 		var e guest.Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
+		if e.Exit != nil { // all its output was written before
+			if err := s.readOutput(); err != nil {
+				return err
+			}
+		}
 		if err := s.take(e); err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
+	}
+}
+
+// readOutput takes in what the running binary, if there is one, has written.
+func (s *session) readOutput() error {
+	if s.output == nil {
+		return nil
+	}
+	run := &s.result.Runs[len(s.result.Runs)-1]
+	chunk := make([]byte, 256<<10)
+	for {
+		n, err := s.output.Read(chunk)
+		run.Bytes += int64(n)
+		if n > 0 && s.options.Output != nil {
+			s.options.Output(chunk[:n])
+		}
+		switch {
+		case run.Bytes > mostOutput:
+			return fmt.Errorf("more than %d MiB of output", mostOutput>>20)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read output: %w", err)
+		}
+	}
+}
+
+func (s *session) openOutput(binary int) error {
+	// The guest may have put anything there, and must not make us wait for it.
+	f, err := os.OpenFile(filepath.Join(s.shared, guest.OutputFile(binary)), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	s.output = f
+	return err
+}
+
+func (s *session) closeOutput() {
+	if s.output != nil {
+		s.output.Close()
+		s.output = nil
 	}
 }
 
@@ -244,17 +297,16 @@ func (s *session) take(e guest.Event) error {
 		if current != nil || e.Start.Binary != len(r.Runs) || e.Start.Binary >= len(s.plan.Binaries) {
 			return fmt.Errorf("binary %d starts out of order", e.Start.Binary)
 		}
-		r.Runs = append(r.Runs, Run{})
-	case e.Output != nil:
-		if current == nil {
-			return errors.New("output of no binary")
+		if err := s.openOutput(e.Start.Binary); err != nil {
+			return err
 		}
-		current.Bytes += int64(len(e.Output))
+		r.Runs = append(r.Runs, Run{})
 	case e.Exit != nil:
 		if current == nil {
 			return errors.New("end of no binary")
 		}
 		current.Exit = e.Exit
+		s.closeOutput()
 	case e.Done:
 		s.done = true
 	}

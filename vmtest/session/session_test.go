@@ -40,10 +40,15 @@ func exec(t *testing.T, s script) (session.Result, error) {
 	return r, err
 }
 
-// say appends events to those of the guest.
+// say appends events to those of the guest. A binary that starts has an output.
 func say(m vm.Machine, events ...guest.Event) error {
 	var text []byte
 	for _, e := range events {
+		if e.Start != nil {
+			if err := add(filepath.Join(m.Shared, guest.OutputFile(e.Start.Binary)), "PASS\n"); err != nil {
+				return err
+			}
+		}
 		line, err := json.Marshal(e)
 		if err != nil {
 			return err
@@ -63,15 +68,14 @@ func add(path, text string) error {
 }
 
 var (
-	up     = guest.Event{Up: &guest.Up{Release: "6.12.0"}}
-	start  = guest.Event{Start: &guest.Start{}}
-	output = guest.Event{Output: []byte("PASS\n")}
-	exit   = guest.Event{Exit: &guest.Exit{Bytes: 5}}
-	done   = guest.Event{Done: true}
+	up    = guest.Event{Up: &guest.Up{Release: "6.12.0"}}
+	start = guest.Event{Start: &guest.Start{}}
+	exit  = guest.Event{Exit: &guest.Exit{Bytes: 5}}
+	done  = guest.Event{Done: true}
 )
 
 func TestAPlanThatIsCarriedOut(t *testing.T) {
-	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start, output, exit, done) })
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start, exit, done) })
 	if err != nil || r.Died != nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit == nil {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -80,7 +84,7 @@ func TestAPlanThatIsCarriedOut(t *testing.T) {
 // What the runner says at the end does not matter when the guest has done all.
 func TestTheGuestHasTheLastWord(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
-		return errors.Join(say(m, up, start, output, exit, done), errors.New("exit status 255"))
+		return errors.Join(say(m, up, start, exit, done), errors.New("exit status 255"))
 	})
 	if err != nil || r.Died != nil {
 		t.Errorf("%+v, %v", r, err)
@@ -117,6 +121,14 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 		if err != nil || r.Died == nil || r.Died.What != want {
 			t.Errorf("want %q, got %+v, %v", want, r.Died, err)
 		}
+	}
+}
+
+// What the guest wrote before it died is there, to the last byte.
+func TestOutputOutlivesTheGuest(t *testing.T) {
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start) })
+	if err != nil || r.Died == nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit != nil {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

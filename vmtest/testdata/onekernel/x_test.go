@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestFailsOn612(t *testing.T) {
+func TestFailsOn61(t *testing.T) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		t.Fatal(err)
 	}
-	if release := unix.ByteSliceToString(name.Release[:]); strings.HasPrefix(release, "6.12.") {
+	if release := unix.ByteSliceToString(name.Release[:]); strings.HasPrefix(release, "6.1.") {
 		t.Errorf("on %s, as it must", release)
 	}
 }

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bench/harness"
+	"github.com/rbtool/rbtool/bench/userload"
+)
+
+// userSamples is how many samples a pass writes, before they are drained.
+const userSamples = 256
+
+// userBatch is how many samples are published together, where they are.
+const userBatch = 64
+
+// newUserRing returns a user ring, its id, and the program that drains it.
+func newUserRing(size uint32) (m *ebpf.Map, id ebpf.MapID, l *userload.Load, err error) {
+	if m, id, err = newRingOf(ebpf.UserRingbuf, size); err != nil {
+		return nil, 0, nil, err
+	}
+	if l, err = userload.New(m); err != nil {
+		return nil, 0, nil, errors.Join(err, m.Close())
+	}
+	return m, id, l, nil
+}
+
+// newUserring returns the benchmark of writing samples of size bytes: each
+// peer writes some, drains them, and starts again, so that the ring is in the
+// cache of its CPU.
+func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
+	m, id, l, err := newUserRing(128 << 10)
+	if err != nil {
+		return nil, err
+	}
+	prog, err := l.ID()
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), m.Close())
+	}
+	n := r.size.passes * userSamples
+	way := func(peer *harness.Peer, name string) func(context.Context) ([]float64, error) {
+		return func(context.Context) ([]float64, error) {
+			got, err := peer.Call("userring", id, name, prog, r.size.passes, userSamples, size)
+			if err != nil {
+				return nil, err
+			}
+			return userFigures(got, l, n)
+		}
+	}
+	const (
+		each   = "ours, Batch, each sample published"
+		batch  = "ours, Batch, 64 published together"
+		bulk   = "ours, WriteAll, 64 structs"
+		safe   = "ours, TryWrite (many goroutines may)"
+		handed = "ours, Reserve and Commit (many goroutines may)"
+	)
+	limits := map[uint32][3]float64{16: {0.9, 0.6, 0.4}, 64: {1.1, 0.9, 0.65}, 256: {1.1, 1.0, 0.85}}[size]
+	claim := func(name string, limit float64) harness.Claim {
+		return harness.Claim{Contender: name, Metric: "write", Base: libbpf, Limit: limit, Floor: cLoop}
+	}
+	return &harness.Benchmark{
+		Title: fmt.Sprintf("%d samples of %d bytes written, then drained in the kernel, again and again", userSamples, size),
+		Metrics: []harness.Metric{
+			{Name: "write", Unit: "ns/sample"},
+			{Name: "drain", Unit: "ns/sample"},
+		},
+		Contenders: []harness.Contender{
+			{Name: libbpf, Run: way(r.c, "libbpf")},
+			{Name: libbpfAgain, Run: way(r.c, "libbpf")},
+			{Name: cLoop, Run: way(r.c, "loop")},
+			{Name: each, Run: way(r.g, "each")},
+			{Name: batch, Run: way(r.g, "batch")},
+			{Name: bulk, Run: way(r.g, "bulk")},
+			{Name: safe, Run: way(r.g, "write")},
+			{Name: handed, Run: way(r.g, "reserve")},
+		},
+		Claims: []harness.Claim{
+			claim(each, limits[0]), claim(batch, limits[1]), claim(bulk, limits[2]),
+			claim(safe, 2.2), claim(handed, 2.2),
+		},
+		Close: func() error { return errors.Join(l.Close(), m.Close()) },
+	}, nil
+}
+
+// userFigures verifies that n samples came and returns the answer's times for one sample.
+func userFigures(got []uint64, l *userload.Load, n uint64) ([]float64, error) {
+	t, err := l.Take()
+	if err != nil {
+		return nil, err
+	}
+	if want := (userload.Tally{Samples: n, Sum: n * (n - 1) / 2}); t.Samples != want.Samples || t.Sum != want.Sum {
+		return nil, fmt.Errorf("drained %d samples with sum %d: want %d, %d", t.Samples, t.Sum, want.Samples, want.Sum)
+	}
+	var figures []float64
+	for _, ns := range got {
+		figures = append(figures, float64(ns)/float64(n))
+	}
+	return figures, nil
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bench/harness"
+	"github.com/rbtool/rbtool/userprod"
+)
+
+// Samples of the sizes that are asked for. Their first word is their number.
+type (
+	sample16  struct{ words [2]uint64 }
+	sample64  struct{ words [8]uint64 }
+	sample256 struct{ words [32]uint64 }
+)
+
+// writer writes the samples from seq to end in one of our ways.
+type writer func(p *userprod.Producer, seq, end uint64) error
+
+// userWriters are the ways for one type of sample.
+func userWriters[T any]() map[string]writer {
+	return map[string]writer{
+		"each":    func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, 1) },
+		"batch":   func(p *userprod.Producer, seq, end uint64) error { return writeBatch[T](p, seq, end, userBatch) },
+		"bulk":    writeBulk[T],
+		"write":   writeCopies[T],
+		"reserve": writeReserved[T],
+	}
+}
+
+// writersOf are the ways by the size of the sample.
+var writersOf = map[uint64]map[string]writer{
+	16:  userWriters[sample16](),
+	64:  userWriters[sample64](),
+	256: userWriters[sample256](),
+}
+
+// number makes v sample seq.
+//
+// SAFETY: every T is an array of uint64.
+func number[T any](v *T, seq uint64) { *(*uint64)(unsafe.Pointer(v)) = seq }
+
+// put makes room, of T's size, sample seq: what v holds, and then its number. So v
+// is not stored to and at once loaded, which processors are slow at.
+//
+// SAFETY: the room has T's size and begins at a multiple of 8.
+func put[T any](room []byte, v T, seq uint64) {
+	to := (*T)(unsafe.Pointer(unsafe.SliceData(room)))
+	*to = v
+	number(to, seq)
+}
+
+// writeBatch publishes each time that so many samples are complete.
+func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
+	var v T
+	size := int(unsafe.Sizeof(v))
+	b := p.Batch()
+	defer b.End()
+	for seq < end {
+		for range together {
+			room, err := b.Next(size)
+			if err != nil {
+				return err
+			}
+			put(room, v, seq)
+			seq++
+		}
+		if err := b.Publish(); err != nil {
+			return err
+		}
+	}
+	return b.End()
+}
+
+func writeBulk[T any](p *userprod.Producer, seq, end uint64) error {
+	var values [userBatch]T
+	for seq < end {
+		for i := range values {
+			number(&values[i], seq)
+			seq++
+		}
+		if _, err := userprod.WriteAll(p, values[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeCopies[T any](p *userprod.Producer, seq, end uint64) error {
+	var v T
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&v)), unsafe.Sizeof(v))
+	for ; seq < end; seq++ {
+		number(&v, seq)
+		if err := p.TryWrite(bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeReserved[T any](p *userprod.Producer, seq, end uint64) error {
+	var v T
+	size := int(unsafe.Sizeof(v))
+	for ; seq < end; seq++ {
+		s, err := p.Reserve(size)
+		if err != nil {
+			return err
+		}
+		put(s.Bytes(), v, seq)
+		if err := s.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openUserRing opens the ring and the drain program of a request, whose first and third
+// arguments are their ids.
+func openUserRing(req *harness.Request) (*userprod.Producer, *ebpf.Program, error) {
+	m, err := openRing(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer m.Close()
+	prog, err := ebpf.NewProgramFromID(ebpf.ProgramID(req.Number(2)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("open drain program: %w", err)
+	}
+	p, err := userprod.New(m, userprod.Options{IgnoreForeign: true})
+	if err != nil {
+		return nil, nil, errors.Join(err, prog.Close())
+	}
+	return p, prog, nil
+}
+
+// drainAll runs the drain program, which must find n samples.
+//
+// SAFETY: the kernel reads and writes at most the size given, and the address is
+// taken in the call itself, which keeps attr in place.
+func drainAll(prog *ebpf.Program, n uint64) error {
+	// The test member of union bpf_attr (include/uapi/linux/bpf.h).
+	attr := struct {
+		progFD, retval uint32
+		rest           [9]uint64
+	}{progFD: uint32(prog.FD())}
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	runtime.KeepAlive(prog)
+	if errno != 0 {
+		return fmt.Errorf("drain: %w", errno)
+	}
+	if uint64(attr.retval) != n {
+		return fmt.Errorf("drained %d samples: want %d", int32(attr.retval), n)
+	}
+	return nil
+}
+
+// peerUserring is the Go side: userring MAP WAY PROGRAM PASSES SAMPLES SIZE.
+func peerUserring(req *harness.Request) ([]uint64, error) {
+	write := writersOf[req.Number(5)][req.Word(1)]
+	if write == nil {
+		return nil, fmt.Errorf("no way %q for samples of %d bytes", req.Word(1), req.Number(5))
+	}
+	p, prog, err := openUserRing(req)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	defer prog.Close()
+	var writing, draining time.Duration
+	passes, n := req.Number(3), req.Number(4)
+	for seq := uint64(0); seq < passes*n; seq += n {
+		start := time.Now()
+		err := write(p, seq, seq+n)
+		written := time.Now()
+		if err == nil {
+			err = drainAll(prog, n)
+		}
+		if err != nil {
+			return nil, err
+		}
+		writing += written.Sub(start)
+		draining += time.Since(written)
+	}
+	return []uint64{uint64(writing), uint64(draining)}, req.Err()
+}

@@ -1,0 +1,154 @@
+package drain
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// DefaultLimit is how many samples a run by timer or tracepoint takes when
+// Options does not say: about a third of a millisecond of them.
+const DefaultLimit = 4096
+
+// Options are how to drain. The zero value counts samples and drops them.
+type Options struct {
+	// To is the RINGBUF map to deliver to. The caller keeps it and may close it
+	// before the Drain. Nil: samples are counted.
+	To *ebpf.Map
+
+	// MaxSample, in bytes, bounds the samples that are delivered, and with
+	// them the memory that the Drain takes; longer ones are counted and dropped.
+	// Zero, or more than what both rings carry, means what both rings carry.
+	MaxSample uint32
+
+	// Limit is how many samples a run by timer or tracepoint takes, so that
+	// it does not keep the CPU for long. Zero means DefaultLimit. A run takes no
+	// more than 128 Ki samples in any case.
+	Limit uint32
+
+	// Wakeup is what such a run does about a producer that waits for room in the
+	// user ring.
+	Wakeup Wakeup
+}
+
+// Wakeup is what a run does about a producer that waits for room: the flags of
+// bpf_user_ringbuf_drain.
+type Wakeup uint64
+
+const (
+	// WakeIfDrained wakes when the run took a sample, a discarded one too.
+	WakeIfDrained Wakeup = 0
+	// NoWakeup never wakes: BPF_RB_NO_WAKEUP.
+	NoWakeup Wakeup = 1 << 0
+	// ForceWakeup always wakes: BPF_RB_FORCE_WAKEUP.
+	ForceWakeup Wakeup = 1 << 1
+)
+
+// Drain is a loaded set of the programs, for one user ring.
+type Drain struct {
+	maps     maps
+	constant constants
+
+	mu       sync.Mutex
+	programs map[string]*ebpf.Program
+	link     link.Link // of the tracepoint
+	pinned   bool
+	closed   bool
+}
+
+// Load loads the programs for a USER_RINGBUF map, without draining yet. The
+// caller keeps the map and may close it before the Drain, which Close frees. An
+// error that is ebpf.ErrNotSupported says what the kernel lacks.
+func Load(user *ebpf.Map, opts Options) (*Drain, error) {
+	d, err := load(user, opts)
+	if err != nil {
+		return nil, fmt.Errorf("load drain: %w", err)
+	}
+	return d, nil
+}
+
+func load(user *ebpf.Map, opts Options) (*Drain, error) {
+	if err := opts.check(user); err != nil {
+		return nil, err
+	}
+	d := &Drain{constant: newConstants(user, opts), programs: map[string]*ebpf.Program{}}
+	var err error
+	if d.maps, err = newMaps(user, opts.To, d.constant); err != nil {
+		return nil, err
+	}
+	// Now, so that what the kernel has against it is known before samples wait.
+	if _, err := d.program(bpfProgDrainOnce); err != nil {
+		return nil, errors.Join(err, d.maps.close())
+	}
+	return d, nil
+}
+
+func (o Options) check(user *ebpf.Map) error {
+	switch {
+	case user.Type() != ebpf.UserRingbuf:
+		return fmt.Errorf("map is a %s, not a %s", user.Type(), ebpf.UserRingbuf)
+	case o.To != nil && o.To.Type() != ebpf.RingBuf:
+		return fmt.Errorf("target is a %s, not a %s", o.To.Type(), ebpf.RingBuf)
+	case o.Wakeup&^(NoWakeup|ForceWakeup) != 0:
+		return errors.New("unknown wakeup flag")
+	}
+	return nil
+}
+
+// MaxSample is the length in bytes of the longest sample that is delivered.
+// Of a Drain that only counts it is 0.
+func (d *Drain) MaxSample() uint32 { return d.constant.maxSample }
+
+// program returns a program of the object, loaded when it is first asked for.
+func (d *Drain) program(name string) (*ebpf.Program, error) {
+	if p := d.programs[name]; p != nil {
+		return p, nil
+	}
+	p, err := loadProgram(name, d.maps, d.constant)
+	if err != nil {
+		return nil, fmt.Errorf("load program %s: %w", name, err)
+	}
+	d.programs[name] = p
+	return p, nil
+}
+
+// Close ends what Start and Attach began, unless the Drain is pinned, delivers
+// what was kept aside, and frees the programs and maps. A sample that could not
+// be delivered is lost; the error is ErrAside then. Close may be called more
+// than once; other methods return an error that is os.ErrClosed from now on.
+func (d *Drain) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	var err error
+	if !d.pinned {
+		err = errors.Join(d.stop(), d.deliverAside())
+	}
+	d.closed = true
+	if d.link != nil {
+		err = errors.Join(err, d.link.Close())
+	}
+	for _, p := range d.programs {
+		err = errors.Join(err, p.Close())
+	}
+	if err = errors.Join(err, d.maps.close()); err != nil {
+		return fmt.Errorf("close drain: %w", err)
+	}
+	return nil
+}
+
+// use locks d for a method. The caller unlocks it unless there is an error.
+func (d *Drain) use() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return os.ErrClosed
+	}
+	return nil
+}

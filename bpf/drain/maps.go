@@ -1,0 +1,145 @@
+package drain
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// headerSize is BPF_RINGBUF_HDR_SZ, in front of each record and sample.
+	headerSize = 8
+	// maxDynptr is DYNPTR_MAX_SIZE (kernel/bpf/helpers.c), in bytes.
+	maxDynptr = 1<<24 - 1
+	// maxChunk bounds an element of the slot, in bytes. A longer sample takes
+	// several.
+	maxChunk = 64 << 10
+)
+
+// constants are what the programs see as such.
+type constants struct {
+	toRing      bool
+	maxSample   uint32
+	chunk       uint32
+	chunks      uint32
+	ringBytes   uint64
+	kernelLimit uint64
+	kernelFlags uint64
+}
+
+func newConstants(user *ebpf.Map, opts Options) constants {
+	c := constants{kernelLimit: DefaultLimit, kernelFlags: uint64(opts.Wakeup), chunk: 8, chunks: 1}
+	if opts.Limit > 0 {
+		c.kernelLimit = uint64(opts.Limit)
+	}
+	if opts.To == nil {
+		return c
+	}
+	c.toRing, c.ringBytes = true, uint64(opts.To.MaxEntries())
+	c.maxSample = maxSample(user.MaxEntries(), opts.To.MaxEntries())
+	if opts.MaxSample > 0 {
+		c.maxSample = min(c.maxSample, opts.MaxSample)
+	}
+	c.chunk = min((c.maxSample+7)&^7, maxChunk)
+	c.chunks = (c.maxSample + c.chunk - 1) / c.chunk
+	return c
+}
+
+// maxSample is the longest sample that both rings carry, of so many bytes each. A
+// user ring can be full to the last byte; in a kernel ring 8 bytes stay free
+// (kernel/bpf/ringbuf.c, bpf_ringbuf_has_space: its positions may not be a ring's
+// size apart).
+func maxSample(user, target uint32) uint32 {
+	return min(user-headerSize, target-8-headerSize, maxDynptr)
+}
+
+// stateSection is where the object keeps its globals.
+const stateSection = ".bss"
+
+// maps are the maps of the object, by name, each owned.
+type maps map[string]*ebpf.Map
+
+// newMaps creates the maps of a Drain and clones the caller's.
+func newMaps(user, target *ebpf.Map, c constants) (_ maps, err error) {
+	spec, err := specFor(c)
+	if err != nil {
+		return nil, err
+	}
+	m := maps{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	for name, clone := range map[string]*ebpf.Map{bpfMapUser: user, bpfMapTarget: target} {
+		if clone == nil {
+			continue
+		}
+		if m[name], err = clone.Clone(); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{bpfMapSlot, bpfMapCounts, bpfMapTimer, stateSection} {
+		if m[name], err = ebpf.NewMap(spec.Maps[name]); err != nil {
+			return nil, fmt.Errorf("map %s: %w", name, err)
+		}
+	}
+	// For those who Open it. The state is the section's only variable.
+	if err := m[stateSection].Put(uint32(0), bpfDrainState{MaxSample: c.maxSample}); err != nil {
+		return nil, fmt.Errorf("write map %s: %w", stateSection, err)
+	}
+	return m, nil
+}
+
+func (m maps) close() error {
+	var errs []error
+	for _, each := range m {
+		errs = append(errs, each.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// specFor returns the object with its constants.
+func specFor(c constants) (*ebpf.CollectionSpec, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		spec.Variables[bpfVarToRing].Set(c.toRing),
+		spec.Variables[bpfVarMaxSample].Set(c.maxSample),
+		spec.Variables[bpfVarChunk].Set(c.chunk),
+		spec.Variables[bpfVarChunks].Set(c.chunks),
+		spec.Variables[bpfVarRingBytes].Set(c.ringBytes),
+		spec.Variables[bpfVarKernelLimit].Set(c.kernelLimit),
+		spec.Variables[bpfVarKernelFlags].Set(c.kernelFlags),
+	)
+	spec.Maps[bpfMapSlot].ValueSize = c.chunk
+	spec.Maps[bpfMapSlot].MaxEntries = c.chunks
+	spec.Maps[stateSection].Flags |= unix.BPF_F_MMAPABLE // as cilium/ebpf has it
+	return spec, err
+}
+
+// loadProgram loads one program over the maps.
+func loadProgram(name string, m maps, c constants) (*ebpf.Program, error) {
+	spec, err := specFor(c)
+	if err != nil {
+		return nil, err
+	}
+	// The rings are whatever the caller has; a replacement must look like the spec.
+	for _, ring := range []string{bpfMapUser, bpfMapTarget} {
+		if own := m[ring]; own != nil {
+			spec.Maps[ring].MaxEntries = own.MaxEntries()
+			spec.Maps[ring].Flags = own.Flags()
+		}
+	}
+	// Assigned alone, the program is all that cilium/ebpf loads and keeps.
+	var objs struct {
+		Program *ebpf.Program `ebpf:"program"`
+	}
+	spec.Programs = map[string]*ebpf.ProgramSpec{"program": spec.Programs[name]}
+	err = spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: m})
+	return objs.Program, err
+}

@@ -1,0 +1,255 @@
+package drain
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/pin"
+)
+
+// ErrForeign says that an entry of a directory has the name of a Drain's pin and
+// is none.
+var ErrForeign = errors.New("not the pin of a drain")
+
+// The pins of a Drain, in the order in which they are made; they are removed in
+// the reverse one. The timer runs while its map has a pin: without one, and without
+// a descriptor, the kernel cancels it (kernel/bpf/arraymap.c,
+// array_map_free_timers_wq).
+const (
+	pinTimer   = "timer"
+	pinState   = "state"
+	pinCounts  = "counts"
+	pinUser    = "user"
+	pinTarget  = "target" // unless samples are only counted
+	pinProgram = "program"
+	pinStart   = "start"
+	pinStop    = "stop"
+	pinLink    = "link" // if attached
+)
+
+// mapPins are the pins that hold the object's maps.
+var mapPins = []struct{ pin, object string }{
+	{pinTimer, bpfMapTimer}, {pinState, stateSection}, {pinCounts, bpfMapCounts},
+	{pinUser, bpfMapUser}, {pinTarget, bpfMapTarget},
+}
+
+var programPins = []struct{ pin, object string }{
+	{pinProgram, bpfProgDrainOnce}, {pinStart, bpfProgDrainStart}, {pinStop, bpfProgDrainStop},
+}
+
+// Pin pins all that the Drain consists of, and both rings, in dir, a directory on a
+// bpffs, which is made if it is missing. From then on what Start and Attach began
+// does not depend on this process, and Close leaves it alone.
+//
+// Where something is pinned already the error is [fs.ErrExist]; the others are
+// those of package pin. A failed Pin leaves nothing behind.
+func (d *Drain) Pin(dir string) error {
+	if err := d.use(); err != nil {
+		return fmt.Errorf("pin drain in %q: %w", dir, err)
+	}
+	defer d.mu.Unlock()
+	if err := d.pin(dir); err != nil {
+		return fmt.Errorf("pin drain in %q: %w", dir, err)
+	}
+	return nil
+}
+
+func (d *Drain) pin(dir string) (err error) {
+	if d.pinned {
+		return errors.New("it is pinned already")
+	}
+	for _, p := range programPins {
+		if _, err := d.program(p.object); err != nil {
+			return err
+		}
+	}
+	var made []string
+	_, statErr := os.Lstat(dir)
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, path := range slices.Backward(made) {
+			err = errors.Join(err, pin.Remove(path))
+		}
+		if errors.Is(statErr, fs.ErrNotExist) {
+			unix.Rmdir(dir) // unless somebody else put something there
+		}
+	}()
+	do := func(name string, f func(path string) error) error {
+		path := filepath.Join(dir, name)
+		if err := f(path); err != nil {
+			return err
+		}
+		made = append(made, path)
+		return nil
+	}
+	for _, p := range mapPins {
+		if m := d.maps[p.object]; m != nil {
+			if err := do(p.pin, func(path string) error { return pin.Map(m, path, pin.Options{}) }); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range programPins {
+		if err := do(p.pin, func(path string) error { return pin.Program(d.programs[p.object], path, pin.Options{}) }); err != nil {
+			return err
+		}
+	}
+	if d.link != nil {
+		if err := do(pinLink, func(path string) error { return pin.Link(d.link, path, pin.Options{}) }); err != nil {
+			return err
+		}
+	}
+	d.pinned = true
+	return nil
+}
+
+// Open opens the Drain that is pinned in dir, to run it or for its counts. The
+// caller closes it, which does not end it. Errors: [fs.ErrNotExist] where there
+// is none or a part of one, [ErrForeign], and those of package pin.
+func Open(dir string) (*Drain, error) {
+	d, err := open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open drain in %q: %w", dir, err)
+	}
+	return d, nil
+}
+
+func open(dir string) (*Drain, error) {
+	d, _, err := openPins(dir)
+	if err != nil {
+		return nil, err
+	}
+	state, err := d.state()
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	d.constant.maxSample = state.MaxSample
+	return d, nil
+}
+
+// openPins opens the pins, in their order. It also returns the names of those
+// that it found.
+func openPins(dir string) (_ *Drain, found []string, err error) {
+	d := &Drain{maps: maps{}, programs: map[string]*ebpf.Program{}, pinned: true}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	for _, p := range mapPins {
+		m, err := openMap(filepath.Join(dir, p.pin), p.object)
+		if p.pin == pinTarget && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, found, err
+		}
+		d.maps[p.object], found = m, append(found, p.pin)
+	}
+	for _, p := range programPins {
+		prog, err := openProgram(filepath.Join(dir, p.pin), p.object)
+		if err != nil {
+			return nil, found, err
+		}
+		d.programs[p.object], found = prog, append(found, p.pin)
+	}
+	switch d.link, err = link.LoadPinnedLink(filepath.Join(dir, pinLink), nil); {
+	case errors.Is(err, fs.ErrNotExist):
+		return d, found, nil
+	case err != nil:
+		return nil, found, fmt.Errorf("%w: %s: %w", ErrForeign, pinLink, err)
+	}
+	return d, append(found, pinLink), nil
+}
+
+// openMap opens the pin of one of the object's maps, or of the rings it works on.
+func openMap(path, object string) (*ebpf.Map, error) {
+	types := map[string]ebpf.MapType{
+		bpfMapTimer: ebpf.Array, stateSection: ebpf.Array, bpfMapCounts: ebpf.PerCPUArray,
+		bpfMapUser: ebpf.UserRingbuf, bpfMapTarget: ebpf.RingBuf,
+	}
+	m, err := pin.Open(path, types[object])
+	if errors.Is(err, pin.ErrWrongType) {
+		err = fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	return m, err
+}
+
+func openProgram(path, name string) (*ebpf.Program, error) {
+	if _, err := os.Lstat(path); err != nil {
+		return nil, err
+	}
+	p, err := ebpf.LoadPinnedProgram(path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	info, err := p.Info()
+	if err == nil && info.Name != name {
+		err = fmt.Errorf("%w: %s holds program %s", ErrForeign, path, info.Name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// Remove ends the Drain that is pinned in dir, whole or in part, and takes its pins
+// and dir away. A sample that is kept aside for want of room in the target is
+// lost then: unless force is given, the error is [ErrAside], and the Drain goes
+// on.
+//
+// Where there is nothing the error is [fs.ErrNotExist]. Nothing is removed when one
+// of the names holds something else: [ErrForeign].
+func Remove(dir string, force bool) error {
+	if err := remove(dir, force); err != nil {
+		return fmt.Errorf("remove drain from %q: %w", dir, err)
+	}
+	return nil
+}
+
+func remove(dir string, force bool) error {
+	d, found, err := openPins(dir)
+	if err != nil && (len(found) == 0 || !errors.Is(err, fs.ErrNotExist)) {
+		return err
+	}
+	if err == nil {
+		defer d.Close()
+		if err := d.end(force); err != nil {
+			return err
+		}
+	} // else whoever made or removed it did not get to the end
+	for _, name := range slices.Backward(found) {
+		if err := pin.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	unix.Rmdir(dir) // fails where it is not empty or a mount point, and may
+	return nil
+}
+
+// end stops a pinned Drain and delivers what is kept aside, or lets it go on.
+func (d *Drain) end(force bool) error {
+	state, err := d.state()
+	if err != nil {
+		return err
+	}
+	if err := d.stop(); err != nil {
+		return err
+	}
+	err = d.deliverAside()
+	if err == nil || force {
+		return nil
+	}
+	return errors.Join(err, d.start(time.Duration(state.Every)))
+}

@@ -1,0 +1,133 @@
+package drain
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrContended says that another run of the same Drain was under way, by its
+	// timer or its tracepoint perhaps.
+	ErrContended = errors.New("another run is under way")
+
+	// ErrBusy says that another program was draining the user ring: the kernel's
+	// -EBUSY.
+	ErrBusy = errors.New("another program drains the ring")
+
+	// ErrMalformed says that the producer side of the user ring is not what
+	// a producer writes: the kernel's -EINVAL or -E2BIG. It drains nothing more until that
+	// is mended.
+	ErrMalformed = errors.New("the ring is malformed")
+
+	// ErrAside says that the target has no room for a sample that was kept aside.
+	ErrAside = errors.New("no room in the target for the sample kept aside")
+)
+
+// drainErrors are the errors of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c), whose
+// errno stays reachable.
+var drainErrors = map[unix.Errno]error{
+	unix.EBUSY:  ErrBusy,
+	unix.EINVAL: fmt.Errorf("%w: its producer position is not a multiple of 8, or a sample reaches beyond it", ErrMalformed),
+	unix.E2BIG:  fmt.Errorf("%w: a sample is larger than the ring or than 16 MiB - 1", ErrMalformed),
+}
+
+// RunOptions are how to do one run. The zero value takes what is there, up to
+// the 128 Ki samples, discarded ones included, that the kernel takes in a run.
+type RunOptions struct {
+	Limit  uint64 // samples after which to stop; 0: no limit of our own
+	Wakeup Wakeup // of a waiting producer
+}
+
+// Result is what one run did. Samples that their producer discarded are not in
+// it.
+type Result struct {
+	Samples, Bytes            uint64 // taken out of the user ring
+	Delivered, DeliveredBytes uint64 // written to the target, one kept aside before included
+	TooLarge                  uint64 // samples dropped, for the target can never hold them
+	Full                      bool   // the run ended with a sample that the target had no room for
+}
+
+// Run does one run on the calling thread. Its errors are ErrContended, ErrBusy
+// and ErrMalformed; samples that were taken before an error are in the Result.
+func (d *Drain) Run(opts RunOptions) (Result, error) {
+	if err := d.use(); err != nil {
+		return Result{}, fmt.Errorf("drain: %w", err)
+	}
+	// Without the lock: the kernel has its own, and runs may overlap.
+	prog, err := d.program(bpfProgDrainOnce)
+	if err == nil {
+		prog, err = prog.Clone()
+	}
+	d.mu.Unlock()
+	if err != nil {
+		return Result{}, fmt.Errorf("drain: %w", err)
+	}
+	defer prog.Close()
+	res, err := run(prog, bpfDrainArg{Limit: opts.Limit, Flags: uint64(opts.Wakeup)})
+	if err != nil {
+		return res, fmt.Errorf("drain: %w", err)
+	}
+	return res, nil
+}
+
+func run(prog *ebpf.Program, arg bpfDrainArg) (Result, error) {
+	ret, err := prog.Run(&ebpf.RunOptions{Context: &arg, ContextOut: &arg})
+	switch {
+	case err != nil:
+		return Result{}, fmt.Errorf("run program: %w", err)
+	case -int32(ret) == int32(unix.EALREADY):
+		return Result{}, ErrContended
+	case ret != 0:
+		return Result{}, fmt.Errorf("run program: %w", unix.Errno(-int32(ret)))
+	}
+	r := arg.Run
+	res := Result{
+		Samples: r.Samples, Bytes: r.Bytes,
+		Delivered: r.Delivered, DeliveredBytes: r.DeliveredBytes,
+		TooLarge: r.TooLarge, Full: r.Full != 0,
+	}
+	if r.Result >= 0 {
+		return res, nil
+	}
+	errno := unix.Errno(-r.Result)
+	if known := drainErrors[errno]; known != nil {
+		return res, fmt.Errorf("%w (%w)", known, errno)
+	}
+	return res, errno
+}
+
+// DeliverAside delivers the sample that is kept aside, if there is one, and no more.
+// While the target has no room for it the error is ErrAside.
+func (d *Drain) DeliverAside() error {
+	if err := d.use(); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	defer d.mu.Unlock()
+	if err := d.deliverAside(); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// deliverAside waits for runs that are under way to end.
+func (d *Drain) deliverAside() error {
+	state, err := d.state()
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+		res, err := run(d.programs[bpfProgDrainOnce], bpfDrainArg{OnlyAside: 1})
+		if errors.Is(err, ErrContended) && time.Now().Before(deadline) {
+			continue // nothing announces its end
+		}
+		if err == nil && res.Full {
+			err = fmt.Errorf("%w: %d bytes", ErrAside, state.Len)
+		}
+		return err
+	}
+}

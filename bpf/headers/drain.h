@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+#ifndef RBTOOL_DRAIN_H
+#define RBTOOL_DRAIN_H
+
+/* What drain.bpf.c and user space tell each other. The Go mirrors are generated from here. */
+
+/* <asm-generic/errno.h> */
+#define ENOENT 2
+#define E2BIG 7
+#define EBUSY 16
+#define EINVAL 22
+#define EALREADY 114
+
+/* What one run did. */
+struct drain_run {
+	__s64 result; /* of bpf_user_ringbuf_drain; 0 where it was not called */
+	__u64 samples;
+	__u64 bytes; /* of the samples */
+	__u64 delivered;
+	__u64 delivered_bytes;
+	__u64 too_large;
+	__u64 full; /* 1: it ended with a sample that the target had no room for */
+};
+
+/* What all runs on one CPU did. */
+struct drain_counts {
+	__u64 runs;
+	__u64 samples;
+	__u64 bytes;
+	__u64 delivered;
+	__u64 delivered_bytes;
+	__u64 too_large;
+	__u64 full;
+	__u64 empty;	 /* runs that found nothing */
+	__u64 contended; /* runs that did not begin: another one was under way */
+	__u64 busy;	 /* -EBUSY: another program drained the user ring */
+	__u64 invalid;	 /* -EINVAL */
+	__u64 too_big;	 /* -E2BIG */
+	__u64 failed;	 /* any other error */
+};
+
+/* What is kept from run to run, under lock but for every and stopped. */
+struct drain_state {
+	struct drain_run run;
+	__u64 limit; /* of the run */
+	__u64 every; /* ns, of the timer; 0: it is stopped */
+	__u32 lock;
+	__u32 len;   /* of the sample in the slot */
+	__u32 max_sample; /* as the programs were loaded with, for user space */
+	bool aside;  /* the sample in the slot is to be delivered yet */
+	bool forced; /* the run has woken the target's consumer, whatever it did */
+	bool silent; /* the last record did not wake it */
+	bool stopped; /* runs by timer and tracepoint do nothing */
+};
+
+/* The argument of drain_once. */
+struct drain_arg {
+	__u64 limit; /* samples; 0: up to the kernel's own limit */
+	__u64 flags; /* of bpf_user_ringbuf_drain */
+	__u64 only_aside;
+	struct drain_run run; /* the answer */
+};
+
+/* The argument of drain_start. */
+struct drain_timer_arg {
+	__u64 every; /* ns; 0: the timer is not started */
+};
+
+#endif

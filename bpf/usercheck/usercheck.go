@@ -1,0 +1,204 @@
+// Package usercheck drains a USER_RINGBUF with a program that checks each sample
+// where it arrives, and keeps account of which came. It serves tests and
+// benchmarks.
+package usercheck
+
+//go:generate go tool bpf2go -target bpfel -go-package usercheck -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" bpf usercheck.bpf.c
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// HeadSize is the size in bytes of the smallest sample that can be checked.
+	HeadSize = 16
+	// MaxSize is that of the largest.
+	MaxSize = 4096
+)
+
+// Fill makes b, of at most MaxSize bytes, the sample seq of worker: what follows its head
+// is derived from both. A b shorter than HeadSize is filled, and can only be counted.
+func Fill(b []byte, worker, seq uint32) {
+	n := uint64(worker)<<32 | uint64(seq)
+	v := n
+	for i := range b {
+		if i%8 == 0 {
+			v = mix(v, n)
+		}
+		b[i] = byte(v >> (8 * (i % 8)))
+	}
+	if len(b) < HeadSize {
+		return
+	}
+	binary.LittleEndian.PutUint32(b, worker)
+	binary.LittleEndian.PutUint32(b[4:], seq)
+	binary.LittleEndian.PutUint64(b[8:], sum(mix(uint64(len(b)), n), b[HeadSize:]))
+}
+
+// SmallSum is what a sample shorter than HeadSize adds to Counts.SmallSum.
+func SmallSum(b []byte) uint64 { return sum(uint64(len(b)), b) }
+
+func sum(v uint64, b []byte) uint64 {
+	for ; len(b) > 0; b = b[min(8, len(b)):] {
+		var word [8]byte
+		copy(word[:], b)
+		v = mix(v, binary.LittleEndian.Uint64(word[:]))
+	}
+	return v
+}
+
+func mix(v, word uint64) uint64 { return (bits.RotateLeft64(v, 7) ^ word) * 0x9e3779b97f4a7c15 }
+
+// Counts is what came so far.
+type Counts = bpfUsercheckCounts
+
+// Checker drains one ring. Its methods may be called by many goroutines at once.
+type Checker struct {
+	workers, seqs uint32
+
+	mu   sync.Mutex
+	objs objects
+}
+
+// objects are what is loaded into the kernel, without the variables: those would
+// be mapped into this process.
+type objects struct {
+	Drain *ebpf.Program `ebpf:"drain"`
+	Seen  *ebpf.Map     `ebpf:"seen"`
+	State *ebpf.Map     `ebpf:".bss"`
+}
+
+// Load returns a Checker of the USER_RINGBUF m, for samples of so many workers with so many
+// sequence numbers each. m may be closed.
+func Load(m *ebpf.Map, workers, seqs uint32) (*Checker, error) {
+	spec, err := loadBpf()
+	if err == nil {
+		err = errors.Join(
+			spec.Variables[bpfVarWorkers].Set(workers),
+			spec.Variables[bpfVarSeqs].Set(seqs),
+		)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load user ring checker: %w", err)
+	}
+	spec.Maps[bpfMapSeen].MaxEntries = uint32((uint64(workers)*uint64(seqs) + 63) / 64)
+	spec.Maps[bpfMapUser].MaxEntries = m.MaxEntries()
+	spec.Maps[bpfMapUser].Flags = m.Flags()
+	c := &Checker{workers: workers, seqs: seqs}
+	err = spec.LoadAndAssign(&c.objs, &ebpf.CollectionOptions{
+		MapReplacements: map[string]*ebpf.Map{bpfMapUser: m},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load user ring checker: %w", err)
+	}
+	return c, nil
+}
+
+// Drain runs the program once, with flags for bpf_user_ringbuf_drain, for at most
+// limit samples, 0 for all. It returns how many came; the error is what the
+// helper returned.
+func (c *Checker) Drain(flags uint64, limit uint64) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.set(flags, limit); err != nil {
+		return 0, err
+	}
+	return c.run()
+}
+
+// Program drains the ring without a limit or flags. The caller must not close it.
+func (c *Checker) Program() *ebpf.Program { return c.objs.Drain }
+
+func (c *Checker) run() (int, error) {
+	// As ebpf.Program.Run does, without masking the profiler's signal around it.
+	// SAFETY: the kernel reads and writes at most the size given, and the address
+	// is taken in the call itself, which keeps attr in place.
+	attr := struct {
+		progFD, retval uint32
+		rest           [9]uint64
+	}{progFD: uint32(c.objs.Drain.FD())}
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	runtime.KeepAlive(c.objs.Drain)
+	if errno != 0 {
+		return 0, fmt.Errorf("run user ring checker: %w", errno)
+	}
+	if n := int32(attr.retval); n < 0 {
+		return 0, unix.Errno(-n)
+	}
+	return int(attr.retval), nil
+}
+
+// Counts returns what came so far.
+func (c *Checker) Counts() (Counts, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, counts, err := c.get()
+	return counts, err
+}
+
+// layout returns where the globals lie.
+var layout = sync.OnceValues(func() (*ebpf.CollectionSpec, error) { return loadBpf() })
+
+// get returns the globals, as they lie in memory, and the counts among them.
+func (c *Checker) get() (bss []byte, counts Counts, err error) {
+	spec, err := layout()
+	if err != nil {
+		return nil, counts, err
+	}
+	bss = make([]byte, c.objs.State.ValueSize())
+	if err := c.objs.State.Lookup(uint32(0), bss); err != nil {
+		return nil, counts, err
+	}
+	_, err = binary.Decode(bss[spec.Variables[bpfVarCounts].Offset:], binary.NativeEndian, &counts)
+	return bss, counts, err
+}
+
+// set stores what the next runs do, where it differs.
+func (c *Checker) set(flags, limit uint64) error {
+	spec, err := layout()
+	if err != nil {
+		return err
+	}
+	bss, _, err := c.get()
+	if err != nil {
+		return err
+	}
+	f, l := bss[spec.Variables[bpfVarDrainFlags].Offset:], bss[spec.Variables[bpfVarLimit].Offset:]
+	if binary.NativeEndian.Uint64(f) == flags && binary.NativeEndian.Uint64(l) == limit {
+		return nil
+	}
+	binary.NativeEndian.PutUint64(f, flags)
+	binary.NativeEndian.PutUint64(l, limit)
+	return c.objs.State.Put(uint32(0), bss)
+}
+
+// Seen returns for each sample of worker whether it came.
+func (c *Checker) Seen(worker uint32) ([]bool, error) {
+	came := make([]bool, c.seqs)
+	var word uint64
+	first := uint64(worker) * uint64(c.seqs)
+	for i := range came {
+		bit := first + uint64(i)
+		if i == 0 || bit%64 == 0 {
+			if err := c.objs.Seen.Lookup(uint32(bit/64), &word); err != nil {
+				return nil, fmt.Errorf("look up seen samples: %w", err)
+			}
+		}
+		came[i] = word>>(bit%64)&1 == 1
+	}
+	return came, nil
+}
+
+// Close unloads the program. It is idempotent.
+func (c *Checker) Close() error {
+	return errors.Join(c.objs.Drain.Close(), c.objs.Seen.Close(), c.objs.State.Close())
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+	"time"
+)
+
+// count is a flag for a number above 0; 0 when it is not given.
+type count uint64
+
+func (c *count) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 {
+		return errors.New("not a number above 0")
+	}
+	*c = count(n)
+	return nil
+}
+
+func (c *count) Type() string { return "count" }
+
+func (c *count) String() string { return strconv.FormatUint(uint64(*c), 10) }
+
+// duration is a flag for a time above 0; 0 when it is not given.
+type duration time.Duration
+
+func (d *duration) Set(text string) error {
+	v, err := time.ParseDuration(text)
+	if err != nil || v <= 0 {
+		return errors.New("not a duration above 0, such as 250ms or 10s")
+	}
+	*d = duration(v)
+	return nil
+}
+
+func (d *duration) Type() string { return "duration" }
+
+func (d *duration) String() string {
+	if *d == 0 {
+		return "0" // which help leaves out
+	}
+	return time.Duration(*d).String()
+}

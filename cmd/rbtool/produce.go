@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/userprod"
+)
+
+// produceOptions are the flags of produce.
+type produceOptions struct {
+	user     string
+	format   *choice
+	onFull   *choice
+	typ, btf string
+	rate     float64
+	recover  bool
+}
+
+func newProduce() *cobra.Command {
+	var opts produceOptions
+	cmd := &cobra.Command{
+		Use:   "produce --user MAP [FILE]",
+		Short: "Write samples into a user ring buffer",
+		Long: `Write the samples in FILE, or on standard input, into a user ring buffer, from
+where programs in the kernel take them (rbtool drain is one). Samples are published
+when more input has to be waited for, at the latest after 64 KiB.
+
+Formats: lines, each line a sample without its newline; hex and base64, one sample
+a line; lp32, what rbtool tail -o raw writes: each sample preceded by its length
+as 4 bytes little-endian; json, one value a line, as rbtool tail -o json shows
+the data of a record of the type that --type and --btf name.
+
+Input that cannot be parsed ends the command with the number of the line; what
+came before is in the ring. At the end one line on standard error says how many
+samples and bytes were written, how many were dropped, and how often it waited.
+
+A ring has one producer: one into which another process produces is refused
+with status 5. What a producer that died has left half-written is discarded.`,
+		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
+  rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
+  rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	opts.format = &choice{value: "lines", among: []string{"lines", "hex", "base64", "lp32", "json"}}
+	opts.onFull = &choice{value: "wait", among: []string{"wait", "drop", "fail"}}
+	f := cmd.Flags()
+	f.StringVar(&opts.user, "user", "", "the user ring buffer: a pin, id:NUMBER or name:NAME")
+	f.Var(opts.format, "format", "what the input is")
+	f.StringVar(&opts.typ, "type", "", "the samples' type, for --format json")
+	f.StringVar(&opts.btf, "btf", "", "where the type is: FILE (BTF or ELF), prog:ID or kernel")
+	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
+	f.Float64Var(&opts.rate, "rate", 0, "write at most so many samples a second")
+	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
+	_ = cmd.MarkFlagRequired("user")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.check(cmd.Flags().Changed("rate")); err != nil {
+			return err
+		}
+		file := "-"
+		if len(args) > 0 {
+			file = args[0]
+		}
+		return produce(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), file, opts)
+	}
+	return cmd
+}
+
+// check finds what is wrong whatever the machine's state.
+func (o *produceOptions) check(rated bool) error {
+	asJSON := o.format.value == "json"
+	switch {
+	case rated && !(o.rate > 0):
+		return usagef("produce: --rate %v: not more than 0", o.rate)
+	case asJSON && (o.typ == "" || o.btf == ""):
+		return usagef("produce: --format json needs --type NAME and --btf FILE|prog:ID|kernel, to know what to make of it")
+	case !asJSON && (o.typ != "" || o.btf != ""):
+		return usagef("produce: --type and --btf go with --format json")
+	}
+	return nil
+}
+
+func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string, opts produceOptions) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("produce %s: %w", opts.user, err)
+		}
+	}()
+	// What the input needs first, so that a mistake leaves the ring alone.
+	encode, err := opts.encoder()
+	if err != nil {
+		return err
+	}
+	in, err := openInput(ctx, stdin, file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	p, err := openProducer(stderr, opts)
+	if err != nil {
+		return err
+	}
+	w := newSampleWriter(p, opts)
+	src := newSource(&input{ctx: ctx, r: in, before: w.publish}, opts.format.value, p.MaxSample(), encode)
+	stop := showProgress(stderr, &w.counts)
+	err = w.copy(ctx, src)
+	stop()
+	fmt.Fprintln(stderr, w.summary())
+	return errors.Join(err, p.Close())
+}
+
+// openProducer opens the ring for writing.
+func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, error) {
+	m, err := inspect.Lookup(opts.user, ebpf.UserRingbuf)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	p, err := userprod.New(m, userprod.Options{Mend: opts.recover})
+	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
+		return nil, &failure{
+			err:    fmt.Errorf("produced into by %s", describePID(busy.PID)),
+			status: statusBusy,
+			hint:   "stop that process; a ring has one producer",
+		}
+	}
+	if errors.Is(err, userprod.ErrCorrupt) {
+		return nil, withHint(err, "--recover throws away what is behind the last sample that makes sense")
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := p.Recovered()
+	if found.Abandoned > 0 {
+		fmt.Fprintf(stderr, "note: %d samples that a dead producer left behind were discarded\n", found.Abandoned)
+	}
+	if found.Mended != nil {
+		fmt.Fprintf(stderr, "note: the ring was mended: %v\n", found.Mended)
+	}
+	return p, nil
+}
+
+// describePID names a process: "process 12 (sh)".
+func describePID(pid uint32) string {
+	text := fmt.Sprintf("process %d", pid)
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+		text += fmt.Sprintf(" (%s)", strings.TrimSpace(string(comm)))
+	}
+	return text
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// isTerminal reports whether w is one.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+const (
+	progressEvery = 200 * time.Millisecond
+	clearLine     = "\r\x1b[K"
+)
+
+// showProgress keeps a line on a terminal up to date with what was produced, until
+// stop is called, which takes it away.
+func showProgress(w io.Writer, p *produced) (stop func()) {
+	if !isTerminal(w) {
+		return func() {}
+	}
+	ended := make(chan struct{})
+	var shown sync.WaitGroup
+	shown.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		began := time.Now()
+		for {
+			n := p.samples.Load()
+			fmt.Fprintf(w, "%s%d samples, %d bytes, %d dropped, %.0f samples/s", clearLine,
+				n, p.bytes.Load(), p.dropped.Load(), float64(n)/time.Since(began).Seconds())
+			select {
+			case <-ended:
+				fmt.Fprint(w, clearLine)
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		shown.Wait()
+	}
+}

@@ -1,0 +1,105 @@
+package consumer_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// flooded returns a Group of two rings, of which the first has been read and
+// the second has never had a record, so that the Group has to learn that it has.
+func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *consumer.Group, flood func(), quiet *producer.Pinger) {
+	t.Helper()
+	maps := rings(t, 2)
+	p := load(t, maps[0])
+	job := producer.Job{Op: producer.Output, Size: 16, Count: 50}
+	flood = func() {
+		res, err := p.Run(t.Context(), job)
+		if err != nil {
+			t.Error(err)
+		}
+		job.Seq = res.Next
+	}
+	quiet = pinger(t, load(t, maps[1]), quietJob)
+	g = group(t, opts, maps...)
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		asleep(t) // none of the two has anything
+		flood()
+	}()
+	if err := g.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	return g, flood, quiet
+}
+
+// Between the commit of a quiet ring's record and its turn, a flooded ring has at
+// most the rest of its share and one more.
+func TestFloodDoesNotStarve(t *testing.T) {
+	const share = 20
+	tests := []struct {
+		rule string
+		wait bool // between passes
+	}{
+		{"waiting between passes", true},
+		{"pass after pass", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			g, flood, quiet := flooded(t, consumer.Options{Timer: -1}, producer.Job{Op: producer.Output, Size: 16})
+			pinged, since, turns := 0, 0, 0
+			for seen := 0; seen < long(200, 20); {
+				if tt.wait {
+					if err := g.Wait(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range g.Pass(share) {
+					switch turns++; {
+					case i == 1:
+						seen++
+						since = 0
+					case pinged == seen && turns%97 == 0:
+						ping(t, quiet)
+						pinged++
+					case pinged > seen:
+						since++
+					}
+					if since > 2*share {
+						t.Fatalf("%d records of a flooded ring before one of a quiet ring", since)
+					}
+				}
+				if g.Err() != nil {
+					t.Fatal(g.Err())
+				}
+				flood() // there is always more
+			}
+		})
+	}
+}
+
+// A record of a quiet ring that nobody announced is found too.
+func TestFloodDoesNotHideWhatNobodyAnnounces(t *testing.T) {
+	testenv.NoLeaks(t)
+	g, flood, quiet := flooded(t, consumer.Options{Timer: time.Millisecond},
+		producer.Job{Op: producer.Output, Size: 16, Wakeup: producer.NoWakeup})
+	groupSeqs(t, g, 20)
+	ping(t, quiet)
+	for deadline := time.Now().Add(patience); ; flood() {
+		if err := g.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := groupSeqs(t, g, 20); len(got[1]) > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it never comes while the other ring has records")
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package owner
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// hiddenEnv holds an ID, for the test in a process that does not see its owner.
+const hiddenEnv = "RBTOOL_TEST_HIDDEN_OWNER"
+
+// A /proc that hides the processes of other users says nothing about them.
+func TestAProcessThatIsHiddenIsAlive(t *testing.T) {
+	if text := os.Getenv(hiddenEnv); text != "" {
+		id, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkHidden(t, ID(id))
+		return
+	}
+	self, err := Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), hiddenEnv+"="+strconv.FormatUint(uint64(self), 10))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // with private mounts
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// checkHidden hides other users' processes from this one.
+func checkHidden(t *testing.T, id ID) {
+	if err := unix.Mount("proc", "/proc", "proc", 0, "hidepid=2"); err != nil {
+		t.Fatalf("mount /proc: %v", err)
+	}
+	const nobody = 65534 // of a group that hidepid does not exempt either
+	if err := errors.Join(unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Of(int(id.PID())); err == nil {
+		t.Fatal("the process is not hidden")
+	}
+	if !id.Alive() {
+		t.Error("a process that is hidden is not alive")
+	}
+	const unused = 1 << 22 // PID_MAX_LIMIT, include/linux/threads.h
+	if newID(unused, 1).Alive() {
+		t.Error("a process that there cannot be is alive")
+	}
+}

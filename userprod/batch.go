@@ -1,0 +1,145 @@
+package userprod
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// errEnded is what a Batch says after End.
+var errEnded = errors.New("write ring: batch has ended")
+
+// Batch writes samples one behind the other. Nothing of it is ever BUSY: a sample
+// is complete before the kernel sees it. One goroutine may use it; it must not be copied.
+//
+//	b := p.Batch()
+//	defer b.End()
+//	for _, c := range commands {
+//		buf, err := b.NextWait(ctx, size(c))
+//		if err != nil {
+//			return err
+//		}
+//		encode(buf, c)
+//	}
+//	return b.End()
+type Batch struct {
+	_ noCopy
+	p *Producer // nil when it has ended
+
+	// The room that is left, as contiguous memory.
+	win   ring.Window
+	base  uint64 // position where the window begins
+	off   uint64 // in the window: where the next sample begins
+	last  uint64 // in the window: where the one of the last Next begins, or off
+	room  uint64 // bytes of the window
+	max   uint64 // p.max
+	shown uint64 // what is complete up to here is published
+}
+
+// noCopy makes vet complain of copies.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+// Batch gives the ring to the calling goroutine until [Batch.End]; it waits for
+// the batch of another to end. It is the fastest way to produce, also when each sample is
+// published by itself, and the one for a goroutine that has the ring for itself.
+// Others wait meanwhile in all calls but those of Sample, Stats, Wait and Close.
+func (p *Producer) Batch() Batch {
+	p.mu.Lock()
+	return Batch{p: p, base: p.head, shown: p.head, max: p.max}
+}
+
+// Next returns room for a sample of n bytes: memory of the ring, with what was
+// in it before. The sample is complete, and must not be written to any more, when
+// Next, Append, Publish or End is called again. Errors are those of [Producer.Reserve];
+// after [ErrFull] the batch goes on.
+func (b *Batch) Next(n int) ([]byte, error) {
+	off := b.off
+	end := off + ring.Span(uint32(n))
+	if uint64(n) > b.max || end > b.room {
+		return b.refill(n)
+	}
+	b.last, b.off = off, end
+	b.win.SetHeader(off, ring.Header(n))
+	return b.win.Payload(off, uint32(n)), nil
+}
+
+// refill looks for more room, and does what Next could not.
+func (b *Batch) refill(n int) ([]byte, error) {
+	if err := b.extend(n); err != nil {
+		return nil, err
+	}
+	b.last, b.off = 0, ring.Span(uint32(n))
+	b.win.SetHeader(0, ring.Header(n))
+	return b.win.Payload(0, uint32(n)), nil
+}
+
+// extend makes a window at the next sample with room for one of n bytes.
+func (b *Batch) extend(n int) error {
+	if b.p == nil {
+		return errEnded
+	}
+	b.p.head = b.base + b.off
+	if err := b.p.room(n); err != nil {
+		return err
+	}
+	b.base, b.off, b.last = b.p.head, 0, 0
+	b.win = b.p.data.Window(b.base)
+	b.room = b.p.limit - b.base
+	return nil
+}
+
+// NextWait is Next that, when the ring is full, publishes what is complete and waits for
+// room until ctx is done; other goroutines can write then.
+func (b *Batch) NextWait(ctx context.Context, n int) ([]byte, error) {
+	for {
+		buf, err := b.Next(n)
+		if err != ErrFull {
+			return buf, err
+		}
+		p := b.p
+		if err := b.End(); err != nil {
+			*b = p.Batch()
+			return nil, err
+		}
+		err = p.Wait(ctx, n)
+		*b = p.Batch()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Drop gives up the sample of the last Next, unless it was published. Its room is
+// used again.
+func (b *Batch) Drop() { b.off = b.last }
+
+// Publish gives the kernel the samples so far. The error is [ErrCorrupt] or [os.ErrClosed].
+func (b *Batch) Publish() error {
+	if b.p == nil {
+		return errEnded
+	}
+	start := b.shown
+	b.last, b.shown = b.off, b.base+b.off
+	return b.p.publish(start, b.shown)
+}
+
+// End publishes the samples so far and lets the other goroutines have the
+// ring. Errors are those of Publish. A second End does nothing.
+func (b *Batch) End() error {
+	if b.p == nil {
+		return nil
+	}
+	var err error
+	if b.base+b.off != b.shown {
+		err = b.Publish()
+	}
+	p := b.p
+	p.head = b.base + b.off
+	*b = Batch{}
+	p.mu.Unlock()
+	return err
+}

@@ -1,0 +1,127 @@
+package userprod
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// claim is this process's right to produce into a ring: its ID in a word of the
+// ring's producer page. It ends with release, or when the process dies.
+type claim struct {
+	self owner.ID
+	id   ebpf.MapID
+}
+
+// producing holds the IDs of the rings that this process has claimed. A claim of
+// this process that is not here was made before it called execve(2), which
+// changes neither pid nor start time.
+var producing sync.Map
+
+// claimRing claims m for this process, makes sure that nobody else produces
+// into it, and returns the ring's memory, which is the caller's.
+func claimRing(m *ebpf.Map, opts Options) (claim, *ring.Mapping, error) {
+	info, err := m.Info()
+	if err != nil {
+		return claim{}, nil, err
+	}
+	c := claim{}
+	c.id, _ = info.ID()
+	if c.self, err = owner.Self(); err != nil {
+		return claim{}, nil, fmt.Errorf("claim: %w", err)
+	}
+	if _, taken := producing.LoadOrStore(c.id, true); taken {
+		return claim{}, nil, &BusyError{PID: c.self.PID()}
+	}
+	mem, err := c.take(m)
+	if err != nil {
+		producing.Delete(c.id)
+		return claim{}, nil, err
+	}
+	if !opts.IgnoreForeign {
+		err = noForeign(m, c.id)
+	}
+	if err != nil {
+		c.release(mem)
+		return claim{}, nil, errors.Join(err, mem.Unmap())
+	}
+	return c, mem, nil
+}
+
+// take maps the ring and claims it. While another has it, the ring is not
+// mapped writable, by which a foreign producer is known.
+func (c claim) take(m *ebpf.Map) (*ring.Mapping, error) {
+	size := uint64(m.MaxEntries())
+	look, err := ring.Observe(m.FD(), size)
+	if err != nil {
+		return nil, err
+	}
+	holder := owner.ID(look.ProducerClaim().Load())
+	if err := look.Unmap(); err != nil {
+		return nil, err
+	}
+	if holder != c.self && holder.Alive() {
+		return nil, &BusyError{PID: holder.PID()}
+	}
+	mem, err := ring.Produce(m.FD(), size)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.mark(mem.ProducerClaim()); err != nil {
+		return nil, errors.Join(err, mem.Unmap())
+	}
+	return mem, nil
+}
+
+// mark writes the claim unless a living process has.
+func (c claim) mark(word *atomic.Uint64) error {
+	const tries = 100 // somebody may write there all the time
+	for range tries {
+		holder := owner.ID(word.Load())
+		if holder != c.self && holder.Alive() {
+			return &BusyError{PID: holder.PID()}
+		}
+		if word.CompareAndSwap(uint64(holder), uint64(c.self)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("claim: %w: the word that names the producer does not hold still", ErrCorrupt)
+}
+
+// release gives the claim up, unless somebody has written over it.
+func (c claim) release(mem *ring.Mapping) {
+	mem.ProducerClaim().CompareAndSwap(uint64(c.self), 0)
+	producing.Delete(c.id)
+}
+
+// noForeign returns an error that is ErrBusy if another process has the ring
+// mapped for producing.
+func noForeign(m *ebpf.Map, id ebpf.MapID) error {
+	// One that has just lost a race for the claim has unmapped the ring by the
+	// second look.
+	var found *BusyError
+	for range 2 {
+		usage, err := inspect.Users(m)
+		if err != nil {
+			return fmt.Errorf("look for foreign producers: %w", err)
+		}
+		found = nil
+		for _, u := range usage.Users[id] {
+			// What was inferred from sizes may be about another ring.
+			if u.Produces && !u.Self && (u.Exact || u.Holds) {
+				found = &BusyError{PID: uint32(u.PID), Foreign: true}
+			}
+		}
+		if found == nil {
+			return nil
+		}
+	}
+	return found
+}

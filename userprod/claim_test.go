@@ -1,0 +1,109 @@
+package userprod
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// refused fails the test unless err says that process pid produces.
+func refused(tb testing.TB, err error, pid int, foreign bool) {
+	tb.Helper()
+	busy, ok := errors.AsType[*BusyError](err)
+	if !ok || int(busy.PID) != pid || busy.Foreign != foreign || !errors.Is(err, ErrBusy) {
+		tb.Errorf("process %d produces, foreign %t; got error %v", pid, foreign, err)
+	}
+}
+
+func TestASecondProcessIsRefused(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	for _, end := range []func(*actor){(*actor).kill, (*actor).end} {
+		a := start(t, "produce", m, nil)
+		a.expect(t, "ready")
+		for _, opts := range []Options{{}, {Mend: true}, {IgnoreForeign: true}} {
+			_, err := New(m, opts)
+			refused(t, err, a.cmd.Process.Pid, false)
+		}
+		end(a)
+		p, err := New(m, Options{})
+		if err != nil {
+			t.Fatalf("when the holder is gone: %v", err)
+		}
+		p.Close()
+	}
+}
+
+func TestASecondProducerOfThisProcessIsRefused(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	for range 2 {
+		p, err := New(m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = New(m, Options{})
+		refused(t, err, os.Getpid(), false)
+		p.Close()
+	}
+}
+
+func TestAForeignProducerIsFound(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	a := start(t, "map", m, nil)
+	a.expect(t, "ready")
+	_, err := New(m, Options{})
+	refused(t, err, a.cmd.Process.Pid, true)
+	p, err := New(m, Options{IgnoreForeign: true})
+	if err != nil {
+		t.Fatalf("when it is to be ignored: %v", err)
+	}
+	p.Close()
+	a.kill()
+	if p, err = New(m, Options{}); err != nil {
+		t.Fatalf("when it is gone: %v", err)
+	}
+	p.Close()
+}
+
+// execve(2) changes neither pid nor start time: a claim of this process that none of its
+// Producers has made is that of the program before.
+func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	self, err := owner.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	onRing(t, m, func(mem *ring.Mapping) { mem.ProducerClaim().Store(uint64(self)) })
+	producer(t, m, Options{})
+}
+
+// Of processes that open a ring at once, one gets it.
+func TestOneOfManyGetsTheRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	for range long(10, 2) {
+		var all []*actor
+		for range 4 {
+			all = append(all, start(t, "produce", m, nil))
+		}
+		got := 0
+		for _, a := range all {
+			if line, _ := a.said.ReadString('\n'); line == "ready\n" {
+				got++
+			}
+		}
+		if got != 1 {
+			t.Errorf("%d of %d processes produce", got, len(all))
+		}
+		for _, a := range all {
+			a.kill()
+		}
+	}
+}

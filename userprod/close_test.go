@@ -1,0 +1,272 @@
+package userprod
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestWhatIsNotAUserRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	for name, call := range map[string]func() error{
+		"New":      func() error { _, err := New(m, Options{}); return err },
+		"Diagnose": func() error { _, err := Diagnose(m); return err },
+	} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), "map is a RingBuf, not a UserRingbuf") {
+			t.Errorf("%s of a ring: %v", name, err)
+		}
+	}
+	u := userRing(t, 4096)
+	if err := u.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(u, Options{}); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("New of a frozen ring: %v", err)
+	}
+	u.Close()
+	if _, err := New(u, Options{}); err == nil {
+		t.Error("New of a closed map")
+	}
+}
+
+func TestAfterClose(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p := producer(t, m, Options{})
+	s, err := p.Reserve(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := p.Batch()
+	buf, err := b.Next(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	}
+	clear(s.Bytes()) // faults nowhere
+	clear(buf)
+	calls := map[string]func() error{
+		"Sample.Commit":  s.Commit,
+		"Sample.Discard": s.Discard,
+		"Batch.Publish":  b.Publish,
+		"Batch.Next in another window": func() error {
+			_, err := b.Next(4088)
+			return err
+		},
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	b.End()
+	for _, call := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Reserve", func() error { _, err := p.Reserve(8); return err }},
+		{"TryWrite", func() error { return p.TryWrite(nil) }},
+		{"Write", func() error { _, err := p.Write(nil); return err }},
+		{"Write of a large sample", func() error { _, err := p.Write(make([]byte, 5000)); return err }},
+		{"Stats", func() error { _, err := p.Stats(); return err }},
+		{"Wait", func() error { return p.Wait(t.Context(), 8) }},
+		{"WriteAll", func() error { _, err := WriteAll(p, []int{1}); return err }},
+		{"Batch", func() error {
+			b := p.Batch()
+			defer b.End()
+			_, err := b.Next(8)
+			return err
+		}},
+	} {
+		if err := call.do(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: %v", call.name, err)
+		}
+	}
+	if d, err := Diagnose(m); err != nil || d != (Diagnosis{}) {
+		t.Errorf("left behind: %+v, %v", d, err)
+	}
+}
+
+// What is reserved when its Producer is closed does not hold up what is committed.
+func TestCloseDiscardsWhatIsReserved(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	c := checker(t, m, 1, 64)
+	p := producer(t, m, Options{})
+	s, err := p.Reserve(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := one(p, 1); err != nil {
+		t.Fatal(err)
+	}
+	if n := drain(t, c); n != 0 {
+		t.Fatalf("%d samples came past a reserved one", n)
+	}
+	p.Close()
+	if err := s.Commit(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Commit: %v", err)
+	}
+	if n := drain(t, c); n != 1 {
+		t.Errorf("%d of 1 samples came", n)
+	}
+	if p := producer(t, m, Options{}); p.Recovered() != (Recovery{}) {
+		t.Errorf("the next one recovered %+v", p.Recovered())
+	}
+}
+
+// Goroutines are at work when Close comes: a fault ends the test process. What
+// they were told is committed comes, and the ring goes on.
+func TestCloseUnderWork(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	const workers, seqs = 4, 1 << 16
+	c := checker(t, m, workers, seqs)
+	var next, surely [workers]uint32
+	sure := make([]map[uint32]bool, workers) // what was committed without doubt
+	for w := range sure {
+		sure[w] = map[uint32]bool{}
+	}
+	for range long(300, 30) {
+		p, err := New(m, Options{IgnoreForeign: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := p.Recovered(); r != (Recovery{}) {
+			t.Fatalf("after Close there was something to recover: %+v", r)
+		}
+		var all sync.WaitGroup
+		for w := range workers {
+			all.Go(func() {
+				for i := w; ; i++ {
+					seq := next[w]
+					next[w]++
+					err := ways[i%len(ways)].write(t.Context(), p, 64, func(b []byte) { usercheck.Fill(b, uint32(w), seq) })
+					if err != nil {
+						if !errors.Is(err, os.ErrClosed) {
+							t.Errorf("error %v", err)
+						}
+						return
+					}
+					sure[w][seq] = true
+					surely[w]++
+				}
+			})
+		}
+		for range 20 {
+			drain(t, c)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+	}
+	for drain(t, c) > 0 {
+	}
+	if d, err := Diagnose(m); err != nil || d.ConsumerPos != d.ProducerPos || d.Fault != nil {
+		t.Errorf("left behind: %+v, %v", d, err)
+	}
+	counts(t, c)
+	extra := 0
+	for w := range workers {
+		came, err := c.Seen(uint32(w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seq, came := range came {
+			switch {
+			case sure[w][uint32(seq)] && !came:
+				t.Fatalf("worker %d: sample %d was committed and did not come", w, seq)
+			case !sure[w][uint32(seq)] && came:
+				extra++
+			}
+		}
+	}
+	t.Logf("%d samples, %d came of which Close made the committers doubt", surely, extra)
+}
+
+// The addresses of a closed ring are given back when nobody can use them any more.
+func TestGarbageIsUnmapped(t *testing.T) {
+	testenv.NoLeaks(t)
+	size := func() int {
+		text, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pages int
+		for _, c := range text {
+			if c == ' ' {
+				break
+			}
+			pages = 10*pages + int(c-'0')
+		}
+		return pages * os.Getpagesize()
+	}
+	m := userRing(t, 64<<20)
+	before := size()
+	for range 4 {
+		p, err := New(m, Options{IgnoreForeign: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+	}
+	// Nothing announces the end of a cleanup: look again for a bounded time.
+	for deadline := time.Now().Add(10 * time.Second); size() > before+128<<20; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d MiB are left", (size()-before)>>20)
+		}
+	}
+}
+
+func TestProducersDoNotLeak(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	broken := userRing(t, 4096)
+	onRing(t, broken, setProducer(4))
+	for range 20 {
+		p, err := New(m, Options{IgnoreForeign: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(m, Options{IgnoreForeign: true}); !errors.Is(err, ErrBusy) {
+			t.Errorf("second: %v", err)
+		}
+		if _, err := New(broken, Options{IgnoreForeign: true}); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("broken: %v", err)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTheMapMayBeClosed(t *testing.T) {
+	testenv.NoLeaks(t)
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := checker(t, m, 1, 64)
+	p := producer(t, m, Options{})
+	m.Close()
+	if err := one(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := drain(t, c); n != 1 {
+		t.Errorf("%d of 1 samples came", n)
+	}
+}

@@ -1,0 +1,80 @@
+package userprod
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// Diagnosis is what lies in a ring. Positions are in bytes.
+type Diagnosis struct {
+	ConsumerPos, ProducerPos uint64
+
+	// Samples that the kernel has not drained, up to the Fault if there is one:
+	// complete, given up, and still to be completed.
+	Committed, Discarded, Busy int
+	// BusyPos is the position of the oldest that is Busy: the kernel does
+	// not get past it. It is abandoned when nobody produces into the ring.
+	BusyPos uint64
+
+	// Holder is the process that has claimed the ring, by its pid in the
+	// initial pid namespace, 0 when nobody has; HolderAlive says that it lives.
+	Holder      uint32
+	HolderAlive bool
+
+	// Fault is nil when the ring makes sense.
+	Fault *Fault
+}
+
+// Diagnose looks at m, a map of type UserRingbuf, without changing it, whoever
+// produces into it. Of a ring that is in use the counts are those of some moment, roughly.
+func Diagnose(m *ebpf.Map) (Diagnosis, error) {
+	err := checkType(m)
+	var mem *ring.Mapping
+	if err == nil {
+		mem, err = ring.Observe(m.FD(), uint64(m.MaxEntries()))
+	}
+	if err != nil {
+		return Diagnosis{}, fmt.Errorf("diagnose ring %s: %w", m, err)
+	}
+	d := diagnose(mem)
+	if err := mem.Unmap(); err != nil {
+		return Diagnosis{}, fmt.Errorf("diagnose ring %s: %w", m, err)
+	}
+	return d, nil
+}
+
+func diagnose(mem *ring.Mapping) Diagnosis {
+	var d Diagnosis
+	// What changes while it is looked at seems to contradict itself: look again.
+	const tries = 100
+	for range tries {
+		d = look(mem)
+		if d.Fault == nil || mem.ConsumerPos() == d.ConsumerPos {
+			break
+		}
+	}
+	holder := owner.ID(mem.ProducerClaim().Load())
+	d.Holder, d.HolderAlive = holder.PID(), holder.Alive()
+	return d
+}
+
+func look(mem *ring.Mapping) Diagnosis {
+	d := Diagnosis{ConsumerPos: mem.ConsumerPos(), ProducerPos: mem.ProducerPos()}
+	d.Fault = walk(mem, d.ConsumerPos, d.ProducerPos, func(pos uint64, t ring.Tagged) {
+		switch h := t.Header(); {
+		case h.Discarded():
+			d.Discarded++
+		case h.Busy():
+			if d.Busy++; d.Busy == 1 {
+				d.BusyPos = pos
+			}
+		default:
+			d.Committed++
+		}
+	})
+	return d
+}

@@ -1,0 +1,45 @@
+package userprod
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+var (
+	// ErrFull says that there is no room for the sample until the kernel drains some.
+	ErrFull = errors.New("ring is full")
+	// ErrTooLarge says that the sample can never fit: see [Producer.MaxSample].
+	ErrTooLarge = errors.New("sample is too large")
+	// ErrBusy says that another process produces into the ring. The error is a [*BusyError].
+	ErrBusy = errors.New("another process produces into the ring")
+	// ErrCorrupt says that positions or headers in the ring contradict each
+	// other or what this Producer did: somebody else has written there.
+	// [Options].Mend gets such a ring going again.
+	ErrCorrupt = errors.New("corrupt ring")
+	// ErrDone says that a sample had been committed or discarded before, or was
+	// never reserved. Nothing was changed.
+	ErrDone = errors.New("sample was committed or discarded before")
+)
+
+// BusyError names the process that produces into a ring.
+type BusyError struct {
+	// PID is the process's: of one that has claimed the ring in the initial
+	// pid namespace, of a foreign one in that of this process.
+	PID uint32
+	// Foreign says that the process has not claimed the ring, as this package
+	// would, but has its producer page mapped writable, as libbpf's producers have.
+	Foreign bool
+}
+
+func (e *BusyError) Error() string {
+	if e.Foreign {
+		return fmt.Sprintf("process %d has it mapped for producing", e.PID)
+	}
+	return fmt.Sprintf("claimed by process %d", e.PID)
+}
+
+// Is makes the error ErrBusy.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+var errClosed = fmt.Errorf("write ring: %w", os.ErrClosed)

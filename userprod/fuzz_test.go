@@ -1,0 +1,261 @@
+package userprod
+
+import (
+	"encoding/binary"
+	"math"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// image is a file laid out as a ring, for what no kernel lets be written: consumer_pos.
+type image struct {
+	fd  int
+	all []byte
+}
+
+const imageSize = 4096 // of its ring
+
+func newImage(tb testing.TB) *image {
+	tb.Helper()
+	fd, err := unix.MemfdCreate("ring", unix.MFD_CLOEXEC)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { unix.Close(fd) })
+	length := 2*os.Getpagesize() + 2*imageSize
+	if err := unix.Ftruncate(fd, int64(length)); err != nil {
+		tb.Fatal(err)
+	}
+	all, err := unix.Mmap(fd, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { unix.Munmap(all) })
+	return &image{fd, all}
+}
+
+// mapping maps the image as a producer maps a ring.
+func (im *image) mapping(tb testing.TB) *ring.Mapping {
+	tb.Helper()
+	mem, err := ring.Produce(im.fd, imageSize)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return mem
+}
+
+func (im *image) word(offset int) *uint64 { return (*uint64)(unsafe.Pointer(&im.all[offset])) }
+func (im *image) consumer() *uint64       { return im.word(0) }
+func (im *image) producer() *uint64       { return im.word(os.Getpagesize()) }
+func (im *image) data() []byte            { return im.all[2*os.Getpagesize():] }
+
+// fill makes the image: data repeated, and positions.
+func (im *image) fill(data []byte, consumer, producer uint64) {
+	clear(im.all)
+	for n := 0; n < len(im.data()) && len(data) > 0; {
+		n += copy(im.data()[n:], data)
+	}
+	*im.consumer(), *im.producer() = consumer, producer
+}
+
+// change writes into the image, as another process may, until the function that it
+// returns is called.
+func (im *image) change() (stop func()) {
+	var ended atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := uint64(0); !ended.Load(); n++ {
+			// Odd multiples of a large number go through all words in no order.
+			i := int(n * 0x9e3779b97f4a7c15 >> 32 % (imageSize / 8))
+			atomic.StoreUint64(im.word(2*os.Getpagesize()+8*i), n<<3)
+			if n%16 == 0 {
+				atomic.AddUint64(im.producer(), n%64)
+			}
+		}
+	}()
+	return func() {
+		ended.Store(true)
+		<-done
+	}
+}
+
+// samples goes over an image as the kernel would, by code of its own, and returns
+// where its samples lie, up to the first that makes no sense, and whether all do.
+func (im *image) samples() (at []uint64, fine bool) {
+	cons, prod := *im.consumer(), *im.producer()
+	if prod%8 != 0 || prod < cons || prod-cons > imageSize {
+		return nil, false
+	}
+	for cons < prod {
+		n := uint64(binary.NativeEndian.Uint32(im.data()[cons%imageSize:])) & (1<<30 - 1)
+		if (n+15)&^7 > prod-cons {
+			return at, false
+		}
+		at = append(at, cons)
+		cons += (n + 15) &^ 7
+	}
+	return at, true
+}
+
+func (im *image) header(pos uint64) uint32 {
+	return binary.NativeEndian.Uint32(im.data()[pos%imageSize:])
+}
+
+// FuzzRestore opens rings that hold anything. It must not fault or go on for ever, and must not
+// touch what is committed; when nobody writes there meanwhile, a mended ring makes sense.
+func FuzzRestore(f *testing.F) {
+	words := func(w ...uint64) (b []byte) {
+		for _, w := range w {
+			b = binary.NativeEndian.AppendUint64(b, w)
+		}
+		return b
+	}
+	const busy, discard, size = ring.BusyBit, ring.DiscardBit, imageSize
+	for _, changing := range []bool{false, true} {
+		for _, s := range []struct {
+			data               []byte
+			consumer, producer uint64
+		}{
+			{words(0), 0, size},               // empty samples
+			{words(busy), 0, size},            // BUSY
+			{words(busy | discard), 8, size},  // both
+			{words(math.MaxUint64), 0, size},  // all bits
+			{words(discard|size, 8), 0, 4096}, // too long
+			{words(8, 1, busy|8, 2, 8, 3, 100), 0, 64},
+			{words(8, 1, busy|8, 2, 24), 0, 40}, // ends behind the producer position
+			{words(8), 0, 12}, {words(8), 4, 8}, {words(8), 0, 1}, {words(8), 7, 9},
+			{words(8), 64, 0}, {words(8), 0, size + 8}, {words(8), 0, 1 << 40},
+			{words(busy | 8), 1 << 63, 1<<63 + 512}, {words(busy | 8), 1<<63 - 512, 1 << 63},
+			{words(busy | 8), math.MaxUint64 - 4095, math.MaxUint64 - 7},
+			{words(busy | 8), math.MaxUint64 - 63, 64}, // past 2^64, where the kernel does not go
+			{words(size), 0, math.MaxUint64},
+		} {
+			f.Add(s.data, s.consumer, s.producer, changing, uint16(100))
+		}
+	}
+	im := newImage(f)
+	f.Fuzz(func(t *testing.T, data []byte, consumer, producer uint64, changing bool, write uint16) {
+		consumer &^= 7 // the kernel's, which moves by multiples of 8
+		im.fill(data, consumer, producer)
+		before := slices.Clone(im.all)
+		at, fine := im.samples()
+		if changing {
+			defer im.change()()
+		}
+		mem := im.mapping(t)
+		defer mem.Unmap()
+
+		_, err := restore(mem, false)
+		diagnose(mem)
+		if changing {
+			restore(mem, true)
+			produceInto(mem, int(write))
+			return
+		}
+		if (err == nil) != fine {
+			t.Fatalf("restore: %v", err)
+		}
+		check := func() {
+			t.Helper()
+			for _, pos := range at {
+				i := 2*os.Getpagesize() + int(pos%imageSize)
+				old, now := binary.NativeEndian.Uint32(before[i:]), im.header(pos)
+				switch {
+				case old&busy == 0 || old&discard != 0:
+					if now != old {
+						t.Fatalf("header at %d was %#x, is %#x", pos, old, now)
+					}
+				case now != old&^busy|discard:
+					t.Fatalf("BUSY header at %d was %#x, is %#x", pos, old, now)
+				}
+				n := int(old &^ (busy | discard))
+				n = min(n, imageSize-int(pos%imageSize)-8) // the image's data is not doubled
+				if !slices.Equal(before[i+8:i+8+n], im.all[i+8:i+8+n]) {
+					t.Fatalf("payload at %d was changed", pos)
+				}
+			}
+		}
+		check()
+		found, err := restore(mem, true)
+		if err != nil {
+			t.Fatalf("mend: %v", err)
+		}
+		check()
+		if (found.Mended == nil) != fine {
+			t.Fatalf("mended: %v", found.Mended)
+		}
+		if again, ok := im.samples(); !ok || len(again) < len(at) {
+			t.Fatalf("a mended ring makes no sense: %d samples, then %d", len(at), len(again))
+		}
+		produceInto(mem, int(write))
+		check()
+	})
+}
+
+// produceInto makes all calls that do not sleep.
+func produceInto(mem *ring.Mapping, n int) {
+	p, err := newProducer(mem, Options{Mend: true})
+	if err != nil {
+		return
+	}
+	for range 3 {
+		p.TryWrite(make([]byte, n%5000))
+		s, err := p.Reserve(n % 300)
+		if err == nil {
+			clear(s.Bytes())
+			s.Commit()
+			s.Discard()
+		}
+		b := p.Batch()
+		if buf, err := b.Next(n % 100); err == nil {
+			clear(buf)
+		}
+		Append(&b, make([]uint32, n%16))
+		b.End()
+		p.stuck()
+		p.Stats()
+	}
+}
+
+// Positions near the end of what the kernel's comparison takes.
+func TestHighPositions(t *testing.T) {
+	im := newImage(t)
+	for _, pos := range []uint64{1<<32 - 2048, 1<<35 - 2048, 1<<63 - 2048, math.MaxUint64 - 7 - 4096} {
+		im.fill(nil, pos, pos)
+		mem := im.mapping(t)
+		p, err := newProducer(mem, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, err := p.Reserve(1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := p.TryWrite(make([]byte, 1016)); err != nil {
+				t.Fatalf("from %d: %v", pos, err)
+			}
+		}
+		if err := p.TryWrite(make([]byte, 1016)); err != ErrFull {
+			t.Errorf("from %d: a full ring: %v", pos, err)
+		}
+		if err := old.Commit(); err != nil {
+			t.Errorf("from %d: %v", pos, err)
+		}
+		if err := old.Commit(); err != ErrDone {
+			t.Errorf("from %d: second Commit: %v", pos, err)
+		}
+		if d := diagnose(mem); d.Committed != 4 || d.Fault != nil || d.ProducerPos != pos+1008+3*1024 {
+			t.Errorf("from %d: %+v", pos, d)
+		}
+		mem.Unmap()
+	}
+}

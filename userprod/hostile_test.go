@@ -1,0 +1,272 @@
+package userprod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// setHeader overwrites a header.
+func setHeader(pos uint64, h uint64) func(*ring.Mapping) {
+	return func(mem *ring.Mapping) { mem.Data().SetTagged(pos, ring.Tagged(h)) }
+}
+
+// setProducer overwrites producer_pos.
+func setProducer(pos uint64) func(*ring.Mapping) {
+	return func(mem *ring.Mapping) { mem.SwapProducerPos(pos) }
+}
+
+// What another process does to the ring is noticed by the next call that could be misled by it.
+func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
+	write := func(p *Producer) error { return p.TryWrite(make([]byte, 8)) }
+	reserve := func(p *Producer) error { _, err := p.Reserve(8); return err }
+	batch := func(p *Producer) error {
+		b := p.Batch()
+		defer b.End()
+		if _, err := b.Next(8); err != nil {
+			return err
+		}
+		return b.End()
+	}
+	wait := func(p *Producer) error { return p.Wait(context.Background(), 8) }
+	tests := []struct {
+		rule string
+		full bool // the ring is, with four samples of 1016 bytes; otherwise one is in it
+		do   func(*ring.Mapping)
+		call func(p *Producer) error
+		fine bool // no call could be misled
+	}{
+		{rule: "producer position moved on", do: setProducer(1024 + 8), call: write},
+		{rule: "producer position moved on, batch", do: setProducer(1024 + 8), call: batch},
+		{rule: "producer position moved back", do: setProducer(1024 - 8), call: write},
+		{rule: "producer position moved back, batch", do: setProducer(1024 - 8), call: batch},
+		{rule: "producer position 0", do: setProducer(0), call: write},
+		{rule: "producer position not a multiple of 8", do: setProducer(1025), call: write},
+		{rule: "producer position beyond all", do: setProducer(1 << 63), call: write},
+		{rule: "producer position beyond all, commit", do: setProducer(1 << 63), call: func(p *Producer) error {
+			s, err := p.Reserve(8)
+			return errors.Join(err, s.Commit())
+		}},
+		{rule: "producer position far behind, commit", do: setProducer(1<<64 - 8192), call: func(p *Producer) error {
+			s, err := p.Reserve(8)
+			return errors.Join(err, s.Commit())
+		}},
+		{rule: "producer position of a full ring", full: true, do: setProducer(4096 + 64), call: reserve},
+		{rule: "producer position of a full ring, wait", full: true, do: setProducer(4095), call: wait},
+		{rule: "header too long", full: true, do: setHeader(0, 4096), call: reserve},
+		{rule: "header too long, wait", full: true, do: setHeader(0, 4096), call: wait},
+		{rule: "header with all bits", full: true, do: setHeader(0, 1<<64-1), call: write},
+		{rule: "a committed sample made BUSY", full: true, do: setHeader(0, 1016|ring.BusyBit|1<<40), call: reserve},
+		{rule: "a header that the kernel has not come to", full: true, do: setHeader(1024, 1<<64-1), call: func(p *Producer) error {
+			if err := reserve(p); err != ErrFull {
+				return err
+			}
+			return nil
+		}, fine: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := userRing(t, 4096)
+			p := producer(t, m, Options{Timer: time.Millisecond})
+			if tt.full {
+				fillUp(t, p)
+			} else if err := p.TryWrite(make([]byte, 1016)); err != nil {
+				t.Fatal(err)
+			}
+			onRing(t, m, tt.do)
+			err := tt.call(p)
+			if tt.fine && err != nil || !tt.fine && !errors.Is(err, ErrCorrupt) {
+				t.Errorf("error %v", err)
+			}
+			if tt.fine {
+				return
+			}
+			t.Log(err)
+			for _, call := range []func(*Producer) error{write, reserve, batch, wait} {
+				if again := call(p); again == nil || again.Error() != err.Error() {
+					t.Errorf("a later call: %v", again)
+				}
+			}
+		})
+	}
+}
+
+func TestAWaitNoticesItToo(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p := producer(t, m, Options{Timer: time.Millisecond})
+	fillUp(t, p)
+	done := make(chan error, 1)
+	go func() { done <- p.Wait(t.Context(), 8) }()
+	testenv.Asleep(t, "userprod.(*Producer).sleep")
+	onRing(t, m, setHeader(0, 1<<20))
+	if err := <-done; !errors.Is(err, ErrCorrupt) || !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Wait: %v", err)
+	}
+}
+
+func TestAReservedSampleOverwritten(t *testing.T) {
+	testenv.NoLeaks(t)
+	for _, header := range []uint64{0, 8, 8 | ring.BusyBit, 1<<64 - 1} {
+		m := userRing(t, 4096)
+		p := producer(t, m, Options{})
+		if err := p.TryWrite(make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := p.Reserve(8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		onRing(t, m, setHeader(16, header))
+		if err := s.Commit(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("header %#x: %v", header, err)
+		}
+	}
+}
+
+// scribble writes what it likes into the ring, until standard input ends.
+func scribble(m *ebpf.Map) error {
+	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
+	if err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		os.Stdin.Read(make([]byte, 1))
+		close(ended)
+	}()
+	fmt.Println("ready")
+	for {
+		select {
+		case <-ended:
+			return nil
+		default:
+		}
+		// Mostly little changes: the large ones are noticed at once.
+		prod := mem.ProducerPos()
+		switch rand.IntN(6) {
+		case 0:
+			mem.SwapProducerPos(rand.Uint64())
+		case 1:
+			mem.SwapProducerPos(prod + uint64(rand.IntN(64)) - 32)
+		case 2:
+			mem.SwapProducerPos(prod + uint64(rand.IntN(64))*8 - 256)
+		case 3:
+			mem.Data().SetTagged(mem.ConsumerPos(), ring.Tagged(rand.Uint64()))
+		case 4:
+			mem.Data().SetTagged(rand.Uint64()&^7, ring.Tagged(rand.Uint64()))
+		case 5:
+			pos := rand.Uint64() &^ 7
+			mem.Data().SetTagged(pos, mem.Data().Tagged(pos)^1<<rand.IntN(64))
+		}
+	}
+}
+
+// A process scribbles over the ring while this one produces into it. No call
+// faults or goes on for ever; all that is said is that the ring is corrupt. When
+// the scribbler is gone, the ring can be mended.
+func TestScribbler(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	c := checker(t, m, 1, 64)
+	noticed := 0
+	for range long(20, 3) {
+		a := start(t, "scribble", m, nil)
+		a.expect(t, "ready")
+		until := time.Now().Add(200 * time.Millisecond)
+		for time.Now().Before(until) {
+			p, err := New(m, Options{Mend: true, IgnoreForeign: true, Timer: time.Millisecond})
+			if err != nil {
+				if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrBusy) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() { produceWildly(t, ctx, p) })
+			}
+			all.Go(func() { // what the kernel makes of it is its affair
+				for range 10 {
+					c.Drain(0, 0)
+				}
+			})
+			all.Wait()
+			cancel()
+			if errors.Is(p.failure(), ErrCorrupt) {
+				noticed++
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.kill()
+		p, err := New(m, Options{Mend: true})
+		if err != nil {
+			t.Fatalf("after the scribbler's end: %v", err)
+		}
+		for range 3 {
+			if _, err := c.Drain(0, 0); err != nil {
+				t.Fatalf("drain of a mended ring: %v", err)
+			}
+		}
+		before := stats(t, p)
+		if before.ConsumerPos != before.ProducerPos {
+			t.Fatalf("a mended ring is not drained: %+v", before)
+		}
+		if err := p.TryWrite(make([]byte, 4088)); err != nil {
+			t.Fatal(err)
+		}
+		if n := drain(t, c); n != 1 {
+			t.Fatalf("%d samples came of 1 written into a mended ring", n)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if noticed == 0 {
+		t.Error("nobody noticed")
+	}
+	t.Logf("noticed %d times", noticed)
+}
+
+// produceWildly produces in all ways until something fails.
+func produceWildly(t *testing.T, ctx context.Context, p *Producer) {
+	for i := 0; ; i++ {
+		var err error
+		switch w := ways[i%len(ways)]; {
+		case i%5 == 0:
+			var s Sample
+			if s, err = p.Reserve(rand.IntN(500)); err == nil {
+				clear(s.Bytes())
+				err = s.Discard()
+			}
+		case i%7 == 0:
+			_, err = WriteAll(p, make([][3]uint64, rand.IntN(50)))
+		default:
+			err = w.write(ctx, p, rand.IntN(1000), func(b []byte) { clear(b) })
+		}
+		switch {
+		case err == nil || err == ErrFull:
+		case errors.Is(err, ErrDone): // its header was made to look so
+		case errors.Is(err, ErrCorrupt) || errors.Is(err, context.DeadlineExceeded):
+			return
+		default:
+			t.Errorf("error %v", err)
+			return
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package userprod
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// ways are all ways to write one sample.
+var ways = []struct {
+	name  string
+	write func(ctx context.Context, p *Producer, n int, fill func([]byte)) error
+}{
+	{"Write", func(ctx context.Context, p *Producer, n int, fill func([]byte)) error {
+		b := make([]byte, n)
+		fill(b)
+		return p.WriteWait(ctx, b)
+	}},
+	{"Reserve", func(ctx context.Context, p *Producer, n int, fill func([]byte)) error {
+		s, err := p.ReserveWait(ctx, n)
+		if err != nil {
+			return err
+		}
+		fill(s.Bytes())
+		return s.Commit()
+	}},
+	{"Batch", func(ctx context.Context, p *Producer, n int, fill func([]byte)) error {
+		b := p.Batch()
+		defer b.End()
+		buf, err := b.NextWait(ctx, n)
+		if err != nil {
+			return err
+		}
+		fill(buf)
+		return b.End()
+	}},
+}
+
+func TestTheKernelSeesWhatIsWritten(t *testing.T) {
+	for _, size := range []int{4096, 64 << 10} {
+		for _, w := range ways {
+			t.Run(w.name, func(t *testing.T) {
+				testenv.NoLeaks(t)
+				m := userRing(t, size)
+				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<14)
+				seq := uint32(0)
+				// Laps around the ring, with all sizes that it takes.
+				for n := range min(p.MaxSample(), usercheck.MaxSize) + 1 {
+					for _, n := range []int{n, n % 32} {
+						err := w.write(t.Context(), p, n, func(b []byte) {
+							if len(b) != n || cap(b) != n {
+								t.Fatalf("%d bytes of room, %d with its capacity, want %d", len(b), cap(b), n)
+							}
+							usercheck.Fill(b, 0, seq)
+						})
+						if err != nil {
+							t.Fatal(err)
+						}
+						if n >= usercheck.HeadSize {
+							seq++
+						}
+						if got := drain(t, c); got != 1 {
+							t.Fatalf("sample of %d bytes: %d came", n, got)
+						}
+					}
+				}
+				s := stats(t, p)
+				if s.Free != uint64(size) || s.ConsumerPos != s.ProducerPos || s.Waits != 0 {
+					t.Errorf("Stats() = %+v", s)
+				}
+			})
+		}
+	}
+}
+
+func TestResultsOfReserve(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	if p.MaxSample() != 4088 {
+		t.Errorf("MaxSample() = %d", p.MaxSample())
+	}
+	for _, n := range []int{4089, 4096, 1 << 24, 1<<32 + 8, -1, -8, -1 << 63} {
+		if _, err := p.Reserve(n); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("Reserve(%d): %v", n, err)
+		}
+	}
+	if err := p.TryWrite(make([]byte, 4088)); err != nil { // the ring can be full to the last byte
+		t.Fatal(err)
+	}
+	if s := stats(t, p); s.Free != 0 {
+		t.Errorf("Stats() = %+v of a full ring", s)
+	}
+	for _, n := range []int{0, 1, 4088} {
+		if _, err := p.Reserve(n); err != ErrFull {
+			t.Errorf("Reserve(%d) in a full ring: %v", n, err)
+		}
+		if err := p.TryWrite(make([]byte, n)); err != ErrFull {
+			t.Errorf("TryWrite of %d bytes in a full ring: %v", n, err)
+		}
+	}
+	if _, err := p.Reserve(4089); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("Reserve(4089) in a full ring: %v", err)
+	}
+	drain(t, c)
+	if _, err := p.Reserve(0); err != nil {
+		t.Errorf("Reserve(0) in a ring drained: %v", err)
+	}
+}
+
+func TestLargestSampleOfALargeRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 64<<20)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	if p.MaxSample() != 1<<24-1 {
+		t.Errorf("MaxSample() = %d", p.MaxSample())
+	}
+	b := p.Batch()
+	for range 3 {
+		if _, err := b.Next(1<<24 - 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := b.Next(1 << 24)
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("one byte more than a dynptr holds: %v", err)
+	}
+	if err := b.End(); err != nil {
+		t.Fatal(err)
+	}
+	if n := drain(t, c); n != 3 {
+		t.Errorf("%d of 3 samples came", n)
+	}
+}
+
+func TestASampleIsDoneOnce(t *testing.T) {
+	type act struct {
+		name string
+		do   func(Sample) error
+	}
+	acts := []act{{"Commit", Sample.Commit}, {"Discard", Sample.Discard}}
+	for _, first := range acts {
+		for _, second := range acts {
+			t.Run(first.name+" "+second.name, func(t *testing.T) {
+				testenv.NoLeaks(t)
+				m := userRing(t, 4096)
+				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<12)
+				want := 0
+				for seq := range uint32(1000) {
+					s, err := p.Reserve(usercheck.HeadSize)
+					if err != nil {
+						t.Fatal(err)
+					}
+					usercheck.Fill(s.Bytes(), 0, seq)
+					again := s // a copy is the same sample
+					if err := first.do(s); err != nil {
+						t.Fatal(err)
+					}
+					if first.name == "Commit" {
+						want++
+					}
+					if err := second.do(again); err != ErrDone {
+						t.Fatalf("before it was drained: %v", err)
+					}
+					if seq%7 == 0 {
+						drain(t, c)
+					}
+					if err := second.do(s); err != ErrDone {
+						t.Fatalf("perhaps after it was drained: %v", err)
+					}
+				}
+				drain(t, c)
+				if n := counts(t, c); int(n.Samples) != want {
+					t.Errorf("%d samples came, want %d", n.Samples, want)
+				}
+			})
+		}
+	}
+	t.Run("never reserved", func(t *testing.T) {
+		var s Sample
+		if s.Commit() != ErrDone || s.Discard() != ErrDone || s.Bytes() != nil {
+			t.Error("the zero Sample can be committed")
+		}
+	})
+}
+
+// Whoever is late with a second Commit must not commit what another goroutine has
+// reserved at the same place of the ring, one lap later.
+func TestALateSecondCommitTouchesNobody(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	old, err := p.Reserve(2040)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.TryWrite(make([]byte, 2040)); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, c)
+	now, err := p.Reserve(2040) // where old was
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Commit(); err != ErrDone {
+		t.Errorf("second Commit a lap later: %v", err)
+	}
+	if err := p.TryWrite(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if n := drain(t, c); n != 0 {
+		t.Errorf("%d samples came past one that is reserved", n)
+	}
+	if err := now.Commit(); err != nil {
+		t.Error(err)
+	}
+	if n := drain(t, c); n != 2 {
+		t.Errorf("%d of 2 samples came", n)
+	}
+}
+
+func TestOnlyWhatIsPublishedBehindIsBusy(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p := producer(t, m, Options{})
+	state := func(rule string, want Diagnosis) {
+		t.Helper()
+		got, err := Diagnose(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Holder, want.HolderAlive = uint32(os.Getpid()), true
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", rule, diff)
+		}
+	}
+	var s [4]Sample
+	for i := range s {
+		var err error
+		if s[i], err = p.Reserve(8); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state("what is reserved is not published", Diagnosis{})
+	s[2].Commit()
+	state("a commit publishes those before it too", Diagnosis{ProducerPos: 48, Committed: 1, Busy: 2})
+	s[0].Commit()
+	state("a published one becomes complete", Diagnosis{ProducerPos: 48, Committed: 2, Busy: 1, BusyPos: 16})
+	s[1].Discard()
+	s[3].Discard()
+	state("all are done", Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
+}
+
+// What is discarded last is passed over too, and makes room.
+func TestDiscardMakesRoom(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	for range 3 {
+		s, err := p.Reserve(4088)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		if n := drain(t, c); n != 0 {
+			t.Errorf("%d samples came", n)
+		}
+	}
+}

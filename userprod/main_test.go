@@ -1,0 +1,98 @@
+package userprod
+
+import (
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVar); role != "" {
+		os.Exit(play(role))
+	}
+	os.Exit(testenv.Main(m))
+}
+
+// long returns how often a test does something: full times, fewer with -short.
+func long(full, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return full
+}
+
+// userRing creates a USER_RINGBUF of size bytes, closed when the test ends.
+func userRing(tb testing.TB, size int) *ebpf.Map {
+	tb.Helper()
+	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)})
+}
+
+// producer returns a Producer of m, closed when the test ends. It does not look at other
+// processes, which takes most of the time of New.
+func producer(tb testing.TB, m *ebpf.Map, opts Options) *Producer {
+	tb.Helper()
+	opts.IgnoreForeign = true
+	p, err := New(m, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return p
+}
+
+// checker returns a Checker of m, closed when the test ends.
+func checker(tb testing.TB, m *ebpf.Map, workers, seqs int) *usercheck.Checker {
+	tb.Helper()
+	c, err := usercheck.Load(m, uint32(workers), uint32(seqs))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return c
+}
+
+// drain has the kernel drain the ring and returns how many samples came.
+func drain(tb testing.TB, c *usercheck.Checker) int {
+	tb.Helper()
+	n, err := c.Drain(0, 0)
+	if err != nil {
+		tb.Fatalf("drain: %v", err)
+	}
+	return n
+}
+
+// counts returns what came so far, which must be intact.
+func counts(tb testing.TB, c *usercheck.Checker) usercheck.Counts {
+	tb.Helper()
+	n, err := c.Counts()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if n.Bad != 0 || n.Twice != 0 {
+		tb.Errorf("%d bad samples, the first of size %d with number %d; %d came twice",
+			n.Bad, n.FirstBad>>32, uint32(n.FirstBad), n.Twice)
+	}
+	return n
+}
+
+// stats returns the Stats of p.
+func stats(tb testing.TB, p *Producer) Stats {
+	tb.Helper()
+	s, err := p.Stats()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,376 @@
+package userprod
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/model"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// The protocol between the goroutines of a Producer, the kernel that drains, the
+// death of the process at any point, and the next Producer, over every interleaving. Nothing
+// may go wrong in it:
+//
+//   - no payload is read before it is complete, none twice, none overwritten before it is read,
+//   - what was not committed does not come,
+//   - what was committed comes, and in the end the ring is empty.
+//
+// Positions count samples, of which each takes one slot. The words that are memory in the real
+// thing are accessed with Load, Store and so on, what else there is with Peek and Poke.
+const (
+	consumerPos model.Word = iota
+	producerPos
+	mutex // Producer.mu
+	head  // Producer.head
+	headers
+	payloads = headers + slots
+)
+
+// Words that stand for other things.
+const (
+	dead    = payloads + slots + iota // the process was killed
+	gone                              // goroutines that ended, by themselves or with the process
+	tried                             // samples whose Commit began, a bit each
+	told                              // whose Commit succeeded
+	drained                           // that came
+	protocolWords
+)
+
+const slots = 2
+
+// A header is one of these states and, times four, the tag.
+const (
+	stateNone = iota
+	stateBusy
+	stateCommitted
+	stateDiscarded
+	states = 4
+)
+
+// op is what a goroutine does with one sample.
+type op int
+
+const (
+	opCommit  op = iota // Reserve, Commit
+	opDiscard           // Reserve, Discard
+	opWrite             // TryWrite, or a Batch
+	opAgain             // a second Commit of the last sample
+)
+
+// weakness is what is left out of the protocol, to see that it is needed.
+type weakness int
+
+const (
+	none           weakness = iota
+	headerUnlocked          // Reserve writes the header after it has released the mutex
+	plainClear              // Commit takes the BUSY bit away with a plain store
+	blindPosition           // Commit stores producer_pos, wherever it is
+	positionFirst           // Write moves producer_pos before it writes
+	noTag                   // reservations are not told apart by their tag
+	noRestore               // the next Producer discards nothing
+	noClaim                 // the next Producer does not wait for the death of the one before
+)
+
+// Registers of a goroutine.
+const (
+	regOp   = iota
+	regPos  // of its sample
+	regProd // producer_pos as loaded
+	regHead // as loaded
+)
+
+func slotOf(base model.Word, pos int) model.Word { return base + model.Word(pos%slots) }
+
+// goroutine does ops, one after the other. Its samples are numbered from first on.
+func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
+	bit := func(v *model.View) int { return 1 << (first + v.Reg(regOp)) }
+	tag := func(v *model.View) int {
+		if weak == noTag {
+			return 0
+		}
+		return states * v.Reg(regPos)
+	}
+	next := func(v *model.View) {
+		if v.Set(regOp, v.Reg(regOp)+1); v.Reg(regOp) == len(ops) {
+			v.Goto("end")
+		} else {
+			v.Goto("begin")
+		}
+	}
+	payload := func(v *model.View) {
+		if v.Reg(regPos)-v.Peek(consumerPos) >= slots {
+			v.Fail("sample %d overwrites one that was not read", v.Reg(regPos))
+		}
+		v.Store(slotOf(payloads, v.Reg(regPos)), 1+first+v.Reg(regOp))
+	}
+	header := func(v *model.View, state int) { v.Store(slotOf(headers, v.Reg(regPos)), state+tag(v)) }
+	steps := []model.Step{
+		{Label: "begin", Doc: "mu.Lock", When: func(v *model.View) bool { return v.Peek(mutex) == 0 || v.Peek(dead) == 1 }, Do: func(v *model.View) {
+			if ops[v.Reg(regOp)] == opAgain {
+				v.Goto("commit")
+				return
+			}
+			v.Swap(mutex, 1)
+		}},
+		{Doc: "room: consumer_pos, head", Do: func(v *model.View) {
+			v.Set(regPos, v.Load(head))
+			if v.Reg(regPos)+1-v.Load(consumerPos) > slots {
+				v.Goto("full")
+			} else if ops[v.Reg(regOp)] == opWrite {
+				v.Goto("write")
+			} else if weak == headerUnlocked {
+				v.Goto("head")
+			}
+		}},
+		{Doc: "Reserve: SetTagged: BUSY", Do: func(v *model.View) { header(v, stateBusy) }},
+		{Label: "head", Doc: "Reserve: head", Do: func(v *model.View) { v.Store(head, v.Reg(regPos)+1) }},
+		{Doc: "mu.Unlock", Do: func(v *model.View) {
+			v.Release(mutex, 0)
+			if weak != headerUnlocked {
+				v.Goto("fill")
+			}
+		}},
+		{Doc: "Reserve: SetTagged: BUSY, too late", Do: func(v *model.View) { header(v, stateBusy) }},
+		{Label: "fill", Doc: "the payload", Do: payload},
+		{Label: "commit", Doc: "finish: MoveTagged", Do: func(v *model.View) {
+			state := stateCommitted
+			if ops[v.Reg(regOp)] == opDiscard {
+				state = stateDiscarded
+			} else if ops[v.Reg(regOp)] == opCommit {
+				v.Poke(tried, v.Peek(tried)|bit(v))
+			}
+			at := slotOf(headers, v.Reg(regPos))
+			switch {
+			case weak == plainClear:
+				v.Store(at, state+tag(v))
+			case !v.CompareAndSwap(at, stateBusy+tag(v), state+tag(v)):
+				if weak == noClaim || ops[v.Reg(regOp)] == opAgain { // refused
+					next(v)
+				} else {
+					v.Fail("a reserved sample is not BUSY")
+				}
+			}
+		}},
+		{Label: "publish", Doc: "publishTo: producer_pos", Do: func(v *model.View) {
+			v.Set(regProd, v.Load(producerPos))
+			if v.Reg(regProd) > v.Reg(regPos) && weak != blindPosition {
+				v.Goto("committed")
+			}
+		}},
+		{Doc: "publishTo: MoveProducerPos", Do: func(v *model.View) {
+			if weak == blindPosition {
+				v.Swap(producerPos, v.Reg(regPos)+1)
+			} else if !v.CompareAndSwap(producerPos, v.Reg(regProd), v.Reg(regPos)+1) {
+				v.Goto("publish")
+			}
+		}},
+		{Label: "committed", Doc: "Commit returns", Do: func(v *model.View) {
+			if ops[v.Reg(regOp)] == opCommit {
+				v.Poke(told, v.Peek(told)|bit(v))
+			}
+			next(v)
+		}},
+		{Label: "write", Doc: "TryWrite: SetTagged", Do: func(v *model.View) {
+			v.Poke(tried, v.Peek(tried)|bit(v))
+			if weak == positionFirst {
+				v.Swap(producerPos, v.Reg(regPos)+1)
+			}
+			v.Store(slotOf(headers, v.Reg(regPos)), stateCommitted)
+		}},
+		{Doc: "TryWrite: the payload", Do: payload},
+		{Doc: "publish: SwapProducerPos", Do: func(v *model.View) {
+			if weak != positionFirst {
+				v.Swap(producerPos, v.Reg(regPos)+1)
+			}
+			v.Poke(told, v.Peek(told)|bit(v))
+		}},
+		{Doc: "TryWrite: head", Do: func(v *model.View) { v.Store(head, v.Reg(regPos)+1) }},
+		{Label: "full", Doc: "mu.Unlock", Do: func(v *model.View) { v.Release(mutex, 0); next(v) }},
+	}
+	mortal(steps)
+	steps = append(steps, model.Step{Label: "end", Doc: "gone", Do: func(v *model.View) {
+		v.Barrier()
+		v.Poke(gone, v.Peek(gone)+1)
+	}})
+	return model.Thread{Name: name, Steps: steps}
+}
+
+// mortal makes each step one that the death of the process can prevent. What was stored
+// before becomes visible.
+func mortal(steps []model.Step) {
+	for i := range steps {
+		do := steps[i].Do
+		steps[i].Do = func(v *model.View) {
+			if v.Peek(dead) == 1 {
+				v.Goto("end")
+				return
+			}
+			do(v)
+		}
+	}
+}
+
+// drain is bpf_user_ringbuf_drain, called whenever there is something to drain.
+func drainThread() model.Thread {
+	const regCons, regEnd, regState = 0, 1, 2
+	release := func(v *model.View) { v.Release(consumerPos, v.Reg(regCons)+1); v.Goto("peek") }
+	return model.Thread{Name: "kernel", Steps: []model.Step{
+		{
+			Label: "peek", Doc: "peek: prod_pos = smp_load_acquire(&rb->producer_pos)",
+			When: func(v *model.View) bool {
+				cons := v.Load(consumerPos)
+				return cons < v.Peek(producerPos) && v.Peek(slotOf(headers, cons))%states != stateBusy
+			},
+			Do: func(v *model.View) { v.Set(regEnd, v.Load(producerPos)); v.Set(regCons, v.Load(consumerPos)) },
+		},
+		{Doc: "peek: hdr_len = smp_load_acquire(hdr)", Do: func(v *model.View) {
+			v.Set(regState, v.Load(slotOf(headers, v.Reg(regCons)))%states)
+			if v.Reg(regCons) >= v.Reg(regEnd) || v.Reg(regState) == stateBusy {
+				v.Goto("peek")
+			}
+		}},
+		{Doc: "callback, or -EAGAIN", Do: func(v *model.View) {
+			if v.Reg(regState) == stateDiscarded {
+				return
+			}
+			n := v.Load(slotOf(payloads, v.Reg(regCons))) - 1
+			switch {
+			case n < 0 || v.Peek(drained)>>n&1 == 1:
+				v.Fail("the sample at %d is read before it is complete", v.Reg(regCons))
+				return
+			case v.Peek(tried)>>n&1 == 0:
+				v.Fail("sample %d comes, and nobody has committed it", n)
+			}
+			v.Poke(drained, v.Peek(drained)|1<<n)
+		}},
+		{Doc: "sample_release: smp_store_release(&rb->consumer_pos)", Do: release},
+	}}
+}
+
+// nextProducer opens the ring when all goroutines of the one before are gone, and writes a
+// sample with the number n.
+func nextProducer(weak weakness, goroutines, n int) model.Thread {
+	const regPos, regEnd = 0, 1
+	return model.Thread{Name: "next", Steps: []model.Step{
+		{
+			Doc:  "take the claim; restore: consumer_pos",
+			When: func(v *model.View) bool { return weak == noClaim || v.Peek(gone) == goroutines },
+			Do:   func(v *model.View) { v.Set(regPos, v.Load(consumerPos)) },
+		},
+		{Doc: "restore: producer_pos", Do: func(v *model.View) {
+			v.Set(regEnd, v.Load(producerPos))
+			if weak == noRestore {
+				v.Goto("write")
+			}
+		}},
+		{Label: "walk", Doc: "restore: walk: discard what is BUSY", Do: func(v *model.View) {
+			pos := v.Reg(regPos)
+			if pos == v.Reg(regEnd) {
+				v.Goto("write")
+				return
+			}
+			at := slotOf(headers, pos)
+			if h := v.Load(at); h%states == stateBusy {
+				v.CompareAndSwap(at, h, h-stateBusy+stateDiscarded)
+			}
+			v.Set(regPos, pos+1)
+			v.Goto("walk")
+		}},
+		{
+			Label: "write", Doc: "TryWrite: SetTagged",
+			When: func(v *model.View) bool { return v.Reg(regEnd)-v.Peek(consumerPos) < slots },
+			Do:   func(v *model.View) { v.Store(slotOf(headers, v.Reg(regEnd)), stateCommitted) },
+		},
+		{Doc: "TryWrite: the payload", Do: func(v *model.View) {
+			v.Poke(tried, v.Peek(tried)|1<<n)
+			v.Store(slotOf(payloads, v.Reg(regEnd)), 1+n)
+		}},
+		{Doc: "publish: SwapProducerPos", Do: func(v *model.View) {
+			v.Swap(producerPos, v.Reg(regEnd)+1)
+			v.Poke(told, v.Peek(told)|1<<n)
+		}},
+	}}
+}
+
+// allCame is the rule for when nothing moves any more.
+func allCame(n int) func(v *model.View) error {
+	return func(v *model.View) error {
+		switch lost := v.Peek(told) &^ v.Peek(drained); {
+		case lost != 0:
+			return fmt.Errorf("committed samples did not come: %b", lost)
+		case v.Peek(consumerPos) != v.Peek(producerPos):
+			return fmt.Errorf("the ring is stuck at %d of %d", v.Peek(consumerPos), v.Peek(producerPos))
+		case v.Peek(told)>>n == 0:
+			return fmt.Errorf("the next producer does not get on")
+		}
+		return nil
+	}
+}
+
+func protocol(order model.Order, weak weakness, goroutines ...[]op) model.Model {
+	m := model.Model{Words: int(protocolWords), Order: order}
+	n := 0
+	for i, ops := range goroutines {
+		m.Threads = append(m.Threads, goroutine(fmt.Sprintf("goroutine %d", i), weak, n, ops...))
+		n += len(ops)
+	}
+	m.AtRest = allCame(n)
+	m.Threads = append(m.Threads, drainThread(), nextProducer(weak, len(goroutines), n), model.Thread{
+		Name: "SIGKILL", Steps: []model.Step{{Doc: "kill", Do: func(v *model.View) { v.Poke(dead, 1) }}},
+	})
+	return m
+}
+
+func TestModelOfProducing(t *testing.T) {
+	tests := []struct {
+		rule       string
+		goroutines [][]op
+		long       bool // not with -short
+	}{
+		{rule: "a reserved sample", goroutines: [][]op{{opCommit}}},
+		{rule: "more samples than slots", goroutines: [][]op{{opCommit, opDiscard, opCommit, opWrite}}},
+		{rule: "writes around the ring", goroutines: [][]op{{opWrite, opWrite, opWrite, opWrite, opWrite}}},
+		{rule: "two commit in any order", goroutines: [][]op{{opCommit}, {opCommit}}},
+		{rule: "one discards", goroutines: [][]op{{opDiscard}, {opCommit}}},
+		{rule: "one writes", goroutines: [][]op{{opCommit}, {opWrite, opWrite}}},
+		{rule: "two that go around the ring", goroutines: [][]op{{opCommit, opDiscard}, {opCommit, opWrite}}, long: true},
+		{rule: "three", goroutines: [][]op{{opCommit}, {opWrite}, {opCommit}}, long: true},
+		{rule: "a second Commit, perhaps laps later", goroutines: [][]op{{opCommit, opAgain}, {opWrite, opCommit}}, long: true},
+	}
+	for _, tt := range tests {
+		for _, order := range []model.Order{model.TSO, model.PSO} {
+			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {
+				if tt.long && (testing.Short() || testenv.Race) {
+					t.Skip("many states")
+				}
+				protocol(order, none, tt.goroutines...).Explore().Check(t, "")
+			})
+		}
+	}
+}
+
+// Each part of the protocol is needed: without it the explorer finds what goes wrong.
+func TestModelOfProducingWeakened(t *testing.T) {
+	two := [][]op{{opCommit}, {opCommit}}
+	tests := []struct {
+		rule       string
+		weak       weakness
+		goroutines [][]op
+		order      model.Order
+		fails      string
+	}{
+		{"a header is written after the mutex is released", headerUnlocked, two, model.TSO, "before it is complete"},
+		{"the BUSY bit is taken away by a plain store", plainClear, two, model.PSO, "before it is complete"},
+		{"producer_pos is stored wherever it is", blindPosition, two, model.TSO, "did not come"},
+		{"a write moves the position first", positionFirst, [][]op{{opWrite}}, model.TSO, "before it is complete"},
+		{"no tag tells reservations apart", noTag, [][]op{{opCommit, opAgain}, {opWrite, opCommit}}, model.TSO, "a reserved sample is not BUSY"},
+		{"what is BUSY stays so", noRestore, two, model.TSO, "did not come"},
+		{"the next producer does not wait for the end of the one before", noClaim, two, model.TSO, "did not come"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			protocol(tt.order, tt.weak, tt.goroutines...).Explore().Check(t, tt.fails)
+		})
+	}
+}

@@ -1,0 +1,150 @@
+package userprod
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// roleVar is the environment variable that makes the test binary play a role
+// instead of testing.
+const roleVar = "RBTOOL_TEST_ROLE"
+
+// actor is a process that a test started to do something with a ring.
+type actor struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	said  *bufio.Reader
+}
+
+// start runs this test binary in a role, with the map m as its descriptor 3 and file,
+// if any, as 4.
+func start(tb testing.TB, role string, m *ebpf.Map, file *os.File) *actor {
+	tb.Helper()
+	dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ring := os.NewFile(uintptr(dup), "ring")
+	defer ring.Close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleVar+"="+role)
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{ring}
+	if file != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	a := &actor{cmd, stdin, bufio.NewReader(stdout)}
+	tb.Cleanup(a.kill)
+	return a
+}
+
+// expect waits until the actor says line.
+func (a *actor) expect(tb testing.TB, line string) {
+	tb.Helper()
+	if said, err := a.said.ReadString('\n'); said != line+"\n" {
+		tb.Fatalf("the other process says %q, %v; want %q", said, err, line)
+	}
+}
+
+// died waits until the actor has died of SIGKILL, without a word.
+func (a *actor) died(tb testing.TB) {
+	tb.Helper()
+	said, _ := io.ReadAll(a.said)
+	err := a.cmd.Wait()
+	if status := a.cmd.ProcessState.Sys().(syscall.WaitStatus); len(said) > 0 || status.Signal() != unix.SIGKILL {
+		tb.Fatalf("the other process said %q and ended: %v", said, err)
+	}
+}
+
+// end lets the actor end by itself, kill does not. Both return when it is gone.
+func (a *actor) end() {
+	a.stdin.Close()
+	a.cmd.Wait()
+}
+
+func (a *actor) kill() {
+	a.cmd.Process.Kill()
+	a.cmd.Wait()
+}
+
+// play is what a process started by start does.
+func play(role string) int {
+	m, err := ebpf.NewMapFromFD(3)
+	if err == nil {
+		err = act(role, m)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// act does what the role says, and ends when standard input does.
+func act(role string, m *ebpf.Map) error {
+	defer m.Close()
+	var arg int
+	word, _, err := split(role, &arg)
+	if err != nil {
+		return err
+	}
+	switch word {
+	case "produce":
+		p, err := New(m, Options{})
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+	case "map": // as libbpf's user_ring_buffer__new
+		_, err = unix.Mmap(m.FD(), int64(os.Getpagesize()), os.Getpagesize()+2*int(m.MaxEntries()),
+			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	case "die":
+		err = dieAt(arg, m)
+	case "work":
+		err = work(uint32(arg), m)
+	case "scribble":
+		return scribble(m)
+	default:
+		err = fmt.Errorf("unknown role %q", role)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+func split(role string, arg *int) (word string, n int, err error) {
+	n, err = fmt.Sscan(role, &word, arg)
+	if n == 1 {
+		err = nil
+	}
+	return word, n, err
+}
+
+// die ends this process as kill -9 does.
+func die() {
+	unix.Kill(os.Getpid(), unix.SIGKILL)
+	select {}
+}

@@ -1,0 +1,189 @@
+package userprod
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// DefaultTimer is the interval of the slow timer, see [Options].
+const DefaultTimer = 100 * time.Millisecond
+
+// Options change how a Producer opens its ring and waits. The zero value is right for most.
+type Options struct {
+	// Timer is how often a sleeping wait looks at the ring though nothing woke
+	// it: programs that drain with BPF_RB_NO_WAKEUP wake nobody, and who
+	// writes into the ring without right does not either. Zero is DefaultTimer,
+	// negative is never.
+	Timer time.Duration
+
+	// Mend gets a ring going again whose positions or headers contradict each
+	// other, so that the kernel cannot go on: everything behind the last
+	// sample that makes sense is thrown away. Without it New fails with [ErrCorrupt].
+	Mend bool
+
+	// IgnoreForeign makes New not look for producers that, like libbpf's, do not
+	// claim their ring. That look goes over all processes, with the kernel's iterators
+	// where they can be used (CAP_BPF, CAP_PERFMON), else in /proc.
+	IgnoreForeign bool
+}
+
+func (o Options) timer() time.Duration {
+	if o.Timer == 0 {
+		return DefaultTimer
+	}
+	return max(o.Timer, 0)
+}
+
+// Producer writes samples into one ring.
+//
+//	consumer_pos          producer_pos           head            consumer_pos + size
+//	|  drained next  ...  |  reserved, seen by   |  free         |
+//	|  by the kernel      |  nobody else yet     |               |
+//
+// Room is handed out at head, under mu. producer_pos moves when a sample is
+// complete, past the samples before it that are not: only those are ever BUSY in
+// the kernel's view.
+type Producer struct {
+	mem    *ring.Mapping
+	data   ring.Data
+	size   uint64 // of the ring
+	max    uint64 // bytes of the largest sample
+	poller *syscall.Poller
+	opts   Options
+	claim  claim
+	found  Recovery
+
+	failed atomic.Pointer[error] // why nothing works any more: closed, or a corrupt ring
+	turn   chan struct{}         // taken by the one who waits for room in the poller
+	queue  atomic.Int32          // how many want the turn
+	done   chan struct{}         // closed by Close
+	close  func() error
+
+	waits, late atomic.Uint64
+
+	mu    sync.Mutex
+	head  uint64 // where the next sample begins
+	limit uint64 // where room ends: consumer_pos when last looked at, and size
+	low   uint64 // producer_pos is here or further, up to head
+}
+
+// New returns a Producer for m, a map of type UserRingbuf of any size. It keeps
+// its own descriptor and mappings; m may be closed. What a dead producer left
+// BUSY is discarded, see [Producer.Recovered]. The error is [ErrBusy] while another
+// process, or another Producer of this one, produces into the ring, and
+// [ErrCorrupt], with a [*Fault], where the ring has to be mended.
+//
+// See ringbuf_map_mmap_user and ringbuf_map_poll_user (kernel/bpf/ringbuf.c).
+func New(m *ebpf.Map, opts Options) (*Producer, error) {
+	p, err := open(m, opts)
+	if err != nil {
+		return nil, fmt.Errorf("write ring %s: %w", m, err)
+	}
+	return p, nil
+}
+
+func open(m *ebpf.Map, opts Options) (*Producer, error) {
+	if err := checkType(m); err != nil {
+		return nil, err
+	}
+	claim, mem, err := claimRing(m, opts)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newProducer(mem, opts)
+	if err == nil {
+		p.poller, err = syscall.NewWritePoller(m.FD())
+	}
+	if err != nil {
+		claim.release(mem)
+		return nil, errors.Join(err, mem.Unmap())
+	}
+	p.claim = claim
+	return p, nil
+}
+
+func checkType(m *ebpf.Map) error {
+	if m.Type() != ebpf.UserRingbuf {
+		return fmt.Errorf("map is a %s, not a UserRingbuf", m.Type())
+	}
+	return nil
+}
+
+// newProducer returns a Producer without claim and poller. mem is its own, unless
+// there is an error.
+func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
+	found, err := restore(mem, opts.Mend)
+	if err != nil {
+		return nil, err
+	}
+	pos, size := mem.ProducerPos(), mem.Size()
+	p := &Producer{
+		mem: mem, data: mem.Data(), size: size,
+		max:   min(size-ring.HeaderSize, ring.MaxSample),
+		opts:  opts,
+		found: found,
+		turn:  make(chan struct{}, 1),
+		done:  make(chan struct{}),
+		head:  pos, limit: pos, low: pos, // the first reservation looks for room
+	}
+	p.close = sync.OnceValue(p.closeOnce)
+	return p, nil
+}
+
+// Recovered tells what New found in the ring and did about it.
+func (p *Producer) Recovered() Recovery { return p.found }
+
+// MaxSample is the size in bytes of the largest sample that the ring can hold:
+// the ring's size less a header, and never more than a dynptr's 16 MiB - 1.
+func (p *Producer) MaxSample() int { return int(p.max) }
+
+// Close ends every wait and makes every later call fail with [os.ErrClosed].
+// Samples that are still reserved are discarded, so that they do not hold up
+// the kernel. A call under way at the same time may fail with os.ErrClosed
+// though its sample was written. Close does not wait for a Batch. It is idempotent.
+func (p *Producer) Close() error { return p.close() }
+
+func (p *Producer) closeOnce() error {
+	p.failed.Store(&errClosed)
+	close(p.done)
+	// Through a mapping of its own, Close is alone with the ring once Retire
+	// has taken the other one away from those who still use it.
+	var own *ring.Mapping
+	err := p.poller.Do(func(fd int) {
+		var e error
+		own, e = ring.Produce(fd, p.size)
+		if e != nil {
+			own = nil
+		}
+	})
+	err = errors.Join(err, p.poller.Close(), p.mem.Retire())
+	if own == nil {
+		return errors.Join(err, errors.New("give up the claim: ring cannot be mapped"))
+	}
+	// A ring that is corrupt stays so: nothing here may fail for it.
+	restore(own, false)
+	p.claim.release(own)
+	return errors.Join(err, own.Unmap())
+}
+
+// fail makes every later call fail with err, unless one fails already, and returns why.
+func (p *Producer) fail(err error) error {
+	p.failed.CompareAndSwap(nil, &err)
+	return p.failure()
+}
+
+// failure returns why nothing works any more, nil while it does.
+func (p *Producer) failure() error {
+	if err := p.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

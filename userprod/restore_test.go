@@ -1,0 +1,284 @@
+package userprod
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// onRing does with m's memory what no producer should.
+func onRing(tb testing.TB, m *ebpf.Map, do func(mem *ring.Mapping)) {
+	tb.Helper()
+	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	do(mem)
+	if err := mem.Unmap(); err != nil {
+		tb.Error(err)
+	}
+}
+
+const (
+	busy      = ring.BusyBit
+	discarded = ring.DiscardBit
+)
+
+// What a dead producer, or worse, can leave in a ring of 4096 bytes.
+var leftovers = []struct {
+	rule     string
+	headers  map[uint64]ring.Header // by position
+	producer uint64
+	// What is wrong, as the kernel says when it comes there.
+	errno unix.Errno
+	wrong bool // something is, even where the kernel does not notice
+	// What is found before it.
+	committed, discarded, busy int
+}{
+	{rule: "nothing"},
+	{rule: "committed samples", headers: map[uint64]ring.Header{0: 8, 16: 0, 24: 9}, producer: 48, committed: 3},
+	{rule: "a full ring", headers: map[uint64]ring.Header{0: 4088}, producer: 4096, committed: 1},
+	{rule: "an abandoned sample", headers: map[uint64]ring.Header{0: 8, 16: busy | 8, 32: 8}, producer: 48, committed: 2, busy: 1},
+	{rule: "abandoned samples only", headers: map[uint64]ring.Header{0: busy, 8: busy | 100, 120: busy}, producer: 128, busy: 3},
+	{rule: "discarded and BUSY is discarded", headers: map[uint64]ring.Header{0: busy | discarded | 8, 16: discarded}, producer: 24, discarded: 2},
+	{rule: "producer position not a multiple of 8", headers: map[uint64]ring.Header{0: 8, 16: 8}, producer: 33,
+		errno: unix.EINVAL, wrong: true, committed: 2},
+	{rule: "producer position 4", producer: 4, errno: unix.EINVAL, wrong: true},
+	{rule: "a sample that ends behind the producer position", headers: map[uint64]ring.Header{0: 8, 16: 24}, producer: 40,
+		errno: unix.EINVAL, wrong: true, committed: 1},
+	{rule: "all bits", headers: map[uint64]ring.Header{0: 8, 16: 1<<32 - 1}, producer: 4096,
+		errno: unix.EINVAL, wrong: true, committed: 1},
+	{rule: "a discarded one that is too long", headers: map[uint64]ring.Header{0: discarded | 9000}, producer: 4096,
+		errno: unix.EINVAL, wrong: true},
+	{rule: "a producer position too far, and a sample longer than the ring", headers: map[uint64]ring.Header{0: 4089}, producer: 1 << 20,
+		errno: unix.E2BIG, wrong: true},
+	{rule: "a producer position too far, and no multiple of 8", producer: 1<<20 + 1, errno: unix.EINVAL, wrong: true},
+}
+
+// place puts leftovers into an empty ring. Positions count from where the ring is.
+func place(mem *ring.Mapping, headers map[uint64]ring.Header, producer uint64) (cons uint64) {
+	cons = mem.ConsumerPos()
+	for pos := uint64(0); pos < mem.Size(); pos += 8 { // nothing looks like a header by chance
+		mem.Data().SetTagged(cons+pos, ring.Tag(1<<32-1, 0))
+	}
+	for pos, h := range headers {
+		mem.Data().SetTagged(cons+pos, ring.Tag(h, 0))
+	}
+	mem.SwapProducerPos(cons + producer)
+	return cons
+}
+
+func TestLeftovers(t *testing.T) {
+	for _, tt := range leftovers {
+		t.Run(tt.rule, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := userRing(t, 4096)
+			c := checker(t, m, 1, 64)
+			onRing(t, m, func(mem *ring.Mapping) { place(mem, tt.headers, tt.producer) })
+
+			d, err := Diagnose(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Committed != tt.committed || d.Discarded != tt.discarded || d.Busy != tt.busy || (d.Fault != nil) != tt.wrong {
+				t.Errorf("Diagnose() = %+v", d)
+			}
+			if tt.wrong {
+				t.Log(d.Fault)
+				if !errors.Is(d.Fault, ErrCorrupt) {
+					t.Errorf("the fault is not ErrCorrupt: %v", d.Fault)
+				}
+				if _, err := New(m, Options{IgnoreForeign: true}); !errors.Is(err, ErrCorrupt) {
+					t.Fatalf("New: %v", err)
+				}
+			}
+			p, err := New(m, Options{Mend: tt.wrong, IgnoreForeign: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if r := p.Recovered(); r.Abandoned != tt.busy && !tt.wrong || (r.Mended != nil) != tt.wrong {
+				t.Errorf("Recovered() = %+v", r)
+			}
+			if got := drain(t, c); got != tt.committed {
+				t.Errorf("%d samples came, committed %d", got, tt.committed)
+			}
+			for seq := range uint32(3) {
+				if err := one(p, seq); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := drain(t, c); got != 3 {
+				t.Errorf("of 3 new samples %d came", got)
+			}
+		})
+	}
+}
+
+// What the kernel says of a fault is what we say that it says: leftovers are drained as they
+// are. A drain that meets one loses the count of what it drained before.
+func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
+	for _, tt := range leftovers {
+		t.Run(tt.rule, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := userRing(t, 4096)
+			c := checker(t, m, 1, 64)
+			onRing(t, m, func(mem *ring.Mapping) { place(mem, tt.headers, tt.producer) })
+			d, _ := Diagnose(m)
+			n, err := c.Drain(0, 0)
+			switch {
+			case tt.busy > 0:
+				if err != nil || n > tt.committed {
+					t.Errorf("drain: %d, %v", n, err)
+				}
+			case tt.errno == 0 && (err != nil || n != tt.committed), tt.errno != 0 && err != tt.errno:
+				t.Errorf("drain: %d, %v; want %d, %v", n, err, tt.committed, tt.errno)
+			}
+			if d.Fault != nil && d.Fault.Errno != tt.errno {
+				t.Errorf("we say %v", d.Fault)
+			}
+		})
+	}
+}
+
+// A producer position behind the consumer's: the kernel finds nothing, for ever.
+func TestAProducerPositionBehind(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	c := checker(t, m, 1, 64)
+	onRing(t, m, func(mem *ring.Mapping) { place(mem, map[uint64]ring.Header{0: 100}, 112) })
+	drain(t, c)
+	onRing(t, m, setProducer(56))
+	if n := drain(t, c); n != 0 {
+		t.Fatalf("%d samples came", n)
+	}
+	_, err := New(m, Options{})
+	fault, ok := errors.AsType[*Fault](err)
+	if !ok || fault.Errno != 0 || fault.Pos != 112 {
+		t.Fatalf("New: %v", err)
+	}
+	p, err := New(m, Options{Mend: true, IgnoreForeign: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := one(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := drain(t, c); n != 1 {
+		t.Errorf("%d of 1 samples came", n)
+	}
+}
+
+// What is thrown away can be longer than a dynptr may be.
+func TestALargeRingIsMended(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 64<<20)
+	c := checker(t, m, 1, 64)
+	onRing(t, m, func(mem *ring.Mapping) {
+		place(mem, map[uint64]ring.Header{0: 8, 16: ring.MaxSample + 1}, 64<<20)
+	})
+	if _, err := c.Drain(0, 0); err != unix.E2BIG {
+		t.Errorf("drain: %v", err)
+	}
+	d, err := Diagnose(m)
+	if err != nil || d.Fault == nil || d.Fault.Errno != unix.E2BIG {
+		t.Errorf("Diagnose() = %+v, %v", d, err)
+	}
+	p, err := New(m, Options{Mend: true, IgnoreForeign: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if r := p.Recovered(); r.Mended == nil || r.Lost != 64<<20-16 {
+		t.Errorf("Recovered() = %+v", r)
+	}
+	if _, err := c.Drain(0, 0); err != nil {
+		t.Errorf("drain of the mended ring: %v", err)
+	}
+	if s := stats(t, p); s.Free != 64<<20 {
+		t.Errorf("not all was passed over: %+v", s)
+	}
+}
+
+// Random rings: the kernel finds in them what we find, before and after they are mended.
+func TestRandomRings(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	c := checker(t, m, 1, 64)
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	faults := 0
+	for i := range long(3000, 200) {
+		var cons uint64
+		headers, producer := randomRing(rng)
+		onRing(t, m, func(mem *ring.Mapping) { cons = place(mem, headers, producer) })
+		before, err := Diagnose(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before.ConsumerPos != cons {
+			t.Fatalf("ring %d: consumer position %d, was %d", i, before.ConsumerPos, cons)
+		}
+		if before.Fault != nil {
+			faults++
+		}
+		p, err := New(m, Options{Mend: true, IgnoreForeign: true})
+		if err != nil {
+			t.Fatalf("ring %d, %v up to %d: %v", i, headers, producer, err)
+		}
+		after, err := Diagnose(m)
+		after.Holder, after.HolderAlive = 0, false
+		if err != nil || after.Fault != nil || after.Busy != 0 || after.Committed != before.Committed {
+			t.Fatalf("ring %d, %v up to %d: %+v\nthen %+v, %v", i, headers, producer, before, after, err)
+		}
+		if n, err := c.Drain(0, 0); err != nil || n != before.Committed {
+			t.Fatalf("ring %d, %v up to %d: drained %d, %v of %+v", i, headers, producer, n, err, before)
+		}
+		b := make([]byte, usercheck.HeadSize-1)
+		if err := p.TryWrite(b); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Drain(0, 0); err != nil || n != 1 {
+			t.Fatalf("ring %d: drained %d, %v", i, n, err)
+		}
+		p.Close()
+	}
+	t.Logf("%d had a fault", faults)
+}
+
+// randomRing returns a chain of samples, with one header or position that may be wrong.
+func randomRing(rng *rand.Rand) (headers map[uint64]ring.Header, producer uint64) {
+	headers = map[uint64]ring.Header{}
+	flags := []ring.Header{0, 0, 0, busy, discarded, busy | discarded}
+	for {
+		n := rng.Uint32N(300)
+		if producer+ring.Span(n) > 4096 || rng.IntN(40) == 0 {
+			break
+		}
+		headers[producer] = ring.Header(n) | flags[rng.IntN(len(flags))]
+		producer += ring.Span(n)
+	}
+	switch rng.IntN(6) {
+	case 0:
+		producer += rng.Uint64N(16)
+	case 1:
+		producer -= min(producer, rng.Uint64N(40))
+	case 2:
+		producer = rng.Uint64N(1 << 14)
+	case 3:
+		for pos := range headers {
+			headers[pos] = ring.Header(rng.Uint32())
+			break
+		}
+	}
+	return headers, producer
+}

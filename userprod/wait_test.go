@@ -1,0 +1,210 @@
+package userprod
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// waits are the calls that wait for room for a sample of 8 bytes.
+var waits = []struct {
+	name string
+	wait func(ctx context.Context, p *Producer) error
+}{
+	{"ReserveWait", func(ctx context.Context, p *Producer) error {
+		s, err := p.ReserveWait(ctx, 8)
+		if err != nil {
+			return err
+		}
+		return s.Commit()
+	}},
+	{"Wait", func(ctx context.Context, p *Producer) error { return p.Wait(ctx, 8) }},
+	{"WriteWait", func(ctx context.Context, p *Producer) error { return p.WriteWait(ctx, make([]byte, 8)) }},
+	{"NextWait", func(ctx context.Context, p *Producer) error {
+		b := p.Batch()
+		defer b.End()
+		if _, err := b.NextWait(ctx, 8); err != nil {
+			return err
+		}
+		return b.End()
+	}},
+}
+
+// fillUp fills the ring with samples of 1016 bytes.
+func fillUp(tb testing.TB, p *Producer) {
+	tb.Helper()
+	for {
+		err := p.TryWrite(make([]byte, 1016))
+		if err == ErrFull {
+			return
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func TestWaitsForRoom(t *testing.T) {
+	for _, w := range waits {
+		t.Run(w.name+" is woken by a drain", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := userRing(t, 4096)
+			p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
+			for range long(100, 10) {
+				fillUp(t, p)
+				done := make(chan error, 1)
+				go func() { done <- w.wait(t.Context(), p) }()
+				testenv.Asleep(t, "userprod.(*Producer).sleep")
+				if n, err := c.Drain(0, 1); n != 1 || err != nil { // one sample suffices
+					t.Fatalf("drained %d samples, %v", n, err)
+				}
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				drain(t, c)
+			}
+		})
+		t.Run(w.name+" finds with its timer what was drained silently", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := userRing(t, 4096)
+			p, c := producer(t, m, Options{Timer: time.Millisecond}), checker(t, m, 1, 64)
+			fillUp(t, p)
+			done := make(chan error, 1)
+			go func() { done <- w.wait(t.Context(), p) }()
+			testenv.Asleep(t, "userprod.(*Producer).sleep")
+			const noWakeup = 1 // BPF_RB_NO_WAKEUP
+			if _, err := c.Drain(noWakeup, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if s := stats(t, p); s.Waits != 1 || s.Late != 1 {
+				t.Errorf("Stats() = %+v", s)
+			}
+		})
+		t.Run(w.name+" ends with its context", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			p := producer(t, userRing(t, 4096), Options{})
+			fillUp(t, p)
+			for _, asleep := range []bool{false, true} {
+				ctx, cancel := context.WithCancel(t.Context())
+				if !asleep {
+					cancel()
+				}
+				done := make(chan error, 1)
+				go func() { done <- w.wait(ctx, p) }()
+				if asleep {
+					testenv.Asleep(t, "userprod.(*Producer).sleep")
+					cancel()
+				}
+				if err := <-done; !errors.Is(err, context.Canceled) {
+					t.Errorf("asleep %t: %v", asleep, err)
+				}
+				cancel()
+			}
+			// Others go on.
+			if err := p.TryWrite(nil); err != ErrFull {
+				t.Errorf("TryWrite after it: %v", err)
+			}
+		})
+		t.Run(w.name+" ends with Close", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			p := producer(t, userRing(t, 4096), Options{Timer: -1})
+			fillUp(t, p)
+			var all sync.WaitGroup
+			for range 3 { // one sleeps, the others wait for their turn
+				all.Go(func() {
+					if err := w.wait(t.Context(), p); !errors.Is(err, os.ErrClosed) {
+						t.Errorf("error %v", err)
+					}
+				})
+			}
+			testenv.Asleep(t, "userprod.(*Producer).sleep")
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+			all.Wait()
+			if err := w.wait(t.Context(), p); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("after Close: %v", err)
+			}
+		})
+	}
+}
+
+// A large sample gets its turn though small ones would fit before.
+func TestNobodyOvertakesWhoWaits(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
+	fillUp(t, p)
+	order := make(chan int, 2)
+	wait := func(n int) {
+		s, err := p.ReserveWait(t.Context(), n)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		order <- n
+		if err := s.Commit(); err != nil {
+			t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(func() { wait(4088) })
+	testenv.Asleep(t, "userprod.(*Producer).sleep")
+	if n, err := c.Drain(0, 1); n != 1 || err != nil { // room for the small one
+		t.Fatalf("drained %d samples, %v", n, err)
+	}
+	all.Go(func() { wait(8) })
+	for p.queue.Load() != 2 { // it has come
+		drainNothing(t, p)
+	}
+	drain(t, c)
+	if n := <-order; n != 4088 {
+		t.Errorf("the sample of %d bytes came first", n)
+	}
+	drain(t, c)
+	<-order
+	all.Wait()
+}
+
+// drainNothing yields.
+func drainNothing(t *testing.T, p *Producer) {
+	t.Helper()
+	if _, err := p.Stats(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A wait costs next to no CPU time.
+func TestSamplesOfAFullRingComeInOrder(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	const samples = 2000
+	p, c := producer(t, m, Options{}), checker(t, m, 1, samples)
+	var all sync.WaitGroup
+	all.Go(func() {
+		b := make([]byte, 100)
+		for seq := range uint32(samples) {
+			usercheck.Fill(b, 0, seq)
+			if n, err := p.Write(b); n != len(b) || err != nil {
+				t.Errorf("Write() = %d, %v", n, err)
+				return
+			}
+		}
+	})
+	for got := 0; got < samples; {
+		got += drain(t, c)
+	}
+	all.Wait()
+	if n := counts(t, c); n.Samples != samples {
+		t.Errorf("%d samples came", n.Samples)
+	}
+}
