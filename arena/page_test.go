@@ -96,7 +96,7 @@ func TestTouchAllocates(t *testing.T) {
 // What is looked at with Peek is still absent afterwards.
 func TestPeekAllocatesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
-	a := newArena(t, Options{SegvOnFault: true, Size: 1 << 20})
+	a := newArena(t, Options{SegvOnFault: true, Size: 8 * pageSize})
 	buf := make([]byte, a.Size())
 	if err := a.Peek(Ptr[byte](a.Base()), buf); err != nil {
 		t.Fatal(err)

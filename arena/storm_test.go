@@ -321,3 +321,29 @@ func TestKilledInsideAnOperation(t *testing.T) {
 		t.Errorf("%d kills lost %d blocks", kills, lost)
 	}
 }
+
+func TestProgramThatHasUsedUpItsLoops(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, Options{Size: 1 << 20})
+	tab, err := NewTable(h, "t", TableOptions{KeySize: 8, ValueSize: stormValue, Capacity: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(20) { // chains of five
+		if err := tab.Update(stormKey(i), Any, increment); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := loadSet(t, h, arenaset.Exhausted)
+	before := used(t, h)
+	job := p.must(arenaset.Exhausted, arenaset.Job{On: uint64(tab.Ptr()), Count: 1})
+	if job.Added == 0 || job.Absent+job.Inserted+job.Failed != 0 || job.Found+job.Full != 1 {
+		t.Errorf("%+v", job)
+	}
+	if now := used(t, h); now != before {
+		t.Errorf("%d bytes in use, %d before", now, before)
+	}
+	if n, err := tab.Len(); n != 20 || err != nil {
+		t.Errorf("%d keys, %v", n, err)
+	}
+}

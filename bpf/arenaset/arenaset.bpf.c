@@ -283,6 +283,38 @@ int table_storm_tp(struct context *ctx)
 	return storm((struct job __arena *)ctx->job, false);
 }
 
+/*
+ * Uses up its loops, and goes on: what is there may then not be found, but is never said
+ * to be absent, and what is replaced is freed all the same.
+ */
+SEC("syscall")
+int table_exhausted(struct context *ctx)
+{
+	struct job __arena *job = (struct job __arena *)ctx->job;
+	struct arena_table __arena *t = (struct arena_table __arena *)job->on;
+	__u64 key = 1, value[VALUE_WORDS] = {};
+	int err;
+
+	arena_use();
+	while (arena_can_loop)
+		job->added++;
+	err = arena_table_get(t, &key, KEY_WORDS, value, VALUE_WORDS);
+	if (err == -ARENA_ENOENT)
+		job->absent++;
+	else if (err == -ARENA_EAGAIN)
+		job->full++;
+	else if (!err)
+		job->found++;
+	err = arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_NOEXIST, increment, NULL);
+	if (!err)
+		job->inserted++;
+	err = arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_ANY, increment, NULL);
+	if (err && err != -ARENA_EAGAIN)
+		job->failed++;
+	job->done = job->count;
+	return 0;
+}
+
 /* The types that the test of the Go mirrors looks for. Its function is never called. */
 struct layouts {
 	struct job job;

@@ -15,6 +15,7 @@ const (
 	QueueTake    = bpfProgQueueTake
 	TableStorm   = bpfProgTableStorm
 	TableStormTP = bpfProgTableStormTp
+	Exhausted    = bpfProgTableExhausted
 	Arena        = bpfMapArena
 )
 

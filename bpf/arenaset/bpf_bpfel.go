@@ -40,15 +40,16 @@ type bpfJob struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapArena         = "arena"
-	bpfProgHeapStorm    = "heap_storm"
-	bpfProgListBuild    = "list_build"
-	bpfProgListFree     = "list_free"
-	bpfProgQueuePut     = "queue_put"
-	bpfProgQueueTake    = "queue_take"
-	bpfProgTableStorm   = "table_storm"
-	bpfProgTableStormTp = "table_storm_tp"
-	bpfVarArenaBase     = "arena_base"
+	bpfMapArena           = "arena"
+	bpfProgHeapStorm      = "heap_storm"
+	bpfProgListBuild      = "list_build"
+	bpfProgListFree       = "list_free"
+	bpfProgQueuePut       = "queue_put"
+	bpfProgQueueTake      = "queue_take"
+	bpfProgTableExhausted = "table_exhausted"
+	bpfProgTableStorm     = "table_storm"
+	bpfProgTableStormTp   = "table_storm_tp"
+	bpfVarArenaBase       = "arena_base"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -93,13 +94,14 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	HeapStorm    *ebpf.ProgramSpec `ebpf:"heap_storm"`
-	ListBuild    *ebpf.ProgramSpec `ebpf:"list_build"`
-	ListFree     *ebpf.ProgramSpec `ebpf:"list_free"`
-	QueuePut     *ebpf.ProgramSpec `ebpf:"queue_put"`
-	QueueTake    *ebpf.ProgramSpec `ebpf:"queue_take"`
-	TableStorm   *ebpf.ProgramSpec `ebpf:"table_storm"`
-	TableStormTp *ebpf.ProgramSpec `ebpf:"table_storm_tp"`
+	HeapStorm      *ebpf.ProgramSpec `ebpf:"heap_storm"`
+	ListBuild      *ebpf.ProgramSpec `ebpf:"list_build"`
+	ListFree       *ebpf.ProgramSpec `ebpf:"list_free"`
+	QueuePut       *ebpf.ProgramSpec `ebpf:"queue_put"`
+	QueueTake      *ebpf.ProgramSpec `ebpf:"queue_take"`
+	TableExhausted *ebpf.ProgramSpec `ebpf:"table_exhausted"`
+	TableStorm     *ebpf.ProgramSpec `ebpf:"table_storm"`
+	TableStormTp   *ebpf.ProgramSpec `ebpf:"table_storm_tp"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -156,13 +158,14 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	HeapStorm    *ebpf.Program `ebpf:"heap_storm"`
-	ListBuild    *ebpf.Program `ebpf:"list_build"`
-	ListFree     *ebpf.Program `ebpf:"list_free"`
-	QueuePut     *ebpf.Program `ebpf:"queue_put"`
-	QueueTake    *ebpf.Program `ebpf:"queue_take"`
-	TableStorm   *ebpf.Program `ebpf:"table_storm"`
-	TableStormTp *ebpf.Program `ebpf:"table_storm_tp"`
+	HeapStorm      *ebpf.Program `ebpf:"heap_storm"`
+	ListBuild      *ebpf.Program `ebpf:"list_build"`
+	ListFree       *ebpf.Program `ebpf:"list_free"`
+	QueuePut       *ebpf.Program `ebpf:"queue_put"`
+	QueueTake      *ebpf.Program `ebpf:"queue_take"`
+	TableExhausted *ebpf.Program `ebpf:"table_exhausted"`
+	TableStorm     *ebpf.Program `ebpf:"table_storm"`
+	TableStormTp   *ebpf.Program `ebpf:"table_storm_tp"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -172,6 +175,7 @@ func (p *bpfPrograms) Close() error {
 		p.ListFree,
 		p.QueuePut,
 		p.QueueTake,
+		p.TableExhausted,
 		p.TableStorm,
 		p.TableStormTp,
 	)

@@ -70,7 +70,10 @@ struct arena_block {
 #define ARENA_ENOMEM 12
 #define ARENA_EINVAL 22
 
-/* May be used 8 million times in a run of a program: then it is false. */
+/*
+ * May be used 8 million times in a run of a program, or for a quarter of a second
+ * (Linux 6.15): then it is false for the rest of the run.
+ */
 #define arena_can_loop                                                                                                 \
 	({                                                                                                             \
 		__label__ stop, go_on;                                                                                 \
@@ -196,12 +199,23 @@ static __always_inline void __arena *arena_alloc(__u64 bytes)
 	return (void __arena *)arena_alloc_address(bytes);
 }
 
+#define ARENA_SURE_TRIES 16
+
+/* Tries once to put a block on a free list. */
+static __always_inline bool arena_push(struct arena_class __arena *c, struct arena_block __arena *block, __u64 free)
+{
+	__u64 head = ARENA_READ(c->head);
+
+	ARENA_WRITE(block->header, free | (__u32)head);
+	return arena_cas(c->head, head, arena_retag(head, arena_ref(block)));
+}
+
 /* See arena_free. */
 __arena_global int arena_free_ref(__u32 data)
 {
 	struct arena_block __arena *block;
 	struct arena_class __arena *c;
-	__u64 header, free, head;
+	__u64 header, free;
 	__u32 ref, class;
 
 	arena_use();
@@ -216,12 +230,13 @@ __arena_global int arena_free_ref(__u32 data)
 		return -ARENA_EINVAL; /* somebody else freed it just now */
 	c = ARENA_CLASS(class & 63);
 	__sync_fetch_and_add(&c->used, -1);
-	do {
-		head = ARENA_READ(c->head);
-		ARENA_WRITE(block->header, free | (__u32)head);
-		if (arena_cas(c->head, head, arena_retag(head, ref)))
+	/* Also a program that has used up its loops gives back what it has. */
+	for (int i = 0; i < ARENA_SURE_TRIES; i++)
+		if (arena_push(c, block, free))
 			return 0;
-	} while (arena_can_loop);
+	while (arena_can_loop)
+		if (arena_push(c, block, free))
+			return 0;
 	return -ARENA_EAGAIN; /* after millions of tries: the block is lost */
 }
 

@@ -40,6 +40,7 @@ struct arena_node {
 #define ARENA_ELOOP 40
 
 #define ARENA_MAX_CHAIN 4096
+#define ARENA_GAVE_UP 0xffffffff /* a depth: the program has used up its loops */
 
 static __always_inline __u32 arena_words(__u32 bytes)
 {
@@ -68,6 +69,14 @@ static __always_inline __u64 arena_hash(__u64 seed, const __u64 *key, __u32 word
 	return hash ^ hash >> 32;
 }
 
+/* What is wrong with a chain in which nothing was found. */
+static __always_inline int arena_chain_error(__u32 depth)
+{
+	if (depth == ARENA_GAVE_UP)
+		return -ARENA_EAGAIN;
+	return depth > ARENA_MAX_CHAIN ? -ARENA_ELOOP : 0;
+}
+
 static __always_inline __u64 __arena *arena_bucket(struct arena_table __arena *t, __u64 hash)
 {
 	__u64 mask = (1ULL << (t->bits & 31)) - 1;
@@ -86,7 +95,11 @@ static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key,
 	__u64 differ;
 
 	*depth = arena_zero;
-	while (ref && arena_can_loop) {
+	while (ref) {
+		if (!arena_can_loop) {
+			*depth = ARENA_GAVE_UP;
+			break;
+		}
 		node = arena_ptr(ref);
 		if (ARENA_READ(node->hash) == hash) {
 			differ = 0;
@@ -124,24 +137,34 @@ static __always_inline int arena_table_get(struct arena_table __arena *t, const 
 		if (ARENA_READ(*bucket) == head) {
 			if (ref)
 				return 0;
-			return depth > ARENA_MAX_CHAIN ? -ARENA_ELOOP : -ARENA_ENOENT;
+			return arena_chain_error(depth) ?: -ARENA_ENOENT;
 		}
 	} while (arena_can_loop);
 	return -ARENA_EAGAIN;
 }
 
+/* Frees the first node of a chain that nobody else changes, and returns the next. */
+static __always_inline __u32 arena_free_node(__u32 ref)
+{
+	struct arena_node __arena *node = arena_ptr(ref);
+	__u32 next = ARENA_READ(node->next);
+
+	arena_free(node);
+	return next;
+}
+
 /* Frees n nodes of a chain that nobody else changes. */
 __arena_global int arena_free_nodes(__u32 ref, __u32 n)
 {
-	struct arena_node __arena *node;
-	__u32 next;
+	__u32 i;
 
-	while (n-- && ref && arena_can_loop) {
-		node = arena_ptr(ref);
-		next = ARENA_READ(node->next);
-		arena_free(node);
-		ref = next;
+	for (i = 0; i < ARENA_SURE_TRIES; i++) {
+		if (!ref || i >= n)
+			return 0;
+		ref = arena_free_node(ref);
 	}
+	for (i += arena_zero; i < n && ref && arena_can_loop; i++)
+		ref = arena_free_node(ref);
 	return 0;
 }
 
@@ -203,8 +226,8 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 			err = -ARENA_EEXIST;
 		else if (!ref && flags == ARENA_EXIST)
 			err = -ARENA_ENOENT;
-		if (!ref && depth > ARENA_MAX_CHAIN)
-			err = -ARENA_ELOOP;
+		if (!ref && arena_chain_error(depth))
+			err = arena_chain_error(depth);
 		if (err) {
 			if (ARENA_READ(*bucket) == head)
 				break;
@@ -292,7 +315,7 @@ static __always_inline int arena_table_delete(struct arena_table __arena *t, con
 		if (!ref) {
 			if (ARENA_READ(*bucket) != head)
 				continue;
-			return depth > ARENA_MAX_CHAIN ? -ARENA_ELOOP : -ARENA_ENOENT;
+			return arena_chain_error(depth) ?: -ARENA_ENOENT;
 		}
 		old = arena_ptr(ref);
 		next = ARENA_READ(old->next);
