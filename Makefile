@@ -9,7 +9,7 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test test-host vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
+.PHONY: all help build install demo test test-host deploy-check vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -29,6 +29,10 @@ test: test-host ## everything: on the running kernel, then on others in virtual 
 
 test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	$(GO) test -p 1 $(TEST_FLAGS) ./...
+
+deploy-check: deps-go ## the dashboard's queries and the alerts against a real Prometheus server (apt install prometheus)
+	@command -v promtool >/dev/null || { echo "deploy-check: prometheus and promtool are missing: apt install prometheus" >&2; exit 1; }
+	$(GO) test -count=1 -tags prometheus -run RealPrometheus -v ./cmd/rbtool
 
 race: deps # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...

@@ -97,6 +97,39 @@ func firstMember(t btf.Type) (btf.Member, bool) {
 	return s.Members[0], true
 }
 
+// NewByLength makes a Set of types that are told apart by the length of their
+// records: only records of exactly these lengths are decoded.
+func NewByLength(lengths map[int]btf.Type) (*Set, error) {
+	s := &Set{byLength: make(map[int]*Decoder, len(lengths))}
+	for _, length := range slices.Sorted(maps.Keys(lengths)) {
+		d, err := New(lengths[length])
+		if err != nil {
+			return nil, err
+		}
+		s.byLength[length] = d
+		s.decoders = append(s.decoders, d)
+	}
+	return s, nil
+}
+
+// Describe says, for people, which types there are and how they are told apart.
+func (s *Set) Describe() string {
+	var texts []string
+	switch {
+	case s.only != nil:
+		return s.only.name
+	case s.byTag != nil:
+		for _, tag := range slices.Sorted(maps.Keys(s.byTag)) {
+			texts = append(texts, fmt.Sprintf("%s where the first member is %d", s.byTag[tag].name, tag))
+		}
+	default:
+		for _, length := range slices.Sorted(maps.Keys(s.byLength)) {
+			texts = append(texts, fmt.Sprintf("%s where there are %d bytes", s.byLength[length].name, length))
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
 func newByLength(types []btf.Type) (*Set, error) {
 	s := &Set{byLength: make(map[int]*Decoder, len(types))}
 	var names []string

@@ -15,9 +15,10 @@ import (
 func newInspect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect MAP",
-		Short: "Describe one ring: positions, memory, users, programs, pins",
+		Short: "Describe one ring or arena: positions, memory, users, programs, pins",
 		Long: `Describe one ring: where its producer and its consumer are, the oldest record
-still being written, the processes that hold it, the programs that use it.
+still being written, the processes that hold it and where they run, the programs that
+use it and where they are attached. Of an arena: the address at which all map it.
 Nothing on the host is changed.`,
 		Example: "  rbtool inspect /sys/fs/bpf/events\n  rbtool inspect id:12 -o json",
 		Args:    cobra.ExactArgs(1),
@@ -54,6 +55,13 @@ func describe(w io.Writer, m *inspect.Map) error {
 	if m.MapExtra != 0 {
 		rows = append(rows, []string{"map_extra", fmt.Sprintf("%#x", m.MapExtra)})
 	}
+	if m.Place != nil {
+		address := "none yet: the first mapping decides"
+		if m.UserBase != 0 {
+			address = fmt.Sprintf("%#x", m.UserBase)
+		}
+		rows = append(rows, []string{"address", address})
+	}
 	if m.Positions != nil {
 		rows = append(rows, positionRows(m.Positions)...)
 	}
@@ -63,6 +71,9 @@ func describe(w io.Writer, m *inspect.Map) error {
 		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, p.Type)
 		if p.Via != 0 {
 			text += fmt.Sprintf(" through map id %d", p.Via)
+		}
+		for _, a := range p.Attached {
+			text += ", at " + a.String()
 		}
 		return text
 	})...)
@@ -105,7 +116,11 @@ func describeUser(u inspect.User) string {
 			does = append(does, d.word)
 		}
 	}
-	text := fmt.Sprintf("%s (pid %d): %s", u.Comm, u.PID, strings.Join(does, ", "))
+	who := fmt.Sprintf("pid %d", u.PID)
+	if home := u.Home.String(); home != "" {
+		who += " in " + home
+	}
+	text := fmt.Sprintf("%s (%s): %s", u.Comm, who, strings.Join(does, ", "))
 	if u.Why != "" {
 		text += "; likely: " + u.Why
 	}

@@ -48,8 +48,9 @@ counted, and named at the end. It works for user ring buffers too.
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
 each record preceded by its length as 4 bytes little-endian.
 
-Records of rbtool probe proctrace are decoded without being told how; those of
-other programs by --type, out of the BTF that --btf names.`,
+Records are decoded without being told how where the programs that write them say
+what they are (--explain tells how that is known), and else by --type, out of the
+BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
 		Example: `  rbtool tail /sys/fs/bpf/rbtool/proctrace/events
   rbtool tail name:events -o json -n 100 --idle 5s
   rbtool tail id:12 --observe --stats --for 10s

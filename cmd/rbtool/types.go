@@ -14,6 +14,7 @@ import (
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/decode/infer"
 )
 
 // typeOptions are the flags that say how records are decoded.
@@ -21,17 +22,23 @@ type typeOptions struct {
 	names    []string
 	from     string // --btf
 	noDecode bool
+	explain  bool
 }
 
 func (o *typeOptions) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.names, "type", nil, "decode records as these types: several are told apart by their first enum or their length")
 	f.StringVar(&o.from, "btf", "", "where the types are: FILE (BTF or ELF), prog:ID or kernel")
 	f.BoolVar(&o.noDecode, "no-decode", false, "show records in hex")
+	f.BoolVar(&o.explain, "explain", false, "say on stderr how the types of records were found, and how sure that is")
 }
 
 // check finds flags that contradict each other.
 func (o *typeOptions) check() error {
 	switch {
+	case o.noDecode && o.explain:
+		return usagef("tail: --explain has nothing to explain with --no-decode")
+	case len(o.names) > 0 && o.explain:
+		return usagef("tail: --explain has nothing to explain with --type")
 	case o.noDecode && (len(o.names) > 0 || o.from != ""):
 		return usagef("tail: --no-decode goes with neither --type nor --btf")
 	case len(o.names) > 0 && o.from == "":
@@ -57,17 +64,41 @@ func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 		return o.load()
 	}
 	types, err := proctrace.DecoderOf(m)
+	if err == nil {
+		if o.explain {
+			fmt.Fprintf(stderr, "the ring is rbtool's own: records are %s\n", types.Describe())
+		}
+		return types, nil
+	}
 	if errors.Is(err, proctrace.ErrStopped) {
 		fmt.Fprintln(stderr, "note: the tracer was stopped: what it left is decoded by the types of this rbtool (--no-decode: in hex)")
 		return proctrace.Decoder()
 	}
-	if err != nil && !errors.Is(err, proctrace.ErrNotTraced) {
+	if !errors.Is(err, proctrace.ErrNotTraced) {
 		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
-	}
-	if err != nil {
 		return nil, nil
 	}
-	return types, nil
+	return o.infer(m, stderr)
+}
+
+// infer returns the types that the programs which use m tell. What is not certain is said.
+func (o *typeOptions) infer(m *ebpf.Map, stderr io.Writer) (*decode.Set, error) {
+	found, err := infer.Of(m)
+	if err != nil {
+		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
+		return nil, nil
+	}
+	switch {
+	case o.explain:
+		for _, line := range found.Explain() {
+			fmt.Fprintln(stderr, line)
+		}
+	case found.Set == nil:
+		fmt.Fprintf(stderr, "note: records are shown in hex: %s\n", found.Why)
+	case found.Certainty < infer.Certain || found.Partial:
+		fmt.Fprintf(stderr, "note: records are shown as %s\n", found.Why)
+	}
+	return found.Set, nil
 }
 
 // load returns the types that the flags name.

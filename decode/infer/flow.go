@@ -1,0 +1,207 @@
+package infer
+
+import (
+	"maps"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// value is what is known of what a register holds.
+type value struct {
+	kind valueKind
+	id   uint32 // of the map; the index of the call; the number of the argument
+	off  int64  // bytes behind that; the constant
+}
+
+type valueKind uint8
+
+const (
+	unknown   valueKind = iota
+	constant            // off
+	mapItself           // the map id
+	mapValue            // off bytes into the value of map id, which has one value: global variables
+	mapInside           // somewhere in the memory of map id: an element
+	stack               // off bytes from the frame pointer
+	record              // off bytes into what call id reserved
+	argument            // off bytes behind what argument id of the function points to
+)
+
+// state is what is known before an instruction.
+type state struct {
+	regs  [16]value      // as many as an instruction can name
+	stack map[int64]slot // by offset from the frame pointer, without overlap
+}
+
+// slot is a store to the stack.
+type slot struct {
+	size int64
+	val  value
+}
+
+func (s *state) clone() *state { return &state{s.regs, maps.Clone(s.stack)} }
+
+// join makes s what is known when either s or o holds, and reports whether that is
+// less than before.
+func (s *state) join(o *state) (changed bool) {
+	for i := range s.regs {
+		if v := joined(s.regs[i], o.regs[i]); v != s.regs[i] {
+			s.regs[i], changed = v, true
+		}
+	}
+	for off, sl := range s.stack {
+		other, ok := o.stack[off]
+		if !ok || other.size != sl.size {
+			delete(s.stack, off)
+			changed = true
+		} else if v := joined(sl.val, other.val); v != sl.val {
+			s.stack[off] = slot{sl.size, v}
+			changed = true
+		}
+	}
+	return changed
+}
+
+// joined takes NULL for the pointer that it might have been.
+func joined(a, b value) value {
+	null := value{kind: constant}
+	switch {
+	case a == b:
+		return a
+	case a == null && b.kind > constant:
+		return b
+	case b == null && a.kind > constant:
+		return a
+	}
+	return value{}
+}
+
+// store notes that size bytes at off from the frame pointer hold v.
+func (s *state) store(off, size int64, v value) {
+	s.forget(off, off+size)
+	if s.stack == nil {
+		s.stack = map[int64]slot{}
+	}
+	s.stack[off] = slot{size, v}
+}
+
+// forget drops what is known of the stack from lo to hi.
+func (s *state) forget(lo, hi int64) {
+	for off, sl := range s.stack {
+		if off < hi && off+sl.size > lo {
+			delete(s.stack, off)
+		}
+	}
+}
+
+// step is what an instruction does to what is known. Calls and jumps are the
+// caller's matter.
+func (p *program) step(s *state, ins *asm.Instruction) {
+	op := ins.OpCode
+	switch class := op.Class(); {
+	case op.IsDWordLoad():
+		s.regs[ins.Dst] = loaded(ins)
+	case class == asm.ALU64Class || class == asm.ALUClass:
+		s.regs[ins.Dst] = p.alu(s, ins)
+	case class == asm.LdXClass:
+		s.regs[ins.Dst] = p.load(s, ins)
+	case class == asm.StXClass && op.Mode() != asm.MemMode:
+		if to := s.regs[ins.Dst]; to.kind == stack { // atomic
+			s.forget(to.off+int64(ins.Offset), to.off+int64(ins.Offset)+8)
+		}
+		if ins.Constant&fetch != 0 {
+			s.regs[ins.Src] = value{}
+			s.regs[asm.R0] = value{} // cmpxchg
+		}
+	case class == asm.StXClass || class == asm.StClass:
+		if to := s.regs[ins.Dst]; to.kind == stack {
+			s.store(to.off+int64(ins.Offset), int64(op.Size().Sizeof()), stored(s, ins))
+		}
+	case class == asm.LdClass:
+		s.regs[asm.R0] = value{}
+	}
+}
+
+// fetch is BPF_FETCH, include/uapi/linux/bpf.h.
+const fetch = 1
+
+// stored is what a store writes.
+func stored(s *state, ins *asm.Instruction) value {
+	if ins.OpCode.Class() == asm.StClass {
+		return value{kind: constant, off: ins.Constant}
+	}
+	return s.regs[ins.Src]
+}
+
+// loaded is what a load of 64 immediate bits gives, as the kernel dumps it: for
+// a map its id (kernel/bpf/syscall.c, bpf_insn_prepare_dump).
+func loaded(ins *asm.Instruction) value {
+	id, off := uint32(ins.Constant), int64(uint64(ins.Constant)>>32)
+	switch ins.Src {
+	case asm.PseudoMapFD:
+		return value{kind: mapItself, id: id}
+	case asm.PseudoMapValue:
+		return value{kind: mapValue, id: id, off: off}
+	case 0:
+		return value{kind: constant, off: ins.Constant}
+	}
+	return value{}
+}
+
+func (p *program) alu(s *state, ins *asm.Instruction) value {
+	src := value{kind: constant, off: ins.Constant}
+	if ins.OpCode.Source() == asm.RegSource {
+		src = s.regs[ins.Src]
+	}
+	wide := ins.OpCode.Class() == asm.ALU64Class
+	switch dst := s.regs[ins.Dst]; ins.OpCode.ALUOp() {
+	case asm.Mov:
+		switch {
+		case wide && (ins.Offset == 0 || ins.Offset == percpu):
+			return src
+		case src.kind == constant && ins.Offset == 0:
+			return value{kind: constant, off: int64(uint32(src.off))}
+		}
+	case asm.Add:
+		switch {
+		case !wide:
+		case dst.kind == mapItself || dst.kind == mapInside:
+			return value{kind: mapInside, id: dst.id}
+		case src.kind == mapItself || src.kind == mapInside:
+			return value{kind: mapInside, id: src.id}
+		case src.kind == constant && dst.kind != unknown:
+			return value{dst.kind, dst.id, dst.off + src.off}
+		case dst.kind == constant && src.kind != unknown:
+			return value{src.kind, src.id, dst.off + src.off}
+		}
+	}
+	return value{}
+}
+
+// percpu is BPF_ADDR_PERCPU, the offset of a move by which the verifier makes an
+// address that of this CPU (include/linux/filter.h).
+const percpu = -1
+
+func (p *program) load(s *state, ins *asm.Instruction) value {
+	from, size := s.regs[ins.Src], int64(ins.OpCode.Size().Sizeof())
+	switch {
+	case ins.OpCode.Mode() != asm.MemMode:
+	case from.kind == stack:
+		if sl, ok := s.stack[from.off+int64(ins.Offset)]; ok && sl.size == size {
+			return sl.val
+		}
+	case from.kind == mapInside && size == 8 && p.isPerCPU(from.id):
+		return from // the address of the element, in the code that the verifier inlines
+	}
+	return value{}
+}
+
+// afterCall forgets what a call may have changed: the registers that it takes, and
+// memory of the stack that it got the address of.
+func (s *state) afterCall() {
+	for r := asm.R1; r <= asm.R5; r++ {
+		if v := s.regs[r]; v.kind == stack {
+			s.forget(v.off, 0)
+		}
+		s.regs[r] = value{}
+	}
+}

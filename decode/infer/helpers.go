@@ -1,0 +1,92 @@
+package infer
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// The ways to put a record into a ring.
+const (
+	callReserve = "bpf_ringbuf_reserve"
+	callOutput  = "bpf_ringbuf_output"
+	callDynptr  = "bpf_ringbuf_reserve_dynptr"
+	callQuery   = "bpf_ringbuf_query" // which does not
+	callDrain   = "bpf_user_ringbuf_drain"
+)
+
+// helpers has the names of the helpers by what a dumped call says: how far the
+// function lies from __bpf_call_base (kernel/bpf/verifier.c, fixup_bpf_calls or
+// do_misc_fixups). Without CAP_SYSLOG, or with kernel.kptr_restrict, the kernel says 0
+// instead (bpf_insn_prepare_dump), and hides the addresses.
+type helpers struct {
+	names map[int32]string
+}
+
+var readHelpers = sync.OnceValue(func() *helpers {
+	h := &helpers{names: map[int32]string{}}
+	f, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return h
+	}
+	defer f.Close()
+	addr := map[string]uint64{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		line := s.Text()
+		if !strings.Contains(line, "ringbuf_") && !strings.Contains(line, "__bpf_call_base") {
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) != 3 { // a module's
+			continue
+		}
+		switch fields[2] {
+		case callReserve, callOutput, callDynptr, callQuery, callDrain, "__bpf_call_base":
+			addr[fields[2]], _ = strconv.ParseUint(fields[0], 16, 64)
+		}
+	}
+	base := addr["__bpf_call_base"]
+	for name, a := range addr {
+		if base != 0 && a != 0 {
+			h.names[int32(a-base)] = name
+		}
+	}
+	return h
+})
+
+// name tells which helper an instruction calls that gets the ring as its first argument.
+// Where the kernel does not say, the source line does, or what the other registers hold;
+// how is why it is known then.
+func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how string) {
+	if ins.Constant != 0 {
+		if name := h.names[int32(ins.Constant)]; name != "" {
+			return name, ""
+		}
+	}
+	for _, name := range []string{callDynptr, callReserve, callOutput, callQuery, callDrain} {
+		if strings.Contains(line, name+"(") {
+			return name, byLine
+		}
+	}
+	data, size := s.regs[asm.R2], s.regs[asm.R3]
+	switch {
+	case data.kind > constant && size.kind == constant:
+		return callOutput, byArguments
+	case data.kind == constant && data.off > maxQuery && size.kind == constant:
+		return callReserve, byArguments
+	}
+	return "", ""
+}
+
+// How a helper is known that the kernel does not show.
+const (
+	byLine      = "the kernel hides which helper it is, its source line tells"
+	byArguments = "the kernel hides which helper it is, its arguments tell"
+)
+
+// maxQuery is the largest of the flags of bpf_ringbuf_query, BPF_RB_OVERWRITE_POS.
+const maxQuery = 4

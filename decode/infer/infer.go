@@ -1,0 +1,279 @@
+// Package infer finds the types of a ring's records without being told: from the
+// programs on this host that refer to the ring, their BTF and their
+// instructions.
+//
+//	found, err := infer.Of(ring)
+//	...
+//	if found.Set != nil {
+//		dec, err := found.Set.Decoder(record)
+//	}
+//
+// # What can be known
+//
+// The kernel keeps of a program its instructions, the lines of its source, and the
+// BTF that its loader gave it: libbpf and bpftool give all of the object's,
+// cilium/ebpf only what the types of functions reach. BTF has no local variables: a struct
+// that is used only within functions is in none. So the type of a record is
+//
+//   - certain where the program says it: the record is passed to a function
+//     that takes a pointer to the struct, or is a global variable, an element of
+//     a map or an argument whose type is known, or the source line of the call
+//     names the struct;
+//   - likely where the size of the record, which is a constant, is that of one type only
+//     of those whose fields are where the program stores, or of one that a variable
+//     exports, as in "const struct event *unused";
+//   - unknown otherwise. [Site.Why] says why.
+//
+// Which helper a call calls is shown to those who may see kernel addresses
+// (CAP_SYSLOG, kernel.kptr_restrict below 2), and is taken from the source line or from
+// the arguments otherwise. Instructions are not shown at all without CAP_BPF and
+// CAP_PERFMON, nor to anybody with net.core.bpf_jit_harden.
+//
+// Records of several types are told apart by the constant that the program stores at
+// their start, or by their length. Types that cannot be told apart are left out, and so are
+// types of a length that records of unknown type have too.
+package infer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/decode"
+)
+
+// Result is what was found about the records of a ring.
+type Result struct {
+	// Set decodes the records whose type was found; it is nil when there are none.
+	Set *decode.Set
+	// Certainty is that of the least certain type in Set.
+	Certainty Certainty
+	// Partial says that some records have no type.
+	Partial bool
+	// Why says, in one line, what the types are and how sure, or why there are none.
+	Why string
+	// Sites are the places in programs that produce records.
+	Sites []*Site
+	// Notes say what could not be looked at.
+	Notes []string
+}
+
+// Of finds the record types of a RINGBUF. It needs CAP_SYS_ADMIN, to look at the programs
+// of others.
+func Of(ring *ebpf.Map) (*Result, error) {
+	info, err := ring.Info()
+	if err != nil {
+		return nil, fmt.Errorf("find record types: %w", err)
+	}
+	r := &Result{}
+	if ring.Type() == ebpf.UserRingbuf {
+		r.Why = "nothing in a program says what the samples of a user ring are: they come from a process"
+		return r, nil
+	}
+	id, ok := info.ID()
+	if !ok {
+		return nil, errors.New("find record types: the kernel does not say the ring's id")
+	}
+	found, notes, err := programs(id)
+	if err != nil {
+		return nil, fmt.Errorf("find record types: look at programs: %w", err)
+	}
+	r.Notes = notes
+	for _, p := range found {
+		p.calls = readHelpers()
+		r.Sites = append(r.Sites, p.sites()...)
+	}
+	switch {
+	case len(found) == 0 && len(notes) == 0:
+		r.Why = "no program refers to the ring: one that finds it in a map of maps does not"
+	case len(found) == 0:
+		r.Why = strings.Join(notes, "; ")
+	case len(r.Sites) == 0:
+		r.Why = fmt.Sprintf("%d programs refer to the ring, and none is seen to put a record into it", len(found))
+	default:
+		r.combine()
+	}
+	return r, nil
+}
+
+// combine makes the Set.
+func (r *Result) combine() {
+	var types []*group
+	var unknown []*Site
+	for _, s := range r.Sites {
+		if s.Type == nil {
+			unknown = append(unknown, s)
+			continue
+		}
+		types = add(types, s)
+	}
+	if len(types) == 0 {
+		r.Why = unknown[0].reason()
+		return
+	}
+	var err error
+	switch {
+	case len(unknown) > 0:
+		r.Set, err = byLength(types, unknown)
+	case len(types) == 1:
+		r.Set, err = decode.NewSet(types[0].typ)
+	default:
+		if tags := tagsOf(types); tags != nil {
+			r.Set, err = decode.NewTagged(tags)
+		}
+		if r.Set == nil {
+			if r.Set, err = decode.NewSet(all(types)...); err != nil {
+				r.Set, err = byLength(types, nil)
+			}
+		}
+	}
+	if err != nil {
+		r.Set, r.Why = nil, err.Error()
+		return
+	}
+	r.Certainty, r.Partial = Certain, len(unknown) > 0
+	var whys []string
+	for _, g := range types {
+		r.Certainty = min(r.Certainty, g.sites[0].Certainty)
+		whys = append(whys, fmt.Sprintf("%s (%s: %s)", g.typ.TypeName(), g.sites[0].Certainty, g.sites[0].Why))
+	}
+	for _, s := range unknown {
+		whys = append(whys, s.reason())
+	}
+	if left := leftOut(types, r.Set); left != nil {
+		r.Partial = true
+		whys = append(whys, fmt.Sprintf("records of %s cannot be told apart from others", names(left)))
+	}
+	r.Why = strings.Join(whys, "; ")
+}
+
+// leftOut returns the types that a Set does not have.
+func leftOut(groups []*group, set *decode.Set) (types []btf.Type) {
+	for _, g := range groups {
+		has := func(d *decode.Decoder) bool { return d.Name() == g.typ.TypeName() }
+		if !slices.ContainsFunc(set.Decoders(), has) {
+			types = append(types, g.typ)
+		}
+	}
+	return types
+}
+
+// reason is why the type of a site's records is not known.
+func (s *Site) reason() string {
+	what := "records"
+	if s.Size >= 0 {
+		what = fmt.Sprintf("records of %d bytes", s.Size)
+	}
+	return fmt.Sprintf("%s of %s are unknown: %s", what, s.Program, s.Why)
+}
+
+// group is a type and the sites that it was found for.
+type group struct {
+	typ   btf.Type
+	sites []*Site
+}
+
+// add adds a site to those of its type. Programs of one object have the same types, each in
+// its own BTF.
+func add(groups []*group, s *Site) []*group {
+	size, _ := btf.Sizeof(s.Type)
+	for _, g := range groups {
+		n, _ := btf.Sizeof(g.typ)
+		if g.typ.TypeName() == s.Type.TypeName() && n == size {
+			g.sites = append(g.sites, s)
+			if s.Certainty < g.sites[0].Certainty {
+				g.sites[0], g.sites[len(g.sites)-1] = s, g.sites[0]
+			}
+			return groups
+		}
+	}
+	return append(groups, &group{s.Type, []*Site{s}})
+}
+
+func all(groups []*group) (types []btf.Type) {
+	for _, g := range groups {
+		types = append(types, g.typ)
+	}
+	return types
+}
+
+// tagsOf returns the types by the constant at their start, or nil where that does not
+// tell them apart.
+func tagsOf(groups []*group) map[uint64]btf.Type {
+	tags := map[uint64]btf.Type{}
+	for _, g := range groups {
+		for _, s := range g.sites {
+			if len(s.Tags) == 0 {
+				return nil
+			}
+			for _, tag := range s.Tags {
+				if other, ok := tags[tag]; ok && other != g.typ {
+					return nil
+				}
+				tags[tag] = g.typ
+			}
+		}
+	}
+	return tags
+}
+
+// byLength returns a Set of the types that have a length of their own.
+func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
+	taken := map[int64]int{}
+	for _, g := range groups {
+		size, err := btf.Sizeof(g.typ)
+		if err != nil {
+			return nil, err
+		}
+		taken[int64(size)]++
+	}
+	for _, s := range unknown {
+		if s.Size < 0 {
+			return nil, fmt.Errorf("%s; they could be taken for those of %s", s.reason(), groups[0].typ.TypeName())
+		}
+		taken[s.Size]++
+	}
+	lengths := map[int]btf.Type{}
+	for _, g := range groups {
+		if size, _ := btf.Sizeof(g.typ); taken[int64(size)] == 1 {
+			lengths[size] = g.typ
+		}
+	}
+	if len(lengths) == 0 {
+		return nil, fmt.Errorf("records of %s cannot be told apart from others: neither a length of their own nor a constant at their start does",
+			names(all(groups)))
+	}
+	return decode.NewByLength(lengths)
+}
+
+// Explain tells how each type was found, or why not, a line for each place that produces
+// records.
+func (r *Result) Explain() []string {
+	var lines []string
+	for _, s := range r.Sites {
+		line := s.Program + ": " + s.Call
+		if s.Size >= 0 {
+			line += fmt.Sprintf(" of %d bytes", s.Size)
+		}
+		if s.Type != nil {
+			line += ": " + s.Type.TypeName()
+		}
+		if len(s.Tags) > 0 {
+			line += fmt.Sprintf(" that starts with %d", s.Tags)
+		}
+		line += fmt.Sprintf(": %s: %s", s.Certainty, s.Why)
+		if s.How != "" {
+			line += " (" + s.How + ")"
+		}
+		lines = append(lines, line)
+	}
+	lines = append(lines, r.Notes...)
+	if r.Set == nil {
+		return append(lines, "records are shown in hex: "+r.Why)
+	}
+	return append(lines, "records are "+r.Set.Describe())
+}
