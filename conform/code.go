@@ -83,6 +83,13 @@ func (o output) words() []uint64 {
 	return w
 }
 
+// atomically is an atomic instruction. cilium/ebpf v0.22 writes those that it makes
+// itself with the constant 0, which makes an addition without a result of each.
+func atomically(ins asm.Instruction) asm.Instruction {
+	ins.Constant = int64(ins.OpCode.AtomicOp() >> 8)
+	return ins
+}
+
 // function makes body a function that programs can call back: the verifier wants
 // types for it, and then for the main program too (check_btf_func).
 func function(name string, body code, params ...btf.FuncParam) code {

@@ -3,6 +3,7 @@ package conform
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,8 @@ type kernel interface {
 	load(*ebpf.ProgramSpec) (*ebpf.Program, error)
 	run(*ebpf.Program, *ebpf.RunOptions) (uint32, error)
 	mmap(fd int, offset int64, length, prot, flags int) ([]byte, error)
+	// mmapAt maps at an address where nothing is mapped.
+	mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error)
 	// call is bpf(2) with an attribute of size bytes.
 	call(cmd int, attr unsafe.Pointer, size uintptr) (int, error)
 }
@@ -53,6 +56,10 @@ func (bpf) run(p *ebpf.Program, opts *ebpf.RunOptions) (uint32, error) { return 
 
 func (bpf) mmap(fd int, offset int64, length, prot, flags int) ([]byte, error) {
 	return unix.Mmap(fd, offset, length, prot, flags)
+}
+
+func (bpf) mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error) {
+	return own.MmapAt(fd, addr, length, prot)
 }
 
 // SAFETY: the callers pass a struct of that size, and keep alive what it refers to.
@@ -216,17 +223,19 @@ func (t *T) refusedUnless(known string, kind ebpf.ProgramType, body code, messag
 		}
 		t.differs("loaded, want %q", messages[0])
 	}
-	if v, ok := errors.AsType[*ebpf.VerifierError](err); ok {
-		for _, line := range v.Log {
-			for _, m := range messages {
-				if strings.Contains(line, m) {
-					return
-				}
-			}
-		}
+	if verifierMentions(err, messages...) {
+		return
 	}
 	t.needHelpers(spec)
 	t.differs("refused with %s, want %q", verifierSays(err), messages[0])
+}
+
+// verifierMentions tells whether one of the messages is in the verifier's log.
+func verifierMentions(err error, messages ...string) bool {
+	v, ok := errors.AsType[*ebpf.VerifierError](err)
+	return ok && slices.ContainsFunc(v.Log, func(line string) bool {
+		return slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(line, m) })
+	})
 }
 
 // verifierSays is the last line of the log that says something.

@@ -84,7 +84,7 @@ var _ = register(RingBuf,
 				at("full", set(asm.R0, 1)), asm.Return())
 			body[2] = arg(asm.R2, 0)
 			bounded := join(body[:3], asm.And.Imm(asm.R2, 15), body[3:])
-			t.refused(rawTracepoint, bounded, "R2 is not a known constant")
+			t.refused(rawTracepoint, bounded, "R2 is not a known constant", "R2 is not a const", "R2 unbounded size")
 		},
 	},
 	Rule{
