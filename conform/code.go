@@ -72,6 +72,13 @@ func (o output) put(i uint32, r, scratch asm.Register) code {
 	return code{o.addr(scratch, i), asm.StoreMem(scratch, 0, r, asm.DWord)}
 }
 
+// give sets word i for the program, and the others to 0.
+func (o output) give(i int, v uint64) {
+	words := make([]uint64, outputWords)
+	words[i] = v
+	o.t.must(o.m.Put(uint32(0), words), "write output")
+}
+
 // words are what the program has stored.
 func (o output) words() []uint64 {
 	var b []byte

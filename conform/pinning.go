@@ -202,7 +202,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "mounts-are-apart",
-		Statement: "Each mount of a new bpffs is another file system; a bind mount shows the same pins.",
+		Statement: "Each new bpffs has pins of its own, which another one does not show.",
 		Source:    inodeSource + "bpf_get_tree",
 		check: func(t *T) {
 			fs, other := t.bpffs(), t.bpffs()
@@ -210,11 +210,8 @@ var _ = register(Pinning,
 			t.must(fs.pin(m, "map"), "pin")
 			_, err := other.open("map", 0)
 			t.fails("open in another bpffs", err, unix.ENOENT)
-			fd, err := unix.OpenTree(unix.AT_FDCWD, fs.dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-			t.must(err, "clone mount")
-			t.cleanup(func() { unix.Close(fd) })
-			same := bpffs{t, fmt.Sprintf("/proc/self/fd/%d", fd)}
-			equal(t, "id in the cloned mount", t.mapID(same.mustOpen("map")), t.mapID(m))
+			t.must(other.pin(t.counter(2), "map"), "pin by the same name")
+			equal(t, "id", t.mapID(fs.mustOpen("map")), t.mapID(m))
 		},
 	},
 )
