@@ -1,0 +1,159 @@
+package conform
+
+import (
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+)
+
+var _ = register(Arena,
+	Rule{
+		Name:      "shared",
+		Statement: "A program and a process see each other's writes at the same user address.",
+		Source:    arenaSource + "head comment (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(2, 0)
+			peek, poke := a.peeker(), a.poker()
+			*a.word(1) = 41
+			equal(t, "what the program reads", peek(a.addr(1)), 41)
+			poke(a.addr(1), 42)
+			equal(t, "what the process reads", *a.word(1), 42)
+		},
+	},
+	Rule{
+		Name:      "fault-allocates",
+		Statement: "A process that touches an absent page gets one, filled with zeros.",
+		Source:    arenaSource + "arena_vm_fault (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(2, 0)
+			t.must(a.touch(1), "touch page")
+			equal(t, "first word", *a.word(1), 0)
+			poke := a.poker()
+			poke(a.addr(1), 1)
+			equal(t, "first word after the program's write", *a.word(1), 1)
+		},
+	},
+	Rule{
+		Name:      "segv-on-fault",
+		Statement: "With BPF_F_SEGV_ON_FAULT a touch of an absent page is SIGSEGV, and in a system call EFAULT.",
+		Source:    arenaSource + "arena_vm_fault (Linux 6.9)",
+		check: func(t *T) {
+			t.fails("touch page", t.arena(2, flagSegvOnFault).touch(1), unix.EFAULT)
+		},
+	},
+	Rule{
+		Name:      "absent-reads-zero",
+		Statement: "A program that reads an absent page gets 0, and goes on; the page stays absent.",
+		Source:    "kernel/bpf/core.c, bpf_arena_handle_page_fault; arch/x86/net/bpf_jit_comp.c, ex_handler_bpf (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(2, flagSegvOnFault)
+			equal(t, "what the program reads", a.peeker()(a.addr(1)), 0)
+			t.fails("touch page", a.touch(1), unix.EFAULT)
+		},
+	},
+	Rule{
+		Name:      "absent-write-dropped",
+		Statement: "What a program writes into an absent page is lost, and the page stays absent.",
+		Source:    "arch/x86/net/bpf_jit_comp.c, ex_handler_bpf (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(2, 0)
+			poke := a.poker()
+			poke(a.addr(1), 1)
+			equal(t, "what the process reads", *a.word(1), 0)
+			poke(a.addr(1), 2)
+			equal(t, "what the process reads after it has touched the page", *a.word(1), 2)
+		},
+	},
+	Rule{
+		Name:      "alloc",
+		Statement: "bpf_arena_alloc_pages gives a sleepable program the user address of new pages.",
+		Source:    arenaSource + "bpf_arena_alloc_pages (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(4, flagSegvOnFault)
+			addr := a.allocator()(0, 2)
+			if addr < a.base || addr+uint64(2*page) > a.addr(4) || addr%uint64(page) != 0 {
+				t.differs("address %#x, not two pages of the arena at %#x", addr, a.base)
+			}
+			first := int(addr-a.base) / page
+			t.must(a.touch(first), "touch first page")
+			t.must(a.touch(first+1), "touch second page")
+		},
+	},
+	Rule{
+		Name:      "alloc-at",
+		Statement: "bpf_arena_alloc_pages for an address gives that address, or NULL if a page there is taken.",
+		Source:    arenaSource + "arena_alloc_pages (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(4, flagSegvOnFault)
+			alloc := a.allocator()
+			equal(t, "address", alloc(a.addr(2), 1), a.addr(2))
+			equal(t, "address of the same page again", alloc(a.addr(2), 1), 0)
+			equal(t, "address of pages of which one is taken", alloc(a.addr(1), 2), 0)
+			t.fails("touch page that was not allocated", a.touch(1), unix.EFAULT)
+		},
+	},
+	Rule{
+		Name:      "alloc-limit",
+		Statement: "bpf_arena_alloc_pages of more pages than there are gives NULL.",
+		Source:    arenaSource + "arena_alloc_pages (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(4, 0)
+			alloc := a.allocator()
+			equal(t, "address of five pages", alloc(0, 5), 0)
+			equal(t, "address of four pages", alloc(0, 4), a.base)
+			equal(t, "address of one more", alloc(0, 1), 0)
+		},
+	},
+	Rule{
+		Name:      "free",
+		Statement: "bpf_arena_free_pages takes the pages out of the mappings of processes, and they can be allocated again.",
+		Source:    arenaSource + "arena_free_pages (Linux 6.9)",
+		check: func(t *T) {
+			a := t.arena(4, flagSegvOnFault)
+			alloc, free := a.allocator(), a.freer()
+			equal(t, "address", alloc(a.addr(1), 1), a.addr(1))
+			*a.word(1) = 5
+			free(a.addr(1), 1)
+			t.fails("touch freed page", a.touch(1), unix.EFAULT)
+			equal(t, "address again", alloc(a.addr(1), 1), a.addr(1))
+			equal(t, "first word of the new page", *a.word(1), 0)
+		},
+	},
+	Rule{
+		Name:      "alloc-anywhere",
+		Statement: "A program that is not sleepable can call bpf_arena_alloc_pages.",
+		Source:    arenaSource + "bpf_arena_alloc_pages_non_sleepable (Linux 7.0)",
+		check: func(t *T) {
+			a := t.arena(4, 0)
+			out := t.output()
+			spec := t.spec(rawTracepoint, a.allocates(out))
+			p, err := t.k.load(spec)
+			if err != nil && verifierMentions(err, "program must be sleepable to call sleepable kfunc bpf_arena_alloc_pages",
+				"calling kernel function bpf_arena_alloc_pages is not allowed") {
+				t.no("the verifier allows it to sleepable programs only")
+			}
+			t.must(err, "load")
+			t.cleanup(func() { p.Close() })
+			t.call(p, a.addr(1), 1)
+			equal(t, "address", out.words()[0], a.addr(1))
+		},
+	},
+	Rule{
+		Name:      "reserve",
+		Statement: "bpf_arena_reserve_pages keeps pages from being allocated.",
+		Source:    arenaSource + "bpf_arena_reserve_pages (Linux 6.17)",
+		check: func(t *T) {
+			a := t.arena(4, 0)
+			out := t.output()
+			p := t.load(ebpf.Syscall, program(
+				theMap(asm.R1, a.m), arg(asm.R2, 0), arg(asm.R3, 1), t.kfunc("bpf_arena_reserve_pages"),
+				out.put(0, asm.R0, asm.R1), ret(0),
+			))
+			t.call(p, a.addr(1), 2)
+			equal(t, "result", int32(out.words()[0]), 0)
+			alloc := a.allocator()
+			equal(t, "address of a reserved page", alloc(a.addr(2), 1), 0)
+			equal(t, "address of the page behind it", alloc(a.addr(3), 1), a.addr(3))
+		},
+	},
+)

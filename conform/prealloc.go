@@ -1,0 +1,145 @@
+package conform
+
+import (
+	"errors"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+)
+
+const hashSource = "kernel/bpf/hashtab.c, "
+
+var _ = register(Prealloc,
+	Rule{
+		Name:      "memory",
+		Statement: "A hash has the memory of all its elements from the start; with BPF_F_NO_PREALLOC it does not.",
+		Source:    hashSource + "prealloc_init, htab_map_mem_usage (in fdinfo as it is: Linux 6.4)",
+		check: func(t *T) {
+			with, without := memlock(t, t.create(hashSpec(10000, 0))), memlock(t, t.create(hashSpec(10000, unix.BPF_F_NO_PREALLOC)))
+			if with == without {
+				t.no("fdinfo gives an estimate, the same for both")
+			}
+			t.within("bytes for an element of 12 bytes", (int64(with)-int64(without))/10000, 12, 256)
+		},
+	},
+	Rule{
+		Name:      "no-growth",
+		Statement: "An update of a preallocated hash allocates nothing; with BPF_F_NO_PREALLOC each new element does.",
+		Source:    hashSource + "alloc_htab_elem, htab_map_mem_usage (in fdinfo: Linux 6.4)",
+		check: func(t *T) {
+			grows := func(flags uint32) uint64 {
+				m := t.create(hashSpec(1000, flags))
+				before := memlock(t, m)
+				for i := range uint32(500) {
+					t.must(m.Put(i, uint64(i)), "update")
+				}
+				return memlock(t, m) - before
+			}
+			equal(t, "growth", grows(0), 0)
+			without := grows(unix.BPF_F_NO_PREALLOC)
+			if without == 0 {
+				t.no("fdinfo gives an estimate, which does not change")
+			}
+			t.within("growth with BPF_F_NO_PREALLOC", int64(without), 500*16, 500*256)
+		},
+	},
+	Rule{
+		Name:      "full",
+		Statement: "A full hash refuses a new key with E2BIG, preallocated or not, and takes an update of one that it has.",
+		Source:    hashSource + "alloc_htab_elem",
+		check: func(t *T) {
+			for _, flags := range []uint32{0, unix.BPF_F_NO_PREALLOC} {
+				m := t.create(hashSpec(4, flags))
+				for i := range uint32(4) {
+					t.must(m.Put(i, uint64(1)), "update")
+				}
+				t.fails("fifth key", m.Put(uint32(4), uint64(1)), unix.E2BIG)
+				t.must(m.Put(uint32(3), uint64(2)), "update of a full hash")
+				t.must(m.Delete(uint32(0)), "delete")
+				t.must(m.Put(uint32(4), uint64(1)), "update after a delete")
+			}
+		},
+	},
+	Rule{
+		Name:      "update-flags",
+		Statement: "BPF_NOEXIST and BPF_EXIST make an update fail with EEXIST and ENOENT.",
+		Source:    hashSource + "check_flags",
+		check: func(t *T) {
+			m := t.create(hashSpec(4, 0))
+			t.fails("BPF_EXIST of a new key", m.Update(uint32(1), uint64(1), ebpf.UpdateExist), unix.ENOENT)
+			t.must(m.Update(uint32(1), uint64(1), ebpf.UpdateNoExist), "BPF_NOEXIST of a new key")
+			t.fails("BPF_NOEXIST of a known key", m.Update(uint32(1), uint64(1), ebpf.UpdateNoExist), unix.EEXIST)
+			t.must(m.Update(uint32(1), uint64(2), ebpf.UpdateExist), "BPF_EXIST of a known key")
+		},
+	},
+	Rule{
+		Name:      "lru-preallocates",
+		Statement: "An LRU hash has no BPF_F_NO_PREALLOC: ENOTSUPP; and it evicts instead of being full.",
+		Source:    hashSource + "htab_map_alloc_check, prealloc_lru_pop",
+		check: func(t *T) {
+			spec := hashSpec(1024, unix.BPF_F_NO_PREALLOC)
+			spec.Type = ebpf.LRUHash
+			t.createFails("BPF_F_NO_PREALLOC", spec, enotsupp)
+			spec.Flags = 0
+			m := t.create(spec)
+			for i := range uint32(4096) {
+				t.must(m.Put(i, uint64(1)), "update")
+			}
+			var value uint64
+			t.must(m.Lookup(uint32(4095), &value), "lookup of the newest")
+			t.fails("lookup of the oldest", m.Lookup(uint32(0), &value), unix.ENOENT)
+		},
+	},
+	Rule{
+		Name:      "nmi-without",
+		Statement: "A perf_event program, which may run in an NMI, can use a hash with BPF_F_NO_PREALLOC.",
+		Source:    verifier + "check_map_prog_compatibility (Linux 6.1, with bpf_mem_alloc)",
+		check: func(t *T) {
+			body := func(m *ebpf.Map) code {
+				return program(
+					asm.StoreImm(asm.R10, -4, 0, asm.Word),
+					theMap(asm.R1, m), mov(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -4), asm.FnMapLookupElem.Call(), ret(0),
+				)
+			}
+			t.load(ebpf.PerfEvent, body(t.create(hashSpec(4, 0))))
+			spec := t.spec(ebpf.PerfEvent, body(t.create(hashSpec(4, unix.BPF_F_NO_PREALLOC))))
+			p, err := t.k.load(spec)
+			if err != nil && verifierMentions(err, "perf_event programs can only use preallocated hash map") {
+				t.no("the verifier allows it preallocated ones only")
+			}
+			t.must(err, "load")
+			p.Close()
+		},
+	},
+	Rule{
+		Name:      "element-reused",
+		Statement: "In a preallocated hash the memory of a deleted element is at once that of another: a program that still holds a pointer to it sees the new value.",
+		Source:    hashSource + "pcpu_freelist_pop; Documentation/bpf/map_hash.rst",
+		check: func(t *T) {
+			m := t.create(hashSpec(1, 0))
+			t.must(m.Put(uint32(1), uint64(100)), "update")
+			// A look at key 1, then its delete and an update of key 2, in one program.
+			key := func(r asm.Register, slot int32) code { return code{mov(r, asm.R10), asm.Add.Imm(r, slot)} }
+			p := t.load(rawTracepoint, program(
+				asm.StoreImm(asm.R10, -4, 1, asm.Word), asm.StoreImm(asm.R10, -8, 2, asm.Word),
+				asm.StoreImm(asm.R10, -16, 200, asm.Word), asm.StoreImm(asm.R10, -12, 0, asm.Word),
+				theMap(asm.R1, m), key(asm.R2, -4), asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, "none"), mov(asm.R7, asm.R0),
+				theMap(asm.R1, m), key(asm.R2, -4), asm.FnMapDeleteElem.Call(),
+				theMap(asm.R1, m), key(asm.R2, -8), key(asm.R3, -16), set(asm.R4, 0), asm.FnMapUpdateElem.Call(),
+				asm.LoadMem(asm.R0, asm.R7, 0, asm.DWord), asm.Return(),
+				at("none", set(asm.R0, -1)), asm.Return(),
+			))
+			got := t.call(p)
+			var value uint64
+			if err := m.Lookup(uint32(2), &value); errors.Is(err, ebpf.ErrKeyNotExist) {
+				t.differs("key 2 is not there after its update")
+			}
+			equal(t, "value behind the pointer to the deleted element", got, 200)
+		},
+	},
+)
+
+func hashSpec(entries int, flags uint32) *ebpf.MapSpec {
+	return &ebpf.MapSpec{Name: "hash", Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: uint32(entries), Flags: flags}
+}

@@ -1,0 +1,160 @@
+package conform
+
+import (
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+const (
+	rawTracepoint = ebpf.RawTracepoint
+	verifier      = "kernel/bpf/verifier.c, "
+)
+
+var _ = register(RingBuf,
+	Rule{
+		Name:      "verifier-null",
+		Statement: "A reservation that was not compared with NULL cannot be written to.",
+		Source:    verifier + "check_mem_access",
+		check: func(t *T) {
+			t.refused(rawTracepoint, program(
+				theMap(asm.R1, t.create(ringSpec(page))), set(asm.R2, 16), set(asm.R3, 0), asm.FnRingbufReserve.Call(),
+				asm.StoreImm(asm.R0, 0, 0, asm.Word), submit(asm.R0, 0), ret(0),
+			), "mem_or_null'")
+		},
+	},
+	Rule{
+		Name:      "verifier-leak",
+		Statement: "A program that ends with a record neither submitted nor discarded is refused.",
+		Source:    verifier + "check_reference_leak",
+		check: func(t *T) {
+			t.refused(rawTracepoint, program(
+				reserve(t.create(ringSpec(page)), 16, "full"), ret(0), at("full", set(asm.R0, 1)), asm.Return(),
+			), "Unreleased reference")
+		},
+	},
+	Rule{
+		Name:      "verifier-commit-once",
+		Statement: "A record cannot be committed twice, nor written to after its commit.",
+		Source:    verifier + "release_reference",
+		check: func(t *T) {
+			m := t.create(ringSpec(page))
+			twice := program(reserve(m, 16, "full"), mov(asm.R7, asm.R0), submit(asm.R7, 0), submit(asm.R7, 0), ret(0),
+				at("full", set(asm.R0, 1)), asm.Return())
+			t.refused(rawTracepoint, twice, "R7 !read_ok", "R1 type=inv expected=", "R1 type=scalar expected=")
+			after := program(reserve(m, 16, "full"), mov(asm.R7, asm.R0), submit(asm.R7, 0),
+				asm.StoreImm(asm.R7, 0, 1, asm.Word), ret(0), at("full", set(asm.R0, 1)), asm.Return())
+			t.refused(rawTracepoint, after, "R7 !read_ok", "R7 invalid mem access 'inv'", "R7 invalid mem access 'scalar'")
+		},
+	},
+	Rule{
+		Name:      "verifier-bounds",
+		Statement: "A record cannot be written to beyond the size that was reserved.",
+		Source:    verifier + "check_mem_region_access",
+		check: func(t *T) {
+			t.refused(rawTracepoint, program(
+				reserve(t.create(ringSpec(page)), 16, "full"), mov(asm.R7, asm.R0),
+				asm.StoreImm(asm.R7, 13, 0, asm.Word), submit(asm.R7, 0), ret(0),
+				at("full", set(asm.R0, 1)), asm.Return(),
+			), "invalid access to memory, mem_size=16 off=13 size=4")
+		},
+	},
+	Rule{
+		Name:      "verifier-commit-start",
+		Statement: "A record can be committed only by the pointer that was reserved, not by one into it.",
+		Source:    verifier + "check_func_arg_reg_off",
+		check: func(t *T) {
+			t.refusedUnless("the verifier lets a program commit a pointer into the record, from which the kernel would take a header that is none",
+				rawTracepoint, program(
+					reserve(t.create(ringSpec(page)), 16, "full"), mov(asm.R7, asm.R0), asm.Add.Imm(asm.R7, 8),
+					submit(asm.R7, 0), ret(0),
+					at("full", set(asm.R0, 1)), asm.Return(),
+				), "must have zero offset when passed to release func", "dereference of modified alloc_mem ptr",
+				"dereference of modified ringbuf_mem ptr", "dereference of modified mem ptr")
+		},
+	},
+	Rule{
+		Name:      "verifier-constant-size",
+		Statement: "bpf_ringbuf_reserve takes a constant size only.",
+		Source:    verifier + "check_func_arg, ARG_CONST_ALLOC_SIZE_OR_ZERO",
+		check: func(t *T) {
+			body := program(reserve(t.create(ringSpec(page)), 16, "full"), submit(asm.R0, 0), ret(0),
+				at("full", set(asm.R0, 1)), asm.Return())
+			body[2] = arg(asm.R2, 0)
+			bounded := join(body[:3], asm.And.Imm(asm.R2, 15), body[3:])
+			t.refused(rawTracepoint, bounded, "R2 is not a known constant", "R2 is not a const", "R2 unbounded size")
+		},
+	},
+	Rule{
+		Name:      "dynptr",
+		Statement: "bpf_ringbuf_reserve_dynptr reserves a record of a size that is not constant.",
+		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve_dynptr (Linux 5.19)",
+		check: func(t *T) {
+			r := t.ring()
+			p := t.load(rawTracepoint, dynptrRecord(r.m))
+			for i, n := range []uint64{100, 200} {
+				equal(t, "result", t.call(p, n, 0), 0)
+				r.record([]uint64{0, ring.Span(100)}[i], ring.Header(n))
+			}
+		},
+	},
+	Rule{
+		Name:      "dynptr-full",
+		Statement: "bpf_ringbuf_reserve_dynptr gives -EINVAL when the ring is full, and for any flag.",
+		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve_dynptr (Linux 5.19)",
+		check: func(t *T) {
+			r := t.ring()
+			p := t.load(rawTracepoint, dynptrRecord(r.m))
+			equal(t, "result with room", t.call(p, uint64(page/2), 0), 0)
+			equal(t, "result without room", t.call(p, uint64(page/2), 0), -int32(unix.EINVAL))
+			equal(t, "result with a flag", t.call(p, 8, 1), -int32(unix.EINVAL))
+			equal(t, "producer position", r.ProducerPos(), ring.Span(uint32(page/2)))
+		},
+	},
+	Rule{
+		Name:      "dynptr-limit",
+		Statement: "A dynptr holds less than 16 MiB: bpf_ringbuf_reserve_dynptr of more gives -E2BIG.",
+		Source:    "kernel/bpf/helpers.c, bpf_dynptr_check_size (Linux 5.19)",
+		check: func(t *T) {
+			p := t.load(rawTracepoint, dynptrRecord(t.ring().m))
+			equal(t, "result for 16 MiB", t.call(p, 1<<24, 0), -int32(unix.E2BIG))
+			equal(t, "result for a byte less, which finds no room", t.call(p, 1<<24-1, 0), -int32(unix.EINVAL))
+		},
+	},
+	Rule{
+		Name:      "dynptr-leak",
+		Statement: "A record reserved as a dynptr must be committed, even one that found no room.",
+		Source:    verifier + "check_reference_leak (Linux 5.19)",
+		check: func(t *T) {
+			m := t.create(ringSpec(page))
+			t.refused(rawTracepoint, program(reserveDynptr(m), ret(0)), "Unreleased reference")
+			t.refused(rawTracepoint, program(
+				reserveDynptr(m), asm.JNE.Imm(asm.R0, 0, "failed"), commitDynptr(asm.FnRingbufSubmitDynptr),
+				at("failed", set(asm.R0, 0)), asm.Return(),
+			), "Unreleased reference")
+		},
+	},
+)
+
+// reserveDynptr reserves as many bytes as the first argument says, with the flags
+// in the second, as a dynptr on the stack.
+func reserveDynptr(m *ebpf.Map) code {
+	return code{
+		theMap(asm.R1, m), arg(asm.R2, 0), arg(asm.R3, 1),
+		mov(asm.R4, asm.R10), asm.Add.Imm(asm.R4, -16), asm.FnRingbufReserveDynptr.Call(),
+	}
+}
+
+func commitDynptr(how asm.BuiltinFunc) code {
+	return code{mov(asm.R1, asm.R10), asm.Add.Imm(asm.R1, -16), set(asm.R2, 0), how.Call()}
+}
+
+// dynptrRecord reserves and submits a record, and returns what the reservation gave.
+func dynptrRecord(m *ebpf.Map) code {
+	return program(
+		reserveDynptr(m), mov(asm.R7, asm.R0), commitDynptr(asm.FnRingbufSubmitDynptr),
+		mov(asm.R0, asm.R7), asm.Return(),
+	)
+}

@@ -1,0 +1,114 @@
+package conform
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// ruleLimit is how long a rule may take. The slowest take a second or two on an
+// emulated machine; one that takes this long waits for what will never come.
+const ruleLimit = 30 * time.Second
+
+// Run tests the rules one after the other, and calls each, which may be nil, with
+// every result. It returns the results so far when ctx ends.
+func Run(ctx context.Context, rules []Rule, each func(Result)) []Result {
+	return run(ctx, rules, bpf{}, each)
+}
+
+func run(ctx context.Context, rules []Rule, k kernel, each func(Result)) []Result {
+	var results []Result
+	for _, r := range rules {
+		if ctx.Err() != nil {
+			return results
+		}
+		res := test(ctx, r, k)
+		results = append(results, res)
+		if each != nil {
+			each(res)
+		}
+	}
+	return results
+}
+
+// test runs one rule's check on a goroutine and thread of its own. What waits for
+// ever is left behind, its thread too: its result says so.
+func test(ctx context.Context, r Rule, k kernel) Result {
+	ctx, cancel := context.WithTimeout(ctx, ruleLimit)
+	defer cancel()
+	t := &T{ctx: ctx, k: k, result: Result{Rule: r, Verdict: Yes}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer t.clean()
+		r.check(t)
+	}()
+	// The check itself ends at ctx where it waits for the kernel.
+	timer := time.NewTimer(ruleLimit + 5*time.Second)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return t.result
+	case <-timer.C:
+		return Result{Rule: r, Verdict: Differs, Detail: fmt.Sprintf("no end after %v", ruleLimit)}
+	}
+}
+
+// T is what a rule's test has: the kernel, and ways to say what it did. Its
+// methods that end the test must be called by the test's own goroutine.
+type T struct {
+	ctx      context.Context
+	k        kernel
+	result   Result
+	cleanups []func()
+}
+
+// cleanup has f called when the test has ended; the last one first.
+func (t *T) cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+
+func (t *T) clean() {
+	for len(t.cleanups) > 0 {
+		last := len(t.cleanups) - 1
+		f := t.cleanups[last]
+		t.cleanups = t.cleanups[:last]
+		f()
+	}
+}
+
+func (t *T) end(v Verdict, feature, detail string) {
+	t.result.Verdict, t.result.Feature, t.result.Detail = v, feature, detail
+	runtime.Goexit() // runs the cleanups
+}
+
+// missing ends the test: the kernel lacks the feature, as err shows.
+func (t *T) missing(feature string, err error) {
+	t.end(NotSupported, feature, err.Error())
+}
+
+// no ends the test: the kernel does what kernels without this promise do.
+func (t *T) no(format string, args ...any) { t.end(No, "", fmt.Sprintf(format, args...)) }
+
+// differs ends the test: the kernel did something else.
+func (t *T) differs(format string, args ...any) { t.end(Differs, "", fmt.Sprintf(format, args...)) }
+
+// must ends the test when what it was about to build on failed.
+func (t *T) must(err error, format string, args ...any) {
+	if err != nil {
+		t.differs("%s: %v", fmt.Sprintf(format, args...), err)
+	}
+}
+
+// equal ends the test unless the kernel gave what was wanted.
+func equal[V comparable](t *T, what string, got, want V) {
+	if got != want {
+		t.differs("%s: %v, want %v", what, got, want)
+	}
+}
+
+// within ends the test unless got lies between the bounds.
+func (t *T) within(what string, got, least, most int64) {
+	if got < least || got > most {
+		t.differs("%s: %d, want %d to %d", what, got, least, most)
+	}
+}

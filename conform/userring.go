@@ -1,0 +1,133 @@
+package conform
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+func userSpec(size int) *ebpf.MapSpec {
+	return &ebpf.MapSpec{Name: "user_ring", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)}
+}
+
+// userRing is a user ring with its producer's view: whatever a producer may do
+// wrong, these methods can.
+type userRing struct {
+	t              *T
+	m              *ebpf.Map
+	consumer, rest []byte // page 0, and the others from the producer page on
+	pos            uint64
+}
+
+func (t *T) userRing(size int) *userRing {
+	m := t.create(userSpec(size))
+	return &userRing{t: t, m: m,
+		consumer: t.mmap(m, 0, page, protRead),
+		rest:     t.mmap(m, page, page+2*size, protReadWrite),
+	}
+}
+
+// word is the position at the start of a page.
+//
+// SAFETY: the pages stay mapped until the test has ended.
+func word(mem []byte) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(mem)))
+}
+
+func (u *userRing) consumed() uint64 { return word(u.consumer).Load() }
+
+// publish sets producer_pos.
+func (u *userRing) publish(pos uint64) { word(u.rest).Store(pos) }
+
+// header writes the header of the sample at pos.
+func (u *userRing) header(pos uint64, h ring.Header) {
+	offset := uint64(page) + pos%uint64(u.m.MaxEntries())
+	binary.NativeEndian.PutUint64(u.rest[offset:], uint64(h))
+}
+
+// put writes a sample with that header behind the last one, its first 8 bytes
+// being value, publishes it, and returns where it lies.
+func (u *userRing) put(h ring.Header, value uint64) (pos uint64) {
+	pos = u.pos
+	u.header(pos, h)
+	if h.Len() >= 8 {
+		binary.NativeEndian.PutUint64(u.rest[uint64(page)+pos%uint64(u.m.MaxEntries())+ring.HeaderSize:], value)
+	}
+	u.pos += ring.Span(h.Len())
+	u.publish(u.pos)
+	return pos
+}
+
+// What the programs of drainer tell.
+const (
+	drainResult = iota // what bpf_user_ringbuf_drain returned
+	drainCalls         // how often the callback was called
+	drainSum           // of the first 8 bytes of each sample
+	drainExtra         // what else the callback had to say
+)
+
+// drains is a program that drains u with the flags in the first argument and calls
+// body for each sample: R1 and R6 are the sample, a dynptr.
+func drains(m *ebpf.Map, out output, body ...any) code {
+	pointer := &btf.Pointer{Target: &btf.Void{}}
+	main := function("conform", program(
+		theMap(asm.R1, m), callback(asm.R2, "sample"), set(asm.R3, 0), arg(asm.R4, 0),
+		asm.FnUserRingbufDrain.Call(), out.put(drainResult, asm.R0, asm.R1), ret(0),
+	), btf.FuncParam{Name: "ctx", Type: pointer})
+	sample := function("sample", program(body...),
+		btf.FuncParam{Name: "sample", Type: pointer}, btf.FuncParam{Name: "ctx", Type: pointer})
+	return join(main, sample)
+}
+
+// count counts the callback's calls.
+func count(out output) code {
+	return code{
+		out.addr(asm.R1, drainCalls), asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord),
+		asm.Add.Imm(asm.R2, 1), asm.StoreMem(asm.R1, 0, asm.R2, asm.DWord),
+	}
+}
+
+// sum adds up the first 8 bytes of the samples.
+func sum(out output) code {
+	return code{
+		asm.StoreImm(asm.R10, -8, 0, asm.Word), asm.StoreImm(asm.R10, -4, 0, asm.Word),
+		mov(asm.R1, asm.R10), asm.Add.Imm(asm.R1, -8), set(asm.R2, 8), mov(asm.R3, asm.R6),
+		set(asm.R4, 0), set(asm.R5, 0), asm.FnDynptrRead.Call(),
+		asm.LoadMem(asm.R3, asm.R10, -8, asm.DWord),
+		out.addr(asm.R1, drainSum), asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord),
+		asm.Add.Reg(asm.R2, asm.R3), asm.StoreMem(asm.R1, 0, asm.R2, asm.DWord),
+	}
+}
+
+// drainer drains a user ring.
+type drainer struct {
+	t   *T
+	p   *ebpf.Program
+	out output
+}
+
+// drainer's callback counts and sums, and returns what it is told to.
+func (u *userRing) drainer(callbackReturns int32) drainer {
+	out := u.t.output()
+	return u.drainerWith(out, count(out), sum(out), ret(callbackReturns))
+}
+
+func (u *userRing) drainerWith(out output, body ...any) drainer {
+	return drainer{u.t, u.t.load(rawTracepoint, drains(u.m, out, body...)), out}
+}
+
+// drain returns what the drain did, the words of the output.
+func (d drainer) drain(flags uint64) []uint64 {
+	d.t.must(d.out.m.Put(uint32(0), make([]byte, 8*outputWords)), "clear output")
+	d.t.call(d.p, flags)
+	return d.out.words()
+}
+
+// result is drain, where only what bpf_user_ringbuf_drain returns matters.
+func (d drainer) result(flags uint64) int32 { return int32(d.drain(flags)[drainResult]) }
