@@ -64,7 +64,9 @@ other programs by --type, out of the BTF that --btf names.`,
 		if err := opts.types.check(); err != nil {
 			return err
 		}
-		return tail(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
+		ctx, stop := whileRead(cmd.Context(), cmd.OutOrStdout())
+		defer stop()
+		return tail(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
 	}
 	return cmd
 }
