@@ -75,7 +75,9 @@ BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
 		if err := opts.types.check(); err != nil {
 			return err
 		}
-		return tail(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
+		ctx, stop := whileRead(cmd.Context(), cmd.OutOrStdout())
+		defer stop()
+		return tail(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
 	}
 	return cmd
 }
