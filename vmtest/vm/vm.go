@@ -92,9 +92,11 @@ func (m *Machine) defaults() {
 }
 
 // commandLine is what every kernel is told: to panic at an oops, and at a panic to
-// reboot at once, which ends qemu; and to trust the TSC, without which kernels
-// up to 6.1 read the time from an emulated HPET, slowly.
-var commandLine = []string{"panic=-1", "oops=panic", "loglevel=5", "tsc=reliable"}
+// reboot at once, which ends qemu; to trust the TSC, without which kernels
+// up to 6.1 read the time from an emulated HPET, slowly; and not to take the timer
+// for broken when the host was too busy to deliver its first ticks ("IO-APIC + timer
+// doesn't work" is a panic).
+var commandLine = []string{"panic=-1", "oops=panic", "loglevel=5", "tsc=reliable", "no_timer_check"}
 
 // run runs a command and all its processes until it ends or ctx does. An error
 // has the end of its stderr, unless that goes elsewhere.
