@@ -70,10 +70,10 @@ $(BUILD)/bench-peer: $(wildcard bench/peer/*.[ch])
 	gcc -O2 -Wall -Werror -o $@ $(filter %.c,$^) -l:libbpf.a -lelf -lz
 
 deps: deps-go ## install with apt what the targets above need
-	@tools/deps.sh generate peer
+	@tools/deps.sh generate tests
 
 deps-vmtest: deps-go
-	@tools/deps.sh peer vmtest
+	@tools/deps.sh tests vmtest
 
 deps-go:
 	@command -v $(GO) >/dev/null || { echo "needs Go 1.26 or newer"; exit 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # deps.sh GROUP...: install what a group of targets needs and this machine lacks.
-# Does nothing, and fast, when all is there. Groups: generate (and the tests on the
-# running kernel), peer (bench's programs in C), vmtest.
+# Does nothing, and fast, when all is there. Groups: generate (the C programs), tests
+# (what they run beside Go), vmtest (the machines).
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 missing=()
@@ -12,12 +12,12 @@ generate() {
 	command_of clang-19 clang-19            # the C programs
 	command_of llvm-strip-19 llvm-19
 	header_of bpf/bpf_helpers.h libbpf-dev
-	command_of bpftool bpftool              # tests compare with what it sees
 	command_of git git
 }
 
-peer() {
-	command_of gcc gcc                      # the race detector too
+tests() {
+	command_of bpftool bpftool              # they compare with what it sees
+	command_of gcc gcc                      # the race detector, the libbpf peer
 	header_of stdlib.h libc6-dev
 	header_of bpf/libbpf.h libbpf-dev
 	header_of libelf.h libelf-dev

@@ -85,7 +85,7 @@ func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vm.VirtmeNG{Dir: dir}, nil
+	return vm.VirtmeNG{Dir: dir, Home: filepath.Join(h.cache, "virtme-ng")}, nil
 }
 
 // newMachine returns the machine for a kernel, with the accelerator that works.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	fs.DurationVar(&o.limit, "timeout", 5*time.Minute, "limit for one test binary")
 	fs.BoolVar(&o.full, "full", false, "without -test.short")
 	fs.StringVar(&o.run, "run", "", "only tests that match, as go test has it")
-	fs.IntVar(&o.parallel, "parallel", 1, "machines at a time")
+	fs.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "machines at a time")
 	fs.BoolVar(&o.verbose, "v", false, "show all output as it comes")
 	fs.BoolVar(&o.refresh, "refresh", false, "look for newer builds of the kernels")
 	fs.StringVar(&o.json, "json", "", "write everything to a `file`")

@@ -23,6 +23,12 @@ func tracefs() error {
 	return err
 }
 
+// bpftool looks for the program, whose output tests compare with.
+func bpftool() error {
+	_, err := exec.LookPath("bpftool")
+	return err
+}
+
 // cgroup2 says whether one is mounted.
 func cgroup2() error {
 	mounts, err := os.ReadFile("/proc/self/mounts")

@@ -26,10 +26,12 @@ type Feature struct {
 
 // Features are all that is probed, in the order in which Linux got them.
 var Features = []Feature{
+	{"bpftool", bpftool},
 	{"btf", kernelBTF},
 	{"cgroup2", cgroup2},
 	{"tracefs", tracefs},
 	{"initial-pid-namespace", initialPIDNamespace},
+	{"fentry", fentry},
 	{"ringbuf", mapType(ebpf.RingBuf)},
 	{"ringbuf-reserve", helper(ebpf.RawTracepoint, asm.FnRingbufReserve)},
 	{"ringbuf-output", helper(ebpf.RawTracepoint, asm.FnRingbufOutput)},
@@ -79,6 +81,21 @@ func iterator(target string) func() error {
 		}
 		return prog.Close()
 	}
+}
+
+// fentry loads an empty program at the entry of a function that all kernels have.
+func fentry() error {
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.Tracing,
+		AttachType:   ebpf.AttachTraceFEntry,
+		AttachTo:     "vfs_read",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		License:      "GPL",
+	})
+	if err != nil {
+		return fmt.Errorf("load at entry of vfs_read: %w", err)
+	}
+	return prog.Close()
 }
 
 // overwrite creates a ring with BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).

@@ -18,6 +18,8 @@ type VirtmeNG struct {
 	// Dir is the directory into which its package was unpacked; "" is an
 	// installed one.
 	Dir string
+	// Home is where it keeps upstream kernels that it fetched.
+	Home string
 }
 
 // Name is "virtme-ng".
@@ -38,6 +40,9 @@ func (v VirtmeNG) Run(ctx context.Context, m Machine) error {
 		return fmt.Errorf("run virtme-ng: %w", err)
 	}
 	cmd := exec.Command(vng, args...)
+	if err := os.MkdirAll(v.Home, 0o755); err != nil {
+		return fmt.Errorf("run virtme-ng: %w", err)
+	}
 	cmd.Env, cmd.Dir = v.environment(m.Scratch), "/"
 	console, err := os.Create(m.Console)
 	if err != nil {
@@ -89,12 +94,12 @@ func (VirtmeNG) args(m Machine) ([]string, error) {
 }
 
 // environment keeps virtme-ng from the user's own configuration.
-func (v VirtmeNG) environment(home string) []string {
+func (v VirtmeNG) environment(tmp string) []string {
 	path := os.Getenv("PATH")
 	if v.Dir != "" {
 		path = filepath.Join(v.Dir, "usr/bin") + ":" + path
 	}
-	env := []string{"PATH=" + path + ":/usr/sbin:/sbin", "HOME=" + home, "TMPDIR=" + home, "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"}
+	env := []string{"PATH=" + path + ":/usr/sbin:/sbin", "HOME=" + v.Home, "TMPDIR=" + tmp, "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"}
 	if v.Dir != "" {
 		env = append(env, "PYTHONPATH="+filepath.Join(v.Dir, "usr/lib/python3/dist-packages"))
 	}
