@@ -256,10 +256,7 @@ func TestProducersDoNotLeak(t *testing.T) {
 
 func TestTheMapMayBeClosed(t *testing.T) {
 	testenv.NoLeaks(t)
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
 	c := checker(t, m, 1, 64)
 	p := producer(t, m, Options{})
 	m.Close()

@@ -39,7 +39,7 @@ func (h *host) binary(ctx context.Context) (int, error) {
 	for _, d := range written(h.args[1:], dir) {
 		addShare(&m, d, true)
 	}
-	addShare(&m, dir, false)
+	addShare(&m, moduleRoot(dir), false)
 	const name = "binary.test"
 	b := guest.Binary{
 		Path: filepath.Join(guest.Dir, name), Dir: dir, Args: h.args[1:], Env: h.environment(k),

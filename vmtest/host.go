@@ -116,6 +116,19 @@ func (h *host) environment(k kernels.Kernel) []string {
 // hidden are directories on which a guest mounts something of its own.
 var hidden = []string{"/tmp", "/run", "/dev", "/media", "/var/tmp", "/var/cache", "/var/log"}
 
+// moduleRoot is the directory with the go.mod that dir is under, in which its tests
+// may look around; dir itself where there is none.
+func moduleRoot(dir string) string {
+	for above := dir; ; above = filepath.Dir(above) {
+		if _, err := os.Stat(filepath.Join(above, "go.mod")); err == nil {
+			return above
+		}
+		if above == filepath.Dir(above) {
+			return dir
+		}
+	}
+}
+
 // addShare sees to it that the guest sees a host directory at the same path.
 func addShare(m *vm.Machine, dir string, writable bool) {
 	covered := slices.ContainsFunc(hidden, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })

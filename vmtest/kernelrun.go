@@ -68,7 +68,7 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 	k.result.Accel = string(machine.Accel)
 	k.result.Required, k.result.Absent = k.known.Required(kernel.Series), k.known.Absent(kernel.Series)
 	for _, s := range k.suites {
-		addShare(&machine, s.dir, false)
+		addShare(&machine, moduleRoot(s.dir), false)
 	}
 	for first := true; first || len(k.todo) > 0; first = false {
 		left := len(k.todo)

@@ -31,7 +31,7 @@ type Options struct {
 	Files map[string]string
 	// Dir is where Run makes a directory of its own, gone when it returns.
 	Dir string
-	// Boot bounds the time until the guest is up; 0 is 3 minutes, for an
+	// Boot bounds the time until the guest is up; 0 is 5 minutes, for an
 	// emulated machine on a busy host.
 	Boot time.Duration
 	// Grace is how much later than a binary's limit the guest may say that it
@@ -175,7 +175,7 @@ func (s *session) run(ctx context.Context) error {
 	// The file is on the other side of a file server: nothing announces a write.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	bound := or(s.options.Boot, 3*time.Minute)
+	bound := or(s.options.Boot, 5*time.Minute)
 	deadline := time.Now().Add(bound)
 	for {
 		select {
