@@ -7,8 +7,11 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// errEnded is what a Batch says after End.
-var errEnded = errors.New("write ring: batch has ended")
+// What a Batch says to calls out of turn.
+var (
+	errEnded   = errors.New("write ring: batch has ended")
+	errLooping = errors.New("write ring: batch is in a loop over its samples")
+)
 
 // Batch writes samples one behind the other. Nothing of it is ever BUSY: a sample
 // is complete before the kernel sees it. One goroutine may use it; it must not be copied.
@@ -35,7 +38,10 @@ type Batch struct {
 	room  uint64 // bytes of the window
 	max   uint64 // p.max
 	shown uint64 // what is complete up to here is published
-	err   error  // that ended the last loop over Samples
+
+	looping  bool   // in a loop over Samples; nobody else has room then
+	loopRoom uint64 // room of the loop
+	err      error  // that ended the last one
 }
 
 // noCopy makes vet complain of copies.
@@ -80,8 +86,11 @@ func (b *Batch) refill(n int) ([]byte, error) {
 
 // extend makes a window at the next sample with room for one of n bytes.
 func (b *Batch) extend(n int) error {
-	if b.p == nil {
+	switch {
+	case b.p == nil:
 		return errEnded
+	case b.looping:
+		return errLooping
 	}
 	b.p.head = b.base + b.off
 	if err := b.p.room(n); err != nil {
@@ -130,7 +139,7 @@ func (b *Batch) Publish() error {
 			return err
 		}
 	}
-	b.last, b.shown = b.off, end
+	b.last, b.shown, b.p.low = b.off, end, end
 	return nil
 }
 
@@ -145,7 +154,7 @@ func (b *Batch) End() error {
 		err = b.Publish()
 	}
 	p := b.p
-	p.head, p.low = b.base+b.off, b.shown
+	p.head = b.base + b.off
 	*b = Batch{}
 	p.mu.Unlock()
 	return err
