@@ -125,12 +125,19 @@ func (b *Batch) NextWait(ctx context.Context, n int) ([]byte, error) {
 
 // Drop gives up the sample of the last Next, unless it was published. Its room is
 // used again.
-func (b *Batch) Drop() { b.off = b.last }
+func (b *Batch) Drop() {
+	if !b.looping {
+		b.off = b.last
+	}
+}
 
 // Publish gives the kernel the samples so far. The error is [ErrCorrupt] or [os.ErrClosed].
 func (b *Batch) Publish() error {
-	if b.p == nil {
+	switch {
+	case b.p == nil:
 		return errEnded
+	case b.looping:
+		return errLooping
 	}
 	end := b.base + b.off
 	old := b.p.mem.SwapProducerPos(end)
@@ -148,6 +155,9 @@ func (b *Batch) Publish() error {
 func (b *Batch) End() error {
 	if b.p == nil {
 		return nil
+	}
+	if b.looping { // a panic in its body, perhaps: what it has not published is given up
+		b.looping, b.off = false, uint64(max(int64(b.shown-b.base), 0))
 	}
 	var err error
 	if b.base+b.off != b.shown {

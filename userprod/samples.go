@@ -19,7 +19,7 @@ import (
 //		}
 //	}
 //
-// The loop body must not use b, other than to end it.
+// Until the loop is over, other calls of b fail; but it may be ended.
 //
 // When the loop is over, [Batch.Err] tells why, if it was not left: [ErrFull], or
 // the errors of [Producer.Reserve].
@@ -61,7 +61,7 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 						return
 					}
 				}
-				b.off, b.last, b.shown, b.p.low, count = off, off, end, end, together
+				b.shown, b.p.low, count = end, end, together
 			}
 		}
 	}

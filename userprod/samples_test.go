@@ -164,7 +164,7 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 				t.Error("a loop in a loop")
 			}
 			b.Drop()
-			if err := b.Publish(); err != nil {
+			if err := b.Publish(); err != errLooping {
 				t.Errorf("Publish: %v", err)
 			}
 		}
@@ -178,6 +178,47 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 		if got := drain(t, c); got != 5 {
 			t.Errorf("%d together: %d of 5 samples came", together, got)
 		}
+	}
+	counts(t, c)
+}
+
+// A loop body that panics gives up what the loop has not published, and no more.
+func TestABatchIsEndedInALoop(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	seq := uint32(0)
+	for _, tt := range []struct{ before, rooms, together, want int }{
+		{0, 5, 0, 0}, {2, 5, 0, 2}, {2, 5, 2, 6}, {0, 3, 1, 2}, {1, 1, 1, 1},
+	} {
+		func() {
+			defer func() { recover() }()
+			b := p.Batch()
+			defer b.End()
+			for range tt.before {
+				room, err := b.Next(16)
+				if err != nil {
+					t.Fatal(err)
+				}
+				usercheck.Fill(room, 0, seq)
+				seq++
+			}
+			n := 0
+			for room := range b.Samples(32, tt.together) {
+				usercheck.Fill(room, 0, seq)
+				seq++
+				if n++; n == tt.rooms {
+					panic("in the loop")
+				}
+			}
+		}()
+		if got := drain(t, c); got != tt.want {
+			t.Errorf("%+v: %d came", tt, got)
+		}
+		if err := p.TryWrite(nil); err != nil {
+			t.Errorf("%+v: a write after it: %v", tt, err)
+		}
+		drain(t, c)
 	}
 	counts(t, c)
 }
