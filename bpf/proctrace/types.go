@@ -34,7 +34,7 @@ func Decoder() (*decode.Set, error) {
 		return nil, err
 	}
 	var types []btf.Type
-	for _, typ := range []Type{Fork, Exec, Exit} {
+	for _, typ := range []Type{Fork, Exec, Exit, Ack} {
 		t, err := decode.Find(spec, typ.String())
 		if err != nil {
 			return nil, err
@@ -82,7 +82,7 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 			byName[t.TypeName()] = t
 		}
 	}
-	if len(byName) != len(hooks) {
+	if len(byName) < len(hooks) { // Ack is only where the kernel takes commands
 		return nil, ErrNotTraced
 	}
 	return slices.Collect(maps.Values(byName)), nil
@@ -103,7 +103,7 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (btf.Type, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(hooks[:], func(h hook) bool { return h.name == info.Name })
+	i := slices.IndexFunc(writers, func(h hook) bool { return h.name == info.Name })
 	used, _ := info.MapIDs()
 	if i < 0 || !slices.Contains(used, ring) {
 		return nil, nil
@@ -117,5 +117,5 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (btf.Type, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decode.Find(spec, hooks[i].typ.String())
+	return decode.Find(spec, writers[i].typ.String())
 }
