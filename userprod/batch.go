@@ -23,7 +23,10 @@ var (
 //		if err != nil {
 //			return err
 //		}
-//		encode(buf, c)
+//		if err := encode(buf, c); err != nil {
+//			b.Drop()
+//			return err
+//		}
 //	}
 //	return b.End()
 type Batch struct {
@@ -53,7 +56,7 @@ func (*noCopy) Unlock() {}
 // Batch gives the ring to the calling goroutine until [Batch.End]; it waits for
 // the batch of another to end. It is the fastest way to produce, also when each sample is
 // published by itself, and the one for a goroutine that has the ring for itself.
-// Others wait meanwhile in all calls but those of Sample, Stats, Wait and Close.
+// Others wait meanwhile in all calls but those of Sample, Stats and Close.
 func (p *Producer) Batch() Batch {
 	p.mu.Lock()
 	return Batch{p: p, base: p.head, shown: p.head, max: p.max}
@@ -150,8 +153,9 @@ func (b *Batch) Publish() error {
 	return nil
 }
 
-// End publishes the samples so far and lets the other goroutines have the
-// ring. Errors are those of Publish. A second End does nothing.
+// End publishes the samples so far, that of the last Next included, unless it
+// was dropped, and lets the other goroutines have the ring. Errors are those of
+// Publish. A second End does nothing.
 func (b *Batch) End() error {
 	if b.p == nil {
 		return nil
