@@ -7,8 +7,11 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// errEnded is what a Batch says after End.
-var errEnded = errors.New("write ring: batch has ended")
+// What a Batch says to calls out of turn.
+var (
+	errEnded   = errors.New("write ring: batch has ended")
+	errLooping = errors.New("write ring: batch is in a loop over its samples")
+)
 
 // Batch writes samples one behind the other. Nothing of it is ever BUSY: a sample
 // is complete before the kernel sees it. One goroutine may use it; it must not be copied.
@@ -20,7 +23,10 @@ var errEnded = errors.New("write ring: batch has ended")
 //		if err != nil {
 //			return err
 //		}
-//		encode(buf, c)
+//		if err := encode(buf, c); err != nil {
+//			b.Drop()
+//			return err
+//		}
 //	}
 //	return b.End()
 type Batch struct {
@@ -35,7 +41,10 @@ type Batch struct {
 	room  uint64 // bytes of the window
 	max   uint64 // p.max
 	shown uint64 // what is complete up to here is published
-	err   error  // that ended the last loop over Samples
+
+	looping  bool   // in a loop over Samples; nobody else has room then
+	loopRoom uint64 // room of the loop
+	err      error  // that ended the last one
 }
 
 // noCopy makes vet complain of copies.
@@ -47,7 +56,7 @@ func (*noCopy) Unlock() {}
 // Batch gives the ring to the calling goroutine until [Batch.End]; it waits for
 // the batch of another to end. It is the fastest way to produce, also when each sample is
 // published by itself, and the one for a goroutine that has the ring for itself.
-// Others wait meanwhile in all calls but those of Sample, Stats, Wait and Close.
+// Others wait meanwhile in all calls but those of Sample, Stats and Close.
 func (p *Producer) Batch() Batch {
 	p.mu.Lock()
 	return Batch{p: p, base: p.head, shown: p.head, max: p.max}
@@ -80,8 +89,11 @@ func (b *Batch) refill(n int) ([]byte, error) {
 
 // extend makes a window at the next sample with room for one of n bytes.
 func (b *Batch) extend(n int) error {
-	if b.p == nil {
+	switch {
+	case b.p == nil:
 		return errEnded
+	case b.looping:
+		return errLooping
 	}
 	b.p.head = b.base + b.off
 	if err := b.p.room(n); err != nil {
@@ -116,12 +128,19 @@ func (b *Batch) NextWait(ctx context.Context, n int) ([]byte, error) {
 
 // Drop gives up the sample of the last Next, unless it was published. Its room is
 // used again.
-func (b *Batch) Drop() { b.off = b.last }
+func (b *Batch) Drop() {
+	if !b.looping {
+		b.off = b.last
+	}
+}
 
 // Publish gives the kernel the samples so far. The error is [ErrCorrupt] or [os.ErrClosed].
 func (b *Batch) Publish() error {
-	if b.p == nil {
+	switch {
+	case b.p == nil:
 		return errEnded
+	case b.looping:
+		return errLooping
 	}
 	end := b.base + b.off
 	old := b.p.mem.SwapProducerPos(end)
@@ -130,22 +149,26 @@ func (b *Batch) Publish() error {
 			return err
 		}
 	}
-	b.last, b.shown = b.off, end
+	b.last, b.shown, b.p.low = b.off, end, end
 	return nil
 }
 
-// End publishes the samples so far and lets the other goroutines have the
-// ring. Errors are those of Publish. A second End does nothing.
+// End publishes the samples so far, that of the last Next included, unless it
+// was dropped, and lets the other goroutines have the ring. Errors are those of
+// Publish. A second End does nothing.
 func (b *Batch) End() error {
 	if b.p == nil {
 		return nil
+	}
+	if b.looping { // a panic in its body, perhaps: what it has not published is given up
+		b.looping, b.off = false, uint64(max(int64(b.shown-b.base), 0))
 	}
 	var err error
 	if b.base+b.off != b.shown {
 		err = b.Publish()
 	}
 	p := b.p
-	p.head, p.low = b.base+b.off, b.shown
+	p.head = b.base + b.off
 	*b = Batch{}
 	p.mu.Unlock()
 	return err

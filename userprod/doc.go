@@ -21,16 +21,18 @@
 //     the ring to be filled, and then committed or discarded, by any
 //     goroutine at any time. A sample that is not committed yet holds up those
 //     that were reserved after it.
-//   - [Producer.Batch] gives the ring to one goroutine for a while: the
-//     fastest way to write many samples, whether each is published at once or many
-//     together.
+//   - [Producer.Batch] gives the ring to one goroutine for a while, which is
+//     the fast way to write many samples, whether each is published at once or many
+//     together: with [Batch.Next] of any size, in a loop over [Batch.Samples], the
+//     fastest, of one.
 //   - [WriteAll] writes a slice of structs, a sample each, at memory speed.
 //
 // # Concurrency
 //
 // All methods of Producer and Sample may be called by many goroutines at once.
 // A Batch belongs to the goroutine that began it; until it ends, other
-// goroutines wait in Reserve and Write, but not in Commit and Discard.
+// goroutines wait in Reserve and Write, but not in Commit and Discard. A
+// goroutine that waits for room while it has samples reserved can wait for itself.
 //
 // # One process
 //

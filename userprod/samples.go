@@ -19,27 +19,34 @@ import (
 //		}
 //	}
 //
+// Until the loop is over, other calls of b fail; but it may be ended.
+//
 // When the loop is over, [Batch.Err] tells why, if it was not left: [ErrFull], or
 // the errors of [Producer.Reserve].
 func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 	// The compiler inlines this function literal, and the loop body as yield,
 	// into the caller: what every sample needs is in variables that live in registers.
 	return func(yield func([]byte) bool) {
-		if b.err = b.extend(n); b.err != nil {
+		if !b.beginLoop(n) {
 			return
 		}
-		win, off, room, count := b.win, uint64(0), b.room, together
+		win, off, room, count := b.win, uint64(0), b.loopRoom, together
 		span, header := ring.Span(uint32(n)), ring.Header(n)
 		for {
 			if off+span > room {
-				b.off = off
-				if b.err = b.extend(n); b.err != nil {
+				b.endLoop(off)
+				if !b.beginLoop(n) {
 					return
 				}
-				win, off, room = b.win, 0, b.room
+				win, off, room = b.win, 0, b.loopRoom
 			}
 			if !yield(win.Room(off, uint32(n))) {
-				b.off, b.last = off, off
+				b.endLoop(off)
+				b.err = nil
+				return
+			}
+			if b.p == nil {
+				b.err = errEnded
 				return
 			}
 			win.SetHeader(off, header)
@@ -50,14 +57,32 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 				old := b.p.mem.SwapProducerPos(end)
 				if old != b.shown || b.p.failed.Load() != nil {
 					if b.err = b.p.judge(old, b.shown); b.err != nil {
-						b.off = off
+						b.endLoop(off)
 						return
 					}
 				}
-				b.shown, count = end, together
+				b.shown, b.p.low, count = end, end, together
 			}
 		}
 	}
+}
+
+// beginLoop makes a window with room for one of n bytes, which only the loop can use.
+func (b *Batch) beginLoop(n int) bool {
+	if b.err = b.extend(n); b.err != nil {
+		return false
+	}
+	b.loopRoom, b.room, b.looping = b.room, 0, true
+	return true
+}
+
+// endLoop ends that. Samples are complete up to off.
+func (b *Batch) endLoop(off uint64) {
+	if b.p == nil {
+		return // left and ended
+	}
+	b.off, b.last = off, off
+	b.room, b.looping = b.loopRoom, false
 }
 
 // Err tells what ended the last loop over [Batch.Samples], nil when it was left.

@@ -125,11 +125,100 @@ func TestWhatEndsSamples(t *testing.T) {
 	if err := loop(8, func() { p.Close() }); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	var b Batch
+	p = producer(t, userRing(t, 4096), Options{})
+	b := p.Batch()
+	for range b.Samples(8, 1) {
+		b.End() // as a deferred one does when the body panics
+	}
+	if b.Err() != errEnded {
+		t.Errorf("ended in the loop: %v", b.Err())
+	}
 	for range b.Samples(8, 1) {
 		t.Error("a batch that has ended has room")
 	}
 	if b.Err() != errEnded {
 		t.Errorf("a batch that has ended: %v", b.Err())
 	}
+}
+
+// Calls of the loop body that would be in the way of the loop are refused.
+func TestALoopHasItsBatchForItself(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	for _, together := range []int{0, 1, 2} {
+		b := p.Batch()
+		n := 0
+		for room := range b.Samples(16, together) {
+			if n++; n > 5 {
+				break
+			}
+			usercheck.Fill(room, 0, uint32(5*together+n))
+			if _, err := b.Next(8); err != errLooping {
+				t.Errorf("Next: %v", err)
+			}
+			if _, err := Append(&b, []int{1}); err != errLooping {
+				t.Errorf("Append: %v", err)
+			}
+			for range b.Samples(8, 1) {
+				t.Error("a loop in a loop")
+			}
+			b.Drop()
+			if err := b.Publish(); err != errLooping {
+				t.Errorf("Publish: %v", err)
+			}
+		}
+		if _, err := b.Next(8); err != nil {
+			t.Errorf("Next after the loop: %v", err)
+		}
+		b.Drop()
+		if err := b.End(); err != nil {
+			t.Error(err)
+		}
+		if got := drain(t, c); got != 5 {
+			t.Errorf("%d together: %d of 5 samples came", together, got)
+		}
+	}
+	counts(t, c)
+}
+
+// A loop body that panics gives up what the loop has not published, and no more.
+func TestABatchIsEndedInALoop(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	seq := uint32(0)
+	for _, tt := range []struct{ before, rooms, together, want int }{
+		{0, 5, 0, 0}, {2, 5, 0, 2}, {2, 5, 2, 6}, {0, 3, 1, 2}, {1, 1, 1, 1},
+	} {
+		func() {
+			defer func() { recover() }()
+			b := p.Batch()
+			defer b.End()
+			for range tt.before {
+				room, err := b.Next(16)
+				if err != nil {
+					t.Fatal(err)
+				}
+				usercheck.Fill(room, 0, seq)
+				seq++
+			}
+			n := 0
+			for room := range b.Samples(32, tt.together) {
+				usercheck.Fill(room, 0, seq)
+				seq++
+				if n++; n == tt.rooms {
+					panic("in the loop")
+				}
+			}
+		}()
+		if got := drain(t, c); got != tt.want {
+			t.Errorf("%+v: %d came", tt, got)
+		}
+		if err := p.TryWrite(nil); err != nil {
+			t.Errorf("%+v: a write after it: %v", tt, err)
+		}
+		drain(t, c)
+	}
+	counts(t, c)
 }

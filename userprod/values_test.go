@@ -134,6 +134,17 @@ func TestABatch(t *testing.T) {
 	came("behind a reserved one", 0)
 	s.Discard()
 	came("behind one that was discarded", 2)
+	// One of which nothing comes leaves no trace.
+	if s, err = p.Reserve(8); err != nil {
+		t.Fatal(err)
+	}
+	b = p.Batch()
+	b.End()
+	if err := p.TryWrite(nil); err != nil {
+		t.Errorf("a write after an empty batch: %v", err)
+	}
+	s.Discard()
+	came("behind an empty batch", 1)
 	counts(t, c)
 }
 

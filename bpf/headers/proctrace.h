@@ -17,9 +17,10 @@ enum event_type {
 	FORK_EVENT = 1,
 	EXEC_EVENT = 2,
 	EXIT_EVENT = 3,
+	ACK_EVENT = 4,
 };
 
-#define EVENT_TYPES (EXIT_EVENT + 1) /* 0 is none */
+#define EVENT_TYPES (ACK_EVENT + 1) /* 0 is none */
 
 #define EVENT_COMM_SIZE 16 /* TASK_COMM_LEN, include/linux/sched.h */
 
@@ -76,7 +77,50 @@ struct exit_event {
 /* How the records of one type that one program wrote fared, on one CPU. */
 struct event_counts {
 	__u64 written;
-	__u64 failed; /* there was no room in the ring */
+	__u64 failed;  /* there was no room in the ring */
+	__u64 ignored; /* the rules say so */
 };
+
+/*
+ * Commands to the tracer, samples of its user ring. A rule is about a process, a
+ * name or a cgroup; of one subject the last rule counts. Events of what is ignored are not
+ * written; once something is watched, nor are those of what is not.
+ */
+enum command_type {
+	WATCH_COMMAND = 1,
+	IGNORE_COMMAND = 2,
+	FORGET_COMMAND = 3, /* the rule about the subject */
+	RESET_COMMAND = 4,  /* all rules; the subject does not matter */
+};
+
+enum command_subject {
+	PID_SUBJECT = 1,    /* id is a tgid: the process, and its children */
+	COMM_SUBJECT = 2,   /* comm, as in the event */
+	CGROUP_SUBJECT = 3, /* id is a cgroup's, as in the event */
+};
+
+struct command {
+	enum command_type type;
+	enum command_subject subject;
+	__u64 cookie; /* the sender's own, given back */
+	__u64 id;
+	char comm[EVENT_COMM_SIZE]; /* zeros behind the name */
+};
+
+/* A command was taken. Events behind it in the ring are as it says. */
+struct ack_event {
+	enum event_type type;
+	__u32 error; /* errno: 0, EINVAL, E2BIG (too many rules), ENOENT (no such rule) */
+	__u64 ktime; /* CLOCK_MONOTONIC, ns */
+	enum command_type command;
+	enum command_subject subject;
+	__u64 cookie;
+	__u64 id;
+	char comm[EVENT_COMM_SIZE];
+	__u32 rules;   /* so many there are now ... */
+	__u32 watches; /* ... and so many of them watch */
+};
+
+#define RULES_MAX 1024
 
 #endif

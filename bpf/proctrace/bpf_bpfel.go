@@ -13,10 +13,51 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfAckEvent struct {
+	_       structs.HostLayout
+	Type    bpfEventType
+	Error   uint32
+	Ktime   uint64
+	Command bpfCommandType
+	Subject bpfCommandSubject
+	Cookie  uint64
+	Id      uint64
+	Comm    [16]int8
+	Rules   uint32
+	Watches uint32
+}
+
+type bpfCommand struct {
+	_       structs.HostLayout
+	Type    bpfCommandType
+	Subject bpfCommandSubject
+	Cookie  uint64
+	Id      uint64
+	Comm    [16]int8
+}
+
+type bpfCommandSubject uint32
+
+const (
+	bpfCommandSubjectPID_SUBJECT    bpfCommandSubject = 1
+	bpfCommandSubjectCOMM_SUBJECT   bpfCommandSubject = 2
+	bpfCommandSubjectCGROUP_SUBJECT bpfCommandSubject = 3
+)
+
+type bpfCommandType uint32
+
+const (
+	bpfCommandTypeWATCH_COMMAND  bpfCommandType = 1
+	bpfCommandTypeIGNORE_COMMAND bpfCommandType = 2
+	bpfCommandTypeFORGET_COMMAND bpfCommandType = 3
+	bpfCommandTypeRESET_COMMAND  bpfCommandType = 4
+)
+
 type bpfEventCounts struct {
 	_       structs.HostLayout
 	Written uint64
 	Failed  uint64
+	Ignored uint64
 }
 
 type bpfEventType uint32
@@ -25,6 +66,7 @@ const (
 	bpfEventTypeFORK_EVENT bpfEventType = 1
 	bpfEventTypeEXEC_EVENT bpfEventType = 2
 	bpfEventTypeEXIT_EVENT bpfEventType = 3
+	bpfEventTypeACK_EVENT  bpfEventType = 4
 )
 
 type bpfExecEvent struct {
@@ -76,6 +118,14 @@ type bpfForkEvent struct {
 	Comm      [16]int8
 }
 
+type bpfListener struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+}
+
 type bpfMark struct {
 	_         structs.HostLayout
 	Type      bpfEventType
@@ -90,18 +140,41 @@ type bpfProcess struct {
 	StartTime uint64
 }
 
+type bpfRule struct {
+	_       structs.HostLayout
+	Subject bpfCommandSubject
+	Pad     uint32
+	Id      uint64
+	Comm    [16]int8
+}
+
+type bpfRuleCounts struct {
+	_       structs.HostLayout
+	Rules   uint32
+	Watches uint32
+	Cookie  uint64
+	Error   uint32
+	Pad     uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapCommands       = "commands"
 	bpfMapCounters       = "counters"
 	bpfMapDead           = "dead"
+	bpfMapListener       = "listener"
 	bpfMapMarks          = "marks"
 	bpfMapProctrace      = "proctrace"
+	bpfMapRuled          = "ruled"
+	bpfMapRules          = "rules"
 	bpfMapScratch        = "scratch"
 	bpfProgProctraceExec = "proctrace_exec"
 	bpfProgProctraceExit = "proctrace_exit"
 	bpfProgProctraceFork = "proctrace_fork"
+	bpfProgProctraceHear = "proctrace_hear"
+	bpfProgProctraceObey = "proctrace_obey"
 	bpfVarCopies         = "copies"
 	bpfVarCopy           = "copy"
 )
@@ -151,16 +224,22 @@ type bpfProgramSpecs struct {
 	ProctraceExec *ebpf.ProgramSpec `ebpf:"proctrace_exec"`
 	ProctraceExit *ebpf.ProgramSpec `ebpf:"proctrace_exit"`
 	ProctraceFork *ebpf.ProgramSpec `ebpf:"proctrace_fork"`
+	ProctraceHear *ebpf.ProgramSpec `ebpf:"proctrace_hear"`
+	ProctraceObey *ebpf.ProgramSpec `ebpf:"proctrace_obey"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	Commands  *ebpf.MapSpec `ebpf:"commands"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Dead      *ebpf.MapSpec `ebpf:"dead"`
+	Listener  *ebpf.MapSpec `ebpf:"listener"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Proctrace *ebpf.MapSpec `ebpf:"proctrace"`
+	Ruled     *ebpf.MapSpec `ebpf:"ruled"`
+	Rules     *ebpf.MapSpec `ebpf:"rules"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -192,19 +271,27 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	Commands  *ebpf.Map `ebpf:"commands"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Dead      *ebpf.Map `ebpf:"dead"`
+	Listener  *ebpf.Map `ebpf:"listener"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Proctrace *ebpf.Map `ebpf:"proctrace"`
+	Ruled     *ebpf.Map `ebpf:"ruled"`
+	Rules     *ebpf.Map `ebpf:"rules"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.Commands,
 		m.Counters,
 		m.Dead,
+		m.Listener,
 		m.Marks,
 		m.Proctrace,
+		m.Ruled,
+		m.Rules,
 		m.Scratch,
 	)
 }
@@ -224,6 +311,8 @@ type bpfPrograms struct {
 	ProctraceExec *ebpf.Program `ebpf:"proctrace_exec"`
 	ProctraceExit *ebpf.Program `ebpf:"proctrace_exit"`
 	ProctraceFork *ebpf.Program `ebpf:"proctrace_fork"`
+	ProctraceHear *ebpf.Program `ebpf:"proctrace_hear"`
+	ProctraceObey *ebpf.Program `ebpf:"proctrace_obey"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -231,6 +320,8 @@ func (p *bpfPrograms) Close() error {
 		p.ProctraceExec,
 		p.ProctraceExit,
 		p.ProctraceFork,
+		p.ProctraceHear,
+		p.ProctraceObey,
 	)
 }
 

@@ -22,10 +22,12 @@ const (
 	Exec = Type(bpfEventTypeEXEC_EVENT)
 	// Exit: a thread ended, and the process with it if GroupDead.
 	Exit = Type(bpfEventTypeEXIT_EVENT)
+	// Ack: a command was taken. It is about no task.
+	Ack = Type(bpfEventTypeACK_EVENT)
 )
 
 // eventTypes is EVENT_TYPES of bpf/headers/proctrace.h.
-const eventTypes = int(Exit) + 1
+const eventTypes = int(Ack) + 1
 
 // String returns the name of the record's C struct.
 func (t Type) String() string {
@@ -36,6 +38,8 @@ func (t Type) String() string {
 		return "exec_event"
 	case Exit:
 		return "exit_event"
+	case Ack:
+		return "ack_event"
 	}
 	return fmt.Sprintf("Type(%d)", uint32(t))
 }
@@ -48,6 +52,8 @@ func (t Type) size() int {
 		return int(unsafe.Offsetof(bpfExecEvent{}.Filename))
 	case Exit:
 		return int(unsafe.Sizeof(bpfExitEvent{}))
+	case Ack:
+		return int(unsafe.Sizeof(bpfAckEvent{}))
 	}
 	return int(unsafe.Sizeof(bpfForkEvent{}))
 }
@@ -55,7 +61,7 @@ func (t Type) size() int {
 // filenameMax is EXEC_FILENAME_MAX of bpf/headers/proctrace.h.
 const filenameMax = 4096 + 32
 
-// Event is a decoded record. Ids are those of the initial pid and user
+// Event is a decoded record. One of an Ack has Type, Ktime and Ack alone. Ids are those of the initial pid and user
 // namespaces, in the kernel's words: PID is a thread, TGID its process.
 type Event struct {
 	Type Type
@@ -80,6 +86,8 @@ type Event struct {
 	Signal     uint16 // that killed it, or 0
 	CoreDumped bool
 	GroupDead  bool // the process ended; one thread of each process has it
+
+	Ack Acknowledgement
 }
 
 // IsThread reports whether the event is about a thread other than its
@@ -93,7 +101,7 @@ func TypeOf(record []byte) (Type, error) {
 		return 0, fmt.Errorf("decode %d bytes: %w", len(record), ErrRecord)
 	}
 	t := Type(binary.LittleEndian.Uint32(record))
-	if t < Fork || t > Exit {
+	if t < Fork || t > Ack {
 		return 0, fmt.Errorf("decode %d bytes of type %d: %w", len(record), uint32(t), ErrRecord)
 	}
 	return t, nil
@@ -108,6 +116,9 @@ func Decode(record []byte) (Event, error) {
 	}
 	if len(record) < t.size() {
 		return Event{}, fmt.Errorf("decode %d bytes as %s: %w", len(record), t, ErrRecord)
+	}
+	if t == Ack {
+		return decodeAck(record), nil
 	}
 	e := decodeCommon(record)
 	switch t {

@@ -13,10 +13,11 @@ func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
 		"nothing":         nil,
 		"three bytes":     {1, 0, 0},
 		"type 0":          make([]byte, 72),
-		"type 4":          {4, 72: 0},
+		"type 5":          {5, 72: 0},
 		"a short fork":    {1, 62: 0},
 		"a short exec":    {2, 70: 0},
 		"a short exit":    {3, 70: 0},
+		"a short ack":     {4, 62: 0},
 		"a type too wide": {1, 0, 0, 1, 72: 0},
 	} {
 		if _, err := Decode(record); !errors.Is(err, ErrRecord) {
@@ -27,7 +28,7 @@ func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{})
-	for _, typ := range []byte{1, 2, 3} {
+	for _, typ := range []byte{1, 2, 3, 4} {
 		f.Add(append([]byte{typ, 0, 0, 0}, make([]byte, 80)...))
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {

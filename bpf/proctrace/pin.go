@@ -37,6 +37,14 @@ func entries(copies int) []entry {
 		{pinEvents, "map " + bpfMapProctrace},
 		{pinCounters, "map " + bpfMapCounters},
 	}
+	if haveCommands() {
+		es = append(es,
+			entry{pinCommands, "map " + bpfMapCommands},
+			entry{pinRules, "map " + bpfMapRuled},
+			entry{pinListener, "map " + bpfMapListener},
+			entry{pinCommand, "program " + bpfProgProctraceObey},
+		)
+	}
 	for _, kind := range []string{pinProgram, pinLink} {
 		for _, h := range hooks {
 			for c := range copies {
@@ -50,6 +58,10 @@ func entries(copies int) []entry {
 const (
 	pinEvents   = "events"
 	pinCounters = "counters"
+	pinCommands = "commands"
+	pinRules    = "rules"
+	pinListener = "listener"
+	pinCommand  = "program_command"
 	pinProgram  = "program"
 	pinLink     = "link"
 )
@@ -63,6 +75,9 @@ func copyPin(kind string, h hook, copy int) string {
 	}
 	return name
 }
+
+// CommandsPin is the path of the pin of the user ring for commands.
+func CommandsPin(dir string) string { return filepath.Join(dir, pinCommands) }
 
 // EventsPin is the path of the ring's pin for a tracer that is pinned in dir.
 func EventsPin(dir string) string { return filepath.Join(dir, pinEvents) }
@@ -93,6 +108,9 @@ func (t *Tracer) pin(dir string) error {
 		return errors.New("this process has not attached it")
 	}
 	objects := []any{t.events, t.counters}
+	if c := t.control; c != nil {
+		objects = append(objects, c.commands, c.ruled, c.listener, c.obey)
+	}
 	for _, copies := range t.programs {
 		for _, p := range copies {
 			objects = append(objects, p)

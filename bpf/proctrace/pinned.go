@@ -150,6 +150,18 @@ func (f found) tracer() (*Tracer, bool) {
 	if !ok[0] || !ok[1] {
 		return t, false
 	}
+	if haveCommands() {
+		c := &control{}
+		t.control = c
+		var ok [4]bool
+		c.commands, ok[0] = take[*ebpf.Map](f, pinCommands)
+		c.ruled, ok[1] = take[*ebpf.Map](f, pinRules)
+		c.listener, ok[2] = take[*ebpf.Map](f, pinListener)
+		c.obey, ok[3] = take[*ebpf.Program](f, pinCommand)
+		if ok != [4]bool{true, true, true, true} {
+			return t, false
+		}
+	}
 	copies := int(t.counters.MaxEntries()) / eventTypes
 	if copies < 1 {
 		return t, false

@@ -27,7 +27,10 @@
 #include <bpf/bpf_tracing.h>
 #include "proctrace.h"
 
+#define ENOENT 2
+#define E2BIG 7
 #define EEXIST 17
+#define EINVAL 22
 #define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -114,6 +117,38 @@ struct {
 	__type(value, __u8);
 } marks SEC(".maps");
 
+/* Who the rules are about, and what they say: WATCH_COMMAND or IGNORE_COMMAND. */
+struct rule {
+	enum command_subject subject;
+	__u32 pad;
+	__u64 id;
+	char comm[EVENT_COMM_SIZE];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, RULES_MAX);
+	__type(key, struct rule);
+	__type(value, __u32);
+} rules SEC(".maps");
+
+struct rule_counts {
+	__u32 rules;
+	__u32 watches;
+	/* Of the last command, for its sender. */
+	__u64 cookie;
+	__u32 error;
+	__u32 pad;
+};
+
+/* Written by the drain alone, of which the kernel lets only one be under way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rule_counts);
+} ruled SEC(".maps");
+
 struct process {
 	__u32 tgid;
 	__u32 pad;
@@ -147,10 +182,16 @@ static __always_inline bool claim(enum event_type type, struct task_struct *task
 	return true;
 }
 
-static __always_inline void count(enum event_type type, bool ok)
+static __always_inline struct event_counts *counts_of(enum event_type type)
 {
 	__u32 key = copy * EVENT_TYPES + type;
-	struct event_counts *counts = bpf_map_lookup_elem(&counters, &key);
+
+	return bpf_map_lookup_elem(&counters, &key);
+}
+
+static __always_inline void count(enum event_type type, bool ok)
+{
+	struct event_counts *counts = counts_of(type);
 
 	if (!counts)
 		return; /* for the verifier */
@@ -158,6 +199,65 @@ static __always_inline void count(enum event_type type, bool ok)
 		counts->written++;
 	else
 		counts->failed++;
+}
+
+static __always_inline __u64 cgroup_of(struct task_struct *task)
+{
+	if (!bpf_core_field_exists(task->cgroups))
+		return 0;
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
+static __always_inline __u32 rule_about(enum command_subject subject, __u64 id)
+{
+	struct rule rule = {.subject = subject, .id = id};
+	__u32 *says = bpf_map_lookup_elem(&rules, &rule);
+
+	return says ? *says : 0;
+}
+
+static __always_inline __u32 rule_about_comm(void)
+{
+	struct rule rule = {.subject = COMM_SUBJECT};
+	__u32 *says;
+
+	bpf_get_current_comm(rule.comm, sizeof(rule.comm)); /* as in fill */
+	says = bpf_map_lookup_elem(&rules, &rule);
+	return says ? *says : 0;
+}
+
+/* Not inlined: the verifier of old kernels would walk it once for each caller. */
+static __noinline bool ruled_out(struct rule_counts *n, struct task_struct *task)
+{
+	__u32 says[] = {
+		rule_about(PID_SUBJECT, BPF_CORE_READ(task, tgid)),
+		rule_about(PID_SUBJECT, BPF_CORE_READ(task, real_parent, tgid)),
+		rule_about(CGROUP_SUBJECT, cgroup_of(task)),
+		rule_about_comm(),
+	};
+	bool watched = false;
+
+	for (int i = 0; i < 4; i++) {
+		if (says[i] == IGNORE_COMMAND)
+			return true;
+		watched |= says[i] == WATCH_COMMAND;
+	}
+	return n->watches && !watched;
+}
+
+/* Whether the rules say that the event is not to be written; counts it then. */
+static __always_inline bool ignored(enum event_type type, struct task_struct *task)
+{
+	__u32 key = 0;
+	struct rule_counts *n = bpf_map_lookup_elem(&ruled, &key);
+	struct event_counts *counts;
+
+	if (!n || !n->rules || !ruled_out(n, task))
+		return false;
+	counts = counts_of(type);
+	if (counts)
+		counts->ignored++;
+	return true;
 }
 
 static __always_inline void fill(struct event *e, enum event_type type, struct task_struct *task)
@@ -171,9 +271,7 @@ static __always_inline void fill(struct event *e, enum event_type type, struct t
 	e->ktime = bpf_ktime_get_ns();
 	e->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
 	/* Not bpf_get_current_cgroup_id: clone3 can put a child into another cgroup. */
-	e->cgroup_id = 0;
-	if (bpf_core_field_exists(task->cgroups))
-		e->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	e->cgroup_id = cgroup_of(task);
 	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* likewise its parent's */
 }
 
@@ -193,7 +291,7 @@ int BPF_PROG(proctrace_fork, struct task_struct *parent, struct task_struct *chi
 {
 	struct fork_event *e;
 
-	if (!claim(FORK_EVENT, child))
+	if (!claim(FORK_EVENT, child) || ignored(FORK_EVENT, child))
 		return 0;
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(FORK_EVENT, e);
@@ -230,7 +328,7 @@ int BPF_PROG(proctrace_exec, struct task_struct *task, int old_pid, struct linux
 
 	if (!e)
 		return 0; /* for the verifier */
-	if (!claim(EXEC_EVENT, task))
+	if (!claim(EXEC_EVENT, task) || ignored(EXEC_EVENT, task))
 		return 0;
 	size = fill_exec(e, task, old_pid, bprm);
 	count(EXEC_EVENT, !bpf_ringbuf_output(&proctrace, e, size, 0));
@@ -282,9 +380,10 @@ static __noinline void fill_exit(struct exit_event *e, __u64 *args)
 SEC("raw_tp/sched_process_exit")
 int proctrace_exit(__u64 *args)
 {
+	struct task_struct *task = (struct task_struct *)args[0];
 	struct exit_event *e;
 
-	if (!claim(EXIT_EVENT, (struct task_struct *)args[0]))
+	if (!claim(EXIT_EVENT, task) || ignored(EXIT_EVENT, task))
 		return 0;
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(EXIT_EVENT, e);
@@ -293,6 +392,176 @@ int proctrace_exit(__u64 *args)
 	fill_exit(e, args);
 	bpf_ringbuf_submit(e, 0);
 	return 0;
+}
+
+/*
+ * Commands: all from here on is Linux 6.1, and one copy of it is loaded. User
+ * space runs proctrace_obey when it has written one; those of other writers are
+ * found by a timer.
+ */
+
+#define COMMANDS_EVERY 20000000 /* ns */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} commands SEC(".maps");
+
+struct listener {
+	struct bpf_timer timer;
+};
+
+/* The timer runs while user space holds this map, or a pin does. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct listener);
+} listener SEC(".maps");
+
+static long drop_rule(void *map, struct rule *rule, __u32 *says, void *ctx)
+{
+	bpf_map_delete_elem(&rules, rule);
+	return 0;
+}
+
+/* Fills in rule, all zeros; reports whether the command makes sense. */
+static __always_inline bool subject_of(const struct command *c, struct rule *rule)
+{
+	bool end = false;
+
+	rule->subject = c->subject;
+	if (c->subject == PID_SUBJECT || c->subject == CGROUP_SUBJECT) {
+		rule->id = c->id;
+		return true;
+	}
+	for (int i = 0; i < EVENT_COMM_SIZE - 1; i++) {
+		end |= !c->comm[i];
+		rule->comm[i] = end ? 0 : c->comm[i];
+	}
+	return c->subject == COMM_SUBJECT;
+}
+
+/* The counts change such that tasks which pass meanwhile see no watch without its rule. */
+static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *rule, __u32 says)
+{
+	__u32 *old = bpf_map_lookup_elem(&rules, rule);
+	bool known = old, watched = old && *old == WATCH_COMMAND;
+
+	if (bpf_map_update_elem(&rules, rule, &says, BPF_ANY))
+		return E2BIG;
+	if (!known)
+		n->rules++;
+	if (says == WATCH_COMMAND && !watched)
+		n->watches++;
+	else if (says != WATCH_COMMAND && watched)
+		n->watches--;
+	return 0;
+}
+
+static __always_inline __u32 forget_rule(struct rule_counts *n, const struct rule *rule)
+{
+	__u32 *old = bpf_map_lookup_elem(&rules, rule);
+
+	if (!old)
+		return ENOENT;
+	if (*old == WATCH_COMMAND)
+		n->watches--;
+	n->rules--;
+	bpf_map_delete_elem(&rules, rule);
+	return 0;
+}
+
+/* Returns an errno, or 0. */
+static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
+{
+	struct rule rule = {};
+
+	if (c->type == RESET_COMMAND) {
+		n->watches = n->rules = 0;
+		bpf_for_each_map_elem(&rules, drop_rule, NULL, 0);
+		return 0;
+	}
+	if (!subject_of(c, &rule))
+		return EINVAL;
+	switch (c->type) {
+	case WATCH_COMMAND:
+	case IGNORE_COMMAND:
+		return add_rule(n, &rule, c->type);
+	case FORGET_COMMAND:
+		return forget_rule(n, &rule);
+	default:
+		return EINVAL;
+	}
+}
+
+/* Not inlined, as fill_fork. */
+static __noinline void fill_ack(struct ack_event *e, const struct command *c, const struct rule_counts *n)
+{
+	e->type = ACK_EVENT;
+	e->ktime = bpf_ktime_get_ns();
+	e->command = c->type;
+	e->subject = c->subject;
+	e->cookie = c->cookie;
+	e->id = c->id;
+	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
+	e->comm[EVENT_COMM_SIZE - 1] = 0;
+	e->rules = n->rules;
+	e->watches = n->watches;
+}
+
+static long on_command(struct bpf_dynptr *sample, void *ctx)
+{
+	struct command c = {};
+	__u32 key = 0, error = EINVAL;
+	struct rule_counts *n = bpf_map_lookup_elem(&ruled, &key);
+	struct ack_event *e;
+
+	if (!n)
+		return 1; /* for the verifier */
+	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* else it is shorter */
+		error = obey(&c, n);
+	n->error = error;
+	n->cookie = c.cookie;
+	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	count(ACK_EVENT, e);
+	if (!e)
+		return 0;
+	fill_ack(e, &c, n);
+	e->error = error;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* Returns what bpf_user_ringbuf_drain does. */
+SEC("syscall")
+int proctrace_obey(void *ctx)
+{
+	return bpf_user_ringbuf_drain(&commands, on_command, NULL, 0);
+}
+
+static int on_tick(void *map, __u32 *key, struct listener *l)
+{
+	bpf_user_ringbuf_drain(&commands, on_command, NULL, 0);
+	bpf_timer_start(&l->timer, COMMANDS_EVERY, 0);
+	return 0;
+}
+
+SEC("syscall")
+int proctrace_hear(void *ctx)
+{
+	__u32 key = 0;
+	struct listener *l = bpf_map_lookup_elem(&listener, &key);
+	long err;
+
+	if (!l)
+		return -ENOENT; /* for the verifier */
+	err = bpf_timer_init(&l->timer, &listener, CLOCK_MONOTONIC);
+	if (!err)
+		err = bpf_timer_set_callback(&l->timer, on_tick);
+	if (!err)
+		err = bpf_timer_start(&l->timer, COMMANDS_EVERY, 0);
+	return err;
 }
 
 /* bpf_probe_read_kernel and others are for GPL-compatible programs only. */

@@ -8,11 +8,13 @@ import (
 )
 
 // Counts says how the events of one type fared, since the tracer was attached.
-// Their sum is the number of events.
+// Their sum is the number of events; what the kernel did not run the programs for might
+// have been ignored too.
 type Counts struct {
 	Written uint64 // records in the ring
 	Failed  uint64 // there was no room in the ring
 	Missed  uint64 // the kernel did not run the programs, see the package comment
+	Ignored uint64 // the rules say so, see Command
 }
 
 // Lost is the number of events that are not in the ring.
@@ -27,6 +29,7 @@ func (s Stats) Total() Counts {
 		Written: s.Fork.Written + s.Exec.Written + s.Exit.Written,
 		Failed:  s.Fork.Failed + s.Exec.Failed + s.Exit.Failed,
 		Missed:  s.Fork.Missed + s.Exec.Missed + s.Exit.Missed,
+		Ignored: s.Fork.Ignored + s.Exec.Ignored + s.Exit.Ignored,
 	}
 }
 
@@ -64,8 +67,9 @@ func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 		for _, c := range perCPU {
 			sum.Written += c.Written
 			sum.Failed += c.Failed
+			sum.Ignored += c.Ignored
 			if copy > 0 { // what the first one missed
-				sum.Missed -= min(sum.Missed, c.Written+c.Failed)
+				sum.Missed -= min(sum.Missed, c.Written+c.Failed+c.Ignored)
 			}
 		}
 	}

@@ -28,6 +28,7 @@ type Tracer struct {
 	events   *ebpf.Map
 	counters *ebpf.Map
 	programs [len(hooks)][]*ebpf.Program // the copies, in the order of attaching
+	control  *control                    // nil where the kernel has no user rings
 
 	mu       sync.Mutex
 	attached bool
@@ -49,6 +50,9 @@ var hooks = [...]hook{
 	{bpfProgProctraceExec, Exec, "sched_process_exec"},
 	{bpfProgProctraceFork, Fork, "sched_process_fork"},
 }
+
+// writers are the programs with the types of the records that they write.
+var writers = append(hooks[:len(hooks):len(hooks)], hook{name: bpfProgProctraceObey, typ: Ack})
 
 // Load loads the programs and creates their ring, without attaching yet. The
 // caller closes the Tracer.
@@ -102,6 +106,9 @@ func load(opts Options, copies uint32, cache *btf.Cache) (*Tracer, error) {
 		t.events, t.counters = shared[bpfMapProctrace], shared[bpfMapCounters]
 		err = t.loadCopies(spec, copies, ebpf.CollectionOptions{MapReplacements: shared, Cache: cache})
 	}
+	if err == nil && haveCommands() {
+		t.control, err = newControl(spec, shared, cache)
+	}
 	for _, m := range shared {
 		if err != nil || m != t.events && m != t.counters {
 			m.Close() // the programs hold what they use
@@ -117,7 +124,7 @@ func load(opts Options, copies uint32, cache *btf.Cache) (*Tracer, error) {
 // newMaps creates the maps that the copies share, which are all but their
 // constants.
 func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
-	for _, name := range []string{bpfMapProctrace, bpfMapCounters, bpfMapScratch, bpfMapMarks, bpfMapDead} {
+	for _, name := range []string{bpfMapProctrace, bpfMapCounters, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled} {
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
 			return fmt.Errorf("map %q: %w", name, err)
@@ -133,12 +140,16 @@ func (t *Tracer) loadCopies(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.
 			return err
 		}
 		// Not bpfObjects: with the constants, cilium/ebpf maps them until the
-		// garbage collector comes.
-		var o bpfPrograms
+		// garbage collector comes. Nor bpfPrograms: those for commands are loaded once.
+		var o struct {
+			Exit *ebpf.Program `ebpf:"proctrace_exit"`
+			Exec *ebpf.Program `ebpf:"proctrace_exec"`
+			Fork *ebpf.Program `ebpf:"proctrace_fork"`
+		}
 		if err := spec.LoadAndAssign(&o, &opts); err != nil {
 			return err
 		}
-		for h, p := range []*ebpf.Program{o.ProctraceExit, o.ProctraceExec, o.ProctraceFork} {
+		for h, p := range []*ebpf.Program{o.Exit, o.Exec, o.Fork} {
 			t.programs[h] = append(t.programs[h], p)
 		}
 	}
@@ -154,6 +165,11 @@ func (t *Tracer) Attach() error {
 		return fmt.Errorf("attach proctrace: %w", os.ErrClosed)
 	case t.attached:
 		return errors.New("attach proctrace: it is attached already")
+	}
+	if t.control != nil {
+		if err := t.control.listen(); err != nil {
+			return fmt.Errorf("attach proctrace: %w", err)
+		}
 	}
 	for i, h := range hooks {
 		// The kernel calls programs in the order of attaching
@@ -196,6 +212,9 @@ func (t *Tracer) Close() error {
 		for _, p := range copies {
 			p.Close()
 		}
+	}
+	if t.control != nil {
+		t.control.close()
 	}
 	t.counters.Close()
 	t.events.Close()

@@ -41,7 +41,7 @@ func Decoder() (*decode.Set, error) {
 		return nil, err
 	}
 	var types []btf.Type
-	for _, typ := range []Type{Fork, Exec, Exit} {
+	for _, typ := range []Type{Fork, Exec, Exit, Ack} {
 		t, err := decode.Find(spec, typ.String())
 		if err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 		foreign = foreign || uses && t == nil
 	}
 	switch {
-	case len(byName) == len(hooks):
+	case len(byName) >= len(hooks): // Ack is only where the kernel takes commands
 	case foreign:
 		return nil, ErrNotTraced
 	default: // of a tracer that is being stopped, some may still be there
@@ -120,7 +120,7 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err erro
 	if used, _ := info.MapIDs(); !slices.Contains(used, ring) {
 		return nil, false, nil
 	}
-	i := slices.IndexFunc(hooks[:], func(h hook) bool { return h.name == info.Name })
+	i := slices.IndexFunc(writers, func(h hook) bool { return h.name == info.Name })
 	if i < 0 {
 		return nil, true, nil
 	}
@@ -133,6 +133,6 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err erro
 	if err != nil {
 		return nil, true, err
 	}
-	t, err = decode.Find(spec, hooks[i].typ.String())
+	t, err = decode.Find(spec, writers[i].typ.String())
 	return t, true, err
 }

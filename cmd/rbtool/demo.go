@@ -14,9 +14,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/bpf/drain"
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -26,7 +29,8 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Show what rbtool does, in half a minute, and clean up",
 		Long: `Trace the processes of this machine through a pinned ring buffer for some
-seconds, with the commands that you would type. Everything that was pinned or
+seconds, and send lines through the kernel and back, with the commands that you
+would type. Everything that was pinned or
 mounted is removed at the end, and when the demo is interrupted.`,
 		Example: "  rbtool demo",
 		Args:    cobra.NoArgs,
@@ -71,6 +75,9 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	d.rbtool("inspect", events)
 	d.say("What was traced, and that nothing was lost:")
 	d.rbtool("probe", "proctrace", "status", "--pin-dir", dir)
+	if features.HaveMapType(ebpf.UserRingbuf) == nil {
+		d.roundTrip(dir)
+	}
 	d.rbtool("probe", "proctrace", "stop", "--pin-dir", dir)
 	d.say("All pins are gone. Try it yourself:")
 	d.print("    rbtool probe proctrace start && rbtool tail %s/rbtool/proctrace/%s\n", root, filepath.Base(events))
@@ -78,6 +85,25 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 		return &failure{err: errors.New("demo: interrupted"), status: statusInterrupted}
 	}
 	return d.err
+}
+
+// roundTrip shows the other direction, from processes to the kernel.
+func (s *script) roundTrip(dir string) {
+	user, ring, drained := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "drain")
+	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. It acknowledges that among its events.")
+	s.rbtool("probe", "proctrace", "watch", "--comm", "ls", "--pin-dir", dir)
+	s.work()
+	s.rbtool("tail", proctrace.EventsPin(dir), "-n", "20", "--for", "5s", "--idle", "500ms")
+	s.say("The round trip: lines into a user ring, a timer in the kernel drains it into a ring, and back.")
+	s.rbtool("create", "user-ringbuf", "--pin", user, "--size", "64KiB")
+	s.rbtool("create", "ringbuf", "--pin", ring, "--size", "64KiB")
+	s.rbtool("drain", user, "--to", ring, "--every", "1ms", "--pin-dir", drained)
+	s.rbtool("produce", "--user", user, "/proc/uptime")
+	s.rbtool("produce", "--user", user, "/proc/version")
+	s.rbtool("tail", ring, "-o", "hex", "-n", "2", "--for", "5s")
+	s.rbtool("drain", "status", "--pin-dir", drained)
+	s.rbtool("drain", "stop", "--pin-dir", drained)
+	s.rbtool("unpin", user, ring)
 }
 
 // demoRoot returns a bpffs to pin to. Where there is none it mounts one, which
@@ -112,6 +138,13 @@ func sweep(root string) {
 
 // removeTracer removes the tracer in dir, if there is one.
 func removeTracer(dir string) error {
+	for _, err := range []error{
+		drain.Remove(filepath.Join(dir, "drain"), true), pin.Remove(filepath.Join(dir, "in")), pin.Remove(filepath.Join(dir, "out")),
+	} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	if err := proctrace.Remove(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 func newProbe() *cobra.Command {
 	tracer := group("proctrace", "Trace fork, exec and exit of all processes",
 		"  rbtool probe proctrace start", newProbeStart(), newProbeStop(), newProbeStatus())
+	tracer.AddCommand(newProbeRules()...)
 	tracer.Long = `Trace every fork, exec and exit on this host into a ring buffer. The maps,
 programs and links are pinned, so tracing goes on when the command has ended,
 until it is stopped. Read the events with rbtool tail.
@@ -140,7 +141,8 @@ func newProbeStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show what was traced and what was lost",
 		Long: `Show the counts of events: written into the ring, failed because it was full,
-missed because the kernel did not run the program.`,
+missed because the kernel did not run the program, ignored because of rules (rbtool
+probe proctrace watch and ignore).`,
 		Example: "  rbtool probe proctrace status -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -161,6 +163,7 @@ type tracerCounts struct {
 	Written uint64 `json:"written"`
 	Failed  uint64 `json:"failed"`
 	Missed  uint64 `json:"missed"`
+	Ignored uint64 `json:"ignored"`
 }
 
 func tracerStatus(w io.Writer, dir string, asJSON bool) error {
@@ -191,9 +194,9 @@ func tracerStatus(w io.Writer, dir string, asJSON bool) error {
 		}
 		return printJSON(w, doc)
 	}
-	table := [][]string{strings.Fields("EVENT WRITTEN FAILED MISSED")}
+	table := [][]string{strings.Fields("EVENT WRITTEN FAILED MISSED IGNORED")}
 	for _, r := range rows {
-		table = append(table, []string{r.name, fmt.Sprint(r.counts.Written), fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Missed)})
+		table = append(table, []string{r.name, fmt.Sprint(r.counts.Written), fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Missed), fmt.Sprint(r.counts.Ignored)})
 	}
 	return printTable(w, table)
 }

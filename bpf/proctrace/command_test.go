@@ -1,0 +1,349 @@
+package proctrace
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/userprod"
+)
+
+// commandable is a traced host that takes commands.
+func commandable(t *testing.T, copies uint32) *Tracer {
+	t.Helper()
+	if !haveCommands() {
+		testenv.SkipWithout(t, "user_ringbuf", errors.New("no user ring buffers"))
+	}
+	return traceWith(t, Options{}, copies)
+}
+
+// command fails the test when tr does not take a command.
+func command(t *testing.T, tr *Tracer, action Action, about Subject) {
+	t.Helper()
+	if err := tr.Command(action, about); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runTrue runs /bin/true, in a cgroup if dir is given, and returns its pid.
+func runTrue(t *testing.T, dir string) int {
+	t.Helper()
+	cmd := exec.Command("/bin/true")
+	if dir != "" {
+		fd, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer fd.Close()
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(fd.Fd())}
+	}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid
+}
+
+// kinds are the types of the events of a process.
+func kinds(events []Event, pid int) (types []string) {
+	for _, e := range of(events, pid) {
+		types = append(types, e.Type.String())
+	}
+	return types
+}
+
+// cgroup makes one, and returns its directory and its id.
+func cgroup(t *testing.T) (dir string, id uint64) {
+	t.Helper()
+	dir, err := os.MkdirTemp(cgroup2(t), "rbtool-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(dir) })
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	return dir, st.Ino
+}
+
+func TestRulesAreApplied(t *testing.T) {
+	all := []string{"fork_event", "exec_event", "exit_event"}
+	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs
+	self := uint32(os.Getpid())
+	for _, test := range []struct {
+		name          string
+		rules         func(cgroup uint64) map[Subject]Action
+		inside, other []string // of /bin/true in the cgroup, and in another one
+		onlyOurs      bool     // nothing of anybody else is written
+	}{
+		{"without rules, everything", func(uint64) map[Subject]Action { return nil }, all, all, false},
+		{"watch a comm", func(uint64) map[Subject]Action { return map[Subject]Action{{Comm: "true"}: Watch} }, named, named, false},
+		{"ignore a comm", func(uint64) map[Subject]Action { return map[Subject]Action{{Comm: "true"}: Ignore} }, all[:1], all[:1], false},
+		{"watch a process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: self}: Watch} }, all, all, true},
+		{"watch another process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: 1 << 30}: Watch} }, nil, nil, true},
+		{"ignore a process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: self}: Ignore} }, nil, nil, false},
+		{"watch a cgroup", func(id uint64) map[Subject]Action { return map[Subject]Action{{CgroupID: id}: Watch} }, all, nil, true},
+		{"ignore a cgroup", func(id uint64) map[Subject]Action { return map[Subject]Action{{CgroupID: id}: Ignore} }, nil, all, false},
+		{"ignore wins", func(id uint64) map[Subject]Action {
+			return map[Subject]Action{{CgroupID: id}: Ignore, {PID: self}: Watch}
+		}, nil, all, true},
+		{"of several that are watched, each", func(id uint64) map[Subject]Action {
+			return map[Subject]Action{{CgroupID: id}: Watch, {Comm: "true"}: Watch}
+		}, all, named, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachCopies(t, func(t *testing.T, copies uint32) {
+				tr := commandable(t, copies)
+				dir, id := cgroup(t)
+				for subject, action := range test.rules(id) {
+					command(t, tr, action, subject)
+				}
+				drain(t, tr)
+				before, err := tr.Stats()
+				if err != nil {
+					t.Fatal(err)
+				}
+				inside, other := runTrue(t, dir), runTrue(t, "")
+				events := drain(t, tr)
+				if diff := cmp.Diff(test.inside, kinds(events, inside)); diff != "" {
+					t.Errorf("in the cgroup (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(test.other, kinds(events, other)); diff != "" {
+					t.Errorf("in another cgroup (-want +got):\n%s", diff)
+				}
+				for _, e := range events {
+					if test.onlyOurs && e.PPID != self && e.TGID != self {
+						t.Errorf("an event of somebody else: %+v", e)
+					}
+				}
+				after, err := tr.Stats()
+				if err != nil {
+					t.Fatal(err)
+				}
+				ignored := after.Total().Ignored - before.Total().Ignored
+				if want := uint64(6 - len(test.inside) - len(test.other)); ignored < want || want == 0 && ignored > 0 && len(test.rules(id)) == 0 {
+					t.Errorf("%d events counted as ignored, want %d or more", ignored, want)
+				}
+			})
+		})
+	}
+}
+
+// Each command is acknowledged, in the order of the commands.
+func TestAcknowledgements(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := commandable(t, needed())
+	nobody := Subject{PID: 1 << 30} // so that no events come between
+	for _, c := range []struct {
+		action Action
+		about  Subject
+		want   error
+	}{
+		{Watch, nobody, nil}, {Ignore, Subject{Comm: "fifteen letters"}, nil}, {Watch, nobody, nil}, {Ignore, nobody, nil},
+		{Watch, nobody, nil}, {Forget, Subject{CgroupID: 1 << 40}, ErrNoRule}, {Forget, Subject{Comm: "fifteen letters"}, nil},
+		{Reset, Subject{}, nil}, {Forget, nobody, ErrNoRule},
+	} {
+		if err := tr.Command(c.action, c.about); !errors.Is(err, c.want) {
+			t.Errorf("%s %+v: %v, want %v", c.action, c.about, err, c.want)
+		}
+	}
+	var got []Acknowledgement
+	for _, e := range drain(t, tr) {
+		if e.Type == Ack {
+			got = append(got, e.Ack)
+		}
+	}
+	want := []Acknowledgement{
+		{Action: Watch, Subject: nobody, Rules: 1, Watches: 1},
+		{Action: Ignore, Subject: Subject{Comm: "fifteen letters"}, Rules: 2, Watches: 1},
+		{Action: Watch, Subject: nobody, Rules: 2, Watches: 1},
+		{Action: Ignore, Subject: nobody, Rules: 2, Watches: 0},
+		{Action: Watch, Subject: nobody, Rules: 2, Watches: 1},
+		{Action: Forget, Subject: Subject{CgroupID: 1 << 40}, Err: ErrNoRule, Rules: 2, Watches: 1},
+		{Action: Forget, Subject: Subject{Comm: "fifteen letters"}, Rules: 1, Watches: 1},
+		{Action: Reset},
+		{Action: Forget, Subject: nobody, Err: ErrNoRule},
+	}
+	opts := cmp.Options{cmpopts.IgnoreFields(Acknowledgement{}, "Cookie"), cmpopts.EquateErrors()}
+	if diff := cmp.Diff(want, got, opts); diff != "" {
+		t.Errorf("acknowledgements (-want +got):\n%s", diff)
+	}
+}
+
+func TestTooManyRules(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := commandable(t, needed())
+	p, err := userprod.New(tr.Commands(), userprod.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[uint32]error{1024: nil, 1025: ErrTooManyRules} {
+		var samples []bpfCommand
+		for i := range n {
+			c, err := newCommand(Ignore, Subject{PID: 1<<30 + i})
+			if err != nil {
+				t.Fatal(err)
+			}
+			samples = append(samples, c)
+		}
+		if _, err := userprod.WriteAll(p, samples); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.control.await(samples[n-1].Cookie); !errors.Is(err, want) {
+			t.Errorf("rule %d: %v, want %v", n, err, want)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	command(t, tr, Watch, Subject{PID: 1 << 30}) // an old one can be changed
+	command(t, tr, Reset, Subject{})
+	if rules, watches, err := tr.Rules(); rules != 0 || watches != 0 || err != nil {
+		t.Errorf("after reset: %d rules, %d watch, %v", rules, watches, err)
+	}
+	command(t, tr, Ignore, Subject{PID: 1 << 30})
+}
+
+func TestCommandsThatMakeNoSense(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := commandable(t, needed())
+	for _, c := range []struct {
+		action Action
+		about  Subject
+	}{
+		{Watch, Subject{}}, {Watch, Subject{PID: 1, Comm: "x"}}, {Ignore, Subject{Comm: "sixteen letters!"}},
+		{Ignore, Subject{Comm: "a\x00b"}}, {Reset, Subject{PID: 1}}, {Forget, Subject{}},
+	} {
+		if err := tr.Command(c.action, c.about); err == nil {
+			t.Errorf("%s %+v was taken", c.action, c.about)
+		}
+	}
+	p, err := userprod.New(tr.Commands(), userprod.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := tr.Command(Reset, Subject{}); !errors.Is(err, userprod.ErrBusy) {
+		t.Errorf("while another producer writes: %v, want ErrBusy", err)
+	}
+}
+
+// Whoever writes into the ring, and whatever: the timer takes it.
+func TestCommandsOfOthers(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := commandable(t, needed())
+	p, err := userprod.New(tr.Commands(), userprod.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, sample := range [][]byte{nil, make([]byte, 39), make([]byte, 40), {0: 9, 39: 0}, {0: 1, 4: 7, 39: 0}, {0: 4, 8: 77, 100: 0}} {
+		if err := p.WriteWait(t.Context(), sample); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := consumer.NewReader(tr.Events(), consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var got []string
+	for len(got) < 6 {
+		rec, err := r.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Decode(rec.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == Ack {
+			got = append(got, fmt.Sprintf("%v %v %d", e.Ack.Action, e.Ack.Err, e.Ack.Cookie))
+		}
+	}
+	want := []string{
+		"Action(0) invalid argument 0", "Action(0) invalid argument 0", "Action(0) invalid argument 0",
+		"Action(9) invalid argument 0", "watch invalid argument 0", "reset <nil> 77",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("acknowledgements (-want +got):\n%s", diff)
+	}
+}
+
+// A pinned tracer takes commands from another process, and shows what it took
+// whoever reads.
+func TestCommandsToAPinnedTracer(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir := filepath.Join(testenv.BPFFS(t), "t")
+	own := commandable(t, needed())
+	if err := errors.Join(own.Pin(dir), own.Close()); err != nil {
+		t.Fatal(err)
+	}
+	defer Remove(dir)
+	tr, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	command(t, tr, Watch, Subject{PID: 1 << 30})
+	set, err := DecoderOf(tr.Events())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := consumer.NewReader(tr.Events(), consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for rec := range r.Pass(0) {
+		if typ, err := TypeOf(rec.Data); err != nil || typ != Ack {
+			continue
+		}
+		dec, err := set.Decoder(rec.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := dec.AppendJSON(nil, rec.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ack struct {
+			Type, Command, Subject string
+			ID, Rules, Watches     uint64
+		}
+		if err := json.Unmarshal(text, &ack); err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(ack) != "{ACK_EVENT WATCH_COMMAND PID_SUBJECT 1073741824 1 1}" {
+			t.Errorf("it is shown as %s", text)
+		}
+		return
+	}
+	t.Error("no acknowledgement")
+}
+
+func TestWithoutUserRingsThereAreNoCommands(t *testing.T) {
+	tr := &Tracer{}
+	if err := tr.Command(Reset, Subject{}); !errors.Is(err, ebpf.ErrNotSupported) {
+		t.Errorf("%v, want ErrNotSupported", err)
+	}
+	if tr.Commands() != nil {
+		t.Error("there is a ring")
+	}
+}
