@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 		"produce": produceMain,
 		"consume": consumeMain,
 		"hold":    holdMain,
+		"push":    pushMain,
 	})
 }
 
@@ -42,9 +44,11 @@ func TestMain(m *testing.M) {
 //
 // for a command of this binary that has to exit with status N: as another user, with
 // /dev/full for its standard output, or with a pipe that nobody reads.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata") }
+
+func runScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)
 			dir := testenv.BPFFS(tb)
@@ -149,6 +153,34 @@ func holdMain() {
 	for { // an empty select is a deadlock, of which the runtime dies
 		syscall.Pause()
 	}
+}
+
+// pushMain: push PIN COUNT [circle] makes a list called nodes in an arena, of COUNT nodes
+// of two words, the second of which counts from 1; the last leads to the first, if so wished.
+func pushMain() {
+	m, err := pin.Open(os.Args[1])
+	fatal(err)
+	a, err := arena.Open(m)
+	fatal(err)
+	h, err := a.Format()
+	fatal(err)
+	l, err := arena.NewList(h, "nodes")
+	fatal(err)
+	var last *[2]uint64
+	var first arena.Ptr[[2]uint64]
+	for i := range number(os.Args[2]) {
+		p, node, err := arena.New[[2]uint64](h)
+		fatal(err)
+		node[1] = uint64(i + 1)
+		fatal(l.Push(arena.Ptr[arena.Link](p)))
+		if first = p; last == nil {
+			last = node
+		}
+	}
+	if len(os.Args) > 3 {
+		last[0] = uint64(first)
+	}
+	fatal(a.Close())
 }
 
 func number(s string) int {

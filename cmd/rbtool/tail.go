@@ -61,7 +61,7 @@ other programs by --type, out of the BTF that --btf names.`,
 	f.BoolVar(&opts.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
 	opts.types.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := opts.types.check(); err != nil {
+		if err := opts.types.check("tail"); err != nil {
 			return err
 		}
 		return tail(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
