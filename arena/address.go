@@ -112,6 +112,15 @@ func overlapping(base, size uint64) []string {
 	return overlap(regions, base, size)
 }
 
+// Address returns the user address of an arena: 0 when it has none yet, because it was
+// created without one and nobody mapped it. Then [Open] gives it one, for good.
+func Address(m *ebpf.Map) (uint64, error) {
+	if m.Type() != ebpf.Arena {
+		return 0, fmt.Errorf("map is a %s, not an %s", m.Type(), ebpf.Arena)
+	}
+	return addressOf(m)
+}
+
 // addressOf returns the user address of an arena: 0 when it has none yet. The
 // address that the kernel gave to the first mapping is not in the map's info, but
 // a program that refers to byte 0 of the map has it in an instruction

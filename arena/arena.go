@@ -70,7 +70,7 @@ func Create(opts Options) (*Arena, error) {
 }
 
 func create(opts Options) (*Arena, error) {
-	if err := opts.check(); err != nil {
+	if err := opts.Check(); err != nil {
 		return nil, err
 	}
 	if opts.Base == 0 {
@@ -92,9 +92,9 @@ func create(opts Options) (*Arena, error) {
 	return a, nil
 }
 
-// check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc), whose
+// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc), whose
 // errno would not say which one it is.
-func (o *Options) check() error {
+func (o *Options) Check() error {
 	page := uint64(os.Getpagesize())
 	switch {
 	case o.Size == 0 || o.Size%page != 0:

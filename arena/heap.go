@@ -261,6 +261,26 @@ func (h *Heap) free(data uint32) error {
 	}
 }
 
+// Requested returns how many bytes were asked for when p was allocated. The error is
+// [ErrNotAllocated] where it is not.
+func (h *Heap) Requested(p Ptr[byte]) (uint64, error) {
+	off := h.a.offsetOf(uint64(p))
+	if p == 0 || off >= h.a.size {
+		return 0, h.a.pointerError(uint64(p), 1, 1)
+	}
+	ref := uint32(p) - headerSize
+	word := h.word(ref)
+	if word == nil {
+		return 0, ErrNotAllocated
+	}
+	now := atomic.LoadUint64(word)
+	c := uint32(now>>32) & 0xff
+	if c >= classes || uint32(now>>32) != header(ref, c, blockUsed) || uint64(uint32(now)) > classSize(c)-headerSize {
+		return 0, ErrNotAllocated
+	}
+	return uint64(uint32(now)), nil
+}
+
 // at returns the n bytes of a reference: nil where they do not lie in the heap, or the
 // reference is no multiple of 8.
 //
@@ -278,6 +298,9 @@ func (h *Heap) word(ref uint32) *uint64 { return (*uint64)(h.at(ref, 8)) }
 
 // address returns the user address of a reference.
 func (h *Heap) address(ref uint32) uint64 { return h.a.base + uint64(ref-h.low) }
+
+// Arena is what the heap lies in.
+func (h *Heap) Arena() *Arena { return h.a }
 
 // Class is how many blocks of one size there are.
 type Class struct {

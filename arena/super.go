@@ -1,6 +1,8 @@
 package arena
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -112,6 +114,26 @@ func (a *Arena) heap() (*Heap, error) {
 		return nil, fmt.Errorf("%w: the heap lies from %#x to %#x", ErrFormat, h.start, h.limit)
 	}
 	return h, nil
+}
+
+// Formatted reports whether the arena has a heap's magic number, without allocating the page
+// that it lies in, as [Arena.Heap] may.
+func (a *Arena) Formatted() (bool, error) {
+	word := make([]byte, 8)
+	if err := a.Peek(Ptr[byte](a.base), word); err != nil {
+		return false, err
+	}
+	return binary.NativeEndian.Uint64(word) == magic, nil
+}
+
+// Fresh reports whether there is nothing but zeros, or no page, where a heap begins: whether
+// Format would take memory that others use cannot be told otherwise.
+func (a *Arena) Fresh() (bool, error) {
+	head := make([]byte, min((headPages+1)*pageSize, a.size))
+	if err := a.Peek(Ptr[byte](a.base), head); err != nil {
+		return false, err
+	}
+	return len(bytes.TrimLeft(head, "\x00")) == 0, nil
 }
 
 // known returns an address in the first two pages.

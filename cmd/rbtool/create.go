@@ -22,7 +22,7 @@ import (
 func newCreate() *cobra.Command {
 	return group("create", "Create a map and pin it",
 		"  rbtool create ringbuf --pin /sys/fs/bpf/events --size 1MiB",
-		newCreateRing(), newCreateUserRing())
+		newCreateRing(), newCreateUserRing(), newCreateArena())
 }
 
 // ringOptions are the flags of create ringbuf and create user-ringbuf.
@@ -115,15 +115,23 @@ func (o *ringOptions) check(command string, named, onNode bool) error {
 	if err := checkRing(uint64(o.size), uint64(os.Getpagesize())); err != nil {
 		return usagef("create %s: --size %w", command, err)
 	}
-	if !named {
-		o.name = notOfName.ReplaceAllString(filepath.Base(o.pin), "_")
-		o.name = o.name[:min(len(o.name), 15)]
-	}
-	if !nameForm.MatchString(o.name) {
-		return usagef("create %s: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", command, o.name)
+	if err := checkName(command, o.pin, named, &o.name); err != nil {
+		return err
 	}
 	if onNode && o.numaNode < 0 {
 		return usagef("create %s: --numa-node %d: not a node", command, o.numaNode)
+	}
+	return nil
+}
+
+// checkName checks a map's name, which comes from its pin when none was given.
+func checkName(command, pin string, named bool, name *string) error {
+	if !named {
+		*name = notOfName.ReplaceAllString(filepath.Base(pin), "_")
+		*name = (*name)[:min(len(*name), 15)]
+	}
+	if !nameForm.MatchString(*name) {
+		return usagef("create %s: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", command, *name)
 	}
 	return nil
 }
@@ -158,13 +166,18 @@ func createRing(w io.Writer, o ringOptions, asJSON bool) error {
 		return o.explain(err)
 	}
 	defer m.Close()
-	dirs := pin.Missing(o.pin)
-	if err := pin.Map(m, o.pin, pin.Options{Mode: fs.FileMode(o.mode)}); err != nil {
+	return pinCreated(w, m, uint64(m.MaxEntries()), o.pin, o.mode, asJSON)
+}
+
+// pinCreated pins a new map of so many bytes and reports it, or does neither.
+func pinCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, mode fileMode, asJSON bool) error {
+	dirs := pin.Missing(path)
+	if err := pin.Map(m, path, pin.Options{Mode: fs.FileMode(mode)}); err != nil {
 		return err
 	}
-	err = o.report(w, m, asJSON)
+	err := reportCreated(w, m, bytes, path, asJSON)
 	if spoiled(err) {
-		err = errors.Join(err, pin.Remove(o.pin))
+		err = errors.Join(err, pin.Remove(path))
 		rmdirs(dirs)
 	}
 	return err
@@ -198,16 +211,16 @@ type created struct {
 	MapExtra uint64     `json:"map_extra"`
 }
 
-func (o *ringOptions) report(w io.Writer, m *ebpf.Map, asJSON bool) error {
+func reportCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, asJSON bool) error {
 	info, err := m.Info()
 	if err != nil {
-		return fmt.Errorf("create ring %q: %w", o.name, err)
+		return fmt.Errorf("describe %q: %w", path, err)
 	}
 	id, _ := info.ID()
 	extra, _ := info.MapExtra()
 	c := created{
-		ID: id, Name: info.Name, Type: pin.TypeName(info.Type), Bytes: uint64(info.MaxEntries),
-		Pin: o.pin, Flags: info.Flags, MapExtra: extra,
+		ID: id, Name: info.Name, Type: pin.TypeName(info.Type), Bytes: bytes,
+		Pin: path, Flags: info.Flags, MapExtra: extra,
 	}
 	if asJSON {
 		return printJSON(w, c)

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/inspect"
@@ -58,7 +59,7 @@ func statusOf(err error) int {
 		return statusBusy
 	case errors.Is(err, inspect.ErrReference):
 		return statusUsage
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, decode.ErrNotFound):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, decode.ErrNotFound), errors.Is(err, arena.ErrNotFound):
 		return statusNotFound
 	case errors.Is(err, pin.ErrName), errors.Is(err, pin.ErrNotPin):
 		return statusFailed // which the kernel says with EPERM too

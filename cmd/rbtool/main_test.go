@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 		"consume": consumeMain,
 		"hold":    holdMain,
 		"spoil":   spoilMain,
+		"push":    pushMain,
 	})
 }
 
@@ -53,9 +55,11 @@ func TestMain(m *testing.M) {
 //	claimed PIN
 //
 // which returns when a process has opened the user ring for producing.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata") }
+
+func runScripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)
 			dir := testenv.BPFFS(tb)
@@ -191,6 +195,34 @@ func spoilMain() {
 	mem, err := unix.Mmap(m.FD(), int64(page), page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	fatal(err)
 	binary.LittleEndian.PutUint64(mem, binary.LittleEndian.Uint64(mem)+4)
+}
+
+// pushMain: push PIN COUNT [circle] makes a list called nodes in an arena, of COUNT nodes
+// of two words, the second of which counts from 1; the last leads to the first, if so wished.
+func pushMain() {
+	m, err := pin.Open(os.Args[1])
+	fatal(err)
+	a, err := arena.Open(m)
+	fatal(err)
+	h, err := a.Format()
+	fatal(err)
+	l, err := arena.NewList(h, "nodes")
+	fatal(err)
+	var last *[2]uint64
+	var first arena.Ptr[[2]uint64]
+	for i := range number(os.Args[2]) {
+		p, node, err := arena.New[[2]uint64](h)
+		fatal(err)
+		node[1] = uint64(i + 1)
+		fatal(l.Push(arena.Ptr[arena.Link](p)))
+		if first = p; last == nil {
+			last = node
+		}
+	}
+	if len(os.Args) > 3 {
+		last[0] = uint64(first)
+	}
+	fatal(a.Close())
 }
 
 func number(s string) int {

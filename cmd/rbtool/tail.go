@@ -72,7 +72,7 @@ BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
 		if opts.observe && opts.steal {
 			return usagef("tail: --observe consumes nothing: it does not go with --steal")
 		}
-		if err := opts.types.check(); err != nil {
+		if err := opts.types.check("tail"); err != nil {
 			return err
 		}
 		ctx, stop := whileRead(cmd.Context(), cmd.OutOrStdout())

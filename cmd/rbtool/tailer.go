@@ -121,3 +121,11 @@ func (b *batch) flush() error {
 	}
 	return nil
 }
+
+// full writes it when it has grown large enough to be worth it.
+func (b *batch) full() error {
+	if len(b.buf) < 64<<10 {
+		return nil
+	}
+	return b.flush()
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// TestArenaScripts runs testdata/arena/*.txtar. Where the kernel has no arenas it looks at
+// what the command says about that.
+func TestArenaScripts(t *testing.T) {
+	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
+		var stderr bytes.Buffer
+		args := []string{"create", "arena", "--size", "4096", "--pin", filepath.Join(testenv.BPFFS(t), "a")}
+		status := run(t.Context(), args, &stderr, &stderr)
+		if status != statusUnable || !strings.Contains(stderr.String(), "Linux 6.9") {
+			t.Errorf("status %d: %s", status, &stderr)
+		}
+		testenv.SkipWithout(t, "arena", err)
+	}
+	runScripts(t, "testdata/arena")
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/decode"
+)
+
+// clean is text that a terminal can be given: what others wrote into an arena may be
+// anything.
+func clean(text string) string {
+	for _, r := range text {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return strconv.Quote(text)
+		}
+	}
+	return text
+}
+
+// walkOptions are the flags of arena list and arena table.
+type walkOptions struct {
+	types  typeOptions
+	output *choice
+	count  count
+}
+
+func (o *walkOptions) flags(cmd *cobra.Command) {
+	o.output = outputFlag(cmd, "text", "json")
+	o.types.flags(cmd.Flags())
+	cmd.Flags().VarP(&o.count, "count", "n", "stop after so many")
+}
+
+// decoder returns what decodes n bytes as the flags say: nil for hex.
+func (o *walkOptions) decoder(n int) (*decode.Decoder, error) {
+	if len(o.types.names) == 0 {
+		return nil, nil
+	}
+	set, err := o.types.load()
+	if err != nil {
+		return nil, err
+	}
+	decoders := set.Decoders()
+	if len(decoders) != 1 {
+		return nil, errors.New("--type: one type, not several")
+	}
+	if n >= 0 && decoders[0].Size() > n {
+		return nil, fmt.Errorf("--type %s: it has %d bytes, there are %d", decoders[0].Name(), decoders[0].Size(), n)
+	}
+	return decoders[0], nil
+}
+
+// appendData appends data as JSON fields: decoded, or in hex.
+func appendData(dst, data []byte, dec *decode.Decoder) []byte {
+	if dec != nil && len(data) >= dec.Size() {
+		mark := len(dst)
+		dst = append(dst, `"type":`...)
+		dst = strconv.AppendQuote(dst, dec.Name())
+		dst = append(dst, `,"data":`...)
+		if out, err := dec.AppendJSON(dst, data[:dec.Size()]); err == nil {
+			return out
+		}
+		dst = dst[:mark]
+	}
+	dst = append(dst, `"hex":"`...)
+	return append(hex.AppendEncode(dst, data), '"')
+}
+
+// appendText appends data for people.
+func appendText(dst, data []byte, dec *decode.Decoder, columns *decode.Columns) []byte {
+	if dec != nil && len(data) >= dec.Size() {
+		if out, err := dec.AppendText(dst, data[:dec.Size()], columns); err == nil {
+			return out
+		}
+	}
+	return hex.AppendEncode(dst, data)
+}
+
+func newArenaList() *cobra.Command {
+	var opts walkOptions
+	cmd := &cobra.Command{
+		Use:   "list MAP NAME",
+		Short: "Walk over a list in an arena",
+		Long: `Walk over a list in the heap of an arena, from its front, while others go on
+using it. A list that goes in a circle, or out of the arena, is walked up to
+there, and then it is an error. So it is when nodes are taken off the list
+meanwhile: those that were already printed may then be wrong.
+
+--type is the type of the whole node, its pointer to the next one included.`,
+		Example: `  rbtool arena list /sys/fs/bpf/heap tasks
+  rbtool arena list /sys/fs/bpf/heap tasks --type task --btf prog:34 -o json`,
+		Args: cobra.ExactArgs(2),
+	}
+	opts.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.types.check("arena list"); err != nil {
+			return err
+		}
+		return withHeap("list", args[0], func(h *arena.Heap) error {
+			l, err := arena.OpenList(h, args[1])
+			if err != nil {
+				return err
+			}
+			return opts.list(cmd.OutOrStdout(), h, l)
+		})
+	}
+	return cmd
+}
+
+func (o *walkOptions) list(w io.Writer, h *arena.Heap, l *arena.List) (err error) {
+	dec, err := o.decoder(-1)
+	if err != nil {
+		return err
+	}
+	out := &batch{w: w}
+	defer func() { err = errors.Join(err, out.flush()) }()
+	var columns decode.Columns
+	seq := uint64(0)
+	for p, err := range l.All() {
+		if err != nil {
+			return err
+		}
+		data, err := nodeData(h, p)
+		if err != nil {
+			return err
+		}
+		seq++
+		if o.output.value == "json" {
+			out.buf = fmt.Appendf(out.buf, `{"seq":%d,"address":%d,`, seq, uint64(p))
+			out.buf = append(appendData(out.buf, data, dec), "}\n"...)
+		} else {
+			out.buf = fmt.Appendf(out.buf, "%#x ", uint64(p))
+			out.buf = append(appendText(out.buf, data, dec, &columns), '\n')
+		}
+		if err := out.full(); err != nil {
+			return err
+		}
+		if seq == uint64(o.count) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// maxNode is how much of a node is shown, in bytes.
+const maxNode = 64 << 10
+
+// nodeData copies a node: as much as was allocated for it.
+func nodeData(h *arena.Heap, p arena.Ptr[arena.Link]) ([]byte, error) {
+	n, err := h.Requested(arena.Ptr[byte](p))
+	if err != nil {
+		n = 8 // no block of the heap: the pointer that was followed
+	}
+	data := make([]byte, min(n, maxNode))
+	a := h.Arena()
+	mem, err := a.Bytes(arena.Ptr[byte](p), uint64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	return data, a.Guard(func() error { copy(data, mem); return nil })
+}
+
+func newArenaTable() *cobra.Command {
+	var opts walkOptions
+	cmd := &cobra.Command{
+		Use:   "table MAP [NAME]",
+		Short: "Print the keys and values of a table in an arena",
+		Long: `Print the keys and values of a table in the heap of an arena, in no order, while
+others go on changing it: each key with a value that it had. Without NAME it is
+the table of rbtool arena put, ` + kvName + `.
+
+--type is the type of the values. Keys, and values without --type, are in hex;
+those of a table of byte strings, such as ` + kvName + `, are text.`,
+		Example: `  rbtool arena table /sys/fs/bpf/heap
+  rbtool arena table /sys/fs/bpf/heap processes --type process --btf prog:34 -o json`,
+		Args: cobra.RangeArgs(1, 2),
+	}
+	opts.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.types.check("arena table"); err != nil {
+			return err
+		}
+		name := kvName
+		if len(args) > 1 {
+			name = args[1]
+		}
+		return withHeap("table", args[0], func(h *arena.Heap) error {
+			t, err := arena.OpenTable(h, name)
+			if err != nil {
+				return err
+			}
+			return opts.table(cmd.OutOrStdout(), t)
+		})
+	}
+	return cmd
+}
+
+func (o *walkOptions) table(w io.Writer, t *arena.Table) (err error) {
+	dec, err := o.decoder(t.ValueSize())
+	if err != nil {
+		return err
+	}
+	out := &batch{w: w}
+	defer func() { err = errors.Join(err, out.flush()) }()
+	var columns decode.Columns
+	text := arena.IsKV(t) && dec == nil && !o.types.noDecode
+	seq := uint64(0)
+	for e, err := range t.All() {
+		if err != nil {
+			return err
+		}
+		seq++
+		switch {
+		case text:
+			if out.buf, err = appendPair(out.buf, e, o.output.value == "json"); err != nil {
+				return err
+			}
+		case o.output.value == "json":
+			out.buf = append(out.buf, `{"key":"`...)
+			out.buf = append(hex.AppendEncode(out.buf, e.Key), `",`...)
+			out.buf = append(appendData(out.buf, e.Value, dec), "}\n"...)
+		default:
+			out.buf = append(hex.AppendEncode(out.buf, e.Key), ' ')
+			out.buf = append(appendText(out.buf, e.Value, dec, &columns), '\n')
+		}
+		if err := out.full(); err != nil {
+			return err
+		}
+		if seq == uint64(o.count) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// appendPair appends a pair of byte strings.
+func appendPair(dst []byte, e arena.Entry, asJSON bool) ([]byte, error) {
+	key, value, err := e.Decode()
+	if err != nil {
+		return dst, err
+	}
+	if !asJSON {
+		return fmt.Appendf(dst, "%s %s\n", clean(string(key)), clean(string(value))), nil
+	}
+	line, err := json.Marshal(newPair(key, value))
+	return append(append(dst, line...), '\n'), err
+}
+
+// pair is a key and its value as JSON: in hex where they are not text.
+type pair struct {
+	Key      *string `json:"key,omitempty"`
+	KeyHex   *string `json:"key_hex,omitempty"`
+	Value    *string `json:"value,omitempty"`
+	ValueHex *string `json:"value_hex,omitempty"`
+}
+
+func newPair(key, value []byte) (p pair) {
+	p.Key, p.KeyHex = textOrHex(key)
+	p.Value, p.ValueHex = textOrHex(value)
+	return p
+}
+
+func textOrHex(b []byte) (text, inHex *string) {
+	if utf8.Valid(b) && !bytes.ContainsRune(b, 0) {
+		s := string(b)
+		return &s, nil
+	}
+	s := hex.EncodeToString(b)
+	return nil, &s
+}
