@@ -15,9 +15,9 @@ import (
 
 // Samples of the sizes that are asked for. Their first word is their number.
 type (
-	sample16  struct{ words [2]uint64 }
-	sample64  struct{ words [8]uint64 }
-	sample256 struct{ words [32]uint64 }
+	sample16  [2]uint64
+	sample64  [8]uint64
+	sample256 [32]uint64
 )
 
 // writer writes the samples from seq to end in one of our ways.
