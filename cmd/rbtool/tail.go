@@ -25,6 +25,7 @@ type tailOptions struct {
 	steal    bool
 	observe  bool
 	stats    bool
+	filter   string
 	types    typeOptions
 }
 
@@ -50,10 +51,15 @@ each record preceded by its length as 4 bytes little-endian.
 
 Records are decoded without being told how where the programs that write them say
 what they are (--explain tells how that is known), and else by --type, out of the
-BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
+BTF that --btf names; what stays unknown is shown in hex, and why on stderr.
+
+A filter is an expression of the language of expr-lang.org over the members of the
+record (pid, or data.pid), type, len, pos and seq. It is checked before the
+first record is read. Records that it leaves out are consumed all the same.`,
 		Example: `  rbtool tail /sys/fs/bpf/rbtool/proctrace/events
   rbtool tail name:events -o json -n 100 --idle 5s
   rbtool tail id:12 --observe --stats --for 10s
+  rbtool tail id:12 --filter 'type == "exec_event" && comm contains "sh"'
   rbtool tail id:12 --type my_event --btf prog:34`,
 		Args: cobra.ExactArgs(1),
 	}
@@ -67,6 +73,7 @@ BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
 	f.BoolVar(&opts.steal, "steal", false, "consume although another process consumes the ring")
 	f.BoolVar(&opts.observe, "observe", false, "watch without consuming, beside the ring's consumer")
 	f.BoolVar(&opts.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
+	f.StringVar(&opts.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
 	opts.types.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, name := range []string{"count", "for", "idle"} {
@@ -92,22 +99,27 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	}
 	defer m.Close()
 	var types *decode.Set
-	if o := opts.output.value; o == "text" || o == "json" {
+	if o := opts.output.value; o == "text" || o == "json" || opts.filter != "" {
 		if types, err = opts.types.recordTypes(m, stderr); err != nil {
 			return fmt.Errorf("tail %s: %w", ref, err)
 		}
+	}
+	selected, err := newFilter(opts.filter, types)
+	if err != nil {
+		return err
 	}
 	out := &batch{w: stdout}
 	src, err := openSource(m, out, opts)
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}
-	t := &tailer{source: src, out: out, format: newFormat(opts.output.value, types), opts: opts, began: time.Now()}
+	t := &tailer{source: src, out: out, format: newFormat(opts.output.value, types), filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())
 		}
 		sayLost(stderr, src)
+		sayUnfiltered(stderr, selected)
 		err = errors.Join(err, src.Close())
 	}()
 	if err := t.run(ctx); err != nil {
