@@ -29,7 +29,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.AddCommand(
 		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
-		newTop(), newExporter(), newTail(), newProbe(), newDemo(), newVersion(),
+		newTop(), newExporter(), newTail(), newRecord(), newReplay(), newProbe(), newDemo(), newVersion(),
 	)
 	return root
 }

@@ -27,6 +27,7 @@ type totals struct {
 	discarded uint64 // records
 	lost      uint64 // bytes, with headers
 	losses    uint64 // times, where they are counted
+	pos       uint64 // where the next record is
 	end       uint64 // producer_pos
 }
 
@@ -35,7 +36,7 @@ type consuming struct{ *consumer.Reader }
 
 func (c consuming) totals() totals {
 	s, _ := c.Stats()
-	return totals{bytes: s.Bytes, discarded: s.Discarded, lost: s.Lost, end: s.ProducerPos}
+	return totals{bytes: s.Bytes, discarded: s.Discarded, lost: s.Lost, pos: s.ConsumerPos, end: s.ProducerPos}
 }
 
 // observing is a source of records that another process consumes.
@@ -43,7 +44,7 @@ type observing struct{ *consumer.Observer }
 
 func (o observing) totals() totals {
 	s, _ := o.Stats()
-	return totals{bytes: s.Bytes, discarded: s.Discarded, lost: s.Lost, losses: s.Losses, end: s.ProducerPos}
+	return totals{bytes: s.Bytes, discarded: s.Discarded, lost: s.Lost, losses: s.Losses, pos: s.Pos, end: s.ProducerPos}
 }
 
 // openSource opens the ring as opts say. What is consumed is written to out first.

@@ -64,32 +64,42 @@ first record is read. Records that it leaves out are consumed all the same.`,
 		Args: cobra.ExactArgs(1),
 	}
 	opts.output = outputFlag(cmd, "text", "json", "hex", "raw")
-	opts.from = &choice{value: "start", among: []string{"start", "now"}}
-	f := cmd.Flags()
-	f.Var(opts.from, "from", "begin with what waits in the ring, or consume that silently")
-	f.Uint64VarP(&opts.count, "count", "n", 0, "stop after so many records")
-	f.DurationVar(&opts.duration, "for", 0, "stop after so long")
-	f.DurationVar(&opts.idle, "idle", 0, "stop when nothing came for so long")
-	f.BoolVar(&opts.steal, "steal", false, "consume although another process consumes the ring")
-	f.BoolVar(&opts.observe, "observe", false, "watch without consuming, beside the ring's consumer")
-	f.BoolVar(&opts.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
-	f.StringVar(&opts.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
-	opts.types.flags(f)
+	opts.sourceFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, name := range []string{"count", "for", "idle"} {
-			if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s" || f.Value.String()[0] == '-') {
-				return usagef("tail: --%s %s: not more than 0", name, f.Value)
-			}
-		}
-		if opts.observe && opts.steal {
-			return usagef("tail: --observe consumes nothing: it does not go with --steal")
-		}
-		if err := opts.types.check(); err != nil {
+		if err := opts.check(cmd); err != nil {
 			return err
 		}
 		return tail(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
 	}
 	return cmd
+}
+
+// sourceFlags are those that say what is read from a ring, and when to stop.
+func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
+	o.from = &choice{value: "start", among: []string{"start", "now"}}
+	f := cmd.Flags()
+	f.Var(o.from, "from", "begin with what waits in the ring, or consume that silently")
+	f.Uint64VarP(&o.count, "count", "n", 0, "stop after so many records")
+	f.DurationVar(&o.duration, "for", 0, "stop after so long")
+	f.DurationVar(&o.idle, "idle", 0, "stop when nothing came for so long")
+	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
+	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
+	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
+	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
+	o.types.flags(f)
+}
+
+// check finds flags that contradict each other.
+func (o *tailOptions) check(cmd *cobra.Command) error {
+	for _, name := range []string{"count", "for", "idle"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s" || f.Value.String()[0] == '-') {
+			return usagef("%s: --%s %s: not more than 0", cmd.Name(), name, f.Value)
+		}
+	}
+	if o.observe && o.steal {
+		return usagef("%s: --observe consumes nothing: it does not go with --steal", cmd.Name())
+	}
+	return o.types.check(cmd.Name())
 }
 
 func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOptions) (err error) {
@@ -104,7 +114,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 			return fmt.Errorf("tail %s: %w", ref, err)
 		}
 	}
-	selected, err := newFilter(opts.filter, types)
+	selected, err := newFilter("tail", opts.filter, types)
 	if err != nil {
 		return err
 	}

@@ -128,13 +128,13 @@ func (b *batch) flush() error {
 }
 
 // newFilter compiles --filter, nil when there is none.
-func newFilter(expression string, types *decode.Set) (*filter.Filter, error) {
+func newFilter(command, expression string, types *decode.Set) (*filter.Filter, error) {
 	if expression == "" {
 		return nil, nil
 	}
 	f, err := filter.New(expression, types)
 	if err != nil {
-		return nil, usagef("tail: --filter: %w", err)
+		return nil, usagef("%s: --filter: %w", command, err)
 	}
 	return f, nil
 }

@@ -31,23 +31,23 @@ func (o *typeOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain", false, "say on stderr how the types of records were found, and how sure that is")
 }
 
-// check finds flags that contradict each other.
-func (o *typeOptions) check() error {
+// check finds flags of a command that contradict each other.
+func (o *typeOptions) check(command string) error {
 	switch {
 	case o.noDecode && o.explain:
-		return usagef("tail: --explain has nothing to explain with --no-decode")
+		return usagef("%s: --explain has nothing to explain with --no-decode", command)
 	case len(o.names) > 0 && o.explain:
-		return usagef("tail: --explain has nothing to explain with --type")
+		return usagef("%s: --explain has nothing to explain with --type", command)
 	case o.noDecode && (len(o.names) > 0 || o.from != ""):
-		return usagef("tail: --no-decode goes with neither --type nor --btf")
+		return usagef("%s: --no-decode goes with neither --type nor --btf", command)
 	case len(o.names) > 0 && o.from == "":
-		return usagef("tail: --type needs --btf FILE|prog:ID|kernel, to know where the type is")
+		return usagef("%s: --type needs --btf FILE|prog:ID|kernel, to know where the type is", command)
 	case len(o.names) == 0 && o.from != "":
-		return usagef("tail: --btf needs --type NAME, to know which type it is")
+		return usagef("%s: --btf needs --type NAME, to know which type it is", command)
 	}
 	if id, ok := strings.CutPrefix(o.from, "prog:"); ok {
 		if _, err := strconv.ParseUint(id, 10, 32); err != nil {
-			return usagef("tail: --btf %s: not the id of a program", o.from)
+			return usagef("%s: --btf %s: not the id of a program", command, o.from)
 		}
 	}
 	return nil
