@@ -57,7 +57,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 		return err
 	}
 	out := &batch{}
-	src, err := openSource(m, out, opts)
+	src, err := openFeed(m, out, opts)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", ref, err)
 	}
@@ -84,7 +84,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 
 // recording writes what a tailer reads as a capture.
 type recording struct {
-	source source
+	source feed
 	lost   uint64 // as told in the capture
 }
 

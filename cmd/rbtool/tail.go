@@ -119,7 +119,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 		return err
 	}
 	out := &batch{w: stdout}
-	src, err := openSource(m, out, opts)
+	src, err := openFeed(m, out, opts)
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}

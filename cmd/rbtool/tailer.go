@@ -17,7 +17,7 @@ const batchRecords = 256
 
 // tailer is one run of tail.
 type tailer struct {
-	source source
+	source feed
 	out    *batch
 	format format
 	filter *filter.Filter // nil for all records
