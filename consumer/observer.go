@@ -42,9 +42,9 @@ import (
 // [NewObserver] refuses them.
 //
 // A producer of a USER_RINGBUF is another process, which may write ahead of
-// producer_pos as it likes. What was not drained after the copy is proven in
-// any case; what was, if the producer writes no further than half a ring ahead: libbpf
-// writes 8 bytes ahead, and so does whoever publishes a sample before it fills it.
+// producer_pos as it likes, into all room that was drained. So what proves a sample
+// is that it was not drained after it was copied, unless
+// [ObserverOptions].Ahead says more.
 type Observer struct {
 	mem    *ring.Mapping
 	opts   ObserverOptions
@@ -79,6 +79,11 @@ type ObserverOptions struct {
 	// that about an eighth of the ring is found at each look. Zero is
 	// DefaultInterval.
 	Interval time.Duration
+	// Ahead is how many bytes the producer of a USER_RINGBUF writes ahead of its
+	// producer_pos at most, if that is known: libbpf's writes the 8 bytes of a header.
+	// Samples that were drained in the meantime can then still be proven. Zero is not
+	// known: package userprod writes as far ahead as there is room.
+	Ahead uint64
 }
 
 // DefaultInterval is how often an Observer looks at a quiet ring: it costs about a
@@ -145,9 +150,9 @@ func (o *Observer) head() uint64 {
 func (o *Observer) proven() uint64 {
 	size := o.mem.Size()
 	switch {
-	case o.user && ordered:
-		return earlier(o.mem.ConsumerPos(), o.mem.ProducerPos()-size/2)
-	case ordered:
+	case o.user && ordered && o.opts.Ahead > 0 && o.opts.Ahead < size:
+		return earlier(o.mem.ConsumerPos(), o.mem.ProducerPos()-(size-o.opts.Ahead))
+	case !o.user && ordered:
 		return o.mem.ProducerPos() - (size - ring.HeaderSize)
 	}
 	return o.mem.ConsumerPos()

@@ -9,13 +9,13 @@ import (
 )
 
 // observer returns an Observer of m, closed when the test ends.
-func (m memory) observer(tb testing.TB, user, overwrite bool) *Observer {
+func (m memory) observer(tb testing.TB, user, overwrite bool, opts ObserverOptions) *Observer {
 	tb.Helper()
 	mem, err := ring.Observe(m.FD, m.Size)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	o := newObserver(mem, user, overwrite, ObserverOptions{})
+	o := newObserver(mem, user, overwrite, opts)
 	tb.Cleanup(func() { o.Close() })
 	return o
 }
@@ -31,7 +31,7 @@ func FuzzObserver(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, consumer, producer, overwrit uint64, overwrite, user bool, limit int, changing bool) {
 		h := hostile{data, consumer, producer, overwrit, overwrite && !user, limit, changing}
 		m.fill(h)
-		o := m.observer(t, user, h.overwrite)
+		o := m.observer(t, user, h.overwrite, ObserverOptions{Ahead: overwrit % 8192})
 		if h.changing {
 			defer m.change(h)()
 		}

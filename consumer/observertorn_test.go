@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,7 +36,7 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 				records /= 20
 			}
 			m := newMemory(t, tt.size)
-			o := m.observer(t, false, true)
+			o := m.observer(t, false, true, ObserverOptions{})
 			var done atomic.Bool
 			var producing sync.WaitGroup
 			producing.Go(func() {
@@ -64,9 +65,15 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 	}
 }
 
-// What a producer writes ahead of producer_pos, up to half a user ring, makes no
-// observed sample a torn one.
+// What a producer writes ahead of producer_pos makes no observed sample a torn one,
+// whether it is known how far it writes or not.
 func TestObservedSamplesAreNeverTorn(t *testing.T) {
+	for _, ahead := range []uint64{0, 2048} {
+		t.Run(fmt.Sprintf("ahead %d", ahead), func(t *testing.T) { observeSamples(t, ahead) })
+	}
+}
+
+func observeSamples(t *testing.T, ahead uint64) {
 	const size, words = 4096, 20
 	const span = 8*words + ring.HeaderSize
 	const batch = size / 2 / span
@@ -75,7 +82,7 @@ func TestObservedSamplesAreNeverTorn(t *testing.T) {
 		batches /= 50
 	}
 	m := newMemory(t, size)
-	o := m.observer(t, true, false)
+	o := m.observer(t, true, false, ObserverOptions{Ahead: ahead})
 	var done atomic.Bool
 	var producing sync.WaitGroup
 	producing.Go(func() {

@@ -36,6 +36,7 @@ type compiler struct {
 	opened     bool // an object was opened and has no member yet
 	element    bool
 	size       int // bytes that the operations need
+	field      *field
 }
 
 // budget is what the compilers of a record and of its arrays' elements share.
@@ -84,6 +85,7 @@ func (c *compiler) emit(o op, end int) error {
 		c.ops[n-1].column = true // spaces follow anyway
 	}
 	o.json, o.text = string(c.json), string(c.text)
+	o.field = c.field
 	c.json, c.text = c.json[:0], c.text[:0]
 	c.ops = append(c.ops, o)
 	c.size = max(c.size, end)
@@ -118,6 +120,8 @@ func (c *compiler) add(t btf.Type, p place) error {
 		return c.addObject(t.Members, int(t.Size), p, false)
 	case *btf.Union:
 		return c.addObject(t.Members, int(t.Size), p, true)
+	case *btf.Datasec:
+		return c.addObject(variables(t), int(t.Size), p, false)
 	}
 	return errUnsized
 }
@@ -243,13 +247,17 @@ func (c *compiler) addObject(members []btf.Member, size int, p place, union bool
 			return fmt.Errorf("field %q: %w", m.Name, err)
 		}
 		q.off += p.off
+		outer := c.field
 		if !q.flat {
 			if c.names += len(m.Name); c.names > maxNames {
 				return errNames
 			}
 			c.key(m.Name)
+			c.field = &field{m.Name, outer}
 		}
-		if err := c.add(m.Type, q); err != nil {
+		err := c.add(m.Type, q)
+		c.field = outer
+		if err != nil {
 			return fmt.Errorf("field %q: %w", m.Name, err)
 		}
 	}
@@ -261,6 +269,16 @@ func (c *compiler) addObject(members []btf.Member, size int, p place, union bool
 		c.opened = false
 	}
 	return nil
+}
+
+// variables are the global variables of a section, as members of a struct.
+func variables(sec *btf.Datasec) (members []btf.Member) {
+	for _, v := range sec.Vars {
+		if named, ok := v.Type.(*btf.Var); ok && v.Offset < maxSize {
+			members = append(members, btf.Member{Name: named.Name, Type: named.Type, Offset: btf.Bits(v.Offset * 8)})
+		}
+	}
+	return members
 }
 
 // key adds the name of a member.

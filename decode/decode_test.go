@@ -58,8 +58,8 @@ func le(values ...any) []byte {
 
 var nested = structOf(8, member("x", u32, 0), member("y", arrayOf(u16, 2), 4))
 
-// values has records of all kinds of types, in JSON and in text.
-var values = []struct {
+// samples has records of all kinds of types, in JSON and in text.
+var samples = []struct {
 	name   string
 	typ    btf.Type
 	record []byte
@@ -136,7 +136,7 @@ var values = []struct {
 	{"arrays of nothing", structOf(4, member("a", arrayOf(structOf(0), math.MaxUint32), 0), member("n", u32, 0)), le(uint32(1)), `{"a":[],"n":1}`, `a=[] n=1`}}
 
 func TestValues(t *testing.T) {
-	for _, test := range values {
+	for _, test := range samples {
 		t.Run(test.name, func(t *testing.T) {
 			d, err := New(test.typ)
 			if err != nil {

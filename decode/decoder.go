@@ -18,6 +18,7 @@ var (
 
 // Decoder decodes the records of one type.
 type Decoder struct {
+	typ  btf.Type
 	name string
 	size int
 	ops  []op
@@ -31,11 +32,14 @@ func New(t btf.Type) (*Decoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile type %q: %w", name, err)
 	}
-	return &Decoder{name: name, size: size, ops: ops}, nil
+	return &Decoder{typ: t, name: name, size: size, ops: ops}, nil
 }
 
 // Name is the C name of the type, without "struct".
 func (d *Decoder) Name() string { return d.name }
+
+// Type is the type that was compiled.
+func (d *Decoder) Type() btf.Type { return d.typ }
 
 // Size is the length in bytes of the shortest record that can be decoded.
 func (d *Decoder) Size() int { return d.size }

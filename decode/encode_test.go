@@ -24,7 +24,7 @@ func newEncoder(t *testing.T, typ btf.Type) *Encoder {
 // What the decoder makes of a record becomes a record that the decoder makes the
 // same of.
 func TestEncodingReversesDecoding(t *testing.T) {
-	for _, test := range values {
+	for _, test := range samples {
 		if strings.Contains(test.json, `\ufffd`) {
 			continue // what is not UTF-8 has no JSON of its own
 		}

@@ -23,6 +23,9 @@ func everything() *btf.Struct {
 func check(t *testing.T, d *Decoder, record []byte) {
 	t.Helper()
 	limit := 2*(1<<20+256*len(record)) + 16*maxNames
+	if _, err := d.Select().Values(record); (err != nil) != (len(record) < d.Size()) && !errors.Is(err, ErrTooLong) {
+		t.Errorf("Values: %v", err)
+	}
 	out, err := d.AppendJSON(nil, record)
 	switch {
 	case err == nil && !json.Valid(out):

@@ -15,6 +15,7 @@ type op struct {
 	shift      uint8 // bits below a bitfield in its first byte
 	column     bool  // in text the value may be padded
 	off        int
+	field      *field // whose value it is, nil for the record or element itself
 	enum       *enum  // of kindEnum
 	array      *array // of kindArray and kindString
 }
@@ -35,6 +36,20 @@ const (
 	kindString
 	kindArray
 )
+
+// field is a member, in the field up.
+type field struct {
+	name string
+	up   *field
+}
+
+// path is the names of f and the fields that it is in, outermost first.
+func (f *field) path() []string {
+	if f == nil {
+		return nil
+	}
+	return append(f.up.path(), f.name)
+}
 
 type array struct {
 	elem   []op // relative to an element

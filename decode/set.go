@@ -130,6 +130,57 @@ func (s *Set) Describe() string {
 	return strings.Join(texts, ", ")
 }
 
+// By is what tells the types of a Set apart.
+type By uint32
+
+const (
+	ByNothing By = iota // there is only one
+	ByTag               // the first member
+	ByLength            // the length of the record
+)
+
+// Part is a type of a Set, and the tag or length of its records.
+type Part struct {
+	Key  uint64
+	Type btf.Type
+}
+
+// Parts returns what the Set is made of: [Assemble] makes it again.
+func (s *Set) Parts() (By, []Part) {
+	var parts []Part
+	switch {
+	case s.only != nil:
+		return ByNothing, []Part{{Type: s.only.typ}}
+	case s.byTag != nil:
+		for _, tag := range slices.Sorted(maps.Keys(s.byTag)) {
+			parts = append(parts, Part{tag, s.byTag[tag].typ})
+		}
+		return ByTag, parts
+	}
+	for _, length := range slices.Sorted(maps.Keys(s.byLength)) {
+		parts = append(parts, Part{uint64(length), s.byLength[length].typ})
+	}
+	return ByLength, parts
+}
+
+// Assemble makes a Set of parts. Its error is [ErrAmbiguous] for parts that no Set has.
+func Assemble(by By, parts []Part) (*Set, error) {
+	tags, lengths := map[uint64]btf.Type{}, map[int]btf.Type{}
+	for _, p := range parts {
+		tags[p.Key] = p.Type
+		lengths[int(p.Key)] = p.Type
+	}
+	switch {
+	case by == ByNothing && len(parts) == 1:
+		return NewSet(parts[0].Type)
+	case by == ByTag && len(parts) > 0:
+		return NewTagged(tags)
+	case by == ByLength && len(parts) > 0:
+		return NewByLength(lengths)
+	}
+	return nil, fmt.Errorf("assemble %d types: %w", len(parts), ErrAmbiguous)
+}
+
 func newByLength(types []btf.Type) (*Set, error) {
 	s := &Set{byLength: make(map[int]*Decoder, len(types))}
 	var names []string

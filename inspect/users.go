@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -173,4 +174,24 @@ func (u *User) add(use mapusers.Use, typ ebpf.MapType) {
 	case ebpf.UserRingbuf:
 		u.Produces = u.Produces || use.Offset <= page && page-use.Offset < use.Size
 	}
+}
+
+// OwnerNames names the processes, other than this one, that work with a map, once
+// each: its consumers or producers, or if there are none, whoever holds or maps it.
+func OwnerNames(users []User) string {
+	var at, other []string
+	for _, u := range users {
+		switch {
+		case u.Self:
+		case u.Consumes || u.Produces:
+			at = append(at, u.Comm)
+		default:
+			other = append(other, u.Comm)
+		}
+	}
+	if len(at) == 0 {
+		at = other
+	}
+	slices.Sort(at)
+	return strings.Join(slices.Compact(at), ",")
 }

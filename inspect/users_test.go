@@ -259,3 +259,26 @@ func idOf(t *testing.T, m *ebpf.Map) ebpf.MapID {
 	id, _ := info.ID()
 	return id
 }
+
+func TestOwnerNames(t *testing.T) {
+	consumer := func(comm string) User { return User{Comm: comm, Consumes: true} }
+	holder := func(comm string) User { return User{Comm: comm, Holds: true} }
+	self := User{Comm: "rbtool", Holds: true, Self: true}
+	for _, tt := range []struct {
+		rule  string
+		users []User
+		want  string
+	}{
+		{"unknown", nil, ""},
+		{"nobody but this process", []User{self}, ""},
+		{"the consumer, not who merely holds it", []User{holder("a"), consumer("z"), self}, "z"},
+		{"several, in order", []User{consumer("z"), consumer("b")}, "b,z"},
+		{"several processes of one name", []User{consumer("b"), consumer("a"), consumer("b")}, "a,b"},
+		{"holders where nobody consumes", []User{holder("x"), holder("w")}, "w,x"},
+		{"a user ring's producer", []User{holder("x"), {Comm: "p", Produces: true}}, "p"},
+	} {
+		if got := OwnerNames(tt.users); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
+		}
+	}
+}

@@ -86,7 +86,7 @@ func truth(b bool) float64 {
 // describe emits what is known of a map.
 func (e emitter) describe(m *inspect.MapSample) {
 	id := strconv.FormatUint(uint64(m.ID), 10)
-	labels := []string{id, clean(m.Name), clean(Owner(m.Users))}
+	labels := []string{id, clean(m.Name), clean(inspect.OwnerNames(m.Users))}
 	e.gauge(mapInfo, 1, append(slices.Clip(labels), m.Type)...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {
@@ -131,24 +131,4 @@ func role(u inspect.User) string {
 		return "observer"
 	}
 	return "holder"
-}
-
-// Owner names the processes, other than this one, that work with a map, once
-// each: its consumers or producers, or if there are none whoever holds or maps it.
-func Owner(users []inspect.User) string {
-	var at, other []string
-	for _, u := range users {
-		switch {
-		case u.Self:
-		case u.Consumes || u.Produces:
-			at = append(at, u.Comm)
-		default:
-			other = append(other, u.Comm)
-		}
-	}
-	if len(at) == 0 {
-		at = other
-	}
-	slices.Sort(at)
-	return strings.Join(slices.Compact(at), ",")
 }

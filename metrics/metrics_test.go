@@ -129,26 +129,3 @@ func TestHostileNames(t *testing.T) {
 		}
 	}
 }
-
-func TestOwner(t *testing.T) {
-	consumer := func(comm string) inspect.User { return inspect.User{Comm: comm, Consumes: true} }
-	holder := func(comm string) inspect.User { return inspect.User{Comm: comm, Holds: true} }
-	self := inspect.User{Comm: "rbtool", Holds: true, Self: true}
-	for _, tt := range []struct {
-		rule  string
-		users []inspect.User
-		want  string
-	}{
-		{"unknown", nil, ""},
-		{"nobody but this process", []inspect.User{self}, ""},
-		{"the consumer, not who merely holds it", []inspect.User{holder("a"), consumer("z"), self}, "z"},
-		{"several, in order", []inspect.User{consumer("z"), consumer("b")}, "b,z"},
-		{"several processes of one name", []inspect.User{consumer("b"), consumer("a"), consumer("b")}, "a,b"},
-		{"holders where nobody consumes", []inspect.User{holder("x"), holder("w")}, "w,x"},
-		{"a user ring's producer", []inspect.User{holder("x"), {Comm: "p", Produces: true}}, "p"},
-	} {
-		if got := Owner(tt.users); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
-		}
-	}
-}

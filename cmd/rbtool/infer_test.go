@@ -46,6 +46,11 @@ func TestTailOfForeignObjects(t *testing.T) {
 			if err := cmd.Run(); err != nil {
 				t.Errorf("tail: %v", err)
 			}
+			prog.Run(&ebpf.RunOptions{})
+			filtered, err := rbtool(t, "tail", filepath.Join(dir, "m", tt.ring), "--observe", "--filter", "len > 0 && seq == 1", "-o", "json", "-n", "1").Output()
+			if err != nil || !bytes.Contains(filtered, []byte(`{"seq":1,`)) {
+				t.Errorf("filtered: %s, %v", filtered, err)
+			}
 			if !regexp.MustCompile(tt.stdout).Match(stdout.Bytes()) || !regexp.MustCompile(tt.stderr).Match(stderr.Bytes()) {
 				t.Errorf("stdout %sstderr %s", &stdout, &stderr)
 			}

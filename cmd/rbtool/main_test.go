@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -44,7 +45,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/*.txtar. In a script $BPFFS is a directory on a
-// bpffs of its own, and $UNIQ a name that no other test uses. Beside
+// bpffs of its own, $UNIQ a name that no other test uses, and pair.btf the type of
+// what produce makes. Beside
 // testscript's own commands there is
 //
 //	status N [nobody|full|closed] command...
@@ -64,6 +66,9 @@ func runScripts(t *testing.T, dir string) {
 			tb := env.T().(testing.TB)
 			dir := testenv.BPFFS(tb)
 			env.Setenv("BPFFS", dir)
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "pair.btf"), pairBTF(tb), 0o600); err != nil {
+				return err
+			}
 			env.Setenv("UNIQ", "t"+strings.TrimPrefix(filepath.Base(dir), "rbtool-test-"))
 			return nil
 		},
@@ -71,6 +76,23 @@ func runScripts(t *testing.T, dir string) {
 			"status": cmdStatus, "claimed": cmdClaimed,
 		},
 	})
+}
+
+// pairBTF is BTF with one struct, of 16 bytes: what produce makes has a number in
+// its first 8.
+func pairBTF(tb testing.TB) []byte {
+	tb.Helper()
+	u64 := &btf.Int{Name: "u64", Size: 8}
+	pair := &btf.Struct{Name: "pair", Size: 16, Members: []btf.Member{{Name: "first", Type: u64}, {Name: "second", Type: u64, Offset: 64}}}
+	b, err := btf.NewBuilder([]btf.Type{pair}, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	raw, err := b.Marshal(nil, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {

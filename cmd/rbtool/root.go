@@ -31,7 +31,8 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.AddCommand(
 		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
-		newExporter(), newTail(), newProduce(), newDrain(), newArena(), newProbe(), newDemo(), newVersion(),
+		newTop(), newExporter(), newTail(), newRecord(), newReplay(), newProduce(), newDrain(), newArena(),
+		newProbe(), newDemo(), newVersion(),
 	)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

@@ -25,6 +25,7 @@ type tailOptions struct {
 	steal    bool
 	observe  bool
 	stats    bool
+	filter   string
 	types    typeOptions
 }
 
@@ -50,29 +51,22 @@ each record preceded by its length as 4 bytes little-endian.
 
 Records are decoded without being told how where the programs that write them say
 what they are (--explain tells how that is known), and else by --type, out of the
-BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
+BTF that --btf names; what stays unknown is shown in hex, and why on stderr.
+
+A filter is an expression of the language of expr-lang.org over the members of the
+record (pid, or data.pid), type, len, pos and seq. It is checked before the
+first record is read. Records that it leaves out are consumed all the same.`,
 		Example: `  rbtool tail /sys/fs/bpf/rbtool/proctrace/events
   rbtool tail name:events -o json -n 100 --idle 5s
   rbtool tail id:12 --observe --stats --for 10s
+  rbtool tail id:12 --filter 'type == "exec_event" && comm contains "sh"'
   rbtool tail id:12 --type my_event --btf prog:34`,
 		Args: cobra.ExactArgs(1),
 	}
 	opts.output = outputFlag(cmd, "text", "json", "hex", "raw")
-	opts.from = &choice{value: "start", among: []string{"start", "now"}}
-	f := cmd.Flags()
-	f.Var(opts.from, "from", "begin with what waits in the ring, or consume that silently")
-	f.VarP(&opts.count, "count", "n", "stop after so many records")
-	f.Var(&opts.duration, "for", "stop after so long")
-	f.Var(&opts.idle, "idle", "stop when nothing came for so long")
-	f.BoolVar(&opts.steal, "steal", false, "consume although another process consumes the ring")
-	f.BoolVar(&opts.observe, "observe", false, "watch without consuming, beside the ring's consumer")
-	f.BoolVar(&opts.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
-	opts.types.flags(f)
+	opts.sourceFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if opts.observe && opts.steal {
-			return usagef("tail: --observe consumes nothing: it does not go with --steal")
-		}
-		if err := opts.types.check("tail"); err != nil {
+		if err := opts.check(cmd); err != nil {
 			return err
 		}
 		ctx, stop := whileRead(cmd.Context(), cmd.OutOrStdout())
@@ -82,6 +76,29 @@ BTF that --btf names; what stays unknown is shown in hex, and why on stderr.`,
 	return cmd
 }
 
+// sourceFlags are those that say what is read from a ring, and when to stop.
+func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
+	o.from = &choice{value: "start", among: []string{"start", "now"}}
+	f := cmd.Flags()
+	f.Var(o.from, "from", "begin with what waits in the ring, or consume that silently")
+	f.VarP(&o.count, "count", "n", "stop after so many records")
+	f.Var(&o.duration, "for", "stop after so long")
+	f.Var(&o.idle, "idle", "stop when nothing came for so long")
+	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
+	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
+	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
+	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
+	o.types.flags(f)
+}
+
+// check finds flags that contradict each other.
+func (o *tailOptions) check(cmd *cobra.Command) error {
+	if o.observe && o.steal {
+		return usagef("%s: --observe consumes nothing: it does not go with --steal", cmd.Name())
+	}
+	return o.types.check(cmd.Name())
+}
+
 func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOptions) (err error) {
 	m, err := lookupRing(ref, opts)
 	if err != nil {
@@ -89,22 +106,27 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	}
 	defer m.Close()
 	var types *decode.Set
-	if o := opts.output.value; o == "text" || o == "json" {
+	if o := opts.output.value; o == "text" || o == "json" || opts.filter != "" {
 		if types, err = opts.types.recordTypes(m, stderr); err != nil {
 			return fmt.Errorf("tail %s: %w", ref, err)
 		}
 	}
+	selected, err := newFilter("tail", opts.filter, types)
+	if err != nil {
+		return err
+	}
 	out := &batch{w: stdout}
-	src, err := openSource(m, out, opts)
+	src, err := openFeed(m, out, opts)
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}
-	t := &tailer{source: src, out: out, format: newFormat(opts.output.value, types), opts: opts, began: time.Now()}
+	t := &tailer{source: src, out: out, format: newFormat(opts.output.value, types), filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())
 		}
 		sayLost(stderr, src)
+		sayUnfiltered(stderr, selected)
 		err = errors.Join(err, src.Close())
 	}()
 	if err := t.run(ctx); err != nil {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/filter"
 )
 
 // batchRecords is how many records tail writes before it tells the kernel that they
@@ -14,15 +17,17 @@ const batchRecords = 256
 
 // tailer is one run of tail.
 type tailer struct {
-	source source
+	source feed
 	out    *batch
 	format format
+	filter *filter.Filter // nil for all records
 	opts   tailOptions
 	began  time.Time
 
 	start   uint64 // --from now: records below this position are passed over
-	printed uint64 // records
-	bytes   uint64 // of payload in them
+	seen    uint64 // records
+	printed uint64 // of them
+	bytes   uint64 // of payload in those
 }
 
 // run prints records until one of the conditions to stop is met, of which the
@@ -65,14 +70,16 @@ func (t *tailer) pass() error {
 	if !t.skip() {
 		return t.source.Err()
 	}
-	limit := uint64(batchRecords)
-	if t.opts.count > 0 {
-		limit = min(limit, uint64(t.opts.count)-t.printed)
-	}
-	for rec := range t.source.Pass(int(limit)) {
-		t.printed++
-		t.bytes += uint64(len(rec.Data))
-		t.out.buf = t.format(t.out.buf, t.printed, rec)
+	for rec := range t.source.Pass(batchRecords) {
+		if t.opts.count > 0 && t.printed == uint64(t.opts.count) {
+			break // which leaves this record, and not the one before
+		}
+		t.seen++
+		if t.filter == nil || t.filter.Match(t.seen, rec.Pos, rec.Data) {
+			t.printed++
+			t.bytes += uint64(len(rec.Data))
+			t.out.buf = t.format(t.out.buf, t.seen, rec)
+		}
 	}
 	if err := t.source.Err(); err != nil {
 		return err
@@ -128,4 +135,26 @@ func (b *batch) full() error {
 		return nil
 	}
 	return b.flush()
+}
+
+// newFilter compiles --filter, nil when there is none.
+func newFilter(command, expression string, types *decode.Set) (*filter.Filter, error) {
+	if expression == "" {
+		return nil, nil
+	}
+	f, err := filter.New(expression, types)
+	if err != nil {
+		return nil, usagef("%s: --filter: %w", command, err)
+	}
+	return f, nil
+}
+
+// sayUnfiltered tells of records that a filter, which may be nil, could not judge.
+func sayUnfiltered(w io.Writer, f *filter.Filter) {
+	if f == nil {
+		return
+	}
+	if n, err := f.Errors(); n > 0 {
+		fmt.Fprintf(w, "note: the filter leaves out %d records that it could not judge: %v\n", n, err)
+	}
 }

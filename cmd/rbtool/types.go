@@ -32,13 +32,13 @@ func (o *typeOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain", false, "say on stderr how the types of records were found, and how sure that is")
 }
 
-// check finds flags that contradict each other.
+// check finds flags of a command that contradict each other.
 func (o *typeOptions) check(command string) error {
 	switch {
 	case o.noDecode && o.explain:
-		return usagef("tail: --explain has nothing to explain with --no-decode")
+		return usagef("%s: --explain has nothing to explain with --no-decode", command)
 	case len(o.names) > 0 && o.explain:
-		return usagef("tail: --explain has nothing to explain with --type")
+		return usagef("%s: --explain has nothing to explain with --type", command)
 	case o.noDecode && (len(o.names) > 0 || o.from != ""):
 		return usagef("%s: --no-decode goes with neither --type nor --btf", command)
 	case len(o.names) > 0 && o.from == "":

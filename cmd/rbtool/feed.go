@@ -11,9 +11,9 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 )
 
-// source is where records come from: a ring that is consumed, or one that is
+// feed is where records come from: a ring that is consumed, or one that is
 // observed.
-type source interface {
+type feed interface {
 	Wait(context.Context) error
 	Pass(limit int) iter.Seq[consumer.Record]
 	Err() error
@@ -26,27 +26,28 @@ type totals struct {
 	discarded uint64 // records
 	lost      uint64 // bytes, with headers
 	losses    uint64 // times, where they are counted
+	pos       uint64 // where the next record is
 	end       uint64 // producer_pos
 }
 
-// consuming is a source of records that are gone when they were handed out.
+// consuming is a feed of records that are gone when they were handed out.
 type consuming struct{ *consumer.Reader }
 
 func (c consuming) totals() totals {
 	s, _ := c.Stats()
-	return totals{discarded: s.Discarded, lost: s.Lost, end: s.ProducerPos}
+	return totals{discarded: s.Discarded, lost: s.Lost, pos: s.ConsumerPos, end: s.ProducerPos}
 }
 
-// observing is a source of records that another process consumes.
+// observing is a feed of records that another process consumes.
 type observing struct{ *consumer.Observer }
 
 func (o observing) totals() totals {
 	s, _ := o.Stats()
-	return totals{discarded: s.Discarded, lost: s.Lost, losses: s.Losses, end: s.ProducerPos}
+	return totals{discarded: s.Discarded, lost: s.Lost, losses: s.Losses, pos: s.Pos, end: s.ProducerPos}
 }
 
-// openSource opens the ring as opts say. What is consumed is written to out first.
-func openSource(m *ebpf.Map, out *batch, opts tailOptions) (source, error) {
+// openFeed opens the ring as opts say. What is consumed is written to out first.
+func openFeed(m *ebpf.Map, out *batch, opts tailOptions) (feed, error) {
 	if opts.observe {
 		o, err := consumer.NewObserver(m, consumer.ObserverOptions{Now: opts.from.value == "now"})
 		if err != nil {
@@ -62,7 +63,7 @@ func openSource(m *ebpf.Map, out *batch, opts tailOptions) (source, error) {
 }
 
 // sayLost tells what an observer could not read, which nobody may take for everything.
-func sayLost(w io.Writer, s source) {
+func sayLost(w io.Writer, s feed) {
 	if t := s.totals(); t.losses > 0 {
 		fmt.Fprintf(w, "note: %d bytes of records were written over before they could be read, in %d places\n", t.lost, t.losses)
 	}

@@ -1,0 +1,179 @@
+package capture_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/capture"
+	"github.com/rbtool/rbtool/decode"
+)
+
+func types(tb testing.TB) *decode.Set {
+	tb.Helper()
+	u32 := &btf.Int{Name: "u32", Size: 4}
+	kind := &btf.Typedef{Name: "kind_t", Type: u32}
+	set, err := decode.NewTagged(map[uint64]btf.Type{
+		1: &btf.Struct{Name: "one", Size: 8, Members: []btf.Member{{Name: "kind", Type: kind}, {Name: "a", Type: u32, Offset: 32}}},
+		2: &btf.Struct{Name: "two", Size: 8, Members: []btf.Member{{Name: "kind", Type: kind}, {Name: "b", Type: u32, Offset: 32}}},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return set
+}
+
+// records are of lengths that need padding and lengths that do not.
+func records() []capture.Record {
+	at := time.Unix(1_700_000_000, 123_456_789)
+	var list []capture.Record
+	for i, data := range []string{"\x01\x00\x00\x00\x07\x00\x00\x00", "", "x", "abcd", "\x02\x00\x00\x00\x09\x00\x00\x00", "hello"} {
+		list = append(list, capture.Record{Pos: uint64(i) * 16, Time: at.Add(time.Duration(i)), Data: []byte(data)})
+	}
+	list[3].Lost = 4096
+	return list
+}
+
+// write returns a capture, and where each record of it ends.
+func write(tb testing.TB, finished bool) (file []byte, ends []int) {
+	tb.Helper()
+	file, err := capture.AppendHeader(nil, capture.Info{
+		Name: "events", ID: 12, Type: ebpf.RingBuf, Size: 4096, Start: 48, Application: "rbtool test", Types: types(tb),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, rec := range records() {
+		file = capture.AppendRecord(file, rec)
+		ends = append(ends, len(file))
+	}
+	if finished {
+		file = capture.AppendEnd(file, capture.End{Time: time.Unix(5, 0), Pos: 96, Records: 6, Discarded: 3, Lost: 8})
+	}
+	return file, ends
+}
+
+// read returns the records of a capture, and the error after them.
+func read(file []byte) (*capture.Reader, []capture.Record, error) {
+	r, err := capture.NewReader(bytes.NewReader(file))
+	if err != nil {
+		return nil, nil, err
+	}
+	var list []capture.Record
+	for {
+		rec, err := r.Next()
+		if err != nil {
+			return r, list, err
+		}
+		rec.Data = bytes.Clone(rec.Data)
+		if rec.Data == nil {
+			rec.Data = []byte{}
+		}
+		list = append(list, rec)
+	}
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	file, _ := write(t, true)
+	r, got, err := read(file)
+	if err != io.EOF {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(records(), got); diff != "" {
+		t.Error(diff)
+	}
+	want := capture.End{Time: time.Unix(5, 0), Pos: 96, Records: 6, Discarded: 3, Lost: 8}
+	if r.End() == nil || *r.End() != want {
+		t.Errorf("end: %+v", r.End())
+	}
+	info := r.Info()
+	set := info.Types
+	info.Types = nil
+	if diff := cmp.Diff(capture.Info{Name: "events", ID: 12, Type: ebpf.RingBuf, Size: 4096, Start: 48, Application: "rbtool test"}, info); diff != "" {
+		t.Error(diff)
+	}
+	for i, want := range map[int]string{0: `{"kind":1,"a":7}`, 4: `{"kind":2,"b":9}`} {
+		dec, err := set.Decoder(got[i].Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := dec.AppendJSON(nil, got[i].Data); err != nil || string(out) != want {
+			t.Errorf("record %d: %s, %v", i, out, err)
+		}
+	}
+}
+
+// A capture that is cut off at any byte is read to its last whole record, and is known to be
+// cut.
+func TestCutAnywhere(t *testing.T) {
+	file, ends := write(t, true)
+	for n := range len(file) {
+		_, got, err := read(file[:n])
+		whole := 0
+		for whole < len(ends) && ends[whole] <= n {
+			whole++
+		}
+		if len(got) != whole || (whole > 0 && !cmp.Equal(records()[:whole], got)) {
+			t.Fatalf("cut at %d: %d records, want %d", n, len(got), whole)
+		}
+		if !errors.Is(err, capture.ErrUnfinished) && !(whole == 0 && errors.Is(err, capture.ErrFormat)) {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+	}
+}
+
+// Captures may stand behind each other.
+func TestConcatenated(t *testing.T) {
+	file, _ := write(t, true)
+	_, got, err := read(append(bytes.Clone(file), file...))
+	if err != io.EOF || len(got) != 2*len(records()) {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+}
+
+func TestForeignFiles(t *testing.T) {
+	file, _ := write(t, true)
+	for name, damage := range map[string]func([]byte) []byte{
+		"empty":          func([]byte) []byte { return nil },
+		"text":           func([]byte) []byte { return []byte("hello, this is no capture at all") },
+		"big endian":     func(b []byte) []byte { copy(b[8:], "\x1a\x2b\x3c\x4d"); return b },
+		"a false length": func(b []byte) []byte { b[4] = 0xfe; return b },
+		"a huge block":   func(b []byte) []byte { copy(b[4:], "\xfc\xff\xff\xff"); return b },
+	} {
+		if _, _, err := read(damage(bytes.Clone(file))); !errors.Is(err, capture.ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzReader reads what anybody may have written: in memory bounded by the file.
+func FuzzReader(f *testing.F) {
+	finished, _ := write(f, true)
+	cut, _ := write(f, false)
+	f.Add(finished)
+	f.Add(cut)
+	f.Fuzz(func(t *testing.T, file []byte) {
+		r, list, err := read(file)
+		if err != io.EOF && !errors.Is(err, capture.ErrFormat) && !errors.Is(err, capture.ErrUnfinished) {
+			t.Fatal(err)
+		}
+		bytes := 0
+		for _, rec := range list {
+			bytes += len(rec.Data) + 12
+			if r.Info().Types != nil {
+				if dec, err := r.Info().Types.Decoder(rec.Data); err == nil {
+					dec.AppendJSON(nil, rec.Data)
+				}
+			}
+		}
+		if bytes > len(file) {
+			t.Fatalf("%d bytes of records in a file of %d", bytes, len(file))
+		}
+	})
+}

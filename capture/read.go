@@ -1,0 +1,310 @@
+package capture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/decode"
+)
+
+var (
+	// ErrFormat says that a file is no capture, or that its blocks contradict themselves.
+	ErrFormat = errors.New("not a capture of rbtool")
+
+	// ErrUnfinished says that a capture ends without its end: its recorder was killed, or
+	// the file is cut off. All records before are whole.
+	ErrUnfinished = errors.New("the capture was not finished")
+)
+
+// Reader reads a capture. It belongs to one goroutine.
+type Reader struct {
+	r       io.Reader
+	info    Info
+	rings   []bool // which of the section's interfaces are rings
+	end     *End
+	pending *Record // read by NewReader
+	body    bytes.Buffer
+}
+
+// NewReader returns a Reader of r, which should be buffered. It reads what comes before
+// the first record.
+func NewReader(r io.Reader) (*Reader, error) {
+	c := &Reader{r: r}
+	typ, body, err := c.block()
+	if err == nil && typ != blockSection {
+		err = ErrFormat
+	}
+	if err == nil {
+		err = c.section(body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read capture: %w", asFormat(err))
+	}
+	rec, err := c.Next()
+	switch {
+	case err == nil:
+		rec.Data = bytes.Clone(rec.Data)
+		c.pending = &rec
+	case errors.Is(err, ErrFormat):
+		return nil, err
+	case len(c.rings) == 0:
+		return nil, fmt.Errorf("read capture: %w", ErrFormat)
+	}
+	return c, nil
+}
+
+// asFormat makes of a file too short for its head one of the wrong format.
+func asFormat(err error) error {
+	if errors.Is(err, ErrUnfinished) {
+		return ErrFormat
+	}
+	return err
+}
+
+// Info says which ring was recorded.
+func (c *Reader) Info() Info { return c.info }
+
+// End is what the end of the capture says, nil before it was reached and in an unfinished one.
+func (c *Reader) End() *End { return c.end }
+
+// Next returns the next record, whose Data is valid until the next call. At the end the
+// error is [io.EOF], or one that is [ErrUnfinished] when the capture does not say that
+// it ends there; [ErrFormat] for what was not written by this package.
+func (c *Reader) Next() (Record, error) {
+	if rec := c.pending; rec != nil {
+		c.pending = nil
+		return *rec, nil
+	}
+	for {
+		typ, body, err := c.block()
+		if errors.Is(err, ErrUnfinished) && c.end != nil && len(body) == 0 && typ == 0 {
+			return Record{}, io.EOF
+		}
+		if err != nil {
+			return Record{}, fmt.Errorf("read capture: %w", err)
+		}
+		rec, found, err := c.take(typ, body)
+		if err != nil {
+			return Record{}, fmt.Errorf("read capture: %w", err)
+		}
+		if found {
+			return rec, nil
+		}
+	}
+}
+
+// take uses a block. It returns found with a record.
+func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err error) {
+	switch typ {
+	case blockSection:
+		return rec, false, c.section(body)
+	case blockInterface:
+		return rec, false, c.ring(body)
+	case blockTypes:
+		return rec, false, c.types(body)
+	case blockStatistics:
+		return rec, false, c.statistics(body)
+	case blockPacket:
+		return c.packet(body)
+	}
+	return rec, false, nil // a block that others added
+}
+
+// block reads a block's type and body. A file that ends before the block does is
+// ErrUnfinished, with a type of 0 where no byte of it is there.
+func (c *Reader) block() (typ uint32, body []byte, err error) {
+	var head [8]byte
+	if n, err := io.ReadFull(c.r, head[:]); err != nil {
+		if n > 0 {
+			typ = 1
+		}
+		return typ, nil, unfinished(err)
+	}
+	typ, length := le.Uint32(head[:]), le.Uint32(head[4:])
+	if length < blockOverhead || length%4 != 0 || length > maxBlock {
+		return typ, nil, fmt.Errorf("%w: a block of %d bytes", ErrFormat, length)
+	}
+	// The buffer grows with what is there, not with what the length says.
+	c.body.Reset()
+	n, err := io.CopyN(&c.body, c.r, int64(length-8))
+	if err != nil {
+		return typ, nil, unfinished(err)
+	}
+	body = c.body.Bytes()
+	if le.Uint32(body[n-4:]) != length {
+		return typ, nil, fmt.Errorf("%w: a block of %d bytes that says %d at its end", ErrFormat, length, le.Uint32(body[n-4:]))
+	}
+	return typ, body[:n-4], nil
+}
+
+func unfinished(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return ErrUnfinished
+	}
+	return err
+}
+
+// section begins anew: captures may stand behind each other in one file.
+func (c *Reader) section(body []byte) error {
+	if len(body) < 16 || le.Uint32(body) != byteOrder || le.Uint16(body[4:]) != 1 {
+		return fmt.Errorf("%w: of another byte order or version", ErrFormat)
+	}
+	c.rings, c.end, c.info = nil, nil, Info{}
+	return options(body[16:], func(code uint16, value []byte) {
+		if code == optApplication {
+			c.info.Application = string(value)
+		}
+	})
+}
+
+func (c *Reader) ring(body []byte) error {
+	if len(body) < 8 {
+		return fmt.Errorf("%w: a short interface block", ErrFormat)
+	}
+	var info Info
+	resolution, ring := byte(6), false
+	err := options(body[8:], func(code uint16, value []byte) {
+		switch {
+		case code == optName:
+			info.Name = string(value)
+		case code == optResolution && len(value) == 1:
+			resolution = value[0]
+		case code == optRing && len(value) == 24:
+			ring = true
+			info.Type, info.ID = ebpf.MapType(le.Uint32(value)), ebpf.MapID(le.Uint32(value[4:]))
+			info.Size, info.Start = le.Uint64(value[8:]), le.Uint64(value[16:])
+		}
+	})
+	ring = ring && le.Uint16(body) == linkUser0 && resolution == nanoseconds
+	if c.rings = append(c.rings, ring); ring && err == nil {
+		info.Application, info.Types = c.info.Application, nil
+		c.info = info
+	}
+	return err
+}
+
+// ringOf returns whether a block of an interface is a ring's.
+func (c *Reader) ringOf(body []byte) bool {
+	i := le.Uint32(body)
+	return uint64(i) < uint64(len(c.rings)) && c.rings[i]
+}
+
+func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
+	if len(body) < packetFixed {
+		return rec, false, fmt.Errorf("%w: a short packet block", ErrFormat)
+	}
+	if !c.ringOf(body) {
+		return rec, false, nil
+	}
+	n := uint64(le.Uint32(body[12:]))
+	padded := (n + 3) &^ 3
+	if padded > uint64(len(body)-packetFixed) {
+		return rec, false, fmt.Errorf("%w: a record of %d bytes in a block of %d", ErrFormat, n, len(body)+blockOverhead)
+	}
+	rec.Time = timeOf(body[4:])
+	rec.Data = body[packetFixed : packetFixed+n]
+	err = options(body[packetFixed+padded:], func(code uint16, value []byte) {
+		if len(value) != 8 {
+			return
+		}
+		switch code {
+		case optPosition:
+			rec.Pos = le.Uint64(value)
+		case optLost:
+			rec.Lost = le.Uint64(value)
+		}
+	})
+	c.end = nil // of a capture before
+	return rec, err == nil, err
+}
+
+func (c *Reader) statistics(body []byte) error {
+	if len(body) < statisticsFixed {
+		return fmt.Errorf("%w: a short statistics block", ErrFormat)
+	}
+	if !c.ringOf(body) {
+		return nil
+	}
+	end := &End{Time: timeOf(body[4:])}
+	c.end = end
+	return options(body[statisticsFixed:], func(code uint16, value []byte) {
+		if len(value) != 8 {
+			return
+		}
+		switch v := le.Uint64(value); code {
+		case optReceived:
+			end.Records = v
+		case optEndPos:
+			end.Pos = v
+		case optDiscarded:
+			end.Discarded = v
+		case optLost:
+			end.Lost = v
+		}
+	})
+}
+
+func timeOf(b []byte) time.Time {
+	return time.Unix(0, int64(uint64(le.Uint32(b))<<32|uint64(le.Uint32(b[4:]))))
+}
+
+// options calls each with the options in b.
+func options(b []byte, each func(code uint16, value []byte)) error {
+	for len(b) >= 4 {
+		code, n := le.Uint16(b), int(le.Uint16(b[2:]))
+		if code == optEnd {
+			return nil
+		}
+		padded := (n + 3) &^ 3
+		if padded > len(b)-4 {
+			return fmt.Errorf("%w: an option of %d bytes", ErrFormat, n)
+		}
+		each(code, b[4:4+n])
+		b = b[4+padded:]
+	}
+	return nil
+}
+
+// types reads the types of the records.
+func (c *Reader) types(body []byte) error {
+	short := fmt.Errorf("%w: a short block of types", ErrFormat)
+	if len(body) < 16 {
+		return short
+	}
+	if le.Uint32(body[4:]) != typesVersion || !c.ringOf(body) {
+		return nil // of a later rbtool: records stay readable without
+	}
+	by, n := decode.By(le.Uint32(body[8:])), uint64(le.Uint32(body[12:]))
+	body = body[16:]
+	if n*16+4 > uint64(len(body)) {
+		return short
+	}
+	list, rest := body[:n*16], body[n*16:]
+	if size := uint64(le.Uint32(rest)); size > uint64(len(rest)-4) {
+		return short
+	} else {
+		rest = rest[4 : 4+size]
+	}
+	spec, err := btf.LoadSpecFromReader(bytes.NewReader(rest))
+	if err != nil {
+		return fmt.Errorf("%w: its types: %w", ErrFormat, err)
+	}
+	var parts []decode.Part
+	for ; len(list) > 0; list = list[16:] {
+		t, err := spec.TypeByID(btf.TypeID(le.Uint32(list[8:])))
+		if err != nil {
+			return fmt.Errorf("%w: its types: %w", ErrFormat, err)
+		}
+		parts = append(parts, decode.Part{Key: le.Uint64(list), Type: t})
+	}
+	if c.info.Types, err = decode.Assemble(by, parts); err != nil {
+		return fmt.Errorf("%w: its types: %w", ErrFormat, err)
+	}
+	return nil
+}

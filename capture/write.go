@@ -1,0 +1,199 @@
+package capture
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/decode"
+)
+
+// Block types of pcapng. Those with the highest bit are for local use.
+const (
+	blockSection    = 0x0a0d0d0a
+	blockInterface  = 1
+	blockStatistics = 5
+	blockPacket     = 6
+	blockTypes      = 0x80007262
+)
+
+// Options of blocks, by their block. Those with the highest bit are for local use.
+const (
+	optEnd          = 0
+	optApplication  = 4 // shb_userappl
+	optName         = 2 // if_name
+	optDescription  = 3 // if_description
+	optResolution   = 9 // if_tsresol
+	optRing         = 0x8001
+	optPosition     = 5 // epb_packetid
+	optLost         = 0x8002
+	optReceived     = 4 // isb_ifrecv
+	optEndPos       = 0x8003
+	optDiscarded    = 0x8004
+	byteOrder       = 0x1a2b3c4d
+	linkUser0       = 147 // LINKTYPE_USER0: what is captured is the user's own matter
+	nanoseconds     = 9
+	unknownLength   = ^uint64(0)
+	typesVersion    = 1
+	blockOverhead   = 12
+	packetFixed     = 20
+	maxRecord       = 1<<30 - 1 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
+	maxBlock        = maxRecord + 4096
+	statisticsFixed = 12
+)
+
+// Info says which ring was recorded.
+type Info struct {
+	Name  string
+	ID    ebpf.MapID
+	Type  ebpf.MapType // RingBuf or UserRingbuf
+	Size  uint64       // bytes
+	Start uint64       // the position at which recording began
+	// Application is what recorded, with its version.
+	Application string
+	// Types decode the records; nil when they are not known.
+	Types *decode.Set
+}
+
+// Record is one record of a capture.
+type Record struct {
+	Pos  uint64
+	Time time.Time // at which it was read from the ring
+	Lost uint64    // bytes, with headers, that were lost since the record before
+	Data []byte
+}
+
+// End is what the end of a finished capture says.
+type End struct {
+	Time      time.Time
+	Pos       uint64 // the position up to which was recorded
+	Records   uint64
+	Discarded uint64 // records that their producers gave up
+	Lost      uint64 // bytes, with headers, since the last record
+}
+
+var le = binary.LittleEndian
+
+// block appends a block whose body fill appends.
+func block(dst []byte, typ uint32, fill func([]byte) []byte) []byte {
+	start := len(dst)
+	dst = le.AppendUint32(dst, typ)
+	dst = le.AppendUint32(dst, 0)
+	dst = fill(dst)
+	length := uint32(len(dst) - start + 4)
+	le.PutUint32(dst[start+4:], length)
+	return le.AppendUint32(dst, length)
+}
+
+// pad appends zeros up to a multiple of 4 bytes behind n.
+func pad(dst []byte, n int) []byte { return append(dst, make([]byte, -n&3)...) }
+
+func option(dst []byte, code uint16, value []byte) []byte {
+	dst = le.AppendUint16(dst, code)
+	dst = le.AppendUint16(dst, uint16(len(value)))
+	dst = append(dst, value...)
+	return pad(dst, len(value))
+}
+
+func option64(dst []byte, code uint16, value uint64) []byte {
+	dst = le.AppendUint16(dst, code)
+	dst = le.AppendUint16(dst, 8)
+	return le.AppendUint64(dst, value)
+}
+
+func endOptions(dst []byte) []byte { return le.AppendUint32(dst, optEnd) }
+
+// text is what fits into an option.
+func text(s string) []byte { return []byte(s[:min(len(s), 1024)]) }
+
+// AppendHeader appends what a capture begins with.
+func AppendHeader(dst []byte, info Info) ([]byte, error) {
+	dst = block(dst, blockSection, func(b []byte) []byte {
+		b = le.AppendUint32(b, byteOrder)
+		b = le.AppendUint16(b, 1) // version 1.0
+		b = le.AppendUint16(b, 0)
+		b = le.AppendUint64(b, unknownLength)
+		return endOptions(option(b, optApplication, text(info.Application)))
+	})
+	dst = block(dst, blockInterface, func(b []byte) []byte {
+		b = le.AppendUint16(b, linkUser0)
+		b = le.AppendUint16(b, 0)
+		b = le.AppendUint32(b, 0) // records are whole
+		b = option(b, optName, text(info.Name))
+		b = option(b, optDescription, fmt.Appendf(nil, "BPF %s, map id %d, %d bytes", info.Type, info.ID, info.Size))
+		b = option(b, optResolution, []byte{nanoseconds})
+		ring := le.AppendUint32(nil, uint32(info.Type))
+		ring = le.AppendUint32(ring, uint32(info.ID))
+		ring = le.AppendUint64(ring, info.Size)
+		ring = le.AppendUint64(ring, info.Start)
+		return endOptions(option(b, optRing, ring))
+	})
+	if info.Types == nil {
+		return dst, nil
+	}
+	return appendTypes(dst, info.Types)
+}
+
+// appendTypes appends the types of the records, with no more BTF than they need.
+func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
+	by, parts := types.Parts()
+	var builder btf.Builder
+	body := le.AppendUint32(nil, 0) // of interface 0
+	body = le.AppendUint32(body, typesVersion)
+	body = le.AppendUint32(body, uint32(by))
+	body = le.AppendUint32(body, uint32(len(parts)))
+	for _, p := range parts {
+		id, err := builder.Add(p.Type)
+		if err != nil {
+			return dst, fmt.Errorf("write types: %w", err)
+		}
+		body = le.AppendUint64(body, p.Key)
+		body = le.AppendUint32(body, uint32(id))
+		body = le.AppendUint32(body, 0)
+	}
+	raw, err := builder.Marshal(nil, nil)
+	if err != nil {
+		return dst, fmt.Errorf("write types: %w", err)
+	}
+	body = le.AppendUint32(body, uint32(len(raw)))
+	body = pad(append(body, raw...), len(raw))
+	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
+}
+
+// AppendRecord appends a record.
+func AppendRecord(dst []byte, rec Record) []byte {
+	return block(dst, blockPacket, func(b []byte) []byte {
+		b = le.AppendUint32(b, 0)
+		b = stamp(b, rec.Time)
+		b = le.AppendUint32(b, uint32(len(rec.Data)))
+		b = le.AppendUint32(b, uint32(len(rec.Data)))
+		b = pad(append(b, rec.Data...), len(rec.Data))
+		b = option64(b, optPosition, rec.Pos)
+		if rec.Lost > 0 {
+			b = option64(b, optLost, rec.Lost)
+		}
+		return endOptions(b)
+	})
+}
+
+// AppendEnd appends what says that a capture was finished.
+func AppendEnd(dst []byte, end End) []byte {
+	return block(dst, blockStatistics, func(b []byte) []byte {
+		b = le.AppendUint32(b, 0)
+		b = stamp(b, end.Time)
+		b = option64(b, optReceived, end.Records)
+		b = option64(b, optEndPos, end.Pos)
+		b = option64(b, optDiscarded, end.Discarded)
+		return endOptions(option64(b, optLost, end.Lost))
+	})
+}
+
+// stamp appends a time, the upper half first.
+func stamp(b []byte, t time.Time) []byte {
+	ns := uint64(t.UnixNano())
+	b = le.AppendUint32(b, uint32(ns>>32))
+	return le.AppendUint32(b, uint32(ns))
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/capture"
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/decode"
+)
+
+func newRecord() *cobra.Command {
+	opts := tailOptions{output: &choice{value: "raw"}}
+	cmd := &cobra.Command{
+		Use:   "record MAP FILE",
+		Short: "Write the records of a ring buffer to a file, with positions, times and types",
+		Long: `Write the records of a ring buffer to a file, consuming or observing them as tail
+does, until interrupted. The file, which must not exist yet, has their positions,
+the times at which they were read, what was lost between them, and their types: rbtool replay
+prints it or feeds it to a user ring buffer, and Wireshark opens it, for it is a pcapng file.
+
+Records are consumed when they were written to the file. A file whose recorder was killed
+is readable to its last whole record.`,
+		Example: `  rbtool record /sys/fs/bpf/events events.pcapng --for 10s
+  rbtool record id:12 slow.pcapng --observe --filter 'latency > 1000000'`,
+		Args: cobra.ExactArgs(2),
+	}
+	opts.sourceFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.check(cmd); err != nil {
+			return err
+		}
+		return record(cmd.Context(), cmd.ErrOrStderr(), args[0], args[1], opts)
+	}
+	return cmd
+}
+
+func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOptions) (err error) {
+	m, err := lookupRing(ref, opts)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	types, err := opts.types.recordTypes(m, stderr)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", ref, err)
+	}
+	selected, err := newFilter("record", opts.filter, types)
+	if err != nil {
+		return err
+	}
+	out := &batch{}
+	src, err := openFeed(m, out, opts)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", ref, err)
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	// After the ring, so that one that cannot be read leaves no file.
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", ref, err)
+	}
+	out.w = file
+	rec := recording{source: src}
+	t := &tailer{source: src, out: out, format: rec.append, filter: selected, opts: opts, began: time.Now()}
+	err = rec.run(ctx, t, m, types)
+	if err = errors.Join(err, file.Close()); err != nil {
+		err = fmt.Errorf("record %s: %w", ref, err)
+	}
+	if opts.stats {
+		fmt.Fprintln(stderr, t.summary())
+	}
+	sayLost(stderr, src)
+	sayUnfiltered(stderr, selected)
+	return err
+}
+
+// recording writes what a tailer reads as a capture.
+type recording struct {
+	source feed
+	lost   uint64 // as told in the capture
+}
+
+func (r *recording) run(ctx context.Context, t *tailer, m *ebpf.Map, types *decode.Set) error {
+	info, err := m.Info()
+	if err != nil {
+		return err
+	}
+	id, _ := info.ID()
+	t.out.buf, err = capture.AppendHeader(t.out.buf, capture.Info{
+		Name: info.Name, ID: id, Type: info.Type, Size: uint64(m.MaxEntries()), Start: r.source.totals().pos,
+		Application: "rbtool " + version(), Types: types,
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.out.flush(); err != nil {
+		return err
+	}
+	if err := t.run(ctx); err != nil {
+		return err
+	}
+	s := r.source.totals()
+	t.out.buf = capture.AppendEnd(t.out.buf, capture.End{
+		Time: time.Now(), Pos: s.pos, Records: t.printed, Discarded: s.discarded, Lost: s.lost - r.lost,
+	})
+	return t.out.flush()
+}
+
+// append is a format.
+func (r *recording) append(dst []byte, _ uint64, rec consumer.Record) []byte {
+	lost := r.source.totals().lost
+	dst = capture.AppendRecord(dst, capture.Record{Pos: rec.Pos, Time: time.Now(), Lost: lost - r.lost, Data: rec.Data})
+	r.lost = lost
+	return dst
+}

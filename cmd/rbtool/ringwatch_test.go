@@ -1,0 +1,104 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/top"
+)
+
+// newsUntil asks for news until so many records have come.
+func newsUntil(w *ringWatch, records uint64) top.News {
+	var all top.News
+	for {
+		n := w.News()
+		all.Lines = append(all.Lines, n.Lines...)
+		all.Records, all.LostBytes, all.Err = n.Records, n.LostBytes, n.Err
+		if n.Records >= records || n.Err != nil {
+			return all
+		}
+	}
+}
+
+func TestARingOnTheScreenIsObserved(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "watched", Type: ebpf.RingBuf, MaxEntries: 1 << 16})
+	p, err := producer.Load(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	produce := func(count uint64) {
+		t.Helper()
+		if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Count: count, Size: 8}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	produce(3)
+	w, err := watchRing(t.Context(), mapID(t, m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	news := newsUntil(w, 3)
+	if len(news.Lines) != 3 || news.Records != 3 || news.LostBytes != 0 || news.Err != nil {
+		t.Errorf("got %+v", news)
+	}
+	for _, line := range news.Lines {
+		if strings.Contains(line, "\n") || line == "" {
+			t.Errorf("line %q", line)
+		}
+	}
+	// Of many the last ones are shown, and all counted.
+	produce(1000)
+	news = newsUntil(w, 1003)
+	if n := len(news.Lines); n < keepRecords || news.Records != 1003 {
+		t.Errorf("%d lines of %d records", n, news.Records)
+	}
+	if last := news.Lines[len(news.Lines)-1]; !strings.Contains(last, "pos=16032 ") {
+		t.Errorf("the last line is %q", last)
+	}
+	if diff := gocmp.Diff(top.News{Records: 1003}, w.News()); diff != "" {
+		t.Errorf("nothing new, -want +got:\n%s", diff)
+	}
+	// Nothing was consumed.
+	q, err := p.Query()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q.ConsPos != 0 || q.ProdPos != 1003*16 {
+		t.Errorf("got %+v", q)
+	}
+}
+
+func TestAMapThatIsGoneCannotBeWatched(t *testing.T) {
+	m := testenv.Ring(t, 4096)
+	id := mapID(t, m)
+	m.Close()
+	if _, err := watchRing(t.Context(), id); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestUTF8Locale(t *testing.T) {
+	for _, tt := range []struct {
+		env  map[string]string
+		want bool
+	}{
+		{nil, false},
+		{map[string]string{"LANG": "C"}, false},
+		{map[string]string{"LANG": "de_DE.UTF-8"}, true},
+		{map[string]string{"LANG": "C.utf8"}, true},
+		{map[string]string{"LANG": "en_US.UTF-8", "LC_ALL": "C"}, false},
+		{map[string]string{"LANG": "en_US.ISO-8859-1", "LC_CTYPE": "en_US.UTF-8"}, true},
+	} {
+		if got := utf8Locale(func(name string) string { return tt.env[name] }); got != tt.want {
+			t.Errorf("%v: %v", tt.env, got)
+		}
+	}
+}

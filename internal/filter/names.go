@@ -1,0 +1,106 @@
+package filter
+
+import (
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/types"
+)
+
+// names gathers the names that an expression uses, and the strings that it compares.
+type names struct {
+	found     []string
+	constants []comparison
+}
+
+// comparison is of a field with a string.
+type comparison struct{ path, text string }
+
+func (n *names) Visit(node *ast.Node) {
+	switch node := (*node).(type) {
+	case *ast.IdentifierNode:
+		n.found = append(n.found, node.Value)
+	case *ast.BinaryNode:
+		if node.Operator != "==" && node.Operator != "!=" {
+			return
+		}
+		left, right := node.Left, node.Right
+		if _, ok := left.(*ast.StringNode); ok {
+			left, right = right, left
+		}
+		if text, ok := right.(*ast.StringNode); ok {
+			n.constants = append(n.constants, comparison{pathOf(left), text.Value})
+		}
+	}
+}
+
+// pathOf is how a field is written, "" for what is no field.
+func pathOf(node ast.Node) string {
+	switch node := node.(type) {
+	case *ast.IdentifierNode:
+		return node.Value
+	case *ast.MemberNode:
+		property, ok := node.Property.(*ast.StringNode)
+		if outer := pathOf(node.Node); ok && outer != "" {
+			return outer + "." + property.Value
+		}
+	}
+	return ""
+}
+
+// fields returns the members that the expression uses.
+func (n *names) fields() (members []string) {
+	for _, name := range n.found {
+		if !reserved(name) {
+			members = append(members, name)
+		}
+	}
+	return members
+}
+
+// absent makes false of each comparison with a field that a type does not have.
+type absent struct{ known types.Map }
+
+func (a *absent) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.BinaryNode:
+		switch n.Operator {
+		case "&&", "||", "and", "or":
+			a.settle(&n.Left)
+			a.settle(&n.Right)
+		case "==", "!=", "<", "<=", ">", ">=", "in", "contains", "startsWith", "endsWith", "matches":
+			a.settle(node)
+		}
+	case *ast.UnaryNode:
+		if n.Operator == "!" || n.Operator == "not" {
+			a.settle(&n.Node)
+		}
+	case *ast.BuiltinNode:
+		switch n.Name {
+		case "all", "any", "none", "one":
+			a.settle(node)
+		}
+	}
+}
+
+// settle makes a node false that cannot be computed.
+func (a *absent) settle(node *ast.Node) {
+	if ast.Find(*node, a.missing) != nil {
+		ast.Patch(node, &ast.BoolNode{Value: false})
+	}
+}
+
+// missing reports whether a node names what a record does not have.
+func (a *absent) missing(node ast.Node) bool {
+	switch n := node.(type) {
+	case *ast.IdentifierNode:
+		return a.known[n.Value] == nil
+	case *ast.MemberNode:
+		base, ok := n.Node.(*ast.IdentifierNode)
+		property, named := n.Property.(*ast.StringNode)
+		if !ok || !named || base.Value != nameData {
+			return false
+		}
+		data, _ := a.known[nameData].(types.Map)
+		return data[property.Value] == nil
+	}
+	return false
+}

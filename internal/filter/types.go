@@ -1,0 +1,161 @@
+package filter
+
+import (
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/types"
+
+	"github.com/rbtool/rbtool/decode"
+)
+
+// environment is what an expression can name, with types.
+func environment(decoders ...*decode.Decoder) types.Map {
+	data := types.Map{}
+	for _, d := range decoders {
+		addFields(data, d.Fields())
+	}
+	env := types.Map{}
+	for name, t := range data {
+		env[name] = t
+	}
+	env[nameSeq], env[namePos], env[nameLen] = types.Uint64, types.Uint64, types.Int
+	env[nameType], env[nameData] = types.String, data
+	return env
+}
+
+// addFields adds fields to those of a struct. One that has two types in different records
+// is checked when it is computed.
+func addFields(to types.Map, fields []decode.Field) {
+	for _, f := range fields {
+		if len(f.Path) == 0 {
+			continue // a record that is no struct has no names
+		}
+		in := to
+		for _, name := range f.Path[:len(f.Path)-1] {
+			inner, ok := in[name].(types.Map)
+			if !ok {
+				inner = types.Map{}
+				in[name] = inner
+			}
+			in = inner
+		}
+		name, t := f.Path[len(f.Path)-1], typeOf(f)
+		if known, ok := in[name]; ok && !known.Equal(t) {
+			t = types.Any
+		}
+		in[name] = t
+	}
+}
+
+func typeOf(f decode.Field) types.Type {
+	switch f.Kind {
+	case decode.Uint64:
+		return types.Uint64
+	case decode.Bool:
+		return types.Bool
+	case decode.Float:
+		return types.Float64
+	case decode.String:
+		return types.String
+	case decode.Big:
+		return types.TypeOf(new(big.Int))
+	case decode.List:
+		return types.Array(elementOf(f.Elem))
+	}
+	return types.Int
+}
+
+func elementOf(fields []decode.Field) types.Type {
+	if len(fields) == 1 && len(fields[0].Path) == 0 {
+		return typeOf(fields[0])
+	}
+	m := types.Map{}
+	addFields(m, fields)
+	return m
+}
+
+// check finds strings that what they are compared with can never be: enumerators and types.
+func (n *names) check(decoders []*decode.Decoder) error {
+	if len(decoders) == 0 {
+		return nil
+	}
+	for _, c := range n.constants {
+		path := strings.TrimPrefix(c.path, nameData+".")
+		if c.path == nameType {
+			var known []string
+			for _, d := range decoders {
+				known = append(known, d.Name())
+			}
+			if !slices.Contains(known, c.text) {
+				return fmt.Errorf("no record has the type %q: there are %s", c.text, strings.Join(known, ", "))
+			}
+			continue
+		}
+		var known []string
+		for _, d := range decoders {
+			for _, f := range d.Fields() {
+				if strings.Join(f.Path, ".") == path {
+					known = append(known, f.Enumerators...)
+				}
+			}
+		}
+		if len(known) > 0 && !slices.Contains(known, c.text) && !isNumber(c.text) {
+			return fmt.Errorf("%s is never %q: it has the values %s", c.path, c.text, strings.Join(slices.Compact(known), ", "))
+		}
+	}
+	return nil
+}
+
+// isNumber reports whether an enum can be text without an enumerator.
+func isNumber(text string) bool {
+	return text != "" && strings.Trim(text, "-0123456789") == ""
+}
+
+// unsigned are the comparisons with unsigned integers of 64 bits: expr makes signed ones
+// of them.
+func unsigned() (options []expr.Option) {
+	for operator, holds := range map[string]func(order int) bool{
+		"==": func(o int) bool { return o == 0 },
+		"!=": func(o int) bool { return o != 0 },
+		"<":  func(o int) bool { return o < 0 },
+		"<=": func(o int) bool { return o <= 0 },
+		">":  func(o int) bool { return o > 0 },
+		">=": func(o int) bool { return o >= 0 },
+	} {
+		name := "unsigned " + operator
+		options = append(options,
+			expr.Function(name, func(args ...any) (any, error) { return holds(compare(args[0], args[1])), nil },
+				new(func(uint64, uint64) bool), new(func(uint64, int) bool), new(func(int, uint64) bool)),
+			expr.Operator(operator, name))
+	}
+	return options
+}
+
+// compare orders an int or uint64 and another.
+func compare(a, b any) int {
+	x, xNegative := magnitude(a)
+	y, yNegative := magnitude(b)
+	switch {
+	case xNegative != yNegative && xNegative:
+		return -1
+	case xNegative != yNegative:
+		return 1
+	case x < y:
+		return -1
+	case x > y:
+		return 1
+	}
+	return 0
+}
+
+// magnitude is v modulo 2^64, which orders numbers of one sign.
+func magnitude(v any) (n uint64, negative bool) {
+	if i, ok := v.(int); ok {
+		return uint64(i), i < 0
+	}
+	return v.(uint64), false
+}

@@ -1,0 +1,151 @@
+package top
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/mattn/go-runewidth"
+)
+
+// glyphs are what bars and sparklines are made of.
+type glyphs struct {
+	bar   []rune // the parts of a cell, from empty to full
+	spark []rune // from the lowest to the highest
+	more  string // stands for what was cut off
+}
+
+var (
+	unicodeGlyphs = glyphs{[]rune(" ▏▎▍▌▋▊▉█"), []rune("▁▂▃▄▅▆▇█"), "…"}
+	asciiGlyphs   = glyphs{[]rune(" #"), []rune("_.-:=+*#"), "~"}
+)
+
+// fillBar draws fill, 0 to 1, width cells wide. What is not empty shows.
+func (g glyphs) fillBar(fill float64, width int) string {
+	steps := len(g.bar) - 1
+	n := int(math.Round(min(max(fill, 0), 1) * float64(width*steps)))
+	if n == 0 && fill > 0 {
+		n = 1
+	}
+	var b strings.Builder
+	for range width {
+		b.WriteRune(g.bar[min(n, steps)])
+		n = max(n-steps, 0)
+	}
+	return b.String()
+}
+
+// sparkline draws the last width values, the highest of which has the full
+// height.
+func (g glyphs) sparkline(values []float64, width int) string {
+	values = values[max(len(values)-width, 0):]
+	highest := 0.0
+	for _, v := range values {
+		highest = max(highest, v)
+	}
+	var b strings.Builder
+	b.WriteString(strings.Repeat(" ", width-len(values)))
+	for _, v := range values {
+		switch {
+		case v <= 0:
+			b.WriteByte(' ')
+		default:
+			b.WriteRune(g.spark[int(math.Round(v/highest*float64(len(g.spark)-1)))])
+		}
+	}
+	return b.String()
+}
+
+// printable makes text of what processes, programs and records call
+// themselves: nothing in it moves the cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// cell makes printable text exactly width columns wide.
+func (g glyphs) cell(s string, width int, right bool) string {
+	s = printable(s)
+	if runewidth.StringWidth(s) > width {
+		s = runewidth.Truncate(s, width, g.more)
+	}
+	pad := strings.Repeat(" ", width-runewidth.StringWidth(s))
+	if right {
+		return pad + s
+	}
+	return s + pad
+}
+
+// screen cuts lines to the size of the screen. They may have colours.
+func screen(lines []string, width, height int) string {
+	if width <= 0 || height <= 0 {
+		return ""
+	}
+	lines = lines[:min(len(lines), height)]
+	cut := lipgloss.NewStyle().MaxWidth(width)
+	for i, line := range lines {
+		lines[i] = cut.Render(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// bytes formats a number of bytes with three digits or so.
+func bytes(n float64) string {
+	units := []string{"", "K", "M", "G", "T", "P", "E"}
+	i := 0
+	for n >= 999.5 && i < len(units)-1 {
+		n /= 1024
+		i++
+	}
+	if i > 0 && n < 9.95 {
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0") + units[i]
+	}
+	return fmt.Sprintf("%.0f%s", n, units[i])
+}
+
+// rate formats bytes or records a second; nothing is "-".
+func rate(n float64) string {
+	if n <= 0 {
+		return "-"
+	}
+	return bytes(n) + "/s"
+}
+
+// count formats a number of records a second.
+func count(n float64) string {
+	switch {
+	case n >= 9.95e6:
+		return fmt.Sprintf("%.0fM", n/1e6)
+	case n >= 9950:
+		return fmt.Sprintf("%.0fk", n/1e3)
+	case n >= 9.95 || n == 0:
+		return fmt.Sprintf("%.0f", n)
+	}
+	return fmt.Sprintf("%.1f", n)
+}
+
+// ago formats a duration in five columns at the most, up to 99 days.
+func ago(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return "-"
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0fm", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0fh", d.Hours())
+	}
+	return fmt.Sprintf("%.0fd", d.Hours()/24)
+}

@@ -1,0 +1,120 @@
+package top
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+// keys does what keys ask for: those that come together, because they were typed
+// fast or the terminal is slow, arrive as one message.
+func (m *Model) keys(msg tea.KeyMsg) tea.Cmd {
+	if msg.Type != tea.KeyRunes || len(msg.Runes) == 1 {
+		return m.key(msg)
+	}
+	var cmds []tea.Cmd
+	for _, r := range msg.Runes {
+		cmds = append(cmds, m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}}))
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
+	if msg.Type == tea.KeyCtrlC {
+		return tea.Quit
+	}
+	if m.typing {
+		m.typeFilter(msg)
+		return nil
+	}
+	switch msg.String() {
+	case "q":
+		return tea.Quit
+	case "?", "h":
+		if m.view != helpView {
+			m.back, m.view = m.view, helpView
+			return nil
+		}
+		m.view = m.back
+	case "esc", "backspace", "left":
+		switch m.view {
+		case helpView:
+			m.view = m.back
+		case ringView:
+			m.leave()
+		default:
+			m.filter = ""
+		}
+	case "p", " ":
+		m.paused = !m.paused
+	default:
+		if m.view == listView {
+			return m.listKey(msg)
+		}
+	}
+	return nil
+}
+
+func (m *Model) listKey(msg tea.KeyMsg) tea.Cmd {
+	switch msg.String() {
+	case "up", "k":
+		m.move(-1)
+	case "down", "j":
+		m.move(1)
+	case "pgup":
+		m.move(-m.listHeight())
+	case "pgdown":
+		m.move(m.listHeight())
+	case "home", "g":
+		m.move(-1 << 30)
+	case "end", "G":
+		m.move(1 << 30)
+	case "s":
+		m.by = (m.by + 1) % orders
+	case "S":
+		m.by = (m.by + orders - 1) % orders
+	case "r":
+		m.revers = !m.revers
+	case "/":
+		m.typing = true
+	case "enter", "right":
+		return m.enter()
+	}
+	return nil
+}
+
+// typeFilter edits the filter.
+func (m *Model) typeFilter(msg tea.KeyMsg) {
+	switch msg.Type {
+	case tea.KeyEnter:
+		m.typing = false
+	case tea.KeyEsc:
+		m.typing, m.filter = false, ""
+	case tea.KeyBackspace:
+		_, n := utf8.DecodeLastRuneInString(m.filter)
+		m.filter = m.filter[:len(m.filter)-n]
+	case tea.KeyCtrlU:
+		m.filter = ""
+	case tea.KeySpace:
+		m.filter += " "
+	case tea.KeyRunes:
+		m.filter += printable(string(msg.Runes))
+	}
+}
+
+// move selects another row.
+func (m *Model) move(by int) {
+	list := m.rows()
+	if len(list) == 0 {
+		return
+	}
+	m.selected = list[min(max(m.index(list)+by, 0), len(list)-1)].ID
+}
+
+// index is the selected row: the first when the one that was selected is gone.
+func (m *Model) index(list []*inspect.MapSample) int {
+	return max(slices.IndexFunc(list, func(d *inspect.MapSample) bool { return d.ID == m.selected }), 0)
+}

@@ -1,0 +1,273 @@
+package top
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/lipgloss"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+var (
+	headStyle     = lipgloss.NewStyle().Bold(true)
+	columnStyle   = lipgloss.NewStyle().Underline(true)
+	selectedStyle = lipgloss.NewStyle().Reverse(true)
+	badStyle      = lipgloss.NewStyle().Foreground(lipgloss.Color("1")).Bold(true)
+	doubtStyle    = lipgloss.NewStyle().Foreground(lipgloss.Color("3"))
+	faintStyle    = lipgloss.NewStyle().Faint(true)
+)
+
+// View implements [tea.Model].
+func (m *Model) View() string {
+	var lines []string
+	switch m.view {
+	case helpView:
+		lines = helpLines
+	case ringView:
+		lines = m.ringLines()
+	default:
+		lines = m.listLines()
+	}
+	return screen(lines, m.width, m.height)
+}
+
+// frameLines is what the list has around its rows: title, columns, footer.
+const frameLines = 3
+
+// listHeight is how many rows fit.
+func (m *Model) listHeight() int { return max(m.height-frameLines, 1) }
+
+func (m *Model) listLines() []string {
+	list := m.rows()
+	columns := fit(m.width)
+	lines := []string{m.title(), columnStyle.Render(m.header(columns))}
+	at, height := m.index(list), m.listHeight()
+	m.first = min(max(m.first, at-height+1), at, max(len(list)-height, 0))
+	m.first = max(m.first, 0)
+	for i := m.first; i < len(list) && i < m.first+height; i++ {
+		lines = append(lines, m.row(columns, list[i], i == at))
+	}
+	switch {
+	case m.err != nil:
+		lines = append(lines, badStyle.Render(printable(m.err.Error())))
+	case m.sample == nil:
+		lines = append(lines, faintStyle.Render("looking..."))
+	case len(m.sample.Maps) == 0:
+		lines = append(lines, "no ring buffer, user ring buffer or arena on this host")
+	case len(list) == 0:
+		lines = append(lines, "nothing matches the filter; esc clears it")
+	}
+	for len(lines) < m.height-1 {
+		lines = append(lines, "")
+	}
+	lines = lines[:min(len(lines), max(m.height-1, 1))]
+	return append(lines, m.footer())
+}
+
+// title sums up the host.
+func (m *Model) title() string {
+	if m.sample == nil {
+		return headStyle.Render("rbtool top")
+	}
+	rings, arenas, stuck, produced := 0, 0, 0, 0.0
+	for i := range m.sample.Maps {
+		d := &m.sample.Maps[i]
+		if d.Flow == nil {
+			arenas++
+			continue
+		}
+		rings++
+		produced += d.ProducedRate
+		if d.State == inspect.ConsumerStuck || d.State == inspect.ProducerStuck {
+			stuck++
+		}
+	}
+	parts := []string{fmt.Sprintf("%d rings", rings), rate(produced)}
+	if arenas > 0 {
+		parts = append(parts, fmt.Sprintf("%d without positions", arenas))
+	}
+	text := headStyle.Render("rbtool top") + "  " + strings.Join(parts, "  ")
+	if stuck > 0 {
+		text += "  " + badStyle.Render(fmt.Sprintf("%d stuck", stuck))
+	}
+	text += "  " + m.sample.Time.Format(time.TimeOnly)
+	if m.paused {
+		text += "  " + doubtStyle.Render("paused")
+	}
+	return text
+}
+
+func (m *Model) footer() string {
+	if m.typing || m.filter != "" {
+		text := "/" + printable(m.filter)
+		if m.typing {
+			return text + "_"
+		}
+		return text + faintStyle.Render("   esc clears the filter")
+	}
+	direction := ""
+	if m.revers {
+		direction = " reversed"
+	}
+	if m.sample != nil && len(m.sample.Notes) > 0 && m.width >= 120 {
+		return faintStyle.Render("note: " + printable(m.sample.Notes[0]))
+	}
+	return faintStyle.Render("enter look in  s sort (" + orderNames[m.by] + direction + ")  / filter  p pause  ? help  q quit")
+}
+
+// column is one of the list.
+type column struct {
+	title string
+	width int
+	right bool
+	text  func(m *Model, d *inspect.MapSample, width int) string
+}
+
+// columns of the list from left to right, and from which width of the screen on
+// each is there. The last one takes what is left.
+var columns = []struct {
+	column
+	from int
+}{
+	{column{"ID", 7, true, func(_ *Model, d *inspect.MapSample, _ int) string { return fmt.Sprint(d.ID) }}, 40},
+	{column{"NAME", 15, false, func(_ *Model, d *inspect.MapSample, _ int) string { return d.Name }}, 0},
+	{column{"TYPE", 12, false, func(_ *Model, d *inspect.MapSample, _ int) string { return d.Type }}, 110},
+	{column{"SIZE", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return bytes(float64(d.Bytes)) }}, 88},
+	{column{"FILL", 8, false, fillText}, 30},
+	{column{"%", 4, true, percentText}, 20},
+	{column{"IN/S", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return rateText(flow(d).ProducedRate) }}, 54},
+	{column{"OUT/S", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return rateText(flow(d).ConsumedRate) }}, 94},
+	{column{"HISTORY", 8, false, func(m *Model, d *inspect.MapSample, w int) string { return m.glyphs.sparkline(flow(d).Rates, w) }}, 78},
+	{column{"LAG", 5, true, lagText}, 70},
+	{column{"HIGH", 5, true, highText}, 100},
+	{column{"FULL", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return ago(time.Duration(flow(d).Saturated)) }}, 120},
+	{column{"STATE", 8, false, func(_ *Model, d *inspect.MapSample, _ int) string { return stateText(d) }}, 47},
+	{column{"OWNER", 0, false, func(_ *Model, d *inspect.MapSample, _ int) string { return inspect.OwnerNames(d.Users) }}, 75},
+}
+
+// fit returns the columns for a screen of some width: on a wide one the bar and
+// the history are wider.
+func fit(width int) []column {
+	var list []column
+	used := 0
+	for _, c := range columns {
+		if width < c.from {
+			continue
+		}
+		if width >= 140 && (c.title == "FILL" || c.title == "HISTORY") {
+			c.width = 16
+		}
+		if c.title == "OWNER" {
+			c.width = max(width-used, 1)
+		}
+		used += c.width + 1
+		list = append(list, c.column)
+	}
+	return list
+}
+
+func (m *Model) header(columns []column) string {
+	var cells []string
+	for _, c := range columns {
+		cells = append(cells, m.glyphs.cell(c.title, c.width, c.right))
+	}
+	return strings.Join(cells, " ")
+}
+
+func (m *Model) row(columns []column, d *inspect.MapSample, selected bool) string {
+	var cells []string
+	for _, c := range columns {
+		cells = append(cells, m.glyphs.cell(c.text(m, d, c.width), c.width, c.right))
+	}
+	line := strings.Join(cells, " ")
+	style := stateStyle(flow(d).State)
+	if selected {
+		style = style.Inherit(selectedStyle)
+	}
+	return style.Render(line)
+}
+
+func stateStyle(s inspect.State) lipgloss.Style {
+	switch s {
+	case inspect.ConsumerStuck, inspect.ProducerStuck, inspect.Contradictory:
+		return badStyle
+	case inspect.Unconsumed:
+		return doubtStyle
+	}
+	return lipgloss.NewStyle()
+}
+
+// stateText is short: the help says what each word means.
+func stateText(d *inspect.MapSample) string {
+	switch s := flow(d).State; s {
+	case "":
+		return "-"
+	case inspect.ConsumerStuck:
+		return "CONSUMER"
+	case inspect.ProducerStuck:
+		return "PRODUCER"
+	case inspect.Contradictory:
+		return "WRONG"
+	case inspect.Unconsumed:
+		return "nobody"
+	default:
+		return string(s)
+	}
+}
+
+func fillText(m *Model, d *inspect.MapSample, width int) string {
+	if d.Positions == nil {
+		return ""
+	}
+	return m.glyphs.fillBar(d.Fill, width)
+}
+
+func percentText(_ *Model, d *inspect.MapSample, _ int) string {
+	if d.Positions == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", 100*d.Fill)
+}
+
+// rateText leaves out "/s", which the column's title says.
+func rateText(n float64) string {
+	if n <= 0 {
+		return "-"
+	}
+	return bytes(n)
+}
+
+func lagText(_ *Model, d *inspect.MapSample, _ int) string {
+	return ago(time.Duration(flow(d).Lag))
+}
+
+func highText(_ *Model, d *inspect.MapSample, _ int) string {
+	if d.Flow == nil {
+		return "-"
+	}
+	return bytes(float64(d.HighWater))
+}
+
+var helpLines = []string{
+	headStyle.Render("rbtool top"),
+	"",
+	"  up down k j pgup pgdn home end   select a ring",
+	"  enter right                      look into it: live records, owners, programs",
+	"  esc left                         back; in the list: clear the filter",
+	"  s S                              sort by fill, rate, lag, state, name, id",
+	"  r                                reverse the order",
+	"  /                                filter: words that id, name, type, owner or state has",
+	"  p space                          pause",
+	"  q ctrl-c                         quit",
+	"",
+	"  IN/S OUT/S  bytes produced and consumed a second, and IN/S over the last samples",
+	"  LAG         how long ago the oldest waiting record was produced",
+	"  HIGH FULL   largest backlog seen, time spent at least 15/16 full",
+	"  STATE       idle; flowing; CONSUMER: data waits and the consumer does not move;",
+	"              PRODUCER: the oldest record stays reserved; nobody: data waits and",
+	"              no process consumes; WRONG: positions that cannot be right",
+	"",
+	"  Nothing is consumed and nothing on the host is changed.",
+}

@@ -1,0 +1,134 @@
+package top
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+// ringLines draw one ring in depth. The records take what is left of the
+// screen, the newest last.
+func (m *Model) ringLines() []string {
+	d := m.find(m.watched)
+	if d == nil {
+		return []string{headStyle.Render(fmt.Sprintf("map %d is gone", m.watched)), "", faintStyle.Render("esc back  q quit")}
+	}
+	title := fmt.Sprintf("%s  id %d  %s  %s", cmp.Or(printable(d.Name), "-"), d.ID, d.Type, bytes(float64(d.Bytes)))
+	if m.paused {
+		title += "  " + doubtStyle.Render("paused")
+	}
+	lines := []string{headStyle.Render(title)}
+	if d.Flow != nil {
+		lines = append(lines, m.flowLines(d)...)
+	}
+	if d.Place != nil {
+		lines = append(lines, fmt.Sprintf("address  %#x   memory %s", d.UserBase, bytes(float64(d.Memory))))
+	}
+	// Of the lists no more than leaves a third of the screen to the records.
+	room := max(m.height*2/3-len(lines)-2, 3)
+	var related []string
+	for _, u := range d.Users {
+		if !u.Self {
+			related = append(related, "owner    "+userText(u))
+		}
+	}
+	for _, p := range d.Programs {
+		related = append(related, "program  "+programText(p))
+	}
+	for _, path := range d.Pins {
+		related = append(related, "pin      "+path)
+	}
+	for _, note := range d.Notes {
+		related = append(related, "note     "+note)
+	}
+	for i, line := range related {
+		if i == room-1 && len(related) > room {
+			lines = append(lines, faintStyle.Render(fmt.Sprintf("         and %d more: rbtool inspect id:%d", len(related)-i, d.ID)))
+			break
+		}
+		lines = append(lines, printable(line))
+	}
+	return append(m.withRecords(lines, d), faintStyle.Render("esc back  p pause  ? help  q quit"))
+}
+
+// flowLines say what goes through the ring.
+func (m *Model) flowLines(d *inspect.MapSample) []string {
+	lag := ago(time.Duration(d.Lag))
+	if d.LagAtLeast {
+		lag = "at least " + lag
+	}
+	state := string(d.State)
+	if d.State.Stuck() {
+		state += " for " + ago(time.Duration(d.Since))
+	}
+	if d.Busy != nil {
+		state += fmt.Sprintf(", %d bytes at %d being written", d.Busy.Len, d.Busy.Pos)
+	}
+	return []string{
+		fmt.Sprintf("fill     %s %.1f%%   backlog %s   high %s   full for %s", m.glyphs.fillBar(d.Fill, 20), 100*d.Fill,
+			bytes(float64(d.Backlog)), bytes(float64(d.HighWater)), ago(time.Duration(d.Saturated))),
+		fmt.Sprintf("flow     in %s   out %s   %s records/s   %s", rate(d.ProducedRate), rate(d.ConsumedRate),
+			count(m.records.perSec), m.glyphs.sparkline(d.Rates, 20)),
+		fmt.Sprintf("state    %s   lag %s", stateStyle(d.State).Render(state), lag),
+		fmt.Sprintf("at       consumer %d   producer %d", d.Consumer, d.Producer),
+	}
+}
+
+// withRecords appends as many of the last records as leave a line for the footer.
+func (m *Model) withRecords(lines []string, d *inspect.MapSample) []string {
+	end := max(m.height-1, 1)
+	if d.Positions != nil {
+		title := "records as they come, not consumed"
+		if m.records.lost > 0 {
+			title += fmt.Sprintf("   %s came too fast to be read", bytes(float64(m.records.lost)))
+		}
+		lines = append(lines, columnStyle.Render(title))
+		records := m.records.lines
+		if m.records.err != nil {
+			records = append(records[:len(records):len(records)], "no more: "+m.records.err.Error())
+		}
+		for _, r := range records[max(len(records)-max(end-len(lines), 0), 0):] {
+			lines = append(lines, printable(r))
+		}
+	}
+	for len(lines) < end {
+		lines = append(lines, "")
+	}
+	return lines[:end]
+}
+
+func userText(u inspect.User) string {
+	text := fmt.Sprintf("%s (%d)", u.Comm, u.PID)
+	switch {
+	case u.Consumes:
+		text += " consumes"
+	case u.Produces:
+		text += " produces"
+	case u.Mapped:
+		text += " maps it"
+	default:
+		text += " holds it"
+	}
+	if home := u.Home.String(); home != "" {
+		text += ", in " + home
+	}
+	if !u.Exact {
+		text += ", likely"
+	}
+	return text
+}
+
+func programText(p inspect.Program) string {
+	text := fmt.Sprintf("%s (id %d)", cmp.Or(p.Name, p.Type), p.ID)
+	var places []string
+	for _, a := range p.Attached {
+		places = append(places, a.String())
+	}
+	if len(places) > 0 {
+		text += " at " + strings.Join(places, ", ")
+	}
+	return text
+}

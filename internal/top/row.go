@@ -1,0 +1,92 @@
+package top
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+// order is what rows are sorted by.
+type order int
+
+const (
+	byFill order = iota
+	byRate
+	byLag
+	byState
+	byName
+	byID
+	orders // how many there are
+)
+
+var orderNames = [orders]string{"fill", "rate", "lag", "state", "name", "id"}
+
+// rows returns the maps that match the filter, in the order asked for: where the
+// figures are equal by id, so that rows stay where they are.
+func rows(maps []inspect.MapSample, filter string, by order, reverse bool) []*inspect.MapSample {
+	var list []*inspect.MapSample
+	for i := range maps {
+		if matches(&maps[i], filter) {
+			list = append(list, &maps[i])
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *inspect.MapSample) int {
+		n := compare(a, b, by)
+		if reverse {
+			n = -n
+		}
+		return cmp.Or(n, cmp.Compare(a.ID, b.ID))
+	})
+	return list
+}
+
+// compare puts what matters most first.
+func compare(a, b *inspect.MapSample, by order) int {
+	switch by {
+	case byFill:
+		return cmp.Compare(fill(b), fill(a))
+	case byRate:
+		return cmp.Compare(flow(b).ProducedRate, flow(a).ProducedRate)
+	case byLag:
+		return cmp.Compare(flow(b).Lag, flow(a).Lag)
+	case byState:
+		return cmp.Compare(urgency(b), urgency(a))
+	case byName:
+		return cmp.Compare(a.Name, b.Name)
+	}
+	return cmp.Compare(a.ID, b.ID)
+}
+
+// fill is -1 of what has none, such as an arena.
+func fill(m *inspect.MapSample) float64 {
+	if m.Positions == nil {
+		return -1
+	}
+	return m.Fill
+}
+
+func flow(m *inspect.MapSample) inspect.Flow {
+	if m.Flow == nil {
+		return inspect.Flow{}
+	}
+	return *m.Flow
+}
+
+func urgency(m *inspect.MapSample) int {
+	return slices.Index([]inspect.State{"", inspect.Idle, inspect.Flowing, inspect.Unconsumed,
+		inspect.ConsumerStuck, inspect.ProducerStuck, inspect.Contradictory}, flow(m).State)
+}
+
+// matches reports whether what is shown of m has each word of the filter in it.
+func matches(m *inspect.MapSample, filter string) bool {
+	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, m.Type, inspect.OwnerNames(m.Users), flow(m).State))
+	for _, word := range strings.Fields(strings.ToLower(filter)) {
+		if !strings.Contains(text, word) {
+			return false
+		}
+	}
+	return true
+}
