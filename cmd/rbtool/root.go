@@ -29,7 +29,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
 	root.SetErr(stderr)
 	root.AddCommand(
 		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
-		newTail(), newProbe(), newDemo(), newVersion(),
+		newTail(), newProbe(), newFeatures(), newDemo(), newVersion(),
 	)
 	return root
 }
