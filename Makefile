@@ -9,7 +9,7 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go clean
+.PHONY: all help build install demo test vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go clean
 all: build
 
 help: ## this list
@@ -38,6 +38,10 @@ vmtest: deps-go ## every test on every kernel of the list, in virtual machines (
 vmtest-self: deps-go ## vmtest's own tests that boot machines
 	@tools/deps.sh vmtest
 	$(GO) test -tags vm -count=1 -timeout 30m ./vmtest
+
+conformance: deps-go ## what each kernel promises, tested in virtual machines: docs/conformance.md
+	@tools/deps.sh vmtest
+	tools/conformance.sh $(BUILD) docs/conformance.md
 
 fuzz: deps-go ## each fuzz test for FUZZ_TIME
 	tools/fuzz.sh $(FUZZ_TIME)
