@@ -9,7 +9,7 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test test-host deploy-check vmtest vmtest-self race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
+.PHONY: all help build install demo test test-host deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -45,6 +45,9 @@ kernels-md: vmtest ## the page of documentation, from a run
 
 vmtest-self: deps-vmtest ## vmtest's own tests that boot machines
 	$(GO) test -tags vm -count=1 -timeout 30m ./vmtest
+
+conformance: deps-vmtest ## what each kernel promises, tested in virtual machines: docs/conformance.md
+	tools/conformance.sh $(BUILD) docs/conformance.md
 
 fuzz: deps-go ## each fuzz test for FUZZ_TIME
 	tools/fuzz.sh $(FUZZ_TIME)

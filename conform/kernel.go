@@ -27,6 +27,8 @@ type kernel interface {
 	mmap(fd int, offset int64, length, prot, flags int) ([]byte, error)
 	// mmapAt maps at an address where nothing is mapped.
 	mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error)
+	// mount makes a file system and returns a descriptor of its root.
+	mount(kind string) (int, error)
 	// call is bpf(2) with an attribute of size bytes.
 	call(cmd int, attr unsafe.Pointer, size uintptr) (int, error)
 }
@@ -60,6 +62,18 @@ func (bpf) mmap(fd int, offset int64, length, prot, flags int) ([]byte, error) {
 
 func (bpf) mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error) {
 	return own.MmapAt(fd, addr, length, prot)
+}
+
+func (bpf) mount(kind string) (int, error) {
+	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 }
 
 // SAFETY: the callers pass a struct of that size, and keep alive what it refers to.

@@ -79,7 +79,8 @@ var _ = register(Kptr,
 			pid, _ := t.thread()
 			refs := t.references(pid)
 			before := refs()
-			inner := &T{ctx: t.ctx, k: t.k, result: t.result}
+			inner := &T{k: t.k, patience: t.patience}
+			t.cleanup(inner.clean)
 			w := watched{inner, t.watched().m, t.output()}
 			equal(t, "no task", w.watch(pid), 0)
 			equal(t, "references with one in a map", refs(), before+1)

@@ -225,11 +225,7 @@ type bpffs struct {
 // bpffs makes a bpffs that is mounted nowhere: only its descriptor leads to it, and
 // with that it goes, and with it all pins.
 func (t *T) bpffs() bpffs {
-	fs, err := unix.Fsopen("bpf", unix.FSOPEN_CLOEXEC)
-	t.must(err, "make a bpffs")
-	defer unix.Close(fs)
-	t.must(unix.FsconfigCreate(fs), "make a bpffs")
-	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	mount, err := t.k.mount("bpf")
 	t.must(err, "make a bpffs")
 	t.cleanup(func() { unix.Close(mount) })
 	return bpffs{t, fmt.Sprintf("/proc/self/fd/%d", mount)}
@@ -306,9 +302,9 @@ func mapExists(id ebpf.MapID) bool {
 // eventually ends the test unless the condition comes true: what the kernel does
 // behind a grace period or in a worker, nothing announces.
 func (t *T) eventually(what string, condition func() bool) {
-	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(t.patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.differs("after 10s not yet: %s", what)
+			t.differs("after %v not yet: %s", t.patience, what)
 		}
 	}
 }

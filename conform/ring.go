@@ -132,10 +132,7 @@ func (t *T) sleeper(m *ebpf.Map, events uint32) wakeups {
 
 // Wakeups come through an irq_work on the CPU of the commit, before the system
 // call that ran the program returns. That none comes takes a moment to know.
-const (
-	noWakeup   = 20   // milliseconds
-	someWakeup = 5000 // for the machine to get round to it
-)
+const noWakeup = 20 // milliseconds
 
 func (w wakeups) count(milliseconds int) int {
 	for {
@@ -149,7 +146,7 @@ func (w wakeups) count(milliseconds int) int {
 }
 
 func (w wakeups) comes(after string) {
-	if w.count(someWakeup) == 0 {
+	if w.count(int(w.t.patience.Milliseconds())) == 0 {
 		w.t.differs("no wakeup after %s", after)
 	}
 }

@@ -11,19 +11,19 @@ import (
 // emulated machine; one that takes this long waits for what will never come.
 const ruleLimit = 30 * time.Second
 
+// patience is how long a rule waits for what the kernel does in its own time, behind
+// a grace period or in a worker.
+const patience = 10 * time.Second
+
 // Run tests the rules one after the other, and calls each, which may be nil, with
 // every result. It returns the results so far when ctx ends.
 func Run(ctx context.Context, rules []Rule, each func(Result)) []Result {
-	return run(ctx, rules, bpf{}, each)
-}
-
-func run(ctx context.Context, rules []Rule, k kernel, each func(Result)) []Result {
 	var results []Result
 	for _, r := range rules {
 		if ctx.Err() != nil {
 			return results
 		}
-		res := test(ctx, r, k)
+		res := test(ctx, r, bpf{}, patience)
 		results = append(results, res)
 		if each != nil {
 			each(res)
@@ -34,21 +34,21 @@ func run(ctx context.Context, rules []Rule, k kernel, each func(Result)) []Resul
 
 // test runs one rule's check on a goroutine and thread of its own. What waits for
 // ever is left behind, its thread too: its result says so.
-func test(ctx context.Context, r Rule, k kernel) Result {
-	ctx, cancel := context.WithTimeout(ctx, ruleLimit)
-	defer cancel()
-	t := &T{ctx: ctx, k: k, result: Result{Rule: r, Verdict: Yes}}
+func test(ctx context.Context, r Rule, k kernel, patience time.Duration) Result {
+	t := &T{k: k, patience: patience, result: Result{Rule: r, Verdict: Yes}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer t.clean()
 		r.check(t)
 	}()
-	// The check itself ends at ctx where it waits for the kernel.
-	timer := time.NewTimer(ruleLimit + 5*time.Second)
+	timer := time.NewTimer(ruleLimit)
 	defer timer.Stop()
 	select {
 	case <-done:
+		return t.result
+	case <-ctx.Done():
+		<-done // so that nothing of the rule is left
 		return t.result
 	case <-timer.C:
 		return Result{Rule: r, Verdict: Differs, Detail: fmt.Sprintf("no end after %v", ruleLimit)}
@@ -58,8 +58,8 @@ func test(ctx context.Context, r Rule, k kernel) Result {
 // T is what a rule's test has: the kernel, and ways to say what it did. Its
 // methods that end the test must be called by the test's own goroutine.
 type T struct {
-	ctx      context.Context
 	k        kernel
+	patience time.Duration
 	result   Result
 	cleanups []func()
 }

@@ -28,6 +28,9 @@ var _ = register(UserRingBuf,
 			d, wake := u.drainer(0), t.sleeper(u.m, unix.EPOLLOUT)
 			equal(t, "result", d.result(0), 0)
 			wake.doesNotCome("a drain of nothing")
+			u.put(8, 1)
+			equal(t, "result with a sample", d.result(0), 1)
+			wake.comes("a drain")
 		},
 	},
 	Rule{

@@ -32,7 +32,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
 	root.AddCommand(
 		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
 		newTop(), newExporter(), newTail(), newRecord(), newReplay(), newProduce(), newDrain(), newArena(),
-		newProbe(), newDemo(), newVersion(),
+		newProbe(), newFeatures(), newDemo(), newVersion(),
 	)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {

@@ -1,0 +1,126 @@
+package model
+
+import (
+	"errors"
+	"testing"
+)
+
+var errLostWakeup = errors.New("the consumer sleeps, and there is a record")
+
+// The smallest programs of the protocols between the kernel and a process over
+// a ring, each with the access that it depends on and with a weaker one. The whole
+// protocols are explored where they are implemented; docs/litmus/README.md says
+// where each part is.
+func TestLitmus(t *testing.T) {
+	// Words. A header is 0 before its first use, which looks like a record of no
+	// bytes that is committed.
+	const (
+		header Word = iota
+		producerPos
+		consumerPos
+		payload
+		woken
+	)
+	const busy, committed, right = 2, 1, 7
+	type access func(v *View, w Word, value int)
+	var (
+		plain   access = (*View).Store
+		release access = (*View).Release
+		xchg    access = func(v *View, w Word, value int) { v.Swap(w, value) }
+	)
+	store := func(how access, w Word, value int) Step {
+		return Step{Doc: "store", Do: func(v *View) { how(v, w, value) }}
+	}
+	// take reads the record once the position says that there is one.
+	take := []Step{
+		{Doc: "load producer_pos: nothing there", Do: func(v *View) {
+			if v.Load(producerPos) == 0 {
+				v.Stop()
+			}
+		}},
+		{Doc: "load header: busy", Do: func(v *View) {
+			if v.Load(header) == busy {
+				v.Stop()
+			}
+		}},
+		{Doc: "load payload", Do: func(v *View) {
+			if v.Load(payload) != right {
+				v.Fail("payload read before it was written")
+			}
+		}},
+	}
+	// reserve and commit of the kernel, and of a producer in user space whose
+	// sample is filled after it is published.
+	reserved := func(publish, commit access) []Step {
+		return []Step{
+			store(plain, header, busy), store(publish, producerPos, 1),
+			store(plain, payload, right), store(commit, header, committed),
+		}
+	}
+	// A sample of a batch is complete before it is published: it is never busy.
+	complete := func(publish access) []Step {
+		return []Step{store(plain, payload, right), store(plain, header, committed), store(publish, producerPos, 1)}
+	}
+	// A commit that looks for a sleeper, and a consumer that looks for a record
+	// before it sleeps. The header is busy at first.
+	committer := func(commit access) []Step {
+		return []Step{
+			store(commit, header, committed),
+			{Doc: "load consumer_pos: wake", Do: func(v *View) {
+				if v.Load(consumerPos) == 1 {
+					v.Poke(woken, 1)
+				}
+			}},
+		}
+	}
+	sleeper := func(publish access) []Step {
+		return []Step{
+			store(publish, consumerPos, 1),
+			{Doc: "load header: committed, no sleep", Do: func(v *View) {
+				if v.Load(header) == committed {
+					v.Poke(woken, 1)
+				}
+			}},
+			{Doc: "sleep", When: func(v *View) bool { return v.Peek(woken) == 1 }, Do: func(*View) {}},
+		}
+	}
+	asleep := func(v *View) error {
+		if v.Peek(woken) == 0 && v.Peek(header) == committed && v.Peek(consumerPos) == 1 {
+			return errLostWakeup
+		}
+		return nil
+	}
+	tests := []struct {
+		rule         string
+		a, b         []Step
+		atRest       func(*View) error
+		onTSO, onPSO bool // it goes wrong
+	}{
+		{"reserve, commit, consume", reserved(release, xchg), take, nil, false, false},
+		{"commit as a release store", reserved(release, release), take, nil, false, false},
+		{"weakened: commit as a plain store", reserved(release, plain), take, nil, false, true},
+		{"weakened: reservation published by a plain store", reserved(plain, xchg), take, nil, false, true},
+		{"complete, then publish", complete(release), take, nil, false, false},
+		{"weakened: published by a plain store", complete(plain), take, nil, false, true},
+		{"commit and sleep", committer(xchg), sleeper(xchg), asleep, false, false},
+		{"weakened: consumer_pos by a release store", committer(xchg), sleeper(release), asleep, true, true},
+		{"weakened: commit by a release store", committer(release), sleeper(xchg), asleep, true, true},
+	}
+	for _, tt := range tests {
+		for _, order := range []Order{TSO, PSO} {
+			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {
+				res := Model{
+					Words: 5, Order: order, AtRest: tt.atRest,
+					Threads: []Thread{{Name: "a", Steps: tt.a}, {Name: "b", Steps: tt.b}},
+				}.Explore()
+				wrong := tt.onTSO
+				if order == PSO {
+					wrong = tt.onPSO
+				}
+				if got := res.Err != nil; got != wrong {
+					t.Errorf("%d states, goes wrong: %t, want %t: %v %v", res.States, got, wrong, res.Err, res.Trace)
+				}
+			})
+		}
+	}
+}
