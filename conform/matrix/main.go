@@ -6,6 +6,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,7 +22,7 @@ func main() {
 
 func run(files []string) error {
 	if len(files) == 0 {
-		return fmt.Errorf("usage: matrix REPORT.json...")
+		return errors.New("usage: matrix REPORT.json [REPORT.json ...]")
 	}
 	var reports []conform.Report
 	for _, name := range files {
