@@ -9,7 +9,7 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test test-host deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
+.PHONY: all help build install demo test deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -24,10 +24,7 @@ install: build ## to PREFIX/bin
 demo: build ## what rbtool does, in half a minute; needs Go and root
 	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
 
-test: test-host ## everything: on the running kernel, then on others in virtual machines; needs root
-	$(MAKE) --no-print-directory vmtest
-
-test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
+test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	$(GO) test -p 1 $(TEST_FLAGS) ./...
 
 deploy-check: deps-go ## the dashboard's queries and the alerts against a real Prometheus server (apt install prometheus)
