@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -72,6 +74,7 @@ func runScripts(t *testing.T, dir string) {
 			env.Setenv("UNIQ", "t"+strings.TrimPrefix(filepath.Base(dir), "rbtool-test-"))
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": cmdStatus, "claimed": cmdClaimed,
 		},
@@ -93,6 +96,16 @@ func pairBTF(tb testing.TB) []byte {
 		tb.Fatal(err)
 	}
 	return raw
+}
+
+// condition says whether the kernel has user_ringbuf. Where it must have it, it is
+// taken to have it, and the script fails.
+func condition(name string) (bool, error) {
+	if name != "user_ringbuf" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	must := slices.Contains(strings.Split(os.Getenv(testenv.RequiredFeatures), ","), name)
+	return must || features.HaveMapType(ebpf.UserRingbuf) == nil, nil
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
