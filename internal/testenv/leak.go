@@ -21,14 +21,8 @@ func NoLeaks(tb testing.TB) {
 		if tb.Failed() {
 			return // what a failed test leaves behind is not news
 		}
-		if leaked := missing(descriptors(tb), fds); len(leaked) > 0 {
-			tb.Errorf("leaked descriptors: %s", strings.Join(leaked, ", "))
-		}
-		if leaked := missing(mappings(tb), maps); len(leaked) > 0 {
-			tb.Errorf("leaked mappings:\n%s", strings.Join(leaked, "\n"))
-		}
-		// A goroutine that was told to end needs a moment to do so, and
-		// nothing announces the end: look again for a bounded time.
+		// A goroutine that was told to end needs a moment to do so, and to close
+		// what it holds, and nothing announces the end: look again for a bounded time.
 		deadline := time.Now().Add(5 * time.Second)
 		for runtime.NumGoroutine() > routines {
 			if time.Now().After(deadline) {
@@ -38,6 +32,12 @@ func NoLeaks(tb testing.TB) {
 				return
 			}
 			runtime.Gosched()
+		}
+		if leaked := missing(descriptors(tb), fds); len(leaked) > 0 {
+			tb.Errorf("leaked descriptors: %s", strings.Join(leaked, ", "))
+		}
+		if leaked := missing(mappings(tb), maps); len(leaked) > 0 {
+			tb.Errorf("leaked mappings:\n%s", strings.Join(leaked, "\n"))
 		}
 	})
 }
