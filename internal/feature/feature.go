@@ -36,12 +36,12 @@ var uses = map[string]string{
 	"user_ringbuf":        "user ring buffers",
 	"user_ringbuf-drain":  "programs that read a user ring buffer",
 	"arena":               "arenas",
+	"fentry":              "programs on kernel functions: reservations that failed, counted",
 	"ringbuf-overwrite":   "rings that overwrite their oldest records",
 }
 
 // more are features that no test of another package skips for.
 var more = []Feature{
-	{"fentry", "programs on kernel functions: reservations that failed, counted", fentry},
 	{"arena-cast", "programs that use arena pointers", arenaCast},
 	{"arena-reserve-pages", "guard pages in arenas", kfunc("bpf_arena_reserve_pages")},
 	{"task-kptr", "watch lists of tasks that are immune to reuse of a pid", kfunc("bpf_task_from_pid")},
@@ -57,20 +57,6 @@ func All() []Feature {
 		}
 	}
 	return append(all, more...)
-}
-
-// fentry loads an empty program at the start of a function that every kernel has.
-func fentry() error { return load(ebpf.Tracing, "bpf_prog_get_type_dev", ebpf.AttachTraceFEntry) }
-
-func load(kind ebpf.ProgramType, to string, attach ebpf.AttachType) error {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: kind, AttachType: attach, AttachTo: to, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if err != nil {
-		return err
-	}
-	return p.Close()
 }
 
 // arenaCast says whether programs may refer to an arena, which needs the JIT too.
