@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -275,6 +276,32 @@ func TestDiscardMakesRoom(t *testing.T) {
 		}
 		if n := drain(t, c); n != 0 {
 			t.Errorf("%d samples came", n)
+		}
+	}
+}
+
+// Between the halves of a Commit, header and position, others can write and the
+// kernel can drain more than the ring holds: nothing is wrong with that.
+func TestACommitThatIsOvertakenByLaps(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
+	s, err := p.Reserve(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first half of Commit.
+	if !p.data.MoveTagged(s.pos, reserved(s.pos, s.n), ring.Tag(ring.Header(s.n), tagOf(s.pos))) {
+		t.Fatal("a reserved sample is not BUSY")
+	}
+	for range 20 {
+		if err := p.TryWrite(make([]byte, 1016)); err != nil {
+			t.Fatal(err)
+		}
+		drain(t, c)
+		// The second half.
+		if err := p.publishTo(s.pos + ring.Span(s.n)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -84,6 +84,14 @@ func (p *Producer) publishTo(end uint64) error {
 		if prod-end <= p.size {
 			break
 		}
+		if prod > end {
+			// The sample was drained since its header said that it is complete, and
+			// others have written more than the ring holds.
+			if cons := p.mem.ConsumerPos(); prod > cons && prod-cons > p.size {
+				return p.corrupt("producer position %d, and drained up to %d", prod, cons)
+			}
+			break
+		}
 		// Each time somebody else was faster it comes closer. So this ends,
 		// whatever lies there.
 		if end-prod >= rest {
