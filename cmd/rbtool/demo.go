@@ -44,10 +44,9 @@ mounted is removed at the end, and when the demo is interrupted.`,
 const demoName = "rbtool-demo-"
 
 func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
-	// A second ^C must not keep this from cleaning up.
-	ignored := make(chan os.Signal, 1)
-	signal.Notify(ignored, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	defer signal.Stop(ignored)
+	// A second ^C must not keep this from cleaning up, nor from saying at its
+	// very end how it went: that stays so until the process exits.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 
 	root, unmount, err := demoRoot()
 	if err != nil {
