@@ -34,14 +34,12 @@ type Batch struct {
 	p *Producer // nil when it has ended
 
 	// The room that is left, as contiguous memory.
-	win   ring.Window
-	base  uint64 // position where the window begins
-	off   uint64 // in the window: where the next sample begins
-	last  uint64 // in the window: where the one of the last Next begins, or off
-	room  uint64 // bytes of the window
-	max   uint64 // p.max
-	shown uint64 // what is complete up to here is published
-
+	win      ring.Window
+	base     uint64 // position where the window begins
+	off      uint64 // in the window: where the next sample begins
+	last     uint64 // in the window: where the one of the last Next begins, or off
+	room     uint64 // bytes of the window
+	max      uint64 // p.max
 	looping  bool   // in a loop over Samples; nobody else has room then
 	loopRoom uint64 // room of the loop
 	err      error  // that ended the last one
@@ -58,8 +56,8 @@ func (*noCopy) Unlock() {}
 // published by itself, and the one for a goroutine that has the ring for itself.
 // Others wait meanwhile in all calls but those of Sample, Stats and Close.
 func (p *Producer) Batch() Batch {
-	p.mu.Lock()
-	return Batch{p: p, base: p.head, shown: p.head, max: p.max}
+	p.mu.LockLong()
+	return Batch{p: p, base: p.head, max: p.max}
 }
 
 // Next returns room for a sample of n bytes: memory of the ring, with what was
@@ -142,14 +140,10 @@ func (b *Batch) Publish() error {
 	case b.looping:
 		return errLooping
 	}
-	end := b.base + b.off
-	old := b.p.mem.SwapProducerPos(end)
-	if old != b.shown || b.p.failed.Load() != nil {
-		if err := b.p.judge(old, b.shown); err != nil {
-			return err
-		}
+	if !b.p.publish(b.base + b.off) {
+		return b.p.unpublished()
 	}
-	b.last, b.shown, b.p.low = b.off, end, end
+	b.last = b.off
 	return nil
 }
 
@@ -160,16 +154,16 @@ func (b *Batch) End() error {
 	if b.p == nil {
 		return nil
 	}
+	p := b.p
 	if b.looping { // a panic in its body, perhaps: what it has not published is given up
-		b.looping, b.off = false, uint64(max(int64(b.shown-b.base), 0))
+		b.looping, b.off = false, uint64(max(int64(p.shown-b.base), 0))
 	}
 	var err error
-	if b.base+b.off != b.shown {
+	if b.base+b.off != p.shown {
 		err = b.Publish()
 	}
-	p := b.p
 	p.head = b.base + b.off
 	*b = Batch{}
-	p.mu.Unlock()
+	p.mu.UnlockLong()
 	return err
 }

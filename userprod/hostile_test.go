@@ -24,7 +24,7 @@ func setHeader(pos uint64, h uint64) func(*ring.Mapping) {
 
 // setProducer overwrites producer_pos.
 func setProducer(pos uint64) func(*ring.Mapping) {
-	return func(mem *ring.Mapping) { mem.SwapProducerPos(pos) }
+	return func(mem *ring.Mapping) { mem.SetProducerPos(pos) }
 }
 
 // What another process does to the ring is noticed by the next call that could be misled by it.
@@ -54,13 +54,11 @@ func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 		{rule: "producer position 0", do: setProducer(0), call: write},
 		{rule: "producer position not a multiple of 8", do: setProducer(1025), call: write},
 		{rule: "producer position beyond all", do: setProducer(1 << 63), call: write},
-		{rule: "producer position beyond all, commit", do: setProducer(1 << 63), call: func(p *Producer) error {
-			s, err := p.Reserve(8)
-			return errors.Join(err, s.Commit())
-		}},
-		{rule: "producer position far behind, commit", do: setProducer(1<<64 - 8192), call: func(p *Producer) error {
-			s, err := p.Reserve(8)
-			return errors.Join(err, s.Commit())
+		{rule: "producer position beyond all, reserve", do: setProducer(1 << 63), call: reserve},
+		{rule: "producer position far behind, reserve", do: setProducer(1<<64 - 8192), call: reserve},
+		{rule: "producer position beyond all, values", do: setProducer(1 << 63), call: func(p *Producer) error {
+			_, err := WriteAll(p, []uint64{1, 2})
+			return err
 		}},
 		{rule: "producer position of a full ring", full: true, do: setProducer(4096 + 64), call: reserve},
 		{rule: "producer position of a full ring, wait", full: true, do: setProducer(4095), call: wait},
@@ -158,11 +156,11 @@ func scribble(m *ebpf.Map) error {
 		prod := mem.ProducerPos()
 		switch rand.IntN(6) {
 		case 0:
-			mem.SwapProducerPos(rand.Uint64())
+			mem.SetProducerPos(rand.Uint64())
 		case 1:
-			mem.SwapProducerPos(prod + uint64(rand.IntN(64)) - 32)
+			mem.SetProducerPos(prod + uint64(rand.IntN(64)) - 32)
 		case 2:
-			mem.SwapProducerPos(prod + uint64(rand.IntN(64))*8 - 256)
+			mem.SetProducerPos(prod + uint64(rand.IntN(64))*8 - 256)
 		case 3:
 			mem.Data().SetTagged(mem.ConsumerPos(), ring.Tagged(rand.Uint64()))
 		case 4:

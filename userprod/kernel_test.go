@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/bpf/usercheck"
-	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -229,7 +228,7 @@ func TestALateSecondCommitTouchesNobody(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsPublishedBehindIsBusy(t *testing.T) {
+func TestWhatIsReservedIsBusy(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p := producer(t, m, Options{})
@@ -251,11 +250,11 @@ func TestOnlyWhatIsPublishedBehindIsBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state("what is reserved is not published", Diagnosis{})
+	state("what is reserved is BUSY", Diagnosis{ProducerPos: 64, Busy: 4})
 	s[2].Commit()
-	state("a commit publishes those before it too", Diagnosis{ProducerPos: 48, Committed: 1, Busy: 2})
+	state("a commit waits for those before it", Diagnosis{ProducerPos: 64, Committed: 1, Busy: 3})
 	s[0].Commit()
-	state("a published one becomes complete", Diagnosis{ProducerPos: 48, Committed: 2, Busy: 1, BusyPos: 16})
+	state("the first is committed", Diagnosis{ProducerPos: 64, Committed: 2, Busy: 2, BusyPos: 16})
 	s[1].Discard()
 	s[3].Discard()
 	state("all are done", Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
@@ -276,32 +275,6 @@ func TestDiscardMakesRoom(t *testing.T) {
 		}
 		if n := drain(t, c); n != 0 {
 			t.Errorf("%d samples came", n)
-		}
-	}
-}
-
-// Between the halves of a Commit, header and position, others can write and the
-// kernel can drain more than the ring holds: nothing is wrong with that.
-func TestACommitThatIsOvertakenByLaps(t *testing.T) {
-	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
-	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
-	s, err := p.Reserve(8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The first half of Commit.
-	if !p.data.MoveTagged(s.pos, reserved(s.pos, s.n), ring.Tag(ring.Header(s.n), tagOf(s.pos))) {
-		t.Fatal("a reserved sample is not BUSY")
-	}
-	for range 20 {
-		if err := p.TryWrite(make([]byte, 1016)); err != nil {
-			t.Fatal(err)
-		}
-		drain(t, c)
-		// The second half.
-		if err := p.publishTo(s.pos + ring.Span(s.n)); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func restart(mem *ring.Mapping, cons uint64) {
 	}
 	// The position comes first: a kernel that passes over the sample must not
 	// go on by the old one.
-	mem.SwapProducerPos(cons + ring.Span(n))
+	mem.SetProducerPos(cons + ring.Span(n))
 	d.MoveTagged(cons, t, ring.Tag(ring.Header(n|ring.DiscardBit), 0))
 }
 

@@ -62,22 +62,22 @@ const (
 type weakness int
 
 const (
-	none           weakness = iota
-	headerUnlocked          // Reserve writes the header after it has released the mutex
-	plainClear              // Commit takes the BUSY bit away with a plain store
-	blindPosition           // Commit stores producer_pos, wherever it is
-	positionFirst           // Write moves producer_pos before it writes
-	noTag                   // reservations are not told apart by their tag
-	noRestore               // the next Producer discards nothing
-	noClaim                 // the next Producer does not wait for the death of the one before
+	none          weakness = iota
+	headerLast             // Reserve writes the header after it has moved producer_pos
+	plainPosition          // producer_pos is stored plainly, not with release semantics
+	plainUnlock            // the mutex is
+	noMutex                // there is none
+	plainClear             // Commit takes the BUSY bit away with a plain store
+	positionFirst          // Write moves producer_pos before it writes
+	noTag                  // reservations are not told apart by their tag
+	noRestore              // the next Producer discards nothing
+	noClaim                // the next Producer does not wait for the death of the one before
 )
 
 // Registers of a goroutine.
 const (
-	regOp   = iota
-	regPos  // of its sample
-	regProd // producer_pos as loaded
-	regHead // as loaded
+	regOp  = iota
+	regPos // of its sample
 )
 
 func slotOf(base model.Word, pos int) model.Word { return base + model.Word(pos%slots) }
@@ -105,13 +105,29 @@ func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
 		v.Store(slotOf(payloads, v.Reg(regPos)), 1+first+v.Reg(regOp))
 	}
 	header := func(v *model.View, state int) { v.Store(slotOf(headers, v.Reg(regPos)), state+tag(v)) }
+	position := func(v *model.View) {
+		if weak == plainPosition {
+			v.Store(producerPos, v.Reg(regPos)+1)
+		} else {
+			v.Release(producerPos, v.Reg(regPos)+1)
+		}
+	}
+	unlock := func(v *model.View) {
+		if weak == plainUnlock {
+			v.Store(mutex, 0)
+		} else {
+			v.Release(mutex, 0)
+		}
+	}
 	steps := []model.Step{
-		{Label: "begin", Doc: "mu.Lock", When: func(v *model.View) bool { return v.Peek(mutex) == 0 || v.Peek(dead) == 1 }, Do: func(v *model.View) {
+		{Label: "begin", Doc: "mu.Lock", When: func(v *model.View) bool {
+			return v.Peek(mutex) == 0 || v.Peek(dead) == 1
+		}, Do: func(v *model.View) {
 			if ops[v.Reg(regOp)] == opAgain {
 				v.Goto("commit")
-				return
+			} else if weak != noMutex {
+				v.Swap(mutex, 1)
 			}
-			v.Swap(mutex, 1)
 		}},
 		{Doc: "room: consumer_pos, head", Do: func(v *model.View) {
 			v.Set(regPos, v.Load(head))
@@ -119,20 +135,21 @@ func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
 				v.Goto("full")
 			} else if ops[v.Reg(regOp)] == opWrite {
 				v.Goto("write")
-			} else if weak == headerUnlocked {
-				v.Goto("head")
+			} else if weak == headerLast {
+				v.Goto("publish")
 			}
 		}},
 		{Doc: "Reserve: SetTagged: BUSY", Do: func(v *model.View) { header(v, stateBusy) }},
-		{Label: "head", Doc: "Reserve: head", Do: func(v *model.View) { v.Store(head, v.Reg(regPos)+1) }},
-		{Doc: "mu.Unlock", Do: func(v *model.View) {
-			v.Release(mutex, 0)
-			if weak != headerUnlocked {
-				v.Goto("fill")
+		{Label: "publish", Doc: "Reserve: publish: SetProducerPos", Do: position},
+		{Doc: "Reserve: publish: head", Do: func(v *model.View) {
+			v.Store(head, v.Reg(regPos)+1)
+			if weak != headerLast {
+				v.Goto("unlock")
 			}
 		}},
 		{Doc: "Reserve: SetTagged: BUSY, too late", Do: func(v *model.View) { header(v, stateBusy) }},
-		{Label: "fill", Doc: "the payload", Do: payload},
+		{Label: "unlock", Doc: "mu.Unlock", Do: unlock},
+		{Doc: "the payload", Do: payload},
 		{Label: "commit", Doc: "finish: MoveTagged", Do: func(v *model.View) {
 			state := stateCommitted
 			if ops[v.Reg(regOp)] == opDiscard {
@@ -152,41 +169,32 @@ func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
 				}
 			}
 		}},
-		{Label: "publish", Doc: "publishTo: producer_pos", Do: func(v *model.View) {
-			v.Set(regProd, v.Load(producerPos))
-			if v.Reg(regProd) > v.Reg(regPos) && weak != blindPosition {
-				v.Goto("committed")
-			}
-		}},
-		{Doc: "publishTo: MoveProducerPos", Do: func(v *model.View) {
-			if weak == blindPosition {
-				v.Swap(producerPos, v.Reg(regPos)+1)
-			} else if !v.CompareAndSwap(producerPos, v.Reg(regProd), v.Reg(regPos)+1) {
-				v.Goto("publish")
-			}
-		}},
-		{Label: "committed", Doc: "Commit returns", Do: func(v *model.View) {
+		{Doc: "Commit returns", Do: func(v *model.View) {
 			if ops[v.Reg(regOp)] == opCommit {
 				v.Poke(told, v.Peek(told)|bit(v))
 			}
 			next(v)
 		}},
-		{Label: "write", Doc: "TryWrite: SetTagged", Do: func(v *model.View) {
+		{Label: "write", Doc: "TryWrite: SetHeader", Do: func(v *model.View) {
 			v.Poke(tried, v.Peek(tried)|bit(v))
 			if weak == positionFirst {
-				v.Swap(producerPos, v.Reg(regPos)+1)
+				position(v)
 			}
 			v.Store(slotOf(headers, v.Reg(regPos)), stateCommitted)
 		}},
 		{Doc: "TryWrite: the payload", Do: payload},
-		{Doc: "publish: SwapProducerPos", Do: func(v *model.View) {
+		{Doc: "TryWrite: publish: SetProducerPos", Do: func(v *model.View) {
 			if weak != positionFirst {
-				v.Swap(producerPos, v.Reg(regPos)+1)
+				position(v)
 			}
-			v.Poke(told, v.Peek(told)|bit(v))
 		}},
-		{Doc: "TryWrite: head", Do: func(v *model.View) { v.Store(head, v.Reg(regPos)+1) }},
-		{Label: "full", Doc: "mu.Unlock", Do: func(v *model.View) { v.Release(mutex, 0); next(v) }},
+		{Doc: "TryWrite: publish: head", Do: func(v *model.View) { v.Store(head, v.Reg(regPos)+1) }},
+		{Doc: "mu.Unlock, TryWrite returns", Do: func(v *model.View) {
+			unlock(v)
+			v.Poke(told, v.Peek(told)|bit(v))
+			next(v)
+		}},
+		{Label: "full", Doc: "mu.Unlock", Do: func(v *model.View) { unlock(v); next(v) }},
 	}
 	mortal(steps)
 	steps = append(steps, model.Step{Label: "end", Doc: "gone", Do: func(v *model.View) {
@@ -286,8 +294,8 @@ func nextProducer(weak weakness, goroutines, n int) model.Thread {
 			v.Poke(tried, v.Peek(tried)|1<<n)
 			v.Store(slotOf(payloads, v.Reg(regEnd)), 1+n)
 		}},
-		{Doc: "publish: SwapProducerPos", Do: func(v *model.View) {
-			v.Swap(producerPos, v.Reg(regEnd)+1)
+		{Doc: "TryWrite: publish: SetProducerPos", Do: func(v *model.View) {
+			v.Release(producerPos, v.Reg(regEnd)+1)
 			v.Poke(told, v.Peek(told)|1<<n)
 		}},
 	}}
@@ -360,13 +368,15 @@ func TestModelOfProducingWeakened(t *testing.T) {
 		order      model.Order
 		fails      string
 	}{
-		{"a header is written after the mutex is released", headerUnlocked, two, model.TSO, "before it is complete"},
+		{"a header is written after the position", headerLast, two, model.TSO, "before it is complete"},
+		{"the position is no releasing store", plainPosition, [][]op{{opWrite}}, model.PSO, "before it is complete"},
+		{"the mutex is not released by a releasing store", plainUnlock, two, model.PSO, "before it is complete"},
+		{"there is no mutex", noMutex, two, model.TSO, "a reserved sample is not BUSY"},
 		{"the BUSY bit is taken away by a plain store", plainClear, two, model.PSO, "before it is complete"},
-		{"producer_pos is stored wherever it is", blindPosition, two, model.TSO, "did not come"},
 		{"a write moves the position first", positionFirst, [][]op{{opWrite}}, model.TSO, "before it is complete"},
 		{"no tag tells reservations apart", noTag, [][]op{{opCommit, opAgain}, {opWrite, opCommit}}, model.TSO, "a reserved sample is not BUSY"},
 		{"what is BUSY stays so", noRestore, two, model.TSO, "did not come"},
-		{"the next producer does not wait for the end of the one before", noClaim, two, model.TSO, "did not come"},
+		{"the next producer does not wait for the end of the one before", noClaim, two, model.TSO, "before it is complete"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {

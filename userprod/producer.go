@@ -46,12 +46,11 @@ func (o Options) timer() time.Duration {
 // Producer writes samples into one ring.
 //
 //	consumer_pos          producer_pos           head            consumer_pos + size
-//	|  drained next  ...  |  reserved, seen by   |  free         |
-//	|  by the kernel      |  nobody else yet     |               |
+//	|  drained next  ...  |  of a Batch, not     |  free         |
+//	|  by the kernel      |  published yet       |               |
 //
-// Room is handed out at head, under mu. producer_pos moves when a sample is
-// complete, past the samples before it that are not: only those are ever BUSY in
-// the kernel's view.
+// Room is handed out at head, under mu, and producer_pos moved: past complete samples,
+// and past one that Reserve hands out, which is BUSY until it is complete.
 type Producer struct {
 	mem    *ring.Mapping
 	data   ring.Data
@@ -70,10 +69,10 @@ type Producer struct {
 
 	waits, late atomic.Uint64
 
-	mu    sync.Mutex
+	mu    lock
 	head  uint64       // where the next sample begins
 	limit uint64       // where room ends: consumer_pos when last looked at, and size
-	low   uint64       // producer_pos is here or further, up to head
+	shown uint64       // producer_pos
 	plain reflect.Type // the last type found to hold no pointers, see Append
 }
 
@@ -134,7 +133,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 		found: found,
 		turn:  make(chan struct{}, 1),
 		done:  make(chan struct{}),
-		head:  pos, limit: pos, low: pos, // the first reservation looks for room
+		head:  pos, limit: pos, shown: pos, // the first reservation looks for room
 	}
 	p.close = sync.OnceValue(p.closeOnce)
 	return p, nil

@@ -71,7 +71,7 @@ func place(mem *ring.Mapping, headers map[uint64]ring.Header, producer uint64) (
 	for pos, h := range headers {
 		mem.Data().SetTagged(cons+pos, ring.Tag(h, 0))
 	}
-	mem.SwapProducerPos(cons + producer)
+	mem.SetProducerPos(cons + producer)
 	return cons
 }
 

@@ -9,7 +9,7 @@ import (
 // lacks reports whether a sample of n bytes cannot be put at head without looking
 // further. The caller holds mu.
 func (p *Producer) lacks(n int) bool {
-	return uint64(n) > p.max || ring.Span(uint32(n)) > p.limit-p.head || p.failed.Load() != nil
+	return uint64(n) > p.max || ring.Span(uint32(n)) > p.limit-p.head
 }
 
 // room looks whether a sample of n bytes fits at head. The caller holds mu.
@@ -40,8 +40,8 @@ func (p *Producer) room(n int) error {
 // caller holds mu: nobody moves head.
 func (p *Producer) checkHead(cons uint64) error {
 	prod := p.mem.ProducerPos()
-	if p.head-prod > p.head-p.low || prod%8 != 0 {
-		return p.moved(prod, p.head)
+	if prod != p.shown {
+		return p.moved(prod)
 	}
 	if cons == prod {
 		return nil
@@ -56,12 +56,28 @@ func (p *Producer) checkHead(cons uint64) error {
 	return nil
 }
 
-// moved is the error of a producer_pos that should be between low and high.
-func (p *Producer) moved(prod, high uint64) error {
-	if p.low == high {
-		return p.corrupt("producer position %d, which was %d", prod, high)
+// publish moves producer_pos to end. When it returns false, unpublished tells why.
+// The caller holds mu.
+func (p *Producer) publish(end uint64) bool {
+	if p.mem.ProducerPos() != p.shown {
+		return false
 	}
-	return p.corrupt("producer position %d, which was between %d and %d", prod, p.low, high)
+	p.mem.SetProducerPos(end)
+	p.head, p.shown = end, end
+	// Loaded last: Close says so first and then takes the memory away, which
+	// no store of a processor overtakes. So what went nowhere is an error.
+	return p.failed.Load() == nil
+}
+
+func (p *Producer) unpublished() error { return p.moved(p.mem.ProducerPos()) }
+
+// moved is the error of a producer_pos that somebody else has moved, unless there
+// is another. The caller holds mu.
+func (p *Producer) moved(prod uint64) error {
+	if err := p.failure(); err != nil {
+		return err
+	}
+	return p.corrupt("producer position %d, which was %d", prod, p.shown)
 }
 
 func (p *Producer) corrupt(format string, args ...any) error {

@@ -22,9 +22,12 @@ func (p *Producer) Reserve(n int) (Sample, error) {
 		}
 	}
 	pos := p.head
-	// Whoever moves producer_pos past the header has held mu after this.
 	p.data.SetTagged(pos, reserved(pos, uint32(n)))
-	p.head = pos + ring.Span(uint32(n))
+	if !p.publish(pos + ring.Span(uint32(n))) {
+		err := p.unpublished()
+		p.mu.Unlock()
+		return Sample{}, err
+	}
 	p.mu.Unlock()
 	return Sample{p, pos, uint32(n)}, nil
 }
@@ -51,7 +54,7 @@ func (s Sample) Commit() error { return s.finish(0) }
 // Discard gives it up; the kernel passes over it. Errors are those of Commit.
 func (s Sample) Discard() error { return s.finish(ring.DiscardBit) }
 
-// finish takes the BUSY bit away and makes the sample visible.
+// finish takes the BUSY bit away.
 func (s Sample) finish(flag ring.Header) error {
 	if s.p == nil {
 		return ErrDone
@@ -60,7 +63,7 @@ func (s Sample) finish(flag ring.Header) error {
 	if !s.p.data.MoveTagged(s.pos, reserved(s.pos, s.n), done) {
 		return s.refused()
 	}
-	return s.p.publishTo(s.pos + ring.Span(s.n))
+	return s.p.failure()
 }
 
 // refused tells why the header was not that of a reserved sample.
@@ -74,33 +77,4 @@ func (s Sample) refused() error {
 		return ErrDone
 	}
 	return s.p.corrupt("header %#x of the reserved sample at position %d", uint64(t), s.pos)
-}
-
-// publishTo moves producer_pos to end or further. Everything below end has its
-// header: it was reserved before. Others may do the same at once.
-func (p *Producer) publishTo(end uint64) error {
-	for rest := p.size + 1; ; {
-		prod := p.mem.ProducerPos()
-		if prod-end <= p.size {
-			break
-		}
-		if prod > end {
-			// The sample was drained since its header said that it is complete, and
-			// others have written more than the ring holds.
-			if cons := p.mem.ConsumerPos(); prod > cons && prod-cons > p.size {
-				return p.corrupt("producer position %d, and drained up to %d", prod, cons)
-			}
-			break
-		}
-		// Each time somebody else was faster it comes closer. So this ends,
-		// whatever lies there.
-		if end-prod >= rest {
-			return p.corrupt("producer position %d while writing at %d", prod, end)
-		}
-		if p.mem.MoveProducerPos(prod, end) {
-			break
-		}
-		rest = end - prod
-	}
-	return p.failure()
 }

@@ -52,16 +52,12 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 			win.SetHeader(off, header)
 			off += span
 			if count--; count == 0 {
-				// As Publish does.
-				end := b.base + off
-				old := b.p.mem.SwapProducerPos(end)
-				if old != b.shown || b.p.failed.Load() != nil {
-					if b.err = b.p.judge(old, b.shown); b.err != nil {
-						b.endLoop(off)
-						return
-					}
+				if !b.p.publish(b.base + off) {
+					b.err = b.p.unpublished()
+					b.endLoop(off)
+					return
 				}
-				b.shown, b.p.low, count = end, end, together
+				count = together
 			}
 		}
 	}

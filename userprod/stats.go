@@ -6,8 +6,8 @@ type Stats struct {
 	// ConsumerPos is up to where the kernel has drained, ProducerPos up to where
 	// it may look.
 	ConsumerPos, ProducerPos uint64
-	// Free is the size of the ring less their distance. What is reserved, or
-	// written in a Batch, but not published counts as free.
+	// Free is the size of the ring less their distance. What is written in a
+	// Batch but not published counts as free.
 	Free uint64
 	// Waits counts the sleeps for room; Late those that the slow timer alone
 	// ended: there was room, and nobody had woken the producer.

@@ -13,12 +13,32 @@ import (
 // [Producer.Reserve]. T is written as it lies in memory, padding included,
 // and must not hold pointers.
 func WriteAll[T any](p *Producer, values []T) (int, error) {
+	if writeFew(p, values) {
+		return len(values), nil
+	}
 	b := p.Batch()
 	n, err := Append(&b, values)
 	if e := b.End(); e != nil {
 		return 0, e
 	}
 	return n, err
+}
+
+// writeFew is WriteAll for values that fit into what is known to be free. Where it is
+// not done it has written nothing.
+func writeFew[T any](p *Producer, values []T) (done bool) {
+	size := unsafe.Sizeof(*new(T))
+	if uintptr(len(values)) > copyLocked/(size+ring.HeaderSize) {
+		return false
+	}
+	total := uint64(len(values)) * ring.Span(uint32(size))
+	p.mu.Lock()
+	if done = total <= p.limit-p.head && p.plain == reflect.TypeFor[T](); done {
+		ring.Fill(p.data.Window(p.head), values)
+		done = p.publish(p.head + total)
+	}
+	p.mu.Unlock()
+	return done
 }
 
 // Append writes each value as one sample of b, as [WriteAll] does without publishing.

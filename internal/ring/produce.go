@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/order"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -52,15 +53,14 @@ func (m *Mapping) Retire() error {
 	return nil
 }
 
-// SwapProducerPos stores producer_pos of a USER_RINGBUF, as a full barrier, and
-// returns what was there. Its partner is the smp_load_acquire in
-// __bpf_user_ringbuf_peek: without it the kernel could see the position before the
-// headers and payloads below it.
-func (m *Mapping) SwapProducerPos(pos uint64) (old uint64) {
-	return atomic.SwapUint64((*uint64)(m.producer), pos)
+// SetProducerPos stores producer_pos of a USER_RINGBUF, after all stores before
+// it. Its partner is the smp_load_acquire in __bpf_user_ringbuf_peek: without it
+// the kernel could see the position before the headers and payloads below it.
+func (m *Mapping) SetProducerPos(pos uint64) {
+	order.StoreRelease((*uint64)(m.producer), pos)
 }
 
-// MoveProducerPos is SwapProducerPos where producer_pos is still old.
+// MoveProducerPos is SetProducerPos where producer_pos is still old.
 func (m *Mapping) MoveProducerPos(old, pos uint64) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(m.producer), old, pos)
 }

@@ -40,8 +40,8 @@ func TestProducerPosition(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeNow(t, m)
-	if old := m.SwapProducerPos(64); old != 0 || m.ProducerPos() != 64 {
-		t.Errorf("SwapProducerPos() = %d, then %d", old, m.ProducerPos())
+	if m.SetProducerPos(64); m.ProducerPos() != 64 {
+		t.Errorf("position %d: want 64", m.ProducerPos())
 	}
 	if m.MoveProducerPos(0, 128) || m.ProducerPos() != 64 {
 		t.Error("a position that was another was moved")
@@ -95,7 +95,7 @@ func TestRetire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.SwapProducerPos(64)
+		m.SetProducerPos(64)
 		m.Data().SetTagged(8, 24)
 		if err := m.Retire(); err != nil {
 			t.Fatal(err)
@@ -106,7 +106,7 @@ func TestRetire(t *testing.T) {
 		if m.ProducerPos() != 0 || m.ConsumerPos() != 0 || m.Data().Tagged(8) != 0 {
 			t.Error("there is something left of the ring")
 		}
-		m.SwapProducerPos(128)
+		m.SetProducerPos(128)
 		m.ProducerClaim().Store(1)
 		clear(m.Data().Payload(8, uint32(size-8)))
 	}()

@@ -1,0 +1,2 @@
+// Package order has the store that sync/atomic lacks.
+package order
