@@ -3,6 +3,7 @@ package userprod
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -205,6 +206,72 @@ func TestALargeRingIsMended(t *testing.T) {
 	}
 	if s := stats(t, p); s.Free != 64<<20 {
 		t.Errorf("not all was passed over: %+v", s)
+	}
+}
+
+// The kernel drains all the time while the ring of a dead producer is restored: what is
+// committed comes, what is not does not, and neither is in the other's way.
+func TestRestoreWhileTheKernelDrains(t *testing.T) {
+	testenv.NoLeaks(t)
+	const each = 100 // samples that a producer leaves
+	m := userRing(t, 64<<10)
+	times := long(100, 20)
+	c := checker(t, m, 1, each*times)
+	done, ended := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			if _, err := c.Drain(0, 0); err != nil {
+				ended <- err
+				return
+			}
+			select {
+			case <-done:
+				ended <- nil
+				return
+			default:
+			}
+		}
+	}()
+	committed := 0
+	for i := range times {
+		abandoned := 0
+		onRing(t, m, func(mem *ring.Mapping) {
+			p, err := newProducer(mem, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for seq := i * each; seq < (i+1)*each; seq++ {
+				s, err := p.Reserve(usercheck.HeadSize + seq%300)
+				if err != nil {
+					t.Fatal(err)
+				}
+				usercheck.Fill(s.Bytes(), 0, uint32(seq))
+				if rand.IntN(2) == 0 {
+					abandoned++
+				} else if err := s.Commit(); err != nil {
+					t.Fatal(err)
+				} else {
+					committed++
+				}
+			}
+		})
+		onRing(t, m, func(mem *ring.Mapping) {
+			found, err := restore(mem, false)
+			if err != nil || found.Abandoned != abandoned {
+				t.Errorf("restore: %+v, %v: want %d abandoned", found, err, abandoned)
+			}
+			// Room for the next.
+			for mem.ConsumerPos() != mem.ProducerPos() {
+				runtime.Gosched()
+			}
+		})
+	}
+	close(done)
+	if err := <-ended; err != nil {
+		t.Fatalf("drain: %v", err)
+	}
+	if n := counts(t, c); n.Samples != uint64(committed) {
+		t.Errorf("%d samples came, %d were committed", n.Samples, committed)
 	}
 }
 

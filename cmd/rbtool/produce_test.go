@@ -111,6 +111,65 @@ func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// tail -o raw and produce --format lp32 compose, while records come: from a ring into
+// a user ring, and through the kernel into another ring, each once, in order and
+// with the same bytes.
+func TestTailComposesWithProduce(t *testing.T) {
+	count := 50_000
+	if testing.Short() {
+		count = 2_000
+	}
+	page := uint32(os.Getpagesize())
+	_, firstRing := pinnedRing(t, page)
+	user, userPath := pinnedUserRing(t, page)
+	_, lastRing := pinnedRing(t, page)
+	source, sourcePath := pinnedUserRing(t, page)
+	for m, to := range map[*ebpf.Map]string{source: firstRing, user: lastRing} {
+		ring, err := pin.Open(to, ebpf.RingBuf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ring.Close()
+		d, err := drain.Load(m, drain.Options{To: ring})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if err := d.Start(time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := strconv.Itoa(count)
+	through, said := rbtool(t, "produce", "--user", userPath, "--format", "lp32"), new(bytes.Buffer)
+	through.Stderr = said
+	from, last := rbtool(t, "tail", firstRing, "-o", "raw", "-n", n), rbtool(t, "tail", lastRing, "-o", "raw", "-n", n)
+	var err error
+	if through.Stdin, err = from.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	last.Stdout = &out
+	for _, cmd := range []*exec.Cmd{from, through, last} {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Process.Kill()
+	}
+	produce, _ := produceLines(t, sourcePath, count)
+	if err := errors.Join(produce.Wait(), through.Wait(), from.Wait(), last.Wait()); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	records := splitRaw(out.Bytes())
+	for i, rec := range records {
+		if string(rec) != strconv.Itoa(i+1) {
+			t.Fatalf("record %d is %q", i+1, rec)
+		}
+	}
+	if len(records) != count {
+		t.Errorf("%d records, want %d", len(records), count)
+	}
+}
+
 // untilFull returns when the user ring has no room for another line.
 func untilFull(t *testing.T, m *ebpf.Map) {
 	t.Helper()
