@@ -46,7 +46,7 @@ func (h *host) binary(ctx context.Context) (int, error) {
 		Limit: limitOf(h.args[1:], h.limit) + 10*time.Second,
 	}
 	r, err := session.Exec(ctx, guest.Plan{Binaries: []guest.Binary{b}}, session.Options{
-		Runner: runner, Machine: m, Driver: h.driver, Files: map[string]string{name: path}, Dir: h.dir,
+		Runner: runner, Machine: m, Driver: h.driver, Files: map[string]string{name: path}, Dir: h.dir.path(),
 		Output: func(p []byte) { os.Stdout.Write(p) },
 	})
 	if err != nil {
@@ -120,7 +120,7 @@ func (h *host) shell(ctx context.Context) (int, error) {
 	}
 	m.Terminal = true
 	r, err := session.Exec(ctx, guest.Plan{Shell: vm.ShellDevice}, session.Options{
-		Runner: vm.Direct{Driver: h.driver}, Machine: m, Driver: h.driver, Dir: h.dir,
+		Runner: vm.Direct{Driver: h.driver}, Machine: m, Driver: h.driver, Dir: h.dir.path(),
 	})
 	if err != nil {
 		return 2, err

@@ -34,7 +34,7 @@ func (h *host) build(ctx context.Context) ([]suite, error) {
 		if s.binary == "" {
 			continue
 		}
-		s.binary = filepath.Join(h.dir, fmt.Sprintf("%d.test", i))
+		s.binary = filepath.Join(h.dir.path(), fmt.Sprintf("%d.test", i))
 		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.binary, s.path)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -24,8 +24,7 @@ type host struct {
 	driver string
 	// grace and boot are those of session.Options.
 	grace, bootLimit time.Duration
-	// dir is this run's own directory, gone at its end.
-	dir string
+	dir              runDir
 }
 
 func newHost(o options, known kernels.List) (*host, error) {
@@ -38,14 +37,11 @@ func newHost(o options, known kernels.List) (*host, error) {
 	if err := checkStatic(h.driver); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.cache, 0o755); err != nil {
-		return nil, err
-	}
-	h.dir, err = os.MkdirTemp(o.cache, "run-")
+	h.dir, err = newRunDir(o.cache)
 	return h, err
 }
 
-func (h *host) close() { os.RemoveAll(h.dir) }
+func (h *host) close() { h.dir.remove() }
 
 func (h *host) log(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "vmtest: "+format+"\n", args...)

@@ -101,7 +101,7 @@ func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.
 	k.done = 0
 	var failed error
 	r, err := session.Exec(ctx, plan, session.Options{
-		Runner: k.runner, Machine: machine, Driver: k.driver, Files: files, Dir: k.dir, Grace: k.grace, Boot: k.bootLimit,
+		Runner: k.runner, Machine: machine, Driver: k.driver, Files: files, Dir: k.dir.path(), Grace: k.grace, Boot: k.bootLimit,
 		Event: func(e guest.Event) {
 			if err := k.event(ctx, e); err != nil && failed == nil {
 				failed = err
