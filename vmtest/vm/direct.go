@@ -56,7 +56,7 @@ func (d Direct) args(m Machine, initramfs string) []string {
 		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB) + "M",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-serial", "file:" + escape(m.Console),
-		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 " + strings.Join(commandLine, " "),
+		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 " + strings.Join(m.kernelArgs(), " "),
 	}
 	if m.Terminal {
 		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal")

@@ -79,7 +79,7 @@ func (VirtmeNG) args(m Machine) ([]string, error) {
 		}
 		args = append(args, kind+s.Path+"="+s.Path)
 	}
-	for _, a := range commandLine {
+	for _, a := range m.kernelArgs() {
 		args = append(args, "-a", a)
 	}
 	args = append(args, "--cpus", strconv.Itoa(m.CPUs), "--memory", strconv.Itoa(m.MemoryMiB)+"M",

@@ -73,3 +73,16 @@ func TestVirtmeNGIsTold(t *testing.T) {
 		t.Error("a semicolon passed")
 	}
 }
+
+func TestRateOfTheTimeStampCounter(t *testing.T) {
+	for info, want := range map[string]int{
+		"flags\t\t: fpu tsc constant_tsc apic\nbogomips\t: 5192.29\n": 2596145,
+		"flags\t\t: fpu tsc apic\nbogomips\t: 5192.29\n":              0,
+		"flags\t\t: constant_tsc\nbogomips\t: many\n":                 0,
+		"": 0,
+	} {
+		if got := tscKHz(info); got != want {
+			t.Errorf("%q: %d, want %d", info, got, want)
+		}
+	}
+}
