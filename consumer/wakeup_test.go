@@ -107,9 +107,9 @@ func TestNoWakeupIsLost(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, timer := range []time.Duration{-1, consumer.DefaultTimer} {
-			rule, n := tt.rule+" without a timer", long(tt.n, 600)
+			rule, n := tt.rule+" without a timer", long(tt.n, 200)
 			if timer > 0 {
-				rule, n = tt.rule+" beside the timer", long(tt.n/20, 100)
+				rule, n = tt.rule+" beside the timer", long(tt.n/20, 50)
 			}
 			t.Run(rule, func(t *testing.T) {
 				testenv.NoLeaks(t)

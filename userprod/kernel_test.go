@@ -51,7 +51,7 @@ func TestTheKernelSeesWhatIsWritten(t *testing.T) {
 				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<14)
 				seq := uint32(0)
 				// Laps around the ring, with all sizes that it takes.
-				for n := range min(p.MaxSample(), usercheck.MaxSize) + 1 {
+				for n := 0; n <= min(p.MaxSample(), usercheck.MaxSize); n += long(1, 13) {
 					for _, n := range []int{n, n % 32} {
 						err := w.write(t.Context(), p, n, func(b []byte) {
 							if len(b) != n || cap(b) != n {

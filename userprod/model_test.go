@@ -348,7 +348,7 @@ func TestModelOfProducing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, order := range []model.Order{model.TSO, model.PSO} {
-			if tt.long && (testing.Short() || testenv.Race) {
+			if tt.long && (testing.Short() || testenv.Race) || order == model.PSO && testing.Short() {
 				continue // many states
 			}
 			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {

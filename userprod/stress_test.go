@@ -20,7 +20,7 @@ const stressVar = "RBTOOL_STRESS_SAMPLES"
 // another order than they were reserved in. The kernel sees the committed ones, intact.
 func TestManyGoroutines(t *testing.T) {
 	const goroutines, largest = 8, 4000
-	samples := long(20_000, 1000)
+	samples := long(20_000, 250)
 	if n, err := strconv.Atoi(os.Getenv(stressVar)); err == nil {
 		samples = n
 	}
