@@ -10,7 +10,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 )
 
 // Attachment is a place where a program runs.
@@ -27,12 +26,25 @@ func (a Attachment) String() string {
 	return a.Type + " " + a.Target
 }
 
-// attachments returns where the host's programs are attached by links (bpf_link)
-// and by perf events without links, in that order, nil when that is unknown, and notes.
-// Not known are attachments that only netlink or a cgroup tells of: tc filters,
-// XDP and cgroup programs without a link.
-func attachments() (map[ebpf.ProgramID][]Attachment, []string) {
-	attached := map[ebpf.ProgramID][]Attachment{}
+// attachments returns where programs are attached, nil when that is unknown, and notes: by
+// links (bpf_link), and without, by perf events, to cgroups and to network interfaces. The
+// places of others that need no link stay unknown: the sockets of socket filters, the
+// maps of sk_msg and sk_skb programs.
+func attachments(types map[ebpf.ProgramID]ebpf.ProgramType) (map[ebpf.ProgramID][]Attachment, []string) {
+	p := places{types: types, at: map[ebpf.ProgramID][]Attachment{}}
+	if len(types) == 0 {
+		return p.at, nil
+	}
+	if err := p.addLinks(); err != nil {
+		return nil, []string{fmt.Sprintf("attach points unknown: %v", adminReason(err))}
+	}
+	p.addPerfEvents()
+	p.addCgroups()
+	p.addInterfaces()
+	return p.at, p.notes
+}
+
+func (p *places) addLinks() error {
 	functions := functionNames{}
 	it := new(link.Iterator)
 	defer it.Close()
@@ -41,19 +53,11 @@ func attachments() (map[ebpf.ProgramID][]Attachment, []string) {
 		if err != nil {
 			continue // a kind of link that has none, or it vanished
 		}
-		attached[info.Program] = append(attached[info.Program], Attachment{
-			Link:   info.ID,
-			Type:   linkType(info.Type),
-			Target: functions.target(info),
-		})
+		if _, asked := p.types[info.Program]; asked {
+			p.add(info.Program, Attachment{Link: info.ID, Type: linkType(info.Type), Target: functions.target(info)})
+		}
 	}
-	if err := it.Err(); errors.Is(err, unix.EINVAL) {
-		return nil, []string{"attach points unknown: the kernel has no links (before 5.8)"}
-	} else if err != nil {
-		return nil, []string{fmt.Sprintf("attach points unknown: %v", adminReason(err))}
-	}
-	addPerfEvents(attached)
-	return attached, nil
+	return it.Err()
 }
 
 // linkTypes names the types of enum bpf_link_type, include/uapi/linux/bpf.h.
@@ -89,7 +93,7 @@ func (f functionNames) target(info *link.Info) string {
 		return fmt.Sprintf("%s %s", attachType(uint32(t.AttachType)), f.name(t))
 	}
 	if c := info.Cgroup(); c != nil {
-		return fmt.Sprintf("%s of cgroup %d", attachType(uint32(c.AttachType)), c.CgroupId)
+		return cgroupTarget(uint32(c.AttachType), c.CgroupId)
 	}
 	if n := info.NetNs(); n != nil {
 		return fmt.Sprintf("%s of netns %d", attachType(uint32(n.AttachType)), n.NetnsInode)
@@ -98,10 +102,10 @@ func (f functionNames) target(info *link.Info) string {
 		return interfaceName(x.Ifindex)
 	}
 	if t := info.TCX(); t != nil {
-		return fmt.Sprintf("%s of %s", attachType(uint32(t.AttachType)), interfaceName(t.Ifindex))
+		return interfaceTarget(ebpf.AttachType(t.AttachType), interfaceName(t.Ifindex))
 	}
 	if n := info.Netkit(); n != nil {
-		return fmt.Sprintf("%s of %s", attachType(uint32(n.AttachType)), interfaceName(n.Ifindex))
+		return interfaceTarget(ebpf.AttachType(n.AttachType), interfaceName(n.Ifindex))
 	}
 	if n := info.Netfilter(); n != nil {
 		return fmt.Sprintf("hook %d of protocol %d", n.Hook, n.ProtocolFamily)

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -88,11 +87,7 @@ func TestABTFTracepointIsNamed(t *testing.T) {
 }
 
 func TestACgroupsProgram(t *testing.T) {
-	dir, err := os.MkdirTemp(cgroup2(t), "rbtool-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(dir)
+	dir, id := newCgroup(t)
 	m := testenv.Ring(t, 4096)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.CGroupSKB, AttachType: ebpf.AttachCGroupInetEgress})
 	l, err := link.AttachCgroup(link.CgroupOptions{Path: dir, Attach: ebpf.AttachCGroupInetEgress, Program: p})
@@ -100,30 +95,51 @@ func TestACgroupsProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		t.Fatal(err)
-	}
-	want := []Attachment{{Type: "cgroup", Target: fmt.Sprintf("cgroupinetegress of cgroup %d", st.Ino)}}
+	want := []Attachment{{Type: "cgroup", Target: fmt.Sprintf("cgroupinetegress of cgroup %d", id)}}
 	if diff := gocmp.Diff(want, attachedTo(t, m)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-// cgroup2 returns where the unified hierarchy is mounted.
-func cgroup2(t *testing.T) string {
-	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mounts")
+// As all attached them before there were links for it (5.7), and systemd does still.
+func TestACgroupsProgramWithoutALink(t *testing.T) {
+	testenv.NoLeaks(t)
+	dir, id := newCgroup(t)
+	m := testenv.Ring(t, 4096)
+	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.CGroupSKB, AttachType: ebpf.AttachCGroupInetEgress})
+	cgroup, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); f[2] == "cgroup2" {
-			return f[1]
-		}
+	defer cgroup.Close()
+	opts := link.RawAttachProgramOptions{Target: int(cgroup.Fd()), Program: p, Attach: ebpf.AttachCGroupInetEgress}
+	if err := link.RawAttachProgram(opts); err != nil {
+		t.Fatal(err)
 	}
-	testenv.SkipWithout(t, "cgroup2", errors.New("not mounted"))
-	return ""
+	want := []Attachment{{Type: "cgroup", Target: fmt.Sprintf("cgroupinetegress of cgroup %d", id)}}
+	if diff := gocmp.Diff(want, attachedTo(t, m)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	p.Close()
+	m.Close()
+}
+
+// newCgroup makes a cgroup, removed when the test ends, and returns its id too.
+func newCgroup(t *testing.T) (dir string, id uint64) {
+	t.Helper()
+	root, err := cgroup2Root()
+	if err != nil {
+		testenv.SkipWithout(t, "cgroup2", err)
+	}
+	if dir, err = os.MkdirTemp(root, "rbtool-test-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(dir) })
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	return dir, st.Ino
 }
 
 // As all attached tracepoints before there were links for it.

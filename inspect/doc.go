@@ -29,7 +29,8 @@
 // the list of maps take CAP_SYS_ADMIN. What stays unknown for want of a privilege
 // or a kernel feature is nil, never merely empty, and a note says why. Processes are
 // those of this process's pid namespace and of the namespaces in it, pins those
-// of its mount namespace.
+// of its mount namespace. Where programs are attached without a link is looked up in the
+// cgroups that are mounted here, which takes CAP_NET_ADMIN, and in this network namespace.
 //
 // All functions may be called by many goroutines at once, the methods of a Sampler by one.
 package inspect

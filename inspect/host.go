@@ -165,7 +165,7 @@ func (h *host) relate(maps []Map, opts Options) (notes []string) {
 		}
 	}
 	if !opts.SkipPrograms {
-		programs, problems, err := programsByMap()
+		programs, problems, err := programsOf(maps)
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("programs unknown: %v", err))
 		} else {

@@ -3,7 +3,6 @@ package inspect
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -27,9 +26,12 @@ var taskFDTypes = map[uint32]string{
 // addPerfEvents adds the programs that processes attached to perf events with
 // ioctl(2), as all did before there were links for it (5.15). What cannot be
 // looked into is left out.
-func addPerfEvents(attached map[ebpf.ProgramID][]Attachment) {
+func (p *places) addPerfEvents() {
+	if !p.any(ebpf.Kprobe, ebpf.TracePoint, ebpf.PerfEvent) {
+		return // which spares a look at all descriptors of all processes
+	}
 	linked := map[ebpf.ProgramID]bool{} // the events of links can be asked too
-	for id := range attached {
+	for id := range p.at {
 		linked[id] = true
 	}
 	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
@@ -49,11 +51,8 @@ func addPerfEvents(attached map[ebpf.ProgramID][]Attachment) {
 		if err != nil {
 			continue // no program is attached, or the process closed it
 		}
-		id := ebpf.ProgramID(event.Program)
-		a := Attachment{Type: taskFDTypes[event.Type], Target: place(event.Name, event.Offset, event.Address)}
-		// One on each CPU is one.
-		if !linked[id] && !slices.Contains(attached[id], a) {
-			attached[id] = append(attached[id], a)
+		if id := ebpf.ProgramID(event.Program); !linked[id] {
+			p.add(id, Attachment{Type: taskFDTypes[event.Type], Target: place(event.Name, event.Offset, event.Address)})
 		}
 	}
 }

@@ -19,56 +19,70 @@ type Program struct {
 	Attached []Attachment `json:"attached"`
 }
 
-// programsByMap returns the programs on the host that use each map, by ascending
+// programsOf returns the programs on the host that use each of the maps, by ascending
 // id, and notes on what is unknown of them.
-func programsByMap() (map[ebpf.MapID][]Program, []string, error) {
+func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
 	inner, err := innerMaps()
 	if err != nil {
 		return nil, nil, err
 	}
-	attached, notes := attachments()
 	users := map[ebpf.MapID][]Program{}
+	for i := range maps {
+		users[maps[i].ID] = nil
+	}
+	types := map[ebpf.ProgramID]ebpf.ProgramType{}
 	var id ebpf.ProgramID
 	for {
 		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
-			return users, notes, nil
+			break
 		} else if err != nil {
 			return nil, nil, adminReason(err)
 		}
-		p, used, err := programMaps(id)
+		typ, p, used, err := programMaps(id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it vanished
 		}
 		if err != nil {
 			return nil, nil, adminReason(err)
 		}
-		if len(used) > 0 && attached != nil {
-			p.Attached = known(attached[id])
+		use := func(m, via ebpf.MapID) {
+			if list, asked := users[m]; asked {
+				p.Via = via
+				users[m] = append(list, p)
+				types[id] = typ
+			}
 		}
 		for _, m := range used {
-			users[m] = append(users[m], p)
+			use(m, 0)
 			for _, in := range inner[m] {
-				via := p
-				via.Via = m
-				users[in] = append(users[in], via)
+				use(in, m)
 			}
 		}
 	}
+	attached, notes := attachments(types)
+	for _, list := range users {
+		for i := range list {
+			if attached != nil {
+				list[i].Attached = known(attached[list[i].ID])
+			}
+		}
+	}
+	return users, notes, nil
 }
 
 // programMaps describes a program and lists the maps that it refers to.
-func programMaps(id ebpf.ProgramID) (Program, []ebpf.MapID, error) {
+func programMaps(id ebpf.ProgramID) (ebpf.ProgramType, Program, []ebpf.MapID, error) {
 	p, err := ebpf.NewProgramFromID(id)
 	if err != nil {
-		return Program{}, nil, err
+		return 0, Program{}, nil, err
 	}
 	defer p.Close()
 	info, err := p.Info()
 	if err != nil {
-		return Program{}, nil, err
+		return 0, Program{}, nil, err
 	}
 	used, _ := info.MapIDs()
-	return Program{ID: id, Name: info.Name, Type: strings.ToLower(info.Type.String())}, used, nil
+	return info.Type, Program{ID: id, Name: info.Name, Type: strings.ToLower(info.Type.String())}, used, nil
 }
 
 // innerMaps lists what the host's maps of maps have in them.

@@ -1,0 +1,117 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// addInterfaces adds the programs that were attached to network interfaces without a link:
+// XDP by netlink, tc filters, and tcx and netkit by BPF_PROG_ATTACH. Only the interfaces
+// of this network namespace can be asked.
+func (p *places) addInterfaces() {
+	xdp, tc := p.any(ebpf.XDP), p.any(ebpf.SchedCLS, ebpf.SchedACT)
+	if !xdp && !tc {
+		return
+	}
+	links, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		p.notes = append(p.notes, fmt.Sprintf("attach points at network interfaces unknown: %v", err))
+		return
+	}
+	if xdp {
+		p.addXDP(links)
+	}
+	if tc {
+		p.addMprog(links)
+		p.addFilters(links)
+	}
+	for id, typ := range p.types {
+		if (typ == ebpf.XDP || typ == ebpf.SchedCLS || typ == ebpf.SchedACT) && len(p.at[id]) == 0 {
+			p.notes = append(p.notes, fmt.Sprintf("program %d may be attached in another network namespace, where only links are seen", id))
+		}
+	}
+}
+
+func (p *places) addXDP(links []netlink.Link) {
+	for _, l := range links {
+		if a := l.Attrs(); a.Xdp != nil && a.Xdp.Attached {
+			p.add(ebpf.ProgramID(a.Xdp.ProgId), Attachment{Type: "xdp", Target: a.Name})
+		}
+	}
+}
+
+// addMprog adds what bpf_mprog has: tcx since Linux 6.6, netkit since 6.7.
+func (p *places) addMprog(links []netlink.Link) {
+	for _, place := range []struct {
+		typ    string
+		attach ebpf.AttachType
+	}{
+		{"tcx", ebpf.AttachTCXIngress}, {"tcx", ebpf.AttachTCXEgress},
+		{"netkit", ebpf.AttachNetkitPrimary}, {"netkit", ebpf.AttachNetkitPeer},
+	} {
+		for _, l := range links {
+			a := l.Attrs()
+			if place.typ == "netkit" && l.Type() != "netkit" {
+				continue
+			}
+			err := p.query(a.Index, place.attach, Attachment{Type: place.typ, Target: interfaceTarget(place.attach, a.Name)})
+			if errors.Is(err, unix.EPERM) {
+				p.notes = append(p.notes, fmt.Sprintf("attach points of tcx and netkit without a link unknown: %v (needs CAP_NET_ADMIN)", unix.EPERM))
+				return
+			}
+		}
+	}
+}
+
+// addFilters adds the programs that are tc filters of an interface's clsact or ingress, or of
+// another qdisc itself. A filter of a class within a qdisc is not looked for, nor is an
+// action of another filter.
+func (p *places) addFilters(links []netlink.Link) {
+	qdiscs, err := netlink.QdiscList(nil)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		p.notes = append(p.notes, fmt.Sprintf("tc filters unknown: %v", err))
+		return
+	}
+	byIndex := map[int]netlink.Link{}
+	for _, l := range links {
+		byIndex[l.Attrs().Index] = l
+	}
+	for _, q := range qdiscs {
+		l := byIndex[q.Attrs().LinkIndex]
+		if l == nil {
+			continue // it came or went meanwhile
+		}
+		switch handle := q.Attrs().Handle; {
+		case q.Type() == "clsact":
+			p.addFiltersOf(l, netlink.HANDLE_MIN_INGRESS, "ingress")
+			p.addFiltersOf(l, netlink.HANDLE_MIN_EGRESS, "egress")
+		case q.Type() == "ingress":
+			// It takes any class for its only one (net/sched/sch_ingress.c, ingress_tcf_block).
+			p.addFiltersOf(l, netlink.HANDLE_MIN_INGRESS, "ingress")
+		case handle != 0:
+			p.addFiltersOf(l, handle, strings.TrimSuffix(fmt.Sprintf("%s %s", q.Type(), netlink.HandleStr(handle)), "0"))
+		}
+	}
+}
+
+func (p *places) addFiltersOf(l netlink.Link, parent uint32, where string) {
+	filters, err := netlink.FilterList(l, parent)
+	if err != nil {
+		return // the qdisc is gone, or has no filters
+	}
+	for _, f := range filters {
+		if f, ok := f.(*netlink.BpfFilter); ok {
+			p.add(ebpf.ProgramID(f.Id), Attachment{Type: "tc", Target: fmt.Sprintf("%s of %s", where, l.Attrs().Name)})
+		}
+	}
+}
+
+// interfaceTarget names a place at an interface.
+func interfaceTarget(attach ebpf.AttachType, name string) string {
+	return fmt.Sprintf("%s of %s", attachType(uint32(attach)), name)
+}
