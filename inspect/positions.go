@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -54,9 +55,9 @@ type fields struct {
 	pending bool
 }
 
-// kernelFields asks the kernel's type information. The memory cannot tell: a
-// position that does not exist reads as 0.
-func kernelFields() (fields, error) {
+// kernelFields asks the kernel's type information, which takes tens of milliseconds
+// and never changes. The memory cannot tell: a position that does not exist reads as 0.
+var kernelFields = sync.OnceValues(func() (fields, error) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fields{}, err
@@ -72,7 +73,7 @@ func kernelFields() (fields, error) {
 		f.pending = f.pending || m.Name == "pending_pos"
 	}
 	return f, nil
-}
+})
 
 // overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
 const overwriteFlag = 1 << 19
