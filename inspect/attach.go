@@ -1,15 +1,15 @@
 package inspect
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
 // Attachment is a place where a program runs.
@@ -193,12 +193,14 @@ func objectBTF(id btf.ID) *btf.Spec {
 	if err != nil || !info.IsKernel {
 		return nil
 	}
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil || info.IsVmlinux() {
-		return kernel
+	types := kernelbtf.Cache()
+	var spec *btf.Spec
+	if info.IsVmlinux() {
+		spec, err = types.Kernel()
+	} else {
+		spec, err = types.Module(info.Name)
 	}
-	spec, err := btf.LoadKernelModuleSpec(info.Name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return nil
 	}
 	return spec

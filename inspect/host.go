@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/mapiter"
 	"github.com/rbtool/rbtool/bpf/mapusers"
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -20,10 +22,13 @@ type host struct {
 	users    *mapusers.Scanner
 	usersErr error
 	entries  []mapiter.Entry // memory to use again
+	// types are kept until both are loaded.
+	types *btf.Cache
 }
 
 func (h *host) mapScanner() (*mapiter.Scanner, error) {
 	if h.maps == nil && h.mapsErr == nil {
+		h.types = kernelbtf.Cache()
 		h.maps, h.mapsErr = mapiter.NewScanner()
 	}
 	return h.maps, h.mapsErr
@@ -32,6 +37,7 @@ func (h *host) mapScanner() (*mapiter.Scanner, error) {
 func (h *host) userScanner() (*mapusers.Scanner, error) {
 	if h.users == nil && h.usersErr == nil {
 		h.users, h.usersErr = mapusers.NewScanner()
+		h.types = nil
 	}
 	return h.users, h.usersErr
 }

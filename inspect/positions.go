@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -58,7 +59,7 @@ type fields struct {
 // kernelFields asks the kernel's type information, which takes tens of milliseconds
 // and never changes. The memory cannot tell: a position that does not exist reads as 0.
 var kernelFields = sync.OnceValues(func() (fields, error) {
-	spec, err := btf.LoadKernelSpec()
+	spec, err := kernelbtf.Cache().Kernel()
 	if err != nil {
 		return fields{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -22,7 +24,10 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("RBTOOL_TEST_ROLE"); role != "" {
 		os.Exit(play(role, strings.Fields(os.Getenv("RBTOOL_TEST_MAPS"))))
 	}
-	os.Exit(testenv.Main(m))
+	types := kernelbtf.Cache() // for all tests at once
+	status := testenv.Main(m)
+	runtime.KeepAlive(types)
+	os.Exit(status)
 }
 
 // command runs this test binary as a process that has the maps and plays a role.

@@ -30,6 +30,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -102,7 +103,7 @@ func attach() (*link.Iter, error) {
 		return nil, err
 	}
 	var progs bpfPrograms
-	if err := spec.LoadAndAssign(&progs, nil); err != nil {
+	if err := spec.LoadAndAssign(&progs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache()}); err != nil {
 		return nil, err
 	}
 	defer progs.Close() // the link holds the program

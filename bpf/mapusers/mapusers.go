@@ -30,6 +30,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
 // Use is one way in which a process uses a map: a descriptor, or a mapping of
@@ -76,7 +78,7 @@ func newScanner() (_ *Scanner, err error) {
 		return nil, err
 	}
 	var objs objects
-	if err := spec.LoadAndAssign(&objs, nil); err != nil {
+	if err := spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache()}); err != nil {
 		return nil, err
 	}
 	// The links hold the programs, and the programs the maps.
