@@ -144,7 +144,10 @@ func TestForeignFiles(t *testing.T) {
 		"text":           func([]byte) []byte { return []byte("hello, this is no capture at all") },
 		"big endian":     func(b []byte) []byte { copy(b[8:], "\x1a\x2b\x3c\x4d"); return b },
 		"a false length": func(b []byte) []byte { b[4] = 0xfe; return b },
-		"a huge block":   func(b []byte) []byte { copy(b[4:], "\xfc\xff\xff\xff"); return b },
+		"no ring": func(b []byte) []byte {
+			return bytes.Replace(b, []byte{0x01, 0x80, 24, 0}, []byte{0x01, 0x90, 24, 0}, 1)
+		},
+		"a huge block": func(b []byte) []byte { copy(b[4:], "\xfc\xff\xff\xff"); return b },
 	} {
 		if _, _, err := read(damage(bytes.Clone(file))); !errors.Is(err, capture.ErrFormat) {
 			t.Errorf("%s: %v", name, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -53,8 +54,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 		c.pending = &rec
 	case errors.Is(err, ErrFormat):
 		return nil, err
-	case len(c.rings) == 0:
-		return nil, fmt.Errorf("read capture: %w", ErrFormat)
+	case !slices.Contains(c.rings, true):
+		return nil, fmt.Errorf("read capture: %w: no ring was recorded in it", ErrFormat)
 	}
 	return c, nil
 }

@@ -23,6 +23,7 @@ const (
 // Options of blocks, by their block. Those with the highest bit are for local use.
 const (
 	optEnd          = 0
+	optComment      = 1
 	optApplication  = 4 // shb_userappl
 	optName         = 2 // if_name
 	optDescription  = 3 // if_description
@@ -174,6 +175,7 @@ func AppendRecord(dst []byte, rec Record) []byte {
 		b = option64(b, optPosition, rec.Pos)
 		if rec.Lost > 0 {
 			b = option64(b, optLost, rec.Lost)
+			b = option(b, optComment, fmt.Appendf(nil, "%d bytes of records were lost before this one", rec.Lost)) // for people
 		}
 		return endOptions(b)
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/rbtool/rbtool/capture"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 func newRecord() *cobra.Command {
@@ -85,6 +86,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 // recording writes what a tailer reads as a capture.
 type recording struct {
 	source feed
+	next   uint64 // where the record after the last one is, if there is nothing in between
 	lost   uint64 // as told in the capture
 }
 
@@ -94,8 +96,9 @@ func (r *recording) run(ctx context.Context, t *tailer, m *ebpf.Map, types *deco
 		return err
 	}
 	id, _ := info.ID()
+	r.next = r.source.totals().pos
 	t.out.buf, err = capture.AppendHeader(t.out.buf, capture.Info{
-		Name: info.Name, ID: id, Type: info.Type, Size: uint64(m.MaxEntries()), Start: r.source.totals().pos,
+		Name: info.Name, ID: id, Type: info.Type, Size: uint64(m.MaxEntries()), Start: r.next,
 		Application: "rbtool " + version(), Types: types,
 	})
 	if err != nil {
@@ -114,10 +117,13 @@ func (r *recording) run(ctx context.Context, t *tailer, m *ebpf.Map, types *deco
 	return t.out.flush()
 }
 
-// append is a format.
+// append is a format. What was lost is asked for only where positions have a gap.
 func (r *recording) append(dst []byte, _ uint64, rec consumer.Record) []byte {
-	lost := r.source.totals().lost
-	dst = capture.AppendRecord(dst, capture.Record{Pos: rec.Pos, Time: time.Now(), Lost: lost - r.lost, Data: rec.Data})
-	r.lost = lost
-	return dst
+	written := capture.Record{Pos: rec.Pos, Time: time.Now(), Data: rec.Data}
+	if rec.Pos != r.next {
+		lost := r.source.totals().lost
+		written.Lost, r.lost = lost-r.lost, lost
+	}
+	r.next = rec.Pos + ring.Span(uint32(len(rec.Data)))
+	return capture.AppendRecord(dst, written)
 }
