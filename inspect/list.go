@@ -30,8 +30,8 @@ func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 		}
 		for _, id := range ids {
 			m, err := ebpf.NewMapFromID(id)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // it vanished
+			if vanished(err) {
+				continue
 			}
 			if err != nil {
 				err = &mapError{id, adminReason(err)}
@@ -63,6 +63,14 @@ func mapIDs() ([]ebpf.MapID, error) {
 		}
 		ids = append(ids, id)
 	}
+}
+
+// vanished reports whether err says that there is no such map or program any more. A
+// file that is missing is something else: cilium/ebpf reads /proc/self/fdinfo, and
+// there may be no /proc.
+func vanished(err error) bool {
+	_, file := errors.AsType[*fs.PathError](err)
+	return !file && errors.Is(err, fs.ErrNotExist)
 }
 
 // mapError says why one map could not be looked at.

@@ -54,7 +54,7 @@ func lookup(ref string, types []ebpf.MapType) (*ebpf.Map, error) {
 		return nil, ErrReference
 	}
 	m, err := pin.Open(ref, types...)
-	if errors.Is(err, fs.ErrNotExist) {
+	if vanished(err) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
@@ -69,7 +69,7 @@ func byID(text string, types []ebpf.MapType) (*ebpf.Map, error) {
 		return nil, ErrReference
 	}
 	m, err := ebpf.NewMapFromID(ebpf.MapID(id))
-	if errors.Is(err, fs.ErrNotExist) {
+	if vanished(err) {
 		return nil, ErrNotFound
 	}
 	if err != nil {

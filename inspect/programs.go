@@ -39,8 +39,8 @@ func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
 			return nil, nil, adminReason(err)
 		}
 		typ, p, used, err := programMaps(id)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it vanished
+		if vanished(err) {
+			continue
 		}
 		if err != nil {
 			return nil, nil, adminReason(err)

@@ -67,6 +67,9 @@ func reason(err error) error {
 
 // bpfReason is reason for an error of BPF_OBJ_PIN and BPF_OBJ_GET.
 func bpfReason(err error) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return file // of /proc, where cilium/ebpf reads what the kernel says of a map
+	}
 	if errors.Is(err, unix.EPERM) {
 		return explained{unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)"}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -59,6 +60,8 @@ func statusOf(err error) int {
 		return statusBusy
 	case errors.Is(err, inspect.ErrReference):
 		return statusUsage
+	case withoutProc(err):
+		return statusFailed
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, decode.ErrNotFound), errors.Is(err, arena.ErrNotFound):
 		return statusNotFound
 	case errors.Is(err, pin.ErrName), errors.Is(err, pin.ErrNotPin):
@@ -77,10 +80,18 @@ func hintFor(err error) string {
 	switch {
 	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, pin.ErrNotMounted):
 		return mountHint()
+	case withoutProc(err):
+		return "mount one: mount -t proc proc /proc"
 	case statusOf(err) == statusUnable && unix.Geteuid() != 0:
 		return "run as root, or with CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN to look at maps by id or name)"
 	}
 	return ""
+}
+
+// withoutProc reports whether err comes of a /proc that is not there.
+func withoutProc(err error) bool {
+	file, ok := errors.AsType[*fs.PathError](err)
+	return ok && errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(file.Path, "/proc/self/")
 }
 
 func mountHint() string {

@@ -21,7 +21,7 @@ still being written, the processes that hold it and where they run, the programs
 use it and where they are attached. Of an arena: the address at which all map it.
 Nothing on the host is changed.`,
 		Example: "  rbtool inspect /sys/fs/bpf/events\n  rbtool inspect id:12 -o json",
-		Args:    cobra.ExactArgs(1),
+		Args:    noneEmpty(cobra.ExactArgs(1)),
 	}
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -17,7 +17,7 @@ func newPin() *cobra.Command {
 		Long: `Pin MAP, of any type, to PATH on a bpffs. A map can have many pins. Missing
 directories of PATH are made; an existing PATH is refused.`,
 		Example: "  rbtool pin id:12 /sys/fs/bpf/events\n  rbtool pin name:events /sys/fs/bpf/events",
-		Args:    cobra.ExactArgs(2),
+		Args:    noneEmpty(cobra.ExactArgs(2)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := inspect.Lookup(args[0])
 			if err != nil {
@@ -44,7 +44,7 @@ func newUnpin() *cobra.Command {
 		Long: `Remove pins. A map lives on while a process, a program or another pin holds it.
 One PATH that cannot be unpinned does not keep the others from it.`,
 		Example: "  rbtool unpin /sys/fs/bpf/events",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    noneEmpty(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var errs []error
 			for _, path := range args {

@@ -48,7 +48,7 @@ with status 5. What a producer that died has left half-written is discarded.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: noneEmpty(cobra.MaximumNArgs(1)),
 	}
 	opts.format = &choice{value: "lines", among: []string{"lines", "hex", "base64", "lp32", "json"}}
 	opts.onFull = &choice{value: "wait", among: []string{"wait", "drop", "fail"}}

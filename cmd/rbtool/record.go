@@ -31,7 +31,7 @@ Records are consumed when they were written to the file. A file whose recorder w
 is readable to its last whole record.`,
 		Example: `  rbtool record /sys/fs/bpf/events events.pcapng --for 10s
   rbtool record id:12 slow.pcapng --observe --filter 'latency > 1000000'`,
-		Args: cobra.ExactArgs(2),
+		Args: noneEmpty(cobra.ExactArgs(2)),
 	}
 	opts.sourceFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -41,7 +41,7 @@ standard input.`,
 		Example: `  rbtool replay events.pcapng -o json
   rbtool replay events.pcapng --to /sys/fs/bpf/commands --speed 1x
   rbtool replay events.pcapng --filter 'pid == 1' --to - > records.lp32`,
-		Args: cobra.ExactArgs(1),
+		Args: noneEmpty(cobra.ExactArgs(1)),
 	}
 	opts.output = outputFlag(cmd, "text", "json", "hex", "raw")
 	f := cmd.Flags()

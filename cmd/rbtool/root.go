@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
@@ -38,7 +41,24 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted.`,
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		needSubcommand(completion)
 	}
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = needCommand
+	}
 	return root
+}
+
+// needCommand makes it an error to ask for help about a command that there is not.
+func needCommand(help *cobra.Command, args []string) error {
+	about, rest, err := help.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = unknownCommand(about, rest[0])
+	}
+	return err
+}
+
+func unknownCommand(of *cobra.Command, name string) error {
+	return fmt.Errorf("unknown command %q for %q", name, of.CommandPath())
 }
 
 // execute runs the command that args ask for. An error before the command
@@ -49,8 +69,11 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !started {
+		if cmd.HasParent() {
+			err = fmt.Errorf("%s: %w", strings.TrimPrefix(cmd.CommandPath(), root.Name()+" "), err)
+		}
 		return &failure{
-			err:    fmt.Errorf("%s: %w", cmd.Name(), err),
+			err:    err,
 			status: statusUsage,
 			hint:   cmd.CommandPath() + " --help",
 		}
@@ -62,12 +85,36 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 func noteStart(cmd *cobra.Command, started *bool) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if err := emptyFlag(cmd.Flags()); err != nil {
+				return err
+			}
 			*started = true
 			return run(cmd, args)
 		}
 	}
 	for _, sub := range cmd.Commands() {
 		noteStart(sub, started)
+	}
+}
+
+// emptyFlag returns an error where a flag is given the empty string, which none may be: in
+// a script it is a variable that was never set.
+func emptyFlag(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = fmt.Errorf("--%s is empty", f.Name)
+		}
+	})
+	return err
+}
+
+// noneEmpty is check for a command whose arguments must not be empty either.
+func noneEmpty(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if slices.Contains(args, "") {
+			return errors.New("an argument is empty")
+		}
+		return check(cmd, args)
 	}
 }
 
@@ -84,7 +131,7 @@ func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 func needSubcommand(cmd *cobra.Command) {
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return fmt.Errorf("unknown command %q", args[0])
+			return unknownCommand(cmd, args[0])
 		}
 		return errors.New("which one?")
 	}

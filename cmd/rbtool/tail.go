@@ -61,7 +61,7 @@ first record is read. Records that it leaves out are consumed all the same.`,
   rbtool tail id:12 --observe --stats --for 10s
   rbtool tail id:12 --filter 'type == "exec_event" && comm contains "sh"'
   rbtool tail id:12 --type my_event --btf prog:34`,
-		Args: cobra.ExactArgs(1),
+		Args: noneEmpty(cobra.ExactArgs(1)),
 	}
 	opts.output = outputFlag(cmd, "text", "json", "hex", "raw")
 	opts.sourceFlags(cmd)
