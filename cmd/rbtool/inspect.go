@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,31 +20,44 @@ func newInspect() *cobra.Command {
 		Long: `Describe one ring: where its producer and its consumer are, the oldest record
 still being written, the processes that hold it and where they run, the programs that
 use it and where they are attached. Of an arena: the address at which all map it.
-Nothing on the host is changed.`,
-		Example: "  rbtool inspect /sys/fs/bpf/events\n  rbtool inspect id:12 -o json",
+With --for it is watched for so long, too: bytes and records a second, the largest backlog,
+the time for which it was at least 15/16 full, how old the oldest record is that waits, and
+whether its consumer or a producer is stuck. Nothing on the host is changed.`,
+		Example: "  rbtool inspect /sys/fs/bpf/events\n  rbtool inspect id:12 --for 2s\n  rbtool inspect id:12 -o json",
 		Args:    noneEmpty(cobra.ExactArgs(1)),
 	}
 	output := outputFlag(cmd, "table", "json")
+	var watch duration
+	cmd.Flags().Var(&watch, "for", "watch it for so long, and say what flows")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		m, err := inspect.Lookup(args[0])
 		if err != nil {
 			return err
 		}
 		defer m.Close()
+		var flow *ringFlow
+		if watch > 0 {
+			if flow, err = watchFlow(cmd.Context(), m, time.Duration(watch)); err != nil {
+				return fmt.Errorf("inspect %s: %w", args[0], err)
+			}
+		}
 		desc, err := inspect.One(m, inspect.Options{})
 		if err != nil {
 			return err
 		}
 		if output.value == "json" {
-			return printJSON(cmd.OutOrStdout(), desc)
+			return printJSON(cmd.OutOrStdout(), struct {
+				*inspect.Map
+				*ringFlow
+			}{desc, flow})
 		}
-		return describe(cmd.OutOrStdout(), desc)
+		return describe(cmd.OutOrStdout(), desc, flow)
 	}
 	return cmd
 }
 
-// describe prints m as a table of two columns.
-func describe(w io.Writer, m *inspect.Map) error {
+// describe prints m, and what flowed through it if that was watched, as a table of two columns.
+func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 	rows := [][]string{
 		{"id", fmt.Sprint(m.ID)},
 		{"type", m.Type},
@@ -64,6 +78,9 @@ func describe(w io.Writer, m *inspect.Map) error {
 	}
 	if m.Positions != nil {
 		rows = append(rows, positionRows(m.Positions)...)
+	}
+	if flow != nil {
+		rows = append(rows, flow.rows()...)
 	}
 	others := slices.DeleteFunc(m.Users, func(u inspect.User) bool { return u.Self })
 	rows = append(rows, list("owner", others, describeUser)...)

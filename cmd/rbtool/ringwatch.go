@@ -93,9 +93,15 @@ func (w *ringWatch) keep(rec consumer.Record) {
 func (w *ringWatch) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !errors.Is(err, os.ErrClosed) && !errors.Is(err, context.Canceled) {
-		w.err = err
+	w.err = ended(err)
+}
+
+// ended is err, unless that is how the watching of a ring ends.
+func ended(err error) error {
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, context.Canceled) {
+		return nil
 	}
+	return err
 }
 
 // News implements [top.Watch].
