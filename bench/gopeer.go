@@ -18,6 +18,8 @@ func servePeer() {
 		"hot":       peerHot,
 		"stream":    peerStream,
 		"wake":      peerWake,
+		"observe":   peerObserve,
+		"burn":      peerBurn,
 		"userring":  peerUserring,
 		"usermany":  peerUsermany,
 		"roundtrip": peerRoundtrip,

@@ -104,6 +104,8 @@ var benchmarks = []struct {
 	{"stream/batched", func(r *rig) (*harness.Benchmark, error) { return newStream(r, 256<<10) }},
 	{"wake/sleeping", func(r *rig) (*harness.Benchmark, error) { return newWake(r, sleepGap) }},
 	{"wake/soon", func(r *rig) (*harness.Benchmark, error) { return newWake(r, soonGap) }},
+	{"observed/libbpf", func(r *rig) (*harness.Benchmark, error) { return newObserved(r, r.c, "libbpf") }},
+	{"observed/cilium", func(r *rig) (*harness.Benchmark, error) { return newObserved(r, r.g, "cilium") }},
 	{"userring/16", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 16) }},
 	{"userring/64", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 64) }},
 	{"userring/256", func(r *rig) (*harness.Benchmark, error) { return newUserring(r, 256) }},

@@ -88,6 +88,11 @@ func (s *stream) round(ctx context.Context, peer *harness.Peer, way string, paus
 	if err != nil {
 		return nil, err
 	}
+	return s.rate(got)
+}
+
+// rate makes of an answer Mrec/s.
+func (s *stream) rate(got []uint64) ([]float64, error) {
 	if len(got) != 3 || got[1] != s.job.Count || got[2] != 0 {
 		return nil, fmt.Errorf("read %v (ns, records, lost): want %d records and none lost", got, s.job.Count)
 	}

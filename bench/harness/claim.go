@@ -49,7 +49,9 @@ func (c Claim) Check(r *Result) Verdict {
 		v.Floor = r.Spread(m, r.row(c.Floor), r.row(c.Base)).Ratio
 	}
 	if c.Noise {
-		v.Limit = r.Noise(m)
+		if v.Limit = r.Noise(m); metric.MoreIsBetter {
+			v.Limit = 1 / v.Limit
+		}
 	}
 	v.OK = v.Measured <= v.Limit
 	bound := "<="
