@@ -52,7 +52,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	case err == nil:
 		rec.Data = bytes.Clone(rec.Data)
 		c.pending = &rec
-	case errors.Is(err, ErrFormat):
+	case err != io.EOF && !errors.Is(err, ErrUnfinished):
 		return nil, err
 	case !slices.Contains(c.rings, true):
 		return nil, fmt.Errorf("read capture: %w: no ring was recorded in it", ErrFormat)

@@ -182,3 +182,44 @@ func TestReplayOfARecordThatDoesNotFit(t *testing.T) {
 		t.Errorf("in the ring: %q, %v", out, err)
 	}
 }
+
+// While replay waits for more of a capture, what came is printed, and it can be interrupted.
+func TestReplayOfWhatIsStillWritten(t *testing.T) {
+	buf, err := capture.AppendHeader(nil, capture.Info{Type: ebpf.RingBuf, Size: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf = capture.AppendRecord(buf, capture.Record{Data: []byte("first")})
+	cmd := rbtool(t, "replay", "-", "-o", "hex")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdin.Write(buf); err != nil {
+		t.Fatal(err)
+	}
+	const want = "6669727374\n"
+	line := make([]byte, len(want))
+	if _, err := io.ReadFull(stdout, line); err != nil || string(line) != want {
+		t.Errorf("it printed %q, %v; want %q", line, err, want)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != statusInterrupted {
+		t.Errorf("interrupted: %v", err)
+	}
+	if got, want := stderr.String(), "rbtool: replay -: interrupted\n"; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+}

@@ -25,7 +25,7 @@ type drainOptions struct {
 	limit     uint32
 	maxSample size
 	pinDir    string
-	duration  time.Duration
+	duration  duration
 }
 
 func newDrain() *cobra.Command {
@@ -58,7 +58,7 @@ At the end one line on standard error says what was done.`,
 	f.Uint32Var(&opts.limit, "limit", drain.DefaultLimit, "samples to take at a time, by timer or tracepoint")
 	f.Var(&opts.maxSample, "max-sample", "deliver samples up to this size, and take that much memory (default: what both rings carry)")
 	f.StringVar(&opts.pinDir, "pin-dir", "", "leave it running, pinned in this directory")
-	f.DurationVar(&opts.duration, "for", 0, "stop after so long")
+	f.Var(&opts.duration, "for", "stop after so long")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(f.Changed); err != nil {
 			return err
@@ -87,8 +87,6 @@ func (o *drainOptions) check(given func(flag string) bool) error {
 		return usagef("drain: --to MAP is missing (or --count, to deliver to nowhere)")
 	case o.every < drain.MinEvery:
 		return usagef("drain: --every %v: less than %v", o.every, drain.MinEvery)
-	case given("for") && o.duration <= 0:
-		return usagef("drain: --for %v: not more than 0", o.duration)
 	case o.limit == 0:
 		return usagef("drain: --limit 0: not more than 0")
 	case given("max-sample") && (o.maxSample == 0 || o.maxSample > maxRing):
@@ -123,7 +121,7 @@ func drainRing(ctx context.Context, stdout, stderr io.Writer, ref string, opts d
 	if opts.pinDir != "" {
 		return leaveRunning(stdout, d, opts.pinDir)
 	}
-	err = watchDrain(ctx, d, opts.duration)
+	err = watchDrain(ctx, d, time.Duration(opts.duration))
 	err = errors.Join(err, d.Stop(), drainAside(d))
 	return errors.Join(err, printDrained(stderr, d))
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,12 +49,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return statusOf(err)
 }
 
-// each returns the errors that were joined into err, one for each line, or err.
+// each returns the errors that were joined into err, one for each line, with what was said
+// before them of all; or err. A hint for all is one for the last.
 func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		if errs := joined.Unwrap(); strings.Count(err.Error(), "\n") == len(errs)-1 {
-			return errs
+	hint := ""
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		if f, ok := inner.(*failure); ok {
+			hint = cmp.Or(hint, f.hint)
 		}
+		joined, ok := inner.(interface{ Unwrap() []error })
+		if !ok {
+			continue
+		}
+		errs, about := joined.Unwrap(), strings.TrimSuffix(err.Error(), inner.Error())
+		if len(errs) < 2 || strings.Count(err.Error(), "\n") != len(errs)-1 {
+			break
+		}
+		var lines []error
+		for _, e := range errs {
+			lines = append(lines, fmt.Errorf("%s%w", about, e))
+		}
+		if hint != "" {
+			lines[len(lines)-1] = &failure{err: lines[len(lines)-1], hint: hint}
+		}
+		return lines
 	}
 	return []error{err}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,41 +51,38 @@ standard input.`,
 		if opts.to != "" && cmd.Flags().Changed("output") {
 			return usagef("replay: --output is for what is printed: it does not go with --to")
 		}
-		in, name := cmd.InOrStdin(), args[0]
-		if name != "-" {
-			file, err := os.Open(name)
-			if err != nil {
-				return fmt.Errorf("replay: %w", err)
-			}
-			defer file.Close()
-			in = file
+		in, err := openInput(cmd.Context(), cmd.InOrStdin(), args[0])
+		if err != nil {
+			return fmt.Errorf("replay: %w", interrupted(err))
 		}
-		return replay(cmd.Context(), bufio.NewReaderSize(in, 1<<16), cmd.OutOrStdout(), cmd.ErrOrStderr(), name, opts)
+		defer in.Close()
+		return replay(cmd.Context(), in, cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
 	}
 	return cmd
 }
 
 // replay writes the records of a capture.
 func replay(ctx context.Context, in io.Reader, stdout, stderr io.Writer, name string, opts replayOptions) error {
-	r, err := capture.NewReader(in)
-	if err != nil {
-		return fmt.Errorf("replay %s: %w", name, err)
+	p := player{realTime: opts.speed.value == "1x", pause: func() error { return nil }}
+	var err error
+	// Before a read that may take long, what came before it is written.
+	src := &input{ctx: ctx, r: in, before: func() error { return p.pause() }}
+	if p.reader, err = capture.NewReader(bufio.NewReaderSize(src, 1<<16)); err != nil {
+		return fmt.Errorf("replay %s: %w", name, interrupted(err))
 	}
-	selected, err := newFilter("replay", opts.filter, r.Info().Types)
-	if err != nil {
+	if p.filter, err = newFilter("replay", opts.filter, p.reader.Info().Types); err != nil {
 		return err
 	}
-	p := player{reader: r, filter: selected, realTime: opts.speed.value == "1x"}
 	if opts.to != "" && opts.to != "-" {
 		err = p.intoRing(ctx, stderr, opts.to)
 	} else {
 		err = p.print(ctx, stdout, opts)
 	}
 	if err != nil && !errors.Is(err, capture.ErrUnfinished) {
-		return fmt.Errorf("replay %s: %w", name, err)
+		return fmt.Errorf("replay %s: %w", name, interrupted(err))
 	}
 	p.report(stderr, err)
-	sayUnfiltered(stderr, selected)
+	sayUnfiltered(stderr, p.filter)
 	return nil
 }
 
@@ -97,12 +93,10 @@ func (p *player) print(ctx context.Context, w io.Writer, opts replayOptions) err
 		format = appendRaw
 	}
 	out := &batch{w: w}
-	err := p.play(ctx, out.flush, func(seq uint64, rec capture.Record) error {
+	p.pause = out.flush
+	err := p.play(ctx, func(seq uint64, rec capture.Record) error {
 		out.buf = format(out.buf, seq, consumer.Record{Data: rec.Data, Pos: rec.Pos})
-		if len(out.buf) < 1<<16 {
-			return nil
-		}
-		return out.flush()
+		return out.full()
 	})
 	return worse(err, out.flush())
 }
@@ -126,7 +120,8 @@ func (p *player) intoRing(ctx context.Context, stderr io.Writer, ref string) (er
 	defer func() { err = worse(err, ring.Close()) }()
 	samples, bytes := 0, 0
 	b := ring.Batch()
-	err = p.play(ctx, b.Publish, func(_ uint64, rec capture.Record) error {
+	p.pause = b.Publish
+	err = p.play(ctx, func(_ uint64, rec capture.Record) error {
 		room, err := b.NextWait(ctx, len(rec.Data))
 		if err != nil {
 			return fmt.Errorf("record at position %d: %w", rec.Pos, err)
@@ -146,15 +141,15 @@ type player struct {
 	reader   *capture.Reader
 	filter   *filter.Filter
 	realTime bool
+	pause    func() error // called before it waits
 
 	seq, lost uint64
 	began     time.Time // of playing
 	first     time.Time // of the records
 }
 
-// play calls each with the records of the capture, and pause before it waits for the time of
-// the next one. Its error is one that is capture.ErrUnfinished when the capture was cut off.
-func (p *player) play(ctx context.Context, pause func() error, each func(seq uint64, rec capture.Record) error) error {
+// play calls each with the records of the capture. Its error is one that is capture.ErrUnfinished when the capture was cut off.
+func (p *player) play(ctx context.Context, each func(seq uint64, rec capture.Record) error) error {
 	for {
 		rec, err := p.reader.Next()
 		if err == io.EOF {
@@ -172,7 +167,7 @@ func (p *player) play(ctx context.Context, pause func() error, each func(seq uin
 			continue
 		}
 		if p.realTime {
-			if err := p.wait(ctx, rec.Time, pause); err != nil {
+			if err := p.wait(ctx, rec.Time); err != nil {
 				return err
 			}
 		}
@@ -183,7 +178,7 @@ func (p *player) play(ctx context.Context, pause func() error, each func(seq uin
 }
 
 // wait waits until it is as long since the first record as it was when they were recorded.
-func (p *player) wait(ctx context.Context, at time.Time, pause func() error) error {
+func (p *player) wait(ctx context.Context, at time.Time) error {
 	if p.began.IsZero() {
 		p.began, p.first = time.Now(), at
 	}
@@ -191,17 +186,11 @@ func (p *player) wait(ctx context.Context, at time.Time, pause func() error) err
 	if left <= 0 {
 		return nil
 	}
-	if err := pause(); err != nil {
+	if err := p.pause(); err != nil {
 		return err
 	}
-	t := time.NewTimer(left)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	pause(ctx, left)
+	return ctx.Err()
 }
 
 // report says what a capture lacks, err among it.
