@@ -211,11 +211,3 @@ func (s *script) workOn() (stop func()) {
 	})
 	return func() { cancel(); done.Wait() }
 }
-
-// pause waits for d, or until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}

@@ -34,15 +34,13 @@ deploy/ has a Grafana dashboard, alert rules, a systemd unit and a Kubernetes Da
 		Args:    cobra.NoArgs,
 	}
 	listen := cmd.Flags().String("listen", "127.0.0.1:9435", "address to listen on, HOST:PORT")
-	interval := cmd.Flags().Duration("interval", time.Second, "time between two samples")
+	interval := duration(time.Second)
+	cmd.Flags().Var(&interval, "interval", "time between two samples")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkAddress(*listen); err != nil {
 			return usagef("exporter: --listen %s: %w", *listen, err)
 		}
-		if *interval <= 0 {
-			return usagef("exporter: --interval %v: not more than 0", *interval)
-		}
-		return export(cmd.Context(), cmd.ErrOrStderr(), *listen, *interval)
+		return export(cmd.Context(), cmd.ErrOrStderr(), *listen, time.Duration(interval))
 	}
 	return cmd
 }

@@ -22,6 +22,22 @@ func (c *count) Type() string { return "count" }
 
 func (c *count) String() string { return strconv.FormatUint(uint64(*c), 10) }
 
+// perSecond is a flag for a rate above 0; 0 when it is not given.
+type perSecond float64
+
+func (r *perSecond) Set(text string) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n > 0) { // NaN is not
+		return errors.New("not a number above 0")
+	}
+	*r = perSecond(n)
+	return nil
+}
+
+func (r *perSecond) Type() string { return "rate" }
+
+func (r *perSecond) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
+
 // duration is a flag for a time above 0; 0 when it is not given.
 type duration time.Duration
 

@@ -21,7 +21,7 @@ type produceOptions struct {
 	format   *choice
 	onFull   *choice
 	typ, btf string
-	rate     float64
+	rate     perSecond
 	recover  bool
 }
 
@@ -58,11 +58,11 @@ with status 5. What a producer that died has left half-written is discarded.`,
 	f.StringVar(&opts.typ, "type", "", "the samples' type, for --format json")
 	f.StringVar(&opts.btf, "btf", "", "where the type is: FILE (BTF or ELF), prog:ID or kernel")
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
-	f.Float64Var(&opts.rate, "rate", 0, "write at most so many samples a second")
+	f.Var(&opts.rate, "rate", "write at most so many samples a second")
 	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := opts.check(cmd.Flags().Changed("rate")); err != nil {
+		if err := opts.check(); err != nil {
 			return err
 		}
 		file := "-"
@@ -75,11 +75,9 @@ with status 5. What a producer that died has left half-written is discarded.`,
 }
 
 // check finds what is wrong whatever the machine's state.
-func (o *produceOptions) check(rated bool) error {
+func (o *produceOptions) check() error {
 	asJSON := o.format.value == "json"
 	switch {
-	case rated && !(o.rate > 0):
-		return usagef("produce: --rate %v: not more than 0", o.rate)
 	case asJSON && (o.typ == "" || o.btf == ""):
 		return usagef("produce: --format json needs --type NAME and --btf FILE|prog:ID|kernel, to know what to make of it")
 	case !asJSON && (o.typ != "" || o.btf != ""):

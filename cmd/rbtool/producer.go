@@ -29,7 +29,7 @@ type sampleWriter struct {
 func newSampleWriter(p *userprod.Producer, opts produceOptions) *sampleWriter {
 	w := &sampleWriter{producer: p, onFull: opts.onFull.value}
 	if opts.rate > 0 {
-		w.pace.interval = time.Duration(min(float64(time.Second)/opts.rate, math.MaxInt64/2))
+		w.pace.interval = time.Duration(min(float64(time.Second)/float64(opts.rate), math.MaxInt64/2))
 	}
 	return w
 }
@@ -54,14 +54,6 @@ func (w *sampleWriter) copy(ctx context.Context, src *sampleReader) (err error) 
 			return src.at(err)
 		}
 	}
-}
-
-// interrupted says in words that the command was.
-func interrupted(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return &failure{err: errors.New("interrupted"), status: statusInterrupted}
-	}
-	return err
 }
 
 // publish shows the kernel what was written.

@@ -33,20 +33,18 @@ document a line at each interval, or one with --once.`,
 	}
 	output := outputFlag(cmd, "table", "json")
 	once := cmd.Flags().Bool("once", false, "print one look and end")
-	interval := cmd.Flags().Duration("interval", time.Second, "time between two looks")
+	every := duration(time.Second)
+	cmd.Flags().Var(&every, "interval", "time between two looks")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *interval <= 0 {
-			return usagef("top: --interval %v: not more than 0", *interval)
-		}
-		asJSON := output.value == "json"
-		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(*interval/2, time.Second/2)})
+		asJSON, interval := output.value == "json", time.Duration(every)
+		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(interval/2, time.Second/2)})
 		defer s.Close()
 		var err error
 		switch {
 		case *once || asJSON:
-			err = printSamples(cmd, s, *interval, *once, asJSON)
+			err = printSamples(cmd, s, interval, *once, asJSON)
 		default:
-			err = topScreen(cmd, s, *interval)
+			err = topScreen(cmd, s, interval)
 		}
 		if err != nil {
 			return fmt.Errorf("top: %w", err)
