@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -10,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// interfaceTypes are the types of programs that network interfaces run.
+var interfaceTypes = []ebpf.ProgramType{ebpf.XDP, ebpf.SchedCLS, ebpf.SchedACT}
+
 // addInterfaces adds the programs that were attached to network interfaces without a link:
 // XDP by netlink, tc filters, and tcx and netkit by BPF_PROG_ATTACH. Only the interfaces
 // of this network namespace can be asked.
 func (p *places) addInterfaces() {
-	xdp, tc := p.any(ebpf.XDP), p.any(ebpf.SchedCLS, ebpf.SchedACT)
-	if !xdp && !tc {
+	if !p.any(interfaceTypes...) {
 		return
 	}
 	links, err := netlink.LinkList()
@@ -23,17 +26,22 @@ func (p *places) addInterfaces() {
 		p.notes = append(p.notes, fmt.Sprintf("attach points at network interfaces unknown: %v", err))
 		return
 	}
-	if xdp {
+	if p.any(ebpf.XDP) {
 		p.addXDP(links)
 	}
-	if tc {
+	if p.any(ebpf.SchedCLS, ebpf.SchedACT) {
 		p.addMprog(links)
 		p.addFilters(links)
 	}
+	var nowhere []ebpf.ProgramID
 	for id, typ := range p.types {
-		if (typ == ebpf.XDP || typ == ebpf.SchedCLS || typ == ebpf.SchedACT) && len(p.at[id]) == 0 {
-			p.notes = append(p.notes, fmt.Sprintf("program %d may be attached in another network namespace, where only links are seen", id))
+		if slices.Contains(interfaceTypes, typ) && len(p.at[id]) == 0 {
+			nowhere = append(nowhere, id)
 		}
+	}
+	if len(nowhere) > 0 {
+		slices.Sort(nowhere)
+		p.notes = append(p.notes, fmt.Sprintf("attached nowhere, or without a link in another network namespace: programs %d", nowhere))
 	}
 }
 

@@ -51,7 +51,7 @@ func expect(t *testing.T, m *ebpf.Map, note string, want ...Attachment) {
 	}
 }
 
-const elsewhere = "may be attached in another network namespace"
+const elsewhere = "attached nowhere, or without a link in another network namespace: programs ["
 
 func TestXDPByNetlink(t *testing.T) {
 	m := testenv.Ring(t, 4096)
