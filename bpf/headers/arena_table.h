@@ -115,9 +115,12 @@ static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key,
 	return 0;
 }
 
-/* Copies the value of a key: 0, -ARENA_ENOENT, -ARENA_ELOOP or -ARENA_EAGAIN. */
-static __always_inline int arena_table_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
-					   __u64 *value, __u32 value_words)
+/*
+ * Tries once to copy the value of a key: 0, -ARENA_ENOENT, -ARENA_ELOOP, or
+ * -ARENA_EAGAIN where the bucket was changed meanwhile.
+ */
+static __always_inline int arena_table_try_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
+					       __u64 *value, __u32 value_words)
 {
 	__u64 hash = arena_hash(t->seed, key, key_words), head;
 	__u64 __arena *bucket = arena_bucket(t, hash);
@@ -125,22 +128,31 @@ static __always_inline int arena_table_get(struct arena_table __arena *t, const 
 	__u32 ref, depth;
 
 	arena_use();
-	do {
-		head = ARENA_READ(*bucket);
-		ref = arena_find(head, hash >> 32, key, key_words, &depth);
-		if (ref) {
-			node = arena_ptr(ref);
-			for (__u32 i = 0; i < value_words; i++)
-				value[i] = ARENA_READ(node->words[key_words + i]);
-		}
-		/* x86 makes loads in their order: what was read is older than this. */
-		if (ARENA_READ(*bucket) == head) {
-			if (ref)
-				return 0;
-			return arena_chain_error(depth) ?: -ARENA_ENOENT;
-		}
-	} while (arena_can_loop);
-	return -ARENA_EAGAIN;
+	head = ARENA_READ(*bucket);
+	ref = arena_find(head, hash >> 32, key, key_words, &depth);
+	if (ref) {
+		node = arena_ptr(ref);
+		for (__u32 i = 0; i < value_words; i++)
+			value[i] = ARENA_READ(node->words[key_words + i]);
+	}
+	/* x86 makes loads in their order: what was read is older than this. */
+	if (ARENA_READ(*bucket) != head)
+		return -ARENA_EAGAIN;
+	if (ref)
+		return 0;
+	return arena_chain_error(depth) ?: -ARENA_ENOENT;
+}
+
+/* Copies the value of a key: 0, -ARENA_ENOENT, -ARENA_ELOOP or -ARENA_EAGAIN. */
+static __always_inline int arena_table_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
+					   __u64 *value, __u32 value_words)
+{
+	int err;
+
+	do
+		err = arena_table_try_get(t, key, key_words, value, value_words);
+	while (err == -ARENA_EAGAIN && arena_can_loop);
+	return err;
 }
 
 /* Frees the first node of a chain that nobody else changes, and returns the next. */

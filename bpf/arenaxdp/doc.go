@@ -1,0 +1,36 @@
+// Package arenaxdp answers requests for the values of an [arena.KV] in the kernel, by an
+// XDP program that reads the table in the arena where packets arrive:
+//
+//	x, err := arenaxdp.Attach(heap, "kv", arenaxdp.Options{Interface: "eth0"})
+//	...
+//	defer x.Close()
+//	kv.Put("colour", []byte("blue")) // is answered from now on
+//
+// The protocol is memcached's over UDP, of which the program knows one request in one
+// datagram:
+//
+//	frame "get KEY\r\n"
+//	frame "VALUE KEY 0 BYTES\r\n" value "\r\nEND\r\n"
+//
+// A frame is 8 bytes: an id that the client chooses, the number of this datagram (0),
+// how many there are (1), 0; 16 bits each, big endian. A key has 1 to [arena.MaxKey]
+// bytes, no blanks and no control characters among them.
+//
+// # What goes up the stack
+//
+// Everything else, as it came: keys that are not in the table, other commands, several keys,
+// packets with options, fragments, wrong lengths or a wrong IP checksum, and what is
+// addressed to others. [Serve] answers those in a process; another server may as well.
+// [Counters] tell how many there were. The UDP checksum of a request is not looked at:
+// between virtual devices, and before offloading ones, packets have none yet. That of
+// the answer is right.
+//
+// # What an answer is
+//
+// A value that the table had at one moment while the request was processed, whatever is
+// changed meanwhile: the program reads as [arena.Table] says.
+//
+// Linux 6.12 (6.9 with a verifier that is up to it); CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
+package arenaxdp
+
+//go:generate go tool bpf2go -target bpfel -go-package arenaxdp -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type counts -type address bpf arenaxdp.bpf.c
