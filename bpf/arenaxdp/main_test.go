@@ -1,0 +1,101 @@
+package arenaxdp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// newKV returns an empty KV in an arena of its own.
+func newKV(tb testing.TB) (*arena.Heap, *arena.KV) {
+	tb.Helper()
+	a, err := arena.Create(arena.Options{Name: "test_xdp", Size: 4 << 20})
+	if errors.Is(err, arena.ErrNotSupported) {
+		testenv.SkipWithout(tb, "arena", err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { a.Close() })
+	h, err := a.Format()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	// The program is told the root's number, which is not 0.
+	if _, err := arena.NewList(h, "other"); err != nil {
+		tb.Fatal(err)
+	}
+	kv, err := arena.NewKV(h, "kv", 100)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return h, kv
+}
+
+func put(tb testing.TB, kv *arena.KV, key, value string) {
+	tb.Helper()
+	if err := kv.Put(key, []byte(value)); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+var (
+	server4, client4 = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	server6, client6 = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+)
+
+// runner runs the program on packets, with no interface.
+type runner struct {
+	tb testing.TB
+	c  *arena.Collection
+}
+
+func newRunner(tb testing.TB, h *arena.Heap) *runner {
+	tb.Helper()
+	c, err := load(h, "kv", Options{Addresses: []netip.Addr{server4, server6}})
+	if err != nil {
+		tb.Fatalf("%+v", err)
+	}
+	tb.Cleanup(c.Close)
+	return &runner{tb, c}
+}
+
+// Verdicts, enum xdp_action.
+const (
+	xdpPass = 2
+	xdpTx   = 3
+)
+
+// run returns the verdict and what became of the packet.
+func (r *runner) run(packet []byte) (verdict uint32, out []byte) {
+	r.tb.Helper()
+	o := ebpf.RunOptions{Data: packet, DataOut: make([]byte, 2048)}
+	verdict, err := r.c.Programs[bpfProgKvGet].Run(&o)
+	if err != nil {
+		r.tb.Fatalf("run on %d bytes: %v", len(packet), err)
+	}
+	return verdict, o.DataOut
+}
+
+func (r *runner) counters() Counters {
+	r.tb.Helper()
+	c, err := counters(r.c.Maps[bpfMapCounters])
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	return c
+}
+
+// answer is the text of an answer.
+func answer(key, value string) string {
+	return fmt.Sprintf("VALUE %s 0 %d\r\n%s\r\nEND\r\n", key, len(value), value)
+}

@@ -1,0 +1,177 @@
+// Package netpair makes two network namespaces that a pair of veth devices joins, for tests
+// and benchmarks of what happens to packets. They are this process's own: nothing outside sees
+// them, and they are gone with it.
+package netpair
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotSupported is the error where the kernel has no veth devices, or there is no ip command.
+var ErrNotSupported = errors.New("no veth devices")
+
+// End is one of the two namespaces, with its device.
+type End struct {
+	Device     string
+	IPv4, IPv6 netip.Addr // from the ranges for documentation
+
+	ns *os.File
+}
+
+// Pair is both. An address of one is reached from the other.
+type Pair struct{ Server, Client *End }
+
+// New makes the namespaces. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN, and iproute2.
+func New() (_ *Pair, err error) {
+	p := &Pair{
+		Server: &End{Device: "server", IPv4: netip.MustParseAddr("192.0.2.1"), IPv6: netip.MustParseAddr("2001:db8::1")},
+		Client: &End{Device: "client", IPv4: netip.MustParseAddr("192.0.2.2"), IPv6: netip.MustParseAddr("2001:db8::2")},
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+			err = fmt.Errorf("join network namespaces: %w", err)
+		}
+	}()
+	for _, e := range []*End{p.Server, p.Client} {
+		if e.ns, err = newNamespace(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.Server.Do(func() error {
+		return ip("link add server type veth peer name client netns " + p.Client.Namespace())
+	}); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSupported, err)
+	}
+	macs := map[*End]net.HardwareAddr{}
+	for _, e := range []*End{p.Server, p.Client} {
+		if macs[e], err = e.setUp(); err != nil {
+			return nil, err
+		}
+	}
+	// Known from the start, so that no packet waits for a neighbour.
+	return p, errors.Join(p.Server.meet(p.Client, macs[p.Client]), p.Client.meet(p.Server, macs[p.Server]))
+}
+
+// newNamespace returns a descriptor of one, which keeps it.
+func newNamespace() (ns *os.File, err error) {
+	err = onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		ns, err = os.Open("/proc/thread-self/ns/net")
+		return err
+	})
+	return ns, err
+}
+
+// onThread calls f on a thread of its own, which ends with it.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		done <- f()
+	}()
+	return <-done
+}
+
+// Do calls f in the namespace, for the goroutine that f runs on. Sockets and processes that it
+// makes belong to the namespace for good.
+func (e *End) Do(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(int(e.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// Namespace is a path by which other processes find it while this one lives.
+func (e *End) Namespace() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), e.ns.Fd()) }
+
+// Close gives the namespaces up. They end with the last socket or process in them.
+func (p *Pair) Close() error {
+	var errs []error
+	for _, e := range []*End{p.Server, p.Client} {
+		if e.ns != nil {
+			errs = append(errs, e.ns.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *End) setUp() (mac net.HardwareAddr, err error) {
+	return mac, e.Do(func() error {
+		err := errors.Join(
+			ip("link set lo up"),
+			ip("addr add "+e.IPv4.String()+"/24 dev "+e.Device),
+			ip("addr add "+e.IPv6.String()+"/64 dev "+e.Device+" nodad"),
+			// A driver that is to send packets of XDP programs needs NAPI at the other end
+			// (drivers/net/veth.c, veth_xdp_xmit), which comes with GRO.
+			setGRO(e.Device),
+			ip("link set "+e.Device+" up"),
+		)
+		if err != nil {
+			return err
+		}
+		dev, err := net.InterfaceByName(e.Device)
+		if err == nil {
+			mac = dev.HardwareAddr
+		}
+		return err
+	})
+}
+
+// meet tells e where the other one is.
+func (e *End) meet(other *End, mac net.HardwareAddr) error {
+	return e.Do(func() error {
+		return errors.Join(
+			ip("neigh replace "+other.IPv4.String()+" lladdr "+mac.String()+" nud permanent dev "+e.Device),
+			ip("neigh replace "+other.IPv6.String()+" lladdr "+mac.String()+" nud permanent dev "+e.Device),
+		)
+	})
+}
+
+// ip runs the command ip in the thread's namespace.
+func ip(args string) error {
+	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ip %s: %w: %s", args, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// ethtoolValue is struct ethtool_value, linux/ethtool.h.
+type ethtoolValue struct{ cmd, data uint32 }
+
+// ifreq is struct ifreq, linux/if.h.
+type ifreq struct {
+	name [unix.IFNAMSIZ]byte
+	data unsafe.Pointer
+	_    [16]byte
+}
+
+func setGRO(device string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("switch GRO on: %w", err)
+	}
+	defer unix.Close(fd)
+	r := ifreq{data: unsafe.Pointer(&ethtoolValue{cmd: unix.ETHTOOL_SGRO, data: 1})}
+	copy(r.name[:], device)
+	// SAFETY: the kernel reads both while they are in use here.
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&r))); errno != 0 {
+		return fmt.Errorf("switch GRO on: %w", errno)
+	}
+	return nil
+}
