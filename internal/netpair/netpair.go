@@ -12,8 +12,10 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"unsafe"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,8 +30,13 @@ type End struct {
 	ns *os.File
 }
 
-// Pair is both. An address of one is reached from the other.
-type Pair struct{ Server, Client *End }
+// Pair is both. An address of one is reached from the other. An XDP program at the server may send
+// packets.
+type Pair struct {
+	Server, Client *End
+
+	pass link.Link
+}
 
 // New makes the namespaces. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN, and iproute2.
 func New() (_ *Pair, err error) {
@@ -60,7 +67,7 @@ func New() (_ *Pair, err error) {
 		}
 	}
 	// Known from the start, so that no packet waits for a neighbour.
-	return p, errors.Join(p.Server.meet(p.Client, macs[p.Client]), p.Client.meet(p.Server, macs[p.Server]))
+	return p, errors.Join(p.Server.meet(p.Client, macs[p.Client]), p.Client.meet(p.Server, macs[p.Server]), p.passAll())
 }
 
 // newNamespace returns a descriptor of one, which keeps it.
@@ -102,6 +109,9 @@ func (e *End) Namespace() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpi
 // Close gives the namespaces up. They end with the last socket or process in them.
 func (p *Pair) Close() error {
 	var errs []error
+	if p.pass != nil {
+		errs = append(errs, p.pass.Close())
+	}
 	for _, e := range []*End{p.Server, p.Client} {
 		if e.ns != nil {
 			errs = append(errs, e.ns.Close())
@@ -116,9 +126,6 @@ func (e *End) setUp() (mac net.HardwareAddr, err error) {
 			ip("link set lo up"),
 			ip("addr add "+e.IPv4.String()+"/24 dev "+e.Device),
 			ip("addr add "+e.IPv6.String()+"/64 dev "+e.Device+" nodad"),
-			// A driver that is to send packets of XDP programs needs NAPI at the other end
-			// (drivers/net/veth.c, veth_xdp_xmit), which comes with GRO.
-			setGRO(e.Device),
 			ip("link set "+e.Device+" up"),
 		)
 		if err != nil {
@@ -151,27 +158,26 @@ func ip(args string) error {
 	return nil
 }
 
-// ethtoolValue is struct ethtool_value, linux/ethtool.h.
-type ethtoolValue struct{ cmd, data uint32 }
-
-// ifreq is struct ifreq, linux/if.h.
-type ifreq struct {
-	name [unix.IFNAMSIZ]byte
-	data unsafe.Pointer
-	_    [16]byte
-}
-
-func setGRO(device string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+// passAll attaches a program that lets every packet pass to the client's device. A veth device
+// delivers what an XDP program at its other end sends only where it has a program itself
+// (drivers/net/veth.c, veth_xdp_flush).
+func (p *Pair) passAll() error {
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "pass", Type: ebpf.XDP, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()},
+	})
 	if err != nil {
-		return fmt.Errorf("switch GRO on: %w", err)
+		return err
 	}
-	defer unix.Close(fd)
-	r := ifreq{data: unsafe.Pointer(&ethtoolValue{cmd: unix.ETHTOOL_SGRO, data: 1})}
-	copy(r.name[:], device)
-	// SAFETY: the kernel reads both while they are in use here.
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&r))); errno != 0 {
-		return fmt.Errorf("switch GRO on: %w", errno)
-	}
-	return nil
+	defer prog.Close()
+	return p.Client.Do(func() error {
+		dev, err := net.InterfaceByName(p.Client.Device)
+		if err != nil {
+			return err
+		}
+		p.pass, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: dev.Index})
+		return err
+	})
 }
+
+const xdpPass = 2 // XDP_PASS of enum xdp_action, linux/bpf.h

@@ -1,0 +1,305 @@
+package arenaxdp
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/netpair"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func newPair(tb testing.TB) *netpair.Pair {
+	tb.Helper()
+	p, err := netpair.New()
+	if errors.Is(err, netpair.ErrNotSupported) {
+		testenv.SkipWithout(tb, "veth", err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { p.Close() })
+	return p
+}
+
+// attachTo attaches the program to the pair's server, until the test ends.
+func attachTo(tb testing.TB, p *netpair.Pair, h *arena.Heap, mode Mode) *Accelerator {
+	tb.Helper()
+	var x *Accelerator
+	err := p.Server.Do(func() (err error) {
+		x, err = Attach(h, "kv", Options{Interface: p.Server.Device, Mode: mode})
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := x.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return x
+}
+
+// startServer lets Serve answer at all addresses of the pair's server, until the test ends.
+func startServer(tb testing.TB, p *netpair.Pair, kv *arena.KV) {
+	tb.Helper()
+	var conn *net.UDPConn
+	err := p.Server.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: DefaultPort})
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- Serve(ctx, conn, kv) }()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+		conn.Close()
+	})
+}
+
+// client asks over UDP.
+type client struct {
+	conn *net.UDPConn
+	id   uint16
+	buf  [2048]byte
+}
+
+func newClient(tb testing.TB, p *netpair.Pair, server netip.Addr) *client {
+	tb.Helper()
+	c := &client{}
+	err := p.Client.Do(func() (err error) {
+		c.conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(server, DefaultPort)))
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { c.conn.Close() })
+	return c
+}
+
+// ask sends a text until it is answered: datagrams may be lost, as where the devices have just
+// come up.
+func (c *client) ask(text string) (string, error) {
+	c.id++
+	var last error
+	for range 50 {
+		if _, err := c.conn.Write([]byte(framed(c.id, text))); err != nil {
+			last = err // what came back from the last one
+			continue
+		}
+		c.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		for {
+			n, err := c.conn.Read(c.buf[:])
+			if err != nil {
+				last = err
+				break
+			}
+			if n >= frameSize && be.Uint16(c.buf[:]) == c.id { // not a late one
+				return string(c.buf[frameSize:n]), nil
+			}
+		}
+	}
+	return "", last
+}
+
+func (c *client) must(tb testing.TB, text string) string {
+	tb.Helper()
+	got, err := c.ask(text)
+	if err != nil {
+		tb.Fatalf("%q: %v", text, err)
+	}
+	return got
+}
+
+func TestVeth(t *testing.T) {
+	testenv.NoLeaks(t)
+	h, kv := newKV(t)
+	value := strings.Repeat("blue", 40)
+	put(t, kv, "colour", value)
+	for name, mode := range map[string]Mode{"any": Any, "native": Native, "generic": Generic} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			x := attachTo(t, p, h, mode)
+			clients := []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)}
+			for _, c := range clients {
+				// There is no server: the answer is the program's.
+				if got := c.must(t, "get colour\r\n"); got != answer("colour", value) {
+					t.Errorf("got %q", got)
+				}
+			}
+			startServer(t, p, kv)
+			for _, c := range clients {
+				for ask, want := range map[string]string{
+					"get absent\r\n":        "END\r\n",
+					"get colour absent\r\n": answer("colour", value),
+					"version\r\n":           "ERROR\r\n",
+				} {
+					if got := c.must(t, ask); got != want {
+						t.Errorf("%q: got %q, want %q", ask, got, want)
+					}
+				}
+			}
+			n, err := x.Counters()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A test that was slow may have asked more than once.
+			if n.Hits < 2 || n.Misses < 2 || n.Others < 4 || n.Malformed+n.Busy+n.Broken+n.NoRoom != 0 {
+				t.Errorf("counters %+v", n)
+			}
+			if err := x.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := x.Counters(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("counters after Close: %v", err)
+			}
+			// The server answers alone.
+			if got := clients[0].must(t, "get colour\r\n"); got != answer("colour", value) {
+				t.Errorf("after Close: %q", got)
+			}
+		})
+	}
+}
+
+// Whatever the device has room for, every value is answered, by the program or by the server.
+func TestVethValuesOfAllSizes(t *testing.T) {
+	testenv.NoLeaks(t)
+	h, kv := newKV(t)
+	p := newPair(t)
+	x := attachTo(t, p, h, Any)
+	startServer(t, p, kv)
+	for _, c := range []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)} {
+		for size := range arena.MaxValue + 1 {
+			value := strings.Repeat("x", size)
+			put(t, kv, "key", value)
+			if got := c.must(t, "get key\r\n"); got != answer("key", value) {
+				t.Fatalf("%d bytes: got %q", size, got)
+			}
+		}
+	}
+	n, err := x.Counters()
+	t.Logf("%+v, %v", n, err)
+	if n.Hits < 2*128 || n.Hits+n.NoRoom < 2*(arena.MaxValue+1) {
+		t.Errorf("counters %+v", n)
+	}
+}
+
+// Values are replaced, deleted and put again while they are asked for. Each is made of one number.
+func TestVethUpdatesWhileReading(t *testing.T) {
+	testenv.NoLeaks(t)
+	h, kv := newKV(t)
+	p := newPair(t)
+	x := attachTo(t, p, h, Any)
+	startServer(t, p, kv)
+	const keys = 8
+	duration := time.Second
+	if testing.Short() {
+		duration = 200 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), duration)
+	defer cancel()
+	valueOf := func(n uint64) []byte {
+		v := make([]byte, 0, 192)
+		for i := range uint64(24) {
+			v = binary.BigEndian.AppendUint64(v, n*(2*i+1))
+		}
+		return v
+	}
+	var wg sync.WaitGroup
+	for w := range uint64(2) {
+		wg.Go(func() {
+			for n := w; ctx.Err() == nil; n += 2 {
+				key := fmt.Sprint("key", n%keys)
+				err := kv.Put(key, valueOf(n))
+				if n%16 < 2 && err == nil {
+					err = kv.Delete(key)
+				}
+				if err != nil && !errors.Is(err, arena.ErrNotFound) && !errors.Is(err, arena.ErrBusy) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for _, c := range []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)} {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				key := fmt.Sprint("key", i%keys)
+				got, err := c.ask("get " + key + "\r\n")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got == "END\r\n" {
+					continue
+				}
+				_, value, ok := strings.Cut(got, "\r\n")
+				if !ok || len(value) < 8 {
+					t.Errorf("got %q", got)
+					return
+				}
+				if n := binary.BigEndian.Uint64([]byte(value)); got != answer(key, string(valueOf(n))) {
+					t.Errorf("torn value %q", got)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	n, err := x.Counters()
+	t.Logf("%+v, %v", n, err)
+	if n.Hits == 0 || n.Broken+n.Malformed+n.NoRoom != 0 {
+		t.Errorf("counters %+v", n)
+	}
+}
+
+func TestAttachErrors(t *testing.T) {
+	testenv.NoLeaks(t)
+	h, _ := newKV(t)
+	p := newPair(t)
+	attachTo(t, p, h, Any)
+	tests := []struct {
+		rule string
+		want error
+		text string
+		opts Options
+		name string
+	}{
+		{"an interface has one program", unix.EBUSY, "another XDP program", Options{Interface: p.Server.Device}, "kv"},
+		{"an interface that is not there", nil, "no such network interface", Options{Interface: "absent"}, "kv"},
+		{"a table that is not there", arena.ErrNotFound, `"absent"`, Options{Interface: p.Server.Device}, "absent"},
+		{"what is no table", arena.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
+		{"no address", nil, "1 to 256", Options{Interface: p.Server.Device, Addresses: []netip.Addr{}}, "kv"},
+	}
+	for _, tt := range tests {
+		err := p.Server.Do(func() error {
+			x, err := Attach(h, tt.name, tt.opts)
+			if err == nil {
+				x.Close()
+			}
+			return err
+		})
+		if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%s: %v", tt.rule, err)
+		}
+	}
+}
