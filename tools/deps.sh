@@ -18,6 +18,7 @@ generate() {
 tests() {
 	command_of bpftool bpftool              # they compare with what it sees
 	command_of gcc gcc                      # the race detector, the libbpf peer
+	command_of ip iproute2                  # network namespaces
 	header_of stdlib.h libc6-dev
 	header_of bpf/libbpf.h libbpf-dev
 	header_of libelf.h libelf-dev

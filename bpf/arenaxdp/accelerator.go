@@ -3,6 +3,7 @@ package arenaxdp
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/bits"
 	"net"
 	"net/netip"
@@ -61,10 +62,18 @@ type Accelerator struct {
 	link link.Link
 }
 
+// ErrNoInterface says that there is no interface with the name. It is [fs.ErrNotExist].
+var ErrNoInterface error = noInterface{}
+
+type noInterface struct{}
+
+func (noInterface) Error() string        { return "no such interface" }
+func (noInterface) Is(target error) bool { return target == fs.ErrNotExist }
+
 // Attach lets the program answer on an interface from the KV with a name, as long as the
 // Accelerator is open and the process lives. The arena must stay open as long.
 //
-// Errors: those of [arena.OpenKV] and [arena.LoadCollection]; EBUSY where another XDP program is on
+// Errors: [ErrNoInterface]; those of [arena.OpenKV] and [arena.LoadCollection]; EBUSY where another XDP program is on
 // the interface; EOPNOTSUPP where its driver cannot.
 func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)
@@ -75,11 +84,8 @@ func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 }
 
 func attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
-	dev, err := net.InterfaceByName(opts.Interface)
+	dev, err := interfaceNamed(opts.Interface)
 	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok {
-			err = op.Err
-		}
 		return nil, err
 	}
 	if opts.Addresses == nil {
@@ -140,6 +146,21 @@ func load(h *arena.Heap, table string, opts Options) (_ *arena.Collection, err e
 		}
 	}
 	return c, nil
+}
+
+// interfaceNamed is net.InterfaceByName, whose error for one that is not there cannot be told
+// from others.
+func interfaceNamed(name string) (*net.Interface, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	for _, dev := range all {
+		if dev.Name == name {
+			return &dev, nil
+		}
+	}
+	return nil, ErrNoInterface
 }
 
 func addressesOf(dev *net.Interface) ([]netip.Addr, error) {

@@ -25,6 +25,11 @@
 // between virtual devices, and before offloading ones, packets have none yet. That of
 // the answer is right.
 //
+// A veth device delivers what the program sends only where there is an XDP program at its other
+// end too, one that lets everything pass will do (drivers/net/veth.c,
+// veth_xdp_flush), and has no room for most values of more than 200 bytes; the generic mode
+// has neither limit.
+//
 // # What an answer is
 //
 // A value that the table had at one moment while the request was processed, whatever is

@@ -252,4 +252,3 @@ func FuzzPacket(f *testing.F) {
 		}
 	})
 }
-

@@ -285,7 +285,7 @@ func TestAttachErrors(t *testing.T) {
 		name string
 	}{
 		{"an interface has one program", unix.EBUSY, "another XDP program", Options{Interface: p.Server.Device}, "kv"},
-		{"an interface that is not there", nil, "no such network interface", Options{Interface: "absent"}, "kv"},
+		{"an interface that is not there", ErrNoInterface, "no such interface", Options{Interface: "absent"}, "kv"},
 		{"a table that is not there", arena.ErrNotFound, `"absent"`, Options{Interface: p.Server.Device}, "absent"},
 		{"what is no table", arena.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
 		{"no address", nil, "1 to 256", Options{Interface: p.Server.Device, Addresses: []netip.Addr{}}, "kv"},

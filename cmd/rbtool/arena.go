@@ -16,7 +16,7 @@ func newArena() *cobra.Command {
 	return group("arena", "What lies in an arena: its heap, lists, tables, memory",
 		"  rbtool arena heap /sys/fs/bpf/heap\n  rbtool arena put /sys/fs/bpf/heap colour blue",
 		newArenaHeap(), newArenaList(), newArenaTable(), newArenaDump(),
-		newArenaPut(), newArenaGet(), newArenaDel())
+		newArenaPut(), newArenaGet(), newArenaDel(), newArenaServe())
 }
 
 // withArena opens the arena that ref refers to, calls f, and closes it. One that

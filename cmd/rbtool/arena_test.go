@@ -13,9 +13,16 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// TestArenaScripts runs testdata/arena/*.txtar. Where the kernel has no arenas it looks at
-// what the command says about that.
+// TestArenaScripts runs testdata/arena/*.txtar.
 func TestArenaScripts(t *testing.T) {
+	skipWithoutArena(t)
+	runScripts(t, "testdata/arena")
+}
+
+// skipWithoutArena skips where the kernel has no arenas, after it has looked at what the
+// command says about that.
+func skipWithoutArena(t *testing.T) {
+	t.Helper()
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		var stderr bytes.Buffer
 		args := []string{"create", "arena", "--size", "4096", "--pin", filepath.Join(testenv.BPFFS(t), "a")}
@@ -25,5 +32,4 @@ func TestArenaScripts(t *testing.T) {
 		}
 		testenv.SkipWithout(t, "arena", err)
 	}
-	runScripts(t, "testdata/arena")
 }
