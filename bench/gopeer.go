@@ -23,6 +23,8 @@ func servePeer() {
 		"userring":  peerUserring,
 		"usermany":  peerUsermany,
 		"roundtrip": peerRoundtrip,
+		"arenalist": peerArenaList,
+		"lookup":    peerLookup,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench peer:", err)

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"regexp"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/rbtool/rbtool/bench/harness"
@@ -105,6 +106,7 @@ type report struct {
 	Rounds   int               `json:"rounds"`
 	Seed     uint64            `json:"seed"`
 	Results  []*harness.Result `json:"results"`
+	Skipped  []string          `json:"skipped,omitempty"` // what the kernel cannot do, and why
 	Verdicts []harness.Verdict `json:"verdicts"`
 }
 
@@ -158,6 +160,11 @@ func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, tex
 			continue
 		}
 		b, err := entry.new(r)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			rep.Skipped = append(rep.Skipped, fmt.Sprintf("%s: %v", entry.name, err))
+			fmt.Fprintf(text, "%s: left out: %v\n\n", entry.name, err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", entry.name, err)
 		}
@@ -177,7 +184,7 @@ func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, tex
 			return err
 		}
 	}
-	if len(rep.Results) == 0 {
+	if len(rep.Results)+len(rep.Skipped) == 0 {
 		return fmt.Errorf("-only %q: no such benchmark", only)
 	}
 	return nil

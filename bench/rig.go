@@ -27,11 +27,13 @@ type sizes struct {
 	passes  uint64 // over the hot records
 	records uint64 // of a stream
 	wakes   uint64
+	nodes   uint64 // of a list
+	lookups uint64
 }
 
 var (
-	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500}
-	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20}
+	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500, nodes: 1_000_000, lookups: 500_000}
+	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20, nodes: 1000, lookups: 1000}
 )
 
 // newRig starts the peers. They end with ctx.
@@ -77,15 +79,23 @@ func newRingOf(typ ebpf.MapType, size uint32) (*ebpf.Map, ebpf.MapID, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("create ring: %w", err)
 	}
-	info, err := m.Info()
+	id, err := idOf(m)
 	if err != nil {
 		return nil, 0, errors.Join(err, m.Close())
 	}
+	return m, id, nil
+}
+
+func idOf(m *ebpf.Map) (ebpf.MapID, error) {
+	info, err := m.Info()
+	if err != nil {
+		return 0, err
+	}
 	id, ok := info.ID()
 	if !ok {
-		return nil, 0, errors.Join(errors.New("ring has no id"), m.Close())
+		return 0, errors.New("map has no id")
 	}
-	return m, id, nil
+	return id, nil
 }
 
 // benchmarks are run in this order.
@@ -112,4 +122,7 @@ var benchmarks = []struct {
 	{"usermany/64", newUsermany},
 	{"tokernel/64", newTokernel},
 	{"roundtrip/64", newRoundtrip},
+	{"arenalist/1M", newArenaList},
+	{"lookup/hot", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, 1000, 1.0/20) }},
+	{"lookup/random", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, 1_000_000, 1.0/3) }},
 }

@@ -15,6 +15,8 @@ static const struct {
 	{ "wake", wake },
 	{ "userring", userring },
 	{ "tokernel", tokernel },
+	{ "arenalist", arenalist },
+	{ "lookup", lookup },
 };
 
 uint64_t number(const struct request *req, int i)

@@ -34,6 +34,8 @@ void stream(const struct request *req);
 void wake(const struct request *req);
 void userring(const struct request *req);
 void tokernel(const struct request *req);
+void arenalist(const struct request *req);
+void lookup(const struct request *req);
 
 /* What every reader makes of the records: proof that it saw all of them. */
 struct tally {

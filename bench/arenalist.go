@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/bench/harness"
+	"github.com/rbtool/rbtool/bpf/arenaset"
+)
+
+// listName is the list of the benchmark.
+const listName = "list"
+
+// numbered is struct numbered of arenaset.bpf.c.
+type numbered struct {
+	arena.Link
+	Number uint64
+}
+
+// newArenaList returns the benchmark of walking a list that a BPF program built.
+func newArenaList(r *rig) (*harness.Benchmark, error) {
+	h, id, err := newArena(256 << 20)
+	if err != nil {
+		return nil, err
+	}
+	l, err := arena.NewList(h, listName)
+	if err == nil {
+		err = runJob(h, arenaset.ListBuild, arenaset.Job{On: uint64(l.Ptr()), Count: r.size.nodes})
+	}
+	if err != nil {
+		h.Arena().Close()
+		return nil, err
+	}
+	n := r.size.nodes
+	want := tally{records: n, sum: n * (n - 1) / 2}
+	way := func(peer *harness.Peer, name string) func(context.Context) ([]float64, error) {
+		return func(context.Context) ([]float64, error) {
+			got, err := peer.Call("arenalist", id, name, uint64(l.Ptr()))
+			if err != nil {
+				return nil, err
+			}
+			return perRecordFigure(got, want)
+		}
+	}
+	const base, ours = "C loop", "ours, All"
+	return &harness.Benchmark{
+		Title:   fmt.Sprintf("a list of %d nodes that a BPF program built, walked in user space", n),
+		Metrics: []harness.Metric{{Name: "time", Unit: "ns/node"}},
+		Contenders: []harness.Contender{
+			{Name: base, Run: way(r.c, "loop")},
+			{Name: base + " again", Run: way(r.c, "loop")},
+			{Name: ours, Run: way(r.g, "all")},
+		},
+		Claims: []harness.Claim{{Contender: ours, Metric: "time", Base: base, Limit: 1.2}},
+		Close:  h.Arena().Close,
+	}, nil
+}
+
+// peerArenaList is the Go side: arenalist MAP WAY LIST.
+func peerArenaList(req *harness.Request) ([]uint64, error) {
+	h, err := openArena(req)
+	if err != nil {
+		return nil, err
+	}
+	a := h.Arena()
+	defer a.Close()
+	l, err := arena.OpenList(h, listName)
+	if err != nil {
+		return nil, err
+	}
+	var t tally
+	var ns time.Duration
+	for range 2 { // the first time maps the pages
+		t = tally{}
+		start := time.Now()
+		for p, err := range l.All() {
+			if err != nil {
+				return nil, err
+			}
+			node, err := arena.Ptr[numbered](p).In(a)
+			if err != nil {
+				return nil, err
+			}
+			t.records++
+			t.sum += node.Number
+		}
+		ns = time.Since(start)
+	}
+	return []uint64{uint64(ns), t.records, t.sum}, req.Err()
+}
