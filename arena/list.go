@@ -110,9 +110,22 @@ func (l *List) Pop() (Ptr[Link], error) {
 // after as many steps as there can be nodes.
 func (l *List) All() iter.Seq2[Ptr[Link], error] {
 	return func(yield func(Ptr[Link], error) bool) {
+		for n, err := range Nodes[Link](l) {
+			if !yield(Ptr[Link](uintptr(unsafe.Pointer(n))), err) { // they lie at the address that programs use
+				return
+			}
+		}
+	}
+}
+
+// Nodes walks as [List.All] does, and yields what lies in the arena, without copying: T begins
+// with a [Link] and holds no Go pointers. A node that is not wholly inside the arena is
+// [ErrCorrupt]. What others change at the same time is to be loaded with sync/atomic.
+func Nodes[T any](l *List) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
 		a := l.h.a
 		if a.size == 0 {
-			yield(0, a.pointerError(0, 0, 1))
+			yield(nil, a.pointerError(0, 0, 1))
 			return
 		}
 		head := atomic.LoadUint64(&l.l.head)
@@ -121,31 +134,41 @@ func (l *List) All() iter.Seq2[Ptr[Link], error] {
 			return
 		}
 		p := l.h.address(first)
-		last := a.size/8 - 1 // word of the arena
+		size := uint64(unsafe.Sizeof(*new(T)))
+		if size < linkSize || size > a.size {
+			yield(nil, a.pointerError(p, size, linkSize))
+			return
+		}
+		last := (a.size - size) / 8 // word of the arena at which a node can begin
+		base, low := a.base, a.flags&flagNoUserConv != 0
 		for left := (l.h.limit - l.h.start) / minNode; p != 0; left-- {
-			off := a.offsetOf(p)
+			off := p - base
+			if low {
+				off = uint64(uint32(off)) // as in offsetOf
+				p = base + off
+			}
 			// Rotated, an offset that is no multiple of 8 is larger than all others.
 			if bits.RotateLeft64(off, -3) > last || left == 0 {
-				yield(0, l.wrong(head, p, left))
+				yield(nil, l.wrong(head, p, left))
 				return
 			}
-			if a.flags&flagNoUserConv != 0 {
-				p = a.base + off
-			}
-			// SAFETY: a whole word in the mapping, which lies at the address that it has for
+			// SAFETY: a whole node in the mapping, which lies at the address that it has for
 			// programs, as was just checked. Without a base to add to, the next load does not
 			// wait for an addition: a third of the time.
-			next := *(*uint64)(unsafe.Add(nil, p))
-			if !yield(Ptr[Link](p), nil) {
+			at := unsafe.Add(nil, p)
+			next := *(*uint64)(at)
+			if !yield((*T)(at), nil) {
 				return
 			}
 			p = next
 		}
 		if atomic.LoadUint64(&l.l.head)>>32 != head>>32 {
-			yield(0, fmt.Errorf("walk list: %w: nodes were popped", ErrBusy))
+			yield(nil, fmt.Errorf("walk list: %w: nodes were popped", ErrBusy))
 		}
 	}
 }
+
+const linkSize = uint64(unsafe.Sizeof(Link{}))
 
 // minNode is the smallest block, in bytes.
 const minNode = 16

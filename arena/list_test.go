@@ -224,3 +224,42 @@ func BenchmarkListWalk(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/node")
 }
+
+// A node that begins in the arena, or the heap, and ends outside is none.
+func TestNodesThatDoNotFit(t *testing.T) {
+	h := newHeap(t, Options{Size: 4 * pageSize})
+	l := newList(t, h)
+	p, _, err := New[numbered](h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Push(Ptr[Link](p)); err != nil {
+		t.Fatal(err)
+	}
+	for n, err := range Nodes[numbered](l) {
+		if at, _ := p.In(h.a); n != at || err != nil {
+			t.Errorf("node %p, %v; want %p", n, err, at)
+		}
+	}
+	for _, err := range Nodes[struct {
+		Link
+		_ [2 * 4096]byte // from page 2 of 4 on, after a header
+	}](l) {
+		if !errors.Is(err, ErrCorrupt) {
+			t.Errorf("two pages: %v", err)
+		}
+	}
+	for _, err := range Nodes[struct {
+		Link
+		_ [4 * 4096]byte
+	}](l) {
+		if !errors.Is(err, ErrPointer) {
+			t.Errorf("more than the arena: %v", err)
+		}
+	}
+	for _, err := range Nodes[uint32](l) {
+		if !errors.Is(err, ErrPointer) {
+			t.Errorf("less than a link: %v", err)
+		}
+	}
+}
