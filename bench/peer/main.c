@@ -17,6 +17,7 @@ static const struct {
 	{ "tokernel", tokernel },
 	{ "arenalist", arenalist },
 	{ "lookup", lookup },
+	{ "udpget", udpget },
 };
 
 uint64_t number(const struct request *req, int i)

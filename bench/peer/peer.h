@@ -36,6 +36,7 @@ void userring(const struct request *req);
 void tokernel(const struct request *req);
 void arenalist(const struct request *req);
 void lookup(const struct request *req);
+void udpget(const struct request *req);
 
 /* What every reader makes of the records: proof that it saw all of them. */
 struct tally {

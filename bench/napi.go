@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/netpair"
+)
+
+// napi are the kernel threads that process what arrives at a device: in threads of their
+// own its time can be told from that of those who send.
+type napi struct{ pids []int }
+
+// threadNAPI makes a device process what arrives in threads, bound to a CPU. Both ends then do so
+// whether they have an XDP program or not: for that one has GRO and the other no TSO
+// (drivers/net/veth.c, veth_xmit).
+func threadNAPI(e *netpair.End, cpu int) (n napi, err error) {
+	err = e.Do(func() error {
+		if err := ethtool(e.Device, unix.ETHTOOL_SGRO, 1); err != nil {
+			return err
+		}
+		// Not supported: with an XDP program at the other end it has none.
+		if err := ethtool(e.Device, unix.ETHTOOL_STSO, 0); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+			return err
+		}
+		// The thread gets a /sys that shows its network namespace.
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("unshare mounts: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("make mounts private: %w", err)
+		}
+		if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
+			return fmt.Errorf("mount /sys: %w", err)
+		}
+		return os.WriteFile("/sys/class/net/"+e.Device+"/threaded", []byte("1"), 0)
+	})
+	if err != nil {
+		return n, fmt.Errorf("device %s: %w", e.Device, err)
+	}
+	if n.pids, err = threadsNamed("napi/" + e.Device + "-"); err != nil {
+		return n, err
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 50}
+	for _, pid := range n.pids {
+		if err := errors.Join(unix.SchedSetaffinity(pid, &set), unix.SchedSetAttr(pid, &attr, 0)); err != nil {
+			return n, fmt.Errorf("bind thread %d: %w", pid, err)
+		}
+	}
+	return n, nil
+}
+
+// threadsNamed finds processes whose names begin so.
+func threadsNamed(prefix string) (pids []int, err error) {
+	comms, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range comms {
+		comm, err := os.ReadFile(path)
+		if err != nil || !strings.HasPrefix(string(comm), prefix) {
+			continue // it has ended
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("no threads %s*", prefix)
+	}
+	return pids, nil
+}
+
+// cpuTime is how long they ran, in ns.
+func (n napi) cpuTime() (ns int64, err error) {
+	for _, pid := range n.pids {
+		t, err := cpuTime(pid)
+		if err != nil {
+			return 0, err
+		}
+		ns += t
+	}
+	return ns, nil
+}
+
+// cpuTime is how long a process ran, in ns; 0 is this one.
+func cpuTime(pid int) (int64, error) {
+	clock := int32(unix.CLOCK_PROCESS_CPUTIME_ID)
+	if pid != 0 {
+		clock = int32(^pid)<<3 | 2 // linux/posix-timers_types.h, CPUCLOCK_SCHED of a process
+	}
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
+	}
+	return t.Nano(), nil
+}
+
+// ethtool sets a feature of a device in this thread's network namespace.
+func ethtool(device string, command, value uint32) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("ethtool: %w", err)
+	}
+	defer unix.Close(fd)
+	arg := struct{ command, value uint32 }{command, value} // struct ethtool_value
+	request := struct {
+		name [unix.IFNAMSIZ]byte
+		arg  unsafe.Pointer
+		_    [16]byte
+	}{arg: unsafe.Pointer(&arg)} // struct ifreq
+	copy(request.name[:], device)
+	// SAFETY: the kernel reads both before it returns.
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return fmt.Errorf("ethtool command %#x: %w", command, errno)
+	}
+	return nil
+}
