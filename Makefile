@@ -9,7 +9,11 @@ export BPF2GO_STRIP := llvm-strip-19
 TEST_FLAGS ?=
 FUZZ_TIME  ?= 5s
 
-.PHONY: all help build install demo test deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
+SOAK_TIME    ?= 60s
+SOAK_KILLS   ?= 1000
+SOAK_SAMPLES ?= 1000000
+
+.PHONY: all help build install demo test soak deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -26,6 +30,11 @@ demo: build ## what rbtool does, in half a minute; needs Go and root
 
 test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	$(GO) test -p 1 $(TEST_FLAGS) ./...
+
+soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS killed processes, SOAK_SAMPLES a goroutine; root
+	RBTOOL_ARENA_STORM=$(SOAK_TIME) RBTOOL_ARENA_KILLS=$(SOAK_KILLS) $(GO) test -p 1 -count=1 -timeout 2h -v \
+		-run 'TestTableStorm|TestKilledInsideAnOperation|TestVethUpdatesWhileReading' ./arena ./bpf/arenaxdp
+	RBTOOL_STRESS_SAMPLES=$(SOAK_SAMPLES) $(GO) test -count=1 -timeout 2h -v -run TestManyGoroutines ./userprod
 
 deploy-check: deps-go ## the dashboard's queries and the alerts against a real Prometheus server (apt install prometheus)
 	@command -v promtool >/dev/null || { echo "deploy-check: prometheus and promtool are missing: apt install prometheus" >&2; exit 1; }

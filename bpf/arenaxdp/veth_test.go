@@ -203,7 +203,8 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	}
 }
 
-// Values are replaced, deleted and put again while they are asked for. Each is made of one number.
+// Values are replaced, deleted and put again while they are asked for, for RBTOOL_ARENA_STORM
+// (a second). Each is made of one number.
 func TestVethUpdatesWhileReading(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
@@ -214,6 +215,12 @@ func TestVethUpdatesWhileReading(t *testing.T) {
 	duration := time.Second
 	if testing.Short() {
 		duration = 200 * time.Millisecond
+	}
+	if text := os.Getenv("RBTOOL_ARENA_STORM"); text != "" {
+		var err error
+		if duration, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), duration)
 	defer cancel()
