@@ -94,7 +94,7 @@ func fromEntry(e *mapiter.Entry) Map {
 		d.Memory = *e.Memory
 	}
 	if e.Arena != nil {
-		d.Place = &Place{UserBase: e.UserBase}
+		d.Place = placeOf(e)
 	}
 	if e.Positions == nil {
 		return d

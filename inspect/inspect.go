@@ -60,6 +60,18 @@ type Place struct {
 	// UserBase is the address at which every process maps it: 0 as long as none
 	// did, and none was asked for.
 	UserBase uint64 `json:"user_base"`
+	// Pages is how many pages are allocated: nil before Linux 7.3, which first counts them.
+	Pages *uint64 `json:"pages,omitempty"`
+}
+
+// placeOf is where the arena of an entry lies.
+func placeOf(e *mapiter.Entry) *Place {
+	p := &Place{UserBase: e.UserBase}
+	if e.Memory != nil {
+		pages := *e.Memory / uint64(os.Getpagesize())
+		p.Pages = &pages
+	}
+	return p
 }
 
 // All describes every ring and arena on the host. Where the kernel's iterator over

@@ -36,7 +36,7 @@ func TestWhatACheckerFinds(t *testing.T) {
 		usercheck.Fill(b, worker, seq)
 		change(b)
 		mem.Data().SetTagged(pos, ring.Tag(ring.Header(n), 0))
-		mem.SwapProducerPos(pos + ring.Span(uint32(n)))
+		mem.SetProducerPos(pos + ring.Span(uint32(n)))
 		if n, err := c.Drain(0, 0); n != 1 || err != nil {
 			t.Fatalf("Drain() = %d, %v", n, err)
 		}
@@ -112,13 +112,13 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mem.Unmap()
-	mem.SwapProducerPos(80) // ten empty samples
+	mem.SetProducerPos(80) // ten empty samples
 	for _, want := range []struct{ limit, n int }{{3, 3}, {1, 1}, {0, 6}, {0, 0}, {1, 0}} {
 		if n, err := c.Drain(0, uint64(want.limit)); n != want.n || err != nil {
 			t.Errorf("Drain with limit %d = %d, %v; want %d", want.limit, n, err, want.n)
 		}
 	}
-	mem.SwapProducerPos(81)
+	mem.SetProducerPos(81)
 	if _, err := c.Drain(0, 0); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Drain of a bad position: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,11 @@ func TestArenaServe(t *testing.T) {
 	r.must("arena", "put", r.pin, "shape", "round")
 	if got, want := r.ask("get shape\r\n"), "VALUE shape 0 5\r\nround\r\nEND\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	out, err := command("inspect", r.pin).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^owner .*maps it at 0x[0-9a-f]+`).Match(out) ||
+		!regexp.MustCompile(`kv_get \(id [0-9]+, xdp\)`).Match(out) {
+		t.Errorf("inspect: %v: %s", err, out)
 	}
 	if status, said := r.serve(r.pin, "--dev", "server", "--port", "11212"); status != statusBusy || !strings.Contains(said, "another XDP program") {
 		t.Errorf("a second one: status %d: %s", status, said)

@@ -19,7 +19,8 @@ func newInspect() *cobra.Command {
 		Short: "Describe one ring or arena: positions, memory, users, programs, pins",
 		Long: `Describe one ring: where its producer and its consumer are, the oldest record
 still being written, the processes that hold it and where they run, the programs that
-use it and where they are attached. Of an arena: the address at which all map it.
+use it and where they are attached. Of an arena: the address at which all map it, and
+how many of its pages are allocated, where the kernel counts them.
 With --for it is watched for so long, too: bytes and records a second, the largest backlog,
 the time for which it was at least 15/16 full, how old the oldest record is that waits, and
 whether its consumer or a producer is stuck. Nothing on the host is changed.`,
@@ -63,8 +64,8 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 		{"type", m.Type},
 		{"name", cmp.Or(m.Name, "-")},
 		{"size", fmt.Sprintf("%s (%d bytes)", formatSize(m.Bytes), m.Bytes)},
-		{"memory", fmt.Sprintf("%d bytes", m.Memory)},
-		{"flags", fmt.Sprintf("%#x", m.Flags)},
+		{"memory", describeMemory(m)},
+		{"flags", describeFlags(m.Flags)},
 	}
 	if m.MapExtra != 0 {
 		rows = append(rows, []string{"map_extra", fmt.Sprintf("%#x", m.MapExtra)})
@@ -83,7 +84,7 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 		rows = append(rows, flow.rows()...)
 	}
 	others := slices.DeleteFunc(m.Users, func(u inspect.User) bool { return u.Self })
-	rows = append(rows, list("owner", others, describeUser)...)
+	rows = append(rows, list("owner", others, func(u inspect.User) string { return describeUser(m, u) })...)
 	rows = append(rows, list("program", m.Programs, func(p inspect.Program) string {
 		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, p.Type)
 		if p.Via != 0 {
@@ -120,14 +121,18 @@ func positionRows(p *inspect.Positions) [][]string {
 }
 
 // describeUser says what a process does with the map.
-func describeUser(u inspect.User) string {
+func describeUser(m *inspect.Map, u inspect.User) string {
 	var does []string
+	maps := "maps it"
+	if m.Place != nil && m.UserBase != 0 {
+		maps = fmt.Sprintf("maps it at %#x", m.UserBase) // where all do: the kernel refuses another address
+	}
 	for _, d := range []struct {
 		is   bool
 		word string
 	}{
 		{u.Consumes, "consumes"}, {u.Produces, "produces"},
-		{u.Mapped && !u.Consumes && !u.Produces, "maps it"}, {u.Holds, "holds a descriptor"},
+		{u.Mapped && !u.Consumes && !u.Produces, maps}, {u.Holds, "holds a descriptor"},
 	} {
 		if d.is {
 			does = append(does, d.word)

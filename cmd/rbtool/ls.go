@@ -17,8 +17,9 @@ func newLs() *cobra.Command {
 		Short: "List every ring buffer, user ring buffer and arena of this host",
 		Long: `List every ring buffer, user ring buffer and arena of this host: how full they
 are, which processes hold them and where they are pinned. A process marked *
-consumes the ring, or produces into it if it is a user ring buffer. Nothing on
-the host is changed.`,
+consumes the ring, or produces into it if it is a user ring buffer. An arena is as full
+as pages of it are allocated, where the kernel counts them. Nothing on the host is
+changed.`,
 		Example: "  rbtool ls\n  rbtool ls -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -47,6 +48,8 @@ func lsTable(maps []inspect.Map) [][]string {
 		if m.Positions != nil {
 			backlog = formatSize(m.Backlog)
 			fill = fmt.Sprintf("%.1f", 100*m.Fill)
+		} else if m.Place != nil && m.Pages != nil {
+			fill = fmt.Sprintf("%.1f", arenaFill(&m))
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), formatSize(m.Bytes), backlog, fill,
