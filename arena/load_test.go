@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/arenatest"
@@ -143,14 +145,34 @@ func TestLoadTypes(t *testing.T) {
 				run(t, p, ebpf.RunOptions{Data: make([]byte, 64)})
 			case "type_raw_tp":
 				run(t, p, ebpf.RunOptions{})
-			default:
-				return // the kernel runs them, and not at will
+			case "type_tp_btf":
+				attachTracing(t, p)
+				if err := exec.Command("true").Run(); err != nil {
+					t.Fatal(err)
+				}
+			case "type_fentry":
+				attachTracing(t, p)
+				run(t, p, ebpf.RunOptions{}) // calls what it is attached to
 			}
 			if page.Seen[i] != 1 {
 				t.Errorf("it wrote %d", page.Seen[i])
 			}
 		})
 	}
+}
+
+// attachTracing attaches a program until the test ends.
+func attachTracing(tb testing.TB, p *ebpf.Program) {
+	tb.Helper()
+	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
 }
 
 func TestLoadProgramArray(t *testing.T) {
