@@ -63,7 +63,7 @@ func stormKey(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n)
 func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	value := make([]byte, stormValue)
 	for i := 0; ; i++ {
-		if i%64 == 0 && stop() {
+		if i%64 == 63 && stop() { // whoever is told late has still done something
 			return c, nil
 		}
 		key := stormKey(rand.Uint64N(2 * stormKeys))
@@ -225,14 +225,16 @@ func TestTableStorm(t *testing.T) {
 	}
 	p := loadSet(t, h, arenaset.TableStorm, arenaset.TableStormTP)
 	before := used(t, h)
-	deadline := time.Now().Add(howLong(t, "RBTOOL_ARENA_STORM", 500*time.Millisecond, 3*time.Second))
-
 	var (
 		mu  sync.Mutex
 		all stormCounts
 		wg  sync.WaitGroup
 	)
 	processes := []*process{startHelper(t, "storm", h.a), startHelper(t, "storm", h.a)}
+	for _, q := range processes {
+		q.line() // it is at work
+	}
+	deadline := time.Now().Add(howLong(t, "RBTOOL_ARENA_STORM", 500*time.Millisecond, 3*time.Second))
 	for i, program := range []string{arenaset.TableStorm, arenaset.TableStormTP} {
 		wg.Go(func() {
 			for seed := uint64(i + 1); time.Now().Before(deadline); seed += 2 {
@@ -249,7 +251,6 @@ func TestTableStorm(t *testing.T) {
 	}
 	wg.Wait()
 	for _, q := range processes {
-		q.line()
 		q.in.Close()
 		var c stormCounts
 		if err := json.Unmarshal([]byte(q.line()), &c); err != nil {
@@ -306,7 +307,7 @@ func TestKilledInsideAnOperation(t *testing.T) {
 			}
 		}
 		n := 0
-		c, err := storm(tab, func() bool { n++; return n > 10 })
+		c, err := storm(tab, func() bool { n++; return n == 10 })
 		if err != nil {
 			t.Fatalf("kill %d: %v", i, err)
 		}
