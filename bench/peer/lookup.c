@@ -23,7 +23,7 @@ void lookup(const struct request *req)
 		start = now();
 		for (uint64_t i = 0; i < lookups && !err; i++) {
 			x = x * 6364136223846793005ull + 1442695040888963407ull;
-			key = (x >> 33) % keys;
+			key = (x >> 32) * keys >> 32;
 			err = bpf_map_lookup_elem(fd, &key, value);
 			sum += value[0];
 		}
