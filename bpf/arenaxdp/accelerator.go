@@ -93,7 +93,7 @@ func attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 			return nil, err
 		}
 	}
-	c, err := load(h, table, opts)
+	c, err := load(h, table, dev.HardwareAddr, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +107,8 @@ func attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 	return &Accelerator{c: c, link: l}, nil
 }
 
-// load returns the program, which answers for the addresses of opts.
-func load(h *arena.Heap, table string, opts Options) (_ *arena.Collection, err error) {
+// load returns the program for an interface with this address, which answers for those of opts.
+func load(h *arena.Heap, table string, mac net.HardwareAddr, opts Options) (_ *arena.Collection, err error) {
 	if _, err := arena.OpenKV(h, table); err != nil {
 		return nil, err
 	}
@@ -122,11 +122,17 @@ func load(h *arena.Heap, table string, opts Options) (_ *arena.Collection, err e
 	if opts.Port == 0 {
 		opts.Port = DefaultPort
 	}
+	var ethernet [6]byte // zeros where the interface has none, as loopback
+	if len(mac) != 0 && len(mac) != len(ethernet) {
+		return nil, fmt.Errorf("it is no Ethernet: its address is %s", mac)
+	}
+	copy(ethernet[:], mac)
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(
+		spec.Variables[bpfVarMac].Set(ethernet),
 		spec.Variables[bpfVarTableRoot].Set(root.Number),
 		spec.Variables[bpfVarPort].Set(bits.ReverseBytes16(opts.Port)), // the target is little endian
 	)

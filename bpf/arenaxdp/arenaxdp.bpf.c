@@ -18,6 +18,9 @@
 #include "arena_table.h"
 #include "net.h"
 
+/* The interface's. What is for another one is only passing by. */
+const volatile __u8 mac[6];
+
 /* The port, in the network's byte order, and the number of the table's root. */
 const volatile __u16 port;
 const volatile __u32 table_root;
@@ -103,7 +106,7 @@ struct request {
 
 #define KEY(w) ((__u8 *)(w)->key)
 
-/* The number that the compiler forgets all about, so that a check of its range stays. */
+/* Makes the compiler forget what it knows of a number, so that a check of its range stays. */
 #define opaque(x) asm volatile("" : "+r"(x))
 
 /*
@@ -123,6 +126,9 @@ static __always_inline int is_ours(struct xdp_md *ctx, struct request *r)
 
 	if ((void *)(eth + 1) > end)
 		return 0;
+	for (int i = 0; i < sizeof(mac); i++)
+		if (eth->to[i] != mac[i])
+			return 0;
 	if (eth->protocol == bpf_htons(ETH_P_IP)) {
 		v4 = (void *)(eth + 1);
 		udp = (void *)(v4 + 1);
@@ -242,7 +248,6 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 	struct ethernet *eth;
 	struct ipv4 *v4;
 	struct ipv6 *v6;
-	__u8 mac[6];
 	__u32 addr;
 	__s64 sum;
 
@@ -273,9 +278,10 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 		}
 		sum = bpf_csum_diff(NULL, 0, v6->from, 2 * sizeof(v6->from), bpf_htonl(IPPROTO_UDP + bytes));
 	}
-	__builtin_memcpy(mac, eth->to, sizeof(mac));
-	__builtin_memcpy(eth->to, eth->from, sizeof(mac));
-	__builtin_memcpy(eth->from, mac, sizeof(mac));
+	for (int i = 0; i < sizeof(mac); i++) {
+		eth->to[i] = eth->from[i];
+		eth->from[i] = mac[i];
+	}
 	udp->to = udp->from;
 	udp->from = port;
 	udp->bytes = bpf_htons(bytes);

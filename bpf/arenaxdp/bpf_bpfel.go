@@ -46,6 +46,7 @@ const (
 	bpfMapWork      = "work"
 	bpfProgKvGet    = "kv_get"
 	bpfVarArenaBase = "arena_base"
+	bpfVarMac       = "mac"
 	bpfVarPort      = "port"
 	bpfVarTableRoot = "table_root"
 )
@@ -110,6 +111,7 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	ArenaBase *ebpf.VariableSpec `ebpf:"arena_base"`
+	Mac       *ebpf.VariableSpec `ebpf:"mac"`
 	Port      *ebpf.VariableSpec `ebpf:"port"`
 	TableRoot *ebpf.VariableSpec `ebpf:"table_root"`
 }
@@ -154,6 +156,7 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	ArenaBase *ebpf.Variable `ebpf:"arena_base"`
+	Mac       *ebpf.Variable `ebpf:"mac"`
 	Port      *ebpf.Variable `ebpf:"port"`
 	TableRoot *ebpf.Variable `ebpf:"table_root"`
 }

@@ -3,6 +3,7 @@ package arenaxdp
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -61,7 +62,7 @@ type runner struct {
 
 func newRunner(tb testing.TB, h *arena.Heap) *runner {
 	tb.Helper()
-	c, err := load(h, "kv", Options{Addresses: []netip.Addr{server4, server6}})
+	c, err := load(h, "kv", net.HardwareAddr{2, 0, 0, 0, 0, 1}, Options{Addresses: []netip.Addr{server4, server6}})
 	if err != nil {
 		tb.Fatalf("%+v", err)
 	}

@@ -129,6 +129,8 @@ func TestOthersPassUnchanged(t *testing.T) {
 		{"another address", elsewhere.bytes(), Counters{}},
 		{"another IPv6 address", elsewhere6.bytes(), Counters{}},
 		{"another port", port.bytes(), Counters{}},
+		{"another MAC", change(good4, set(0, 2, 0, 0, 0, 0, 3)), Counters{}},
+		{"to all MACs", change(good4, set(0, 255, 255, 255, 255, 255, 255)), Counters{}},
 		{"TCP", change(good4, setIPv4(9, 6)), Counters{}},
 		{"a first fragment", change(good4, setIPv4(6, 0x20, 0)), Counters{}},
 		{"a later fragment", change(good4, setIPv4(6, 0, 1)), Counters{}},
