@@ -94,7 +94,7 @@ enum command_type {
 };
 
 enum command_subject {
-	PID_SUBJECT = 1,    /* id is a tgid: the process, and its children */
+	PID_SUBJECT = 1,    /* id is a tgid: the process that has it now, and its children */
 	COMM_SUBJECT = 2,   /* comm, as in the event */
 	CGROUP_SUBJECT = 3, /* id is a cgroup's, as in the event */
 };

@@ -118,43 +118,15 @@ type bpfForkEvent struct {
 	Comm      [16]int8
 }
 
-type bpfListener struct {
-	_     structs.HostLayout
-	Timer struct {
-		_      structs.HostLayout
-		Opaque [2]uint64
-	}
-}
-
-type bpfMark struct {
-	_         structs.HostLayout
-	Type      bpfEventType
-	Pid       uint32
-	StartTime uint64
-}
-
-type bpfProcess struct {
-	_         structs.HostLayout
-	Tgid      uint32
-	Pad       uint32
-	StartTime uint64
-}
-
-type bpfRule struct {
-	_       structs.HostLayout
-	Subject bpfCommandSubject
-	Pad     uint32
-	Id      uint64
-	Comm    [16]int8
-}
-
 type bpfRuleCounts struct {
-	_       structs.HostLayout
-	Rules   uint32
-	Watches uint32
-	Cookie  uint64
-	Error   uint32
-	Pad     uint32
+	_          structs.HostLayout
+	Rules      uint32
+	Watches    uint32
+	Cookie     uint64
+	Error      uint32
+	HoldsTasks uint32
+	Held       uint32
+	Pad        uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -177,6 +149,7 @@ const (
 	bpfProgProctraceObey = "proctrace_obey"
 	bpfVarCopies         = "copies"
 	bpfVarCopy           = "copy"
+	bpfVarHoldTasks      = "hold_tasks"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -247,8 +220,9 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	Copies *ebpf.VariableSpec `ebpf:"copies"`
-	Copy   *ebpf.VariableSpec `ebpf:"copy"`
+	Copies    *ebpf.VariableSpec `ebpf:"copies"`
+	Copy      *ebpf.VariableSpec `ebpf:"copy"`
+	HoldTasks *ebpf.VariableSpec `ebpf:"hold_tasks"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -300,8 +274,9 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	Copies *ebpf.Variable `ebpf:"copies"`
-	Copy   *ebpf.Variable `ebpf:"copy"`
+	Copies    *ebpf.Variable `ebpf:"copies"`
+	Copy      *ebpf.Variable `ebpf:"copy"`
+	HoldTasks *ebpf.Variable `ebpf:"hold_tasks"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

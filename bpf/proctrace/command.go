@@ -50,7 +50,10 @@ func (a Action) String() string {
 
 // Subject is who a command is about: one of its fields is set, none for Reset.
 type Subject struct {
-	PID      uint32 // a process, by its TGID, and its children
+	// PID is a process, by its TGID, and its children. It is the process that has
+	// the pid when the command is taken, not one that gets it later; where there is
+	// none, nobody.
+	PID      uint32
 	Comm     string // the Comm of events, up to 15 bytes
 	CgroupID uint64 // the CgroupID of events; not the cgroups below
 }
@@ -98,6 +101,55 @@ func commandError(errno uint32) error {
 // haveCommands reports whether the kernel has what commands take.
 var haveCommands = sync.OnceValue(func() bool { return features.HaveMapType(ebpf.UserRingbuf) == nil })
 
+// held remembers the answer of holding, which does not change.
+var held struct {
+	once sync.Once
+	err  error
+}
+
+// holding says why the kernel does not let the program that takes commands keep
+// references to tasks in a map; nil where it does.
+func holding(cache *btf.Cache) error {
+	held.once.Do(func() { held.err = tryHolding(cache) })
+	return held.err
+}
+
+// tryHolding loads the program to see.
+func tryHolding(cache *btf.Cache) error {
+	kernel, err := cache.Kernel()
+	if err != nil {
+		return err
+	}
+	const find = "bpf_task_from_pid" // sooner said than the verifier does
+	if _, err := kernel.AnyTypeByName(find); err != nil {
+		return fmt.Errorf("function %s: %w", find, err)
+	}
+	spec, err := loadBpf()
+	if err != nil {
+		return err
+	}
+	spec.Maps[bpfMapProctrace].MaxEntries = uint32(os.Getpagesize())
+	if err := spec.Variables[bpfVarHoldTasks].Set(true); err != nil {
+		return err
+	}
+	var o struct {
+		Obey *ebpf.Program `ebpf:"proctrace_obey"`
+	}
+	if err := spec.LoadAndAssign(&o, &ebpf.CollectionOptions{Cache: cache}); err != nil {
+		return err
+	}
+	return o.Obey.Close()
+}
+
+// setHolding has the programs keep references to tasks, or not.
+func setHolding(spec *ebpf.CollectionSpec, holds bool) error {
+	if !holds {
+		// A type of the map that the kernel might not take.
+		spec.Maps[bpfMapRules].Key, spec.Maps[bpfMapRules].Value = nil, nil
+	}
+	return spec.Variables[bpfVarHoldTasks].Set(holds)
+}
+
 // control is the part of a Tracer that takes commands.
 type control struct {
 	commands, ruled, listener *ebpf.Map
@@ -106,7 +158,7 @@ type control struct {
 }
 
 // newControl loads the programs over the maps that they share with the tracer's.
-func newControl(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map, cache *btf.Cache) (*control, error) {
+func newControl(spec *ebpf.CollectionSpec, holdsTasks bool, shared map[string]*ebpf.Map, cache *btf.Cache) (*control, error) {
 	var o struct {
 		Commands *ebpf.Map     `ebpf:"commands"`
 		Listener *ebpf.Map     `ebpf:"listener"`
@@ -118,7 +170,11 @@ func newControl(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map, cache *b
 	}
 	c := &control{commands: o.Commands, listener: o.Listener, obey: o.Obey, hear: o.Hear}
 	var err error
-	if c.ruled, err = shared[bpfMapRuled].Clone(); err != nil {
+	c.ruled, err = shared[bpfMapRuled].Clone()
+	if err == nil && holdsTasks {
+		err = c.ruled.Put(uint32(0), bpfRuleCounts{HoldsTasks: 1})
+	}
+	if err != nil {
 		c.close()
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func cgroup(t *testing.T) (dir string, id uint64) {
 func TestRulesAreApplied(t *testing.T) {
 	all := []string{"fork_event", "exec_event", "exit_event"}
 	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs
-	self := uint32(os.Getpid())
+	self, bystander := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 	for _, test := range []struct {
 		name          string
 		rules         func(cgroup uint64) map[Subject]Action
@@ -94,7 +94,7 @@ func TestRulesAreApplied(t *testing.T) {
 		{"watch a comm", func(uint64) map[Subject]Action { return map[Subject]Action{{Comm: "true"}: Watch} }, named, named, false},
 		{"ignore a comm", func(uint64) map[Subject]Action { return map[Subject]Action{{Comm: "true"}: Ignore} }, all[:1], all[:1], false},
 		{"watch a process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: self}: Watch} }, all, all, true},
-		{"watch another process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: 1 << 30}: Watch} }, nil, nil, true},
+		{"watch another process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: bystander}: Watch} }, nil, nil, true},
 		{"ignore a process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: self}: Ignore} }, nil, nil, false},
 		{"watch a cgroup", func(id uint64) map[Subject]Action { return map[Subject]Action{{CgroupID: id}: Watch} }, all, nil, true},
 		{"ignore a cgroup", func(id uint64) map[Subject]Action { return map[Subject]Action{{CgroupID: id}: Ignore} }, nil, all, false},
@@ -147,15 +147,15 @@ func TestRulesAreApplied(t *testing.T) {
 func TestAcknowledgements(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
-	nobody := Subject{PID: 1 << 30} // so that no events come between
+	quiet := Subject{PID: uint32(sleeper(t).Process.Pid)} // so that no events come between
 	for _, c := range []struct {
 		action Action
 		about  Subject
 		want   error
 	}{
-		{Watch, nobody, nil}, {Ignore, Subject{Comm: "fifteen letters"}, nil}, {Watch, nobody, nil}, {Ignore, nobody, nil},
-		{Watch, nobody, nil}, {Forget, Subject{CgroupID: 1 << 40}, ErrNoRule}, {Forget, Subject{Comm: "fifteen letters"}, nil},
-		{Reset, Subject{}, nil}, {Forget, nobody, ErrNoRule},
+		{Watch, quiet, nil}, {Ignore, Subject{Comm: "fifteen letters"}, nil}, {Watch, quiet, nil}, {Ignore, quiet, nil},
+		{Watch, quiet, nil}, {Forget, Subject{CgroupID: 1 << 40}, ErrNoRule}, {Forget, Subject{Comm: "fifteen letters"}, nil},
+		{Reset, Subject{}, nil}, {Forget, quiet, ErrNoRule},
 	} {
 		if err := tr.Command(c.action, c.about); !errors.Is(err, c.want) {
 			t.Errorf("%s %+v: %v, want %v", c.action, c.about, err, c.want)
@@ -168,15 +168,15 @@ func TestAcknowledgements(t *testing.T) {
 		}
 	}
 	want := []Acknowledgement{
-		{Action: Watch, Subject: nobody, Rules: 1, Watches: 1},
+		{Action: Watch, Subject: quiet, Rules: 1, Watches: 1},
 		{Action: Ignore, Subject: Subject{Comm: "fifteen letters"}, Rules: 2, Watches: 1},
-		{Action: Watch, Subject: nobody, Rules: 2, Watches: 1},
-		{Action: Ignore, Subject: nobody, Rules: 2, Watches: 0},
-		{Action: Watch, Subject: nobody, Rules: 2, Watches: 1},
+		{Action: Watch, Subject: quiet, Rules: 2, Watches: 1},
+		{Action: Ignore, Subject: quiet, Rules: 2, Watches: 0},
+		{Action: Watch, Subject: quiet, Rules: 2, Watches: 1},
 		{Action: Forget, Subject: Subject{CgroupID: 1 << 40}, Err: ErrNoRule, Rules: 2, Watches: 1},
 		{Action: Forget, Subject: Subject{Comm: "fifteen letters"}, Rules: 1, Watches: 1},
 		{Action: Reset},
-		{Action: Forget, Subject: nobody, Err: ErrNoRule},
+		{Action: Forget, Subject: quiet, Err: ErrNoRule},
 	}
 	opts := cmp.Options{cmpopts.IgnoreFields(Acknowledgement{}, "Cookie"), cmpopts.EquateErrors()}
 	if diff := cmp.Diff(want, got, opts); diff != "" {
@@ -194,7 +194,7 @@ func TestTooManyRules(t *testing.T) {
 	for n, want := range map[uint32]error{1024: nil, 1025: ErrTooManyRules} {
 		var samples []bpfCommand
 		for i := range n {
-			c, err := newCommand(Ignore, Subject{PID: 1<<30 + i})
+			c, err := newCommand(Ignore, Subject{CgroupID: 1<<40 + uint64(i)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,12 +210,12 @@ func TestTooManyRules(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command(t, tr, Watch, Subject{PID: 1 << 30}) // an old one can be changed
+	command(t, tr, Watch, Subject{CgroupID: 1 << 40}) // an old one can be changed
 	command(t, tr, Reset, Subject{})
 	if rules, watches, err := tr.Rules(); rules != 0 || watches != 0 || err != nil {
 		t.Errorf("after reset: %d rules, %d watch, %v", rules, watches, err)
 	}
-	command(t, tr, Ignore, Subject{PID: 1 << 30})
+	command(t, tr, Ignore, Subject{CgroupID: 1 << 40})
 }
 
 func TestCommandsThatMakeNoSense(t *testing.T) {
@@ -301,7 +301,7 @@ func TestCommandsToAPinnedTracer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	command(t, tr, Watch, Subject{PID: 1 << 30})
+	command(t, tr, Watch, Subject{CgroupID: 1 << 40})
 	set, err := DecoderOf(tr.Events())
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +330,7 @@ func TestCommandsToAPinnedTracer(t *testing.T) {
 		if err := json.Unmarshal(text, &ack); err != nil {
 			t.Fatal(err)
 		}
-		if fmt.Sprint(ack) != "{ACK_EVENT WATCH_COMMAND PID_SUBJECT 1073741824 1 1}" {
+		if fmt.Sprint(ack) != "{ACK_EVENT WATCH_COMMAND CGROUP_SUBJECT 1099511627776 1 1}" {
 			t.Errorf("it is shown as %s", text)
 		}
 		return

@@ -45,15 +45,17 @@
 // Everything, until [Tracer.Command] says otherwise: rules to watch or ignore
 // processes, names and cgroups, which the kernel applies before it writes a record.
 // Commands reach the tracer through a user ring ([Tracer.Commands]), into which other
-// programs may write them too, as struct command of bpf/headers/proctrace.h. Each is
+// programs may write them too, as struct command of bpf/headers/proctrace.h. A rule about a
+// pid means the process that had it then: whoever gets the pid later is somebody else. Each is
 // acknowledged by a record in the ring, before which the old rules hold and behind which the
 // new ones. Events that the rules leave out are counted.
 //
 // # Requirements
 //
-// Linux 5.8 with BTF, for commands 6.1, CAP_BPF and CAP_PERFMON. On kernels before 5.11 maps
+// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. On kernels before 5.11 maps
 // count against RLIMIT_MEMLOCK, which must be raised first
-// (rlimit.RemoveMemlock of cilium/ebpf).
+// (rlimit.RemoveMemlock of cilium/ebpf). What a later kernel offers is used where it is there:
+// [Tracer.Uses].
 package proctrace
 
-//go:generate go tool bpf2go -target bpfel -go-package proctrace -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c

@@ -22,6 +22,7 @@ const helperEnv = "RBTOOL_PROCTRACE_HELPER"
 var helpers = map[string]func(){
 	"threads":          runThreads,
 	"exec-from-thread": runExecFromThread,
+	"exec-when-told":   runExecWhenTold,
 	"leader-exits":     runLeaderExits,
 	"execveat":         runExecveat,
 	"abort":            runAbort,
@@ -67,16 +68,21 @@ func trace(tb testing.TB, opts Options) *Tracer {
 
 // needed is how many copies of the programs this kernel calls for.
 func needed() uint32 {
-	if preemptible(btf.NewCache()) {
-		return maxCopies
-	}
-	return 1
+	return buildFor(btf.NewCache()).copies
 }
 
 // traceWith is trace with as many copies of the programs.
 func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
 	tb.Helper()
-	tr, err := load(opts, copies, btf.NewCache())
+	b := buildFor(btf.NewCache())
+	b.copies = copies
+	return traceBuild(tb, opts, b)
+}
+
+// traceBuild is trace with programs that are loaded like that.
+func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
+	tb.Helper()
+	tr, err := load(opts, b, btf.NewCache())
 	if err != nil {
 		tb.Fatal(err)
 	}

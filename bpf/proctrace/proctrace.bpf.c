@@ -117,7 +117,11 @@ struct {
 	__type(value, __u8);
 } marks SEC(".maps");
 
-/* Who the rules are about, and what they say: WATCH_COMMAND or IGNORE_COMMAND. */
+/* Whether the kernel lets maps hold tasks, and programs find them (6.2, for programs that
+ * user space runs some versions later). */
+const volatile bool hold_tasks;
+
+/* Who the rules are about. */
 struct rule {
 	enum command_subject subject;
 	__u32 pad;
@@ -125,11 +129,25 @@ struct rule {
 	char comm[EVENT_COMM_SIZE];
 };
 
+/*
+ * What they say. A pid is reused: that of a rule means the process that had it when the
+ * rule was made. It is known by its leader, which the rule holds, so that what belongs to
+ * it is nobody else's meanwhile. Where the kernel gives none it is known by its start: who
+ * has the pid after it is younger than the rule.
+ */
+struct verdict {
+	enum command_type says; /* WATCH_COMMAND or IGNORE_COMMAND */
+	__u32 pad;
+	__u64 since; /* CLOCK_BOOTTIME, ns */
+	struct task_struct __kptr *leader;
+};
+
+/* Preallocated: a command does not fail for lack of memory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, RULES_MAX);
 	__type(key, struct rule);
-	__type(value, __u32);
+	__type(value, struct verdict);
 } rules SEC(".maps");
 
 struct rule_counts {
@@ -138,6 +156,8 @@ struct rule_counts {
 	/* Of the last command, for its sender. */
 	__u64 cookie;
 	__u32 error;
+	__u32 holds_tasks; /* as hold_tasks, for user space */
+	__u32 held;	   /* rules that hold a task */
 	__u32 pad;
 };
 
@@ -208,31 +228,49 @@ static __always_inline __u64 cgroup_of(struct task_struct *task)
 	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 }
 
-static __always_inline __u32 rule_about(enum command_subject subject, __u64 id)
+/* What a rule says about the process of a task. */
+static __always_inline __u32 rule_about_process(struct task_struct *task)
 {
-	struct rule rule = {.subject = subject, .id = id};
-	__u32 *says = bpf_map_lookup_elem(&rules, &rule);
+	struct rule rule = {.subject = PID_SUBJECT, .id = BPF_CORE_READ(task, tgid)};
+	struct verdict *v = bpf_map_lookup_elem(&rules, &rule);
+	struct task_struct *leader;
 
-	return says ? *says : 0;
+	if (!v)
+		return 0;
+	leader = hold_tasks ? v->leader : NULL;
+	/* Threads of a process share their signal_struct, which a task keeps till the last reference
+	 * to it is gone (kernel/fork.c, __put_task_struct). Not the leader itself: a thread that
+	 * execs takes its place. */
+	if (leader)
+		return BPF_CORE_READ(leader, signal) == BPF_CORE_READ(task, signal) ? v->says : 0;
+	return BPF_CORE_READ(task, group_leader, start_boottime) <= v->since ? v->says : 0;
+}
+
+static __always_inline __u32 rule_about_cgroup(struct task_struct *task)
+{
+	struct rule rule = {.subject = CGROUP_SUBJECT, .id = cgroup_of(task)};
+	struct verdict *v = bpf_map_lookup_elem(&rules, &rule);
+
+	return v ? v->says : 0;
 }
 
 static __always_inline __u32 rule_about_comm(void)
 {
 	struct rule rule = {.subject = COMM_SUBJECT};
-	__u32 *says;
+	struct verdict *v;
 
 	bpf_get_current_comm(rule.comm, sizeof(rule.comm)); /* as in fill */
-	says = bpf_map_lookup_elem(&rules, &rule);
-	return says ? *says : 0;
+	v = bpf_map_lookup_elem(&rules, &rule);
+	return v ? v->says : 0;
 }
 
 /* Not inlined: the verifier of old kernels would walk it once for each caller. */
 static __noinline bool ruled_out(struct rule_counts *n, struct task_struct *task)
 {
 	__u32 says[] = {
-		rule_about(PID_SUBJECT, BPF_CORE_READ(task, tgid)),
-		rule_about(PID_SUBJECT, BPF_CORE_READ(task, real_parent, tgid)),
-		rule_about(CGROUP_SUBJECT, cgroup_of(task)),
+		rule_about_process(task),
+		rule_about_process(BPF_CORE_READ(task, real_parent)),
+		rule_about_cgroup(task),
 		rule_about_comm(),
 	};
 	bool watched = false;
@@ -419,7 +457,11 @@ struct {
 	__type(value, struct listener);
 } listener SEC(".maps");
 
-static long drop_rule(void *map, struct rule *rule, __u32 *says, void *ctx)
+/* The functions are there where hold_tasks says so. */
+struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
+void bpf_task_release(struct task_struct *task) __ksym __weak;
+
+static long drop_rule(void *map, struct rule *rule, struct verdict *v, void *ctx)
 {
 	bpf_map_delete_elem(&rules, rule);
 	return 0;
@@ -442,14 +484,36 @@ static __always_inline bool subject_of(const struct command *c, struct rule *rul
 	return c->subject == COMM_SUBJECT;
 }
 
+/* Has the rule hold the leader of its process, if there is one. */
+static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
+{
+	struct verdict *v = bpf_map_lookup_elem(&rules, rule);
+	struct task_struct *task = bpf_task_from_pid(rule->id);
+
+	if (!task)
+		return;
+	if (v && BPF_CORE_READ(task, tgid) == rule->id) { /* else it is another thread */
+		task = bpf_kptr_xchg(&v->leader, task);
+		n->held++;
+	}
+	if (task)
+		bpf_task_release(task);
+}
+
 /* The counts change such that tasks which pass meanwhile see no watch without its rule. */
 static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *rule, __u32 says)
 {
-	__u32 *old = bpf_map_lookup_elem(&rules, rule);
-	bool known = old, watched = old && *old == WATCH_COMMAND;
+	struct verdict verdict = {.says = says, .since = bpf_ktime_get_boot_ns()};
+	struct verdict *old = bpf_map_lookup_elem(&rules, rule);
+	bool known = old, watched = old && old->says == WATCH_COMMAND;
+	bool held = hold_tasks && old && old->leader;
 
-	if (bpf_map_update_elem(&rules, rule, &says, BPF_ANY))
+	if (bpf_map_update_elem(&rules, rule, &verdict, BPF_ANY)) /* which releases what it held */
 		return E2BIG;
+	if (held)
+		n->held--;
+	if (hold_tasks && rule->subject == PID_SUBJECT)
+		hold(n, rule);
 	if (!known)
 		n->rules++;
 	if (says == WATCH_COMMAND && !watched)
@@ -461,12 +525,14 @@ static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *
 
 static __always_inline __u32 forget_rule(struct rule_counts *n, const struct rule *rule)
 {
-	__u32 *old = bpf_map_lookup_elem(&rules, rule);
+	struct verdict *old = bpf_map_lookup_elem(&rules, rule);
 
 	if (!old)
 		return ENOENT;
-	if (*old == WATCH_COMMAND)
+	if (old->says == WATCH_COMMAND)
 		n->watches--;
+	if (hold_tasks && old->leader)
+		n->held--;
 	n->rules--;
 	bpf_map_delete_elem(&rules, rule);
 	return 0;
@@ -478,7 +544,7 @@ static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
 	struct rule rule = {};
 
 	if (c->type == RESET_COMMAND) {
-		n->watches = n->rules = 0;
+		n->watches = n->rules = n->held = 0;
 		bpf_for_each_map_elem(&rules, drop_rule, NULL, 0);
 		return 0;
 	}

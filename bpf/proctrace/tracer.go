@@ -58,15 +58,26 @@ var writers = append(hooks[:len(hooks):len(hooks)], hook{name: bpfProgProctraceO
 // caller closes the Tracer.
 func Load(opts Options) (*Tracer, error) {
 	cache := btf.NewCache()
-	copies := uint32(1)
-	if preemptible(cache) {
-		copies = maxCopies
-	}
-	t, err := load(opts, copies, cache)
+	t, err := load(opts, buildFor(cache), cache)
 	if err != nil {
 		return nil, fmt.Errorf("load proctrace: %w", err)
 	}
 	return t, nil
+}
+
+// build is what of the kernel the programs are loaded for.
+type build struct {
+	copies     uint32 // of each program for events
+	holdsTasks bool   // in rules, where there are commands
+}
+
+// buildFor is what the running kernel calls for.
+func buildFor(cache *btf.Cache) build {
+	b := build{copies: 1, holdsTasks: haveCommands() && holding(cache) == nil}
+	if preemptible(cache) {
+		b.copies = maxCopies
+	}
+	return b
 }
 
 // maxCopies is how many copies of each program are loaded where programs can
@@ -87,7 +98,7 @@ func preemptible(cache *btf.Cache) bool {
 	return err == nil
 }
 
-func load(opts Options, copies uint32, cache *btf.Cache) (*Tracer, error) {
+func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, err
@@ -96,18 +107,21 @@ func load(opts Options, copies uint32, cache *btf.Cache) (*Tracer, error) {
 	if opts.RingBytes != 0 {
 		spec.Maps[bpfMapProctrace].MaxEntries = opts.RingBytes
 	}
-	spec.Maps[bpfMapCounters].MaxEntries *= copies
-	spec.Maps[bpfMapScratch].MaxEntries *= copies
+	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
+	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
+	if err := setHolding(spec, b.holdsTasks); err != nil {
+		return nil, err
+	}
 
 	shared := make(map[string]*ebpf.Map)
 	t := &Tracer{}
 	err = newMaps(spec, shared)
 	if err == nil {
 		t.events, t.counters = shared[bpfMapProctrace], shared[bpfMapCounters]
-		err = t.loadCopies(spec, copies, ebpf.CollectionOptions{MapReplacements: shared, Cache: cache})
+		err = t.loadCopies(spec, b.copies, ebpf.CollectionOptions{MapReplacements: shared, Cache: cache})
 	}
 	if err == nil && haveCommands() {
-		t.control, err = newControl(spec, shared, cache)
+		t.control, err = newControl(spec, b.holdsTasks, shared, cache)
 	}
 	for _, m := range shared {
 		if err != nil || m != t.events && m != t.counters {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -142,7 +141,8 @@ func newProbeStatus() *cobra.Command {
 		Short: "Show what was traced and what was lost",
 		Long: `Show the counts of events: written into the ring, failed because it was full,
 missed because the kernel did not run the program, ignored because of rules (rbtool
-probe proctrace watch and ignore).`,
+probe proctrace watch and ignore). Then what of the kernel the tracer uses: what a
+kernel lacks is left out.`,
 		Example: "  rbtool probe proctrace status -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -156,47 +156,4 @@ probe proctrace watch and ignore).`,
 		return tracerStatus(cmd.OutOrStdout(), dir, output.value == "json")
 	}
 	return cmd
-}
-
-// tracerCounts are the counts of one type of event, as JSON.
-type tracerCounts struct {
-	Written uint64 `json:"written"`
-	Failed  uint64 `json:"failed"`
-	Missed  uint64 `json:"missed"`
-	Ignored uint64 `json:"ignored"`
-}
-
-func tracerStatus(w io.Writer, dir string, asJSON bool) error {
-	t, err := proctrace.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return noTracer("show", dir)
-	}
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	s, err := t.Stats()
-	if err != nil {
-		return err
-	}
-	rows := []struct {
-		name   string
-		counts proctrace.Counts
-	}{{"fork", s.Fork}, {"exec", s.Exec}, {"exit", s.Exit}, {"total", s.Total()}}
-	if asJSON {
-		doc := struct {
-			Dir    string                  `json:"pin_dir"`
-			Events string                  `json:"events"`
-			Counts map[string]tracerCounts `json:"counts"`
-		}{dir, proctrace.EventsPin(dir), map[string]tracerCounts{}}
-		for _, r := range rows {
-			doc.Counts[r.name] = tracerCounts(r.counts)
-		}
-		return printJSON(w, doc)
-	}
-	table := [][]string{strings.Fields("EVENT WRITTEN FAILED MISSED IGNORED")}
-	for _, r := range rows {
-		table = append(table, []string{r.name, fmt.Sprint(r.counts.Written), fmt.Sprint(r.counts.Failed), fmt.Sprint(r.counts.Missed), fmt.Sprint(r.counts.Ignored)})
-	}
-	return printTable(w, table)
 }

@@ -18,7 +18,8 @@ func newProbeRules() []*cobra.Command {
 	return []*cobra.Command{
 		newProbeRule(proctrace.Watch, "Trace this, and nothing else that is not watched", `Make the tracer write the events of a process and its children, of what has a
 name, or of a cgroup, and leave out those of everything that is not watched. It
-takes effect in the kernel, and is acknowledged by a record in the events.`),
+takes effect in the kernel, and is acknowledged by a record in the events. A pid means
+the process that has it now, not one that gets it later.`),
 		newProbeRule(proctrace.Ignore, "Do not trace this", `Make the tracer leave out the events of a process and its children, of what has a
 name, or of a cgroup, watched or not. It takes effect in the kernel, and is
 acknowledged by a record in the events.`),

@@ -1,0 +1,288 @@
+package proctrace
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// sleeper is a process that does nothing until the test ends.
+func sleeper(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/bin/sleep", "1d")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd
+}
+
+// told is a process that is told when to go on, line by line, and answers each.
+type told struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func start(t *testing.T, cmd *exec.Cmd) told {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return told{cmd, in, bufio.NewReader(out)}
+}
+
+// answer waits for a line of the process.
+func (p told) answer(t *testing.T) {
+	t.Helper()
+	if _, err := p.out.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p told) tell(t *testing.T) {
+	t.Helper()
+	if _, err := io.WriteString(p.in, "\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end ends a process that waits to be told.
+func (p told) end(t *testing.T) {
+	t.Helper()
+	p.in.Close()
+	p.Wait()
+}
+
+// A shell that runs a program each time it is told, and says that it has.
+const runsWhenTold = "echo; while read x; do /bin/true; echo; done"
+
+// startAs starts a shell that has the pid of a process which is gone. It fails when somebody
+// else has got that pid meanwhile.
+func startAs(t *testing.T, pid int) (told, error) {
+	t.Helper()
+	const last = "/proc/sys/kernel/ns_last_pid"
+	for range 10000 {
+		if unix.Kill(pid, 0) == nil {
+			break
+		}
+		if err := os.WriteFile(last, []byte(strconv.Itoa(pid-1)), 0); err != nil {
+			testenv.SkipWithout(t, "checkpoint-restore", err)
+		}
+		p := start(t, exec.Command("/bin/sh", "-c", runsWhenTold))
+		if p.Process.Pid == pid {
+			return p, nil
+		}
+		p.end(t) // somebody else forked between the two
+	}
+	return told{}, fmt.Errorf("pid %d could not be had", pid)
+}
+
+// about are the events of a process and its children, in short.
+func about(events []Event, pid int) (lines []string) {
+	for _, e := range events {
+		if e.TGID == uint32(pid) || e.PPID == uint32(pid) {
+			lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Type, e.Comm, e.Filename)))
+		}
+	}
+	return lines
+}
+
+// eachHolding runs a test with rules that hold tasks, where the kernel lets them, and with
+// rules that do not.
+func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
+	for name, holds := range map[string]bool{"held": true, "by start": false} {
+		t.Run(name, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			if !haveCommands() {
+				testenv.SkipWithout(t, "user_ringbuf", errors.New("no user ring buffers"))
+			}
+			b := buildFor(btf.NewCache())
+			if holds && !b.holdsTasks {
+				testenv.SkipWithout(t, "task-kptr", holding(btf.NewCache()))
+			}
+			b.holdsTasks = holds
+			tr := traceBuild(t, Options{}, b)
+			if u, err := tr.Uses(); err != nil || u.HeldTasks != holds {
+				t.Errorf("it uses %+v, %v", u, err)
+			}
+			test(t, tr)
+		})
+	}
+}
+
+// A watched process ends, and its pid is used again: nothing of the new process is
+// written, nor of its children. Watching the pid anew means the new one.
+func TestAReusedPidIsAnotherProcess(t *testing.T) {
+	eachHolding(t, func(t *testing.T, tr *Tracer) {
+		for attempt := 1; ; attempt++ {
+			err := reusePid(t, tr)
+			if err == nil {
+				return
+			}
+			if attempt == 10 {
+				t.Fatal(err)
+			}
+			t.Log(err)
+		}
+	})
+}
+
+func reusePid(t *testing.T, tr *Tracer) error {
+	command(t, tr, Reset, Subject{})
+	old := start(t, exec.Command("/bin/sh", "-c", runsWhenTold))
+	old.answer(t)
+	pid := old.Process.Pid
+	command(t, tr, Watch, Subject{PID: uint32(pid)})
+	drain(t, tr)
+	child := []string{"fork_event sh", "exec_event true /bin/true", "exit_event true"}
+	old.tell(t)
+	old.answer(t)
+	old.end(t)
+	if diff := cmp.Diff(append(child, "exit_event sh"), about(drain(t, tr), pid)); diff != "" {
+		t.Errorf("the watched process (-want +got):\n%s", diff)
+	}
+
+	young, err := startAs(t, pid)
+	if err != nil {
+		return err
+	}
+	young.answer(t)
+	young.tell(t)
+	young.answer(t)
+	if got := about(drain(t, tr), pid); got != nil {
+		t.Errorf("of a process that got the pid: %q", got)
+	}
+	command(t, tr, Watch, Subject{PID: uint32(pid)})
+	young.tell(t)
+	young.answer(t)
+	young.end(t)
+	if diff := cmp.Diff(append(child, "exit_event sh"), about(drain(t, tr), pid)); diff != "" {
+		t.Errorf("the new process, watched in its turn (-want +got):\n%s", diff)
+	}
+	if rules, watches, err := tr.Rules(); rules != 1 || watches != 1 || err != nil {
+		t.Errorf("%d rules, %d watch, %v", rules, watches, err)
+	}
+	return nil
+}
+
+// A thread that execs takes the leader's place and its pid: the process is the same.
+func TestAWatchedProcessStaysWatchedAcrossExec(t *testing.T) {
+	eachHolding(t, func(t *testing.T, tr *Tracer) {
+		cmd := helper(t, "exec-when-told")
+		p := start(t, cmd)
+		p.answer(t)
+		command(t, tr, Watch, Subject{PID: uint32(cmd.Process.Pid)})
+		drain(t, tr)
+		p.tell(t)
+		p.answer(t) // of what it runs then
+		p.tell(t)
+		p.answer(t)
+		p.end(t)
+		var got []string
+		for _, e := range drain(t, tr) {
+			if e.PPID == uint32(cmd.Process.Pid) || e.TGID == uint32(cmd.Process.Pid) && (e.Type == Exec || e.GroupDead) {
+				got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Type, e.Comm, e.Filename)))
+			}
+		}
+		want := []string{"exec_event sh /bin/sh", "fork_event sh", "exec_event true /bin/true", "exit_event true", "exit_event sh"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// runExecWhenTold becomes a shell, by a thread that is not the leader.
+func runExecWhenTold() {
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		fmt.Println()
+		var b [1]byte
+		if _, err := os.Stdin.Read(b[:]); err != nil {
+			failed <- err
+		}
+		failed <- unix.Exec("/bin/sh", []string{"sh", "-c", runsWhenTold}, nil)
+	}()
+	panic(<-failed)
+}
+
+// heldTasks is how many rules hold a task.
+func heldTasks(t *testing.T, tr *Tracer) uint32 {
+	t.Helper()
+	var n bpfRuleCounts
+	if err := tr.control.ruled.Lookup(uint32(0), &n); err != nil {
+		t.Fatal(err)
+	}
+	return n.Held
+}
+
+// Each rule about a process that is there holds it, and no other rule holds anything.
+func TestRulesHoldTasks(t *testing.T) {
+	eachHolding(t, func(t *testing.T, tr *Tracer) {
+		u, err := tr.Uses()
+		if err != nil {
+			t.Fatal(err)
+		}
+		self, other := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
+		thread, done := anotherThread()
+		defer close(done)
+		for _, c := range []struct {
+			action Action
+			about  Subject
+			want   uint32
+		}{
+			{Watch, Subject{PID: self}, 1}, {Watch, Subject{PID: self}, 1}, {Ignore, Subject{PID: self}, 1},
+			{Ignore, Subject{PID: other}, 2}, {Watch, Subject{Comm: "true"}, 2}, {Watch, Subject{PID: 1 << 30}, 2},
+			{Watch, Subject{PID: thread}, 2}, {Forget, Subject{PID: 1 << 30}, 2}, {Forget, Subject{PID: other}, 1}, {Reset, Subject{}, 0},
+			{Watch, Subject{PID: self}, 1},
+		} {
+			command(t, tr, c.action, c.about)
+			if !u.HeldTasks {
+				c.want = 0
+			}
+			if got := heldTasks(t, tr); got != c.want {
+				t.Errorf("%s %+v: %d rules hold a task, want %d", c.action, c.about, got, c.want)
+			}
+		}
+	})
+}
+
+// anotherThread is a thread of this process that is not its leader. It lasts until done is closed.
+func anotherThread() (tid uint32, done chan struct{}) {
+	tids, done := make(chan int), make(chan struct{})
+	for {
+		go func() {
+			runtime.LockOSThread() // for ever: the thread ends here, unless it is the main one
+			tids <- unix.Gettid()
+			<-done
+		}()
+		if tid := <-tids; tid != os.Getpid() {
+			return uint32(tid), done
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package proctrace
+
+import (
+	"fmt"
+	"os"
+)
+
+// Uses says what of the kernel a tracer uses. What a kernel lacks is left out.
+type Uses struct {
+	// Copies of each program for events, see the package comment.
+	Copies int
+	// Commands are taken (Linux 6.1).
+	Commands bool
+	// HeldTasks: a rule about a process holds its task (Linux 6.2, for these programs later),
+	// so that nobody else is taken for it. Without, the process is known by its pid and by
+	// having been born before the rule.
+	HeldTasks bool
+}
+
+// Uses says what of the kernel the tracer uses.
+func (t *Tracer) Uses() (Uses, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return Uses{}, fmt.Errorf("look at proctrace: %w", os.ErrClosed)
+	}
+	u := Uses{Copies: len(t.programs[0]), Commands: t.control != nil}
+	if !u.Commands {
+		return u, nil
+	}
+	var n bpfRuleCounts
+	if err := t.control.ruled.Lookup(uint32(0), &n); err != nil {
+		return Uses{}, fmt.Errorf("look at proctrace: %w", err)
+	}
+	u.HeldTasks = n.HoldsTasks != 0
+	return u, nil
+}
