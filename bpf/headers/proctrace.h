@@ -79,6 +79,7 @@ struct event_counts {
 	__u64 written;
 	__u64 failed;  /* there was no room in the ring */
 	__u64 ignored; /* the rules say so */
+	__u64 unhandled; /* there was no handler */
 };
 
 /*

@@ -54,10 +54,11 @@ const (
 )
 
 type bpfEventCounts struct {
-	_       structs.HostLayout
-	Written uint64
-	Failed  uint64
-	Ignored uint64
+	_         structs.HostLayout
+	Written   uint64
+	Failed    uint64
+	Ignored   uint64
+	Unhandled uint64
 }
 
 type bpfEventType uint32
@@ -136,12 +137,16 @@ const (
 	bpfMapCommands       = "commands"
 	bpfMapCounters       = "counters"
 	bpfMapDead           = "dead"
+	bpfMapHandlers       = "handlers"
 	bpfMapListener       = "listener"
 	bpfMapMarks          = "marks"
 	bpfMapProctrace      = "proctrace"
 	bpfMapRuled          = "ruled"
 	bpfMapRules          = "rules"
 	bpfMapScratch        = "scratch"
+	bpfProgHandleExec    = "handle_exec"
+	bpfProgHandleExit    = "handle_exit"
+	bpfProgHandleFork    = "handle_fork"
 	bpfProgProctraceExec = "proctrace_exec"
 	bpfProgProctraceExit = "proctrace_exit"
 	bpfProgProctraceFork = "proctrace_fork"
@@ -194,6 +199,9 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	HandleExec    *ebpf.ProgramSpec `ebpf:"handle_exec"`
+	HandleExit    *ebpf.ProgramSpec `ebpf:"handle_exit"`
+	HandleFork    *ebpf.ProgramSpec `ebpf:"handle_fork"`
 	ProctraceExec *ebpf.ProgramSpec `ebpf:"proctrace_exec"`
 	ProctraceExit *ebpf.ProgramSpec `ebpf:"proctrace_exit"`
 	ProctraceFork *ebpf.ProgramSpec `ebpf:"proctrace_fork"`
@@ -208,6 +216,7 @@ type bpfMapSpecs struct {
 	Commands  *ebpf.MapSpec `ebpf:"commands"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Dead      *ebpf.MapSpec `ebpf:"dead"`
+	Handlers  *ebpf.MapSpec `ebpf:"handlers"`
 	Listener  *ebpf.MapSpec `ebpf:"listener"`
 	Marks     *ebpf.MapSpec `ebpf:"marks"`
 	Proctrace *ebpf.MapSpec `ebpf:"proctrace"`
@@ -248,6 +257,7 @@ type bpfMaps struct {
 	Commands  *ebpf.Map `ebpf:"commands"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Dead      *ebpf.Map `ebpf:"dead"`
+	Handlers  *ebpf.Map `ebpf:"handlers"`
 	Listener  *ebpf.Map `ebpf:"listener"`
 	Marks     *ebpf.Map `ebpf:"marks"`
 	Proctrace *ebpf.Map `ebpf:"proctrace"`
@@ -261,6 +271,7 @@ func (m *bpfMaps) Close() error {
 		m.Commands,
 		m.Counters,
 		m.Dead,
+		m.Handlers,
 		m.Listener,
 		m.Marks,
 		m.Proctrace,
@@ -283,6 +294,9 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	HandleExec    *ebpf.Program `ebpf:"handle_exec"`
+	HandleExit    *ebpf.Program `ebpf:"handle_exit"`
+	HandleFork    *ebpf.Program `ebpf:"handle_fork"`
 	ProctraceExec *ebpf.Program `ebpf:"proctrace_exec"`
 	ProctraceExit *ebpf.Program `ebpf:"proctrace_exit"`
 	ProctraceFork *ebpf.Program `ebpf:"proctrace_fork"`
@@ -292,6 +306,9 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.HandleExec,
+		p.HandleExit,
+		p.HandleFork,
 		p.ProctraceExec,
 		p.ProctraceExit,
 		p.ProctraceFork,

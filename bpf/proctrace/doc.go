@@ -50,6 +50,12 @@
 // acknowledged by a record in the ring, before which the old rules hold and behind which the
 // new ones. Events that the rules leave out are counted.
 //
+// # What can be replaced
+//
+// The programs that are attached pass each event on to a handler, by a tail call through a
+// map that is pinned with the tracer. [Tracer.Replace] puts those of this version of the package in their
+// place, without a gap.
+//
 // # Requirements
 //
 // Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. On kernels before 5.11 maps

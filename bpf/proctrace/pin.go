@@ -36,6 +36,7 @@ func entries(copies int) []entry {
 	es := []entry{
 		{pinEvents, "map " + bpfMapProctrace},
 		{pinCounters, "map " + bpfMapCounters},
+		{pinHandlers, "map " + bpfMapHandlers},
 	}
 	if haveCommands() {
 		es = append(es,
@@ -58,6 +59,7 @@ func entries(copies int) []entry {
 const (
 	pinEvents   = "events"
 	pinCounters = "counters"
+	pinHandlers = "handlers"
 	pinCommands = "commands"
 	pinRules    = "rules"
 	pinListener = "listener"
@@ -82,7 +84,7 @@ func CommandsPin(dir string) string { return filepath.Join(dir, pinCommands) }
 // EventsPin is the path of the ring's pin for a tracer that is pinned in dir.
 func EventsPin(dir string) string { return filepath.Join(dir, pinEvents) }
 
-// Pin pins the ring, the counters, the programs and the links in dir, a
+// Pin pins the ring, the counters, the handlers, the programs and the links in dir, a
 // directory on a bpffs, which is made if it is missing. From then on the
 // tracing does not depend on this process: Close gives up its descriptors, no
 // more. The Tracer must be attached, and must not come from [Open].
@@ -107,7 +109,7 @@ func (t *Tracer) pin(dir string) error {
 	if len(t.links) == 0 {
 		return errors.New("this process has not attached it")
 	}
-	objects := []any{t.events, t.counters}
+	objects := []any{t.events, t.counters, t.handlers}
 	if c := t.control; c != nil {
 		objects = append(objects, c.commands, c.ruled, c.listener, c.obey)
 	}

@@ -144,10 +144,11 @@ func loadPins(dir string) (found, error) {
 // missing.
 func (f found) tracer() (*Tracer, bool) {
 	t := &Tracer{attached: true}
-	var ok [2]bool
+	var ok [3]bool
 	t.events, ok[0] = take[*ebpf.Map](f, pinEvents)
 	t.counters, ok[1] = take[*ebpf.Map](f, pinCounters)
-	if !ok[0] || !ok[1] {
+	t.handlers, ok[2] = take[*ebpf.Map](f, pinHandlers)
+	if ok != [3]bool{true, true, true} {
 		return t, false
 	}
 	if haveCommands() {

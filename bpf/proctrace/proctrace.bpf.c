@@ -20,6 +20,9 @@
  *
  * No two runs of one copy share a CPU, so what is per CPU and belongs to one
  * copy needs neither atomics nor a lock.
+ *
+ * What is attached only makes a tail call to the handler of the event, which user space can
+ * replace at any moment: an event goes to the old one or to the new one.
  */
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
@@ -92,6 +95,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct event_counts);
 } counters SEC(".maps");
+
+/* The handlers, indexed likewise. It is emptied when no descriptor and no pin of it is left
+ * (kernel/bpf/arraymap.c, prog_array_map_clear). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, EVENT_TYPES); /* times copies, by user space */
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} handlers SEC(".maps");
 
 /* An exec_event while its length is not known, by copy: bpf_ringbuf_reserve takes
  * constants only. */
@@ -221,6 +233,27 @@ static __always_inline void count(enum event_type type, bool ok)
 		counts->failed++;
 }
 
+/* Goes on in the handler. */
+static __always_inline int handle(void *ctx, enum event_type type)
+{
+	struct event_counts *counts;
+
+	bpf_tail_call(ctx, &handlers, copy * EVENT_TYPES + type);
+	counts = counts_of(type);
+	if (counts)
+		counts->unhandled++;
+	return 0;
+}
+
+SEC("raw_tp/sched_process_fork")
+int proctrace_fork(void *ctx) { return handle(ctx, FORK_EVENT); }
+
+SEC("raw_tp/sched_process_exec")
+int proctrace_exec(void *ctx) { return handle(ctx, EXEC_EVENT); }
+
+SEC("raw_tp/sched_process_exit")
+int proctrace_exit(void *ctx) { return handle(ctx, EXIT_EVENT); }
+
 static __always_inline __u64 cgroup_of(struct task_struct *task)
 {
 	if (!bpf_core_field_exists(task->cgroups))
@@ -324,8 +357,8 @@ static __noinline void fill_fork(struct fork_event *e, struct task_struct *child
 	fill((struct event *)e, FORK_EVENT, child);
 }
 
-SEC("raw_tp/sched_process_fork")
-int BPF_PROG(proctrace_fork, struct task_struct *parent, struct task_struct *child)
+SEC("raw_tp")
+int BPF_PROG(handle_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct fork_event *e;
 
@@ -357,8 +390,8 @@ static __noinline __u32 fill_exec(struct exec_event *e, struct task_struct *task
 	return sizeof(*e) + n;
 }
 
-SEC("raw_tp/sched_process_exec")
-int BPF_PROG(proctrace_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+SEC("raw_tp")
+int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	__u32 key = copy;
 	struct exec_event *e = bpf_map_lookup_elem(&scratch, &key);
@@ -415,8 +448,8 @@ static __noinline void fill_exit(struct exit_event *e, __u64 *args)
 	e->core_dumped = status & 0x80;
 }
 
-SEC("raw_tp/sched_process_exit")
-int proctrace_exit(__u64 *args)
+SEC("raw_tp")
+int handle_exit(__u64 *args)
 {
 	struct task_struct *task = (struct task_struct *)args[0];
 	struct exit_event *e;

@@ -13,7 +13,7 @@ import (
 type Counts struct {
 	Written uint64 // records in the ring
 	Failed  uint64 // there was no room in the ring
-	Missed  uint64 // the kernel did not run the programs, see the package comment
+	Missed  uint64 // the kernel did not run the programs, see the package comment, or there was no handler
 	Ignored uint64 // the rules say so, see Command
 }
 
@@ -68,7 +68,9 @@ func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 			sum.Written += c.Written
 			sum.Failed += c.Failed
 			sum.Ignored += c.Ignored
-			if copy > 0 { // what the first one missed
+			if copy == 0 {
+				sum.Missed += c.Unhandled
+			} else { // what the first one missed
 				sum.Missed -= min(sum.Missed, c.Written+c.Failed+c.Ignored)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -27,6 +28,7 @@ type Options struct {
 type Tracer struct {
 	events   *ebpf.Map
 	counters *ebpf.Map
+	handlers *ebpf.Map                   // of programs, which call them
 	programs [len(hooks)][]*ebpf.Program // the copies, in the order of attaching
 	control  *control                    // nil where the kernel has no user rings
 
@@ -50,9 +52,6 @@ var hooks = [...]hook{
 	{bpfProgProctraceExec, Exec, "sched_process_exec"},
 	{bpfProgProctraceFork, Fork, "sched_process_fork"},
 }
-
-// writers are the programs with the types of the records that they write.
-var writers = append(hooks[:len(hooks):len(hooks)], hook{name: bpfProgProctraceObey, typ: Ack})
 
 // Load loads the programs and creates their ring, without attaching yet. The
 // caller closes the Tracer.
@@ -109,6 +108,7 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	}
 	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
 	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
+	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies
 	if err := setHolding(spec, b.holdsTasks); err != nil {
 		return nil, err
 	}
@@ -117,14 +117,14 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	t := &Tracer{}
 	err = newMaps(spec, shared)
 	if err == nil {
-		t.events, t.counters = shared[bpfMapProctrace], shared[bpfMapCounters]
+		t.events, t.counters, t.handlers = shared[bpfMapProctrace], shared[bpfMapCounters], shared[bpfMapHandlers]
 		err = t.loadCopies(spec, b.copies, ebpf.CollectionOptions{MapReplacements: shared, Cache: cache})
 	}
 	if err == nil && haveCommands() {
 		t.control, err = newControl(spec, b.holdsTasks, shared, cache)
 	}
 	for _, m := range shared {
-		if err != nil || m != t.events && m != t.counters {
+		if err != nil || m != t.events && m != t.counters && m != t.handlers {
 			m.Close() // the programs hold what they use
 		}
 	}
@@ -135,10 +135,19 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	return t, nil
 }
 
-// newMaps creates the maps that the copies share, which are all but their
-// constants.
+// sharedMaps are those that the copies share, which are all but their constants.
+var sharedMaps = []string{
+	bpfMapProctrace, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
+}
+
+func isShared(name string) bool { return slices.Contains(sharedMaps, name) }
+
+// newMaps creates the shared maps that are not there yet.
 func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
-	for _, name := range []string{bpfMapProctrace, bpfMapCounters, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled} {
+	for _, name := range sharedMaps {
+		if shared[name] != nil {
+			continue
+		}
 		m, err := ebpf.NewMap(spec.Maps[name])
 		if err != nil {
 			return fmt.Errorf("map %q: %w", name, err)
@@ -150,7 +159,7 @@ func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
 
 func (t *Tracer) loadCopies(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.CollectionOptions) error {
 	for i := range copies {
-		if err := errors.Join(spec.Variables[bpfVarCopies].Set(copies), spec.Variables[bpfVarCopy].Set(i)); err != nil {
+		if err := setCopy(spec, i, copies); err != nil {
 			return err
 		}
 		// Not bpfObjects: with the constants, cilium/ebpf maps them until the
@@ -167,7 +176,16 @@ func (t *Tracer) loadCopies(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.
 			t.programs[h] = append(t.programs[h], p)
 		}
 	}
-	return nil
+	set, err := loadHandlers(spec, copies, opts)
+	if err != nil {
+		return err
+	}
+	return errors.Join(set.install(t.handlers), set.close())
+}
+
+// setCopy makes the programs of spec those of one of the copies.
+func setCopy(spec *ebpf.CollectionSpec, copy, copies uint32) error {
+	return errors.Join(spec.Variables[bpfVarCopies].Set(copies), spec.Variables[bpfVarCopy].Set(copy))
 }
 
 // Attach starts the tracing. It ends with Close, unless the Tracer was pinned.
@@ -230,6 +248,7 @@ func (t *Tracer) Close() error {
 	if t.control != nil {
 		t.control.close()
 	}
+	t.handlers.Close()
 	t.counters.Close()
 	t.events.Close()
 	return nil

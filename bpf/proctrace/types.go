@@ -102,6 +102,13 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 	return slices.Collect(maps.Values(byName)), nil
 }
 
+// writers are the programs that write records, by name, and the types of these. A tracer of an
+// older version has no handlers.
+var writers = map[string]Type{
+	bpfProgHandleExit: Exit, bpfProgHandleExec: Exec, bpfProgHandleFork: Fork, bpfProgProctraceObey: Ack,
+	bpfProgProctraceExit: Exit, bpfProgProctraceExec: Exec, bpfProgProctraceFork: Fork,
+}
+
 // typeOf reports whether a program uses the ring, and returns the type of its
 // records if it is a tracer's.
 func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err error) {
@@ -120,8 +127,8 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err erro
 	if used, _ := info.MapIDs(); !slices.Contains(used, ring) {
 		return nil, false, nil
 	}
-	i := slices.IndexFunc(writers, func(h hook) bool { return h.name == info.Name })
-	if i < 0 {
+	typ, ok := writers[info.Name]
+	if !ok {
 		return nil, true, nil
 	}
 	handle, err := p.Handle()
@@ -133,6 +140,6 @@ func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err erro
 	if err != nil {
 		return nil, true, err
 	}
-	t, err = decode.Find(spec, writers[i].typ.String())
+	t, err = decode.Find(spec, typ.String())
 	return t, true, err
 }

@@ -109,8 +109,13 @@ func TestMirrorsHaveTheLayoutOfTheLoadedPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	for i, h := range hooks {
-		handle, err := tr.programs[i][0].Handle()
+	set, err := installed(tr.handlers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.close()
+	for _, h := range hooks {
+		handle, err := set[slot(0, h.typ)].Handle()
 		if err != nil {
 			t.Fatal(err)
 		}

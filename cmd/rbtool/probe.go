@@ -16,7 +16,7 @@ import (
 
 func newProbe() *cobra.Command {
 	tracer := group("proctrace", "Trace fork, exec and exit of all processes",
-		"  rbtool probe proctrace start", newProbeStart(), newProbeStop(), newProbeStatus())
+		"  rbtool probe proctrace start", newProbeStart(), newProbeStop(), newProbeStatus(), newProbeReplace())
 	tracer.AddCommand(newProbeRules()...)
 	tracer.Long = `Trace every fork, exec and exit on this host into a ring buffer. The maps,
 programs and links are pinned, so tracing goes on when the command has ended,
@@ -131,6 +131,33 @@ func newProbeStop() *cobra.Command {
 			_ = os.Remove(filepath.Dir(dir)) // which start made, unless there is more in it
 		}
 		return nil
+	}
+	return cmd
+}
+
+func newProbeReplace() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "replace",
+		Short: "Put this rbtool's programs into a running tracer",
+		Long: `Replace the programs that handle events in a tracer that an older rbtool may have
+started, while it goes on: no event is lost. The ring, the counts and the rules stay.`,
+		Example: "  rbtool probe proctrace replace",
+		Args:    cobra.NoArgs,
+	}
+	dir := pinDirFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		dir, err := tracerDir(*dir)
+		if err != nil {
+			return err
+		}
+		t, err := proctrace.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return noTracer("replace", dir)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(t.Replace(), t.Close())
 	}
 	return cmd
 }
