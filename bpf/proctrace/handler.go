@@ -184,7 +184,7 @@ func specFor(maps map[string]*ebpf.Map) (*ebpf.CollectionSpec, error) {
 		return nil, err
 	}
 	for name, m := range maps {
-		spec.Maps[name].MaxEntries = m.MaxEntries()
+		spec.Maps[name].MaxEntries, spec.Maps[name].Flags = m.MaxEntries(), m.Flags()
 	}
 	var n bpfRuleCounts
 	if ruled := maps[bpfMapRuled]; ruled != nil {

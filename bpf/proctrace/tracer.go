@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // DefaultRingBytes is the size of the ring when Options does not say: room for
@@ -21,6 +22,11 @@ type Options struct {
 	// RingBytes is the size of the ring: a power of two and a multiple of the
 	// page size. Zero means DefaultRingBytes.
 	RingBytes uint32
+
+	// Overwrite makes the ring a flight recorder: when it is full, the oldest events make room
+	// for the newest ones, and none fails. It takes Linux 6.19; elsewhere [Load] returns
+	// ebpf.ErrNotSupported.
+	Overwrite bool
 }
 
 // Tracer is a set of loaded programs and the ring that they write. Its methods
@@ -106,6 +112,9 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	if opts.RingBytes != 0 {
 		spec.Maps[bpfMapProctrace].MaxEntries = opts.RingBytes
 	}
+	if opts.Overwrite {
+		spec.Maps[bpfMapProctrace].Flags |= overwriteFlag
+	}
 	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
 	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
 	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies
@@ -140,6 +149,21 @@ var sharedMaps = []string{
 	bpfMapProctrace, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
 }
 
+// overwriteFlag is BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
+const overwriteFlag = 1 << 19
+
+// overwriting says why the kernel has no rings that overwrite; nil where it has them.
+func overwriting() error {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: overwriteFlag})
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("the kernel has no ring buffers that overwrite (BPF_F_RB_OVERWRITE, Linux 6.19): %w", ebpf.ErrNotSupported)
+	}
+	if err != nil {
+		return err
+	}
+	return m.Close()
+}
+
 func isShared(name string) bool { return slices.Contains(sharedMaps, name) }
 
 // newMaps creates the shared maps that are not there yet.
@@ -149,6 +173,11 @@ func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
 			continue
 		}
 		m, err := ebpf.NewMap(spec.Maps[name])
+		if err != nil && spec.Maps[name].Flags&overwriteFlag != 0 {
+			if lacks := overwriting(); lacks != nil {
+				return lacks
+			}
+		}
 		if err != nil {
 			return fmt.Errorf("map %q: %w", name, err)
 		}

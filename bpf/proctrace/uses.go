@@ -15,6 +15,8 @@ type Uses struct {
 	// so that nobody else is taken for it. Without, the process is known by its pid and by
 	// having been born before the rule.
 	HeldTasks bool
+	// Overwrite: the ring keeps the newest events, as Options ask for.
+	Overwrite bool
 }
 
 // Uses says what of the kernel the tracer uses.
@@ -24,7 +26,7 @@ func (t *Tracer) Uses() (Uses, error) {
 	if t.closed {
 		return Uses{}, fmt.Errorf("look at proctrace: %w", os.ErrClosed)
 	}
-	u := Uses{Copies: len(t.programs[0]), Commands: t.control != nil}
+	u := Uses{Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&overwriteFlag != 0}
 	if !u.Commands {
 		return u, nil
 	}

@@ -19,7 +19,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,6 +29,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 	"github.com/rbtool/rbtool/userprod"
+	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 // The test binary is also the commands that scripts run: rbtool itself, and
@@ -98,14 +98,15 @@ func pairBTF(tb testing.TB) []byte {
 	return raw
 }
 
-// condition says whether the kernel has user_ringbuf. Where it must have it, it is
-// taken to have it, and the script fails.
+// condition says whether the kernel has a feature that package probe knows. Where it must
+// have it, it is taken to have it, and the script fails.
 func condition(name string) (bool, error) {
-	if name != "user_ringbuf" {
+	i := slices.IndexFunc(probe.Features, func(f probe.Feature) bool { return f.Name == name })
+	if i < 0 {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	must := slices.Contains(strings.Split(os.Getenv(testenv.RequiredFeatures), ","), name)
-	return must || features.HaveMapType(ebpf.UserRingbuf) == nil, nil
+	return must || probe.Features[i].Have() == nil, nil
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {

@@ -47,14 +47,20 @@ func tracerDir(flag string) (string, error) {
 
 func newProbeStart() *cobra.Command {
 	ringBytes := size(proctrace.DefaultRingBytes)
+	var opts proctrace.Options
 	cmd := &cobra.Command{
-		Use:     "start",
-		Short:   "Start tracing and leave it running",
+		Use:   "start",
+		Short: "Start tracing and leave it running",
+		Long: `Start tracing and leave it running, until it is stopped.
+
+With --overwrite the ring is a flight recorder: it always has the newest events, for
+rbtool tail to read after something went wrong.`,
 		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
 		Args:    cobra.NoArgs,
 	}
 	dir := pinDirFlag(cmd)
 	cmd.Flags().Var(&ringBytes, "size", "bytes of the ring: a power of two, at least a page")
+	cmd.Flags().BoolVar(&opts.Overwrite, "overwrite", false, "when full, overwrite the oldest events (Linux 6.19)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkRing(uint64(ringBytes), uint64(os.Getpagesize())); err != nil {
 			return usagef("probe proctrace start: --size %w", err)
@@ -63,12 +69,13 @@ func newProbeStart() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return startTracer(cmd.OutOrStdout(), dir, uint32(ringBytes))
+		opts.RingBytes = uint32(ringBytes)
+		return startTracer(cmd.OutOrStdout(), dir, opts)
 	}
 	return cmd
 }
 
-func startTracer(w io.Writer, dir string, ringBytes uint32) (err error) {
+func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
 	// Before anything is traced, so that the usual mistakes cost nothing.
 	events := proctrace.EventsPin(dir)
 	if err := pin.Check(events); errors.Is(err, fs.ErrExist) {
@@ -78,7 +85,7 @@ func startTracer(w io.Writer, dir string, ringBytes uint32) (err error) {
 		return fmt.Errorf("start proctrace: %w", err)
 	}
 	dirs := pin.Missing(events)
-	t, err := proctrace.Load(proctrace.Options{RingBytes: ringBytes})
+	t, err := proctrace.Load(opts)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type tracerUses struct {
 	Copies    int  `json:"copies"`
 	Commands  bool `json:"commands"`
 	HeldTasks bool `json:"held_tasks"`
+	Overwrite bool `json:"overwrite"`
 }
 
 func tracerStatus(w io.Writer, dir string, asJSON bool) error {
@@ -84,6 +85,7 @@ func usesTable(u proctrace.Uses) [][]string {
 	}{
 		{"commands", u.Commands, "the kernel has no user ring buffers: everything is traced"},
 		{"held-tasks", u.HeldTasks, "the kernel's maps hold no tasks: rules know a process by pid and start"},
+		{"overwrite", u.Overwrite, "when the ring is full, new events are lost: start --overwrite"},
 	} {
 		used := "yes"
 		if !part.used {

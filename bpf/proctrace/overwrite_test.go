@@ -1,0 +1,58 @@
+package proctrace
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/vmtest/probe"
+)
+
+// A ring of one page that nobody reads has the newest events, and none failed: also when the
+// process that started the tracer is gone, and its handlers were replaced.
+func TestFlightRecorder(t *testing.T) {
+	testenv.NoLeaks(t)
+	i := slices.IndexFunc(probe.Features, func(f probe.Feature) bool { return f.Name == "ringbuf-overwrite" })
+	if err := probe.Features[i].Have(); err != nil {
+		if tr, err := Load(Options{Overwrite: true}); !errors.Is(err, ebpf.ErrNotSupported) {
+			t.Errorf("Load: %v, %v, want ErrNotSupported", tr, err)
+		}
+		testenv.SkipWithout(t, "ringbuf-overwrite", err)
+	}
+	dir := filepath.Join(testenv.BPFFS(t), "tracer")
+	own := trace(t, Options{RingBytes: uint32(os.Getpagesize()), Overwrite: true})
+	if err := errors.Join(own.Pin(dir), own.Close()); err != nil {
+		t.Fatal(err)
+	}
+	defer Remove(dir)
+	spawn(t, 100)
+	tr, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.Close()
+	if err := tr.Replace(); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := tr.Uses(); err != nil || !u.Overwrite {
+		t.Errorf("it uses %+v, %v", u, err)
+	}
+	pid := runTrue(t, "")
+	events := drain(t, tr)
+	if diff := cmp.Diff([]string{"fork_event", "exec_event", "exit_event"}, kinds(events, pid)); diff != "" {
+		t.Errorf("the newest (-want +got):\n%s", diff)
+	}
+	s := stats(t, tr).Total()
+	if s.Lost() != 0 {
+		t.Errorf("%+v", s)
+	}
+	if most := os.Getpagesize() / 72; len(events) > most || s.Written < 303 {
+		t.Errorf("%d events in the ring of %+v, want no more than %d", len(events), s, most)
+	}
+}
