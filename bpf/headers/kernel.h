@@ -31,17 +31,22 @@ typedef __u32 __wsum;
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_PROG_ARRAY 3
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_STACK_TRACE 7
 #define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_MAP_TYPE_USER_RINGBUF 31
 #define BPF_MAP_TYPE_ARENA 33
 
 /* map_flags */
+#define BPF_F_STACK_BUILD_ID (1U << 5)
 #define BPF_F_RB_OVERWRITE (1U << 19)
 
 /* flags of bpf_map_update_elem */
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
+
+/* flags of bpf_get_stackid */
+#define BPF_F_USER_STACK (1ULL << 8)
 
 /* flags of bpf_ringbuf_output, _submit and _discard, and of bpf_user_ringbuf_drain */
 #define BPF_RB_NO_WAKEUP (1ULL << 0)

@@ -47,6 +47,18 @@ struct fork_event {
 };
 
 /*
+ * The ids of stacks, in the maps kernel_stacks and user_stacks of the tracer, or NO_STACK, or
+ * a negative errno: EEXIST, another stack was in its place; EFAULT, there was none, as that of
+ * a user when the memory of the process is gone, or of a kernel's thread.
+ */
+#define NO_STACK -1 /* not asked for */
+#define STACK_FIELDS        \
+	__s32 kernel_stack; \
+	__s32 user_stack
+
+#define STACK_FRAMES 64 /* of a stack at most, the last ones called */
+
+/*
  * More than any name: the longest is "/dev/fd/<int>/<path of PATH_MAX>"
  * (fs/exec.c, alloc_bprm).
  */
@@ -57,6 +69,7 @@ struct exec_event {
 	EVENT_FIELDS;
 	__u32 old_pid;	      /* of the thread that called; it is pid from now on */
 	__u32 filename_size;  /* bytes, with the NUL; EXEC_FILENAME_MAX: it was cut */
+	STACK_FIELDS;
 	char filename[];      /* as the caller gave it; of a script, the script's */
 };
 
@@ -72,6 +85,7 @@ struct exit_event {
 	__u16 signal;	 /* what killed it, or 0 */
 	bool core_dumped;
 	bool group_dead;
+	STACK_FIELDS;
 };
 
 /* How the records of one type that one program wrote fared, on one CPU. */
@@ -80,6 +94,7 @@ struct event_counts {
 	__u64 failed;  /* there was no room in the ring */
 	__u64 ignored; /* the rules say so */
 	__u64 unhandled; /* there was no handler */
+	__u64 stacks_lost; /* another one was in their place */
 };
 
 /*

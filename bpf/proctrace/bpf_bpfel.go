@@ -54,11 +54,12 @@ const (
 )
 
 type bpfEventCounts struct {
-	_         structs.HostLayout
-	Written   uint64
-	Failed    uint64
-	Ignored   uint64
-	Unhandled uint64
+	_          structs.HostLayout
+	Written    uint64
+	Failed     uint64
+	Ignored    uint64
+	Unhandled  uint64
+	StacksLost uint64
 }
 
 type bpfEventType uint32
@@ -84,25 +85,29 @@ type bpfExecEvent struct {
 	Comm         [16]int8
 	OldPid       uint32
 	FilenameSize uint32
+	KernelStack  int32
+	UserStack    int32
 	Filename     [0]int8
 }
 
 type bpfExitEvent struct {
-	_          structs.HostLayout
-	Type       bpfEventType
-	Cpu        uint32
-	Pid        uint32
-	Tgid       uint32
-	Ppid       uint32
-	Uid        uint32
-	Ktime      uint64
-	StartTime  uint64
-	CgroupId   uint64
-	Comm       [16]int8
-	ExitCode   uint32
-	Signal     uint16
-	CoreDumped bool
-	GroupDead  bool
+	_           structs.HostLayout
+	Type        bpfEventType
+	Cpu         uint32
+	Pid         uint32
+	Tgid        uint32
+	Ppid        uint32
+	Uid         uint32
+	Ktime       uint64
+	StartTime   uint64
+	CgroupId    uint64
+	Comm        [16]int8
+	ExitCode    uint32
+	Signal      uint16
+	CoreDumped  bool
+	GroupDead   bool
+	KernelStack int32
+	UserStack   int32
 }
 
 type bpfForkEvent struct {
@@ -138,12 +143,14 @@ const (
 	bpfMapCounters       = "counters"
 	bpfMapDead           = "dead"
 	bpfMapHandlers       = "handlers"
+	bpfMapKernelStacks   = "kernel_stacks"
 	bpfMapListener       = "listener"
 	bpfMapMarks          = "marks"
 	bpfMapProctrace      = "proctrace"
 	bpfMapRuled          = "ruled"
 	bpfMapRules          = "rules"
 	bpfMapScratch        = "scratch"
+	bpfMapUserStacks     = "user_stacks"
 	bpfProgHandleExec    = "handle_exec"
 	bpfProgHandleExit    = "handle_exit"
 	bpfProgHandleFork    = "handle_fork"
@@ -155,6 +162,7 @@ const (
 	bpfVarCopies         = "copies"
 	bpfVarCopy           = "copy"
 	bpfVarHoldTasks      = "hold_tasks"
+	bpfVarWithStacks     = "with_stacks"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -213,25 +221,28 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	Commands  *ebpf.MapSpec `ebpf:"commands"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Dead      *ebpf.MapSpec `ebpf:"dead"`
-	Handlers  *ebpf.MapSpec `ebpf:"handlers"`
-	Listener  *ebpf.MapSpec `ebpf:"listener"`
-	Marks     *ebpf.MapSpec `ebpf:"marks"`
-	Proctrace *ebpf.MapSpec `ebpf:"proctrace"`
-	Ruled     *ebpf.MapSpec `ebpf:"ruled"`
-	Rules     *ebpf.MapSpec `ebpf:"rules"`
-	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
+	Commands     *ebpf.MapSpec `ebpf:"commands"`
+	Counters     *ebpf.MapSpec `ebpf:"counters"`
+	Dead         *ebpf.MapSpec `ebpf:"dead"`
+	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
+	KernelStacks *ebpf.MapSpec `ebpf:"kernel_stacks"`
+	Listener     *ebpf.MapSpec `ebpf:"listener"`
+	Marks        *ebpf.MapSpec `ebpf:"marks"`
+	Proctrace    *ebpf.MapSpec `ebpf:"proctrace"`
+	Ruled        *ebpf.MapSpec `ebpf:"ruled"`
+	Rules        *ebpf.MapSpec `ebpf:"rules"`
+	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
+	UserStacks   *ebpf.MapSpec `ebpf:"user_stacks"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	Copies    *ebpf.VariableSpec `ebpf:"copies"`
-	Copy      *ebpf.VariableSpec `ebpf:"copy"`
-	HoldTasks *ebpf.VariableSpec `ebpf:"hold_tasks"`
+	Copies     *ebpf.VariableSpec `ebpf:"copies"`
+	Copy       *ebpf.VariableSpec `ebpf:"copy"`
+	HoldTasks  *ebpf.VariableSpec `ebpf:"hold_tasks"`
+	WithStacks *ebpf.VariableSpec `ebpf:"with_stacks"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -254,16 +265,18 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	Commands  *ebpf.Map `ebpf:"commands"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Dead      *ebpf.Map `ebpf:"dead"`
-	Handlers  *ebpf.Map `ebpf:"handlers"`
-	Listener  *ebpf.Map `ebpf:"listener"`
-	Marks     *ebpf.Map `ebpf:"marks"`
-	Proctrace *ebpf.Map `ebpf:"proctrace"`
-	Ruled     *ebpf.Map `ebpf:"ruled"`
-	Rules     *ebpf.Map `ebpf:"rules"`
-	Scratch   *ebpf.Map `ebpf:"scratch"`
+	Commands     *ebpf.Map `ebpf:"commands"`
+	Counters     *ebpf.Map `ebpf:"counters"`
+	Dead         *ebpf.Map `ebpf:"dead"`
+	Handlers     *ebpf.Map `ebpf:"handlers"`
+	KernelStacks *ebpf.Map `ebpf:"kernel_stacks"`
+	Listener     *ebpf.Map `ebpf:"listener"`
+	Marks        *ebpf.Map `ebpf:"marks"`
+	Proctrace    *ebpf.Map `ebpf:"proctrace"`
+	Ruled        *ebpf.Map `ebpf:"ruled"`
+	Rules        *ebpf.Map `ebpf:"rules"`
+	Scratch      *ebpf.Map `ebpf:"scratch"`
+	UserStacks   *ebpf.Map `ebpf:"user_stacks"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -272,12 +285,14 @@ func (m *bpfMaps) Close() error {
 		m.Counters,
 		m.Dead,
 		m.Handlers,
+		m.KernelStacks,
 		m.Listener,
 		m.Marks,
 		m.Proctrace,
 		m.Ruled,
 		m.Rules,
 		m.Scratch,
+		m.UserStacks,
 	)
 }
 
@@ -285,9 +300,10 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	Copies    *ebpf.Variable `ebpf:"copies"`
-	Copy      *ebpf.Variable `ebpf:"copy"`
-	HoldTasks *ebpf.Variable `ebpf:"hold_tasks"`
+	Copies     *ebpf.Variable `ebpf:"copies"`
+	Copy       *ebpf.Variable `ebpf:"copy"`
+	HoldTasks  *ebpf.Variable `ebpf:"hold_tasks"`
+	WithStacks *ebpf.Variable `ebpf:"with_stacks"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

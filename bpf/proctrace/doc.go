@@ -50,6 +50,12 @@
 // acknowledged by a record in the ring, before which the old rules hold and behind which the
 // new ones. Events that the rules leave out are counted.
 //
+// # Stacks
+//
+// With Options.Stacks, execs and exits have the stacks of the task, in the kernel and in the
+// process: ids, which [StacksOf] resolves. Frames of processes are build ids of files, and offsets in
+// them, which have a meaning also when the process is gone. What has no stack says why.
+//
 // # What can be replaced
 //
 // The programs that are attached pass each event on to a handler, by a tail call through a

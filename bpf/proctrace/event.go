@@ -44,14 +44,13 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint32(t))
 }
 
-// size is that of the shortest record of a type, in bytes.
+// size is that of the shortest record of a type, in bytes. Older versions had no stacks.
 func (t Type) size() int {
 	switch t {
 	case Exec:
-		// Not Sizeof: Go pads a struct that ends in an array of no elements.
-		return int(unsafe.Offsetof(bpfExecEvent{}.Filename))
+		return int(unsafe.Offsetof(bpfExecEvent{}.KernelStack))
 	case Exit:
-		return int(unsafe.Sizeof(bpfExitEvent{}))
+		return int(unsafe.Offsetof(bpfExitEvent{}.KernelStack))
 	case Ack:
 		return int(unsafe.Sizeof(bpfAckEvent{}))
 	}
@@ -86,6 +85,9 @@ type Event struct {
 	Signal     uint16 // that killed it, or 0
 	CoreDumped bool
 	GroupDead  bool // the process ended; one thread of each process has it
+
+	// Of Exec and Exit.
+	KernelStack, UserStack StackID
 
 	Ack Acknowledgement
 }
@@ -125,16 +127,31 @@ func Decode(record []byte) (Event, error) {
 	case Exec:
 		var m bpfExecEvent
 		e.OldPID = u32(record, unsafe.Offsetof(m.OldPid))
-		e.Filename = cString(record[unsafe.Offsetof(m.Filename):])
-		e.FilenameTruncated = u32(record, unsafe.Offsetof(m.FilenameSize)) == filenameMax
+		size := u32(record, unsafe.Offsetof(m.FilenameSize))
+		e.FilenameTruncated = size == filenameMax
+		// The name is at the end of the record, which older versions have without stacks.
+		rest := record[unsafe.Offsetof(m.KernelStack):]
+		if uint64(len(rest)) > uint64(size) {
+			e.KernelStack, e.UserStack, rest = decodeStacks(rest)
+		}
+		e.Filename = cString(rest)
 	case Exit:
 		var m bpfExitEvent
 		e.ExitCode = u32(record, unsafe.Offsetof(m.ExitCode))
 		e.Signal = binary.LittleEndian.Uint16(record[unsafe.Offsetof(m.Signal):])
 		e.CoreDumped = record[unsafe.Offsetof(m.CoreDumped)] != 0
 		e.GroupDead = record[unsafe.Offsetof(m.GroupDead)] != 0
+		e.KernelStack, e.UserStack, _ = decodeStacks(record[unsafe.Offsetof(m.KernelStack):])
 	}
 	return e, nil
+}
+
+// decodeStacks decodes what comes before the rest, if it is there.
+func decodeStacks(b []byte) (kernel, user StackID, rest []byte) {
+	if len(b) < 8 {
+		return noStack, noStack, b
+	}
+	return StackID(u32(b, 0)), StackID(u32(b, 4)), b[8:]
 }
 
 // decodeCommon decodes what all types begin with, which is all of a fork.
@@ -142,6 +159,7 @@ func decodeCommon(record []byte) Event {
 	var m bpfForkEvent
 	comm := record[unsafe.Offsetof(m.Comm):][:len(m.Comm)]
 	return Event{
+		KernelStack: noStack, UserStack: noStack,
 		Type:      Type(u32(record, unsafe.Offsetof(m.Type))),
 		CPU:       u32(record, unsafe.Offsetof(m.Cpu)),
 		PID:       u32(record, unsafe.Offsetof(m.Pid)),

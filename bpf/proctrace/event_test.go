@@ -3,7 +3,10 @@ package proctrace
 import (
 	"errors"
 	"os"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -23,6 +26,33 @@ func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
 		if _, err := Decode(record); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v, want ErrRecord", name, err)
 		}
+	}
+}
+
+// Records without stacks, as tracers of older versions write them, are decoded too.
+func TestDecodeRecordsWithoutStacks(t *testing.T) {
+	const header = 64
+	exec := append([]byte{byte(Exec), header + 4: 6, header + 7: 0}, "/true\x00"...)
+	exit := []byte{byte(Exit), header: 3, header + 7: 1}
+	for _, test := range []struct {
+		name   string
+		record []byte
+		want   Event
+	}{
+		{"exec", exec, Event{Type: Exec, Filename: "/true", KernelStack: noStack, UserStack: noStack}},
+		{"exit", exit, Event{Type: Exit, ExitCode: 3, GroupDead: true, KernelStack: noStack, UserStack: noStack}},
+		{"exec with stacks", slices.Concat(exec[:header+8], []byte{7, 0, 0, 0, 0xef, 0xff, 0xff, 0xff}, exec[header+8:]),
+			Event{Type: Exec, Filename: "/true", KernelStack: 7, UserStack: -17}},
+		{"exit with stacks", slices.Concat(exit, []byte{7, 0, 0, 0, 0xf2, 0xff, 0xff, 0xff}),
+			Event{Type: Exit, ExitCode: 3, GroupDead: true, KernelStack: 7, UserStack: -14}},
+	} {
+		got, err := Decode(test.record)
+		if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", test.name, err, diff)
+		}
+	}
+	if err := StackID(-17).Err(); !errors.Is(err, ErrStackLost) {
+		t.Errorf("-17 is %v", err)
 	}
 }
 

@@ -183,6 +183,9 @@ func specFor(maps map[string]*ebpf.Map) (*ebpf.CollectionSpec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := setStacks(spec, hasStacks(maps), 0); err != nil {
+		return nil, err
+	}
 	for name, m := range maps {
 		spec.Maps[name].MaxEntries, spec.Maps[name].Flags = m.MaxEntries(), m.Flags()
 	}

@@ -331,6 +331,47 @@ static __always_inline bool ignored(enum event_type type, struct task_struct *ta
 	return true;
 }
 
+/* Whether events have stacks. */
+const volatile bool with_stacks;
+
+/* Return addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(max_entries, 1 << 12);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, STACK_FRAMES * sizeof(__u64));
+} kernel_stacks SEC(".maps");
+
+/* Files by their build ids, and offsets in them (struct bpf_stack_build_id): the same
+ * for all processes that run a file, and when they have ended. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(map_flags, BPF_F_STACK_BUILD_ID);
+	__uint(max_entries, 1 << 12);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, STACK_FRAMES * 32);
+} user_stacks SEC(".maps");
+
+struct stacks {
+	STACK_FIELDS;
+};
+
+/* In a place that is taken the older stack stays: events refer to it. */
+static __always_inline struct stacks take_stacks(void *ctx, enum event_type type)
+{
+	struct stacks s = {NO_STACK, NO_STACK};
+	struct event_counts *counts;
+
+	if (!with_stacks)
+		return s;
+	s.kernel_stack = bpf_get_stackid(ctx, &kernel_stacks, 0);
+	s.user_stack = bpf_get_stackid(ctx, &user_stacks, BPF_F_USER_STACK);
+	counts = counts_of(type);
+	if (counts)
+		counts->stacks_lost += (s.kernel_stack == -EEXIST) + (s.user_stack == -EEXIST);
+	return s;
+}
+
 static __always_inline void fill(struct event *e, enum event_type type, struct task_struct *task)
 {
 	e->type = type;
@@ -395,6 +436,7 @@ int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_bi
 {
 	__u32 key = copy;
 	struct exec_event *e = bpf_map_lookup_elem(&scratch, &key);
+	struct stacks stacks;
 	__u32 size;
 
 	if (!e)
@@ -402,6 +444,9 @@ int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_bi
 	if (!claim(EXEC_EVENT, task) || ignored(EXEC_EVENT, task))
 		return 0;
 	size = fill_exec(e, task, old_pid, bprm);
+	stacks = take_stacks(ctx, EXEC_EVENT);
+	e->kernel_stack = stacks.kernel_stack;
+	e->user_stack = stacks.user_stack;
 	count(EXEC_EVENT, !bpf_ringbuf_output(&proctrace, e, size, 0));
 	return 0;
 }
@@ -452,6 +497,7 @@ SEC("raw_tp")
 int handle_exit(__u64 *args)
 {
 	struct task_struct *task = (struct task_struct *)args[0];
+	struct stacks stacks;
 	struct exit_event *e;
 
 	if (!claim(EXIT_EVENT, task) || ignored(EXIT_EVENT, task))
@@ -461,6 +507,9 @@ int handle_exit(__u64 *args)
 	if (!e)
 		return 0;
 	fill_exit(e, args);
+	stacks = take_stacks(args, EXIT_EVENT);
+	e->kernel_stack = stacks.kernel_stack;
+	e->user_stack = stacks.user_stack;
 	bpf_ringbuf_submit(e, 0);
 	return 0;
 }

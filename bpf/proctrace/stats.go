@@ -15,6 +15,8 @@ type Counts struct {
 	Failed  uint64 // there was no room in the ring
 	Missed  uint64 // the kernel did not run the programs, see the package comment, or there was no handler
 	Ignored uint64 // the rules say so, see Command
+	// StacksLost of these records: there was no room for the stack.
+	StacksLost uint64
 }
 
 // Lost is the number of events that are not in the ring.
@@ -30,6 +32,8 @@ func (s Stats) Total() Counts {
 		Failed:  s.Fork.Failed + s.Exec.Failed + s.Exit.Failed,
 		Missed:  s.Fork.Missed + s.Exec.Missed + s.Exit.Missed,
 		Ignored: s.Fork.Ignored + s.Exec.Ignored + s.Exit.Ignored,
+
+		StacksLost: s.Fork.StacksLost + s.Exec.StacksLost + s.Exit.StacksLost,
 	}
 }
 
@@ -68,6 +72,7 @@ func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 			sum.Written += c.Written
 			sum.Failed += c.Failed
 			sum.Ignored += c.Ignored
+			sum.StacksLost += c.StacksLost
 			if copy == 0 {
 				sum.Missed += c.Unhandled
 			} else { // what the first one missed

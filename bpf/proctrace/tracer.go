@@ -27,6 +27,10 @@ type Options struct {
 	// for the newest ones, and none fails. It takes Linux 6.19; elsewhere [Load] returns
 	// ebpf.ErrNotSupported.
 	Overwrite bool
+
+	// Stacks gives exec and exit events the stacks of the task, in the kernel and in the
+	// process: see [StacksOf]. It makes these events take some microseconds longer.
+	Stacks bool
 }
 
 // Tracer is a set of loaded programs and the ring that they write. Its methods
@@ -74,6 +78,7 @@ func Load(opts Options) (*Tracer, error) {
 type build struct {
 	copies     uint32 // of each program for events
 	holdsTasks bool   // in rules, where there are commands
+	stackSlots uint32 // for each kind of stacks; 0: as many as the programs say
 }
 
 // buildFor is what the running kernel calls for.
@@ -118,7 +123,7 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
 	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
 	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies
-	if err := setHolding(spec, b.holdsTasks); err != nil {
+	if err := errors.Join(setHolding(spec, b.holdsTasks), setStacks(spec, opts.Stacks, b.stackSlots)); err != nil {
 		return nil, err
 	}
 
@@ -147,6 +152,7 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 // sharedMaps are those that the copies share, which are all but their constants.
 var sharedMaps = []string{
 	bpfMapProctrace, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
+	bpfMapKernelStacks, bpfMapUserStacks,
 }
 
 // overwriteFlag is BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).

@@ -65,15 +65,29 @@ func DecoderOf(ring *ebpf.Map) (*decode.Set, error) {
 }
 
 func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
+	byName := make(map[string]btf.Type, len(hooks)) // a program can have copies
+	err := eachWriter(ring, func(p *ebpf.Program, typ Type) error {
+		t, err := typeOf(p, typ)
+		if err == nil {
+			byName[t.TypeName()] = t
+		}
+		return err
+	})
+	return slices.Collect(maps.Values(byName)), err
+}
+
+// eachWriter calls visit with each program of a tracer that writes to the ring, and the type
+// of its records. Its error is ErrStopped or ErrNotTraced where there are not all of them.
+func eachWriter(ring *ebpf.Map, visit func(*ebpf.Program, Type) error) error {
 	info, err := ring.Info()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	id, ok := info.ID()
 	if !ok || ring.Type() != ebpf.RingBuf || info.Name != bpfMapProctrace {
-		return nil, ErrNotTraced
+		return ErrNotTraced
 	}
-	byName := make(map[string]btf.Type, len(hooks)) // a program can have copies
+	seen := make(map[Type]bool)
 	foreign := false
 	for programID := ebpf.ProgramID(0); ; {
 		programID, err = ebpf.ProgramGetNextID(programID)
@@ -81,25 +95,25 @@ func typesOf(ring *ebpf.Map) ([]btf.Type, error) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		t, uses, err := typeOf(programID, id)
+		typ, uses, err := visitWriter(programID, id, visit)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if t != nil {
-			byName[t.TypeName()] = t
+		if typ != 0 {
+			seen[typ] = true
 		}
-		foreign = foreign || uses && t == nil
+		foreign = foreign || uses && typ == 0
 	}
 	switch {
-	case len(byName) >= len(hooks): // Ack is only where the kernel takes commands
+	case len(seen) >= len(hooks): // Ack is only where the kernel takes commands
+		return nil
 	case foreign:
-		return nil, ErrNotTraced
+		return ErrNotTraced
 	default: // of a tracer that is being stopped, some may still be there
-		return nil, ErrStopped
+		return ErrStopped
 	}
-	return slices.Collect(maps.Values(byName)), nil
 }
 
 // writers are the programs that write records, by name, and the types of these. A tracer of an
@@ -109,37 +123,40 @@ var writers = map[string]Type{
 	bpfProgProctraceExit: Exit, bpfProgProctraceExec: Exec, bpfProgProctraceFork: Fork,
 }
 
-// typeOf reports whether a program uses the ring, and returns the type of its
-// records if it is a tracer's.
-func typeOf(id ebpf.ProgramID, ring ebpf.MapID) (t btf.Type, uses bool, err error) {
+// visitWriter reports whether a program uses the ring, and returns the type of its
+// records if it is a tracer's, which is visited.
+func visitWriter(id ebpf.ProgramID, ring ebpf.MapID, visit func(*ebpf.Program, Type) error) (typ Type, uses bool, err error) {
 	p, err := ebpf.NewProgramFromID(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil // it ended meanwhile
+		return 0, false, nil // it ended meanwhile
 	}
 	if err != nil {
-		return nil, false, err
+		return 0, false, err
 	}
 	defer p.Close()
 	info, err := p.Info()
 	if err != nil {
-		return nil, false, err
+		return 0, false, err
 	}
 	if used, _ := info.MapIDs(); !slices.Contains(used, ring) {
-		return nil, false, nil
+		return 0, false, nil
 	}
-	typ, ok := writers[info.Name]
-	if !ok {
-		return nil, true, nil
+	if typ = writers[info.Name]; typ != 0 {
+		err = visit(p, typ)
 	}
+	return typ, true, err
+}
+
+// typeOf returns the type of the records of a program.
+func typeOf(p *ebpf.Program, typ Type) (btf.Type, error) {
 	handle, err := p.Handle()
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
 	defer handle.Close()
 	spec, err := handle.Spec(nil)
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
-	t, err = decode.Find(spec, typ.String())
-	return t, true, err
+	return decode.Find(spec, typ.String())
 }

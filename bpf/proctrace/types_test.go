@@ -93,11 +93,12 @@ func TestMirrorsHaveTheLayoutOfTheObjectFile(t *testing.T) {
 			t.Errorf("%s does not begin as fork_event (-want +got):\n%s", name, diff)
 		}
 	}
+	const stacksSize = 8
 	collection, err := loadBpf()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want, got := Exec.size()+filenameMax, int(collection.Maps[bpfMapScratch].ValueSize); want != got {
+	if want, got := Exec.size()+stacksSize+filenameMax, int(collection.Maps[bpfMapScratch].ValueSize); want != got {
 		t.Errorf("the largest exec_event has %d bytes in C, %d in Go", got, want)
 	}
 }
@@ -202,9 +203,11 @@ func checkJSON(t *testing.T, e Event, text string) {
 		OldPID                    uint32 `json:"old_pid"`
 		ExitCode                  uint32 `json:"exit_code"`
 		Signal                    uint16
-		CoreDumped                bool `json:"core_dumped"`
-		GroupDead                 bool `json:"group_dead"`
-	}{}
+		CoreDumped                bool    `json:"core_dumped"`
+		GroupDead                 bool    `json:"group_dead"`
+		KernelStack               StackID `json:"kernel_stack"`
+		UserStack                 StackID `json:"user_stack"`
+	}{KernelStack: noStack, UserStack: noStack}
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +219,7 @@ func checkJSON(t *testing.T, e Event, text string) {
 		Ktime: j.Ktime, StartTime: j.StartTime, CgroupID: j.CgroupID, Comm: j.Comm,
 		Filename: j.Filename, OldPID: j.OldPID,
 		ExitCode: j.ExitCode, Signal: j.Signal, CoreDumped: j.CoreDumped, GroupDead: j.GroupDead,
+		KernelStack: j.KernelStack, UserStack: j.UserStack,
 	}
 	if diff := cmp.Diff(e, got); diff != "" {
 		t.Errorf("event (-Decode +JSON):\n%s", diff)

@@ -17,16 +17,23 @@ type Uses struct {
 	HeldTasks bool
 	// Overwrite: the ring keeps the newest events, as Options ask for.
 	Overwrite bool
+	// Stacks: events have stacks, as Options ask for.
+	Stacks bool
 }
 
-// Uses says what of the kernel the tracer uses.
+// Uses says what of the kernel the tracer uses. It takes CAP_SYS_ADMIN, to look at the
+// maps of its programs.
 func (t *Tracer) Uses() (Uses, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return Uses{}, fmt.Errorf("look at proctrace: %w", os.ErrClosed)
 	}
-	u := Uses{Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&overwriteFlag != 0}
+	stacks, err := t.hasStacks()
+	if err != nil {
+		return Uses{}, fmt.Errorf("look at proctrace: %w", err)
+	}
+	u := Uses{Stacks: stacks, Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&overwriteFlag != 0}
 	if !u.Commands {
 		return u, nil
 	}
@@ -36,4 +43,17 @@ func (t *Tracer) Uses() (Uses, error) {
 	}
 	u.HeldTasks = n.HoldsTasks != 0
 	return u, nil
+}
+
+func (t *Tracer) hasStacks() (bool, error) {
+	set, err := installed(t.handlers)
+	if err != nil {
+		return false, err
+	}
+	defer set.close()
+	maps, err := t.maps(set)
+	for _, m := range maps {
+		defer m.Close()
+	}
+	return hasStacks(maps), err
 }

@@ -24,6 +24,8 @@ type tracerCounts struct {
 	Failed  uint64 `json:"failed"`
 	Missed  uint64 `json:"missed"`
 	Ignored uint64 `json:"ignored"`
+
+	StacksLost uint64 `json:"stacks_lost"`
 }
 
 // tracerUses is what of the kernel is used.
@@ -32,9 +34,10 @@ type tracerUses struct {
 	Commands  bool `json:"commands"`
 	HeldTasks bool `json:"held_tasks"`
 	Overwrite bool `json:"overwrite"`
+	Stacks    bool `json:"stacks"`
 }
 
-func tracerStatus(w io.Writer, dir string, asJSON bool) error {
+func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 	t, err := proctrace.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return noTracer("show", dir)
@@ -72,6 +75,9 @@ func tracerStatus(w io.Writer, dir string, asJSON bool) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
+	if lost := s.Total().StacksLost; lost > 0 {
+		fmt.Fprintf(stderr, "note: %d stacks were lost: others had the same place\n", lost)
+	}
 	return printTable(w, usesTable(u))
 }
 
@@ -85,6 +91,7 @@ func usesTable(u proctrace.Uses) [][]string {
 	}{
 		{"commands", u.Commands, "the kernel has no user ring buffers: everything is traced"},
 		{"held-tasks", u.HeldTasks, "the kernel's maps hold no tasks: rules know a process by pid and start"},
+		{"stacks", u.Stacks, "events have none: start --stacks"},
 		{"overwrite", u.Overwrite, "when the ring is full, new events are lost: start --overwrite"},
 	} {
 		used := "yes"

@@ -115,12 +115,19 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	if err != nil {
 		return err
 	}
+	show := newFormat(opts.output.value, types)
+	if o := opts.output.value; types != nil && (o == "text" || o == "json") {
+		if stacks := newStackNamer(m, stderr); stacks != nil {
+			defer stacks.Close()
+			show = stacks.format(o, show)
+		}
+	}
 	out := &batch{w: stdout}
 	src, err := openFeed(m, out, opts)
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}
-	t := &tailer{source: src, out: out, format: newFormat(opts.output.value, types), filter: selected, opts: opts, began: time.Now()}
+	t := &tailer{source: src, out: out, format: show, filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())

@@ -1,0 +1,156 @@
+package proctrace
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// StackID is the id of a stack, or why an event has none.
+type StackID int32
+
+// noStack is NO_STACK of bpf/headers/proctrace.h.
+const noStack StackID = -1
+
+var (
+	// ErrNoStacks says that a tracer was not asked for stacks.
+	ErrNoStacks = errors.New("stacks were not asked for")
+
+	// ErrStackGone says that the task had no stack of that kind: a process's memory is gone
+	// before the exit event on kernels before 6.16, and threads of the kernel have none.
+	ErrStackGone error = errnoError{unix.EFAULT, "it was gone"}
+
+	// ErrStackLost says that there was no room for the stack.
+	ErrStackLost error = errnoError{unix.EEXIST, "another stack was in its place"}
+)
+
+// Err is nil for the id of a stack, else why there is none.
+func (id StackID) Err() error {
+	switch {
+	case id >= 0:
+		return nil
+	case id == noStack:
+		return ErrNoStacks
+	case id == -StackID(unix.EFAULT):
+		return ErrStackGone
+	case id == -StackID(unix.EEXIST):
+		return ErrStackLost
+	}
+	return unix.Errno(-id)
+}
+
+// Frame is a call in a process.
+type Frame struct {
+	// BuildID is that of the file, and Offset the return address in it, in bytes. Where it is
+	// nil the kernel could not tell: IP is the address in the process.
+	BuildID []byte
+	Offset  uint64
+	IP      uint64
+}
+
+// Stacks are the stacks of a tracer. They stay as long as it does. It may be used by many
+// goroutines.
+type Stacks struct{ kernel, user *ebpf.Map }
+
+// StacksOf finds the stacks of the tracer that writes into the ring. The caller closes it. Errors:
+// [ErrNoStacks], [ErrStopped], [ErrNotTraced]. It takes CAP_SYS_ADMIN.
+func StacksOf(ring *ebpf.Map) (*Stacks, error) {
+	maps := make(map[string]*ebpf.Map)
+	err := eachWriter(ring, func(p *ebpf.Program, typ Type) error {
+		if typ != Exit { // one has all of them
+			return nil
+		}
+		return mapsOf(p, maps)
+	})
+	s := &Stacks{maps[bpfMapKernelStacks], maps[bpfMapUserStacks]}
+	if err == nil && !hasStacks(maps) {
+		err = ErrNoStacks
+	}
+	for _, m := range maps {
+		if err != nil || m != s.kernel && m != s.user {
+			m.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find stacks of proctrace: %w", err)
+	}
+	return s, nil
+}
+
+// Close gives up the descriptors.
+func (s *Stacks) Close() error { return errors.Join(s.kernel.Close(), s.user.Close()) }
+
+// Kernel returns the return addresses of a kernel stack, the last call first.
+func (s *Stacks) Kernel(id StackID) ([]uint64, error) {
+	b, err := lookupStack(s.kernel, id)
+	var ips []uint64
+	for ; len(b) >= 8; b = b[8:] {
+		if ip := binary.NativeEndian.Uint64(b); ip != 0 {
+			ips = append(ips, ip)
+		}
+	}
+	return ips, err
+}
+
+// Status of a frame in struct bpf_stack_build_id (include/uapi/linux/bpf.h).
+const (
+	frameBuildID = 1
+	frameIP      = 2
+)
+
+// User returns the frames of a user stack, the last call first.
+func (s *Stacks) User(id StackID) ([]Frame, error) {
+	const size, idSize = 32, 20 // BPF_BUILD_ID_SIZE
+	b, err := lookupStack(s.user, id)
+	var frames []Frame
+	for ; len(b) >= size; b = b[size:] {
+		where := binary.NativeEndian.Uint64(b[size-8:])
+		switch binary.NativeEndian.Uint32(b) {
+		case frameBuildID:
+			frames = append(frames, Frame{BuildID: append([]byte{}, b[4:4+idSize]...), Offset: where})
+		case frameIP:
+			frames = append(frames, Frame{IP: where})
+		}
+	}
+	return frames, err
+}
+
+func lookupStack(m *ebpf.Map, id StackID) ([]byte, error) {
+	if err := id.Err(); err != nil {
+		return nil, err
+	}
+	b, err := m.LookupBytes(uint32(id))
+	if err == nil && b == nil {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stack %d: %w", id, err)
+	}
+	return b, nil
+}
+
+// hasStacks reports whether the tracer with these maps takes stacks.
+func hasStacks(maps map[string]*ebpf.Map) bool {
+	m := maps[bpfMapKernelStacks]
+	return m != nil && m.Type() == ebpf.StackTrace
+}
+
+// setStacks has the programs take stacks, or not. Slots are for each kind, 0 for as many as
+// the spec has.
+func setStacks(spec *ebpf.CollectionSpec, wanted bool, slots uint32) error {
+	for _, name := range []string{bpfMapKernelStacks, bpfMapUserStacks} {
+		m := spec.Maps[name]
+		if slots > 0 {
+			m.MaxEntries = slots
+		}
+		if !wanted {
+			// Something small that every kernel has, for programs that do not get there.
+			m.Type, m.MaxEntries, m.Flags = ebpf.Array, 1, 0
+		}
+	}
+	return spec.Variables[bpfVarWithStacks].Set(wanted)
+}

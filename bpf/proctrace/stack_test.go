@@ -1,0 +1,141 @@
+package proctrace
+
+import (
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/symbol"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// memoryAtExit reports whether a process has its memory in its exit event: since the tracepoint
+// tells of group_dead (Linux 6.16).
+func memoryAtExit(t *testing.T) bool {
+	t.Helper()
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var typ *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_sched_process_exit", &typ); err != nil {
+		t.Fatal(err)
+	}
+	return len(typ.Type.(*btf.Pointer).Target.(*btf.FuncProto).Params) > 2
+}
+
+func TestStacks(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{Stacks: true})
+	stacks, err := StacksOf(tr.Events())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stacks.Close()
+	kernel, err := symbol.ReadKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inKernel := func(e Event) string {
+		ips, err := stacks.Kernel(e.KernelStack)
+		if err != nil {
+			t.Errorf("kernel's stack of %s: %v", e.Type, err)
+		}
+		var names []string
+		for _, ip := range ips {
+			names = append(names, kernel.Name(ip))
+		}
+		return strings.Join(names, " ")
+	}
+	for _, replaced := range []bool{false, true} {
+		if replaced {
+			if err := tr.Replace(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command("/bin/true")
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range of(drain(t, tr), cmd.Process.Pid) {
+			switch {
+			case e.Type == Exec:
+				if names := inKernel(e); !strings.Contains(names, "execve+") {
+					t.Errorf("kernel's stack at exec: %s", names)
+				}
+				if frames, err := stacks.User(e.UserStack); len(frames) == 0 || err != nil {
+					t.Errorf("stack at exec: %v, %v", frames, err)
+				}
+			case e.Type == Exit && e.GroupDead:
+				if names := inKernel(e); !strings.Contains(names, " do_exit+") {
+					t.Errorf("kernel's stack at exit: %s", names)
+				}
+				frames, err := stacks.User(e.UserStack)
+				if !memoryAtExit(t) {
+					if !errors.Is(err, ErrStackGone) {
+						t.Errorf("stack at exit: %v, %v, want ErrStackGone", frames, err)
+					}
+					continue
+				}
+				if len(frames) == 0 || err != nil {
+					t.Errorf("stack at exit: %v, %v", frames, err)
+				}
+				for _, f := range frames {
+					if f.BuildID == nil && f.IP == 0 || f.BuildID != nil && len(f.BuildID) != 20 {
+						t.Errorf("a frame at exit: %+v", f)
+					}
+				}
+			}
+		}
+	}
+}
+
+// The second of two stacks that have the same place is lost, and counted.
+func TestLostStacksAreCounted(t *testing.T) {
+	testenv.NoLeaks(t)
+	b := buildFor(btf.NewCache())
+	b.stackSlots = 1
+	tr := traceBuild(t, Options{Stacks: true}, b)
+	cmd := exec.Command("/bin/true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	s := stats(t, tr).Total()
+	var lost, kept uint64
+	for _, e := range drain(t, tr) {
+		for _, id := range []StackID{e.KernelStack, e.UserStack} {
+			switch err := id.Err(); {
+			case errors.Is(err, ErrStackLost):
+				lost++
+			case err == nil:
+				kept++
+			}
+		}
+	}
+	if lost == 0 || kept == 0 {
+		t.Errorf("%d stacks lost, %d kept, want some of each", lost, kept)
+	}
+	if s.StacksLost > lost || s.StacksLost == 0 { // others went on between
+		t.Errorf("%d stacks lost, counted %d before", lost, s.StacksLost)
+	}
+}
+
+func TestWithoutStacksThereAreNone(t *testing.T) {
+	testenv.NoLeaks(t)
+	tr := trace(t, Options{})
+	if _, err := StacksOf(tr.Events()); !errors.Is(err, ErrNoStacks) {
+		t.Errorf("StacksOf: %v, want ErrNoStacks", err)
+	}
+	pid := runTrue(t, "")
+	for _, e := range of(drain(t, tr), pid) {
+		if !errors.Is(e.KernelStack.Err(), ErrNoStacks) || !errors.Is(e.UserStack.Err(), ErrNoStacks) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if _, err := StacksOf(testenv.Ring(t, 4096)); !errors.Is(err, ErrNotTraced) {
+		t.Errorf("StacksOf another ring: %v, want ErrNotTraced", err)
+	}
+}
