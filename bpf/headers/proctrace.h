@@ -88,7 +88,19 @@ struct exit_event {
 	STACK_FIELDS;
 };
 
-/* How the records of one type that one program wrote fared, on one CPU. */
+/* A process that lives, in the table PROCESSES of the tracer's arena; its key is the pid, 4 bytes. */
+struct process_entry {
+	__u32 pid;
+	__u32 ppid;	  /* when it was made */
+	__u64 start_time; /* CLOCK_BOOTTIME, ns; in steps of 10 ms of one that was there before the tracer */
+	__u64 execs;	  /* since the tracer was started */
+	char comm[EVENT_COMM_SIZE];
+};
+
+/*
+ * How the records of one type that one program wrote fared, on one CPU. Of no type, failed are the
+ * changes that the table of processes did not get.
+ */
 struct event_counts {
 	__u64 written;
 	__u64 failed;  /* there was no room in the ring */

@@ -163,6 +163,7 @@ const (
 	bpfVarCopy           = "copy"
 	bpfVarHoldTasks      = "hold_tasks"
 	bpfVarWithStacks     = "with_stacks"
+	bpfVarWithTable      = "with_table"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -243,6 +244,7 @@ type bpfVariableSpecs struct {
 	Copy       *ebpf.VariableSpec `ebpf:"copy"`
 	HoldTasks  *ebpf.VariableSpec `ebpf:"hold_tasks"`
 	WithStacks *ebpf.VariableSpec `ebpf:"with_stacks"`
+	WithTable  *ebpf.VariableSpec `ebpf:"with_table"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -304,6 +306,7 @@ type bpfVariables struct {
 	Copy       *ebpf.Variable `ebpf:"copy"`
 	HoldTasks  *ebpf.Variable `ebpf:"hold_tasks"`
 	WithStacks *ebpf.Variable `ebpf:"with_stacks"`
+	WithTable  *ebpf.Variable `ebpf:"with_table"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

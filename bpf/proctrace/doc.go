@@ -56,6 +56,11 @@
 // process: ids, which [StacksOf] resolves. Frames of processes are build ids of files, and offsets in
 // them, which have a meaning also when the process is gone. What has no stack says why.
 //
+// # Processes that live
+//
+// With Options.Processes there is a table of them in an arena, which any process walks while the
+// kernel changes it: [Tracer.Processes]. It has every process, whatever the rules are.
+//
 // # What can be replaced
 //
 // The programs that are attached pass each event on to a handler, by a tail call through a
@@ -71,3 +76,4 @@
 package proctrace
 
 //go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type process_entry table table.bpf.c

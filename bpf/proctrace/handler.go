@@ -15,7 +15,7 @@ type handlerSet []*ebpf.Program
 
 // loadHandlers loads the handlers of all copies.
 func loadHandlers(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.CollectionOptions) (handlerSet, error) {
-	set := make(handlerSet, copies*uint32(eventTypes))
+	set := make(handlerSet, copies*uint32(eventTypes)) // what follows them stays as it is
 	for i := range copies {
 		if err := setCopy(spec, i, copies); err != nil {
 			return nil, errors.Join(err, set.close())
@@ -120,7 +120,7 @@ func (t *Tracer) replace() (err error) {
 	if maps[bpfMapProctrace] == nil {
 		return errors.New("there are none that use its ring")
 	}
-	spec, err := specFor(maps)
+	spec, err := specFor(maps, t.processes != nil)
 	if err != nil {
 		return err
 	}
@@ -178,12 +178,13 @@ func mapsOf(p *ebpf.Program, to map[string]*ebpf.Map) error {
 }
 
 // specFor is the spec of programs that use these maps of a tracer.
-func specFor(maps map[string]*ebpf.Map) (*ebpf.CollectionSpec, error) {
+func specFor(maps map[string]*ebpf.Map, withTable bool) (*ebpf.CollectionSpec, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, err
 	}
-	if err := setStacks(spec, hasStacks(maps), 0); err != nil {
+	err = errors.Join(setStacks(spec, hasStacks(maps), 0), spec.Variables[bpfVarWithTable].Set(withTable))
+	if err != nil {
 		return nil, err
 	}
 	for name, m := range maps {

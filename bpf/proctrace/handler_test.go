@@ -181,7 +181,7 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s, want := stats(t, tr), (Stats{Counts{Written: 7}, Counts{Missed: 7}, Counts{Written: 7}}); s != want {
+	if s, want := stats(t, tr), (Stats{Fork: Counts{Written: 7}, Exec: Counts{Missed: 7}, Exit: Counts{Written: 7}}); s != want {
 		t.Errorf("%+v, want %+v", s, want)
 	}
 	// They can be put back.

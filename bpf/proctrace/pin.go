@@ -37,6 +37,7 @@ func entries(copies int) []entry {
 		{pinEvents, "map " + bpfMapProctrace},
 		{pinCounters, "map " + bpfMapCounters},
 		{pinHandlers, "map " + bpfMapHandlers},
+		{pinProcesses, "map " + ProcessTable},
 	}
 	if haveCommands() {
 		es = append(es,
@@ -60,12 +61,14 @@ const (
 	pinEvents   = "events"
 	pinCounters = "counters"
 	pinHandlers = "handlers"
-	pinCommands = "commands"
-	pinRules    = "rules"
-	pinListener = "listener"
-	pinCommand  = "program_command"
-	pinProgram  = "program"
-	pinLink     = "link"
+	// There with Options.Processes alone.
+	pinProcesses = "processes"
+	pinCommands  = "commands"
+	pinRules     = "rules"
+	pinListener  = "listener"
+	pinCommand   = "program_command"
+	pinProgram   = "program"
+	pinLink      = "link"
 )
 
 // copyPin is the pin of a copy of a program or of its link: program_fork,
@@ -80,6 +83,9 @@ func copyPin(kind string, h hook, copy int) string {
 
 // CommandsPin is the path of the pin of the user ring for commands.
 func CommandsPin(dir string) string { return filepath.Join(dir, pinCommands) }
+
+// ProcessesPin is the path of the pin of the arena with the table of processes, if there is one.
+func ProcessesPin(dir string) string { return filepath.Join(dir, pinProcesses) }
 
 // EventsPin is the path of the ring's pin for a tracer that is pinned in dir.
 func EventsPin(dir string) string { return filepath.Join(dir, pinEvents) }
@@ -109,7 +115,7 @@ func (t *Tracer) pin(dir string) error {
 	if len(t.links) == 0 {
 		return errors.New("this process has not attached it")
 	}
-	objects := []any{t.events, t.counters, t.handlers}
+	objects := []any{t.events, t.counters, t.handlers, t.processes}
 	if c := t.control; c != nil {
 		objects = append(objects, c.commands, c.ruled, c.listener, c.obey)
 	}
@@ -123,13 +129,22 @@ func (t *Tracer) pin(dir string) error {
 	}
 	pins := entries(len(t.programs[0]))
 	made := pin.Missing(EventsPin(dir))
+	var done []string
 	for i, o := range objects {
-		err := pinObject(o, filepath.Join(dir, pins[i].name))
+		path := filepath.Join(dir, pins[i].name)
+		if o == (*ebpf.Map)(nil) {
+			if _, err := os.Lstat(path); err != nil {
+				continue
+			}
+			o = t.events // for the error: nothing is to be there
+		}
+		err := pinObject(o, path)
 		if err == nil {
+			done = append(done, path)
 			continue
 		}
-		for _, p := range slices.Backward(pins[:i]) {
-			err = errors.Join(err, pin.Remove(filepath.Join(dir, p.name)))
+		for _, p := range slices.Backward(done) {
+			err = errors.Join(err, pin.Remove(p))
 		}
 		for _, d := range made {
 			unix.Rmdir(d) // unless somebody else put something there

@@ -148,6 +148,7 @@ func (f found) tracer() (*Tracer, bool) {
 	t.events, ok[0] = take[*ebpf.Map](f, pinEvents)
 	t.counters, ok[1] = take[*ebpf.Map](f, pinCounters)
 	t.handlers, ok[2] = take[*ebpf.Map](f, pinHandlers)
+	t.processes, _ = take[*ebpf.Map](f, pinProcesses)
 	if ok != [3]bool{true, true, true} {
 		return t, false
 	}

@@ -100,7 +100,7 @@ struct {
  * (kernel/bpf/arraymap.c, prog_array_map_clear). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, EVENT_TYPES); /* times copies, by user space */
+	__uint(max_entries, EVENT_TYPES); /* times copies, and once more for what follows, by user space */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
 } handlers SEC(".maps");
@@ -242,6 +242,17 @@ static __always_inline int handle(void *ctx, enum event_type type)
 	counts = counts_of(type);
 	if (counts)
 		counts->unhandled++;
+	return 0;
+}
+
+/* Whether something follows the handlers: table.bpf.c. */
+const volatile bool with_table;
+
+/* Goes on with it. */
+static __always_inline int follow(void *ctx, enum event_type type)
+{
+	if (with_table)
+		bpf_tail_call(ctx, &handlers, copies * EVENT_TYPES + type);
 	return 0;
 }
 
@@ -403,15 +414,17 @@ int BPF_PROG(handle_fork, struct task_struct *parent, struct task_struct *child)
 {
 	struct fork_event *e;
 
-	if (!claim(FORK_EVENT, child) || ignored(FORK_EVENT, child))
+	if (!claim(FORK_EVENT, child))
 		return 0;
+	if (ignored(FORK_EVENT, child))
+		return follow(ctx, FORK_EVENT);
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(FORK_EVENT, e);
-	if (!e)
-		return 0;
-	fill_fork(e, child);
-	bpf_ringbuf_submit(e, 0);
-	return 0;
+	if (e) {
+		fill_fork(e, child);
+		bpf_ringbuf_submit(e, 0);
+	}
+	return follow(ctx, FORK_EVENT);
 }
 
 /* Returns the bytes of the record. */
@@ -441,14 +454,16 @@ int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_bi
 
 	if (!e)
 		return 0; /* for the verifier */
-	if (!claim(EXEC_EVENT, task) || ignored(EXEC_EVENT, task))
+	if (!claim(EXEC_EVENT, task))
 		return 0;
+	if (ignored(EXEC_EVENT, task))
+		return follow(ctx, EXEC_EVENT);
 	size = fill_exec(e, task, old_pid, bprm);
 	stacks = take_stacks(ctx, EXEC_EVENT);
 	e->kernel_stack = stacks.kernel_stack;
 	e->user_stack = stacks.user_stack;
 	count(EXEC_EVENT, !bpf_ringbuf_output(&proctrace, e, size, 0));
-	return 0;
+	return follow(ctx, EXEC_EVENT);
 }
 
 /*
@@ -500,18 +515,20 @@ int handle_exit(__u64 *args)
 	struct stacks stacks;
 	struct exit_event *e;
 
-	if (!claim(EXIT_EVENT, task) || ignored(EXIT_EVENT, task))
+	if (!claim(EXIT_EVENT, task))
 		return 0;
+	if (ignored(EXIT_EVENT, task))
+		return follow(args, EXIT_EVENT);
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(EXIT_EVENT, e);
-	if (!e)
-		return 0;
-	fill_exit(e, args);
-	stacks = take_stacks(args, EXIT_EVENT);
-	e->kernel_stack = stacks.kernel_stack;
-	e->user_stack = stacks.user_stack;
-	bpf_ringbuf_submit(e, 0);
-	return 0;
+	if (e) {
+		fill_exit(e, args);
+		stacks = take_stacks(args, EXIT_EVENT);
+		e->kernel_stack = stacks.kernel_stack;
+		e->user_stack = stacks.user_stack;
+		bpf_ringbuf_submit(e, 0);
+	}
+	return follow(args, EXIT_EVENT);
 }
 
 /*

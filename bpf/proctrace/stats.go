@@ -23,7 +23,11 @@ type Counts struct {
 func (c Counts) Lost() uint64 { return c.Failed + c.Missed }
 
 // Stats are the counts of each type.
-type Stats struct{ Fork, Exec, Exit Counts }
+type Stats struct {
+	Fork, Exec, Exit Counts
+	// Unlisted changes are missing in the table of processes: it was full.
+	Unlisted uint64
+}
 
 // Total is the sum over the types.
 func (s Stats) Total() Counts {
@@ -52,6 +56,13 @@ func (t *Tracer) Stats() (Stats, error) {
 			return Stats{}, fmt.Errorf("read proctrace counters: %w", err)
 		}
 		*s.of(h.typ) = c
+	}
+	var perCPU []bpfEventCounts
+	if err := t.counters.Lookup(uint32(0), &perCPU); err != nil {
+		return Stats{}, fmt.Errorf("read proctrace counters: %w", err)
+	}
+	for _, c := range perCPU {
+		s.Unlisted += c.Failed
 	}
 	return s, nil
 }

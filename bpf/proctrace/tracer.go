@@ -31,6 +31,11 @@ type Options struct {
 	// Stacks gives exec and exit events the stacks of the task, in the kernel and in the
 	// process: see [StacksOf]. It makes these events take some microseconds longer.
 	Stacks bool
+
+	// Processes keeps a table of the processes that live in an arena: see [Tracer.Processes]. It
+	// takes arenas (Linux 6.12, x86-64) and 8 MiB; where there are none [Load] returns
+	// ebpf.ErrNotSupported.
+	Processes bool
 }
 
 // Tracer is a set of loaded programs and the ring that they write. Its methods
@@ -41,6 +46,9 @@ type Tracer struct {
 	handlers *ebpf.Map                   // of programs, which call them
 	programs [len(hooks)][]*ebpf.Program // the copies, in the order of attaching
 	control  *control                    // nil where the kernel has no user rings
+
+	processes *ebpf.Map     // an arena; nil without a table
+	table     *processTable // nil after Open
 
 	mu       sync.Mutex
 	attached bool
@@ -122,7 +130,10 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	}
 	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
 	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
-	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies
+	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies + 1
+	if err := spec.Variables[bpfVarWithTable].Set(opts.Processes); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(setHolding(spec, b.holdsTasks), setStacks(spec, opts.Stacks, b.stackSlots)); err != nil {
 		return nil, err
 	}
@@ -133,6 +144,11 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	if err == nil {
 		t.events, t.counters, t.handlers = shared[bpfMapProctrace], shared[bpfMapCounters], shared[bpfMapHandlers]
 		err = t.loadCopies(spec, b.copies, ebpf.CollectionOptions{MapReplacements: shared, Cache: cache})
+	}
+	if err == nil && opts.Processes {
+		if t.table, err = newTable(t.handlers, t.counters, b.copies*uint32(eventTypes), cache); err == nil {
+			t.processes = t.table.arena.Map()
+		}
 	}
 	if err == nil && haveCommands() {
 		t.control, err = newControl(spec, b.holdsTasks, shared, cache)
@@ -250,6 +266,12 @@ func (t *Tracer) Attach() error {
 			t.links = append(t.links, l)
 		}
 	}
+	if t.table != nil {
+		if err := t.table.fill(); err != nil {
+			t.detach()
+			return fmt.Errorf("attach proctrace: list processes: %w", err)
+		}
+	}
 	t.attached = true
 	return nil
 }
@@ -282,6 +304,12 @@ func (t *Tracer) Close() error {
 	}
 	if t.control != nil {
 		t.control.close()
+	}
+	switch {
+	case t.table != nil:
+		t.table.close()
+	case t.processes != nil:
+		t.processes.Close()
 	}
 	t.handlers.Close()
 	t.counters.Close()

@@ -19,6 +19,8 @@ type Uses struct {
 	Overwrite bool
 	// Stacks: events have stacks, as Options ask for.
 	Stacks bool
+	// Processes: there is a table of processes, as Options ask for.
+	Processes bool
 }
 
 // Uses says what of the kernel the tracer uses. It takes CAP_SYS_ADMIN, to look at the
@@ -33,7 +35,7 @@ func (t *Tracer) Uses() (Uses, error) {
 	if err != nil {
 		return Uses{}, fmt.Errorf("look at proctrace: %w", err)
 	}
-	u := Uses{Stacks: stacks, Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&overwriteFlag != 0}
+	u := Uses{Stacks: stacks, Processes: t.processes != nil, Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&overwriteFlag != 0}
 	if !u.Commands {
 		return u, nil
 	}

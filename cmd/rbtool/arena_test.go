@@ -25,10 +25,15 @@ func skipWithoutArena(t *testing.T) {
 	t.Helper()
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		var stderr bytes.Buffer
-		args := []string{"create", "arena", "--size", "4096", "--pin", filepath.Join(testenv.BPFFS(t), "a")}
-		status := run(t.Context(), args, &stderr, &stderr)
-		if status != statusUnable || !strings.Contains(stderr.String(), "Linux 6.9") {
-			t.Errorf("status %d: %s", status, &stderr)
+		for _, args := range [][]string{
+			{"create", "arena", "--size", "4096", "--pin", filepath.Join(testenv.BPFFS(t), "a")},
+			{"probe", "proctrace", "start", "--processes", "--pin-dir", filepath.Join(testenv.BPFFS(t), "t")},
+		} {
+			stderr.Reset()
+			status := run(t.Context(), args, &stderr, &stderr)
+			if status != statusUnable || !strings.Contains(stderr.String(), "Linux 6.9") {
+				t.Errorf("%s: status %d: %s", args, status, &stderr)
+			}
 		}
 		testenv.SkipWithout(t, "arena", err)
 	}

@@ -11,9 +11,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cilium/ebpf/btf"
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/decode"
 )
 
@@ -60,6 +62,16 @@ func (o *walkOptions) decoder(n int) (*decode.Decoder, error) {
 	return decoders[0], nil
 }
 
+// whole is the part of data that is a value of the decoder's type, and not what was allocated beyond
+// it. It is not Size, which leaves out an array of characters at the end.
+func whole(data []byte, dec *decode.Decoder) []byte {
+	size, err := btf.Sizeof(dec.Type())
+	if err != nil {
+		size = 0
+	}
+	return data[:min(len(data), max(size, dec.Size()))]
+}
+
 // appendData appends data as JSON fields: decoded, or in hex.
 func appendData(dst, data []byte, dec *decode.Decoder) []byte {
 	if dec != nil && len(data) >= dec.Size() {
@@ -67,7 +79,7 @@ func appendData(dst, data []byte, dec *decode.Decoder) []byte {
 		dst = append(dst, `"type":`...)
 		dst = strconv.AppendQuote(dst, dec.Name())
 		dst = append(dst, `,"data":`...)
-		if out, err := dec.AppendJSON(dst, data[:dec.Size()]); err == nil {
+		if out, err := dec.AppendJSON(dst, whole(data, dec)); err == nil {
 			return out
 		}
 		dst = dst[:mark]
@@ -79,7 +91,7 @@ func appendData(dst, data []byte, dec *decode.Decoder) []byte {
 // appendText appends data for people.
 func appendText(dst, data []byte, dec *decode.Decoder, columns *decode.Columns) []byte {
 	if dec != nil && len(data) >= dec.Size() {
-		if out, err := dec.AppendText(dst, data[:dec.Size()], columns); err == nil {
+		if out, err := dec.AppendText(dst, whole(data, dec), columns); err == nil {
 			return out
 		}
 	}
@@ -180,9 +192,11 @@ others go on changing it: each key with a value that it had. Without NAME it is
 the table of rbtool arena put, ` + kvName + `.
 
 --type is the type of the values. Keys, and values without --type, are in hex;
-those of a table of byte strings, such as ` + kvName + `, are text.`,
+those of a table of byte strings, such as ` + kvName + `, are text. The values of the
+table of processes that rbtool probe proctrace start --processes keeps need no type.`,
 		Example: `  rbtool arena table /sys/fs/bpf/heap
-  rbtool arena table /sys/fs/bpf/heap processes --type process --btf prog:34 -o json`,
+  rbtool arena table /sys/fs/bpf/rbtool/proctrace/processes processes
+  rbtool arena table /sys/fs/bpf/heap flows --type flow --btf prog:34 -o json`,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	opts.flags(cmd)
@@ -199,14 +213,17 @@ those of a table of byte strings, such as ` + kvName + `, are text.`,
 			if err != nil {
 				return err
 			}
-			return opts.table(cmd.OutOrStdout(), t)
+			return opts.table(cmd.OutOrStdout(), t, name)
 		})
 	}
 	return cmd
 }
 
-func (o *walkOptions) table(w io.Writer, t *arena.Table) (err error) {
+func (o *walkOptions) table(w io.Writer, t *arena.Table, name string) (err error) {
 	dec, err := o.decoder(t.ValueSize())
+	if err == nil && dec == nil && name == proctrace.ProcessTable {
+		dec, err = proctrace.ProcessDecoder()
+	}
 	if err != nil {
 		return err
 	}

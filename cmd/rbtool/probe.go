@@ -61,6 +61,7 @@ rbtool tail to read after something went wrong.`,
 	dir := pinDirFlag(cmd)
 	cmd.Flags().Var(&ringBytes, "size", "bytes of the ring: a power of two, at least a page")
 	cmd.Flags().BoolVar(&opts.Overwrite, "overwrite", false, "when full, overwrite the oldest events (Linux 6.19)")
+	cmd.Flags().BoolVar(&opts.Processes, "processes", false, "keep a table of the processes that live, in an arena (Linux 6.12)")
 	cmd.Flags().BoolVar(&opts.Stacks, "stacks", false, "give exec and exit events the stacks of the task")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkRing(uint64(ringBytes), uint64(os.Getpagesize())); err != nil {

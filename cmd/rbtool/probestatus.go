@@ -16,6 +16,8 @@ type tracerDoc struct {
 	Events string                  `json:"events"`
 	Counts map[string]tracerCounts `json:"counts"`
 	Uses   tracerUses              `json:"uses"`
+	// Changes that the table of processes did not get.
+	Unlisted uint64 `json:"unlisted"`
 }
 
 // tracerCounts are the counts of one type of event.
@@ -35,6 +37,7 @@ type tracerUses struct {
 	HeldTasks bool `json:"held_tasks"`
 	Overwrite bool `json:"overwrite"`
 	Stacks    bool `json:"stacks"`
+	Processes bool `json:"processes"`
 }
 
 func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
@@ -59,7 +62,7 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 		counts proctrace.Counts
 	}{{"fork", s.Fork}, {"exec", s.Exec}, {"exit", s.Exit}, {"total", s.Total()}}
 	if asJSON {
-		doc := tracerDoc{dir, proctrace.EventsPin(dir), map[string]tracerCounts{}, tracerUses(u)}
+		doc := tracerDoc{dir, proctrace.EventsPin(dir), map[string]tracerCounts{}, tracerUses(u), s.Unlisted}
 		for _, r := range rows {
 			doc.Counts[r.name] = tracerCounts(r.counts)
 		}
@@ -78,6 +81,9 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 	if lost := s.Total().StacksLost; lost > 0 {
 		fmt.Fprintf(stderr, "note: %d stacks were lost: others had the same place\n", lost)
 	}
+	if s.Unlisted > 0 {
+		fmt.Fprintf(stderr, "note: the table of processes was full: %d changes are missing in it\n", s.Unlisted)
+	}
 	return printTable(w, usesTable(u))
 }
 
@@ -92,6 +98,7 @@ func usesTable(u proctrace.Uses) [][]string {
 		{"commands", u.Commands, "the kernel has no user ring buffers: everything is traced"},
 		{"held-tasks", u.HeldTasks, "the kernel's maps hold no tasks: rules know a process by pid and start"},
 		{"stacks", u.Stacks, "events have none: start --stacks"},
+		{"processes", u.Processes, "there is no table of them: start --processes"},
 		{"overwrite", u.Overwrite, "when the ring is full, new events are lost: start --overwrite"},
 	} {
 		used := "yes"

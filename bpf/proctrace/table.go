@@ -1,0 +1,208 @@
+package proctrace
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/decode"
+)
+
+// ProcessTable is the name of the table of processes in the arena of a tracer. Its keys are pids, in
+// 4 bytes, its values struct process_entry of bpf/headers/proctrace.h.
+const ProcessTable = "processes"
+
+// Process is a process that lives, as the table has it.
+type Process struct {
+	PID       uint32
+	PPID      uint32 // when it was made
+	StartTime uint64 // CLOCK_BOOTTIME, ns; in steps of a clock tick if it was there before the tracer
+	Execs     uint64 // since the tracer was started
+	Comm      string
+}
+
+// A table is for so many processes, in so many bytes.
+const (
+	tableProcesses = 32 << 10
+	tableBytes     = 8 << 20
+)
+
+// processTable is the part of a Tracer that keeps the processes.
+type processTable struct {
+	arena *arena.Arena
+	table *arena.Table
+}
+
+// newTable makes a table and has the programs follow the handlers in their map.
+func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *processTable, err error) {
+	a, err := arena.Create(arena.Options{Name: ProcessTable, Size: tableBytes})
+	if err != nil {
+		return nil, err
+	}
+	p := &processTable{arena: a}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	h, err := a.Format()
+	if err != nil {
+		return nil, err
+	}
+	var entry tableProcessEntry
+	p.table, err = arena.NewTable(h, ProcessTable, arena.TableOptions{
+		KeySize: binary.Size(entry.Pid), ValueSize: binary.Size(entry), Capacity: tableProcesses,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The programs may not sleep, and so make no pages.
+	if err := h.Grow(tableBytes); err != nil {
+		return nil, err
+	}
+	return p, p.load(handlers, counters, after, cache)
+}
+
+func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) error {
+	spec, err := loadTable()
+	if err != nil {
+		return err
+	}
+	spec.Maps[tableMapCounters].MaxEntries = counters.MaxEntries()
+	c, err := arena.LoadCollection(spec, arena.LoadOptions{
+		Arenas: map[string]*arena.Arena{tableMapArena: p.arena}, NoVariables: true,
+		Collection: ebpf.CollectionOptions{
+			Cache: cache, MapReplacements: map[string]*ebpf.Map{tableMapCounters: counters},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close() // the map of handlers holds them
+	for name, typ := range map[string]Type{tableProgTableFork: Fork, tableProgTableExec: Exec, tableProgTableExit: Exit} {
+		if err := handlers.Put(after+uint32(typ), c.Programs[name]); err != nil {
+			return fmt.Errorf("put %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (p *processTable) close() error { return p.arena.Close() }
+
+// Processes is the arena with the table of processes, which belongs to the Tracer. It is nil
+// without Options.Processes. A table is read by arena.OpenTable, beside the tracer.
+func (t *Tracer) Processes() *ebpf.Map { return t.processes }
+
+// fill puts in the processes that are there. Those that come and go meanwhile are the programs'.
+func (p *processTable) fill() error {
+	if !seesAllProcesses() {
+		return nil // its pids are others
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		e, err := readProcess(dir)
+		if err != nil {
+			continue // it ended
+		}
+		var key [4]byte
+		binary.LittleEndian.PutUint32(key[:], e.Pid)
+		value, err := binary.Append(nil, binary.LittleEndian, e)
+		if err != nil {
+			return err
+		}
+		err = p.table.Put(key[:], value, arena.NoExist)
+		if errors.Is(err, arena.ErrExists) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		// Its end may have come before the entry.
+		if now, err := readProcess(dir); err != nil || now.StartTime != e.StartTime {
+			if err := p.table.Delete(key[:]); err != nil && !errors.Is(err, arena.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// seesAllProcesses reports whether /proc has the pids of the initial pid namespace.
+func seesAllProcesses() bool {
+	const initial = "pid:[4026531836]" // include/linux/proc_ns.h, PROC_PID_INIT_INO
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && ns == initial
+}
+
+// clockTick is the unit of times in /proc, for all architectures (include/uapi/asm-generic/param.h, USER_HZ).
+const clockTick = 1_000_000_000 / 100
+
+// readProcess reads /proc/PID/stat. A zombie is no process that lives.
+func readProcess(dir string) (e tableProcessEntry, err error) {
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return e, err
+	}
+	// "1 (name with ) and spaces) S 0 ...", field 22 is the start.
+	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
+	if open < 0 || end < open {
+		return e, fmt.Errorf("parse %s/stat: no name", dir)
+	}
+	fields := strings.Fields(string(stat[end+1:]))
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return e, os.ErrProcessDone
+	}
+	pid, err1 := strconv.ParseUint(filepath.Base(dir), 10, 32)
+	ppid, err2 := strconv.ParseUint(fields[1], 10, 32)
+	start, err3 := strconv.ParseUint(fields[19], 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return e, fmt.Errorf("parse %s/stat: %w", dir, err)
+	}
+	e.Pid, e.Ppid, e.StartTime = uint32(pid), uint32(ppid), start*clockTick
+	for i, c := range stat[open+1 : min(end, open+len(e.Comm))] {
+		e.Comm[i] = int8(c)
+	}
+	return e, nil
+}
+
+// DecodeProcess decodes a value of the table.
+func DecodeProcess(value []byte) (Process, error) {
+	var e tableProcessEntry
+	if _, err := binary.Decode(value, binary.LittleEndian, &e); err != nil {
+		return Process{}, fmt.Errorf("decode process: %w", err)
+	}
+	comm := make([]byte, len(e.Comm))
+	for i, c := range e.Comm {
+		comm[i] = byte(c)
+	}
+	return Process{PID: e.Pid, PPID: e.Ppid, StartTime: e.StartTime, Execs: e.Execs, Comm: cString(comm)}, nil
+}
+
+// ProcessDecoder returns what shows the values of the table.
+func ProcessDecoder() (*decode.Decoder, error) {
+	spec, err := loadTable()
+	if err != nil {
+		return nil, fmt.Errorf("load types of proctrace: %w", err)
+	}
+	typ, err := decode.Find(spec.Types, "process_entry")
+	if err != nil {
+		return nil, err
+	}
+	set, err := decode.NewSet(typ)
+	if err != nil {
+		return nil, err
+	}
+	return set.Decoders()[0], nil
+}
