@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/consumer"
@@ -24,9 +23,9 @@ import (
 // test alone.
 func idle(t *testing.T, opts Options) *Tracer {
 	t.Helper()
-	b := buildFor(btf.NewCache())
+	b := buildFor(kernelTypes())
 	b.copies = 1
-	tr, err := load(opts, b, btf.NewCache())
+	tr, err := load(opts, b, kernelTypes())
 	if err != nil {
 		t.Fatal(err)
 	}

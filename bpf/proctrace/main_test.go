@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -66,15 +67,18 @@ func trace(tb testing.TB, opts Options) *Tracer {
 	return traceWith(tb, opts, needed())
 }
 
+// kernelTypes keeps the kernel's BTF: reading it takes a second where the machine is emulated.
+var kernelTypes = sync.OnceValue(btf.NewCache)
+
 // needed is how many copies of the programs this kernel calls for.
 func needed() uint32 {
-	return buildFor(btf.NewCache()).copies
+	return buildFor(kernelTypes()).copies
 }
 
 // traceWith is trace with as many copies of the programs.
 func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
 	tb.Helper()
-	b := buildFor(btf.NewCache())
+	b := buildFor(kernelTypes())
 	b.copies = copies
 	return traceBuild(tb, opts, b)
 }
@@ -82,7 +86,7 @@ func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
 // traceBuild is trace with programs that are loaded like that.
 func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
 	tb.Helper()
-	tr, err := load(opts, b, btf.NewCache())
+	tr, err := load(opts, b, kernelTypes())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
@@ -121,9 +120,9 @@ func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
 			if !haveCommands() {
 				testenv.SkipWithout(t, "user_ringbuf", errors.New("no user ring buffers"))
 			}
-			b := buildFor(btf.NewCache())
+			b := buildFor(kernelTypes())
 			if holds && !b.holdsTasks {
-				testenv.SkipWithout(t, "task-kptr", holding(btf.NewCache()))
+				testenv.SkipWithout(t, "task-kptr", holding(kernelTypes()))
 			}
 			b.holdsTasks = holds
 			tr := traceBuild(t, Options{}, b)

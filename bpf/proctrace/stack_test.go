@@ -96,7 +96,7 @@ func TestStacks(t *testing.T) {
 // The second of two stacks that have the same place is lost, and counted.
 func TestLostStacksAreCounted(t *testing.T) {
 	testenv.NoLeaks(t)
-	b := buildFor(btf.NewCache())
+	b := buildFor(kernelTypes())
 	b.stackSlots = 1
 	tr := traceBuild(t, Options{Stacks: true}, b)
 	cmd := exec.Command("/bin/true")
