@@ -17,8 +17,9 @@ import (
 
 var (
 	// ErrIncomplete says that a directory has some of a tracer's pins: whoever
-	// made or removed them did not get to the end. Remove takes them away.
-	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped)")
+	// made or removed them did not get to the end, or was another version of this package. Remove
+	// takes them away.
+	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped), or of another version")
 
 	// ErrForeign says that an entry has the name of a tracer's pin and is
 	// none.
