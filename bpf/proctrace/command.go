@@ -52,7 +52,7 @@ func (a Action) String() string {
 type Subject struct {
 	// PID is a process, by its TGID, and its children. It is the process that has
 	// the pid when the command is taken, not one that gets it later; where there is
-	// none, nobody.
+	// none, nobody. The kernel keeps what it must to tell, some KiB, until the rule is forgotten.
 	PID      uint32
 	Comm     string // the Comm of events, up to 15 bytes
 	CgroupID uint64 // the CgroupID of events; not the cgroups below
