@@ -184,7 +184,7 @@ func observeRing(req *harness.Request, m *ebpf.Map, bytes uint64) ([]uint64, err
 	defer o.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	before := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID)
+	before := clockTime(unix.CLOCK_PROCESS_CPUTIME_ID)
 	req.Ready()
 	for {
 		s, err := o.Stats()
@@ -192,7 +192,7 @@ func observeRing(req *harness.Request, m *ebpf.Map, bytes uint64) ([]uint64, err
 			return nil, err
 		}
 		if s.Pos-s.Start >= bytes {
-			return []uint64{uint64(cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) - before), s.Records, s.Lost}, nil
+			return []uint64{uint64(clockTime(unix.CLOCK_PROCESS_CPUTIME_ID) - before), s.Records, s.Lost}, nil
 		}
 		if err := o.Wait(ctx); err != nil {
 			return nil, err
@@ -218,14 +218,14 @@ func peerBurn(req *harness.Request) ([]uint64, error) {
 	req.Ready()
 	for range looks {
 		time.Sleep(wall / looks)
-		for start := cpuTime(unix.CLOCK_THREAD_CPUTIME_ID); cpuTime(unix.CLOCK_THREAD_CPUTIME_ID)-start < cpu/looks; {
+		for start := clockTime(unix.CLOCK_THREAD_CPUTIME_ID); clockTime(unix.CLOCK_THREAD_CPUTIME_ID)-start < cpu/looks; {
 		}
 	}
 	return nil, nil
 }
 
-// cpuTime is what was burned so far by the clock's thread or process.
-func cpuTime(clock int32) time.Duration {
+// clockTime is what was burned so far by the clock's thread or process.
+func clockTime(clock int32) time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {
 		fmt.Fprintln(os.Stderr, "bench peer:", err)
