@@ -98,11 +98,16 @@ func TestThreads(t *testing.T) {
 			ends++
 		}
 	}
-	if forks < len(pids)*someThreads || exits != forks {
-		t.Errorf("%d threads forked and %d exited, want as many, and %d", forks, exits, len(pids)*someThreads)
+	// Where programs are preempted, many threads that end at once on a slow machine are more than
+	// the copies are for: those are counted.
+	lost := stats(t, tr)
+	noForks, noExits := int(lost.Fork.Lost()), int(lost.Exit.Lost())
+	if forks+noForks < len(pids)*someThreads || exits+noExits < forks || exits > forks+noForks {
+		t.Errorf("%d threads forked, %d lost, and %d exited, %d lost: want as many, and %d",
+			forks, noForks, exits, noExits, len(pids)*someThreads)
 	}
-	if ends != len(pids) {
-		t.Errorf("%d events have GroupDead, want %d", ends, len(pids))
+	if ends+noExits < len(pids) || ends > len(pids) {
+		t.Errorf("%d events have GroupDead, %d lost: want %d", ends, noExits, len(pids))
 	}
 }
 
