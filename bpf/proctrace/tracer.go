@@ -116,28 +116,34 @@ func preemptible(cache *btf.Cache) bool {
 	return err == nil
 }
 
+// configure gives the maps their sizes and the programs their constants.
+func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
+	ring := spec.Maps[bpfMapProctrace]
+	ring.MaxEntries = DefaultRingBytes
+	if opts.RingBytes != 0 {
+		ring.MaxEntries = opts.RingBytes
+	}
+	if opts.Overwrite {
+		ring.Flags |= overwriteFlag
+	}
+	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
+	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
+	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies + 1
+	return errors.Join(
+		spec.Variables[bpfVarWithTable].Set(opts.Processes),
+		setHolding(spec, b.holdsTasks),
+		setStacks(spec, opts.Stacks, b.stackSlots),
+	)
+}
+
 func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, err
 	}
-	spec.Maps[bpfMapProctrace].MaxEntries = DefaultRingBytes
-	if opts.RingBytes != 0 {
-		spec.Maps[bpfMapProctrace].MaxEntries = opts.RingBytes
-	}
-	if opts.Overwrite {
-		spec.Maps[bpfMapProctrace].Flags |= overwriteFlag
-	}
-	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
-	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
-	spec.Maps[bpfMapHandlers].MaxEntries *= b.copies + 1
-	if err := spec.Variables[bpfVarWithTable].Set(opts.Processes); err != nil {
+	if err := configure(spec, opts, b); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(setHolding(spec, b.holdsTasks), setStacks(spec, opts.Stacks, b.stackSlots)); err != nil {
-		return nil, err
-	}
-
 	shared := make(map[string]*ebpf.Map)
 	t := &Tracer{}
 	err = newMaps(spec, shared)

@@ -72,6 +72,8 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	stop()
 	d.say("Where the ring stands, and who uses it:")
 	d.rbtool("inspect", events)
+	d.say("Replace the tracer's programs while it runs, as after an upgrade of rbtool.")
+	d.rbtool("probe", "proctrace", "replace", "--pin-dir", dir)
 	d.say("What was traced, and that nothing was lost:")
 	d.rbtool("probe", "proctrace", "status", "--pin-dir", dir)
 	if features.HaveMapType(ebpf.UserRingbuf) == nil {
