@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/userprod"
 )
 
 // sleeper is a process that does nothing until the test ends.
@@ -276,6 +277,36 @@ func TestRulesHoldTasks(t *testing.T) {
 			if got := heldTasks(t, tr); got != c.want {
 				t.Errorf("%s %+v: %d rules hold a task, want %d", c.action, c.about, got, c.want)
 			}
+		}
+	})
+}
+
+// The timer, which takes the commands of others, holds tasks as well.
+func TestTheTimerHoldsTasks(t *testing.T) {
+	eachHolding(t, func(t *testing.T, tr *Tracer) {
+		p, err := userprod.New(tr.Commands(), userprod.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		c, err := newCommand(Watch, Subject{PID: uint32(os.Getpid())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := userprod.WriteAll(p, []bpfCommand{c}); err != nil {
+			t.Fatal(err)
+		}
+		for watches := uint32(0); watches == 0; {
+			if _, watches, err = tr.Rules(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u, err := tr.Uses()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := heldTasks(t, tr); (got == 1) != u.HeldTasks {
+			t.Errorf("%d rules hold a task", got)
 		}
 	})
 }
