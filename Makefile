@@ -40,7 +40,7 @@ deploy-check: deps-go ## the dashboard's queries and the alerts against a real P
 	@command -v promtool >/dev/null || { echo "deploy-check: prometheus and promtool are missing: apt install prometheus" >&2; exit 1; }
 	$(GO) test -count=1 -tags prometheus -run RealPrometheus -v ./cmd/rbtool
 
-race: deps # processes that the tests start do not linger a second at their end
+race: deps $(BUILD)/bench-peer # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
 
 vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on every kernel of the list, in virtual machines (vmtest/README.md)
