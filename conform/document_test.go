@@ -1,0 +1,57 @@
+package conform
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The page of documentation is of a run in virtual machines: what it says must be
+// what is known, as the runs of TestRules in those machines must.
+func TestDocument(t *testing.T) {
+	const page = "../docs/conformance.md"
+	text, err := os.ReadFile(page)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("%s is not there: make conformance", page)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group Group
+	var columns []string
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "## "); ok {
+			group = Group(name)
+			continue
+		}
+		cells := strings.Split(strings.ReplaceAll(line, `\|`, ""), " | ")
+		if strings.HasPrefix(line, "| rule |") {
+			columns = cells[1 : len(cells)-1]
+			continue
+		}
+		rest, ok := strings.CutPrefix(line, "| **")
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(rest, "**")
+		r := Rule{Group: group, Name: name}
+		seen[r.ID()] = true
+		for i, series := range columns {
+			if got, want := cells[1+i], cell(expected(r, series)); got != want {
+				t.Errorf("%s on %s: the page says %s, known is %s", r.ID(), series, got, want)
+			}
+		}
+	}
+	for _, r := range Rules() {
+		if !seen[r.ID()] {
+			t.Errorf("%s is not on the page: make conformance", r.ID())
+		}
+	}
+	if len(columns) < 6 {
+		t.Errorf("%d kernels on the page", len(columns))
+	}
+}
