@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rbtool/rbtool/vmtest/kernels"
 )
 
@@ -110,6 +112,11 @@ func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, io.MultiWriter(os.Stderr, &stderr)
 	} else {
 		cmd.SysProcAttr.Setpgid = true
+		if mayUnshare() {
+			// virtme-ng starts others, which do not die with it: but they do with
+			// the first process of their namespace.
+			cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+		}
 		if cmd.Stderr == nil {
 			cmd.Stderr = &stderr
 		}
@@ -130,6 +137,13 @@ func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
 	close(ended)
 	<-killed
 	return explain(ctx, err, stderr.String())
+}
+
+// mayUnshare says whether this process may make namespaces.
+func mayUnshare() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 // end ends a process and its group, or a process in our own group in a way that
