@@ -250,6 +250,27 @@ func heldTasks(t *testing.T, tr *Tracer) uint32 {
 	return n.Held
 }
 
+// write writes a command, and returns its cookie.
+func write(t *testing.T, p *userprod.Producer, action Action, about Subject) (cookie uint64) {
+	t.Helper()
+	c, err := newCommand(action, about)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := userprod.WriteAll(p, []bpfCommand{c}); err != nil {
+		t.Fatal(err)
+	}
+	return c.Cookie
+}
+
+// send is command by a producer that is there.
+func send(t *testing.T, tr *Tracer, p *userprod.Producer, action Action, about Subject) {
+	t.Helper()
+	if err := tr.control.await(write(t, p, action, about)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Each rule about a process that is there holds it, and no other rule holds anything.
 func TestRulesHoldTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
@@ -260,6 +281,12 @@ func TestRulesHoldTasks(t *testing.T) {
 		self, other := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 		thread, done := anotherThread()
 		defer close(done)
+		// One for all: to see whether another process writes takes time.
+		p, err := userprod.New(tr.Commands(), userprod.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
 		for _, c := range []struct {
 			action Action
 			about  Subject
@@ -270,7 +297,7 @@ func TestRulesHoldTasks(t *testing.T) {
 			{Watch, Subject{PID: thread}, 2}, {Forget, Subject{PID: 1 << 30}, 2}, {Forget, Subject{PID: other}, 1}, {Reset, Subject{}, 0},
 			{Watch, Subject{PID: self}, 1},
 		} {
-			command(t, tr, c.action, c.about)
+			send(t, tr, p, c.action, c.about)
 			if !u.HeldTasks {
 				c.want = 0
 			}
@@ -289,13 +316,7 @@ func TestTheTimerHoldsTasks(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		c, err := newCommand(Watch, Subject{PID: uint32(os.Getpid())})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := userprod.WriteAll(p, []bpfCommand{c}); err != nil {
-			t.Fatal(err)
-		}
+		write(t, p, Watch, Subject{PID: uint32(os.Getpid())})
 		for watches := uint32(0); watches == 0; {
 			if _, watches, err = tr.Rules(); err != nil {
 				t.Fatal(err)
