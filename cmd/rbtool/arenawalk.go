@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -189,13 +190,13 @@ func newArenaTable() *cobra.Command {
 		Short: "Print the keys and values of a table in an arena",
 		Long: `Print the keys and values of a table in the heap of an arena, in no order, while
 others go on changing it: each key with a value that it had. Without NAME it is
-the table of rbtool arena put, ` + kvName + `.
+the table of rbtool arena put, ` + kvName + `, or the only one that there is.
 
 --type is the type of the values. Keys, and values without --type, are in hex;
 those of a table of byte strings, such as ` + kvName + `, are text. The values of the
 table of processes that rbtool probe proctrace start --processes keeps need no type.`,
 		Example: `  rbtool arena table /sys/fs/bpf/heap
-  rbtool arena table /sys/fs/bpf/rbtool/proctrace/processes processes
+  rbtool arena table /sys/fs/bpf/rbtool/proctrace/processes
   rbtool arena table /sys/fs/bpf/heap flows --type flow --btf prog:34 -o json`,
 		Args: cobra.RangeArgs(1, 2),
 	}
@@ -204,11 +205,11 @@ table of processes that rbtool probe proctrace start --processes keeps need no t
 		if err := opts.types.check("arena table"); err != nil {
 			return err
 		}
-		name := kvName
-		if len(args) > 1 {
-			name = args[1]
-		}
 		return withHeap("table", args[0], func(h *arena.Heap) error {
+			name, err := tableName(h, args[1:])
+			if err != nil {
+				return err
+			}
 			t, err := arena.OpenTable(h, name)
 			if err != nil {
 				return err
@@ -217,6 +218,22 @@ table of processes that rbtool probe proctrace start --processes keeps need no t
 		})
 	}
 	return cmd
+}
+
+// tableName is the name that was given, or else that of the table that is meant.
+func tableName(h *arena.Heap, given []string) (string, error) {
+	if len(given) > 0 {
+		return given[0], nil
+	}
+	roots, err := h.Roots()
+	if err != nil {
+		return "", err
+	}
+	tables := slices.DeleteFunc(roots, func(r arena.Root) bool { return r.Kind != arena.KindTable })
+	if len(tables) == 1 {
+		return tables[0].Name, nil
+	}
+	return kvName, nil
 }
 
 func (o *walkOptions) table(w io.Writer, t *arena.Table, name string) (err error) {
