@@ -18,7 +18,7 @@ func putRight(mem *ring.Mapping, pos uint64) (lost uint64) {
 			return 0
 		}
 		return min(prod-cons, size)
-	case end-pos > end-cons: // somebody has moved a position
+	case pos == end || end-pos > end-cons: // somebody has moved a position
 		return 0
 	}
 	discardRest(mem.Data(), pos, end)

@@ -209,6 +209,21 @@ func TestALargeRingIsMended(t *testing.T) {
 	}
 }
 
+// What is at fault lies where the ring ends, because somebody has moved producer_pos
+// since it was found.
+func TestMendOfWhatIsNoLongerInTheRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	onRing(t, m, func(mem *ring.Mapping) {
+		mem.SetProducerPos(64)
+		for _, pos := range []uint64{64, 72, 128, 1 << 40} {
+			if lost := putRight(mem, pos); lost != 0 || mem.ProducerPos() != 64 {
+				t.Errorf("fault at %d: %d bytes lost, and producer position %d", pos, lost, mem.ProducerPos())
+			}
+		}
+	})
+}
+
 // The kernel drains all the time while the ring of a dead producer is restored: what is
 // committed comes, what is not does not, and neither is in the other's way.
 func TestRestoreWhileTheKernelDrains(t *testing.T) {
