@@ -19,6 +19,7 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	releases := releasesOf(string(text))
 	var group Group
 	var columns []string
 	seen := map[string]bool{}
@@ -41,7 +42,7 @@ func TestDocument(t *testing.T) {
 		r := Rule{Group: group, Name: name}
 		seen[r.ID()] = true
 		for i, series := range columns {
-			if got, want := cells[1+i], cell(expected(r, series)); got != want {
+			if got, want := cells[1+i], cell(expected(r, releases[series])); got != want {
 				t.Errorf("%s on %s: the page says %s, known is %s", r.ID(), series, got, want)
 			}
 		}
@@ -51,7 +52,21 @@ func TestDocument(t *testing.T) {
 			t.Errorf("%s is not on the page: make conformance", r.ID())
 		}
 	}
-	if len(columns) < 6 {
-		t.Errorf("%d kernels on the page", len(columns))
+	if len(columns) < 6 || len(releases) != len(columns) {
+		t.Errorf("%d kernels on the page, the releases of %d", len(columns), len(releases))
 	}
+}
+
+// releasesOf is which release of each series the page is about, from the table at its end.
+func releasesOf(page string) map[string]string {
+	releases := map[string]string{}
+	_, table, _ := strings.Cut(page, "\n## Kernels\n")
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " | ")
+		series := strings.TrimPrefix(cells[0], "| ")
+		if release, _, ok := strings.Cut(cells[min(1, len(cells)-1)], " "); ok && release != "---" && series != "series" {
+			releases[series] = release
+		}
+	}
+	return releases
 }

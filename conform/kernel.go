@@ -106,6 +106,13 @@ func (t *T) create(spec *ebpf.MapSpec) *ebpf.Map {
 	return m
 }
 
+// flags is the kernel's word on the flags of a map.
+func (t *T) flags(m *ebpf.Map) uint32 {
+	info, err := m.Info()
+	t.must(err, "ask for flags")
+	return info.Flags
+}
+
 // needMap ends the test where the kernel does not know the type.
 func (t *T) needMap(m ebpf.MapType) {
 	if err := features.HaveMapType(m); errors.Is(err, ebpf.ErrNotSupported) {

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"encoding/binary"
 	"runtime"
 
 	"github.com/cilium/ebpf"
@@ -34,9 +35,12 @@ func kptrSpec(kind ebpf.MapType, tag, structName string) *ebpf.MapSpec {
 	}
 }
 
-// watched is an array whose only value holds a reference to a task, and programs
-// that put one there and look at it. Its methods need the kernel's functions for tasks
-// to be allowed to syscall programs.
+// numbered is a value with a number, and nothing in place of the pointer.
+func numbered(n uint64) []byte { return binary.NativeEndian.AppendUint64(make([]byte, 8), n) }
+
+// watched is a map with a value that holds a reference to a task, an array unless a rule puts
+// a hash there, and programs that put one there and look at it. Its methods need the
+// kernel's functions for tasks to be allowed to syscall programs.
 type watched struct {
 	t   *T
 	m   *ebpf.Map
@@ -48,8 +52,16 @@ func (t *T) watched() watched {
 	return watched{t, t.create(kptrSpec(ebpf.Array, kptrTag, "task_struct")), t.output()}
 }
 
-// field loads the address of the value.
+// field loads the address of the array's value.
 func (w watched) field(r asm.Register) asm.Instruction { return asm.LoadMapValue(r, w.m.FD(), 0) }
+
+// element loads the address of the value of a key, and jumps to none where there is no such.
+func (w watched) element(r asm.Register, key int64, none string) code {
+	return code{
+		asm.StoreImm(asm.R10, -4, key, asm.Word), theMap(asm.R1, w.m), mov(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(), asm.JEq.Imm(asm.R0, 0, none), mov(r, asm.R0),
+	}
+}
 
 // taskFromPID leaves in R0 a reference to the task whose pid is the first argument, and
 // jumps to none where there is no such task.
@@ -60,7 +72,8 @@ func (t *T) taskFromPID(none string) code {
 // release gives up the reference in r.
 func (t *T) release(r asm.Register) code { return code{mov(asm.R1, r), t.kfunc("bpf_task_release")} }
 
-// exchange puts the reference in r, or NULL, into the value and leaves in R0 what was there.
+// exchange puts the reference in r, or NULL, into the array's value and leaves in R0 what was
+// there.
 func (w watched) exchange(r asm.Register) code {
 	return code{w.field(asm.R1), mov(asm.R2, r), asm.FnKptrXchg.Call()}
 }
@@ -70,11 +83,21 @@ func (t *T) releaseOld(then string) code {
 	return join(asm.JEq.Imm(asm.R0, 0, then), t.release(asm.R0))
 }
 
-// watch has a program put the task of that pid into the value. It returns 1 where there is none.
-func (w watched) watch(pid uint32) int32 {
+// watch has a program put the task of that pid into the array's value. It returns 1 where
+// there is none.
+func (w watched) watch(pid uint32) int32 { return w.watchAt(w.field(asm.R7), pid) }
+
+// watchElement is watch for the value of a key. It returns 1 also where there is no such key.
+func (w watched) watchElement(key int64, pid uint32) int32 {
+	return w.watchAt(w.element(asm.R7, key, "none"), pid)
+}
+
+// watchAt is watch for the value whose address the code loads into R7.
+func (w watched) watchAt(address any, pid uint32) int32 {
 	t := w.t
 	return t.call(t.loadTask(program(
-		t.taskFromPID("none"), w.exchange(asm.R0), t.releaseOld("done"),
+		address, t.taskFromPID("none"),
+		mov(asm.R1, asm.R7), mov(asm.R2, asm.R0), asm.FnKptrXchg.Call(), t.releaseOld("done"),
 		at("done", set(asm.R0, 0)), asm.Return(),
 		at("none", set(asm.R0, 1)), asm.Return(),
 	)), uint64(pid))
@@ -96,12 +119,20 @@ func (t *T) loadTask(body code) *ebpf.Program {
 	return p
 }
 
-// taken has a program take the task out of the value, and returns its pid and 0, or 1 where
-// there was none.
-func (w watched) taken() (pid uint32, none int32) {
+// taken has a program take the task out of the array's value, and returns its pid and 0, or 1
+// where there was none.
+func (w watched) taken() (pid uint32, none int32) { return w.takenAt(w.field(asm.R7)) }
+
+// takenFrom is taken for the value of a key. It returns 1 also where there is no such key.
+func (w watched) takenFrom(key int64) (pid uint32, none int32) {
+	return w.takenAt(w.element(asm.R7, key, "none"))
+}
+
+// takenAt is taken for the value whose address the code loads into R7.
+func (w watched) takenAt(address any) (pid uint32, none int32) {
 	t := w.t
 	none = t.call(t.loadTask(program(
-		set(asm.R7, 0), w.exchange(asm.R7), asm.JEq.Imm(asm.R0, 0, "none"), mov(asm.R7, asm.R0),
+		address, mov(asm.R1, asm.R7), set(asm.R2, 0), asm.FnKptrXchg.Call(), asm.JEq.Imm(asm.R0, 0, "none"), mov(asm.R7, asm.R0),
 		asm.LoadMem(asm.R8, asm.R7, t.taskOffset("pid"), asm.Word), w.out.put(0, asm.R8, asm.R1),
 		t.release(asm.R7), ret(0),
 		at("none", set(asm.R0, 1)), asm.Return(),

@@ -22,6 +22,7 @@ func lies() []lie {
 	return []lie{
 		{"programs do nothing, and the verifier refuses none", idle{}},
 		{"every map is accepted", accepting{}},
+		{"flags of maps are ignored", flagless{}},
 		{"every mapping is accepted", mapping{}},
 		{"mappings are of something else", apart{}},
 		{"every call of bpf(2) succeeds", agreeing{}},
@@ -78,6 +79,18 @@ func (k accepting) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 
 func anArray() (*ebpf.Map, error) {
 	return ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+}
+
+// flagless makes the map without the flags.
+type flagless struct{ bpf }
+
+func (k flagless) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	s := spec.Copy()
+	s.Flags = 0
+	if m, err := k.bpf.createMap(s); err == nil {
+		return m, nil
+	}
+	return k.bpf.createMap(spec)
 }
 
 // mapping maps other memory where the kernel refuses.

@@ -73,7 +73,7 @@ var _ = register(RingBuf,
 		Statement: "A ring can be made with BPF_F_RB_OVERWRITE.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_alloc (Linux 6.19)",
 		check: func(t *T) {
-			equal(t, "flags", t.overwriteRing().m.Flags(), flagOverwrite)
+			equal(t, "flags", t.flags(t.overwriteRing().m), flagOverwrite)
 		},
 	},
 	Rule{

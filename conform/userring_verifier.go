@@ -34,7 +34,8 @@ var _ = register(UserRingBuf,
 		check: func(t *T) {
 			t.refused(rawTracepoint, drains(t.create(userSpec(page)), t.output(),
 				mov(asm.R1, asm.R6), set(asm.R2, 0), asm.FnRingbufSubmitDynptr.Call(), ret(0)),
-				"cannot release unowned const bpf_dynptr", "arg 1 is an unacquired reference", "Release only mutable dynptrs")
+				"CONST_PTR_TO_DYNPTR cannot be released",
+				"cannot release unowned const bpf_dynptr", "arg 1 is an unacquired reference") // before 7.2, in 6.1
 		},
 	},
 	Rule{
