@@ -172,7 +172,7 @@ var _ = register(Arena,
 			}
 			after := memlock(t, a.m)
 			if after == 0 {
-				t.no("it is 0")
+				t.no("memlock is 0, whatever pages it has")
 			}
 			equal(t, "growth with 16 pages", after-before, uint64(16*page))
 		},

@@ -64,7 +64,7 @@ var _ = register(RingBuf,
 	Rule{
 		Name:      "verifier-commit-start",
 		Statement: "A record can be committed only by the pointer that was reserved, not by one into it.",
-		Source:    verifier + "check_func_arg_reg_off",
+		Source:    verifier + "check_func_arg_reg_off (Linux 5.17)",
 		check: func(t *T) {
 			t.refusedUnless("the verifier lets a program commit a pointer into the record, from which the kernel would take a header that is none",
 				rawTracepoint, program(
