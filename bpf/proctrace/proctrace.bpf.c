@@ -560,8 +560,26 @@ struct {
 struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
 void bpf_task_release(struct task_struct *task) __ksym __weak;
 
+/*
+ * Before its element goes, or is replaced: the kernel releases what it holds only up to 7.1
+ * (bpf_obj_cancel_fields), and who gets the memory next would hold it. Reports whether it did.
+ */
+static __always_inline bool let_go(struct verdict *v)
+{
+	struct task_struct *task;
+
+	if (!hold_tasks)
+		return false;
+	task = bpf_kptr_xchg(&v->leader, NULL);
+	if (!task)
+		return false;
+	bpf_task_release(task);
+	return true;
+}
+
 static long drop_rule(void *map, struct rule *rule, struct verdict *v, void *ctx)
 {
+	let_go(v);
 	bpf_map_delete_elem(&rules, rule);
 	return 0;
 }
@@ -605,12 +623,11 @@ static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *
 	struct verdict verdict = {.says = says, .since = bpf_ktime_get_boot_ns()};
 	struct verdict *old = bpf_map_lookup_elem(&rules, rule);
 	bool known = old, watched = old && old->says == WATCH_COMMAND;
-	bool held = hold_tasks && old && old->leader;
 
-	if (bpf_map_update_elem(&rules, rule, &verdict, BPF_ANY)) /* which releases what it held */
-		return E2BIG;
-	if (held)
+	if (old && let_go(old))
 		n->held--;
+	if (bpf_map_update_elem(&rules, rule, &verdict, BPF_ANY))
+		return E2BIG;
 	if (hold_tasks && rule->subject == PID_SUBJECT)
 		hold(n, rule);
 	if (!known)
@@ -630,7 +647,7 @@ static __always_inline __u32 forget_rule(struct rule_counts *n, const struct rul
 		return ENOENT;
 	if (old->says == WATCH_COMMAND)
 		n->watches--;
-	if (hold_tasks && old->leader)
+	if (let_go(old))
 		n->held--;
 	n->rules--;
 	bpf_map_delete_elem(&rules, rule);

@@ -296,6 +296,10 @@ func TestRulesHoldTasks(t *testing.T) {
 			{Ignore, Subject{PID: other}, 2}, {Watch, Subject{Comm: "true"}, 2}, {Watch, Subject{PID: 1 << 30}, 2},
 			{Watch, Subject{PID: thread}, 2}, {Forget, Subject{PID: 1 << 30}, 2}, {Forget, Subject{PID: other}, 1}, {Reset, Subject{}, 0},
 			{Watch, Subject{PID: self}, 1},
+			// Others get the memory of rules that held tasks, which Linux 7.1 and later do not clear.
+			{Forget, Subject{PID: self}, 0}, {Watch, Subject{Comm: "true"}, 0}, {Forget, Subject{Comm: "true"}, 0},
+			{Watch, Subject{PID: self}, 1}, {Reset, Subject{}, 0}, {Watch, Subject{PID: 1 << 30}, 0}, {Forget, Subject{PID: 1 << 30}, 0},
+			{Watch, Subject{PID: self}, 1}, {Ignore, Subject{PID: self}, 1}, {Watch, Subject{Comm: "false"}, 1}, {Forget, Subject{Comm: "false"}, 1},
 		} {
 			send(t, tr, p, c.action, c.about)
 			if !u.HeldTasks {
