@@ -20,12 +20,17 @@ type lock struct {
 
 func (l *lock) TryLock() bool { return atomic.CompareAndSwapUint64(&l.held, 0, 1) }
 
+// Lock is short enough for the compiler to inline it.
 func (l *lock) Lock() {
 	if !l.TryLock() {
-		l.queue.Lock()
-		l.spin()
-		l.queue.Unlock()
+		l.wait()
 	}
+}
+
+func (l *lock) wait() {
+	l.queue.Lock()
+	l.spin()
+	l.queue.Unlock()
 }
 
 func (l *lock) Unlock() { order.StoreRelease(&l.held, 0) }
