@@ -93,11 +93,11 @@ func (b *Batch) extend(n int) error {
 	case b.looping:
 		return errLooping
 	}
-	b.p.head = b.base + b.off
-	if err := b.p.room(n); err != nil {
+	at := b.base + b.off
+	if err := b.p.room(at, n); err != nil {
 		return err
 	}
-	b.base, b.off, b.last = b.p.head, 0, 0
+	b.base, b.off, b.last = at, 0, 0
 	b.win = b.p.data.Window(b.base)
 	b.room = b.p.limit - b.base
 	return nil
@@ -156,13 +156,12 @@ func (b *Batch) End() error {
 	}
 	p := b.p
 	if b.looping { // a panic in its body, perhaps: what it has not published is given up
-		b.looping, b.off = false, uint64(max(int64(p.shown-b.base), 0))
+		b.looping, b.off = false, uint64(max(int64(p.head-b.base), 0))
 	}
 	var err error
-	if b.base+b.off != p.shown {
+	if b.base+b.off != p.head {
 		err = b.Publish()
 	}
-	p.head = b.base + b.off
 	*b = Batch{}
 	p.mu.UnlockLong()
 	return err

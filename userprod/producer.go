@@ -45,12 +45,12 @@ func (o Options) timer() time.Duration {
 
 // Producer writes samples into one ring.
 //
-//	consumer_pos          producer_pos           head            consumer_pos + size
-//	|  drained next  ...  |  of a Batch, not     |  free         |
-//	|  by the kernel      |  published yet       |               |
+//	consumer_pos          head                             consumer_pos + size
+//	|  drained next  ...  |  of a Batch, not     |  free    |
+//	|  by the kernel      |  published yet       |          |
 //
-// Room is handed out at head, under mu, and producer_pos moved: past complete samples,
-// and past one that Reserve hands out, which is BUSY until it is complete.
+// Room is handed out at head, under mu, and head moved, with producer_pos: past complete
+// samples, and past one that Reserve hands out, which is BUSY until it is complete.
 type Producer struct {
 	mem    *ring.Mapping
 	data   ring.Data
@@ -70,9 +70,8 @@ type Producer struct {
 	waits, late atomic.Uint64
 
 	mu    lock
-	head  uint64       // where the next sample begins
+	head  uint64       // producer_pos
 	limit uint64       // where room ends: consumer_pos when last looked at, and size
-	shown uint64       // producer_pos
 	plain reflect.Type // the last type found to hold no pointers, see Append
 }
 
@@ -133,7 +132,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 		found: found,
 		turn:  make(chan struct{}, 1),
 		done:  make(chan struct{}),
-		head:  pos, limit: pos, shown: pos, // the first reservation looks for room
+		head:  pos, limit: pos, // the first reservation looks for room
 	}
 	p.close = sync.OnceValue(p.closeOnce)
 	return p, nil

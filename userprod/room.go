@@ -12,8 +12,9 @@ func (p *Producer) lacks(n int) bool {
 	return uint64(n) > p.max || ring.Span(uint32(n)) > p.limit-p.head
 }
 
-// room looks whether a sample of n bytes fits at head. The caller holds mu.
-func (p *Producer) room(n int) error {
+// room looks whether a sample of n bytes fits at a position: head, or in a Batch one
+// behind it. The caller holds mu.
+func (p *Producer) room(at uint64, n int) error {
 	if err := p.failure(); err != nil {
 		return err
 	}
@@ -23,11 +24,11 @@ func (p *Producer) room(n int) error {
 	// Partner: the smp_store_release of consumer_pos in
 	// __bpf_user_ringbuf_sample_release. Below it the kernel has read everything.
 	cons := p.mem.ConsumerPos()
-	if p.head-cons > p.size {
-		return p.corrupt("consumer position %d, and written up to %d in a ring of %d bytes", cons, p.head, p.size)
+	if at-cons > p.size {
+		return p.corrupt("consumer position %d, and written up to %d in a ring of %d bytes", cons, at, p.size)
 	}
 	p.limit = cons + p.size
-	if ring.Span(uint32(n)) <= p.limit-p.head {
+	if ring.Span(uint32(n)) <= p.limit-at {
 		return nil
 	}
 	if err := p.checkHead(cons); err != nil {
@@ -40,7 +41,7 @@ func (p *Producer) room(n int) error {
 // caller holds mu: nobody moves head.
 func (p *Producer) checkHead(cons uint64) error {
 	prod := p.mem.ProducerPos()
-	if prod != p.shown {
+	if prod != p.head {
 		return p.moved(prod)
 	}
 	if cons == prod {
@@ -59,11 +60,11 @@ func (p *Producer) checkHead(cons uint64) error {
 // publish moves producer_pos to end. When it returns false, unpublished tells why.
 // The caller holds mu.
 func (p *Producer) publish(end uint64) bool {
-	if p.mem.ProducerPos() != p.shown {
+	if p.mem.ProducerPos() != p.head {
 		return false
 	}
 	p.mem.SetProducerPos(end)
-	p.head, p.shown = end, end
+	p.head = end
 	// Loaded last: Close says so first and then takes the memory away, which
 	// no store of a processor overtakes. So what went nowhere is an error.
 	return p.failed.Load() == nil
@@ -77,7 +78,7 @@ func (p *Producer) moved(prod uint64) error {
 	if err := p.failure(); err != nil {
 		return err
 	}
-	return p.corrupt("producer position %d, which was %d", prod, p.shown)
+	return p.corrupt("producer position %d, which was %d", prod, p.head)
 }
 
 func (p *Producer) corrupt(format string, args ...any) error {

@@ -16,7 +16,7 @@ type Sample struct {
 func (p *Producer) Reserve(n int) (Sample, error) {
 	p.mu.Lock()
 	if p.lacks(n) {
-		if err := p.room(n); err != nil {
+		if err := p.room(p.head, n); err != nil {
 			p.mu.Unlock()
 			return Sample{}, err
 		}

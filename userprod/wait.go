@@ -26,7 +26,7 @@ func (p *Producer) Wait(ctx context.Context, n int) error {
 	return p.whenRoom(ctx, n, func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.room(n)
+		return p.room(p.head, n)
 	})
 }
 

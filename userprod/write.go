@@ -17,7 +17,7 @@ func (p *Producer) TryWrite(b []byte) error {
 	}
 	p.mu.Lock()
 	if p.lacks(len(b)) {
-		if err := p.room(len(b)); err != nil {
+		if err := p.room(p.head, len(b)); err != nil {
 			p.mu.Unlock()
 			return err
 		}

@@ -128,7 +128,14 @@ func Fill[T any](w Window, values []T) {
 	at, span := w.base, Span(n)
 	for i := range values {
 		*(*Tagged)(at) = Tagged(n)
-		*(*T)(unsafe.Add(at, HeaderSize)) = values[i]
+		if n == 16 {
+			// By halves: as a whole it cannot be loaded before its fields, which were just stored
+			// one by one, have reached the cache.
+			from, to := (*[2]uint64)(unsafe.Pointer(&values[i])), (*[2]uint64)(unsafe.Add(at, HeaderSize))
+			to[0], to[1] = from[0], from[1]
+		} else {
+			*(*T)(unsafe.Add(at, HeaderSize)) = values[i]
+		}
 		at = unsafe.Add(at, span)
 	}
 }
