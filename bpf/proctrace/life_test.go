@@ -98,10 +98,13 @@ func TestThreads(t *testing.T) {
 			ends++
 		}
 	}
-	// Where programs are preempted, many threads that end at once on a slow machine are more than
-	// the copies are for: those are counted.
+	// Where programs are preempted, many threads that end at once on a slow machine may be more
+	// than the copies are for: those are counted as missed. Nothing else is lost, nor elsewhere.
 	lost := stats(t, tr)
-	noForks, noExits := int(lost.Fork.Lost()), int(lost.Exit.Lost())
+	if n := lost.Total(); n.Failed > 0 || n.Missed > 0 && needed() == 1 {
+		t.Errorf("lost: %+v", n)
+	}
+	noForks, noExits := int(lost.Fork.Missed), int(lost.Exit.Missed)
 	if forks+noForks < len(pids)*someThreads || exits+noExits < forks || exits > forks+noForks {
 		t.Errorf("%d threads forked, %d lost, and %d exited, %d lost: want as many, and %d",
 			forks, noForks, exits, noExits, len(pids)*someThreads)
