@@ -25,7 +25,7 @@ func WriteAll[T any](p *Producer, values []T) (int, error) {
 }
 
 // writeFew is WriteAll for values that fit into what is known to be free. Where it is
-// not done it has written nothing.
+// not done nothing of it was published, or the Producer has failed, as the caller finds out.
 func writeFew[T any](p *Producer, values []T) (done bool) {
 	size := unsafe.Sizeof(*new(T))
 	if uintptr(len(values)) > copyLocked/(size+ring.HeaderSize) {
