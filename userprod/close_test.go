@@ -133,7 +133,7 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 func TestCloseUnderWork(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	const workers, seqs = 4, 1 << 16
+	const workers, seqs = 4, 1 << 18
 	c := checker(t, m, workers, seqs)
 	var next, surely [workers]uint32
 	sure := make([]map[uint32]bool, workers) // what was committed without doubt
@@ -151,7 +151,7 @@ func TestCloseUnderWork(t *testing.T) {
 		var all sync.WaitGroup
 		for w := range workers {
 			all.Go(func() {
-				for i := w; ; i++ {
+				for i := w; next[w] < seqs; i++ { // one that is never preempted could write for long
 					seq := next[w]
 					next[w]++
 					err := ways[i%len(ways)].write(t.Context(), p, 64, func(b []byte) { usercheck.Fill(b, uint32(w), seq) })
