@@ -85,15 +85,20 @@ func TestTCFilters(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := testenv.Ring(t, 4096)
 			p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.SchedCLS})
+			feature := "qdisc-" + tt.qdisc
 			err := inNetns(t, func(lo netlink.Link) error {
-				if err := addFilter(lo, tt.qdisc, tt.parent, p); err != nil {
+				if err := addQdisc(lo, tt.qdisc, tt.parent); err != nil {
+					return err
+				}
+				feature = "cls-bpf"
+				if err := addFilter(lo, tt.parent, p); err != nil {
 					return err
 				}
 				expect(t, m, "", Attachment{Type: "tc", Target: tt.want})
 				return nil
 			})
 			if errors.Is(err, unix.ENOENT) { // a module that is not there
-				testenv.SkipWithout(t, "qdisc-"+tt.qdisc, err)
+				testenv.SkipWithout(t, feature, err)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -104,17 +109,18 @@ func TestTCFilters(t *testing.T) {
 	}
 }
 
-// addFilter adds a qdisc of that kind to an interface, and a program as its filter.
-func addFilter(l netlink.Link, qdisc string, parent uint32, p *ebpf.Program) error {
+func addQdisc(l netlink.Link, kind string, parent uint32) error {
 	attrs := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
-	var q netlink.Qdisc = &netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: qdisc}
-	if qdisc == "htb" {
+	var q netlink.Qdisc = &netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: kind}
+	if kind == "htb" {
 		attrs.Handle, attrs.Parent = parent, netlink.HANDLE_ROOT
 		q = netlink.NewHtb(attrs)
 	}
-	if err := netlink.QdiscAdd(q); err != nil {
-		return err
-	}
+	return netlink.QdiscAdd(q)
+}
+
+// addFilter makes a program a filter of a qdisc, or of one end of it.
+func addFilter(l netlink.Link, parent uint32, p *ebpf.Program) error {
 	return netlink.FilterAdd(&netlink.BpfFilter{
 		FilterAttrs:  netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: parent, Priority: 1, Protocol: unix.ETH_P_ALL},
 		Fd:           p.FD(),

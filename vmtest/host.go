@@ -87,6 +87,9 @@ func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 // newMachine returns the machine for a kernel, with the accelerator that works.
 func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, error) {
 	m := vm.Machine{Kernel: k, CPUs: h.cpus, MemoryMiB: h.memory, Accel: vm.TCG}
+	if k.Tree != "" {
+		addShare(&m, k.Tree, false)
+	}
 	if k.Image == "" {
 		return m, nil // nothing here yet to try KVM with
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -27,7 +28,7 @@ func Run(dir string) error {
 	if err := json.Unmarshal(text, &plan); err != nil {
 		return fmt.Errorf("read plan: %w", err)
 	}
-	if err := settle(); err != nil {
+	if err := settle(plan.Modules); err != nil {
 		return fmt.Errorf("set up guest: %w", err)
 	}
 	events, err := os.OpenFile(filepath.Join(dir, EventsFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
@@ -35,12 +36,12 @@ func Run(dir string) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	defer events.Close()
-	d := driver{dir: dir, report: json.NewEncoder(events)}
+	d := driver{dir: dir, report: json.NewEncoder(events), env: append(environment(), moduleOptions(plan.Modules)...)}
 	if err := d.up(plan.Probe); err != nil {
 		return err
 	}
 	if plan.Shell != "" {
-		if err := shell(plan.Shell); err != nil {
+		if err := d.shell(plan.Shell); err != nil {
 			return err
 		}
 	}
@@ -55,6 +56,7 @@ func Run(dir string) error {
 type driver struct {
 	dir    string
 	report *json.Encoder
+	env    []string // of what it runs
 }
 
 func (d *driver) send(e Event) error {
@@ -96,7 +98,7 @@ func (d *driver) run(index int, b Binary) error {
 		return err
 	}
 	begin := time.Now()
-	exit := execute(b, out)
+	exit := execute(b, d.env, out)
 	exit.Elapsed = time.Since(begin)
 	size, err := out.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -107,14 +109,14 @@ func (d *driver) run(index int, b Binary) error {
 }
 
 // execute runs b to its end or its limit. The processes it leaves are killed.
-func execute(b Binary, out *os.File) Exit {
+func execute(b Binary, env []string, out *os.File) Exit {
 	path, err := local(b.Path)
 	if err != nil {
 		return Exit{Code: -1, Error: err.Error()}
 	}
 	defer os.Remove(path)
 	cmd := exec.Command(path, b.Args...)
-	cmd.Dir, cmd.Env = b.Dir, append(environment(), b.Env...)
+	cmd.Dir, cmd.Env = b.Dir, slices.Concat(env, b.Env)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -167,14 +169,14 @@ func environment() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "TMPDIR=/tmp", "LANG=C.UTF-8", "TERM=linux"}
 }
 
-func shell(device string) error {
+func (d *driver) shell(device string) error {
 	tty, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("open terminal: %w", err)
 	}
 	defer tty.Close()
 	cmd := exec.Command("/bin/bash")
-	cmd.Env, cmd.Dir = environment(), "/"
+	cmd.Env, cmd.Dir = d.env, "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	var failed *exec.ExitError

@@ -24,8 +24,6 @@ type Config struct {
 	Root string
 	// Shares are further host directories.
 	Shares []Share
-	// Modules is the kernel's tree, whose lib/modules modprobe gets; "" for none.
-	Modules string
 	// Driver is the driver's path once all is mounted.
 	Driver string
 }
@@ -130,10 +128,7 @@ func enterRoot(config Config) error {
 	if err := unix.Chroot("."); err != nil {
 		return fmt.Errorf("change root: %w", err)
 	}
-	if err := os.Chdir("/"); err != nil || config.Modules == "" {
-		return err
-	}
-	return bindModules(config.Modules)
+	return os.Chdir("/")
 }
 
 // runAndReap runs a command, and reaps whatever the machine's processes leave

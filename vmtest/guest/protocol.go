@@ -36,6 +36,9 @@ func OutputFile(binary int) string { return fmt.Sprintf("output-%d", binary) }
 type Plan struct {
 	// Probe asks for the features of the kernel before anything runs.
 	Probe bool
+	// Modules is the tree, with lib/modules, of the kernel's modules; "" for none.
+	// session.Exec sets it.
+	Modules string
 	// Shell is a terminal device on which to run a shell instead of Binaries.
 	Shell string
 	// Binaries are run in turn, whatever becomes of those before.

@@ -28,8 +28,8 @@ func (m mount) do() error {
 
 // settle makes the guest what tests may expect, whoever started it: bpffs,
 // cgroup2 and tracefs mounted, no limit on locked memory (kernels up to 5.10
-// account maps against it), the loopback interface up.
-func settle() error {
+// account maps against it), the loopback interface up, modules found where they are.
+func settle(modules string) error {
 	for _, m := range []mount{
 		{"bpf", "/sys/fs/bpf", "bpf", 0, ""},
 		{"cgroup2", "/sys/fs/cgroup", "cgroup2", 0, ""},
@@ -47,7 +47,7 @@ func settle() error {
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unlimited); err != nil {
 		return fmt.Errorf("lift limit on locked memory: %w", err)
 	}
-	return loopback()
+	return errors.Join(findModules(modules), loopback())
 }
 
 // mounted says that path is the root of a mount.
@@ -56,14 +56,31 @@ func mounted(path string) bool {
 	return unix.Stat(path, &here) == nil && unix.Stat(filepath.Dir(path), &above) == nil && here.Dev != above.Dev
 }
 
-// bindModules lets modprobe find the modules of the running kernel.
-func bindModules(tree string) error {
-	for _, own := range []string{"/usr/lib/modules", "/lib/modules"} {
-		if st, err := os.Stat(own); err == nil && st.IsDir() {
-			return mount{source: filepath.Join(tree, "lib/modules"), target: own, fs: "none", flags: unix.MS_BIND}.do()
-		}
+// modprobe is what the guest's kernel calls for a module.
+const modprobe = "/run/vmtest-modprobe"
+
+// findModules makes the kernel take modules from that tree. The host
+// may have no /lib/modules on which to mount it.
+func findModules(tree string) error {
+	if tree == "" {
+		return nil
 	}
-	return nil // a userland without modules has no modprobe either
+	script := fmt.Sprintf("#!/bin/sh\nexec modprobe -d '%s' \"$@\"\n", tree)
+	if err := os.WriteFile(modprobe, []byte(script), 0o755); err != nil {
+		return fmt.Errorf("find modules: %w", err)
+	}
+	if err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(modprobe), 0); err != nil {
+		return fmt.Errorf("find modules: %w", err)
+	}
+	return nil
+}
+
+// moduleOptions is the environment in which modprobe takes modules from that tree.
+func moduleOptions(tree string) []string {
+	if tree == "" {
+		return nil
+	}
+	return []string{"MODPROBE_OPTIONS=-d " + tree}
 }
 
 func loopback() error {

@@ -47,6 +47,12 @@ var Features = []Feature{
 	{"unprivileged-obj-get", unprivilegedGet},
 	{"arena", mapType(ebpf.Arena)},
 	{"ringbuf-overwrite", overwrite},
+	{"veth", inNewNetns("ip link add probe0 type veth peer name probe1")},
+	{"qdisc-ingress", inNewNetns("tc qdisc add dev lo ingress")},
+	{"qdisc-htb", inNewNetns("tc qdisc add dev lo root handle 1: htb")},
+	{"qdisc-clsact", inNewNetns("tc qdisc add dev lo clsact")},
+	{"cls-bpf", clsBPF},
+	{"tcx", tcx},
 }
 
 func mapType(t ebpf.MapType) func() error {

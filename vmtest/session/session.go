@@ -22,7 +22,8 @@ import (
 // Options say how to run a plan.
 type Options struct {
 	Runner vm.Runner
-	// Machine is what to boot; Shared, Scratch and Console are set by Run.
+	// Machine is what to boot; Shared, Scratch and Console are set by Exec. The
+	// tree of its kernel is at the same path in the guest.
 	Machine vm.Machine
 	// Driver is the statically linked program that runs in the guest.
 	Driver string
@@ -121,6 +122,7 @@ func (s *session) prepare(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // guests have unprivileged users too
 		return err
 	}
+	s.plan.Modules = m.Kernel.Tree
 	plan, err := json.Marshal(s.plan)
 	if err != nil {
 		return err

@@ -100,10 +100,9 @@ func (d Direct) initramfs(ctx context.Context, path string, m Machine) error {
 		return err
 	}
 	config, err := configuration(guest.Config{
-		Root:    rootTag,
-		Shares:  d.shares(m),
-		Modules: m.Kernel.Tree,
-		Driver:  filepath.Join(guest.Dir, guest.DriverFile),
+		Root:   rootTag,
+		Shares: d.shares(m),
+		Driver: filepath.Join(guest.Dir, guest.DriverFile),
 	})
 	if err != nil {
 		return err
