@@ -63,11 +63,12 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// runKernels runs each kernel, some at a time.
+// runKernels runs each kernel, some at a time. Newer ones have more features and so take
+// longer: they begin.
 func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite, r *report.Report) {
 	slots := make(chan struct{}, h.parallel)
 	var all sync.WaitGroup
-	for i, name := range h.kernels {
+	for i, name := range slices.Backward(h.kernels) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()

@@ -8,10 +8,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // event is a line of `go tool test2json` (cmd/test2json).
-type event struct{ Action, Test, Output string }
+type event struct {
+	Action, Test, Output string
+	Elapsed              float64 // seconds
+}
 
 // missingFeature is how testenv.SkipWithout says what is missing.
 var missingFeature = regexp.MustCompile(`missing feature ([A-Za-z0-9_-]+)(:|\s*$)`)
@@ -43,6 +47,7 @@ func Tests(r io.Reader) ([]Test, error) {
 			output[e.Test].WriteString(e.Output)
 		case "pass", "fail", "skip":
 			tests[i].Result = Result(e.Action)
+			tests[i].Elapsed = time.Duration(e.Elapsed * float64(time.Second))
 		}
 	}
 	for i := range tests {

@@ -74,8 +74,9 @@ const (
 
 // Test is one test's result on one kernel.
 type Test struct {
-	Name   string
-	Result Result
+	Name    string
+	Result  Result
+	Elapsed time.Duration // as the guest's clock has it, with its subtests
 	// Feature is what a skipped test says is missing, Reason all that it says.
 	Feature string `json:",omitempty"`
 	Reason  string `json:",omitempty"`

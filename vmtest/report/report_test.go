@@ -13,7 +13,7 @@ import (
 const events = `{"Action":"start","Package":"p"}
 {"Action":"run","Package":"p","Test":"TestA"}
 {"Action":"run","Package":"p","Test":"TestA/one"}
-{"Action":"pass","Package":"p","Test":"TestA/one"}
+{"Action":"pass","Package":"p","Test":"TestA/one","Elapsed":1.25}
 {"Action":"run","Package":"p","Test":"TestA/two"}
 {"Action":"output","Package":"p","Test":"TestA/two","Output":"=== RUN TestA/two\n"}
 {"Action":"output","Package":"p","Test":"TestA/two","Output":"    a_test.go:7: missing feature arena: Arena not supported (requires >= v6.9)\n"}
@@ -36,7 +36,7 @@ func TestResultsAreThoseOfTheEvents(t *testing.T) {
 	}
 	want := []Test{
 		{Name: "TestA", Result: Pass},
-		{Name: "TestA/one", Result: Pass, Leaf: true},
+		{Name: "TestA/one", Result: Pass, Leaf: true, Elapsed: 1250 * time.Millisecond},
 		{Name: "TestA/two", Result: Skip, Leaf: true, Feature: "arena", Reason: "a_test.go:7: missing feature arena: Arena not supported (requires >= v6.9)"},
 		{Name: "TestB", Result: Fail},
 		{Name: "TestB/three", Result: Fail, Leaf: true, Output: "boom\n"},
