@@ -29,74 +29,14 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "proctrace.h"
+#include "commands.h"
+#include "ring.h"
+#include "rules.h"
+#include "task.h"
 
-#define ENOENT 2
-#define E2BIG 7
 #define EEXIST 17
-#define EINVAL 22
-#define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct kernfs_node {
-	__u64 id;
-};
-
-struct cgroup {
-	struct kernfs_node *kn;
-};
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
-struct signal_struct {
-	struct {
-		int counter;
-	} live;
-	int group_exit_code;
-	unsigned int flags;
-};
-
-struct task_struct {
-	int pid;
-	int tgid;
-	int exit_code;
-	__u64 start_boottime;
-	struct task_struct *real_parent;
-	struct task_struct *group_leader;
-	struct css_set *cgroups;
-	struct signal_struct *signal;
-};
-
-struct linux_binprm {
-	const char *filename;
-};
-
-#pragma clang attribute pop
-
-/* The tracepoint's type where it tells group_dead (6.16). */
-typedef void (*btf_trace_sched_process_exit___group_dead)(void *, struct task_struct *, bool);
-
-/* The ring. User space sets its size. */
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 24);
-} proctrace SEC(".maps");
-
-/* Set by user space; in each copy constants for the verifier. */
-const volatile __u32 copy;
-const volatile __u32 copies = 1;
-
-/* Indexed by copy * EVENT_TYPES + type: each program has an element of its own. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, EVENT_TYPES); /* times copies, by user space */
-	__type(key, __u32);
-	__type(value, struct event_counts);
-} counters SEC(".maps");
-
-/* The handlers, indexed likewise. It is emptied when no descriptor and no pin of it is left
+/* The handlers, indexed as the counters. It is emptied when no descriptor and no pin of it is left
  * (kernel/bpf/arraymap.c, prog_array_map_clear). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -128,58 +68,6 @@ struct {
 	__type(key, struct mark);
 	__type(value, __u8);
 } marks SEC(".maps");
-
-/* Whether the kernel lets maps hold tasks, and programs find them (6.2, for programs that
- * user space runs some versions later). */
-const volatile bool hold_tasks;
-
-/* Who the rules are about. */
-struct rule {
-	enum command_subject subject;
-	__u32 pad;
-	__u64 id;
-	char comm[EVENT_COMM_SIZE];
-};
-
-/*
- * What they say. A pid is reused: that of a rule means the process that had it when the
- * rule was made. It is known by its leader, which the rule holds, so that what belongs to
- * it is nobody else's meanwhile. Where the kernel gives none it is known by its start: who
- * has the pid after it is younger than the rule.
- */
-struct verdict {
-	enum command_type says; /* WATCH_COMMAND or IGNORE_COMMAND */
-	__u32 pad;
-	__u64 since; /* CLOCK_BOOTTIME, ns */
-	struct task_struct __kptr *leader;
-};
-
-/* Preallocated: a command does not fail for lack of memory. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, RULES_MAX);
-	__type(key, struct rule);
-	__type(value, struct verdict);
-} rules SEC(".maps");
-
-struct rule_counts {
-	__u32 rules;
-	__u32 watches;
-	/* Of the last command, for its sender. */
-	__u64 cookie;
-	__u32 error;
-	__u32 holds_tasks; /* as hold_tasks, for user space */
-	__u32 held;	   /* rules that hold a task */
-	__u32 pad;
-};
-
-/* Written by the drain alone, of which the kernel lets only one be under way. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct rule_counts);
-} ruled SEC(".maps");
 
 struct process {
 	__u32 tgid;
@@ -214,25 +102,6 @@ static __always_inline bool claim(enum event_type type, struct task_struct *task
 	return true;
 }
 
-static __always_inline struct event_counts *counts_of(enum event_type type)
-{
-	__u32 key = copy * EVENT_TYPES + type;
-
-	return bpf_map_lookup_elem(&counters, &key);
-}
-
-static __always_inline void count(enum event_type type, bool ok)
-{
-	struct event_counts *counts = counts_of(type);
-
-	if (!counts)
-		return; /* for the verifier */
-	if (ok)
-		counts->written++;
-	else
-		counts->failed++;
-}
-
 /* Goes on in the handler. */
 static __always_inline int handle(void *ctx, enum event_type type)
 {
@@ -264,83 +133,6 @@ int proctrace_exec(void *ctx) { return handle(ctx, EXEC_EVENT); }
 
 SEC("raw_tp/sched_process_exit")
 int proctrace_exit(void *ctx) { return handle(ctx, EXIT_EVENT); }
-
-static __always_inline __u64 cgroup_of(struct task_struct *task)
-{
-	if (!bpf_core_field_exists(task->cgroups))
-		return 0;
-	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-}
-
-/* What a rule says about the process of a task. */
-static __always_inline __u32 rule_about_process(struct task_struct *task)
-{
-	struct rule rule = {.subject = PID_SUBJECT, .id = BPF_CORE_READ(task, tgid)};
-	struct verdict *v = bpf_map_lookup_elem(&rules, &rule);
-	struct task_struct *leader;
-
-	if (!v)
-		return 0;
-	leader = hold_tasks ? v->leader : NULL;
-	/* Threads of a process share their signal_struct, which a task keeps till the last reference
-	 * to it is gone (kernel/fork.c, __put_task_struct). Not the leader itself: a thread that
-	 * execs takes its place. */
-	if (leader)
-		return BPF_CORE_READ(leader, signal) == BPF_CORE_READ(task, signal) ? v->says : 0;
-	return BPF_CORE_READ(task, group_leader, start_boottime) <= v->since ? v->says : 0;
-}
-
-static __always_inline __u32 rule_about_cgroup(struct task_struct *task)
-{
-	struct rule rule = {.subject = CGROUP_SUBJECT, .id = cgroup_of(task)};
-	struct verdict *v = bpf_map_lookup_elem(&rules, &rule);
-
-	return v ? v->says : 0;
-}
-
-static __always_inline __u32 rule_about_comm(void)
-{
-	struct rule rule = {.subject = COMM_SUBJECT};
-	struct verdict *v;
-
-	bpf_get_current_comm(rule.comm, sizeof(rule.comm)); /* as in fill */
-	v = bpf_map_lookup_elem(&rules, &rule);
-	return v ? v->says : 0;
-}
-
-/* Not inlined: the verifier of old kernels would walk it once for each caller. */
-static __noinline bool ruled_out(struct rule_counts *n, struct task_struct *task)
-{
-	__u32 says[] = {
-		rule_about_process(task),
-		rule_about_process(BPF_CORE_READ(task, real_parent)),
-		rule_about_cgroup(task),
-		rule_about_comm(),
-	};
-	bool watched = false;
-
-	for (int i = 0; i < 4; i++) {
-		if (says[i] == IGNORE_COMMAND)
-			return true;
-		watched |= says[i] == WATCH_COMMAND;
-	}
-	return n->watches && !watched;
-}
-
-/* Whether the rules say that the event is not to be written; counts it then. */
-static __always_inline bool ignored(enum event_type type, struct task_struct *task)
-{
-	__u32 key = 0;
-	struct rule_counts *n = bpf_map_lookup_elem(&ruled, &key);
-	struct event_counts *counts;
-
-	if (!n || !n->rules || !ruled_out(n, task))
-		return false;
-	counts = counts_of(type);
-	if (counts)
-		counts->ignored++;
-	return true;
-}
 
 /* Whether events have stacks. */
 const volatile bool with_stacks;
@@ -532,17 +324,12 @@ int handle_exit(__u64 *args)
 }
 
 /*
- * Commands: all from here on is Linux 6.1, and one copy of it is loaded. User
- * space runs proctrace_obey when it has written one; those of other writers are
- * found by a timer.
+ * When commands are taken. All from here on is Linux 6.1, and one copy of it is
+ * loaded. User space runs proctrace_obey when it has written one; those of other
+ * writers are found by a timer.
  */
 
 #define COMMANDS_EVERY 20000000 /* ns */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 1 << 16);
-} commands SEC(".maps");
 
 struct listener {
 	struct bpf_timer timer;
@@ -555,165 +342,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct listener);
 } listener SEC(".maps");
-
-/* The functions are there where hold_tasks says so. */
-struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
-void bpf_task_release(struct task_struct *task) __ksym __weak;
-
-/*
- * Before its element goes, or is replaced: the kernel releases what it holds only up to 7.1
- * (bpf_obj_cancel_fields), and who gets the memory next would hold it. Reports whether it did.
- */
-static __always_inline bool let_go(struct verdict *v)
-{
-	struct task_struct *task;
-
-	if (!hold_tasks)
-		return false;
-	task = bpf_kptr_xchg(&v->leader, NULL);
-	if (!task)
-		return false;
-	bpf_task_release(task);
-	return true;
-}
-
-static long drop_rule(void *map, struct rule *rule, struct verdict *v, void *ctx)
-{
-	let_go(v);
-	bpf_map_delete_elem(&rules, rule);
-	return 0;
-}
-
-/* Fills in rule, all zeros; reports whether the command makes sense. */
-static __always_inline bool subject_of(const struct command *c, struct rule *rule)
-{
-	bool end = false;
-
-	rule->subject = c->subject;
-	if (c->subject == PID_SUBJECT || c->subject == CGROUP_SUBJECT) {
-		rule->id = c->id;
-		return true;
-	}
-	for (int i = 0; i < EVENT_COMM_SIZE - 1; i++) {
-		end |= !c->comm[i];
-		rule->comm[i] = end ? 0 : c->comm[i];
-	}
-	return c->subject == COMM_SUBJECT;
-}
-
-/* Has the rule hold the leader of its process, if there is one. */
-static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
-{
-	struct verdict *v = bpf_map_lookup_elem(&rules, rule);
-	struct task_struct *task = bpf_task_from_pid(rule->id);
-
-	if (!task)
-		return;
-	if (v && BPF_CORE_READ(task, tgid) == rule->id) { /* else it is another thread */
-		task = bpf_kptr_xchg(&v->leader, task);
-		n->held++;
-	}
-	if (task)
-		bpf_task_release(task);
-}
-
-/* The counts change such that tasks which pass meanwhile see no watch without its rule. */
-static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *rule, __u32 says)
-{
-	struct verdict verdict = {.says = says, .since = bpf_ktime_get_boot_ns()};
-	struct verdict *old = bpf_map_lookup_elem(&rules, rule);
-	bool known = old, watched = old && old->says == WATCH_COMMAND;
-
-	if (old && let_go(old))
-		n->held--;
-	if (bpf_map_update_elem(&rules, rule, &verdict, BPF_ANY))
-		return E2BIG;
-	if (hold_tasks && rule->subject == PID_SUBJECT)
-		hold(n, rule);
-	if (!known)
-		n->rules++;
-	if (says == WATCH_COMMAND && !watched)
-		n->watches++;
-	else if (says != WATCH_COMMAND && watched)
-		n->watches--;
-	return 0;
-}
-
-static __always_inline __u32 forget_rule(struct rule_counts *n, const struct rule *rule)
-{
-	struct verdict *old = bpf_map_lookup_elem(&rules, rule);
-
-	if (!old)
-		return ENOENT;
-	if (old->says == WATCH_COMMAND)
-		n->watches--;
-	if (let_go(old))
-		n->held--;
-	n->rules--;
-	bpf_map_delete_elem(&rules, rule);
-	return 0;
-}
-
-/* Returns an errno, or 0. */
-static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
-{
-	struct rule rule = {};
-
-	if (c->type == RESET_COMMAND) {
-		n->watches = n->rules = n->held = 0;
-		bpf_for_each_map_elem(&rules, drop_rule, NULL, 0);
-		return 0;
-	}
-	if (!subject_of(c, &rule))
-		return EINVAL;
-	switch (c->type) {
-	case WATCH_COMMAND:
-	case IGNORE_COMMAND:
-		return add_rule(n, &rule, c->type);
-	case FORGET_COMMAND:
-		return forget_rule(n, &rule);
-	default:
-		return EINVAL;
-	}
-}
-
-/* Not inlined, as fill_fork. */
-static __noinline void fill_ack(struct ack_event *e, const struct command *c, const struct rule_counts *n)
-{
-	e->type = ACK_EVENT;
-	e->ktime = bpf_ktime_get_ns();
-	e->command = c->type;
-	e->subject = c->subject;
-	e->cookie = c->cookie;
-	e->id = c->id;
-	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
-	e->comm[EVENT_COMM_SIZE - 1] = 0;
-	e->rules = n->rules;
-	e->watches = n->watches;
-}
-
-static long on_command(struct bpf_dynptr *sample, void *ctx)
-{
-	struct command c = {};
-	__u32 key = 0, error = EINVAL;
-	struct rule_counts *n = bpf_map_lookup_elem(&ruled, &key);
-	struct ack_event *e;
-
-	if (!n)
-		return 1; /* for the verifier */
-	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* else it is shorter */
-		error = obey(&c, n);
-	n->error = error;
-	n->cookie = c.cookie;
-	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
-	count(ACK_EVENT, e);
-	if (!e)
-		return 0;
-	fill_ack(e, &c, n);
-	e->error = error;
-	bpf_ringbuf_submit(e, 0);
-	return 0;
-}
 
 /* Returns what bpf_user_ringbuf_drain does. */
 SEC("syscall")

@@ -35,7 +35,7 @@ struct task_struct {
 #define KEY_WORDS 1
 #define VALUE_WORDS (sizeof(struct process_entry) / 8)
 
-/* Those of proctrace.bpf.c, as large. */
+/* Those of ring.h, as large. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EVENT_TYPES);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+#ifndef RBTOOL_PROCTRACE_COMMANDS_H
+#define RBTOOL_PROCTRACE_COMMANDS_H
+
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include "proctrace.h"
+#include "ring.h"
+#include "rules.h"
+
+/*
+ * Commands: the user ring that they come through, and what one does. It is checked, changes the
+ * rules, and is acknowledged by a record in the ring. Linux 6.1; proctrace.bpf.c says when.
+ */
+
+#define EINVAL 22
+
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} commands SEC(".maps");
+
+/* Fills in rule, all zeros; reports whether the command makes sense. */
+static __always_inline bool subject_of(const struct command *c, struct rule *rule)
+{
+	bool end = false;
+
+	rule->subject = c->subject;
+	if (c->subject == PID_SUBJECT || c->subject == CGROUP_SUBJECT) {
+		rule->id = c->id;
+		return true;
+	}
+	for (int i = 0; i < EVENT_COMM_SIZE - 1; i++) {
+		end |= !c->comm[i];
+		rule->comm[i] = end ? 0 : c->comm[i];
+	}
+	return c->subject == COMM_SUBJECT;
+}
+
+/* Returns an errno, or 0. */
+static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
+{
+	struct rule rule = {};
+
+	if (c->type == RESET_COMMAND) {
+		forget_rules(n);
+		return 0;
+	}
+	if (!subject_of(c, &rule))
+		return EINVAL;
+	switch (c->type) {
+	case WATCH_COMMAND:
+	case IGNORE_COMMAND:
+		return add_rule(n, &rule, c->type);
+	case FORGET_COMMAND:
+		return forget_rule(n, &rule);
+	default:
+		return EINVAL;
+	}
+}
+
+/* Not inlined, as fill_fork in proctrace.bpf.c. */
+static __noinline void fill_ack(struct ack_event *e, const struct command *c, const struct rule_counts *n)
+{
+	e->type = ACK_EVENT;
+	e->ktime = bpf_ktime_get_ns();
+	e->command = c->type;
+	e->subject = c->subject;
+	e->cookie = c->cookie;
+	e->id = c->id;
+	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
+	e->comm[EVENT_COMM_SIZE - 1] = 0;
+	e->rules = n->rules;
+	e->watches = n->watches;
+}
+
+static long on_command(struct bpf_dynptr *sample, void *ctx)
+{
+	struct command c = {};
+	__u32 key = 0, error = EINVAL;
+	struct rule_counts *n = bpf_map_lookup_elem(&ruled, &key);
+	struct ack_event *e;
+
+	if (!n)
+		return 1; /* for the verifier */
+	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* else it is shorter */
+		error = obey(&c, n);
+	n->error = error;
+	n->cookie = c.cookie;
+	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	count(ACK_EVENT, e);
+	if (!e)
+		return 0;
+	fill_ack(e, &c, n);
+	e->error = error;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+#endif
