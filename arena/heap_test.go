@@ -1,14 +1,9 @@
 package arena
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/rbtool/rbtool/bpf/arenaset"
@@ -173,77 +168,6 @@ func TestBrokenFreeListIsGivenUp(t *testing.T) {
 	}
 }
 
-// Processes and programs allocate and free at once: nobody gets what another has.
-func TestHeapStorm(t *testing.T) {
-	testenv.NoLeaks(t)
-	h := newHeap(t, Options{Size: 16 << 20})
-	p := loadSet(t, h, arenaset.HeapStorm)
-	before := used(t, h)
-	rounds := 20_000
-	if testing.Short() {
-		rounds = 2000
-	}
-	var wg sync.WaitGroup
-	for i := range 2 {
-		wg.Go(func() {
-			job, err := p.run(arenaset.HeapStorm, arenaset.Job{Count: uint64(rounds), Seed: uint64(i + 1)})
-			if err != nil || job.Torn+job.Failed != 0 {
-				t.Errorf("%+v, %v", job, err)
-			}
-		})
-		wg.Go(func() {
-			for range rounds {
-				p, err := h.Alloc(8 + rand.Uint64N(4096))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				b, _ := h.a.Bytes(p, 8)
-				mark := uint64(p) + uint64(i)
-				binary.LittleEndian.PutUint64(b, mark)
-				if binary.LittleEndian.Uint64(b) != mark {
-					t.Error("somebody else has the block")
-				}
-				if err := h.Free(p); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if now := used(t, h); now != before {
-		t.Errorf("%d bytes in use, %d at first", now, before)
-	}
-}
-
-// Two that free one block at once: one succeeds.
-func TestFreedByTwo(t *testing.T) {
-	testenv.NoLeaks(t)
-	h := newHeap(t, Options{})
-	for range 1000 {
-		p, err := h.Alloc(100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var freed atomic.Int32
-		var wg sync.WaitGroup
-		for range 2 {
-			wg.Go(func() {
-				err := h.Free(p)
-				if err == nil {
-					freed.Add(1)
-				} else if !errors.Is(err, ErrNotAllocated) {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		if freed.Load() != 1 {
-			t.Fatalf("freed %d times", freed.Load())
-		}
-	}
-}
-
 // A program makes pages itself, also where nobody can tell whether a page is there because a
 // process was killed before it said so.
 func TestProgramsGrowTheHeap(t *testing.T) {
@@ -272,137 +196,6 @@ func TestProgramsGrowTheHeap(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func init() {
-	helpers["format"] = func(a *Arena, _ *bufio.Reader) error {
-		h, err := a.Format()
-		if err != nil {
-			return err
-		}
-		fmt.Println("formatted")
-		if _, err := h.Alloc(100); err != nil {
-			return err
-		}
-		return nil
-	}
-}
-
-func TestFormatByMany(t *testing.T) {
-	testenv.NoLeaks(t)
-	a := newArena(t, Options{})
-	if _, err := a.Heap(); !errors.Is(err, ErrFormat) {
-		t.Errorf("heap of a new arena: %v", err)
-	}
-	var all []*process
-	for range 4 {
-		all = append(all, startHelper(t, "format", a))
-	}
-	for _, p := range all {
-		p.line()
-		p.finish()
-	}
-	h, err := a.Heap()
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := h.Stats()
-	if err != nil || len(st.Classes) != 1 || st.Classes[0].Used != 4 {
-		t.Errorf("%+v, %v", st, err)
-	}
-}
-
-func TestHeapRefused(t *testing.T) {
-	testenv.NoLeaks(t)
-	tests := []struct {
-		rule   string
-		damage func(s *super)
-	}{
-		{"another magic number", func(s *super) { s.magic++ }},
-		{"another version", func(s *super) { s.version++ }},
-		{"another page size", func(s *super) { s.pageSize *= 2 }},
-		{"another base", func(s *super) { s.base += window }},
-		{"another size", func(s *super) { s.size += pageSize }},
-		{"a limit beyond the end", func(s *super) { s.heapLimit += pageSize }},
-		{"a limit before the start", func(s *super) { s.heapLimit = 0 }},
-		{"a start in page 0", func(s *super) { s.heapStart = 0 }},
-	}
-	for _, tt := range tests {
-		t.Run(tt.rule, func(t *testing.T) {
-			h := newHeap(t, Options{Size: 1 << 20})
-			tt.damage(h.s)
-			if _, err := h.a.Heap(); !errors.Is(err, ErrFormat) {
-				t.Errorf("error %v", err)
-			}
-			if _, err := h.a.Format(); !errors.Is(err, ErrFormat) {
-				t.Errorf("format: %v", err)
-			}
-		})
-	}
-	t.Run("a size that changes later", func(t *testing.T) {
-		h := newHeap(t, Options{Size: 1 << 20})
-		h.s.brk, h.s.present = 1<<40, 1<<41
-		if _, err := h.Alloc(100); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("error %v", err)
-		}
-	})
-}
-
-func TestRoots(t *testing.T) {
-	testenv.NoLeaks(t)
-	h := newHeap(t, Options{Size: 1 << 20})
-	p, err := h.Alloc(8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := used(t, h)
-	// Many add the same names at once.
-	var added atomic.Int32
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for i := range maxRoots {
-				r, err := h.AddRoot(fmt.Sprint("root ", i), KindUser+Kind(i), p)
-				if err == nil {
-					added.Add(1)
-					if r.Ptr != p {
-						t.Errorf("%+v", r)
-					}
-				} else if !errors.Is(err, ErrExists) {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	roots, err := h.Roots()
-	if err != nil || len(roots) != maxRoots || added.Load() != maxRoots {
-		t.Fatalf("%d roots, %d added, %v", len(roots), added.Load(), err)
-	}
-	names := map[string]bool{}
-	for i, r := range roots {
-		if names[r.Name] || r.Number != uint32(i) {
-			t.Errorf("%+v", r)
-		}
-		names[r.Name] = true
-	}
-	if used(t, h)-before != maxRoots*classSize(classOf(40+headerSize)) {
-		t.Error("names that were not added are still in memory")
-	}
-	for want, f := range map[error]func() error{
-		ErrFull:     func() error { _, err := h.AddRoot("more", KindUser, p); return err },
-		ErrTooLarge: func() error { _, err := h.AddRoot("", KindUser, p); return err },
-		ErrPointer:  func() error { _, err := h.AddRoot("x", KindUser, 8); return err },
-		ErrNotFound: func() error { _, err := h.Root("x", KindUser); return err },
-		ErrFormat:   func() error { _, err := h.Root("root 3", KindList); return err },
-	} {
-		if err := f(); !errors.Is(err, want) {
-			t.Errorf("error %v, want %v", err, want)
-		}
-	}
-	if r, err := h.Root("root 3", KindUser+3); err != nil || r.Ptr != p {
-		t.Errorf("%+v, %v", r, err)
 	}
 }
 
