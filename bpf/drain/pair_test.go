@@ -1,0 +1,93 @@
+package drain
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// pattern gives sample seq its bytes: the number, as far as there is room, then what
+// depends on it.
+var pattern = func() []byte {
+	b := make([]byte, 1<<24+256)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := 0; i+8 <= len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
+	}
+	return b
+}()
+
+func payload(seq uint64, size int) []byte {
+	b := bytes.Clone(pattern[seq%256:][:size])
+	if size >= 8 {
+		binary.LittleEndian.PutUint64(b, seq)
+	}
+	return b
+}
+
+// pair is a user ring, a ring, and a Drain from one into the other.
+type pair struct {
+	*feeder
+	*Drain
+	user, ring *ebpf.Map
+	reader     *consumer.Reader
+}
+
+func newPair(t *testing.T, userSize, ringSize uint32, opts Options) *pair {
+	t.Helper()
+	testenv.NoLeaks(t)
+	p := &pair{user: userRing(t, userSize), ring: testenv.Ring(t, ringSize)}
+	opts.To = p.ring
+	p.feeder, p.Drain = newFeeder(t, p.user), newDrain(t, p.user, opts)
+	var err error
+	if p.reader, err = consumer.NewReader(p.ring, consumer.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.reader.Close() })
+	return p
+}
+
+// take consumes the records that are there.
+func (p *pair) take(t *testing.T) (records [][]byte) {
+	t.Helper()
+	for rec := range p.reader.Pass(0) {
+		records = append(records, bytes.Clone(rec.Data))
+	}
+	if err := p.reader.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+// run does a run without error.
+func (p *pair) run(t *testing.T) Result {
+	t.Helper()
+	res, err := p.Run(RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func mixed(x uint64) uint64 {
+	x = (x + 1) * 0x9e3779b97f4a7c15
+	return x ^ x>>29
+}
+
+// fillTarget makes runs until a sample is kept aside; they have seq in them.
+func (p *pair) fillTarget(t *testing.T) (fed uint64) {
+	t.Helper()
+	for {
+		p.feed(payload(fed, 100))
+		fed++
+		if p.run(t).Full {
+			return fed
+		}
+	}
+}
