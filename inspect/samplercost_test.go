@@ -1,0 +1,113 @@
+package inspect
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// A sample changes nothing on the host and keeps nothing of it: no map lives on,
+// no position moves, and it takes as many descriptors for many rings as for one.
+func TestSamplingLeavesNoTrace(t *testing.T) {
+	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
+		testenv.NoLeaks(t)
+		s := newSampler(eager)
+		defer s.Close()
+		m := testenv.Ring(t, 4096)
+		p := load(t, m)
+		produce(t, p, producer.Job{Op: producer.Output, Count: 20, Size: 100})
+		before := ringIn(t, s, m)
+		fds := descriptors(t)
+		var rings []*ebpf.Map
+		for range 20 {
+			rings = append(rings, testenv.Ring(t, 4096))
+		}
+		for range 10 {
+			ringIn(t, s, m)
+		}
+		if now := descriptors(t) - len(rings); now != fds {
+			t.Errorf("%d descriptors for one ring, %d for many", fds, now)
+		}
+		after := ringIn(t, s, m)
+		if diff := gocmp.Diff(before.Positions, after.Positions); diff != "" {
+			t.Errorf("positions before and after:\n%s", diff)
+		}
+		id := idOf(t, rings[0]) // which no program, freed late, holds
+		for _, m := range rings {
+			m.Close()
+		}
+		p.Close()
+		if m, err := ebpf.NewMapFromID(id); !errors.Is(err, fs.ErrNotExist) {
+			m.Close()
+			t.Errorf("the map lives on: %v", err)
+		}
+	})
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
+
+// The demand is less than 50 ms a sample for 500 rings, and less than 1% CPU at
+// one sample a second: 10 ms.
+func TestFiveHundredRings(t *testing.T) {
+	needIterators(t)
+	rings, samples := 500, 50
+	if testing.Short() {
+		samples = 5
+	}
+	for range rings {
+		m := testenv.Ring(t, 4096)
+		defer m.Close()
+	}
+	s := NewSampler(SamplerOptions{RelateEvery: time.Hour})
+	defer s.Close()
+	look := func() time.Duration {
+		before := cpuTime(t)
+		sample, err := s.Sample()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sample.Maps) < rings {
+			t.Fatalf("%d maps", len(sample.Maps))
+		}
+		return cpuTime(t) - before
+	}
+	look() // loads the iterators
+	s.related = time.Time{}
+	first := look()
+	var total time.Duration
+	for range samples {
+		total += look()
+	}
+	// One sample in ten looks up the relations, as the first of these did.
+	mean := (total/time.Duration(samples)*9 + first) / 10
+	t.Logf("CPU time: with relations %v, without %v, %v a second", first, total/time.Duration(samples), mean)
+	if mean > 10*time.Millisecond && !testing.Short() && !testenv.Race {
+		t.Errorf("%v of CPU time for a sample of %d rings", mean, rings)
+	}
+}
+
+// cpuTime is what this process has used.
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
