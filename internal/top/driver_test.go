@@ -1,0 +1,120 @@
+package top
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/cilium/ebpf"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+// ringSample is a ring in a sample.
+func ringSample(id ebpf.MapID, name string, fill float64, rate float64, state inspect.State) inspect.MapSample {
+	const size = 1 << 20
+	return inspect.MapSample{
+		Map: inspect.Map{ID: id, Name: name, Type: "ringbuf", Bytes: size,
+			Positions: &inspect.Positions{Consumer: 1 << 30, Producer: 1<<30 + uint64(fill*size), Backlog: uint64(fill * size), Fill: fill}},
+		Flow: &inspect.Flow{ProducedRate: rate, ConsumedRate: rate / 2, State: state, Rates: []float64{rate / 4, rate / 2, rate},
+			HighWater: size / 2, Lag: inspect.Seconds(fill * float64(time.Minute))},
+	}
+}
+
+func newTestSample() *inspect.Sample {
+	events := ringSample(12, "events", 0.5, 3<<20, inspect.Flowing)
+	events.Users = []inspect.User{
+		{PID: 311, Comm: "agent", Consumes: true, Mapped: true, Holds: true, Exact: true, Home: inspect.Home{Unit: "agent.service"}},
+		{PID: 1, Comm: "systemd", Holds: true, Exact: true},
+	}
+	events.Programs = []inspect.Program{{ID: 3, Name: "on_exec", Attached: []inspect.Attachment{{Type: "raw_tracepoint", Target: "sched_process_exec"}}}}
+	events.Pins = []string{"/sys/fs/bpf/events"}
+	stuck := ringSample(7, "audit", 1, 0, inspect.ConsumerStuck)
+	stuck.Users = []inspect.User{{PID: 99, Comm: "auditor", Consumes: true, Exact: true}}
+	stuck.Since = inspect.Seconds(90 * time.Second)
+	return &inspect.Sample{
+		Time: time.Date(2026, 11, 21, 15, 4, 5, 0, time.UTC),
+		Maps: []inspect.MapSample{
+			stuck,
+			events,
+			ringSample(30, "left", 0.1, 0, inspect.Unconsumed),
+			{Map: inspect.Map{ID: 31, Name: "shared", Type: "arena", Bytes: 1 << 32, Place: &inspect.Place{UserBase: 1 << 44}}},
+		},
+	}
+}
+
+// driver is a Model without a terminal.
+type driver struct {
+	*Model
+	t *testing.T
+}
+
+func newDriver(t *testing.T, cfg Config) driver {
+	t.Helper()
+	cfg.Interval = time.Second
+	d := driver{NewModel(cfg), t}
+	d.send(tea.WindowSizeMsg{Width: 80, Height: 24}, sampled{newTestSample(), nil})
+	return d
+}
+
+// send hands over messages, and runs the commands that they give, but for
+// timers.
+func (d driver) send(msgs ...tea.Msg) {
+	d.t.Helper()
+	for _, msg := range msgs {
+		if _, cmd := d.Update(msg); cmd != nil {
+			if _, isSample := msg.(sampled); isSample {
+				continue // the timer for the next one
+			}
+			if _, isNews := msg.(newsDue); isNews {
+				continue
+			}
+			if _, isOpen := msg.(opened); isOpen {
+				continue
+			}
+			d.send(cmd())
+		}
+	}
+}
+
+func (d driver) press(keys ...string) {
+	d.t.Helper()
+	special := map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "up": tea.KeyUp, "down": tea.KeyDown,
+		"end": tea.KeyEnd, "home": tea.KeyHome, "backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown}
+	for _, k := range keys {
+		if typ, ok := special[k]; ok {
+			d.send(tea.KeyMsg{Type: typ})
+		} else {
+			d.send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)})
+		}
+	}
+}
+
+// lines are what the screen shows, without blanks at the ends of lines.
+func (d driver) lines() []string {
+	lines := strings.Split(d.View(), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return lines
+}
+
+func (d driver) expect(want ...string) {
+	d.t.Helper()
+	got := d.lines()
+	if diff := gocmp.Diff(want, got[:min(len(want), len(got))]); diff != "" {
+		d.t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func (d driver) contains(want ...string) {
+	d.t.Helper()
+	text := strings.Join(d.lines(), "\n")
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			d.t.Errorf("%q is missing from\n%s", w, text)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package top
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/inspect"
+)
+
+func TestTheListAt80x24(t *testing.T) {
+	d := newDriver(t, Config{})
+	d.expect(
+		"rbtool top  3 rings  3M/s  1 without positions  1 stuck  15:04:05",
+		"     ID NAME            FILL        %  IN/S HISTORY    LAG STATE    OWNER",
+		"      7 audit           ████████  100     -            60s CONSUMER auditor",
+		"     12 events          ████       50    3M      ▃▅█   30s flowing  agent",
+		"     30 left            ▊          10     -           6.0s nobody",
+		"     31 shared                      -     -              - -",
+		"",
+	)
+	lines := d.lines()
+	if len(lines) != 24 || !strings.HasPrefix(lines[23], "enter look in") {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+func TestTheListInASCII(t *testing.T) {
+	d := newDriver(t, Config{ASCII: true})
+	for _, keys := range []string{"", "?", "?"} {
+		if keys != "" {
+			d.press(keys)
+		}
+		for _, r := range d.View() {
+			if r > 126 {
+				t.Fatalf("%q in\n%s", r, d.View())
+			}
+		}
+	}
+	d.contains("audit           ########  100", "events          ####")
+}
+
+func names(d driver) string {
+	var list []string
+	for _, r := range d.rows() {
+		list = append(list, r.Name)
+	}
+	return strings.Join(list, " ")
+}
+
+func TestSorting(t *testing.T) {
+	d := newDriver(t, Config{})
+	for _, want := range []string{"audit events left shared", "events audit left shared", "audit events left shared",
+		"audit left events shared", "audit events left shared", "audit events left shared"} {
+		if got := names(d); got != want {
+			t.Errorf("by %s: %s, want %s", orderNames[d.by], got, want)
+		}
+		d.press("s")
+	}
+	if d.by != byFill {
+		t.Error("it does not come round")
+	}
+	d.press("r")
+	if got := names(d); got != "shared left events audit" {
+		t.Errorf("reversed: %s", got)
+	}
+	d.press("S")
+	if d.by != byID {
+		t.Error("S does not go back")
+	}
+}
+
+func TestFiltering(t *testing.T) {
+	d := newDriver(t, Config{})
+	d.press("/", "a", "u", "d")
+	d.contains("/aud_")
+	if got := names(d); got != "audit" {
+		t.Error(got)
+	}
+	d.press("enter")
+	d.contains("esc clears")
+	d.press("esc")
+	if got := names(d); got != "audit events left shared" {
+		t.Error(got)
+	}
+	// Typed fast, all of it is one message; words may be in any column.
+	d.press("/ARENA sh")
+	if got := names(d); got != "shared" {
+		t.Error(got)
+	}
+	d.press("backspace", "backspace", "backspace", "xyz", "enter")
+	d.contains("nothing matches the filter")
+	d.press("enter") // looks into nothing
+	if d.view != listView {
+		t.Error("it looked into something")
+	}
+	d.press("/", "esc")
+	if d.filter != "" || d.typing {
+		t.Errorf("filter %q", d.filter)
+	}
+}
+
+func TestTheSelectionStaysOnItsRing(t *testing.T) {
+	d := newDriver(t, Config{})
+	d.press("down")
+	at := func() string { list := d.rows(); return list[d.index(list)].Name }
+	if at() != "events" {
+		t.Fatal(at())
+	}
+	sample := newTestSample()
+	sample.Maps[1].Fill = 1
+	sample.Maps[0].Fill = 0
+	d.send(sampled{sample, nil})
+	if at() != "events" {
+		t.Errorf("on %s after the order changed", at())
+	}
+	sample = newTestSample()
+	sample.Maps = sample.Maps[:1]
+	d.send(sampled{sample, nil})
+	if at() != "audit" {
+		t.Errorf("on %s after its ring went", at())
+	}
+	d.press("up", "up", "end", "home", "pgdown", "G", "g", "j", "k")
+}
+
+func TestManyRingsScroll(t *testing.T) {
+	d := newDriver(t, Config{})
+	sample := &inspect.Sample{}
+	for i := range 100 {
+		sample.Maps = append(sample.Maps, ringSample(ebpf.MapID(i+1), fmt.Sprintf("ring%02d", i), 0, 0, inspect.Idle))
+	}
+	d.send(sampled{sample, nil})
+	d.contains("ring00", "ring20")
+	d.press("pgdown")
+	d.contains("ring21")
+	d.press("end")
+	d.contains("ring99", "ring79")
+	if strings.Contains(d.View(), "ring78") {
+		t.Error("more rows than fit")
+	}
+	d.press("home")
+	d.contains("ring00")
+}
+
+// No column is cut off by the next one, at any width that has it.
+func TestColumnsFit(t *testing.T) {
+	for width := 47; width < 300; width++ {
+		used := -1
+		for _, c := range fit(width) {
+			used += c.width + 1
+		}
+		if used > width {
+			t.Errorf("%d columns in a width of %d", used, width)
+		}
+	}
+}
