@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -153,26 +155,28 @@ func startPrometheus(t *testing.T, target string) promServer {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	s := promServer{"http://" + address}
+	// It accepts connections before it answers queries.
 	waitFor(t, "the server", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
+		resp, err := http.Get(s.url + "/-/ready")
+		if err != nil {
+			return false
 		}
-		return err == nil
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
 	})
 	return s
 }
 
-// waitFor polls for what another process does.
+// waitFor returns when the server has done it. Nothing announces it: look again for a
+// bounded time.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting for %s", what)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); runtime.Gosched() {
+		if done() {
+			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
+	t.Fatalf("gave up waiting for %s", what)
 }
 
 // api returns the data of an answer of the HTTP API.
