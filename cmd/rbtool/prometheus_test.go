@@ -18,6 +18,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
@@ -33,6 +34,7 @@ func TestRealPrometheus(t *testing.T) {
 	full := testenv.Map(t, &ebpf.MapSpec{Name: stuck, Type: ebpf.RingBuf, MaxEntries: 4096})
 	fill(t, full, 200)
 	overwrites := overwritingRing(t)
+	holdElsewhere(t, testenv.Map(t, &ebpf.MapSpec{Name: "prom_held", Type: ebpf.RingBuf, MaxEntries: 4096}))
 
 	exporter := startExporter(t, "--interval", "200ms")
 	server := startPrometheus(t, strings.TrimSuffix(strings.TrimPrefix(exporter, "http://"), "/metrics"))
@@ -122,7 +124,29 @@ func overwritingRing(t *testing.T) bool {
 	return true
 }
 
-// prometheus is a running server.
+// holdElsewhere has another process hold m until the test ends. The exporter runs in this
+// one, and does not show itself.
+func holdElsewhere(t *testing.T, m *ebpf.Map) {
+	t.Helper()
+	fd, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), m.String())
+	defer file.Close()
+	cmd := exec.Command("cat")
+	cmd.ExtraFiles = []*os.File{file}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+}
+
+// promServer is a running server.
 type promServer struct{ url string }
 
 // startPrometheus starts a server that scrapes target every second. It ends with
