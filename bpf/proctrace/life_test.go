@@ -210,7 +210,7 @@ func runLeaderExits() {
 			runtime.Gosched()
 		}
 	}()
-	unix.RawSyscall(unix.SYS_EXIT, 3, 0, 0)
+	unix.Syscall(unix.SYS_EXIT, 3, 0, 0)
 }
 
 func TestForkWithoutExec(t *testing.T) {
