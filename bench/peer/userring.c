@@ -31,6 +31,7 @@ struct user {
 	const uint64_t *consumer_pos;
 	uint64_t *producer_pos;
 	char *data;
+	uint64_t lock;
 };
 
 static int drained(const struct user *u)
@@ -43,7 +44,7 @@ static int drained(const struct user *u)
 
 /* Each sample is reserved, filled and submitted. */
 #define WRITE(SIZE)								\
-static int write_libbpf_##SIZE(const struct user *u, uint64_t seq, uint64_t n)	\
+static int write_libbpf_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 {										\
 	struct sample_##SIZE v = {};						\
 										\
@@ -60,7 +61,7 @@ static int write_libbpf_##SIZE(const struct user *u, uint64_t seq, uint64_t n)	\
 }										\
 										\
 /* The floor: no more than must be stored, published once. */			\
-static int write_loop_##SIZE(const struct user *u, uint64_t seq, uint64_t n)	\
+static int write_loop_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 {										\
 	uint64_t pos = *u->producer_pos;					\
 	struct sample_##SIZE v = {};						\
@@ -77,25 +78,60 @@ static int write_loop_##SIZE(const struct user *u, uint64_t seq, uint64_t n)	\
 	}									\
 	__atomic_store_n(u->producer_pos, pos, __ATOMIC_RELEASE);		\
 	return 0;								\
+}										\
+										\
+/*										\
+ * The floor of reserving and committing by many threads: a lock around the	\
+ * reservation, and an exchange, so that of two commits one fails.		\
+ */										\
+static int write_locked_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
+{										\
+	uint64_t limit = __atomic_load_n(u->consumer_pos, __ATOMIC_ACQUIRE) + u->size; \
+	struct sample_##SIZE v = {};						\
+										\
+	for (uint64_t end = seq + n; seq < end; seq++) {			\
+		uint64_t pos, busy, none = 0;					\
+		char *at;							\
+										\
+		if (!__atomic_compare_exchange_n(&u->lock, &none, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) \
+			return -EBUSY;						\
+		pos = *u->producer_pos;						\
+		if (limit - pos < HEADER + SIZE)				\
+			return -ENOSPC;						\
+		at = u->data + (pos & (u->size - 1));				\
+		busy = pos << 29 | BPF_RINGBUF_BUSY_BIT | SIZE;			\
+		*(uint64_t *)at = busy;						\
+		__atomic_store_n(u->producer_pos, pos + HEADER + SIZE, __ATOMIC_RELEASE); \
+		__atomic_store_n(&u->lock, 0, __ATOMIC_RELEASE);		\
+		v.seq = seq;							\
+		*(struct sample_##SIZE *)(at + HEADER) = v;			\
+		if (!__atomic_compare_exchange_n((uint64_t *)at, &busy, pos << 29 | SIZE, 0, \
+						 __ATOMIC_RELEASE, __ATOMIC_RELAXED)) \
+			return -EINVAL;						\
+	}									\
+	return 0;								\
 }
 
 WRITE(16)
 WRITE(64)
 WRITE(256)
 
-typedef int (*write_fn)(const struct user *u, uint64_t seq, uint64_t n);
+typedef int (*write_fn)(struct user *u, uint64_t seq, uint64_t n);
+
+#define WRITERS(SIZE) { write_libbpf_##SIZE, write_loop_##SIZE, write_locked_##SIZE }
 
 static write_fn writer(const char *way, uint64_t size)
 {
-	int loop = !strcmp(way, "loop");
+	static const write_fn of_16[] = WRITERS(16), of_64[] = WRITERS(64), of_256[] = WRITERS(256);
+	int i = !strcmp(way, "loop") ? 1 : !strcmp(way, "locked") ? 2 : 0;
 
 	switch (size) {
 	case 16:
-		return loop ? write_loop_16 : write_libbpf_16;
+		return of_16[i];
 	case 64:
-		return loop ? write_loop_64 : write_libbpf_64;
+		return of_64[i];
 	case 256:
-		return loop ? write_loop_256 : write_libbpf_256;
+		return of_256[i];
 	}
 	return NULL;
 }
@@ -148,7 +184,7 @@ static void user_close(struct user *u)
 		close(u->fd);
 }
 
-static void run(const struct user *u, const struct request *req)
+static void run(struct user *u, const struct request *req)
 {
 	uint64_t passes = number(req, 3), n = number(req, 4), writing = 0, draining = 0;
 	write_fn write = writer(word(req, 1), number(req, 5));
