@@ -229,7 +229,7 @@ func TestModelOfQueue(t *testing.T) {
 		{rule: "two take", long: true, threads: func(w queueWeakness) []model.Thread {
 			return []model.Thread{putter("mortal", w, 1, 1, true), putter("putter", w, 5, 2, false), taker("taker", w), taker("taker 2", w)}
 		}},
-		{rule: "more than a lap", threads: func(w queueWeakness) []model.Thread {
+		{rule: "more than a lap", long: true, threads: func(w queueWeakness) []model.Thread {
 			return []model.Thread{putter("mortal", w, 1, 1, true), putter("putter", w, 5, 4, false), taker("taker", w)}
 		}},
 	}

@@ -35,8 +35,15 @@ func lies() []lie {
 // A rule that cannot fail is not a rule: each that this kernel keeps must be found
 // broken by a kernel that lies.
 func TestEveryRuleCanFail(t *testing.T) {
+	step := 1
+	if testing.Short() { // it is the rules that are tested here, and less the kernel
+		step = 6
+	}
 	caught := map[string]int{}
-	for _, r := range Rules() {
+	for i, r := range Rules() {
+		if i%step != 0 {
+			continue
+		}
 		t.Run(r.ID(), func(t *testing.T) {
 			if res := test(t.Context(), r, bpf{}, patience); res.Verdict != Yes {
 				t.Logf("not looked at: %s %s %s", res.Verdict, res.Feature, res.Detail)

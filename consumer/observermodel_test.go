@@ -244,9 +244,9 @@ func TestModelOfObserving(t *testing.T) {
 		long      bool
 	}{
 		{rule: "a producer that goes around the ring", size: odd, proof: proof{reach: odd - 1}, producers: one},
-		{rule: "headers over headers", size: even, proof: proof{reach: even - 1}, producers: one},
+		{rule: "headers over headers", size: even, proof: proof{reach: even - 1}, producers: one, long: true},
 		{rule: "two producers, BUSY records", size: odd, proof: proof{reach: odd - 1}, producers: two, long: true},
-		{rule: "stores in any order: what is not consumed is whole", size: odd, proof: strictProof, order: model.PSO, producers: one},
+		{rule: "stores in any order: what is not consumed is whole", size: odd, proof: strictProof, order: model.PSO, producers: one, long: true},
 		{rule: "two producers, stores in any order", size: odd, proof: strictProof, order: model.PSO, producers: two, long: true},
 		// One sample is written ahead of producer_pos.
 		{rule: "a user ring", size: odd, proof: proof{reach: odd - span, consumer: true}, producers: user},

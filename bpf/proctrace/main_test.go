@@ -98,9 +98,13 @@ func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
 }
 
 // eachCopies runs a test with the copies that this kernel needs, and with the
-// most.
+// most unless -short is given.
 func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
-	for _, copies := range slices.Compact([]uint32{needed(), maxCopies}) {
+	all := slices.Compact([]uint32{needed(), maxCopies})
+	if testing.Short() {
+		all = all[:1]
+	}
+	for _, copies := range all {
 		t.Run(fmt.Sprintf("%d copies", copies), func(t *testing.T) {
 			testenv.NoLeaks(t)
 			test(t, copies)

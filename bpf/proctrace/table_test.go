@@ -157,7 +157,11 @@ func TestAFullProcessTable(t *testing.T) {
 		}
 		err = nil
 	}
-	spawn(t, 100) // some find the blocks of those before
+	n := 100
+	if testing.Short() {
+		n = 20
+	}
+	spawn(t, n) // some find the blocks of those before
 	for unlisted := uint64(0); unlisted == 0; unlisted = stats(t, tr).Unlisted {
 		sleeper(t)
 	}
