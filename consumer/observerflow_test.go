@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// owners are the consumers of other people that an Observer works beside. They
-// call use with each record until ctx is done and the ring is empty.
+// owners are the consumers of other people that an Observer works beside. next
+// returns a record, in memory that is theirs, until stop is called.
 var owners = []struct {
 	name string
 	open func(tb testing.TB, m *ebpf.Map) (next func() ([]byte, error), stop func())
