@@ -123,14 +123,8 @@ func TestArenaServe(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", ask, got, want)
 		}
 	}
-	r.must("arena", "put", r.pin, "shape", "round")
-	if got, want := r.ask("get shape\r\n"), "VALUE shape 0 5\r\nround\r\nEND\r\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	out, err := command("inspect", r.pin).CombinedOutput()
-	if err != nil || !regexp.MustCompile(`(?m)^owner .*maps it at 0x[0-9a-f]+`).Match(out) ||
-		!regexp.MustCompile(`kv_get \(id [0-9]+, xdp\)`).Match(out) {
-		t.Errorf("inspect: %v: %s", err, out)
+	if !testing.Short() {
+		r.otherProcesses()
 	}
 	if status, said := r.serve(r.pin, "--dev", "server", "--port", "11212"); status != statusBusy || !strings.Contains(said, "another XDP program") {
 		t.Errorf("a second one: status %d: %s", status, said)
@@ -150,6 +144,20 @@ func TestArenaServe(t *testing.T) {
 	}
 }
 
+// otherProcesses sees that what another process puts is answered, and that one sees who serves.
+func (r *serveRig) otherProcesses() {
+	r.t.Helper()
+	r.must("arena", "put", r.pin, "shape", "round")
+	if got, want := r.ask("get shape\r\n"), "VALUE shape 0 5\r\nround\r\nEND\r\n"; got != want {
+		r.t.Errorf("got %q, want %q", got, want)
+	}
+	out, err := command("inspect", r.pin).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^owner .*maps it at 0x[0-9a-f]+`).Match(out) ||
+		!regexp.MustCompile(`kv_get \(id [0-9]+, xdp\)`).Match(out) {
+		r.t.Errorf("inspect: %v: %s", err, out)
+	}
+}
+
 func TestArenaServeErrors(t *testing.T) {
 	r := newServeRig(t)
 	tests := []struct {
@@ -157,12 +165,15 @@ func TestArenaServeErrors(t *testing.T) {
 		status int
 		text   string
 	}{
+		{[]string{r.pin, "--dev", "absent"}, statusNotFound, "no such interface"},
 		{[]string{r.pin}, statusUsage, "--dev IFACE is missing"},
 		{[]string{r.pin, "--dev", "server", "--port", "0"}, statusUsage, "--port 0"},
 		{[]string{r.pin, "--dev", "server", "--port", "65536"}, statusUsage, "--port"},
 		{[]string{r.pin, "--dev", "server", "--mode", "fast"}, statusUsage, "--mode fast"},
-		{[]string{r.pin, "--dev", "absent"}, statusNotFound, "no such interface"},
 		{[]string{r.pin + "2", "--dev", "server"}, statusNotFound, "no such map"},
+	}
+	if testing.Short() {
+		tests = tests[:1]
 	}
 	for _, tt := range tests {
 		if status, said := r.serve(tt.args...); status != tt.status || !strings.Contains(said, tt.text) {
@@ -181,6 +192,9 @@ func TestArenaServeErrors(t *testing.T) {
 	defer conn.Close()
 	if status, said := r.serve(r.pin, "--dev", "server"); status != statusFailed || !strings.Contains(said, "hint: with --xdp-only") {
 		t.Errorf("the port is taken: status %d: %s", status, said)
+	}
+	if testing.Short() {
+		return
 	}
 	if status, said := r.serve(r.pin, "--dev", "server", "--xdp-only", "--for", "10ms"); status != statusDone {
 		t.Errorf("beside another server: status %d: %s", status, said)

@@ -100,7 +100,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 	testenv.BPFFS(t)
 	times := 25
 	if testing.Short() {
-		times = 3
+		times = 1
 	}
 	for range times {
 		cmd := rbtool(t, "demo")

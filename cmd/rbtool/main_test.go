@@ -59,10 +59,33 @@ func TestMain(m *testing.M) {
 //	claimed PIN
 //
 // which returns when a process has opened the user ring for producing.
+//
+// With -short, which is how virtual machines without hardware support run them on each
+// kernel, the scripts and the other tests leave out what no kernel changes: arguments,
+// the formats of input, output and captures, files that are missing, terminals, and what
+// takes another test's path through the kernel once more. Each command and each feature keeps
+// that path once. There a script costs 0.1 s for each process of this binary, and another
+// 0.4 s where it looks for the ring's consumer or loads programs.
 func TestScripts(t *testing.T) { runScripts(t, "testdata") }
 
+// oneByOne runs scripts one after the other. Where one thread emulates all CPUs, two
+// at once take 15% more of it than one after the other.
+type oneByOne struct{ *testing.T }
+
+func (oneByOne) Parallel() {}
+
+func (oneByOne) Verbose() bool { return testing.Verbose() }
+
+func (t oneByOne) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { f(oneByOne{t}) })
+}
+
 func runScripts(t *testing.T, dir string) {
-	testscript.Run(t, testscript.Params{
+	run := func(p testscript.Params) { testscript.Run(t, p) }
+	if testing.Short() {
+		run = func(p testscript.Params) { testscript.RunT(oneByOne{t}, p) }
+	}
+	run(testscript.Params{
 		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			tb := env.T().(testing.TB)

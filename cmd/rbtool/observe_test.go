@@ -24,7 +24,7 @@ import (
 func TestAKilledObserverLeavesTheOwnerAlone(t *testing.T) {
 	kills := 100
 	if testing.Short() {
-		kills = 5
+		kills = 2
 	}
 	m, path := pinnedRing(t, 256<<10)
 	p, err := producer.Load(m)

@@ -69,11 +69,11 @@ func produceLines(t *testing.T, path string, n int, flags ...string) (*exec.Cmd,
 // What goes in at one end comes out at the other: produce, a drain by the
 // kernel's timer, tail. With rings of one page they are full all the time.
 func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
-	count := 1_000_000
+	count, sizes := 1_000_000, []uint32{4096, 1 << 20}
 	if testing.Short() {
-		count = 20_000
+		count, sizes = 3_000, sizes[:1]
 	}
-	for _, size := range []uint32{4096, 1 << 20} {
+	for _, size := range sizes {
 		t.Run(formatSize(uint64(size)), func(t *testing.T) {
 			user, userPath := pinnedUserRing(t, max(size, uint32(os.Getpagesize())))
 			_, ringPath := pinnedRing(t, user.MaxEntries())
@@ -117,7 +117,7 @@ func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
 func TestTailComposesWithProduce(t *testing.T) {
 	count := 50_000
 	if testing.Short() {
-		count = 2_000
+		count = 500
 	}
 	page := uint32(os.Getpagesize())
 	_, firstRing := pinnedRing(t, page)
@@ -258,10 +258,14 @@ func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 // An interrupt ends it, whether it waits for room or for input, and what was
 // written by then is in the ring.
 func TestAnInterruptedProduce(t *testing.T) {
-	for _, test := range []struct {
+	tests := []struct {
 		name  string
 		count int
-	}{{"that waits for room", 5000}, {"that waits for input", 256}} {
+	}{{"that waits for room", 5000}, {"that waits for input", 256}}
+	if testing.Short() {
+		tests = tests[:1]
+	}
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			user, path := pinnedUserRing(t, 4096)
 			r, w, err := os.Pipe()
