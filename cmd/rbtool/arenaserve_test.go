@@ -114,6 +114,7 @@ func (r *serveRig) ask(text string) string {
 func TestArenaServe(t *testing.T) {
 	r := newServeRig(t)
 	_, stop := r.start(r.pin, "--dev", "server")
+	r.ask("get colour\r\n") // what comes before the program is attached, the command answers
 	for ask, want := range map[string]string{
 		"get colour\r\n":       "VALUE colour 0 4\r\nblue\r\nEND\r\n",
 		"get shape\r\n":        "END\r\n",

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +23,7 @@ import (
 // time.
 func leftovers(t *testing.T) (left []string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); pause(t.Context(), lookAgain) {
 		if left = pinsAndPrograms(t); len(left) == 0 {
 			return nil
 		}
@@ -34,8 +33,8 @@ func leftovers(t *testing.T) (left []string) {
 
 // gone reports whether a process group has ended. Whoever inherits a process of it
 // may take a moment to reap it.
-func gone(group int) bool {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+func gone(t *testing.T, group int) bool {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); pause(t.Context(), lookAgain) {
 		if err := syscall.Kill(group, 0); err != nil {
 			return true
 		}
@@ -137,7 +136,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 			t.Errorf("interrupted after %v: left behind: %v", delay, left)
 			os.RemoveAll(left[0])
 		}
-		if !gone(group) {
+		if !gone(t, group) {
 			t.Errorf("interrupted after %v: processes left behind", delay)
 		}
 	}

@@ -92,7 +92,7 @@ func TestExporter(t *testing.T) {
 	// until scrapes until a metric has the value.
 	until := func(metricName string, want float64) string {
 		t.Helper()
-		for {
+		for ; ; pause(t.Context(), lookAgain) {
 			scrape := get(t, url)
 			if got, ok := metric(t, scrape, metricName, name); ok && got == want {
 				return scrape
@@ -110,7 +110,7 @@ func TestExporter(t *testing.T) {
 	if got, _ := metric(t, scrape, "ring_high_water_bytes", name); got != 2010*32 {
 		t.Errorf("high water %v", got)
 	}
-	for stuck := false; !stuck; {
+	for stuck := false; !stuck; pause(t.Context(), lookAgain) {
 		seconds, _ := metric(t, get(t, url), "ring_stuck_seconds", name)
 		stuck = seconds > 0
 	}
@@ -120,7 +120,7 @@ func TestExporter(t *testing.T) {
 	id := mapID(t, ring)
 	p.Close()
 	ring.Close()
-	for {
+	for ; ; pause(t.Context(), lookAgain) {
 		if _, ok := metric(t, get(t, url), "map_info", name); !ok {
 			break
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,6 +103,9 @@ func runScripts(t *testing.T, dir string) {
 	})
 }
 
+// lookAgain is how long to leave the CPU to what is waited for before looking again.
+const lookAgain = time.Millisecond
+
 // pairBTF is BTF with one struct, of 16 bytes: what produce makes has a number in
 // its first 8.
 func pairBTF(tb testing.TB) []byte {
@@ -176,7 +178,7 @@ func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer m.Close()
 	// Nothing announces it: look again for a bounded time.
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); pause(context.Background(), lookAgain) {
 		d, err := userprod.Diagnose(m)
 		ts.Check(err)
 		if d.HolderAlive {
