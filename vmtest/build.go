@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"sync"
 
 	"github.com/rbtool/rbtool/vmtest/report"
 )
@@ -29,22 +31,29 @@ func (h *host) build(ctx context.Context) ([]suite, error) {
 	if err != nil {
 		return nil, err
 	}
+	slots := make(chan struct{}, runtime.NumCPU())
+	var all sync.WaitGroup
 	for i := range suites {
-		s := &suites[i]
-		if s.binary == "" {
+		if suites[i].binary == "" {
 			continue
 		}
-		s.binary = filepath.Join(h.dir.path(), fmt.Sprintf("%d.test", i))
-		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", s.binary, s.path)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			s.binary, s.failure = "", fmt.Sprintf("%s%v", out, err)
-		}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			suites[i].compile(ctx, filepath.Join(h.dir.path(), fmt.Sprintf("%d.test", i)))
+		})
 	}
-	return suites, nil
+	all.Wait()
+	return suites, ctx.Err()
+}
+
+func (s *suite) compile(ctx context.Context, binary string) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, s.path)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	s.binary = binary
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.binary, s.failure = "", fmt.Sprintf("%s%v", out, err)
+	}
 }
 
 // list asks go for the packages; binary is set where there are tests.

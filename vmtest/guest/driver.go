@@ -145,7 +145,7 @@ func local(path string) (string, error) {
 		return "", err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(filepath.Join("/run", filepath.Base(path)), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	out, err := os.OpenFile(filepath.Join("/tmp", filepath.Base(path)), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
 	if err != nil {
 		return "", err
 	}
