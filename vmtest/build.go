@@ -91,7 +91,7 @@ func list(ctx context.Context, patterns []string) ([]suite, error) {
 
 // results reads the output of a test binary through go's own reader of it.
 func results(ctx context.Context, pkg string, output []byte) ([]report.Test, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-p", pkg)
+	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", "-p", pkg)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(output), os.Stderr
 	events, err := cmd.Output()
 	if err != nil {
