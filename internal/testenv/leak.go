@@ -21,23 +21,27 @@ func NoLeaks(tb testing.TB) {
 		if tb.Failed() {
 			return // what a failed test leaves behind is not news
 		}
-		// A goroutine that was told to end needs a moment to do so, and to close
-		// what it holds, and nothing announces the end: look again for a bounded time.
-		deadline := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > routines {
-			if time.Now().After(deadline) {
+		leaked := func() string {
+			if n := runtime.NumGoroutine(); n > routines {
 				buf := make([]byte, 1<<16)
-				tb.Errorf("leaked goroutines: %d before, %d now\n%s", routines, runtime.NumGoroutine(),
-					buf[:runtime.Stack(buf, true)])
+				return fmt.Sprintf("goroutines: %d before, %d now\n%s", routines, n, buf[:runtime.Stack(buf, true)])
+			}
+			if left := missing(descriptors(tb), fds); len(left) > 0 {
+				return "descriptors: " + strings.Join(left, ", ")
+			}
+			if left := missing(mappings(tb), maps); len(left) > 0 {
+				return "mappings:\n" + strings.Join(left, "\n")
+			}
+			return ""
+		}
+		// A goroutine that was told to end, and one of the runtime that closes what is
+		// garbage, need a moment for it, and nothing announces the end: look again for a
+		// bounded time.
+		for deadline := time.Now().Add(5 * time.Second); leaked() != ""; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				tb.Errorf("leaked %s", leaked())
 				return
 			}
-			runtime.Gosched()
-		}
-		if leaked := missing(descriptors(tb), fds); len(leaked) > 0 {
-			tb.Errorf("leaked descriptors: %s", strings.Join(leaked, ", "))
-		}
-		if leaked := missing(mappings(tb), maps); len(leaked) > 0 {
-			tb.Errorf("leaked mappings:\n%s", strings.Join(leaked, "\n"))
 		}
 	})
 }
