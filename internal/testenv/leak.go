@@ -37,11 +37,13 @@ func NoLeaks(tb testing.TB) {
 		// A goroutine that was told to end, and one of the runtime that closes what is
 		// garbage, need a moment for it, and nothing announces the end: look again for a
 		// bounded time.
-		for deadline := time.Now().Add(5 * time.Second); leaked() != ""; runtime.Gosched() {
+		deadline := time.Now().Add(5 * time.Second)
+		for what := leaked(); what != ""; what = leaked() {
 			if time.Now().After(deadline) {
-				tb.Errorf("leaked %s", leaked())
+				tb.Errorf("leaked %s", what)
 				return
 			}
+			runtime.Gosched()
 		}
 	})
 }
