@@ -151,10 +151,10 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		order <- n
 		if err := s.Commit(); err != nil {
 			t.Error(err)
 		}
+		order <- n // committed, or the next drain finds nothing and wakes nobody
 	}
 	var all sync.WaitGroup
 	all.Go(func() { wait(4088) })
