@@ -150,7 +150,7 @@ func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
 		{Doc: "Reserve: SetTagged: BUSY, too late", Do: func(v *model.View) { header(v, stateBusy) }},
 		{Label: "unlock", Doc: "mu.Unlock", Do: unlock},
 		{Doc: "the payload", Do: payload},
-		{Label: "commit", Doc: "finish: MoveTagged", Do: func(v *model.View) {
+		{Label: "commit", Doc: "Commit, Discard: CompareAndSwapUint64", Do: func(v *model.View) {
 			state := stateCommitted
 			if ops[v.Reg(regOp)] == opDiscard {
 				state = stateDiscarded

@@ -53,6 +53,7 @@ func (o Options) timer() time.Duration {
 // samples, and past one that Reserve hands out, which is BUSY until it is complete.
 type Producer struct {
 	mem    *ring.Mapping
+	pos    ring.Positions
 	data   ring.Data
 	size   uint64 // of the ring
 	max    uint64 // bytes of the largest sample
@@ -126,7 +127,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 	}
 	pos, size := mem.ProducerPos(), mem.Size()
 	p := &Producer{
-		mem: mem, data: mem.Data(), size: size,
+		mem: mem, pos: mem.Positions, data: mem.Data(), size: size,
 		max:   min(size-ring.HeaderSize, ring.MaxSample),
 		opts:  opts,
 		found: found,

@@ -23,7 +23,7 @@ func (p *Producer) room(at uint64, n int) error {
 	}
 	// Partner: the smp_store_release of consumer_pos in
 	// __bpf_user_ringbuf_sample_release. Below it the kernel has read everything.
-	cons := p.mem.ConsumerPos()
+	cons := p.pos.ConsumerPos()
 	if at-cons > p.size {
 		return p.corrupt("consumer position %d, and written up to %d in a ring of %d bytes", cons, at, p.size)
 	}
@@ -40,7 +40,7 @@ func (p *Producer) room(at uint64, n int) error {
 // checkHead looks whether the kernel can go on at cons, where it stopped. The
 // caller holds mu: nobody moves head.
 func (p *Producer) checkHead(cons uint64) error {
-	prod := p.mem.ProducerPos()
+	prod := p.pos.ProducerPos()
 	if prod != p.head {
 		return p.moved(prod)
 	}
@@ -60,17 +60,17 @@ func (p *Producer) checkHead(cons uint64) error {
 // publish moves producer_pos to end. When it returns false, unpublished tells why.
 // The caller holds mu.
 func (p *Producer) publish(end uint64) bool {
-	if p.mem.ProducerPos() != p.head {
+	if p.pos.ProducerPos() != p.head {
 		return false
 	}
-	p.mem.SetProducerPos(end)
+	p.pos.SetProducerPos(end)
 	p.head = end
 	// Loaded last: Close says so first and then takes the memory away, which
 	// no store of a processor overtakes. So what went nowhere is an error.
 	return p.failed.Load() == nil
 }
 
-func (p *Producer) unpublished() error { return p.moved(p.mem.ProducerPos()) }
+func (p *Producer) unpublished() error { return p.moved(p.pos.ProducerPos()) }
 
 // moved is the error of a producer_pos that somebody else has moved, unless there
 // is another. The caller holds mu.

@@ -2,6 +2,7 @@ package userprod
 
 import (
 	"iter"
+	"math"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
@@ -30,15 +31,30 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 		if !b.beginLoop(n) {
 			return
 		}
-		win, off, room, count := b.win, uint64(0), b.loopRoom, together
 		span, header := ring.Span(uint32(n)), ring.Header(n)
+		win, off, end := b.win, uint64(0), b.loopRoom-b.loopRoom%span
+		chunk := publishedTogether(together, span)
+		due := chunk          // where samples are to be published
+		stop := min(due, end) // where there is something to do between samples
 		for {
-			if off+span > room {
-				b.endLoop(off)
-				if !b.beginLoop(n) {
-					return
+			if off == stop {
+				if off == due {
+					if !b.p.publish(b.base + off) {
+						b.err = b.p.unpublished()
+						b.endLoop(off)
+						return
+					}
+					due += chunk
 				}
-				win, off, room = b.win, 0, b.loopRoom
+				if off == end {
+					b.endLoop(off)
+					if !b.beginLoop(n) {
+						return
+					}
+					due -= off
+					win, off, end = b.win, 0, b.loopRoom-b.loopRoom%span
+				}
+				stop = min(due, end)
 			}
 			if !yield(win.Room(off, uint32(n))) {
 				b.endLoop(off)
@@ -51,16 +67,16 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 			}
 			win.SetHeader(off, header)
 			off += span
-			if count--; count == 0 {
-				if !b.p.publish(b.base + off) {
-					b.err = b.p.unpublished()
-					b.endLoop(off)
-					return
-				}
-				count = together
-			}
 		}
 	}
+}
+
+// publishedTogether is how many bytes of samples of span bytes are published together.
+func publishedTogether(samples int, span uint64) uint64 {
+	if samples <= 0 || uint64(samples) > math.MaxUint32 {
+		return math.MaxUint64 / 2 // no ring is as large
+	}
+	return uint64(samples) * span
 }
 
 // beginLoop makes a window with room for one of n bytes, which only the loop can use.

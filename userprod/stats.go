@@ -19,8 +19,8 @@ type Stats struct {
 func (p *Producer) Stats() (Stats, error) {
 	s := Stats{
 		// Loaded first: producer_pos never lies behind it then.
-		ConsumerPos: p.mem.ConsumerPos(),
-		ProducerPos: p.mem.ProducerPos(),
+		ConsumerPos: p.pos.ConsumerPos(),
+		ProducerPos: p.pos.ProducerPos(),
 		Waits:       p.waits.Load(),
 		Late:        p.late.Load(),
 	}

@@ -69,7 +69,7 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	p.mu.Unlock()
 	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain). So who
 	// finds the old one in woken is woken for the new one.
-	roomy := func() bool { return p.failed.Load() != nil || int64(p.mem.ConsumerPos()-need) >= 0 }
+	roomy := func() bool { return p.failed.Load() != nil || int64(p.pos.ConsumerPos()-need) >= 0 }
 	p.waits.Add(1)
 	late, err := p.poller.Wait(ctx, p.opts.timer(),
 		func(int) bool { return roomy() },
@@ -90,5 +90,5 @@ func (p *Producer) stuck() bool {
 		return false
 	}
 	defer p.mu.Unlock()
-	return p.checkHead(p.mem.ConsumerPos()) != nil
+	return p.checkHead(p.pos.ConsumerPos()) != nil
 }

@@ -31,16 +31,22 @@ var ErrNotSupported = errors.New("not supported on 32-bit machines")
 // one is released. All methods may be called by many goroutines at once; who may
 // move a position is the caller's matter.
 type Mapping struct {
-	consumer unsafe.Pointer // page 0
-	producer unsafe.Pointer // page 1
-	data     Data
-	size     uint64
+	Positions
+	data Data
+	size uint64
 
 	// users counts the Acquires that were not released yet, in steps of
 	// one user; the lowest bit says closed.
 	users   atomic.Int64
 	regions []region
 	cleanup runtime.Cleanup
+}
+
+// Positions are the two pages with the positions. They are valid as long as the Mapping
+// they are of.
+type Positions struct {
+	consumer unsafe.Pointer // page 0
+	producer unsafe.Pointer // page 1
 }
 
 // region is one mmap(2).
@@ -127,8 +133,7 @@ func (r region) unmap() error { return syscall.Munmap(r.addr, r.length) }
 
 func newMapping(consumer, producer unsafe.Pointer, size uint64, regions ...region) *Mapping {
 	m := &Mapping{
-		consumer: consumer,
-		producer: producer,
+		Positions: Positions{consumer, producer},
 		// SAFETY: the producer page is followed by the data in one mapping.
 		data:    Data{base: unsafe.Add(producer, os.Getpagesize()), mask: size - 1},
 		size:    size,
@@ -190,8 +195,8 @@ func (m *Mapping) Unmap() error {
 //
 // SAFETY of this and the following accesses: the position words lie at fixed,
 // aligned offsets in pages 0 and 1, which stay mapped until Release.
-func (m *Mapping) ConsumerPos() uint64 {
-	return atomic.LoadUint64((*uint64)(m.consumer))
+func (p Positions) ConsumerPos() uint64 {
+	return atomic.LoadUint64((*uint64)(p.consumer))
 }
 
 // SetConsumerPos stores consumer_pos and is a full barrier. It gives the space
@@ -202,31 +207,31 @@ func (m *Mapping) ConsumerPos() uint64 {
 // bpf_ringbuf_commit, which comes before the producer looks at consumer_pos: one of
 // the two sees the other's store, so a consumer that looks again after this
 // store either finds the new record or is woken for it.
-func (m *Mapping) SetConsumerPos(pos uint64) {
-	atomic.StoreUint64((*uint64)(m.consumer), pos)
+func (p Positions) SetConsumerPos(pos uint64) {
+	atomic.StoreUint64((*uint64)(p.consumer), pos)
 }
 
 // ProducerPos loads producer_pos. Its partner is the smp_store_release in
 // __bpf_ringbuf_reserve: headers below the position are initialised.
-func (m *Mapping) ProducerPos() uint64 {
-	return atomic.LoadUint64((*uint64)(m.producer))
+func (p Positions) ProducerPos() uint64 {
+	return atomic.LoadUint64((*uint64)(p.producer))
 }
 
 // PendingPos loads pending_pos: the oldest uncommitted record, as of the last
 // reservation. Meaningful only where the kernel has it (6.10 and backports).
-func (m *Mapping) PendingPos() uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Add(m.producer, pendingOffset)))
+func (p Positions) PendingPos() uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, pendingOffset)))
 }
 
 // OverwritePos loads overwrite_pos: where the oldest record that was not
 // overwritten begins. Meaningful only in a ring with BPF_F_RB_OVERWRITE. Load it
 // after ProducerPos: the kernel stores it before (__bpf_ringbuf_reserve).
-func (m *Mapping) OverwritePos() uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Add(m.producer, overwriteOffset)))
+func (p Positions) OverwritePos() uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, overwriteOffset)))
 }
 
 // ConsumerClaim is the word in the consumer page that names the consumer, 0 when
 // nobody does. It is a convention of processes; the kernel does not know it.
-func (m *Mapping) ConsumerClaim() *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Add(m.consumer, claimOffset))
+func (p Positions) ConsumerClaim() *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Add(p.consumer, claimOffset))
 }

@@ -56,20 +56,20 @@ func (m *Mapping) Retire() error {
 // SetProducerPos stores producer_pos of a USER_RINGBUF, after all stores before
 // it. Its partner is the smp_load_acquire in __bpf_user_ringbuf_peek: without it
 // the kernel could see the position before the headers and payloads below it.
-func (m *Mapping) SetProducerPos(pos uint64) {
-	order.StoreRelease((*uint64)(m.producer), pos)
+func (p Positions) SetProducerPos(pos uint64) {
+	order.StoreRelease((*uint64)(p.producer), pos)
 }
 
 // MoveProducerPos is SetProducerPos where producer_pos is still old.
-func (m *Mapping) MoveProducerPos(old, pos uint64) bool {
-	return atomic.CompareAndSwapUint64((*uint64)(m.producer), old, pos)
+func (p Positions) MoveProducerPos(old, pos uint64) bool {
+	return atomic.CompareAndSwapUint64((*uint64)(p.producer), old, pos)
 }
 
 // ProducerClaim is the word in the producer page that names the producer of a
 // USER_RINGBUF, 0 when nobody does. It is a convention of processes; of that page the
 // kernel reads producer_pos only.
-func (m *Mapping) ProducerClaim() *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Add(m.producer, claimOffset))
+func (p Positions) ProducerClaim() *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Add(p.producer, claimOffset))
 }
 
 // Tagged is the header of a sample with the word behind it, which the kernel
@@ -84,6 +84,9 @@ func (t Tagged) Header() Header { return Header(t) }
 
 // Tag is what it does not.
 func (t Tagged) Tag() uint32 { return uint32(t >> 32) }
+
+// Place is where the header at pos lies with its tag.
+func (d Data) Place(pos uint64) *Tagged { return (*Tagged)(d.at(pos)) }
 
 // Tagged loads the header at pos with its tag.
 func (d Data) Tagged(pos uint64) Tagged {
@@ -125,17 +128,37 @@ func (w Window) Room(off uint64, n uint32) []byte {
 // pointers.
 func Fill[T any](w Window, values []T) {
 	n := uint32(unsafe.Sizeof(*new(T)))
+	if n == 16 {
+		fillPairs(w.base, unsafe.Slice((*pair)(unsafe.Pointer(unsafe.SliceData(values))), len(values)))
+		return
+	}
 	at, span := w.base, Span(n)
 	for i := range values {
 		*(*Tagged)(at) = Tagged(n)
-		if n == 16 {
-			// By halves: as a whole it cannot be loaded before its fields, which were just stored
-			// one by one, have reached the cache.
-			from, to := (*[2]uint64)(unsafe.Pointer(&values[i])), (*[2]uint64)(unsafe.Add(at, HeaderSize))
-			to[0], to[1] = from[0], from[1]
-		} else {
-			*(*T)(unsafe.Add(at, HeaderSize)) = values[i]
-		}
+		*(*T)(unsafe.Add(at, HeaderSize)) = values[i]
 		at = unsafe.Add(at, span)
+	}
+}
+
+// pair is a value of 16 bytes, by halves: as a whole it cannot be loaded before its
+// fields, which were just stored one by one, have reached the cache.
+type pair [2]uint64
+
+// fillPairs is Fill for pairs. Four at a time, the time of the loop does not depend on
+// where the linker puts it.
+func fillPairs(at unsafe.Pointer, values []pair) {
+	const n, words = 16, 3
+	for ; len(values) >= 4; values = values[4:] {
+		to, from := (*[4 * words]uint64)(at), (*[4]pair)(values)
+		to[0], to[1], to[2] = n, from[0][0], from[0][1]
+		to[3], to[4], to[5] = n, from[1][0], from[1][1]
+		to[6], to[7], to[8] = n, from[2][0], from[2][1]
+		to[9], to[10], to[11] = n, from[3][0], from[3][1]
+		at = unsafe.Add(at, len(to)*8)
+	}
+	for i := range values {
+		to, from := (*[words]uint64)(at), &values[i]
+		to[0], to[1], to[2] = n, from[0], from[1]
+		at = unsafe.Add(at, len(to)*8)
 	}
 }
