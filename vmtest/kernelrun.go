@@ -26,6 +26,7 @@ type kernelRun struct {
 	todo   []int // indices of suites to run, in order
 	output bytes.Buffer
 	done   int // how many of todo have ended in this boot
+	probed bool
 }
 
 // run never fails: what goes wrong is in the result.
@@ -55,7 +56,8 @@ func (k *kernelRun) run(ctx context.Context, name string) report.Kernel {
 
 func (k *kernelRun) problem(p report.Problem) { k.result.Problems = append(k.result.Problems, p) }
 
-// boots boots once, and again for what is left when a machine died of a package.
+// boots boots once, and again for what is left, the probe if nothing else, when a machine
+// died of a package.
 func (k *kernelRun) boots(ctx context.Context, name string) error {
 	kernel, err := k.store.Named(ctx, name)
 	if err != nil {
@@ -70,12 +72,12 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 	for _, s := range k.suites {
 		addShare(&machine, moduleRoot(s.dir), false)
 	}
-	for first := true; first || len(k.todo) > 0; first = false {
+	for len(k.todo) > 0 || !k.probed {
 		left := len(k.todo)
-		if err := k.boot(ctx, kernel, machine, first); err != nil {
+		if err := k.boot(ctx, kernel, machine); err != nil {
 			return err
 		}
-		if len(k.todo) == left && left > 0 {
+		if len(k.todo) == left {
 			return nil // it died of none of them: the next boot would too
 		}
 	}
@@ -83,8 +85,8 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 }
 
 // boot runs what is to do until all is done or the machine dies.
-func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.Machine, probe bool) error {
-	plan := guest.Plan{Probe: probe}
+func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.Machine) error {
+	plan := guest.Plan{Probe: !k.probed}
 	files := map[string]string{}
 	for _, i := range k.todo {
 		name := fmt.Sprintf("%d.test", i)
@@ -117,7 +119,7 @@ func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.
 	if err != nil || failed != nil {
 		return fmt.Errorf("run: %w", cmp.Or(err, failed))
 	}
-	if probe {
+	if k.result.Boot == 0 {
 		k.result.Boot = r.Boot
 	}
 	if r.Died != nil {
@@ -144,9 +146,8 @@ func (k *kernelRun) event(ctx context.Context, e guest.Event) error {
 	switch {
 	case e.Up != nil:
 		k.result.Release = e.Up.Release
-		if e.Up.Features != nil {
-			k.result.Features = e.Up.Features
-		}
+	case e.Features != nil:
+		k.result.Features, k.probed = e.Features, true
 	case e.Start != nil:
 		k.output.Reset()
 	case e.Exit != nil:

@@ -37,7 +37,7 @@ func Run(dir string) error {
 	}
 	defer events.Close()
 	d := driver{dir: dir, report: json.NewEncoder(events), env: append(environment(), moduleOptions(plan.Modules)...)}
-	if err := d.up(plan.Probe); err != nil {
+	if err := d.up(); err != nil {
 		return err
 	}
 	if plan.Shell != "" {
@@ -50,7 +50,23 @@ func Run(dir string) error {
 			return err
 		}
 	}
+	if plan.Probe {
+		if err := d.send(Event{Features: features()}); err != nil {
+			return err
+		}
+	}
 	return d.send(Event{Done: true})
+}
+
+func features() map[string]string {
+	missing := map[string]string{}
+	for _, f := range probe.Features {
+		missing[f.Name] = ""
+		if err := f.Have(); err != nil {
+			missing[f.Name] = err.Error()
+		}
+	}
+	return missing
 }
 
 type driver struct {
@@ -66,7 +82,7 @@ func (d *driver) send(e Event) error {
 	return nil
 }
 
-func (d *driver) up(probeFeatures bool) error {
+func (d *driver) up() error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return fmt.Errorf("uname: %w", err)
@@ -76,15 +92,6 @@ func (d *driver) up(probeFeatures bool) error {
 		return fmt.Errorf("read uptime: %w", err)
 	}
 	up := Up{Release: unix.ByteSliceToString(name.Release[:]), Uptime: time.Duration(since.Nano())}
-	if probeFeatures {
-		up.Features = map[string]string{}
-		for _, f := range probe.Features {
-			up.Features[f.Name] = ""
-			if err := f.Have(); err != nil {
-				up.Features[f.Name] = err.Error()
-			}
-		}
-	}
 	return d.send(Event{Up: &up})
 }
 

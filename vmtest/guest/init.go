@@ -6,17 +6,20 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// ConfigFile, in the initramfs, holds the Config.
-const ConfigFile = "/vmtest.json"
-
-// ModuleDir, in the initramfs, holds the kernel modules that the root needs,
-// uncompressed and named in the order of loading.
-const ModuleDir = "/modules"
+// Beside the first process's program lie what it reads.
+const (
+	// ConfigFile holds the Config.
+	ConfigFile = "init.json"
+	// ModuleDir, if it is there, holds the kernel modules that the root needs, uncompressed
+	// and named in the order of loading.
+	ModuleDir = "modules"
+)
 
 // Config is what the first process must know before the host's root is there.
 type Config struct {
@@ -35,19 +38,19 @@ type Share struct {
 	Writable  bool
 }
 
-// Init is the first process of a machine that qemu started directly: it makes
-// the host's root the guest's, runs the driver, and powers the machine off. It
-// returns only to say why it could not.
+// Init is the first process of a machine: it makes the host's root the guest's, runs
+// the driver, and powers the machine off. It returns only to say why it could not.
 func Init() error {
 	var config Config
-	text, err := os.ReadFile(ConfigFile)
+	dir := filepath.Dir(os.Args[0])
+	text, err := os.ReadFile(filepath.Join(dir, ConfigFile))
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
 	if err := json.Unmarshal(text, &config); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	if err := loadModules(); err != nil {
+	if err := loadModules(filepath.Join(dir, ModuleDir)); err != nil {
 		return err
 	}
 	if err := enterRoot(config); err != nil {
@@ -60,7 +63,33 @@ func Init() error {
 	if code != 0 {
 		return fmt.Errorf("run driver: exit status %d", code)
 	}
+	if err := succeed(); err != nil {
+		return err
+	}
 	return PowerOff()
+}
+
+// succeed writes the exit status of the script to the port at which virtme-ng waits for
+// it, in a machine that has one.
+func succeed() error {
+	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("report exit status: %w", err)
+		}
+		if strings.TrimSpace(string(text)) != "virtme.ret" {
+			continue
+		}
+		port := filepath.Join("/dev", filepath.Base(filepath.Dir(name)))
+		if err := os.WriteFile(port, []byte("0\n"), 0); err != nil {
+			return fmt.Errorf("report exit status: %w", err)
+		}
+	}
+	return nil
 }
 
 // PowerOff ends the machine.
@@ -69,8 +98,8 @@ func PowerOff() error {
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-func loadModules() error {
-	names, err := filepath.Glob(ModuleDir + "/*")
+func loadModules(dir string) error {
+	names, err := filepath.Glob(dir + "/*")
 	if err != nil {
 		return err
 	}
@@ -91,12 +120,15 @@ func loadModules() error {
 
 // enterRoot mounts the host's root and on it what a running system has.
 func enterRoot(config Config) error {
-	const root = "/newroot"
+	// Under virtme-ng this is still the host's root, mounted without a cache by its
+	// initramfs: only in memory there is a place.
+	const root = "/run/newroot"
 	// Nothing changes the host's files while tests run: the guest may cache.
 	// Kernels before 6.0 clear buffers of msize bytes for each request: with
 	// 500 KiB, as is often advised, one takes 2 ms of an emulated processor.
 	const nine = "trans=virtio,version=9p2000.L,msize=32768"
 	mounts := []mount{
+		{"tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=755"},
 		{config.Root, root, "9p", unix.MS_RDONLY, nine + ",cache=loose"},
 		{"proc", root + "/proc", "proc", 0, ""},
 		{"sysfs", root + "/sys", "sysfs", 0, ""},

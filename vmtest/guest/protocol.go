@@ -34,7 +34,7 @@ func OutputFile(binary int) string { return fmt.Sprintf("output-%d", binary) }
 
 // Plan is what one boot is for.
 type Plan struct {
-	// Probe asks for the features of the kernel before anything runs.
+	// Probe asks for the features of the kernel, when all has run: no test waits for it.
 	Probe bool
 	// Modules is the tree, with lib/modules, of the kernel's modules; "" for none.
 	// session.Exec sets it.
@@ -59,6 +59,9 @@ type Event struct {
 	Up    *Up    `json:",omitempty"`
 	Start *Start `json:",omitempty"`
 	Exit  *Exit  `json:",omitempty"`
+	// Features maps the name of each probed feature to why it is missing, ""
+	// where it is there.
+	Features map[string]string `json:",omitempty"`
 	// Done is the last event: all that the plan asked for was tried.
 	Done bool `json:",omitempty"`
 }
@@ -67,9 +70,6 @@ type Event struct {
 type Up struct {
 	// Release is that of uname(2).
 	Release string
-	// Features maps the name of each probed feature to why it is missing, ""
-	// where it is there.
-	Features map[string]string
 	// Uptime is how long the kernel had been running.
 	Uptime time.Duration
 }

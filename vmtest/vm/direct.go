@@ -63,11 +63,7 @@ func (d Direct) args(m Machine, initramfs string) []string {
 	}
 	args = append(args, share(rootTag, "/", false)...)
 	for _, s := range d.shares(m) {
-		path := s.Path
-		if path == guest.Dir {
-			path = m.Shared
-		}
-		args = append(args, share(s.Tag, path, s.Writable)...)
+		args = append(args, share(s.Tag, m.hostPath(s.Path), s.Writable)...)
 	}
 	return args
 }
@@ -117,13 +113,13 @@ func (d Direct) initramfs(ctx context.Context, path string, m Machine) error {
 	}
 	defer f.Close()
 	w := newArchive(f)
-	for _, dir := range []string{"/dev", "/proc", "/newroot", guest.ModuleDir} {
+	for _, dir := range []string{"/dev", "/" + guest.ModuleDir} {
 		w.dir(dir)
 	}
 	w.file("/init", 0o755, driver)
-	w.file(guest.ConfigFile, 0o644, config)
+	w.file("/"+guest.ConfigFile, 0o644, config)
 	for i, module := range modules {
-		w.file(fmt.Sprintf("%s/%02d-%s", guest.ModuleDir, i, module.name), 0o644, module.data)
+		w.file(fmt.Sprintf("/%s/%02d-%s", guest.ModuleDir, i, module.name), 0o644, module.data)
 	}
 	if err := w.close(); err != nil {
 		return err

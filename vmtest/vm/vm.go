@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/vmtest/guest"
 	"github.com/rbtool/rbtool/vmtest/kernels"
 )
 
@@ -91,6 +92,14 @@ func (m *Machine) defaults() {
 	if m.Accel == "" {
 		m.Accel = TCG
 	}
+}
+
+// hostPath is where on the host lies what the guest has at path.
+func (m *Machine) hostPath(path string) string {
+	if path == guest.Dir {
+		return m.Shared
+	}
+	return path
 }
 
 // commandLine is what every kernel is told: to panic at an oops, and at a panic to
