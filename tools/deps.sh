@@ -31,7 +31,6 @@ vmtest() {
 	command_of depmod kmod
 	command_of xz xz-utils                  # kernels and modules are compressed
 	command_of zstd zstd
-	command_of udevadm udev                 # virtme-ng's guest finds its ports with it
 	command_of file file
 	command_of ip iproute2
 	command_of python3 python3
