@@ -84,7 +84,7 @@ func TestRulesAreApplied(t *testing.T) {
 	all := []string{"fork_event", "exec_event", "exit_event"}
 	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs
 	self, bystander := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
-	for _, test := range []struct {
+	tests := []struct {
 		name          string
 		rules         func(cgroup uint64) map[Subject]Action
 		inside, other []string // of /bin/true in the cgroup, and in another one
@@ -104,11 +104,13 @@ func TestRulesAreApplied(t *testing.T) {
 		{"of several that are watched, each", func(id uint64) map[Subject]Action {
 			return map[Subject]Action{{CgroupID: id}: Watch, {Comm: "true"}: Watch}
 		}, all, named, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			eachCopies(t, func(t *testing.T, copies uint32) {
-				tr := commandable(t, copies)
-				dir, id := cgroup(t)
+	}
+	eachCopies(t, func(t *testing.T, copies uint32) {
+		tr := commandable(t, copies)
+		dir, id := cgroup(t)
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				command(t, tr, Reset, Subject{})
 				for subject, action := range test.rules(id) {
 					command(t, tr, action, subject)
 				}
@@ -139,8 +141,8 @@ func TestRulesAreApplied(t *testing.T) {
 					t.Errorf("%d events counted as ignored, want %d or more", ignored, want)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // Each command is acknowledged, in the order of the commands.
