@@ -3,7 +3,6 @@ package userprod
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,9 +70,9 @@ type Producer struct {
 	waits, late atomic.Uint64
 
 	mu    lock
-	head  uint64       // producer_pos
-	limit uint64       // where room ends: consumer_pos when last looked at, and size
-	plain reflect.Type // the last type found to hold no pointers, see Append
+	head  uint64 // producer_pos
+	limit uint64 // where room ends: consumer_pos when last looked at, and size
+	plain any    // nil pointer to the last type found to hold no pointers itself, see Append
 }
 
 // New returns a Producer for m, a map of type UserRingbuf of any size. It keeps

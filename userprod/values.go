@@ -33,7 +33,7 @@ func writeFew[T any](p *Producer, values []T) (done bool) {
 	}
 	total := uint64(len(values)) * ring.Span(uint32(size))
 	p.mu.Lock()
-	if done = total <= p.limit-p.head && p.plain == reflect.TypeFor[T](); done {
+	if _, plain := p.plain.(*T); plain && total <= p.limit-p.head {
 		ring.Fill(p.data.Window(p.head), values)
 		done = p.publish(p.head + total)
 	}
@@ -44,7 +44,7 @@ func writeFew[T any](p *Producer, values []T) (done bool) {
 // Append writes each value as one sample of b, as [WriteAll] does without publishing.
 func Append[T any](b *Batch, values []T) (int, error) {
 	size := int(unsafe.Sizeof(*new(T)))
-	if err := b.checkPlain(reflect.TypeFor[T]()); err != nil || len(values) == 0 {
+	if err := checkPlain[T](b); err != nil || len(values) == 0 {
 		return 0, err
 	}
 	if err := b.extend(size); err != nil {
@@ -61,19 +61,19 @@ func Append[T any](b *Batch, values []T) (int, error) {
 	return n, nil
 }
 
-// checkPlain returns an error if t can hold pointers. A Producer remembers the
+// checkPlain returns an error if T can hold pointers. A Producer remembers the
 // last type that cannot.
-func (b *Batch) checkPlain(t reflect.Type) error {
+func checkPlain[T any](b *Batch) error {
 	if b.p == nil {
 		return errEnded
 	}
-	if b.p.plain == t {
+	if _, plain := b.p.plain.(*T); plain {
 		return nil
 	}
-	if hasPointers(t) {
+	if t := reflect.TypeFor[T](); hasPointers(t) {
 		return fmt.Errorf("write ring: values of type %s hold pointers", t)
 	}
-	b.p.plain = t
+	b.p.plain = (*T)(nil)
 	return nil
 }
 
