@@ -89,6 +89,9 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 	args = append(args, "--cpus", strconv.Itoa(m.CPUs), "--memory", strconv.Itoa(m.MemoryMiB)+"M",
 		"-r", kernel,
 		"--", "true") // without a command it wants a terminal
+	if strings.ContainsAny(m.Shared, " \t") { // its initramfs reads the kernel's command line word by word
+		return nil, fmt.Errorf("cannot pass %q through virtme-ng", m.Shared)
+	}
 	for _, a := range args { // virtme-ng passes them through a shell
 		if strings.ContainsAny(strings.TrimPrefix(a, "--qemu-opts="), "'\"$\\;&|<>()`*?\n") {
 			return nil, fmt.Errorf("cannot pass %q through virtme-ng", a)

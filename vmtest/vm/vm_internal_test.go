@@ -63,14 +63,16 @@ func TestVirtmeNGIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(args, " ")
-	for _, want := range []string{"--disable-kvm", "-accel tcg,thread=single", "--cpus 2", "-r /k/vmlinuz", "--rwdir=/media=/s"} {
+	for _, want := range []string{"--disable-kvm", "-accel tcg,thread=single", "--cpus 2", "-r /k/vmlinuz", "--rwdir=/media=/s", "--rodir=/=/", "--force-initramfs", "-a init=/s/init"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in %s", want, all)
 		}
 	}
-	m.Shared = "/s;rm"
-	if _, err := (VirtmeNG{}).args(m); err == nil {
-		t.Error("a semicolon passed")
+	for _, shared := range []string{"/s;rm", "/my cache/s"} {
+		m.Shared = shared
+		if _, err := (VirtmeNG{}).args(m); err == nil {
+			t.Errorf("%q passed", shared)
+		}
 	}
 }
 
