@@ -90,18 +90,18 @@ func (d Data) Place(pos uint64) *Tagged { return (*Tagged)(d.at(pos)) }
 
 // Tagged loads the header at pos with its tag.
 func (d Data) Tagged(pos uint64) Tagged {
-	return Tagged(atomic.LoadUint64((*uint64)(d.at(pos))))
+	return Tagged(atomic.LoadUint64((*uint64)(d.Place(pos))))
 }
 
 // SetTagged stores the header at pos, where producer_pos has not passed yet:
 // whoever moves it makes the header visible before.
-func (d Data) SetTagged(pos uint64, t Tagged) { *(*Tagged)(d.at(pos)) = t }
+func (d Data) SetTagged(pos uint64, t Tagged) { *d.Place(pos) = t }
 
 // MoveTagged stores the header at pos where it is still old, as a full barrier.
 // Its partner is the smp_load_acquire of the header in __bpf_user_ringbuf_peek:
 // without it the kernel could see the BUSY bit clear before the payload.
 func (d Data) MoveTagged(pos uint64, old, t Tagged) bool {
-	return atomic.CompareAndSwapUint64((*uint64)(d.at(pos)), uint64(old), uint64(t))
+	return atomic.CompareAndSwapUint64((*uint64)(d.Place(pos)), uint64(old), uint64(t))
 }
 
 // SetHeader stores the header of a sample, off bytes into the window, where

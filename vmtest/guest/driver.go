@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
-// Run is the driver: it carries out the plan in dir and reports there. Under
-// virtme-ng a script starts it, in a directly started machine the first process.
+// Run is the driver, which the first process starts: it carries out the plan in dir and
+// reports there.
 func Run(dir string) error {
 	var plan Plan
 	text, err := os.ReadFile(filepath.Join(dir, PlanFile))

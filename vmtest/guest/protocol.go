@@ -1,6 +1,5 @@
-// Package guest is the part of vmtest that runs inside a virtual machine: the
-// first process of a machine that qemu starts directly, and the driver that
-// runs test binaries and says what became of them.
+// Package guest is the part of vmtest that runs inside a virtual machine: its first
+// process, and the driver that runs test binaries and says what became of them.
 //
 // Host and guest share one directory, [Dir] in the guest. The host puts a
 // [Plan] there; the guest appends [Event]s, one JSON object a line, to a file

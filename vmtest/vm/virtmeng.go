@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -83,10 +82,11 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 		}
 		args = append(args, kind+s.Path+"="+m.hostPath(s.Path))
 	}
-	for _, a := range append(m.kernelArgs(), "init="+filepath.Join(m.Shared, initFile)) {
+	for _, a := range m.kernelArgs() {
 		args = append(args, "-a", a)
 	}
-	args = append(args, "--cpus", strconv.Itoa(m.CPUs), "--memory", strconv.Itoa(m.MemoryMiB)+"M",
+	args = append(args, "-a", "init="+filepath.Join(m.Shared, initFile),
+		"--cpus", strconv.Itoa(m.CPUs), "--memory", strconv.Itoa(m.MemoryMiB)+"M",
 		"-r", kernel,
 		"--", "true") // without a command it wants a terminal
 	if strings.ContainsAny(m.Shared, " \t") { // its initramfs reads the kernel's command line word by word
@@ -105,9 +105,8 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 // takes an emulated processor 15 s. Ours mounts the shares itself and the host's root
 // once more, cached.
 func (v VirtmeNG) configure(m Machine) error {
-	shares := v.shares(m)
 	config := guest.Config{Driver: filepath.Join(guest.Dir, guest.DriverFile)}
-	for _, s := range shares {
+	for _, s := range v.shares(m) {
 		if s.Path == "/" {
 			config.Root = s.Tag
 		} else {
@@ -135,24 +134,17 @@ const (
 
 // shares are all that virtme-ng is to share, under the tags that it gives them: it numbers
 // the writable ones first.
-func (VirtmeNG) shares(m Machine) []guest.Share {
-	shares := []guest.Share{{Path: guest.Dir, Writable: true}}
-	for _, s := range m.Shares {
-		shares = append(shares, guest.Share{Path: s.Path, Writable: s.Writable})
-	}
-	shares = append(shares, guest.Share{Path: "/"})
-	slices.SortStableFunc(shares, func(a, b guest.Share) int { return order(a) - order(b) })
-	for i := range shares {
-		shares[i].Tag = "virtme.initmount" + strconv.Itoa(i)
+func (VirtmeNG) shares(m Machine) (shares []guest.Share) {
+	all := append([]Share{{Path: guest.Dir, Writable: true}, {Path: "/"}}, m.Shares...)
+	for _, writable := range []bool{true, false} {
+		for _, s := range all {
+			if s.Writable == writable {
+				tag := "virtme.initmount" + strconv.Itoa(len(shares))
+				shares = append(shares, guest.Share{Tag: tag, Path: s.Path, Writable: writable})
+			}
+		}
 	}
 	return shares
-}
-
-func order(s guest.Share) int {
-	if s.Writable {
-		return 0
-	}
-	return 1
 }
 
 // environment keeps virtme-ng from the user's own configuration.
