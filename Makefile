@@ -7,7 +7,7 @@ export BPF2GO_STRIP := llvm-strip-19
 
 # -p 1: tests of different packages would count each other's maps and processes.
 TEST_FLAGS ?=
-FUZZ_TIME  ?= 5s
+FUZZ_RUNS  ?= 40000
 
 SOAK_TIME    ?= 60s
 SOAK_KILLS   ?= 1000
@@ -55,8 +55,8 @@ vmtest-self: deps-vmtest ## vmtest's own tests that boot machines
 conformance: deps-vmtest ## what each kernel promises, tested in virtual machines: docs/conformance.md
 	tools/conformance.sh $(BUILD) docs/conformance.md
 
-fuzz: deps-go ## each fuzz test for FUZZ_TIME
-	tools/fuzz.sh $(FUZZ_TIME)
+fuzz: deps-go ## each fuzz test, FUZZ_RUNS inputs
+	tools/fuzz.sh $(FUZZ_RUNS)
 
 check: deps generate-check ## formatting, vet, staticcheck, committed objects are those of the sources
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
