@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -79,7 +79,7 @@ func loadCollection(spec *ebpf.CollectionSpec, opts LoadOptions) (_ *Collection,
 		}
 	}()
 	if opts.Collection.Cache == nil {
-		opts.Collection.Cache = btf.NewCache()
+		opts.Collection.Cache = kernelbtf.Cache()
 	}
 	if err := c.openArenas(spec, &opts); err != nil {
 		return nil, err

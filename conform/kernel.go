@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	own "github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -40,10 +41,10 @@ func (bpf) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) { return ebpf.NewMap
 
 func (bpf) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	if !own.HasCasts(spec.Instructions) {
-		return ebpf.NewProgram(spec)
+		return loadPlain(spec)
 	}
 	// cilium/ebpf would lose the casts. This loader resolves kfuncs by itself.
-	types, err := btf.LoadKernelSpec()
+	types, err := kernelTypes().Kernel()
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +52,21 @@ func (bpf) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return l.Load(spec)
 }
 
+// loadPlain does what [ebpf.NewProgram] does, which would read the kernel's BTF anew.
+func loadPlain(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
+	const name = "program"
+	c, err := ebpf.NewCollectionWithOptions(
+		&ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{name: spec}},
+		ebpf.CollectionOptions{Cache: kernelTypes()},
+	)
+	if err != nil {
+		return nil, err
+	}
+	return c.DetachProgram(name), nil
+}
+
 // kernelTypes keeps the kernel's BTF: reading it takes a second where the machine is emulated.
-var kernelTypes = sync.OnceValue(btf.NewCache)
+var kernelTypes = sync.OnceValue(kernelbtf.Cache)
 
 func (bpf) run(p *ebpf.Program, opts *ebpf.RunOptions) (uint32, error) { return p.Run(opts) }
 

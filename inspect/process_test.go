@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -24,10 +22,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("RBTOOL_TEST_ROLE"); role != "" {
 		os.Exit(play(role, strings.Fields(os.Getenv("RBTOOL_TEST_MAPS"))))
 	}
-	types := kernelbtf.Cache() // for all tests at once
-	status := testenv.Main(m)
-	runtime.KeepAlive(types)
-	os.Exit(status)
+	os.Exit(testenv.Main(m))
 }
 
 // command runs this test binary as a process that has the maps and plays a role.

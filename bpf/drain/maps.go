@@ -6,6 +6,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
 const (
@@ -140,6 +142,6 @@ func loadProgram(name string, m maps, c constants) (*ebpf.Program, error) {
 		Program *ebpf.Program `ebpf:"program"`
 	}
 	spec.Programs = map[string]*ebpf.ProgramSpec{"program": spec.Programs[name]}
-	err = spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: m})
+	err = spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: m, Cache: kernelbtf.Cache()})
 	return objs.Program, err
 }

@@ -6,7 +6,8 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
 // handlerSet are handlers by their slot in the map of that name. Slots of no handler
@@ -127,7 +128,7 @@ func (t *Tracer) replace() (err error) {
 	if err := newMaps(spec, maps); err != nil {
 		return err
 	}
-	opts := ebpf.CollectionOptions{MapReplacements: maps, Cache: btf.NewCache()}
+	opts := ebpf.CollectionOptions{MapReplacements: maps, Cache: kernelbtf.Cache()}
 	set, err := loadHandlers(spec, uint32(len(t.programs[0])), opts)
 	if err != nil {
 		return err

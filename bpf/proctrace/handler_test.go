@@ -230,7 +230,7 @@ func TestReplacingHandlersOfAPinnedTracer(t *testing.T) {
 	var done atomic.Bool
 	wg.Go(func() {
 		defer done.Store(true)
-		pids = spawn(t, n)
+		pids = spawn(t, exits(t), n)
 	})
 	for !done.Load() {
 		if err := tr.Replace(); err != nil {

@@ -19,7 +19,7 @@ func testLoss(t *testing.T, copies uint32) {
 	// Other processes go on meanwhile.
 	smallBase, wholeBase := quietStats(t, small, whole)
 
-	spawn(t, n)
+	spawn(t, exits(t), n)
 
 	got, want := quietStats(t, small, whole)
 	for _, typ := range []Type{Fork, Exec, Exit} {

@@ -32,7 +32,7 @@ func TestFlightRecorder(t *testing.T) {
 	}
 	defer Remove(dir)
 	const n = 30 // more than there is room for
-	spawn(t, n)
+	spawn(t, exits(t), n)
 	tr, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)

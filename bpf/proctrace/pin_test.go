@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -226,11 +227,14 @@ func TestAKilledStartIsRemoved(t *testing.T) {
 			cmd.Wait()
 			close(ended)
 		}()
-		for len(list(t, dir)) < step {
+		for n := 0; n < step; n = len(list(t, dir)) {
 			select {
 			case <-ended:
 				t.Fatal("the helper failed")
 			default:
+			}
+			if n == 0 { // it is still loading, which takes longest: not beside us
+				time.Sleep(time.Millisecond)
 			}
 		}
 		cmd.Process.Kill()

@@ -120,7 +120,7 @@ func TestProcessTable(t *testing.T) {
 	if testing.Short() {
 		n = 40
 	}
-	for pid := range spawn(t, n) {
+	for pid := range spawn(t, exits(t), n) {
 		if p := lookup(t, table, int(pid)); p != nil && p.PPID == self && p.Comm == "true" {
 			t.Errorf("a process that has ended: %+v", p)
 		}
@@ -161,7 +161,7 @@ func TestAFullProcessTable(t *testing.T) {
 	if testing.Short() {
 		n = 20
 	}
-	spawn(t, n) // some find the blocks of those before
+	spawn(t, exits(t), n) // some find the blocks of those before
 	for unlisted := uint64(0); unlisted == 0; unlisted = stats(t, tr).Unlisted {
 		sleeper(t)
 	}

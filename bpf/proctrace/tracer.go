@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
 // DefaultRingBytes is the size of the ring when Options does not say: room for
@@ -74,7 +76,7 @@ var hooks = [...]hook{
 // Load loads the programs and creates their ring, without attaching yet. The
 // caller closes the Tracer.
 func Load(opts Options) (*Tracer, error) {
-	cache := btf.NewCache()
+	cache := kernelbtf.Cache()
 	t, err := load(opts, buildFor(cache), cache)
 	if err != nil {
 		return nil, fmt.Errorf("load proctrace: %w", err)

@@ -89,8 +89,11 @@ func (p *Producer) Run(ctx context.Context, job Job) (Result, error) {
 
 func (p *Producer) run(ctx context.Context, job Job) (Result, error) {
 	steps := uint32(runSteps)
-	if job.Fast {
+	switch {
+	case job.Fast:
 		steps = fastSteps
+	case job.Count <= fewSteps:
+		steps = fewSteps
 	}
 	prog, err := p.prepare(job, steps)
 	if err != nil {

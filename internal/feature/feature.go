@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
@@ -80,7 +81,7 @@ func arenaCast() error {
 // kfunc says whether the kernel has a function for programs.
 func kfunc(name string) func() error {
 	return func() error {
-		types, err := btf.LoadKernelSpec()
+		types, err := kernelbtf.Cache().Kernel()
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
 // RequiredFeatures is the environment variable that holds the features, comma
@@ -30,6 +33,8 @@ func Main(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
 		return 1
 	}
+	types := kernelbtf.Cache() // decoded once for all tests
+	defer runtime.KeepAlive(types)
 	return m.Run()
 }
 
