@@ -3,6 +3,7 @@ package drain
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -103,12 +104,16 @@ func (m maps) close() error {
 	return errors.Join(errs...)
 }
 
+// parsed is the object as it was compiled, parsed once. It must not be changed.
+var parsed = sync.OnceValues(loadBpf)
+
 // specFor returns the object with its constants.
 func specFor(c constants) (*ebpf.CollectionSpec, error) {
-	spec, err := loadBpf()
+	spec, err := parsed()
 	if err != nil {
 		return nil, err
 	}
+	spec = spec.Copy()
 	err = errors.Join(
 		spec.Variables[bpfVarToRing].Set(c.toRing),
 		spec.Variables[bpfVarMaxSample].Set(c.maxSample),

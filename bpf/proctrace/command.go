@@ -124,7 +124,7 @@ func tryHolding(cache *btf.Cache) error {
 	if _, err := kernel.AnyTypeByName(find); err != nil {
 		return fmt.Errorf("function %s: %w", find, err)
 	}
-	spec, err := loadBpf()
+	spec, err := newSpec()
 	if err != nil {
 		return err
 	}

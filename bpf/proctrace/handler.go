@@ -180,7 +180,7 @@ func mapsOf(p *ebpf.Program, to map[string]*ebpf.Map) error {
 
 // specFor is the spec of programs that use these maps of a tracer.
 func specFor(maps map[string]*ebpf.Map, withTable bool) (*ebpf.CollectionSpec, error) {
-	spec, err := loadBpf()
+	spec, err := newSpec()
 	if err != nil {
 		return nil, err
 	}

@@ -138,8 +138,17 @@ func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
 	)
 }
 
+// parsed is the object as it was compiled, parsed once. It must not be changed.
+var parsed = sync.OnceValues(loadBpf)
+
+// newSpec returns a copy of it, to set what a load wants.
+func newSpec() (*ebpf.CollectionSpec, error) {
+	spec, err := parsed()
+	return spec.Copy(), err // nil has no copy but nil
+}
+
 func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
-	spec, err := loadBpf()
+	spec, err := newSpec()
 	if err != nil {
 		return nil, err
 	}

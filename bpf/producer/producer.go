@@ -89,11 +89,8 @@ func (p *Producer) Run(ctx context.Context, job Job) (Result, error) {
 
 func (p *Producer) run(ctx context.Context, job Job) (Result, error) {
 	steps := uint32(runSteps)
-	switch {
-	case job.Fast:
+	if job.Fast {
 		steps = fastSteps
-	case job.Count <= fewSteps:
-		steps = fewSteps
 	}
 	prog, err := p.prepare(job, steps)
 	if err != nil {

@@ -47,11 +47,11 @@ func (p *programs) get(v variant) (*ebpf.Program, error) {
 	return prog, nil
 }
 
-// object is the object as it was compiled, parsed once. It must not be changed.
-var object = sync.OnceValues(loadBpf)
+// parsed is the object as it was compiled, parsed once. It must not be changed.
+var parsed = sync.OnceValues(loadBpf)
 
 func (p *programs) load(v variant) (*ebpf.Program, error) {
-	spec, err := object()
+	spec, err := parsed()
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +100,7 @@ func (p *programs) close() error {
 // is 0.8 us, so 1024 make it less than a nanosecond a record.
 const (
 	pingSteps = 1
-	fewSteps  = 8
-	runSteps  = 64
+	runSteps  = 16
 	fastSteps = 1024
 )
 

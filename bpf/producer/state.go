@@ -23,7 +23,7 @@ type state struct {
 }
 
 func newState() (_ *state, err error) {
-	spec, err := object()
+	spec, err := parsed()
 	if err != nil {
 		return nil, err
 	}
