@@ -87,7 +87,7 @@ func (m Model) Explore() Result {
 		if last, err := e.expand(i); err != nil {
 			return Result{States: len(e.seen), Err: err, Trace: e.trace(last)}
 		}
-		e.queue[i].state = nil // only the trace still needs the visit
+		e.forget(&e.queue[i])
 		if len(e.seen) > maxStates {
 			return Result{States: len(e.seen), Err: fmt.Errorf("more than %d states", maxStates)}
 		}

@@ -1,10 +1,10 @@
 package model
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"unsafe"
 )
 
 // Bounds of a model. They keep a state of fixed size, and so cheap to copy.
@@ -18,7 +18,7 @@ const (
 	maxStates = 20_000_000
 )
 
-// state is all that the future depends on.
+// state is all that the future depends on: bytes without padding, and zero where nothing is.
 type state struct {
 	mem     [maxWords]int8
 	threads [maxThreads]threadState
@@ -67,7 +67,10 @@ type explorer struct {
 	seeds  [2]maphash.Seed
 	seen   map[sum]struct{}
 	queue  []visit
-	bytes  []byte
+	// next and view are what a step works on; used are states whose memory can be used again.
+	next state
+	view View
+	used []*state
 }
 
 // visit is a state and how it was reached.
@@ -79,26 +82,10 @@ type visit struct {
 	done       store
 }
 
+// sum looks at the threads that the model has.
 func (e *explorer) sum(s *state) sum {
-	b := e.bytes[:0]
-	for _, v := range s.mem {
-		b = append(b, byte(v))
-	}
-	for i := range e.model.Threads {
-		t := &s.threads[i]
-		b = append(b, byte(t.pc), byte(t.count))
-		for _, v := range t.regs {
-			b = append(b, byte(v))
-		}
-		for _, st := range t.stores[:t.count] {
-			b = append(b, byte(st.word), byte(st.value))
-			if st.release {
-				b = append(b, 1)
-			}
-		}
-		b = binary.NativeEndian.AppendUint16(b, 0xffff)
-	}
-	e.bytes = b
+	size := unsafe.Offsetof(s.threads) + uintptr(len(e.model.Threads))*unsafe.Sizeof(s.threads[0])
+	b := unsafe.Slice((*byte)(unsafe.Pointer(s)), size)
 	return sum{maphash.Bytes(e.seeds[0], b), maphash.Bytes(e.seeds[1], b)}
 }
 
@@ -108,8 +95,25 @@ func (e *explorer) add(s *state, v visit) {
 		return
 	}
 	e.seen[k] = struct{}{}
-	v.state = new(*s)
+	if n := len(e.used); n > 0 {
+		v.state, e.used = e.used[n-1], e.used[:n-1]
+		*v.state = *s
+	} else {
+		v.state = new(*s)
+	}
 	e.queue = append(e.queue, v)
+}
+
+// forget gives up the state of the visit, of which only the trace has need now.
+func (e *explorer) forget(v *visit) {
+	e.used = append(e.used, v.state)
+	v.state = nil
+}
+
+// viewOf returns what thread t sees of the state, until the next call.
+func (e *explorer) viewOf(s *state, t int) *View {
+	e.view = View{s: s, t: t, labels: e.labels[t], steps: len(e.model.Threads[t].Steps)}
+	return &e.view
 }
 
 const flushed = -1 // visit.by for a store that became visible
@@ -123,29 +127,29 @@ func (e *explorer) expand(i int) (last visit, err error) {
 		for n := range int(s.threads[t].count) {
 			if s.mayFlush(e.model.Order, t, n) {
 				rest = false
-				next := *s
-				done := next.flush(t, n)
-				e.add(&next, visit{from: int32(i), thread: int8(t), by: flushed, done: done})
+				e.next = *s
+				done := e.next.flush(t, n)
+				e.add(&e.next, visit{from: int32(i), thread: int8(t), by: flushed, done: done})
 			}
 		}
 		pc := s.threads[t].pc
 		if int(pc) == len(thread.Steps) {
 			continue
 		}
-		step := thread.Steps[pc]
-		if step.When != nil && !step.When(&View{s: s, t: t}) {
+		step := &thread.Steps[pc]
+		if step.When != nil && !step.When(e.viewOf(s, t)) {
 			continue
 		}
 		rest = false
-		next := *s
-		v := View{s: &next, t: t, labels: e.labels[t], steps: len(thread.Steps)}
-		next.threads[t].pc++
-		step.Do(&v)
+		e.next = *s
+		v := e.viewOf(&e.next, t)
+		e.next.threads[t].pc++
+		step.Do(v)
 		how := visit{from: int32(i), thread: int8(t), by: pc}
 		if v.err != nil {
 			return how, v.err
 		}
-		e.add(&next, how)
+		e.add(&e.next, how)
 	}
 	if rest && e.model.AtRest != nil {
 		return e.queue[i], e.model.AtRest(&View{s: s})
