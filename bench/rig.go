@@ -28,13 +28,14 @@ type sizes struct {
 	records uint64 // of a stream
 	wakes   uint64
 	nodes   uint64 // of a list
+	keys    uint64 // of a large table
 	lookups uint64
 	gets    uint64 // requests by UDP
 }
 
 var (
-	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500, nodes: 1_000_000, lookups: 500_000, gets: 100_000}
-	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20, nodes: 1000, lookups: 1000, gets: 1000}
+	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500, nodes: 1_000_000, keys: 1_000_000, lookups: 500_000, gets: 100_000}
+	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20, nodes: 1000, keys: 10_000, lookups: 1000, gets: 1000}
 )
 
 // newRig starts the peers. They end with ctx.
@@ -125,6 +126,6 @@ var benchmarks = []struct {
 	{"roundtrip/64", newRoundtrip},
 	{"arenalist/1M", newArenaList},
 	{"lookup/hot", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, 1000, 1.0/20) }},
-	{"lookup/random", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, 1_000_000, 1.0/3) }},
+	{"lookup/random", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, r.size.keys, 1.0/3) }},
 	{"arenaget/64", newArenaGet},
 }

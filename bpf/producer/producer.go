@@ -89,7 +89,7 @@ func (p *Producer) Run(ctx context.Context, job Job) (Result, error) {
 
 func (p *Producer) run(ctx context.Context, job Job) (Result, error) {
 	steps := uint32(runSteps)
-	if job.Fast {
+	if job.Fast && job.Count >= fastSteps {
 		steps = fastSteps
 	}
 	prog, err := p.prepare(job, steps)
