@@ -3,12 +3,12 @@ package drain
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/object"
 )
 
 const (
@@ -104,16 +104,14 @@ func (m maps) close() error {
 	return errors.Join(errs...)
 }
 
-// parsed is the object as it was compiled, parsed once. It must not be changed.
-var parsed = sync.OnceValues(loadBpf)
+var newSpec = object.Copies(loadBpf)
 
 // specFor returns the object with its constants.
 func specFor(c constants) (*ebpf.CollectionSpec, error) {
-	spec, err := parsed()
+	spec, err := newSpec()
 	if err != nil {
 		return nil, err
 	}
-	spec = spec.Copy()
 	err = errors.Join(
 		spec.Variables[bpfVarToRing].Set(c.toRing),
 		spec.Variables[bpfVarMaxSample].Set(c.maxSample),

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/object"
 )
 
 // DefaultRingBytes is the size of the ring when Options does not say: room for
@@ -138,14 +139,7 @@ func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
 	)
 }
 
-// parsed is the object as it was compiled, parsed once. It must not be changed.
-var parsed = sync.OnceValues(loadBpf)
-
-// newSpec returns a copy of it, to set what a load wants.
-func newSpec() (*ebpf.CollectionSpec, error) {
-	spec, err := parsed()
-	return spec.Copy(), err // nil has no copy but nil
-}
+var newSpec = object.Copies(loadBpf)
 
 func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	spec, err := newSpec()

@@ -27,11 +27,11 @@ var (
 // Types returns the BTF of the bundled programs, in which the records are the
 // structs fork_event, exec_event and exit_event.
 func Types() (*btf.Spec, error) {
-	spec, err := parsed()
+	spec, err := newSpec()
 	if err != nil {
 		return nil, fmt.Errorf("load types of proctrace: %w", err)
 	}
-	return spec.Types.Copy(), nil
+	return spec.Types, nil
 }
 
 // Decoder returns what shows the records of a Tracer of this version of the package.

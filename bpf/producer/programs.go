@@ -9,6 +9,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+
+	"github.com/rbtool/rbtool/internal/object"
 )
 
 // programs loads the programs of the object, each when it is first asked for,
@@ -47,15 +49,13 @@ func (p *programs) get(v variant) (*ebpf.Program, error) {
 	return prog, nil
 }
 
-// parsed is the object as it was compiled, parsed once. It must not be changed.
-var parsed = sync.OnceValues(loadBpf)
+var newSpec = object.Copies(loadBpf)
 
 func (p *programs) load(v variant) (*ebpf.Program, error) {
-	spec, err := parsed()
+	spec, err := newSpec()
 	if err != nil {
 		return nil, err
 	}
-	spec = spec.Copy()
 	err = errors.Join(
 		spec.Variables[bpfVarSteps].Set(v.steps),
 		spec.Variables[bpfVarSize].Set(v.size),
@@ -97,7 +97,8 @@ func (p *programs) close() error {
 // each of them, so they cost time to load (70 us each), and it gives up when
 // more than 8192 branches are pending (kernel/bpf/verifier.c,
 // BPF_COMPLEXITY_LIMIT_JMP_SEQ), of which a step leaves up to six. A system call
-// is 0.8 us, so 1024 make it less than a nanosecond a record.
+// is 0.8 us, so 1024 make it less than a nanosecond a record; a job of fewer does not
+// pay for them.
 const (
 	pingSteps = 1
 	runSteps  = 16

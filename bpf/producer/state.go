@@ -23,7 +23,7 @@ type state struct {
 }
 
 func newState() (_ *state, err error) {
-	spec, err := parsed()
+	spec, err := newSpec()
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func newState() (_ *state, err error) {
 		run:   spec.Variables[bpfVarRun].Offset,
 		query: spec.Variables[bpfVarQuery].Offset,
 	}
-	section := spec.Maps[stateSection].Copy()
+	section := spec.Maps[stateSection]
 	section.Flags |= unix.BPF_F_MMAPABLE
 	if s.m, err = ebpf.NewMap(section); err != nil {
 		return nil, fmt.Errorf("create map %s: %w", stateSection, err)
