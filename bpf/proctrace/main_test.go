@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -67,8 +67,8 @@ func trace(tb testing.TB, opts Options) *Tracer {
 	return traceWith(tb, opts, needed())
 }
 
-// kernelTypes keeps the kernel's BTF: reading it takes a second where the machine is emulated.
-var kernelTypes = sync.OnceValue(btf.NewCache)
+// kernelTypes keeps the kernel's BTF, which Load shares.
+var kernelTypes = sync.OnceValue(kernelbtf.Cache)
 
 // needed is how many copies of the programs this kernel calls for.
 func needed() uint32 {

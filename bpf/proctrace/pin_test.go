@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -219,22 +218,28 @@ func TestAKilledStartIsRemoved(t *testing.T) {
 	}
 	for step := 0; step <= len(usualEntries()); step += stride {
 		cmd := helper(t, "pin", dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
+		}
+		if step > 0 { // it says when it is about to pin: to watch it load would slow it down
+			if _, err := out.Read(make([]byte, 1)); err != nil {
+				t.Fatalf("the helper failed: %v", err)
+			}
 		}
 		ended := make(chan struct{})
 		go func() {
 			cmd.Wait()
 			close(ended)
 		}()
-		for n := 0; n < step; n = len(list(t, dir)) {
+		for len(list(t, dir)) < step {
 			select {
 			case <-ended:
 				t.Fatal("the helper failed")
 			default:
-			}
-			if n == 0 { // it is still loading, which takes longest: not beside us
-				time.Sleep(time.Millisecond)
 			}
 		}
 		cmd.Process.Kill()
@@ -248,11 +253,14 @@ func TestAKilledStartIsRemoved(t *testing.T) {
 	}
 }
 
-// runPin starts a pinned tracer and waits to be killed.
+// runPin starts a pinned tracer, with a byte to stdout before the first pin, and waits to be killed.
 func runPin() {
 	tr, err := Load(Options{RingBytes: uint32(os.Getpagesize())})
 	if err == nil {
 		err = tr.Attach()
+	}
+	if err == nil {
+		_, err = os.Stdout.WriteString("p")
 	}
 	if err == nil {
 		err = tr.Pin(os.Args[1])
