@@ -51,13 +51,13 @@ func (d Direct) args(m Machine, initramfs string) []string {
 	if m.Kernel.PVH != "" {
 		kernel = m.Kernel.PVH
 	}
-	args := []string{
-		"-machine", "q35", "-accel", string(m.Accel), "-cpu", m.Accel.cpu(),
-		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB) + "M",
+	args := append(m.Accel.args(),
+		"-machine", "q35",
+		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB)+"M",
 		"-nodefaults", "-display", "none", "-no-reboot",
-		"-serial", "file:" + escape(m.Console),
-		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 " + strings.Join(m.kernelArgs(), " "),
-	}
+		"-serial", "file:"+escape(m.Console),
+		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 "+strings.Join(m.kernelArgs(), " "),
+	)
 	if m.Terminal {
 		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal")
 	}

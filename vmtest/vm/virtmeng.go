@@ -73,7 +73,7 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 	}
 	if !m.Accel.kvm() {
 		// No -accel is given then, so that ours is the only one.
-		args = append(args, "--disable-kvm", "--qemu-opts=-accel "+string(m.Accel)+" -cpu "+m.Accel.cpu())
+		args = append(args, "--disable-kvm", "--qemu-opts="+strings.Join(m.Accel.args(), " "))
 	}
 	for _, s := range v.shares(m) {
 		kind := "--rodir="

@@ -74,6 +74,21 @@ func (a Accel) cpu() string {
 	return "max,-erms"
 }
 
+// args are what the accelerator wants of qemu's command line.
+func (a Accel) args() []string {
+	args := []string{"-accel", string(a), "-cpu", a.cpu()}
+	if a.kvm() {
+		return args
+	}
+	// The thread that emulates a processor serves its devices too. By default it writes to an
+	// eventfd of each queue, for another thread, which virtme-ng's serial devices give 320 of
+	// them to poll at every timer of the guest.
+	for _, device := range []string{"virtio-9p-pci", "virtio-serial-pci"} {
+		args = append(args, "-global", device+".ioeventfd=off")
+	}
+	return args
+}
+
 // Runner runs machines.
 type Runner interface {
 	// Name tells runners apart in a report.
