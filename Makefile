@@ -13,7 +13,7 @@ SOAK_TIME    ?= 60s
 SOAK_KILLS   ?= 1000
 SOAK_SAMPLES ?= 1000000
 
-.PHONY: all help build install demo test soak deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
+.PHONY: all help build install demo test test-host soak deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -28,7 +28,10 @@ install: build ## to PREFIX/bin
 demo: build ## what rbtool does, in half a minute; needs Go and root
 	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
 
-test: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
+test: test-host ## everything, on the running kernel and in machines with six others; needs root
+	$(MAKE) --no-print-directory vmtest
+
+test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	CGO_ENABLED=0 $(GO) test -p 1 $(TEST_FLAGS) ./...
 
 soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS killed processes, SOAK_SAMPLES a goroutine; root
