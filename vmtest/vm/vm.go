@@ -80,9 +80,9 @@ func (a Accel) args() []string {
 	if a.kvm() {
 		return args
 	}
-	// The thread that emulates a processor serves its devices too. By default it writes to an
-	// eventfd of each queue, for another thread, which virtme-ng's serial devices give 320 of
-	// them to poll at every timer of the guest.
+	// The thread that emulates the processors takes what they ask of a device itself. By qemu's
+	// default another thread does, which at every timer of the guest polls an eventfd of each
+	// queue: virtme-ng's serial devices have 320.
 	for _, device := range []string{"virtio-9p-pci", "virtio-serial-pci"} {
 		args = append(args, "-global", device+".ioeventfd=off")
 	}
