@@ -5,7 +5,9 @@ BUILD   := build
 export BPF2GO_CC    := clang-19
 export BPF2GO_STRIP := llvm-strip-19
 
-# -p 1: tests of different packages would count each other's maps and processes.
+# Tests of different packages would count each other's maps and processes: those of one
+# run at a time, while the next are compiled.
+ALONE      := -p 4 -exec 'flock -o $(CURDIR)/$(BUILD)/tests.lock'
 TEST_FLAGS ?=
 FUZZ_RUNS  ?= 40000
 
@@ -32,7 +34,7 @@ test: test-host ## everything, on the running kernel and in machines with six ot
 	$(MAKE) --no-print-directory vmtest
 
 test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
-	CGO_ENABLED=0 $(GO) test -p 1 $(TEST_FLAGS) ./...
+	CGO_ENABLED=0 $(GO) test $(ALONE) $(TEST_FLAGS) ./...
 
 soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS killed processes, SOAK_SAMPLES a goroutine; root
 	RBTOOL_ARENA_STORM=$(SOAK_TIME) RBTOOL_ARENA_KILLS=$(SOAK_KILLS) $(GO) test -p 1 -count=1 -timeout 2h -v \
@@ -44,7 +46,7 @@ deploy-check: deps-go ## the dashboard's queries and the alerts against a real P
 	$(GO) test -count=1 -tags prometheus -run RealPrometheus -v ./cmd/rbtool
 
 race: deps $(BUILD)/bench-peer # processes that the tests start do not linger a second at their end
-	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test -p 1 -race -short $(TEST_FLAGS) ./...
+	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test $(ALONE) -race -short $(TEST_FLAGS) ./...
 
 vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on every kernel of the list, in virtual machines (vmtest/README.md)
 	$(GO) run ./vmtest -json $(BUILD)/kernels.json -markdown $(BUILD)/kernels.md $(VMTEST_FLAGS) ./...

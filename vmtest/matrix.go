@@ -35,6 +35,9 @@ func (h *host) runAll(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return report.Report{}, err
 	}
+	var fetching sync.WaitGroup
+	defer fetching.Wait()
+	fetching.Go(func() { h.fetchKernels(ctx) })
 	suites, err := h.build(ctx)
 	if err != nil {
 		return report.Report{}, err
@@ -50,6 +53,17 @@ func (h *host) runAll(ctx context.Context) (report.Report, error) {
 	}
 	report.JudgeRun(&r)
 	return r, nil
+}
+
+// fetchKernels fetches what the cache lacks, while tests are compiled and the first machines
+// run. A kernel that cannot be had is reported where it is to be booted, which tries again.
+func (h *host) fetchKernels(ctx context.Context) {
+	if h.refresh {
+		return // each then is looked for once more
+	}
+	for _, name := range slices.Backward(h.kernels) {
+		_, _ = h.store.Named(ctx, name)
+	}
 }
 
 func writeFile(path string, write func(io.Writer) error) error {
