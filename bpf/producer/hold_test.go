@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rbtool/rbtool/internal/testenv"
 	"golang.org/x/sys/unix"
@@ -121,22 +123,37 @@ func TestCloseDiscardsHeldRecords(t *testing.T) {
 // A signal would keep the thread that holds the record spinning in the kernel.
 func TestHoldingThreadTakesNoSignals(t *testing.T) {
 	p, _ := load(t, 1<<16)
-	before := deafThreads(t)
+	wantDeafThreads(t, 0, "before")
 	held := hold(t, p, 1, 16)
-	if got := deafThreads(t) - before; got != 1 {
-		t.Errorf("%d threads block SIGURG while a record is held, want 1", got)
-	}
+	wantDeafThreads(t, 1, "while a record is held")
 	if err := held.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if got := deafThreads(t) - before; got != 0 {
-		t.Errorf("%d threads block SIGURG after the release", got)
+	wantDeafThreads(t, 0, "after the release")
+}
+
+// wantDeafThreads waits until as many threads of this process block SIGURG, with which the Go
+// runtime preempts, at each of ten looks: the runtime blocks all signals itself, for a
+// moment, in a thread that starts another.
+func wantDeafThreads(t *testing.T, want int, when string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		deaf := deafThreads(t)
+		for range 9 {
+			again := deafThreads(t)
+			deaf = slices.DeleteFunc(deaf, func(thread string) bool { return !slices.Contains(again, thread) })
+		}
+		if len(deaf) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d threads block SIGURG %s, want %d", len(deaf), when, want)
+		}
 	}
 }
 
-// deafThreads counts the threads of this process that block SIGURG, with which
-// the Go runtime preempts.
-func deafThreads(t *testing.T) (n int) {
+// deafThreads are the threads of this process that block SIGURG now.
+func deafThreads(t *testing.T) (deaf []string) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/self/task/*/status")
 	if err != nil {
@@ -154,8 +171,8 @@ func deafThreads(t *testing.T) (n int) {
 			t.Fatal(err)
 		}
 		if blocked>>(unix.SIGURG-1)&1 != 0 {
-			n++
+			deaf = append(deaf, file)
 		}
 	}
-	return n
+	return deaf
 }
