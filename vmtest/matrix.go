@@ -35,8 +35,10 @@ func (h *host) runAll(ctx context.Context) (report.Report, error) {
 	if err != nil {
 		return report.Report{}, err
 	}
+	ctx, stop := context.WithCancel(ctx)
 	var fetching sync.WaitGroup
 	defer fetching.Wait()
+	defer stop() // what is being fetched for a run that cannot be
 	fetching.Go(func() { h.fetchKernels(ctx) })
 	suites, err := h.build(ctx)
 	if err != nil {
