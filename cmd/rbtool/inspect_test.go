@@ -98,7 +98,7 @@ func TestInspectSaysWhatFlows(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if got.In <= 0 || got.Out <= 0 || got.Records <= 0 || got.Records > got.In/8 || got.High == 0 {
+	if got.In <= 0 || got.Out <= 0 || got.Records <= 0 || got.Records > got.In/16 || got.High == 0 {
 		t.Errorf("of a flood: %+v", got)
 	}
 	t.Logf("%+v", got)

@@ -37,39 +37,45 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 		return nil, err
 	}
 	id, _ := info.ID()
-	o, err := consumer.NewObserver(m, consumer.ObserverOptions{Now: true})
-	if err != nil {
-		return nil, err
-	}
 	s := inspect.NewSampler(inspect.SamplerOptions{
 		Options: inspect.Options{SkipPrograms: true, SkipPins: true}, StuckAfter: min(duration/2, time.Second/2),
 	})
 	defer s.Close()
 	// The first sample loads the iterators, which takes longer than all others.
-	first, err := flowOf(s, id)
-	if err != nil {
-		return nil, errors.Join(err, o.Close())
-	}
-	var observing sync.WaitGroup
-	var observed error
-	observing.Go(func() { observed = readAll(ctx, o) })
-	began := time.Now()
-	last, err := sampleFor(ctx, s, id, duration)
-	watched := time.Since(began)
-	err = errors.Join(err, o.Close())
-	observing.Wait()
-	if err = errors.Join(err, observed); err != nil {
+	if _, err := flowOf(s, id); err != nil {
 		return nil, err
 	}
-	seen, _ := o.Stats() // of what is closed
-	perSecond := func(n float64) float64 { return n / watched.Seconds() }
-	last.ProducedRate = perSecond(last.Produced.Float64() - first.Produced.Float64())
-	last.ConsumedRate = perSecond(last.Consumed.Float64() - first.Consumed.Float64())
+	o, err := consumer.NewObserver(m, consumer.ObserverOptions{Now: true})
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	from, _ := o.Stats()
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var observing sync.WaitGroup
+	var observed error
+	observing.Go(func() { observed = readAll(reading, o) })
+	last, err := sampleFor(ctx, s, id, duration)
+	stop()
+	observing.Wait()
+	to, _ := o.Stats()
+	watched := time.Since(began)
+	if err = errors.Join(err, observed, o.Close()); err != nil {
+		return nil, err
+	}
+	// All rates are of the same time, which is the observer's: the samples began earlier.
+	perSecond := func(n uint64) float64 { return float64(n) / watched.Seconds() }
+	last.ProducedRate = perSecond(forward(from.Start, to.ProducerPos))
+	last.ConsumedRate = perSecond(forward(from.ConsumerPos, to.ConsumerPos))
 	return &ringFlow{
 		Flow: last, Watched: inspect.Seconds(watched),
-		RecordRate: perSecond(float64(seen.Records + seen.Discarded)), Unread: seen.Lost,
+		RecordRate: perSecond(to.Records + to.Discarded), Unread: to.Lost,
 	}, nil
 }
+
+// forward is the way between two positions, 0 when somebody set them back.
+func forward(from, to uint64) uint64 { return uint64(max(int64(to-from), 0)) }
 
 // sampleFor takes samples for so long, and returns what the last one says of the map.
 func sampleFor(ctx context.Context, s *inspect.Sampler, id ebpf.MapID, duration time.Duration) (*inspect.Flow, error) {
@@ -102,16 +108,18 @@ func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
 	return sample.Maps[i].Flow, nil
 }
 
-// readAll reads what the observer finds until it is closed.
+// readAll reads what the observer finds until ctx is done, and then what there is.
 func readAll(ctx context.Context, o *consumer.Observer) error {
 	for {
-		if err := o.Wait(ctx); err != nil {
-			return ended(err)
+		err := o.Wait(ctx)
+		done := ctx.Err() != nil
+		if err != nil && !done {
+			return err
 		}
 		for range o.Pass(0) {
 		}
-		if err := o.Err(); err != nil {
-			return ended(err)
+		if err := o.Err(); err != nil || done {
+			return err
 		}
 	}
 }
