@@ -86,14 +86,14 @@ static long on_command(struct bpf_dynptr *sample, void *ctx)
 	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* else it is shorter */
 		error = obey(&c, n);
 	n->error = error;
-	n->cookie = c.cookie;
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
 	count(ACK_EVENT, e);
-	if (!e)
-		return 0;
-	fill_ack(e, &c, n);
-	e->error = error;
-	bpf_ringbuf_submit(e, 0);
+	if (e) {
+		fill_ack(e, &c, n);
+		e->error = error;
+		bpf_ringbuf_submit(e, 0);
+	}
+	n->cookie = c.cookie; /* last: who waits for it finds the event */
 	return 0;
 }
 
