@@ -77,8 +77,25 @@ func TestATracepointDrains(t *testing.T) {
 	if err := p.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	p.feed(payload(2, 8))
-	expect(t, p.Drain, RunOptions{}, 1, nil)
+	p.nobodyElseDrains(t, p.Drain)
+}
+
+// nobodyElseDrains expects a sample to be left to the runs of d. Neither Stop nor Remove waits
+// for what a tracepoint began, which a run finds under way.
+func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
+	t.Helper()
+	for n := range uint64(2) { // what was under way is over after the first
+		if n > 0 {
+			p.feed(payload(n, 8))
+		}
+		res, err := d.Run(RunOptions{})
+		for errors.Is(err, ErrContended) {
+			res, err = d.Run(RunOptions{})
+		}
+		if res.Samples != n || err != nil {
+			t.Fatalf("run: %d samples, %v; want %d", res.Samples, err, n)
+		}
+	}
 }
 
 // A run by the timer takes no more than the limit, and the next ones the rest.
@@ -127,7 +144,11 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if s, err := d.Stats(); err != nil || s.Delivered != 1 || s.Every != time.Millisecond {
+	s, err := d.Stats()
+	for err == nil && s.Delivered == 0 { // a run is counted at its end, after its records are there
+		s, err = d.Stats()
+	}
+	if err != nil || s.Delivered != 1 || s.Every != time.Millisecond {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if d.MaxSample() != 4080 {
@@ -139,8 +160,7 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the directory is still there: %v", err)
 	}
-	p.feed(payload(2, 8))
-	expect(t, d, RunOptions{}, 1, nil)
+	p.nobodyElseDrains(t, d)
 	if err := Remove(dir, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("remove again: %v", err)
 	}
