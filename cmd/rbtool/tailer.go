@@ -42,14 +42,18 @@ func (t *tailer) run(ctx context.Context) error {
 		t.start = t.source.totals().end
 	}
 	for t.opts.count == 0 || t.printed < uint64(t.opts.count) {
-		if err := t.wait(ctx); err != nil {
-			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-				return nil // as asked
-			}
+		err := t.wait(ctx)
+		over := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if err != nil && !over {
 			return err
 		}
+		// The time can be over before anybody has looked: what has come is printed.
+		seen := t.seen
 		if err := t.pass(); err != nil {
 			return err
+		}
+		if over && (ctx.Err() != nil || t.seen == seen) {
+			return nil // as asked
 		}
 	}
 	return nil
