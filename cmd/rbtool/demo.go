@@ -94,7 +94,7 @@ func (s *script) roundTrip(dir string) {
 	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. It acknowledges that among its events.")
 	s.rbtool("probe", "proctrace", "watch", "--comm", "ls", "--pin-dir", dir)
 	s.work()
-	s.rbtool("tail", proctrace.EventsPin(dir), "-n", "500", "--for", "5s", "--idle", "500ms")
+	s.rbtool("tail", proctrace.EventsPin(dir), "-n", "5000", "--for", "5s", "--idle", "500ms")
 	s.say("The round trip: lines into a user ring, a timer in the kernel drains it into a ring, and back.")
 	s.rbtool("create", "user-ringbuf", "--pin", user, "--size", "64KiB")
 	s.rbtool("create", "ringbuf", "--pin", ring, "--size", "64KiB")
