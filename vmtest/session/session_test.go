@@ -22,16 +22,22 @@ func (script) Name() string { return "script" }
 
 func (s script) Run(ctx context.Context, m vm.Machine) error { return s(ctx, m) }
 
-func exec(t *testing.T, s script) (session.Result, error) {
+// bounds are how long exec waits for a machine that says nothing.
+type bounds struct{ boot, limit, grace time.Duration }
+
+// patient is for scripts that end by themselves.
+var patient = bounds{time.Minute, time.Minute, time.Minute}
+
+func exec(t *testing.T, s script, b bounds) (session.Result, error) {
 	t.Helper()
 	dir := t.TempDir()
 	driver := filepath.Join(dir, "driver")
 	if err := os.WriteFile(driver, nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	plan := guest.Plan{Binaries: []guest.Binary{{Path: "/a", Limit: 20 * time.Millisecond}}}
+	plan := guest.Plan{Binaries: []guest.Binary{{Path: "/a", Limit: b.limit}}}
 	r, err := session.Exec(t.Context(), plan, session.Options{
-		Runner: s, Driver: driver, Dir: dir, Boot: time.Second, Grace: 30 * time.Millisecond,
+		Runner: s, Driver: driver, Dir: dir, Boot: b.boot, Grace: b.grace,
 	})
 	left, globErr := filepath.Glob(dir + "/vm-*")
 	if globErr != nil || len(left) > 0 {
@@ -75,7 +81,7 @@ var (
 )
 
 func TestAPlanThatIsCarriedOut(t *testing.T) {
-	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start, exit, done) })
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start, exit, done) }, patient)
 	if err != nil || r.Died != nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit == nil {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -85,7 +91,7 @@ func TestAPlanThatIsCarriedOut(t *testing.T) {
 func TestTheGuestHasTheLastWord(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
 		return errors.Join(say(m, up, start, exit, done), errors.New("exit status 255"))
-	})
+	}, patient)
 	if err != nil || r.Died != nil {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -93,6 +99,10 @@ func TestTheGuestHasTheLastWord(t *testing.T) {
 
 func TestADeathIsNamedByItsCause(t *testing.T) {
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	hangs := map[string]bounds{
+		"VM did not come up within 1s":         {time.Second, time.Minute, time.Minute},
+		"guest hung: no sign of life for 50ms": {time.Minute, 20 * time.Millisecond, 30 * time.Millisecond},
+	}
 	for want, s := range map[string]script{
 		"guest panic: oops": func(_ context.Context, m vm.Machine) error {
 			return errors.Join(say(m, up, start), add(m.Console, "[ 1.0] Kernel panic - not syncing: oops\r\n"))
@@ -117,7 +127,11 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 			return say(m, up, guest.Event{Start: &guest.Start{Binary: 7}})
 		},
 	} {
-		r, err := exec(t, s)
+		b, ok := hangs[want]
+		if !ok {
+			b = patient
+		}
+		r, err := exec(t, s, b)
 		if err != nil || r.Died == nil || r.Died.What != want {
 			t.Errorf("want %q, got %+v, %v", want, r.Died, err)
 		}
@@ -126,7 +140,7 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 
 // What the guest wrote before it died is there, to the last byte.
 func TestOutputOutlivesTheGuest(t *testing.T) {
-	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start) })
+	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start) }, patient)
 	if err != nil || r.Died == nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit != nil {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -136,7 +150,7 @@ func TestOutputOutlivesTheGuest(t *testing.T) {
 func TestHalfAnEventIsNone(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
 		return errors.Join(say(m, up, start), add(filepath.Join(m.Shared, guest.EventsFile), `{"Exit":{"Co`))
-	})
+	}, patient)
 	if err != nil || r.Died == nil || r.Runs[0].Exit != nil || strings.Contains(r.Died.What, "events") {
 		t.Errorf("%+v, %v", r, err)
 	}
