@@ -73,8 +73,11 @@ func TestWaitsForRoom(t *testing.T) {
 		t.Run(w.name+" finds with its timer what was drained silently", func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := userRing(t, 4096)
+			filler := producer(t, m, Options{})
+			fillUp(t, filler)
+			filler.Close()
+			// A poller that begins at a full ring is told of no room.
 			p, c := producer(t, m, Options{Timer: time.Millisecond}), checker(t, m, 1, 64)
-			fillUp(t, p)
 			done := make(chan error, 1)
 			go func() { done <- w.wait(t.Context(), p) }()
 			testenv.Asleep(t, "userprod.(*Producer).sleep")
