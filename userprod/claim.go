@@ -3,6 +3,7 @@ package userprod
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -46,7 +47,7 @@ func claimRing(m *ebpf.Map, opts Options) (claim, *ring.Mapping, error) {
 		return claim{}, nil, err
 	}
 	if !opts.IgnoreForeign {
-		err = noForeign(m, c.id)
+		err = noForeign(func() ([]int, error) { return foreign(m, c.id) })
 	}
 	if err != nil {
 		c.release(mem)
@@ -101,27 +102,38 @@ func (c claim) release(mem *ring.Mapping) {
 	producing.Delete(c.id)
 }
 
-// noForeign returns an error that is ErrBusy if another process has the ring
-// mapped for producing.
-func noForeign(m *ebpf.Map, id ebpf.MapID) error {
-	// One that has just lost a race for the claim has unmapped the ring by the
-	// second look.
-	var found *BusyError
-	for range 2 {
-		usage, err := inspect.Users(m)
-		if err != nil {
-			return fmt.Errorf("look for foreign producers: %w", err)
-		}
-		found = nil
-		for _, u := range usage.Users[id] {
-			// What was inferred from sizes may be about another ring.
-			if u.Produces && !u.Self && (u.Exact || u.Holds) {
-				found = &BusyError{PID: uint32(u.PID), Foreign: true}
-			}
-		}
-		if found == nil {
-			return nil
+// noForeign returns an error that is ErrBusy if look, which finds the processes
+// that have the ring mapped for producing, finds the same one twice: those that have
+// just lost a race for the claim unmap the ring.
+func noForeign(look func() ([]int, error)) error {
+	before, err := look()
+	if err != nil || len(before) == 0 {
+		return err
+	}
+	now, err := look()
+	if err != nil {
+		return err
+	}
+	for _, pid := range now {
+		if slices.Contains(before, pid) {
+			return &BusyError{PID: uint32(pid), Foreign: true}
 		}
 	}
-	return found
+	return nil
+}
+
+// foreign finds the other processes that have the ring mapped for producing.
+func foreign(m *ebpf.Map, id ebpf.MapID) ([]int, error) {
+	usage, err := inspect.Users(m)
+	if err != nil {
+		return nil, fmt.Errorf("look for foreign producers: %w", err)
+	}
+	var pids []int
+	for _, u := range usage.Users[id] {
+		// What was inferred from sizes may be about another ring.
+		if u.Produces && !u.Self && (u.Exact || u.Holds) {
+			pids = append(pids, u.PID)
+		}
+	}
+	return pids, nil
 }

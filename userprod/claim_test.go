@@ -71,6 +71,29 @@ func TestAForeignProducerIsFound(t *testing.T) {
 	p.Close()
 }
 
+// Those that lose a race for the claim have the ring mapped for a moment, one after the
+// other maybe.
+func TestAForeignProducerIsThereAtEachLook(t *testing.T) {
+	for _, tt := range []struct {
+		looks [2][]int
+		want  int // 0: nobody
+	}{
+		{[2][]int{}, 0},
+		{[2][]int{{7}, {}}, 0},
+		{[2][]int{{7}, {8}}, 0},
+		{[2][]int{{7}, {7}}, 7},
+		{[2][]int{{6, 7}, {7, 8}}, 7},
+	} {
+		look := 0
+		err := noForeign(func() ([]int, error) { look++; return tt.looks[look-1], nil })
+		if tt.want != 0 {
+			refused(t, err, tt.want, true)
+		} else if err != nil {
+			t.Errorf("looks that find %v: %v", tt.looks, err)
+		}
+	}
+}
+
 // execve(2) changes neither pid nor start time: a claim of this process that none of its
 // Producers has made is that of the program before.
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
