@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/inspect"
@@ -31,7 +32,7 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 	var watch duration
 	cmd.Flags().Var(&watch, "for", "watch it for so long, and say what flows")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := inspect.Lookup(args[0])
+		m, err := inspect.Lookup(args[0], ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
 		if err != nil {
 			return err
 		}
