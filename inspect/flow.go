@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"strconv"
 	"time"
+
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // Flow is what went through a ring, as a [Sampler] saw it. Its JSON names are for
@@ -154,8 +156,8 @@ func (k *track) sample(now time.Time, p Positions, size uint64) {
 // count adds what moved since the last sample.
 func (k *track) count(now time.Time, p Positions) {
 	f := &k.flow
-	produced := forward(k.last.Producer, p.Producer)
-	consumed := forward(k.last.Consumer, p.Consumer)
+	produced := ring.Forward(k.last.Producer, p.Producer)
+	consumed := ring.Forward(k.last.Consumer, p.Consumer)
 	f.Produced.add(produced)
 	f.Consumed.add(consumed)
 	if p.Overwrite != nil && k.last.Overwrite != nil {
@@ -164,7 +166,7 @@ func (k *track) count(now time.Time, p Positions) {
 		if int64(p.Consumer-from) > 0 {
 			from = p.Consumer
 		}
-		f.Overwritten.add(forward(from, *p.Overwrite))
+		f.Overwritten.add(ring.Forward(from, *p.Overwrite))
 	}
 	interval := now.Sub(k.seen)
 	if s := interval.Seconds(); s > 0 {
@@ -180,15 +182,6 @@ func (k *track) count(now time.Time, p Positions) {
 			f.Saturated += Seconds(interval / 2)
 		}
 	}
-}
-
-// forward is the way from one position to a later one, 0 when it is not later:
-// somebody wrote it.
-func forward(from, to uint64) uint64 {
-	if d := to - from; int64(d) > 0 {
-		return d
-	}
-	return 0
 }
 
 // judge finds out whether the ring flows. [Sampler.Sample] tells rings that

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // ringFlow is what went through a ring while inspect --for watched it. Its JSON names are
@@ -66,16 +67,13 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	}
 	// All rates are of the same time, which is the observer's: the samples began earlier.
 	perSecond := func(n uint64) float64 { return float64(n) / watched.Seconds() }
-	last.ProducedRate = perSecond(forward(from.Start, to.ProducerPos))
-	last.ConsumedRate = perSecond(forward(from.ConsumerPos, to.ConsumerPos))
+	last.ProducedRate = perSecond(ring.Forward(from.Start, to.ProducerPos))
+	last.ConsumedRate = perSecond(ring.Forward(from.ConsumerPos, to.ConsumerPos))
 	return &ringFlow{
 		Flow: last, Watched: inspect.Seconds(watched),
 		RecordRate: perSecond(to.Records + to.Discarded), Unread: to.Lost,
 	}, nil
 }
-
-// forward is the way between two positions, 0 when somebody set them back.
-func forward(from, to uint64) uint64 { return uint64(max(int64(to-from), 0)) }
 
 // sampleFor takes samples for so long, and returns what the last one says of the map.
 func sampleFor(ctx context.Context, s *inspect.Sampler, id ebpf.MapID, duration time.Duration) (*inspect.Flow, error) {

@@ -26,3 +26,7 @@ func (h Header) Len() uint32 { return uint32(h) &^ (BusyBit | DiscardBit) }
 // Span is the number of bytes that a record of n payload bytes occupies in
 // the ring: header and payload, rounded up to 8.
 func Span(n uint32) uint64 { return (uint64(n) + HeaderSize + 7) &^ 7 }
+
+// Forward is the way from one position to a later one, 0 when it is not later:
+// somebody wrote it.
+func Forward(from, to uint64) uint64 { return uint64(max(int64(to-from), 0)) }
