@@ -127,10 +127,11 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 		return err
 	}
 	show := newFormat(opts.output.value, types)
+	var watch func(record []byte)
 	if o := opts.output.value; types != nil && (o == "text" || o == "json") {
 		if stacks := newStackNamer(m, stderr); stacks != nil {
 			defer stacks.Close()
-			show = stacks.format(o, show)
+			show, watch = stacks.format(o, show), stacks.watch
 		}
 	}
 	out := &batch{w: stdout}
@@ -138,7 +139,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}
-	t := &tailer{source: src, out: out, format: show, filter: selected, opts: opts, began: time.Now()}
+	t := &tailer{source: src, out: out, format: show, watch: watch, filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())
