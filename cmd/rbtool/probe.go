@@ -54,7 +54,11 @@ func newProbeStart() *cobra.Command {
 		Long: `Start tracing and leave it running, until it is stopped.
 
 With --overwrite the ring is a flight recorder: it always has the newest events, for
-rbtool tail to read after something went wrong.`,
+rbtool tail to read after something went wrong.
+
+With --stacks, rbtool tail names the functions: of files by their build ids, of programs of Go by what
+is mapped at the address, or by their path where the process has ended ("by its path"). Symbol tables
+of more than 2^19 symbols, 2^18 functions or 32 MiB of names are not read.`,
 		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
 		Args:    cobra.NoArgs,
 	}

@@ -20,8 +20,8 @@ func TestStacksOfGoProgramsAreNamed(t *testing.T) {
 		t.Skip("pids of the initial pid namespace are not in /proc")
 	}
 	dir := filepath.Join(testenv.BPFFS(t), "t")
-	if out, err := rbtool(t, "probe", "proctrace", "start", "--stacks", "--size", "1MiB", "--pin-dir", dir).CombinedOutput(); err != nil {
-		t.Fatalf("start: %v\n%s", err, out)
+	if err := rbtool(t, "probe", "proctrace", "start", "--stacks", "--size", "1MiB", "--pin-dir", dir).Run(); err != nil {
+		t.Fatalf("start: %v", err)
 	}
 	t.Cleanup(func() { rbtool(t, "probe", "proctrace", "stop", "--pin-dir", dir).Run() })
 	self, err := os.ReadFile("/proc/self/exe")

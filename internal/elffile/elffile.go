@@ -39,9 +39,11 @@ type File struct {
 	Segments []elf.ProgHeader
 	Sections []elf.SectionHeader // without names
 
-	r     io.ReaderAt
-	wide  bool // 64 bits
-	order binary.ByteOrder
+	r         io.ReaderAt
+	wide      bool // 64 bits
+	order     binary.ByteOrder
+	nameTable int      // the section of the sections' names
+	nameAt    []uint32 // where they are in it
 }
 
 // Open opens a regular file to read, whatever lies at path, without waiting: of a device or a
@@ -81,7 +83,7 @@ func New(r io.ReaderAt) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.Type = elf.Type(h.Type)
+	f.Type, f.nameTable = elf.Type(h.Type), int(h.Shstrndx)
 	if err := table(f, h.Phoff, h.Phnum, func(narrow elf.Prog32, wide elf.Prog64) {
 		if !f.wide {
 			wide = elf.Prog64{
@@ -99,7 +101,7 @@ func New(r io.ReaderAt) (*File, error) {
 	return f, table(f, h.Shoff, h.Shnum, func(narrow elf.Section32, wide elf.Section64) {
 		if !f.wide {
 			wide = elf.Section64{
-				Type: narrow.Type, Flags: uint64(narrow.Flags), Addr: uint64(narrow.Addr), Off: uint64(narrow.Off),
+				Name: narrow.Name, Type: narrow.Type, Flags: uint64(narrow.Flags), Addr: uint64(narrow.Addr), Off: uint64(narrow.Off),
 				Size: uint64(narrow.Size), Link: narrow.Link, Entsize: uint64(narrow.Entsize),
 			}
 		}
@@ -107,6 +109,7 @@ func New(r io.ReaderAt) (*File, error) {
 			Type: elf.SectionType(wide.Type), Flags: elf.SectionFlag(wide.Flags), Addr: wide.Addr, Offset: wide.Off,
 			Size: wide.Size, FileSize: wide.Size, Link: wide.Link, Entsize: wide.Entsize,
 		})
+		f.nameAt = append(f.nameAt, wide.Name)
 	})
 }
 
@@ -117,7 +120,8 @@ func (f *File) header() (h elf.Header64, err error) {
 	} else {
 		var narrow elf.Header32
 		err = f.decode(0, &narrow)
-		h.Type, h.Phoff, h.Shoff, h.Phnum, h.Shnum = narrow.Type, uint64(narrow.Phoff), uint64(narrow.Shoff), narrow.Phnum, narrow.Shnum
+		h.Type, h.Phoff, h.Shoff = narrow.Type, uint64(narrow.Phoff), uint64(narrow.Shoff)
+		h.Phnum, h.Shnum, h.Shstrndx = narrow.Phnum, narrow.Shnum, narrow.Shstrndx
 	}
 	// A number of sections beyond 16 bits stands elsewhere: then there are none here.
 	if err == nil && (h.Phnum > maxHeaders || h.Shnum > maxHeaders) {

@@ -207,3 +207,49 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+func TestContentOfASection(t *testing.T) {
+	b := written(t)
+	f, err := New(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := f.Content(".strtab", 100)
+	if err != nil || string(names) != "\x00first\x00second\x00" {
+		t.Errorf("%q, %v", names, err)
+	}
+	if _, err := f.Content(".strtab", 5); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v, want ErrTooLarge", err)
+	}
+	if _, err := f.Content(".str", 100); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want fs.ErrNotExist", err)
+	}
+	f.Sections[3].Flags |= elf.SHF_COMPRESSED
+	if _, err := f.Content(".strtab", 100); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v, want ErrTooLarge: it would have to be unpacked", err)
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadFile(path, 5); err != nil || string(b) != "12345" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	got := testenv.Allocated(func() { _, err = ReadFile(path, 5) })
+	if !errors.Is(err, ErrTooLarge) || got > 64<<10 {
+		t.Errorf("%v, %d bytes allocated", err, got)
+	}
+	if _, err := readAll(same('a'), 1<<20); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Read makes same a file without an end.
+func (s same) Read(b []byte) (int, error) { return s.ReadAt(b, 0) }
