@@ -177,16 +177,17 @@ func half(x *big.Rat) *big.Int {
 }
 
 func round(v any, ofFloat func(float64) float64, ofRat func(*big.Rat) *big.Int) (any, error) {
-	switch v := v.(type) {
-	case float64:
-		return ofFloat(v), nil
-	case *big.Rat:
-		return normal(ofRat(v))
+	if f, ok := v.(float64); ok {
+		return ofFloat(f), nil
 	}
-	if _, ok := integer(v); !ok {
+	if _, ok := integer(v); ok {
+		return v, nil
+	}
+	r, ok := rational(v)
+	if !ok {
 		return nil, fmt.Errorf("%s has no fraction", kindOf(v))
 	}
-	return v, nil
+	return normal(ofRat(r))
 }
 
 // toInteger cuts off a fraction, and reads a string.
@@ -198,8 +199,6 @@ func toInteger(v any) (any, error) {
 		}
 		i, _ := big.NewFloat(v).Int(nil)
 		return normal(i)
-	case *big.Rat:
-		return normal(new(big.Int).Quo(v.Num(), v.Denom()))
 	case string:
 		i, ok := new(big.Int).SetString(v, 10)
 		if !ok {
@@ -207,7 +206,7 @@ func toInteger(v any) (any, error) {
 		}
 		return normal(i)
 	}
-	return round(v, nil, nil)
+	return round(v, nil, func(r *big.Rat) *big.Int { return new(big.Int).Quo(r.Num(), r.Denom()) })
 }
 
 func toFloat(v any) (any, error) {

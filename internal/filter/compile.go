@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/expr-lang/expr/ast"
 )
@@ -228,13 +229,26 @@ func (c *compiler) array(n *ast.ArrayNode) (expression, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(n.Nodes, variable) {
+		list, err := values(all, nil)
+		return constant(list), err
+	}
 	return func(s *scope) (any, error) {
-		list := make([]any, len(all))
-		for i, e := range all {
-			if list[i], err = e(s); err != nil {
-				return nil, err
-			}
+		list, err := values(all, s)
+		if err != nil {
+			return nil, err
 		}
 		return list, s.step(len(list))
 	}, nil
+}
+
+// variable reports whether a node is more than a literal.
+func variable(node ast.Node) bool {
+	switch n := node.(type) {
+	case *ast.IntegerNode, *ast.FloatNode, *ast.StringNode, *ast.BoolNode, *ast.NilNode:
+		return false
+	case *ast.UnaryNode:
+		return variable(n.Node)
+	}
+	return true
 }

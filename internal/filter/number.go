@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"math/bits"
 )
 
-// A number is an int, a uint64, a *big.Int, a *big.Rat (a quotient of integers that is not
-// whole) or a float64. Arithmetic of the first four is exact, and its results are normal: the
-// first of these types that holds the value.
+// A number is an int, a uint64, a *big.Int, a quotient of integers that is not whole (a fraction or
+// a *big.Rat) or a float64. Arithmetic of all but the last is exact. Integers that it results
+// in are normal: the first of these types that holds the value.
 
 // maxBits bounds an integer. 2^4096 has no use in a filter, and 9**9**9 must end.
 const maxBits = 4096
@@ -60,8 +59,11 @@ func integer(v any) (*big.Int, bool) {
 
 // rational returns the value of a number that is no float, which the caller must not change.
 func rational(v any) (*big.Rat, bool) {
-	if r, ok := v.(*big.Rat); ok {
-		return r, true
+	switch v := v.(type) {
+	case *big.Rat:
+		return v, true
+	case fraction:
+		return big.NewRat(int64(v.num), int64(v.denom)), true
 	}
 	if i, ok := integer(v); ok {
 		return new(big.Rat).SetInt(i), true
@@ -90,8 +92,9 @@ func float(v any) (float64, error) {
 	switch v := v.(type) {
 	case float64:
 		return v, nil
-	case *big.Rat:
-		f, _ := v.Float64()
+	case *big.Rat, fraction:
+		r, _ := rational(v)
+		f, _ := r.Float64()
 		return f, nil
 	}
 	i, ok := integer(v)
@@ -129,6 +132,10 @@ func compareNumbers(a, b any) (order int, ok bool) {
 			}
 			return cmp.Compare(x, uint64(y)), true
 		}
+	case fraction:
+		if order, ok = x.compare(b); ok {
+			return order, true
+		}
 	case float64:
 		if y, ok := b.(float64); ok {
 			return cmp.Compare(x, y), x == x && y == y
@@ -136,8 +143,13 @@ func compareNumbers(a, b any) (order int, ok bool) {
 		order, ok = compareFloat(b, x)
 		return -order, ok
 	}
-	if y, ok := b.(float64); ok {
+	switch y := b.(type) {
+	case float64:
 		return compareFloat(a, y)
+	case fraction:
+		if order, ok = y.compare(a); ok {
+			return -order, true
+		}
 	}
 	x, okX := rational(a)
 	y, okY := rational(b)
@@ -153,13 +165,10 @@ func compareFloat(v any, f float64) (order int, ok bool) {
 	if math.IsNaN(f) {
 		return 0, false
 	}
-	if r, ok := v.(*big.Rat); ok {
-		nearest, _ := r.Float64()
-		return cmp.Compare(nearest, f), true
-	}
 	i, ok := integer(v)
 	if !ok {
-		return 0, false
+		nearest, err := float(v)
+		return cmp.Compare(nearest, f), err == nil
 	}
 	return new(big.Float).SetInt(i).Cmp(big.NewFloat(f)), true
 }
@@ -169,6 +178,16 @@ func arithmetic(operator string, a, b any) (any, error) {
 	if x, ok := word(a); ok {
 		if y, ok := word(b); ok {
 			if v, ok := small(operator, x, y); ok {
+				return v, nil
+			}
+			if operator == "/" && y > 0 {
+				return fraction{x, y}, nil
+			}
+		}
+	}
+	if x, ok := natural(a); ok {
+		if y, ok := natural(b); ok {
+			if v, ok := naturals(operator, x, y); ok {
 				return v, nil
 			}
 		}
@@ -192,44 +211,6 @@ func arithmetic(operator string, a, b any) (any, error) {
 		return power(p, y)
 	}
 	return quotients(operator, p, q)
-}
-
-// word returns an integer that an int holds. It reports false for other values.
-func word(v any) (int, bool) {
-	switch v := v.(type) {
-	case int:
-		return v, true
-	case uint64:
-		return int(v), v <= math.MaxInt64
-	case *big.Int:
-		return int(v.Int64()), v.IsInt64()
-	}
-	return 0, false
-}
-
-// small is arithmetic whose operands and result are small. It reports false where they may
-// not be.
-func small(operator string, x, y int) (int, bool) {
-	switch operator {
-	case "+":
-		sum := x + y
-		return sum, (sum > x) == (y > 0)
-	case "-":
-		difference := x - y
-		return difference, (difference < x) == (y > 0)
-	case "*":
-		hi, lo := bits.Mul64(uint64(max(x, -x)), uint64(max(y, -y)))
-		return x * y, hi == 0 && lo < 1<<63 && x != math.MinInt && y != math.MinInt
-	case "/":
-		if y > 0 && x%y == 0 {
-			return x / y, true
-		}
-	case "%":
-		if y > 0 {
-			return x % y, true
-		}
-	}
-	return 0, false
 }
 
 func integers(operator string, x, y *big.Int) (any, error) {
@@ -336,7 +317,7 @@ func kindOf(v any) string {
 		return "a string"
 	case int, uint64, *big.Int:
 		return "an integer"
-	case *big.Rat:
+	case *big.Rat, fraction:
 		return "a fraction"
 	case float64:
 		return "a floating-point number"
