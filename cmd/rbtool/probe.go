@@ -33,16 +33,21 @@ func pinDirFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("pin-dir", "", "where the tracer is pinned (default: rbtool/proctrace on the bpffs)")
 }
 
-// tracerDir is the value of --pin-dir, or its default.
+// tracerDir is the value of --pin-dir as an absolute path, or its default, unless another user can
+// change what is there: whoever gives no directory trusts none.
 func tracerDir(flag string) (string, error) {
 	if flag != "" {
-		return filepath.Clean(flag), nil
+		return filepath.Abs(flag)
 	}
 	root, err := pin.Default()
 	if err != nil {
 		return "", fmt.Errorf("probe proctrace: %w", err)
 	}
-	return filepath.Join(root, "rbtool", "proctrace"), nil
+	dir := filepath.Join(root, "rbtool", "proctrace")
+	if err := pin.CheckSafe(dir); err != nil {
+		return "", fmt.Errorf("probe proctrace: %w", err)
+	}
+	return dir, nil
 }
 
 func newProbeStart() *cobra.Command {
