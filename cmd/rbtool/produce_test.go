@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/drain"
 	"github.com/rbtool/rbtool/internal/testenv"
@@ -308,26 +307,6 @@ func TestAnInterruptedProduce(t *testing.T) {
 			}
 		})
 	}
-}
-
-// terminal returns the two ends of a pseudo terminal.
-func terminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		testenv.SkipWithout(t, "pty", err)
-	}
-	t.Cleanup(func() { master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, master.Fd(), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY)
-	if errno != 0 {
-		testenv.SkipWithout(t, "pty", errno)
-	}
-	slave = os.NewFile(fd, "pty")
-	t.Cleanup(func() { slave.Close() })
-	return master, slave
 }
 
 func TestProgressIsShownOnATerminal(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
@@ -24,7 +24,8 @@ func newTop() *cobra.Command {
 		Short: "Watch all rings of this host: backlog, throughput, lag, and what is stuck",
 		Long: `Watch all rings of this host on a screen of the terminal, and look into any one
 of them: its records as they come, its owners and programs. Records are observed, not
-consumed, and nothing on the host is changed. ? lists the keys.
+consumed, and nothing on the host is changed. ? lists the keys. A terminal that does not
+know its size is taken to have COLUMNS and LINES, or else 80 columns and 24 lines.
 
 Without a terminal: --once prints one look, taken over an interval; -o json prints a
 document a line at each interval, or one with --once.`,
@@ -147,7 +148,7 @@ func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) e
 		ASCII:    !utf8Locale(os.Getenv),
 	})
 	defer m.Close()
-	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out), tea.WithAltScreen(), tea.WithoutSignalHandler()).Run()
+	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out), tea.WithoutSignalHandler()).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		return nil // a signal ended it, as q does
 	}

@@ -5,7 +5,8 @@ import (
 	"testing"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -79,18 +80,24 @@ func (d driver) send(msgs ...tea.Msg) {
 	}
 }
 
+// press presses keys: those that have a name, or the keys of the characters of a word.
 func (d driver) press(keys ...string) {
 	d.t.Helper()
-	special := map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEsc, "up": tea.KeyUp, "down": tea.KeyDown,
+	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown,
 		"end": tea.KeyEnd, "home": tea.KeyHome, "backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown}
 	for _, k := range keys {
-		if typ, ok := special[k]; ok {
-			d.send(tea.KeyMsg{Type: typ})
-		} else {
-			d.send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)})
+		if code, ok := named[k]; ok {
+			d.send(tea.KeyPressMsg{Code: code})
+			continue
+		}
+		for _, r := range k {
+			d.send(tea.KeyPressMsg{Code: r, Text: string(r)})
 		}
 	}
 }
+
+// View is the screen without its colours.
+func (d driver) View() string { return ansi.Strip(d.content()) }
 
 // lines are what the screen shows, without blanks at the ends of lines.
 func (d driver) lines() []string {

@@ -4,26 +4,14 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// keys does what keys ask for: those that come together, because they were typed
-// fast or the terminal is slow, arrive as one message.
-func (m *Model) keys(msg tea.KeyMsg) tea.Cmd {
-	if msg.Type != tea.KeyRunes || len(msg.Runes) == 1 {
-		return m.key(msg)
-	}
-	var cmds []tea.Cmd
-	for _, r := range msg.Runes {
-		cmds = append(cmds, m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}}))
-	}
-	return tea.Batch(cmds...)
-}
-
-func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
-	if msg.Type == tea.KeyCtrlC {
+// key does what a key asks for.
+func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
+	if msg.String() == "ctrl+c" {
 		return tea.Quit
 	}
 	if m.typing {
@@ -48,7 +36,7 @@ func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
 		default:
 			m.filter = ""
 		}
-	case "p", " ":
+	case "p", "space":
 		m.paused = !m.paused
 	default:
 		if m.view == listView {
@@ -58,7 +46,7 @@ func (m *Model) key(msg tea.KeyMsg) tea.Cmd {
 	return nil
 }
 
-func (m *Model) listKey(msg tea.KeyMsg) tea.Cmd {
+func (m *Model) listKey(msg tea.KeyPressMsg) tea.Cmd {
 	switch msg.String() {
 	case "up", "k":
 		m.move(-1)
@@ -87,21 +75,26 @@ func (m *Model) listKey(msg tea.KeyMsg) tea.Cmd {
 }
 
 // typeFilter edits the filter.
-func (m *Model) typeFilter(msg tea.KeyMsg) {
-	switch msg.Type {
-	case tea.KeyEnter:
+func (m *Model) typeFilter(msg tea.KeyPressMsg) {
+	switch msg.String() {
+	case "enter":
 		m.typing = false
-	case tea.KeyEsc:
+	case "esc":
 		m.typing, m.filter = false, ""
-	case tea.KeyBackspace:
+	case "backspace":
 		_, n := utf8.DecodeLastRuneInString(m.filter)
 		m.filter = m.filter[:len(m.filter)-n]
-	case tea.KeyCtrlU:
+	case "ctrl+u":
 		m.filter = ""
-	case tea.KeySpace:
-		m.filter += " "
-	case tea.KeyRunes:
-		m.filter += printable(string(msg.Runes))
+	default:
+		m.paste(msg.Text)
+	}
+}
+
+// paste adds text to the filter while it is edited.
+func (m *Model) paste(text string) {
+	if m.typing {
+		m.filter += printable(text)
 	}
 }
 

@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/lipgloss"
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 
 	"github.com/rbtool/rbtool/inspect"
 )
@@ -20,7 +21,14 @@ var (
 )
 
 // View implements [tea.Model].
-func (m *Model) View() string {
+func (m *Model) View() tea.View {
+	view := tea.NewView(m.content())
+	view.AltScreen = true
+	return view
+}
+
+// content is the text of the screen, with its colours.
+func (m *Model) content() string {
 	var lines []string
 	switch m.view {
 	case helpView:

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/cilium/ebpf"
 	"github.com/mattn/go-runewidth"
 
@@ -37,7 +37,7 @@ func TestPause(t *testing.T) {
 
 func TestBeforeTheFirstSample(t *testing.T) {
 	m := NewModel(Config{})
-	if got := m.View(); got != "" {
+	if got := m.View().Content; got != "" {
 		t.Errorf("without a size: %q", got)
 	}
 	d := driver{m, t}
