@@ -1,0 +1,70 @@
+package escape
+
+import (
+	"io"
+	"sync"
+	"unicode/utf8"
+)
+
+// Writer writes lines of text: it escapes what is not printable, but for newlines and tabs.
+// It may be used by many goroutines; each Write is one write of the writer below.
+type Writer struct {
+	mu   sync.Mutex
+	w    io.Writer
+	part []byte // of a rune whose other bytes come with the next Write
+	buf  []byte
+}
+
+// NewWriter returns a Writer to w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Unwrap returns the writer below, for what is not text or is escaped already.
+func (w *Writer) Unwrap() io.Writer { return w.w }
+
+// Write implements [io.Writer]. After an error nothing of p counts as written, although some
+// of it may be.
+func (w *Writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	whole := p
+	if len(w.part) > 0 {
+		whole = append(w.part, p...)
+	}
+	n := len(whole) - partial(whole)
+	w.part = append([]byte(nil), whole[n:]...)
+	if err := w.write(whole[:n]); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Flush writes the bytes of a rune that was not finished.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	part := w.part
+	w.part = nil
+	return w.write(part)
+}
+
+func (w *Writer) write(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	w.buf = rewrite(w.buf[:0], p, &text, appendGo)
+	_, err := w.w.Write(w.buf)
+	return err
+}
+
+// partial returns how many bytes at the end of p begin a rune without finishing it.
+func partial(p []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
