@@ -4,44 +4,27 @@ import (
 	"math/big"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 const hexDigits = "0123456789abcdef"
 
-// appendJSONString appends s as a JSON string (RFC 8259, section 7). What is
-// not UTF-8 becomes U+FFFD, one for each byte.
-func appendJSONString(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	done := 0 // s[:done] is in dst
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			if r, size := utf8.DecodeRune(s[i:]); r != utf8.RuneError || size > 1 {
-				i += size
-				continue
-			}
-		}
-		dst = append(dst, s[done:i]...)
-		switch {
-		case c >= utf8.RuneSelf:
-			dst = append(dst, `\ufffd`...)
-		case c >= ' ':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, `\n`...)
-		case c == '\t':
-			dst = append(dst, `\t`...)
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		done = i
+// appendJSONChars appends a char array: a string if it is UTF-8, and otherwise an array of its
+// bytes, as systemd's journal has it. So two different arrays never look alike, and an
+// Encoder gets back the bytes.
+func appendJSONChars(dst, s []byte) []byte {
+	if utf8.Valid(s) {
+		return escape.AppendJSONString(dst, s)
 	}
-	return append(append(dst, s[done:]...), '"')
+	for i, c := range s {
+		sep := byte(',')
+		if i == 0 {
+			sep = '['
+		}
+		dst = strconv.AppendUint(append(dst, sep), uint64(c), 10)
+	}
+	return append(dst, ']')
 }
 
 // appendTextString appends s bare where no reader can take it for something
@@ -50,7 +33,7 @@ func appendJSONString(dst, s []byte) []byte {
 func appendTextString(dst, s []byte) []byte {
 	for _, c := range s {
 		if !bare[c] {
-			return strconv.AppendQuote(dst, string(s))
+			return escape.AppendQuoted(dst, s)
 		}
 	}
 	if len(s) == 0 {

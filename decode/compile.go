@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // What a sane type stays far below. Only BTF that lies comes near: the limits
@@ -25,6 +28,7 @@ var (
 	errFields  = errors.New("too many fields")
 	errNames   = errors.New("names too long")
 	errSize    = errors.New("larger than any record")
+	errName    = errors.New("name is not UTF-8")
 )
 
 // compiler makes the operations for a record, or for one element of an array.
@@ -46,6 +50,18 @@ type budget struct {
 	enums  map[*btf.Enum]*enum
 }
 
+// addName counts a name. Two that are not UTF-8 could look alike in JSON, which has nothing
+// else, so they are refused; C has no such names.
+func (b *budget) addName(name string) error {
+	if b.names += len(name); b.names > maxNames {
+		return errNames
+	}
+	if !utf8.ValidString(name) {
+		return errName
+	}
+	return nil
+}
+
 // place is where a value stands.
 type place struct {
 	depth int
@@ -62,6 +78,9 @@ func compile(t btf.Type) (ops []op, size int, err error) {
 		return nil, 0, err
 	}
 	c := compiler{budget: &budget{enums: make(map[*btf.Enum]*enum)}}
+	if err := c.addName(t.TypeName()); err != nil {
+		return nil, 0, err
+	}
 	if err := c.add(t, place{tail: true, cut: true}); err != nil {
 		return nil, 0, err
 	}
@@ -174,11 +193,11 @@ func (c *compiler) addEnum(t *btf.Enum, p place) error {
 	if !ok {
 		e = &enum{signed: t.Signed, names: make(map[uint64]enumerator, len(t.Values))}
 		for _, v := range t.Values {
-			if c.names += len(v.Name); c.names > maxNames {
-				return errNames
+			if err := c.addName(v.Name); err != nil {
+				return err
 			}
 			name := enumerator{
-				json: string(appendJSONString(nil, []byte(v.Name))),
+				json: string(escape.AppendJSONString(nil, []byte(v.Name))),
 				text: string(appendTextString(nil, []byte(v.Name))),
 			}
 			if value := e.key(v.Value, uint8(t.Size*8)); e.names[value].json == "" {
@@ -249,8 +268,8 @@ func (c *compiler) addObject(members []btf.Member, size int, p place, union bool
 		q.off += p.off
 		outer := c.field
 		if !q.flat {
-			if c.names += len(m.Name); c.names > maxNames {
-				return errNames
+			if err := c.addName(m.Name); err != nil {
+				return fmt.Errorf("field %q: %w", m.Name, err)
 			}
 			c.key(m.Name)
 			c.field = &field{m.Name, outer}
@@ -288,7 +307,7 @@ func (c *compiler) key(name string) {
 		c.text = append(c.text, ' ')
 	}
 	c.opened = false
-	c.json = append(appendJSONString(c.json, []byte(name)), ':')
+	c.json = append(escape.AppendJSONString(c.json, []byte(name)), ':')
 	c.text = append(appendTextString(c.text, []byte(name)), '=')
 }
 

@@ -31,15 +31,24 @@
 //	                          "+Inf", "-Inf"
 //	enum                      "ENUMERATOR", or a   without the quotes
 //	                          number without one
-//	char array                "up to the NUL"      bare, or quoted as in Go
+//	char array                "up to the NUL",     bare, or quoted as in Go
+//	                          or [byte,...]
 //	other array               [v,...]              the same
 //	struct, union             {"name":v,...}       {name=v ...}
 //	pointer                   "0x..."              without the quotes
 //
 // A 64-bit integer is a JSON number with all its digits. Readers that take
 // JSON numbers for doubles, such as jq 1.6 and JavaScript, round those above
-// 2^53. Bytes of a char array that are not UTF-8 become U+FFFD in JSON, which
-// is therefore always valid, and \xNN in text.
+// 2^53.
+//
+// A char array that is not UTF-8 is an array of its bytes up to the NUL in JSON:
+// strings of JSON are Unicode, and what cannot be one of them is not replaced. In
+// text such bytes are \xNN. So different strings never look alike, and an [Encoder]
+// makes of either JSON the string that was in the record; what followed the NUL is
+// zero then.
+//
+// Unprintable characters are escaped in JSON and text, so neither can command a
+// terminal. JSON is always valid.
 //
 // # Records of another length
 //
@@ -52,8 +61,8 @@
 // # Trust
 //
 // Neither the record nor the BTF is trusted: types that contain themselves,
-// that lie about their size or that would need unbounded memory are refused by
-// [New], and one record makes no more than 1 MiB and 256 times its length of
+// that lie about their size, that would need unbounded memory or whose names are not
+// UTF-8 are refused by [New], and one record makes no more than 1 MiB and 256 times its length of
 // output ([ErrTooLong]).
 //
 // Records are little-endian, as are all machines that rbtool is built for. A

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -23,6 +24,7 @@ var ErrMismatch = errors.New("does not fit the type")
 //   - arrays of fewer elements and strings of fewer bytes than the type has; the
 //     rest is zero. A flexible array gets as many as are given. No NUL is added to a
 //     string that fills its array, nor to one in a flexible array.
+//   - an array of bytes for any string, as AppendJSON has it for those that are not UTF-8.
 //   - the number of an enumerator for its name; an integer as a string, in
 //     decimal or, after 0x, in hex, for readers and writers that round numbers.
 //
@@ -301,8 +303,16 @@ func (p *parser) array(v *value, t json.Token, base int) error {
 	return err
 }
 
+// string stores a char array: a string, or an array of its bytes where it is not UTF-8.
 func (p *parser) string(v *value, t json.Token, base int) error {
 	s, ok := t.(string)
+	if t == json.Delim('[') {
+		bytes, err := p.bytes(v.n)
+		if err != nil {
+			return err
+		}
+		s, ok = string(bytes), true
+	}
 	if !ok {
 		return wrongKind(t, "a string")
 	}
@@ -316,6 +326,35 @@ func (p *parser) string(v *value, t json.Token, base int) error {
 	field := p.record[p.start+base:][:size]
 	clear(field[copy(field, s):])
 	return nil
+}
+
+// bytes returns the elements of an array of bytes, of which there are at most n if n is not
+// negative, and no more than a record has.
+func (p *parser) bytes(n int) ([]byte, error) {
+	if n < 0 {
+		n = p.limit
+	}
+	var bytes []byte
+	for p.dec.More() {
+		t, err := p.token()
+		if err != nil {
+			return nil, err
+		}
+		number, ok := t.(json.Number)
+		if !ok {
+			return nil, wrongKind(t, "a byte")
+		}
+		b, err := strconv.ParseUint(number.String(), 10, 8)
+		if err != nil {
+			return nil, fmt.Errorf("element %d: %w: %s is not a byte (0 to 255)", len(bytes), ErrMismatch, short(number.String()))
+		}
+		if len(bytes) == n {
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrMismatch, n)
+		}
+		bytes = append(bytes, byte(b))
+	}
+	_, err := p.token()
+	return bytes, err
 }
 
 // wrongKind says that t is not what the type wants.

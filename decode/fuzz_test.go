@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -28,8 +30,8 @@ func check(t *testing.T, d *Decoder, record []byte) {
 	}
 	out, err := d.AppendJSON(nil, record)
 	switch {
-	case err == nil && !json.Valid(out):
-		t.Errorf("not JSON: %q", out)
+	case err == nil && (!json.Valid(out) || bytes.ContainsFunc(out, unprintable)):
+		t.Errorf("not JSON of printable text: %q", out)
 	case err != nil && !errors.Is(err, ErrShort) && !errors.Is(err, ErrTooLong):
 		t.Errorf("AppendJSON: %v", err)
 	case (len(record) < d.Size()) != errors.Is(err, ErrShort):
@@ -38,9 +40,42 @@ func check(t *testing.T, d *Decoder, record []byte) {
 		t.Errorf("%d bytes of output for %d", cap(out), len(record))
 	}
 	out, err = d.AppendText(nil, record, &Columns{})
-	if err == nil && bytes.ContainsFunc(out, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
+	if err == nil && (!utf8.Valid(out) || bytes.ContainsFunc(out, unprintable)) {
 		t.Errorf("raw bytes in text: %q", out)
 	}
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// FuzzStrings decodes char arrays and encodes them again: whatever their bytes are, they come
+// back, so no two have the same JSON.
+func FuzzStrings(f *testing.F) {
+	const n = 16
+	typ := structOf(2*n, member("fixed", arrayOf(char, n), 0), member("rest", arrayOf(char, 0), n))
+	d, err := New(typ)
+	if err != nil {
+		f.Fatal(err)
+	}
+	e, err := NewEncoder(typ)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{"", "plain", "\xff", "\ufffd", "\xed\xb3\xbf", "\\udcff", "é\xe2\x82", "[255]"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, s []byte) {
+		s, _, _ = bytes.Cut(s, []byte{0})
+		record := append(make([]byte, n), s...)
+		copy(record[:n], s)
+		out, err := d.AppendJSON(nil, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := e.AppendRecord(nil, out, 1<<20)
+		if err != nil || !bytes.Equal(back, record) {
+			t.Errorf("%q: read back %q, %v", record, back, err)
+		}
+	})
 }
 
 func FuzzRecord(f *testing.F) {

@@ -106,7 +106,7 @@ func (r *run) string(s []byte) {
 	if r.text {
 		r.out = appendTextString(r.out, s)
 	} else {
-		r.out = appendJSONString(r.out, s)
+		r.out = appendJSONChars(r.out, s)
 	}
 }
 
