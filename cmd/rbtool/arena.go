@@ -140,7 +140,7 @@ func printHeap(w io.Writer, st arena.HeapStats, roots []arena.Root, asJSON bool)
 	fmt.Fprintln(w)
 	rows = [][]string{{"ROOT", "KIND", "NAME", "ADDRESS"}}
 	for _, r := range report.Roots {
-		rows = append(rows, []string{fmt.Sprint(r.Number), r.Kind, clean(r.Name), fmt.Sprintf("%#x", r.Address)})
+		rows = append(rows, []string{fmt.Sprint(r.Number), r.Kind, r.Name, fmt.Sprintf("%#x", r.Address)})
 	}
 	return printTable(w, rows)
 }

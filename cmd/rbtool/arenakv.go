@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -113,11 +112,9 @@ func printValue(w io.Writer, key string, value []byte, output string) error {
 	case output == "json":
 		return printJSON(w, newPair([]byte(key), value))
 	case output == "raw":
-		_, err = w.Write(value)
-	case utf8.Valid(value):
-		_, err = fmt.Fprintln(w, clean(string(value)))
+		_, err = raw(w).Write(value)
 	default:
-		_, err = fmt.Fprintf(w, "%q\n", value)
+		_, err = fmt.Fprintln(w, quotedIfNeeded(value))
 	}
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)

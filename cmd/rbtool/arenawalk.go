@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/cilium/ebpf/btf"
@@ -18,17 +16,15 @@ import (
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// clean is text that a terminal can be given: what others wrote into an arena may be
-// anything.
-func clean(text string) string {
-	for _, r := range text {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return strconv.Quote(text)
-		}
+// quotedIfNeeded returns text in quotes if it has to be escaped.
+func quotedIfNeeded(text []byte) string {
+	if s := string(text); escape.String(s) == s {
+		return s
 	}
-	return text
+	return string(escape.AppendQuoted(nil, text))
 }
 
 // walkOptions are the flags of arena list and arena table.
@@ -78,7 +74,7 @@ func appendData(dst, data []byte, dec *decode.Decoder) []byte {
 	if dec != nil && len(data) >= dec.Size() {
 		mark := len(dst)
 		dst = append(dst, `"type":`...)
-		dst = strconv.AppendQuote(dst, dec.Name())
+		dst = escape.AppendJSONString(dst, []byte(dec.Name()))
 		dst = append(dst, `,"data":`...)
 		if out, err := dec.AppendJSON(dst, whole(data, dec)); err == nil {
 			return out
@@ -284,10 +280,10 @@ func appendPair(dst []byte, e arena.Entry, asJSON bool) ([]byte, error) {
 		return dst, err
 	}
 	if !asJSON {
-		return fmt.Appendf(dst, "%s %s\n", clean(string(key)), clean(string(value))), nil
+		return fmt.Appendf(dst, "%s %s\n", quotedIfNeeded(key), quotedIfNeeded(value)), nil
 	}
 	line, err := json.Marshal(newPair(key, value))
-	return append(append(dst, line...), '\n'), err
+	return append(escape.AppendJSON(dst, line), '\n'), err
 }
 
 // pair is a key and its value as JSON: in hex where they are not text.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -46,6 +48,15 @@ func usagef(format string, args ...any) error {
 // withHint gives err a hint.
 func withHint(err error, format string, args ...any) error {
 	return &failure{err: err, hint: fmt.Sprintf(format, args...)}
+}
+
+// printError writes err in one line, whatever the names in it are, and what to do about it, where
+// that is known, in another.
+func printError(w io.Writer, err error) {
+	fmt.Fprintf(w, "rbtool: %s\n", escape.String(err.Error()))
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", escape.String(hint))
+	}
 }
 
 // statusOf is the exit status for err.

@@ -133,9 +133,9 @@ func keepSampling(ctx context.Context, stderr io.Writer, s *inspect.Sampler, c *
 		if failed := err != nil; failed != failing {
 			failing = failed
 			if failed {
-				fmt.Fprintf(stderr, "rbtool: exporter: %v\n", err)
+				printError(stderr, fmt.Errorf("exporter: %w", err))
 			} else {
-				fmt.Fprintln(stderr, "note: exporter: samples succeed again")
+				note(stderr, "exporter: samples succeed again")
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"iter"
 
@@ -65,6 +64,6 @@ func openFeed(m *ebpf.Map, out *batch, opts tailOptions) (feed, error) {
 // sayLost tells what an observer could not read, which nobody may take for everything.
 func sayLost(w io.Writer, s feed) {
 	if t := s.totals(); t.losses > 0 {
-		fmt.Fprintf(w, "note: %d bytes of records were written over before they could be read, in %d places\n", t.lost, t.losses)
+		note(w, "%d bytes of records were written over before they could be read, in %d places", t.lost, t.losses)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // format appends the output for a record, the seq-th, to dst.
@@ -47,7 +48,7 @@ func jsonFormat(types *decode.Set) format {
 		if dec := decoderFor(types, rec.Data); dec != nil {
 			mark := len(dst)
 			dst = append(dst, `,"type":`...)
-			dst = strconv.AppendQuote(dst, dec.Name())
+			dst = escape.AppendJSONString(dst, []byte(dec.Name()))
 			dst = append(dst, `,"data":`...)
 			if out, err := dec.AppendJSON(dst, rec.Data); err == nil {
 				return append(out, "}\n"...)
@@ -62,22 +63,27 @@ func jsonFormat(types *decode.Set) format {
 
 func textFormat(types *decode.Set) format {
 	// Columns of records of one type stand below each other.
-	columns := make(map[*decode.Decoder]*decode.Columns)
+	type heading struct {
+		name    string
+		columns decode.Columns
+	}
+	headings := make(map[*decode.Decoder]*heading)
 	width := 0
 	if types != nil {
 		for _, dec := range types.Decoders() {
-			columns[dec] = new(decode.Columns)
-			width = max(width, len(dec.Name()))
+			h := &heading{name: escape.String(dec.Name())}
+			headings[dec] = h
+			width = max(width, len(h.name))
 		}
 	}
 	return func(dst []byte, _ uint64, rec consumer.Record) []byte {
 		if dec := decoderFor(types, rec.Data); dec != nil {
-			mark := len(dst)
-			dst = append(dst, dec.Name()...)
-			for range width - len(dec.Name()) + 1 {
+			mark, h := len(dst), headings[dec]
+			dst = append(dst, h.name...)
+			for range width - len(h.name) + 1 {
 				dst = append(dst, ' ')
 			}
-			if out, err := dec.AppendText(dst, rec.Data, columns[dec]); err == nil {
+			if out, err := dec.AppendText(dst, rec.Data, &h.columns); err == nil {
 				return append(out, '\n')
 			}
 			dst = dst[:mark]

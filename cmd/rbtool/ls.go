@@ -76,7 +76,7 @@ func owners(users []inspect.User) string {
 }
 
 func printNotes(w io.Writer, notes []string) {
-	for _, note := range notes {
-		fmt.Fprintf(w, "note: %s\n", printable(note))
+	for _, text := range notes {
+		note(w, "%s", text)
 	}
 }

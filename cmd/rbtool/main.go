@@ -14,6 +14,8 @@ import (
 
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 func main() {
@@ -27,13 +29,18 @@ func main() {
 	os.Exit(status)
 }
 
-// run is the command; it returns its exit status.
+// run is the command; it returns its exit status. What it writes is escaped on its way to
+// stdout and stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// Kernels up to 5.10 account maps against RLIMIT_MEMLOCK. Without the
 	// privilege to lift it, what fails for want of it says so.
 	_ = rlimit.RemoveMemlock()
 
-	err := execute(ctx, newRoot(stdout, stderr), args)
+	out, errs := escape.NewWriter(stdout), escape.NewWriter(stderr)
+	err := execute(ctx, newRoot(out, errs), args)
+	if err == nil {
+		err = out.Flush()
+	}
 	if err == nil {
 		return statusDone
 	}
@@ -41,10 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return statusDone // whoever read the output has had enough
 	}
 	for _, err := range each(err) {
-		fmt.Fprintf(stderr, "rbtool: %v\n", err)
-		if hint := hintFor(err); hint != "" {
-			fmt.Fprintf(stderr, "hint: %s\n", hint)
-		}
+		printError(errs, err)
 	}
 	return statusOf(err)
 }

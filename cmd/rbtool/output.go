@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // choice is a flag that takes one of some words.
@@ -40,17 +40,39 @@ func outputFlag(cmd *cobra.Command, formats ...string) *choice {
 	return c
 }
 
+// raw returns the writer below w if w escapes what is written to it: for what is no text, for
+// sequences that are meant for a terminal, and for output that is escaped already.
+func raw(w io.Writer) io.Writer {
+	if w, ok := w.(*escape.Writer); ok {
+		return w.Unwrap()
+	}
+	return w
+}
+
 // printJSON writes v as one document.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
+	doc, err := json.MarshalIndent(v, "", "  ")
+	return writeJSON(w, doc, err)
+}
+
+// printLine writes v as one line.
+func printLine(w io.Writer, v any) error {
+	doc, err := json.Marshal(v)
+	return writeJSON(w, doc, err)
+}
+
+func writeJSON(w io.Writer, doc []byte, err error) error {
+	if err == nil {
+		_, err = w.Write(append(escape.AppendJSON(nil, doc), '\n'))
+	}
+	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil
 }
 
-// printTable writes rows, the first of which is the header, in columns.
+// printTable writes rows, the first of which is the header, in columns. A cell is one line, and
+// has no byte that means something to a tabwriter.
 func printTable(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -58,7 +80,7 @@ func printTable(w io.Writer, rows [][]string) error {
 			if i > 0 {
 				fmt.Fprint(tw, "\t")
 			}
-			fmt.Fprint(tw, printable(cell))
+			fmt.Fprint(tw, escape.String(cell))
 		}
 		fmt.Fprintln(tw)
 	}
@@ -68,14 +90,9 @@ func printTable(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// printable escapes what would break a table or command a terminal: paths and the names
-// of processes may hold any byte.
-func printable(cell string) string {
-	if strings.ContainsFunc(cell, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		quoted := strconv.Quote(cell)
-		return quoted[1 : len(quoted)-1]
-	}
-	return cell
+// note writes a note of one line, whatever is in args.
+func note(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "note: %s\n", escape.String(fmt.Sprintf(format, args...)))
 }
 
 // spoiled reports whether a command whose output failed with err is to undo

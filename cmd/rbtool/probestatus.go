@@ -79,10 +79,10 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 		return fmt.Errorf("write output: %w", err)
 	}
 	if lost := s.Total().StacksLost; lost > 0 {
-		fmt.Fprintf(stderr, "note: %d stacks were lost: others had the same place\n", lost)
+		note(stderr, "%d stacks were lost: others had the same place", lost)
 	}
 	if s.Unlisted > 0 {
-		fmt.Fprintf(stderr, "note: the table of processes was full: %d changes are missing in it\n", s.Unlisted)
+		note(stderr, "the table of processes was full: %d changes are missing in it", s.Unlisted)
 	}
 	return printTable(w, usesTable(u))
 }

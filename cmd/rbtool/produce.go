@@ -138,10 +138,10 @@ func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, er
 	}
 	found := p.Recovered()
 	if found.Abandoned > 0 {
-		fmt.Fprintf(stderr, "note: %d samples that a dead producer left behind were discarded\n", found.Abandoned)
+		note(stderr, "%d samples that a dead producer left behind were discarded", found.Abandoned)
 	}
 	if found.Mended != nil {
-		fmt.Fprintf(stderr, "note: the ring was mended: %v\n", found.Mended)
+		note(stderr, "the ring was mended: %v", found.Mended)
 	}
 	return p, nil
 }

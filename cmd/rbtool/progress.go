@@ -12,7 +12,7 @@ import (
 
 // isTerminal reports whether w is one.
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := raw(w).(*os.File)
 	if !ok {
 		return false
 	}
@@ -31,6 +31,7 @@ func showProgress(w io.Writer, p *produced) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}
 	}
+	w = raw(w) // for clearLine
 	ended := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {

@@ -199,9 +199,9 @@ func (p *player) report(w io.Writer, err error) {
 		p.lost += end.Lost
 	}
 	if p.lost > 0 {
-		fmt.Fprintf(w, "note: %d bytes of records were lost while recording\n", p.lost)
+		note(w, "%d bytes of records were lost while recording", p.lost)
 	}
 	if err != nil {
-		fmt.Fprintf(w, "note: the capture was not finished: its %d records are whole\n", p.seq)
+		note(w, "the capture was not finished: its %d records are whole", p.seq)
 	}
 }

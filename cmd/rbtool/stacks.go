@@ -11,6 +11,7 @@ import (
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
@@ -45,7 +46,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 				return nil
 			}
 		}
-		fmt.Fprintf(stderr, "note: stacks are not shown: %v\n", err)
+		note(stderr, "stacks are not shown: %v", err)
 		return nil
 	}
 	n := &stackNamer{
@@ -122,7 +123,7 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting 
 	if !n.asked {
 		n.asked = true
 		if n.kernel, err = symbol.ReadKernel(); err != nil {
-			fmt.Fprintf(n.stderr, "note: stacks of the kernel are shown as addresses: %v\n", err)
+			note(n.stderr, "stacks of the kernel are shown as addresses: %v", err)
 		}
 	}
 	for _, ip := range ips {
@@ -177,19 +178,19 @@ func (n *stackNamer) format(output string, inner format) format {
 
 func appendStackText(dst []byte, name string, s namedStack) []byte {
 	if s.missing != "" {
-		return fmt.Appendf(dst, "    %s: none, %s\n", name, s.missing)
+		return fmt.Appendf(dst, "    %s: none, %s\n", name, escape.String(s.missing))
 	}
 	for i, f := range s.frames {
 		if i > 0 {
 			name = ""
 		}
-		dst = fmt.Appendf(dst, "    %-7s %s\n", name, printable(f))
+		dst = fmt.Appendf(dst, "    %-7s %s\n", name, escape.String(f))
 	}
 	return dst
 }
 
 func appendStacksJSON(dst []byte, kernel, user namedStack) []byte {
-	b, err := json.Marshal(struct {
+	stacks, err := json.Marshal(struct {
 		Kernel        []string `json:"kernel"`
 		KernelMissing string   `json:"kernel_missing,omitempty"`
 		User          []string `json:"user"`
@@ -199,6 +200,6 @@ func appendStacksJSON(dst []byte, kernel, user namedStack) []byte {
 		return append(dst, "}\n"...) // strings can always be encoded
 	}
 	dst = append(dst, `,"stacks":`...)
-	dst = append(dst, b...)
+	dst = escape.AppendJSON(dst, stacks)
 	return append(dst, "}\n"...)
 }

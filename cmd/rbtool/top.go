@@ -2,10 +2,8 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -94,14 +92,6 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 	}
 }
 
-// printLine writes v as one line.
-func printLine(w io.Writer, v any) error {
-	if err := json.NewEncoder(w).Encode(v); err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	return nil
-}
-
 func topTable(maps []inspect.MapSample) [][]string {
 	rows := [][]string{strings.Fields("ID TYPE NAME SIZE FILL% IN/S OUT/S LAG STATE OWNER")}
 	for i := range maps {
@@ -125,7 +115,7 @@ func topTable(maps []inspect.MapSample) [][]string {
 // topScreen shows the screen until the user leaves it.
 func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) error {
 	ctx := cmd.Context()
-	out, ok := cmd.OutOrStdout().(*os.File)
+	out, ok := raw(cmd.OutOrStdout()).(*os.File)
 	if !ok || !isTerminal(out) {
 		return withHint(errors.New("standard output is not a terminal"), "--once prints one look, -o json is for scripts")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/decode/infer"
 	"github.com/rbtool/rbtool/internal/elffile"
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // typeOptions are the flags that say how records are decoded.
@@ -68,16 +69,16 @@ func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 	types, err := proctrace.DecoderOf(m)
 	if err == nil {
 		if o.explain {
-			fmt.Fprintf(stderr, "the ring is rbtool's own: records are %s\n", types.Describe())
+			fmt.Fprintf(stderr, "the ring is rbtool's own: records are %s\n", escape.String(types.Describe()))
 		}
 		return types, nil
 	}
 	if errors.Is(err, proctrace.ErrStopped) {
-		fmt.Fprintln(stderr, "note: the tracer was stopped: what it left is decoded by the types of this rbtool (--no-decode: in hex)")
+		note(stderr, "the tracer was stopped: what it left is decoded by the types of this rbtool (--no-decode: in hex)")
 		return proctrace.Decoder()
 	}
 	if !errors.Is(err, proctrace.ErrNotTraced) {
-		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
+		note(stderr, "records are shown in hex: %v", err)
 		return nil, nil
 	}
 	return o.infer(m, stderr)
@@ -87,18 +88,18 @@ func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 func (o *typeOptions) infer(m *ebpf.Map, stderr io.Writer) (*decode.Set, error) {
 	found, err := infer.Of(m)
 	if err != nil {
-		fmt.Fprintf(stderr, "note: records are shown in hex: %v\n", err)
+		note(stderr, "records are shown in hex: %v", err)
 		return nil, nil
 	}
 	switch {
 	case o.explain:
 		for _, line := range found.Explain() {
-			fmt.Fprintln(stderr, line)
+			fmt.Fprintln(stderr, escape.String(line))
 		}
 	case found.Set == nil:
-		fmt.Fprintf(stderr, "note: records are shown in hex: %s\n", found.Why)
+		note(stderr, "records are shown in hex: %s", found.Why)
 	case found.Certainty < infer.Certain || found.Partial:
-		fmt.Fprintf(stderr, "note: records are shown as %s\n", found.Why)
+		note(stderr, "records are shown as %s", found.Why)
 	}
 	return found.Set, nil
 }

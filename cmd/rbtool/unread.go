@@ -14,7 +14,7 @@ import (
 // it only then. The caller calls stop.
 func whileRead(parent context.Context, w io.Writer) (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(parent)
-	if f, ok := w.(*os.File); ok {
+	if f, ok := raw(w).(*os.File); ok {
 		go func() {
 			if unread(ctx, f) {
 				stop()

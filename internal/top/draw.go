@@ -5,10 +5,11 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode"
 
 	"charm.land/lipgloss/v2"
 	"github.com/mattn/go-runewidth"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // glyphs are what bars and sparklines are made of.
@@ -59,20 +60,9 @@ func (g glyphs) sparkline(values []float64, width int) string {
 	return b.String()
 }
 
-// printable makes text of what processes, programs and records call
-// themselves: nothing in it moves the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-// cell makes printable text exactly width columns wide.
+// cell makes text exactly width columns wide.
 func (g glyphs) cell(s string, width int, right bool) string {
-	s = printable(s)
+	s = escape.String(s)
 	if runewidth.StringWidth(s) > width {
 		s = runewidth.Truncate(s, width, g.more)
 	}
@@ -83,17 +73,41 @@ func (g glyphs) cell(s string, width int, right bool) string {
 	return s + pad
 }
 
-// screen cuts lines to the size of the screen. They may have colours.
-func screen(lines []string, width, height int) string {
+// span is text of one style. The text may be what processes, programs and records call
+// themselves: render escapes it.
+type span struct {
+	style lipgloss.Style
+	text  string
+}
+
+// line is a line of the screen.
+type line []span
+
+// plain returns a line without a style.
+func plain(text string) line { return line{{text: text}} }
+
+// styled returns a line of one style.
+func styled(style lipgloss.Style, text string) line { return line{{style, text}} }
+
+// add returns the line with more text at its end.
+func (l line) add(style lipgloss.Style, text string) line { return append(l, span{style, text}) }
+
+// render returns what a terminal is sent to show lines, cut to the size of the screen. Its only
+// escape sequences are those of the styles.
+func render(lines []line, width, height int) string {
 	if width <= 0 || height <= 0 {
 		return ""
 	}
-	lines = lines[:min(len(lines), height)]
 	cut := lipgloss.NewStyle().MaxWidth(width)
-	for i, line := range lines {
-		lines[i] = cut.Render(line)
+	var rendered []string
+	for _, l := range lines[:min(len(lines), height)] {
+		var b strings.Builder
+		for _, s := range l {
+			b.WriteString(s.style.Render(escape.String(s.text)))
+		}
+		rendered = append(rendered, cut.Render(b.String()))
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(rendered, "\n")
 }
 
 // bytes formats a number of bytes with three digits or so.

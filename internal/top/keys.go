@@ -94,7 +94,7 @@ func (m *Model) typeFilter(msg tea.KeyPressMsg) {
 // paste adds text to the filter while it is edited.
 func (m *Model) paste(text string) {
 	if m.typing {
-		m.filter += printable(text)
+		m.filter += text
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 )
 
 var (
+	noStyle       = lipgloss.NewStyle()
 	headStyle     = lipgloss.NewStyle().Bold(true)
 	columnStyle   = lipgloss.NewStyle().Underline(true)
 	selectedStyle = lipgloss.NewStyle().Reverse(true)
@@ -29,7 +30,7 @@ func (m *Model) View() tea.View {
 
 // content is the text of the screen, with its colours.
 func (m *Model) content() string {
-	var lines []string
+	var lines []line
 	switch m.view {
 	case helpView:
 		lines = helpLines
@@ -38,7 +39,7 @@ func (m *Model) content() string {
 	default:
 		lines = m.listLines()
 	}
-	return screen(lines, m.width, m.height)
+	return render(lines, m.width, m.height)
 }
 
 // frameLines is what the list has around its rows: title, columns, footer.
@@ -47,10 +48,10 @@ const frameLines = 3
 // listHeight is how many rows fit.
 func (m *Model) listHeight() int { return max(m.height-frameLines, 1) }
 
-func (m *Model) listLines() []string {
+func (m *Model) listLines() []line {
 	list := m.rows()
 	columns := fit(m.width)
-	lines := []string{m.title(), columnStyle.Render(m.header(columns))}
+	lines := []line{m.title(), styled(columnStyle, m.header(columns))}
 	at, height := m.index(list), m.listHeight()
 	m.first = min(max(m.first, at-height+1), at, max(len(list)-height, 0))
 	m.first = max(m.first, 0)
@@ -59,25 +60,25 @@ func (m *Model) listLines() []string {
 	}
 	switch {
 	case m.err != nil:
-		lines = append(lines, badStyle.Render(printable(m.err.Error())))
+		lines = append(lines, styled(badStyle, m.err.Error()))
 	case m.sample == nil:
-		lines = append(lines, faintStyle.Render("looking..."))
+		lines = append(lines, styled(faintStyle, "looking..."))
 	case len(m.sample.Maps) == 0:
-		lines = append(lines, "no ring buffer, user ring buffer or arena on this host")
+		lines = append(lines, plain("no ring buffer, user ring buffer or arena on this host"))
 	case len(list) == 0:
-		lines = append(lines, "nothing matches the filter; esc clears it")
+		lines = append(lines, plain("nothing matches the filter; esc clears it"))
 	}
 	for len(lines) < m.height-1 {
-		lines = append(lines, "")
+		lines = append(lines, nil)
 	}
 	lines = lines[:min(len(lines), max(m.height-1, 1))]
 	return append(lines, m.footer())
 }
 
 // title sums up the host.
-func (m *Model) title() string {
+func (m *Model) title() line {
 	if m.sample == nil {
-		return headStyle.Render("rbtool top")
+		return styled(headStyle, "rbtool top")
 	}
 	rings, arenas, stuck, produced := 0, 0, 0, 0.0
 	for i := range m.sample.Maps {
@@ -96,33 +97,32 @@ func (m *Model) title() string {
 	if arenas > 0 {
 		parts = append(parts, fmt.Sprintf("%d without positions", arenas))
 	}
-	text := headStyle.Render("rbtool top") + "  " + strings.Join(parts, "  ")
+	title := styled(headStyle, "rbtool top").add(noStyle, "  "+strings.Join(parts, "  "))
 	if stuck > 0 {
-		text += "  " + badStyle.Render(fmt.Sprintf("%d stuck", stuck))
+		title = title.add(noStyle, "  ").add(badStyle, fmt.Sprintf("%d stuck", stuck))
 	}
-	text += "  " + m.sample.Time.Format(time.TimeOnly)
+	title = title.add(noStyle, "  "+m.sample.Time.Format(time.TimeOnly))
 	if m.paused {
-		text += "  " + doubtStyle.Render("paused")
+		title = title.add(noStyle, "  ").add(doubtStyle, "paused")
 	}
-	return text
+	return title
 }
 
-func (m *Model) footer() string {
+func (m *Model) footer() line {
 	if m.typing || m.filter != "" {
-		text := "/" + printable(m.filter)
 		if m.typing {
-			return text + "_"
+			return plain("/" + m.filter + "_")
 		}
-		return text + faintStyle.Render("   esc clears the filter")
+		return plain("/"+m.filter).add(faintStyle, "   esc clears the filter")
 	}
 	direction := ""
 	if m.revers {
 		direction = " reversed"
 	}
 	if m.sample != nil && len(m.sample.Notes) > 0 && m.width >= 120 {
-		return faintStyle.Render("note: " + printable(m.sample.Notes[0]))
+		return styled(faintStyle, "note: "+m.sample.Notes[0])
 	}
-	return faintStyle.Render("enter look in  s sort (" + orderNames[m.by] + direction + ")  / filter  p pause  ? help  q quit")
+	return styled(faintStyle, "enter look in  s sort ("+orderNames[m.by]+direction+")  / filter  p pause  ? help  q quit")
 }
 
 // column is one of the list.
@@ -184,17 +184,16 @@ func (m *Model) header(columns []column) string {
 	return strings.Join(cells, " ")
 }
 
-func (m *Model) row(columns []column, d *inspect.MapSample, selected bool) string {
+func (m *Model) row(columns []column, d *inspect.MapSample, selected bool) line {
 	var cells []string
 	for _, c := range columns {
 		cells = append(cells, m.glyphs.cell(c.text(m, d, c.width), c.width, c.right))
 	}
-	line := strings.Join(cells, " ")
 	style := stateStyle(flow(d).State)
 	if selected {
 		style = style.Inherit(selectedStyle)
 	}
-	return style.Render(line)
+	return styled(style, strings.Join(cells, " "))
 }
 
 func stateStyle(s inspect.State) lipgloss.Style {
@@ -204,7 +203,7 @@ func stateStyle(s inspect.State) lipgloss.Style {
 	case inspect.Unconsumed:
 		return doubtStyle
 	}
-	return lipgloss.NewStyle()
+	return noStyle
 }
 
 // stateText is short: the help says what each word means.
@@ -258,24 +257,24 @@ func highText(_ *Model, d *inspect.MapSample, _ int) string {
 	return bytes(float64(d.HighWater))
 }
 
-var helpLines = []string{
-	headStyle.Render("rbtool top"),
-	"",
-	"  up down k j pgup pgdn home end   select a ring",
-	"  enter right                      look into it: live records, owners, programs",
-	"  esc left                         back; in the list: clear the filter",
-	"  s S                              sort by fill, rate, lag, state, name, id",
-	"  r                                reverse the order",
-	"  /                                filter: words that id, name, type, owner or state has",
-	"  p space                          pause",
-	"  q ctrl-c                         quit",
-	"",
-	"  IN/S OUT/S  bytes produced and consumed a second, and IN/S over the last samples",
-	"  LAG         how long ago the oldest waiting record was produced",
-	"  HIGH FULL   largest backlog seen, time spent at least 15/16 full",
-	"  STATE       idle; flowing; CONSUMER: data waits and the consumer does not move;",
-	"              PRODUCER: the oldest record stays reserved; nobody: data waits and",
-	"              no process consumes; WRONG: positions that cannot be right",
-	"",
-	"  Nothing is consumed and nothing on the host is changed.",
+var helpLines = []line{
+	styled(headStyle, "rbtool top"),
+	nil,
+	plain("  up down k j pgup pgdn home end   select a ring"),
+	plain("  enter right                      look into it: live records, owners, programs"),
+	plain("  esc left                         back; in the list: clear the filter"),
+	plain("  s S                              sort by fill, rate, lag, state, name, id"),
+	plain("  r                                reverse the order"),
+	plain("  /                                filter: words that id, name, type, owner or state has"),
+	plain("  p space                          pause"),
+	plain("  q ctrl-c                         quit"),
+	nil,
+	plain("  IN/S OUT/S  bytes produced and consumed a second, and IN/S over the last samples"),
+	plain("  LAG         how long ago the oldest waiting record was produced"),
+	plain("  HIGH FULL   largest backlog seen, time spent at least 15/16 full"),
+	plain("  STATE       idle; flowing; CONSUMER: data waits and the consumer does not move;"),
+	plain("              PRODUCER: the oldest record stays reserved; nobody: data waits and"),
+	plain("              no process consumes; WRONG: positions that cannot be right"),
+	nil,
+	plain("  Nothing is consumed and nothing on the host is changed."),
 }

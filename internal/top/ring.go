@@ -11,21 +11,21 @@ import (
 
 // ringLines draw one ring in depth. The records take what is left of the
 // screen, the newest last.
-func (m *Model) ringLines() []string {
+func (m *Model) ringLines() []line {
 	d := m.find(m.watched)
 	if d == nil {
-		return []string{headStyle.Render(fmt.Sprintf("map %d is gone", m.watched)), "", faintStyle.Render("esc back  q quit")}
+		return []line{styled(headStyle, fmt.Sprintf("map %d is gone", m.watched)), nil, styled(faintStyle, "esc back  q quit")}
 	}
-	title := fmt.Sprintf("%s  id %d  %s  %s", cmp.Or(printable(d.Name), "-"), d.ID, d.Type, bytes(float64(d.Bytes)))
+	title := styled(headStyle, fmt.Sprintf("%s  id %d  %s  %s", cmp.Or(d.Name, "-"), d.ID, d.Type, bytes(float64(d.Bytes))))
 	if m.paused {
-		title += "  " + doubtStyle.Render("paused")
+		title = title.add(noStyle, "  ").add(doubtStyle, "paused")
 	}
-	lines := []string{headStyle.Render(title)}
+	lines := []line{title}
 	if d.Flow != nil {
 		lines = append(lines, m.flowLines(d)...)
 	}
 	if d.Place != nil {
-		lines = append(lines, fmt.Sprintf("address  %#x   memory %s", d.UserBase, bytes(float64(d.Memory))))
+		lines = append(lines, plain(fmt.Sprintf("address  %#x   memory %s", d.UserBase, bytes(float64(d.Memory)))))
 	}
 	// Of the lists no more than leaves a third of the screen to the records.
 	room := max(m.height*2/3-len(lines)-2, 3)
@@ -44,18 +44,18 @@ func (m *Model) ringLines() []string {
 	for _, note := range d.Notes {
 		related = append(related, "note     "+note)
 	}
-	for i, line := range related {
+	for i, text := range related {
 		if i == room-1 && len(related) > room {
-			lines = append(lines, faintStyle.Render(fmt.Sprintf("         and %d more: rbtool inspect id:%d", len(related)-i, d.ID)))
+			lines = append(lines, styled(faintStyle, fmt.Sprintf("         and %d more: rbtool inspect id:%d", len(related)-i, d.ID)))
 			break
 		}
-		lines = append(lines, printable(line))
+		lines = append(lines, plain(text))
 	}
-	return append(m.withRecords(lines, d), faintStyle.Render("esc back  p pause  ? help  q quit"))
+	return append(m.withRecords(lines, d), styled(faintStyle, "esc back  p pause  ? help  q quit"))
 }
 
 // flowLines say what goes through the ring.
-func (m *Model) flowLines(d *inspect.MapSample) []string {
+func (m *Model) flowLines(d *inspect.MapSample) []line {
 	lag := ago(time.Duration(d.Lag))
 	if d.LagAtLeast {
 		lag = "at least " + lag
@@ -67,35 +67,35 @@ func (m *Model) flowLines(d *inspect.MapSample) []string {
 	if d.Busy != nil {
 		state += fmt.Sprintf(", %d bytes at %d being written", d.Busy.Len, d.Busy.Pos)
 	}
-	return []string{
-		fmt.Sprintf("fill     %s %.1f%%   backlog %s   high %s   full for %s", m.glyphs.fillBar(d.Fill, 20), 100*d.Fill,
-			bytes(float64(d.Backlog)), bytes(float64(d.HighWater)), ago(time.Duration(d.Saturated))),
-		fmt.Sprintf("flow     in %s   out %s   %s records/s   %s", rate(d.ProducedRate), rate(d.ConsumedRate),
-			count(m.records.perSec), m.glyphs.sparkline(d.Rates, 20)),
-		fmt.Sprintf("state    %s   lag %s", stateStyle(d.State).Render(state), lag),
-		fmt.Sprintf("at       consumer %d   producer %d", d.Consumer, d.Producer),
+	return []line{
+		plain(fmt.Sprintf("fill     %s %.1f%%   backlog %s   high %s   full for %s", m.glyphs.fillBar(d.Fill, 20), 100*d.Fill,
+			bytes(float64(d.Backlog)), bytes(float64(d.HighWater)), ago(time.Duration(d.Saturated)))),
+		plain(fmt.Sprintf("flow     in %s   out %s   %s records/s   %s", rate(d.ProducedRate), rate(d.ConsumedRate),
+			count(m.records.perSec), m.glyphs.sparkline(d.Rates, 20))),
+		plain("state    ").add(stateStyle(d.State), state).add(noStyle, "   lag "+lag),
+		plain(fmt.Sprintf("at       consumer %d   producer %d", d.Consumer, d.Producer)),
 	}
 }
 
 // withRecords appends as many of the last records as leave a line for the footer.
-func (m *Model) withRecords(lines []string, d *inspect.MapSample) []string {
+func (m *Model) withRecords(lines []line, d *inspect.MapSample) []line {
 	end := max(m.height-1, 1)
 	if d.Positions != nil {
 		title := "records as they come, not consumed"
 		if m.records.lost > 0 {
 			title += fmt.Sprintf("   %s came too fast to be read", bytes(float64(m.records.lost)))
 		}
-		lines = append(lines, columnStyle.Render(title))
+		lines = append(lines, styled(columnStyle, title))
 		records := m.records.lines
 		if m.records.err != nil {
 			records = append(records[:len(records):len(records)], "no more: "+m.records.err.Error())
 		}
 		for _, r := range records[max(len(records)-max(end-len(lines), 0), 0):] {
-			lines = append(lines, printable(r))
+			lines = append(lines, plain(r))
 		}
 	}
 	for len(lines) < end {
-		lines = append(lines, "")
+		lines = append(lines, nil)
 	}
 	return lines[:end]
 }

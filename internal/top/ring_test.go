@@ -39,7 +39,7 @@ func TestLookingIntoARing(t *testing.T) {
 		"pin      /sys/fs/bpf/events",
 		"records as they come, not consumed",
 		"exec_event comm=sh",
-		"evil ?[2J? text",
+		`evil \x1b[2J\a text`,
 	)
 	w.news = News{Records: 1000, LostBytes: 4096, Err: errors.New("map vanished")}
 	d.press("p")
