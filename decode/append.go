@@ -2,30 +2,11 @@ package decode
 
 import (
 	"math/big"
-	"strconv"
-	"unicode/utf8"
 
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
 const hexDigits = "0123456789abcdef"
-
-// appendJSONChars appends a char array: a string if it is UTF-8, and otherwise an array of its
-// bytes, as systemd's journal has it. So two different arrays never look alike, and an
-// Encoder gets back the bytes.
-func appendJSONChars(dst, s []byte) []byte {
-	if utf8.Valid(s) {
-		return escape.AppendJSONString(dst, s)
-	}
-	for i, c := range s {
-		sep := byte(',')
-		if i == 0 {
-			sep = '['
-		}
-		dst = strconv.AppendUint(append(dst, sep), uint64(c), 10)
-	}
-	return append(dst, ']')
-}
 
 // appendTextString appends s bare where no reader can take it for something
 // else, and otherwise quoted as in Go, so that no byte of it reaches a

@@ -41,11 +41,9 @@
 // JSON numbers for doubles, such as jq 1.6 and JavaScript, round those above
 // 2^53.
 //
-// A char array that is not UTF-8 is an array of its bytes up to the NUL in JSON:
-// strings of JSON are Unicode, and what cannot be one of them is not replaced. In
-// text such bytes are \xNN. So different strings never look alike, and an [Encoder]
-// makes of either JSON the string that was in the record; what followed the NUL is
-// zero then.
+// A string that is not UTF-8 is an array of its bytes in JSON, whose strings are
+// Unicode; in text such bytes are \xNN. So different strings never look alike. An
+// [Encoder] makes the same string again, with zeros after the NUL.
 //
 // Unprintable characters are escaped in JSON and text, so neither can command a
 // terminal. JSON is always valid.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // run is the decoding of one record.
@@ -106,7 +108,7 @@ func (r *run) string(s []byte) {
 	if r.text {
 		r.out = appendTextString(r.out, s)
 	} else {
-		r.out = appendJSONChars(r.out, s)
+		r.out = escape.AppendJSONString(r.out, s)
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -282,8 +281,8 @@ func appendPair(dst []byte, e arena.Entry, asJSON bool) ([]byte, error) {
 	if !asJSON {
 		return fmt.Appendf(dst, "%s %s\n", quotedIfNeeded(key), quotedIfNeeded(value)), nil
 	}
-	line, err := json.Marshal(newPair(key, value))
-	return append(escape.AppendJSON(dst, line), '\n'), err
+	dst, err = appendJSON(dst, newPair(key, value))
+	return append(dst, '\n'), err
 }
 
 // pair is a key and its value as JSON: in hex where they are not text.

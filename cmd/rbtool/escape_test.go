@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/capture"
@@ -95,6 +98,21 @@ func TestTheNameOfAProcessCommandsNoTerminal(t *testing.T) {
 		}
 		checkText(t, out)
 	}
+	// Not as U+FFFD, which would make it the name of another process.
+	out, err := rbtool(t, "inspect", path, "-o", "json").Output()
+	var ring struct {
+		Owners []struct{ Comm any }
+	}
+	if err := errors.Join(err, json.Unmarshal(out, &ring)); err != nil {
+		t.Fatal(err)
+	}
+	var want any = []any{}
+	for _, b := range []byte(hostile) {
+		want = append(want.([]any), float64(b))
+	}
+	if !slices.ContainsFunc(ring.Owners, func(u struct{ Comm any }) bool { return cmp.Equal(u.Comm, want) }) {
+		t.Errorf("no owner has the bytes of the name: %s", out)
+	}
 }
 
 // hostileTypes has a record type whose names are name.
@@ -171,4 +189,64 @@ func FuzzFormats(f *testing.F) {
 			t.Errorf("not a line: %q", text)
 		}
 	})
+}
+
+// charsBTF is BTF with one struct, of 16 characters.
+func charsBTF(tb testing.TB) string {
+	tb.Helper()
+	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}
+	index := &btf.Int{Name: "u32", Size: 4}
+	chars := &btf.Struct{Name: "chars", Size: 16, Members: []btf.Member{{Name: "s", Type: &btf.Array{Index: index, Type: char, Nelems: 16}}}}
+	b, err := btf.NewBuilder([]btf.Type{chars}, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	raw, err := b.Marshal(nil, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	path := filepath.Join(tb.TempDir(), "chars.btf")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// Whatever bytes strings have, the data that tail writes as JSON makes the same records again.
+func TestProduceReadsTheJSONOfTail(t *testing.T) {
+	_, user := pinnedUserRing(t, 4096)
+	_, ring := pinnedRing(t, 4096)
+	types := []string{"--type", "chars", "--btf", charsBTF(t)}
+	pass := func(in []byte, format string, args ...string) []byte {
+		t.Helper()
+		produce := rbtool(t, append([]string{"produce", "--user", user, "--format", format}, args...)...)
+		produce.Stdin, produce.Stderr = bytes.NewReader(in), nil
+		drain := rbtool(t, "drain", user, "--to", ring, "--once")
+		drain.Stderr = nil
+		if err := errors.Join(produce.Run(), drain.Run()); err != nil {
+			t.Fatal(err)
+		}
+		output := map[string]string{"hex": "json", "json": "hex"}[format]
+		out, err := rbtool(t, append([]string{"tail", ring, "--idle", "100ms", "-o", output}, types...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	var want, data []byte
+	for _, s := range []string{"", "plain", "é宽🙂", "\xff", "\xfe", "\ufffd", hostile, "0123456789abcde\xff", "\xed\xb3\xbf", `\udcff`, "[255]"} {
+		want = append(hex.AppendEncode(want, append([]byte(s), make([]byte, 16)...)[:16]), '\n')
+	}
+	out := pass(want, "hex")
+	checkJSON(t, out)
+	for line := range bytes.Lines(out) {
+		var record struct{ Data json.RawMessage }
+		if err := json.Unmarshal(line, &record); err != nil {
+			t.Fatal(err)
+		}
+		data = append(append(data, record.Data...), '\n')
+	}
+	if got := pass(data, "json", types...); !bytes.Equal(got, want) {
+		t.Errorf("from %s\ngot:\n%swant:\n%s", out, got, want)
+	}
 }

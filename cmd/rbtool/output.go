@@ -1,14 +1,17 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -50,25 +53,37 @@ func raw(w io.Writer) io.Writer {
 }
 
 // printJSON writes v as one document.
-func printJSON(w io.Writer, v any) error {
-	doc, err := json.MarshalIndent(v, "", "  ")
-	return writeJSON(w, doc, err)
-}
+func printJSON(w io.Writer, v any) error { return writeJSON(w, v, jsontext.WithIndent("  ")) }
 
 // printLine writes v as one line.
-func printLine(w io.Writer, v any) error {
-	doc, err := json.Marshal(v)
-	return writeJSON(w, doc, err)
-}
+func printLine(w io.Writer, v any) error { return writeJSON(w, v) }
 
-func writeJSON(w io.Writer, doc []byte, err error) error {
+func writeJSON(w io.Writer, v any, opts ...json.Options) error {
+	doc, err := appendJSON(nil, v, opts...)
 	if err == nil {
-		_, err = w.Write(append(escape.AppendJSON(nil, doc), '\n'))
+		_, err = w.Write(append(doc, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil
+}
+
+// appendJSON appends v as encoding/json has it, but for strings that are not UTF-8, which
+// escape.AppendJSONString tells apart, and for runes that are not printable.
+func appendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
+	bytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
+		if utf8.ValidString(s) {
+			return errors.ErrUnsupported // which leaves it to the package
+		}
+		return enc.WriteValue(escape.AppendJSONString(nil, []byte(s)))
+	})
+	opts = append([]json.Options{jsonv1.DefaultOptionsV1(), json.WithMarshalers(bytes)}, opts...)
+	doc, err := json.Marshal(v, opts...)
+	if err != nil {
+		return dst, err
+	}
+	return escape.AppendJSON(dst, doc), nil
 }
 
 // printTable writes rows, the first of which is the header, in columns. A cell is one line, and

@@ -37,7 +37,8 @@ when more input has to be waited for, at the latest after 64 KiB.
 Formats: lines, each line a sample without its newline; hex and base64, one sample
 a line; lp32, what rbtool tail -o raw writes: each sample preceded by its length
 as 4 bytes little-endian; json, one value a line, as rbtool tail -o json shows
-the data of a record of the type that --type and --btf name.
+the data of a record of the type that --type and --btf name: a string that is not
+UTF-8 is an array of its bytes.
 
 Input that cannot be parsed ends the command with the number of the line; what
 came before is in the ring. At the end one line on standard error says how many

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -190,7 +189,7 @@ func appendStackText(dst []byte, name string, s namedStack) []byte {
 }
 
 func appendStacksJSON(dst []byte, kernel, user namedStack) []byte {
-	stacks, err := json.Marshal(struct {
+	out, err := appendJSON(append(dst, `,"stacks":`...), struct {
 		Kernel        []string `json:"kernel"`
 		KernelMissing string   `json:"kernel_missing,omitempty"`
 		User          []string `json:"user"`
@@ -199,7 +198,5 @@ func appendStacksJSON(dst []byte, kernel, user namedStack) []byte {
 	if err != nil {
 		return append(dst, "}\n"...) // strings can always be encoded
 	}
-	dst = append(dst, `,"stacks":`...)
-	dst = escape.AppendJSON(dst, stacks)
-	return append(dst, "}\n"...)
+	return append(out, "}\n"...)
 }

@@ -47,7 +47,8 @@ beside whoever consumes them. What is written over before it could be copied is
 counted, and named at the end. It works for user ring buffers too.
 
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
-each record preceded by its length as 4 bytes little-endian.
+each record preceded by its length as 4 bytes little-endian. Unprintable characters are
+escaped in text and JSON. In JSON a string that is not UTF-8 is an array of its bytes.
 
 Records are decoded without being told how where the programs that write them say
 what they are (--explain tells how that is known), and else by --type, out of the

@@ -34,12 +34,24 @@ func AppendQuoted(dst, s []byte) []byte {
 	return append(rewrite(append(dst, '"'), s, &quoted, appendGo), '"')
 }
 
-// AppendJSONString appends s, which is valid UTF-8, as a JSON string (RFC 8259, section 7).
+// AppendJSONString appends s as a JSON string (RFC 8259, section 7) if it is UTF-8, and
+// otherwise as an array of its bytes, as journalctl -o json does. So no two strings look
+// alike, and no reader of JSON replaces or refuses what it reads.
 func AppendJSONString(dst, s []byte) []byte {
-	return append(rewrite(append(dst, '"'), s, &quoted, appendJSON), '"')
+	if utf8.Valid(s) {
+		return append(rewrite(append(dst, '"'), s, &quoted, appendJSON), '"')
+	}
+	for i, c := range s {
+		separator := byte(',')
+		if i == 0 {
+			separator = '['
+		}
+		dst = strconv.AppendUint(append(dst, separator), uint64(c), 10)
+	}
+	return append(dst, ']')
 }
 
-// AppendJSON appends a JSON document that has the meaning of doc. Outside of strings JSON has
+// AppendJSON appends a JSON document that means what doc does. Outside of strings JSON has
 // printable ASCII and white space only, so any other rune is one of a string and can be
 // replaced by its escape sequence.
 func AppendJSON(dst, doc []byte) []byte { return rewrite(dst, doc, &document, appendJSON) }
@@ -95,8 +107,8 @@ func appendGo(dst, r []byte) []byte {
 	return append(dst, literal[1:len(literal)-1]...)
 }
 
-// appendJSON appends a rune as it is written in a JSON string. A byte that is not UTF-8 has
-// no escape sequence: it becomes U+FFFD.
+// appendJSON appends a rune as it is written in a JSON string. A byte that is not UTF-8, which
+// no JSON has, becomes U+FFFD.
 func appendJSON(dst, b []byte) []byte {
 	switch b[0] {
 	case '"', '\\':
