@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -28,7 +29,8 @@ the times at which they were read, what was lost between them, and their types: 
 prints it or feeds it to a user ring buffer, and Wireshark opens it, for it is a pcapng file.
 
 Records are consumed when they were written to the file. A file whose recorder was killed
-is readable to its last whole record.`,
+is readable to its last whole record. A recording that fails before its first record leaves
+no file.`,
 		Example: `  rbtool record /sys/fs/bpf/events events.pcapng --for 10s
   rbtool record id:12 slow.pcapng --observe --filter 'latency > 1000000'`,
 		Args: noneEmpty(cobra.ExactArgs(2)),
@@ -71,7 +73,9 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 	out.w = file
 	rec := recording{source: src}
 	t := &tailer{source: src, out: out, format: rec.append, filter: selected, opts: opts, began: time.Now()}
-	err = rec.run(ctx, t, m, types)
+	if err = rec.run(ctx, t, m, types); err != nil {
+		err = errors.Join(err, rec.removeEmpty(file))
+	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		err = fmt.Errorf("record %s: %w", ref, err)
 	}
@@ -88,6 +92,8 @@ type recording struct {
 	source feed
 	next   uint64 // where the record after the last one is, if there is nothing in between
 	lost   uint64 // as told in the capture
+	header int    // bytes of the file before its first record
+	first  int    // bytes of its first record, 0 without one
 }
 
 func (r *recording) run(ctx context.Context, t *tailer, m *ebpf.Map, types *decode.Set) error {
@@ -104,6 +110,7 @@ func (r *recording) run(ctx context.Context, t *tailer, m *ebpf.Map, types *deco
 	if err != nil {
 		return err
 	}
+	r.header = len(t.out.buf)
 	if err := t.out.flush(); err != nil {
 		return err
 	}
@@ -125,5 +132,30 @@ func (r *recording) append(dst []byte, _ uint64, rec consumer.Record) []byte {
 		written.Lost, r.lost = lost-r.lost, lost
 	}
 	r.next = rec.Pos + ring.Span(uint32(len(rec.Data)))
-	return capture.AppendRecord(dst, written)
+	before := len(dst)
+	dst = capture.AppendRecord(dst, written)
+	if r.first == 0 {
+		r.first = len(dst) - before
+	}
+	return dst
+}
+
+// removeEmpty removes the file of a recording that failed if no whole record is in it: it
+// would be in the way of the next try. A file that has taken its place stays.
+func (r *recording) removeEmpty(file *os.File) error {
+	ours, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if r.first > 0 && ours.Size() >= int64(r.header+r.first) {
+		return nil
+	}
+	there, err := os.Lstat(file.Name())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(ours, there) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(file.Name())
 }

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -114,4 +117,27 @@ func BenchmarkRecord(b *testing.B) {
 		src.Close()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/records, "ns/record")
+}
+
+func TestAFailedRecordingRemovesOnlyItsOwnFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "capture")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := errors.Join(os.Rename(path, path+".moved"), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []error{nil, fs.ErrNotExist} {
+		if err := new(recording).removeEmpty(file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, want) {
+			t.Errorf("after it: %v, want %v", err, want)
+		}
+		if err := os.Rename(path+".moved", path); want == nil && err != nil {
+			t.Fatal(err)
+		}
+	}
 }
