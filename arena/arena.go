@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/explain"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -93,18 +94,18 @@ func create(opts Options) (*Arena, error) {
 }
 
 // Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc), whose
-// errno would not say which one it is.
+// errno would not say which one it is: EINVAL, E2BIG or ERANGE, which the error is.
 func (o *Options) Check() error {
 	page := uint64(os.Getpagesize())
 	switch {
 	case o.Size == 0 || o.Size%page != 0:
-		return fmt.Errorf("size %d is not a positive multiple of the page size %d: %w", o.Size, page, unix.EINVAL)
+		return explain.Error(unix.EINVAL, "size %d is not a positive multiple of the page size %d", o.Size, page)
 	case o.Size > MaxSize:
-		return fmt.Errorf("size %d is more than 4 GiB: %w", o.Size, unix.E2BIG)
+		return explain.Error(unix.E2BIG, "size %d is more than 4 GiB", o.Size)
 	case o.Base%page != 0:
-		return fmt.Errorf("base %#x is not a multiple of the page size %d: %w", o.Base, page, unix.EINVAL)
+		return explain.Error(unix.EINVAL, "base %#x is not a multiple of the page size %d", o.Base, page)
 	case o.Base>>32 != (o.Base+o.Size-1)>>32:
-		return fmt.Errorf("base %#x: %d bytes from there cross a multiple of 4 GiB: %w", o.Base, o.Size, unix.ERANGE)
+		return explain.Error(unix.ERANGE, "base %#x: %d bytes from there cross a multiple of 4 GiB", o.Base, o.Size)
 	}
 	return nil
 }
@@ -128,8 +129,12 @@ func (o *Options) spec() *ebpf.MapSpec {
 
 // explainCreate says whether the kernel lacks arenas, of which its errno is EINVAL.
 func explainCreate(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
+	}
 	if probe := features.HaveMapType(ebpf.Arena); errors.Is(probe, ebpf.ErrNotSupported) {
-		return fmt.Errorf("%w: arena maps (Linux 6.9, x86-64 or arm64, with the JIT): %w", ErrNotSupported, err)
+		return explain.Error(errors.Join(ErrNotSupported, err),
+			"the kernel has no arena maps (Linux 6.9, x86-64 or arm64, with the JIT)")
 	}
 	return err
 }

@@ -66,6 +66,7 @@ func explainMap(err error, base, size uint64) error {
 		if by := overlapping(base, size); len(by) > 0 {
 			return &AddressTakenError{base, size, by}
 		}
+		err = fmt.Errorf("%w (something else was mapped there)", err)
 	case errors.Is(err, unix.EINVAL):
 		err = fmt.Errorf("%w (the arena lies at another address)", err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

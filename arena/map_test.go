@@ -79,6 +79,9 @@ func TestCreateRefused(t *testing.T) {
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("error %v, want %v", err, tt.want)
 			}
+			if strings.Contains(err.Error(), tt.want.Error()) {
+				t.Errorf("%q has the errno's text beside the rule", err)
+			}
 		})
 	}
 }

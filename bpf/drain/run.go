@@ -8,6 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/explain"
 )
 
 var (
@@ -96,7 +98,7 @@ func run(prog *ebpf.Program, arg bpfDrainArg) (Result, error) {
 	}
 	errno := unix.Errno(-r.Result)
 	if known := drainErrors[errno]; known != nil {
-		return res, fmt.Errorf("%w (%w)", known, errno)
+		return res, explain.Error(errors.Join(known, errno), "%v", known)
 	}
 	return res, errno
 }

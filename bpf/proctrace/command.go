@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/explain"
 	"github.com/rbtool/rbtool/userprod"
 )
 
@@ -71,19 +72,10 @@ type Acknowledgement struct {
 
 var (
 	// ErrNoRule says that nothing was said about a subject that is to be forgotten.
-	ErrNoRule error = errnoError{unix.ENOENT, "there is no such rule"}
+	ErrNoRule = explain.Error(unix.ENOENT, "there is no such rule")
 	// ErrTooManyRules says that there is no room for another rule.
-	ErrTooManyRules error = errnoError{unix.E2BIG, "there are too many rules"}
+	ErrTooManyRules = explain.Error(unix.E2BIG, "there are too many rules")
 )
-
-// errnoError is an errno in the words of this package.
-type errnoError struct {
-	errno unix.Errno
-	text  string
-}
-
-func (e errnoError) Error() string { return e.text }
-func (e errnoError) Unwrap() error { return e.errno }
 
 // commandError explains the errno in an acknowledgement.
 func commandError(errno uint32) error {

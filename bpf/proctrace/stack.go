@@ -8,6 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/explain"
 )
 
 // StackID is the id of a stack, or why an event has none.
@@ -22,10 +24,10 @@ var (
 
 	// ErrStackGone says that the task had no stack of that kind: a process's memory is gone
 	// before the exit event on kernels before 6.16, and threads of the kernel have none.
-	ErrStackGone error = errnoError{unix.EFAULT, "it was gone"}
+	ErrStackGone = explain.Error(unix.EFAULT, "it was gone")
 
 	// ErrStackLost says that there was no room for the stack.
-	ErrStackLost error = errnoError{unix.EEXIST, "another stack was in its place"}
+	ErrStackLost = explain.Error(unix.EEXIST, "another stack was in its place")
 )
 
 // Err is nil for the id of a stack, else why there is none.

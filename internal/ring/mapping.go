@@ -127,6 +127,7 @@ var refusals = map[error]string{
 	unix.EPERM:  "these pages of this type of map are not mapped writable, or the map is frozen",
 	unix.EACCES: "the map was opened read-only",
 	unix.EINVAL: "the map was opened read-only, or is no ring of this size",
+	unix.ENOMEM: "no address space is left, or this process has too many mappings",
 }
 
 func (r region) unmap() error { return syscall.Munmap(r.addr, r.length) }
