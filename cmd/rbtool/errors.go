@@ -28,6 +28,7 @@ const (
 	statusNotFound    = 4
 	statusBusy        = 5 // would disturb another process
 	statusInterrupted = 130
+	statusQuit        = 131 // by SIGQUIT
 )
 
 // failure is an error with a status or a hint that its cause does not imply.

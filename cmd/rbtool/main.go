@@ -24,9 +24,24 @@ func main() {
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second signal kills
+	quitQuietly()
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
+}
+
+// quitQuietly makes SIGQUIT end the process at once, with the status that a shell gives it, where
+// the Go runtime would print the stacks of all goroutines. It still does if GOTRACEBACK is set.
+func quitQuietly() {
+	if os.Getenv("GOTRACEBACK") != "" {
+		return
+	}
+	quit := make(chan os.Signal, 1)
+	signal.Notify(quit, unix.SIGQUIT)
+	go func() {
+		<-quit
+		os.Exit(statusQuit)
+	}()
 }
 
 // run is the command; it returns its exit status. What it writes is escaped on its way to
