@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +131,71 @@ func TestCutAnywhere(t *testing.T) {
 		}
 		if !errors.Is(err, capture.ErrUnfinished) && !(whole == 0 && errors.Is(err, capture.ErrFormat)) {
 			t.Fatalf("cut at %d: %v", n, err)
+		}
+	}
+}
+
+// Wireshark takes 256 KiB of a packet, and 16 MiB of any block; a record may have 1 GiB.
+func TestLongRecords(t *testing.T) {
+	info := capture.Info{Name: "events", Type: ebpf.RingBuf, Size: 1 << 26}
+	file, err := capture.AppendHeader(nil, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []capture.Record
+	for i, n := range []int{256 << 10, 256<<10 + 1, 9<<20 + 3, 17 << 20, 8} {
+		rec := capture.Record{Pos: uint64(i) << 25, Time: time.Unix(5, int64(i)), Data: bytes.Repeat([]byte{byte(i), 1, 2}, n/3+1)[:n]}
+		want = append(want, rec)
+		file = capture.AppendRecord(file, rec)
+	}
+	file = capture.AppendEnd(file, capture.End{Time: time.Unix(6, 0), Records: 5})
+	// cmp takes minutes for so many bytes.
+	same := func(a, b capture.Record) bool {
+		return a.Pos == b.Pos && a.Time.Equal(b.Time) && bytes.Equal(a.Data, b.Data)
+	}
+	if _, got, err := read(file); err != io.EOF || !slices.EqualFunc(want, got, same) {
+		t.Errorf("%d records are read, or they differ: %v", len(got), err)
+	}
+	for b := file; len(b) > 0; b = b[binary.LittleEndian.Uint32(b[4:]):] {
+		typ, length, captured := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[20:])
+		if length > 16<<20 || typ == 6 && captured > 256<<10 {
+			t.Errorf("a block of type %#x has %d bytes, %d of them captured", typ, length, captured)
+		}
+	}
+	tsharkReads(t, file, "0 262144 262144\n33554432 262145 262144\n67108864 9437187 262144\n100663296 17825792 262144\n134217728 8 8\n")
+}
+
+// tsharkReads checks what tshark says of the packets: position, length and captured length.
+func tsharkReads(t *testing.T, file []byte, want string) {
+	t.Helper()
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		testenv.SkipWithout(t, "tshark", err)
+	}
+	cmd := exec.Command(tshark, "-r", "-", "-T", "fields", "-E", "separator= ", "-e", "frame.packet_id", "-e", "frame.len", "-e", "frame.cap_len")
+	cmd.Stdin = bytes.NewReader(file)
+	if out, err := cmd.Output(); err != nil || string(out) != want {
+		t.Errorf("tshark: %v\n%s", err, out)
+	}
+}
+
+func TestTheRestOfALongRecordIsChecked(t *testing.T) {
+	header, err := capture.AppendHeader(nil, capture.Info{Type: ebpf.RingBuf, Size: 1 << 26})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := capture.AppendRecord(header, capture.Record{Data: make([]byte, 256<<10+1)})
+	rest := long[len(long)-16:]
+	for name, file := range map[string][]byte{
+		"cut before it":      long[:len(long)-16],
+		"cut in it":          long[:len(long)-1],
+		"another record":     append(bytes.Clone(long[:len(long)-16]), long[len(header):]...),
+		"more than is to be": append(bytes.Clone(long[:len(long)-16]), "\x63\x72\x00\x80\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00"...),
+		"an empty block":     append(append(bytes.Clone(long[:len(long)-16]), "\x63\x72\x00\x80\x0c\x00\x00\x00\x0c\x00\x00\x00"...), rest...),
+	} {
+		_, got, err := read(file)
+		if len(got) > 0 || !errors.Is(err, capture.ErrFormat) && !errors.Is(err, capture.ErrUnfinished) {
+			t.Errorf("%s: %d records, %v", name, len(got), err)
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Reader struct {
 	end     *End
 	pending *Record // read by NewReader
 	body    bytes.Buffer
+	record  []byte // one of several blocks
 }
 
 // NewReader returns a Reader of r, which should be buffered. It reads what comes before
@@ -209,7 +210,7 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 	if !c.ringOf(body) {
 		return rec, false, nil
 	}
-	n := uint64(le.Uint32(body[12:]))
+	n, size := uint64(le.Uint32(body[12:])), uint64(le.Uint32(body[16:]))
 	padded := (n + 3) &^ 3
 	if padded > uint64(len(body)-packetFixed) {
 		return rec, false, fmt.Errorf("%w: a record of %d bytes in a block of %d", ErrFormat, n, len(body)+blockOverhead)
@@ -228,7 +229,29 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 		}
 	})
 	c.end = nil // of a capture before
+	if err == nil && size > n {
+		rec.Data, err = c.rest(rec.Data, size)
+	}
 	return rec, err == nil, err
+}
+
+// rest returns a record of size bytes, of which data is what its packet has: the others are in
+// the blocks behind it.
+func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
+	c.record = append(c.record[:0], data...)
+	for uint64(len(c.record)) < size {
+		typ, body, err := c.block()
+		if err != nil {
+			return nil, err
+		}
+		left := size - uint64(len(c.record))
+		data := body[:min(uint64(len(body)), left)]
+		if typ != blockRest || len(data) == 0 || len(body)-len(data) > 3 {
+			return nil, fmt.Errorf("%w: a record of %d bytes of which %d are there", ErrFormat, size, len(c.record))
+		}
+		c.record = append(c.record, data...)
+	}
+	return c.record, nil
 }
 
 func (c *Reader) statistics(body []byte) error {

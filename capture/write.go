@@ -3,6 +3,7 @@ package capture
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -18,6 +19,7 @@ const (
 	blockStatistics = 5
 	blockPacket     = 6
 	blockTypes      = 0x80007262
+	blockRest       = 0x80007263
 )
 
 // Options of blocks, by their block. Those with the highest bit are for local use.
@@ -43,6 +45,8 @@ const (
 	packetFixed     = 20
 	maxRecord       = 1<<30 - 1 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
 	maxBlock        = maxRecord + 4096
+	maxPacket       = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: with more it reads no further
+	maxRest         = 8 << 20   // half of what Wireshark takes for a block
 	statisticsFixed = 12
 )
 
@@ -164,14 +168,25 @@ func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }
 
-// AppendRecord appends a record.
+// AppendRecord appends a record. What Wireshark does not take of a long one stands in blocks
+// of our own behind its packet.
 func AppendRecord(dst []byte, rec Record) []byte {
+	packet := rec.Data[:min(len(rec.Data), maxPacket)]
+	dst = appendPacket(dst, rec, packet)
+	for rest := range slices.Chunk(rec.Data[len(packet):], maxRest) {
+		dst = block(dst, blockRest, func(b []byte) []byte { return pad(append(b, rest...), len(rest)) })
+	}
+	return dst
+}
+
+// appendPacket appends the packet of a record, with that much of its data.
+func appendPacket(dst []byte, rec Record, data []byte) []byte {
 	return block(dst, blockPacket, func(b []byte) []byte {
 		b = le.AppendUint32(b, 0)
 		b = stamp(b, rec.Time)
+		b = le.AppendUint32(b, uint32(len(data)))
 		b = le.AppendUint32(b, uint32(len(rec.Data)))
-		b = le.AppendUint32(b, uint32(len(rec.Data)))
-		b = pad(append(b, rec.Data...), len(rec.Data))
+		b = pad(append(b, data...), len(data))
 		b = option64(b, optPosition, rec.Pos)
 		if rec.Lost > 0 {
 			b = option64(b, optLost, rec.Lost)
