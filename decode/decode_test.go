@@ -98,7 +98,7 @@ var samples = []struct {
 		le(int8(-1), int8(-2), uint64(1<<40)), `{"a":"MINUS","b":-2,"c":"BIG"}`, `a=MINUS b=-2 c=BIG`},
 	{"negative enumerators of bitfields, by name as in full width",
 		structOf(8, bitfield("a", signed8, 0, 3), bitfield("b", signed8, 3, 3), bitfield("c", signed8, 6, 2), bitfield("d", low64, 8, 40)),
-		le(uint64(7|6<<3|1<<6|(1<<40-2)<<8)), `{"a":"MINUS","b":-2,"c":1,"d":"LOW"}`, `a=MINUS b=-2 c=1 d=LOW`},
+		le(uint64(7 | 6<<3 | 1<<6 | (1<<40-2)<<8)), `{"a":"MINUS","b":-2,"c":1,"d":"LOW"}`, `a=MINUS b=-2 c=1 d=LOW`},
 	{"char arrays end at the NUL", structOf(8, member("a", arrayOf(char, 4), 0), member("b", arrayOf(char, 4), 4)),
 		[]byte("ab\x00xwxyz"), `{"a":"ab","b":"wxyz"}`, `a=ab b=wxyz`},
 	{"strings are escaped", arrayOf(char, 24), []byte("a\"\\\n\x01 é\x7f\u009b\u202e🙂"),
