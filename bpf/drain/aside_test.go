@@ -5,68 +5,101 @@ import (
 	"errors"
 	"os"
 	"testing"
-
-	"github.com/rbtool/rbtool/consumer"
-	"github.com/rbtool/rbtool/internal/testenv"
+	"time"
 )
 
-func TestASampleKeptAsideComesFirst(t *testing.T) {
-	p := newPair(t, 4096, 4096, Options{})
-	fed := p.fillTarget(t)
-	if s, err := p.Stats(); err != nil || !s.Aside || s.Len != 100 || s.Full != 1 {
-		t.Errorf("%+v, %v", s, err)
-	}
-	// With a sample aside, none is taken while the target stays full.
-	p.feed(payload(fed, 8))
-	if res := p.run(t); !res.Full || res.Samples != 0 {
-		t.Errorf("%+v", res)
-	}
-	records := p.take(t)
-	if res := p.run(t); res.Full || res.Samples != 1 || res.Delivered != 2 {
-		t.Errorf("%+v", res)
-	}
-	records = append(records, p.take(t)...)
-	for seq, rec := range records {
-		if got := binary.LittleEndian.Uint64(rec); got != uint64(seq) {
-			t.Fatalf("record %d is sample %d", seq, got)
+// drainOn delivers to the target what waits in the user ring.
+func (p *pair) drainOn(t *testing.T, how string) {
+	t.Helper()
+	p.Drain = newDrain(t, p.user, Options{To: p.ring})
+	switch how {
+	case "run":
+		p.run(t)
+	case "timer":
+		if err := p.Start(time.Millisecond); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if uint64(len(records)) != fed+1 {
-		t.Errorf("%d records, want %d", len(records), fed+1)
+	case "tracepoint":
+		if err := p.Attach("sys_enter"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-func TestCloseDeliversWhatIsAside(t *testing.T) {
-	testenv.NoLeaks(t)
-	user, ring := userRing(t, 4096), testenv.Ring(t, 4096)
-	r, err := consumer.NewReader(ring, consumer.Options{})
-	if err != nil {
-		t.Fatal(err)
+func TestASampleThatHasNoRoomStaysInTheUserRing(t *testing.T) {
+	for _, how := range []string{"run", "timer", "tracepoint"} {
+		t.Run("the next drain is a "+how, func(t *testing.T) {
+			p := newPair(t, 4096, 4096, Options{})
+			fed := p.fillTarget(t)
+			s, err := p.Stats()
+			if err != nil || s.Aside || s.Full != 1 || s.Samples != fed-1 {
+				t.Errorf("%+v, %v; want %d samples", s, err, fed-1)
+			}
+			if got, want := p.producerPos()-p.consumerPos(), span(100); got != want {
+				t.Errorf("%d bytes in the user ring, want %d", got, want)
+			}
+			if err := p.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			if _, err := p.Run(RunOptions{}); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("run after close: %v", err)
+			}
+			p.feed(payload(fed, 8))
+			records := p.take(t)
+			p.drainOn(t, how)
+			for uint64(len(records)) < fed+1 {
+				records = append(records, p.next(t).Data)
+			}
+			for seq, rec := range records {
+				if got := binary.LittleEndian.Uint64(rec); got != uint64(seq) {
+					t.Fatalf("record %d is sample %d", seq, got)
+				}
+			}
+		})
 	}
-	defer r.Close()
-	for _, room := range []bool{true, false} {
-		d, err := Load(user, Options{To: ring})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &pair{feeder: newFeeder(t, user), Drain: d, reader: r}
-		fed := p.fillTarget(t)
-		if room {
-			p.take(t)
-		}
-		err = d.Close()
-		if want := map[bool]error{false: ErrAside}[room]; !errors.Is(err, want) {
-			t.Errorf("room %v: close: %v, want %v", room, err, want)
+}
+
+// Discarded samples are released only where there is room for what may follow.
+func TestDiscardedSamplesInFrontOfAFullTarget(t *testing.T) {
+	p := newPair(t, 4096, 4096, Options{})
+	p.fillTarget(t)
+	if records := p.take(t); len(records) == 0 {
+		t.Fatal("no records")
+	}
+	p.run(t)
+	p.feedN(3, 8, discardBit)
+	if res := p.run(t); res.Samples != 0 || res.Full {
+		t.Errorf("%+v", res)
+	}
+	p.feed(payload(7, 8))
+	if res := p.run(t); res.Samples != 1 || res.Delivered != 1 {
+		t.Errorf("behind discarded ones: %+v", res)
+	}
+	p.take(t)
+	p.feedN(20, 8, discardBit)
+	p.run(t)
+	if p.consumerPos() != p.producerPos() {
+		t.Error("discarded samples were not released into an empty target")
+	}
+}
+
+// A sample may follow as many discarded ones as the kernel releases in a run.
+func TestASampleBehindManyDiscardedOnes(t *testing.T) {
+	for _, discarded := range []int{maxRun - 2000, maxRun - 1000, maxRun - 1, maxRun, maxRun + 1} {
+		p := newPair(t, 4<<20, 1<<20, Options{})
+		p.feedN(discarded, 0, discardBit)
+		p.feedN(3000, 8, 0)
+		for range 5 {
+			p.run(t)
 		}
 		records := p.take(t)
-		if last := binary.LittleEndian.Uint64(records[len(records)-1]); room != (last == fed-1) {
-			t.Errorf("room %v: the last record is sample %d of %d", room, last, fed)
+		for i, rec := range records {
+			if got := binary.LittleEndian.Uint64(rec); got != uint64(i) {
+				t.Fatalf("behind %d: record %d is sample %d", discarded, i, got)
+			}
 		}
-		if err := d.Close(); err != nil {
-			t.Errorf("second close: %v", err)
-		}
-		if _, err := d.Run(RunOptions{}); !errors.Is(err, os.ErrClosed) {
-			t.Errorf("run after close: %v", err)
+		if len(records) != 3000 {
+			t.Errorf("behind %d: %d records, want 3000", discarded, len(records))
 		}
 	}
 }

@@ -61,15 +61,32 @@ type bpfDrainState struct {
 		TooLarge       uint64
 		Full           uint64
 	}
+	Ahead struct {
+		_           structs.HostLayout
+		Pos         uint64
+		ProducerPos uint64
+		At          uint64
+		Len         uint32
+		Kind        uint32
+		Seen        uint32
+		Discarded   bool
+		_           [3]byte
+	}
 	Limit     uint64
+	Flags     uint64
+	First     uint64
+	Last      uint64
 	Every     uint64
 	Lock      uint32
 	Len       uint32
 	MaxSample uint32
+	Taken     bool
+	Owed      bool
 	Aside     bool
 	Forced    bool
 	Silent    bool
 	Stopped   bool
+	_         [6]byte
 }
 
 type bpfDrainTimerArg struct {
@@ -90,6 +107,7 @@ type bpfTimerElem struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	bpfMapCounts      = "counts"
+	bpfMapShortSlot   = "short_slot"
 	bpfMapSlot        = "slot"
 	bpfMapTarget      = "target"
 	bpfMapTimer       = "timer"
@@ -103,6 +121,7 @@ const (
 	bpfVarKernelFlags = "kernel_flags"
 	bpfVarKernelLimit = "kernel_limit"
 	bpfVarMaxSample   = "max_sample"
+	bpfVarOverwrites  = "overwrites"
 	bpfVarRingBytes   = "ring_bytes"
 	bpfVarState       = "state"
 	bpfVarToRing      = "to_ring"
@@ -160,11 +179,12 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	Counts *ebpf.MapSpec `ebpf:"counts"`
-	Slot   *ebpf.MapSpec `ebpf:"slot"`
-	Target *ebpf.MapSpec `ebpf:"target"`
-	Timer  *ebpf.MapSpec `ebpf:"timer"`
-	User   *ebpf.MapSpec `ebpf:"user"`
+	Counts    *ebpf.MapSpec `ebpf:"counts"`
+	ShortSlot *ebpf.MapSpec `ebpf:"short_slot"`
+	Slot      *ebpf.MapSpec `ebpf:"slot"`
+	Target    *ebpf.MapSpec `ebpf:"target"`
+	Timer     *ebpf.MapSpec `ebpf:"timer"`
+	User      *ebpf.MapSpec `ebpf:"user"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -176,6 +196,7 @@ type bpfVariableSpecs struct {
 	KernelFlags *ebpf.VariableSpec `ebpf:"kernel_flags"`
 	KernelLimit *ebpf.VariableSpec `ebpf:"kernel_limit"`
 	MaxSample   *ebpf.VariableSpec `ebpf:"max_sample"`
+	Overwrites  *ebpf.VariableSpec `ebpf:"overwrites"`
 	RingBytes   *ebpf.VariableSpec `ebpf:"ring_bytes"`
 	State       *ebpf.VariableSpec `ebpf:"state"`
 	ToRing      *ebpf.VariableSpec `ebpf:"to_ring"`
@@ -201,16 +222,18 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	Counts *ebpf.Map `ebpf:"counts"`
-	Slot   *ebpf.Map `ebpf:"slot"`
-	Target *ebpf.Map `ebpf:"target"`
-	Timer  *ebpf.Map `ebpf:"timer"`
-	User   *ebpf.Map `ebpf:"user"`
+	Counts    *ebpf.Map `ebpf:"counts"`
+	ShortSlot *ebpf.Map `ebpf:"short_slot"`
+	Slot      *ebpf.Map `ebpf:"slot"`
+	Target    *ebpf.Map `ebpf:"target"`
+	Timer     *ebpf.Map `ebpf:"timer"`
+	User      *ebpf.Map `ebpf:"user"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Counts,
+		m.ShortSlot,
 		m.Slot,
 		m.Target,
 		m.Timer,
@@ -227,6 +250,7 @@ type bpfVariables struct {
 	KernelFlags *ebpf.Variable `ebpf:"kernel_flags"`
 	KernelLimit *ebpf.Variable `ebpf:"kernel_limit"`
 	MaxSample   *ebpf.Variable `ebpf:"max_sample"`
+	Overwrites  *ebpf.Variable `ebpf:"overwrites"`
 	RingBytes   *ebpf.Variable `ebpf:"ring_bytes"`
 	State       *ebpf.Variable `ebpf:"state"`
 	ToRing      *ebpf.Variable `ebpf:"to_ring"`

@@ -38,11 +38,11 @@ func TestTheLargestSampleOfADynptr(t *testing.T) {
 	if p.MaxSample() != maxDynptr {
 		t.Fatalf("MaxSample %d", p.MaxSample())
 	}
-	for seq := range uint64(3) { // the second finds the ring full, and is kept aside
+	for seq := range uint64(2) { // the second finds the target full, and fills the user ring
 		p.feed(payload(seq, maxDynptr))
 		p.run(t)
 	}
-	for seq := range uint64(3) {
+	for seq := range uint64(2) {
 		p.run(t)
 		records := p.take(t)
 		if len(records) == 0 || !bytes.Equal(records[0], payload(seq, maxDynptr)) {

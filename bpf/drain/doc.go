@@ -28,11 +28,20 @@
 // # What is promised
 //
 // A sample becomes one record of the same bytes, in the order of the user ring,
-// and none is lost. The kernel takes a sample out of the user ring whatever
-// becomes of it, so one that finds the target full is kept aside in a map of
-// the Drain, the run ends, and the next run delivers it before any other. It is
-// lost only together with that map: when the process that did not pin it dies. Close
-// and [Remove] deliver it if they can, and say so if not.
+// and none is lost, however the draining ends. The kernel takes a sample out of the user ring
+// whatever becomes of it (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run takes
+// none before its record is reserved or written. While the target is full, samples stay
+// in the user ring, where the next Drain of any kind finds them.
+//
+// To know what comes next, a run reads the ring's memory as the kernel will. It can be wrong
+// in two cases: another program drains the ring at the same time, or only discarded
+// samples lie ahead and one is committed at that very moment. A sample that is taken unforeseen
+// and has no room is kept aside in a map of the Drain, and the next run delivers
+// it before any other. Close and [Remove] deliver it if they can, and return
+// [ErrAside] if not. Discarded samples alone are released once the target has room for
+// the largest sample.
+//
+// A producer that changes what it has committed spoils its own samples only.
 //
 // A sample that the target can never hold ([Drain.MaxSample]) is counted and
 // dropped. The largest sample is 16 MiB - 1, the size that the kernel gives a
@@ -48,7 +57,10 @@
 // much as the smaller of the rings unless [Options] says less. A sample is copied
 // twice, into that memory and into the target.
 //
-// Linux 6.1; CAP_BPF and CAP_PERFMON. All methods may be called by many
+// A run takes up to 1024 samples or 64 KiB at a time. The first record of each such batch
+// is committed last, so a consumer waits for the batch, a tenth of a millisecond at most.
+//
+// Linux 6.1 with BTF; CAP_BPF and CAP_PERFMON. All methods may be called by many
 // goroutines at once.
 package drain
 

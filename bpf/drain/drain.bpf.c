@@ -6,17 +6,15 @@
  * asks (drain_once), by a timer in the kernel (on_timer) or by a tracepoint
  * (drain_event).
  *
- * Nothing that fits is lost. The kernel releases a sample whatever the callback
- * returns (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so each sample is
- * first copied into a slot. One that finds the target full stays there, the
- * callback stops, and the next run delivers it before it drains. A run holds a
- * lock from first to last, because two that overlap would deliver out of order: one
- * leaves a sample in the slot, and the other, which looked there before, drains
- * the next.
+ * A run holds a lock from first to last, because two that overlap would deliver out
+ * of order. It takes no sample that there is no room for: batch.h.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include "drain.h"
+#include "ahead.h"
+
+#define LONG 2048 /* bytes of a sample that is a batch of its own */
 
 /* Of user space, before it loads: constants to the verifier. */
 const volatile bool to_ring;	  /* else samples are only counted */
@@ -24,6 +22,7 @@ const volatile __u32 max_sample;  /* bytes; a longer one never fits into the tar
 const volatile __u32 chunk = 64;  /* bytes of an element of slot */
 const volatile __u32 chunks = 1;  /* elements of slot */
 const volatile __u64 ring_bytes;  /* of the target */
+const volatile bool overwrites;	  /* the target never lacks room: BPF_F_RB_OVERWRITE */
 const volatile __u64 kernel_limit; /* samples of a run by timer or tracepoint; 0: all */
 const volatile __u64 kernel_flags; /* and its flags of bpf_user_ringbuf_drain */
 
@@ -38,7 +37,7 @@ struct {
 	__uint(max_entries, 4096);
 } target SEC(".maps");
 
-/* The sample in hand. One element holds most samples whole; a longer one takes
+/* The sample that was taken. One element holds most samples whole; a longer one takes
  * several, because the verifier wants a bound on each copy that some kernels
  * would not give a single element (array_map_alloc_check: 4 MiB before 6.10). */
 struct {
@@ -47,6 +46,14 @@ struct {
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, 64); /* chunk, by user space */
 } slot SEC(".maps");
+
+/* A copy of a sample that is not taken yet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, LONG);
+} short_slot SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -70,155 +77,7 @@ struct {
 	__type(value, struct timer_elem);
 } timer SEC(".maps");
 
-/* struct bpf_dynptr as the kernel sees it, up to 6.4 without a function to ask. */
-struct dynptr_kern {
-	void *data;
-	__u32 size; /* in the low 24 bits: DYNPTR_SIZE_MASK, kernel/bpf/helpers.c */
-	__u32 offset;
-};
-#define DYNPTR_SIZE_MASK 0xffffff
-
-extern __u32 bpf_dynptr_size(const struct bpf_dynptr *p) __ksym __weak; /* 6.5 */
-
-static __always_inline __u32 sample_len(struct bpf_dynptr *sample)
-{
-	struct dynptr_kern kern = {};
-
-	if (bpf_dynptr_size)
-		return bpf_dynptr_size(sample);
-	bpf_probe_read_kernel(&kern, sizeof(kern), sample);
-	return kern.size & DYNPTR_SIZE_MASK;
-}
-
-/* The part of a sample of len bytes that belongs to element i of slot. */
-static __always_inline __u32 part(__u32 len, __u32 i)
-{
-	__u32 n = len - i * chunk;
-
-	return n > chunk ? chunk : n;
-}
-
-static __always_inline void keep(struct bpf_dynptr *sample, __u32 len)
-{
-	for (__u32 i = 0; i < chunks && i * chunk < len; i++) {
-		__u32 key = i; /* the verifier forgets what it knows of a variable whose address is passed */
-		void *to = bpf_map_lookup_elem(&slot, &key);
-
-		if (!to)
-			break; /* for the verifier */
-		bpf_dynptr_read(to, part(len, i), sample, i * chunk, 0);
-	}
-	state.len = len;
-}
-
-/*
- * The flags to write a record of len bytes with. A consumer that sleeps has
- * consumed all, so the first record of a run wakes it, if the kernel finds that it
- * is so; the end of the run wakes it for the others. Should the ring be too full
- * then for the record that does it, a record that made it half full has.
- */
-static __always_inline __u64 wakeup(__u32 len)
-{
-	__u64 before = bpf_ringbuf_query(&target, BPF_RB_AVAIL_DATA);
-	__u64 after = before + ((len + 8 + 7) & ~7ULL);
-
-	if (after >= ring_bytes / 2 && (before < ring_bytes / 2 || !state.forced))
-		return BPF_RB_FORCE_WAKEUP;
-	return state.run.delivered ? BPF_RB_NO_WAKEUP : 0;
-}
-
-/* A record was written with these flags. */
-static __always_inline void written(__u64 flags)
-{
-	state.run.delivered++;
-	state.run.delivered_bytes += state.len;
-	if (flags == BPF_RB_FORCE_WAKEUP) {
-		state.forced = true;
-		state.silent = false;
-	} else if (flags == BPF_RB_NO_WAKEUP) {
-		state.silent = true;
-	}
-}
-
-/* Writes the sample in the slot, of more than one element. */
-static __noinline bool write_long(__u64 flags)
-{
-	__u32 len = state.len;
-	struct bpf_dynptr rec;
-
-	if (bpf_ringbuf_reserve_dynptr(&target, len, 0, &rec)) {
-		/* A failed reservation leaves a null dynptr that must be released too. */
-		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_NO_WAKEUP);
-		return false;
-	}
-	for (__u32 i = 0; i < chunks && i * chunk < len; i++) {
-		__u32 key = i;
-		void *from = bpf_map_lookup_elem(&slot, &key);
-
-		if (!from)
-			break; /* for the verifier */
-		bpf_dynptr_write(&rec, i * chunk, from, part(len, i), 0);
-	}
-	bpf_ringbuf_submit_dynptr(&rec, flags);
-	return true;
-}
-
-static __always_inline bool write_short(__u32 len, __u64 flags)
-{
-	__u32 key = 0;
-	void *from = bpf_map_lookup_elem(&slot, &key);
-
-	return from && !bpf_ringbuf_output(&target, from, len, flags);
-}
-
-/* Writes the sample in the slot to the target, or leaves it there when that is full. */
-static __noinline bool deliver(void)
-{
-	__u32 len = state.len;
-	__u64 flags = wakeup(len);
-
-	if (len > chunk)
-		state.aside = chunks == 1 || !write_long(flags);
-	else
-		state.aside = !write_short(len, flags);
-	if (state.aside)
-		state.run.full++;
-	else
-		written(flags);
-	return !state.aside;
-}
-
-static long on_sample(struct bpf_dynptr *sample, void *ctx)
-{
-	__u32 len = sample_len(sample);
-
-	state.run.samples++;
-	state.run.bytes += len;
-	if (to_ring && len > max_sample) {
-		state.run.too_large++;
-	} else if (to_ring) {
-		keep(sample, len);
-		if (!deliver())
-			return 1;
-	}
-	return state.run.samples == state.limit;
-}
-
-/* Wakes the consumer for the records that did not. */
-static __always_inline void wake(void)
-{
-	void *rec;
-
-	if (!state.silent)
-		return;
-	if (bpf_ringbuf_query(&target, BPF_RB_AVAIL_DATA)) {
-		rec = bpf_ringbuf_reserve(&target, 0, 0);
-		if (!rec)
-			return; /* the next run may find room */
-		bpf_ringbuf_discard(rec, BPF_RB_FORCE_WAKEUP);
-	}
-	state.silent = false;
-}
+#include "batch.h"
 
 static __always_inline void tally(struct drain_counts *c, const struct drain_run *r)
 {
@@ -271,10 +130,11 @@ static __always_inline long drain(enum origin origin, __u64 limit, __u64 flags, 
 	state.run = none;
 	state.limit = limit;
 	state.forced = false;
-	if ((!to_ring || !state.aside || deliver()) && origin != CALLER_ASIDE)
-		state.run.result = bpf_user_ringbuf_drain(&user, on_sample, NULL, flags);
+	state.flags = flags;
 	if (to_ring)
-		wake();
+		deliver_all(origin != CALLER_ASIDE);
+	else if (origin != CALLER_ASIDE)
+		state.run.result = bpf_user_ringbuf_drain(&user, count_sample, NULL, flags);
 	tally(c, &state.run);
 	if (out)
 		*out = state.run;

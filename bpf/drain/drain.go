@@ -116,9 +116,9 @@ func (d *Drain) program(name string) (*ebpf.Program, error) {
 	return p, nil
 }
 
-// Close ends what Start and Attach began, unless the Drain is pinned, delivers
-// what was kept aside, and frees the programs and maps. A sample that could not
-// be delivered is lost; the error is ErrAside then. Close may be called more
+// Close ends what Start and Attach began, unless the Drain is pinned, and frees the
+// programs and maps. What the target has no room for stays in the user ring. A sample
+// kept aside, as the package comment says, is delivered, or lost with ErrAside. Close may be called more
 // than once; other methods return an error that is os.ErrClosed from now on.
 func (d *Drain) Close() error {
 	d.mu.Lock()

@@ -2,6 +2,7 @@ package drain
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 
@@ -11,7 +12,13 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(helperVariable) != "" {
+		fmt.Fprintln(os.Stderr, helper())
+		os.Exit(1)
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // userRing creates a USER_RINGBUF map, closed when the test ends.
 func userRing(tb testing.TB, size uint32) *ebpf.Map {

@@ -28,6 +28,7 @@ type constants struct {
 	chunk       uint32
 	chunks      uint32
 	ringBytes   uint64
+	overwrites  bool
 	kernelLimit uint64
 	kernelFlags uint64
 }
@@ -41,6 +42,7 @@ func newConstants(user *ebpf.Map, opts Options) constants {
 		return c
 	}
 	c.toRing, c.ringBytes = true, uint64(opts.To.MaxEntries())
+	c.overwrites = opts.To.Flags()&flagOverwrite != 0
 	c.maxSample = maxSample(user.MaxEntries(), opts.To.MaxEntries())
 	if opts.MaxSample > 0 {
 		c.maxSample = min(c.maxSample, opts.MaxSample)
@@ -57,6 +59,9 @@ func newConstants(user *ebpf.Map, opts Options) constants {
 func maxSample(user, target uint32) uint32 {
 	return min(user-headerSize, target-8-headerSize, maxDynptr)
 }
+
+// flagOverwrite is BPF_F_RB_OVERWRITE.
+const flagOverwrite = 1 << 19
 
 // stateSection is where the object keeps its globals.
 const stateSection = ".bss"
@@ -84,7 +89,7 @@ func newMaps(user, target *ebpf.Map, c constants) (_ maps, err error) {
 			return nil, err
 		}
 	}
-	for _, name := range []string{bpfMapSlot, bpfMapCounts, bpfMapTimer, stateSection} {
+	for _, name := range []string{bpfMapSlot, bpfMapShortSlot, bpfMapCounts, bpfMapTimer, stateSection} {
 		if m[name], err = ebpf.NewMap(spec.Maps[name]); err != nil {
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
@@ -118,6 +123,7 @@ func specFor(c constants) (*ebpf.CollectionSpec, error) {
 		spec.Variables[bpfVarChunk].Set(c.chunk),
 		spec.Variables[bpfVarChunks].Set(c.chunks),
 		spec.Variables[bpfVarRingBytes].Set(c.ringBytes),
+		spec.Variables[bpfVarOverwrites].Set(c.overwrites),
 		spec.Variables[bpfVarKernelLimit].Set(c.kernelLimit),
 		spec.Variables[bpfVarKernelFlags].Set(c.kernelFlags),
 	)

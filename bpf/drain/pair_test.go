@@ -80,7 +80,7 @@ func mixed(x uint64) uint64 {
 	return x ^ x>>29
 }
 
-// fillTarget makes runs until a sample is kept aside; they have seq in them.
+// fillTarget feeds samples of 100 bytes with their number until the target has no room for one.
 func (p *pair) fillTarget(t *testing.T) (fed uint64) {
 	t.Helper()
 	for {

@@ -185,39 +185,21 @@ func TestWithoutAPinTheTimerEndsWithClose(t *testing.T) {
 	expect(t, newDrain(t, user, Options{}), RunOptions{}, 1, nil)
 }
 
-func TestRemoveDoesNotLoseWhatIsAside(t *testing.T) {
+func TestRemoveLeavesWhatHasNoRoomInTheUserRing(t *testing.T) {
 	dir := filepath.Join(testenv.BPFFS(t), "drain")
 	p := newPair(t, 4096, 4096, Options{})
 	fed := p.fillTarget(t)
-	if err := errors.Join(p.Start(time.Millisecond), p.Pin(dir), p.Close()); err != nil {
+	if err := errors.Join(p.Start(time.Millisecond), p.Pin(dir), p.Close(), Remove(dir, false)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Remove(dir, false); !errors.Is(err, ErrAside) {
-		t.Fatalf("remove: %v", err)
+	records := p.take(t)
+	p.drainOn(t, "run")
+	records = append(records, p.take(t)...)
+	if uint64(len(records)) != fed {
+		t.Fatalf("%d records of %d samples", len(records), fed)
 	}
-	// It goes on.
-	for seq := range fed {
-		if got := binary.LittleEndian.Uint64(p.next(t).Data); got != seq {
-			t.Fatalf("record %d is sample %d", seq, got)
-		}
-	}
-	p.feed(payload(fed, 8))
-	p.next(t)
-	if err := Remove(dir, false); err != nil {
-		t.Fatal(err)
-	}
-
-	d, err := Load(p.user, Options{To: p.ring})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Drain = d
-	p.fillTarget(t)
-	if err := errors.Join(d.Pin(dir), d.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if err := Remove(dir, true); err != nil {
-		t.Errorf("remove by force: %v", err)
+	if last := binary.LittleEndian.Uint64(records[fed-1]); last != fed-1 {
+		t.Errorf("the last record is sample %d of %d", last, fed)
 	}
 }
 

@@ -19,7 +19,7 @@ struct drain_run {
 	__u64 delivered;
 	__u64 delivered_bytes;
 	__u64 too_large;
-	__u64 full; /* 1: it ended with a sample that the target had no room for */
+	__u64 full; /* 1: it ended at a sample that the target has no room for */
 };
 
 /* What all runs on one CPU did. */
@@ -39,14 +39,38 @@ struct drain_counts {
 	__u64 failed;	 /* any other error */
 };
 
+/* What lies ahead in the user ring: what bpf_user_ringbuf_drain would find. */
+enum drain_kind {
+	AHEAD_NOTHING,
+	AHEAD_SAMPLE,	 /* after discarded ones perhaps */
+	AHEAD_DISCARDED, /* discarded samples alone */
+	AHEAD_MALFORMED,
+};
+
+struct drain_ahead {
+	__u64 pos;	    /* of the next header to look at */
+	__u64 producer_pos; /* as last loaded */
+	__u64 at;	    /* position of the last header looked at */
+	__u32 len;	    /* of the sample there */
+	__u32 kind;
+	__u32 seen;	/* headers, in this run */
+	bool discarded; /* the sample has a discarded one before it */
+};
+
 /* What is kept from run to run, under lock but for every and stopped. */
 struct drain_state {
 	struct drain_run run;
-	__u64 limit; /* of the run */
+	struct drain_ahead ahead;
+	__u64 limit; /* samples of the run; 0: up to the kernel's own limit */
+	__u64 flags; /* of the run's bpf_user_ringbuf_drain */
+	__u64 first; /* position of the first sample of a batch */
+	__u64 last;  /* and of the last one that is in the target */
 	__u64 every; /* ns, of the timer; 0: it is stopped */
 	__u32 lock;
 	__u32 len;   /* of the sample in the slot */
 	__u32 max_sample; /* as the programs were loaded with, for user space */
+	bool taken;  /* the first sample of the batch is out of the user ring */
+	bool owed;   /* a wakeup of the producer */
 	bool aside;  /* the sample in the slot is to be delivered yet */
 	bool forced; /* the run has woken the target's consumer, whatever it did */
 	bool silent; /* the last record did not wake it */

@@ -35,9 +35,9 @@ func newDrain() *cobra.Command {
 		Use:   "drain MAP --to MAP",
 		Short: "Make the kernel empty a user ring buffer into a ring buffer",
 		Long: `Drain a user ring buffer into a ring buffer, in the kernel. Each sample becomes a
-record, in order. When the target is full, samples wait in the user ring, but for one
-that is kept aside; none is lost, but for those that the target can never hold, which
-are counted.
+record, in order. While the target is full, samples wait in the user ring, also when
+the draining ends, however it does: the next one goes on with them. Lost are only
+samples that the target can never hold; they are counted.
 
 A timer in the kernel drains at intervals, or a tracepoint whenever it is hit, or
 --once is enough. It lasts as long as the command; with --pin-dir the command ends
@@ -123,7 +123,7 @@ func drainRing(ctx context.Context, stdout, stderr io.Writer, ref string, opts d
 		return leaveRunning(stdout, d, opts.pinDir)
 	}
 	err = watchDrain(ctx, d, time.Duration(opts.duration))
-	err = errors.Join(err, d.Stop(), drainAside(d))
+	err = errors.Join(err, d.Stop())
 	return errors.Join(err, printDrained(stderr, d))
 }
 
@@ -198,17 +198,6 @@ func explainDrain(err error) error {
 		return withHint(err, "rbtool produce --user MAP --recover </dev/null throws away what is behind the last good sample")
 	}
 	return err
-}
-
-// drainAside gives the reader of the target a moment to make room for what was
-// kept aside.
-func drainAside(d *drain.Drain) error {
-	for deadline := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
-		err := d.DeliverAside()
-		if !errors.Is(err, drain.ErrAside) || time.Now().After(deadline) {
-			return nil // Close says it
-		}
-	}
 }
 
 // printDrained writes the line at the end.

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+#ifndef RBTOOL_DRAIN_BATCH_H
+#define RBTOOL_DRAIN_BATCH_H
+
+/*
+ * Moves samples from the user ring to the target, in batches, over the maps and the
+ * state of drain.bpf.c.
+ *
+ * No sample is taken that there is no room for. The kernel releases a sample whatever
+ * the callback returns (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run looks
+ * ahead in the ring's memory. It reserves the record of the first sample and lets the
+ * kernel take that. In the callback no other program can drain: there it delivers the
+ * samples that follow, as far as there is room, and lets the kernel take just those.
+ *
+ * A sample that is taken unforeseen stays in the slot if the target is full, and the
+ * next run delivers it before it drains.
+ */
+#define MAX_SAMPLES (128 * 1024) /* of a run: BPF_MAX_USER_RINGBUF_SAMPLES */
+
+/* A batch is what one bpf_user_ringbuf_drain takes. Its first record is uncommitted until
+ * the end, and holds the consumer up. A sample longer than LONG is a batch of its own,
+ * because bpf_probe_read_kernel copies word by word. */
+#define BATCH 1024		/* samples, */
+#define BATCH_BYTES (64 << 10) /* headers included */
+
+/* struct bpf_dynptr as the kernel sees it, up to 6.4 without a function to ask. */
+struct dynptr_kern {
+	void *data;
+	__u32 size; /* in the low 24 bits: DYNPTR_SIZE_MASK, kernel/bpf/helpers.c */
+	__u32 offset;
+};
+#define DYNPTR_SIZE_MASK 0xffffff
+
+extern __u32 bpf_dynptr_size(const struct bpf_dynptr *p) __ksym __weak; /* 6.5 */
+
+static __always_inline __u32 sample_len(struct bpf_dynptr *sample)
+{
+	struct dynptr_kern kern = {};
+
+	if (bpf_dynptr_size)
+		return bpf_dynptr_size(sample);
+	bpf_probe_read_kernel(&kern, sizeof(kern), sample);
+	return kern.size & DYNPTR_SIZE_MASK;
+}
+
+/* The part of a sample of len bytes that belongs to element i of slot. */
+static __always_inline __u32 part(__u32 len, __u32 i)
+{
+	__u32 n = len - i * chunk;
+
+	return n > chunk ? chunk : n;
+}
+
+/* Copies a sample that was taken into the slot. */
+static __always_inline void keep(struct bpf_dynptr *sample, __u32 len)
+{
+	for (__u32 i = 0; i < chunks && i * chunk < len; i++) {
+		__u32 key = i; /* the verifier forgets what it knows of a variable whose address is passed */
+		void *to = bpf_map_lookup_elem(&slot, &key);
+
+		if (!to)
+			break; /* for the verifier */
+		bpf_dynptr_read(to, part(len, i), sample, i * chunk, 0);
+	}
+}
+
+/* Writes the sample in the slot into a record. */
+static __always_inline void fill(struct bpf_dynptr *rec, __u32 len)
+{
+	for (__u32 i = 0; i < chunks && i * chunk < len; i++) {
+		__u32 key = i;
+		void *from = bpf_map_lookup_elem(&slot, &key);
+
+		if (!from)
+			break; /* for the verifier */
+		bpf_dynptr_write(rec, i * chunk, from, part(len, i), 0);
+	}
+}
+
+/*
+ * The flags to write a record of len bytes with. A consumer that sleeps has
+ * consumed all, so the first record of a batch wakes it, if the kernel finds that it
+ * is so; the end of the run wakes it for the others. Should the ring be too full
+ * then for the record that does it, a record that made it half full has.
+ */
+static __always_inline __u64 wakeup(__u32 len, bool first)
+{
+	__u64 before = avail_data(&target);
+	__u64 after = before + span(len);
+
+	if (after >= ring_bytes / 2 && (before < ring_bytes / 2 || !state.forced))
+		return BPF_RB_FORCE_WAKEUP;
+	return first ? 0 : BPF_RB_NO_WAKEUP;
+}
+
+/* A record of len bytes was written with these flags. */
+static __always_inline void written(__u32 len, __u64 flags)
+{
+	state.run.delivered++;
+	state.run.delivered_bytes += len;
+	if (flags == BPF_RB_FORCE_WAKEUP) {
+		state.forced = true;
+		state.silent = false;
+	} else if (flags == BPF_RB_NO_WAKEUP) {
+		state.silent = true;
+	}
+}
+
+static __always_inline void counted(__u32 len)
+{
+	state.run.samples++;
+	state.run.bytes += len;
+	if (to_ring && len > max_sample)
+		state.run.too_large++;
+}
+
+/* Delivers the sample that is kept aside, or leaves it there when the target is full. */
+static __noinline bool deliver_aside(void)
+{
+	__u32 len = state.len;
+	__u64 flags = wakeup(len, true);
+	struct bpf_dynptr rec;
+
+	if (bpf_ringbuf_reserve_dynptr(&target, len, 0, &rec)) {
+		/* A failed reservation leaves a null dynptr that must be released too. */
+		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_NO_WAKEUP);
+		state.run.full = 1;
+		return false;
+	}
+	fill(&rec, len);
+	bpf_ringbuf_submit_dynptr(&rec, flags);
+	written(len, flags);
+	state.aside = false;
+	return true;
+}
+
+/* Delivers a short sample that the kernel has not taken yet. */
+static __always_inline bool deliver_ahead(const struct drain_ahead *a, __u64 data)
+{
+	__u32 key = 0, len = a->len;
+	__u64 flags = wakeup(len, false);
+	void *copy = bpf_map_lookup_elem(&short_slot, &key);
+
+	if (!copy || len > LONG)
+		return false; /* for the verifier */
+	read_ahead(&user, a, data, copy, len);
+	if (bpf_ringbuf_output(&target, copy, len, flags)) {
+		state.run.full = 1;
+		return false;
+	}
+	written(len, flags);
+	return true;
+}
+
+/* Delivers one more sample of the batch, which the kernel has not taken yet. */
+static long deliver_next(__u32 i, void *data)
+{
+	struct drain_ahead *a = &state.ahead;
+
+	if (state.run.samples == state.limit || a->pos - state.first >= BATCH_BYTES)
+		return 1;
+	if (look(&user, a, *(__u64 *)data))
+		return 0;
+	if (a->kind != AHEAD_SAMPLE)
+		return 1;
+	if (a->len <= max_sample && (a->len > LONG || !deliver_ahead(a, *(__u64 *)data)))
+		return 1;
+	counted(a->len);
+	state.last = a->at;
+	return 0;
+}
+
+/*
+ * Takes a sample. While the kernel has it in hand it lets no other program drain, so that what
+ * lies ahead stays there: the rest of the batch is delivered when the first is taken.
+ */
+static long on_sample(struct bpf_dynptr *sample, void *data)
+{
+	__u64 pos = consumer_pos(&user);
+	__u32 len;
+
+	if (state.taken && pos <= state.last)
+		return pos == state.last;
+	len = sample_len(sample);
+	counted(len);
+	if (len <= max_sample)
+		keep(sample, len);
+	if (pos == state.first && len == state.ahead.len) {
+		state.taken = true;
+		if (len <= LONG)
+			bpf_loop(BATCH, deliver_next, data, 0);
+		return pos == state.last;
+	}
+	state.aside = len <= max_sample;
+	state.len = len;
+	return 1;
+}
+
+static long count_sample(struct bpf_dynptr *sample, void *ctx)
+{
+	counted(sample_len(sample));
+	return state.run.samples == state.limit;
+}
+
+static __always_inline bool room(__u64 bytes)
+{
+	return overwrites || avail_data(&target) + bytes < ring_bytes;
+}
+
+/* Is another batch likely to follow the one that begins with a sample of len bytes? */
+static __always_inline bool more(__u32 len)
+{
+	__u64 bytes = len > LONG ? 2 * span(len) : BATCH_BYTES;
+
+	return state.ahead.producer_pos - state.first >= bytes && room(bytes) &&
+	       (!state.limit || state.limit - state.run.samples > BATCH);
+}
+
+/* Drains until on_sample stops it. Only the last drain of a run wakes the producer: a wakeup
+ * may take microseconds. One that is left out by mistake is owed. */
+static __always_inline void drain_user(__u64 *data, bool more)
+{
+	state.run.result = bpf_user_ringbuf_drain(&user, on_sample, data, more ? BPF_RB_NO_WAKEUP : state.flags);
+	if (state.run.result != -EBUSY)
+		state.owed = more && !(state.flags & BPF_RB_NO_WAKEUP);
+}
+
+/* Drains a batch, beginning with the sample ahead, into a record that is reserved before it
+ * is taken. Returns false if the target is full. */
+static __always_inline bool drain_batch(__u64 *data)
+{
+	__u32 len = state.ahead.len;
+	__u64 flags = wakeup(len, true);
+	struct bpf_dynptr rec;
+
+	if (bpf_ringbuf_reserve_dynptr(&target, len, 0, &rec)) {
+		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_NO_WAKEUP);
+		state.run.full = 1;
+		return false;
+	}
+	drain_user(data, more(len));
+	if (state.taken) {
+		fill(&rec, len);
+		bpf_ringbuf_submit_dynptr(&rec, flags);
+		written(len, flags);
+	} else {
+		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_FORCE_WAKEUP);
+	}
+	return true;
+}
+
+/*
+ * Drains although no sample is seen ahead: for discarded samples, which only this
+ * releases, for the error of a malformed ring, or to wake the producer. One that is
+ * committed meanwhile is taken, so there must be room for the largest.
+ */
+static __always_inline void drain_unseen(__u64 *data, bool first)
+{
+	if (state.ahead.kind == AHEAD_NOTHING && !state.owed && !(first && (state.flags & BPF_RB_FORCE_WAKEUP)))
+		return;
+	if (state.ahead.kind != AHEAD_MALFORMED && !room(span(max_sample)))
+		return;
+	state.first = ~0ULL; /* no sample is foreseen */
+	drain_user(data, false);
+	if (state.aside)
+		deliver_aside();
+}
+
+static long look_on(__u32 i, void *data)
+{
+	return !look(&user, &state.ahead, *(__u64 *)data);
+}
+
+/* Drains the next batch. Returns 1 at the end of the run. */
+static long next_batch(__u32 i, void *data)
+{
+	struct drain_ahead *a = &state.ahead;
+	__u64 start = consumer_pos(&user);
+
+	a->pos = start;
+	a->producer_pos = producer_pos(&user); /* --recover moves it back */
+	a->discarded = false;
+	if (look(&user, a, *(__u64 *)data))
+		bpf_loop(MAX_SAMPLES - 1 - BATCH, look_on, data, 0);
+	if (consumer_pos(&user) != start)
+		return 0; /* another program drained, and these were no headers any more */
+	state.taken = false;
+	state.first = state.last = a->at;
+	if (a->kind == AHEAD_SAMPLE && a->len <= max_sample) {
+		if (!drain_batch(data))
+			return 1;
+	} else if (a->kind == AHEAD_SAMPLE) {
+		drain_user(data, more(0));
+	} else {
+		drain_unseen(data, i == 0);
+		return 1;
+	}
+	if (state.aside && !deliver_aside())
+		return 1;
+	return state.run.result < 0 || state.run.samples == state.limit || a->seen >= MAX_SAMPLES;
+}
+
+/* Wakes the consumer for the records that did not. */
+static __always_inline void wake(void)
+{
+	void *rec;
+
+	if (!state.silent)
+		return;
+	if (bpf_ringbuf_query(&target, BPF_RB_AVAIL_DATA)) {
+		rec = bpf_ringbuf_reserve(&target, 0, 0);
+		if (!rec)
+			return; /* the next run may find room */
+		bpf_ringbuf_discard(rec, BPF_RB_FORCE_WAKEUP);
+	}
+	state.silent = false;
+}
+
+/* Delivers the sample kept aside, then what the user ring has. */
+static __always_inline void deliver_all(bool drain)
+{
+	__u64 data = data_of(&user);
+
+	state.ahead.seen = 0;
+	if ((!state.aside || deliver_aside()) && drain)
+		bpf_loop(MAX_SAMPLES, next_batch, &data, 0);
+	wake();
+}
+
+#endif
