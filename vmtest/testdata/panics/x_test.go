@@ -1,6 +1,7 @@
 package panics
 
 import (
+	"fmt"
 	"os"
 	"testing"
 )
@@ -12,6 +13,7 @@ func TestPanicsTheGuest(t *testing.T) {
 		t.Fatalf("not in a guest of vmtest: %v", err)
 	}
 	f.Close()
+	fmt.Println("the last line")
 	if err := os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0); err != nil {
 		t.Fatal(err)
 	}
