@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,10 +39,15 @@ func (h *host) binary(ctx context.Context) (int, error) {
 	if err != nil {
 		return 2, err
 	}
-	for _, d := range written(h.args[1:], dir) {
+	shares, undo, err := writable(h.args[1:], dir)
+	if err != nil {
+		return 2, err
+	}
+	defer undo()
+	addShare(&m, moduleRoot(dir), false) // first: others may lie in it
+	for _, d := range shares {
 		addShare(&m, d, true)
 	}
-	addShare(&m, moduleRoot(dir), false)
 	const name = "binary.test"
 	b := guest.Binary{
 		Path: filepath.Join(guest.Dir, name), Dir: dir, Args: h.args[1:], Env: h.environment(k),
@@ -74,6 +82,34 @@ func binaryStatus(r session.Result) (int, error) {
 	}
 }
 
+// writable makes the directories in which a test binary with these arguments writes
+// files. undo removes those that are empty.
+func writable(args []string, dir string) (dirs []string, undo func(), err error) {
+	var made []string
+	undo = func() {
+		for _, d := range slices.Backward(made) {
+			os.Remove(d) // fails where the binary has left something
+		}
+	}
+	dirs = written(args, dir)
+	for _, d := range dirs {
+		for above := d; ; above = filepath.Dir(above) {
+			if _, err := os.Stat(above); err == nil {
+				break
+			}
+			made = append(made, above)
+		}
+	}
+	slices.Sort(made) // parents first
+	for _, d := range made {
+		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			undo()
+			return nil, nil, err
+		}
+	}
+	return dirs, undo, nil
+}
+
 // written returns the directories in which a test binary with these arguments
 // writes files.
 func written(args []string, dir string) []string {
@@ -89,6 +125,10 @@ func written(args []string, dir string) []string {
 		switch name {
 		case "test.outputdir", "test.gocoverdir":
 			dirs = append(dirs, value)
+		case "test.fuzz":
+			dirs = append(dirs, filepath.Join(dir, "testdata", "fuzz")) // for the input that fails
+		case "test.fuzzcachedir":
+			dirs = append(dirs, value)
 		case "test.testlogfile", "test.coverprofile", "test.cpuprofile", "test.memprofile", "test.blockprofile", "test.mutexprofile", "test.trace":
 			dirs = append(dirs, filepath.Dir(value))
 		}
@@ -96,16 +136,31 @@ func written(args []string, dir string) []string {
 	return dirs
 }
 
-// limitOf is the limit that go test set, or else ours.
+// endless is the limit of a binary that runs until the user ends it.
+const endless = 365 * 24 * time.Hour
+
+// limitOf is the limit that go test set, or else ours. Fuzzing is not in it
+// (testing.M.Run stops its alarm) and has one of its own, or none.
 func limitOf(args []string, otherwise time.Duration) time.Duration {
+	limit, fuzzing := otherwise, time.Duration(0)
 	for _, a := range args {
-		if value, ok := strings.CutPrefix(a, "-test.timeout="); ok {
-			if d, err := time.ParseDuration(value); err == nil && d > 0 {
-				return d
+		name, value, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		switch d, err := time.ParseDuration(value); name {
+		case "test.timeout":
+			if err == nil && d > 0 {
+				limit = d
+			}
+		case "test.fuzz":
+			if fuzzing == 0 {
+				fuzzing = endless
+			}
+		case "test.fuzztime":
+			if err == nil && d > 0 {
+				fuzzing = d
 			}
 		}
 	}
-	return otherwise
+	return limit + fuzzing
 }
 
 // shell runs a shell in a machine, on our terminal.

@@ -104,12 +104,34 @@ func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, er
 	return m, nil
 }
 
-// environment is what every test on kernel k finds.
+// environment is what every test on kernel k finds, beside what the guest sets itself: the
+// caller's variables, and the features that the kernel must have.
 func (h *host) environment(k kernels.Kernel) []string {
+	env := passedOn(os.Environ())
 	if required := h.known.Required(k.Series); len(required) > 0 {
-		return []string{h.known.Env + "=" + strings.Join(required, ",")}
+		env = append(env, h.known.Env+"="+strings.Join(required, ","))
 	}
-	return nil
+	return env
+}
+
+// hostOnly are variables that name the host's own places, devices and processes. A name
+// that ends in "_" stands for all that begin with it.
+var hostOnly = []string{
+	"PATH", "HOME", "TMPDIR", "TMP", "TEMP", "PWD", "OLDPWD", "SHELL", "SHLVL", "_",
+	"USER", "LOGNAME", "MAIL", "HOSTNAME", "TERM", "LANG", "LANGUAGE", "LC_", "LD_", "XDG_",
+	"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "DBUS_", "SSH_", "SUDO_", "TMUX", "TMUX_", "STY",
+	"GOBIN", "GOCACHE", "GOCOVERDIR", "GOENV", "GOMODCACHE", "GOPATH", "GOTMPDIR",
+	"MODPROBE_OPTIONS", "VMTEST_",
+}
+
+// passedOn returns the variables of env that a guest gets.
+func passedOn(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.ContainsFunc(hostOnly, func(own string) bool {
+			return name == own || len(own) > 1 && strings.HasSuffix(own, "_") && strings.HasPrefix(name, own)
+		})
+	})
 }
 
 // hidden are directories on which a guest mounts something of its own.

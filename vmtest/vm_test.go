@@ -176,17 +176,36 @@ func brokenImage() []byte {
 	return image
 }
 
-// go test itself, with a package's own files and a coverage profile.
-func TestExecOfGoTest(t *testing.T) {
+// goTest runs go test in dir on a kernel and returns its output and its error.
+func goTest(t *testing.T, kernel, dir string, args ...string) ([]byte, error) {
+	t.Helper()
 	t.Setenv("VMTEST_TEST_AS_COMMAND", "1")
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for pkg, want := range map[string]string{"fine": "ok  ", "exits": "FAIL", "onekernel": "on 6.1."} {
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-exec", exe + " -kernel " + kernel + " --"}, args)...)
+	cmd.Dir = dir
+	return cmd.CombinedOutput()
+}
+
+// module writes a module with one test file and returns its directory.
+func module(t *testing.T, test string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"go.mod": "module x\n\ngo 1.24\n", "x_test.go": test} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// go test itself, with a package's own files and a coverage profile.
+func TestExecOfGoTest(t *testing.T) {
+	for pkg, want := range map[string]string{"fine": "ok  ", "exits": "FAIL", "onekernel": "on 6.1.", "panics": "the last line\n"} {
 		profile := filepath.Join(t.TempDir(), "cover.out")
-		cmd := exec.Command("go", "test", "-count=1", "-coverprofile="+profile, "-exec", exe+" -kernel 6.1 --", "./testdata/"+pkg)
-		out, err := cmd.CombinedOutput()
+		out, err := goTest(t, "6.1", ".", "-count=1", "-coverprofile="+profile, "./testdata/"+pkg)
 		if (err == nil) != (pkg == "fine") || !bytes.Contains(out, []byte(want)) {
 			t.Errorf("%s: %v\n%s", pkg, err, out)
 		}
@@ -196,5 +215,78 @@ func TestExecOfGoTest(t *testing.T) {
 		if text, err := os.ReadFile(profile); err != nil || !bytes.HasPrefix(text, []byte("mode:")) {
 			t.Errorf("no coverage profile: %v\n%s", err, out)
 		}
+	}
+}
+
+func TestTheEnvironmentReachesTheGuest(t *testing.T) {
+	dir := module(t, `package x
+
+import (
+	"os"
+	"testing"
+)
+
+func TestVariables(t *testing.T) {
+	if got := os.Getenv("RBTOOL_TEST_VARIABLE"); got != "a b=c" {
+		t.Errorf("RBTOOL_TEST_VARIABLE is %q", got)
+	}
+	if got := os.Getenv("HOME"); got != "/tmp" {
+		t.Errorf("HOME is %q", got)
+	}
+}
+`)
+	t.Setenv("RBTOOL_TEST_VARIABLE", "a b=c")
+	if out, err := goTest(t, "6.12", dir); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// The input that fails comes back, and go test runs it from then on.
+func TestFuzzing(t *testing.T) {
+	dir := module(t, `package x
+
+import "testing"
+
+func FuzzFirstByte(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 && b[0] > '0' {
+			t.Error("found")
+		}
+	})
+}
+`)
+	out, err := goTest(t, "6.12", dir, "-fuzz=Fuzz", "-fuzztime=60s")
+	found, _ := filepath.Glob(filepath.Join(dir, "testdata", "fuzz", "FuzzFirstByte", "*"))
+	if err == nil || !bytes.Contains(out, []byte("Failing input written")) || len(found) != 1 {
+		t.Errorf("%v, %d inputs\n%s", err, len(found), out)
+	}
+	if out, err := goTest(t, "6.12", dir); err == nil || !bytes.Contains(out, []byte("FuzzFirstByte/"+filepath.Base(found[0]))) {
+		t.Errorf("with the input: %v\n%s", err, out)
+	}
+}
+
+// A line takes microseconds: many are one write to the host.
+func TestManyLines(t *testing.T) {
+	dir := module(t, `package x
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestLines(t *testing.T) {
+	begin := time.Now()
+	for i := range 200_000 {
+		fmt.Println("line", i)
+	}
+	if took := time.Since(begin); took > 40*time.Second {
+		t.Errorf("200,000 lines took %v", took)
+	}
+}
+`)
+	out, err := goTest(t, "6.12", dir, "-v")
+	if n := bytes.Count(out, []byte("line ")); err != nil || n != 200_000 {
+		t.Errorf("%v, %d lines\n%s", err, n, out[max(0, len(out)-1000):])
 	}
 }
