@@ -19,7 +19,9 @@ var (
 	ErrPointer = errors.New("invalid arena pointer")
 	// ErrNil is the [ErrPointer] of a nil pointer.
 	ErrNil = fmt.Errorf("%w: nil", ErrPointer)
-	// ErrAbsent says that a page that was touched is not allocated.
+	// ErrAbsent says that a page that was touched is not allocated: what leads there is corrupt,
+	// or the page was freed. An operation that ends with it has changed nothing but what it
+	// holds, which may be lost.
 	ErrAbsent = errors.New("arena page is not allocated")
 	// ErrFormat says that what lies in the arena was not made by this package, or
 	// by a version of it that is not known.

@@ -125,7 +125,9 @@ func (c *Collection) placeGlobals(spec *ebpf.CollectionSpec, section *ebpf.MapSp
 	if err != nil {
 		return none, err
 	}
-	copy(at, data)
+	if err := a.Guard(func() error { copy(at, data); return nil }); err != nil {
+		return none, err
+	}
 	for name, v := range spec.Variables {
 		if v.SectionName == globalsSection {
 			c.Globals[name] = base + Ptr[byte](v.Offset)

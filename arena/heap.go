@@ -3,6 +3,7 @@ package arena
 import (
 	"fmt"
 	"math/bits"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 )
@@ -92,8 +93,9 @@ func (h *Heap) class(c uint32) *class {
 const maxTries = 1 << 20
 
 // Alloc returns size bytes, aligned to 8, which are not cleared. Errors: [ErrFull],
-// [ErrTooLarge], [ErrBusy].
-func (h *Heap) Alloc(size uint64) (Ptr[byte], error) {
+// [ErrTooLarge], [ErrBusy], [ErrAbsent].
+func (h *Heap) Alloc(size uint64) (p Ptr[byte], err error) {
+	defer h.catch("allocate", debug.SetPanicOnFault(true), &err)
 	ref, err := h.alloc(size)
 	if err != nil {
 		return 0, fmt.Errorf("allocate %d bytes: %w", size, err)
@@ -169,7 +171,7 @@ func (h *Heap) carve(size uint64) (uint32, error) {
 		if size > h.limit-brk {
 			return 0, ErrFull
 		}
-		if err := h.Grow(brk + size); err != nil {
+		if err := h.grow(brk + size); err != nil {
 			return 0, err
 		}
 		if atomic.CompareAndSwapUint64(&h.s.brk, brk, brk+size) {
@@ -185,8 +187,14 @@ const growAhead = 64 << 10
 
 // Grow makes the pages up to end bytes from the base present, and some more. Programs
 // that may not sleep allocate only from pages that are: before Linux 7.0 they cannot
-// make any. Errors: [ErrFull].
-func (h *Heap) Grow(end uint64) error {
+// make any. Errors: [ErrFull], [ErrAbsent].
+func (h *Heap) Grow(end uint64) (err error) {
+	defer h.catch("grow", debug.SetPanicOnFault(true), &err)
+	return h.grow(end)
+}
+
+// grow is Grow within a guard.
+func (h *Heap) grow(end uint64) error {
 	if h.a.size == 0 {
 		return h.a.pointerError(0, 0, 1)
 	}
@@ -213,7 +221,7 @@ func (h *Heap) Grow(end uint64) error {
 
 // maximum stores v unless there is something larger.
 func maximum(word *uint64, v uint64) {
-	for {
+	for range maxTries {
 		now := atomic.LoadUint64(word)
 		if now >= v || atomic.CompareAndSwapUint64(word, now, v) {
 			return
@@ -222,8 +230,10 @@ func maximum(word *uint64, v uint64) {
 }
 
 // Free gives back what [Heap.Alloc], or arena_alloc, returned. What is not
-// allocated is left alone: the error is [ErrNotAllocated].
-func (h *Heap) Free(p Ptr[byte]) error {
+// allocated is left alone: the error is [ErrNotAllocated]. After [ErrBusy] and [ErrAbsent] the
+// block is lost.
+func (h *Heap) Free(p Ptr[byte]) (err error) {
+	defer h.catch("free", debug.SetPanicOnFault(true), &err)
 	if off := h.a.offsetOf(uint64(p)); p == 0 || off >= h.a.size {
 		return fmt.Errorf("free: %w", h.a.pointerError(uint64(p), 1, 1))
 	}
@@ -250,7 +260,7 @@ func (h *Heap) free(data uint32) error {
 	}
 	list := h.class(c)
 	list.used.Add(-1)
-	for {
+	for range maxTries {
 		head := list.head.Load()
 		atomic.StoreUint64(word, free|uint64(uint32(head)))
 		// Its partner is the exchange in arena_pop, which then finds the next one's
@@ -259,11 +269,13 @@ func (h *Heap) free(data uint32) error {
 			return nil
 		}
 	}
+	return ErrBusy
 }
 
 // Requested returns how many bytes were asked for when p was allocated. The error is
-// [ErrNotAllocated] where it is not.
-func (h *Heap) Requested(p Ptr[byte]) (uint64, error) {
+// [ErrNotAllocated] where it is not, or [ErrAbsent].
+func (h *Heap) Requested(p Ptr[byte]) (n uint64, err error) {
+	defer h.catch("find block", debug.SetPanicOnFault(true), &err)
 	off := h.a.offsetOf(uint64(p))
 	if p == 0 || off >= h.a.size {
 		return 0, h.a.pointerError(uint64(p), 1, 1)
@@ -320,12 +332,13 @@ type HeapStats struct {
 	Classes []Class `json:"classes"` // of which there are blocks
 }
 
-// Stats counts. It is no snapshot: others go on.
-func (h *Heap) Stats() (HeapStats, error) {
+// Stats counts. It is no snapshot: others go on. The error is [ErrAbsent] or [os.ErrClosed].
+func (h *Heap) Stats() (st HeapStats, err error) {
 	if h.a.size == 0 {
-		return HeapStats{}, h.a.pointerError(0, 0, 1)
+		return st, h.a.pointerError(0, 0, 1)
 	}
-	st := HeapStats{
+	defer h.catch("count blocks", debug.SetPanicOnFault(true), &err)
+	st = HeapStats{
 		Size:    h.limit - h.start,
 		Carved:  atomic.LoadUint64(&h.s.brk) - h.start,
 		Present: atomic.LoadUint64(&h.s.present) - h.start,
@@ -353,6 +366,8 @@ func New[T any](h *Heap) (Ptr[T], *T, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	*t = zero
+	if err := h.a.Guard(func() error { *t = zero; return nil }); err != nil {
+		return 0, nil, err
+	}
 	return Ptr[T](p), t, nil
 }

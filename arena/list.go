@@ -2,8 +2,7 @@ package arena
 
 import (
 	"fmt"
-	"iter"
-	"math/bits"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 )
@@ -58,12 +57,13 @@ func OpenList(h *Heap, name string) (*List, error) {
 func (l *List) Ptr() Ptr[byte] { return l.p }
 
 // Push puts a node, whose first member is a [Link], at the front. It must be in no
-// list. Errors: [ErrPointer], [ErrBusy].
-func (l *List) Push(p Ptr[Link]) error {
+// list. Errors: [ErrPointer], [ErrBusy], [ErrAbsent].
+func (l *List) Push(p Ptr[Link]) (err error) {
 	node, err := p.In(l.h.a)
 	if err != nil {
 		return fmt.Errorf("push: %w", err)
 	}
+	defer l.h.catch("push", debug.SetPanicOnFault(true), &err)
 	for range maxTries {
 		head := atomic.LoadUint64(&l.l.head)
 		next := uint64(0)
@@ -80,11 +80,12 @@ func (l *List) Push(p Ptr[Link]) error {
 }
 
 // Pop takes the first node away. Errors: [ErrEmpty], [ErrBusy]; [ErrCorrupt] where the head
-// does not lead into the heap.
-func (l *List) Pop() (Ptr[Link], error) {
+// does not lead into the heap, [ErrAbsent] where it leads to a page that is not allocated.
+func (l *List) Pop() (p Ptr[Link], err error) {
 	if l.h.a.size == 0 {
 		return 0, l.h.a.pointerError(0, 0, 1)
 	}
+	defer l.h.catch("pop", debug.SetPanicOnFault(true), &err)
 	for range maxTries {
 		head := atomic.LoadUint64(&l.l.head)
 		ref := uint32(head)
@@ -102,84 +103,4 @@ func (l *List) Pop() (Ptr[Link], error) {
 		}
 	}
 	return 0, fmt.Errorf("pop: %w", ErrBusy)
-}
-
-// All walks over the nodes from the front. It is right when nothing is popped
-// meanwhile; after a pop it may go astray, and ends with [ErrBusy]. It
-// ends with [ErrCorrupt] where a pointer leads out of the heap, and in a circle
-// after as many steps as there can be nodes.
-func (l *List) All() iter.Seq2[Ptr[Link], error] {
-	return func(yield func(Ptr[Link], error) bool) {
-		for n, err := range Nodes[Link](l) {
-			if !yield(Ptr[Link](uintptr(unsafe.Pointer(n))), err) { // they lie at the address that programs use
-				return
-			}
-		}
-	}
-}
-
-// Nodes walks as [List.All] does, and yields what lies in the arena, without copying: T begins
-// with a [Link] and holds no Go pointers. A node that is not wholly inside the arena is
-// [ErrCorrupt]. What others change at the same time is to be loaded with sync/atomic.
-func Nodes[T any](l *List) iter.Seq2[*T, error] {
-	return func(yield func(*T, error) bool) {
-		a := l.h.a
-		if a.size == 0 {
-			yield(nil, a.pointerError(0, 0, 1))
-			return
-		}
-		head := atomic.LoadUint64(&l.l.head)
-		first := uint32(head)
-		if first == 0 {
-			return
-		}
-		p := l.h.address(first)
-		size := uint64(unsafe.Sizeof(*new(T)))
-		if size < linkSize || size > a.size {
-			yield(nil, a.pointerError(p, size, linkSize))
-			return
-		}
-		last := (a.size - size) / 8 // word of the arena at which a node can begin
-		base, low := a.base, a.flags&flagNoUserConv != 0
-		for left := (l.h.limit - l.h.start) / minNode; p != 0; left-- {
-			off := p - base
-			if low {
-				off = uint64(uint32(off)) // as in offsetOf
-				p = base + off
-			}
-			// Rotated, an offset that is no multiple of 8 is larger than all others.
-			if bits.RotateLeft64(off, -3) > last || left == 0 {
-				yield(nil, l.wrong(head, p, left))
-				return
-			}
-			// SAFETY: a whole node in the mapping, which lies at the address that it has for
-			// programs, as was just checked. Without a base to add to, the next load does not
-			// wait for an addition: a third of the time.
-			at := unsafe.Add(nil, p)
-			next := *(*uint64)(at)
-			if !yield((*T)(at), nil) {
-				return
-			}
-			p = next
-		}
-		if atomic.LoadUint64(&l.l.head)>>32 != head>>32 {
-			yield(nil, fmt.Errorf("walk list: %w: nodes were popped", ErrBusy))
-		}
-	}
-}
-
-const linkSize = uint64(unsafe.Sizeof(Link{}))
-
-// minNode is the smallest block, in bytes.
-const minNode = 16
-
-// wrong says why a walk that began with this head did not get on at p.
-func (l *List) wrong(head, p, left uint64) error {
-	switch {
-	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:
-		return fmt.Errorf("walk list: %w: nodes were popped", ErrBusy)
-	case left == 0:
-		return fmt.Errorf("walk list: %w: it goes in a circle", ErrCorrupt)
-	}
-	return fmt.Errorf("walk list: %w: a node leads to %#x", ErrCorrupt, p)
 }

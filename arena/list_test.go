@@ -215,14 +215,34 @@ func BenchmarkListWalk(b *testing.B) {
 	l := newList(b, h)
 	const n = 1_000_000
 	loadSet(b, h, arenaset.ListBuild).must(arenaset.ListBuild, arenaset.Job{On: uint64(l.Ptr()), Count: n})
-	for b.Loop() {
-		for _, err := range l.All() {
-			if err != nil {
-				b.Fatal(err)
+	perNode := func(b *testing.B) {
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/node")
+	}
+	b.Run("addresses", func(b *testing.B) {
+		for b.Loop() {
+			for _, err := range l.All() {
+				if err != nil {
+					b.Fatal(err)
+				}
 			}
 		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/node")
+		perNode(b)
+	})
+	b.Run("contents", func(b *testing.B) {
+		for b.Loop() {
+			sum := uint64(0)
+			for node, err := range Nodes[numbered](l) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				sum += node.Number
+			}
+			if sum != n*(n-1)/2 {
+				b.Fatalf("sum %d", sum)
+			}
+		}
+		perNode(b)
+	})
 }
 
 // A node that begins in the arena, or the heap, and ends outside is none.

@@ -127,36 +127,9 @@ func (t *Table) setKey(ref uint32, hash uint64, key []byte) {
 	}
 }
 
-// value returns the value of a node that is not in the table yet, as whole words.
-func (t *Table) value(ref uint32) []byte { return t.valueOf(t.node(ref)) }
-
+// valueOf is the value of a node, as whole words.
 func (t *Table) valueOf(n *node) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(n), nodeSize+8*uint64(t.keyWords))), 8*t.valueWords)
-}
-
-// copyWords copies what others may be changing, in which case the copy is of no use.
-func (t *Table) copyWords(to, from []byte) { copy(to, from) }
-
-// copyNodes copies n nodes from ref on and lets the last copy lead to tail. It
-// returns the first copy, or tail when n is 0. Their order does not matter.
-func (t *Table) copyNodes(ref uint32, n int, tail uint32) (uint32, error) {
-	first := tail
-	for made := range n {
-		from := t.node(ref)
-		fresh, err := uint32(0), error(ErrBusy)
-		if from != nil { // else the chain was changed meanwhile
-			fresh, err = t.h.alloc(t.nodeBytes)
-		}
-		if err != nil {
-			t.freeNodes(first, made)
-			return 0, err
-		}
-		to := t.node(fresh)
-		copy(t.words(to), t.words(from))
-		to.hash, to.next = atomic.LoadUint32(&from.hash), first
-		first, ref = fresh, atomic.LoadUint32(&from.next)
-	}
-	return first, nil
 }
 
 // freeNodes frees n nodes of a chain that nobody else changes.

@@ -3,6 +3,7 @@ package arena
 import (
 	"fmt"
 	"math/bits"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 )
@@ -52,9 +53,15 @@ func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	clear(b)
-	(*queue)(unsafe.Pointer(unsafe.SliceData(b))).bits = uint32(bits.TrailingZeros(uint(n)))
-	if _, err := h.AddRoot(name, KindQueue, p); err != nil {
+	err = h.a.Guard(func() error {
+		clear(b)
+		(*queue)(unsafe.Pointer(unsafe.SliceData(b))).bits = uint32(bits.TrailingZeros(uint(n)))
+		return nil
+	})
+	if err == nil {
+		_, err = h.AddRoot(name, KindQueue, p)
+	}
+	if err != nil {
 		h.Free(p)
 		return nil, fmt.Errorf("create queue %q: %w", name, err)
 	}
@@ -62,7 +69,8 @@ func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 }
 
 // OpenQueue finds a queue by its name. Errors are those of [Heap.Root], and [ErrCorrupt].
-func OpenQueue(h *Heap, name string) (*Queue, error) {
+func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
+	defer h.catch("open queue", debug.SetPanicOnFault(true), &err)
 	r, err := h.Root(name, KindQueue)
 	if err != nil {
 		return nil, fmt.Errorf("open queue %q: %w", name, err)
@@ -83,11 +91,12 @@ func OpenQueue(h *Heap, name string) (*Queue, error) {
 // Ptr is where the queue lies, for programs.
 func (q *Queue) Ptr() Ptr[byte] { return q.p }
 
-// Put puts p at the end. Errors: [ErrFull], [ErrNil], [ErrBusy].
-func (q *Queue) Put(p Ptr[byte]) error {
+// Put puts p at the end. Errors: [ErrFull], [ErrNil], [ErrBusy], [ErrAbsent].
+func (q *Queue) Put(p Ptr[byte]) (err error) {
 	if q.h.a.size == 0 || q.h.at(uint32(p)&^7, 8) == nil {
 		return fmt.Errorf("put: %w", q.h.a.pointerError(uint64(p), 8, 1))
 	}
+	defer q.h.catch("put", debug.SetPanicOnFault(true), &err)
 	for range maxTries {
 		tail := q.q.tail.Load()
 		lap := uint32(tail >> q.bits)
@@ -111,12 +120,13 @@ func (q *Queue) Put(p Ptr[byte]) error {
 	return fmt.Errorf("put: %w", ErrBusy)
 }
 
-// Take takes the pointer at the front away. Errors: [ErrEmpty], [ErrBusy]; [ErrCorrupt]
+// Take takes the pointer at the front away. Errors: [ErrEmpty], [ErrBusy], [ErrAbsent]; [ErrCorrupt]
 // where it does not lead into the heap.
-func (q *Queue) Take() (Ptr[byte], error) {
+func (q *Queue) Take() (p Ptr[byte], err error) {
 	if q.h.a.size == 0 {
 		return 0, q.h.a.pointerError(0, 0, 1)
 	}
+	defer q.h.catch("take", debug.SetPanicOnFault(true), &err)
 	for range maxTries {
 		head := q.q.head.Load()
 		lap := uint32(head >> q.bits)

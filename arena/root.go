@@ -3,6 +3,7 @@ package arena
 import (
 	"bytes"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -52,7 +53,7 @@ type Root struct {
 
 // AddRoot gives p, which lies in the heap, a name for as long as the arena exists. Of
 // several that do so at once with one name, one succeeds. Errors: [ErrExists],
-// [ErrFull], [ErrTooLarge] for a name that is empty or too long.
+// [ErrFull], [ErrTooLarge] for a name that is empty or too long, [ErrBusy], [ErrAbsent].
 func (h *Heap) AddRoot(name string, kind Kind, p Ptr[byte]) (Root, error) {
 	r, err := h.addRoot(name, kind, uint32(p))
 	if err != nil {
@@ -72,30 +73,32 @@ func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
 	if err != nil {
 		return Root{}, err
 	}
-	r.kind, r.ref = uint32(kind), ref
-	copy(r.name[:], name)
+	there, err := h.publish(Ptr[byte](p), r, root{kind: uint32(kind), ref: ref}, name)
+	if err != nil {
+		h.Free(Ptr[byte](p))
+	}
+	return there, err
+}
+
+// publish makes r, which lies at p, a root with this name.
+func (h *Heap) publish(p Ptr[byte], r *root, is root, name string) (there Root, err error) {
+	defer h.catch("publish", debug.SetPanicOnFault(true), &err)
+	copy(is.name[:], name)
+	*r = is
 	// Names are added at the first free number, and none is ever removed. So two of
 	// the same name meet there, and the later one looks again.
 	for i := range uint32(maxRoots) {
-		for {
-			if atomic.LoadUint64(&h.s.roots[i]) == 0 {
-				if atomic.CompareAndSwapUint64(&h.s.roots[i], 0, uint64(uint32(p))) {
-					return h.rootAt(i)
-				}
-				continue
-			}
-			there, err := h.rootAt(i)
-			if err == nil && there.Name == name {
-				err = ErrExists
-			}
-			if err != nil {
-				h.Free(Ptr[byte](p))
-				return there, err
-			}
-			break
+		if atomic.CompareAndSwapUint64(&h.s.roots[i], 0, uint64(uint32(p))) {
+			return Root{i, name, Kind(is.kind), Ptr[byte](h.address(is.ref))}, nil
+		}
+		there, err := h.rootAt(i)
+		if err == nil && there.Name == name {
+			err = ErrExists
+		}
+		if err != nil {
+			return there, err
 		}
 	}
-	h.Free(Ptr[byte](p))
 	return Root{}, fmt.Errorf("%w: there are %d roots", ErrFull, maxRoots)
 }
 
@@ -110,12 +113,12 @@ func (h *Heap) rootAt(i uint32) (Root, error) {
 	return Root{i, string(name), Kind(r.kind), Ptr[byte](h.address(r.ref))}, nil
 }
 
-// Roots returns all roots by their numbers.
-func (h *Heap) Roots() ([]Root, error) {
+// Roots returns all roots by their numbers. Errors: [ErrCorrupt], [ErrAbsent].
+func (h *Heap) Roots() (roots []Root, err error) {
 	if h.a.size == 0 {
 		return nil, h.a.pointerError(0, 0, 1)
 	}
-	var roots []Root
+	defer h.catch("list roots", debug.SetPanicOnFault(true), &err)
 	for i := range uint32(maxRoots) {
 		if atomic.LoadUint64(&h.s.roots[i]) == 0 {
 			break

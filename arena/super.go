@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 )
@@ -51,7 +52,8 @@ func (a *Arena) Format() (*Heap, error) {
 	return h, nil
 }
 
-func (a *Arena) format() (*Heap, error) {
+func (a *Arena) format() (h *Heap, err error) {
+	defer a.catch(debug.SetPanicOnFault(true), &err)
 	if a.size == 0 {
 		return nil, a.pointerError(0, 0, 1)
 	}
@@ -89,7 +91,8 @@ func (a *Arena) Heap() (*Heap, error) {
 	return h, nil
 }
 
-func (a *Arena) heap() (*Heap, error) {
+func (a *Arena) heap() (h *Heap, err error) {
+	defer a.catch(debug.SetPanicOnFault(true), &err)
 	if a.size < (headPages+1)*pageSize {
 		if a.size == 0 {
 			return nil, a.pointerError(0, 0, 1)
@@ -102,7 +105,7 @@ func (a *Arena) heap() (*Heap, error) {
 		return nil, err
 	}
 	s := (*super)(a.mem)
-	h := &Heap{a: a, s: s, start: s.heapStart, limit: s.heapLimit, low: uint32(a.base)}
+	h = &Heap{a: a, s: s, start: s.heapStart, limit: s.heapLimit, low: uint32(a.base)}
 	switch {
 	case atomic.LoadUint64(&s.magic) != magic:
 		return nil, fmt.Errorf("%w: page 0 has no heap's magic number", ErrFormat)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 )
@@ -107,15 +108,21 @@ func newTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	clear(mem)
 	p, t, err := New[table](h)
 	if err != nil {
 		h.Free(buckets)
 		return nil, err
 	}
-	t.keySize, t.valueSize, t.bits = uint32(opts.KeySize), uint32(opts.ValueSize), n
-	t.buckets, t.seed = uint32(buckets), rand.Uint64()
-	if _, err := h.AddRoot(name, KindTable, Ptr[byte](p)); err != nil {
+	err = h.a.Guard(func() error {
+		clear(mem)
+		t.keySize, t.valueSize, t.bits = uint32(opts.KeySize), uint32(opts.ValueSize), n
+		t.buckets, t.seed = uint32(buckets), rand.Uint64()
+		return nil
+	})
+	if err == nil {
+		_, err = h.AddRoot(name, KindTable, Ptr[byte](p))
+	}
+	if err != nil {
 		h.Free(buckets)
 		h.Free(Ptr[byte](p))
 		return nil, err
@@ -132,7 +139,8 @@ func OpenTable(h *Heap, name string) (*Table, error) {
 	return t, nil
 }
 
-func openTable(h *Heap, name string) (*Table, error) {
+func openTable(h *Heap, name string) (_ *Table, err error) {
+	defer h.a.catch(debug.SetPanicOnFault(true), &err)
 	r, err := h.Root(name, KindTable)
 	if err != nil {
 		return nil, err
@@ -169,165 +177,41 @@ func (t *Table) KeySize() int   { return t.keySize }
 func (t *Table) ValueSize() int { return t.valueSize }
 
 // Len is how many keys there are. Who was killed in a change may have left it wrong
-// by one.
-func (t *Table) Len() (int, error) {
+// by one. The error is [ErrAbsent] or [os.ErrClosed].
+func (t *Table) Len() (n int, err error) {
 	if t.h.a.size == 0 {
 		return 0, t.h.a.pointerError(0, 0, 1)
 	}
+	defer t.h.catch("count keys", debug.SetPanicOnFault(true), &err)
 	return int(t.t.count.Load()), nil
 }
 
 // Lookup copies the value of key to value, which is as long as values are. Errors:
-// [ErrNotFound]; [ErrBusy] where the bucket was changed each time it was read; [ErrCorrupt].
-func (t *Table) Lookup(key, value []byte) error {
+// [ErrNotFound]; [ErrBusy] where the bucket was changed each time it was read; [ErrCorrupt];
+// [ErrAbsent].
+func (t *Table) Lookup(key, value []byte) (err error) {
 	if t.h.a.size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
 		return t.sizeError(key, value)
 	}
+	defer t.h.catch("look up", debug.SetPanicOnFault(true), &err)
 	hash := t.hash(key)
 	bucket := t.bucket(hash)
-	for range maxTries {
+	for left := maxTries; left > 0; {
 		head := bucket.Load()
-		n, _, err := t.find(uint32(head), hash, key)
+		n, depth, err := t.find(uint32(head), hash, key)
 		if n != nil {
 			t.copyValue(value, n)
 		}
 		// Its partner is the exchange of whoever replaces the nodes: before it, they were
 		// as they are; after it, this load sees another tag.
 		if bucket.Load() != head {
+			left -= 1 + depth // a long chain is a long try
 			continue
 		}
 		if n == nil && err == nil {
 			return ErrNotFound
 		}
 		return err
-	}
-	return ErrBusy
-}
-
-// Flags of a change.
-type Flags int
-
-// What Put does with a key that is there, or is not.
-const (
-	Any     Flags = iota // replaces or adds
-	NoExist              // adds: ErrExists when it is there
-	Exist                // replaces: ErrNotFound when it is not
-)
-
-// Put gives key a value. Errors: [ErrExists] and [ErrNotFound] as flags say, [ErrFull], [ErrBusy],
-// [ErrCorrupt].
-func (t *Table) Put(key, value []byte, flags Flags) error {
-	if t.h.a.size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
-		return t.sizeError(key, value)
-	}
-	return t.update(key, flags, func(now []byte, _ bool) { copy(now, value) })
-}
-
-// Update puts in place of key's value what change makes of it. change gets a copy of
-// the value, or zeros and false where there is none, and changes it; when somebody else was
-// faster it is called again, with the newer value. Errors are those of [Table.Put].
-func (t *Table) Update(key []byte, flags Flags, change func(value []byte, there bool)) error {
-	if t.h.a.size == 0 || len(key) != t.keySize {
-		return t.sizeError(key, nil)
-	}
-	return t.update(key, flags, change)
-}
-
-func (t *Table) update(key []byte, flags Flags, change func([]byte, bool)) error {
-	hash := t.hash(key)
-	bucket := t.bucket(hash)
-	var fresh uint32 // the new node, until it is in place
-	done := func(err error) error {
-		if fresh != 0 {
-			t.h.free(fresh)
-		}
-		return err
-	}
-	for range maxTries {
-		head := bucket.Load()
-		old, depth, err := t.find(uint32(head), hash, key)
-		switch {
-		case err != nil:
-		case old != nil && flags == NoExist:
-			err = ErrExists
-		case old == nil && flags == Exist:
-			err = ErrNotFound
-		}
-		if err != nil {
-			if bucket.Load() != head {
-				continue
-			}
-			return done(err)
-		}
-		if fresh == 0 {
-			if fresh, err = t.h.alloc(t.nodeBytes); err != nil {
-				return fmt.Errorf("put: %w", err)
-			}
-			t.setKey(fresh, hash, key)
-		}
-		value := t.value(fresh)
-		next := uint32(head)
-		if old == nil {
-			clear(value)
-		} else {
-			t.copyWords(value, t.valueOf(old))
-			next, err = t.copyNodes(uint32(head), depth, atomic.LoadUint32(&old.next))
-			if errors.Is(err, ErrBusy) {
-				continue
-			}
-			if err != nil {
-				return done(fmt.Errorf("put: %w", err))
-			}
-		}
-		change(value[:t.valueSize:t.valueSize], old != nil)
-		t.node(fresh).next = next
-		if bucket.CompareAndSwap(head, tagged(head, fresh)) {
-			if old == nil {
-				t.t.count.Add(1)
-			} else {
-				t.freeNodes(uint32(head), depth+1)
-			}
-			return nil
-		}
-		if old != nil {
-			t.freeNodes(next, depth)
-		}
-	}
-	return done(ErrBusy)
-}
-
-// Delete takes key away. Errors: [ErrNotFound], [ErrFull], [ErrBusy], [ErrCorrupt].
-func (t *Table) Delete(key []byte) error {
-	if t.h.a.size == 0 || len(key) != t.keySize {
-		return t.sizeError(key, nil)
-	}
-	hash := t.hash(key)
-	bucket := t.bucket(hash)
-	for range maxTries {
-		head := bucket.Load()
-		old, depth, err := t.find(uint32(head), hash, key)
-		if old == nil {
-			if bucket.Load() != head {
-				continue
-			}
-			if err == nil {
-				err = ErrNotFound
-			}
-			return err
-		}
-		next, err := t.copyNodes(uint32(head), depth, atomic.LoadUint32(&old.next))
-		if errors.Is(err, ErrBusy) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("delete: %w", err)
-		}
-		if bucket.CompareAndSwap(head, tagged(head, next)) {
-			t.freeNodes(uint32(head), depth+1)
-			t.t.count.Add(-1)
-			return nil
-		}
-		t.freeNodes(next, depth)
 	}
 	return ErrBusy
 }

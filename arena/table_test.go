@@ -230,6 +230,13 @@ func BenchmarkTable(b *testing.B) {
 				}
 			}
 		})
+		b.Run(fmt.Sprintf("update in %d", keys), func(b *testing.B) {
+			for i := 0; b.Loop(); i = (i + 8) % len(order) {
+				if err := tab.Update(order[i:i+8], Any, func(now []byte, _ bool) { now[0]++ }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -14,8 +15,8 @@ type Entry struct {
 
 // All returns the keys and values, bucket by bucket. What is in one bucket was there
 // at one time; others may be changed before or after it. Each Entry is the caller's to
-// keep. It ends with [ErrCorrupt] at a bucket that contradicts itself, or with
-// [ErrBusy] at one that is changed each time it is read.
+// keep. It ends with [ErrCorrupt] at a bucket that contradicts itself, with
+// [ErrBusy] at one that is changed each time it is read, or with [ErrAbsent].
 func (t *Table) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for i := range t.buckets {
@@ -38,32 +39,36 @@ func (t *Table) All() iter.Seq2[Entry, error] {
 }
 
 // entries copies what is in a bucket.
-func (t *Table) entries(bucket *atomic.Uint64) ([]Entry, error) {
-	for range maxTries {
+func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
+	defer t.h.catch("read", debug.SetPanicOnFault(true), &err)
+	for left := maxTries; left > 0; left -= 1 + len(entries) {
 		head := bucket.Load()
-		var entries []Entry
-		var err error
-		for ref := uint32(head); ref != 0 && err == nil; {
-			n := t.node(ref)
-			switch {
-			case n == nil:
-				err = fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.address(ref))
-			case len(entries) == maxChain:
-				err = fmt.Errorf("%w: more than %d keys", ErrCorrupt, maxChain)
-			default:
-				e := Entry{make([]byte, 8*t.keyWords), make([]byte, t.valueSize)}
-				t.copyKey(e.Key, n)
-				e.Key = e.Key[:t.keySize]
-				t.copyValue(e.Value, n)
-				entries = append(entries, e)
-				ref = atomic.LoadUint32(&n.next)
-			}
-		}
+		entries, err = t.chain(uint32(head))
 		if bucket.Load() == head {
 			return entries, err
 		}
 	}
 	return nil, ErrBusy
+}
+
+// chain copies the nodes from ref on. It holds if the bucket's word is the same afterwards.
+func (t *Table) chain(ref uint32) (entries []Entry, err error) {
+	for ref != 0 {
+		n := t.node(ref)
+		if n == nil {
+			return entries, fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.address(ref))
+		}
+		if len(entries) == maxChain {
+			return entries, fmt.Errorf("%w: more than %d keys", ErrCorrupt, maxChain)
+		}
+		e := Entry{make([]byte, 8*t.keyWords), make([]byte, t.valueSize)}
+		t.copyKey(e.Key, n)
+		e.Key = e.Key[:t.keySize]
+		t.copyValue(e.Value, n)
+		entries = append(entries, e)
+		ref = atomic.LoadUint32(&n.next)
+	}
+	return entries, nil
 }
 
 // copyKey copies n's key as whole words.

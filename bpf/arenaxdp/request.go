@@ -87,7 +87,7 @@ func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, erro
 	most := start + min(limit, maxAnswer)
 	to, err := c.appendText(to, kv, most)
 	switch {
-	case errors.Is(err, arena.ErrBusy), errors.Is(err, arena.ErrCorrupt):
+	case errors.Is(err, arena.ErrBusy), errors.Is(err, arena.ErrCorrupt), errors.Is(err, arena.ErrAbsent):
 		why = err.Error()
 	case err != nil:
 		return to, err

@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 		"hold":    holdMain,
 		"spoil":   spoilMain,
 		"push":    pushMain,
+		"absent":  absentMain,
 	})
 }
 
@@ -283,6 +284,27 @@ func pushMain() {
 	if len(os.Args) > 3 {
 		last[0] = uint64(first)
 	}
+	fatal(a.Close())
+}
+
+// absentMain: absent PIN OFFSET [NAME] writes a reference to the middle of an arena, which is
+// not allocated, at an offset in what has the name, or in the arena.
+func absentMain() {
+	m, err := pin.Open(os.Args[1])
+	fatal(err)
+	a, err := arena.Open(m)
+	fatal(err)
+	at := arena.Ptr[uint32](a.Base())
+	if len(os.Args) > 3 {
+		h, err := a.Heap()
+		fatal(err)
+		roots, err := h.Roots()
+		fatal(err)
+		i := slices.IndexFunc(roots, func(r arena.Root) bool { return r.Name == os.Args[3] })
+		at = arena.Ptr[uint32](roots[i].Ptr)
+	}
+	at += arena.Ptr[uint32](number(os.Args[2]))
+	fatal(at.Store(a, uint32(a.Base()+a.Size()/2)))
 	fatal(a.Close())
 }
 
