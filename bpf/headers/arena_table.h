@@ -216,7 +216,7 @@ typedef void (*arena_change_fn)(__u64 __arena *value, void *ctx);
 
 /*
  * Puts in the place of a key's value what change makes of it; of a key that is not there, what it
- * makes of zeros. change may be called several times. Returns 0, -ARENA_ENOENT or
+ * makes of zeros. change may be called several times, each time with a whole value of the key. Returns 0, -ARENA_ENOENT or
  * -ARENA_EEXIST as flags say, -ARENA_ENOMEM, -ARENA_ELOOP or -ARENA_EAGAIN.
  */
 static __always_inline int arena_table_change(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
@@ -261,6 +261,11 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 			for (__u32 i = 0; i < value_words; i++)
 				ARENA_WRITE(node->words[key_words + i], ARENA_READ(old->words[key_words + i]));
 			next = ARENA_READ(old->next);
+			/* As in arena_table_try_get: what change gets is whole, and of this key. */
+			if (ARENA_READ(*bucket) != head) {
+				err = -ARENA_EAGAIN;
+				continue;
+			}
 			if (depth) {
 				next = arena_copy_nodes(head, depth, next, key_words + value_words);
 				err = -ARENA_ENOMEM;
