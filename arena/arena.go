@@ -52,10 +52,9 @@ type Arena struct {
 	size  uint64
 	flags uint32
 
-	mu       sync.Mutex
-	grow     *grower // loaded when first needed
-	reserved uint64  // bytes at the end that globals of programs have
-	cleanup  runtime.Cleanup
+	mu      sync.Mutex
+	grow    *grower // loaded when first needed
+	cleanup runtime.Cleanup
 }
 
 // Create makes an arena and maps it. It exists until it is closed, unmapped

@@ -37,7 +37,9 @@ type Collection struct {
 	// Arenas are by the names of their maps. Close closes those that were created
 	// for the collection, not those of the options.
 	Arenas map[string]*Arena
-	// Globals are where the object's variables with address_space(1) lie.
+	// Globals are where the object's variables with address_space(1) lie: on pages of their own,
+	// for good. Without a heap these are at the arena's end, and page 0 has the record of it, which
+	// all processes and [Arena.Format] go by; it must have no other contents then ([ErrFormat]).
 	Globals map[string]Ptr[byte]
 
 	own []*Arena

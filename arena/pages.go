@@ -149,23 +149,3 @@ func (a *Arena) touch(first, end uint64) error {
 		return nil
 	})
 }
-
-// reserve takes n bytes for good, on pages of their own, and returns their offset. Where there is no heap
-// they lie at the arena's end.
-func (a *Arena) reserve(n uint64) (uint64, error) {
-	n = (n + pageSize - 1) / pageSize * pageSize
-	if h, err := a.heap(); err == nil {
-		ref, err := h.alloc(n + pageSize)
-		if err != nil {
-			return 0, fmt.Errorf("%d bytes: %w", n, err)
-		}
-		return (uint64(ref-h.low) + pageSize - 1) / pageSize * pageSize, nil
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if n > a.size-a.reserved || a.size-a.reserved-n < pageSize {
-		return 0, fmt.Errorf("%d bytes: %w", n, ErrFull)
-	}
-	a.reserved += n
-	return a.size - a.reserved, nil
-}

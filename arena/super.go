@@ -19,7 +19,8 @@ type super struct {
 	size      uint64
 	heapStart uint64
 	heapLimit uint64
-	_         [2]uint64
+	reserved  uint64 // see reservation
+	_         uint64
 	brk       uint64 // blocks below it were allocated once
 	_         [7]uint64
 	present   uint64 // pages below it are allocated
@@ -38,12 +39,12 @@ const (
 // headPages are those before the heap: super and classes.
 const headPages = 2
 
-// Format gives the arena a heap, which takes all of it but the first two pages and what globals of
-// programs have at its end. Where it has one already, it is opened. Any number of
-// processes may do so at once, and one killed in it does no harm.
+// Format gives the arena a heap, which takes all of it but the first two pages and those at its end
+// that variables of programs have (see [LoadCollection]). Where it has one already, it is opened. Any
+// number of processes may do so at once, and one killed in it does no harm.
 //
-// Errors: [ErrFormat] where something else lies in page 0; [ErrFull] in an
-// arena of less than three pages.
+// Errors: [ErrFormat] where something else lies in page 0; [ErrFull] where less than three
+// pages are left.
 func (a *Arena) Format() (*Heap, error) {
 	h, err := a.format()
 	if err != nil {
@@ -57,15 +58,18 @@ func (a *Arena) format() (h *Heap, err error) {
 	if a.size == 0 {
 		return nil, a.pointerError(0, 0, 1)
 	}
-	limit := a.size - a.reserved
-	if limit < (headPages+1)*pageSize {
-		return nil, fmt.Errorf("%w: it has %d bytes", ErrFull, limit)
+	if a.size < (headPages+1)*pageSize {
+		return nil, fmt.Errorf("%w: it has %d bytes", ErrFull, a.size)
 	}
 	if err := a.present(0, headPages*pageSize); err != nil {
 		return nil, err
 	}
 	s := (*super)(a.mem)
 	if atomic.LoadUint64(&s.magic) == 0 {
+		limit, err := a.endReservations(s)
+		if err != nil {
+			return nil, err
+		}
 		// Whoever does this at the same time writes the same, so that it does not matter
 		// who is first, or killed: only what changes later is set but once.
 		atomic.StoreUint32(&s.version, version)
@@ -135,6 +139,9 @@ func (a *Arena) Fresh() (bool, error) {
 	head := make([]byte, min((headPages+1)*pageSize, a.size))
 	if err := a.Peek(Ptr[byte](a.base), head); err != nil {
 		return false, err
+	}
+	if word := head[unsafe.Offsetof(super{}.reserved):][:8]; reservation(binary.NativeEndian.Uint64(word)).valid() {
+		clear(word) // memory that Format leaves alone
 	}
 	return len(bytes.TrimLeft(head, "\x00")) == 0, nil
 }
