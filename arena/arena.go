@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"unsafe"
 
@@ -44,6 +43,10 @@ type Options struct {
 //
 // Its methods, and those of what lies in it, may be called by many goroutines at
 // once; Close may not be called together with them.
+//
+// Only Close removes the mapping. An Arena that is dropped without it stays mapped as long as the
+// process lives, and its memory with it, so that pointers which [Ptr.In], [Arena.Bytes] and [Nodes]
+// gave stay valid; the garbage collector closes its descriptors alone.
 type Arena struct {
 	m    *ebpf.Map
 	base uint64
@@ -52,9 +55,8 @@ type Arena struct {
 	size  uint64
 	flags uint32
 
-	mu      sync.Mutex
-	grow    *grower // loaded when first needed
-	cleanup runtime.Cleanup
+	mu   sync.Mutex
+	grow *grower // loaded when first needed
 }
 
 // Create makes an arena and maps it. It exists until it is closed, unmapped
@@ -182,10 +184,8 @@ func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	if err != nil {
 		return nil, explainMap(err, base, size)
 	}
-	a := &Arena{m: m, base: base, mem: mem, size: size, flags: m.Flags()}
-	// The backstop for an arena that was not closed.
-	a.cleanup = runtime.AddCleanup(a, func(mem unsafe.Pointer) { syscall.Munmap(mem, uintptr(size)) }, mem)
-	return a, nil
+	// No finalizer: pointers into the mapping do not keep the Arena alive, and may outlive it.
+	return &Arena{m: m, base: base, mem: mem, size: size, flags: m.Flags()}, nil
 }
 
 // Map returns the arena's map, which the Arena owns.
@@ -214,7 +214,6 @@ func (a *Arena) Close() error {
 	}
 	size := a.size
 	a.size = 0
-	a.cleanup.Stop()
 	err := syscall.Munmap(a.mem, uintptr(size))
 	if a.grow != nil {
 		err = errors.Join(err, a.grow.close())

@@ -11,8 +11,8 @@ import (
 // and 0 for nil. T must hold no Go pointers: the garbage collector does not see them.
 type Ptr[T any] uint64
 
-// In returns p as a Go pointer into the mapping of a, without copying. It is valid
-// until a is closed. What is there may change at any time: load fields that others
+// In returns p as a Go pointer into the mapping of a, without copying. It is valid until
+// a.Close, also when nothing refers to a any more: it need not be kept alive. What is there may change at any time: load fields that others
 // write with sync/atomic.
 //
 // Errors: [ErrNil]; [ErrPointer] where the T is not wholly inside the arena or not
@@ -63,8 +63,8 @@ func PtrTo[T any](a *Arena, v *T) (Ptr[T], error) {
 	return p, nil
 }
 
-// Bytes returns n bytes from p on as they lie in the arena, without copying. Errors
-// are those of [Ptr.In].
+// Bytes returns n bytes from p on as they lie in the arena, without copying. They are valid until
+// Close, as what [Ptr.In] returns. Errors are those of [Ptr.In].
 func (a *Arena) Bytes(p Ptr[byte], n uint64) ([]byte, error) {
 	off := a.offsetOf(uint64(p))
 	if p == 0 || off >= a.size || a.size-off < n {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/rbtool/rbtool/internal/syscall"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -95,6 +96,51 @@ func TestGuard(t *testing.T) {
 	}
 	if err := a.Guard(func() error { *(*byte)(unsafe.Add(a.mem, 5)) = 1; return nil }); !errors.Is(err, ErrAbsent) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Pointers into an arena that was dropped, not closed, stay valid after it was collected.
+func TestPointersOutliveACollectedArena(t *testing.T) {
+	newArena(t, Options{}) // or skip
+	collected := make(chan struct{})
+	var base, size uint64
+	open := func() (*uint64, []byte) {
+		a, err := Create(Options{Name: "test_arena", Size: 4 * pageSize})
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, size = a.Base(), a.Size()
+		p, err := Ptr[uint64](base).In(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := a.Bytes(Ptr[byte](base+pageSize), pageSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*p, b[0] = 5, 6
+		runtime.AddCleanup(a, func(done chan struct{}) { close(done) }, collected)
+		return p, b
+	}
+	p, b := open()
+	for over := false; !over; {
+		runtime.GC()
+		select {
+		case <-collected:
+			over = true
+		default:
+			runtime.Gosched()
+		}
+	}
+	runtime.GC() // and what other cleanups there are
+	if len(overlapping(base, size)) == 0 {
+		t.Fatal("its mapping is gone")
+	}
+	if *p != 5 || b[0] != 6 {
+		t.Errorf("read %d and %d", *p, b[0])
+	}
+	if err := syscall.Munmap(unsafe.Pointer(p), uintptr(size)); err != nil {
+		t.Error(err)
 	}
 }
 
