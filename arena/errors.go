@@ -11,7 +11,7 @@ import (
 
 // Errors that a caller can act on.
 var (
-	// ErrNotSupported says that the kernel lacks what is needed.
+	// ErrNotSupported says that the kernel lacks what is needed, or that it is not sound on this machine.
 	ErrNotSupported = ebpf.ErrNotSupported
 	// ErrAddressTaken is what an [*AddressTakenError] is.
 	ErrAddressTaken = errors.New("address is taken")

@@ -27,7 +27,8 @@ import (
 // has 32 bits: whoever sleeps between two instructions while exactly a multiple of 2^32
 // blocks of one size are taken breaks the list.
 //
-// The same is in C in bpf/headers/arena_heap.h.
+// The same is in C in bpf/headers/arena_heap.h, compiled for pages of 4 KiB: where the kernel has
+// others, [Arena.Format] and [Arena.Heap] give [ErrNotSupported].
 type Heap struct {
 	a *Arena
 	s *super

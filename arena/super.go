@@ -44,7 +44,7 @@ const headPages = 2
 // number of processes may do so at once, and one killed in it does no harm.
 //
 // Errors: [ErrFormat] where something else lies in page 0; [ErrFull] where less than three
-// pages are left.
+// pages are left; [ErrNotSupported] where the kernel's pages are not of 4 KiB.
 func (a *Arena) Format() (*Heap, error) {
 	h, err := a.format()
 	if err != nil {
@@ -57,6 +57,9 @@ func (a *Arena) format() (h *Heap, err error) {
 	defer a.catch(debug.SetPanicOnFault(true), &err)
 	if a.size == 0 {
 		return nil, a.pointerError(0, 0, 1)
+	}
+	if err := checkPages(pageSize); err != nil {
+		return nil, err
 	}
 	if a.size < (headPages+1)*pageSize {
 		return nil, fmt.Errorf("%w: it has %d bytes", ErrFull, a.size)
@@ -86,7 +89,8 @@ func (a *Arena) format() (h *Heap, err error) {
 }
 
 // Heap returns the heap that a process gave to the arena with [Arena.Format]. The
-// error is [ErrFormat] where it has none, or one that contradicts itself.
+// error is [ErrFormat] where it has none, or one that contradicts itself, and [ErrNotSupported]
+// where the kernel's pages are not of 4 KiB.
 func (a *Arena) Heap() (*Heap, error) {
 	h, err := a.heap()
 	if err != nil {
@@ -97,6 +101,9 @@ func (a *Arena) Heap() (*Heap, error) {
 
 func (a *Arena) heap() (h *Heap, err error) {
 	defer a.catch(debug.SetPanicOnFault(true), &err)
+	if err := checkPages(pageSize); err != nil {
+		return nil, err
+	}
 	if a.size < (headPages+1)*pageSize {
 		if a.size == 0 {
 			return nil, a.pointerError(0, 0, 1)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
@@ -48,8 +49,9 @@ const nodeSize = uint64(unsafe.Sizeof(node{}))
 // bucket, of which there are few when the table was made large enough: it does not grow.
 // Deleting can thereby fail with [ErrFull].
 //
-// x86 lets no load pass an earlier one and no store an earlier one; on other machines the
-// programs would need barriers, and there are none in these.
+// x86 lets no load pass an earlier one and no store an earlier one. On other machines the
+// programs and processes would need barriers, and there are none in these: there, [NewTable] and
+// [OpenTable] give [ErrNotSupported].
 type Table struct {
 	h                    *Heap
 	t                    *table
@@ -81,7 +83,7 @@ const (
 const maxChain = 4096
 
 // NewTable makes an empty table with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot],
-// and [ErrTooLarge].
+// [ErrTooLarge], and [ErrNotSupported] on machines other than x86-64.
 func NewTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	t, err := newTable(h, name, opts)
 	if err != nil {
@@ -91,6 +93,9 @@ func NewTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 }
 
 func newTable(h *Heap, name string, opts TableOptions) (*Table, error) {
+	if err := checkOrder(runtime.GOARCH); err != nil {
+		return nil, err
+	}
 	switch {
 	case opts.KeySize < 1 || opts.KeySize > MaxTableBytes:
 		return nil, fmt.Errorf("%w: keys of %d bytes, not 1 to %d", ErrTooLarge, opts.KeySize, MaxTableBytes)
@@ -130,7 +135,8 @@ func newTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	return openTable(h, name)
 }
 
-// OpenTable finds a table by its name. Errors are those of [Heap.Root], and [ErrCorrupt].
+// OpenTable finds a table by its name. Errors are those of [Heap.Root], [ErrCorrupt], and
+// [ErrNotSupported] as with [NewTable].
 func OpenTable(h *Heap, name string) (*Table, error) {
 	t, err := openTable(h, name)
 	if err != nil {
@@ -140,6 +146,9 @@ func OpenTable(h *Heap, name string) (*Table, error) {
 }
 
 func openTable(h *Heap, name string) (_ *Table, err error) {
+	if err := checkOrder(runtime.GOARCH); err != nil {
+		return nil, err
+	}
 	defer h.a.catch(debug.SetPanicOnFault(true), &err)
 	r, err := h.Root(name, KindTable)
 	if err != nil {

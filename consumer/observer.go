@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -39,7 +38,7 @@ import (
 // x86-64. On other machines a payload may be seen before its producer_pos, and what
 // proves a copy is that the record was not consumed after it: the producer
 // writes over nothing else. There, records of rings in overwrite mode have no proof:
-// [NewObserver] refuses them.
+// [NewObserver] and [NewReader] refuse them ([ebpf.ErrNotSupported]).
 //
 // A producer of a USER_RINGBUF is another process, which may write ahead of
 // producer_pos as it likes, into all room that was drained. So what proves a sample
@@ -93,27 +92,24 @@ const DefaultInterval = 10 * time.Millisecond
 // shortestNap bounds what it costs to follow a flood.
 const shortestNap = 100 * time.Microsecond
 
-// ordered says that this machine's stores become visible in their order.
-const ordered = runtime.GOARCH == "amd64" || runtime.GOARCH == "s390x"
-
 // NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf,
 // which keeps its own mapping: m may be closed. The kernel maps no map that was
 // opened read-only, so m must have been opened for writing too; the mapping is read-only
-// all the same.
+// all the same. The error is [ebpf.ErrNotSupported] for a ring in overwrite mode on machines whose
+// stores may become visible in another order, such as arm64.
 func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	if t := m.Type(); t != ebpf.RingBuf && t != ebpf.UserRingbuf {
 		return nil, fmt.Errorf("observe ring %s: map is a %s, neither a RingBuf nor a UserRingbuf", m, t)
 	}
-	overwrite := m.Flags()&flagOverwrite != 0
-	if overwrite && !ordered {
-		return nil, fmt.Errorf("observe ring %s: overwrite mode on %s: %w", m, runtime.GOARCH, errors.ErrUnsupported)
+	if err := checkOverwrite(m.Flags(), runtime.GOARCH); err != nil {
+		return nil, fmt.Errorf("observe ring %s: %w", m, err)
 	}
 	mem, err := ring.Observe(m.FD(), uint64(m.MaxEntries()))
 	runtime.KeepAlive(m)
 	if err != nil {
 		return nil, fmt.Errorf("observe ring %s: %w", m, err)
 	}
-	return newObserver(mem, m.Type() == ebpf.UserRingbuf, overwrite, opts), nil
+	return newObserver(mem, m.Type() == ebpf.UserRingbuf, m.Flags()&flagOverwrite != 0, opts), nil
 }
 
 // newObserver returns an Observer that owns mem.

@@ -101,7 +101,8 @@ type counters struct {
 
 // NewReader returns a Reader for m, a map of type RingBuf of any size. The
 // Reader keeps its own descriptor and mappings; m may be closed. It starts at the
-// first record that was not consumed.
+// first record that was not consumed. The error is [ebpf.ErrNotSupported] for a ring in overwrite
+// mode on machines whose stores may become visible in another order, such as arm64.
 //
 // See ringbuf_map_mmap_kern and ringbuf_map_poll_kern (kernel/bpf/ringbuf.c).
 func NewReader(m *ebpf.Map, opts Options) (*Reader, error) {
@@ -120,6 +121,9 @@ func NewReader(m *ebpf.Map, opts Options) (*Reader, error) {
 func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
 	if m.Type() != ebpf.RingBuf {
 		return nil, fmt.Errorf("map is a %s, not a RingBuf", m.Type())
+	}
+	if err := checkOverwrite(m.Flags(), runtime.GOARCH); err != nil {
+		return nil, err
 	}
 	mem, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
 	if err != nil {

@@ -103,7 +103,8 @@ type Accelerator struct {
 // Attach lets the program answer on an interface from the KV with a name, as long as the
 // Accelerator is open and the process lives. The arena must stay open as long.
 //
-// Errors: [ErrNoInterface], [ErrLoopback]; those of [arena.OpenKV] and [arena.LoadCollection]; EBUSY where another XDP
+// Errors: [ErrNoInterface], [ErrLoopback]; those of [arena.OpenKV], which refuses tables on arm64, and
+// [arena.LoadCollection]; EBUSY where another XDP
 // program is on the interface; EOPNOTSUPP where its driver cannot.
 func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)

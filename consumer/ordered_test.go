@@ -1,0 +1,29 @@
+package consumer
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+func TestOverwriteModeIsRefusedWhereItIsUnsound(t *testing.T) {
+	tests := []struct {
+		rule    string
+		flags   uint32
+		arch    string
+		refused bool
+	}{
+		{"overwrite mode on amd64", flagOverwrite, "amd64", false},
+		{"overwrite mode on s390x", flagOverwrite, "s390x", false},
+		{"overwrite mode on arm64", flagOverwrite, "arm64", true},
+		{"another ring on arm64", 0, "arm64", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			if err := checkOverwrite(tt.flags, tt.arch); errors.Is(err, ebpf.ErrNotSupported) != tt.refused {
+				t.Errorf("error %v, refused: want %t", err, tt.refused)
+			}
+		})
+	}
+}
