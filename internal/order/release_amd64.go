@@ -1,5 +1,3 @@
-//go:build !race
-
 package order
 
 // StoreRelease stores v so that whoever loads it with an acquiring load sees what was
@@ -8,4 +6,12 @@ package order
 // On this architecture every store is one, and the compiler emits stores in the
 // order of the program. sync/atomic has only the exchange, a full barrier, which
 // takes as long as writing a short sample.
-func StoreRelease(p *uint64, v uint64) { *p = v }
+//
+// A build with -race has the same store. The race detector is told what it means, and does
+// not take it for a race.
+//
+//go:norace
+func StoreRelease(p *uint64, v uint64) {
+	releases(p)
+	*p = v
+}

@@ -1,10 +1,9 @@
-//go:build !amd64 || race
+//go:build !amd64
 
 package order
 
 import "sync/atomic"
 
 // StoreRelease stores v so that whoever loads it with an acquiring load sees what was
-// stored before. Here it is a little more, but costs no more (or the race detector
-// is to see it).
+// stored before. Here it is a little more, but costs no more.
 func StoreRelease(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
