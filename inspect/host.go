@@ -158,15 +158,14 @@ func (h *host) locate(d *Map) (notes []string) {
 // unknown.
 func (h *host) relate(maps []Map, opts Options) (notes []string) {
 	if !opts.SkipUsers {
-		s, why := h.userScanner()
-		usage, err := usersWith(s, why, shapes(maps))
+		usage, err := h.usersOf(shapes(maps))
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("owners unknown: %v", err))
 		} else {
 			notes = append(notes, usage.Notes...)
 			usage.findHomes()
 			for i := range maps {
-				maps[i].Users = known(usage.Users[maps[i].ID])
+				maps[i].addUsers(usage)
 			}
 		}
 	}

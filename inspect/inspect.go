@@ -45,13 +45,17 @@ type Map struct {
 	*Positions // of rings; nil where they could not be read
 	*Place     // of arenas; nil where it could not be read
 
-	Users    []User    `json:"owners"`   // processes that hold or map it, this one included
-	Programs []Program `json:"programs"` // programs that use it
-	Pins     []string  `json:"pins"`     // paths
+	Users []User `json:"owners"` // processes that hold or map it, this one included
+	// UnseenWriters counts the writable mappings of processes that cannot be seen from
+	// here, see [Usage.Unseen].
+	UnseenWriters int       `json:"unseen_writers,omitempty"`
+	Programs      []Program `json:"programs"` // programs that use it
+	Pins          []string  `json:"pins"`     // paths
 	// Notes say what could not be found out, or is wrong with it.
 	Notes []string `json:"notes,omitempty"`
 
 	typ      ebpf.MapType
+	blind    bool             // processes may be missing from Users
 	identity mapiter.Identity // 0 where the iterator cannot be used
 }
 

@@ -86,7 +86,7 @@ func truth(b bool) float64 {
 // describe emits what is known of a map.
 func (e emitter) describe(m *inspect.MapSample) {
 	id := strconv.FormatUint(uint64(m.ID), 10)
-	labels := []string{id, clean(m.Name), clean(inspect.OwnerNames(m.Users))}
+	labels := []string{id, clean(m.Name), clean(m.OwnerNames())}
 	e.gauge(mapInfo, 1, append(slices.Clip(labels), m.Type)...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {

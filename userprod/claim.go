@@ -47,7 +47,7 @@ func claimRing(m *ebpf.Map, opts Options) (claim, *ring.Mapping, error) {
 		return claim{}, nil, err
 	}
 	if !opts.IgnoreForeign {
-		err = noForeign(func() ([]int, error) { return foreign(m, c.id) })
+		err = noForeign(func() ([]int, error) { return foreign(m, c.id, opts) })
 	}
 	if err != nil {
 		c.release(mem)
@@ -122,8 +122,9 @@ func noForeign(look func() ([]int, error)) error {
 	return nil
 }
 
-// foreign finds the other processes that have the ring mapped for producing.
-func foreign(m *ebpf.Map, id ebpf.MapID) ([]int, error) {
+// foreign finds the other processes that have the ring mapped for producing. The pid
+// 0 stands for those that cannot be seen.
+func foreign(m *ebpf.Map, id ebpf.MapID, opts Options) ([]int, error) {
 	usage, err := inspect.Users(m)
 	if err != nil {
 		return nil, fmt.Errorf("look for foreign producers: %w", err)
@@ -134,6 +135,13 @@ func foreign(m *ebpf.Map, id ebpf.MapID) ([]int, error) {
 		if u.Produces && !u.Self && (u.Exact || u.Holds) {
 			pids = append(pids, u.PID)
 		}
+	}
+	unseen, err := usage.Unseen(id)
+	if err != nil && !opts.IgnoreUnseen {
+		return nil, fmt.Errorf("%w: %w", ErrUnseen, err)
+	}
+	if unseen > 0 {
+		pids = append(pids, 0)
 	}
 	return pids, nil
 }

@@ -33,6 +33,11 @@ type Options struct {
 	// claim their ring. That look goes over all processes, with the kernel's iterators
 	// where they can be used (CAP_BPF, CAP_PERFMON), else in /proc.
 	IgnoreForeign bool
+
+	// IgnoreUnseen makes New go on where such producers may be among processes that cannot
+	// be seen. Without it New fails with [ErrUnseen]. Two producers in one ring
+	// overwrite each other's samples.
+	IgnoreUnseen bool
 }
 
 func (o Options) timer() time.Duration {

@@ -15,6 +15,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/pin"
+	"github.com/rbtool/rbtool/userprod"
 )
 
 // Exit statuses, an interface that scripts rely on.
@@ -56,7 +57,7 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
-	case errors.Is(err, consumer.ErrBusy):
+	case errors.Is(err, consumer.ErrBusy), errors.Is(err, userprod.ErrBusy), errors.Is(err, userprod.ErrUnseen):
 		return statusBusy
 	case errors.Is(err, inspect.ErrReference):
 		return statusUsage

@@ -86,6 +86,9 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 	}
 	others := slices.DeleteFunc(m.Users, func(u inspect.User) bool { return u.Self })
 	rows = append(rows, list("owner", others, func(u inspect.User) string { return describeUser(m, u) })...)
+	if m.UnseenWriters > 0 {
+		rows = append(rows, []string{"unseen", describeUnseen(m)})
+	}
 	rows = append(rows, list("program", m.Programs, func(p inspect.Program) string {
 		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, p.Type)
 		if p.Via != 0 {
@@ -148,6 +151,12 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 		text += "; likely: " + u.Why
 	}
 	return text
+}
+
+// describeUnseen says what processes do that cannot be seen from here.
+func describeUnseen(m *inspect.Map) string {
+	does := map[string]string{"ringbuf": "consume it", "user_ringbuf": "produce into it", "arena": "have it mapped writable"}
+	return fmt.Sprintf("processes that cannot be seen from here %s (writable mappings: %d)", does[m.Type], m.UnseenWriters)
 }
 
 // list gives a row to each item, the first of which has the label; none is "-", nil, of

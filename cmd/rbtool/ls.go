@@ -17,7 +17,8 @@ func newLs() *cobra.Command {
 		Short: "List every ring buffer, user ring buffer and arena of this host",
 		Long: `List every ring buffer, user ring buffer and arena of this host: how full they
 are, which processes hold them and where they are pinned. A process marked *
-consumes the ring, or produces into it if it is a user ring buffer. An arena is as full
+consumes the ring, or produces into it if it is a user ring buffer; (unseen)* stands for
+processes that cannot be seen from here, such as those outside the container. An arena is as full
 as pages of it are allocated, where the kernel counts them. Nothing on the host is
 changed.`,
 		Example: "  rbtool ls\n  rbtool ls -o json",
@@ -53,16 +54,16 @@ func lsTable(maps []inspect.Map) [][]string {
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), formatSize(m.Bytes), backlog, fill,
-			cmp.Or(owners(m.Users), "-"), cmp.Or(strings.Join(m.Pins, ","), "-"),
+			cmp.Or(owners(&m), "-"), cmp.Or(strings.Join(m.Pins, ","), "-"),
 		})
 	}
 	return rows
 }
 
 // owners names the processes other than this one.
-func owners(users []inspect.User) string {
+func owners(m *inspect.Map) string {
 	var names []string
-	for _, u := range users {
+	for _, u := range m.Users {
 		if u.Self {
 			continue
 		}
@@ -71,6 +72,9 @@ func owners(users []inspect.User) string {
 			name += "*"
 		}
 		names = append(names, name)
+	}
+	if m.UnseenWriters > 0 {
+		names = append(names, inspect.Unseen+"*")
 	}
 	return strings.Join(names, ",")
 }

@@ -50,9 +50,10 @@ func TestMain(m *testing.M) {
 // what produce makes. Beside
 // testscript's own commands there is
 //
-//	status N [nobody|full|closed] command...
+//	status N [nobody|bpf|contained|full|closed] command...
 //
-// for a command of this binary that has to exit with status N: as another user, with
+// for a command of this binary that has to exit with status N: as another user, as another
+// user with CAP_BPF, in a pid namespace of its own, with
 // /dev/full for its standard output, or with a pipe that nobody reads; and
 //
 //	claimed PIN
@@ -136,7 +137,7 @@ func condition(name string) (bool, error) {
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N [nobody|full|closed] command...")
+		ts.Fatalf("usage: status N [nobody|bpf|contained|full|closed] command...")
 	}
 	want, how, args := args[0], args[1], args[1:]
 	// As testscript.Main has it, the binary is the command that it is called.
@@ -146,6 +147,15 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 		args = args[1:]
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	case "bpf":
+		args = args[1:]
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, AmbientCaps: []uintptr{unix.CAP_BPF},
+		}
+	case "contained":
+		args = args[1:]
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
 	case "full":
 		args = args[1:]
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

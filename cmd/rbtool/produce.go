@@ -23,6 +23,7 @@ type produceOptions struct {
 	typ, btf string
 	rate     perSecond
 	recover  bool
+	unseen   bool
 }
 
 func newProduce() *cobra.Command {
@@ -44,7 +45,10 @@ came before is in the ring. At the end one line on standard error says how many
 samples and bytes were written, how many were dropped, and how often it waited.
 
 A ring has one producer: one into which another process produces is refused
-with status 5. What a producer that died has left half-written is discarded.`,
+with status 5, also where that process cannot be seen, as from a container. Without
+CAP_PERFMON the kernel does not tell, and a ring is refused as long as other processes
+are hidden; --ignore-unseen takes the risk that two producers overwrite each
+other's samples. What a producer that died has left half-written is discarded.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
@@ -60,6 +64,7 @@ with status 5. What a producer that died has left half-written is discarded.`,
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
 	f.Var(&opts.rate, "rate", "write at most so many samples a second")
 	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
+	f.BoolVar(&opts.unseen, "ignore-unseen", false, "produce although processes that cannot be seen may produce too")
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(); err != nil {
@@ -122,19 +127,9 @@ func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, er
 		return nil, err
 	}
 	defer m.Close()
-	p, err := userprod.New(m, userprod.Options{Mend: opts.recover})
-	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		return nil, &failure{
-			err:    fmt.Errorf("produced into by %s", describePID(busy.PID)),
-			status: statusBusy,
-			hint:   "stop that process; a ring has one producer",
-		}
-	}
-	if errors.Is(err, userprod.ErrCorrupt) {
-		return nil, withHint(err, "--recover throws away what is behind the last sample that makes sense")
-	}
+	p, err := userprod.New(m, userprod.Options{Mend: opts.recover, IgnoreUnseen: opts.unseen})
 	if err != nil {
-		return nil, err
+		return nil, explainProducer(err)
 	}
 	found := p.Recovered()
 	if found.Abandoned > 0 {
@@ -146,11 +141,30 @@ func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, er
 	return p, nil
 }
 
-// describePID names a process: "process 12 (sh)".
-func describePID(pid uint32) string {
-	text := fmt.Sprintf("process %d", pid)
-	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
-		text += fmt.Sprintf(" (%s)", strings.TrimSpace(string(comm)))
+// explainProducer adds to the error of a ring that cannot be written what to do.
+func explainProducer(err error) error {
+	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
+		return &failure{
+			err:    fmt.Errorf("produced into by %s", describePID(busy.PID)),
+			status: statusBusy,
+			hint:   "stop that process; a ring has one producer",
+		}
 	}
-	return text
+	if errors.Is(err, userprod.ErrUnseen) {
+		return withHint(err, "with CAP_BPF and CAP_PERFMON the kernel tells; --ignore-unseen produces all the same")
+	}
+	if errors.Is(err, userprod.ErrCorrupt) {
+		return withHint(err, "--recover throws away what is behind the last sample that makes sense")
+	}
+	return err
+}
+
+// describePID names a process: "process 12 (sh)". The pid 0 is that of one that cannot be
+// seen.
+func describePID(pid uint32) string {
+	if pid == 0 {
+		return unseenProcess
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return describeProcess(int(pid), strings.TrimSpace(string(comm)))
 }

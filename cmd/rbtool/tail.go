@@ -39,7 +39,9 @@ of the ring, which is the order in which they were reserved: the times in them
 may run backwards where two CPUs write at once. tail never sorts.
 
 A ring has one consumer. One that another process consumes is refused with
-status 5. A record is consumed when its output has been written: a tail that
+status 5, also where that process cannot be seen, as from a container. Without
+CAP_PERFMON the kernel does not tell, and a ring is refused as long as other processes
+are hidden. A record is consumed when its output has been written: a tail that
 is killed gets its last records again at the next start, and loses none.
 
 With --observe nothing is consumed, written or polled: the records are copied
@@ -162,7 +164,7 @@ func openReader(m *ebpf.Map, out *batch, steal bool) (*consumer.Reader, error) {
 	}
 	r, err := consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim})
 	if busy, ok := errors.AsType[*consumer.BusyError](err); ok {
-		return nil, consumedBy(int(busy.PID), "")
+		return nil, consumedBy(describeProcess(int(busy.PID), ""))
 	}
 	return r, err
 }
@@ -180,20 +182,37 @@ func refuseConsumed(m *ebpf.Map) error {
 	}
 	for _, u := range usage.Users[id] {
 		if u.Consumes && !u.Self {
-			return consumedBy(u.PID, u.Comm)
+			return consumedBy(describeProcess(u.PID, u.Comm))
 		}
+	}
+	unseen, err := usage.Unseen(id)
+	switch {
+	case err != nil:
+		return &failure{
+			err:    fmt.Errorf("another process may consume it: %w", err),
+			status: statusBusy,
+			hint:   "with CAP_BPF and CAP_PERFMON the kernel tells; " + consumeHint,
+		}
+	case unseen > 0:
+		return consumedBy(unseenProcess)
 	}
 	return nil
 }
 
-func consumedBy(pid int, comm string) error {
-	by := fmt.Sprintf("process %d", pid)
-	if comm != "" {
-		by += fmt.Sprintf(" (%s)", comm)
+// consumeHint is what to do about a ring that another process consumes.
+const consumeHint = "--observe watches without consuming; --steal consumes all the same, and each gets a part of the records"
+
+func consumedBy(process string) error {
+	return &failure{err: fmt.Errorf("consumed by %s", process), status: statusBusy, hint: consumeHint}
+}
+
+// unseenProcess stands for a process of which only a mapping is known.
+const unseenProcess = "a process that cannot be seen from here"
+
+// describeProcess names a process: "process 12 (sh)".
+func describeProcess(pid int, comm string) string {
+	if comm == "" {
+		return fmt.Sprintf("process %d", pid)
 	}
-	return &failure{
-		err:    fmt.Errorf("consumed by %s", by),
-		status: statusBusy,
-		hint:   "--observe watches without consuming; --steal consumes all the same, and each gets a part of the records",
-	}
+	return fmt.Sprintf("process %d (%s)", pid, comm)
 }

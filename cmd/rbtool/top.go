@@ -116,7 +116,7 @@ func topTable(maps []inspect.MapSample) [][]string {
 		} else {
 			cells = append(cells, "-", "-", "-", "-", "-")
 		}
-		rows = append(rows, append(cells, cmp.Or(inspect.OwnerNames(m.Users), "-")))
+		rows = append(rows, append(cells, cmp.Or(m.OwnerNames(), "-")))
 	}
 	return rows
 }
