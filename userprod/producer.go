@@ -139,6 +139,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 		done:  make(chan struct{}),
 		head:  pos, limit: pos, // the first reservation looks for room
 	}
+	p.mu = newLock(p.done)
 	p.close = sync.OnceValue(p.closeOnce)
 	return p, nil
 }
