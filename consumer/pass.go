@@ -99,8 +99,11 @@ func (r *Reader) begin(w *walk, limit int) bool {
 		return false
 	}
 	r.pass++
-	r.err = nil
 	w.id = r.pass
+	if r.err = r.stolen(); r.err != nil {
+		r.leave()
+		return false
+	}
 	w.data = r.mem.Data()
 	w.pos, w.last = r.pos, r.lastSpan
 	w.left = math.MaxUint64

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
@@ -77,7 +77,7 @@ type Reader struct {
 	poller *syscall.Poller // nil in a Group, which polls for all its rings
 	opts   Options
 	over   *overwritten // nil but for rings with BPF_F_RB_OVERWRITE
-	self   owner.ID     // as claimed in the ring, 0 when it is not
+	self   claim.ID     // this Reader's claim, 0 without one
 
 	claimed runtime.Cleanup // gives the claim up, should the last pass never be left
 
@@ -223,8 +223,12 @@ func (r *Reader) count() {
 }
 
 // ready reports whether the next pass has something to do: a record to read
-// or to skip, or to say how the ring contradicts itself. It notes a head that is still BUSY.
+// or to skip, or to say that the ring contradicts itself or was stolen. It notes a head
+// that is still BUSY.
 func (r *Reader) ready() bool {
+	if r.stolen() != nil {
+		return true
+	}
 	end := r.mem.ProducerPos()
 	if r.over != nil && later(r.pos, r.mem.OverwritePos()) != r.pos {
 		// The next pass goes on where the kernel left records and publishes that:

@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rbtool/rbtool/internal/owner"
-	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -99,12 +97,11 @@ func TestAForeignProducerIsThereAtEachLook(t *testing.T) {
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	self, err := owner.Self()
-	if err != nil {
-		t.Fatal(err)
-	}
-	onRing(t, m, func(mem *ring.Mapping) { mem.ProducerClaim().Store(uint64(self)) })
-	producer(t, m, Options{})
+	a := start(t, "exec", m, nil)
+	a.expect(t, "ready")
+	a.expect(t, "ready")
+	_, err := New(m, Options{})
+	refused(t, err, a.cmd.Process.Pid, false)
 }
 
 // Of processes that open a ring at once, one gets it.

@@ -35,14 +35,19 @@ type BusyError struct {
 	// Foreign says that the process has not claimed the ring, as this package
 	// would, but has its producer page mapped writable, as libbpf's producers have.
 	Foreign bool
+	// Unseen says that the process has claimed the ring and may have ended: it cannot be
+	// told from here.
+	Unseen bool
 }
 
 func (e *BusyError) Error() string {
-	if e.Foreign && e.PID == 0 {
+	switch {
+	case e.Foreign && e.PID == 0:
 		return "a process that cannot be seen from here has it mapped for producing"
-	}
-	if e.Foreign {
+	case e.Foreign:
 		return fmt.Sprintf("process %d has it mapped for producing", e.PID)
+	case e.Unseen:
+		return fmt.Sprintf("claimed by process %d, which cannot be seen from here and may have ended", e.PID)
 	}
 	return fmt.Sprintf("claimed by process %d", e.PID)
 }

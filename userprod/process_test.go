@@ -115,6 +115,11 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		defer p.Close()
+	case "exec": // as a program that runs another one
+		if _, err := New(m, Options{}); err != nil {
+			return err
+		}
+		return reexec("produce", m)
 	case "map": // as libbpf's user_ring_buffer__new
 		_, err = unix.Mmap(m.FD(), int64(os.Getpagesize()), os.Getpagesize()+2*int(m.MaxEntries()),
 			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -133,6 +138,18 @@ func act(role string, m *ebpf.Map) error {
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)
 	return nil
+}
+
+// reexec goes on as another program with the same pid and start time, in a role.
+func reexec(role string, m *ebpf.Map) error {
+	fmt.Println("ready")
+	if err := os.Setenv(roleVar, role); err != nil {
+		return err
+	}
+	if _, err := unix.FcntlInt(uintptr(m.FD()), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
 func split(role string, arg *int) (word string, n int, err error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
@@ -63,7 +64,7 @@ type Producer struct {
 	max    uint64 // bytes of the largest sample
 	poller *syscall.Poller
 	opts   Options
-	claim  claim
+	claim  claim.ID
 	found  Recovery
 
 	failed atomic.Pointer[error] // why nothing works any more: closed, or a corrupt ring
@@ -99,7 +100,7 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 	if err := checkType(m); err != nil {
 		return nil, err
 	}
-	claim, mem, err := claimRing(m, opts)
+	id, mem, err := claimRing(m, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +109,10 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 		p.poller, err = syscall.NewWritePoller(m.FD())
 	}
 	if err != nil {
-		claim.release(mem)
+		id.Release(mem.ProducerClaim())
 		return nil, errors.Join(err, mem.Unmap())
 	}
-	p.claim = claim
+	p.claim = id
 	return p, nil
 }
 
@@ -176,7 +177,7 @@ func (p *Producer) closeOnce() error {
 	}
 	// A ring that is corrupt stays so: nothing here may fail for it.
 	restore(own, false)
-	p.claim.release(own)
+	p.claim.Release(own.ProducerClaim())
 	return errors.Join(err, own.Unmap())
 }
 
