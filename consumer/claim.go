@@ -50,7 +50,14 @@ const (
 	// (see [Reader.Pass]), when the Reader is collected.
 	ClaimExclusive
 	// ClaimSteal claims the ring whoever holds it. The Reader that held it publishes
-	// nothing any more, and its passes fail with [ErrBusy].
+	// nothing any more, and its passes fail with [ErrBusy]. Records of the pass in which
+	// that happens may be overwritten while the loop body reads them: what the body makes
+	// of them is sound if it is used in [Options].BeforePublish, or after a pass that
+	// ended without an error. A ring that was not claimed may be consumed by a process
+	// that follows no convention, such as libbpf's: each gets a part of the records.
+	//
+	// The thief reads copies until it has published, and always from a ring that was not
+	// claimed.
 	ClaimSteal
 )
 
@@ -59,7 +66,8 @@ func (r *Reader) claim() error {
 	if r.opts.Claim == ClaimNone {
 		return nil
 	}
-	self, _, err := claim.Take(r.mem.ConsumerClaim(), r.opts.Claim == ClaimSteal)
+	steal := r.opts.Claim == ClaimSteal
+	self, previous, err := claim.Take(r.mem.ConsumerClaim(), steal)
 	if held, ok := errors.AsType[*claim.HeldError](err); ok {
 		return &BusyError{PID: held.PID, Unseen: held.State == claim.Unknown}
 	}
@@ -69,6 +77,12 @@ func (r *Reader) claim() error {
 	if err != nil {
 		return err
 	}
+	switch {
+	case previous != 0:
+		r.rivals = robbed
+	case steal:
+		r.rivals = foreign
+	}
 	r.self = self
 	r.claimed = runtime.AddCleanup(r, heldClaim.giveUp, heldClaim{r.mem, self})
 	return nil
@@ -76,13 +90,15 @@ func (r *Reader) claim() error {
 
 // stolen returns an error if this Reader claimed the ring and another opener has it now.
 func (r *Reader) stolen() error {
-	if r.self == 0 {
+	if r.holds() {
 		return nil
 	}
-	if held, ok := errors.AsType[*claim.HeldError](r.self.Check(r.mem.ConsumerClaim())); ok {
-		return &BusyError{PID: held.PID, Stolen: true}
-	}
-	return nil
+	return &BusyError{PID: claim.ID(r.mem.ConsumerClaim().Load()).PID(), Stolen: true}
+}
+
+// holds reports whether the ring is still this Reader's, which it always is without a claim.
+func (r *Reader) holds() bool {
+	return r.self == 0 || claim.ID(r.mem.ConsumerClaim().Load()) == r.self
 }
 
 // disclaim gives the claim up, unless another opener has taken it.

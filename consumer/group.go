@@ -37,7 +37,7 @@ type member struct {
 	*Reader
 	keys [][]byte
 	hot  bool
-	bad  bool // reported as corrupt, and left out since
+	bad  bool // reported as corrupt or stolen, and left out since
 }
 
 // RingError is an error of one ring of a Group.
@@ -199,7 +199,7 @@ const defaultShare = 1024
 // Pass returns an iterator over records of the rings that have some, each with
 // the index of its ring: at most limit from each ring, 1,024 when limit is
 // zero. As in [Reader.Pass] records are not copied, and are consumed when the
-// loop goes on. A ring that proves corrupt ends the pass with a [*RingError] in
+// loop goes on. A ring that is corrupt or was stolen ends the pass with a [*RingError] in
 // [Group.Err], once, and is left out of later ones.
 func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
 	if limit <= 0 {
@@ -234,7 +234,7 @@ func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
 func (g *Group) fail(i int) {
 	m := &g.members[i]
 	g.err = &RingError{i, m.err}
-	if errors.Is(m.err, ErrCorrupt) {
+	if errors.Is(m.err, ErrCorrupt) || errors.Is(m.err, ErrBusy) {
 		m.bad, m.hot = true, false
 		g.bad++
 		g.hot = slices.DeleteFunc(g.hot, func(j int) bool { return j == i })

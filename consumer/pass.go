@@ -75,7 +75,7 @@ type walk struct {
 	pos    uint64 // the next record
 	last   uint64 // bytes of the record before pos, 0 when not known
 	pause  uint64 // a record that ends so many bytes behind pos needs resolve
-	end    uint64 // goal; in overwrite mode, where the copy ends
+	end    uint64 // goal; where records are copied, where the copy ends
 	goal   uint64 // producer_pos when the pass began
 	left   uint64 // records until the limit
 	noted  uint64 // left when the counters were brought up to date
@@ -114,7 +114,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.over != nil && int64(w.goal-w.pos) >= 0 {
+	if r.copies() && int64(w.goal-w.pos) >= 0 {
 		w.end = w.pos // nothing is copied yet, and it does not matter how far the producer is ahead
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
@@ -175,6 +175,11 @@ func (r *Reader) resolve(w *walk) bool {
 		if w.pos-r.published+span > batch {
 			if r.err = r.publish(0); r.err != nil {
 				return false
+			}
+			if r.pos != w.pos { // a rival has consumed this record
+				w.pos, w.last = r.pos, 0
+				w.end = later(w.end, w.pos)
+				continue
 			}
 		}
 		w.length = header.Len()

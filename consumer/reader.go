@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// ErrCorrupt says that positions or record headers contradict each other. Two
-// consumers on one ring can be the cause.
+// ErrCorrupt says that positions or record headers contradict each other, or that
+// another process moved the consumer position.
 var ErrCorrupt = errors.New("corrupt ring")
 
 // DefaultTimer is the interval of the slow timer, see [Options].
@@ -46,7 +46,8 @@ type Options struct {
 
 	// BeforePublish, when set, is called before the kernel is told that
 	// records were consumed: what must not be lost when the process dies has to
-	// be made durable in it. An error leaves the records in the ring, ends
+	// be made durable in it. Until then the ring is this Reader's, so the records it has
+	// read were whole. An error leaves the records in the ring, ends
 	// the pass and is returned by the call that led to it, or by
 	// [Reader.Err]. With BeforePublish set, Close tells the kernel nothing.
 	BeforePublish func() error
@@ -76,8 +77,8 @@ type Reader struct {
 	mem    *ring.Mapping
 	poller *syscall.Poller // nil in a Group, which polls for all its rings
 	opts   Options
-	over   *overwritten // nil but for rings with BPF_F_RB_OVERWRITE
-	self   claim.ID     // this Reader's claim, 0 without one
+	over   bool     // the ring has BPF_F_RB_OVERWRITE
+	self   claim.ID // this Reader's claim, 0 without one
 
 	claimed runtime.Cleanup // gives the claim up, should the last pass never be left
 
@@ -87,6 +88,8 @@ type Reader struct {
 	published uint64 // consumer_pos as stored last; at most pos
 	lastSpan  uint64 // bytes of the record before pos, 0 when not known
 	pass      uint64 // counts passes: a pass that began later ends an earlier one
+	rivals    rivals
+	copy      copyBuffer
 	err       error
 	taken     struct{ records, bytes uint64 } // by takeNext, not in counts yet
 
@@ -134,16 +137,13 @@ func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
 
 // newReader returns a Reader that owns mem, unless there is an error.
 func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error) {
-	r := &Reader{mem: mem, opts: opts}
+	r := &Reader{mem: mem, opts: opts, over: overwrite}
 	if err := r.claim(); err != nil {
 		return nil, err
 	}
 	// After the claim: until then another may have moved it.
 	r.pos = mem.ConsumerPos()
 	r.published = r.pos
-	if overwrite {
-		r.over = &overwritten{}
-	}
 	return r, nil
 }
 
@@ -185,52 +185,25 @@ var errClosed = fmt.Errorf("read ring: %w", os.ErrClosed)
 
 // unmap is called by the last user of the memory.
 func (r *Reader) unmap() error {
-	if r.opts.BeforePublish == nil && r.pos != r.published && r.stolen() == nil {
-		r.mem.SetConsumerPos(r.pos)
+	var err error
+	if r.opts.BeforePublish == nil {
+		if err = r.publish(0); errors.Is(err, ErrBusy) {
+			err = nil // the records are the thief's
+		}
 	}
 	r.disclaim()
-	return r.mem.Unmap()
-}
-
-// publish tells the kernel that everything below pos is consumed, but for
-// the last hold bytes. It is a full barrier: a record committed later is either
-// seen by the next look at the ring or followed by a wakeup.
-func (r *Reader) publish(hold uint64) error {
-	to := r.pos - hold
-	if to == r.published {
-		return nil
-	}
-	err := r.stolen()
-	if err == nil && r.opts.BeforePublish != nil {
-		err = r.opts.BeforePublish()
-	}
-	if err != nil {
-		return fmt.Errorf("publish position %d: %w", to, err)
-	}
-	r.mem.SetConsumerPos(to)
-	r.published = to
-	r.count()
-	return nil
-}
-
-// count brings the counters up to date with what takeNext took.
-func (r *Reader) count() {
-	if r.taken.records > 0 {
-		r.counts.records.Add(r.taken.records)
-		r.counts.bytes.Add(r.taken.bytes)
-		r.taken.records, r.taken.bytes = 0, 0
-	}
+	return errors.Join(err, r.mem.Unmap())
 }
 
 // ready reports whether the next pass has something to do: a record to read
 // or to skip, or to say that the ring contradicts itself or was stolen. It notes a head
 // that is still BUSY.
 func (r *Reader) ready() bool {
-	if r.stolen() != nil {
+	if !r.holds() {
 		return true
 	}
 	end := r.mem.ProducerPos()
-	if r.over != nil && later(r.pos, r.mem.OverwritePos()) != r.pos {
+	if r.over && later(r.pos, r.mem.OverwritePos()) != r.pos {
 		// The next pass goes on where the kernel left records and publishes that:
 		// a commit wakes who is known to wait at its record.
 		return true

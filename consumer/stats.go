@@ -65,7 +65,7 @@ func (r *Reader) Stats() (Stats, error) {
 
 // oldest is the position of the oldest record, given consumer_pos.
 func (r *Reader) oldest(consumer uint64) uint64 {
-	if r.over == nil {
+	if !r.over {
 		return consumer
 	}
 	return later(consumer, r.mem.OverwritePos())

@@ -5,9 +5,8 @@
 //
 // The word names the process and one opener in it, so that two openers differ
 // even within a process and across execve(2). It changes by compare-and-swap only:
-// an opener ends its own claim and never a later one's. [Take] claims a free ring,
-// [ID.Check] tells a holder whether it still holds the ring, [ID.Release] ends the
-// claim. The claim of a process that has ended is free to take.
+// an opener ends its own claim and never a later one's. [Take] claims a free ring;
+// the holder keeps it while the word is its ID; [ID.Release] ends the claim. The claim of a process that has ended is free to take.
 //
 // All functions may be called by many goroutines at once.
 package claim
@@ -97,14 +96,6 @@ func swap(steal bool, load func() ID, replace func(holder ID) bool) (ID, error) 
 func (id ID) Held() error {
 	if state := id.State(); state != Gone {
 		return &HeldError{id.PID(), state}
-	}
-	return nil
-}
-
-// Check returns a [*HeldError] if word no longer holds this claim.
-func (id ID) Check(word *atomic.Uint64) error {
-	if holder := ID(word.Load()); holder != id {
-		return &HeldError{PID: holder.PID()}
 	}
 	return nil
 }
