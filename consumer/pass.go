@@ -130,8 +130,16 @@ func (r *Reader) check(pos, end uint64) error {
 	if pos%8 == 0 && end%8 == 0 && end-pos <= r.mem.Size() {
 		return nil
 	}
-	return fmt.Errorf("%w: consumer position %d, producer position %d, ring of %d bytes",
-		ErrCorrupt, pos, end, r.mem.Size())
+	return r.corrupt("consumer position %d, producer position %d, ring of %d bytes", pos, end, r.mem.Size())
+}
+
+// corrupt is the error of a ring that contradicts itself, as each does to a robbed Reader
+// once the thief goes on in it.
+func (r *Reader) corrupt(format string, args ...any) error {
+	if err := r.stolen(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
 // resolve is called when the record at w.pos cannot be handed out at once, and
@@ -162,8 +170,7 @@ func (r *Reader) resolve(w *walk) bool {
 			if r.recopy(w, span) {
 				continue
 			}
-			r.err = fmt.Errorf("%w: record of %d bytes at position %d, producer position %d",
-				ErrCorrupt, header.Len(), w.pos, w.goal)
+			r.err = r.corrupt("record of %d bytes at position %d, producer position %d", header.Len(), w.pos, w.goal)
 			return false
 		}
 		if header.Discarded() {

@@ -33,10 +33,7 @@ func (r *Reader) move(to uint64) error {
 		r.moveDone(to)
 		return nil
 	}
-	if err := r.stolen(); err != nil {
-		return err
-	}
-	if r.rivals != noRivals {
+	if r.rivals != noRivals && r.holds() {
 		return r.follow(to)
 	}
 	return r.moved(r.mem.ConsumerPos())
@@ -52,7 +49,7 @@ func (r *Reader) moveDone(to uint64) {
 
 // moved says that consumer_pos is pos, though this Reader is the ring's only consumer.
 func (r *Reader) moved(pos uint64) error {
-	return fmt.Errorf("%w: consumer position moved from %d to %d: another process consumes the ring", ErrCorrupt, r.published, pos)
+	return r.corrupt("consumer position moved from %d to %d: another process consumes the ring", r.published, pos)
 }
 
 // count brings the counters up to date with what takeNext took.

@@ -26,7 +26,7 @@ import (
 //
 // The pid is that of the initial pid namespace, the same for observers in all
 // namespaces. Start is the low bits of the process's start time in clock ticks since
-// boot, 0 if unknown: it tells a process from an earlier one with its pid. The
+// boot, never 0: it tells a process from an earlier one with its pid. The
 // nonce differs for each opener of a process.
 type ID uint64
 

@@ -7,8 +7,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
+	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 )
 
 // process is what a claim says of a process: its pid in the initial pid namespace and
@@ -22,75 +21,70 @@ var self struct {
 	process
 }
 
-// identity returns this process. It asks the kernel for the pid, with a BPF program,
-// unless the process is in the initial pid namespace; that takes CAP_BPF and
-// CAP_PERFMON, or CAP_SYS_ADMIN.
+// identity returns this process. Outside the initial pid and time namespaces it
+// asks the kernel, with a BPF program, which takes CAP_BPF and CAP_PERFMON.
 func identity() (process, error) {
 	self.Lock()
 	defer self.Unlock()
 	if self.pid != 0 {
 		return self.process, nil
 	}
-	pid := uint32(os.Getpid())
-	initial, err := inInitial("pid")
+	initial, err := seesHost()
 	if err != nil {
-		return process{}, err
+		return process{}, fmt.Errorf("find own pid on the host: %w", err)
 	}
-	if !initial {
-		if pid, err = hostPID(); err != nil {
-			return process{}, fmt.Errorf("find own pid on the host: %w", err)
-		}
+	find := identityByBPF
+	if initial {
+		find = identityInProc
 	}
-	start, err := ownStart()
+	p, err := find()
 	if err != nil {
-		return process{}, err
+		return process{}, fmt.Errorf("find own pid and start time on the host: %w", err)
 	}
-	self.process = process{pid, start}
-	return self.process, nil
+	self.process = p
+	return p, nil
 }
 
-// ownStart returns the start time of this process, or 0 in a time namespace, which shifts
-// the start times that it shows.
-func ownStart() (uint32, error) {
-	initial, err := inInitial("time")
-	if err != nil || !initial {
-		return 0, err
-	}
+func identityInProc() (process, error) {
 	s, err := readStat("/proc/self/stat")
+	return process{uint32(os.Getpid()), s.start}, err
+}
+
+func identityByBPF() (process, error) {
+	pid, err := hostproc.Self()
 	if err != nil {
-		return 0, fmt.Errorf("find own start time: %w", err)
+		return process{}, err
 	}
-	return s.start, nil
+	p, err := hostproc.Look(pid)
+	if err != nil {
+		return process{}, err
+	}
+	if p == nil {
+		return process{}, fmt.Errorf("no process %d", pid)
+	}
+	return process{pid, startOf(uint64(p.Start))}, nil
+}
+
+// seesHost reports whether the pids and start times in /proc are those of the host.
+func seesHost() (bool, error) {
+	for _, kind := range []string{"pid", "time"} {
+		if initial, err := inInitial(kind); err != nil || !initial {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // The initial namespaces have fixed inode numbers: PROC_PID_INIT_INO and
 // PROC_TIME_INIT_INO (include/linux/proc_ns.h).
 var initialInode = map[string]string{"pid": "4026531836", "time": "4026531834"}
 
-// inInitial reports whether this process is in the initial namespace of a kind.
+// inInitial reports whether this process is in the initial namespace of a kind. A time
+// namespace shifts the start times that it shows.
 func inInitial(kind string) (bool, error) {
 	link, err := os.Readlink("/proc/self/ns/" + kind)
 	if errors.Is(err, fs.ErrNotExist) && kind == "time" {
 		return true, nil // no time namespaces before 5.6, or without CONFIG_TIME_NS
 	}
 	return link == kind+":["+initialInode[kind]+"]", err
-}
-
-// hostPID returns this process's pid in the initial pid namespace, which is what
-// bpf_get_current_pid_tgid gives (kernel/bpf/helpers.c).
-func hostPID() (uint32, error) {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "rbtool_pid",
-		Type: ebpf.RawTracepoint,
-		Instructions: asm.Instructions{
-			asm.FnGetCurrentPidTgid.Call(),
-			asm.RSh.Imm(asm.R0, 32),
-			asm.Return(),
-		},
-	})
-	if err != nil {
-		return 0, err
-	}
-	defer prog.Close()
-	return prog.Run(&ebpf.RunOptions{})
 }

@@ -14,25 +14,32 @@ func TestMain(m *testing.M) {
 	if os.Getenv(leaderVar) != "" {
 		endLeader()
 	}
+	if states := os.Getenv(statesVar); states != "" {
+		os.Exit(judge(states))
+	}
 	os.Exit(testenv.Main(m))
 }
 
-// In the initial namespace, as here, what BPF says must agree with getpid(2).
-func TestHostPIDIsThatOfTheInitialNamespace(t *testing.T) {
+// In the initial namespaces, as here, what BPF says must agree with /proc.
+func TestBothWaysToFindThisProcessAgree(t *testing.T) {
 	skipOutsideInitial(t)
-	pid, err := hostPID()
+	inProc, err := identityInProc()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if int(pid) != os.Getpid() {
-		t.Errorf("bpf_get_current_pid_tgid says %d, getpid %d", pid, os.Getpid())
+	byBPF, err := identityByBPF()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inProc != byBPF {
+		t.Errorf("/proc says %+v, BPF %+v", inProc, byBPF)
 	}
 }
 
 func skipOutsideInitial(t *testing.T) {
 	t.Helper()
-	if initial, err := inInitial("pid"); err != nil || !initial {
-		testenv.SkipWithout(t, "initial-pid-namespace", errors.Join(err, errors.New("this process is in another")))
+	if host, err := seesHost(); err != nil || !host {
+		testenv.SkipWithout(t, "initial-namespaces", errors.Join(err, errors.New("this process is in another")))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 )
 
 // State is what can be told of a claim's holder.
@@ -24,7 +26,9 @@ const (
 	Unknown
 )
 
-// State returns whether the holder lives. A word that names no process is Gone.
+// State returns whether the holder lives. A word that names no process is Gone. Where
+// /proc cannot tell, because it is another pid namespace's or hides processes, a BPF program
+// does, which takes CAP_BPF and CAP_PERFMON.
 func (id ID) State() State {
 	if id.PID() == 0 {
 		return Gone
@@ -35,10 +39,14 @@ func (id ID) State() State {
 		}
 		return Gone
 	}
-	if initial, err := inInitial("pid"); err != nil || !initial {
-		return Unknown // a /proc of another pid namespace has other processes under these pids
+	p := process{id.PID(), id.start()}
+	// A /proc of another namespace has other processes under these pids.
+	if host, err := seesHost(); err == nil && host {
+		if state := stateInProc(p); state != Unknown {
+			return state
+		}
 	}
-	return stateInProc(process{id.PID(), id.start()})
+	return stateByBPF(p)
 }
 
 // stateInProc looks for p in the /proc of the initial pid namespace.
@@ -54,15 +62,26 @@ func stateInProc(p process) State {
 		return Unknown
 	case err != nil:
 		return Unknown
+	case s.ended && !hasThreads(dir):
+		return Gone
 	}
-	initial, err := inInitial("time")
+	return p.sameAs(s.start)
+}
+
+func stateByBPF(p process) State {
+	found, err := hostproc.Look(p.pid)
 	switch {
-	case err != nil || !initial || p.start == 0:
-		if s.ended && !hasThreads(dir) {
-			return Gone
-		}
-		return Unknown // it may be a later process with this pid
-	case s.start != p.start, s.ended && !hasThreads(dir):
+	case err != nil:
+		return Unknown
+	case found == nil, !found.Live:
+		return Gone
+	}
+	return p.sameAs(startOf(uint64(found.Start)))
+}
+
+// sameAs returns the state of p, given the start time of the living process with its pid.
+func (p process) sameAs(start uint32) State {
+	if p.start != start {
 		return Gone
 	}
 	return Alive
@@ -113,6 +132,6 @@ func readStat(path string) (stat, error) {
 	return stat{ended: fields[0] == "Z" || fields[0] == "X", start: startOf(ticks)}, nil
 }
 
-// startOf returns the low bits of a start time in clock ticks. They are never 0, which
-// stands for an unknown one.
+// startOf returns the low bits of a start time in clock ticks. They are never 0, which is
+// no process's start time.
 func startOf(ticks uint64) uint32 { return max(uint32(ticks)&startMask, 1) }

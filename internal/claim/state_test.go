@@ -54,17 +54,18 @@ func TestAProcessIsAliveUntilItEnds(t *testing.T) {
 	id := c.id(t)
 	check := func(what string, id ID, want State) {
 		t.Helper()
-		if state := id.State(); state != want {
-			t.Errorf("%s: state %d, want %d", what, state, want)
+		p := process{id.PID(), id.start()}
+		for way, state := range map[string]State{"State": id.State(), "in /proc": stateInProc(p), "by BPF": stateByBPF(p)} {
+			if state != want {
+				t.Errorf("%s, %s: state %d, want %d", what, way, state, want)
+			}
 		}
 	}
 	check("a running process", id, Alive)
 	check("an earlier process with the same pid", newID(id.PID(), id.start()-1, 1), Gone)
-	check("a process of unknown start time", newID(id.PID(), 0, 1), Unknown)
 	c.stdin.Close()
 	c.ended(t)
 	check("a zombie", id, Gone)
-	check("a zombie of unknown start time", newID(id.PID(), 0, 1), Gone)
 	c.Wait()
 	check("a process that is gone", id, Gone)
 }
@@ -104,8 +105,8 @@ func TestAProcessWithoutItsFirstThreadIsAlive(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
-	if state := id.State(); state != Alive {
-		t.Errorf("state %d while other threads run, want %d", state, Alive)
+	if state, byBPF := id.State(), stateByBPF(process{id.PID(), id.start()}); state != Alive || byBPF != Alive {
+		t.Errorf("states %d and %d while other threads run, want %d", state, byBPF, Alive)
 	}
 	c.stdin.Close()
 	c.ended(t)

@@ -1,0 +1,103 @@
+package claim
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// statesVar holds a number of IDs, then each with the state it must have, for a process in
+// other namespaces.
+const statesVar = "RBTOOL_TEST_CLAIM_STATES"
+
+// judge looks at the claims in text, then prints one of its own and keeps it until
+// standard input ends.
+func judge(text string) int {
+	if err := judgeAll(text); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func judgeAll(text string) error {
+	for len(text) > 0 {
+		var id ID
+		var want State
+		n := len("0123456789abcdef 0 ")
+		if _, err := fmt.Sscanf(text[:n], "%x %d", &id, &want); err != nil {
+			return err
+		}
+		if state := id.State(); state != want {
+			return fmt.Errorf("claim %#x of process %d: state %d, want %d", uint64(id), id.PID(), state, want)
+		}
+		text = text[n:]
+	}
+	var word atomic.Uint64
+	own, _, err := Take(&word, false)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%016x\n", uint64(own))
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
+	skipOutsideInitial(t)
+	ended := start(t, exec.Command("cat"))
+	endedID := ended.id(t)
+	ended.stdin.Close()
+	ended.Wait()
+	self := take(t, new(atomic.Uint64), false)
+	states := ""
+	for _, tt := range []struct {
+		id   ID
+		want State
+	}{
+		{self, Alive},
+		{endedID, Gone},
+		{newID(self.PID(), self.start()-1, 1), Gone}, // an earlier process with this pid
+		{newID(1, 1, 1), Gone},                       // the pid that the other process has in its namespace
+		{newID(1<<22-1, 1, 1), Gone},
+	} {
+		states += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
+	}
+	for name, attr := range map[string]*syscall.SysProcAttr{
+		"pid":  {Cloneflags: unix.CLONE_NEWPID},
+		"time": {Unshareflags: unix.CLONE_NEWTIME},
+		"both": {Cloneflags: unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWTIME},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = append(os.Environ(), statesVar+"="+states)
+			cmd.SysProcAttr = attr
+			cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := start(t, cmd)
+			line, err := bufio.NewReader(stdout).ReadString('\n')
+			var id ID
+			if _, e := fmt.Sscanf(line, "%x", &id); err != nil || e != nil {
+				t.Fatalf("the process says %q, %v", line, err)
+			}
+			if want := c.id(t); id.PID() != want.PID() || id.start() != want.start() || id.State() != Alive {
+				t.Errorf("its claim is %#x, state %d, want that of process %d, start %d", uint64(id), id.State(), want.PID(), want.start())
+			}
+			c.Process.Kill()
+			c.ended(t)
+			if state := id.State(); state != Gone {
+				t.Errorf("state %d of its claim after its end", state)
+			}
+		})
+	}
+}
