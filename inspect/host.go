@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
@@ -10,6 +11,7 @@ import (
 	"github.com/rbtool/rbtool/bpf/mapiter"
 	"github.com/rbtool/rbtool/bpf/mapusers"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -17,37 +19,43 @@ import (
 // used, one map and one process after the other elsewhere. Iterators are loaded
 // when they are needed first, and kept for the next look.
 type host struct {
-	maps     *mapiter.Scanner
-	mapsErr  error // why it could not be loaded
-	users    *mapusers.Scanner
-	usersErr error
-	entries  []mapiter.Entry // memory to use again
+	maps    once.Value[*mapiter.Scanner]
+	users   once.Value[*mapusers.Scanner]
+	entries []mapiter.Entry // memory to use again
 	// types are kept until both are loaded.
 	types *btf.Cache
 }
 
+// loadPause is how long a failure to load an iterator counts: where the kernel does
+// not have it, to find that out takes tens of milliseconds.
+const loadPause = 10 * time.Second
+
+func newHost() *host {
+	h := new(host)
+	h.maps.Pause, h.users.Pause = loadPause, loadPause
+	return h
+}
+
 func (h *host) mapScanner() (*mapiter.Scanner, error) {
-	if h.maps == nil && h.mapsErr == nil {
+	return h.maps.Get(func() (*mapiter.Scanner, error) {
 		h.types = kernelbtf.Cache()
-		h.maps, h.mapsErr = mapiter.NewScanner()
-	}
-	return h.maps, h.mapsErr
+		return mapiter.NewScanner()
+	})
 }
 
 func (h *host) userScanner() (*mapusers.Scanner, error) {
-	if h.users == nil && h.usersErr == nil {
-		h.users, h.usersErr = mapusers.NewScanner()
-		h.types = nil
-	}
-	return h.users, h.usersErr
+	return h.users.Get(func() (*mapusers.Scanner, error) {
+		defer func() { h.types = nil }()
+		return mapusers.NewScanner()
+	})
 }
 
 func (h *host) close() {
-	if h.maps != nil {
-		h.maps.Close()
+	if s, loaded := h.maps.Known(); loaded {
+		s.Close()
 	}
-	if h.users != nil {
-		h.users.Close()
+	if s, loaded := h.users.Known(); loaded {
+		s.Close()
 	}
 }
 

@@ -82,7 +82,7 @@ func placeOf(e *mapiter.Entry) *Place {
 // maps can be used (package mapiter) it takes CAP_BPF and CAP_PERFMON and opens
 // none of them, elsewhere CAP_SYS_ADMIN.
 func All(opts Options) (*Report, error) {
-	var h host
+	h := newHost()
 	defer h.close()
 	found, err := h.list()
 	if err != nil {
@@ -109,7 +109,7 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 		d.Notes = append(d.Notes, fmt.Sprintf("pending position unknown: %v", err))
 	}
 	d.observe(m, kernel)
-	var h host
+	h := newHost()
 	defer h.close()
 	if m.Type() == ebpf.Arena {
 		d.Notes = append(d.Notes, h.locate(&d)...)

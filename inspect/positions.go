@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -58,7 +58,7 @@ type fields struct {
 
 // kernelFields asks the kernel's type information, which takes tens of milliseconds
 // and never changes. The memory cannot tell: a position that does not exist reads as 0.
-var kernelFields = sync.OnceValues(func() (fields, error) {
+var kernelFields = once.Func(func() (fields, error) {
 	spec, err := kernelbtf.Cache().Kernel()
 	if err != nil {
 		return fields{}, err

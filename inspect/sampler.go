@@ -101,7 +101,7 @@ func NewSampler(opts SamplerOptions) *Sampler {
 	if opts.StuckAfter == 0 {
 		opts.StuckAfter = defaultStuckAfter
 	}
-	return &Sampler{opts: opts, host: new(host), tracks: map[ebpf.MapID]*tracked{}}
+	return &Sampler{opts: opts, host: newHost(), tracks: map[ebpf.MapID]*tracked{}}
 }
 
 // Close unloads the iterators. It is idempotent; a Sample after it is an error.

@@ -89,7 +89,7 @@ func shapeOf(m *ebpf.Map, id ebpf.MapID) shape {
 }
 
 func users(shapes []shape) (*Usage, error) {
-	var h host
+	h := newHost()
 	defer h.close()
 	return h.usersOf(shapes)
 }

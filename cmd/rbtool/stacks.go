@@ -6,21 +6,23 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
 // stackNamer shows the stacks of proctrace's events. What a stack is called does not change,
-// so each is looked up once.
+// so each is looked up until that succeeds.
 type stackNamer struct {
 	stacks *proctrace.Stacks
 	stderr io.Writer
-	kernel *symbol.Kernel // nil before the first stack, and where addresses are hidden
-	asked  bool           // for it
+	kernel once.Value[*symbol.Kernel]
+	told   bool // that it could not be read
 	files  *symbol.Files
 
 	kernelNames, userNames map[proctrace.StackID]namedStack
@@ -46,6 +48,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	}
 	return &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
+		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // it is read at length
 		kernelNames: make(map[proctrace.StackID]namedStack), userNames: make(map[proctrace.StackID]namedStack),
 	}
 }
@@ -61,7 +64,11 @@ func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	if e.Type == proctrace.Exec {
 		n.files.Add(e.Filename)
 	}
-	return named(n.kernelNames, e.KernelStack, n.nameKernel), named(n.userNames, e.UserStack, n.nameUser), true
+	kernel, user = named(n.kernelNames, e.KernelStack, n.nameKernel), named(n.userNames, e.UserStack, n.nameUser)
+	if _, known := n.kernel.Known(); !known {
+		delete(n.kernelNames, e.KernelStack) // addresses, which may get names
+	}
+	return kernel, user, true
 }
 
 func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name func(proctrace.StackID) ([]string, error)) namedStack {
@@ -73,6 +80,7 @@ func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name fu
 	s.frames = append([]string{}, frames...) // in JSON [], not null
 	if err != nil {
 		s.missing = err.Error()
+		return s
 	}
 	known[id] = s
 	return s
@@ -83,17 +91,16 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !n.asked {
-		n.asked = true
-		if n.kernel, err = symbol.ReadKernel(); err != nil {
-			fmt.Fprintf(n.stderr, "note: stacks of the kernel are shown as addresses: %v\n", err)
-		}
+	kernel, err := n.kernel.Get(symbol.ReadKernel)
+	if err != nil && !n.told {
+		n.told = true
+		fmt.Fprintf(n.stderr, "note: stacks of the kernel are shown as addresses: %v\n", err)
 	}
 	var frames []string
 	for _, ip := range ips {
 		name := ""
-		if n.kernel != nil {
-			name = n.kernel.Name(ip)
+		if kernel != nil {
+			name = kernel.Name(ip)
 		}
 		if name == "" {
 			name = fmt.Sprintf("%#x", ip)
