@@ -77,6 +77,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 	}
 	if opts.stats {
 		fmt.Fprintln(stderr, t.summary())
+		sayRefused(stderr, m)
 	}
 	sayLost(stderr, src)
 	sayUnfiltered(stderr, selected)

@@ -48,6 +48,11 @@ With --observe nothing is consumed, written or polled: the records are copied
 beside whoever consumes them. What is written over before it could be copied is
 counted, and named at the end. It works for user ring buffers too.
 
+Records that the kernel refuses because the ring is full are counted nowhere, neither by
+the kernel nor as lost by --stats: only the program that writes them sees it, by
+bpf_ringbuf_reserve returning NULL or bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for
+10s shows for how long the ring is full, and rbtool exporter counts that time.
+
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
 each record preceded by its length as 4 bytes little-endian.
 
@@ -133,6 +138,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())
+			sayRefused(stderr, m)
 		}
 		sayLost(stderr, src)
 		sayUnfiltered(stderr, selected)
