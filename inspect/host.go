@@ -137,29 +137,35 @@ func listOneByOne() (found, error) {
 		if err != nil {
 			return found{}, err
 		}
-		d.observe(m, kernel)
+		if err := d.observe(m, kernel); err != nil {
+			d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v", err))
+		}
 		f.maps = append(f.maps, d)
 	}
 	return f, nil
 }
 
-// locate fills in what only the iterator tells of an arena.
-func (h *host) locate(d *Map) (notes []string) {
+// complete fills in what only the iterator tells: of an arena its place, and of a ring the
+// positions that could not be read for the reason why.
+func (h *host) complete(d *Map, why error) {
 	_, err := h.mapScanner()
 	var f found
 	if err == nil {
 		f, err = h.list()
 	}
-	if err != nil {
-		return []string{fmt.Sprintf("address unknown: %v", err)}
+	switch {
+	case err != nil && why != nil:
+		d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v; %v", why, err))
+	case err != nil:
+		d.Notes = append(d.Notes, fmt.Sprintf("address unknown: %v", err))
 	}
-	for i := range f.maps {
-		if f.maps[i].ID == d.ID {
-			d.Place, d.identity = f.maps[i].Place, f.maps[i].identity
-			d.Memory = f.maps[i].Memory
+	for _, m := range f.maps {
+		if m.ID == d.ID {
+			d.Positions, d.Place, d.identity = m.Positions, m.Place, m.identity
+			d.Notes = append(d.Notes, m.Notes...)
+			d.Memory = m.Memory
 		}
 	}
-	return nil
 }
 
 // relate fills in who and what uses the maps, and returns notes on what stays

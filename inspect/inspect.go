@@ -94,8 +94,9 @@ func All(opts Options) (*Report, error) {
 }
 
 // One describes m, which must be a ring or an arena: the error is
-// [pin.ErrWrongType] otherwise. m stays the caller's. What cannot be found out
-// without CAP_SYS_ADMIN is left out, with a note.
+// [pin.ErrWrongType] otherwise. m stays the caller's, and may have been opened read-only
+// ([LookupToRead]): its positions are the iterator's then (package mapiter). What cannot
+// be found out without CAP_SYS_ADMIN is left out, with a note.
 func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err := checkType(m.Type(), types); err != nil {
 		return nil, fmt.Errorf("describe map: %w", err)
@@ -108,11 +109,11 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err != nil {
 		d.Notes = append(d.Notes, fmt.Sprintf("pending position unknown: %v", err))
 	}
-	d.observe(m, kernel)
 	h := newHost()
 	defer h.close()
-	if m.Type() == ebpf.Arena {
-		d.Notes = append(d.Notes, h.locate(&d)...)
+	// Of a map that was opened read-only nothing can be mapped.
+	if why := d.observe(m, kernel); why != nil || m.Type() == ebpf.Arena {
+		h.complete(&d, why)
 	}
 	one := []Map{d}
 	notes := h.relate(one, opts)

@@ -32,7 +32,11 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 	var watch duration
 	cmd.Flags().Var(&watch, "for", "watch it for so long, and say what flows")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := inspect.Lookup(args[0], ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
+		lookup := inspect.LookupToRead
+		if watch > 0 {
+			lookup = inspect.Lookup // to map it
+		}
+		m, err := lookup(args[0], ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
 		if err != nil {
 			return err
 		}
@@ -47,6 +51,7 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 		if err != nil {
 			return err
 		}
+		hideSelf(desc)
 		if output.value == "json" {
 			return printJSON(cmd.OutOrStdout(), struct {
 				*inspect.Map
@@ -56,6 +61,11 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 		return describe(cmd.OutOrStdout(), desc, flow)
 	}
 	return cmd
+}
+
+// hideSelf takes this process from the owners: it uses the map only to look at it.
+func hideSelf(m *inspect.Map) {
+	m.Users = slices.DeleteFunc(slices.Clone(m.Users), func(u inspect.User) bool { return u.Self })
 }
 
 // describe prints m, and what flowed through it if that was watched, as a table of two columns.
@@ -84,8 +94,7 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 	if flow != nil {
 		rows = append(rows, flow.rows()...)
 	}
-	others := slices.DeleteFunc(m.Users, func(u inspect.User) bool { return u.Self })
-	rows = append(rows, list("owner", others, func(u inspect.User) string { return describeUser(m, u) })...)
+	rows = append(rows, list("owner", m.Users, func(u inspect.User) string { return describeUser(m, u) })...)
 	if m.UnseenWriters > 0 {
 		rows = append(rows, []string{"unseen", describeUnseen(m)})
 	}

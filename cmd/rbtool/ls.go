@@ -30,6 +30,9 @@ changed.`,
 		if err != nil {
 			return err
 		}
+		for i := range report.Maps {
+			hideSelf(&report.Maps[i])
+		}
 		if output.value == "json" {
 			return printJSON(cmd.OutOrStdout(), report)
 		}
@@ -60,13 +63,10 @@ func lsTable(maps []inspect.Map) [][]string {
 	return rows
 }
 
-// owners names the processes other than this one.
+// owners names the processes that use a map.
 func owners(m *inspect.Map) string {
 	var names []string
 	for _, u := range m.Users {
-		if u.Self {
-			continue
-		}
 		name := fmt.Sprintf("%s(%d)", u.Comm, u.PID)
 		if u.Consumes || u.Produces {
 			name += "*"

@@ -50,10 +50,10 @@ func TestMain(m *testing.M) {
 // what produce makes. Beside
 // testscript's own commands there is
 //
-//	status N [nobody|bpf|contained|full|closed] command...
+//	status N [nobody|bpf|perfmon|contained|full|closed] command...
 //
 // for a command of this binary that has to exit with status N: as another user, as another
-// user with CAP_BPF, in a pid namespace of its own, with
+// user with CAP_BPF, or with CAP_BPF and CAP_PERFMON, in a pid namespace of its own, with
 // /dev/full for its standard output, or with a pipe that nobody reads; and
 //
 //	claimed PIN
@@ -137,21 +137,18 @@ func condition(name string) (bool, error) {
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N [nobody|bpf|contained|full|closed] command...")
+		ts.Fatalf("usage: status N [nobody|bpf|perfmon|contained|full|closed] command...")
 	}
 	want, how, args := args[0], args[1], args[1:]
 	// As testscript.Main has it, the binary is the command that it is called.
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Dir: ts.MkAbs("."), Stdout: ts.Stdout(), Stderr: ts.Stderr()}
 	switch how {
-	case "nobody":
-		args = args[1:]
-		cmd.Dir = "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	case "bpf":
+	case "nobody", "bpf", "perfmon":
 		args = args[1:]
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, AmbientCaps: []uintptr{unix.CAP_BPF},
+			Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
+			AmbientCaps: map[string][]uintptr{"bpf": {unix.CAP_BPF}, "perfmon": {unix.CAP_BPF, unix.CAP_PERFMON}}[how],
 		}
 	case "contained":
 		args = args[1:]

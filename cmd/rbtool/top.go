@@ -76,6 +76,9 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 		if err != nil {
 			return err
 		}
+		for i := range sample.Maps {
+			hideSelf(&sample.Maps[i].Map)
+		}
 		switch {
 		case !asJSON:
 			if err := printTable(cmd.OutOrStdout(), topTable(sample.Maps)); err != nil {
