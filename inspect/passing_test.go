@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"errors"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +40,9 @@ func TestASamplerLoadsTheIteratorThatItCouldNotLoadBefore(t *testing.T) {
 	defer sampler.Close()
 	sampler.host.maps.Pause, sampler.host.users.Pause = 0, 0
 	withoutDescriptors(t, func() {
-		if _, err := sampler.Sample(); !errors.Is(err, unix.EMFILE) {
-			t.Errorf("a sample without descriptors: error %v", err)
+		_, _ = sampler.Sample() // what it can say without does not matter here
+		if _, loaded := sampler.host.maps.Known(); loaded {
+			t.Error("the iterator is loaded without a descriptor")
 		}
 	})
 	if d := ringIn(t, sampler, m); d.identity == 0 {

@@ -33,8 +33,8 @@ document a line at each interval, or one with --once.`,
 	}
 	output := outputFlag(cmd, "table", "json")
 	once := cmd.Flags().Bool("once", false, "print one look and end")
-	every := duration(time.Second)
-	cmd.Flags().Var(&every, "interval", "time between two looks")
+	every := interval(time.Second)
+	cmd.Flags().Var(&every, "interval", "look at this interval, of at least "+shortestInterval.String())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		asJSON, interval := output.value == "json", time.Duration(every)
 		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(interval/2, time.Second/2)})
