@@ -45,7 +45,8 @@ func FuzzPass(f *testing.F) {
 	})
 }
 
-// FuzzPassOfAThief is FuzzPass for a Reader beside others that may move consumer_pos.
+// FuzzPassOfAThief is FuzzPass for a Reader beside others that may move consumer_pos. The
+// ring is mended at the end.
 func FuzzPassOfAThief(f *testing.F) {
 	for _, seed := range seeds() {
 		for _, foreigner := range []bool{false, true} {
@@ -66,6 +67,10 @@ func FuzzPassOfAThief(f *testing.F) {
 			defer m.change(h)()
 		}
 		walkOver(t, m, r, h.limit)
+		diagnose(r.mem, false)
+		if found, err := mend(r.mem, false); err == nil && !h.changing && found.Mended != nil && faultOf(r.mem, found.Resumed, h.producer, false) != nil {
+			t.Errorf("mended to position %d, and still corrupt: positions %d, %d", found.Resumed, h.consumer, h.producer)
+		}
 	})
 }
 

@@ -54,6 +54,11 @@ type Options struct {
 
 	// Claim guards against other processes that read the ring.
 	Claim Claim
+
+	// Mend moves the consumer position of a ring that contradicts itself, so that it cannot
+	// be read, to the oldest record that is intact: see [Reader.Recovered]. Use it with a
+	// Claim: a consumer of such a ring would go on where it was.
+	Mend bool
 }
 
 func (o Options) timer() time.Duration {
@@ -79,6 +84,7 @@ type Reader struct {
 	opts   Options
 	over   bool     // the ring has BPF_F_RB_OVERWRITE
 	self   claim.ID // this Reader's claim, 0 without one
+	found  Recovery
 
 	claimed runtime.Cleanup // gives the claim up, should the last pass never be left
 
@@ -141,11 +147,21 @@ func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error)
 	if err := r.claim(); err != nil {
 		return nil, err
 	}
+	if opts.Mend {
+		var err error
+		if r.found, err = mend(mem, overwrite); err != nil {
+			r.disclaim()
+			return nil, err
+		}
+	}
 	// After the claim: until then another may have moved it.
 	r.pos = mem.ConsumerPos()
 	r.published = r.pos
 	return r, nil
 }
+
+// Recovered tells what NewReader found in the ring and did about it.
+func (r *Reader) Recovered() Recovery { return r.found }
 
 // Err returns the error that ended the last pass before its end: one that is
 // [ErrCorrupt], one of [Options].BeforePublish, or, after Close, one that is
