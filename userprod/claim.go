@@ -15,7 +15,7 @@ import (
 // claimRing claims m for a Producer, makes sure that no other process produces
 // into it, and returns the claim and the ring's memory, which is the caller's.
 func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
-	id, mem, err := take(m)
+	id, mem, err := take(m, opts.Steal)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -31,13 +31,16 @@ func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
 
 // take maps the ring and claims it. While another has it, the ring is not
 // mapped writable, by which a foreign producer is known.
-func take(m *ebpf.Map) (claim.ID, *ring.Mapping, error) {
+func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 	size := uint64(m.MaxEntries())
 	look, err := ring.Observe(m.FD(), size)
 	if err != nil {
 		return 0, nil, err
 	}
-	held := claim.ID(look.ProducerClaim().Load()).Held()
+	var held error
+	if !steal {
+		held = claim.ID(look.ProducerClaim().Load()).Held()
+	}
 	if err := look.Unmap(); err != nil {
 		return 0, nil, err
 	}
@@ -48,7 +51,7 @@ func take(m *ebpf.Map) (claim.ID, *ring.Mapping, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	id, _, err := claim.Take(mem.ProducerClaim(), false)
+	id, _, err := claim.Take(mem.ProducerClaim(), steal)
 	if err != nil {
 		return 0, nil, errors.Join(busyError(err), mem.Unmap())
 	}

@@ -127,3 +127,43 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 		}
 	}
 }
+
+func TestARobbedProducerWritesNothing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	c := checker(t, m, 1, 8)
+	robbed := producer(t, m, Options{})
+	held, err := robbed.Reserve(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief := producer(t, m, Options{Steal: true})
+	if got := thief.Recovered().Abandoned; got != 1 {
+		t.Errorf("%d abandoned samples, want the robbed producer's", got)
+	}
+	if err := held.Commit(); err == nil {
+		t.Error("the robbed producer's sample is committed")
+	}
+	s, err := thief.Reserve(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"TryWrite": func() error { return robbed.TryWrite(make([]byte, 16)) },
+		"Reserve":  func() error { _, err := robbed.Reserve(16); return err },
+	} {
+		busy, ok := errors.AsType[*BusyError](call())
+		if !ok || !busy.Stolen || int(busy.PID) != os.Getpid() {
+			t.Errorf("%s of the robbed producer: %v", name, busy)
+		}
+	}
+	if err := robbed.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Errorf("the thief's sample after the robbed producer's Close: %v", err)
+	}
+	_, err = New(m, Options{})
+	refused(t, err, os.Getpid(), false)
+	drain(t, c)
+}

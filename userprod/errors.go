@@ -35,6 +35,9 @@ type BusyError struct {
 	// Foreign says that the process has not claimed the ring, as this package
 	// would, but has its producer page mapped writable, as libbpf's producers have.
 	Foreign bool
+	// Stolen says that this Producer had claimed the ring until that process took it; PID is
+	// 0 if it has given its claim up.
+	Stolen bool
 	// Unseen says that the process has claimed the ring and may have ended: it cannot be
 	// told from here.
 	Unseen bool
@@ -46,6 +49,10 @@ func (e *BusyError) Error() string {
 		return "a process that cannot be seen from here has it mapped for producing"
 	case e.Foreign:
 		return fmt.Sprintf("process %d has it mapped for producing", e.PID)
+	case e.Stolen && e.PID == 0:
+		return "ring was taken by another process"
+	case e.Stolen:
+		return fmt.Sprintf("ring was taken by process %d", e.PID)
 	case e.Unseen:
 		return fmt.Sprintf("claimed by process %d, which cannot be seen from here and may have ended", e.PID)
 	}

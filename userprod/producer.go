@@ -30,6 +30,11 @@ type Options struct {
 	// sample that makes sense is thrown away. Without it New fails with [ErrCorrupt].
 	Mend bool
 
+	// Steal makes New claim the ring although its holder may live: one that cannot be seen,
+	// for instance. A holder that lives fails with [ErrBusy] when it publishes next;
+	// samples that it has reserved are discarded.
+	Steal bool
+
 	// IgnoreForeign makes New not look for producers that, like libbpf's, do not
 	// claim their ring. That look goes over all processes, with the kernel's iterators
 	// where they can be used (CAP_BPF, CAP_PERFMON), else in /proc.
@@ -175,11 +180,17 @@ func (p *Producer) closeOnce() error {
 	if own == nil {
 		return errors.Join(err, errors.New("give up the claim: ring cannot be mapped"))
 	}
-	// A ring that is corrupt stays so: nothing here may fail for it.
-	restore(own, false)
+	// A ring that is corrupt stays so: nothing here may fail for it. In one that was taken
+	// the samples are the thief's.
+	if claim.ID(own.ProducerClaim().Load()) == p.claim {
+		restore(own, false)
+	}
 	p.claim.Release(own.ProducerClaim())
 	return errors.Join(err, own.Unmap())
 }
+
+// holds reports whether the ring is still claimed by this Producer.
+func (p *Producer) holds() bool { return claim.ID(p.pos.ProducerClaim().Load()) == p.claim }
 
 // fail makes every later call fail with err, unless one fails already, and returns why.
 func (p *Producer) fail(err error) error {

@@ -65,6 +65,12 @@ func identityByBPF() (process, error) {
 	return process{pid, startOf(uint64(p.Start))}, nil
 }
 
+// InHostProc reports whether a claim's PID is that of the process in this process's /proc.
+func InHostProc() bool {
+	initial, err := inInitial("pid")
+	return err == nil && initial
+}
+
 // seesHost reports whether the pids and start times in /proc are those of the host.
 func seesHost() (bool, error) {
 	for _, kind := range []string{"pid", "time"} {
