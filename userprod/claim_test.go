@@ -167,3 +167,21 @@ func TestARobbedProducerWritesNothing(t *testing.T) {
 	refused(t, err, os.Getpid(), false)
 	drain(t, c)
 }
+
+// While the ring's memory cannot be taken away from a closed Producer, its claim stays.
+func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	a := start(t, "close", m, nil)
+	a.expect(t, "failed")
+	_, err := New(m, Options{IgnoreForeign: true})
+	refused(t, err, a.cmd.Process.Pid, false)
+	if _, err := a.stdin.Write([]byte("again\n")); err != nil {
+		t.Fatal(err)
+	}
+	a.expect(t, "closed")
+	p := producer(t, m, Options{})
+	if n := p.Recovered().Abandoned; n != 0 {
+		t.Errorf("%d samples were left BUSY by Close", n)
+	}
+}

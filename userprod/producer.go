@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/claim"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
@@ -76,7 +77,11 @@ type Producer struct {
 	turn   chan struct{}         // taken by the one who waits for room in the poller
 	queue  atomic.Int32          // how many want the turn
 	done   chan struct{}         // closed by Close
-	close  func() error
+
+	closed once.Value[struct{}] // Close has succeeded
+	end    sync.Once            // endWaits
+	own    *ring.Mapping        // of Close alone, until it succeeds
+	endErr error                // of endWaits
 
 	waits, late atomic.Uint64
 
@@ -146,7 +151,6 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 		head:  pos, limit: pos, // the first reservation looks for room
 	}
 	p.mu = newLock(p.done)
-	p.close = sync.OnceValue(p.closeOnce)
 	return p, nil
 }
 
@@ -161,24 +165,24 @@ func (p *Producer) MaxSample() int { return int(p.max) }
 // Samples that are still reserved are discarded, so that they do not hold up
 // the kernel. A call under way at the same time may fail with os.ErrClosed
 // though its sample was written. Close does not wait for a Batch. It is idempotent.
-func (p *Producer) Close() error { return p.close() }
+//
+// Close puts other memory in the place of the ring's. Where the kernel refuses that, as with
+// vm.overcommit_memory=2 it may, Samples and Batches can still write into the ring: then
+// Close fails and keeps the claim, and another Close tries again.
+func (p *Producer) Close() error {
+	_, err := p.closed.Get(func() (struct{}, error) { return struct{}{}, p.tryClose() })
+	return err
+}
 
-func (p *Producer) closeOnce() error {
+func (p *Producer) tryClose() error {
 	p.failed.Store(&errClosed)
-	close(p.done)
-	// Through a mapping of its own, Close is alone with the ring once Retire
-	// has taken the other one away from those who still use it.
-	var own *ring.Mapping
-	err := p.poller.Do(func(fd int) {
-		var e error
-		own, e = ring.Produce(fd, p.size)
-		if e != nil {
-			own = nil
-		}
-	})
-	err = errors.Join(err, p.poller.Close(), p.mem.Retire())
-	if own == nil {
-		return errors.Join(err, errors.New("give up the claim: ring cannot be mapped"))
+	p.end.Do(p.endWaits)
+	if err := p.mem.Retire(); err != nil {
+		return errors.Join(p.endErr, fmt.Errorf("keep the claim, since this process can still write into the ring: %w", err))
+	}
+	own := p.own
+	if p.own = nil; own == nil {
+		return p.endErr
 	}
 	// A ring that is corrupt stays so: nothing here may fail for it. In one that was taken
 	// the samples are the thief's.
@@ -186,7 +190,20 @@ func (p *Producer) closeOnce() error {
 		restore(own, false)
 	}
 	p.claim.Release(own.ProducerClaim())
-	return errors.Join(err, own.Unmap())
+	return errors.Join(p.endErr, own.Unmap())
+}
+
+// endWaits ends them. It maps the ring for Close, which is alone with it once
+// Retire has taken the other mapping away from those who still use it.
+func (p *Producer) endWaits() {
+	close(p.done)
+	var mapErr error
+	err := p.poller.Do(func(fd int) {
+		if p.own, mapErr = ring.Produce(fd, p.size); mapErr != nil {
+			mapErr = fmt.Errorf("give up the claim: %w", mapErr)
+		}
+	})
+	p.endErr = errors.Join(err, mapErr, p.poller.Close())
 }
 
 // holds reports whether the ring is still claimed by this Producer.
