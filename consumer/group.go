@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -114,23 +115,56 @@ func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
 	entries := outer.Iterate()
 	for entries.Next(&key, &id) {
 		key = slices.Clone(key)
-		if i, known := ids[id]; known {
-			g.members[i].keys = append(g.members[i].keys, key)
-			continue
+		if _, known := ids[id]; !known {
+			var err error
+			id, err = g.addInner(epoll, outer, key, id, ids)
+			if errors.Is(err, ebpf.ErrKeyNotExist) {
+				continue // with its ring
+			}
+			if err != nil {
+				return fmt.Errorf("ring under key %x: %w", key, err)
+			}
 		}
-		m, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			return fmt.Errorf("open map id %d under key %x: %w", id, key, err)
-		}
-		ids[id] = len(g.members)
-		err = g.add(epoll, m)
-		m.Close()
-		if err != nil {
-			return fmt.Errorf("ring under key %x: %w", key, err)
-		}
-		g.members[ids[id]].keys = [][]byte{key}
+		i := ids[id]
+		g.members[i].keys = append(g.members[i].keys, key)
 	}
 	return entries.Err()
+}
+
+// addInner adds the ring under key, which had the id when it was read, unless it is
+// known by the id that it has now.
+func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, ids map[ebpf.MapID]int) (ebpf.MapID, error) {
+	m, id, err := openInner(outer, key, id)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	if _, known := ids[id]; known {
+		return id, nil
+	}
+	ids[id] = len(g.members)
+	return id, g.add(epoll, m)
+}
+
+// openInner opens the ring under key, which had the id when it was read, and returns the
+// id that it has now: a ring that was replaced meanwhile may be gone. The error is
+// [ebpf.ErrKeyNotExist] when no ring is there any more.
+func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapID, error) {
+	const tries = 100 // another process may replace it all the time
+	for range tries {
+		m, err := ebpf.NewMapFromID(id)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return m, id, err
+		}
+		was := id
+		if err := outer.Lookup(key, &id); err != nil {
+			return nil, 0, err
+		}
+		if id == was { // it cannot be gone
+			return nil, 0, err
+		}
+	}
+	return nil, 0, fmt.Errorf("it was replaced %d times while it was opened", tries)
 }
 
 // add makes m the next member. The mapping keeps the open file description

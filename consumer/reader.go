@@ -36,6 +36,13 @@ type Options struct {
 	// looks again before it sleeps, and meanwhile keeps the space of the last
 	// record, so that the producer does not see its consumer caught up and
 	// pays for no wakeup. 50 µs is a good value under a flood.
+	//
+	// A pass leaves that space unpublished, and only Wait publishes it. So do not combine
+	// Coalesce with an epoll of your own on the map: meanwhile the kernel sees no
+	// consumer that caught up and wakes none (bpf_ringbuf_commit in
+	// kernel/bpf/ringbuf.c), and an edge-triggered epoll (EPOLLET) misses the records
+	// that come, while a level-triggered one finds the ring readable all the time
+	// (ringbuf_map_poll_kern).
 	Coalesce time.Duration
 
 	// Timer is how often a sleeping wait looks at the ring though nothing woke
