@@ -87,7 +87,7 @@ func TestGroupFromMap(t *testing.T) {
 // A ring that is replaced between the look at its id and its opening does not fail the Group.
 func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 	testenv.NoLeaks(t)
-	const groups = 200
+	const groups = 50
 	for _, typ := range []ebpf.MapType{ebpf.ArrayOfMaps, ebpf.HashOfMaps} {
 		t.Run(typ.String(), func(t *testing.T) {
 			out := outer(t, typ, 4)

@@ -72,13 +72,14 @@ func sayLost(w io.Writer, s feed) {
 // overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
 const overwriteFlag = 1 << 19
 
-// sayRefused tells what no count of a ring's records has: the kernel refuses a record when
-// the ring is full, and does not count that (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
-// A ring in overwrite mode refuses none, and into a user ring the kernel does not write.
+// sayRefused says that the counts of a ring leave out refused records: the kernel refuses a
+// record when the ring is full, and does not count it (__bpf_ringbuf_reserve in
+// kernel/bpf/ringbuf.c). A ring in overwrite mode refuses none, and the kernel does not write
+// into a user ring.
 func sayRefused(w io.Writer, m *ebpf.Map) {
 	if m.Type() != ebpf.RingBuf || m.Flags()&overwriteFlag != 0 {
 		return
 	}
-	fmt.Fprintln(w, "note: records that the kernel refused because the ring was full are not among the lost: "+
-		"only the program that writes them can count them; rbtool inspect --for shows how long the ring is full")
+	fmt.Fprintln(w, "note: records refused by the kernel because the ring was full are not counted as lost: "+
+		"only the producing program sees them; rbtool inspect --for shows how long the ring is full")
 }

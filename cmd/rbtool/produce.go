@@ -45,10 +45,10 @@ came before is in the ring. At the end one line on standard error says how many
 samples and bytes were written, how many were dropped, and how often it waited.
 
 A ring has one producer: one into which another process produces is refused
-with status 5, also where that process cannot be seen, as from a container. Without
-CAP_PERFMON the kernel does not tell, and a ring is refused as long as other processes
-are hidden; --ignore-unseen takes the risk that two producers overwrite each
-other's samples. What a producer that died has left half-written is discarded.`,
+with status 5, even if that process is outside the container: the kernel counts
+producers in all pid namespaces. Reading the count takes CAP_PERFMON; without it a
+ring is refused while processes are hidden, unless --ignore-unseen accepts that two
+producers may overwrite each other's samples. What a producer that died has left half-written is discarded.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
@@ -64,7 +64,7 @@ other's samples. What a producer that died has left half-written is discarded.`,
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
 	f.Var(&opts.rate, "rate", "write at most so many samples a second")
 	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
-	f.BoolVar(&opts.unseen, "ignore-unseen", false, "produce although processes that cannot be seen may produce too")
+	f.BoolVar(&opts.unseen, "ignore-unseen", false, "produce even if hidden processes may produce into the ring")
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(); err != nil {
@@ -151,7 +151,7 @@ func explainProducer(err error) error {
 		}
 	}
 	if errors.Is(err, userprod.ErrUnseen) {
-		return withHint(err, "with CAP_BPF and CAP_PERFMON the kernel tells; --ignore-unseen produces all the same")
+		return withHint(err, "CAP_BPF and CAP_PERFMON let rbtool find out; --ignore-unseen produces all the same")
 	}
 	if errors.Is(err, userprod.ErrCorrupt) {
 		return withHint(err, "--recover throws away what is behind the last sample that makes sense")

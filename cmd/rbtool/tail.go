@@ -39,19 +39,19 @@ of the ring, which is the order in which they were reserved: the times in them
 may run backwards where two CPUs write at once. tail never sorts.
 
 A ring has one consumer. One that another process consumes is refused with
-status 5, also where that process cannot be seen, as from a container. Without
-CAP_PERFMON the kernel does not tell, and a ring is refused as long as other processes
-are hidden. A record is consumed when its output has been written: a tail that
+status 5, even if that process is outside the container: the kernel counts consumers
+in all pid namespaces. Reading the count takes CAP_PERFMON; without it a ring is
+refused while processes are hidden. A record is consumed when its output has been written: a tail that
 is killed gets its last records again at the next start, and loses none.
 
 With --observe nothing is consumed, written or polled: the records are copied
 beside whoever consumes them. What is written over before it could be copied is
 counted, and named at the end. It works for user ring buffers too.
 
-Records that the kernel refuses because the ring is full are counted nowhere, neither by
-the kernel nor as lost by --stats: only the program that writes them sees it, by
-bpf_ringbuf_reserve returning NULL or bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for
-10s shows for how long the ring is full, and rbtool exporter counts that time.
+The kernel refuses records when the ring is full and does not count them, and --stats does
+not count them as lost. Only the producing program sees a refusal: bpf_ringbuf_reserve
+returns NULL, bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for 10s shows how long the
+ring is full, and rbtool exporter counts that time.
 
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
 each record preceded by its length as 4 bytes little-endian.
@@ -197,7 +197,7 @@ func refuseConsumed(m *ebpf.Map) error {
 		return &failure{
 			err:    fmt.Errorf("another process may consume it: %w", err),
 			status: statusBusy,
-			hint:   "with CAP_BPF and CAP_PERFMON the kernel tells; " + consumeHint,
+			hint:   "CAP_BPF and CAP_PERFMON let rbtool find out; " + consumeHint,
 		}
 	case unseen > 0:
 		return consumedBy(unseenProcess)
