@@ -5,11 +5,11 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/elffile"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -24,10 +24,13 @@ const (
 	globalsSection    = ".data.arena.1"
 )
 
+// maxObject bounds an object file, in bytes.
+const maxObject = 64 << 20
+
 // LoadCollectionSpec reads an object file as [ebpf.LoadCollectionSpec] does, and
-// takes variables that lie in the arena.
+// takes variables that lie in the arena. The file is a regular one of at most 64 MiB.
 func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
-	file, err := os.ReadFile(path)
+	file, err := elffile.ReadFile(path, maxObject)
 	if err != nil {
 		return nil, fmt.Errorf("load object: %w", err)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 
 	"github.com/cilium/ebpf"
 
@@ -96,19 +94,18 @@ func (g *getRig) close() error {
 
 // goServer measures with the Go server alone.
 func (g *getRig) goServer(ctx context.Context) (figures []float64, err error) {
-	var conn *net.UDPConn
+	var s *arenaxdp.Server
 	err = g.pair.Server.Do(func() error {
-		addr := netip.AddrPortFrom(g.pair.Server.IPv4, arenaxdp.DefaultPort)
-		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+		s, err = arenaxdp.Listen(g.kv, arenaxdp.Options{Interface: g.pair.Server.Device})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer s.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	served := make(chan error)
-	go func() { served <- arenaxdp.Serve(ctx, conn, g.kv) }()
+	go func() { served <- s.Serve(ctx) }()
 	defer func() {
 		cancel()
 		err = errors.Join(err, <-served)

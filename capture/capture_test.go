@@ -2,8 +2,12 @@ package capture_test
 
 import (
 	"bytes"
+	"compress/zlib"
+	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 
 	"github.com/rbtool/rbtool/capture"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 func types(tb testing.TB) *decode.Set {
@@ -152,6 +157,58 @@ func TestForeignFiles(t *testing.T) {
 		if _, _, err := read(damage(bytes.Clone(file))); !errors.Is(err, capture.ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// bomb is an ELF file whose .BTF section unpacks to size bytes.
+func bomb(tb testing.TB, size uint64) []byte {
+	tb.Helper()
+	var packed bytes.Buffer
+	z := zlib.NewWriter(&packed)
+	for range size >> 20 {
+		z.Write(make([]byte, 1<<20))
+	}
+	z.Close()
+	const names = "\x00.BTF\x00.shstrtab\x00"
+	content := 64 + uint64(len(names))
+	at := content + 24 + uint64(packed.Len())
+	h := elf.Header64{Type: uint16(elf.ET_REL), Version: 1, Shoff: at, Shentsize: 64, Shnum: 4, Shstrndx: 2}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	file, err := binary.Append(nil, binary.LittleEndian, h)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	file = append(file, names...)
+	file, _ = binary.Append(file, binary.LittleEndian, elf.Chdr64{Type: uint32(elf.COMPRESS_ZLIB), Size: size, Addralign: 1})
+	file = append(file, packed.Bytes()...)
+	file, _ = binary.Append(file, binary.LittleEndian, []elf.Section64{
+		{},
+		{Name: 1, Type: uint32(elf.SHT_PROGBITS), Flags: uint64(elf.SHF_COMPRESSED), Off: content, Size: uint64(24 + packed.Len())},
+		{Name: 6, Type: uint32(elf.SHT_STRTAB), Off: 64, Size: uint64(len(names))},
+		{Type: uint32(elf.SHT_SYMTAB), Size: elf.Sym64Size, Entsize: elf.Sym64Size, Link: 2},
+	})
+	return file
+}
+
+// The types of a capture are BTF, and nothing that has to be unpacked first.
+func TestTypesAreNotUnpacked(t *testing.T) {
+	file, _ := write(t, true)
+	blockType := []byte{0x62, 0x72, 0x00, 0x80}
+	at := bytes.Index(file, blockType)
+	length := binary.LittleEndian.Uint32(file[at+4:])
+	list := file[at+8 : at+8+16+2*16] // two types
+	types := bomb(t, 64<<20)
+	body := append(bytes.Clone(list), binary.LittleEndian.AppendUint32(nil, uint32(len(types)))...)
+	body = append(body, types...)
+	body = append(body, make([]byte, -len(body)&3)...)
+	block := binary.LittleEndian.AppendUint32(bytes.Clone(blockType), uint32(len(body)+12))
+	block = append(block, body...)
+	block = binary.LittleEndian.AppendUint32(block, uint32(len(body)+12))
+	file = append(append(bytes.Clone(file[:at]), block...), file[at+int(length):]...)
+	var err error
+	allocated := testenv.Allocated(func() { _, _, err = read(file) })
+	if !errors.Is(err, capture.ErrFormat) || !strings.Contains(err.Error(), "its types are not BTF") || allocated > 4<<20 {
+		t.Errorf("%v, %d bytes allocated", err, allocated)
 	}
 }
 

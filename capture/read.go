@@ -183,12 +183,18 @@ func (c *Reader) ring(body []byte) error {
 		}
 	})
 	ring = ring && le.Uint16(body) == linkUser0 && resolution == nanoseconds
+	if len(c.rings) == maxInterfaces {
+		return fmt.Errorf("%w: more than %d interfaces", ErrFormat, maxInterfaces)
+	}
 	if c.rings = append(c.rings, ring); ring && err == nil {
 		info.Application, info.Types = c.info.Application, nil
 		c.info = info
 	}
 	return err
 }
+
+// maxInterfaces bounds the interfaces of a section, which others may have added.
+const maxInterfaces = 65536
 
 // ringOf returns whether a block of an interface is a ring's.
 func (c *Reader) ringOf(body []byte) bool {
@@ -272,6 +278,9 @@ func options(b []byte, each func(code uint16, value []byte)) error {
 	return nil
 }
 
+// btfMagic is BTF_MAGIC (include/uapi/linux/btf.h).
+const btfMagic = 0xeb9f
+
 // types reads the types of the records.
 func (c *Reader) types(body []byte) error {
 	short := fmt.Errorf("%w: a short block of types", ErrFormat)
@@ -291,6 +300,10 @@ func (c *Reader) types(body []byte) error {
 		return short
 	} else {
 		rest = rest[4 : 4+size]
+	}
+	// Not an ELF file, which cilium/ebpf takes too, and unpacks: 1 KiB can become 1 MiB.
+	if len(rest) < 2 || le.Uint16(rest) != btfMagic {
+		return fmt.Errorf("%w: its types are not BTF", ErrFormat)
 	}
 	spec, err := btf.LoadSpecFromReader(bytes.NewReader(rest))
 	if err != nil {

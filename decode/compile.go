@@ -181,7 +181,7 @@ func (c *compiler) addEnum(t *btf.Enum, p place) error {
 				json: string(appendJSONString(nil, []byte(v.Name))),
 				text: string(appendTextString(nil, []byte(v.Name))),
 			}
-			if value := lowBits(v.Value, uint8(t.Size*8)); e.names[value].json == "" {
+			if value := e.key(v.Value, uint8(t.Size*8)); e.names[value].json == "" {
 				e.names[value] = name
 			}
 		}

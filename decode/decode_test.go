@@ -28,6 +28,7 @@ var (
 	color   = &btf.Enum{Name: "color", Size: 4, Values: []btf.EnumValue{{Name: "RED", Value: 0}, {Name: "BLUE", Value: 7}, {Name: "ALSO_BLUE", Value: 7}}}
 	signed8 = &btf.Enum{Name: "signed8", Size: 1, Signed: true, Values: []btf.EnumValue{{Name: "MINUS", Value: math.MaxUint64}}}
 	enum64  = &btf.Enum{Name: "enum64", Size: 8, Values: []btf.EnumValue{{Name: "BIG", Value: 1 << 40}}}
+	low64   = &btf.Enum{Name: "low64", Size: 8, Signed: true, Values: []btf.EnumValue{{Name: "LOW", Value: math.MaxUint64 - 1}}}
 )
 
 // member puts a field of t at a byte offset.
@@ -95,6 +96,9 @@ var samples = []struct {
 		`{"a":"RED","b":"BLUE","c":9}`, `a=RED b=BLUE c=9`},
 	{"signed and 64-bit enums", structOf(10, member("a", signed8, 0), member("b", signed8, 1), member("c", enum64, 2)),
 		le(int8(-1), int8(-2), uint64(1<<40)), `{"a":"MINUS","b":-2,"c":"BIG"}`, `a=MINUS b=-2 c=BIG`},
+	{"negative enumerators of bitfields, by name as in full width",
+		structOf(8, bitfield("a", signed8, 0, 3), bitfield("b", signed8, 3, 3), bitfield("c", signed8, 6, 2), bitfield("d", low64, 8, 40)),
+		le(uint64(7|6<<3|1<<6|(1<<40-2)<<8)), `{"a":"MINUS","b":-2,"c":1,"d":"LOW"}`, `a=MINUS b=-2 c=1 d=LOW`},
 	{"char arrays end at the NUL", structOf(8, member("a", arrayOf(char, 4), 0), member("b", arrayOf(char, 4), 4)),
 		[]byte("ab\x00xwxyz"), `{"a":"ab","b":"wxyz"}`, `a=ab b=wxyz`},
 	{"strings are escaped", arrayOf(char, 16), []byte("a\"\\\n\x01\xff é\x7f\xe2\x82"),

@@ -60,7 +60,15 @@ type array struct {
 
 type enum struct {
 	signed bool
-	names  map[uint64]enumerator
+	names  map[uint64]enumerator // by key
+}
+
+// key is what a value of width bits, a bitfield's perhaps, has in common with the enumerator.
+func (e *enum) key(v uint64, width uint8) uint64 {
+	if e.signed {
+		return uint64(signed(v, width))
+	}
+	return lowBits(v, width)
 }
 
 type enumerator struct{ json, text string }

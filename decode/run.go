@@ -89,7 +89,7 @@ func (r *run) quote() {
 }
 
 func (r *run) enum(o *op, v uint64) {
-	name, ok := o.enum.names[v]
+	name, ok := o.enum.names[o.enum.key(v, o.width)]
 	switch {
 	case ok && r.text:
 		r.out = append(r.out, name.text...)

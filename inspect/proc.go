@@ -1,6 +1,8 @@
 package inspect
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -69,8 +71,8 @@ func readProcess(dir string) (process, error) {
 	var p process
 	comm, err := os.ReadFile(filepath.Join(dir, "comm"))
 	p.comm = strings.TrimSuffix(string(comm), "\n")
-	text, mapsErr := os.ReadFile(filepath.Join(dir, "maps"))
-	p.vmas = parseMaps(string(text))
+	var mapsErr error
+	p.vmas, mapsErr = readMaps(filepath.Join(dir, "maps"))
 	fds, fdErr := os.ReadDir(filepath.Join(dir, "fd"))
 	for _, fd := range fds {
 		// A descriptor may be closed at any time.
@@ -86,6 +88,24 @@ func readProcess(dir string) (process, error) {
 		}
 	}
 	return p, errors.Join(err, mapsErr, fdErr)
+}
+
+// readMaps returns the mappings of maps in /proc/PID/maps, line by line: a process can have
+// 65530 mappings (vm.max_map_count), each of a file with a path of 4 KiB.
+func readMaps(path string) ([]vma, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var vmas []vma
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if bytes.HasSuffix(lines.Bytes(), []byte(mapFile)) {
+			vmas = append(vmas, parseMaps(lines.Text())...)
+		}
+	}
+	return vmas, lines.Err()
 }
 
 // parseMaps returns the mappings of maps in the text of /proc/PID/maps, whose

@@ -16,6 +16,11 @@
 // what cilium/ebpf remembers about a pin in an object (IsPinned, Unpin, and
 // that a second Pin moves the first) stays untouched.
 //
+// A bpffs is 1777 by default: anyone may make directories and symbolic links there. So every
+// path is followed once and what it leads to is held by a handle. Directories are pinned to where only
+// the caller and root can change them, links of other users are not followed: [ErrUnsafe].
+// A pin has its mode from the moment that it can be seen.
+//
 // Nothing is mounted unless [Mount] is called. All functions may be called by
 // many goroutines at once.
 //
@@ -42,6 +47,11 @@ var (
 	// ErrName says that bpffs takes no entry of this name: it has a dot in it
 	// or is longer than 255 bytes.
 	ErrName = errors.New("not a name for a pin")
+
+	// ErrUnsafe says that another user than the caller and root could put something else in a pin's
+	// place: a directory above it, below the root of the bpffs, belongs to one, or others may
+	// write to it and it is not sticky; or that the path has a symbolic link of another user.
+	ErrUnsafe = errors.New("not safe from other users")
 
 	// ErrWrongType says that a pin holds something else than was asked for.
 	ErrWrongType = errors.New("wrong type")

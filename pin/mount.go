@@ -84,6 +84,15 @@ func onBPFFS(path string) (bool, error) {
 	return st.Type == unix.BPF_FS_MAGIC, nil
 }
 
+// isBPFFS is onBPFFS for a descriptor.
+func isBPFFS(fd int) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return false, err
+	}
+	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
 // mount is a bpffs in the mount table.
 type mount struct {
 	device string // major:minor

@@ -3,7 +3,6 @@ package pin
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ import (
 // Where types are given, a map of any other is refused with [ErrWrongType]
 // before anything is done with it. Other errors: [ErrNotBPFFS],
 // [fs.ErrNotExist], [ErrNotPin] for a directory, [ErrWrongType] for a program or
-// link, [fs.ErrPermission].
+// link, [fs.ErrPermission], [ErrUnsafe] for another user's symbolic link.
 func Open(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(load, path, types)
 }
@@ -30,8 +29,8 @@ func OpenReadOnly(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(loadReadOnly, path, types)
 }
 
-// loader opens whatever is pinned to path.
-type loader func(path string) (cilium.Pinner, error)
+// loader opens whatever is pinned at the pin that fd refers to.
+type loader func(fd int) (cilium.Pinner, error)
 
 func openWith(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
 	m, err := open(load, path, types)
@@ -43,17 +42,15 @@ func openWith(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error)
 
 func open(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
 	// A symbolic link to a pin will do, so it is the target that is looked at.
-	st, err := os.Stat(path)
+	p, err := find(path, true)
 	if err != nil {
-		return nil, lookupReason(path, err)
-	}
-	if err := checkOn(path, st); err != nil {
 		return nil, err
 	}
-	if err := regular(st); err != nil {
+	defer p.close()
+	if err := p.checkPin(); err != nil {
 		return nil, err
 	}
-	o, err := load(path)
+	o, err := load(p.file)
 	if err != nil {
 		return nil, err
 	}
@@ -90,86 +87,56 @@ func TypeName(t ebpf.MapType) string {
 	return strings.ToLower(t.String())
 }
 
-// lookupReason says why path could not be looked at. Where it leads nowhere,
-// it matters whether that is on a bpffs.
-func lookupReason(path string, err error) error {
-	if !nowhere(err) {
-		return reason(err)
-	}
-	dir, names, err := deepest(path)
-	if err != nil {
-		return err
-	}
-	if err := checkDir(dir); err != nil {
-		return err
-	}
-	if err := checkName(names[0]); err != nil {
-		return explained{fs.ErrNotExist, fmt.Sprintf("no such pin (%s)", err)}
-	}
-	return fs.ErrNotExist
-}
-
 // Remove takes the pin at path away. The object lives on while something else
 // holds it: a descriptor, another pin, a program that uses it.
 //
 // Errors: [fs.ErrNotExist]; [ErrNotBPFFS]; [ErrNotPin] for what is not a pin, which
 // is left alone.
 func Remove(path string) error {
-	err := checkPin(path)
-	if err == nil {
-		// Unlike os.Remove this never removes a directory that took the
-		// pin's place meanwhile.
-		if err = unix.Unlink(path); err != nil {
-			err = reason(err)
-		}
-	}
-	if err != nil {
+	if err := remove(path); err != nil {
 		return fmt.Errorf("unpin %q: %w", path, err)
 	}
 	return nil
 }
 
-// checkPin says whether path itself, not what a symbolic link there leads to,
-// is a pin.
-func checkPin(path string) error {
-	st, err := os.Lstat(path)
+func remove(path string) error {
+	p, err := find(path, false)
 	if err != nil {
-		return lookupReason(path, err)
-	}
-	if err := checkOn(path, st); err != nil {
 		return err
 	}
-	return regular(st)
-}
-
-// regular says whether an entry of a bpffs is a pin. It has no other regular
-// files: bpf_dir_iops in kernel/bpf/inode.c has no create.
-func regular(st fs.FileInfo) error {
-	switch {
-	case st.IsDir():
-		return fmt.Errorf("%w: it is a directory", ErrNotPin)
-	case st.Mode()&fs.ModeSymlink != 0:
-		return fmt.Errorf("%w: it is a symbolic link", ErrNotPin)
+	defer p.close()
+	if err := p.checkPin(); err != nil {
+		return err
+	}
+	// Unlike os.Remove this never removes a directory that took the pin's place meanwhile.
+	if err := unix.Unlinkat(p.dir, p.names[0], 0); err != nil {
+		return reason(err)
 	}
 	return nil
 }
 
-// load opens whatever is pinned to path for reading and writing.
-func load(path string) (cilium.Pinner, error) {
-	o, err := cilium.Load(path, nil)
-	if err != nil {
-		return nil, bpfReason(err)
-	}
-	return o, nil
-}
+// load opens what a descriptor is the handle of for reading and writing.
+func load(fd int) (cilium.Pinner, error) { return loadAs(fd, nil) }
 
-// loadReadOnly opens whatever is pinned to path, asking for no more permission
+// loadReadOnly opens what a descriptor is the handle of, asking for no more permission
 // than it takes to look at it. Links cannot be opened read-only: the kernel
 // answers EINVAL (bpf_obj_get_user in kernel/bpf/inode.c).
-func loadReadOnly(path string) (cilium.Pinner, error) {
-	o, err := cilium.Load(path, &ebpf.LoadPinOptions{ReadOnly: true})
+func loadReadOnly(fd int) (cilium.Pinner, error) {
+	o, err := loadAs(fd, &ebpf.LoadPinOptions{ReadOnly: true})
 	if errors.Is(err, unix.EINVAL) {
-		return load(path)
+		return load(fd)
+	}
+	return o, err
+}
+
+func loadAs(fd int, opts *ebpf.LoadPinOptions) (cilium.Pinner, error) {
+	path := byHandle(fd)
+	o, err := cilium.Load(path, opts)
+	if missing(err) {
+		// A handle leads somewhere: there is no /proc, if this fails.
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
 	}
 	if err != nil {
 		return nil, bpfReason(err)

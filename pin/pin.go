@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -19,7 +20,9 @@ import (
 type Options struct {
 	// Mode is who may open the pin: permission bits. Opening a map to use it
 	// takes read and write permission. Zero leaves what the kernel gives: 0600
-	// without the bits of the umask (bpf_obj_do_pin in kernel/bpf/inode.c).
+	// without the bits of the umask (bpf_obj_do_pin in kernel/bpf/inode.c). To give
+	// another one, the pin is made in a directory of mode 0700 beside path, rbtool- and random
+	// letters, and moved; a process killed between the two leaves that behind.
 	Mode fs.FileMode
 }
 
@@ -27,8 +30,9 @@ type Options struct {
 // with mode 0755 without the bits of the umask; should the pin fail they are
 // removed again.
 //
-// An existing path is refused with [fs.ErrExist]. Other errors: [ErrNotBPFFS],
-// [ErrName], an ENOTDIR where a file stands in the path's way.
+// An existing path is refused with [fs.ErrExist], one that other users can change with
+// [ErrUnsafe]. Other errors: [ErrNotBPFFS], [ErrName], an ENOTDIR where a file stands in the
+// path's way.
 func Map(m *ebpf.Map, path string, opts Options) error {
 	c, err := m.Clone()
 	if err != nil {
@@ -86,40 +90,111 @@ func pin(what string, o object, path string, opts Options) error {
 	return nil
 }
 
-func pinNew(o object, path string, opts Options) error {
-	dirs, err := missingDirs(path)
+// pinNew pins o to path and makes the directories above it, or does neither.
+func pinNew(o object, path string, opts Options) (err error) {
+	p, err := find(path, false)
 	if err != nil {
 		return err
 	}
-	return pinBelow(o, path, dirs, opts)
-}
-
-// pinBelow makes dirs and pins o to path, or does neither.
-func pinBelow(o object, path string, dirs []string, opts Options) (err error) {
-	var made []string
+	defer p.close()
+	if err := p.checkFree(); err != nil {
+		return err
+	}
+	var made []entry
 	defer func() {
-		if err != nil {
-			// Bottom up. One in which somebody else made an entry stays.
-			for i := len(made); i > 0; i-- {
-				os.Remove(made[i-1])
+		// Bottom up. One in which somebody else made an entry stays.
+		for _, e := range slices.Backward(made) {
+			if err != nil {
+				unix.Unlinkat(e.dir, e.name, unix.AT_REMOVEDIR)
 			}
+			unix.Close(e.dir)
 		}
 	}()
-	for _, dir := range dirs {
-		if err := os.Mkdir(dir, 0o755); err == nil {
-			made = append(made, dir)
-		} else if !errors.Is(err, fs.ErrExist) {
-			return reason(err)
+	for len(p.names) > 1 {
+		e, err := p.mkdir()
+		if e.dir >= 0 {
+			made = append(made, e)
 		}
-	}
-	if err := o.Pin(path); err != nil {
-		return bpfReason(err)
+		if err != nil {
+			return err
+		}
 	}
 	if opts.Mode != 0 {
-		if err := os.Chmod(path, opts.Mode.Perm()); err != nil {
-			unix.Unlink(path)
+		return p.move(o, opts, unix.RENAME_NOREPLACE)
+	}
+	if err := o.Pin(filepath.Join(byHandle(p.dir), p.names[0])); err != nil {
+		return bpfReason(err)
+	}
+	return nil
+}
+
+// entry is a directory that was made, by the handle of the one that it is in.
+type entry struct {
+	dir  int
+	name string
+}
+
+// mkdir makes the first of several missing directories, unless another process just did, and enters
+// it. The entry's dir is -1 if it was not made; the caller closes it.
+func (p *place) mkdir() (e entry, err error) {
+	e = entry{-1, p.names[0]}
+	err = unix.Mkdirat(p.dir, e.name, 0o755)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return e, reason(err)
+	}
+	if err == nil {
+		if e.dir, err = unix.FcntlInt(uintptr(p.dir), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return e, errors.Join(reason(err), unix.Unlinkat(p.dir, e.name, unix.AT_REMOVEDIR))
+		}
+	}
+	fd, err := unix.Openat(p.dir, e.name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return e, reason(err)
+	}
+	if err := p.enter(fd, e.name); err != nil {
+		return e, err
+	}
+	p.names = p.names[1:]
+	return e, p.unsafe
+}
+
+// move pins o in a directory that only the caller can enter, gives the pin its mode there and moves it
+// into its place. flags are those of renameat2(2).
+func (p *place) move(o object, opts Options, flags uint) (err error) {
+	name := "rbtool-" + rand.Text()
+	if err := unix.Mkdirat(p.dir, name, 0o700); err != nil {
+		return reason(err)
+	}
+	defer unix.Unlinkat(p.dir, name, unix.AT_REMOVEDIR)
+	own, err := unix.Openat(p.dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return reason(err)
+	}
+	defer unix.Close(own)
+	// Where the root of the bpffs is anyone's and not sticky, it may be another one by now.
+	st, err := stat(own)
+	if err != nil {
+		return err
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		return fmt.Errorf("%w: directory %s was replaced", ErrUnsafe, filepath.Join(p.at, name))
+	}
+	const pinned = "pin"
+	if err := o.Pin(filepath.Join(byHandle(own), pinned)); err != nil {
+		return bpfReason(err)
+	}
+	defer func() {
+		if err != nil {
+			unix.Unlinkat(own, pinned, 0)
+		}
+	}()
+	if opts.Mode != 0 {
+		if err := unix.Fchmodat(own, pinned, uint32(opts.Mode.Perm()), 0); err != nil {
 			return reason(err)
 		}
+	}
+	if err := unix.Renameat2(own, pinned, p.dir, p.names[0], flags); err != nil {
+		return reason(err)
 	}
 	return nil
 }
@@ -128,8 +203,7 @@ func pinBelow(o object, path string, dirs []string, opts Options) (err error) {
 // It is atomic: whoever opens path meanwhile gets the old map or the new one. The
 // mode of an old pin is not taken over.
 //
-// It pins under a name of its own beside path, rbtool- and random letters, and
-// renames; a process killed between the two leaves that name behind.
+// It pins in a directory beside path and moves the pin, as Options.Mode says.
 // It refuses to replace anything but the pin of a map: [ErrNotPin],
 // [ErrWrongType].
 func Replace(m *ebpf.Map, path string, opts Options) error {
@@ -148,25 +222,26 @@ func replace(m *ebpf.Map, path string, opts Options) error {
 	if err := pinNew(c, path, opts); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := replaceable(path); err != nil && !missing(err) {
+	p, err := find(path, false)
+	if err != nil {
 		return err
 	}
-	temporary := filepath.Join(filepath.Dir(path), "rbtool-"+rand.Text())
-	if err := pinBelow(c, temporary, nil, opts); err != nil {
+	defer p.close()
+	if err := p.checkMap(); err != nil && !missing(err) {
 		return err
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		unix.Unlink(temporary)
-		return reason(err)
+	if p.unsafe != nil {
+		return p.unsafe
 	}
-	return nil
+	return p.move(c, opts, 0)
 }
 
-func replaceable(path string) error {
-	if err := checkPin(path); err != nil {
+// checkMap says whether the path is that of the pin of a map.
+func (p *place) checkMap() error {
+	if err := p.checkPin(); err != nil {
 		return err
 	}
-	o, err := load(path)
+	o, err := load(p.file)
 	if err != nil {
 		return err
 	}

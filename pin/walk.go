@@ -6,9 +6,12 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	cilium "github.com/cilium/ebpf/pin"
+	"golang.org/x/sys/unix"
 )
 
 // Kind is the kind of a pinned object.
@@ -53,71 +56,109 @@ type Entry struct {
 // time of use a path may lead to another one.
 func Walk(root string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		on, err := onBPFFS(root)
-		if err == nil && !on {
-			err = ErrNotBPFFS
-		}
+		fd, err := openRoot(root)
 		if err != nil {
 			yield(Entry{Path: root}, fmt.Errorf("walk %q: %w", root, err))
 			return
 		}
-		walk(root, yield)
+		defer unix.Close(fd)
+		walk(fd, root, yield)
 	}
 }
 
-// walk returns false when yield told it to stop.
-func walk(dir string, yield func(Entry, error) bool) bool {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !missing(err) && !yield(Entry{Path: dir}, fmt.Errorf("walk %q: %w", dir, reason(err))) {
+// openRoot returns a handle of where a walk begins.
+func openRoot(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	on, err := isBPFFS(fd)
+	if err == nil && !on {
+		err = ErrNotBPFFS
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return fd, err
+}
+
+// walk returns false when yield told it to stop. dir is a handle of the directory path.
+func walk(dir int, path string, yield func(Entry, error) bool) bool {
+	entries, err := readDir(dir, path)
+	if err != nil && !missing(err) && !yield(Entry{Path: path}, fmt.Errorf("walk %q: %w", path, reason(err))) {
 		return false
 	}
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		switch {
-		case e.IsDir():
-			// An error here comes up again when the directory is read.
-			if on, err := onBPFFS(path); (on || err != nil) && !walk(path, yield) {
+		path := filepath.Join(path, e.Name())
+		fd, err := unix.Openat(dir, e.Name(), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			if !yield(Entry{Path: path}, fmt.Errorf("look at pin %q: %w", path, reason(err))) {
 				return false
 			}
-		case e.Type().IsRegular():
-			entry, err := look(path)
-			if err != nil {
-				if missing(err) {
-					continue
-				}
-				err = fmt.Errorf("look at pin %q: %w", path, err)
-			}
-			if !yield(entry, err) {
-				return false
-			}
+			continue
+		}
+		more := visit(fd, path, yield)
+		unix.Close(fd)
+		if !more {
+			return false
 		}
 	}
 	return true
 }
 
-// look finds out what is pinned to path.
-func look(path string) (Entry, error) {
+// visit walks on if fd is the handle of a directory, and looks at it if it is that of a pin.
+func visit(fd int, path string, yield func(Entry, error) bool) bool {
 	entry := Entry{Path: path}
-	st, err := os.Lstat(path)
-	if err != nil {
-		return entry, reason(err)
+	st, err := stat(fd)
+	switch {
+	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		on, err := isBPFFS(fd)
+		return err == nil && !on || walk(fd, path, yield)
+	case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return true
+	case err == nil:
+		entry.Mode = fs.FileMode(st.Mode).Perm()
+		err = entry.look(fd)
 	}
-	entry.Mode = st.Mode().Perm()
-	o, err := loadReadOnly(path)
 	if err != nil {
-		return entry, err
+		err = fmt.Errorf("look at pin %q: %w", path, err)
+	}
+	return yield(entry, err)
+}
+
+// readDir returns the entries of the directory path, of which dir is a handle, in lexical order.
+func readDir(dir int, path string) ([]fs.DirEntry, error) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
+}
+
+// look finds out what fd is the handle of.
+func (e *Entry) look(fd int) error {
+	o, err := loadReadOnly(fd)
+	if err != nil {
+		return err
 	}
 	defer o.Close()
-	entry.Kind = kindOf(o)
+	e.Kind = kindOf(o)
 	m, ok := o.(*ebpf.Map)
 	if !ok {
-		return entry, nil
+		return nil
 	}
 	info, err := m.Info()
 	if err != nil {
-		return entry, reason(err)
+		return reason(err)
 	}
-	entry.ID, _ = info.ID()
-	entry.Type, entry.Name = info.Type, info.Name
-	return entry, nil
+	e.ID, _ = info.ID()
+	e.Type, e.Name = info.Type, info.Name
+	return nil
 }

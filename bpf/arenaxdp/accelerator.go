@@ -1,9 +1,9 @@
 package arenaxdp
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/bits"
 	"net"
 	"net/netip"
@@ -41,40 +41,70 @@ func (m Mode) flags() link.XDPAttachFlags {
 	return 0
 }
 
-// Options say where to answer. All but Interface may be left out.
+// Options say where to answer, and whom. All but Interface may be left out. Slices are not to be
+// changed while they are in use.
 type Options struct {
 	Interface string // its name
 	Port      uint16 // 0 is DefaultPort
-	// Addresses are those that requests must be for, up to 256: nil are those that the interface
-	// has now.
+	// Addresses are those that requests must be for, up to 256. Nil are those that the interface
+	// has.
 	Addresses []netip.Addr
-	Mode      Mode
+	// Allow are the networks whose hosts are answered, up to 1024. Nil are those that the interface
+	// has addresses in.
+	Allow []netip.Prefix
+	// Growth limits an answer to a multiple of the bytes of its request, from 1 to MaxGrowth, both
+	// with their IP and UDP headers. 0 is DefaultGrowth.
+	Growth int
+	Mode   Mode // of the program
 }
 
-// maxAddresses is max_entries of the map.
-const maxAddresses = 256
+// DefaultGrowth lets every value of an [arena.KV] be the answer to a request for one key:
+// 312 bytes of IPv4 to 43.
+const (
+	DefaultGrowth = 8
+	MaxGrowth     = 1000
+)
+
+// maxAddresses is max_entries of the map addresses.
+const (
+	maxAddresses = 256
+	maxAllow     = 1024
+)
+
+// complete returns the options with defaults where nothing is given.
+func (o Options) complete() (Options, error) {
+	if o.Port == 0 {
+		o.Port = DefaultPort
+	}
+	if o.Growth == 0 {
+		o.Growth = DefaultGrowth
+	}
+	if o.Growth < 1 || o.Growth > MaxGrowth {
+		return o, fmt.Errorf("a growth of %d: wanted 1 to %d", o.Growth, MaxGrowth)
+	}
+	if len(o.Allow) > maxAllow {
+		return o, fmt.Errorf("%d networks are allowed: at most %d can be", len(o.Allow), maxAllow)
+	}
+	return o, nil
+}
 
 // Accelerator is the program on an interface. Its methods may be called by many goroutines
 // at once.
 type Accelerator struct {
-	mu   sync.Mutex
-	c    *arena.Collection // nil after Close
+	opts Options
+	dev  *device
 	link link.Link
+
+	mu    sync.Mutex
+	c     *arena.Collection // nil after Close
+	reach *reach            // what the maps hold
 }
-
-// ErrNoInterface says that there is no interface with the name. It is [fs.ErrNotExist].
-var ErrNoInterface error = noInterface{}
-
-type noInterface struct{}
-
-func (noInterface) Error() string        { return "no such interface" }
-func (noInterface) Is(target error) bool { return target == fs.ErrNotExist }
 
 // Attach lets the program answer on an interface from the KV with a name, as long as the
 // Accelerator is open and the process lives. The arena must stay open as long.
 //
-// Errors: [ErrNoInterface]; those of [arena.OpenKV] and [arena.LoadCollection]; EBUSY where another XDP program is on
-// the interface; EOPNOTSUPP where its driver cannot.
+// Errors: [ErrNoInterface], [ErrLoopback]; those of [arena.OpenKV] and [arena.LoadCollection]; EBUSY where another XDP
+// program is on the interface; EOPNOTSUPP where its driver cannot.
 func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)
 	if err != nil {
@@ -83,32 +113,38 @@ func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 	return x, nil
 }
 
-func attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
-	dev, err := interfaceNamed(opts.Interface)
-	if err != nil {
+func attach(h *arena.Heap, table string, opts Options) (_ *Accelerator, err error) {
+	if opts, err = opts.complete(); err != nil {
 		return nil, err
 	}
-	if opts.Addresses == nil {
-		if opts.Addresses, err = addressesOf(dev); err != nil {
-			return nil, err
+	x := &Accelerator{opts: opts}
+	if x.dev, err = openDevice(opts.Interface); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			x.dev.close()
 		}
-	}
-	c, err := load(h, table, dev.HardwareAddr, opts)
-	if err != nil {
+	}()
+	if x.reach, err = x.dev.reach(opts); err != nil {
 		return nil, err
 	}
-	l, err := link.AttachXDP(link.XDPOptions{
-		Program: c.Programs[bpfProgKvGet], Interface: dev.Index, Flags: opts.Mode.flags(),
+	if x.c, err = load(h, table, x.dev.mac, x.reach, opts); err != nil {
+		return nil, err
+	}
+	x.link, err = link.AttachXDP(link.XDPOptions{
+		Program: x.c.Programs[bpfProgKvGet], Interface: x.dev.index, Flags: opts.Mode.flags(),
 	})
 	if err != nil {
-		c.Close()
+		x.c.Close()
 		return nil, explain(err)
 	}
-	return &Accelerator{c: c, link: l}, nil
+	return x, nil
 }
 
-// load returns the program for an interface with this address, which answers for those of opts.
-func load(h *arena.Heap, table string, mac net.HardwareAddr, opts Options) (_ *arena.Collection, err error) {
+// load returns the program for an interface with this Ethernet address, which answers as r and opts,
+// which are complete, say.
+func load(h *arena.Heap, table string, mac net.HardwareAddr, r *reach, opts Options) (*arena.Collection, error) {
 	if _, err := arena.OpenKV(h, table); err != nil {
 		return nil, err
 	}
@@ -116,13 +152,7 @@ func load(h *arena.Heap, table string, mac net.HardwareAddr, opts Options) (_ *a
 	if err != nil {
 		return nil, err
 	}
-	if len(opts.Addresses) == 0 || len(opts.Addresses) > maxAddresses {
-		return nil, fmt.Errorf("it has %d addresses: wanted 1 to %d", len(opts.Addresses), maxAddresses)
-	}
-	if opts.Port == 0 {
-		opts.Port = DefaultPort
-	}
-	var ethernet [6]byte // zeros where the interface has none, as loopback
+	var ethernet [6]byte // zeros where the interface has none
 	if len(mac) != 0 && len(mac) != len(ethernet) {
 		return nil, fmt.Errorf("it is no Ethernet: its address is %s", mac)
 	}
@@ -135,6 +165,7 @@ func load(h *arena.Heap, table string, mac net.HardwareAddr, opts Options) (_ *a
 		spec.Variables[bpfVarMac].Set(ethernet),
 		spec.Variables[bpfVarTableRoot].Set(root.Number),
 		spec.Variables[bpfVarPort].Set(bits.ReverseBytes16(opts.Port)), // the target is little endian
+		spec.Variables[bpfVarGrowth].Set(uint32(opts.Growth)),
 	)
 	if err != nil {
 		return nil, err
@@ -145,42 +176,59 @@ func load(h *arena.Heap, table string, mac net.HardwareAddr, opts Options) (_ *a
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range opts.Addresses {
-		if err := c.Maps[bpfMapAddresses].Put(a.As16(), uint8(1)); err != nil {
-			c.Close()
-			return nil, fmt.Errorf("add address %s: %w", a, err)
-		}
+	if err := setReach(c, &reach{}, r); err != nil {
+		c.Close()
+		return nil, err
 	}
 	return c, nil
 }
 
-// interfaceNamed is net.InterfaceByName, whose error for one that is not there cannot be told
-// from others.
-func interfaceNamed(name string) (*net.Interface, error) {
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	for _, dev := range all {
-		if dev.Name == name {
-			return &dev, nil
-		}
-	}
-	return nil, ErrNoInterface
+// setReach makes the program's maps hold what is reached now, where they held another reach.
+func setReach(c *arena.Collection, old, now *reach) error {
+	return errors.Join(
+		exchange(c.Maps[bpfMapSources], old.sources(), now.sources()),
+		exchange(c.Maps[bpfMapAddresses], old.addresses(), now.addresses()),
+	)
 }
 
-func addressesOf(dev *net.Interface) ([]netip.Addr, error) {
-	nets, err := dev.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	var addrs []netip.Addr
-	for _, n := range nets {
-		if p, err := netip.ParsePrefix(n.String()); err == nil {
-			addrs = append(addrs, p.Addr())
+// exchange makes m, which holds old, hold now. What is in both is never absent.
+func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
+	for key, value := range now {
+		if err := m.Put(key, value); err != nil {
+			return fmt.Errorf("add address: %w", err)
 		}
 	}
-	return addrs, nil
+	for key := range old {
+		if _, stays := now[key]; stays {
+			continue
+		}
+		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove address: %w", err)
+		}
+	}
+	return nil
+}
+
+// Follow keeps to the addresses and networks of the interface as they change, until ctx ends, for which
+// it returns nil. Without it those of the time of Attach count. Call it once.
+//
+// Errors: one matching [os.ErrClosed] after Close; E2BIG where the interface gets more than 256
+// addresses.
+func (x *Accelerator) Follow(ctx context.Context) error {
+	err := x.dev.follow(ctx, x.opts, func(r *reach) error {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.c == nil {
+			return os.ErrClosed
+		}
+		old := x.reach
+		x.reach = r
+		return setReach(x.c, old, r)
+	})
+	if err != nil {
+		return fmt.Errorf("interface %q: %w", x.opts.Interface, err)
+	}
+	return nil
 }
 
 func explain(err error) error {
@@ -201,6 +249,7 @@ func (x *Accelerator) Close() error {
 		return nil
 	}
 	err := x.link.Close()
+	x.dev.close()
 	x.c.Close()
 	x.c = nil
 	if err != nil {
@@ -215,10 +264,19 @@ type Counters struct {
 	Hits      uint64 `json:"hits"`      // answered
 	Misses    uint64 `json:"misses"`    // the key is not in the table
 	Others    uint64 `json:"others"`    // no request for one key
-	Malformed uint64 `json:"malformed"` // lengths that contradict each other, a wrong checksum
+	Malformed uint64 `json:"malformed"` // lengths that contradict each other, a wrong IP checksum
 	Busy      uint64 `json:"busy"`      // the table was changed each time that it was read
 	Broken    uint64 `json:"broken"`    // the table or the value cannot be right
 	NoRoom    uint64 `json:"no_room"`   // the driver left none for the answer
+	Checksums uint64 `json:"checksums"` // a wrong UDP checksum
+	Refused
+}
+
+// Refused counts the datagrams that get no answer although they may be requests.
+type Refused struct {
+	ServerPorts uint64 `json:"server_ports"` // from a port that servers use
+	Sources     uint64 `json:"sources"`      // from an address that is not allowed
+	Large       uint64 `json:"large"`        // the answer would be larger than Options.Growth allows
 }
 
 // Counters sums the counters of all CPUs: no snapshot of one moment while packets come.
@@ -244,6 +302,10 @@ func counters(m *ebpf.Map) (sum Counters, err error) {
 		sum.Busy += c.Busy
 		sum.Broken += c.Broken
 		sum.NoRoom += c.NoRoom
+		sum.Checksums += c.Checksums
+		sum.ServerPorts += c.ServerPorts
+		sum.Sources += c.Sources
+		sum.Large += c.Large
 	}
 	return sum, nil
 }

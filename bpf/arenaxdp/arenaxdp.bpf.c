@@ -9,8 +9,8 @@
  *	struct frame, "get KEY\r\n"
  *	struct frame, "VALUE KEY 0 BYTES\r\n", the value, "\r\nEND\r\n"
  *
- * Whatever is not such a request, for an address of this host, with a key that is in the
- * table, goes its way up the stack, unchanged.
+ * Whatever is not such a request, for an address of this host, from a source that may ask, with
+ * a key that is in the table, goes its way up the stack, unchanged.
  */
 #include "kernel.h"
 #include <bpf/bpf_endian.h>
@@ -25,6 +25,9 @@ const volatile __u8 mac[6];
 const volatile __u16 port;
 const volatile __u32 table_root;
 
+/* An answer's packet has at most this many times the bytes of the request's. */
+const volatile __u32 growth;
+
 /* What became of the datagrams to the port at an address of the host. */
 struct counts {
 	__u64 hits;	 /* answered */
@@ -34,6 +37,10 @@ struct counts {
 	__u64 busy;	 /* the table was changed each time it was read */
 	__u64 broken;	 /* the table or the value cannot be right */
 	__u64 no_room;	 /* the driver has none for the answer */
+	__u64 server_ports; /* from a port of servers */
+	__u64 sources;	 /* from an address that may not ask */
+	__u64 checksums; /* requests with a wrong UDP checksum */
+	__u64 large;	 /* the answer is too large for the request */
 };
 
 struct {
@@ -55,6 +62,24 @@ struct {
 	__type(key, struct address);
 	__type(value, __u8);
 } addresses SEC(".maps");
+
+/* A network, with addresses as above: the first bits are given. */
+struct source {
+	__u32 bits;
+	__u8 address[16];
+};
+
+/*
+ * The networks that may ask have the value 1. Addresses among them that may not, as this host's own,
+ * have 0: the longest match counts.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct source);
+	__type(value, __u8);
+} sources SEC(".maps");
 
 /* Before each request and answer. */
 struct frame {
@@ -98,7 +123,11 @@ struct {
 struct request {
 	__u32 network; /* bytes of the network's header */
 	__u32 payload; /* bytes after the UDP header */
+	__be16 from_port;
 };
+
+#define MEMCACHED_PORT 11211
+#define FIRST_USER_PORT 1024
 
 #define GET "get "
 #define LINE_END "\r\n"
@@ -109,11 +138,21 @@ struct request {
 /* Makes the compiler forget what it knows of a number, so that a check of its range stays. */
 #define opaque(x) asm volatile("" : "+r"(x))
 
+/* The sum of a constant number of words, for fold: cheaper than a helper for so few. */
+static __always_inline __u64 sum_words(const void *at, int words)
+{
+	__u64 sum = 0;
+
+	for (int i = 0; i < words; i++)
+		sum += ((const __u32 *)at)[i];
+	return sum;
+}
+
 /*
  * Whether the packet is a datagram to the port at an address of the host: 1, 0, or
  * -1 when it is, and malformed.
  */
-static __always_inline int is_ours(struct xdp_md *ctx, struct request *r)
+static __always_inline int is_ours(struct xdp_md *ctx, struct request *r, struct source *from)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ethernet *eth = data;
@@ -138,6 +177,8 @@ static __always_inline int is_ours(struct xdp_md *ctx, struct request *r)
 		r->network = sizeof(*v4);
 		to.words[2] = bpf_htonl(0xffff);
 		to.words[3] = v4->to;
+		from->address[10] = from->address[11] = 0xff;
+		__builtin_memcpy(from->address + 12, &v4->from, sizeof(v4->from));
 		bytes = bpf_ntohs(v4->bytes) - sizeof(*v4);
 		/* Not from 0.0.0.0/8, 127.0.0.0/8, multicast or broadcast. */
 		good = v4->from & bpf_htonl(0xff000000) && (v4->from & bpf_htonl(0xff000000)) != bpf_htonl(0x7f000000) &&
@@ -149,10 +190,14 @@ static __always_inline int is_ours(struct xdp_md *ctx, struct request *r)
 			return 0;
 		r->network = sizeof(*v6);
 		__builtin_memcpy(&to, v6->to, sizeof(to));
+		__builtin_memcpy(from->address, v6->from, sizeof(v6->from));
 		bytes = bpf_ntohs(v6->bytes);
-		/* Not from ::/96, in which loopback and the unspecified one lie, or multicast. */
+		/*
+		 * Not from ::/64, which has loopback, the unspecified address and IPv4-mapped ones, or
+		 * multicast.
+		 */
 		good = (v6->version_class_flow & bpf_htonl(0xf0000000)) == bpf_htonl(0x60000000) &&
-		       (v6->from[0] | v6->from[1] | v6->from[2]) &&
+		       (v6->from[0] | v6->from[1]) &&
 		       (v6->from[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000) && udp->checksum;
 	} else {
 		return 0;
@@ -160,15 +205,36 @@ static __always_inline int is_ours(struct xdp_md *ctx, struct request *r)
 	if (udp->to != port || !bpf_map_lookup_elem(&addresses, &to))
 		return 0;
 	if (r->network == sizeof(*v4))
-		good = good && !fold(bpf_csum_diff(NULL, 0, (void *)(eth + 1), sizeof(*v4), 0));
+		good = good && !fold(sum_words(eth + 1, sizeof(*v4) / sizeof(__u32)));
 	if (!good || !udp->from || eth->from[0] & 1 || bytes != bpf_ntohs(udp->bytes) || bytes < sizeof(*udp) ||
 	    bytes > bpf_xdp_get_buff_len(ctx) - sizeof(*eth) - r->network)
 		return -1;
 	r->payload = bytes - sizeof(*udp);
+	r->from_port = udp->from;
+	from->bits = 8 * sizeof(from->address);
 	return 1;
 }
 
-/* Finds the key of a request for one. The answer's headers are then those of the request. */
+/*
+ * Whether servers use a port: this one, memcached's, and those that take privileges on Linux. What
+ * is sent to a server may be answered, and its answer too.
+ */
+static __always_inline bool is_server_port(__be16 from)
+{
+	return from == port || from == bpf_htons(MEMCACHED_PORT) || bpf_ntohs(from) < FIRST_USER_PORT;
+}
+
+static __always_inline bool may_ask(const struct source *from)
+{
+	const __u8 *may = bpf_map_lookup_elem(&sources, from);
+
+	return may && *may;
+}
+
+/*
+ * Finds the key of a request for one, with the end of the line behind it. The answer's headers are
+ * then those of the request.
+ */
 static __always_inline bool read_request(struct xdp_md *ctx, struct request *r, struct work *w)
 {
 	__u32 head = sizeof(struct ethernet) + r->network, len = r->payload - LEAST_PAYLOAD + 1;
@@ -193,13 +259,55 @@ static __always_inline bool read_request(struct xdp_md *ctx, struct request *r, 
 		return false;
 	if (KEY(w)[1 + len] != '\r' || KEY(w)[2 + len] != '\n')
 		return false;
-	KEY(w)[1 + len] = 0;
-	KEY(w)[2 + len] = 0;
 	KEY(w)[0] = len;
 	for (__u32 i = 1; i <= MAX_KEY && i <= len; i++)
 		if (KEY(w)[i] <= ' ' || KEY(w)[i] == 0x7f)
 			return false;
 	return true;
+}
+
+/* The sum of what UDP's checksum has of the network's header, in front of a UDP header. */
+static __always_inline __u64 pseudo_sum(struct request *r, struct udp *udp, __u32 bytes)
+{
+	__u64 sum = bpf_htonl(IPPROTO_UDP + bytes);
+
+	if (r->network == sizeof(struct ipv4))
+		return sum + sum_words(&((struct ipv4 *)udp - 1)->from, 2);
+	return sum + sum_words(&((struct ipv6 *)udp - 1)->from, 8);
+}
+
+/*
+ * Whether a request has the UDP checksum of its bytes, or none: 0 with IPv4, or, between virtual
+ * devices, only the sum of the pseudo header, which a sender leaves for the device to
+ * complete (CHECKSUM_PARTIAL, include/linux/skbuff.h).
+ */
+static __always_inline bool is_intact(struct request *r, struct work *w)
+{
+	struct udp *udp = (struct udp *)(w->answer + AT_UDP);
+	__u32 line = KEY(w)[0] + sizeof(LINE_END) - 1;
+	__u64 sum;
+
+	if (!udp->checksum)
+		return true;
+	sum = pseudo_sum(r, udp, sizeof(*udp) + r->payload);
+	if (udp->checksum == (__u16)~fold(sum))
+		return true;
+	line += 3;
+	opaque(line);
+	sum += sum_words(udp, (AT_TEXT - AT_UDP + sizeof(GET) - 1) / sizeof(__u32));
+	sum += bpf_csum_diff(NULL, 0, (void *)(KEY(w) + 1), line & 0x7c, 0);
+	return !fold(sum);
+}
+
+/* Puts zeros where the end of the line was: a key of the table is filled up with them. */
+static __always_inline void end_key(struct work *w)
+{
+	__u32 len = KEY(w)[0];
+
+	len &= 63;
+	opaque(len);
+	KEY(w)[1 + len] = 0;
+	KEY(w)[2 + len] = 0;
 }
 
 static __always_inline __u8 *put_number(__u8 *at, __u32 n)
@@ -249,7 +357,7 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 	struct ipv4 *v4;
 	struct ipv6 *v6;
 	__u32 addr;
-	__s64 sum;
+	__u64 sum;
 
 	if (r->network == sizeof(*v4)) {
 		v4 = (struct ipv4 *)udp - 1;
@@ -263,8 +371,7 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 		v4->from = v4->to;
 		v4->to = addr;
 		v4->checksum = 0;
-		v4->checksum = fold(bpf_csum_diff(NULL, 0, (void *)v4, sizeof(*v4), 0));
-		sum = bpf_csum_diff(NULL, 0, &v4->from, 2 * sizeof(v4->from), bpf_htonl(IPPROTO_UDP + bytes));
+		v4->checksum = fold(sum_words(v4, sizeof(*v4) / sizeof(__u32)));
 	} else {
 		v6 = (struct ipv6 *)udp - 1;
 		eth = (struct ethernet *)v6 - 1;
@@ -276,8 +383,8 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 			v6->from[i] = v6->to[i];
 			v6->to[i] = addr;
 		}
-		sum = bpf_csum_diff(NULL, 0, v6->from, 2 * sizeof(v6->from), bpf_htonl(IPPROTO_UDP + bytes));
 	}
+	sum = pseudo_sum(r, udp, bytes);
 	for (int i = 0; i < sizeof(mac); i++) {
 		eth->to[i] = eth->from[i];
 		eth->from[i] = mac[i];
@@ -288,7 +395,8 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 	udp->checksum = 0;
 	bytes += 3;
 	opaque(bytes);
-	udp->checksum = fold(bpf_csum_diff(NULL, 0, (void *)udp, bytes & MAX_ANSWER & ~3, sum)) ?: 0xffff;
+	sum += bpf_csum_diff(NULL, 0, (void *)udp, bytes & MAX_ANSWER & ~3, 0);
+	udp->checksum = fold(sum) ?: 0xffff;
 }
 
 /* Gives the packet another length: at its end, or where the driver has no room there, before it. */
@@ -314,31 +422,12 @@ static __always_inline int get(const __u64 *key, __u64 *value)
 	return err;
 }
 
-SEC("xdp")
-int kv_get(struct xdp_md *ctx)
+/* Answers a request that may be answered, from the table. */
+static __always_inline int answer(struct xdp_md *ctx, struct request *r, struct work *w, struct counts *c)
 {
-	struct request r = {};
-	struct counts *c;
-	struct work *w;
-	__u32 zero = 0, bytes, first;
-	int ours, err;
+	__u32 bytes, first;
+	int err;
 
-	arena_use();
-	ours = is_ours(ctx, &r);
-	if (!ours)
-		return XDP_PASS;
-	c = bpf_map_lookup_elem(&counters, &zero);
-	w = bpf_map_lookup_elem(&work, &zero);
-	if (!c || !w)
-		return XDP_PASS;
-	if (ours < 0) {
-		c->malformed++;
-		return XDP_PASS;
-	}
-	if (!read_request(ctx, &r, w)) {
-		c->others++;
-		return XDP_PASS;
-	}
 	err = get(w->key, w->value);
 	if (err) {
 		if (err == -ARENA_ENOENT)
@@ -356,8 +445,12 @@ int kv_get(struct xdp_md *ctx)
 		return XDP_PASS;
 	}
 	bytes = write_text(w, bytes) + sizeof(struct frame);
-	write_headers(&r, bytes, w);
-	first = AT_UDP - r.network - sizeof(struct ethernet);
+	if (r->network + sizeof(struct udp) + bytes > growth * (r->network + sizeof(struct udp) + r->payload)) {
+		c->large++;
+		return XDP_PASS;
+	}
+	write_headers(r, bytes, w);
+	first = AT_UDP - r->network - sizeof(struct ethernet);
 	bytes += AT_FRAME - first;
 	if (!resize(ctx, bytes)) {
 		c->no_room++;
@@ -369,6 +462,41 @@ int kv_get(struct xdp_md *ctx)
 		return XDP_ABORTED; /* never: it has that length */
 	c->hits++;
 	return XDP_TX;
+}
+
+SEC("xdp")
+int kv_get(struct xdp_md *ctx)
+{
+	struct source from = {}; /* on the stack, where the verifier would lose track of r */
+	struct request r = {};
+	struct counts *c;
+	struct work *w;
+	__u32 zero = 0;
+	int ours;
+
+	arena_use();
+	ours = is_ours(ctx, &r, &from);
+	if (!ours)
+		return XDP_PASS;
+	c = bpf_map_lookup_elem(&counters, &zero);
+	w = bpf_map_lookup_elem(&work, &zero);
+	if (!c || !w)
+		return XDP_PASS;
+	if (ours < 0)
+		c->malformed++;
+	else if (is_server_port(r.from_port))
+		c->server_ports++;
+	else if (!may_ask(&from))
+		c->sources++;
+	else if (!read_request(ctx, &r, w))
+		c->others++;
+	else if (!is_intact(&r, w))
+		c->checksums++;
+	else {
+		end_key(w);
+		return answer(ctx, &r, w, c);
+	}
+	return XDP_PASS;
 }
 
 char LICENSE[] SEC("license") = "GPL";

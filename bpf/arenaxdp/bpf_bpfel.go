@@ -19,14 +19,24 @@ type bpfAddress struct {
 }
 
 type bpfCounts struct {
-	_         structs.HostLayout
-	Hits      uint64
-	Misses    uint64
-	Others    uint64
-	Malformed uint64
-	Busy      uint64
-	Broken    uint64
-	NoRoom    uint64
+	_           structs.HostLayout
+	Hits        uint64
+	Misses      uint64
+	Others      uint64
+	Malformed   uint64
+	Busy        uint64
+	Broken      uint64
+	NoRoom      uint64
+	ServerPorts uint64
+	Sources     uint64
+	Checksums   uint64
+	Large       uint64
+}
+
+type bpfSource struct {
+	_       structs.HostLayout
+	Bits    uint32
+	Address [16]uint8
 }
 
 type bpfWork struct {
@@ -43,9 +53,11 @@ const (
 	bpfMapAddresses = "addresses"
 	bpfMapArena     = "arena"
 	bpfMapCounters  = "counters"
+	bpfMapSources   = "sources"
 	bpfMapWork      = "work"
 	bpfProgKvGet    = "kv_get"
 	bpfVarArenaBase = "arena_base"
+	bpfVarGrowth    = "growth"
 	bpfVarMac       = "mac"
 	bpfVarPort      = "port"
 	bpfVarTableRoot = "table_root"
@@ -103,6 +115,7 @@ type bpfMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
 	Arena     *ebpf.MapSpec `ebpf:"arena"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Sources   *ebpf.MapSpec `ebpf:"sources"`
 	Work      *ebpf.MapSpec `ebpf:"work"`
 }
 
@@ -111,6 +124,7 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	ArenaBase *ebpf.VariableSpec `ebpf:"arena_base"`
+	Growth    *ebpf.VariableSpec `ebpf:"growth"`
 	Mac       *ebpf.VariableSpec `ebpf:"mac"`
 	Port      *ebpf.VariableSpec `ebpf:"port"`
 	TableRoot *ebpf.VariableSpec `ebpf:"table_root"`
@@ -139,6 +153,7 @@ type bpfMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
 	Arena     *ebpf.Map `ebpf:"arena"`
 	Counters  *ebpf.Map `ebpf:"counters"`
+	Sources   *ebpf.Map `ebpf:"sources"`
 	Work      *ebpf.Map `ebpf:"work"`
 }
 
@@ -147,6 +162,7 @@ func (m *bpfMaps) Close() error {
 		m.Addresses,
 		m.Arena,
 		m.Counters,
+		m.Sources,
 		m.Work,
 	)
 }
@@ -156,6 +172,7 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	ArenaBase *ebpf.Variable `ebpf:"arena_base"`
+	Growth    *ebpf.Variable `ebpf:"growth"`
 	Mac       *ebpf.Variable `ebpf:"mac"`
 	Port      *ebpf.Variable `ebpf:"port"`
 	TableRoot *ebpf.Variable `ebpf:"table_root"`

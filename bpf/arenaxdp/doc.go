@@ -19,16 +19,38 @@
 // # What goes up the stack
 //
 // Everything else, as it came: keys that are not in the table, other commands, several keys,
-// packets with options, fragments, wrong lengths or a wrong IP checksum, and what is
-// addressed to others. [Serve] answers those in a process; another server may as well.
-// [Counters] tell how many there were. The UDP checksum of a request is not looked at:
-// between virtual devices, and before offloading ones, packets have none yet. That of
-// the answer is right.
+// packets with options, fragments, wrong lengths or checksums, what is addressed to others,
+// and what gets no answer at all (see below). A [Server] answers the rest in a process; another
+// server may as well. [Counters] tell how many there were.
+//
+// The UDP checksum of a request must be right where it has one. A packet of IPv4 may have
+// none, and between virtual devices it has the sum of the pseudo header in its place
+// (CHECKSUM_PARTIAL, include/linux/skbuff.h), which is all that a program can see of that. The
+// answer's is right.
 //
 // A veth device delivers what the program sends only where there is an XDP program at its other
 // end too, one that lets everything pass will do (drivers/net/veth.c,
 // veth_xdp_flush), and has no room for most values of more than 200 bytes; the generic mode
 // has neither limit.
+//
+// # Who gets an answer
+//
+// The source of a datagram can be forged, and an answer goes to it. So that neither the program nor
+// a [Server] can be used against others, both answer
+//
+//   - only what arrives at the interface, for an address that it has: not by loopback, broadcast or
+//     multicast, nor for an address of another interface;
+//   - only hosts in the networks that its addresses are in, or in those of Options.Allow; never
+//     this host's own addresses, loopback, broadcast and multicast;
+//   - never a port that servers use: those below 1024, which take privileges, 11211 and
+//     Options.Port;
+//   - only commands. No answer begins like one, so two servers have nothing to say to each other;
+//   - with at most Options.Growth times the request's bytes, headers included, and each key once. The
+//     program is silent about a larger value; a server says SERVER_ERROR if that fits, else
+//     nothing. END would be a false miss, which a cache's client fills.
+//
+// Addresses and networks are followed by netlink while [Accelerator.Follow] and [Server.Serve]
+// run.
 //
 // # What an answer is
 //
@@ -38,4 +60,4 @@
 // Linux 6.12 (6.9 with a verifier that is up to it); CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
 package arenaxdp
 
-//go:generate go tool bpf2go -target bpfel -go-package arenaxdp -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type counts -type address bpf arenaxdp.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package arenaxdp -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type counts -type address -type source bpf arenaxdp.bpf.c

@@ -62,7 +62,24 @@ type runner struct {
 
 func newRunner(tb testing.TB, h *arena.Heap) *runner {
 	tb.Helper()
-	c, err := load(h, "kv", net.HardwareAddr{2, 0, 0, 0, 0, 1}, Options{Addresses: []netip.Addr{server4, server6}})
+	return newRunnerWith(tb, h, Options{})
+}
+
+// networks are those of the server.
+func networks() []network {
+	return []network{
+		{addr: server4, prefix: netip.MustParsePrefix("192.0.2.0/24"), broadcast: netip.MustParseAddr("192.0.2.255")},
+		{addr: server6, prefix: netip.MustParsePrefix("2001:db8::/64")},
+	}
+}
+
+func newRunnerWith(tb testing.TB, h *arena.Heap, opts Options) *runner {
+	tb.Helper()
+	opts, err := opts.complete()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c, err := load(h, "kv", net.HardwareAddr{2, 0, 0, 0, 0, 1}, newReach(networks(), opts), opts)
 	if err != nil {
 		tb.Fatalf("%+v", err)
 	}

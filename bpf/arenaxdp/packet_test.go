@@ -101,6 +101,8 @@ func TestOthersPassUnchanged(t *testing.T) {
 	noPort.fromPort = 0
 	elsewhere6.to = netip.MustParseAddr("2001:db8::3")
 	from := func(d datagram, addr string) []byte { d.from = netip.MustParseAddr(addr); return d.bytes() }
+	fromPort := func(d datagram, port uint16) []byte { d.fromPort = port; return d.bytes() }
+	refused := func(r Refused) Counters { return Counters{Refused: r} }
 	tests := []struct {
 		rule   string
 		packet []byte
@@ -164,6 +166,23 @@ func TestOthersPassUnchanged(t *testing.T) {
 		{"from ::", from(good6, "::"), Counters{Malformed: 1}},
 		{"from ::1", from(good6, "::1"), Counters{Malformed: 1}},
 		{"from IPv6 multicast", from(good6, "ff02::1"), Counters{Malformed: 1}},
+		{"IPv6 from an IPv4 address", from(good6, "::ffff:192.0.2.2"), Counters{Malformed: 1}},
+
+		{"from the port of this server", fromPort(good4, DefaultPort), refused(Refused{ServerPorts: 1})},
+		{"from the last port that takes privileges", fromPort(good4, 1023), refused(Refused{ServerPorts: 1})},
+		{"from the port of a name server", fromPort(good6, 53), refused(Refused{ServerPorts: 1})},
+		{"from another network", from(good4, "198.51.100.1"), refused(Refused{Sources: 1})},
+		{"from another IPv6 network", from(good6, "2001:db8:0:1::1"), refused(Refused{Sources: 1})},
+		{"from the server's own address", from(good4, server4.String()), refused(Refused{Sources: 1})},
+		{"from the server's own IPv6 address", from(good6, server6.String()), refused(Refused{Sources: 1})},
+		{"from the network's broadcast address", from(good4, "192.0.2.255"), refused(Refused{Sources: 1})},
+		{"from the network itself", from(good4, "192.0.2.0"), refused(Refused{Sources: 1})},
+		{"from all routers", from(good6, "2001:db8::"), refused(Refused{Sources: 1})},
+
+		{"a wrong UDP checksum", change(good4, set(ethernetSize+26, 0xde, 0xad)), Counters{Checksums: 1}},
+		{"a wrong UDP checksum with IPv6", change(good6, set(ethernetSize+46, 0xde, 0xad)), Counters{Checksums: 1}},
+		{"a changed key", change(good4, set(ethernetSize+20+8+8+4, 'K')), Counters{Checksums: 1}},
+		{"a changed frame", change(good6, set(ethernetSize+40+8, 0xff)), Counters{Checksums: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -179,8 +198,125 @@ func TestOthersPassUnchanged(t *testing.T) {
 	}
 }
 
+// A datagram of IPv4 may come without a checksum, and one that a virtual device has, of IPv4 and
+// IPv6, only with the sum of the pseudo header.
+func TestRequestsWithoutChecksumAreAnswered(t *testing.T) {
+	h, kv := newKV(t)
+	r := newRunner(t, h)
+	put(t, kv, "k", "value")
+	partial := func(d datagram) []byte {
+		return be.AppendUint16(nil, uint16(pseudo(d.from, d.to, 8+len(d.payload)))) // it is folded
+	}
+	d4, d6 := get(server4, "k"), get(server6, "k")
+	for rule, packet := range map[string][]byte{
+		"no checksum":                    change(d4, set(ethernetSize+26, 0, 0)),
+		"a sum of the pseudo header":     change(d4, set(ethernetSize+26, partial(d4)...)),
+		"one of the IPv6 pseudo header":  change(d6, set(ethernetSize+46, partial(d6)...)),
+		"a source port that clients use": func() []byte { d := d4; d.fromPort = 1024; return d.bytes() }(),
+	} {
+		verdict, out := r.run(packet)
+		d, err := parse(out)
+		if verdict != xdpTx || err != nil || d.payload != framed(7, answer("k", "value")) {
+			t.Errorf("%s: verdict %d, %+v, %v", rule, verdict, d, err)
+		}
+	}
+}
+
+// Keys of all lengths have a checksum over an odd number of bytes, and over an even one.
+func TestEveryBitOfARequestIsInItsChecksum(t *testing.T) {
+	h, kv := newKV(t)
+	r := newRunner(t, h)
+	for _, key := range []string{"k", "ke", "key", "keys", strings.Repeat("k", arena.MaxKey)} {
+		put(t, kv, key, "value")
+		good := get(server4, key).bytes()
+		for at := len(good) - len(key) - 2; at < len(good)-2; at++ {
+			bad := slices.Clone(good)
+			bad[at] ^= 2
+			before := r.counters()
+			verdict, _ := r.run(bad)
+			if c := r.counters().since(before); verdict != xdpPass || c != (Counters{Checksums: 1}) {
+				t.Errorf("key %q, byte %d: verdict %d, %+v", key, at, verdict, c)
+			}
+		}
+	}
+}
+
+func TestAnswersAreNotLargerThanGrowthAllows(t *testing.T) {
+	h, kv := newKV(t)
+	for _, growth := range []int{1, 2, 3, DefaultGrowth, MaxGrowth} {
+		r := newRunnerWith(t, h, Options{Growth: growth})
+		for _, to := range []netip.Addr{server4, server6} {
+			for size := range arena.MaxValue + 1 {
+				value := strings.Repeat("v", size)
+				put(t, kv, "k", value)
+				request := get(to, "k").bytes()
+				most := ethernetSize + growth*(len(request)-ethernetSize)
+				wanted := len(request) + len(answer("k", value)) - len("get k\r\n")
+				before := r.counters()
+				verdict, out := r.run(request)
+				c := r.counters().since(before)
+				if fits := wanted <= most; fits != (verdict == xdpTx) || len(out) > most || fits != (c.Large == 0) {
+					t.Fatalf("growth %d, %d bytes to %s: verdict %d, %d bytes for %d, %+v", growth, size, to, verdict, len(out), len(request), c)
+				}
+			}
+		}
+	}
+}
+
+func TestAllowedNetworks(t *testing.T) {
+	h, kv := newKV(t)
+	put(t, kv, "k", "value")
+	prefixes := func(texts ...string) (all []netip.Prefix) {
+		for _, text := range texts {
+			all = append(all, netip.MustParsePrefix(text))
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		rule  string
+		allow []netip.Prefix
+		from  string
+		want  bool
+	}{
+		{"the interface's are the default", nil, "192.0.2.77", true},
+		{"others are not", nil, "198.51.100.1", false},
+		{"a list stands in their place", prefixes("198.51.100.0/24"), "198.51.100.1", true},
+		{"and they are not in it", prefixes("198.51.100.0/24"), "192.0.2.77", false},
+		{"a host", prefixes("198.51.100.1/32"), "198.51.100.1", true},
+		{"its neighbour", prefixes("198.51.100.1/32"), "198.51.100.2", false},
+		{"all of IPv4", prefixes("0.0.0.0/0"), "203.0.113.9", true},
+		{"all of IPv4 but what is not unicast", prefixes("0.0.0.0/0"), "224.0.0.1", false},
+		{"all of IPv4 but the host itself", prefixes("0.0.0.0/0"), server4.String(), false},
+		{"an own address in the list", prefixes("192.0.2.1/32"), server4.String(), false},
+		{"all of IPv4 is not IPv6", prefixes("0.0.0.0/0"), "2001:db8::2", false},
+		{"all of IPv6 is not IPv4", prefixes("::/0"), "203.0.113.9", false},
+		{"all of IPv6", prefixes("::/0"), "2001:db8:1::9", true},
+		{"an IPv6 network", prefixes("2001:db8:1::/48"), "2001:db8:1::9", true},
+		{"no network", []netip.Prefix{}, "192.0.2.77", false},
+	} {
+		r := newRunnerWith(t, h, Options{Allow: tt.allow})
+		d := get(server4, "k")
+		if d.from = netip.MustParseAddr(tt.from); d.from.Is6() {
+			d.to = server6
+		}
+		if verdict, _ := r.run(d.bytes()); tt.want != (verdict == xdpTx) {
+			t.Errorf("%s: the program's verdict is %d", tt.rule, verdict)
+		}
+		if got := newReach(networks(), Options{Allow: tt.allow}).mayAsk(d.from); got != tt.want {
+			t.Errorf("%s: the server says %t", tt.rule, got)
+		}
+	}
+}
+
 func (c Counters) since(o Counters) Counters {
-	return Counters{c.Hits - o.Hits, c.Misses - o.Misses, c.Others - o.Others, c.Malformed - o.Malformed, c.Busy - o.Busy, c.Broken - o.Broken, c.NoRoom - o.NoRoom}
+	return Counters{
+		Hits: c.Hits - o.Hits, Misses: c.Misses - o.Misses, Others: c.Others - o.Others,
+		Malformed: c.Malformed - o.Malformed, Busy: c.Busy - o.Busy, Broken: c.Broken - o.Broken,
+		NoRoom: c.NoRoom - o.NoRoom, Checksums: c.Checksums - o.Checksums,
+		Refused: Refused{
+			ServerPorts: c.ServerPorts - o.ServerPorts, Sources: c.Sources - o.Sources, Large: c.Large - o.Large,
+		},
+	}
 }
 
 func TestCutPacketsPassUnchanged(t *testing.T) {

@@ -52,12 +52,13 @@ func attachTo(tb testing.TB, p *netpair.Pair, h *arena.Heap, mode Mode) *Acceler
 	return x
 }
 
-// startServer lets Serve answer at all addresses of the pair's server, until the test ends.
-func startServer(tb testing.TB, p *netpair.Pair, kv *arena.KV) {
+// startServer serves on the device of one of the pair's ends until the test ends.
+func startServer(tb testing.TB, e *netpair.End, kv *arena.KV, opts Options) *Server {
 	tb.Helper()
-	var conn *net.UDPConn
-	err := p.Server.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: DefaultPort})
+	opts.Interface = e.Device
+	var s *Server
+	err := e.Do(func() (err error) {
+		s, err = Listen(kv, opts)
 		return err
 	})
 	if err != nil {
@@ -65,27 +66,34 @@ func startServer(tb testing.TB, p *netpair.Pair, kv *arena.KV) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- Serve(ctx, conn, kv) }()
+	go func() { done <- s.Serve(ctx) }()
 	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			tb.Error(err)
 		}
-		conn.Close()
+		s.Close()
 	})
+	return s
 }
 
 // client asks over UDP.
 type client struct {
 	conn *net.UDPConn
 	id   uint16
+	sent int
 	buf  [2048]byte
 }
 
 func newClient(tb testing.TB, p *netpair.Pair, server netip.Addr) *client {
 	tb.Helper()
+	return newClientIn(tb, p.Client, server)
+}
+
+func newClientIn(tb testing.TB, e *netpair.End, server netip.Addr) *client {
+	tb.Helper()
 	c := &client{}
-	err := p.Client.Do(func() (err error) {
+	err := e.Do(func() (err error) {
 		c.conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(server, DefaultPort)))
 		return err
 	})
@@ -106,6 +114,7 @@ func (c *client) ask(text string) (string, error) {
 			last = err // what came back from the last one
 			continue
 		}
+		c.sent++
 		c.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		for {
 			n, err := c.conn.Read(c.buf[:])
@@ -146,7 +155,7 @@ func TestVeth(t *testing.T) {
 					t.Errorf("got %q", got)
 				}
 			}
-			startServer(t, p, kv)
+			startServer(t, p.Server, kv, Options{})
 			for _, c := range clients {
 				for ask, want := range map[string]string{
 					"get absent\r\n":        "END\r\n",
@@ -163,7 +172,7 @@ func TestVeth(t *testing.T) {
 				t.Fatal(err)
 			}
 			// A test that was slow may have asked more than once.
-			if n.Hits < 2 || n.Misses < 2 || n.Others < 4 || n.Malformed+n.Busy+n.Broken+n.NoRoom != 0 {
+			if n.Hits < 2 || n.Misses < 2 || n.Others < 4 || n.Malformed+n.Busy+n.Broken+n.NoRoom+n.Checksums != 0 || n.Refused != (Refused{}) {
 				t.Errorf("counters %+v", n)
 			}
 			if err := x.Close(); err != nil {
@@ -186,7 +195,7 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	h, kv := newKV(t)
 	p := newPair(t)
 	x := attachTo(t, p, h, Any)
-	startServer(t, p, kv)
+	startServer(t, p.Server, kv, Options{})
 	for _, c := range []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)} {
 		for size := range arena.MaxValue + 1 {
 			value := strings.Repeat("x", size)
@@ -210,7 +219,7 @@ func TestVethUpdatesWhileReading(t *testing.T) {
 	h, kv := newKV(t)
 	p := newPair(t)
 	x := attachTo(t, p, h, Any)
-	startServer(t, p, kv)
+	startServer(t, p.Server, kv, Options{})
 	const keys = 8
 	duration := time.Second
 	if testing.Short() {
@@ -305,6 +314,10 @@ func TestAttachErrors(t *testing.T) {
 		{"an interface that is not there", ErrNoInterface, "no such interface", Options{Interface: "absent"}, "kv"},
 		{"a table that is not there", arena.ErrNotFound, `"absent"`, Options{Interface: p.Server.Device}, "absent"},
 		{"what is no table", arena.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
+		{"the loopback device", ErrLoopback, "loopback", Options{Interface: "lo"}, "kv"},
+		{"no name", ErrNoInterface, "no such interface", Options{}, "kv"},
+		{"a growth below 1", nil, "1 to 1000", Options{Interface: p.Server.Device, Growth: -1}, "kv"},
+		{"more networks than it can hold", nil, "at most 1024", Options{Interface: p.Server.Device, Allow: make([]netip.Prefix, 1025)}, "kv"},
 		{"no address", nil, "1 to 256", Options{Interface: p.Server.Device, Addresses: []netip.Addr{}}, "kv"},
 	}
 	for _, tt := range tests {

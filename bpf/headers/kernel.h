@@ -33,11 +33,13 @@ typedef __u32 __wsum;
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
 #define BPF_MAP_TYPE_STACK_TRACE 7
 #define BPF_MAP_TYPE_LRU_HASH 9
+#define BPF_MAP_TYPE_LPM_TRIE 11
 #define BPF_MAP_TYPE_RINGBUF 27
 #define BPF_MAP_TYPE_USER_RINGBUF 31
 #define BPF_MAP_TYPE_ARENA 33
 
 /* map_flags */
+#define BPF_F_NO_PREALLOC (1U << 0)
 #define BPF_F_STACK_BUILD_ID (1U << 5)
 #define BPF_F_RB_OVERWRITE (1U << 19)
 

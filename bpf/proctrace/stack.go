@@ -46,7 +46,8 @@ func (id StackID) Err() error {
 // Frame is a call in a process.
 type Frame struct {
 	// BuildID is that of the file, and Offset the return address in it, in bytes. Where it is
-	// nil the kernel could not tell: IP is the address in the process.
+	// nil the kernel could not tell: IP is the address in the process. It looks for an id in the PT_NOTE
+	// segments of a file alone (lib/buildid.c), which those that Go links keep free of it.
 	BuildID []byte
 	Offset  uint64
 	IP      uint64

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rbtool/rbtool/bpf/arenaxdp"
 	"github.com/rbtool/rbtool/internal/netpair"
 	"github.com/rbtool/rbtool/internal/testenv"
@@ -81,20 +83,33 @@ func (r *serveRig) start(args ...string) (cmd *exec.Cmd, stop func() (int, strin
 	}
 }
 
-// ask sends a request until it is answered.
-func (r *serveRig) ask(text string) string {
+const frame = "\x00\x01\x00\x00\x00\x01\x00\x00"
+
+// dial returns a socket in an end's namespace, from an address and port (the zero ones are any) to
+// the server.
+func (r *serveRig) dial(e *netpair.End, from netip.AddrPort, server netip.Addr) (conn *net.UDPConn) {
 	r.t.Helper()
-	var conn *net.UDPConn
-	err := r.pair.Client.Do(func() (err error) {
-		addr := netip.AddrPortFrom(r.pair.Server.IPv4, arenaxdp.DefaultPort)
-		conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
+	err := e.Do(func() (err error) {
+		to := netip.AddrPortFrom(server, arenaxdp.DefaultPort)
+		conn, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(from), net.UDPAddrFromAddrPort(to))
 		return err
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	defer conn.Close()
-	const frame = "\x00\x01\x00\x00\x00\x01\x00\x00"
+	r.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// ask sends a request until it is answered.
+func (r *serveRig) ask(text string) string {
+	r.t.Helper()
+	return r.askOn(r.dial(r.pair.Client, netip.AddrPort{}, r.pair.Server.IPv4), text)
+}
+
+func (r *serveRig) askOn(conn *net.UDPConn, text string) string {
+	r.t.Helper()
+	var err error
 	buf := make([]byte, 2048)
 	for range 100 {
 		// What is refused is asked again, too: the command may not listen yet.
@@ -145,6 +160,88 @@ func TestArenaServe(t *testing.T) {
 	}
 }
 
+// silent reports an answer to a datagram. The command has read it when it answers a later request
+// of another client.
+func (r *serveRig) silent(conn *net.UDPConn, text string) {
+	r.t.Helper()
+	if _, err := conn.Write([]byte(frame + text)); err != nil {
+		r.t.Fatal(err)
+	}
+	r.ask("get absent\r\n")
+	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	buf := make([]byte, 2048)
+	if n, err := conn.Read(buf); err == nil {
+		r.t.Errorf("%q from %s is answered with %q", text, conn.LocalAddr(), buf[:n])
+	}
+}
+
+// A datagram with a forged source makes the command send nothing that does harm there.
+func TestArenaServeCannotBeUsedAgainstOthers(t *testing.T) {
+	r := newServeRig(t)
+	r.ip(r.pair.Client, "addr add 198.51.100.2/32 dev client")
+	r.ip(r.pair.Server, "route add 198.51.100.2 dev server")
+	elsewhere := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.2"), 0)
+	_, stop := r.start(r.pin, "--dev", "server")
+	r.ask("get absent\r\n")
+	const blue = "VALUE colour 0 4\r\nblue\r\nEND\r\n"
+	if got := r.ask("get colour colour colour\r\n"); got != blue {
+		t.Errorf("one key three times: %q", got)
+	}
+	r.silent(r.dial(r.pair.Client, netip.AddrPortFrom(r.pair.Client.IPv4, arenaxdp.DefaultPort), r.pair.Server.IPv4), "get colour\r\n")
+	r.silent(r.dial(r.pair.Client, netip.AddrPortFrom(r.pair.Client.IPv4, 53), r.pair.Server.IPv4), "get colour\r\n")
+	r.silent(r.dial(r.pair.Client, elsewhere, r.pair.Server.IPv4), "get colour\r\n")
+	r.silent(r.dial(r.pair.Client, elsewhere, r.pair.Server.IPv4), "get absent\r\n")
+	for _, line := range []string{"ERROR\r\n", "END\r\n", "SERVER_ERROR busy\r\n", "VERSION 1\r\n", "STORED\r\n", "hello\r\n"} {
+		r.silent(r.dial(r.pair.Client, netip.AddrPort{}, r.pair.Server.IPv4), line)
+	}
+	loopback := r.dial(r.pair.Server, netip.AddrPort{}, netip.MustParseAddr("127.0.0.1"))
+	loopback.SetDeadline(time.Now().Add(10 * time.Second))
+	_, err := loopback.Write([]byte(frame + "get colour\r\n"))
+	if err == nil {
+		_, err = loopback.Read(make([]byte, 2048))
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("loopback: %v, want it refused", err)
+	}
+	status, said := stop()
+	for _, text := range []string{"2 from ports of servers", "2 from sources that are not allowed", "6 without a command"} {
+		if status != statusDone || !strings.Contains(said, text) {
+			t.Errorf("status %d, want %q in: %s", status, text, said)
+		}
+	}
+
+	_, stop = r.start(r.pin, "--dev", "server", "--allow", "192.0.2.0/24,198.51.100.2", "--max-growth", "1")
+	r.ask("get absent\r\n")
+	conn := r.dial(r.pair.Client, elsewhere, r.pair.Server.IPv4)
+	if got := r.askOn(conn, "get absent\r\n"); got != "END\r\n" {
+		t.Errorf("from a network that is allowed: %q", got)
+	}
+	r.silent(conn, "get colour\r\n")
+	if status, said := stop(); status != statusDone || !strings.Contains(said, "1 with an answer above --max-growth") {
+		t.Errorf("status %d: %s", status, said)
+	}
+	_, stop = r.start(r.pin, "--dev", "server", "--allow", "any")
+	if got := r.askOn(r.dial(r.pair.Client, elsewhere, r.pair.Server.IPv4), "get colour\r\n"); got != blue {
+		t.Errorf("where any is allowed: %q", got)
+	}
+	stop()
+}
+
+// ip runs the command ip in an end's namespace.
+func (r *serveRig) ip(e *netpair.End, args string) {
+	r.t.Helper()
+	cmd := exec.Command("ip", strings.Fields(args)...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	err := e.Do(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		r.t.Fatalf("%s: %v: %s", cmd, err, &said)
+	}
+}
+
 // otherProcesses sees that what another process puts is answered, and that one sees who serves.
 func (r *serveRig) otherProcesses() {
 	r.t.Helper()
@@ -171,6 +268,10 @@ func TestArenaServeErrors(t *testing.T) {
 		{[]string{r.pin, "--dev", "server", "--port", "0"}, statusUsage, "--port 0"},
 		{[]string{r.pin, "--dev", "server", "--port", "65536"}, statusUsage, "--port"},
 		{[]string{r.pin, "--dev", "server", "--mode", "fast"}, statusUsage, "--mode fast"},
+		{[]string{r.pin, "--dev", "server", "--allow", "everyone"}, statusUsage, "no network"},
+		{[]string{r.pin, "--dev", "server", "--allow", "::ffff:192.0.2.0/120"}, statusUsage, "no network"},
+		{[]string{r.pin, "--dev", "server", "--max-growth", "0"}, statusUsage, "between 1 and 1000"},
+		{[]string{r.pin, "--dev", "lo"}, statusFailed, "loopback"},
 		{[]string{r.pin + "2", "--dev", "server"}, statusNotFound, "no such map"},
 	}
 	if testing.Short() {

@@ -42,8 +42,8 @@ func newCreateRing() *cobra.Command {
 		Use:   "ringbuf --pin PATH --size SIZE",
 		Short: "Create a ring buffer, kernel to user",
 		Long: `Create a ring buffer (BPF_MAP_TYPE_RINGBUF, Linux 5.8) and pin it. Missing
-directories of PATH are made inside the bpffs. When anything fails, nothing is
-left behind.`,
+directories of PATH are made inside the bpffs; one that another user can change is
+refused, see rbtool pin --help. When anything fails, nothing is left behind.`,
 		Example: `  rbtool create ringbuf --pin /sys/fs/bpf/events --size 1MiB
   rbtool create ringbuf --pin /sys/fs/bpf/app/log --size 65536 --mode 0640 -o json`,
 	})
@@ -57,9 +57,9 @@ func newCreateUserRing() *cobra.Command {
 		Use:   "user-ringbuf --pin PATH --size SIZE",
 		Short: "Create a user ring buffer, user to kernel",
 		Long: `Create a user ring buffer (BPF_MAP_TYPE_USER_RINGBUF, Linux 6.1) and pin it.
-Missing directories of PATH are made inside the bpffs. When anything fails,
-nothing is left behind. Fill it with rbtool produce --user, empty it with rbtool
-drain.`,
+Missing directories of PATH are made inside the bpffs; one that another user can
+change is refused, see rbtool pin --help. When anything fails, nothing is left
+behind. Fill it with rbtool produce --user, empty it with rbtool drain.`,
 		Example: `  rbtool create user-ringbuf --pin /sys/fs/bpf/commands --size 64KiB
   rbtool create user-ringbuf --pin /sys/fs/bpf/app/in --size 1MiB --mode 0660 -o json`,
 	})
@@ -169,13 +169,18 @@ func createRing(w io.Writer, o ringOptions, asJSON bool) error {
 	return pinCreated(w, m, uint64(m.MaxEntries()), o.pin, o.mode, asJSON)
 }
 
-// pinCreated pins a new map of so many bytes and reports it, or does neither.
+// pinCreated pins a new map of so many bytes and reports it, with the absolute path of its pin, or
+// does neither.
 func pinCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, mode fileMode, asJSON bool) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("pin map: %w", err)
+	}
 	dirs := pin.Missing(path)
 	if err := pin.Map(m, path, pin.Options{Mode: fs.FileMode(mode)}); err != nil {
 		return err
 	}
-	err := reportCreated(w, m, bytes, path, asJSON)
+	err = reportCreated(w, m, bytes, path, asJSON)
 	if spoiled(err) {
 		err = errors.Join(err, pin.Remove(path))
 		rmdirs(dirs)

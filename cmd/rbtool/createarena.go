@@ -50,8 +50,9 @@ func newCreateArena() *cobra.Command {
 		Short: "Create an arena, memory that programs and processes share",
 		Long: `Create an arena (BPF_MAP_TYPE_ARENA, Linux 6.9) and pin it. It lies at one
 address in every process: --base, or a window of 4 GiB that nothing uses here and
-no other arena has. Missing directories of PATH are made inside the bpffs. When
-anything fails, nothing is left behind.`,
+no other arena has. Missing directories of PATH are made inside the bpffs; one that
+another user can change is refused, see rbtool pin --help. When anything fails, nothing
+is left behind.`,
 		Example: `  rbtool create arena --pin /sys/fs/bpf/heap --size 4MiB
   rbtool create arena --pin /sys/fs/bpf/heap --size 4GiB --base 0x120000000000 -o json`,
 		Args: cobra.NoArgs,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -223,10 +224,14 @@ func printDrained(stderr io.Writer, d *drain.Drain) error {
 
 // leaveRunning pins the drain.
 func leaveRunning(w io.Writer, d *drain.Drain, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
 	if err := d.Pin(dir); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "draining, pinned in %s\n", dir)
+	_, err = fmt.Fprintf(w, "draining, pinned in %s\n", dir)
 	if err != nil {
 		err = fmt.Errorf("write output: %w", err)
 	}

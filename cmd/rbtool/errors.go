@@ -81,6 +81,8 @@ func hintFor(err error) string {
 	switch {
 	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, pin.ErrNotMounted):
 		return mountHint()
+	case errors.Is(err, pin.ErrUnsafe):
+		return "take a directory that belongs to you or root and that others cannot write to, unless it is sticky (chmod +t)"
 	case withoutProc(err):
 		return "mount one: mount -t proc proc /proc"
 	case statusOf(err) == statusUnable && unix.Geteuid() != 0:

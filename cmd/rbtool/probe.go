@@ -33,16 +33,21 @@ func pinDirFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("pin-dir", "", "where the tracer is pinned (default: rbtool/proctrace on the bpffs)")
 }
 
-// tracerDir is the value of --pin-dir, or its default.
+// tracerDir is the value of --pin-dir as an absolute path, or its default, unless another user can
+// change what is there: whoever gives no directory trusts none.
 func tracerDir(flag string) (string, error) {
 	if flag != "" {
-		return filepath.Clean(flag), nil
+		return filepath.Abs(flag)
 	}
 	root, err := pin.Default()
 	if err != nil {
 		return "", fmt.Errorf("probe proctrace: %w", err)
 	}
-	return filepath.Join(root, "rbtool", "proctrace"), nil
+	dir := filepath.Join(root, "rbtool", "proctrace")
+	if err := pin.CheckSafe(dir); err != nil {
+		return "", fmt.Errorf("probe proctrace: %w", err)
+	}
+	return dir, nil
 }
 
 func newProbeStart() *cobra.Command {
@@ -54,7 +59,11 @@ func newProbeStart() *cobra.Command {
 		Long: `Start tracing and leave it running, until it is stopped.
 
 With --overwrite the ring is a flight recorder: it always has the newest events, for
-rbtool tail to read after something went wrong.`,
+rbtool tail to read after something went wrong.
+
+With --stacks, rbtool tail names the functions: of files by their build ids, of programs of Go by what
+is mapped at the address, or by their path where the process has ended ("by its path"). Symbol tables
+of more than 2^19 symbols, 2^18 functions or 32 MiB of names are not read.`,
 		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
 		Args:    cobra.NoArgs,
 	}

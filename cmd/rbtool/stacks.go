@@ -16,14 +16,18 @@ import (
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
-// stackNamer shows the stacks of proctrace's events. What a stack is called does not change,
-// so each is looked up until that succeeds.
+// maxStacks bounds the stacks whose names are remembered: 64 frames of at most 1.3 KiB each.
+const maxStacks = 256
+
+// stackNamer shows the stacks of proctrace's events. What a stack is called does not change
+// once all its files are known, so each is looked up once.
 type stackNamer struct {
 	stacks *proctrace.Stacks
 	stderr io.Writer
 	kernel once.Value[*symbol.Kernel]
 	told   bool // that it could not be read
 	files  *symbol.Files
+	ended  uint32 // the process that the record before was the last one of
 
 	kernelNames, userNames map[proctrace.StackID]namedStack
 }
@@ -46,14 +50,40 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 		fmt.Fprintf(stderr, "note: stacks are not shown: %v\n", err)
 		return nil
 	}
-	return &stackNamer{
+	n := &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
 		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // it is read at length
 		kernelNames: make(map[proctrace.StackID]namedStack), userNames: make(map[proctrace.StackID]namedStack),
 	}
+	n.files.LookAtProcesses()
+	return n
 }
 
 func (n *stackNamer) Close() error { return n.stacks.Close() }
+
+// watch takes note of a record, which need not be shown: of the files that processes run.
+func (n *stackNamer) watch(record []byte) {
+	if n.ended != 0 {
+		n.files.Ended(n.ended)
+		n.ended = 0
+	}
+	e, err := proctrace.Decode(record)
+	if err != nil {
+		return
+	}
+	switch {
+	case e.Type == proctrace.Exec:
+		n.files.Started(taskOf(e), e.Filename)
+	case e.Type == proctrace.Fork && !e.IsThread():
+		n.files.Forked(taskOf(e))
+	case e.Type == proctrace.Exit && e.GroupDead:
+		n.ended = e.TGID
+	}
+}
+
+func taskOf(e proctrace.Event) symbol.Task {
+	return symbol.Task{PID: e.TGID, PPID: e.PPID, Start: e.StartTime, Comm: e.Comm}
+}
 
 // of returns the stacks of an event that can have some.
 func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
@@ -61,42 +91,42 @@ func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	if err != nil || e.Type != proctrace.Exec && e.Type != proctrace.Exit || errors.Is(e.KernelStack.Err(), proctrace.ErrNoStacks) {
 		return kernel, user, false
 	}
-	if e.Type == proctrace.Exec {
-		n.files.Add(e.Filename)
-	}
-	kernel, user = named(n.kernelNames, e.KernelStack, n.nameKernel), named(n.userNames, e.UserStack, n.nameUser)
-	if _, known := n.kernel.Known(); !known {
-		delete(n.kernelNames, e.KernelStack) // addresses, which may get names
-	}
+	kernel = named(n.kernelNames, e.KernelStack, n.nameKernel)
+	user = named(n.userNames, e.UserStack, func(id proctrace.StackID) ([]string, bool, error) { return n.nameUser(id, taskOf(e)) })
 	return kernel, user, true
 }
 
-func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name func(proctrace.StackID) ([]string, error)) namedStack {
+// named names a stack. It remembers the names if they are the same for each event with the stack.
+func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name func(proctrace.StackID) ([]string, bool, error)) namedStack {
 	s, ok := known[id]
 	if ok {
 		return s
 	}
-	frames, err := name(id)
+	frames, lasting, err := name(id)
 	s.frames = append([]string{}, frames...) // in JSON [], not null
 	if err != nil {
 		s.missing = err.Error()
 		return s
 	}
-	known[id] = s
+	if len(known) >= maxStacks {
+		clear(known)
+	}
+	if lasting {
+		known[id] = s
+	}
 	return s
 }
 
-func (n *stackNamer) nameKernel(id proctrace.StackID) ([]string, error) {
+func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting bool, err error) {
 	ips, err := n.stacks.Kernel(id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	kernel, err := n.kernel.Get(symbol.ReadKernel)
 	if err != nil && !n.told {
 		n.told = true
 		fmt.Fprintf(n.stderr, "note: stacks of the kernel are shown as addresses: %v\n", err)
 	}
-	var frames []string
 	for _, ip := range ips {
 		name := ""
 		if kernel != nil {
@@ -110,20 +140,26 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) ([]string, error) {
 			frames = frames[:0] // all so far is the tracing itself
 		}
 	}
-	return frames, nil
+	_, lasting = n.kernel.Known() // addresses may get names
+	return frames, lasting, nil
 }
 
-func (n *stackNamer) nameUser(id proctrace.StackID) ([]string, error) {
+// nameUser names a stack of a process. Names by its mappings are of this process alone: the
+// stack of another can have the same addresses, and so the same id.
+func (n *stackNamer) nameUser(id proctrace.StackID, task symbol.Task) (frames []string, lasting bool, err error) {
 	calls, err := n.stacks.User(id)
-	var frames []string
+	lasting = true
 	for i, f := range calls {
+		var name string
+		var found bool
 		if f.BuildID == nil {
-			frames = append(frames, fmt.Sprintf("%#x (of no file with a build id)", f.IP))
-			continue
+			name, _ = n.files.NameAt(task, f.IP, i > 0)
+		} else {
+			name, found = n.files.Name(f.BuildID, f.Offset, i > 0)
 		}
-		frames = append(frames, n.files.Name(f.BuildID, f.Offset, i > 0))
+		frames, lasting = append(frames, name), lasting && found
 	}
-	return frames, err
+	return frames, lasting, err
 }
 
 // format adds the stacks to what inner makes of a record: below it in text, as a member in JSON.

@@ -60,9 +60,20 @@ Records are decoded without being told how where the programs that write them sa
 what they are (--explain tells how that is known), and else by --type, out of the
 BTF that --btf names; what stays unknown is shown in hex, and why on stderr.
 
-A filter is an expression of the language of expr-lang.org over the members of the
+A filter is an expression with the syntax of expr-lang.org over the members of the
 record (pid, or data.pid), type, len, pos and seq. It is checked before the
-first record is read. Records that it leaves out are consumed all the same.`,
+first record is read. Records that it leaves out are consumed all the same.
+
+  == != < <= > >=  in [1, 2]  in 1..9  and or not  ?:  ??   contains startsWith endsWith matches
+  + - * / % **   abs min max sum floor ceil round int float string
+  bitand bitor bitxor bitnot bitshl bitshr   len(list) first last list[0] list[1:3]
+  all any none one count filter map find findIndex findLast findLastIndex
+  upper lower trim trimPrefix trimSuffix split splitAfter replace join indexOf lastIndexOf
+  hasPrefix hasSuffix   let x = pid; ...
+
+Integers are exact at every size: addr - 1 > 0xffffffff81000000 is what it says, and a / 2 of
+an odd number is no whole number. Records for which there is no exact answer, as of
+addr + 0.5 or a division by 0, are left out and counted at the end.`,
 		Example: `  rbtool tail /sys/fs/bpf/rbtool/proctrace/events
   rbtool tail name:events -o json -n 100 --idle 5s
   rbtool tail id:12 --observe --stats --for 10s
@@ -123,10 +134,11 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 		return err
 	}
 	show := newFormat(opts.output.value, types)
+	var watch func(record []byte)
 	if o := opts.output.value; types != nil && (o == "text" || o == "json") {
 		if stacks := newStackNamer(m, stderr); stacks != nil {
 			defer stacks.Close()
-			show = stacks.format(o, show)
+			show, watch = stacks.format(o, show), stacks.watch
 		}
 	}
 	out := &batch{w: stdout}
@@ -134,7 +146,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, err)
 	}
-	t := &tailer{source: src, out: out, format: show, filter: selected, opts: opts, began: time.Now()}
+	t := &tailer{source: src, out: out, format: show, watch: watch, filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())

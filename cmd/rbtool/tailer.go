@@ -20,7 +20,8 @@ type tailer struct {
 	source feed
 	out    *batch
 	format format
-	filter *filter.Filter // nil for all records
+	watch  func(record []byte) // nil, or called for each record, before filter
+	filter *filter.Filter      // nil for all records
 	opts   tailOptions
 	began  time.Time
 
@@ -79,6 +80,9 @@ func (t *tailer) pass() error {
 			break // which leaves this record, and not the one before
 		}
 		t.seen++
+		if t.watch != nil {
+			t.watch(rec.Data)
+		}
 		if t.filter == nil || t.filter.Match(t.seen, rec.Pos, rec.Data) {
 			t.printed++
 			t.bytes += uint64(len(rec.Data))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/decode/infer"
+	"github.com/rbtool/rbtool/internal/elffile"
 )
 
 // typeOptions are the flags that say how records are decoded.
@@ -133,7 +135,7 @@ func loadBTF(from string) (*btf.Spec, error) {
 	}
 	id, ok := strings.CutPrefix(from, "prog:")
 	if !ok {
-		spec, err := btf.LoadSpec(from)
+		spec, err := loadBTFFile(from)
 		if err != nil {
 			return nil, fmt.Errorf("--btf: %w", err)
 		}
@@ -148,6 +150,28 @@ func loadBTF(from string) (*btf.Spec, error) {
 		return nil, fmt.Errorf("--btf %s: %w", from, err)
 	}
 	return spec, nil
+}
+
+// maxBTF bounds the BTF of a file, in bytes. That of a kernel has some 10 MiB.
+const maxBTF = 64 << 20
+
+// loadBTFFile reads the BTF of an ELF file, or a file that is BTF itself.
+func loadBTFFile(path string) (*btf.Spec, error) {
+	f, err := elffile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var raw []byte
+	if e, errELF := elffile.New(f); errELF == nil {
+		raw, err = e.Content(".BTF", maxBTF)
+	} else {
+		raw, err = elffile.ReadFile(path, maxBTF)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read types of %s: %w", path, err)
+	}
+	return btf.LoadSpecFromReader(bytes.NewReader(raw))
 }
 
 func programBTF(id ebpf.ProgramID) (*btf.Spec, error) {

@@ -4,15 +4,19 @@
 //	...
 //	if f.Match(seq, rec.Pos, rec.Data) {
 //
-// The language is that of github.com/expr-lang/expr. Its names are seq, pos and len,
-// numbers; type, the name of the record's type; data, the record; and each
-// member of the record that none of these hides: "pid" is "data.pid". An expression is
+// The syntax is that of github.com/expr-lang/expr, whose parser and type checker are used. Its
+// names are seq, pos and len, numbers; type, the name of the record's type; data, the record; and
+// each member of the record that none of these hides: "pid" is "data.pid". An expression is
 // checked against all types that a record can have before the first one is seen: a name
 // that none has, or an operation on the wrong type, is an error of [New]. A comparison with
 // a field that a record's type does not have is false.
 //
-// Integers are exact: unsigned ones of 64 bits too, which expr itself compares
-// as signed.
+// Values are computed here and not by expr, which computes in int and float64 and wraps around.
+// Integers are exact, whatever their size: a literal, a field of 64 or 128 bits and the result
+// of + - * / % ** has no bounds but 4096 bits, and the quotient of integers is a fraction.
+// An integer and a float are compared exactly. Where they are added, and no float is exactly that
+// integer, the record is not judged: see [Filter.Errors]. What expr has and is not here (maps,
+// reduce, sort, dates, ...) is an error of New.
 package filter
 
 import (
@@ -21,10 +25,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/types"
-	"github.com/expr-lang/expr/vm"
 
 	"github.com/rbtool/rbtool/decode"
 )
@@ -32,18 +34,17 @@ import (
 // Filter is a compiled expression. It belongs to one goroutine.
 type Filter struct {
 	types   *decode.Set
-	untyped *vm.Program // for records without a type
-	typed   map[*decode.Decoder]compiled
-	machine vm.VM
+	untyped *compiled // for records without a type
+	typed   map[*decode.Decoder]*compiled
 	errors  uint64
 	err     error
 }
 
 // compiled is the expression for records of one type.
 type compiled struct {
-	program *vm.Program
-	fields  *decode.Selection // nil when it uses none
-	whole   bool              // it uses data
+	expression
+	scope
+	selection *decode.Selection // nil when it uses no field
 }
 
 // The names that every record has.
@@ -64,42 +65,65 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	}
 	// First for a record that has the fields of all types: what is wrong then is
 	// wrong for each.
+	all, err := parse(expression)
+	if err != nil {
+		return nil, explain(err, types)
+	}
 	used := &names{}
-	if _, err := build(expression, environment(decoders...), used); err != nil {
+	ast.Walk(&all.tree.Node, used)
+	if err := all.check(environment(decoders...)); err != nil {
 		return nil, explain(err, types)
 	}
 	if err := used.check(decoders); err != nil {
 		return nil, err
 	}
-	f := &Filter{types: types, typed: map[*decode.Decoder]compiled{}}
-	var err error
+	if _, err := all.compile(); err != nil {
+		return nil, err
+	}
+	f := &Filter{types: types, typed: map[*decode.Decoder]*compiled{}}
 	if f.untyped, err = forType(expression, environment()); err != nil {
 		return nil, explain(err, types)
 	}
 	for _, d := range decoders {
-		c := compiled{}
-		if c.program, err = forType(expression, environment(d)); err != nil {
+		c, err := forType(expression, environment(d))
+		if err != nil {
 			return nil, fmt.Errorf("for records of type %s: %w", d.Name(), explain(err, types))
 		}
+		c.typ = d.Name()
 		if fields := used.fields(); slices.Contains(used.found, nameData) {
-			c.fields, c.whole = d.Select(), true
+			c.selection = d.Select()
 		} else if len(fields) > 0 {
-			c.fields = d.Select(fields...)
+			c.selection = d.Select(fields...)
 		}
 		f.typed[d] = c
 	}
 	return f, nil
 }
 
-// forType builds an expression that is right for some type, for records that have the names of
+// forType compiles an expression that is right for some type, for records that have the names of
 // env. Within an operation all of it can be absent.
-func forType(expression string, env types.Map) (*vm.Program, error) {
-	return build("("+expression+"\n) && true", env, &absent{known: env})
+func forType(expression string, env types.Map) (*compiled, error) {
+	s, err := parse(expression)
+	if err != nil {
+		return nil, err
+	}
+	s.tree.Node = &ast.BinaryNode{Operator: "&&", Left: s.tree.Node, Right: &ast.BoolNode{Value: true}}
+	used := &names{}
+	ast.Walk(&s.tree.Node, used)
+	ast.Walk(&s.tree.Node, &absent{known: env, variables: used.variables})
+	if err := s.check(env); err != nil {
+		return nil, err
+	}
+	return s.compile()
 }
 
-func build(expression string, env types.Map, visitor ast.Visitor) (*vm.Program, error) {
-	options := append([]expr.Option{expr.Env(env), expr.AsBool(), expr.DisableBuiltin("len"), expr.Patch(visitor)}, unsigned()...)
-	return expr.Compile(expression, options...)
+func (s *syntax) compile() (*compiled, error) {
+	c := compiler{syntax: s, vars: map[string]int{}}
+	e, err := c.compile(s.tree.Node)
+	if err != nil {
+		return nil, err
+	}
+	return &compiled{expression: e, scope: scope{vars: make([]any, c.size)}}, nil
 }
 
 // explain makes one line of what expr says in several.
@@ -114,47 +138,30 @@ func explain(err error, types *decode.Set) error {
 // Match reports whether the expression is true for a record. It is not for one that it cannot
 // be computed for: see [Filter.Errors].
 func (f *Filter) Match(seq, pos uint64, record []byte) bool {
-	env := map[string]any{nameSeq: seq, namePos: pos, nameLen: len(record), nameType: ""}
-	program := f.untyped
+	c := f.untyped
 	if f.types != nil {
 		if d, err := f.types.Decoder(record); err == nil {
-			c := f.typed[d]
-			program = c.program
-			env[nameType] = d.Name()
-			if err := c.fill(env, record); err != nil {
-				f.note(err)
-				return false
-			}
+			c = f.typed[d]
 		}
 	}
-	out, err := f.machine.Run(program, env)
+	c.seq, c.pos, c.size, c.steps = seq, pos, len(record), maxSteps
+	matched, err := c.match(record)
 	if err != nil {
 		f.note(err)
-		return false
 	}
-	matched, _ := out.(bool)
 	return matched
 }
 
-// fill adds the record's fields to env.
-func (c *compiled) fill(env map[string]any, record []byte) error {
-	if c.fields == nil {
-		return nil
-	}
-	v, err := c.fields.Values(record)
-	if err != nil {
-		return err
-	}
-	if c.whole {
-		env[nameData] = v
-	}
-	fields, _ := v.(map[string]any)
-	for name, field := range fields {
-		if !reserved(name) {
-			env[name] = field
+func (c *compiled) match(record []byte) (bool, error) {
+	if c.selection != nil {
+		v, err := c.selection.Values(record)
+		if err != nil {
+			return false, err
 		}
+		c.data = v
+		c.fields, _ = v.(map[string]any)
 	}
-	return nil
+	return truth(c.expression, &c.scope)
 }
 
 // reserved reports whether a name means something else than the member that has it.

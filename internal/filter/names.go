@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"slices"
+
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/types"
 )
@@ -8,6 +10,7 @@ import (
 // names gathers the names that an expression uses, and the strings that it compares.
 type names struct {
 	found     []string
+	variables []string // of let
 	constants []comparison
 }
 
@@ -18,6 +21,8 @@ func (n *names) Visit(node *ast.Node) {
 	switch node := (*node).(type) {
 	case *ast.IdentifierNode:
 		n.found = append(n.found, node.Value)
+	case *ast.VariableDeclaratorNode:
+		n.variables = append(n.variables, node.Name)
 	case *ast.BinaryNode:
 		if node.Operator != "==" && node.Operator != "!=" {
 			return
@@ -57,7 +62,10 @@ func (n *names) fields() (members []string) {
 }
 
 // absent makes false of each comparison with a field that a type does not have.
-type absent struct{ known types.Map }
+type absent struct {
+	known     types.Map
+	variables []string // which every record has
+}
 
 func (a *absent) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
@@ -92,7 +100,7 @@ func (a *absent) settle(node *ast.Node) {
 func (a *absent) missing(node ast.Node) bool {
 	switch n := node.(type) {
 	case *ast.IdentifierNode:
-		return a.known[n.Value] == nil
+		return a.known[n.Value] == nil && !slices.Contains(a.variables, n.Value)
 	case *ast.MemberNode:
 		base, ok := n.Node.(*ast.IdentifierNode)
 		property, named := n.Property.(*ast.StringNode)

@@ -2,11 +2,9 @@ package filter
 
 import (
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 
-	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/types"
 
 	"github.com/rbtool/rbtool/decode"
@@ -22,7 +20,7 @@ func environment(decoders ...*decode.Decoder) types.Map {
 	for name, t := range data {
 		env[name] = t
 	}
-	env[nameSeq], env[namePos], env[nameLen] = types.Uint64, types.Uint64, types.Int
+	env[nameSeq], env[namePos], env[nameLen] = types.Int, types.Int, types.Int
 	env[nameType], env[nameData] = types.String, data
 	return env
 }
@@ -53,20 +51,16 @@ func addFields(to types.Map, fields []decode.Field) {
 
 func typeOf(f decode.Field) types.Type {
 	switch f.Kind {
-	case decode.Uint64:
-		return types.Uint64
 	case decode.Bool:
 		return types.Bool
 	case decode.Float:
 		return types.Float64
 	case decode.String:
 		return types.String
-	case decode.Big:
-		return types.TypeOf(new(big.Int))
 	case decode.List:
 		return types.Array(elementOf(f.Elem))
 	}
-	return types.Int
+	return types.Int // of any size: the arithmetic here is exact
 }
 
 func elementOf(fields []decode.Field) types.Type {
@@ -113,49 +107,4 @@ func (n *names) check(decoders []*decode.Decoder) error {
 // isNumber reports whether an enum can be text without an enumerator.
 func isNumber(text string) bool {
 	return text != "" && strings.Trim(text, "-0123456789") == ""
-}
-
-// unsigned are the comparisons with unsigned integers of 64 bits: expr makes signed ones
-// of them.
-func unsigned() (options []expr.Option) {
-	for operator, holds := range map[string]func(order int) bool{
-		"==": func(o int) bool { return o == 0 },
-		"!=": func(o int) bool { return o != 0 },
-		"<":  func(o int) bool { return o < 0 },
-		"<=": func(o int) bool { return o <= 0 },
-		">":  func(o int) bool { return o > 0 },
-		">=": func(o int) bool { return o >= 0 },
-	} {
-		name := "unsigned " + operator
-		options = append(options,
-			expr.Function(name, func(args ...any) (any, error) { return holds(compare(args[0], args[1])), nil },
-				new(func(uint64, uint64) bool), new(func(uint64, int) bool), new(func(int, uint64) bool)),
-			expr.Operator(operator, name))
-	}
-	return options
-}
-
-// compare orders an int or uint64 and another.
-func compare(a, b any) int {
-	x, xNegative := magnitude(a)
-	y, yNegative := magnitude(b)
-	switch {
-	case xNegative != yNegative && xNegative:
-		return -1
-	case xNegative != yNegative:
-		return 1
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
-}
-
-// magnitude is v modulo 2^64, which orders numbers of one sign.
-func magnitude(v any) (n uint64, negative bool) {
-	if i, ok := v.(int); ok {
-		return uint64(i), i < 0
-	}
-	return v.(uint64), false
 }

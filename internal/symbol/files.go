@@ -7,65 +7,89 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/rbtool/rbtool/internal/elffile"
 )
 
 // Files are ELF files by their build ids, as far as they can be found: what Add was told, what
-// processes that live have mapped, and what lies in /usr/lib/debug. Not for concurrent use.
+// processes that live have mapped, what lies in /usr/lib/debug, and programs and libraries in the usual
+// directories. A file that was seen once is found again after its processes have ended, if it is
+// still there.
+//
+// Memory is bounded, whatever others map and whatever their files say: at most 16384 paths, and
+// symbols of 96 MiB at a time. Not for concurrent use.
 type Files struct {
-	added  []string          // not looked at yet
-	paths  map[string]string // by build id
-	known  map[string]bool   // paths that were looked at
-	images map[string]*image // by build id; nil: there is none
+	paths     map[string]string // by build id
+	known     map[string]bool   // paths that were looked at
+	images    []*image          // the one that was used last comes last
+	scanned   time.Time         // when lookAtProcesses was called last
+	installed bool              // the usual directories were looked at
+	processes map[uint32]*process
 }
+
+// Bounds of what is remembered.
+const (
+	maxPaths      = 16384
+	maxImageBytes = 96 << 20
+	scanEvery     = time.Second
+)
 
 // image is the functions of a file, by address, and where its parts lie.
 type image struct {
+	key       string // a build id, or a path
 	name      string
+	doubt     string // how the file is known, if that is not certain
 	functions []function
 	segments  []elf.ProgHeader
+	size      int // in memory, in bytes, about
 }
 
 // NewFiles knows no file yet, and reads none before it must.
 func NewFiles() *Files {
-	return &Files{paths: make(map[string]string), known: make(map[string]bool), images: make(map[string]*image)}
+	return &Files{paths: make(map[string]string), known: make(map[string]bool), processes: make(map[uint32]*process)}
 }
 
 // Add tells of a file that may be wanted.
 func (f *Files) Add(path string) {
-	if filepath.IsAbs(path) && !f.known[path] {
-		f.added = append(f.added, path)
+	if filepath.IsAbs(path) {
+		f.look(path)
 	}
 }
 
 // Name is the function of the file with the build id that an address leads into, given as
 // offset in the file: "exit+0x12 (libc.so.6)". It is a return address, unless it is where the
 // task itself is. Of a file that is not found, or has no such symbol, Name is what it can say: the file
-// or its build id, and the offset.
-func (f *Files) Name(buildID []byte, offset uint64, returns bool) string {
-	id := string(buildID)
-	img, ok := f.images[id]
-	if !ok {
-		img = f.find(id)
-		f.images[id] = img
-	}
+// or its build id, and the offset. It reports whether the file was found.
+func (f *Files) Name(buildID []byte, offset uint64, returns bool) (name string, found bool) {
+	img := f.byBuildID(string(buildID))
 	if img == nil {
-		return fmt.Sprintf("build-id %x+%#x", bytes.TrimRight(buildID, "\x00"), offset)
+		return fmt.Sprintf("build-id %x+%#x", bytes.TrimRight(buildID, "\x00"), offset), false
 	}
-	ip := img.address(offset)
+	return img.at(offset, returns), true
+}
+
+// at names what lies at an offset of the file.
+func (i *image) at(offset uint64, returns bool) string {
+	ip := i.address(offset)
 	at := ip
 	if returns {
 		at-- // the call
 	}
-	if name := nameIn(img.functions, ip, at); name != "" {
-		return name + " (" + img.name + ")"
+	name := nameIn(i.functions, ip, at)
+	switch {
+	case name == "" && i.doubt == "":
+		return fmt.Sprintf("%s+%#x", i.name, offset)
+	case name == "":
+		return fmt.Sprintf("%s+%#x (%s)", i.name, offset, i.doubt)
+	case i.doubt == "":
+		return name + " (" + i.name + ")"
 	}
-	return fmt.Sprintf("%s+%#x", img.name, offset)
+	return name + " (" + i.name + ", " + i.doubt + ")"
 }
 
 // address is where a loader puts what lies at an offset of the file, but for the base.
@@ -78,62 +102,113 @@ func (i *image) address(offset uint64) uint64 {
 	return 0
 }
 
-// find looks for the file where it costs least first.
-func (f *Files) find(id string) *image {
-	for _, path := range f.added {
-		f.look(path)
+// byBuildID looks for the file where it costs least first. A miss is not remembered: the file
+// may be seen later.
+func (f *Files) byBuildID(id string) *image {
+	places := []func(){
+		func() {},
+		f.lookAtProcesses,
+		func() {
+			h := hex.EncodeToString([]byte(strings.TrimRight(id, "\x00")))
+			if len(h) > 2 {
+				f.look("/usr/lib/debug/.build-id/" + h[:2] + "/" + h[2:] + ".debug")
+			}
+		},
+		f.lookAtInstalled,
 	}
-	f.added = nil
-	if f.paths[id] == "" {
-		f.lookAtProcesses()
+	for _, look := range places {
+		look()
+		path := f.paths[id]
+		if path == "" {
+			continue
+		}
+		img := f.image(id, path, func(e *elffile.File, _ *os.File) bool {
+			now, err := e.BuildID()
+			return err == nil && string(now) == id
+		})
+		if img != nil {
+			return img
+		}
+		// It is gone, as /proc/PID/root is with its process. There may be another.
+		delete(f.paths, id)
+		delete(f.known, path)
 	}
-	if f.paths[id] == "" && id != "" {
-		h := hex.EncodeToString([]byte(id))
-		f.look("/usr/lib/debug/.build-id/" + h[:2] + "/" + h[2:] + ".debug")
+	return nil
+}
+
+// image returns the functions of the file at a path, if it is the right one.
+func (f *Files) image(key, path string, right func(*elffile.File, *os.File) bool) *image {
+	if i := slices.IndexFunc(f.images, func(img *image) bool { return img.key == key }); i >= 0 {
+		img := f.images[i]
+		f.images = append(slices.Delete(f.images, i, i+1), img)
+		return img
 	}
-	if f.paths[id] == "" {
-		return nil
-	}
-	img, err := load(f.paths[id])
+	img, err := load(path, right)
 	if err != nil {
 		return nil
 	}
+	img.key = key
+	total := img.size
+	for _, other := range f.images {
+		total += other.size
+	}
+	for len(f.images) > 0 && (total > maxImageBytes || len(f.images) >= 1024) {
+		total -= f.images[0].size
+		f.images = slices.Delete(f.images, 0, 1)
+	}
+	f.images = append(f.images, img)
 	return img
 }
 
-// lookAtProcesses looks at the files that are mapped to be run.
+// lookAtProcesses looks at the files that are mapped to be run, of all processes: not more often than
+// every second, for a stack of unknown files may come with each record.
 func (f *Files) lookAtProcesses() {
-	all, _ := filepath.Glob("/proc/[0-9]*/maps")
-	for _, maps := range all {
-		file, err := os.Open(maps)
+	if time.Since(f.scanned) < scanEvery {
+		return
+	}
+	f.scanned = time.Now()
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		for _, m := range readMappings(dir) {
+			f.look(m.path)
+			f.look(filepath.Join(dir, "root", m.path)) // of a container
+		}
+	}
+}
+
+// lookAtInstalled looks at programs and libraries where they are usually installed, once.
+func (f *Files) lookAtInstalled() {
+	if f.installed {
+		return
+	}
+	f.installed = true
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/lib", "/usr/lib64")
+	libraries, _ := filepath.Glob("/usr/lib/*-linux-gnu*")
+	for _, dir := range append(dirs, libraries...) {
+		d, err := os.Open(dir)
 		if err != nil {
-			continue // it ended
+			continue
 		}
-		for lines := bufio.NewScanner(file); lines.Scan(); {
-			// "7f0e8c000000-7f0e8c028000 r-xp 00000000 08:01 131 /usr/lib/libc.so.6"
-			fields := strings.SplitN(lines.Text(), " ", 6)
-			if len(fields) < 6 || !strings.Contains(fields[1], "x") {
-				continue
-			}
-			if path := strings.TrimLeft(fields[5], " "); strings.HasPrefix(path, "/") {
-				f.look(path)
-				f.look(filepath.Join(filepath.Dir(maps), "root", path)) // of a container
+		entries, _ := d.ReadDir(maxPaths / 2)
+		d.Close()
+		for _, e := range entries {
+			if e.Type().IsRegular() {
+				f.look(filepath.Join(dir, e.Name()))
 			}
 		}
-		file.Close()
 	}
 }
 
 // look remembers the build id of a file, once. A file in another root has the same name as
 // one here: that it is the right one its build id says.
 func (f *Files) look(path string) {
+	if f.known[path] || len(f.known) >= maxPaths {
+		return
+	}
 	if _, rest, ok := strings.Cut(path, "/root/"); ok && strings.HasPrefix(path, "/proc/") {
 		if sameFile(path, "/"+rest) {
 			return
 		}
-	}
-	if f.known[path] {
-		return
 	}
 	f.known[path] = true
 	if id, err := buildIDOf(path); err == nil && f.paths[id] == "" {
@@ -147,82 +222,79 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(sa, sb)
 }
 
-// open opens a regular file, whatever lies there, without waiting.
-func open(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fs.ErrInvalid
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// idSize is BPF_BUILD_ID_SIZE (include/uapi/linux/bpf.h). Shorter ids are filled up.
-const idSize = 20
-
 // buildIDOf reads the build id of a file.
 func buildIDOf(path string) (string, error) {
-	file, err := open(path)
+	file, err := elffile.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
-	e, err := elf.NewFile(file)
+	e, err := elffile.New(file)
 	if err != nil {
 		return "", err
 	}
-	for _, s := range e.Sections {
-		if s.Type != elf.SHT_NOTE || s.Name != ".note.gnu.build-id" || s.Size > 4096 {
-			continue
-		}
-		// struct elf64_note: n_namesz, n_descsz, n_type; "GNU\0"; the id.
-		note, err := s.Data()
-		if err != nil {
-			return "", err
-		}
-		if len(note) < 16 || string(note[12:16]) != "GNU\x00" {
-			continue
-		}
-		size := e.ByteOrder.Uint32(note[4:])
-		if size == 0 || size > idSize || int(size) > len(note)-16 {
-			continue
-		}
-		return string(append(note[16:16+size:16+size], make([]byte, idSize-size)...)), nil
-	}
-	return "", errors.New("no build id")
+	id, err := e.BuildID()
+	return string(id), err
 }
 
-// load reads the functions of a file.
-func load(path string) (*image, error) {
-	file, err := open(path)
+// load reads the functions of a file, if it is the right one.
+func load(path string, right func(*elffile.File, *os.File) bool) (*image, error) {
+	file, err := elffile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	e, err := elf.NewFile(file)
+	e, err := elffile.New(file)
 	if err != nil {
 		return nil, err
 	}
+	if !right(e, file) {
+		return nil, errors.New("another file has its name now")
+	}
 	img := &image{name: filepath.Base(path)}
-	for _, p := range e.Progs {
+	for _, p := range e.Segments {
 		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_X != 0 {
-			img.segments = append(img.segments, p.ProgHeader)
+			img.segments = append(img.segments, p)
 		}
 	}
-	static, _ := e.Symbols() // a file that was stripped has none
-	dynamic, _ := e.DynamicSymbols()
-	for _, s := range append(static, dynamic...) {
-		if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value != 0 && s.Section != elf.SHN_UNDEF {
-			img.functions = append(img.functions, function{s.Value, s.Size, s.Name})
-		}
+	functions, size := e.Functions()
+	img.functions = make([]function, len(functions))
+	for i, fn := range functions {
+		img.functions[i] = function{fn.Addr, fn.Size, fn.Name}
 	}
+	img.size = size
 	sortFunctions(img.functions)
 	return img, nil
+}
+
+// mapping is a part of a process that a file was mapped to, to be run.
+type mapping struct {
+	start, end, offset uint64
+	path               string // in the process's root
+}
+
+// maxMappings bounds what is read of a process, which can have 65530 of 4 KiB of text each
+// (vm.max_map_count).
+const maxMappings = 256
+
+// readMappings reads the executable mappings of files in /proc/PID/maps. It returns none of
+// a process that ended.
+func readMappings(dir string) (list []mapping) {
+	file, err := os.Open(filepath.Join(dir, "maps"))
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan() && len(list) < maxMappings; {
+		// "7f0e8c000000-7f0e8c028000 r-xp 00000000 08:01 131 /usr/lib/libc.so.6"
+		fields := strings.SplitN(lines.Text(), " ", 6)
+		if len(fields) < 6 || !strings.Contains(fields[1], "x") {
+			continue
+		}
+		m := mapping{path: strings.TrimLeft(fields[5], " ")}
+		if _, err := fmt.Sscanf(fields[0]+" "+fields[2], "%x-%x %x", &m.start, &m.end, &m.offset); err == nil && strings.HasPrefix(m.path, "/") {
+			list = append(list, m)
+		}
+	}
+	return list
 }

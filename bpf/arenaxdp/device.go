@@ -1,0 +1,138 @@
+package arenaxdp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoInterface says that there is no interface with the name. It is [fs.ErrNotExist].
+var ErrNoInterface error = noInterface{}
+
+type noInterface struct{}
+
+func (noInterface) Error() string        { return "no such interface" }
+func (noInterface) Is(target error) bool { return target == fs.ErrNotExist }
+
+// ErrLoopback says that an interface is the loopback device: all requests there come from this
+// host's own addresses, which get no answers.
+var ErrLoopback = errors.New("it is the loopback device, whose clients are all on this host")
+
+// device is an interface, in the network namespace of the thread that opened it.
+type device struct {
+	index   int
+	mac     net.HardwareAddr
+	handle  *netlink.Handle
+	changes *nl.NetlinkSocket // a message for each address that comes or goes
+}
+
+func openDevice(name string) (_ *device, err error) {
+	d := &device{}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return nil, err
+	}
+	l, err := d.handle.LinkByName(name)
+	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent || name == "" {
+		return nil, ErrNoInterface
+	} else if err != nil {
+		return nil, err
+	}
+	if l.Attrs().Flags&net.FlagLoopback != 0 {
+		return nil, ErrLoopback
+	}
+	d.index, d.mac = l.Attrs().Index, l.Attrs().HardwareAddr
+	// Before the addresses are read for the first time: no change is missed.
+	d.changes, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to changes of addresses: %w", err)
+	}
+	return d, nil
+}
+
+func (d *device) close() {
+	if d.changes != nil {
+		d.changes.Close()
+	}
+	if d.handle != nil {
+		d.handle.Close()
+	}
+}
+
+// networks returns those that the interface has now.
+func (d *device) networks() ([]network, error) {
+	self := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: d.index}}
+	addrs, err := d.handle.AddrList(self, netlink.FAMILY_ALL)
+	for tries := 0; errors.Is(err, netlink.ErrDumpInterrupted) && tries < 10; tries++ {
+		addrs, err = d.handle.AddrList(self, netlink.FAMILY_ALL)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	var networks []network
+	for _, a := range addrs {
+		n := network{addr: prefixOf(a.IPNet).Addr(), prefix: prefixOf(a.IPNet).Masked()}
+		if a.Peer != nil {
+			n.prefix = prefixOf(a.Peer).Masked()
+		}
+		if b, ok := netip.AddrFromSlice(a.Broadcast); ok {
+			n.broadcast = b.Unmap()
+		}
+		networks = append(networks, n)
+	}
+	return networks, nil
+}
+
+// reach returns what opts make of the networks that the interface has now.
+func (d *device) reach(opts Options) (*reach, error) {
+	networks, err := d.networks()
+	if err != nil {
+		return nil, err
+	}
+	r := newReach(networks, opts)
+	if len(r.local) == 0 || len(r.local) > maxAddresses {
+		return nil, fmt.Errorf("it has %d addresses: wanted 1 to %d", len(r.local), maxAddresses)
+	}
+	return r, nil
+}
+
+func prefixOf(n *net.IPNet) netip.Prefix {
+	addr, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr.Unmap(), bits)
+}
+
+// follow calls f with the reach of the interface whenever an address comes or goes, until ctx
+// ends, for which it returns nil, or f fails. It can be called once.
+func (d *device) follow(ctx context.Context, opts Options, f func(*reach) error) error {
+	stop := context.AfterFunc(ctx, d.changes.Close)
+	defer stop()
+	for {
+		// Messages that found no room are changes too.
+		_, _, err := d.changes.Receive()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return fmt.Errorf("follow addresses: %w", err)
+		}
+		networks, err := d.networks()
+		if err == nil {
+			err = f(newReach(networks, opts))
+		}
+		if err != nil {
+			return fmt.Errorf("follow addresses: %w", err)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package arenaxdp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+)
+
+// network is an address of an interface and the network that it reaches by it.
+type network struct {
+	addr      netip.Addr
+	prefix    netip.Prefix // of the peer on a point-to-point link
+	broadcast netip.Addr   // the zero Addr if there is none
+}
+
+// reach says which requests may be answered, by their addresses. The program and the server follow
+// the same one.
+type reach struct {
+	local   []netip.Addr   // requests are for one of these
+	allowed []netip.Prefix // and from one of these,
+	refused []netip.Addr   // but not from these
+}
+
+// newReach returns the reach of an interface with these networks.
+//
+// The host's own addresses are no source: a request from one is spoofed, or from a process that can
+// read the arena itself. Nor are a network's broadcast addresses and its first one, which stands
+// for the network or for all its routers: an answer would go to many.
+func newReach(networks []network, opts Options) *reach {
+	r := &reach{local: opts.Addresses, allowed: opts.Allow}
+	for _, n := range networks {
+		if opts.Addresses == nil {
+			r.local = append(r.local, n.addr)
+		}
+		if opts.Allow == nil {
+			r.allowed = append(r.allowed, n.prefix)
+		}
+		r.refused = append(r.refused, n.addr)
+		r.refused = append(r.refused, manyAt(n)...)
+	}
+	r.refused = append(r.refused, opts.Addresses...)
+	return r
+}
+
+// manyAt returns the addresses in a network that stand for several hosts.
+func manyAt(n network) []netip.Addr {
+	var addrs []netip.Addr
+	if n.broadcast.IsValid() {
+		addrs = append(addrs, n.broadcast)
+	}
+	if n.prefix.Addr().BitLen()-n.prefix.Bits() < 2 {
+		return addrs // a host, or the two ends of a link: RFC 3021, RFC 6164
+	}
+	addrs = append(addrs, n.prefix.Masked().Addr())
+	if n.prefix.Addr().Is4() {
+		first := n.prefix.Masked().Addr().As4()
+		var last [4]byte
+		hosts := ^uint32(0) >> n.prefix.Bits()
+		binary.BigEndian.PutUint32(last[:], binary.BigEndian.Uint32(first[:])|hosts)
+		addrs = append(addrs, netip.AddrFrom4(last))
+	}
+	return addrs
+}
+
+// mayAsk reports whether requests from an address may be answered.
+func (r *reach) mayAsk(from netip.Addr) bool {
+	from = from.Unmap().WithZone("")
+	return isUnicast(from) && !slices.Contains(r.refused, from) &&
+		slices.ContainsFunc(r.allowed, func(p netip.Prefix) bool { return p.Contains(from) })
+}
+
+// isUnicast reports whether an address can be that of another host. The program, in is_ours, has the
+// same rule.
+func isUnicast(a netip.Addr) bool {
+	if a.Is4() {
+		first := a.As4()[0]
+		return first != 0 && first != 127 && first < 224
+	}
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:]) != 0 && !a.IsMulticast()
+}
+
+// addresses is what the map addresses holds.
+func (r *reach) addresses() map[[16]byte]uint8 {
+	m := map[[16]byte]uint8{}
+	for _, a := range r.local {
+		m[a.As16()] = 1
+	}
+	return m
+}
+
+// sources is what the map sources holds: the longest match of an address says whether it may
+// ask.
+func (r *reach) sources() map[bpfSource]uint8 {
+	const may, mayNot = 1, 0
+	m := map[bpfSource]uint8{}
+	put := func(p netip.Prefix, value uint8) {
+		bits := p.Bits()
+		if p.Addr().Is4() {
+			bits += 96 // as ::ffff:a.b.c.d
+		}
+		m[bpfSource{Bits: uint32(bits), Address: p.Addr().As16()}] = value
+	}
+	// A network of IPv6 that holds ::ffff:0:0/96 is none of IPv4.
+	put(netip.PrefixFrom(netip.IPv4Unspecified(), 0), mayNot)
+	for _, p := range r.allowed {
+		put(p.Masked(), may)
+	}
+	for _, a := range r.refused {
+		put(netip.PrefixFrom(a, a.BitLen()), mayNot)
+	}
+	return m
+}

@@ -1,0 +1,130 @@
+package arenaxdp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strconv"
+
+	"github.com/rbtool/rbtool/arena"
+)
+
+// frameSize is the size of struct frame.
+const frameSize = 8
+
+// maxAnswer is the longest answer of a server, with its frame: what memcached puts into a datagram.
+const maxAnswer = 1400
+
+// command is a client's, in one datagram.
+type command struct {
+	id   [2]byte // of its frame
+	name string
+	keys []string // of a get, each once
+}
+
+// parseCommand finds the command in a datagram: ok is false without one. No line that a server sends is a
+// command: those begin with a capital letter or a digit.
+func parseCommand(request []byte) (c command, ok bool) {
+	if len(request) < frameSize || binary.BigEndian.Uint16(request[2:]) != 0 || binary.BigEndian.Uint16(request[4:]) != 1 {
+		return c, false
+	}
+	line, rest, ok := bytes.Cut(request[frameSize:], []byte("\r\n"))
+	if !ok || bytes.ContainsFunc(line, isControl) {
+		return c, false
+	}
+	words := bytes.Split(line, []byte(" "))
+	c = command{id: [2]byte(request), name: string(words[0])}
+	if !isCommand(c.name) {
+		return c, false
+	}
+	if c.name != "get" {
+		return c, true
+	}
+	seen := make(map[string]bool, len(words))
+	for _, w := range words[1:] {
+		if key := string(w); key != "" && !seen[key] {
+			seen[key] = true
+			c.keys = append(c.keys, key)
+		}
+	}
+	return c, len(rest) == 0
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// isCommand reports whether a word begins a command of memcached's text protocol.
+func isCommand(word string) bool {
+	switch word {
+	case "get", "gets", "gat", "gats",
+		"set", "add", "replace", "append", "prepend", "cas",
+		"delete", "incr", "decr", "touch",
+		"mg", "ms", "md", "ma", "me", "mn",
+		"version", "stats", "verbosity", "flush_all", "quit",
+		"cache_memlimit", "slabs", "lru", "lru_crawler", "watch", "misbehave", "refresh_certs", "shutdown":
+		return true
+	}
+	return false
+}
+
+// Why there are no values, for a client to read.
+const (
+	tooMuchForDatagram = "the values are too much for a datagram"
+	tooMuchForRequest  = "the values are too much for the request"
+)
+
+// appendAnswer appends the answer, of at most limit bytes with its frame: nothing where none fits. An error
+// is one of the arena.
+//
+// A get whose values do not fit is told so, for END would say that they are not there.
+func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, error) {
+	start := len(to)
+	to = append(to, c.id[0], c.id[1], 0, 0, 0, 1, 0, 0)
+	text := len(to)
+	why := tooMuchForDatagram
+	if limit < maxAnswer {
+		why = tooMuchForRequest
+	}
+	most := start + min(limit, maxAnswer)
+	to, err := c.appendText(to, kv, most)
+	switch {
+	case errors.Is(err, arena.ErrBusy), errors.Is(err, arena.ErrCorrupt):
+		why = err.Error()
+	case err != nil:
+		return to, err
+	case len(to) <= most:
+		return to, nil
+	}
+	to = append(to[:text], "SERVER_ERROR "+why+"\r\n"...)
+	if len(to) > most {
+		return to[:start], nil
+	}
+	return to, nil
+}
+
+// appendText appends the values that are in the table and END, or ERROR without keys. It stops
+// where it is past most.
+func (c *command) appendText(to []byte, kv *arena.KV, most int) ([]byte, error) {
+	if len(c.keys) == 0 {
+		return append(to, "ERROR\r\n"...), nil
+	}
+	for _, key := range c.keys {
+		value, err := kv.Get(key)
+		if errors.Is(err, arena.ErrNotFound) || errors.Is(err, arena.ErrTooLarge) {
+			continue
+		}
+		if err != nil {
+			return to, err
+		}
+		to = append(to, "VALUE "...)
+		to = append(to, key...)
+		to = append(to, " 0 "...)
+		to = strconv.AppendInt(to, int64(len(value)), 10)
+		to = append(to, "\r\n"...)
+		to = append(to, value...)
+		to = append(to, "\r\n"...)
+		if len(to) > most {
+			return to, nil
+		}
+	}
+	return append(to, "END\r\n"...), nil
+}

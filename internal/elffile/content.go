@@ -1,0 +1,72 @@
+package elffile
+
+import (
+	"debug/elf"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// ErrTooLarge says that a file or a section has more bytes than the caller takes.
+var ErrTooLarge = fmt.Errorf("%w: too large", fs.ErrInvalid)
+
+// ReadFile reads a regular file of at most limit bytes. See [Open].
+func ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := readAll(f, limit)
+	if err != nil {
+		err = &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return b, err
+}
+
+// readAll reads at most limit bytes. A larger content is an error, before anything is read if the
+// reader knows its size.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	if f, ok := r.(fs.File); ok {
+		if st, err := f.Stat(); err == nil && st.Size() > limit {
+			return nil, fmt.Errorf("%w: %d bytes, of %d at most", ErrTooLarge, st.Size(), limit)
+		}
+	}
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+	}
+	return b, err
+}
+
+// maxSectionNames bounds the names of sections, in bytes.
+const maxSectionNames = 64 << 10
+
+// Content returns what is in the section with a name. A compressed section is an error, and so is one
+// of more than limit bytes. The error matches [fs.ErrNotExist] if there is none.
+func (f *File) Content(name string, limit uint64) ([]byte, error) {
+	if f.nameTable >= len(f.Sections) || f.Sections[f.nameTable].Size > maxSectionNames {
+		return nil, fmt.Errorf("%w: no names of sections", ErrFormat)
+	}
+	names := make([]byte, f.Sections[f.nameTable].Size)
+	if err := f.readAt(names, f.Sections[f.nameTable].Offset); err != nil {
+		return nil, err
+	}
+	for i, s := range f.Sections {
+		if !hasName(names, f.nameAt[i], name) || s.Type == elf.SHT_NOBITS {
+			continue
+		}
+		if s.Flags&elf.SHF_COMPRESSED != 0 || s.Size > limit {
+			return nil, fmt.Errorf("%w: %d bytes in section %s, of %d at most", ErrTooLarge, s.Size, name, limit)
+		}
+		b := make([]byte, s.Size)
+		return b, f.readAt(b, s.Offset)
+	}
+	return nil, fmt.Errorf("section %s: %w", name, fs.ErrNotExist)
+}
+
+// hasName reports whether a name and a NUL are at an offset of names.
+func hasName(names []byte, at uint32, name string) bool {
+	end := uint64(at) + uint64(len(name))
+	return end < uint64(len(names)) && string(names[at:end]) == name && names[end] == 0
+}

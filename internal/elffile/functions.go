@@ -1,0 +1,114 @@
+package elffile
+
+import (
+	"debug/elf"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The bounds of a symbol table. A longer name is cut.
+const (
+	maxSymbols   = 1 << 19
+	maxFunctions = 1 << 18
+	maxNames     = 32 << 20 // bytes
+	maxName      = 1024
+)
+
+// Function is a symbol of a function.
+type Function struct {
+	Addr uint64
+	Size uint64 // in bytes, 0: not known
+	Name string // shares its memory with all names of its table
+}
+
+// Size of a Function without its name, in bytes.
+const functionSize = 32
+
+// Functions returns the functions of the symbol tables, in their order. A table of more than 2^19
+// symbols or 2^18 functions, or whose names have more than 32 MiB, is left out: the result takes at most 80 MiB. Size is what it takes, in bytes.
+func (f *File) Functions() (all []Function, size int) {
+	// The first of each kind: there are no more in files that the tools make.
+	for _, kind := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
+		for _, s := range f.Sections {
+			if s.Type == kind {
+				if functions, names, err := f.functions(s); err == nil {
+					all, size = append(all, functions...), size+len(functions)*functionSize+names
+				}
+				break
+			}
+		}
+	}
+	return all, size
+}
+
+// functions reads the functions of a symbol table, and the size of their names in bytes.
+func (f *File) functions(s elf.SectionHeader) (functions []Function, size int, err error) {
+	entry := uint64(elf.Sym32Size)
+	if f.wide {
+		entry = elf.Sym64Size
+	}
+	if s.Entsize != entry || s.Size/entry > maxSymbols || int(s.Link) >= len(f.Sections) {
+		return nil, 0, fmt.Errorf("%w: a symbol table of %d bytes", ErrFormat, s.Size)
+	}
+	var offsets []uint32 // of the names
+	for left := s.Size / entry; left > 0; {
+		n := min(left, 1024)
+		chunk := make([]byte, n*entry)
+		if err := f.readAt(chunk, s.Offset+(s.Size/entry-left)*entry); err != nil {
+			return nil, 0, err
+		}
+		for ; len(chunk) > 0; chunk = chunk[entry:] {
+			sym := f.symbol(chunk)
+			if elf.ST_TYPE(sym.Info) != elf.STT_FUNC || sym.Value == 0 || elf.SectionIndex(sym.Shndx) == elf.SHN_UNDEF {
+				continue
+			}
+			if len(functions) == maxFunctions {
+				return nil, 0, fmt.Errorf("%w: more than %d functions", ErrFormat, maxFunctions)
+			}
+			functions = append(functions, Function{Addr: sym.Value, Size: sym.Size})
+			offsets = append(offsets, sym.Name)
+		}
+		left -= n
+	}
+	if len(functions) == 0 {
+		return nil, 0, nil
+	}
+	names, err := f.names(f.Sections[s.Link])
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, off := range offsets {
+		if uint64(off) < uint64(len(names)) {
+			name := names[off:min(len(names), int(off)+maxName)]
+			functions[i].Name, _, _ = strings.Cut(name, "\x00")
+		}
+	}
+	return functions, len(names), nil
+}
+
+// symbol decodes a symbol, a narrow one as a wide one.
+func (f *File) symbol(b []byte) elf.Sym64 {
+	if f.wide { // struct elf64_sym
+		return elf.Sym64{
+			Name: f.order.Uint32(b), Info: b[4], Shndx: f.order.Uint16(b[6:]), Value: f.order.Uint64(b[8:]), Size: f.order.Uint64(b[16:]),
+		}
+	}
+	return elf.Sym64{ // struct elf32_sym
+		Name: f.order.Uint32(b), Value: uint64(f.order.Uint32(b[4:])), Size: uint64(f.order.Uint32(b[8:])),
+		Info: b[12], Shndx: f.order.Uint16(b[14:]),
+	}
+}
+
+// names reads a string table.
+func (f *File) names(s elf.SectionHeader) (string, error) {
+	if s.Type != elf.SHT_STRTAB || s.Size > maxNames || s.Flags&elf.SHF_COMPRESSED != 0 || s.Offset > 1<<62 {
+		return "", fmt.Errorf("%w: a string table of %d bytes", ErrFormat, s.Size)
+	}
+	var names strings.Builder
+	names.Grow(int(s.Size))
+	if n, err := io.Copy(&names, io.NewSectionReader(f.r, int64(s.Offset), int64(s.Size))); uint64(n) < s.Size {
+		return "", fmt.Errorf("%w: it ends early: %w", ErrFormat, err)
+	}
+	return names.String(), nil
+}

@@ -1,0 +1,261 @@
+package filter
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"reflect"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+)
+
+// functions are those of values that are computed before.
+var functions = map[string]func(args []any) (any, error){
+	"len":    func(args []any) (any, error) { return length(args[0]) },
+	"abs":    func(args []any) (any, error) { return abs(args[0]) },
+	"max":    func(args []any) (any, error) { return extreme("max", args, 1) },
+	"min":    func(args []any) (any, error) { return extreme("min", args, -1) },
+	"floor":  func(args []any) (any, error) { return round(args[0], math.Floor, floor) },
+	"ceil":   func(args []any) (any, error) { return round(args[0], math.Ceil, ceil) },
+	"round":  func(args []any) (any, error) { return round(args[0], math.Round, half) },
+	"int":    func(args []any) (any, error) { return toInteger(args[0]) },
+	"float":  func(args []any) (any, error) { return toFloat(args[0]) },
+	"string": func(args []any) (any, error) { return text(args[0]) },
+	"first":  func(args []any) (any, error) { return end(args[0], false) },
+	"last":   func(args []any) (any, error) { return end(args[0], true) },
+	"bitand": func(args []any) (any, error) { return bitwise(args, (*big.Int).And) },
+	"bitor":  func(args []any) (any, error) { return bitwise(args, (*big.Int).Or) },
+	"bitxor": func(args []any) (any, error) { return bitwise(args, (*big.Int).Xor) },
+	"bitnot": func(args []any) (any, error) { return bitwise([]any{args[0], -1}, (*big.Int).Xor) },
+	"bitshl": func(args []any) (any, error) { return shift(args, (*big.Int).Lsh) },
+	"bitshr": func(args []any) (any, error) { return shift(args, (*big.Int).Rsh) },
+}
+
+// ofText are the functions of expr that compute with strings.
+var ofText = []string{
+	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "split", "splitAfter", "replace", "join",
+	"indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
+}
+
+func (c *compiler) builtin(n *ast.BuiltinNode) (expression, error) {
+	if over, ok := loops[n.Name]; ok {
+		return c.over(n, over)
+	}
+	function := functions[n.Name]
+	if slices.Contains(ofText, n.Name) {
+		function = textFunction(builtin.Builtins[builtin.Index[n.Name]])
+	}
+	if function == nil {
+		return nil, c.refuse(n, "the function "+n.Name)
+	}
+	args, err := c.compileAll(n.Arguments)
+	if err != nil {
+		return nil, err
+	}
+	return func(s *scope) (any, error) {
+		v, err := values(args, s)
+		if err != nil {
+			return nil, err
+		}
+		return function(v)
+	}, nil
+}
+
+// textFunction calls a function of expr with arguments that its types allow.
+func textFunction(f *builtin.Function) func(args []any) (any, error) {
+	return func(args []any) (any, error) {
+		for i, arg := range args {
+			if n, ok := word(arg); ok {
+				args[i] = n
+			}
+			if parts, ok := arg.([]any); ok {
+				texts := make([]string, len(parts))
+				for j := range parts {
+					if texts[j], ok = parts[j].(string); !ok {
+						return nil, fmt.Errorf("%s of a list with %s", f.Name, kindOf(parts[j]))
+					}
+				}
+				args[i] = texts
+			}
+		}
+		for _, t := range f.Types {
+			if !takes(t, args) {
+				continue
+			}
+			if f.Fast != nil {
+				return f.Fast(args[0]), nil
+			}
+			out, err := f.Func(args...)
+			if parts, ok := out.([]string); ok {
+				all := make([]any, len(parts))
+				for i := range parts {
+					all[i] = parts[i]
+				}
+				return all, err
+			}
+			return out, err
+		}
+		return nil, fmt.Errorf("%s of %s", f.Name, kindOf(args[0]))
+	}
+}
+
+// takes reports whether a function type takes args.
+func takes(function reflect.Type, args []any) bool {
+	if function.NumIn() != len(args) {
+		return false
+	}
+	for i, arg := range args {
+		if arg == nil || !reflect.TypeOf(arg).AssignableTo(function.In(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// length is that of a string in characters, of a list in elements.
+func length(v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return utf8.RuneCountInString(v), nil
+	case []any:
+		return len(v), nil
+	case map[string]any:
+		return len(v), nil
+	}
+	return nil, fmt.Errorf("len of %s", kindOf(v))
+}
+
+func abs(v any) (any, error) {
+	if f, ok := v.(float64); ok {
+		return math.Abs(f), nil
+	}
+	if order, ok := compareNumbers(v, 0); !ok || order >= 0 {
+		return arithmetic("+", 0, v)
+	}
+	return arithmetic("-", 0, v)
+}
+
+// extreme returns the greatest of numbers and lists of numbers, or the least.
+func extreme(name string, args []any, sign int) (best any, err error) {
+	for _, arg := range args {
+		if list, ok := arg.([]any); ok && len(list) > 0 {
+			if arg, err = extreme(name, list, sign); err != nil {
+				return nil, err
+			}
+		}
+		if best == nil {
+			best = arg
+		}
+		order, ok := compareNumbers(arg, best)
+		if !ok {
+			return nil, fmt.Errorf("%s of %s", name, kindOf(arg))
+		}
+		if order == sign {
+			best = arg
+		}
+	}
+	return best, nil
+}
+
+func floor(x *big.Rat) *big.Int { return new(big.Int).Div(x.Num(), x.Denom()) }
+
+func ceil(x *big.Rat) *big.Int {
+	below := floor(new(big.Rat).Neg(x))
+	return below.Neg(below)
+}
+
+// half rounds away from 0 in the middle, like math.Round.
+func half(x *big.Rat) *big.Int {
+	if x.Sign() < 0 {
+		return ceil(new(big.Rat).Sub(x, big.NewRat(1, 2)))
+	}
+	return floor(new(big.Rat).Add(x, big.NewRat(1, 2)))
+}
+
+func round(v any, ofFloat func(float64) float64, ofRat func(*big.Rat) *big.Int) (any, error) {
+	if f, ok := v.(float64); ok {
+		return ofFloat(f), nil
+	}
+	if _, ok := integer(v); ok {
+		return v, nil
+	}
+	r, ok := rational(v)
+	if !ok {
+		return nil, fmt.Errorf("%s has no fraction", kindOf(v))
+	}
+	return normal(ofRat(r))
+}
+
+// toInteger cuts off a fraction, and reads a string.
+func toInteger(v any) (any, error) {
+	switch v := v.(type) {
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("no integer is %v", v)
+		}
+		i, _ := big.NewFloat(v).Int(nil)
+		return normal(i)
+	case string:
+		i, ok := new(big.Int).SetString(v, 10)
+		if !ok {
+			return nil, fmt.Errorf("%q is no integer", v)
+		}
+		return normal(i)
+	}
+	return round(v, nil, func(r *big.Rat) *big.Int { return new(big.Int).Quo(r.Num(), r.Denom()) })
+}
+
+func toFloat(v any) (any, error) {
+	if text, ok := v.(string); ok {
+		return strconv.ParseFloat(text, 64)
+	}
+	return float(v)
+}
+
+func text(v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case int, uint64, *big.Int, float64, bool, nil:
+		return fmt.Sprint(v), nil
+	}
+	return nil, fmt.Errorf("no text of %s", kindOf(v))
+}
+
+// end returns the first or last element of a list, nil if it is empty.
+func end(v any, last bool) (any, error) {
+	list, ok := v.([]any)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("no element of %s", kindOf(v))
+	case len(list) == 0:
+		return nil, nil
+	case last:
+		return list[len(list)-1], nil
+	}
+	return list[0], nil
+}
+
+// bitwise takes a negative number for one with infinitely many ones before it.
+func bitwise(args []any, apply func(z, x, y *big.Int) *big.Int) (any, error) {
+	x, okX := integer(args[0])
+	y, okY := integer(args[1])
+	if !okX || !okY {
+		return nil, fmt.Errorf("bits of %s and %s", kindOf(args[0]), kindOf(args[1]))
+	}
+	return normal(apply(new(big.Int), x, y))
+}
+
+// shift loses no bit to the left.
+func shift(args []any, apply func(z, x *big.Int, n uint) *big.Int) (any, error) {
+	x, ok := integer(args[0])
+	n, okN := word(args[1])
+	if !ok || !okN || n < 0 || n > maxBits {
+		return nil, fmt.Errorf("%v bits to shift %v by", args[1], args[0])
+	}
+	return normal(apply(new(big.Int), x, uint(n)))
+}

@@ -1,0 +1,120 @@
+package filter
+
+import (
+	"fmt"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// member returns a member of a struct or an element of a list.
+func (c *compiler) member(n *ast.MemberNode) (expression, error) {
+	both, err := c.compileAll([]ast.Node{n.Node, n.Property})
+	if err != nil {
+		return nil, err
+	}
+	optional := n.Optional
+	return func(s *scope) (any, error) {
+		base, err := both[0](s)
+		if err != nil || base == nil && optional {
+			return nil, err
+		}
+		property, err := both[1](s)
+		if err != nil {
+			return nil, err
+		}
+		return fetch(base, property)
+	}, nil
+}
+
+// fetch returns a member, nil if there is none of that name, or an element: from the end if the
+// index is negative.
+func fetch(base, property any) (any, error) {
+	switch base := base.(type) {
+	case map[string]any:
+		if name, ok := property.(string); ok {
+			return base[name], nil
+		}
+	case []any:
+		i, ok := word(property)
+		if i < 0 {
+			i += len(base)
+		}
+		if !ok || i < 0 || i >= len(base) {
+			return nil, fmt.Errorf("no element %v in a list of %d", property, len(base))
+		}
+		return base[i], nil
+	}
+	return nil, fmt.Errorf("no member %v in %s", property, kindOf(base))
+}
+
+// slice returns a part of a list or of a string, in bytes.
+func (c *compiler) slice(n *ast.SliceNode) (expression, error) {
+	nodes := []ast.Node{n.Node, &ast.NilNode{}, &ast.NilNode{}}
+	if n.From != nil {
+		nodes[1] = n.From
+	}
+	if n.To != nil {
+		nodes[2] = n.To
+	}
+	all, err := c.compileAll(nodes)
+	if err != nil {
+		return nil, err
+	}
+	return func(s *scope) (any, error) {
+		args, err := values(all, s)
+		if err != nil {
+			return nil, err
+		}
+		switch base := args[0].(type) {
+		case string:
+			from, to, err := bounds(args[1], args[2], len(base))
+			return base[from:to], err
+		case []any:
+			from, to, err := bounds(args[1], args[2], len(base))
+			return base[from:to], err
+		}
+		return nil, fmt.Errorf("no part of %s", kindOf(args[0]))
+	}, nil
+}
+
+// bounds returns a slice's bounds, of which negative ones count from the end, within a
+// length. They are 0 with an error.
+func bounds(from, to any, length int) (int, int, error) {
+	a, okA := clamp(from, 0, length)
+	b, okB := clamp(to, length, length)
+	if !okA || !okB {
+		return 0, 0, fmt.Errorf("%v:%v is no part of a list", from, to)
+	}
+	return min(a, b), b, nil
+}
+
+// clamp returns a bound within a length, the default for nil.
+func clamp(v any, def, length int) (int, bool) {
+	if v == nil {
+		return def, true
+	}
+	x, ok := integer(v)
+	if !ok {
+		return 0, false
+	}
+	i, ok := word(v)
+	switch {
+	case !ok && x.Sign() > 0:
+		return length, true
+	case i < 0:
+		i += length
+	}
+	return min(max(i, 0), length), true
+}
+
+// values computes all expressions.
+func values(all []expression, s *scope) ([]any, error) {
+	out := make([]any, len(all))
+	for i, e := range all {
+		var err error
+		if out[i], err = e(s); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,104 @@
+package filter
+
+import (
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/parser/lexer"
+	"github.com/expr-lang/expr/types"
+)
+
+// syntax is a parsed expression.
+type syntax struct {
+	tree *parser.Tree
+	// large are the integers that expr's parser cannot hold, by where they begin, in
+	// characters. The tree has 0 in their place.
+	large map[int]*big.Int
+}
+
+// parse parses an expression. Names do not matter yet, so a field hides no builtin function: "len"
+// is a name and "len(" a call.
+func parse(expression string) (*syntax, error) {
+	source := []rune(expression)
+	s := &syntax{large: map[int]*big.Int{}}
+	// What the lexer rejects, the parser explains.
+	tokens, _ := lexer.Lex(file.NewSource(expression))
+	for _, t := range tokens {
+		if t.Kind != lexer.Number {
+			continue
+		}
+		value, err := large(strings.ReplaceAll(t.Value, "_", ""))
+		if err != nil {
+			return nil, err
+		}
+		if value == nil {
+			continue
+		}
+		s.large[t.From] = value
+		for i := t.From; i < t.To; i++ {
+			source[i] = '0'
+		}
+	}
+	var err error
+	s.tree, err = parser.Parse(string(source))
+	return s, err
+}
+
+// large returns the value of an integer literal that is no int64, or of one with a fraction or
+// exponent that float64 would round though it has integers near it. It returns nil for others.
+func large(literal string) (*big.Int, error) {
+	lower := strings.ToLower(literal)
+	if strings.ContainsAny(lower, ".e") && !strings.HasPrefix(lower, "0x") {
+		f, err := strconv.ParseFloat(literal, 64)
+		if err != nil || f < 1<<53 || f > 1<<200 {
+			return nil, nil
+		}
+		exact, ok := new(big.Rat).SetString(literal)
+		if !ok {
+			return nil, nil
+		}
+		if !exact.IsInt() {
+			return nil, fmt.Errorf("the number %s is not exact as a floating-point number", literal)
+		}
+		return exact.Num(), nil
+	}
+	base := 0
+	if !strings.HasPrefix(lower, "0x") && !strings.HasPrefix(lower, "0b") && !strings.HasPrefix(lower, "0o") {
+		base = 10
+	}
+	if _, err := strconv.ParseInt(literal, base, 64); err == nil {
+		return nil, nil
+	}
+	value, ok := new(big.Int).SetString(literal, base)
+	if !ok {
+		return nil, nil
+	}
+	if value.BitLen() > maxBits {
+		return nil, errTooLarge
+	}
+	return value, nil
+}
+
+// check finds names that env does not have, and operations on the wrong types.
+func (s *syntax) check(env types.Map) error {
+	c := conf.CreateNew()
+	expr.Env(env)(c)
+	expr.AsBool()(c)
+	_, err := checker.Check(s.tree, c)
+	return err
+}
+
+// position is where a node stands, as in the errors of expr's checker.
+func (s *syntax) position(node ast.Node) string {
+	at := &file.Error{Location: node.Location()}
+	at.Bind(s.tree.Source)
+	return fmt.Sprintf("(%d:%d)", at.Line, at.Column+1)
+}
