@@ -55,7 +55,7 @@ func openFeed(m *ebpf.Map, out *batch, opts tailOptions) (feed, error) {
 		}
 		return observing{o}, nil
 	}
-	r, err := openReader(m, out, opts.steal)
+	r, err := openReader(m, out, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -52,13 +52,19 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 			return err
 		}
 		hideSelf(desc)
+		fault, mend := ringFault(m, args[0])
 		if output.value == "json" {
 			return printJSON(cmd.OutOrStdout(), struct {
 				*inspect.Map
 				*ringFlow
-			}{desc, flow})
+				Fault string `json:"fault,omitempty"`
+			}{desc, flow, fault})
 		}
-		return describe(cmd.OutOrStdout(), desc, flow)
+		var extra [][]string
+		if fault != "" {
+			extra = [][]string{{"fault", fault}, {"hint", mend}}
+		}
+		return describe(cmd.OutOrStdout(), desc, flow, extra...)
 	}
 	return cmd
 }
@@ -68,8 +74,9 @@ func hideSelf(m *inspect.Map) {
 	m.Users = slices.DeleteFunc(slices.Clone(m.Users), func(u inspect.User) bool { return u.Self })
 }
 
-// describe prints m, and what flowed through it if that was watched, as a table of two columns.
-func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
+// describe prints m, what flowed through it if that was watched, and extra rows, as a table
+// of two columns.
+func describe(w io.Writer, m *inspect.Map, flow *ringFlow, extra ...[]string) error {
 	rows := [][]string{
 		{"id", fmt.Sprint(m.ID)},
 		{"type", m.Type},
@@ -112,7 +119,7 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 	if len(m.Notes) > 0 {
 		rows = append(rows, list("note", m.Notes, func(note string) string { return note })...)
 	}
-	return printTable(w, rows)
+	return printTable(w, append(rows, extra...))
 }
 
 func positionRows(p *inspect.Positions) [][]string {

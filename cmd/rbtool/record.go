@@ -60,7 +60,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 	out := &batch{}
 	src, err := openFeed(m, out, opts)
 	if err != nil {
-		return fmt.Errorf("record %s: %w", ref, err)
+		return fmt.Errorf("record %s: %w", ref, explainReader(err))
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	// After the ring, so that one that cannot be read leaves no file.
@@ -73,8 +73,9 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 	t := &tailer{source: src, out: out, format: rec.append, filter: selected, opts: opts, began: time.Now()}
 	err = rec.run(ctx, t, m, types)
 	if err = errors.Join(err, file.Close()); err != nil {
-		err = fmt.Errorf("record %s: %w", ref, err)
+		err = fmt.Errorf("record %s: %w", ref, explainReader(err))
 	}
+	sayMended(stderr, src)
 	if opts.stats {
 		fmt.Fprintln(stderr, t.summary())
 		sayRefused(stderr, m)

@@ -24,6 +24,7 @@ type tailOptions struct {
 	idle     duration
 	steal    bool
 	observe  bool
+	recover  bool
 	stats    bool
 	filter   string
 	types    typeOptions
@@ -43,6 +44,12 @@ status 5, even if that process is outside the container: the kernel counts consu
 in all pid namespaces. Reading the count takes CAP_PERFMON; without it a ring is
 refused while processes are hidden. A record is consumed when its output has been written: a tail that
 is killed gets its last records again at the next start, and loses none.
+--steal takes the ring from the process that consumes it, also from one of which it
+cannot be told whether it lives. A tail that is robbed ends with status 5.
+
+A consumer position that another program has set wrong makes a ring unreadable, and its
+producers may find no room. --recover moves it to the oldest record that is intact;
+what is overwritten is lost, and named.
 
 With --observe nothing is consumed, written or polled: the records are copied
 beside whoever consumes them. What is written over before it could be copied is
@@ -103,6 +110,7 @@ func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
 	f.Var(&o.duration, "for", "stop after so long")
 	f.Var(&o.idle, "idle", "stop when nothing came for so long")
 	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
+	f.BoolVar(&o.recover, "recover", false, "mend a ring whose consumer position is wrong: resume at the oldest intact record")
 	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
 	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
 	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
@@ -113,6 +121,9 @@ func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
 func (o *tailOptions) check(cmd *cobra.Command) error {
 	if o.observe && o.steal {
 		return usagef("%s: --observe consumes nothing: it does not go with --steal", cmd.Name())
+	}
+	if o.observe && o.recover {
+		return usagef("%s: --observe changes nothing: it does not go with --recover", cmd.Name())
 	}
 	return o.types.check(cmd.Name())
 }
@@ -144,8 +155,9 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	out := &batch{w: stdout}
 	src, err := openFeed(m, out, opts)
 	if err != nil {
-		return fmt.Errorf("tail %s: %w", ref, err)
+		return fmt.Errorf("tail %s: %w", ref, explainReader(err))
 	}
+	sayMended(stderr, src)
 	t := &tailer{source: src, out: out, format: show, watch: watch, filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
@@ -157,7 +169,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 		err = errors.Join(err, src.Close())
 	}()
 	if err := t.run(ctx); err != nil {
-		return fmt.Errorf("tail %s: %w", ref, err)
+		return fmt.Errorf("tail %s: %w", ref, explainReader(err))
 	}
 	return nil
 }
@@ -172,19 +184,15 @@ func lookupRing(ref string, opts tailOptions) (*ebpf.Map, error) {
 
 // openReader returns the consumer of a ring that nobody else consumes, or one that does
 // not care. What it hands out is written to out before it is consumed.
-func openReader(m *ebpf.Map, out *batch, steal bool) (*consumer.Reader, error) {
+func openReader(m *ebpf.Map, out *batch, opts tailOptions) (*consumer.Reader, error) {
 	claim := consumer.ClaimSteal
-	if !steal {
+	if !opts.steal {
 		claim = consumer.ClaimExclusive
 		if err := refuseConsumed(m); err != nil {
 			return nil, err
 		}
 	}
-	r, err := consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim})
-	if busy, ok := errors.AsType[*consumer.BusyError](err); ok {
-		return nil, consumedBy(describeProcess(int(busy.PID), ""))
-	}
-	return r, err
+	return consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim, Mend: opts.recover})
 }
 
 // refuseConsumed returns an error when another process consumes the ring.
