@@ -5,30 +5,22 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
 
 	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
+	"github.com/rbtool/rbtool/internal/once"
 )
 
 // process is what a claim says of a process: its pid in the initial pid namespace and
 // its start time as in an ID.
 type process struct{ pid, start uint32 }
 
-// self is this process, once it is known: neither of its members changes while the
-// program runs. A failure to find it may pass, and is not kept.
-var self struct {
-	sync.Mutex
-	process
-}
+// identity returns this process, which does not change while the program runs. A
+// failure to find it may pass, and is not kept.
+var identity = once.Func(findIdentity)
 
-// identity returns this process. Outside the initial pid and time namespaces it
-// asks the kernel, with a BPF program, which takes CAP_BPF and CAP_PERFMON.
-func identity() (process, error) {
-	self.Lock()
-	defer self.Unlock()
-	if self.pid != 0 {
-		return self.process, nil
-	}
+// findIdentity asks the kernel with a BPF program outside the initial pid and time
+// namespaces, which takes CAP_BPF and CAP_PERFMON.
+func findIdentity() (process, error) {
 	initial, err := seesHost()
 	if err != nil {
 		return process{}, fmt.Errorf("find own pid on the host: %w", err)
@@ -41,7 +33,6 @@ func identity() (process, error) {
 	if err != nil {
 		return process{}, fmt.Errorf("find own pid and start time on the host: %w", err)
 	}
-	self.process = p
 	return p, nil
 }
 

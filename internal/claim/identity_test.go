@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -44,7 +45,7 @@ func skipOutsideInitial(t *testing.T) {
 }
 
 func TestAFailureToFindThisProcessIsNotKept(t *testing.T) {
-	forget()
+	identity = once.Func(findIdentity) // forget it
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -66,11 +67,4 @@ func TestAFailureToFindThisProcessIsNotKept(t *testing.T) {
 		t.Fatalf("with descriptors again: %v", err)
 	}
 	closeID(id)
-}
-
-// forget makes the next identity look again.
-func forget() {
-	self.Lock()
-	defer self.Unlock()
-	self.process = process{}
 }
