@@ -42,14 +42,14 @@ may run backwards where two CPUs write at once. tail never sorts.
 A ring has one consumer. One that another process consumes is refused with
 status 5, even if that process is outside the container: the kernel counts consumers
 in all pid namespaces. Reading the count takes CAP_PERFMON; without it a ring is
-refused while processes are hidden. A record is consumed when its output has been written: a tail that
-is killed gets its last records again at the next start, and loses none.
---steal takes the ring from the process that consumes it, also from one of which it
-cannot be told whether it lives. A tail that is robbed ends with status 5.
+refused while processes are hidden. --steal takes the ring from the process that
+consumes it, even if rbtool cannot tell whether that one lives; a robbed tail ends with
+status 5. A record is consumed when its output has been written: a tail that is killed
+gets its last records again at the next start, and loses none.
 
-A consumer position that another program has set wrong makes a ring unreadable, and its
-producers may find no room. --recover moves it to the oldest record that is intact;
-what is overwritten is lost, and named.
+A wrong consumer position, which another program has set, makes a ring unreadable, and
+its producers may find no room. --recover moves it to the oldest intact record and says
+how many bytes are lost.
 
 With --observe nothing is consumed, written or polled: the records are copied
 beside whoever consumes them. What is written over before it could be copied is
