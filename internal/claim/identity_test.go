@@ -40,7 +40,7 @@ func TestBothWaysToFindThisProcessAgree(t *testing.T) {
 func skipOutsideInitial(t *testing.T) {
 	t.Helper()
 	if host, err := seesHost(); err != nil || !host {
-		testenv.SkipWithout(t, "initial-namespaces", errors.Join(err, errors.New("this process is in another")))
+		testenv.SkipWithout(t, "initial-pid-namespace", errors.Join(err, errors.New("this process is in another")))
 	}
 }
 

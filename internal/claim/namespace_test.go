@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -70,16 +69,19 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 	} {
 		states += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
 	}
-	for name, attr := range map[string]*syscall.SysProcAttr{
-		"pid":  {Cloneflags: unix.CLONE_NEWPID},
-		"time": {Unshareflags: unix.CLONE_NEWTIME},
-		"both": {Cloneflags: unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWTIME},
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, flags := range map[string][]string{
+		"pid":  {"--pid", "--mount-proc"},
+		"time": {"--time"},
+		"both": {"--pid", "--mount-proc", "--time", "--boottime", "100000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command("/proc/self/exe")
+			// Before 6.3 only a child is in the new time namespace.
+			cmd := exec.Command("unshare", append(flags, "--fork", "--kill-child", exe)...)
 			cmd.Env = append(os.Environ(), statesVar+"="+states)
-			cmd.SysProcAttr = attr
-			cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -90,11 +92,14 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 			if _, e := fmt.Sscanf(line, "%x", &id); err != nil || e != nil {
 				t.Fatalf("the process says %q, %v", line, err)
 			}
-			if want := c.id(t); id.PID() != want.PID() || id.start() != want.start() || id.State() != Alive {
-				t.Errorf("its claim is %#x, state %d, want that of process %d, start %d", uint64(id), id.State(), want.PID(), want.start())
+			s, err := readStat(procDir(id.PID()) + "/stat")
+			if err != nil || id.start() != s.start || id.State() != Alive {
+				t.Errorf("its claim is %#x, state %d: process %d has start %d, %v", uint64(id), id.State(), id.PID(), s.start, err)
 			}
-			c.Process.Kill()
-			c.ended(t)
+			if err := unix.Kill(int(id.PID()), unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			c.Wait()
 			if state := id.State(); state != Gone {
 				t.Errorf("state %d of its claim after its end", state)
 			}
