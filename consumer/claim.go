@@ -5,22 +5,30 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ErrBusy says that another process reads the ring and has claimed it. The error
-// is a [*BusyError].
+// ErrBusy says that another opener has claimed the ring. The error is a [*BusyError].
 var ErrBusy = errors.New("claimed by another process")
 
 // BusyError names the process that has claimed a ring.
 type BusyError struct {
-	PID uint32 // in the initial pid namespace; 0 when it has given its claim up
+	PID uint32 // in the initial pid namespace; 0 if it has given its claim up
+	// Stolen says that this Reader had claimed the ring until that process took it.
+	Stolen bool
+	// Unseen says that the process may have ended: it cannot be told from here.
+	Unseen bool
 }
 
 func (e *BusyError) Error() string {
-	if e.PID == 0 {
-		return "claimed by another process meanwhile"
+	switch {
+	case e.PID == 0:
+		return "ring was taken by another process"
+	case e.Stolen:
+		return fmt.Sprintf("ring was taken by process %d", e.PID)
+	case e.Unseen:
+		return fmt.Sprintf("claimed by process %d, which cannot be seen from here and may have ended", e.PID)
 	}
 	return fmt.Sprintf("claimed by process %d", e.PID)
 }
@@ -28,21 +36,28 @@ func (e *BusyError) Error() string {
 // Is makes the error ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
-// Claim is what a Reader does about the other consumers of its ring that follow
-// the same convention: a word in the consumer page, at offset 64, which the kernel
-// does not use, names the process that reads.
+// Claim says how a Reader treats other consumers of its ring that follow the same
+// convention: a word in the consumer page, at offset 64, which the kernel ignores,
+// names the opener that reads.
 type Claim int
 
 const (
 	// ClaimNone neither looks at the word nor writes it.
 	ClaimNone Claim = iota
-	// ClaimExclusive makes NewReader fail with [ErrBusy] while a live process
-	// has claimed the ring, and claims it otherwise. A claim ends with Close, or,
-	// when a pass was never left (see [Reader.Pass]), once the Reader is garbage,
-	// or when its process dies.
+	// ClaimExclusive makes NewReader fail with [ErrBusy] while another Reader, of a
+	// live process, has claimed the ring, and claims it otherwise. A claim ends with
+	// Close, when its process ends or calls execve(2), and, if a pass was never left
+	// (see [Reader.Pass]), when the Reader is collected.
 	ClaimExclusive
-	// ClaimSteal takes the ring from whoever has claimed it. The Reader that had
-	// it publishes nothing any more, and its passes fail with [ErrBusy].
+	// ClaimSteal claims the ring whoever holds it. The Reader that held it publishes
+	// nothing any more, and its passes fail with [ErrBusy]. Records of the pass in which
+	// that happens may be overwritten while the loop body reads them: what the body makes
+	// of them is sound if it is used in [Options].BeforePublish, or after a pass that
+	// ended without an error. A ring that was not claimed may be consumed by a process
+	// that follows no convention, such as libbpf's: each gets a part of the records.
+	//
+	// The thief reads copies until it has published, and always from a ring that was not
+	// claimed.
 	ClaimSteal
 )
 
@@ -51,36 +66,42 @@ func (r *Reader) claim() error {
 	if r.opts.Claim == ClaimNone {
 		return nil
 	}
-	self, err := owner.Self()
+	steal := r.opts.Claim == ClaimSteal
+	self, previous, err := claim.Take(r.mem.ConsumerClaim(), steal)
+	if held, ok := errors.AsType[*claim.HeldError](err); ok {
+		return &BusyError{PID: held.PID, Unseen: held.State == claim.Unknown}
+	}
+	if errors.Is(err, claim.ErrUnsteady) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	if err != nil {
-		return fmt.Errorf("claim: %w", err)
+		return err
 	}
-	word := r.mem.ConsumerClaim()
-	for {
-		holder := owner.ID(word.Load())
-		if r.opts.Claim == ClaimExclusive && holder.Alive() {
-			return &BusyError{holder.PID()}
-		}
-		if word.CompareAndSwap(uint64(holder), uint64(self)) {
-			r.self = self
-			r.claimed = runtime.AddCleanup(r, heldClaim.giveUp, heldClaim{r.mem, self})
-			return nil
-		}
+	switch {
+	case previous != 0:
+		r.rivals = robbed
+	case steal:
+		r.rivals = foreign
 	}
-}
-
-// stolen returns an error when the ring was claimed and is now another's.
-func (r *Reader) stolen() error {
-	if r.self == 0 {
-		return nil
-	}
-	if holder := owner.ID(r.mem.ConsumerClaim().Load()); holder != r.self {
-		return &BusyError{holder.PID()}
-	}
+	r.self = self
+	r.claimed = runtime.AddCleanup(r, heldClaim.giveUp, heldClaim{r.mem, self})
 	return nil
 }
 
-// disclaim gives the claim up, unless it is another's by now.
+// stolen returns an error if this Reader claimed the ring and another opener has it now.
+func (r *Reader) stolen() error {
+	if r.holds() {
+		return nil
+	}
+	return &BusyError{PID: claim.ID(r.mem.ConsumerClaim().Load()).PID(), Stolen: true}
+}
+
+// holds reports whether the ring is still this Reader's, which it always is without a claim.
+func (r *Reader) holds() bool {
+	return r.self == 0 || claim.ID(r.mem.ConsumerClaim().Load()) == r.self
+}
+
+// disclaim gives the claim up, unless another opener has taken it.
 func (r *Reader) disclaim() {
 	if r.self != 0 {
 		r.claimed.Stop()
@@ -88,10 +109,10 @@ func (r *Reader) disclaim() {
 	}
 }
 
-// heldClaim is a claim of self in mem, which stays mapped as long as this is reachable.
+// heldClaim is a claim of self in mem, which stays mapped while this is reachable.
 type heldClaim struct {
 	mem  *ring.Mapping
-	self owner.ID
+	self claim.ID
 }
 
-func (c heldClaim) giveUp() { c.mem.ConsumerClaim().CompareAndSwap(uint64(c.self), 0) }
+func (c heldClaim) giveUp() { c.self.Release(c.mem.ConsumerClaim()) }

@@ -1,129 +1,131 @@
-package consumer
+package consumer_test
 
 import (
 	"errors"
 	"os"
-	"os/exec"
+	"runtime"
 	"testing"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bpf/producer"
-	"github.com/rbtool/rbtool/internal/owner"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// claimAs writes a claim into m's consumer page, as a process other than this one
-// would.
-func claimAs(t *testing.T, m *ebpf.Map, id owner.ID) {
-	t.Helper()
-	mem, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mem.ConsumerClaim().Store(uint64(id))
-	if mem.Close() {
-		mem.Unmap()
+var (
+	exclusive = consumer.Options{Claim: consumer.ClaimExclusive}
+	steal     = consumer.Options{Claim: consumer.ClaimSteal}
+)
+
+// three are the records of most of these tests.
+var three = producer.Job{Count: 3, Size: 8}
+
+// refused fails the test unless err says that process pid has claimed the ring.
+func refused(tb testing.TB, err error, pid int) {
+	tb.Helper()
+	busy, ok := errors.AsType[*consumer.BusyError](err)
+	if !ok || int(busy.PID) != pid || busy.Stolen || !errors.Is(err, consumer.ErrBusy) {
+		tb.Errorf("claimed by process %d: got error %v", pid, err)
 	}
 }
 
-// otherProcess returns the ID of a process and a function that ends it.
-func otherProcess(t *testing.T) (owner.ID, func()) {
-	t.Helper()
-	cmd := exec.Command("cat")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	end := func() { stdin.Close(); cmd.Wait() }
-	t.Cleanup(end)
-	id, err := owner.Of(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id, end
-}
-
-func submitThree(t *testing.T, m *ebpf.Map) {
-	t.Helper()
-	p, err := producer.Load(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	if _, err := p.Run(t.Context(), producer.Job{Count: 3, Size: 8}); err != nil {
-		t.Fatal(err)
+// robbed fails the test unless err says that process pid has taken the ring.
+func robbed(tb testing.TB, err error, pid int) {
+	tb.Helper()
+	busy, ok := errors.AsType[*consumer.BusyError](err)
+	if !ok || int(busy.PID) != pid || !busy.Stolen || !errors.Is(err, consumer.ErrBusy) {
+		tb.Errorf("taken by process %d: got error %v", pid, err)
 	}
 }
 
 func TestAClaimExcludesOthersUntilItsHolderEnds(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	id, end := otherProcess(t)
-	claimAs(t, m, id)
-
-	_, err := NewReader(m, Options{Claim: ClaimExclusive})
-	busy, ok := errors.AsType[*BusyError](err)
-	if !ok || busy.PID != id.PID() || !errors.Is(err, ErrBusy) {
-		t.Fatalf("claimed by %d: got error %v", id.PID(), err)
+	for _, end := range []func(*actor){(*actor).kill, (*actor).end} {
+		a := start(t, "claim", m)
+		a.expect(t, "ready")
+		_, err := consumer.NewReader(m, exclusive)
+		refused(t, err, a.Process.Pid)
+		end(a)
+		r, err := consumer.NewReader(m, exclusive)
+		if err != nil {
+			t.Fatalf("after the holder's end: %v", err)
+		}
+		r.Close()
 	}
-	end()
-	r, err := NewReader(m, Options{Claim: ClaimExclusive})
-	if err != nil {
-		t.Fatalf("after the holder's end: %v", err)
-	}
-	r.Close()
 }
 
 func TestAClaimEndsWithClose(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
 	for range 2 {
-		r, err := NewReader(m, Options{Claim: ClaimExclusive})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = NewReader(m, Options{Claim: ClaimExclusive})
-		if busy, ok := errors.AsType[*BusyError](err); !ok || int(busy.PID) != os.Getpid() {
-			t.Errorf("second claim in one process: %v", err)
-		}
+		r := reader(t, m, exclusive)
+		_, err := consumer.NewReader(m, exclusive)
+		refused(t, err, os.Getpid())
 		r.Close()
 	}
 }
 
-func TestAStolenRingIsNotPublishedTo(t *testing.T) {
+func TestAClaimEndsWithExec(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	submitThree(t, m)
-	r, err := NewReader(m, Options{Claim: ClaimExclusive})
-	if err != nil {
-		t.Fatal(err)
+	a := start(t, "exec", m)
+	a.expect(t, "ready")
+	a.expect(t, "ready")
+	_, err := consumer.NewReader(m, exclusive)
+	refused(t, err, a.Process.Pid)
+}
+
+// A Reader whose pass was left by a panic holds its claim until it is collected; what
+// it gives up then is its own.
+func TestAClaimLeftByAPanicIsItsOwn(t *testing.T) {
+	m := testenv.Ring(t, 4096)
+	run(t, load(t, m), three)
+	panicking(t, m)
+	thief := reader(t, m, steal)
+	for range 10 {
+		runtime.GC()
 	}
-	id, _ := otherProcess(t)
-	claimAs(t, m, id)
+	_, err := consumer.NewReader(m, exclusive)
+	refused(t, err, os.Getpid())
+	if got := seqs(t, thief, 0); len(got) != 3 {
+		t.Errorf("the thief reads records %d of 3", got)
+	}
+}
+
+// panicking leaves a Reader behind in whose pass a loop body panics.
+func panicking(tb testing.TB, m *ebpf.Map) {
+	r, err := consumer.NewReader(m, exclusive)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() {
+		recover()
+		r.Close()
+	}()
 	for range r.Pass(0) {
+		panic("in a pass")
 	}
-	if err := r.Err(); !errors.Is(err, ErrBusy) {
-		t.Errorf("pass over a stolen ring: error %v", err)
+}
+
+func TestReadersOfOneProcessStealFromEachOther(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	run(t, load(t, m), three)
+	first := reader(t, m, exclusive)
+	thief := reader(t, m, steal)
+	for rec := range first.Pass(0) {
+		t.Errorf("the robbed reader reads record %d", seq(t, rec))
 	}
-	if s, err := r.Stats(); err != nil || s.ConsumerPos != 0 {
-		t.Errorf("a stolen ring was published to: %+v, %v", s, err)
+	robbed(t, first.Err(), os.Getpid())
+	if s := stats(t, first); s.ConsumerPos != 0 {
+		t.Errorf("a stolen ring was published to: %+v", s)
 	}
-	r.Close()
-	thief, err := NewReader(m, Options{Claim: ClaimSteal})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer thief.Close()
-	n := 0
-	for range thief.Pass(0) {
-		n++
-	}
-	if n != 3 || thief.Err() != nil {
-		t.Errorf("the thief read %d of 3 records: %v", n, thief.Err())
+	first.Close()
+	_, err := consumer.NewReader(m, exclusive)
+	refused(t, err, os.Getpid())
+	if got := seqs(t, thief, 0); len(got) != 3 {
+		t.Errorf("the thief reads records %d of 3", got)
 	}
 }

@@ -45,6 +45,35 @@ func FuzzPass(f *testing.F) {
 	})
 }
 
+// FuzzPassOfAThief is FuzzPass for a Reader beside others that may move consumer_pos. The
+// ring is mended at the end.
+func FuzzPassOfAThief(f *testing.F) {
+	for _, seed := range seeds() {
+		for _, foreigner := range []bool{false, true} {
+			f.Add(seed.data, seed.consumer, seed.producer, seed.limit, seed.changing, foreigner)
+		}
+	}
+	size := uint64(os.Getpagesize())
+	m := newMemory(f, size)
+	f.Fuzz(func(t *testing.T, data []byte, consumer, producer uint64, limit int, changing, foreigner bool) {
+		h := hostile{data: data, consumer: consumer, producer: producer, limit: limit, changing: changing}
+		m.fill(h)
+		r := m.reader(t, false)
+		r.rivals = robbed
+		if foreigner {
+			r.rivals = foreign
+		}
+		if h.changing {
+			defer m.change(h)()
+		}
+		walkOver(t, m, r, h.limit)
+		diagnose(r.mem, false)
+		if found, err := mend(r.mem, false); err == nil && !h.changing && found.Mended != nil && faultOf(r.mem, found.Resumed, h.producer, false) != nil {
+			t.Errorf("mended to position %d, and still corrupt: positions %d, %d", found.Resumed, h.consumer, h.producer)
+		}
+	})
+}
+
 // seeds are rings that a walk could stumble over.
 func seeds() []hostile {
 	const size = 4096
@@ -114,6 +143,7 @@ func (m memory) change(h hostile) (stop func()) {
 			if n%16 == 0 {
 				atomic.AddUint64(m.ProducerPos(), n%64)
 				atomic.AddUint64(m.OverwritePos(), n%32)
+				atomic.AddUint64(m.ConsumerPos(), n%48)
 			}
 		}
 	}()
@@ -150,9 +180,8 @@ func pass(t *testing.T, m memory, r *Reader, limit int) {
 		if n++; n > m.Size/ring.HeaderSize {
 			t.Fatalf("more records than there are headers in the ring")
 		}
-		lo, hi := memoryOf(r)
-		if at := uintptr(unsafe.Pointer(unsafe.SliceData(rec.Data))); at < lo || at+uintptr(len(rec.Data)) > hi {
-			t.Fatalf("%d bytes at %#x lie outside of %#x..%#x", len(rec.Data), at, lo, hi)
+		if !within(rec.Data, r.copy.buf) && !within(rec.Data, ringMemory(r)) {
+			t.Fatalf("%d bytes at %p lie outside of the ring and its copy", len(rec.Data), rec.Data)
 		}
 		use(rec.Data)
 	}
@@ -162,20 +191,20 @@ func pass(t *testing.T, m memory, r *Reader, limit int) {
 	if limit > 0 && n > uint64(limit) {
 		t.Fatalf("%d records with a limit of %d", n, limit)
 	}
-	if r.over != nil && uint64(len(r.over.buf)) > m.Size {
-		t.Fatalf("allocated %d bytes to copy from a ring of %d", len(r.over.buf), m.Size)
+	if uint64(len(r.copy.buf)) > m.Size {
+		t.Fatalf("allocated %d bytes to copy from a ring of %d", len(r.copy.buf), m.Size)
 	}
 }
 
-// memoryOf returns where r's records may lie.
-func memoryOf(r *Reader) (lo, hi uintptr) {
-	if r.over != nil {
-		lo = uintptr(unsafe.Pointer(unsafe.SliceData(r.over.buf)))
-		return lo, lo + uintptr(len(r.over.buf))
-	}
-	first := r.mem.Data().Payload(0, uint32(2*r.mem.Size()-ring.HeaderSize))
-	lo = uintptr(unsafe.Pointer(unsafe.SliceData(first)))
-	return lo, lo + uintptr(len(first))
+// ringMemory returns where r's records lie if they are not copied.
+func ringMemory(r *Reader) []byte {
+	return r.mem.Data().Payload(0, uint32(2*r.mem.Size()-ring.HeaderSize))
+}
+
+// within reports whether b lies in memory.
+func within(b, memory []byte) bool {
+	at, from := uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(unsafe.SliceData(memory)))
+	return at >= from && at+uintptr(len(b)) <= from+uintptr(len(memory))
 }
 
 // use reads all of b.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -37,7 +38,7 @@ type member struct {
 	*Reader
 	keys [][]byte
 	hot  bool
-	bad  bool // reported as corrupt, and left out since
+	bad  bool // reported as corrupt or stolen, and left out since
 }
 
 // RingError is an error of one ring of a Group.
@@ -114,23 +115,56 @@ func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
 	entries := outer.Iterate()
 	for entries.Next(&key, &id) {
 		key = slices.Clone(key)
-		if i, known := ids[id]; known {
-			g.members[i].keys = append(g.members[i].keys, key)
-			continue
+		if _, known := ids[id]; !known {
+			var err error
+			id, err = g.addInner(epoll, outer, key, id, ids)
+			if errors.Is(err, ebpf.ErrKeyNotExist) {
+				continue // with its ring
+			}
+			if err != nil {
+				return fmt.Errorf("ring under key %x: %w", key, err)
+			}
 		}
-		m, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			return fmt.Errorf("open map id %d under key %x: %w", id, key, err)
-		}
-		ids[id] = len(g.members)
-		err = g.add(epoll, m)
-		m.Close()
-		if err != nil {
-			return fmt.Errorf("ring under key %x: %w", key, err)
-		}
-		g.members[ids[id]].keys = [][]byte{key}
+		i := ids[id]
+		g.members[i].keys = append(g.members[i].keys, key)
 	}
 	return entries.Err()
+}
+
+// addInner adds the ring under key, which had the id when it was read, unless it is
+// known by the id that it has now.
+func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, ids map[ebpf.MapID]int) (ebpf.MapID, error) {
+	m, id, err := openInner(outer, key, id)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	if _, known := ids[id]; known {
+		return id, nil
+	}
+	ids[id] = len(g.members)
+	return id, g.add(epoll, m)
+}
+
+// openInner opens the ring under key, which had the id when it was read, and returns the
+// id that it has now: a ring that was replaced meanwhile may be gone. The error is
+// [ebpf.ErrKeyNotExist] when no ring is there any more.
+func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapID, error) {
+	const tries = 100 // another process may replace it all the time
+	for range tries {
+		m, err := ebpf.NewMapFromID(id)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return m, id, err
+		}
+		was := id
+		if err := outer.Lookup(key, &id); err != nil {
+			return nil, 0, err
+		}
+		if id == was { // it cannot be gone
+			return nil, 0, err
+		}
+	}
+	return nil, 0, fmt.Errorf("it was replaced %d times while it was opened", tries)
 }
 
 // add makes m the next member. The mapping keeps the open file description
@@ -199,7 +233,7 @@ const defaultShare = 1024
 // Pass returns an iterator over records of the rings that have some, each with
 // the index of its ring: at most limit from each ring, 1,024 when limit is
 // zero. As in [Reader.Pass] records are not copied, and are consumed when the
-// loop goes on. A ring that proves corrupt ends the pass with a [*RingError] in
+// loop goes on. A ring that is corrupt or was stolen ends the pass with a [*RingError] in
 // [Group.Err], once, and is left out of later ones.
 func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
 	if limit <= 0 {
@@ -234,7 +268,7 @@ func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
 func (g *Group) fail(i int) {
 	m := &g.members[i]
 	g.err = &RingError{i, m.err}
-	if errors.Is(m.err, ErrCorrupt) {
+	if errors.Is(m.err, ErrCorrupt) || errors.Is(m.err, ErrBusy) {
 		m.bad, m.hot = true, false
 		g.bad++
 		g.hot = slices.DeleteFunc(g.hot, func(j int) bool { return j == i })

@@ -84,6 +84,64 @@ func TestGroupFromMap(t *testing.T) {
 	}
 }
 
+// A ring that is replaced between the look at its id and its opening does not fail the Group.
+func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
+	testenv.NoLeaks(t)
+	const groups = 50
+	for _, typ := range []ebpf.MapType{ebpf.ArrayOfMaps, ebpf.HashOfMaps} {
+		t.Run(typ.String(), func(t *testing.T) {
+			out := outer(t, typ, 4)
+			replace := func() error {
+				for key := range uint32(4) {
+					m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096})
+					if err != nil {
+						return err
+					}
+					err = out.Put(key, m)
+					m.Close() // the outer map has the only reference
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			if err := replace(); err != nil {
+				t.Fatal(err)
+			}
+			stop, replaced := make(chan struct{}), make(chan error, 1)
+			go func() {
+				for {
+					select {
+					case <-stop:
+						replaced <- nil
+						return
+					default:
+					}
+					if err := replace(); err != nil {
+						replaced <- err
+						return
+					}
+				}
+			}()
+			for range groups {
+				g, err := consumer.NewGroupFromMap(out, consumer.Options{})
+				if err != nil {
+					t.Error(err)
+					break
+				}
+				if g.Len() != 4 {
+					t.Errorf("%d rings, want 4", g.Len())
+				}
+				g.Close()
+			}
+			close(stop)
+			if err := <-replaced; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A Group of a map is one like any other.
 func TestGroupFromMapWaits(t *testing.T) {
 	testenv.NoLeaks(t)

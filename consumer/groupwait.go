@@ -70,7 +70,13 @@ func (g *Group) anyHot() bool {
 // held reports whether space of a hot ring is kept back from its producer.
 func (g *Group) held() bool {
 	for _, i := range g.hot {
-		if m := &g.members[i]; m.pos != m.published && m.hold() > 0 {
+		m := &g.members[i]
+		if !m.mem.Acquire() {
+			return false
+		}
+		held := m.pos != m.published && m.hold() > 0
+		m.leave()
+		if held {
 			return true
 		}
 	}

@@ -14,7 +14,12 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVar); role != "" {
+		os.Exit(play(role))
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // long returns how often a test does something: full times, fewer with -short.
 func long(full, short int) int {

@@ -203,6 +203,8 @@ type ObserverStats struct {
 	// Seen, Skipped and Lost say what became of the bytes between them, headers and
 	// padding included: of the records that were handed out, of those that
 	// their producers discarded, and of what was written over or could not be proven.
+	// Records that the kernel refused because the ring was full never had bytes in
+	// it, and are counted nowhere (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
 	Seen, Skipped, Lost uint64
 	// Records counts those handed out, Bytes their payload, Discarded the
 	// discarded ones. How many records were lost nobody can know.

@@ -75,7 +75,7 @@ type walk struct {
 	pos    uint64 // the next record
 	last   uint64 // bytes of the record before pos, 0 when not known
 	pause  uint64 // a record that ends so many bytes behind pos needs resolve
-	end    uint64 // goal; in overwrite mode, where the copy ends
+	end    uint64 // goal; where records are copied, where the copy ends
 	goal   uint64 // producer_pos when the pass began
 	left   uint64 // records until the limit
 	noted  uint64 // left when the counters were brought up to date
@@ -99,8 +99,11 @@ func (r *Reader) begin(w *walk, limit int) bool {
 		return false
 	}
 	r.pass++
-	r.err = nil
 	w.id = r.pass
+	if r.err = r.stolen(); r.err != nil {
+		r.leave()
+		return false
+	}
 	w.data = r.mem.Data()
 	w.pos, w.last = r.pos, r.lastSpan
 	w.left = math.MaxUint64
@@ -111,7 +114,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.over != nil && int64(w.goal-w.pos) >= 0 {
+	if r.copies() && int64(w.goal-w.pos) >= 0 {
 		w.end = w.pos // nothing is copied yet, and it does not matter how far the producer is ahead
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
@@ -127,8 +130,16 @@ func (r *Reader) check(pos, end uint64) error {
 	if pos%8 == 0 && end%8 == 0 && end-pos <= r.mem.Size() {
 		return nil
 	}
-	return fmt.Errorf("%w: consumer position %d, producer position %d, ring of %d bytes",
-		ErrCorrupt, pos, end, r.mem.Size())
+	return r.corrupt("consumer position %d, producer position %d, ring of %d bytes", pos, end, r.mem.Size())
+}
+
+// corrupt is the error of a ring that contradicts itself, as each does to a robbed Reader
+// once the thief goes on in it.
+func (r *Reader) corrupt(format string, args ...any) error {
+	if err := r.stolen(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
 // resolve is called when the record at w.pos cannot be handed out at once, and
@@ -159,8 +170,7 @@ func (r *Reader) resolve(w *walk) bool {
 			if r.recopy(w, span) {
 				continue
 			}
-			r.err = fmt.Errorf("%w: record of %d bytes at position %d, producer position %d",
-				ErrCorrupt, header.Len(), w.pos, w.goal)
+			r.err = r.corrupt("record of %d bytes at position %d, producer position %d", header.Len(), w.pos, w.goal)
 			return false
 		}
 		if header.Discarded() {
@@ -172,6 +182,11 @@ func (r *Reader) resolve(w *walk) bool {
 		if w.pos-r.published+span > batch {
 			if r.err = r.publish(0); r.err != nil {
 				return false
+			}
+			if r.pos != w.pos { // a rival has consumed this record
+				w.pos, w.last = r.pos, 0
+				w.end = later(w.end, w.pos)
+				continue
 			}
 		}
 		w.length = header.Len()

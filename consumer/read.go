@@ -44,7 +44,8 @@ func (r *Reader) Read(ctx context.Context) (Record, error) {
 // ReadInto is as [Reader.Read], but copies into the memory of rec.Data, and
 // allocates only when the record does not fit into its capacity. It is for a rec
 // that is used again and again; rec.Data must not be that of a Record of a pass,
-// which lies in the ring. When there is an error, rec is as it was.
+// which lies in the ring. After an error rec is as it was; after [ErrBusy] the bytes in
+// rec.Data may have changed.
 func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -75,7 +76,7 @@ func (r *Reader) take(rec *Record) bool {
 // pass.
 func (r *Reader) takeNext(rec *Record) bool {
 	end, data := r.mem.ProducerPos(), r.mem.Data()
-	if r.over != nil || r.pos == end || r.check(r.pos, end) != nil {
+	if r.copies() || r.pos == end || r.check(r.pos, end) != nil {
 		return false
 	}
 	length := uint32(data.Header(r.pos))
@@ -84,7 +85,11 @@ func (r *Reader) takeNext(rec *Record) bool {
 	if span > end-r.pos || r.pos-r.published+span > r.mem.Size()/8 {
 		return false
 	}
-	rec.Data, rec.Pos = append(rec.Data[:0], data.Payload(r.pos, length)...), r.pos
+	copied := append(rec.Data[:0], data.Payload(r.pos, length)...)
+	if !r.holds() { // a thief may have let the producer write over the record
+		return false
+	}
+	rec.Data, rec.Pos = copied, r.pos
 	r.pass++
 	r.err = nil
 	r.pos, r.lastSpan = r.pos+span, span
@@ -101,8 +106,12 @@ func (r *Reader) takeAny(rec *Record) (found bool) {
 	}
 	defer r.leave()
 	if found = r.resolve(&w); found {
+		copied := append(rec.Data[:0], w.data.Payload(w.pos, w.length)...)
+		if r.err = r.stolen(); r.err != nil {
+			return false
+		}
 		span := ring.Span(w.length)
-		rec.Data, rec.Pos = append(rec.Data[:0], w.data.Payload(w.pos, w.length)...), w.pos
+		rec.Data, rec.Pos = copied, w.pos
 		w.set(span, span, 0, uint64(w.length))
 	}
 	r.advance(&w) // also over what was skipped to find none

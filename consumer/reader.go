@@ -11,13 +11,13 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// ErrCorrupt says that positions or record headers contradict each other. Two
-// consumers on one ring can be the cause.
+// ErrCorrupt says that positions or record headers contradict each other, or that
+// another process moved the consumer position.
 var ErrCorrupt = errors.New("corrupt ring")
 
 // DefaultTimer is the interval of the slow timer, see [Options].
@@ -36,6 +36,13 @@ type Options struct {
 	// looks again before it sleeps, and meanwhile keeps the space of the last
 	// record, so that the producer does not see its consumer caught up and
 	// pays for no wakeup. 50 µs is a good value under a flood.
+	//
+	// A pass leaves that space unpublished, and only Wait publishes it. So do not combine
+	// Coalesce with an epoll of your own on the map: meanwhile the kernel sees no
+	// consumer that caught up and wakes none (bpf_ringbuf_commit in
+	// kernel/bpf/ringbuf.c), and an edge-triggered epoll (EPOLLET) misses the records
+	// that come, while a level-triggered one finds the ring readable all the time
+	// (ringbuf_map_poll_kern).
 	Coalesce time.Duration
 
 	// Timer is how often a sleeping wait looks at the ring though nothing woke
@@ -46,13 +53,19 @@ type Options struct {
 
 	// BeforePublish, when set, is called before the kernel is told that
 	// records were consumed: what must not be lost when the process dies has to
-	// be made durable in it. An error leaves the records in the ring, ends
+	// be made durable in it. Until then the ring is this Reader's, so the records it has
+	// read were whole. An error leaves the records in the ring, ends
 	// the pass and is returned by the call that led to it, or by
 	// [Reader.Err]. With BeforePublish set, Close tells the kernel nothing.
 	BeforePublish func() error
 
 	// Claim guards against other processes that read the ring.
 	Claim Claim
+
+	// Mend moves the consumer position of a ring that contradicts itself, so that it cannot
+	// be read, to the oldest record that is intact: see [Reader.Recovered]. Use it with a
+	// Claim: a consumer of such a ring would go on where it was.
+	Mend bool
 }
 
 func (o Options) timer() time.Duration {
@@ -76,8 +89,9 @@ type Reader struct {
 	mem    *ring.Mapping
 	poller *syscall.Poller // nil in a Group, which polls for all its rings
 	opts   Options
-	over   *overwritten // nil but for rings with BPF_F_RB_OVERWRITE
-	self   owner.ID     // as claimed in the ring, 0 when it is not
+	over   bool     // the ring has BPF_F_RB_OVERWRITE
+	self   claim.ID // this Reader's claim, 0 without one
+	found  Recovery
 
 	claimed runtime.Cleanup // gives the claim up, should the last pass never be left
 
@@ -87,6 +101,8 @@ type Reader struct {
 	published uint64 // consumer_pos as stored last; at most pos
 	lastSpan  uint64 // bytes of the record before pos, 0 when not known
 	pass      uint64 // counts passes: a pass that began later ends an earlier one
+	rivals    rivals
+	copy      copyBuffer
 	err       error
 	taken     struct{ records, bytes uint64 } // by takeNext, not in counts yet
 
@@ -138,18 +154,25 @@ func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
 
 // newReader returns a Reader that owns mem, unless there is an error.
 func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error) {
-	r := &Reader{mem: mem, opts: opts}
+	r := &Reader{mem: mem, opts: opts, over: overwrite}
 	if err := r.claim(); err != nil {
 		return nil, err
+	}
+	if opts.Mend {
+		var err error
+		if r.found, err = mend(mem, overwrite); err != nil {
+			r.disclaim()
+			return nil, err
+		}
 	}
 	// After the claim: until then another may have moved it.
 	r.pos = mem.ConsumerPos()
 	r.published = r.pos
-	if overwrite {
-		r.over = &overwritten{}
-	}
 	return r, nil
 }
+
+// Recovered tells what NewReader found in the ring and did about it.
+func (r *Reader) Recovered() Recovery { return r.found }
 
 // Err returns the error that ended the last pass before its end: one that is
 // [ErrCorrupt], one of [Options].BeforePublish, or, after Close, one that is
@@ -189,48 +212,25 @@ var errClosed = fmt.Errorf("read ring: %w", os.ErrClosed)
 
 // unmap is called by the last user of the memory.
 func (r *Reader) unmap() error {
-	if r.opts.BeforePublish == nil && r.pos != r.published && r.stolen() == nil {
-		r.mem.SetConsumerPos(r.pos)
+	var err error
+	if r.opts.BeforePublish == nil {
+		if err = r.publish(0); errors.Is(err, ErrBusy) {
+			err = nil // the records are the thief's
+		}
 	}
 	r.disclaim()
-	return r.mem.Unmap()
-}
-
-// publish tells the kernel that everything below pos is consumed, but for
-// the last hold bytes. It is a full barrier: a record committed later is either
-// seen by the next look at the ring or followed by a wakeup.
-func (r *Reader) publish(hold uint64) error {
-	to := r.pos - hold
-	if to == r.published {
-		return nil
-	}
-	err := r.stolen()
-	if err == nil && r.opts.BeforePublish != nil {
-		err = r.opts.BeforePublish()
-	}
-	if err != nil {
-		return fmt.Errorf("publish position %d: %w", to, err)
-	}
-	r.mem.SetConsumerPos(to)
-	r.published = to
-	r.count()
-	return nil
-}
-
-// count brings the counters up to date with what takeNext took.
-func (r *Reader) count() {
-	if r.taken.records > 0 {
-		r.counts.records.Add(r.taken.records)
-		r.counts.bytes.Add(r.taken.bytes)
-		r.taken.records, r.taken.bytes = 0, 0
-	}
+	return errors.Join(err, r.mem.Unmap())
 }
 
 // ready reports whether the next pass has something to do: a record to read
-// or to skip, or to say how the ring contradicts itself. It notes a head that is still BUSY.
+// or to skip, or to say that the ring contradicts itself or was stolen. It notes a head
+// that is still BUSY.
 func (r *Reader) ready() bool {
+	if !r.holds() {
+		return true
+	}
 	end := r.mem.ProducerPos()
-	if r.over != nil && later(r.pos, r.mem.OverwritePos()) != r.pos {
+	if r.over && later(r.pos, r.mem.OverwritePos()) != r.pos {
 		// The next pass goes on where the kernel left records and publishes that:
 		// a commit wakes who is known to wait at its record.
 		return true

@@ -18,7 +18,9 @@ type Stats struct {
 	// Discarded counts the records that their producers gave up.
 	Discarded uint64
 	// Lost counts bytes, headers included, that the kernel overwrote before
-	// they were read. Always 0 but in overwrite mode.
+	// they were read. Always 0 but in overwrite mode: records that the kernel refused
+	// because the ring was full are counted nowhere (__bpf_ringbuf_reserve in
+	// kernel/bpf/ringbuf.c).
 	Lost uint64
 	// Late counts the waits that ended because of the slow timer alone: there was
 	// a record, and nobody had woken its consumer.
@@ -65,7 +67,7 @@ func (r *Reader) Stats() (Stats, error) {
 
 // oldest is the position of the oldest record, given consumer_pos.
 func (r *Reader) oldest(consumer uint64) uint64 {
-	if r.over == nil {
+	if !r.over {
 		return consumer
 	}
 	return later(consumer, r.mem.OverwritePos())

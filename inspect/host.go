@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
@@ -10,6 +11,7 @@ import (
 	"github.com/rbtool/rbtool/bpf/mapiter"
 	"github.com/rbtool/rbtool/bpf/mapusers"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -17,37 +19,43 @@ import (
 // used, one map and one process after the other elsewhere. Iterators are loaded
 // when they are needed first, and kept for the next look.
 type host struct {
-	maps     *mapiter.Scanner
-	mapsErr  error // why it could not be loaded
-	users    *mapusers.Scanner
-	usersErr error
-	entries  []mapiter.Entry // memory to use again
+	maps    once.Value[*mapiter.Scanner]
+	users   once.Value[*mapusers.Scanner]
+	entries []mapiter.Entry // memory to use again
 	// types are kept until both are loaded.
 	types *btf.Cache
 }
 
+// loadPause is how long a failure to load an iterator counts: where the kernel does
+// not have it, to find that out takes tens of milliseconds.
+const loadPause = 10 * time.Second
+
+func newHost() *host {
+	h := new(host)
+	h.maps.Pause, h.users.Pause = loadPause, loadPause
+	return h
+}
+
 func (h *host) mapScanner() (*mapiter.Scanner, error) {
-	if h.maps == nil && h.mapsErr == nil {
+	return h.maps.Get(func() (*mapiter.Scanner, error) {
 		h.types = kernelbtf.Cache()
-		h.maps, h.mapsErr = mapiter.NewScanner()
-	}
-	return h.maps, h.mapsErr
+		return mapiter.NewScanner()
+	})
 }
 
 func (h *host) userScanner() (*mapusers.Scanner, error) {
-	if h.users == nil && h.usersErr == nil {
-		h.users, h.usersErr = mapusers.NewScanner()
-		h.types = nil
-	}
-	return h.users, h.usersErr
+	return h.users.Get(func() (*mapusers.Scanner, error) {
+		defer func() { h.types = nil }()
+		return mapusers.NewScanner()
+	})
 }
 
 func (h *host) close() {
-	if h.maps != nil {
-		h.maps.Close()
+	if s, loaded := h.maps.Known(); loaded {
+		s.Close()
 	}
-	if h.users != nil {
-		h.users.Close()
+	if s, loaded := h.users.Known(); loaded {
+		s.Close()
 	}
 }
 
@@ -129,44 +137,49 @@ func listOneByOne() (found, error) {
 		if err != nil {
 			return found{}, err
 		}
-		d.observe(m, kernel)
+		if err := d.observe(m, kernel); err != nil {
+			d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v", err))
+		}
 		f.maps = append(f.maps, d)
 	}
 	return f, nil
 }
 
-// locate fills in what only the iterator tells of an arena.
-func (h *host) locate(d *Map) (notes []string) {
+// complete fills in what only the iterator tells: of an arena its place, and of a ring the
+// positions that could not be read for the reason why.
+func (h *host) complete(d *Map, why error) {
 	_, err := h.mapScanner()
 	var f found
 	if err == nil {
 		f, err = h.list()
 	}
-	if err != nil {
-		return []string{fmt.Sprintf("address unknown: %v", err)}
+	switch {
+	case err != nil && why != nil:
+		d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v; %v", why, err))
+	case err != nil:
+		d.Notes = append(d.Notes, fmt.Sprintf("address unknown: %v", err))
 	}
-	for i := range f.maps {
-		if f.maps[i].ID == d.ID {
-			d.Place, d.identity = f.maps[i].Place, f.maps[i].identity
-			d.Memory = f.maps[i].Memory
+	for _, m := range f.maps {
+		if m.ID == d.ID {
+			d.Positions, d.Place, d.identity = m.Positions, m.Place, m.identity
+			d.Notes = append(d.Notes, m.Notes...)
+			d.Memory = m.Memory
 		}
 	}
-	return nil
 }
 
 // relate fills in who and what uses the maps, and returns notes on what stays
 // unknown.
 func (h *host) relate(maps []Map, opts Options) (notes []string) {
 	if !opts.SkipUsers {
-		s, why := h.userScanner()
-		usage, err := usersWith(s, why, shapes(maps))
+		usage, err := h.usersOf(shapes(maps))
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("owners unknown: %v", err))
 		} else {
 			notes = append(notes, usage.Notes...)
 			usage.findHomes()
 			for i := range maps {
-				maps[i].Users = known(usage.Users[maps[i].ID])
+				maps[i].addUsers(usage)
 			}
 		}
 	}

@@ -45,13 +45,17 @@ type Map struct {
 	*Positions // of rings; nil where they could not be read
 	*Place     // of arenas; nil where it could not be read
 
-	Users    []User    `json:"owners"`   // processes that hold or map it, this one included
-	Programs []Program `json:"programs"` // programs that use it
-	Pins     []string  `json:"pins"`     // paths
+	Users []User `json:"owners"` // processes that hold or map it, this one included
+	// UnseenWriters counts the writable mappings of processes that cannot be seen from
+	// here, see [Usage.Unseen].
+	UnseenWriters int       `json:"unseen_writers,omitempty"`
+	Programs      []Program `json:"programs"` // programs that use it
+	Pins          []string  `json:"pins"`     // paths
 	// Notes say what could not be found out, or is wrong with it.
 	Notes []string `json:"notes,omitempty"`
 
 	typ      ebpf.MapType
+	blind    bool             // processes may be missing from Users
 	identity mapiter.Identity // 0 where the iterator cannot be used
 }
 
@@ -78,7 +82,7 @@ func placeOf(e *mapiter.Entry) *Place {
 // maps can be used (package mapiter) it takes CAP_BPF and CAP_PERFMON and opens
 // none of them, elsewhere CAP_SYS_ADMIN.
 func All(opts Options) (*Report, error) {
-	var h host
+	h := newHost()
 	defer h.close()
 	found, err := h.list()
 	if err != nil {
@@ -90,8 +94,9 @@ func All(opts Options) (*Report, error) {
 }
 
 // One describes m, which must be a ring or an arena: the error is
-// [pin.ErrWrongType] otherwise. m stays the caller's. What cannot be found out
-// without CAP_SYS_ADMIN is left out, with a note.
+// [pin.ErrWrongType] otherwise. m stays the caller's, and may have been opened read-only
+// ([LookupToRead]): its positions are the iterator's then (package mapiter). What cannot
+// be found out without CAP_SYS_ADMIN is left out, with a note.
 func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err := checkType(m.Type(), types); err != nil {
 		return nil, fmt.Errorf("describe map: %w", err)
@@ -104,11 +109,11 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err != nil {
 		d.Notes = append(d.Notes, fmt.Sprintf("pending position unknown: %v", err))
 	}
-	d.observe(m, kernel)
-	var h host
+	h := newHost()
 	defer h.close()
-	if m.Type() == ebpf.Arena {
-		d.Notes = append(d.Notes, h.locate(&d)...)
+	// Of a map that was opened read-only nothing can be mapped.
+	if why := d.observe(m, kernel); why != nil || m.Type() == ebpf.Arena {
+		h.complete(&d, why)
 	}
 	one := []Map{d}
 	notes := h.relate(one, opts)

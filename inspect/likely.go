@@ -17,6 +17,7 @@ func likelyUsers(shapes []shape, procs []process) *Usage {
 			}
 		}
 	}
+	usage.seen = countLikely(usage.Users)
 	return usage
 }
 

@@ -36,14 +36,35 @@ func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
 // Other errors: [ErrReference], [ErrNotFound], [ErrAmbiguous] with the matches in its
 // text; those of [pin.Open] for a path. Ids and names take CAP_SYS_ADMIN.
 func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
-	m, err := lookup(ref, types)
+	return lookupWith(pin.Open, ref, types)
+}
+
+// LookupToRead is [Lookup] for a map that is only asked about, as by [One]: a pin that may
+// not be written is opened read-only, see [pin.OpenReadOnly].
+func LookupToRead(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
+	return lookupWith(openToRead, ref, types)
+}
+
+func openToRead(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
+	m, err := pin.Open(path, types...)
+	if !errors.Is(err, fs.ErrPermission) {
+		return m, err
+	}
+	return pin.OpenReadOnly(path, types...)
+}
+
+// opener opens a pin.
+type opener func(path string, types ...ebpf.MapType) (*ebpf.Map, error)
+
+func lookupWith(open opener, ref string, types []ebpf.MapType) (*ebpf.Map, error) {
+	m, err := lookup(open, ref, types)
 	if err != nil {
 		return nil, fmt.Errorf("find map %q: %w", ref, err)
 	}
 	return m, nil
 }
 
-func lookup(ref string, types []ebpf.MapType) (*ebpf.Map, error) {
+func lookup(open opener, ref string, types []ebpf.MapType) (*ebpf.Map, error) {
 	if id, ok := strings.CutPrefix(ref, "id:"); ok {
 		return byID(id, types)
 	}
@@ -53,7 +74,7 @@ func lookup(ref string, types []ebpf.MapType) (*ebpf.Map, error) {
 	if ref == "" {
 		return nil, ErrReference
 	}
-	m, err := pin.Open(ref, types...)
+	m, err := open(ref, types...)
 	if vanished(err) {
 		return nil, ErrNotFound
 	}

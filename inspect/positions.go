@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -58,7 +58,7 @@ type fields struct {
 
 // kernelFields asks the kernel's type information, which takes tens of milliseconds
 // and never changes. The memory cannot tell: a position that does not exist reads as 0.
-var kernelFields = sync.OnceValues(func() (fields, error) {
+var kernelFields = once.Func(func() (fields, error) {
 	spec, err := kernelbtf.Cache().Kernel()
 	if err != nil {
 		return fields{}, err
@@ -79,10 +79,10 @@ var kernelFields = sync.OnceValues(func() (fields, error) {
 // overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
 const overwriteFlag = 1 << 19
 
-// observe reads the positions of m into d, or a note why not.
-func (d *Map) observe(m *ebpf.Map, kernel fields) {
+// observe reads the positions of m into d.
+func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 	if m.Type() == ebpf.Arena {
-		return
+		return nil
 	}
 	// Mapping takes time in proportion to the size, more than a second for
 	// the largest rings. The position pages are the same when there seems to be
@@ -90,8 +90,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) {
 	mem, err := ring.Observe(m.FD(), uint64(os.Getpagesize()))
 	runtime.KeepAlive(m) // its finalizer closes the descriptor
 	if err != nil {
-		d.Notes = append(d.Notes, fmt.Sprintf("positions unknown: %v", err))
-		return
+		return err
 	}
 	if mem.Acquire() {
 		r := reading{ring: mem, size: d.Bytes, overwrite: d.Flags&overwriteFlag != 0}
@@ -112,6 +111,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) {
 	if mem.Close() {
 		mem.Unmap()
 	}
+	return nil
 }
 
 // header loads the header at pos, a multiple of 8, by way of the one page that

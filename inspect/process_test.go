@@ -100,6 +100,14 @@ func play(role string, fds []string) int {
 		fmt.Println(unprivileged(role, maps))
 		return 0
 	}
+	if role, ok := strings.CutPrefix(role, "count: "); ok {
+		answer, err := count(role, maps)
+		if err != nil {
+			answer = err.Error()
+		}
+		fmt.Println(answer)
+		return 0
+	}
 	m, page := maps[0], os.Getpagesize()
 	data := page + 2*int(m.MaxEntries())
 	var err error

@@ -56,8 +56,15 @@ type tracked struct {
 // relations are who and what uses a map.
 type relations struct {
 	users    []User
+	unseen   int
+	blind    bool
 	programs []Program
 	pins     []string
+}
+
+// setUsers takes over who uses m.
+func (r *relations) setUsers(m *Map) {
+	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, m.blind
 }
 
 // identity tells a map from another that has its id.
@@ -94,7 +101,7 @@ func NewSampler(opts SamplerOptions) *Sampler {
 	if opts.StuckAfter == 0 {
 		opts.StuckAfter = defaultStuckAfter
 	}
-	return &Sampler{opts: opts, host: new(host), tracks: map[ebpf.MapID]*tracked{}}
+	return &Sampler{opts: opts, host: newHost(), tracks: map[ebpf.MapID]*tracked{}}
 }
 
 // Close unloads the iterators. It is idempotent; a Sample after it is an error.
@@ -151,13 +158,14 @@ func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck 
 		s.related, s.appeared = now, false
 		s.notes = s.host.relate(maps, s.opts.Options)
 		for i, k := range tracks {
-			k.relations = relations{maps[i].Users, maps[i].Programs, maps[i].Pins}
+			k.relations = relations{programs: maps[i].Programs, pins: maps[i].Pins}
+			k.setUsers(&maps[i])
 		}
 	case gotStuck && !s.opts.SkipUsers:
 		// Is there a consumer at all? That takes a tenth of the time.
 		s.host.relate(maps, Options{SkipPrograms: true, SkipPins: true})
 		for i, k := range tracks {
-			k.users = maps[i].Users
+			k.setUsers(&maps[i])
 		}
 	}
 }
@@ -185,7 +193,8 @@ func (k *tracked) restarted(m *Map) bool {
 
 // result describes m with what is known from before.
 func (k *tracked) result(m Map) MapSample {
-	m.Users, m.Programs, m.Pins = k.users, k.programs, k.pins
+	m.Users, m.UnseenWriters, m.blind = k.users, k.unseen, k.blind
+	m.Programs, m.Pins = k.programs, k.pins
 	if m.Positions == nil {
 		return MapSample{Map: m}
 	}
@@ -199,7 +208,7 @@ func (k *tracked) result(m Map) MapSample {
 
 // unconsumed reports whether it is certain that no process consumes the ring.
 func (m *Map) unconsumed() bool {
-	if m.typ != ebpf.RingBuf || m.Users == nil {
+	if m.typ != ebpf.RingBuf || m.Users == nil || m.UnseenWriters > 0 || m.blind {
 		return false // the kernel consumes a user ring
 	}
 	return !slices.ContainsFunc(m.Users, func(u User) bool { return u.Consumes || !u.Exact })

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"math"
 	"os"
 	"slices"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/rbtool/rbtool/bpf/mapiter"
+	"github.com/rbtool/rbtool/bpf/mapusers"
 	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -32,10 +34,17 @@ func bothWays(t *testing.T, test func(t *testing.T, newSampler func(SamplerOptio
 	t.Run("one by one", func(t *testing.T) {
 		test(t, func(opts SamplerOptions) *Sampler {
 			s := NewSampler(opts)
-			s.host = &host{mapsErr: errNoIterator, usersErr: errNoIterator}
+			withoutIterators(s.host)
 			return s
 		})
 	})
+}
+
+// withoutIterators makes h do without them.
+func withoutIterators(h *host) {
+	h.maps.Pause, h.users.Pause = math.MaxInt64, math.MaxInt64
+	h.maps.Get(func() (*mapiter.Scanner, error) { return nil, errNoIterator })
+	h.users.Get(func() (*mapusers.Scanner, error) { return nil, errNoIterator })
 }
 
 // ringIn returns what a new sample says of m.

@@ -43,6 +43,10 @@ type Usage struct {
 	Users map[ebpf.MapID][]User // by ascending PID
 	// Notes say what could not be found out, or not exactly, and why.
 	Notes []string
+
+	seen   map[ebpf.MapID]int // writable mappings of the users
+	unseen map[ebpf.MapID]int // those of processes that cannot be seen; without the maps that have none
+	blind  error              // why unseen is not known
 }
 
 // Users finds the processes that use the maps, in one look at all processes. The
@@ -85,22 +89,19 @@ func shapeOf(m *ebpf.Map, id ebpf.MapID) shape {
 }
 
 func users(shapes []shape) (*Usage, error) {
-	var h host
+	h := newHost()
 	defer h.close()
-	s, why := h.userScanner()
-	return usersWith(s, why, shapes)
+	return h.usersOf(shapes)
 }
 
-// usersWith finds the users of maps by s, or out of /proc when it is nil for the
-// reason why.
-func usersWith(s *mapusers.Scanner, why error, shapes []shape) (*Usage, error) {
+// visibleUsers finds the users of maps among the processes that this one can see.
+func (h *host) visibleUsers(shapes []shape) (*Usage, error) {
+	s, why := h.userScanner()
 	if s != nil {
 		var uses []mapusers.Use
 		if uses, why = s.Scan(); why == nil {
 			usage := exactUsers(shapes, uses)
-			if !initialPIDNamespace() {
-				usage.Notes = append(usage.Notes, "processes outside this pid namespace are not visible")
-			}
+			usage.lookOutside()
 			return usage, nil
 		}
 	}
@@ -110,10 +111,20 @@ func usersWith(s *mapusers.Scanner, why error, shapes []shape) (*Usage, error) {
 	}
 	usage := likelyUsers(shapes, procs)
 	usage.Notes = append(usage.Notes, fmt.Sprintf("consumers and producers are inferred from /proc: %v", why))
+	usage.lookOutside()
 	if hidden > 0 {
-		usage.Notes = append(usage.Notes, fmt.Sprintf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden))
+		usage.blind = fmt.Errorf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden)
+		usage.Notes = append(usage.Notes, usage.blind.Error())
 	}
 	return usage, nil
+}
+
+// lookOutside takes note of processes outside this pid namespace.
+func (u *Usage) lookOutside() {
+	if !initialPIDNamespace() {
+		u.blind = errOutside
+		u.Notes = append(u.Notes, errOutside.Error())
+	}
 }
 
 // initialPIDNamespace reports whether every process is visible: the initial
@@ -147,7 +158,7 @@ func exactUsers(shapes []shape, uses []mapusers.Use) *Usage {
 		}
 		found[k].add(use, typ)
 	}
-	usage := &Usage{Users: map[ebpf.MapID][]User{}}
+	usage := &Usage{Users: map[ebpf.MapID][]User{}, seen: countWritable(uses)}
 	for k, u := range found {
 		usage.Users[k.id] = append(usage.Users[k.id], *u)
 	}
@@ -176,11 +187,15 @@ func (u *User) add(use mapusers.Use, typ ebpf.MapType) {
 	}
 }
 
-// OwnerNames names the processes, other than this one, that work with a map, once
-// each: its consumers or producers, or if there are none, whoever holds or maps it.
-func OwnerNames(users []User) string {
+// Unseen is how lists of processes name those that cannot be seen, see [Usage.Unseen].
+const Unseen = "(unseen)"
+
+// OwnerNames names the processes, other than this one, that work with the map, once
+// each: its consumers or producers, [Unseen] for those that cannot be seen, or if there
+// are none, the processes that hold or map it.
+func (m *Map) OwnerNames() string {
 	var at, other []string
-	for _, u := range users {
+	for _, u := range m.Users {
 		switch {
 		case u.Self:
 		case u.Consumes || u.Produces:
@@ -188,6 +203,9 @@ func OwnerNames(users []User) string {
 		default:
 			other = append(other, u.Comm)
 		}
+	}
+	if m.UnseenWriters > 0 {
+		at = append(at, Unseen)
 	}
 	if len(at) == 0 {
 		at = other

@@ -265,19 +265,23 @@ func TestOwnerNames(t *testing.T) {
 	holder := func(comm string) User { return User{Comm: comm, Holds: true} }
 	self := User{Comm: "rbtool", Holds: true, Self: true}
 	for _, tt := range []struct {
-		rule  string
-		users []User
-		want  string
+		rule   string
+		users  []User
+		unseen int
+		want   string
 	}{
-		{"unknown", nil, ""},
-		{"nobody but this process", []User{self}, ""},
-		{"the consumer, not who merely holds it", []User{holder("a"), consumer("z"), self}, "z"},
-		{"several, in order", []User{consumer("z"), consumer("b")}, "b,z"},
-		{"several processes of one name", []User{consumer("b"), consumer("a"), consumer("b")}, "a,b"},
-		{"holders where nobody consumes", []User{holder("x"), holder("w")}, "w,x"},
-		{"a user ring's producer", []User{holder("x"), {Comm: "p", Produces: true}}, "p"},
+		{"unknown", nil, 0, ""},
+		{"nobody but this process", []User{self}, 0, ""},
+		{"the consumer, not who merely holds it", []User{holder("a"), consumer("z"), self}, 0, "z"},
+		{"several, in order", []User{consumer("z"), consumer("b")}, 0, "b,z"},
+		{"several processes of one name", []User{consumer("b"), consumer("a"), consumer("b")}, 0, "a,b"},
+		{"holders where nobody consumes", []User{holder("x"), holder("w")}, 0, "w,x"},
+		{"a user ring's producer", []User{holder("x"), {Comm: "p", Produces: true}}, 0, "p"},
+		{"a consumer that cannot be seen", []User{holder("x")}, 1, "(unseen)"},
+		{"consumers, one of them unseen", []User{consumer("z")}, 1, "(unseen),z"},
 	} {
-		if got := OwnerNames(tt.users); got != tt.want {
+		m := Map{Users: tt.users, UnseenWriters: tt.unseen}
+		if got := m.OwnerNames(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
 		}
 	}

@@ -11,9 +11,9 @@ var (
 	failuresTotal = desc("sample_failures_total", "Samples that failed.")
 	sampleSeconds = desc("sample_duration_seconds", "How long the last sample took.")
 
-	mapInfo   = desc("map_info", "A ring buffer, user ring buffer or arena of this host.", "id", "name", "owner", "type")
-	mapMemory = desc("map_memory_bytes", "Pages that the kernel holds for the map; an arena's are not counted before Linux 7.3.", "id", "name", "owner")
-	arenaSize = desc("arena_capacity_bytes", "What could be allocated in the arena.", "id", "name", "owner")
+	mapInfo   = desc("map_info", "A ring buffer, user ring buffer or arena of this host, and its owners now.", "id", "name", "owner", "type")
+	mapMemory = desc("map_memory_bytes", "Pages that the kernel holds for the map; an arena's are not counted before Linux 7.3.", "id", "name")
+	arenaSize = desc("arena_capacity_bytes", "What could be allocated in the arena.", "id", "name")
 	ownerInfo = desc("owner_info", "A process that consumes a map (role consumer), produces into it (producer), "+
 		"has it mapped (observer) or holds a descriptor of it (holder).",
 		"id", "pid", "comm", "role", "unit", "container", "pod")
@@ -41,5 +41,5 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // ringDesc is of a metric that each ring has.
 func ringDesc(name, help string) *prometheus.Desc {
-	return desc("ring_"+name, help, "id", "name", "owner")
+	return desc("ring_"+name, help, "id", "name")
 }

@@ -17,9 +17,13 @@
 //
 // # Labels
 //
-// Each ring's metrics carry its map's id, its name, and as owner the names of
-// the processes that consume it (that produce into it if it is a user ring; that hold it if
-// nobody does). When the owner changes the series end and others begin: sum by (id, name)
-// over them. An id is not given to another map before 2^31 others were made; should that
-// happen, the counters start anew, as after a restart.
+// The metrics of a map carry what does not change: its id and its name. rbtool_map_info adds
+// its type, and as owner the names of the processes that consume it (that produce into it
+// if it is a user ring; that hold it if there are none). When the owner changes, that
+// series ends and another begins; the counters go on. Join it where the owner is wanted:
+//
+//	rate(rbtool_ring_consumed_bytes_total[5m]) * on (instance, id) group_left (owner) rbtool_map_info
+//
+// rbtool_owner_info has a series for each process. An id is not given to another map before
+// 2^31 others were made; should that happen, the counters start anew, as after a restart.
 package metrics

@@ -86,8 +86,8 @@ func truth(b bool) float64 {
 // describe emits what is known of a map.
 func (e emitter) describe(m *inspect.MapSample) {
 	id := strconv.FormatUint(uint64(m.ID), 10)
-	labels := []string{id, clean(m.Name), clean(inspect.OwnerNames(m.Users))}
-	e.gauge(mapInfo, 1, append(slices.Clip(labels), m.Type)...)
+	labels := []string{id, clean(m.Name)} // what never changes: rate() wants one series
+	e.gauge(mapInfo, 1, append(slices.Clip(labels), clean(m.OwnerNames()), m.Type)...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {
 		if !u.Self {

@@ -35,9 +35,9 @@ func newSample() *inspect.Sample {
 func TestARingsMetrics(t *testing.T) {
 	c := NewCollector()
 	c.Update(newSample(), nil, 250*time.Millisecond)
-	const labels = `{id="12",name="events",owner="agent"}`
+	const labels = `{id="12",name="events"}`
 	want := `
-# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host.
+# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host, and its owners now.
 # TYPE rbtool_map_info gauge
 rbtool_map_info{id="12",name="events",owner="agent",type="ringbuf"} 1
 rbtool_map_info{id="13",name="shared",owner="",type="arena"} 1
@@ -82,6 +82,27 @@ rbtool_up 1
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestCountersGoOnWhenTheOwnerChangesItsName(t *testing.T) {
+	c := NewCollector()
+	for _, comm := range []string{"agent", "agent: worker"} {
+		sample := newSample()
+		sample.Maps[0].Users[0].Comm = comm
+		c.Update(sample, nil, time.Millisecond)
+		want := `
+# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host, and its owners now.
+# TYPE rbtool_map_info gauge
+rbtool_map_info{id="12",name="events",owner="` + comm + `",type="ringbuf"} 1
+rbtool_map_info{id="13",name="shared",owner="",type="arena"} 1
+# HELP rbtool_ring_saturated_seconds_total Time during which the ring was at least 15/16 full. The kernel does not count refused records.
+# TYPE rbtool_ring_saturated_seconds_total counter
+rbtool_ring_saturated_seconds_total{id="12",name="events"} 1.5
+`
+		if err := testutil.CollectAndCompare(c, strings.NewReader(want), "rbtool_map_info", "rbtool_ring_saturated_seconds_total"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -20,14 +20,27 @@ import (
 // [fs.ErrNotExist], [ErrNotPin] for a directory, [ErrWrongType] for a program or
 // link, [fs.ErrPermission], [ErrUnsafe] for another user's symbolic link.
 func Open(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
-	m, err := open(path, types)
+	return openWith(load, path, types)
+}
+
+// OpenReadOnly is [Open] for a map that is only asked about: it takes the permission to read
+// the pin, and none of the map's memory can be mapped.
+func OpenReadOnly(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
+	return openWith(loadReadOnly, path, types)
+}
+
+// loader opens whatever is pinned at the pin that fd refers to.
+type loader func(fd int) (cilium.Pinner, error)
+
+func openWith(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
+	m, err := open(load, path, types)
 	if err != nil {
 		return nil, fmt.Errorf("open map %q: %w", path, err)
 	}
 	return m, nil
 }
 
-func open(path string, types []ebpf.MapType) (*ebpf.Map, error) {
+func open(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
 	// A symbolic link to a pin will do, so it is the target that is looked at.
 	p, err := find(path, true)
 	if err != nil {

@@ -33,6 +33,8 @@ type Batch struct {
 	_ noCopy
 	p *Producer // nil when it has ended
 
+	away bool // without the ring, which the next call takes
+
 	// The room that is left, as contiguous memory.
 	win      ring.Window
 	base     uint64 // position where the window begins
@@ -52,12 +54,40 @@ func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
 // Batch gives the ring to the calling goroutine until [Batch.End]; it waits for
-// the batch of another to end. It is the fastest way to produce, also when each sample is
-// published by itself, and the one for a goroutine that has the ring for itself.
-// Others wait meanwhile in all calls but those of Sample, Stats and Close.
+// the batch of another to end, or for Close, after which the batch's calls fail. It is the
+// fastest way to produce, also when each sample is published by itself, and the one for
+// a goroutine that has the ring for itself. Others wait meanwhile in all calls but those
+// of Sample, Stats and Close.
 func (p *Producer) Batch() Batch {
-	p.mu.LockLong()
+	if p.mu.LockLong(context.Background()) != nil {
+		return Batch{p: p, max: p.max, away: true} // its calls fail
+	}
 	return Batch{p: p, base: p.head, max: p.max}
+}
+
+// take takes the ring for a batch that is away.
+func (b *Batch) take(ctx context.Context) error {
+	if err := b.p.mu.LockLong(ctx); err != nil {
+		return err
+	}
+	b.away, b.base = false, b.p.head
+	return nil
+}
+
+// holds reports whether the batch has the ring and may write.
+func (b *Batch) holds() bool { return b.p != nil && !b.looping && !b.away }
+
+// hold returns an error unless the batch holds the ring, if need be after it took it.
+func (b *Batch) hold() error {
+	switch {
+	case b.p == nil:
+		return errEnded
+	case b.looping:
+		return errLooping
+	case b.away:
+		return b.take(context.Background())
+	}
+	return nil
 }
 
 // Next returns room for a sample of n bytes: memory of the ring, with what was
@@ -87,11 +117,8 @@ func (b *Batch) refill(n int) ([]byte, error) {
 
 // extend makes a window at the next sample with room for one of n bytes.
 func (b *Batch) extend(n int) error {
-	switch {
-	case b.p == nil:
-		return errEnded
-	case b.looping:
-		return errLooping
+	if err := b.hold(); err != nil {
+		return err
 	}
 	at := b.base + b.off
 	if err := b.p.room(at, n); err != nil {
@@ -104,20 +131,25 @@ func (b *Batch) extend(n int) error {
 }
 
 // NextWait is Next that, when the ring is full, publishes what is complete and waits for
-// room until ctx is done; other goroutines can write then.
+// room until ctx is done; other goroutines can write then. A batch whose NextWait failed goes
+// on: its next call waits for the ring as [Producer.Batch] does.
 func (b *Batch) NextWait(ctx context.Context, n int) ([]byte, error) {
 	for {
+		if b.away {
+			if err := b.take(ctx); err != nil {
+				return nil, err
+			}
+		}
 		buf, err := b.Next(n)
 		if err != ErrFull {
 			return buf, err
 		}
 		p := b.p
-		if err := b.End(); err != nil {
-			*b = p.Batch()
-			return nil, err
+		err = b.End()
+		*b = Batch{p: p, max: p.max, away: true}
+		if err == nil {
+			err = p.Wait(ctx, n)
 		}
-		err = p.Wait(ctx, n)
-		*b = p.Batch()
 		if err != nil {
 			return nil, err
 		}
@@ -134,11 +166,10 @@ func (b *Batch) Drop() {
 
 // Publish gives the kernel the samples so far. The error is [ErrCorrupt] or [os.ErrClosed].
 func (b *Batch) Publish() error {
-	switch {
-	case b.p == nil:
-		return errEnded
-	case b.looping:
-		return errLooping
+	if !b.holds() { // inlined, for batches that publish each sample
+		if err := b.hold(); err != nil {
+			return err
+		}
 	}
 	if !b.p.publish(b.base + b.off) {
 		return b.p.unpublished()
@@ -159,6 +190,10 @@ func (b *Batch) End() error {
 		b.looping, b.off = false, uint64(max(int64(p.head-b.base), 0))
 	}
 	var err error
+	if b.away {
+		*b = Batch{}
+		return nil
+	}
 	if b.base+b.off != p.head {
 		err = b.Publish()
 	}

@@ -4,102 +4,88 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/inspect"
-	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// claim is this process's right to produce into a ring: its ID in a word of the
-// ring's producer page. It ends with release, or when the process dies.
-type claim struct {
-	self owner.ID
-	id   ebpf.MapID
-}
-
-// producing holds the IDs of the rings that this process has claimed. A claim of
-// this process that is not here was made before it called execve(2), which
-// changes neither pid nor start time.
-var producing sync.Map
-
-// claimRing claims m for this process, makes sure that nobody else produces
-// into it, and returns the ring's memory, which is the caller's.
-func claimRing(m *ebpf.Map, opts Options) (claim, *ring.Mapping, error) {
-	info, err := m.Info()
+// claimRing claims m for a Producer, makes sure that no other process produces
+// into it, and returns the claim and the ring's memory, which is the caller's.
+func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
+	id, robbed, mem, err := take(m, opts.Steal)
 	if err != nil {
-		return claim{}, nil, err
+		return 0, nil, err
 	}
-	c := claim{}
-	c.id, _ = info.ID()
-	if c.self, err = owner.Self(); err != nil {
-		return claim{}, nil, fmt.Errorf("claim: %w", err)
-	}
-	if _, taken := producing.LoadOrStore(c.id, true); taken {
-		return claim{}, nil, &BusyError{PID: c.self.PID()}
-	}
-	mem, err := c.take(m)
-	if err != nil {
-		producing.Delete(c.id)
-		return claim{}, nil, err
+	if robbed.State() == claim.Gone {
+		robbed = 0
 	}
 	if !opts.IgnoreForeign {
-		err = noForeign(func() ([]int, error) { return foreign(m, c.id) })
+		err = noForeign(func() ([]int, error) {
+			pids, err := foreign(m, opts)
+			return without(pids, robbed), err
+		})
 	}
 	if err != nil {
-		c.release(mem)
-		return claim{}, nil, errors.Join(err, mem.Unmap())
+		id.Release(mem.ProducerClaim())
+		return 0, nil, errors.Join(err, mem.Unmap())
 	}
-	return c, mem, nil
+	return id, mem, nil
 }
 
 // take maps the ring and claims it. While another has it, the ring is not
 // mapped writable, by which a foreign producer is known.
-func (c claim) take(m *ebpf.Map) (*ring.Mapping, error) {
+func take(m *ebpf.Map, steal bool) (id, previous claim.ID, mem *ring.Mapping, err error) {
 	size := uint64(m.MaxEntries())
 	look, err := ring.Observe(m.FD(), size)
 	if err != nil {
-		return nil, err
+		return 0, 0, nil, err
 	}
-	holder := owner.ID(look.ProducerClaim().Load())
+	var held error
+	if !steal {
+		held = claim.ID(look.ProducerClaim().Load()).Held()
+	}
 	if err := look.Unmap(); err != nil {
-		return nil, err
+		return 0, 0, nil, err
 	}
-	if holder != c.self && holder.Alive() {
-		return nil, &BusyError{PID: holder.PID()}
+	if held != nil {
+		return 0, 0, nil, busyError(held)
 	}
-	mem, err := ring.Produce(m.FD(), size)
+	mem, err = ring.Produce(m.FD(), size)
 	if err != nil {
-		return nil, err
+		return 0, 0, nil, err
 	}
-	if err := c.mark(mem.ProducerClaim()); err != nil {
-		return nil, errors.Join(err, mem.Unmap())
+	id, previous, err = claim.Take(mem.ProducerClaim(), steal)
+	if err != nil {
+		return 0, 0, nil, errors.Join(busyError(err), mem.Unmap())
 	}
-	return mem, nil
+	return id, previous, mem, nil
 }
 
-// mark writes the claim unless a living process has.
-func (c claim) mark(word *atomic.Uint64) error {
-	const tries = 100 // somebody may write there all the time
-	for range tries {
-		holder := owner.ID(word.Load())
-		if holder != c.self && holder.Alive() {
-			return &BusyError{PID: holder.PID()}
-		}
-		if word.CompareAndSwap(uint64(holder), uint64(c.self)) {
-			return nil
-		}
+// busyError turns a claim's error into one of this package.
+func busyError(err error) error {
+	if held, ok := errors.AsType[*claim.HeldError](err); ok {
+		return &BusyError{PID: held.PID, Unseen: held.State == claim.Unknown}
 	}
-	return fmt.Errorf("claim: %w: the word that names the producer does not hold still", ErrCorrupt)
+	if errors.Is(err, claim.ErrUnsteady) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
 }
 
-// release gives the claim up, unless somebody has written over it.
-func (c claim) release(mem *ring.Mapping) {
-	mem.ProducerClaim().CompareAndSwap(uint64(c.self), 0)
-	producing.Delete(c.id)
+// without removes the holder of a claim that was stolen from pids: it has the ring mapped
+// until it learns of the theft. Where its pid is another in this pid namespace, one process
+// is taken for it.
+func without(pids []int, robbed claim.ID) []int {
+	if robbed == 0 || len(pids) == 0 {
+		return pids
+	}
+	if !claim.InHostProc() {
+		return pids[1:]
+	}
+	return slices.DeleteFunc(pids, func(pid int) bool { return pid == int(robbed.PID()) })
 }
 
 // noForeign returns an error that is ErrBusy if look, which finds the processes
@@ -122,8 +108,14 @@ func noForeign(look func() ([]int, error)) error {
 	return nil
 }
 
-// foreign finds the other processes that have the ring mapped for producing.
-func foreign(m *ebpf.Map, id ebpf.MapID) ([]int, error) {
+// foreign finds the other processes that have the ring mapped for producing. The pid
+// 0 stands for those that cannot be seen.
+func foreign(m *ebpf.Map, opts Options) ([]int, error) {
+	info, err := m.Info()
+	if err != nil {
+		return nil, err
+	}
+	id, _ := info.ID()
 	usage, err := inspect.Users(m)
 	if err != nil {
 		return nil, fmt.Errorf("look for foreign producers: %w", err)
@@ -134,6 +126,13 @@ func foreign(m *ebpf.Map, id ebpf.MapID) ([]int, error) {
 		if u.Produces && !u.Self && (u.Exact || u.Holds) {
 			pids = append(pids, u.PID)
 		}
+	}
+	unseen, err := usage.Unseen(id)
+	if err != nil && !opts.IgnoreUnseen {
+		return nil, fmt.Errorf("%w: %w", ErrUnseen, err)
+	}
+	if unseen > 0 {
+		pids = append(pids, 0)
 	}
 	return pids, nil
 }

@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rbtool/rbtool/internal/owner"
-	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -99,12 +97,11 @@ func TestAForeignProducerIsThereAtEachLook(t *testing.T) {
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	self, err := owner.Self()
-	if err != nil {
-		t.Fatal(err)
-	}
-	onRing(t, m, func(mem *ring.Mapping) { mem.ProducerClaim().Store(uint64(self)) })
-	producer(t, m, Options{})
+	a := start(t, "exec", m, nil)
+	a.expect(t, "ready")
+	a.expect(t, "ready")
+	_, err := New(m, Options{})
+	refused(t, err, a.cmd.Process.Pid, false)
 }
 
 // Of processes that open a ring at once, one gets it.
@@ -128,5 +125,63 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 		for _, a := range all {
 			a.kill()
 		}
+	}
+}
+
+func TestARobbedProducerWritesNothing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	c := checker(t, m, 1, 8)
+	robbed := producer(t, m, Options{})
+	held, err := robbed.Reserve(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief := producer(t, m, Options{Steal: true})
+	if got := thief.Recovered().Abandoned; got != 1 {
+		t.Errorf("%d abandoned samples, want the robbed producer's", got)
+	}
+	if err := held.Commit(); err == nil {
+		t.Error("the robbed producer's sample is committed")
+	}
+	s, err := thief.Reserve(16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"TryWrite": func() error { return robbed.TryWrite(make([]byte, 16)) },
+		"Reserve":  func() error { _, err := robbed.Reserve(16); return err },
+	} {
+		busy, ok := errors.AsType[*BusyError](call())
+		if !ok || !busy.Stolen || int(busy.PID) != os.Getpid() {
+			t.Errorf("%s of the robbed producer: %v", name, busy)
+		}
+	}
+	if err := robbed.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Errorf("the thief's sample after the robbed producer's Close: %v", err)
+	}
+	_, err = New(m, Options{})
+	refused(t, err, os.Getpid(), false)
+	drain(t, c)
+}
+
+// While the ring's memory cannot be taken away from a closed Producer, its claim stays.
+func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	a := start(t, "close", m, nil)
+	a.expect(t, "failed")
+	_, err := New(m, Options{IgnoreForeign: true})
+	refused(t, err, a.cmd.Process.Pid, false)
+	if _, err := a.stdin.Write([]byte("again\n")); err != nil {
+		t.Fatal(err)
+	}
+	a.expect(t, "closed")
+	p := producer(t, m, Options{})
+	if n := p.Recovered().Abandoned; n != 0 {
+		t.Errorf("%d samples were left BUSY by Close", n)
 	}
 }

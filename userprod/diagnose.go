@@ -5,7 +5,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/internal/owner"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -21,7 +21,7 @@ type Diagnosis struct {
 	BusyPos uint64
 
 	// Holder is the process that has claimed the ring, by its pid in the
-	// initial pid namespace, 0 when nobody has; HolderAlive says that it lives.
+	// initial pid namespace, 0 if none has; HolderAlive says that it lives, or may live.
 	Holder      uint32
 	HolderAlive bool
 
@@ -57,8 +57,8 @@ func diagnose(mem *ring.Mapping) Diagnosis {
 			break
 		}
 	}
-	holder := owner.ID(mem.ProducerClaim().Load())
-	d.Holder, d.HolderAlive = holder.PID(), holder.Alive()
+	holder := claim.ID(mem.ProducerClaim().Load())
+	d.Holder, d.HolderAlive = holder.PID(), holder.State() != claim.Gone
 	return d
 }
 

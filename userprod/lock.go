@@ -1,36 +1,47 @@
 package userprod
 
 import (
+	"context"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rbtool/rbtool/internal/order"
 )
 
-// lock is a mutex for what takes less time than waking a thread. While nobody else wants
-// it, Lock and Unlock cost one locked instruction; sync.Mutex costs two. Those who wait
-// spin one at a time, those behind them sleep in the queue. Who may keep it for
-// long has the queue too (LockLong): then everybody sleeps.
+// lock is a mutex for critical sections that take less time than waking a thread. Without
+// contention Lock and Unlock cost one locked instruction; sync.Mutex costs two. One
+// waiting goroutine spins, those behind it sleep in the queue. LockLong, for long critical
+// sections, keeps the queue too: then all that wait sleep.
+//
+// Lock and LockLong fail with ctx's error when ctx is done while they sleep, and with
+// errClosed when the Producer is closed. They do not look at either before they have to
+// sleep.
 type lock struct {
-	held  uint64 // 1 while somebody has it
-	queue sync.Mutex
+	held  uint64 // 1 while a goroutine has it
+	queue gate
 }
+
+func newLock(closed <-chan struct{}) lock { return lock{queue: newGate(closed)} }
 
 func (l *lock) TryLock() bool { return atomic.CompareAndSwapUint64(&l.held, 0, 1) }
 
 // Lock is short enough for the compiler to inline it.
-func (l *lock) Lock() {
-	if !l.TryLock() {
-		l.wait()
+func (l *lock) Lock(ctx context.Context) error {
+	if l.TryLock() {
+		return nil
 	}
+	return l.wait(ctx)
 }
 
-func (l *lock) wait() {
-	l.queue.Lock()
+// wait is Lock for a caller whose TryLock has just failed.
+func (l *lock) wait(ctx context.Context) error {
+	if err := l.queue.Lock(ctx); err != nil {
+		return err
+	}
 	l.spin()
 	l.queue.Unlock()
+	return nil
 }
 
 func (l *lock) Unlock() { order.StoreRelease(&l.held, 0) }
@@ -61,12 +72,15 @@ func (l *lock) pause(loads int) {
 	}
 }
 
-// LockLong is Lock for who may keep it for long; UnlockLong ends it.
-func (l *lock) LockLong() {
+// LockLong is Lock for long critical sections; UnlockLong ends one.
+func (l *lock) LockLong(ctx context.Context) error {
 	if !l.queue.TryLock() {
-		l.enqueue()
+		if err := l.enqueue(ctx); err != nil {
+			return err
+		}
 	}
 	l.spin()
+	return nil
 }
 
 func (l *lock) UnlockLong() {
@@ -75,9 +89,9 @@ func (l *lock) UnlockLong() {
 }
 
 // enqueue takes the queue. Most batches are over in less time than it takes to sleep and
-// be woken, so at first it only looks now and then: whoever has the
-// queue keeps it for several batches meanwhile, and memory stays with one processor.
-func (l *lock) enqueue() {
+// be woken, so at first it only looks now and then: the holder keeps the queue for several
+// batches meanwhile, and memory stays with one processor.
+func (l *lock) enqueue(ctx context.Context) error {
 	const (
 		looks    = 24
 		interval = 8192 // loads of a word in the cache: two microseconds
@@ -89,9 +103,9 @@ func (l *lock) enqueue() {
 				atomic.LoadUint64(&word)
 			}
 			if l.queue.TryLock() {
-				return
+				return nil
 			}
 		}
 	}
-	l.queue.Lock()
+	return l.queue.Lock(ctx)
 }

@@ -2,6 +2,9 @@ package userprod
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -13,27 +16,28 @@ import (
 func TestLockExcludes(t *testing.T) {
 	testenv.NoLeaks(t)
 	var (
-		l   lock
+		l   = newLock(nil)
 		n   int // the race detector looks on
 		all sync.WaitGroup
 	)
-	const goroutines, times = 8, 2000
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	const goroutines, times = 9, 2000
 	for g := range goroutines {
 		all.Go(func() {
 			for range times {
+				unlock := l.Unlock
 				switch {
 				case g%3 == 0:
-					l.LockLong()
-					n++
-					l.UnlockLong()
+					l.LockLong(t.Context())
+					unlock = l.UnlockLong
 				case g%3 == 1 && l.TryLock():
-					n++
-					l.Unlock()
+				case g%3 == 1 && l.Lock(over) == nil: // it did not need to sleep
 				default:
-					l.Lock()
-					n++
-					l.Unlock()
+					l.Lock(t.Context())
 				}
+				n++
+				unlock()
 			}
 		})
 	}
@@ -43,33 +47,212 @@ func TestLockExcludes(t *testing.T) {
 	}
 }
 
-// Who has it for long costs the others no time of a processor.
+// Goroutines that wait for a long critical section cost no time of a processor.
 func TestThoseWhoWaitForALongLockSleep(t *testing.T) {
 	testenv.NoLeaks(t)
 	var (
-		l   lock
+		l   = newLock(nil)
 		all sync.WaitGroup
 	)
-	l.LockLong()
+	l.LockLong(t.Context())
 	for range 4 {
 		all.Go(func() {
-			l.Lock()
+			l.Lock(t.Context())
 			defer l.Unlock()
 		})
 		all.Go(func() {
-			l.LockLong()
+			l.LockLong(t.Context())
 			defer l.UnlockLong()
 		})
 	}
-	asleep := func() int {
+	asleepInGate(t, 8)
+	l.UnlockLong()
+	all.Wait()
+}
+
+// asleepInGate returns when n goroutines sleep until they get a lock.
+func asleepInGate(t *testing.T, n int) {
+	t.Helper()
+	asleep := func() (n int) {
 		stacks := make([]byte, 1<<20)
-		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("[sync.Mutex.Lock"))
+		for stack := range bytes.SplitSeq(stacks[:runtime.Stack(stacks, true)], []byte("\n\n")) {
+			state, calls, _ := bytes.Cut(stack, []byte("\n"))
+			if bytes.Contains(state, []byte("[select")) && bytes.Contains(calls, []byte("userprod.(*gate).sleep(")) {
+				n++
+			}
+		}
+		return n
 	}
-	for deadline := time.Now().Add(20 * time.Second); asleep() < 8; runtime.Gosched() {
+	for deadline := time.Now().Add(20 * time.Second); asleep() < n; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of 8 sleep", asleep())
+			t.Fatalf("%d of %d sleep", asleep(), n)
 		}
 	}
-	l.UnlockLong()
+}
+
+// held are the calls that wait while another goroutine has a Batch. The context ends those
+// that take one.
+var held = []struct {
+	name    string
+	context bool
+	call    func(ctx context.Context, p *Producer) error
+}{
+	{"ReserveWait", true, waits[0].wait},
+	{"Wait", true, waits[1].wait},
+	{"WriteWait", true, waits[2].wait},
+	{"WriteWait of a large sample", true, func(ctx context.Context, p *Producer) error {
+		return p.WriteWait(ctx, make([]byte, copyLocked+1))
+	}},
+	{"Write", false, func(_ context.Context, p *Producer) error { _, err := p.Write(nil); return err }},
+	{"TryWrite", false, func(_ context.Context, p *Producer) error { return p.TryWrite(nil) }},
+	{"Reserve", false, func(_ context.Context, p *Producer) error { _, err := p.Reserve(8); return err }},
+	{"WriteAll", false, func(_ context.Context, p *Producer) error { _, err := WriteAll(p, []uint64{1}); return err }},
+	{"Batch and Next", false, func(_ context.Context, p *Producer) error {
+		b := p.Batch()
+		defer b.End()
+		_, err := b.Next(8)
+		return err
+	}},
+	{"Batch and Append", false, func(_ context.Context, p *Producer) error {
+		b := p.Batch()
+		defer b.End()
+		_, err := Append(&b, []uint64{1})
+		return err
+	}},
+	{"Batch and Samples", false, func(_ context.Context, p *Producer) error {
+		b := p.Batch()
+		defer b.End()
+		for range b.Samples(8, 1) {
+		}
+		return b.Err()
+	}},
+	{"Batch and Publish", false, func(_ context.Context, p *Producer) error {
+		b := p.Batch()
+		defer b.End()
+		return b.Publish()
+	}},
+}
+
+func TestWaitsForABatchEnd(t *testing.T) {
+	for _, h := range held {
+		wait := func(ctx context.Context, p *Producer) <-chan error {
+			done := make(chan error, 1)
+			go func() { done <- h.call(ctx, p) }()
+			asleepInGate(t, 1)
+			return done
+		}
+		t.Run(h.name+" with the batch", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			p := producer(t, userRing(t, 1<<16), Options{})
+			b := p.Batch()
+			done := wait(t.Context(), p)
+			b.End()
+			if err := <-done; err != nil && !errors.Is(err, ErrFull) {
+				t.Error(err)
+			}
+		})
+		t.Run(h.name+" with Close", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			p := producer(t, userRing(t, 1<<16), Options{})
+			b := p.Batch()
+			defer b.End()
+			done := wait(t.Context(), p)
+			p.Close()
+			if err := <-done; !errors.Is(err, os.ErrClosed) {
+				t.Errorf("error %v", err)
+			}
+		})
+		if !h.context {
+			continue
+		}
+		t.Run(h.name+" with its context", func(t *testing.T) {
+			testenv.NoLeaks(t)
+			p := producer(t, userRing(t, 1<<16), Options{})
+			b := p.Batch()
+			defer b.End()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := wait(ctx, p)
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// NextWait lets another goroutine have the ring, which may keep it.
+func TestNextWaitEndsWhileAnotherBatchHasTheRing(t *testing.T) {
+	for _, end := range []struct {
+		by   string
+		call func(p *Producer, cancel func())
+		want error
+	}{
+		{"its context", func(_ *Producer, cancel func()) { cancel() }, context.Canceled},
+		{"Close", func(p *Producer, _ func()) { p.Close() }, os.ErrClosed},
+	} {
+		t.Run(end.by, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := userRing(t, 4096)
+			p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
+			fillUp(t, p)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			mine := p.Batch()
+			go func() {
+				_, err := mine.NextWait(ctx, 8)
+				done <- err
+			}()
+			testenv.Asleep(t, "userprod.(*Producer).sleep")
+			other := p.Batch()
+			drain(t, c)
+			asleepInGate(t, 1)
+			end.call(p, cancel)
+			if err := <-done; !errors.Is(err, end.want) {
+				t.Errorf("error %v", err)
+			}
+			other.End()
+			// The batch goes on.
+			want := end.want
+			if want == context.Canceled {
+				want = nil
+			}
+			if _, err := mine.Next(8); !errors.Is(err, want) {
+				t.Errorf("Next after it: %v", err)
+			}
+			mine.End()
+		})
+	}
+}
+
+// Goroutines that come all the time do not keep a sleeping one from the lock.
+func TestASleeperGetsTheGate(t *testing.T) {
+	testenv.NoLeaks(t)
+	g := newGate(nil)
+	const others = 3
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	for range others {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if g.TryLock() {
+					g.Unlock()
+				}
+			}
+		})
+	}
+	for range 100 {
+		if err := g.Lock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		runtime.Gosched()
+		g.Unlock()
+	}
+	close(stop)
 	all.Wait()
 }

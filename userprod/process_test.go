@@ -2,6 +2,7 @@ package userprod
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +21,7 @@ const roleVar = "RBTOOL_TEST_ROLE"
 // actor is a process that a test started to do something with a ring.
 type actor struct {
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.WriteCloser
 	said  *bufio.Reader
 }
 
@@ -115,6 +116,13 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		defer p.Close()
+	case "close": // first as where memory may not be overcommitted
+		return closeTwice(m)
+	case "exec": // as a program that runs another one
+		if _, err := New(m, Options{}); err != nil {
+			return err
+		}
+		return reexec("produce", m)
 	case "map": // as libbpf's user_ring_buffer__new
 		_, err = unix.Mmap(m.FD(), int64(os.Getpagesize()), os.Getpagesize()+2*int(m.MaxEntries()),
 			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -133,6 +141,57 @@ func act(role string, m *ebpf.Map) error {
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)
 	return nil
+}
+
+// closeTwice closes a Producer at first without the memory that this takes. It says when
+// that has failed, waits for a line, and closes it again.
+func closeTwice(m *ebpf.Map) error {
+	p, err := New(m, Options{IgnoreForeign: true})
+	if err != nil {
+		return err
+	}
+	s, err := p.Reserve(8)
+	if err != nil {
+		return err
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_DATA, &limit); err != nil {
+		return err
+	}
+	// It refuses private memory, as vm.overcommit_memory=2 does, but to this process alone.
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 4096, Max: limit.Max}); err != nil {
+		return err
+	}
+	failed := p.Close()
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &limit); err != nil {
+		return err
+	}
+	if !errors.Is(failed, unix.ENOMEM) {
+		return fmt.Errorf("Close without memory: %w", failed)
+	}
+	s.Bytes()[0] = 1 // is what the claim must stay for
+	fmt.Println("failed")
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return err
+	}
+	if err := p.Close(); err != nil {
+		return err
+	}
+	fmt.Println("closed")
+	io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+// reexec goes on as another program with the same pid and start time, in a role.
+func reexec(role string, m *ebpf.Map) error {
+	fmt.Println("ready")
+	if err := os.Setenv(roleVar, role); err != nil {
+		return err
+	}
+	if _, err := unix.FcntlInt(uintptr(m.FD()), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
 func split(role string, arg *int) (word string, n int, err error) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/claim"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
@@ -29,10 +31,20 @@ type Options struct {
 	// sample that makes sense is thrown away. Without it New fails with [ErrCorrupt].
 	Mend bool
 
+	// Steal makes New claim the ring although its holder may live: one that cannot be seen,
+	// for instance. A holder that lives fails with [ErrBusy] when it publishes next;
+	// samples that it has reserved are discarded.
+	Steal bool
+
 	// IgnoreForeign makes New not look for producers that, like libbpf's, do not
 	// claim their ring. That look goes over all processes, with the kernel's iterators
 	// where they can be used (CAP_BPF, CAP_PERFMON), else in /proc.
 	IgnoreForeign bool
+
+	// IgnoreUnseen makes New go on where such producers may be among processes that cannot
+	// be seen. Without it New fails with [ErrUnseen]. Two producers in one ring
+	// overwrite each other's samples.
+	IgnoreUnseen bool
 }
 
 func (o Options) timer() time.Duration {
@@ -58,14 +70,18 @@ type Producer struct {
 	max    uint64 // bytes of the largest sample
 	poller *syscall.Poller
 	opts   Options
-	claim  claim
+	claim  claim.ID
 	found  Recovery
 
 	failed atomic.Pointer[error] // why nothing works any more: closed, or a corrupt ring
 	turn   chan struct{}         // taken by the one who waits for room in the poller
 	queue  atomic.Int32          // how many want the turn
 	done   chan struct{}         // closed by Close
-	close  func() error
+
+	closed once.Value[struct{}] // Close has succeeded
+	end    sync.Once            // endWaits
+	own    *ring.Mapping        // of Close alone, until it succeeds
+	endErr error                // of endWaits
 
 	waits, late atomic.Uint64
 
@@ -94,7 +110,7 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 	if err := checkType(m); err != nil {
 		return nil, err
 	}
-	claim, mem, err := claimRing(m, opts)
+	id, mem, err := claimRing(m, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +119,10 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 		p.poller, err = syscall.NewWritePoller(m.FD())
 	}
 	if err != nil {
-		claim.release(mem)
+		id.Release(mem.ProducerClaim())
 		return nil, errors.Join(err, mem.Unmap())
 	}
-	p.claim = claim
+	p.claim = id
 	return p, nil
 }
 
@@ -134,7 +150,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 		done:  make(chan struct{}),
 		head:  pos, limit: pos, // the first reservation looks for room
 	}
-	p.close = sync.OnceValue(p.closeOnce)
+	p.mu = newLock(p.done)
 	return p, nil
 }
 
@@ -149,30 +165,49 @@ func (p *Producer) MaxSample() int { return int(p.max) }
 // Samples that are still reserved are discarded, so that they do not hold up
 // the kernel. A call under way at the same time may fail with os.ErrClosed
 // though its sample was written. Close does not wait for a Batch. It is idempotent.
-func (p *Producer) Close() error { return p.close() }
+//
+// Close puts other memory in the place of the ring's. Where the kernel refuses that, as with
+// vm.overcommit_memory=2 it may, Samples and Batches can still write into the ring: then
+// Close fails and keeps the claim, and another Close tries again.
+func (p *Producer) Close() error {
+	_, err := p.closed.Get(func() (struct{}, error) { return struct{}{}, p.tryClose() })
+	return err
+}
 
-func (p *Producer) closeOnce() error {
+func (p *Producer) tryClose() error {
 	p.failed.Store(&errClosed)
+	p.end.Do(p.endWaits)
+	if err := p.mem.Retire(); err != nil {
+		return errors.Join(p.endErr, fmt.Errorf("keep the claim, since this process can still write into the ring: %w", err))
+	}
+	own := p.own
+	if p.own = nil; own == nil {
+		return p.endErr
+	}
+	// A ring that is corrupt stays so: nothing here may fail for it. In one that was taken
+	// the samples are the thief's.
+	if claim.ID(own.ProducerClaim().Load()) == p.claim {
+		restore(own, false)
+	}
+	p.claim.Release(own.ProducerClaim())
+	return errors.Join(p.endErr, own.Unmap())
+}
+
+// endWaits ends them. It maps the ring for Close, which is alone with it once
+// Retire has taken the other mapping away from those who still use it.
+func (p *Producer) endWaits() {
 	close(p.done)
-	// Through a mapping of its own, Close is alone with the ring once Retire
-	// has taken the other one away from those who still use it.
-	var own *ring.Mapping
+	var mapErr error
 	err := p.poller.Do(func(fd int) {
-		var e error
-		own, e = ring.Produce(fd, p.size)
-		if e != nil {
-			own = nil
+		if p.own, mapErr = ring.Produce(fd, p.size); mapErr != nil {
+			mapErr = fmt.Errorf("give up the claim: %w", mapErr)
 		}
 	})
-	err = errors.Join(err, p.poller.Close(), p.mem.Retire())
-	if own == nil {
-		return errors.Join(err, errors.New("give up the claim: ring cannot be mapped"))
-	}
-	// A ring that is corrupt stays so: nothing here may fail for it.
-	restore(own, false)
-	p.claim.release(own)
-	return errors.Join(err, own.Unmap())
+	p.endErr = errors.Join(err, mapErr, p.poller.Close())
 }
+
+// holds reports whether the ring is still claimed by this Producer.
+func (p *Producer) holds() bool { return claim.ID(p.pos.ProducerClaim().Load()) == p.claim }
 
 // fail makes every later call fail with err, unless one fails already, and returns why.
 func (p *Producer) fail(err error) error {

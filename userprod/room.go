@@ -3,6 +3,7 @@ package userprod
 import (
 	"fmt"
 
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -60,7 +61,7 @@ func (p *Producer) checkHead(cons uint64) error {
 // publish moves producer_pos to end. When it returns false, unpublished tells why.
 // The caller holds mu.
 func (p *Producer) publish(end uint64) bool {
-	if p.pos.ProducerPos() != p.head {
+	if p.pos.ProducerPos() != p.head || !p.holds() {
 		return false
 	}
 	p.pos.SetProducerPos(end)
@@ -72,11 +73,14 @@ func (p *Producer) publish(end uint64) bool {
 
 func (p *Producer) unpublished() error { return p.moved(p.pos.ProducerPos()) }
 
-// moved is the error of a producer_pos that somebody else has moved, unless there
-// is another. The caller holds mu.
+// moved is the error of a producer_pos that another process has moved, or of a ring that
+// was taken, unless there is another. The caller holds mu.
 func (p *Producer) moved(prod uint64) error {
 	if err := p.failure(); err != nil {
 		return err
+	}
+	if holder := claim.ID(p.pos.ProducerClaim().Load()); holder != p.claim {
+		return p.fail(fmt.Errorf("write ring: %w", &BusyError{PID: holder.PID(), Stolen: true}))
 	}
 	return p.corrupt("producer position %d, which was %d", prod, p.head)
 }

@@ -1,6 +1,7 @@
 package userprod
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/rbtool/rbtool/internal/ring"
@@ -18,8 +19,15 @@ type Sample struct {
 // Reserve hands out room for a sample of n bytes. Until it is committed or
 // discarded, the kernel does not see the samples reserved after it. The error is
 // [ErrFull], [ErrTooLarge], [ErrCorrupt] or [os.ErrClosed].
-func (p *Producer) Reserve(n int) (Sample, error) {
-	p.mu.Lock()
+func (p *Producer) Reserve(n int) (Sample, error) { return p.reserve(context.Background(), n) }
+
+// reserve is Reserve that waits for a Batch of another goroutine until ctx is done.
+func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
+	if !p.mu.TryLock() {
+		if err := p.mu.wait(ctx); err != nil {
+			return Sample{}, err
+		}
+	}
 	if p.lacks(n) {
 		if err := p.room(p.head, n); err != nil {
 			p.mu.Unlock()

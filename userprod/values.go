@@ -1,6 +1,7 @@
 package userprod
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"unsafe"
@@ -32,7 +33,9 @@ func writeFew[T any](p *Producer, values []T) (done bool) {
 		return false
 	}
 	total := uint64(len(values)) * ring.Span(uint32(size))
-	p.mu.Lock()
+	if p.mu.Lock(context.Background()) != nil {
+		return false
+	}
 	if _, plain := p.plain.(*T); plain && total <= p.limit-p.head {
 		ring.Fill(p.data.Window(p.head), values)
 		done = p.publish(p.head + total)
@@ -43,8 +46,11 @@ func writeFew[T any](p *Producer, values []T) (done bool) {
 
 // Append writes each value as one sample of b, as [WriteAll] does without publishing.
 func Append[T any](b *Batch, values []T) (int, error) {
+	if err := b.hold(); err != nil {
+		return 0, err
+	}
 	size := int(unsafe.Sizeof(*new(T)))
-	if err := checkPlain[T](b); err != nil || len(values) == 0 {
+	if err := checkPlain[T](b.p); err != nil || len(values) == 0 {
 		return 0, err
 	}
 	if err := b.extend(size); err != nil {
@@ -62,18 +68,15 @@ func Append[T any](b *Batch, values []T) (int, error) {
 }
 
 // checkPlain returns an error if T can hold pointers. A Producer remembers the
-// last type that cannot.
-func checkPlain[T any](b *Batch) error {
-	if b.p == nil {
-		return errEnded
-	}
-	if _, plain := b.p.plain.(*T); plain {
+// last type that cannot. The caller holds mu.
+func checkPlain[T any](p *Producer) error {
+	if _, plain := p.plain.(*T); plain {
 		return nil
 	}
 	if t := reflect.TypeFor[T](); hasPointers(t) {
 		return fmt.Errorf("write ring: values of type %s hold pointers", t)
 	}
-	b.p.plain = (*T)(nil)
+	p.plain = (*T)(nil)
 	return nil
 }
 

@@ -8,13 +8,14 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ReserveWait is Reserve that waits for room, until ctx is done or Close. Those
-// who wait get their room in the order in which they came.
+// ReserveWait is Reserve that waits for room, and for a Batch of another goroutine to end,
+// until ctx is done or Close. Waiting goroutines get their room in the order in which they
+// came.
 //
 // Waiting costs a goroutine, not a thread, and no CPU time but the slow timer's.
 func (p *Producer) ReserveWait(ctx context.Context, n int) (s Sample, err error) {
 	err = p.whenRoom(ctx, n, func() (err error) {
-		s, err = p.Reserve(n)
+		s, err = p.reserve(ctx, n)
 		return err
 	})
 	return s, err
@@ -24,7 +25,9 @@ func (p *Producer) ReserveWait(ctx context.Context, n int) (s Sample, err error)
 // before this one does.
 func (p *Producer) Wait(ctx context.Context, n int) error {
 	return p.whenRoom(ctx, n, func() error {
-		p.mu.Lock()
+		if err := p.mu.Lock(ctx); err != nil {
+			return err
+		}
 		defer p.mu.Unlock()
 		return p.room(p.head, n)
 	})
@@ -64,7 +67,9 @@ func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error 
 
 // sleep blocks until the kernel has made room for n bytes at head.
 func (p *Producer) sleep(ctx context.Context, n int) error {
-	p.mu.Lock()
+	if err := p.mu.Lock(ctx); err != nil {
+		return err
+	}
 	need := p.head + ring.Span(uint32(n)) - p.size
 	p.mu.Unlock()
 	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain). So who

@@ -11,11 +11,18 @@ const copyLocked = 4096
 
 // TryWrite writes b as one sample, or fails with [ErrFull]. Other errors are those of
 // [Producer.Reserve].
-func (p *Producer) TryWrite(b []byte) error {
+func (p *Producer) TryWrite(b []byte) error { return p.tryWrite(context.Background(), b) }
+
+// tryWrite is TryWrite that waits for a Batch of another goroutine until ctx is done.
+func (p *Producer) tryWrite(ctx context.Context, b []byte) error {
 	if len(b) > copyLocked {
-		return p.tryWriteLarge(b)
+		return p.tryWriteLarge(ctx, b)
 	}
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		if err := p.mu.wait(ctx); err != nil {
+			return err
+		}
+	}
 	if p.lacks(len(b)) {
 		if err := p.room(p.head, len(b)); err != nil {
 			p.mu.Unlock()
@@ -35,8 +42,8 @@ func (p *Producer) TryWrite(b []byte) error {
 	return nil
 }
 
-func (p *Producer) tryWriteLarge(b []byte) error {
-	s, err := p.Reserve(len(b))
+func (p *Producer) tryWriteLarge(ctx context.Context, b []byte) error {
+	s, err := p.reserve(ctx, len(b))
 	if err != nil {
 		return err
 	}
@@ -54,5 +61,5 @@ func (p *Producer) Write(b []byte) (int, error) {
 
 // WriteWait is Write that waits until ctx is done at most.
 func (p *Producer) WriteWait(ctx context.Context, b []byte) error {
-	return p.whenRoom(ctx, len(b), func() error { return p.TryWrite(b) })
+	return p.whenRoom(ctx, len(b), func() error { return p.tryWrite(ctx, b) })
 }

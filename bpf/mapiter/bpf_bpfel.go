@@ -27,6 +27,7 @@ type bpfEntry struct {
 	OverwritePos uint64
 	UserVmStart  uint64
 	Pages        uint64
+	Writers      uint64
 	Known        uint32
 	Header       uint32
 	Name         [16]int8

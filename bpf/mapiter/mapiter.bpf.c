@@ -22,6 +22,10 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_UNSPEC,
 };
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 struct bpf_map {
 	enum bpf_map_type map_type;
 	__u32 max_entries;
@@ -29,6 +33,7 @@ struct bpf_map {
 	__u32 map_flags;
 	__u32 id;
 	char name[NAME_LEN];
+	atomic64_t writecnt;
 };
 
 /* kernel/bpf/ringbuf.c */
@@ -73,6 +78,7 @@ struct bpf_iter__bpf_map {
 #define HAS_ARENA (1 << 4)  /* user_vm_start */
 #define HAS_PAGES (1 << 5)  /* memory, in pages */
 #define HAS_STEADY (1 << 6) /* the consumer did not move between the loads */
+#define HAS_WRITERS (1 << 7)
 
 /* One ring or arena. */
 struct entry {
@@ -88,6 +94,7 @@ struct entry {
 	__u64 overwrite_pos;
 	__u64 user_vm_start;
 	__u64 pages;
+	__u64 writers; /* writable mappings, in all processes of all namespaces */
 	__u32 known;  /* HAS_* */
 	__u32 header; /* of the record at max(consumer_pos, overwrite_pos) */
 	char name[NAME_LEN];
@@ -172,6 +179,12 @@ int rings(struct bpf_iter__bpf_map *ctx)
 	if (bpf_core_field_exists(map->map_extra))
 		e.map_extra = BPF_CORE_READ(map, map_extra);
 	e.address = (__u64)map;
+	/* bpf_map_mmap, bpf_map_mmap_open and bpf_map_mmap_close in kernel/bpf/syscall.c
+	 * count mappings that are writable or may be made so. */
+	if (bpf_core_field_exists(map->writecnt)) {
+		e.writers = BPF_CORE_READ(map, writecnt.counter);
+		e.known |= HAS_WRITERS;
+	}
 	bpf_core_read_str(e.name, sizeof(e.name), &map->name);
 
 	/* The map is the first member of what embeds it. */

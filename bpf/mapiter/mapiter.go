@@ -49,6 +49,11 @@ type Entry struct {
 	// Identity is the same for as long as the map lives, and tells it from a later
 	// map that was given its id.
 	Identity Identity
+	// Writers is how many writable mappings of the map there are, in the processes of all
+	// pid namespaces: bpf_map.writecnt (kernel/bpf/syscall.c, bpf_map_mmap). A consumer
+	// of a ring has one, and so has a producer of a user ring. It is nil before 5.16 where
+	// the kernel does not count with an atomic64_t.
+	Writers *uint64
 
 	*Positions // of rings
 	*Arena     // of arenas
@@ -158,6 +163,7 @@ const (
 	hasArena
 	hasPages
 	hasSteady
+	hasWriters
 )
 
 func (e *bpfEntry) entry() Entry {
@@ -178,6 +184,9 @@ func (e *bpfEntry) entry() Entry {
 	if has(hasPages) {
 		memory := e.Pages * uint64(os.Getpagesize())
 		out.Memory = &memory
+	}
+	if has(hasWriters) {
+		out.Writers = &e.Writers
 	}
 	if has(hasArena) {
 		out.Arena = &Arena{UserBase: e.UserVmStart}

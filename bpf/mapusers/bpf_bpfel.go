@@ -21,6 +21,8 @@ type bpfUse struct {
 	Pgoff         uint64
 	Size          uint64
 	VmFlags       uint64
+	VmStart       uint64
+	Mm            uint64
 	Comm          [16]int8
 }
 

@@ -33,10 +33,13 @@ struct pid {
 struct task_struct {
 	int tgid;
 	struct task_struct *group_leader;
+	struct mm_struct *mm;
 	struct pid *thread_pid;
 	__u64 start_boottime;
 	char comm[COMM_LEN];
 };
+
+struct mm_struct;
 
 struct file_operations;
 
@@ -86,6 +89,8 @@ struct use {
 	__u64 pgoff; /* pages */
 	__u64 size;  /* bytes */
 	__u64 vm_flags;
+	__u64 vm_start;
+	__u64 mm; /* address of the mm_struct */
 	char comm[COMM_LEN];
 };
 
@@ -176,6 +181,8 @@ int mappings(struct bpf_iter__task_vma *ctx)
 	use.pgoff = vma->vm_pgoff;
 	use.size = vma->vm_end - vma->vm_start;
 	use.vm_flags = vma->vm_flags;
+	use.vm_start = vma->vm_start;
+	use.mm = (__u64)task->mm;
 	report(ctx->meta->seq, task, file, &use);
 	return 0;
 }

@@ -45,6 +45,13 @@ type Use struct {
 	Offset   uint64 // bytes from the beginning of the map's memory
 	Size     uint64 // bytes, a multiple of the page size
 	Writable bool
+	Mapping  Mapping // the zero Mapping for a descriptor
+}
+
+// Mapping tells mappings apart. Processes that share their memory, as after vfork(2), share
+// its mappings. It is derived from an address in the kernel: do not show it.
+type Mapping struct {
+	space, start uint64
 }
 
 // Scanner holds the loaded iterator programs.
@@ -189,6 +196,7 @@ func (u bpfUse) use() Use {
 		Offset:   u.Pgoff * uint64(os.Getpagesize()),
 		Size:     u.Size,
 		Writable: u.VmFlags&vmWrite != 0,
+		Mapping:  Mapping{u.Mm, u.VmStart},
 	}
 }
 

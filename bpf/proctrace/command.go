@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
-	"sync"
 	"time"
 	"unsafe" // for the offsets of fields in the generated mirrors alone
 
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/explain"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/userprod"
 )
 
@@ -90,20 +90,17 @@ func commandError(errno uint32) error {
 	return unix.Errno(errno)
 }
 
-// haveCommands reports whether the kernel has what commands take.
-var haveCommands = sync.OnceValue(func() bool { return features.HaveMapType(ebpf.UserRingbuf) == nil })
+// haveCommands reports whether the kernel has what commands take. features remembers it.
+func haveCommands() bool { return features.HaveMapType(ebpf.UserRingbuf) == nil }
 
-// held remembers the answer of holding, which does not change.
-var held struct {
-	once sync.Once
-	err  error
-}
+// held remembers that holding succeeded.
+var held once.Value[struct{}]
 
 // holding says why the kernel does not let the program that takes commands keep
 // references to tasks in a map; nil where it does.
 func holding(cache *btf.Cache) error {
-	held.once.Do(func() { held.err = tryHolding(cache) })
-	return held.err
+	_, err := held.Get(func() (struct{}, error) { return struct{}{}, tryHolding(cache) })
+	return err
 }
 
 // tryHolding loads the program to see.

@@ -17,6 +17,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/pin"
+	"github.com/rbtool/rbtool/userprod"
 )
 
 // Exit statuses, an interface that scripts rely on.
@@ -68,7 +69,7 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return statusInterrupted
-	case errors.Is(err, consumer.ErrBusy):
+	case errors.Is(err, consumer.ErrBusy), errors.Is(err, userprod.ErrBusy), errors.Is(err, userprod.ErrUnseen):
 		return statusBusy
 	case errors.Is(err, inspect.ErrReference):
 		return statusUsage

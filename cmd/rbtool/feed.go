@@ -54,7 +54,7 @@ func openFeed(m *ebpf.Map, out *batch, opts tailOptions) (feed, error) {
 		}
 		return observing{o}, nil
 	}
-	r, err := openReader(m, out, opts.steal)
+	r, err := openReader(m, out, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -66,4 +66,19 @@ func sayLost(w io.Writer, s feed) {
 	if t := s.totals(); t.losses > 0 {
 		note(w, "%d bytes of records were written over before they could be read, in %d places", t.lost, t.losses)
 	}
+}
+
+// overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
+const overwriteFlag = 1 << 19
+
+// sayRefused says that the counts of a ring leave out refused records: the kernel refuses a
+// record when the ring is full, and does not count it (__bpf_ringbuf_reserve in
+// kernel/bpf/ringbuf.c). A ring in overwrite mode refuses none, and the kernel does not write
+// into a user ring.
+func sayRefused(w io.Writer, m *ebpf.Map) {
+	if m.Type() != ebpf.RingBuf || m.Flags()&overwriteFlag != 0 {
+		return
+	}
+	note(w, "records refused by the kernel because the ring was full are not counted as lost: "+
+		"only the producing program sees them; rbtool inspect --for shows how long the ring is full")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -58,3 +59,26 @@ func (d *duration) String() string {
 	}
 	return time.Duration(*d).String()
 }
+
+// shortestInterval is the least time between two samples of the host's maps: a sample of
+// hundreds of rings takes a millisecond.
+const shortestInterval = 10 * time.Millisecond
+
+// interval is a flag for the time between two samples.
+type interval time.Duration
+
+func (i *interval) Set(text string) error {
+	var d duration
+	if err := d.Set(text); err != nil {
+		return err
+	}
+	if time.Duration(d) < shortestInterval {
+		return fmt.Errorf("shorter than %v", shortestInterval)
+	}
+	*i = interval(d)
+	return nil
+}
+
+func (i *interval) Type() string { return "interval" }
+
+func (i *interval) String() string { return time.Duration(*i).String() }

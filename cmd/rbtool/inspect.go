@@ -32,7 +32,11 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 	var watch duration
 	cmd.Flags().Var(&watch, "for", "watch it for so long, and say what flows")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := inspect.Lookup(args[0], ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
+		lookup := inspect.LookupToRead
+		if watch > 0 {
+			lookup = inspect.Lookup // to map it
+		}
+		m, err := lookup(args[0], ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
 		if err != nil {
 			return err
 		}
@@ -47,19 +51,32 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 		if err != nil {
 			return err
 		}
+		hideSelf(desc)
+		fault, mend := ringFault(m, args[0])
 		if output.value == "json" {
 			return printJSON(cmd.OutOrStdout(), struct {
 				*inspect.Map
 				*ringFlow
-			}{desc, flow})
+				Fault string `json:"fault,omitempty"`
+			}{desc, flow, fault})
 		}
-		return describe(cmd.OutOrStdout(), desc, flow)
+		var extra [][]string
+		if fault != "" {
+			extra = [][]string{{"fault", fault}, {"hint", mend}}
+		}
+		return describe(cmd.OutOrStdout(), desc, flow, extra...)
 	}
 	return cmd
 }
 
-// describe prints m, and what flowed through it if that was watched, as a table of two columns.
-func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
+// hideSelf takes this process from the owners: it uses the map only to look at it.
+func hideSelf(m *inspect.Map) {
+	m.Users = slices.DeleteFunc(slices.Clone(m.Users), func(u inspect.User) bool { return u.Self })
+}
+
+// describe prints m, what flowed through it if that was watched, and extra rows, as a table
+// of two columns.
+func describe(w io.Writer, m *inspect.Map, flow *ringFlow, extra ...[]string) error {
 	rows := [][]string{
 		{"id", fmt.Sprint(m.ID)},
 		{"type", m.Type},
@@ -84,8 +101,10 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 	if flow != nil {
 		rows = append(rows, flow.rows()...)
 	}
-	others := slices.DeleteFunc(m.Users, func(u inspect.User) bool { return u.Self })
-	rows = append(rows, list("owner", others, func(u inspect.User) string { return describeUser(m, u) })...)
+	rows = append(rows, list("owner", m.Users, func(u inspect.User) string { return describeUser(m, u) })...)
+	if m.UnseenWriters > 0 {
+		rows = append(rows, []string{"unseen", describeUnseen(m)})
+	}
 	rows = append(rows, list("program", m.Programs, func(p inspect.Program) string {
 		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, p.Type)
 		if p.Via != 0 {
@@ -100,7 +119,7 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow) error {
 	if len(m.Notes) > 0 {
 		rows = append(rows, list("note", m.Notes, func(note string) string { return note })...)
 	}
-	return printTable(w, rows)
+	return printTable(w, append(rows, extra...))
 }
 
 func positionRows(p *inspect.Positions) [][]string {
@@ -148,6 +167,12 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 		text += "; likely: " + u.Why
 	}
 	return text
+}
+
+// describeUnseen says what processes do that cannot be seen from here.
+func describeUnseen(m *inspect.Map) string {
+	does := map[string]string{"ringbuf": "consume it", "user_ringbuf": "produce into it", "arena": "have it mapped writable"}
+	return fmt.Sprintf("processes that cannot be seen from here %s (writable mappings: %d)", does[m.Type], m.UnseenWriters)
 }
 
 // list gives a row to each item, the first of which has the label; none is "-", nil, of

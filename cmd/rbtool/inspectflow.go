@@ -78,7 +78,7 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 // sampleFor takes samples for so long, and returns what the last one says of the map.
 func sampleFor(ctx context.Context, s *inspect.Sampler, id ebpf.MapID, duration time.Duration) (*inspect.Flow, error) {
 	const looks = 20
-	tick := time.NewTicker(min(max(duration/looks, time.Millisecond), time.Second/4))
+	tick := time.NewTicker(min(max(duration/looks, shortestInterval), time.Second/4))
 	defer tick.Stop()
 	for end := time.Now().Add(duration); ; {
 		select {

@@ -17,7 +17,8 @@ func newLs() *cobra.Command {
 		Short: "List every ring buffer, user ring buffer and arena of this host",
 		Long: `List every ring buffer, user ring buffer and arena of this host: how full they
 are, which processes hold them and where they are pinned. A process marked *
-consumes the ring, or produces into it if it is a user ring buffer. An arena is as full
+consumes the ring, or produces into it if it is a user ring buffer; (unseen)* stands for
+processes that cannot be seen from here, such as those outside the container. An arena is as full
 as pages of it are allocated, where the kernel counts them. Nothing on the host is
 changed.`,
 		Example: "  rbtool ls\n  rbtool ls -o json",
@@ -28,6 +29,9 @@ changed.`,
 		report, err := inspect.All(inspect.Options{SkipPrograms: output.value == "table"})
 		if err != nil {
 			return err
+		}
+		for i := range report.Maps {
+			hideSelf(&report.Maps[i])
 		}
 		if output.value == "json" {
 			return printJSON(cmd.OutOrStdout(), report)
@@ -53,24 +57,24 @@ func lsTable(maps []inspect.Map) [][]string {
 		}
 		rows = append(rows, []string{
 			fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), formatSize(m.Bytes), backlog, fill,
-			cmp.Or(owners(m.Users), "-"), cmp.Or(strings.Join(m.Pins, ","), "-"),
+			cmp.Or(owners(&m), "-"), cmp.Or(strings.Join(m.Pins, ","), "-"),
 		})
 	}
 	return rows
 }
 
-// owners names the processes other than this one.
-func owners(users []inspect.User) string {
+// owners names the processes that use a map.
+func owners(m *inspect.Map) string {
 	var names []string
-	for _, u := range users {
-		if u.Self {
-			continue
-		}
+	for _, u := range m.Users {
 		name := fmt.Sprintf("%s(%d)", u.Comm, u.PID)
 		if u.Consumes || u.Produces {
 			name += "*"
 		}
 		names = append(names, name)
+	}
+	if m.UnseenWriters > 0 {
+		names = append(names, inspect.Unseen+"*")
 	}
 	return strings.Join(names, ",")
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 	"github.com/rbtool/rbtool/userprod"
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 		"consume": consumeMain,
 		"hold":    holdMain,
 		"spoil":   spoilMain,
+		"seek":    seekMain,
 		"push":    pushMain,
 		"absent":  absentMain,
 	})
@@ -51,14 +53,15 @@ func TestMain(m *testing.M) {
 // what produce makes. Beside
 // testscript's own commands there is
 //
-//	status N [nobody|full|closed] command...
+//	status N [nobody|bpf|perfmon|contained|full|closed] command...
 //
-// for a command of this binary that has to exit with status N: as another user, with
+// for a command of this binary that has to exit with status N: as another user, as another
+// user with CAP_BPF, or with CAP_BPF and CAP_PERFMON, in a pid namespace of its own, with
 // /dev/full for its standard output, or with a pipe that nobody reads; and
 //
-//	claimed PIN
+//	[!] claimed PIN
 //
-// which returns when a process has opened the user ring for producing.
+// which returns when a live process has claimed the ring, or none has any more.
 //
 // With -short, which is how virtual machines without hardware support run them on each
 // kernel, the scripts and the other tests leave out what no kernel changes: arguments,
@@ -137,16 +140,22 @@ func condition(name string) (bool, error) {
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N [nobody|full|closed] command...")
+		ts.Fatalf("usage: status N [nobody|bpf|perfmon|contained|full|closed] command...")
 	}
 	want, how, args := args[0], args[1], args[1:]
 	// As testscript.Main has it, the binary is the command that it is called.
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Dir: ts.MkAbs("."), Stdout: ts.Stdout(), Stderr: ts.Stderr()}
 	switch how {
-	case "nobody":
+	case "nobody", "bpf", "perfmon":
 		args = args[1:]
 		cmd.Dir = "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
+			AmbientCaps: map[string][]uintptr{"bpf": {unix.CAP_BPF}, "perfmon": {unix.CAP_BPF, unix.CAP_PERFMON}}[how],
+		}
+	case "contained":
+		args = args[1:]
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
 	case "full":
 		args = args[1:]
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -172,21 +181,31 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: claimed PIN")
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] claimed PIN")
 	}
-	m, err := pin.Open(args[0], ebpf.UserRingbuf)
+	m, err := pin.Open(args[0], ebpf.UserRingbuf, ebpf.RingBuf)
 	ts.Check(err)
 	defer m.Close()
 	// Nothing announces it: look again for a bounded time.
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); pause(context.Background(), lookAgain) {
-		d, err := userprod.Diagnose(m)
+		claimed, err := isClaimed(m)
 		ts.Check(err)
-		if d.HolderAlive {
+		if claimed != neg {
 			return
 		}
 	}
-	ts.Fatalf("nobody produces into %s", args[0])
+	ts.Fatalf("%s is claimed: %t", args[0], neg)
+}
+
+// isClaimed reports whether a process that lives has claimed a ring.
+func isClaimed(m *ebpf.Map) (bool, error) {
+	if m.Type() == ebpf.RingBuf {
+		d, err := consumer.Diagnose(m)
+		return d.HolderAlive, err
+	}
+	d, err := userprod.Diagnose(m)
+	return d.HolderAlive, err
 }
 
 // nobody is a user who owns nothing and may do nothing. The binary is executed
@@ -257,6 +276,16 @@ func spoilMain() {
 	mem, err := unix.Mmap(m.FD(), int64(page), page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	fatal(err)
 	binary.LittleEndian.PutUint64(mem, binary.LittleEndian.Uint64(mem)+4)
+}
+
+// seekMain: seek PIN POS sets the consumer position of a ring, as a process that has no
+// right to it.
+func seekMain() {
+	m, err := pin.Open(os.Args[1], ebpf.RingBuf)
+	fatal(err)
+	mem, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	fatal(err)
+	binary.LittleEndian.PutUint64(mem, uint64(number(os.Args[2])))
 }
 
 // pushMain: push PIN COUNT [circle] makes a list called nodes in an arena, of COUNT nodes

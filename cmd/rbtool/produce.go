@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/userprod"
 )
 
@@ -23,6 +24,8 @@ type produceOptions struct {
 	typ, btf string
 	rate     perSecond
 	recover  bool
+	steal    bool
+	unseen   bool
 }
 
 func newProduce() *cobra.Command {
@@ -45,7 +48,12 @@ came before is in the ring. At the end one line on standard error says how many
 samples and bytes were written, how many were dropped, and how often it waited.
 
 A ring has one producer: one into which another process produces is refused
-with status 5. What a producer that died has left half-written is discarded.`,
+with status 5, even if that process is outside the container: the kernel counts
+producers in all pid namespaces. Reading the count takes CAP_PERFMON; without it a
+ring is refused while processes are hidden, unless --ignore-unseen accepts that two
+producers may overwrite each other's samples. What a producer that died has left
+half-written is discarded. --steal takes the ring from the process that has claimed it,
+even if rbtool cannot tell whether that one lives; a robbed produce ends with status 5.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
@@ -61,6 +69,8 @@ with status 5. What a producer that died has left half-written is discarded.`,
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
 	f.Var(&opts.rate, "rate", "write at most so many samples a second")
 	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
+	f.BoolVar(&opts.steal, "steal", false, "take the ring from the process that has claimed it, dead or alive")
+	f.BoolVar(&opts.unseen, "ignore-unseen", false, "produce even if hidden processes may produce into the ring")
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(); err != nil {
@@ -123,19 +133,9 @@ func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, er
 		return nil, err
 	}
 	defer m.Close()
-	p, err := userprod.New(m, userprod.Options{Mend: opts.recover})
-	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		return nil, &failure{
-			err:    fmt.Errorf("produced into by %s", describePID(busy.PID)),
-			status: statusBusy,
-			hint:   "stop that process; a ring has one producer",
-		}
-	}
-	if errors.Is(err, userprod.ErrCorrupt) {
-		return nil, withHint(err, "--recover throws away what is behind the last sample that makes sense")
-	}
+	p, err := userprod.New(m, userprod.Options{Mend: opts.recover, Steal: opts.steal, IgnoreUnseen: opts.unseen})
 	if err != nil {
-		return nil, err
+		return nil, explainProducer(err)
 	}
 	found := p.Recovered()
 	if found.Abandoned > 0 {
@@ -147,11 +147,48 @@ func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, er
 	return p, nil
 }
 
-// describePID names a process: "process 12 (sh)".
-func describePID(pid uint32) string {
-	text := fmt.Sprintf("process %d", pid)
-	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
-		text += fmt.Sprintf(" (%s)", strings.TrimSpace(string(comm)))
+// explainProducer adds to the error of a ring that cannot be written what to do.
+func explainProducer(err error) error {
+	busy, ok := errors.AsType[*userprod.BusyError](err)
+	switch {
+	case ok && busy.Stolen:
+		return err
+	case ok && busy.Unseen:
+		return &failure{
+			err: err, status: statusBusy,
+			hint: "with CAP_BPF and CAP_PERFMON the kernel tells whether it lives; --steal takes the ring from that process",
+		}
+	case ok:
+		process := describePID(busy.PID)
+		hint := "stop that process, or take the ring from it with --steal; a ring has one producer"
+		if busy.Foreign {
+			process, hint = describeForeign(busy.PID), "stop that process; a ring has one producer"
+		}
+		return &failure{err: fmt.Errorf("produced into by %s", process), status: statusBusy, hint: hint}
 	}
-	return text
+	if errors.Is(err, userprod.ErrUnseen) {
+		return withHint(err, "CAP_BPF and CAP_PERFMON let rbtool find out; --ignore-unseen produces all the same")
+	}
+	if errors.Is(err, userprod.ErrCorrupt) {
+		return withHint(err, "--recover throws away what is behind the last sample that makes sense")
+	}
+	return err
+}
+
+// describePID names a process by its pid in the initial pid namespace: "process 12 (sh)".
+func describePID(pid uint32) string {
+	if !claim.InHostProc() {
+		return describeProcess(int(pid), "")
+	}
+	return describeForeign(pid)
+}
+
+// describeForeign names a process by its pid in this process's pid namespace; 0 stands for
+// one that cannot be seen.
+func describeForeign(pid uint32) string {
+	if pid == 0 {
+		return unseenProcess
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return describeProcess(int(pid), strings.TrimSpace(string(comm)))
 }

@@ -62,7 +62,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 	out := &batch{}
 	src, err := openFeed(m, out, opts)
 	if err != nil {
-		return fmt.Errorf("record %s: %w", ref, err)
+		return fmt.Errorf("record %s: %w", ref, explainReader(err))
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	// After the ring, so that one that cannot be read leaves no file.
@@ -77,10 +77,12 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 		err = errors.Join(err, rec.removeEmpty(file))
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		err = fmt.Errorf("record %s: %w", ref, err)
+		err = fmt.Errorf("record %s: %w", ref, explainReader(err))
 	}
+	sayMended(stderr, src)
 	if opts.stats {
 		fmt.Fprintln(stderr, t.summary())
+		sayRefused(stderr, m)
 	}
 	sayLost(stderr, src)
 	sayUnfiltered(stderr, selected)

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/escape"
+	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
@@ -22,8 +24,8 @@ const maxStacks = 256
 type stackNamer struct {
 	stacks *proctrace.Stacks
 	stderr io.Writer
-	kernel *symbol.Kernel // nil before the first stack, and where addresses are hidden
-	asked  bool           // for it
+	kernel once.Value[*symbol.Kernel]
+	told   bool // that it could not be read
 	files  *symbol.Files
 	ended  uint32 // the process that the record before was the last one of
 
@@ -50,6 +52,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	}
 	n := &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
+		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // it is read at length
 		kernelNames: make(map[proctrace.StackID]namedStack), userNames: make(map[proctrace.StackID]namedStack),
 	}
 	n.files.LookAtProcesses()
@@ -119,16 +122,15 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting 
 	if err != nil {
 		return nil, false, err
 	}
-	if !n.asked {
-		n.asked = true
-		if n.kernel, err = symbol.ReadKernel(); err != nil {
-			note(n.stderr, "stacks of the kernel are shown as addresses: %v", err)
-		}
+	kernel, err := n.kernel.Get(symbol.ReadKernel)
+	if err != nil && !n.told {
+		n.told = true
+		note(n.stderr, "stacks of the kernel are shown as addresses: %v", err)
 	}
 	for _, ip := range ips {
 		name := ""
-		if n.kernel != nil {
-			name = n.kernel.Name(ip)
+		if kernel != nil {
+			name = kernel.Name(ip)
 		}
 		if name == "" {
 			name = fmt.Sprintf("%#x", ip)
@@ -138,7 +140,8 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting 
 			frames = frames[:0] // all so far is the tracing itself
 		}
 	}
-	return frames, true, nil
+	_, lasting = n.kernel.Known() // addresses may get names
+	return frames, lasting, nil
 }
 
 // nameUser names a stack of a process. Names by its mappings are of this process alone: the

@@ -24,6 +24,7 @@ type tailOptions struct {
 	idle     duration
 	steal    bool
 	observe  bool
+	recover  bool
 	stats    bool
 	filter   string
 	types    typeOptions
@@ -39,12 +40,25 @@ of the ring, which is the order in which they were reserved: the times in them
 may run backwards where two CPUs write at once. tail never sorts.
 
 A ring has one consumer. One that another process consumes is refused with
-status 5. A record is consumed when its output has been written: a tail that
-is killed gets its last records again at the next start, and loses none.
+status 5, even if that process is outside the container: the kernel counts consumers
+in all pid namespaces. Reading the count takes CAP_PERFMON; without it a ring is
+refused while processes are hidden. --steal takes the ring from the process that
+consumes it, even if rbtool cannot tell whether that one lives; a robbed tail ends with
+status 5. A record is consumed when its output has been written: a tail that is killed
+gets its last records again at the next start, and loses none.
+
+A wrong consumer position, which another program has set, makes a ring unreadable, and
+its producers may find no room. --recover moves it to the oldest intact record and says
+how many bytes are lost.
 
 With --observe nothing is consumed, written or polled: the records are copied
 beside whoever consumes them. What is written over before it could be copied is
 counted, and named at the end. It works for user ring buffers too.
+
+The kernel refuses records when the ring is full and does not count them, and --stats does
+not count them as lost. Only the producing program sees a refusal: bpf_ringbuf_reserve
+returns NULL, bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for 10s shows how long the
+ring is full, and rbtool exporter counts that time.
 
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
 each record preceded by its length as 4 bytes little-endian. Unprintable characters are
@@ -97,6 +111,7 @@ func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
 	f.Var(&o.duration, "for", "stop after so long")
 	f.Var(&o.idle, "idle", "stop when nothing came for so long")
 	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
+	f.BoolVar(&o.recover, "recover", false, "mend a ring whose consumer position is wrong: resume at the oldest intact record")
 	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
 	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
 	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
@@ -107,6 +122,9 @@ func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
 func (o *tailOptions) check(cmd *cobra.Command) error {
 	if o.observe && o.steal {
 		return usagef("%s: --observe consumes nothing: it does not go with --steal", cmd.Name())
+	}
+	if o.observe && o.recover {
+		return usagef("%s: --observe changes nothing: it does not go with --recover", cmd.Name())
 	}
 	return o.types.check(cmd.Name())
 }
@@ -138,19 +156,21 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	out := &batch{w: stdout}
 	src, err := openFeed(m, out, opts)
 	if err != nil {
-		return fmt.Errorf("tail %s: %w", ref, err)
+		return fmt.Errorf("tail %s: %w", ref, explainReader(err))
 	}
+	sayMended(stderr, src)
 	t := &tailer{source: src, out: out, format: show, watch: watch, filter: selected, opts: opts, began: time.Now()}
 	defer func() {
 		if opts.stats {
 			fmt.Fprintln(stderr, t.summary())
+			sayRefused(stderr, m)
 		}
 		sayLost(stderr, src)
 		sayUnfiltered(stderr, selected)
 		err = errors.Join(err, src.Close())
 	}()
 	if err := t.run(ctx); err != nil {
-		return fmt.Errorf("tail %s: %w", ref, err)
+		return fmt.Errorf("tail %s: %w", ref, explainReader(err))
 	}
 	return nil
 }
@@ -165,19 +185,15 @@ func lookupRing(ref string, opts tailOptions) (*ebpf.Map, error) {
 
 // openReader returns the consumer of a ring that nobody else consumes, or one that does
 // not care. What it hands out is written to out before it is consumed.
-func openReader(m *ebpf.Map, out *batch, steal bool) (*consumer.Reader, error) {
+func openReader(m *ebpf.Map, out *batch, opts tailOptions) (*consumer.Reader, error) {
 	claim := consumer.ClaimSteal
-	if !steal {
+	if !opts.steal {
 		claim = consumer.ClaimExclusive
 		if err := refuseConsumed(m); err != nil {
 			return nil, err
 		}
 	}
-	r, err := consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim})
-	if busy, ok := errors.AsType[*consumer.BusyError](err); ok {
-		return nil, consumedBy(int(busy.PID), "")
-	}
-	return r, err
+	return consumer.NewReader(m, consumer.Options{BeforePublish: out.flush, Claim: claim, Mend: opts.recover})
 }
 
 // refuseConsumed returns an error when another process consumes the ring.
@@ -193,20 +209,37 @@ func refuseConsumed(m *ebpf.Map) error {
 	}
 	for _, u := range usage.Users[id] {
 		if u.Consumes && !u.Self {
-			return consumedBy(u.PID, u.Comm)
+			return consumedBy(describeProcess(u.PID, u.Comm))
 		}
+	}
+	unseen, err := usage.Unseen(id)
+	switch {
+	case err != nil:
+		return &failure{
+			err:    fmt.Errorf("another process may consume it: %w", err),
+			status: statusBusy,
+			hint:   "CAP_BPF and CAP_PERFMON let rbtool find out; " + consumeHint,
+		}
+	case unseen > 0:
+		return consumedBy(unseenProcess)
 	}
 	return nil
 }
 
-func consumedBy(pid int, comm string) error {
-	by := fmt.Sprintf("process %d", pid)
-	if comm != "" {
-		by += fmt.Sprintf(" (%s)", comm)
+// consumeHint is what to do about a ring that another process consumes.
+const consumeHint = "--observe watches without consuming; --steal consumes all the same, and each gets a part of the records"
+
+func consumedBy(process string) error {
+	return &failure{err: fmt.Errorf("consumed by %s", process), status: statusBusy, hint: consumeHint}
+}
+
+// unseenProcess stands for a process of which only a mapping is known.
+const unseenProcess = "a process that cannot be seen from here"
+
+// describeProcess names a process: "process 12 (sh)".
+func describeProcess(pid int, comm string) string {
+	if comm == "" {
+		return fmt.Sprintf("process %d", pid)
 	}
-	return &failure{
-		err:    fmt.Errorf("consumed by %s", by),
-		status: statusBusy,
-		hint:   "--observe watches without consuming; --steal consumes all the same, and each gets a part of the records",
-	}
+	return fmt.Sprintf("process %d (%s)", pid, comm)
 }

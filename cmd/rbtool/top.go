@@ -32,8 +32,8 @@ document a line at each interval, or one with --once.`,
 	}
 	output := outputFlag(cmd, "table", "json")
 	once := cmd.Flags().Bool("once", false, "print one look and end")
-	every := duration(time.Second)
-	cmd.Flags().Var(&every, "interval", "time between two looks")
+	every := interval(time.Second)
+	cmd.Flags().Var(&every, "interval", "look at this interval, of at least "+shortestInterval.String())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		asJSON, interval := output.value == "json", time.Duration(every)
 		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(interval/2, time.Second/2)})
@@ -75,6 +75,9 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 		if err != nil {
 			return err
 		}
+		for i := range sample.Maps {
+			hideSelf(&sample.Maps[i].Map)
+		}
 		switch {
 		case !asJSON:
 			if err := printTable(cmd.OutOrStdout(), topTable(sample.Maps)); err != nil {
@@ -107,7 +110,7 @@ func topTable(maps []inspect.MapSample) [][]string {
 		} else {
 			cells = append(cells, "-", "-", "-", "-", "-")
 		}
-		rows = append(rows, append(cells, cmp.Or(inspect.OwnerNames(m.Users), "-")))
+		rows = append(rows, append(cells, cmp.Or(m.OwnerNames(), "-")))
 	}
 	return rows
 }

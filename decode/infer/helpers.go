@@ -5,9 +5,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/rbtool/rbtool/internal/once"
 )
 
 // The ways to put a record into a ring.
@@ -27,15 +28,16 @@ type helpers struct {
 	names map[int32]string
 }
 
-var readHelpers = sync.OnceValue(func() *helpers {
+var readHelpers = once.Func(func() (*helpers, error) {
 	h := &helpers{names: map[int32]string{}}
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
-		return h
+		return nil, err
 	}
 	defer f.Close()
 	addr := map[string]uint64{}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	s := bufio.NewScanner(f)
+	for s.Scan() {
 		line := s.Text()
 		if !strings.Contains(line, "ringbuf_") && !strings.Contains(line, "__bpf_call_base") {
 			continue
@@ -49,13 +51,16 @@ var readHelpers = sync.OnceValue(func() *helpers {
 			addr[fields[2]], _ = strconv.ParseUint(fields[0], 16, 64)
 		}
 	}
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
 	base := addr["__bpf_call_base"]
 	for name, a := range addr {
 		if base != 0 && a != 0 {
 			h.names[int32(a-base)] = name
 		}
 	}
-	return h
+	return h, nil
 })
 
 // name tells which helper an instruction calls that gets the ring as its first argument.

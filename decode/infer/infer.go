@@ -82,9 +82,14 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find record types: look at programs: %w", err)
 	}
+	calls, err := readHelpers()
+	if err != nil {
+		notes = append(notes, fmt.Sprintf("names of helpers unknown: %v", err))
+		calls = new(helpers)
+	}
 	r.Notes = notes
 	for _, p := range found {
-		p.calls = readHelpers()
+		p.calls = calls
 		r.Sites = append(r.Sites, p.sites()...)
 	}
 	switch {

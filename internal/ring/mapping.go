@@ -200,16 +200,22 @@ func (p Positions) ConsumerPos() uint64 {
 	return atomic.LoadUint64((*uint64)(p.consumer))
 }
 
-// SetConsumerPos stores consumer_pos and is a full barrier. It gives the space
-// up to pos back to the producer, whose partner is the smp_load_acquire of
+// SetConsumerPos stores consumer_pos. It is for a ring that has no other consumer, and
+// otherwise as MoveConsumerPos.
+func (p Positions) SetConsumerPos(pos uint64) {
+	atomic.StoreUint64((*uint64)(p.consumer), pos)
+}
+
+// MoveConsumerPos stores consumer_pos if it is still old, as a full barrier. It gives
+// the space up to pos back to the producer, whose partner is the smp_load_acquire of
 // consumer_pos in __bpf_ringbuf_reserve: without it the producer could write over
 // a record before it was read. The barrier orders it before the next Header or
 // ProducerPos load; its partner is the xchg of the header in
 // bpf_ringbuf_commit, which comes before the producer looks at consumer_pos: one of
 // the two sees the other's store, so a consumer that looks again after this
 // store either finds the new record or is woken for it.
-func (p Positions) SetConsumerPos(pos uint64) {
-	atomic.StoreUint64((*uint64)(p.consumer), pos)
+func (p Positions) MoveConsumerPos(old, pos uint64) bool {
+	return atomic.CompareAndSwapUint64((*uint64)(p.consumer), old, pos)
 }
 
 // ProducerPos loads producer_pos. Its partner is the smp_store_release in

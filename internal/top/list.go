@@ -152,7 +152,7 @@ var columns = []struct {
 	{column{"HIGH", 5, true, highText}, 100},
 	{column{"FULL", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return ago(time.Duration(flow(d).Saturated)) }}, 120},
 	{column{"STATE", 8, false, func(_ *Model, d *inspect.MapSample, _ int) string { return stateText(d) }}, 47},
-	{column{"OWNER", 0, false, func(_ *Model, d *inspect.MapSample, _ int) string { return inspect.OwnerNames(d.Users) }}, 75},
+	{column{"OWNER", 0, false, func(_ *Model, d *inspect.MapSample, _ int) string { return d.OwnerNames() }}, 75},
 }
 
 // fit returns the columns for a screen of some width: on a wide one the bar and

@@ -82,7 +82,7 @@ func urgency(m *inspect.MapSample) int {
 
 // matches reports whether what is shown of m has each word of the filter in it.
 func matches(m *inspect.MapSample, filter string) bool {
-	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, m.Type, inspect.OwnerNames(m.Users), flow(m).State))
+	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, m.Type, m.OwnerNames(), flow(m).State))
 	for _, word := range strings.Fields(strings.ToLower(filter)) {
 		if !strings.Contains(text, word) {
 			return false

@@ -1,21 +1,22 @@
-package owner
+package claim
 
 import (
 	"errors"
 	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// hiddenEnv holds an ID, for the test in a process that does not see its owner.
+// hiddenEnv holds an ID, for the test in a process that does not see its holder.
 const hiddenEnv = "RBTOOL_TEST_HIDDEN_OWNER"
 
 // A /proc that hides the processes of other users says nothing about them.
-func TestAProcessThatIsHiddenIsAlive(t *testing.T) {
+func TestAProcessThatIsHiddenIsNotGone(t *testing.T) {
 	if text := os.Getenv(hiddenEnv); text != "" {
 		id, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -24,10 +25,8 @@ func TestAProcessThatIsHiddenIsAlive(t *testing.T) {
 		checkHidden(t, ID(id))
 		return
 	}
-	self, err := Self()
-	if err != nil {
-		t.Fatal(err)
-	}
+	skipOutsideInitial(t)
+	self := take(t, new(atomic.Uint64), false)
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), hiddenEnv+"="+strconv.FormatUint(uint64(self), 10))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // with private mounts
@@ -45,14 +44,14 @@ func checkHidden(t *testing.T, id ID) {
 	if err := errors.Join(unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Of(int(id.PID())); err == nil {
+	if _, err := readStat(procDir(id.PID()) + "/stat"); err == nil {
 		t.Fatal("the process is not hidden")
 	}
-	if !id.Alive() {
-		t.Error("a process that is hidden is not alive")
+	if state := id.State(); state != Unknown {
+		t.Errorf("a hidden process: state %d, want %d", state, Unknown)
 	}
-	const unused = 1 << 22 // PID_MAX_LIMIT, include/linux/threads.h
-	if newID(unused, 1).Alive() {
-		t.Error("a process that there cannot be is alive")
+	const unused = 1<<22 - 1
+	if state := newID(unused, 1, 1).State(); state != Gone {
+		t.Errorf("a process that does not exist: state %d, want %d", state, Gone)
 	}
 }

@@ -1,0 +1,135 @@
+package consumer
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// Fault is how a ring contradicts itself, so that its records cannot be read and, in most
+// cases, its producers find no room. It is an error matching [ErrCorrupt].
+type Fault struct {
+	ConsumerPos, ProducerPos uint64
+	text                     string
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("%v: %s", ErrCorrupt, f.text) }
+
+// Is makes the error ErrCorrupt.
+func (f *Fault) Is(target error) bool { return target == ErrCorrupt }
+
+// faultOf returns what is wrong with a ring, nil if a consumer can begin at cons. Processes
+// cannot write to records, so wherever they do not follow each other cons is wrong.
+func faultOf(mem *ring.Mapping, cons, prod uint64, overwrite bool) *Fault {
+	f := &Fault{ConsumerPos: cons, ProducerPos: prod}
+	switch {
+	case cons%8 != 0:
+		f.text = fmt.Sprintf("consumer position %d is not a multiple of 8", cons)
+	case int64(prod-cons) < 0:
+		f.text = fmt.Sprintf("consumer position %d is ahead of the producer position %d", cons, prod)
+	case overwrite:
+		return nil // the kernel tells where the oldest record is
+	case prod-cons > mem.Size():
+		f.text = fmt.Sprintf("consumer position %d is more than the ring's %d bytes behind the producer position %d: producers find no room",
+			cons, mem.Size(), prod)
+	default:
+		for pos := cons; pos != prod; {
+			next, ok := recordAt(mem, pos, prod)
+			if !ok {
+				f.text = fmt.Sprintf("no record begins at the consumer position %d", cons)
+				return f
+			}
+			pos = next
+		}
+		return nil
+	}
+	return f
+}
+
+// dataPage is RINGBUF_NR_META_PAGES (kernel/bpf/ringbuf.c): where the data begins in
+// struct bpf_ringbuf, in pages.
+const dataPage = 3
+
+// recordAt returns where the record at pos ends, or false if none that ends by prod can begin
+// there. A header has the record's length and the page in which it lies
+// (__bpf_ringbuf_reserve); a payload can imitate that.
+func recordAt(mem *ring.Mapping, pos, prod uint64) (next uint64, ok bool) {
+	t := mem.Data().Tagged(pos)
+	span := ring.Span(t.Header().Len())
+	page := dataPage + pos&(mem.Size()-1)/uint64(os.Getpagesize())
+	return pos + span, uint64(t.Tag()) == page && span <= prod-pos
+}
+
+// Recovery is what NewReader found in a ring and did about it.
+type Recovery struct {
+	// Mended is what was wrong with the ring until [Options].Mend put it right, nil
+	// if all was well.
+	Mended *Fault
+	// Resumed is the position at which reading goes on.
+	Resumed uint64
+	// Lost is how many bytes, headers included, lie between the old consumer position and
+	// that one: they are overwritten. It is 0 if the old position was not behind.
+	Lost uint64
+}
+
+// mend moves the consumer position of a ring that contradicts itself to the oldest record
+// that is intact. The caller has claimed the ring.
+func mend(mem *ring.Mapping, overwrite bool) (Recovery, error) {
+	var found Recovery
+	for range rivalTries {
+		cons := mem.ConsumerPos()
+		fault := faultOf(mem, cons, mem.ProducerPos(), overwrite)
+		if fault == nil {
+			return found, nil
+		}
+		to := resume(mem, fault, overwrite)
+		if !mem.MoveConsumerPos(cons, to) {
+			continue
+		}
+		found.Mended, found.Resumed, found.Lost = fault, to, ring.Forward(cons, to)
+	}
+	return found, fmt.Errorf("still corrupt after repair: another process is writing: %w", found.Mended)
+}
+
+// resume returns where reading goes on: at the record that the consumer position is at or
+// in, or at the oldest one.
+func resume(mem *ring.Mapping, fault *Fault, overwrite bool) uint64 {
+	if overwrite {
+		return mem.OverwritePos()
+	}
+	prod := fault.ProducerPos
+	pos := oldestRecord(mem, prod-mem.Size(), prod)
+	for pos != prod {
+		next, _ := recordAt(mem, pos, prod)
+		if int64(fault.ConsumerPos-next) < 0 || int64(prod-fault.ConsumerPos) < 0 {
+			break
+		}
+		pos = next
+	}
+	return pos
+}
+
+// oldestRecord returns the lowest position, from from on, at which a record is known to
+// begin, or prod if none is. Records follow each other up to prod. A payload can imitate
+// headers, so that several rows of records are possible: they are known from where all
+// rows meet. The remains of a record whose header is overwritten can still pass for records.
+func oldestRecord(mem *ring.Mapping, from, prod uint64) uint64 {
+	begins := make([]uint64, (prod-from)/8/64+1) // a bit for each position: a row leads on to prod
+	oldest, meet := prod, prod
+	for pos := prod - 8; prod-pos <= prod-from; pos -= 8 {
+		next, ok := recordAt(mem, pos, prod)
+		if i := (next - from) / 8; !ok || next != prod && begins[i/64]&(1<<(i%64)) == 0 {
+			continue
+		}
+		i := (pos - from) / 8
+		begins[i/64] |= 1 << (i % 64)
+		if meet == oldest && next == oldest {
+			meet = pos
+		} else if next-from > meet-from {
+			meet = next
+		}
+		oldest = pos
+	}
+	return meet
+}

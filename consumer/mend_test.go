@@ -1,0 +1,95 @@
+package consumer_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// Of 100 records the first 60 are consumed; 36 to 99 lie in the ring.
+func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
+	for _, tt := range []struct {
+		rule  string
+		pos   uint64
+		fault string // "" for none
+		first uint64 // the record that reading resumes with
+		lost  uint64 // bytes
+	}{
+		{"where it belongs", 60 * slot, "", 60, 0},
+		{"at a record", 90 * slot, "", 90, 0},
+		{"below what is overwritten", 0, "more than the ring's 4096 bytes behind", 36, 36 * slot},
+		{"a little below", 36*slot - 8, "more than the ring's 4096 bytes behind", 36, 8},
+		{"at the oldest record", 36 * slot, "", 36, 0},
+		{"ahead of the producer", 200 * slot, "ahead of the producer position", 36, 0},
+		{"a little ahead", 100*slot + 8, "ahead of the producer position", 36, 0},
+		{"far ahead", 1 << 63, "the producer position", 36, 0},
+		{"between words", 60*slot + 4, "not a multiple of 8", 60, 0},
+		{"in a record", 60*slot + 8, "no record begins", 60, 0},
+		{"at the end of a record", 61*slot - 8, "no record begins", 60, 0},
+		{"in the last record", 100*slot - 8, "no record begins", 99, 0},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			testenv.NoLeaks(t)
+			m := testenv.Ring(t, 4096)
+			p := load(t, m)
+			slots(t, p, 0, 60)
+			r := reader(t, m, consumer.Options{})
+			seqs(t, r, 0)
+			r.Close()
+			slots(t, p, 60, 40)
+			setConsumerPos(t, m, tt.pos)
+
+			d, err := consumer.Diagnose(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkFault(t, d.Fault, tt.fault)
+			opts := exclusive
+			opts.Mend = true
+			mended := reader(t, m, opts)
+			found := mended.Recovered()
+			checkFault(t, found.Mended, tt.fault)
+			if found.Lost != tt.lost || tt.fault != "" && found.Resumed != tt.first*slot {
+				t.Errorf("%+v, want %d bytes lost and position %d", found, tt.lost, tt.first*slot)
+			}
+			if diff := cmp.Diff(from(tt.first, 100-tt.first), seqs(t, mended, 0)); diff != "" {
+				t.Errorf("after the repair (-want +got):\n%s", diff)
+			}
+			slots(t, p, 100, 63) // a full ring
+			if got := seqs(t, mended, 0); len(got) != 63 {
+				t.Errorf("%d of 63 records when the ring is full", len(got))
+			}
+		})
+	}
+}
+
+// checkFault fails the test unless f says want, or is nil when that is empty.
+func checkFault(tb testing.TB, f *consumer.Fault, want string) {
+	tb.Helper()
+	switch {
+	case f == nil && want == "":
+	case f == nil || want == "" || !strings.Contains(f.Error(), want) || !errors.Is(f, consumer.ErrCorrupt):
+		tb.Errorf("found %v, want %q", f, want)
+	}
+}
+
+func TestAClaimedRingIsNotMended(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	reader(t, m, exclusive)
+	setConsumerPos(t, m, 8)
+	opts := exclusive
+	opts.Mend = true
+	_, err := consumer.NewReader(m, opts)
+	refused(t, err, os.Getpid())
+	d, err := consumer.Diagnose(m)
+	if err != nil || int(d.Holder) != os.Getpid() || !d.HolderAlive || d.Fault == nil {
+		t.Errorf("%+v, %v", d, err)
+	}
+}

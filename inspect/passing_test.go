@@ -1,0 +1,51 @@
+package inspect
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/mapiter"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// withoutDescriptors calls f while this process can open no file.
+func withoutDescriptors(t *testing.T, f func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	f()
+}
+
+func TestASamplerLoadsTheIteratorThatItCouldNotLoadBefore(t *testing.T) {
+	s, err := mapiter.NewScanner()
+	testenv.SkipIfNotSupported(t, "iter-bpf-map", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	sampler := NewSampler(SamplerOptions{})
+	defer sampler.Close()
+	sampler.host.maps.Pause, sampler.host.users.Pause = 0, 0
+	withoutDescriptors(t, func() {
+		_, _ = sampler.Sample() // what it can say without does not matter here
+		if _, loaded := sampler.host.maps.Known(); loaded {
+			t.Error("the iterator is loaded without a descriptor")
+		}
+	})
+	if d := ringIn(t, sampler, m); d.identity == 0 {
+		t.Error("the next sample is not the iterator's")
+	}
+}

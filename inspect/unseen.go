@@ -1,0 +1,112 @@
+package inspect
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bpf/mapusers"
+)
+
+// errOutside is why users are missing that live outside this pid namespace.
+var errOutside = errors.New("processes outside this pid namespace are not visible")
+
+// Unseen returns how many writable mappings of the map belong to processes that this
+// one cannot see: those outside its pid namespace, or those that it may not look into. Of
+// a RINGBUF each is a consumer, of a USER_RINGBUF a producer.
+//
+// The kernel counts writable mappings for all pid namespaces (bpf_map_mmap in
+// kernel/bpf/syscall.c); reading the count takes CAP_BPF and CAP_PERFMON. Where some
+// processes cannot be seen and neither can the count, the error says why.
+func (u *Usage) Unseen(id ebpf.MapID) (int, error) { return u.unseen[id], u.blind }
+
+// usersOf finds the users of maps.
+func (h *host) usersOf(shapes []shape) (*Usage, error) {
+	usage, err := h.visibleUsers(shapes)
+	if err != nil || usage.blind == nil {
+		return usage, err
+	}
+	// A process that is killed vanishes before its mappings do (exit_mm and exit_mmap in
+	// the kernel). So mappings of processes that cannot be seen are counted again.
+	const ms = time.Millisecond
+	for _, pause := range [...]time.Duration{0, 5 * ms, 10 * ms, 20 * ms, 40 * ms} {
+		time.Sleep(pause)
+		// In this order, so that a mapping that is counted is also seen.
+		writers, why := h.writers()
+		if why != nil {
+			return usage, nil
+		}
+		if usage, err = h.visibleUsers(shapes); err != nil {
+			return nil, err
+		}
+		if usage.compare(shapes, writers); len(usage.unseen) == 0 {
+			break
+		}
+	}
+	return usage, nil
+}
+
+// writers returns the kernel's counts of writable mappings.
+func (h *host) writers() (map[ebpf.MapID]int, error) {
+	s, err := h.mapScanner()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := s.Scan(h.entries[:0])
+	if err != nil {
+		return nil, err
+	}
+	h.entries = entries
+	counts := map[ebpf.MapID]int{}
+	for _, e := range entries {
+		if e.Writers == nil {
+			return nil, errors.New("the kernel does not count writable mappings as known here")
+		}
+		counts[e.ID] = int(*e.Writers)
+	}
+	return counts, nil
+}
+
+// compare finds the mappings that the kernel counts and no visible process has.
+func (u *Usage) compare(shapes []shape, writers map[ebpf.MapID]int) {
+	u.unseen, u.blind = map[ebpf.MapID]int{}, nil
+	for _, s := range shapes {
+		if n := writers[s.id] - u.seen[s.id]; n > 0 {
+			u.unseen[s.id] = n
+		}
+	}
+}
+
+// countWritable counts the writable mappings of each map, once each.
+func countWritable(uses []mapusers.Use) map[ebpf.MapID]int {
+	counts := map[ebpf.MapID]int{}
+	counted := map[mapusers.Mapping]bool{}
+	for _, use := range uses {
+		if use.Writable && !counted[use.Mapping] {
+			counted[use.Mapping] = true
+			counts[use.Map]++
+		}
+	}
+	return counts
+}
+
+// countLikely counts the users that are likely to have a map mapped writable.
+func countLikely(users map[ebpf.MapID][]User) map[ebpf.MapID]int {
+	counts := map[ebpf.MapID]int{}
+	for id, list := range users {
+		for _, u := range list {
+			if u.Consumes || u.Produces {
+				counts[id]++
+			}
+		}
+	}
+	return counts
+}
+
+// addUsers fills in who uses the map.
+func (m *Map) addUsers(u *Usage) {
+	m.Users = known(u.Users[m.ID])
+	n, err := u.Unseen(m.ID)
+	m.UnseenWriters, m.blind = n, err != nil
+}

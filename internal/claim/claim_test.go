@@ -1,0 +1,97 @@
+package claim
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"testing"
+)
+
+// take claims word and releases the claim when the test ends.
+func take(t *testing.T, word *atomic.Uint64, steal bool) ID {
+	t.Helper()
+	id, _, err := Take(word, steal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { id.Release(word) })
+	return id
+}
+
+func TestIDFields(t *testing.T) {
+	for _, tt := range []struct{ pid, start, nonce uint32 }{
+		{1, 1, 1}, {1<<22 - 1, startMask, 1<<nonceBits - 1}, {4711, 0, 0},
+	} {
+		id := newID(tt.pid, tt.start, tt.nonce)
+		if id.PID() != tt.pid || id.start() != tt.start || uint32(id)&(1<<nonceBits-1) != tt.nonce {
+			t.Errorf("%+v: id %#x: pid %d, start %d", tt, uint64(id), id.PID(), id.start())
+		}
+	}
+}
+
+func TestOpenersOfOneProcessExcludeEachOther(t *testing.T) {
+	var word atomic.Uint64
+	first := take(t, &word, false)
+	_, _, err := Take(&word, false)
+	if held, ok := errors.AsType[*HeldError](err); !ok || int(held.PID) != os.Getpid() || held.State != Alive {
+		t.Fatalf("second claim: %v", err)
+	}
+	first.Release(&word)
+	if word.Load() != 0 {
+		t.Fatalf("the word is %#x after the release", word.Load())
+	}
+	take(t, &word, false)
+}
+
+func TestARobbedOpenerLeavesTheThiefsClaim(t *testing.T) {
+	var word atomic.Uint64
+	robbed := take(t, &word, false)
+	thief := take(t, &word, true)
+	if thief == robbed {
+		t.Fatal("two openers have one ID")
+	}
+	robbed.Release(&word)
+	if ID(word.Load()) != thief {
+		t.Errorf("the word is %#x, the thief's claim %#x", word.Load(), uint64(thief))
+	}
+	if _, _, err := Take(&word, false); err == nil {
+		t.Error("the thief's claim is taken for none")
+	}
+}
+
+// execve(2) changes neither pid nor start time.
+func TestAClaimOfAnEarlierImageIsGone(t *testing.T) {
+	var word atomic.Uint64
+	word.Store(uint64(take(t, new(atomic.Uint64), false) ^ 1<<(nonceBits-1))) // another nonce
+	_, previous, err := Take(&word, false)
+	if err != nil || previous == 0 {
+		t.Errorf("previous %#x: %v", uint64(previous), err)
+	}
+}
+
+func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
+	self := take(t, new(atomic.Uint64), false)
+	for name, id := range map[string]ID{
+		"zero":                        0,
+		"no pid":                      newID(0, 7, 7),
+		"a pid beyond the kernel's":   ^ID(0),
+		"an earlier process of a pid": newID(1, 1<<20+1, 7),
+		"this process, no opener":     self ^ 1<<(nonceBits-1),
+	} {
+		if state := id.State(); state != Gone {
+			t.Errorf("%s: state %d", name, state)
+		}
+	}
+	if self.State() != Alive {
+		t.Error("an open claim of this process is not alive")
+	}
+}
+
+func TestAWordThatKeepsChangingEndsTheClaim(t *testing.T) {
+	for _, steal := range []bool{false, true} {
+		_, err := swap(steal, func() ID { return 0 }, func(ID) bool { return false })
+		if !errors.Is(err, ErrUnsteady) {
+			t.Errorf("steal %t: %v", steal, err)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package claim
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// statesVar holds a number of IDs, then each with the state it must have, for a process in
+// other namespaces.
+const statesVar = "RBTOOL_TEST_CLAIM_STATES"
+
+// judge looks at the claims in text, then prints one of its own and keeps it until
+// standard input ends.
+func judge(text string) int {
+	if err := judgeAll(text); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func judgeAll(text string) error {
+	for len(text) > 0 {
+		var id ID
+		var want State
+		n := len("0123456789abcdef 0 ")
+		if _, err := fmt.Sscanf(text[:n], "%x %d", &id, &want); err != nil {
+			return err
+		}
+		if state := id.State(); state != want {
+			return fmt.Errorf("claim %#x of process %d: state %d, want %d", uint64(id), id.PID(), state, want)
+		}
+		text = text[n:]
+	}
+	var word atomic.Uint64
+	own, _, err := Take(&word, false)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%016x\n", uint64(own))
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
+	skipOutsideInitial(t)
+	ended := start(t, exec.Command("cat"))
+	endedID := ended.id(t)
+	ended.stdin.Close()
+	ended.Wait()
+	self := take(t, new(atomic.Uint64), false)
+	states := ""
+	for _, tt := range []struct {
+		id   ID
+		want State
+	}{
+		{self, Alive},
+		{endedID, Gone},
+		{newID(self.PID(), self.start()-1, 1), Gone}, // an earlier process with this pid
+		{newID(1, 1, 1), Gone},                       // the pid that the other process has in its namespace
+		{newID(1<<22-1, 1, 1), Gone},
+	} {
+		states += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, flags := range map[string][]string{
+		"pid":  {"--pid", "--mount-proc"},
+		"time": {"--time"},
+		"both": {"--pid", "--mount-proc", "--time", "--boottime", "100000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Before 6.3 only a child is in the new time namespace.
+			cmd := exec.Command("unshare", append(flags, "--fork", "--kill-child", exe)...)
+			cmd.Env = append(os.Environ(), statesVar+"="+states)
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := start(t, cmd)
+			line, err := bufio.NewReader(stdout).ReadString('\n')
+			var id ID
+			if _, e := fmt.Sscanf(line, "%x", &id); err != nil || e != nil {
+				t.Fatalf("the process says %q, %v", line, err)
+			}
+			s, err := readStat(procDir(id.PID()) + "/stat")
+			if err != nil || id.start() != s.start || id.State() != Alive {
+				t.Errorf("its claim is %#x, state %d: process %d has start %d, %v", uint64(id), id.State(), id.PID(), s.start, err)
+			}
+			if err := unix.Kill(int(id.PID()), unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			c.Wait()
+			if state := id.State(); state != Gone {
+				t.Errorf("state %d of its claim after its end", state)
+			}
+		})
+	}
+}

@@ -1,0 +1,116 @@
+package claim
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// child is a process that ends with its standard input.
+type child struct {
+	*exec.Cmd
+	stdin io.Closer
+}
+
+// start runs a command.
+func start(t *testing.T, cmd *exec.Cmd) child {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	return child{cmd, stdin}
+}
+
+// id returns the ID of an opener in c, as it would claim a ring.
+func (c child) id(t *testing.T) ID {
+	t.Helper()
+	s, err := readStat(procDir(uint32(c.Process.Pid)) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newID(uint32(c.Process.Pid), s.start, 1)
+}
+
+// ended waits until c is a zombie.
+func (c child) ended(t *testing.T) {
+	t.Helper()
+	if err := unix.Waitid(unix.P_PID, c.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAProcessIsAliveUntilItEnds(t *testing.T) {
+	skipOutsideInitial(t)
+	c := start(t, exec.Command("cat"))
+	id := c.id(t)
+	check := func(what string, id ID, want State) {
+		t.Helper()
+		p := process{id.PID(), id.start()}
+		for way, state := range map[string]State{"State": id.State(), "in /proc": stateInProc(p), "by BPF": stateByBPF(p)} {
+			if state != want {
+				t.Errorf("%s, %s: state %d, want %d", what, way, state, want)
+			}
+		}
+	}
+	check("a running process", id, Alive)
+	check("an earlier process with the same pid", newID(id.PID(), id.start()-1, 1), Gone)
+	c.stdin.Close()
+	c.ended(t)
+	check("a zombie", id, Gone)
+	c.Wait()
+	check("a process that is gone", id, Gone)
+}
+
+// leaderVar makes the test binary end its first thread and go on with the others.
+const leaderVar = "RBTOOL_TEST_LEADER_ENDS"
+
+// The main goroutine is on the first thread until the end of init.
+func init() {
+	if os.Getenv(leaderVar) != "" {
+		runtime.LockOSThread()
+	}
+}
+
+func endLeader() {
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of the thread
+}
+
+// The process of a first thread that has ended is a zombie in /proc, and runs.
+func TestAProcessWithoutItsFirstThreadIsAlive(t *testing.T) {
+	skipOutsideInitial(t)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), leaderVar+"=1")
+	c := start(t, cmd)
+	id := c.id(t)
+	for {
+		s, err := readStat(procDir(id.PID()) + "/stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.ended {
+			break
+		}
+		runtime.Gosched()
+	}
+	if state, byBPF := id.State(), stateByBPF(process{id.PID(), id.start()}); state != Alive || byBPF != Alive {
+		t.Errorf("states %d and %d while other threads run, want %d", state, byBPF, Alive)
+	}
+	c.stdin.Close()
+	c.ended(t)
+	if state := id.State(); state != Gone {
+		t.Errorf("state %d when all threads have ended, want %d", state, Gone)
+	}
+}

@@ -1,0 +1,71 @@
+package userprod
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// gate is a mutex that a goroutine can stop waiting for. While no goroutine sleeps, taking
+// it costs one locked instruction and leaving it another, as with sync.Mutex.
+type gate struct {
+	taken  atomic.Bool
+	asleep atomic.Int32    // goroutines in sleep
+	wake   chan struct{}   // holds a token when the gate was left since a sleeper looked
+	hand   chan struct{}   // unbuffered: the gate goes from its holder to a sleeper
+	closed <-chan struct{} // ends every sleep
+}
+
+func newGate(closed <-chan struct{}) gate {
+	return gate{wake: make(chan struct{}, 1), hand: make(chan struct{}), closed: closed}
+}
+
+func (g *gate) TryLock() bool { return !g.taken.Load() && g.taken.CompareAndSwap(false, true) }
+
+// Lock takes the gate. It fails with ctx's error when ctx is done first, and with
+// errClosed when the Producer is closed first.
+func (g *gate) Lock(ctx context.Context) error {
+	if g.TryLock() {
+		return nil
+	}
+	return g.sleep(ctx)
+}
+
+// sleep waits for the gate. A goroutine that is woken in vain, because another
+// one was faster, is handed the gate from then on: none waits for ever.
+func (g *gate) sleep(ctx context.Context) error {
+	g.asleep.Add(1)
+	defer g.asleep.Add(-1)
+	var hand chan struct{} // nil: no one can send on it
+	// Looking after the addition pairs with Unlock, which stores taken and then
+	// looks at asleep: either this finds the gate free or Unlock leaves a token.
+	for !g.TryLock() {
+		select {
+		case <-g.wake:
+			hand = g.hand
+		case <-hand:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-g.closed:
+			return errClosed
+		}
+	}
+	return nil
+}
+
+func (g *gate) Unlock() {
+	if g.asleep.Load() > 0 {
+		select {
+		case g.hand <- struct{}{}:
+			return
+		default:
+		}
+	}
+	g.taken.Store(false)
+	if g.asleep.Load() > 0 {
+		select {
+		case g.wake <- struct{}{}:
+		default: // there is a token
+		}
+	}
+}
