@@ -14,6 +14,7 @@ FUZZ_RUNS  ?= 40000
 SOAK_TIME    ?= 60s
 SOAK_KILLS   ?= 1000
 SOAK_SAMPLES ?= 1000000
+SOAK_ROUNDS  ?= 10m
 
 .PHONY: all help build install demo test test-host soak deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
@@ -36,10 +37,11 @@ test: test-host ## everything, on the running kernel and in machines with six ot
 test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	CGO_ENABLED=0 $(GO) test $(ALONE) $(TEST_FLAGS) ./...
 
-soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS killed processes, SOAK_SAMPLES a goroutine; root
+soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS killed processes, SOAK_SAMPLES a goroutine, SOAK_ROUNDS of hostile neighbours; root
 	RBTOOL_ARENA_STORM=$(SOAK_TIME) RBTOOL_ARENA_KILLS=$(SOAK_KILLS) $(GO) test -p 1 -count=1 -timeout 2h -v \
 		-run 'TestTableStorm|TestKilledInsideAnOperation|TestVethUpdatesWhileReading' ./arena ./bpf/arenaxdp
 	RBTOOL_STRESS_SAMPLES=$(SOAK_SAMPLES) $(GO) test -count=1 -timeout 2h -v -run TestManyGoroutines ./userprod
+	RBTOOL_SOAK=$(SOAK_ROUNDS) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run TestSoakOf ./cmd/rbtool
 
 deploy-check: deps-go ## the dashboard's queries and the alerts against a real Prometheus server (apt install prometheus)
 	@command -v promtool >/dev/null || { echo "deploy-check: prometheus and promtool are missing: apt install prometheus" >&2; exit 1; }

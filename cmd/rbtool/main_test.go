@@ -37,14 +37,18 @@ import (
 func TestMain(m *testing.M) {
 	_ = rlimit.RemoveMemlock() // as nobody it cannot be, and must not
 	testscript.Main(m, map[string]func(){
-		"rbtool":  main,
-		"produce": produceMain,
-		"consume": consumeMain,
-		"hold":    holdMain,
-		"spoil":   spoilMain,
-		"seek":    seekMain,
-		"push":    pushMain,
-		"absent":  absentMain,
+		"rbtool":      main,
+		"produce":     produceMain,
+		"consume":     consumeMain,
+		"hold":        holdMain,
+		"spoil":       spoilMain,
+		"seek":        seekMain,
+		"push":        pushMain,
+		"absent":      absentMain,
+		"soak-inside": soakInsideMain,
+		"soak-pod":    soakPodMain,
+		"soak-read":   soakReadMain,
+		"soak-write":  soakWriteMain,
 	})
 }
 
