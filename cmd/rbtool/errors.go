@@ -97,10 +97,43 @@ func hintFor(err error) string {
 		return "take a directory that belongs to you or root and that others cannot write to, unless it is sticky (chmod +t)"
 	case withoutProc(err):
 		return "mount one: mount -t proc proc /proc"
-	case statusOf(err) == statusUnable && unix.Geteuid() != 0:
-		return "run as root, or with CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN to look at maps by id or name)"
+	case statusOf(err) == statusUnable && errors.Is(err, fs.ErrPermission) && !byMode(err):
+		return privilegeHint()
 	}
 	return ""
+}
+
+// byMode reports whether the mode of a file is what err comes of.
+func byMode(err error) bool {
+	_, ok := errors.AsType[*fs.PathError](err)
+	return ok && errors.Is(err, unix.EACCES)
+}
+
+// privilegeHint names the capabilities that commands need and this process lacks. It is empty
+// where it has them all: then the kernel has another reason, such as lockdown.
+func privilegeHint() string {
+	var data [2]unix.CapUserData // 64 bits in version 3
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return ""
+	}
+	var lacked []string
+	for _, c := range []struct {
+		name string
+		bit  int
+	}{
+		{"CAP_BPF", unix.CAP_BPF}, {"CAP_PERFMON", unix.CAP_PERFMON},
+		{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN},
+	} {
+		if data[c.bit/32].Effective>>(c.bit%32)&1 == 0 {
+			lacked = append(lacked, c.name)
+		}
+	}
+	if len(lacked) == 0 {
+		return ""
+	}
+	return "run as root, or with CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN for maps by id or name, " +
+		"CAP_NET_ADMIN for arena serve); this process lacks " + strings.Join(lacked, ", ")
 }
 
 // withoutProc reports whether err comes of a /proc that is not there.
