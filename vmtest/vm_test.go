@@ -264,29 +264,3 @@ func FuzzFirstByte(f *testing.F) {
 		t.Errorf("with the input: %v\n%s", err, out)
 	}
 }
-
-// A line takes microseconds: many are one write to the host.
-func TestManyLines(t *testing.T) {
-	dir := module(t, `package x
-
-import (
-	"fmt"
-	"testing"
-	"time"
-)
-
-func TestLines(t *testing.T) {
-	begin := time.Now()
-	for i := range 200_000 {
-		fmt.Println("line", i)
-	}
-	if took := time.Since(begin); took > 40*time.Second {
-		t.Errorf("200,000 lines took %v", took)
-	}
-}
-`)
-	out, err := goTest(t, "6.12", dir, "-v")
-	if n := bytes.Count(out, []byte("line ")); err != nil || n != 200_000 {
-		t.Errorf("%v, %d lines\n%s", err, n, out[max(0, len(out)-1000):])
-	}
-}

@@ -122,19 +122,6 @@ func execute(b Binary, env []string, out *os.File) Exit {
 		return Exit{Code: -1, Error: err.Error()}
 	}
 	defer os.Remove(path)
-	output, err := newOutput(out)
-	if err != nil {
-		return Exit{Code: -1, Error: err.Error()}
-	}
-	exit := supervise(b, path, env, output.pipe)
-	if err := output.finish(); err != nil && exit.Error == "" {
-		exit.Error = err.Error()
-	}
-	return exit
-}
-
-// supervise runs the binary at path as b says.
-func supervise(b Binary, path string, env []string, out *os.File) Exit {
 	cmd := exec.Command(path, b.Args...)
 	cmd.Dir, cmd.Env = b.Dir, slices.Concat(env, b.Env)
 	cmd.Stdout, cmd.Stderr = out, out
@@ -148,7 +135,7 @@ func supervise(b Binary, path string, env []string, out *os.File) Exit {
 		unix.Kill(group, unix.SIGKILL)
 		close(fired)
 	})
-	err := cmd.Wait()
+	err = cmd.Wait()
 	late := !limit.Stop()
 	if late {
 		<-fired

@@ -3,9 +3,9 @@
 //
 // Host and guest share one directory, [Dir] in the guest. The host puts a
 // [Plan] there; the guest appends [Event]s, one JSON object a line, to a file
-// beside it. The driver writes each binary's output to a file there as well, as soon
-// as the binary has written it. An exit says how long that file is, so that a
-// truncated one is seen.
+// beside it. Each binary writes its output to a file there as well, itself: what
+// it wrote before the guest died is on the host. An exit says how long that
+// file is, so that a truncated one is seen.
 package guest
 
 import (
