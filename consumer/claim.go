@@ -67,7 +67,11 @@ func (r *Reader) claim() error {
 		return nil
 	}
 	steal := r.opts.Claim == ClaimSteal
-	self, previous, err := claim.Take(r.mem.ConsumerClaim(), steal)
+	most := claim.Gone
+	if steal {
+		most = claim.Alive
+	}
+	self, previous, err := claim.Take(r.mem.ConsumerClaim(), most)
 	if held, ok := errors.AsType[*claim.HeldError](err); ok {
 		return &BusyError{PID: held.PID, Unseen: held.State == claim.Unknown}
 	}

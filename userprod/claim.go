@@ -15,18 +15,12 @@ import (
 // claimRing claims m for a Producer, makes sure that no other process produces
 // into it, and returns the claim and the ring's memory, which is the caller's.
 func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
-	id, robbed, mem, err := take(m, opts.Steal)
+	id, mem, err := take(m, opts.Steal)
 	if err != nil {
 		return 0, nil, err
 	}
-	if robbed.State() == claim.Gone {
-		robbed = 0
-	}
 	if !opts.IgnoreForeign {
-		err = noForeign(func() ([]int, error) {
-			pids, err := foreign(m, opts)
-			return without(pids, robbed), err
-		})
+		err = noForeign(func() ([]int, error) { return foreign(m, opts) })
 	}
 	if err != nil {
 		id.Release(mem.ProducerClaim())
@@ -36,32 +30,34 @@ func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
 }
 
 // take maps the ring and claims it. While another has it, the ring is not
-// mapped writable, by which a foreign producer is known.
-func take(m *ebpf.Map, steal bool) (id, previous claim.ID, mem *ring.Mapping, err error) {
+// mapped writable, by which a foreign producer is known. A holder that lives keeps the ring
+// in any case: it writes samples into free room before it looks at the claim.
+func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
+	most := claim.Gone
+	if steal {
+		most = claim.Unknown
+	}
 	size := uint64(m.MaxEntries())
 	look, err := ring.Observe(m.FD(), size)
 	if err != nil {
-		return 0, 0, nil, err
+		return 0, nil, err
 	}
-	var held error
-	if !steal {
-		held = claim.ID(look.ProducerClaim().Load()).Held()
-	}
+	held := claim.ID(look.ProducerClaim().Load()).Beyond(most)
 	if err := look.Unmap(); err != nil {
-		return 0, 0, nil, err
+		return 0, nil, err
 	}
 	if held != nil {
-		return 0, 0, nil, busyError(held)
+		return 0, nil, busyError(held)
 	}
-	mem, err = ring.Produce(m.FD(), size)
+	mem, err := ring.Produce(m.FD(), size)
 	if err != nil {
-		return 0, 0, nil, err
+		return 0, nil, err
 	}
-	id, previous, err = claim.Take(mem.ProducerClaim(), steal)
+	id, _, err := claim.Take(mem.ProducerClaim(), most)
 	if err != nil {
-		return 0, 0, nil, errors.Join(busyError(err), mem.Unmap())
+		return 0, nil, errors.Join(busyError(err), mem.Unmap())
 	}
-	return id, previous, mem, nil
+	return id, mem, nil
 }
 
 // busyError turns a claim's error into one of this package.
@@ -73,19 +69,6 @@ func busyError(err error) error {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err
-}
-
-// without removes the holder of a claim that was stolen from pids: it has the ring mapped
-// until it learns of the theft. Where its pid is another in this pid namespace, one process
-// is taken for it.
-func without(pids []int, robbed claim.ID) []int {
-	if robbed == 0 || len(pids) == 0 {
-		return pids
-	}
-	if !claim.InHostProc() {
-		return pids[1:]
-	}
-	return slices.DeleteFunc(pids, func(pid int) bool { return pid == int(robbed.PID()) })
 }
 
 // noForeign returns an error that is ErrBusy if look, which finds the processes

@@ -137,7 +137,9 @@ func TestARobbedProducerWritesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	thief := producer(t, m, Options{Steal: true})
+	// As another process would that takes the holder for gone.
+	robbed.pos.ProducerClaim().Store(0)
+	thief := producer(t, m, Options{})
 	if got := thief.Recovered().Abandoned; got != 1 {
 		t.Errorf("%d abandoned samples, want the robbed producer's", got)
 	}
@@ -184,4 +186,12 @@ func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 	if n := p.Recovered().Abandoned; n != 0 {
 		t.Errorf("%d samples were left BUSY by Close", n)
 	}
+}
+
+func TestStealTakesNoRingOfAProcessThatLives(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := userRing(t, 4096)
+	producer(t, m, Options{})
+	_, err := New(m, Options{Steal: true})
+	refused(t, err, os.Getpid(), false)
 }

@@ -31,9 +31,10 @@ type Options struct {
 	// sample that makes sense is thrown away. Without it New fails with [ErrCorrupt].
 	Mend bool
 
-	// Steal makes New claim the ring although its holder may live: one that cannot be seen,
-	// for instance. A holder that lives fails with [ErrBusy] when it publishes next;
-	// samples that it has reserved are discarded.
+	// Steal makes New claim the ring from a holder of which it cannot be told whether it
+	// lives: see [BusyError].Unseen. If it does live, it fails with [ErrBusy] when it publishes
+	// next, but the sample that it is writing may overwrite one of this Producer. A holder
+	// that is known to live keeps the ring.
 	Steal bool
 
 	// IgnoreForeign makes New not look for producers that, like libbpf's, do not

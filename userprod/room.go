@@ -50,7 +50,7 @@ func (p *Producer) checkHead(cons uint64) error {
 	}
 	t := p.data.Tagged(cons)
 	if fault := faultAt(t.Header(), cons, prod, p.size); fault != nil {
-		return p.fail(fmt.Errorf("write ring: %w", fault))
+		return p.spoiled(fault)
 	}
 	if t.Header().Busy() && !t.Header().Discarded() && t.Tag() != tagOf(cons) {
 		return p.corrupt("a sample at position %d is BUSY that is not reserved", cons)
@@ -73,20 +73,26 @@ func (p *Producer) publish(end uint64) bool {
 
 func (p *Producer) unpublished() error { return p.moved(p.pos.ProducerPos()) }
 
-// moved is the error of a producer_pos that another process has moved, or of a ring that
-// was taken, unless there is another. The caller holds mu.
+// moved is the error of a producer_pos that another process has moved, unless there is
+// another. The caller holds mu.
 func (p *Producer) moved(prod uint64) error {
 	if err := p.failure(); err != nil {
 		return err
-	}
-	if holder := claim.ID(p.pos.ProducerClaim().Load()); holder != p.claim {
-		return p.fail(fmt.Errorf("write ring: %w", &BusyError{PID: holder.PID(), Stolen: true}))
 	}
 	return p.corrupt("producer position %d, which was %d", prod, p.head)
 }
 
 func (p *Producer) corrupt(format string, args ...any) error {
-	return p.fail(fmt.Errorf("write ring: %w: "+format, append([]any{ErrCorrupt}, args...)...))
+	return p.spoiled(fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...))
+}
+
+// spoiled makes every later call fail with err, or with a [*BusyError] if the ring was taken:
+// then the thief has written there.
+func (p *Producer) spoiled(err error) error {
+	if holder := claim.ID(p.pos.ProducerClaim().Load()); holder != p.claim {
+		err = &BusyError{PID: holder.PID(), Stolen: true}
+	}
+	return p.fail(fmt.Errorf("write ring: %w", err))
 }
 
 // tagOf is what lies behind the header of a reserved sample at pos. It tells the

@@ -58,15 +58,15 @@ func (e *HeldError) Error() string { return fmt.Sprintf("claimed by process %d",
 var ErrUnsteady = errors.New("claim word keeps changing: another process is writing to it")
 
 // Take claims the ring whose claim word is word and returns the claim, and the word
-// that it replaced. Unless steal is true the error is a [*HeldError] while the
-// holder lives, or may live; with steal the holder loses the ring. The caller ends the
-// claim with Release.
-func Take(word *atomic.Uint64, steal bool) (self, previous ID, err error) {
+// that it replaced. A holder whose state is most or a lesser one loses the ring: with
+// [Gone] only a free ring is claimed, with [Alive] any. From other holders the error is a
+// [*HeldError]. The caller ends the claim with Release.
+func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	self, err = open()
 	if err != nil {
 		return 0, 0, fmt.Errorf("claim: %w", err)
 	}
-	previous, err = swap(steal, func() ID { return ID(word.Load()) },
+	previous, err = swap(most, func() ID { return ID(word.Load()) },
 		func(holder ID) bool { return word.CompareAndSwap(uint64(holder), uint64(self)) })
 	if err != nil {
 		closeID(self)
@@ -76,14 +76,12 @@ func Take(word *atomic.Uint64, steal bool) (self, previous ID, err error) {
 }
 
 // swap replaces the word that load returns, once its holder allows it, and returns it.
-func swap(steal bool, load func() ID, replace func(holder ID) bool) (ID, error) {
+func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) {
 	const tries = 100
 	for range tries {
 		holder := load()
-		if !steal {
-			if err := holder.Held(); err != nil {
-				return 0, err
-			}
+		if err := holder.Beyond(most); err != nil {
+			return 0, err
 		}
 		if replace(holder) {
 			return holder, nil
@@ -92,9 +90,12 @@ func swap(steal bool, load func() ID, replace func(holder ID) bool) (ID, error) 
 	return 0, ErrUnsteady
 }
 
-// Held returns a [*HeldError] while id's holder lives, or may live.
-func (id ID) Held() error {
-	if state := id.State(); state != Gone {
+// Beyond returns a [*HeldError] if the state of id's holder is a greater one than most.
+func (id ID) Beyond(most State) error {
+	if most == Alive {
+		return nil
+	}
+	if state := id.State(); state > most {
 		return &HeldError{id.PID(), state}
 	}
 	return nil

@@ -3,14 +3,15 @@ package claim
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"sync/atomic"
 	"testing"
 )
 
 // take claims word and releases the claim when the test ends.
-func take(t *testing.T, word *atomic.Uint64, steal bool) ID {
+func take(t *testing.T, word *atomic.Uint64, most State) ID {
 	t.Helper()
-	id, _, err := Take(word, steal)
+	id, _, err := Take(word, most)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +32,8 @@ func TestIDFields(t *testing.T) {
 
 func TestOpenersOfOneProcessExcludeEachOther(t *testing.T) {
 	var word atomic.Uint64
-	first := take(t, &word, false)
-	_, _, err := Take(&word, false)
+	first := take(t, &word, Gone)
+	_, _, err := Take(&word, Gone)
 	if held, ok := errors.AsType[*HeldError](err); !ok || int(held.PID) != os.Getpid() || held.State != Alive {
 		t.Fatalf("second claim: %v", err)
 	}
@@ -40,13 +41,13 @@ func TestOpenersOfOneProcessExcludeEachOther(t *testing.T) {
 	if word.Load() != 0 {
 		t.Fatalf("the word is %#x after the release", word.Load())
 	}
-	take(t, &word, false)
+	take(t, &word, Gone)
 }
 
 func TestARobbedOpenerLeavesTheThiefsClaim(t *testing.T) {
 	var word atomic.Uint64
-	robbed := take(t, &word, false)
-	thief := take(t, &word, true)
+	robbed := take(t, &word, Gone)
+	thief := take(t, &word, Alive)
 	if thief == robbed {
 		t.Fatal("two openers have one ID")
 	}
@@ -54,23 +55,49 @@ func TestARobbedOpenerLeavesTheThiefsClaim(t *testing.T) {
 	if ID(word.Load()) != thief {
 		t.Errorf("the word is %#x, the thief's claim %#x", word.Load(), uint64(thief))
 	}
-	if _, _, err := Take(&word, false); err == nil {
+	if _, _, err := Take(&word, Gone); err == nil {
 		t.Error("the thief's claim is taken for none")
 	}
+}
+
+func TestAHolderThatLivesLosesItsClaimToAThiefOfAnyOnly(t *testing.T) {
+	skipOutsideInitial(t)
+	holder := start(t, exec.Command("cat")).id(t)
+	checkTake(t, holder, Gone, false)
+	checkTake(t, holder, Unknown, false)
+	checkTake(t, holder, Alive, true)
+}
+
+// checkTake claims a ring that holder has claimed, and checks whether that is possible.
+func checkTake(t *testing.T, holder ID, most State, taken bool) {
+	t.Helper()
+	var word atomic.Uint64
+	word.Store(uint64(holder))
+	self, previous, err := Take(&word, most)
+	if !taken {
+		if held, ok := errors.AsType[*HeldError](err); !ok || held.State <= most {
+			t.Errorf("a claim up to state %d: %v", most, err)
+		}
+		return
+	}
+	if err != nil || previous != holder {
+		t.Fatalf("a claim up to state %d: previous %#x, %v", most, uint64(previous), err)
+	}
+	self.Release(&word)
 }
 
 // execve(2) changes neither pid nor start time.
 func TestAClaimOfAnEarlierImageIsGone(t *testing.T) {
 	var word atomic.Uint64
-	word.Store(uint64(take(t, new(atomic.Uint64), false) ^ 1<<(nonceBits-1))) // another nonce
-	_, previous, err := Take(&word, false)
+	word.Store(uint64(take(t, new(atomic.Uint64), Gone) ^ 1<<(nonceBits-1))) // another nonce
+	_, previous, err := Take(&word, Gone)
 	if err != nil || previous == 0 {
 		t.Errorf("previous %#x: %v", uint64(previous), err)
 	}
 }
 
 func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
-	self := take(t, new(atomic.Uint64), false)
+	self := take(t, new(atomic.Uint64), Gone)
 	for name, id := range map[string]ID{
 		"zero":                        0,
 		"no pid":                      newID(0, 7, 7),
@@ -88,10 +115,10 @@ func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
 }
 
 func TestAWordThatKeepsChangingEndsTheClaim(t *testing.T) {
-	for _, steal := range []bool{false, true} {
-		_, err := swap(steal, func() ID { return 0 }, func(ID) bool { return false })
+	for _, most := range []State{Gone, Unknown, Alive} {
+		_, err := swap(most, func() ID { return 0 }, func(ID) bool { return false })
 		if !errors.Is(err, ErrUnsteady) {
-			t.Errorf("steal %t: %v", steal, err)
+			t.Errorf("most %d: %v", most, err)
 		}
 	}
 }

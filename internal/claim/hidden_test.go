@@ -26,7 +26,7 @@ func TestAProcessThatIsHiddenIsNotGone(t *testing.T) {
 		return
 	}
 	skipOutsideInitial(t)
-	self := take(t, new(atomic.Uint64), false)
+	self := take(t, new(atomic.Uint64), Gone)
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), hiddenEnv+"="+strconv.FormatUint(uint64(self), 10))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // with private mounts
@@ -50,6 +50,8 @@ func checkHidden(t *testing.T, id ID) {
 	if state := id.State(); state != Unknown {
 		t.Errorf("a hidden process: state %d, want %d", state, Unknown)
 	}
+	checkTake(t, id, Gone, false)
+	checkTake(t, id, Unknown, true)
 	const unused = 1<<22 - 1
 	if state := newID(unused, 1, 1).State(); state != Gone {
 		t.Errorf("a process that does not exist: state %d, want %d", state, Gone)

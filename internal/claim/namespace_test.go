@@ -40,7 +40,7 @@ func judgeAll(text string) error {
 		text = text[n:]
 	}
 	var word atomic.Uint64
-	own, _, err := Take(&word, false)
+	own, _, err := Take(&word, Gone)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 	endedID := ended.id(t)
 	ended.stdin.Close()
 	ended.Wait()
-	self := take(t, new(atomic.Uint64), false)
+	self := take(t, new(atomic.Uint64), Gone)
 	states := ""
 	for _, tt := range []struct {
 		id   ID

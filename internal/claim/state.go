@@ -14,16 +14,16 @@ import (
 	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 )
 
-// State is what can be told of a claim's holder.
+// State is what can be told of a claim's holder, from the least right to the ring to the most.
 type State int
 
 const (
 	// Gone: the ring is unclaimed, or the holder has ended or called execve(2).
 	Gone State = iota
-	// Alive: the holder lives.
-	Alive
 	// Unknown: it cannot be told from here whether the holder lives.
 	Unknown
+	// Alive: the holder lives.
+	Alive
 )
 
 // State returns whether the holder lives. A word that names no process is Gone. Where
