@@ -29,6 +29,7 @@ type privilege struct {
 	given   []string // commands that root runs before
 	run     string   // the command, which ends by itself
 	network bool     // it runs in a network namespace of the test
+	short   bool     // it is tested with -short too
 }
 
 // In commands, $B is a directory on a bpffs, $W one elsewhere, and $ID the id of the ring.
@@ -45,15 +46,15 @@ var (
 var privileges = []privilege{
 	{command: "version, help, completion", run: "version"},
 	{command: "features", needs: admin, run: "features"},
-	{command: "ls", needs: both, run: "ls"},
+	{command: "ls", needs: both, run: "ls", short: true},
 	{command: "inspect PIN", given: []string{aRing}, run: "inspect $B/ring"},
 	{command: "inspect, tail, pin ... of an id or name", needs: admin, given: []string{aRing}, run: "inspect id:$ID"},
-	{command: "create ringbuf", needs: both[:1], run: aRing},
+	{command: "create ringbuf", needs: both[:1], run: aRing, short: true},
 	{command: "create user-ringbuf", needs: both[:1], run: aUserRing},
 	{command: "create arena", needs: both[:1], run: anArena[0]},
 	{command: "pin PIN PATH", given: []string{aRing}, run: "pin $B/ring $B/again"},
 	{command: "unpin", given: []string{aRing}, run: "unpin $B/ring"},
-	{command: "tail PIN", needs: both, without: statusBusy, given: []string{aRing}, run: "tail $B/ring --idle 10ms"},
+	{command: "tail PIN", needs: both, without: statusBusy, given: []string{aRing}, run: "tail $B/ring --idle 10ms", short: true},
 	{command: "tail PIN --observe, --steal", given: []string{aRing}, run: "tail $B/ring --observe --idle 10ms"},
 	{command: "record PIN", needs: both, without: statusBusy, given: []string{aRing}, run: "record $B/ring $W/file --idle 10ms"},
 	{command: "record PIN --observe, --steal", given: []string{aRing}, run: "record $B/ring $W/file --observe --idle 10ms"},
@@ -88,6 +89,9 @@ var capabilities = map[string]uintptr{
 // them it is refused, and names what it lacks.
 func TestLeastPrivileges(t *testing.T) {
 	for _, p := range privileges {
+		if testing.Short() && !p.short {
+			continue
+		}
 		t.Run(p.command, func(t *testing.T) {
 			if status, said := p.try(t, p.needs); status != statusDone {
 				t.Errorf("with %v: status %d: %s", p.needs, status, said)
@@ -127,9 +131,11 @@ func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 			t.Fatalf("%s: %v: %s", line, err, out)
 		}
 	}
-	t.Cleanup(func() { // what the command left is ended, should it have been started
-		for _, end := range []string{"probe proctrace stop --pin-dir $B/trace", "drain stop --force --pin-dir $B/drain"} {
-			command(expand(end)...).Run()
+	t.Cleanup(func() { // what the command started is ended
+		for dir, end := range map[string]string{"trace": "probe proctrace stop", "drain": "drain stop --force"} {
+			if _, err := os.Stat(filepath.Join(pins, dir)); err == nil {
+				command(expand(end + " --pin-dir $B/" + dir)...).Run()
+			}
 		}
 	})
 	own(t, pins, filepath.Dir(files))
