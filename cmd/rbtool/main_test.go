@@ -57,10 +57,10 @@ func TestMain(m *testing.M) {
 // what produce makes. Beside
 // testscript's own commands there is
 //
-//	status N [nobody|bpf|perfmon|contained|full|closed] command...
+//	status N [nobody|bpf|perfmon|contained|pod|full|closed] command...
 //
 // for a command of this binary that has to exit with status N: as another user, as another
-// user with CAP_BPF, or with CAP_BPF and CAP_PERFMON, in a pid namespace of its own, with
+// user with CAP_BPF, or with CAP_BPF and CAP_PERFMON, in a pid namespace of its own, in one with its own /proc, with
 // /dev/full for its standard output, or with a pipe that nobody reads; and
 //
 //	[!] claimed PIN
@@ -144,7 +144,7 @@ func condition(name string) (bool, error) {
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N [nobody|bpf|perfmon|contained|full|closed] command...")
+		ts.Fatalf("usage: status N [nobody|bpf|perfmon|contained|pod|full|closed] command...")
 	}
 	want, how, args := args[0], args[1], args[1:]
 	// As testscript.Main has it, the binary is the command that it is called.
@@ -160,6 +160,10 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	case "contained":
 		args = args[1:]
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+	case "pod":
+		path, err := exec.LookPath("unshare")
+		ts.Check(err)
+		cmd.Path, cmd.Args = path, append([]string{"unshare", "--pid", "--fork", "--mount-proc", "--kill-child"}, args[1:]...)
 	case "full":
 		args = args[1:]
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -174,7 +178,9 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 		defer w.Close()
 		cmd.Stdout = w
 	}
-	cmd.Args = args
+	if cmd.Args == nil {
+		cmd.Args = args
+	}
 	err := cmd.Run()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		ts.Fatalf("%v", err)

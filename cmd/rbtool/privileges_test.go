@@ -29,7 +29,7 @@ type privilege struct {
 	given   []string // commands that root runs before
 	run     string   // the command, which ends by itself
 	network bool     // it runs in a network namespace of the test
-	short   bool     // it is tested with -short too
+	short   bool     // it holds for all kernels, and is tested with -short too
 }
 
 // In commands, $B is a directory on a bpffs, $W one elsewhere, and $ID the id of the ring.
@@ -54,7 +54,7 @@ var privileges = []privilege{
 	{command: "create arena", needs: both[:1], run: anArena[0]},
 	{command: "pin PIN PATH", given: []string{aRing}, run: "pin $B/ring $B/again"},
 	{command: "unpin", given: []string{aRing}, run: "unpin $B/ring"},
-	{command: "tail PIN", needs: both, without: statusBusy, given: []string{aRing}, run: "tail $B/ring --idle 10ms", short: true},
+	{command: "tail PIN", needs: both, without: statusBusy, given: []string{aRing}, run: "tail $B/ring --idle 10ms"},
 	{command: "tail PIN --observe, --steal", given: []string{aRing}, run: "tail $B/ring --observe --idle 10ms"},
 	{command: "record PIN", needs: both, without: statusBusy, given: []string{aRing}, run: "record $B/ring $W/file --idle 10ms"},
 	{command: "record PIN --observe, --steal", given: []string{aRing}, run: "record $B/ring $W/file --observe --idle 10ms"},
