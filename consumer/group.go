@@ -78,6 +78,8 @@ func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 // NewGroupFromMap returns a Group of the rings that are in outer now, a map of
 // type ArrayOfMaps (such as a ring for each CPU) or HashOfMaps. [Group.Keys] tells
 // which ring is which. A ring that stands under several keys is one ring of the group.
+// An entry that is replaced while the map is read counts with its new ring; the kernel may
+// hide an entry of a HashOfMaps that is replaced all the time.
 // It takes CAP_SYS_ADMIN to open maps by their id (kernel/bpf/syscall.c,
 // bpf_map_get_fd_by_id).
 func NewGroupFromMap(outer *ebpf.Map, opts Options) (*Group, error) {
@@ -109,26 +111,26 @@ func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error
 
 // addAll adds the rings in outer.
 func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
+	entries, err := entriesOf(outer)
+	if err != nil {
+		return err
+	}
 	ids := make(map[ebpf.MapID]int)
-	var key []byte
-	var id ebpf.MapID
-	entries := outer.Iterate()
-	for entries.Next(&key, &id) {
-		key = slices.Clone(key)
+	for _, e := range entries {
+		id := e.id
 		if _, known := ids[id]; !known {
-			var err error
-			id, err = g.addInner(epoll, outer, key, id, ids)
+			id, err = g.addInner(epoll, outer, e.key, id, ids)
 			if errors.Is(err, ebpf.ErrKeyNotExist) {
 				continue // with its ring
 			}
 			if err != nil {
-				return fmt.Errorf("ring under key %x: %w", key, err)
+				return fmt.Errorf("ring under key %x: %w", e.key, err)
 			}
 		}
 		i := ids[id]
-		g.members[i].keys = append(g.members[i].keys, key)
+		g.members[i].keys = append(g.members[i].keys, e.key)
 	}
-	return entries.Err()
+	return nil
 }
 
 // addInner adds the ring under key, which had the id when it was read, unless it is

@@ -129,8 +129,9 @@ func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 					t.Error(err)
 					break
 				}
-				if g.Len() != 4 {
-					t.Errorf("%d rings, want 4", g.Len())
+				// The kernel's iteration over a hash may miss an entry that is being replaced.
+				if n := g.Len(); n > 4 || n < 4 && typ == ebpf.ArrayOfMaps {
+					t.Errorf("%d rings, want 4", n)
 				}
 				g.Close()
 			}
