@@ -30,8 +30,8 @@ func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
 }
 
 // take maps the ring and claims it. While another has it, the ring is not
-// mapped writable, by which a foreign producer is known. A holder that lives keeps the ring
-// in any case: it writes samples into free room before it looks at the claim.
+// mapped writable, by which a foreign producer is known. A holder that lives and has the ring
+// mapped keeps it in any case: it writes samples into free room before it looks at the claim.
 func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 	most := claim.Gone
 	if steal {
@@ -42,22 +42,60 @@ func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	held := claim.ID(look.ProducerClaim().Load()).Beyond(most)
+	holder := claim.ID(look.ProducerClaim().Load())
 	if err := look.Unmap(); err != nil {
 		return 0, nil, err
 	}
-	if held != nil {
-		return 0, nil, busyError(held)
+	void := false
+	if held := holder.Beyond(most); held != nil {
+		if void, err = isVoid(m, steal); err != nil {
+			return 0, nil, err
+		}
+		if !void {
+			return 0, nil, busyError(held)
+		}
 	}
 	mem, err := ring.Produce(m.FD(), size)
 	if err != nil {
 		return 0, nil, err
+	}
+	if void {
+		holder.Release(mem.ProducerClaim())
 	}
 	id, _, err := claim.Take(mem.ProducerClaim(), most)
 	if err != nil {
 		return 0, nil, errors.Join(busyError(err), mem.Unmap())
 	}
 	return id, mem, nil
+}
+
+// isVoid reports whether the claim that was read before the call is to be stolen and certainly no
+// producer's: an opener maps the ring before it claims it, and no process has it mapped for producing.
+func isVoid(m *ebpf.Map, steal bool) (bool, error) {
+	if !steal {
+		return false, nil
+	}
+	usage, id, err := users(m)
+	if err != nil {
+		return false, err
+	}
+	unseen, err := usage.Unseen(id)
+	produces := func(u inspect.User) bool { return u.Produces }
+	return err == nil && unseen == 0 && !slices.ContainsFunc(usage.Users[id], produces), nil
+}
+
+// users returns the processes that use m, and its id.
+func users(m *ebpf.Map) (*inspect.Usage, ebpf.MapID, error) {
+	info, err := m.Info()
+	if err != nil {
+		return nil, 0, err
+	}
+	id, _ := info.ID()
+	usage, err := inspect.Users(m)
+	if err != nil {
+		return nil, 0, fmt.Errorf("look for foreign producers: %w", err)
+	}
+	return usage, id, nil
 }
 
 // busyError turns a claim's error into one of this package.
@@ -94,14 +132,9 @@ func noForeign(look func() ([]int, error)) error {
 // foreign finds the other processes that have the ring mapped for producing. The pid
 // 0 stands for those that cannot be seen.
 func foreign(m *ebpf.Map, opts Options) ([]int, error) {
-	info, err := m.Info()
+	usage, id, err := users(m)
 	if err != nil {
 		return nil, err
-	}
-	id, _ := info.ID()
-	usage, err := inspect.Users(m)
-	if err != nil {
-		return nil, fmt.Errorf("look for foreign producers: %w", err)
 	}
 	var pids []int
 	for _, u := range usage.Users[id] {

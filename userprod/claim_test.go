@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -194,4 +195,34 @@ func TestStealTakesNoRingOfAProcessThatLives(t *testing.T) {
 	producer(t, m, Options{})
 	_, err := New(m, Options{Steal: true})
 	refused(t, err, os.Getpid(), false)
+}
+
+// Any process that has the ring can write a claim into it that names any other. It is void if no process
+// has the ring mapped for producing.
+func TestStealTakesTheRingFromAVoidClaim(t *testing.T) {
+	testenv.NoLeaks(t)
+	m, others := userRing(t, 4096), userRing(t, 4096)
+	holder := start(t, "produce", others, nil)
+	holder.expect(t, "ready")
+	forge := func() {
+		var word uint64
+		onRing(t, others, func(mem *ring.Mapping) { word = mem.ProducerClaim().Load() })
+		onRing(t, m, func(mem *ring.Mapping) { mem.ProducerClaim().Store(word) })
+	}
+	forge()
+	_, err := New(m, Options{})
+	refused(t, err, holder.cmd.Process.Pid, false)
+	p, err := New(m, Options{Steal: true})
+	if err != nil {
+		t.Fatalf("claim of a process that has another ring: %v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+
+	foreign := start(t, "map", m, nil)
+	foreign.expect(t, "ready")
+	forge()
+	_, err = New(m, Options{Steal: true})
+	refused(t, err, holder.cmd.Process.Pid, false)
 }

@@ -34,7 +34,8 @@ type Options struct {
 	// Steal makes New claim the ring from a holder of which it cannot be told whether it
 	// lives: see [BusyError].Unseen. If it does live, it fails with [ErrBusy] when it publishes
 	// next, but the sample that it is writing may overwrite one of this Producer. A holder
-	// that is known to live keeps the ring.
+	// that is known to live keeps the ring, unless it is certain that no process has the ring
+	// mapped for producing: then the claim is no producer's, whatever process it names.
 	Steal bool
 
 	// IgnoreForeign makes New not look for producers that, like libbpf's, do not

@@ -53,7 +53,8 @@ producers in all pid namespaces. Reading the count takes CAP_PERFMON; without it
 ring is refused while processes are hidden, unless --ignore-unseen accepts that two
 producers may overwrite each other's samples. What a producer that died has left
 half-written is discarded. --steal takes the ring from a process of which rbtool cannot tell
-whether it lives; one that is known to live keeps it.`,
+whether it lives, and from any if no process has the ring mapped for producing; a live
+producer keeps it.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
@@ -69,7 +70,7 @@ whether it lives; one that is known to live keeps it.`,
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
 	f.Var(&opts.rate, "rate", "write at most so many samples a second")
 	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
-	f.BoolVar(&opts.steal, "steal", false, "take the ring from a process that cannot be seen and may have ended")
+	f.BoolVar(&opts.steal, "steal", false, "take the ring from a process that may have ended, or that does not have it mapped")
 	f.BoolVar(&opts.unseen, "ignore-unseen", false, "produce even if hidden processes may produce into the ring")
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -160,9 +161,9 @@ func explainProducer(err error) error {
 		}
 	case ok:
 		process := describePID(busy.PID)
-		hint := "stop that process; a ring has one producer"
+		hint := "stop that process; a ring has one producer; --steal takes the ring if no process has it mapped"
 		if busy.Foreign {
-			process = describeForeign(busy.PID)
+			process, hint = describeForeign(busy.PID), "stop that process; a ring has one producer"
 		}
 		return &failure{err: fmt.Errorf("produced into by %s", process), status: statusBusy, hint: hint}
 	}
