@@ -34,6 +34,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/explain"
 )
 
 var (
@@ -47,6 +49,10 @@ var (
 	// ErrName says that bpffs takes no entry of this name: it has a dot in it
 	// or is longer than 255 bytes.
 	ErrName = errors.New("not a name for a pin")
+
+	// ErrMode says that the mode of a path, or of a directory above it, does not allow what was
+	// asked for. It is [fs.ErrPermission].
+	ErrMode = explain.Error(unix.EACCES, "permission denied (by the mode of the path or of a directory above it)")
 
 	// ErrUnsafe says that another user than the caller and root could put something else in a pin's
 	// place: a directory above it, below the root of the bpffs, belongs to one, or others may
@@ -70,7 +76,7 @@ func reason(err error) error {
 		return err
 	}
 	if errno == unix.EACCES {
-		return explained{errno, "permission denied (by the mode of the path or of a directory above it)"}
+		return ErrMode
 	}
 	return errno
 }
@@ -81,19 +87,10 @@ func bpfReason(err error) error {
 		return file // of /proc, where cilium/ebpf reads what the kernel says of a map
 	}
 	if errors.Is(err, unix.EPERM) {
-		return explained{unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)"}
+		return explain.Error(unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)")
 	}
 	return reason(err)
 }
-
-// explained is an error with the words that its meaning calls for.
-type explained struct {
-	err   error
-	words string
-}
-
-func (e explained) Error() string { return e.words }
-func (e explained) Unwrap() error { return e.err }
 
 // missing reports whether err says that a path leads nowhere.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/explain"
 )
 
 // Check finds out, without changing anything, whether path can be pinned to:
@@ -61,7 +63,7 @@ func checkName(name string) error {
 	case strings.Contains(name, "."):
 		return fmt.Errorf("%w: %q has a dot, which bpffs keeps for the kernel's own names", ErrName, name)
 	case len(name) > unix.NAME_MAX:
-		return fmt.Errorf("%w: %d bytes are more than %d (%w)", ErrName, len(name), unix.NAME_MAX, unix.ENAMETOOLONG)
+		return explain.Error(errors.Join(ErrName, unix.ENAMETOOLONG), "%v: %d bytes are more than %d", ErrName, len(name), unix.NAME_MAX)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/explain"
 )
 
 // place is a path, followed once: a handle of the last directory on it that exists, and what
@@ -123,7 +125,7 @@ func (p *place) step(fd int, parts []string, follow bool) (target string, err er
 		if !p.bpffs {
 			return "", ErrNotBPFFS
 		}
-		return "", explained{unix.ENOTDIR, fmt.Sprintf("%s is not a directory", filepath.Join(p.at, parts[0]))}
+		return "", explain.Error(unix.ENOTDIR, "%s is not a directory", filepath.Join(p.at, parts[0]))
 	}
 	return "", p.enter(fd, parts[0])
 }
@@ -231,7 +233,7 @@ func (p *place) checkPin() error {
 	}
 	if !p.exists() {
 		if err := checkName(p.names[0]); err != nil {
-			return explained{fs.ErrNotExist, fmt.Sprintf("no such pin (%s)", err)}
+			return explain.Error(fs.ErrNotExist, "no such pin (%s)", err)
 		}
 		return fs.ErrNotExist
 	}

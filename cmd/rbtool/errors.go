@@ -105,8 +105,8 @@ func hintFor(err error) string {
 
 // byMode reports whether the mode of a file is what err comes of.
 func byMode(err error) bool {
-	_, ok := errors.AsType[*fs.PathError](err)
-	return ok && errors.Is(err, unix.EACCES)
+	_, ofFile := errors.AsType[*fs.PathError](err)
+	return errors.Is(err, pin.ErrMode) || ofFile && errors.Is(err, unix.EACCES)
 }
 
 // privilegeHint names the capabilities that commands need and this process lacks. It is empty
