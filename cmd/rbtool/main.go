@@ -22,12 +22,21 @@ func main() {
 	// A closed stdout is an error of write(2), not the death of the process:
 	// what is pinned or claimed is cleaned up.
 	signal.Ignore(unix.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	context.AfterFunc(ctx, stop) // a second signal kills
 	quitQuietly()
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
+}
+
+// endings are the signals that end the command. SIGHUP is none under nohup(1).
+func endings() []os.Signal {
+	signals := []os.Signal{unix.SIGINT, unix.SIGTERM}
+	if !signal.Ignored(unix.SIGHUP) {
+		signals = append(signals, unix.SIGHUP)
+	}
+	return signals
 }
 
 // quitQuietly makes SIGQUIT end the process at once, with the status that a shell gives it, where
