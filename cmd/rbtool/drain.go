@@ -20,7 +20,7 @@ import (
 type drainOptions struct {
 	to        string
 	count     bool
-	every     time.Duration
+	every     interval
 	on        string
 	once      bool
 	limit     uint32
@@ -30,7 +30,7 @@ type drainOptions struct {
 }
 
 func newDrain() *cobra.Command {
-	opts := drainOptions{every: time.Millisecond}
+	opts := drainOptions{every: interval{time.Millisecond, drain.MinEvery}}
 	cmd := &cobra.Command{
 		Use:   "drain MAP --to MAP",
 		Short: "Make the kernel empty a user ring buffer into a ring buffer",
@@ -53,7 +53,7 @@ At the end one line on standard error says what was done.`,
 	f := cmd.Flags()
 	f.StringVar(&opts.to, "to", "", "the ring buffer to deliver to")
 	f.BoolVar(&opts.count, "count", false, "deliver to nowhere: count the samples")
-	f.DurationVar(&opts.every, "every", opts.every, "drain at this interval")
+	f.Var(&opts.every, "every", "drain at this interval, of at least "+drain.MinEvery.String())
 	f.StringVar(&opts.on, "on", "", "drain whenever this tracepoint is hit (sched_process_exec, sys_enter ...)")
 	f.BoolVar(&opts.once, "once", false, "drain what is there, and end")
 	f.Uint32Var(&opts.limit, "limit", drain.DefaultLimit, "samples to take at a time, by timer or tracepoint")
@@ -86,8 +86,6 @@ func (o *drainOptions) check(given func(flag string) bool) error {
 	switch {
 	case o.to == "" && !o.count:
 		return usagef("drain: --to MAP is missing (or --count, to deliver to nowhere)")
-	case o.every < drain.MinEvery:
-		return usagef("drain: --every %v: less than %v", o.every, drain.MinEvery)
 	case o.limit == 0:
 		return usagef("drain: --limit 0: not more than 0")
 	case given("max-sample") && (o.maxSample == 0 || o.maxSample > maxRing):
@@ -114,7 +112,7 @@ func drainRing(ctx context.Context, stdout, stderr io.Writer, ref string, opts d
 	if opts.on != "" {
 		err = d.Attach(opts.on)
 	} else {
-		err = d.Start(opts.every)
+		err = d.Start(opts.every.value)
 	}
 	if err != nil {
 		return err

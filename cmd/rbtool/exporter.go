@@ -34,13 +34,13 @@ deploy/ has a Grafana dashboard, alert rules, a systemd unit and a Kubernetes Da
 		Args:    cobra.NoArgs,
 	}
 	listen := cmd.Flags().String("listen", "127.0.0.1:9435", "address to listen on, HOST:PORT")
-	every := interval(time.Second)
+	every := interval{time.Second, shortestInterval}
 	cmd.Flags().Var(&every, "interval", "sample at this interval, of at least "+shortestInterval.String())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkAddress(*listen); err != nil {
 			return usagef("exporter: --listen %s: %w", *listen, err)
 		}
-		return export(cmd.Context(), cmd.ErrOrStderr(), *listen, time.Duration(every))
+		return export(cmd.Context(), cmd.ErrOrStderr(), *listen, every.value)
 	}
 	return cmd
 }

@@ -64,21 +64,21 @@ func (d *duration) String() string {
 // hundreds of rings takes a millisecond.
 const shortestInterval = 10 * time.Millisecond
 
-// interval is a flag for the time between two samples.
-type interval time.Duration
+// interval is a flag for the time from one look or run to the next, which is not shorter than least.
+type interval struct{ value, least time.Duration }
 
 func (i *interval) Set(text string) error {
 	var d duration
 	if err := d.Set(text); err != nil {
 		return err
 	}
-	if time.Duration(d) < shortestInterval {
-		return fmt.Errorf("shorter than %v", shortestInterval)
+	if time.Duration(d) < i.least {
+		return fmt.Errorf("shorter than %v", i.least)
 	}
-	*i = interval(d)
+	i.value = time.Duration(d)
 	return nil
 }
 
 func (i *interval) Type() string { return "interval" }
 
-func (i *interval) String() string { return time.Duration(*i).String() }
+func (i *interval) String() string { return i.value.String() }

@@ -32,10 +32,10 @@ document a line at each interval, or one with --once.`,
 	}
 	output := outputFlag(cmd, "table", "json")
 	once := cmd.Flags().Bool("once", false, "print one look and end")
-	every := interval(time.Second)
+	every := interval{time.Second, shortestInterval}
 	cmd.Flags().Var(&every, "interval", "look at this interval, of at least "+shortestInterval.String())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		asJSON, interval := output.value == "json", time.Duration(every)
+		asJSON, interval := output.value == "json", every.value
 		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(interval/2, time.Second/2)})
 		defer s.Close()
 		var err error
