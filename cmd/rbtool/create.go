@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/rlimit"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -190,11 +191,19 @@ func pinCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, mode fileMo
 
 // explain says why the kernel refused a map that looked right.
 func (o *ringOptions) explain(err error) error {
-	if errors.Is(err, unix.EPERM) {
+	refused := errors.Is(err, unix.EPERM)
+	// run could not lift the limit, although the kernel has it and lets this process create maps.
+	memlock := refused && rlimit.RemoveMemlock() != nil && !(lacks(unix.CAP_BPF) && lacks(unix.CAP_SYS_ADMIN))
+	switch {
+	case memlock:
+		err = fmt.Errorf("%w (its memory is more than RLIMIT_MEMLOCK allows)", unix.EPERM)
+	case refused:
 		err = fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
 	}
 	err = fmt.Errorf("create ring %q: %w", o.name, err)
 	switch {
+	case memlock:
+		return withHint(err, "Linux before 5.11 accounts maps to RLIMIT_MEMLOCK: raise it (ulimit -l), or add CAP_SYS_RESOURCE, with which rbtool lifts it")
 	case errors.Is(err, unix.EINVAL) && o.typ == ebpf.UserRingbuf && errors.Is(features.HaveMapType(o.typ), ebpf.ErrNotSupported):
 		return &failure{err: fmt.Errorf("%w (this kernel has no user ring buffers: BPF_MAP_TYPE_USER_RINGBUF, Linux 6.1)", err), status: statusUnable}
 	case errors.Is(err, unix.EINVAL) && o.overwrite:

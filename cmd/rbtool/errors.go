@@ -112,11 +112,6 @@ func byMode(err error) bool {
 // privilegeHint names the capabilities that commands need and this process lacks. It is empty
 // where it has them all: then the kernel has another reason, such as lockdown.
 func privilegeHint() string {
-	var data [2]unix.CapUserData // 64 bits in version 3
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return ""
-	}
 	var lacked []string
 	for _, c := range []struct {
 		name string
@@ -125,7 +120,7 @@ func privilegeHint() string {
 		{"CAP_BPF", unix.CAP_BPF}, {"CAP_PERFMON", unix.CAP_PERFMON},
 		{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN},
 	} {
-		if data[c.bit/32].Effective>>(c.bit%32)&1 == 0 {
+		if lacks(c.bit) {
 			lacked = append(lacked, c.name)
 		}
 	}
@@ -134,6 +129,16 @@ func privilegeHint() string {
 	}
 	return "run as root, or with CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN for maps by id or name, " +
 		"CAP_NET_ADMIN for arena serve); this process lacks " + strings.Join(lacked, ", ")
+}
+
+// lacks reports whether this process is known to lack a capability.
+func lacks(capability int) bool {
+	var data [2]unix.CapUserData // 64 bits in version 3
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	return data[capability/32].Effective>>(capability%32)&1 == 0
 }
 
 // withoutProc reports whether err comes of a /proc that is not there.
