@@ -2,6 +2,9 @@ package inspect
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -11,6 +14,16 @@ import (
 
 // errOutside is why users are missing that live outside this pid namespace.
 var errOutside = errors.New("processes outside this pid namespace are not visible")
+
+// errHidden is why users are missing that belong to another user.
+var errHidden = errors.New("processes of other users are hidden (/proc is mounted with hidepid)")
+
+// hidesProcesses reports whether /proc leaves out processes (hidepid= in proc(5)). The first
+// one is there as long as its pid namespace, and is seldom the caller's.
+func hidesProcesses() bool {
+	_, err := os.Lstat("/proc/1")
+	return errors.Is(err, fs.ErrNotExist)
+}
 
 // Unseen returns how many writable mappings of the map belong to processes that this
 // one cannot see: those outside its pid namespace, or those that it may not look into. Of
@@ -34,7 +47,11 @@ func (h *host) usersOf(shapes []shape) (*Usage, error) {
 		time.Sleep(pause)
 		// In this order, so that a mapping that is counted is also seen.
 		writers, why := h.writers()
+		if errors.Is(why, fs.ErrPermission) {
+			return usage, nil
+		}
 		if why != nil {
+			usage.blind = fmt.Errorf("%w, and the kernel's count of mappings is unknown: %w", usage.blind, why)
 			return usage, nil
 		}
 		if usage, err = h.visibleUsers(shapes); err != nil {

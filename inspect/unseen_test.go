@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +115,29 @@ func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 	const want = "processes could not be looked into (needs CAP_SYS_PTRACE)"
 	if got := countOthers(t, asUser(unix.CAP_BPF), "", m); !strings.HasSuffix(got, want) {
 		t.Errorf("as a user with CAP_BPF: %s, want %s", got, want)
+	}
+}
+
+func TestProcessesThatProcHidesAreUnknown(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	runtime.LockOSThread() // for good: the thread ends with the test
+	for _, err := range []error{
+		unix.Unshare(unix.CLONE_NEWNS),
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("proc", "/proc", "proc", 0, "hidepid=2"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for how, attr := range map[string]syscall.SysProcAttr{"with CAP_BPF": asUser(unix.CAP_BPF), "without capabilities": asUser()} {
+		if got := countOthers(t, attr, "", m); !strings.Contains(got, errHidden.Error()) {
+			t.Errorf("%s: %s, want %v", how, got, errHidden)
+		}
+	}
+	if got, want := countOthers(t, syscall.SysProcAttr{}, "", m), "0 seen 0 unseen"; got != want {
+		t.Errorf("as root, from whom nothing is hidden: %s, want %s", got, want)
 	}
 }
 

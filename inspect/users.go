@@ -113,17 +113,24 @@ func (h *host) visibleUsers(shapes []shape) (*Usage, error) {
 	usage.Notes = append(usage.Notes, fmt.Sprintf("consumers and producers are inferred from /proc: %v", why))
 	usage.lookOutside()
 	if hidden > 0 {
-		usage.blind = fmt.Errorf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden)
-		usage.Notes = append(usage.Notes, usage.blind.Error())
+		usage.missing(fmt.Errorf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden))
+	}
+	if hidesProcesses() {
+		usage.missing(errHidden)
 	}
 	return usage, nil
+}
+
+// missing takes note of why users are missing.
+func (u *Usage) missing(why error) {
+	u.blind = why
+	u.Notes = append(u.Notes, why.Error())
 }
 
 // lookOutside takes note of processes outside this pid namespace.
 func (u *Usage) lookOutside() {
 	if !initialPIDNamespace() {
-		u.blind = errOutside
-		u.Notes = append(u.Notes, errOutside.Error())
+		u.missing(errOutside)
 	}
 }
 
