@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/claim"
@@ -18,14 +19,26 @@ import (
 
 // produceOptions are the flags of produce.
 type produceOptions struct {
-	user     string
 	format   *choice
 	onFull   *choice
 	typ, btf string
 	rate     perSecond
-	recover  bool
-	steal    bool
-	unseen   bool
+	userRing
+}
+
+// userRing is what to produce into, and what to override for it.
+type userRing struct {
+	user    string
+	recover bool
+	steal   bool
+	unseen  bool
+}
+
+// overrideFlags adds those that explainProducer names.
+func (u *userRing) overrideFlags(f *pflag.FlagSet) {
+	f.BoolVar(&u.recover, "recover", false, "throw away what makes a corrupt ring unusable")
+	f.BoolVar(&u.steal, "steal", false, "take the ring from a process that may have ended, or that does not have it mapped")
+	f.BoolVar(&u.unseen, "ignore-unseen", false, "produce even if hidden processes may produce into the ring")
 }
 
 func newProduce() *cobra.Command {
@@ -69,9 +82,7 @@ producer keeps it.`,
 	f.StringVar(&opts.btf, "btf", "", "where the type is: FILE (BTF or ELF), prog:ID or kernel")
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
 	f.Var(&opts.rate, "rate", "write at most so many samples a second")
-	f.BoolVar(&opts.recover, "recover", false, "throw away what makes a corrupt ring unusable")
-	f.BoolVar(&opts.steal, "steal", false, "take the ring from a process that may have ended, or that does not have it mapped")
-	f.BoolVar(&opts.unseen, "ignore-unseen", false, "produce even if hidden processes may produce into the ring")
+	opts.overrideFlags(f)
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(); err != nil {
@@ -114,7 +125,7 @@ func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string
 		return err
 	}
 	defer in.Close()
-	p, err := openProducer(stderr, opts)
+	p, err := openProducer(stderr, opts.userRing)
 	if err != nil {
 		return err
 	}
@@ -128,13 +139,13 @@ func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string
 }
 
 // openProducer opens the ring for writing.
-func openProducer(stderr io.Writer, opts produceOptions) (*userprod.Producer, error) {
-	m, err := inspect.Lookup(opts.user, ebpf.UserRingbuf)
+func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
+	m, err := inspect.Lookup(ring.user, ebpf.UserRingbuf)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	p, err := userprod.New(m, userprod.Options{Mend: opts.recover, Steal: opts.steal, IgnoreUnseen: opts.unseen})
+	p, err := userprod.New(m, userprod.Options{Mend: ring.recover, Steal: ring.steal, IgnoreUnseen: ring.unseen})
 	if err != nil {
 		return nil, explainProducer(err)
 	}

@@ -17,7 +17,7 @@ import (
 
 // replayOptions are the flags of replay.
 type replayOptions struct {
-	to     string
+	to     userRing // "-" is the standard output
 	speed  *choice
 	output *choice
 	filter string
@@ -30,9 +30,10 @@ func newReplay() *cobra.Command {
 		Short: "Print the records of a capture, or write them somewhere",
 		Long: `Print the records of a file that rbtool record wrote, decoded by the types in it, as
 tail prints those of a ring. With --to MAP they become samples of a user ring buffer, as
-rbtool produce writes them, waiting for room. With --to - they are written to the
-standard output as they are, each preceded by its length as 4 bytes little-endian: what
-tail -o raw writes, and rbtool produce --format lp32 reads.
+rbtool produce writes them, waiting for room; rbtool produce --help explains --recover,
+--steal and --ignore-unseen. With --to - they are written to the standard output as they
+are, each preceded by its length as 4 bytes little-endian: what tail -o raw writes, and
+rbtool produce --format lp32 reads.
 
 With --speed 1x they come at the distances in time at which they were recorded. A capture
 that was not finished is read to its last whole record, and a note says so. FILE - is the
@@ -44,12 +45,18 @@ standard input.`,
 	}
 	opts.output = outputFlag(cmd, "text", "json", "hex", "raw")
 	f := cmd.Flags()
-	f.StringVar(&opts.to, "to", "", "write the records as they are to the user ring buffer MAP, or to -")
+	f.StringVar(&opts.to.user, "to", "", "write the records as they are to the user ring buffer MAP, or to -")
+	opts.to.overrideFlags(f)
 	f.Var(opts.speed, "speed", "as fast as possible, or as recorded")
 	f.StringVar(&opts.filter, "filter", "", "only records for which this expression is true, as for tail")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if opts.to != "" && cmd.Flags().Changed("output") {
+		if opts.to.user != "" && cmd.Flags().Changed("output") {
 			return usagef("replay: --output is for what is printed: it does not go with --to")
+		}
+		for _, override := range []string{"recover", "steal", "ignore-unseen"} {
+			if cmd.Flags().Changed(override) && (opts.to.user == "" || opts.to.user == "-") {
+				return usagef("replay: --%s goes with --to MAP", override)
+			}
 		}
 		in, err := openInput(cmd.Context(), cmd.InOrStdin(), args[0])
 		if err != nil {
@@ -73,7 +80,7 @@ func replay(ctx context.Context, in io.Reader, stdout, stderr io.Writer, name st
 	if p.filter, err = newFilter("replay", opts.filter, p.reader.Info().Types); err != nil {
 		return err
 	}
-	if opts.to != "" && opts.to != "-" {
+	if to := opts.to.user; to != "" && to != "-" {
 		err = p.intoRing(ctx, stderr, opts.to)
 	} else {
 		err = p.print(ctx, stdout, opts)
@@ -89,7 +96,7 @@ func replay(ctx context.Context, in io.Reader, stdout, stderr io.Writer, name st
 // print writes the records to w.
 func (p *player) print(ctx context.Context, w io.Writer, opts replayOptions) error {
 	format := newFormat(opts.output.value, p.reader.Info().Types)
-	if opts.to == "-" {
+	if opts.to.user == "-" {
 		format = appendRaw
 	}
 	out := &batch{w: w}
@@ -112,8 +119,8 @@ func worse(end, after error) error {
 
 // intoRing writes the records into a user ring. Those before an error are published, and
 // counted like the others.
-func (p *player) intoRing(ctx context.Context, stderr io.Writer, ref string) (err error) {
-	ring, err := openProducer(stderr, produceOptions{user: ref})
+func (p *player) intoRing(ctx context.Context, stderr io.Writer, to userRing) (err error) {
+	ring, err := openProducer(stderr, to)
 	if err != nil {
 		return err
 	}
