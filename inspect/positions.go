@@ -176,7 +176,7 @@ func (p *Positions) judge(size uint64, steady bool) (note string) {
 		// overwrites, more may have been produced meanwhile than fits.
 		ahead := int64(p.Backlog) < 0
 		if ahead || steady && p.Overwrite == nil {
-			note = fmt.Sprintf("consumer_pos %d and producer_pos %d contradict each other: somebody writes wrong positions",
+			note = fmt.Sprintf("consumer_pos %d and producer_pos %d contradict each other: another process writes wrong positions",
 				p.Consumer, p.Producer)
 		}
 		p.Backlog = size
