@@ -279,6 +279,48 @@ func TestTypesAreNotUnpacked(t *testing.T) {
 	}
 }
 
+// zeros is a reader of n bytes of 0.
+func zeros(n int64) io.Reader { return io.LimitReader(zero{}, n) }
+
+type zero struct{}
+
+func (zero) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// A sparse file has blocks of any size for nothing: only records are read into memory whatever
+// their size.
+func TestTheMemoryForBlocksIsBounded(t *testing.T) {
+	file, ends := write(t, true)
+	const size = 256 << 20
+	for name, typ := range map[string]uint32{
+		"another's":     0x99,
+		"of a section":  0x0a0d0d0a,
+		"of a ring":     1,
+		"of statistics": 5,
+		"of types":      0x80007262,
+	} {
+		head := binary.LittleEndian.AppendUint32(nil, typ)
+		head = binary.LittleEndian.AppendUint32(head, size)
+		tail := binary.LittleEndian.AppendUint32(nil, size)
+		r := io.MultiReader(bytes.NewReader(file[:ends[0]]), bytes.NewReader(head), zeros(size-12), bytes.NewReader(tail),
+			bytes.NewReader(file[ends[0]:]))
+		var err error
+		allocated := testenv.Allocated(func() {
+			var c *capture.Reader
+			if c, err = capture.NewReader(r); err == nil {
+				for err == nil {
+					_, err = c.Next()
+				}
+			}
+		})
+		if want := map[bool]error{true: io.EOF, false: capture.ErrFormat}[typ == 0x99]; !errors.Is(err, want) || allocated > 4<<20 {
+			t.Errorf("a block %s: %v, %d bytes allocated", name, err, allocated)
+		}
+	}
+}
+
 // FuzzReader reads what anybody may have written: in memory bounded by the file.
 func FuzzReader(f *testing.F) {
 	finished, _ := write(f, true)

@@ -129,8 +129,12 @@ func (c *Reader) block() (typ uint32, body []byte, err error) {
 		return typ, nil, unfinished(err)
 	}
 	typ, length := le.Uint32(head[:]), le.Uint32(head[4:])
-	if length < blockOverhead || length%4 != 0 || length > maxBlock {
+	if length < blockOverhead || length%4 != 0 || length > limitOf(typ) {
 		return typ, nil, fmt.Errorf("%w: a block of %d bytes", ErrFormat, length)
+	}
+	if !known(typ) { // of others, who may have added large ones
+		_, err := io.CopyN(io.Discard, c.r, int64(length-8))
+		return typ, nil, unfinished(err)
 	}
 	// The buffer grows with what is there, not with what the length says.
 	c.body.Reset()
@@ -143,6 +147,27 @@ func (c *Reader) block() (typ uint32, body []byte, err error) {
 		return typ, nil, fmt.Errorf("%w: a block of %d bytes that says %d at its end", ErrFormat, length, le.Uint32(body[n-4:]))
 	}
 	return typ, body[:n-4], nil
+}
+
+// known reports whether take uses blocks of a type.
+func known(typ uint32) bool {
+	switch typ {
+	case blockSection, blockInterface, blockTypes, blockStatistics, blockPacket, blockRest:
+		return true
+	}
+	return false
+}
+
+// limitOf bounds the blocks of a type, in bytes. Those with less than a record are read into memory
+// whole, and a sparse file has large ones for nothing.
+func limitOf(typ uint32) uint32 {
+	switch typ {
+	case blockSection, blockInterface, blockStatistics:
+		return maxHead
+	case blockTypes:
+		return maxTypes
+	}
+	return maxBlock
 }
 
 func unfinished(err error) error {
@@ -229,6 +254,9 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 		}
 	})
 	c.end = nil // of a capture before
+	if size > maxRecord {
+		return rec, false, fmt.Errorf("%w: a record of %d bytes", ErrFormat, size)
+	}
 	if err == nil && size > n {
 		rec.Data, err = c.rest(rec.Data, size)
 	}

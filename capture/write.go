@@ -47,6 +47,8 @@ const (
 	maxBlock        = maxRecord + 4096
 	maxPacket       = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: with more it reads no further
 	maxRest         = 8 << 20   // half of what Wireshark takes for a block
+	maxTypes        = 16 << 20  // what Wireshark takes for a block
+	maxHead         = 1 << 20   // of blocks that others may have written options into
 	statisticsFixed = 12
 )
 
@@ -165,6 +167,9 @@ func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
 	}
 	body = le.AppendUint32(body, uint32(len(raw)))
 	body = pad(append(body, raw...), len(raw))
+	if len(body)+blockOverhead > maxTypes {
+		return dst, fmt.Errorf("write types: %d bytes, of %d at most", len(body), maxTypes-blockOverhead)
+	}
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }
 
