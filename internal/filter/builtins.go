@@ -200,6 +200,9 @@ func toInteger(v any) (any, error) {
 		i, _ := big.NewFloat(v).Int(nil)
 		return normal(i)
 	case string:
+		if len(v) > maxBits { // big.Int takes time with the square of it
+			return nil, errTooLarge
+		}
 		i, ok := new(big.Int).SetString(v, 10)
 		if !ok {
 			return nil, fmt.Errorf("%q is no integer", v)
@@ -211,6 +214,9 @@ func toInteger(v any) (any, error) {
 
 func toFloat(v any) (any, error) {
 	if text, ok := v.(string); ok {
+		if len(text) > maxBits {
+			return nil, errTooLarge
+		}
 		return strconv.ParseFloat(text, 64)
 	}
 	return float(v)

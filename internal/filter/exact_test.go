@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -109,6 +110,32 @@ func TestWhatHasNoExactAnswerIsNotJudged(t *testing.T) {
 				t.Errorf("%v, %v, want %s", matched, err, cause)
 			}
 		})
+	}
+}
+
+// A record cannot have a filter parse a number for seconds, or print it.
+func TestNumbersInRecordsAreBounded(t *testing.T) {
+	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}
+	const digits = 1 << 20
+	set, err := decode.NewSet(&btf.Struct{Name: "text", Size: digits, Members: []btf.Member{
+		{Name: "s", Type: &btf.Array{Index: u32, Type: char, Nelems: digits}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, expression := range []string{`int(s) > 0`, `float(s) > 0`} {
+		f, err := New(expression, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, digit := range []byte("x9") {
+			if f.Match(1, 2, bytes.Repeat([]byte{digit}, digits)) {
+				t.Errorf("%s: %c matches", expression, digit)
+			}
+		}
+		if n, err := f.Errors(); n != 2 || !strings.Contains(err.Error(), "more than 4096 bits") {
+			t.Errorf("%s: %d errors, the first %.100q of %d bytes", expression, n, err, len(err.Error()))
+		}
 	}
 }
 
