@@ -54,7 +54,7 @@ against others,
     by broadcast or multicast;
   - only commands of memcached are answered, never what a server says;
   - no answer goes to a port that servers use (below 1024, %d and --port), to an
-    address of this host, or to a broadcast or multicast address;
+    address of the interface, or to a broadcast or multicast address;
   - a packet with a wrong UDP checksum is not answered by the program, and is dropped by
     the kernel;
   - the packet of an answer has at most --max-growth times the bytes of the request's. A
