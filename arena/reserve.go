@@ -95,6 +95,12 @@ func (a *Arena) blank(s *super) bool {
 func (a *Arena) endReservations(s *super) (limit uint64, err error) {
 	for range maxTries {
 		r := reservation(atomic.LoadUint64(&s.reserved))
+		if r == 0 && !a.blank(s) {
+			if atomic.LoadUint64(&s.reserved) != 0 {
+				continue // another process was faster
+			}
+			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
+		}
 		if r != 0 && !r.valid() {
 			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
 		}

@@ -47,6 +47,22 @@ func TestFormatByMany(t *testing.T) {
 	}
 }
 
+// What programs have in page 0 of an arena without a heap is theirs, wherever in it.
+func TestFormatTakesNoMemoryOfOthers(t *testing.T) {
+	testenv.NoLeaks(t)
+	for _, off := range []uint64{8, 48, 64, pageSize - 8} {
+		a := newArena(t, Options{})
+		word, err := Ptr[uint64](a.Base() + off).In(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*word = 7
+		if _, err := a.Format(); !errors.Is(err, ErrFormat) || *word != 7 {
+			t.Errorf("word at %d: %v, %d is left of 7", off, err, *word)
+		}
+	}
+}
+
 func TestHeapRefused(t *testing.T) {
 	testenv.NoLeaks(t)
 	tests := []struct {
