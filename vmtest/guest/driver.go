@@ -45,10 +45,8 @@ func Run(dir string) error {
 			return err
 		}
 	}
-	for i, b := range plan.Binaries {
-		if err := d.run(i, b); err != nil {
-			return err
-		}
+	if err := d.runAll(plan.Binaries); err != nil {
+		return err
 	}
 	if plan.Probe {
 		if err := d.send(Event{Features: features()}); err != nil {
@@ -95,6 +93,21 @@ func (d *driver) up() error {
 	return d.send(Event{Up: &up})
 }
 
+func (d *driver) runAll(binaries []Binary) error {
+	if err := adopt(); err != nil {
+		return err
+	}
+	for i, b := range binaries {
+		if err := d.run(i, b); err != nil {
+			return err
+		}
+		if err := killDescendants(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *driver) run(index int, b Binary) error {
 	out, err := os.OpenFile(filepath.Join(d.dir, OutputFile(index)), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -115,7 +128,7 @@ func (d *driver) run(index int, b Binary) error {
 	return d.send(Event{Exit: &exit})
 }
 
-// execute runs b to its end or its limit. The processes it leaves are killed.
+// execute runs b to its end or its limit. The processes that it leaves in its group are killed.
 func execute(b Binary, env []string, out *os.File) Exit {
 	path, err := local(b.Path)
 	if err != nil {
