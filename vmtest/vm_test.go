@@ -8,6 +8,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -176,15 +177,21 @@ func brokenImage() []byte {
 	return image
 }
 
-// goTest runs go test in dir on a kernel and returns its output and its error.
+// goTest runs go test in dir on a kernel, with the direct runner, and returns its output and its error.
 func goTest(t *testing.T, kernel, dir string, args ...string) ([]byte, error) {
+	t.Helper()
+	return goTestWith(t, "direct", kernel, dir, args...)
+}
+
+// goTestWith is goTest with a runner.
+func goTestWith(t *testing.T, runner, kernel, dir string, args ...string) ([]byte, error) {
 	t.Helper()
 	t.Setenv("VMTEST_TEST_AS_COMMAND", "1")
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", slices.Concat([]string{"test", "-exec", exe + " -kernel " + kernel + " --"}, args)...)
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-exec", exe + " -runner " + runner + " -kernel " + kernel + " --"}, args)...)
 	cmd.Dir = dir
 	return cmd.CombinedOutput()
 }
@@ -262,5 +269,112 @@ func FuzzFirstByte(f *testing.F) {
 	}
 	if out, err := goTest(t, "6.12", dir); err == nil || !bytes.Contains(out, []byte("FuzzFirstByte/"+filepath.Base(found[0]))) {
 		t.Errorf("with the input: %v\n%s", err, out)
+	}
+}
+
+// onBothRunners runs a test with each runner, each with a kernel of its own.
+func onBothRunners(t *testing.T, test func(t *testing.T, runner, kernel string)) {
+	for runner, kernel := range map[string]string{"direct": "5.10", "virtme-ng": "7.2"} {
+		t.Run(runner, func(t *testing.T) { test(t, runner, kernel) })
+	}
+}
+
+// All lines arrive, in order. A write takes a fraction of a millisecond.
+func TestManyLines(t *testing.T) {
+	dir := module(t, `package x
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestLines(t *testing.T) {
+	begin := time.Now()
+	for i := range 200_000 {
+		fmt.Println("line", i)
+	}
+	if took := time.Since(begin); took > 40*time.Second {
+		t.Errorf("200,000 lines took %v", took)
+	}
+}
+`)
+	onBothRunners(t, func(t *testing.T, runner, kernel string) {
+		out, err := goTestWith(t, runner, kernel, dir, "-v")
+		if n := numbered(out); err != nil || n != 200_000 {
+			t.Errorf("%v, %d lines in order\n%s", err, n, out[max(0, len(out)-1000):])
+		}
+	})
+}
+
+// numbered counts the lines "line 0", "line 1" and so on.
+func numbered(out []byte) int {
+	n := 0
+	for line := range bytes.Lines(out) {
+		if string(line) == fmt.Sprintf("line %d\n", n) {
+			n++
+		}
+	}
+	return n
+}
+
+// A line is on the host when its write has returned, even if the guest panics next and
+// another process writes at the same time.
+func TestTheLastLineBeforeAPanicArrives(t *testing.T) {
+	dir := module(t, `package x
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestPanicsTheGuest(t *testing.T) {
+	if _, err := os.Stat("/media/plan.json"); err != nil {
+		t.Fatalf("not in a guest of vmtest: %v", err)
+	}
+	noise := exec.Command("/bin/sh", "-c", "echo noise; echo started >&2; while :; do echo noise; done")
+	noise.Stdout = os.Stdout
+	started, err := noise.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := noise.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(started).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	trigger, err := os.OpenFile("/proc/sysrq-trigger", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		fmt.Println("line", i)
+	}
+	trigger.WriteString("c")
+}
+`)
+	onBothRunners(t, func(t *testing.T, runner, kernel string) {
+		out, err := goTestWith(t, runner, kernel, dir)
+		n := numbered(out)
+		if err == nil || n != 1000 || !bytes.Contains(out, []byte("noise\n")) || !bytes.Contains(out, []byte("guest panic")) {
+			t.Errorf("%v, %d lines in order\n%s", err, n, out[max(0, len(out)-1000):])
+		}
+	})
+}
+
+// A process that outlives its binary, in a session of its own, writes nothing into the output
+// of the next one.
+func TestOutputIsOfOneBinary(t *testing.T) {
+	r := runPackages(t, "direct", []string{"6.12"}, "leaves", "exits")
+	want := []string{"leaves passed", "exits failed", "exits: TestExits3: exit status 3"}
+	if diff := cmp.Diff(want, summary(r.Kernels[0])); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if d := detail(t, r.Kernels[0], "exits"); strings.Contains(d, "noise") {
+		t.Errorf("output of another binary:\n%s", d)
 	}
 }

@@ -94,41 +94,48 @@ func (d *driver) up() error {
 }
 
 func (d *driver) runAll(binaries []Binary) error {
+	if len(binaries) == 0 {
+		return nil
+	}
+	out, err := openOutput(filepath.Join(d.dir, OutputFile))
+	if err != nil {
+		return err
+	}
+	defer out.port.Close()
 	if err := adopt(); err != nil {
 		return err
 	}
 	for i, b := range binaries {
-		if err := d.run(i, b); err != nil {
-			return err
-		}
-		if err := killDescendants(); err != nil {
+		if err := d.run(i, b, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *driver) run(index int, b Binary) error {
-	out, err := os.OpenFile(filepath.Join(d.dir, OutputFile(index)), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o644)
+func (d *driver) run(index int, b Binary, out output) error {
+	from, err := out.written()
 	if err != nil {
-		return fmt.Errorf("report: %w", err)
+		return err
 	}
-	defer out.Close()
-	if err := d.send(Event{Start: &Start{Binary: index}}); err != nil {
+	if err := d.send(Event{Start: &Start{Binary: index, From: from}}); err != nil {
 		return err
 	}
 	begin := time.Now()
-	exit := execute(b, d.env, out)
+	exit := execute(b, d.env, out.port)
 	exit.Elapsed = time.Since(begin)
-	size, err := out.Seek(0, io.SeekEnd)
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
+	if err := killDescendants(); err != nil { // from here on the output stays as it is
+		return err
 	}
-	exit.Bytes = size
+	to, err := out.written()
+	if err != nil {
+		return err
+	}
+	exit.Bytes = to - from
 	return d.send(Event{Exit: &exit})
 }
 
-// execute runs b to its end or its limit. The processes that it leaves in its group are killed.
+// execute runs b to its end or its limit.
 func execute(b Binary, env []string, out *os.File) Exit {
 	path, err := local(b.Path)
 	if err != nil {
@@ -153,7 +160,6 @@ func execute(b Binary, env []string, out *os.File) Exit {
 	if late {
 		<-fired
 	}
-	unix.Kill(group, unix.SIGKILL)
 	return ending(cmd.ProcessState, err, late)
 }
 

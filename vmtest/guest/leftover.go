@@ -21,7 +21,7 @@ func adopt() error {
 
 // killDescendants kills and reaps all descendants of this process, which has called adopt and waits
 // for none elsewhere. Processes in a session or a process group of their own are among them:
-// they would disturb the next binary.
+// they have the port, and would write into the output of the next binary.
 func killDescendants() error {
 	for {
 		pids, err := children()

@@ -3,15 +3,12 @@
 //
 // Host and guest share one directory, [Dir] in the guest. The host puts a
 // [Plan] there; the guest appends [Event]s, one JSON object a line, to a file
-// beside it. Each binary writes its output to a file there as well, itself: what
-// it wrote before the guest died is on the host. An exit says how long that
-// file is, so that a truncated one is seen.
+// beside it. The output of the binaries is in a file there too, all in one, which
+// gets what they write to a port ([OutputPort]). A start and an exit say which part
+// is whose, so that a truncated one is seen.
 package guest
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 const (
 	// Dir is where the shared directory is mounted in the guest. It exists on
@@ -21,15 +18,16 @@ const (
 	PlanFile = "plan.json"
 	// EventsFile holds the events, in the shared directory.
 	EventsFile = "events"
+	// OutputFile holds the output of all binaries, in the shared directory.
+	OutputFile = "output"
+	// OutputPort is the name of the virtio serial port whose data the host appends to
+	// OutputFile before the write to the port returns.
+	OutputPort = "vmtest.output"
 	// DriverFile is this program, in the shared directory.
 	DriverFile = "vmtest"
 	// Command is the argument with which DriverFile becomes the driver.
 	Command = "in-guest"
 )
-
-// OutputFile holds, in the shared directory, the output of the plan's binary with
-// this index.
-func OutputFile(binary int) string { return fmt.Sprintf("output-%d", binary) }
 
 // Plan is what one boot is for.
 type Plan struct {
@@ -73,8 +71,13 @@ type Up struct {
 	Uptime time.Duration
 }
 
-// Start says that the binary with this index begins; its output file is there.
-type Start struct{ Binary int }
+// Start says that a binary begins.
+type Start struct {
+	// Binary is its index in the plan.
+	Binary int
+	// From is where its output begins in OutputFile, in bytes.
+	From int64
+}
 
 // Exit says how the binary that started last ended.
 type Exit struct {
@@ -87,7 +90,7 @@ type Exit struct {
 	TimedOut bool `json:",omitempty"`
 	// Error is why the binary could not be started or awaited.
 	Error string `json:",omitempty"`
-	// Bytes is the length of all its output.
+	// Bytes is the length of its output.
 	Bytes   int64
 	Elapsed time.Duration
 }

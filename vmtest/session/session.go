@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/rbtool/rbtool/vmtest/guest"
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
@@ -82,10 +80,14 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	}
 	defer os.RemoveAll(dir)
 	s := &session{options: o, plan: plan, shared: filepath.Join(dir, "shared")}
-	defer s.closeOutput()
 	if err := s.prepare(dir); err != nil {
 		return Result{}, err
 	}
+	// Opened before the guest can put something else there.
+	if s.output, err = os.Open(filepath.Join(s.shared, guest.OutputFile)); err != nil {
+		return Result{}, err
+	}
+	defer s.output.Close()
 	s.begin = time.Now()
 	err = s.run(ctx)
 	if ctx.Err() != nil {
@@ -104,7 +106,8 @@ type session struct {
 	options Options
 	plan    guest.Plan
 	shared  string   // directory
-	output  *os.File // of the binary that runs
+	output  *os.File // of all binaries
+	from    int64    // where that of the last one begins
 	begin   time.Time
 	result  Result
 	done    bool
@@ -127,7 +130,7 @@ func (s *session) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{guest.PlanFile: plan, guest.EventsFile: nil} {
+	for name, data := range map[string][]byte{guest.PlanFile: plan, guest.EventsFile: nil, guest.OutputFile: nil} {
 		if err := os.WriteFile(filepath.Join(m.Shared, name), data, 0o644); err != nil {
 			return err
 		}
@@ -205,8 +208,8 @@ func (s *session) run(ctx context.Context) error {
 // silent until its limit.
 func (s *session) patience() time.Duration {
 	grace := or(s.options.Grace, time.Minute)
-	if n := len(s.result.Runs); n > 0 && s.result.Runs[n-1].Exit == nil {
-		return s.plan.Binaries[n-1].Limit + grace
+	if s.running() != nil {
+		return s.plan.Binaries[len(s.result.Runs)-1].Limit + grace
 	}
 	if s.plan.Shell != "" {
 		return 365 * 24 * time.Hour
@@ -223,20 +226,25 @@ func or(d, otherwise time.Duration) time.Duration {
 
 // read takes in the events, and the output, that have arrived.
 func (s *session) read(f *follower) error {
+	// What has arrived before the events are read is not of a later binary than they say.
+	info, err := s.output.Stat()
+	if err != nil {
+		return fmt.Errorf("read output: %w", err)
+	}
 	for {
 		line, err := f.line()
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
 		if line == nil {
-			return s.readOutput()
+			return s.readOutput(info.Size() - s.from)
 		}
 		var e guest.Event
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
 		if e.Exit != nil { // all its output was written before
-			if err := s.readOutput(); err != nil {
+			if err := s.readOutput(e.Exit.Bytes); err != nil {
 				return err
 			}
 		}
@@ -246,15 +254,23 @@ func (s *session) read(f *follower) error {
 	}
 }
 
-// readOutput takes in what the running binary, if there is one, has written.
-func (s *session) readOutput() error {
-	if s.output == nil {
+// running is the binary that runs, nil if none does.
+func (s *session) running() *Run {
+	if n := len(s.result.Runs); n > 0 && s.result.Runs[n-1].Exit == nil {
+		return &s.result.Runs[n-1]
+	}
+	return nil
+}
+
+// readOutput takes in what the running binary, if there is one, has written, up to a length.
+func (s *session) readOutput(length int64) error {
+	run := s.running()
+	if run == nil {
 		return nil
 	}
-	run := &s.result.Runs[len(s.result.Runs)-1]
 	chunk := make([]byte, 256<<10)
 	for {
-		n, err := s.output.Read(chunk)
+		n, err := s.output.ReadAt(chunk[:min(int64(len(chunk)), max(0, length-run.Bytes))], s.from+run.Bytes)
 		run.Bytes += int64(n)
 		if n > 0 && s.options.Output != nil {
 			s.options.Output(chunk[:n])
@@ -262,7 +278,7 @@ func (s *session) readOutput() error {
 		switch {
 		case run.Bytes > mostOutput:
 			return fmt.Errorf("more than %d MiB of output", mostOutput>>20)
-		case err == io.EOF:
+		case err == io.EOF || run.Bytes >= length:
 			return nil
 		case err != nil:
 			return fmt.Errorf("read output: %w", err)
@@ -270,28 +286,11 @@ func (s *session) readOutput() error {
 	}
 }
 
-func (s *session) openOutput(binary int) error {
-	// The guest may have put anything there, and must not make us wait for it.
-	f, err := os.OpenFile(filepath.Join(s.shared, guest.OutputFile(binary)), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	s.output = f
-	return err
-}
-
-func (s *session) closeOutput() {
-	if s.output != nil {
-		s.output.Close()
-		s.output = nil
-	}
-}
-
 // take takes in one event. The guest is not to be trusted more than any other
 // kernel under test: an order that cannot be is an error.
 func (s *session) take(e guest.Event) error {
 	r := &s.result
-	var current *Run
-	if n := len(r.Runs); n > 0 && r.Runs[n-1].Exit == nil {
-		current = &r.Runs[n-1]
-	}
+	current := s.running()
 	switch {
 	case e.Up != nil:
 		r.Up, r.Boot = e.Up, time.Since(s.begin)
@@ -299,16 +298,16 @@ func (s *session) take(e guest.Event) error {
 		if current != nil || e.Start.Binary != len(r.Runs) || e.Start.Binary >= len(s.plan.Binaries) {
 			return fmt.Errorf("binary %d starts out of order", e.Start.Binary)
 		}
-		if err := s.openOutput(e.Start.Binary); err != nil {
-			return err
+		if e.Start.From < s.from {
+			return fmt.Errorf("output of binary %d starts at byte %d, before %d", e.Start.Binary, e.Start.From, s.from)
 		}
+		s.from = e.Start.From
 		r.Runs = append(r.Runs, Run{})
 	case e.Exit != nil:
 		if current == nil {
 			return errors.New("end of no binary")
 		}
 		current.Exit = e.Exit
-		s.closeOutput()
 	case e.Done:
 		s.done = true
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rbtool/rbtool/vmtest/guest"
 	"github.com/rbtool/rbtool/vmtest/session"
 	"github.com/rbtool/rbtool/vmtest/vm"
@@ -48,13 +50,20 @@ func exec(t *testing.T, s script, b bounds) (session.Result, error) {
 
 // say appends events to those of the guest. A binary that starts has an output.
 func say(m vm.Machine, events ...guest.Event) error {
-	var text []byte
 	for _, e := range events {
 		if e.Start != nil {
-			if err := add(filepath.Join(m.Shared, guest.OutputFile(e.Start.Binary)), "PASS\n"); err != nil {
+			if err := add(filepath.Join(m.Shared, guest.OutputFile), "PASS\n"); err != nil {
 				return err
 			}
 		}
+	}
+	return report(m, events...)
+}
+
+// report appends events to those of the guest.
+func report(m vm.Machine, events ...guest.Event) error {
+	var text []byte
+	for _, e := range events {
 		line, err := json.Marshal(e)
 		if err != nil {
 			return err
@@ -126,6 +135,9 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 		"VM died: read events: binary 7 starts out of order": func(_ context.Context, m vm.Machine) error {
 			return say(m, up, guest.Event{Start: &guest.Start{Binary: 7}})
 		},
+		"VM died: read events: output of binary 0 starts at byte -1, before 0": func(_ context.Context, m vm.Machine) error {
+			return say(m, up, guest.Event{Start: &guest.Start{From: -1}})
+		},
 	} {
 		b, ok := hangs[want]
 		if !ok {
@@ -143,6 +155,33 @@ func TestOutputOutlivesTheGuest(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start) }, patient)
 	if err != nil || r.Died == nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit != nil {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Between two binaries the first one's leftover processes may have written.
+func TestEachBinaryHasItsPartOfTheOutput(t *testing.T) {
+	dir := t.TempDir()
+	var got []string
+	r, err := session.Exec(t.Context(), guest.Plan{Binaries: make([]guest.Binary, 2)}, session.Options{
+		Driver: "/proc/self/exe", Dir: dir,
+		Event: func(e guest.Event) {
+			if e.Start != nil {
+				got = append(got, "")
+			}
+		},
+		Output: func(p []byte) { got[len(got)-1] += string(p) },
+		Runner: script(func(_ context.Context, m vm.Machine) error {
+			return errors.Join(
+				add(filepath.Join(m.Shared, guest.OutputFile), "firstnoisesecond"),
+				report(m, up, start, guest.Event{Exit: &guest.Exit{Bytes: 5}},
+					guest.Event{Start: &guest.Start{Binary: 1, From: 10}}, guest.Event{Exit: &guest.Exit{Bytes: 6}}, done))
+		}),
+	})
+	if err != nil || r.Died != nil || len(r.Runs) != 2 || r.Runs[0].Bytes != 5 || r.Runs[1].Bytes != 6 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if diff := cmp.Diff([]string{"first", "second"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

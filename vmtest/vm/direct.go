@@ -61,6 +61,7 @@ func (d Direct) args(m Machine, initramfs string) []string {
 	if m.Terminal {
 		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal")
 	}
+	args = append(args, m.outputArgs()...)
 	args = append(args, share(rootTag, "/", false)...)
 	for _, s := range d.shares(m) {
 		args = append(args, share(s.Tag, m.hostPath(s.Path), s.Writable)...)

@@ -21,7 +21,7 @@ type module struct {
 	data []byte
 }
 
-// rootModules returns what mounting a 9p root over virtio needs, in the order of
+// rootModules returns what a 9p root and a serial port over virtio need, in the order of
 // loading. A driver that is built into the kernel is not among them.
 func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
 	if k.Tree == "" {
@@ -33,7 +33,7 @@ func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
 		return nil, err
 	}
 	var modules []module
-	for _, path := range loadOrder(string(text), "virtio_pci", "9pnet_virtio", "9p") {
+	for _, path := range loadOrder(string(text), "virtio_pci", "9pnet_virtio", "9p", "virtio_console") {
 		m, err := readModule(ctx, filepath.Join(dir, path))
 		if err != nil {
 			return nil, err

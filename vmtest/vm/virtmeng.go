@@ -71,10 +71,12 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 		"--disable-microvm", // which has fewer devices
 		"--force-initramfs", // which takes the first init= that the kernel is given, ours
 	}
+	qemu := m.outputArgs()
 	if !m.Accel.kvm() {
 		// No -accel is given then, so that ours is the only one.
-		args = append(args, "--disable-kvm", "--qemu-opts="+strings.Join(m.Accel.args(), " "))
+		args, qemu = append(args, "--disable-kvm"), append(m.Accel.args(), qemu...)
 	}
+	args = append(args, "--qemu-opts="+strings.Join(qemu, " "))
 	for _, s := range v.shares(m) {
 		kind := "--rodir="
 		if s.Writable {

@@ -1,0 +1,80 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// output is where binaries write: the port [OutputPort]. A write queues a buffer and notifies
+// the device, under the lock of the port (drivers/char/virtio_console.c, __send_to_port). The
+// notification is an access to a register, during which qemu writes the buffer to the host's
+// file: when write(2) returns, the data is on the host, also if the guest panics next. The port
+// takes at most 32 KiB at a time and returns a short count for more.
+//
+// The same by a file of the 9p file server passes through two more threads of qemu and takes
+// 50 times as long.
+type output struct {
+	port *os.File
+	// file is the host's file, in the shared directory.
+	file string
+}
+
+// portBound is how long the port may take to appear.
+const portBound = 10 * time.Second
+
+// openOutput opens the port for the output file at path. The kernel makes ports in the
+// background after it has found their device.
+func openOutput(path string) (output, error) {
+	for end := time.Now().Add(portBound); ; time.Sleep(10 * time.Millisecond) {
+		device, err := findPort(OutputPort)
+		switch missing := errors.Is(err, fs.ErrNotExist); {
+		case missing && time.Now().Before(end):
+			continue
+		case missing:
+			return output{}, fmt.Errorf("find serial port %s: %w (the kernel needs CONFIG_VIRTIO_CONSOLE)", OutputPort, err)
+		case err != nil:
+			return output{}, fmt.Errorf("find serial port %s: %w", OutputPort, err)
+		}
+		// os.OpenFile would set O_NONBLOCK, which the binaries would share.
+		fd, err := unix.Open(device, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return output{}, fmt.Errorf("open serial port %s: %w", OutputPort, err)
+		}
+		return output{port: os.NewFile(uintptr(fd), device), file: path}, nil
+	}
+}
+
+// written is the length of all output so far, as the host has it.
+func (o output) written() (int64, error) {
+	info, err := os.Stat(o.file)
+	if err != nil {
+		return 0, fmt.Errorf("measure output: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// findPort returns the device of the virtio serial port with that name. An error matching
+// [fs.ErrNotExist] says that there is none yet.
+func findPort(name string) (string, error) {
+	paths, err := filepath.Glob("/sys/class/virtio-ports/*/name")
+	if err != nil {
+		return "", err
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		if strings.TrimSpace(string(text)) == name {
+			return filepath.Join("/dev", filepath.Base(filepath.Dir(path))), nil
+		}
+	}
+	return "", fs.ErrNotExist
+}
