@@ -42,9 +42,14 @@ static __always_inline struct bpf_ringbuf *ring_of(void *map)
 	return ((struct bpf_ringbuf_map *)map)->rb;
 }
 
-/* The address of a member. Its offset depends on the page size and may exceed
- * the 16 bits of a load's. */
-#define RING_MEMBER(rb, member) ((void *)(rb) + bpf_core_field_offset(struct bpf_ringbuf, member))
+/* The address of a member. Its offset depends on the page size and exceeds the 16 bits of
+ * a load's from 16 KiB on: barrier_var keeps the compiler from moving it into the load. */
+#define RING_MEMBER(rb, member)                                                                \
+	({                                                                                     \
+		void *address = (void *)(rb) + bpf_core_field_offset(struct bpf_ringbuf, member); \
+		barrier_var(address);                                                          \
+		address;                                                                       \
+	})
 
 static __always_inline __u64 consumer_pos(void *map)
 {
