@@ -11,15 +11,16 @@ const copyLocked = 4096
 
 // TryWrite writes b as one sample, or fails with [ErrFull]. Other errors are those of
 // [Producer.Reserve].
-func (p *Producer) TryWrite(b []byte) error { return p.tryWrite(context.Background(), b) }
+func (p *Producer) TryWrite(b []byte) error { return p.tryWrite(b, false) }
 
-// tryWrite is TryWrite that waits for a Batch of another goroutine until ctx is done.
-func (p *Producer) tryWrite(ctx context.Context, b []byte) error {
+// tryWrite is TryWrite. If held, the caller has locked mu and b has at most copyLocked bytes;
+// tryWrite unlocks mu in any case. A flag instead of a context keeps the fast path in registers.
+func (p *Producer) tryWrite(b []byte, held bool) error {
 	if len(b) > copyLocked {
-		return p.tryWriteLarge(ctx, b)
+		return p.tryWriteLarge(context.Background(), b)
 	}
-	if !p.mu.TryLock() {
-		if err := p.mu.wait(ctx); err != nil {
+	if !held && !p.mu.TryLock() {
+		if err := p.mu.wait(context.Background()); err != nil {
 			return err
 		}
 	}
@@ -61,5 +62,13 @@ func (p *Producer) Write(b []byte) (int, error) {
 
 // WriteWait is Write that waits until ctx is done at most.
 func (p *Producer) WriteWait(ctx context.Context, b []byte) error {
-	return p.whenRoom(ctx, len(b), func() error { return p.tryWrite(ctx, b) })
+	return p.whenRoom(ctx, len(b), func() error {
+		if len(b) > copyLocked {
+			return p.tryWriteLarge(ctx, b)
+		}
+		if err := p.mu.Lock(ctx); err != nil {
+			return err
+		}
+		return p.tryWrite(b, true)
+	})
 }
