@@ -29,7 +29,7 @@ func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 	if err != nil {
 		return Diagnosis{}, fmt.Errorf("diagnose ring %s: %w", m, err)
 	}
-	d := diagnose(mem, m.Flags()&flagOverwrite != 0)
+	d := diagnose(mem, m.Flags()&ring.FlagOverwrite != 0)
 	if err := mem.Unmap(); err != nil {
 		return Diagnosis{}, fmt.Errorf("diagnose ring %s: %w", m, err)
 	}

@@ -109,7 +109,7 @@ func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("observe ring %s: %w", m, err)
 	}
-	return newObserver(mem, m.Type() == ebpf.UserRingbuf, m.Flags()&flagOverwrite != 0, opts), nil
+	return newObserver(mem, m.Type() == ebpf.UserRingbuf, m.Flags()&ring.FlagOverwrite != 0, opts), nil
 }
 
 // newObserver returns an Observer that owns mem.

@@ -1,8 +1,5 @@
 package consumer
 
-// flagOverwrite is BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h, Linux 6.19).
-const flagOverwrite = 1 << 19
-
 // copyOverwritten continues w on a fresh copy of the records from w.pos on, in a ring in
 // overwrite mode: the kernel writes over the oldest records without regard for the
 // consumer. What lies at or behind overwrite_pos, loaded after the copy, was whole. It

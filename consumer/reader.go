@@ -145,7 +145,7 @@ func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newReader(mem, m.Flags()&flagOverwrite != 0, opts)
+	r, err := newReader(mem, m.Flags()&ring.FlagOverwrite != 0, opts)
 	if err != nil {
 		return nil, errors.Join(err, mem.Unmap())
 	}

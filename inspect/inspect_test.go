@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -138,7 +139,7 @@ func TestWhatIsSkippedIsUnknown(t *testing.T) {
 func TestJSON(t *testing.T) {
 	pos := uint64(16)
 	m := Map{
-		ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Flags: overwriteFlag, Memory: 12632,
+		ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Flags: ring.FlagOverwrite, Memory: 12632,
 		Positions: &Positions{Consumer: 16, Producer: 1040, Pending: &pos, Overwrite: &pos, Backlog: 1024, Fill: 0.25, Busy: &Busy{16, 100}},
 		Users:     []User{{PID: 7, Comm: "agent", Home: Home{Unit: "agent.service"}, Holds: true, Mapped: true, Consumes: true, Exact: true}},
 		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11, Attached: []Attachment{{5, "raw_tracepoint", "sched_process_exec"}}}},

@@ -76,9 +76,6 @@ var kernelFields = once.Func(func() (fields, error) {
 	return f, nil
 })
 
-// overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
-const overwriteFlag = 1 << 19
-
 // observe reads the positions of m into d.
 func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 	if m.Type() == ebpf.Arena {
@@ -93,7 +90,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 		return err
 	}
 	if mem.Acquire() {
-		r := reading{ring: mem, size: d.Bytes, overwrite: d.Flags&overwriteFlag != 0}
+		r := reading{ring: mem, size: d.Bytes, overwrite: d.Flags&ring.FlagOverwrite != 0}
 		var note string
 		d.Positions, note = r.positions()
 		if kernel.pending && m.Type() == ebpf.RingBuf {

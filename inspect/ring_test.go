@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -152,7 +153,7 @@ func testABusyHead(t *testing.T, before int) {
 
 func TestAnOverwritingRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: ring.FlagOverwrite})
 	if errors.Is(err, unix.EINVAL) {
 		testenv.SkipWithout(t, "ringbuf-overwrite", err)
 	}

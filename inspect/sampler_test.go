@@ -15,6 +15,7 @@ import (
 	"github.com/rbtool/rbtool/bpf/mapiter"
 	"github.com/rbtool/rbtool/bpf/mapusers"
 	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -118,7 +119,7 @@ func TestAReusedIDIsAnotherRing(t *testing.T) {
 		"name":     func(m *Map) { m.Name = "other" },
 		"size":     func(m *Map) { m.Bytes = 8192 },
 		"type":     func(m *Map) { m.typ = ebpf.UserRingbuf },
-		"flags":    func(m *Map) { m.Flags = overwriteFlag },
+		"flags":    func(m *Map) { m.Flags = 1 },
 	} {
 		first, other := follow(ring), ring
 		change(&other)
@@ -154,7 +155,7 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 20, Size: 100})
 	add(m)
 	add(testenv.Ring(t, 1<<16))
-	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag}); err == nil {
+	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: ring.FlagOverwrite}); err == nil {
 		defer m.Close()
 		produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 1000, Size: 8})
 		add(m)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/object"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 const (
@@ -42,7 +43,7 @@ func newConstants(user *ebpf.Map, opts Options) constants {
 		return c
 	}
 	c.toRing, c.ringBytes = true, uint64(opts.To.MaxEntries())
-	c.overwrites = opts.To.Flags()&flagOverwrite != 0
+	c.overwrites = opts.To.Flags()&ring.FlagOverwrite != 0
 	c.maxSample = maxSample(user.MaxEntries(), opts.To.MaxEntries())
 	if opts.MaxSample > 0 {
 		c.maxSample = min(c.maxSample, opts.MaxSample)
@@ -59,9 +60,6 @@ func newConstants(user *ebpf.Map, opts Options) constants {
 func maxSample(user, target uint32) uint32 {
 	return min(user-headerSize, target-8-headerSize, maxDynptr)
 }
-
-// flagOverwrite is BPF_F_RB_OVERWRITE.
-const flagOverwrite = 1 << 19
 
 // stateSection is where the object keeps its globals.
 const stateSection = ".bss"

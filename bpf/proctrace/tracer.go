@@ -14,6 +14,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/object"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // DefaultRingBytes is the size of the ring when Options does not say: room for
@@ -121,13 +122,13 @@ func preemptible(cache *btf.Cache) bool {
 
 // configure gives the maps their sizes and the programs their constants.
 func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
-	ring := spec.Maps[bpfMapProctrace]
-	ring.MaxEntries = DefaultRingBytes
+	events := spec.Maps[bpfMapProctrace]
+	events.MaxEntries = DefaultRingBytes
 	if opts.RingBytes != 0 {
-		ring.MaxEntries = opts.RingBytes
+		events.MaxEntries = opts.RingBytes
 	}
 	if opts.Overwrite {
-		ring.Flags |= overwriteFlag
+		events.Flags |= ring.FlagOverwrite
 	}
 	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
 	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
@@ -182,12 +183,9 @@ var sharedMaps = []string{
 	bpfMapKernelStacks, bpfMapUserStacks,
 }
 
-// overwriteFlag is BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
-const overwriteFlag = 1 << 19
-
 // overwriting says why the kernel has no rings that overwrite; nil where it has them.
 func overwriting() error {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: overwriteFlag})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: ring.FlagOverwrite})
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("the kernel has no ring buffers that overwrite (BPF_F_RB_OVERWRITE, Linux 6.19): %w", ebpf.ErrNotSupported)
 	}
@@ -206,7 +204,7 @@ func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
 			continue
 		}
 		m, err := ebpf.NewMap(spec.Maps[name])
-		if err != nil && spec.Maps[name].Flags&overwriteFlag != 0 {
+		if err != nil && spec.Maps[name].Flags&ring.FlagOverwrite != 0 {
 			if lacks := overwriting(); lacks != nil {
 				return lacks
 			}

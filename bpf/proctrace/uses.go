@@ -3,6 +3,8 @@ package proctrace
 import (
 	"fmt"
 	"os"
+
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // Uses says what of the kernel a tracer uses. What a kernel lacks is left out.
@@ -35,7 +37,7 @@ func (t *Tracer) Uses() (Uses, error) {
 	if err != nil {
 		return Uses{}, fmt.Errorf("look at proctrace: %w", err)
 	}
-	u := Uses{Stacks: stacks, Processes: t.processes != nil, Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&overwriteFlag != 0}
+	u := Uses{Stacks: stacks, Processes: t.processes != nil, Copies: len(t.programs[0]), Commands: t.control != nil, Overwrite: t.events.Flags()&ring.FlagOverwrite != 0}
 	if !u.Commands {
 		return u, nil
 	}

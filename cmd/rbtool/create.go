@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -137,9 +138,6 @@ func checkName(command, pin string, named bool, name *string) error {
 	return nil
 }
 
-// flagOverwrite is BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
-const flagOverwrite = 1 << 19
-
 func (o *ringOptions) spec() *ebpf.MapSpec {
 	spec := &ebpf.MapSpec{Name: o.name, Type: o.typ, MaxEntries: uint32(o.size)}
 	if o.numaNode >= 0 {
@@ -147,7 +145,7 @@ func (o *ringOptions) spec() *ebpf.MapSpec {
 		spec.NumaNode = uint32(o.numaNode)
 	}
 	if o.overwrite {
-		spec.Flags |= flagOverwrite
+		spec.Flags |= ring.FlagOverwrite
 	}
 	return spec
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // feed is where records come from: a ring that is consumed, or one that is
@@ -68,15 +69,12 @@ func sayLost(w io.Writer, s feed) {
 	}
 }
 
-// overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
-const overwriteFlag = 1 << 19
-
 // sayRefused says that the counts of a ring leave out refused records: the kernel refuses a
 // record when the ring is full, and does not count it (__bpf_ringbuf_reserve in
 // kernel/bpf/ringbuf.c). A ring in overwrite mode refuses none, and the kernel does not write
 // into a user ring.
 func sayRefused(w io.Writer, m *ebpf.Map) {
-	if m.Type() != ebpf.RingBuf || m.Flags()&overwriteFlag != 0 {
+	if m.Type() != ebpf.RingBuf || m.Flags()&ring.FlagOverwrite != 0 {
 		return
 	}
 	note(w, "records refused by the kernel because the ring was full are not counted as lost: "+
