@@ -14,10 +14,10 @@ var ErrBusy = errors.New("claimed by another process")
 
 // BusyError names the process that has claimed a ring.
 type BusyError struct {
-	PID uint32 // in the initial pid namespace; 0 if it has given its claim up
+	PID uint32 // in the initial pid namespace; 0 if it has released its claim
 	// Stolen says that this Reader had claimed the ring until that process took it.
 	Stolen bool
-	// Unseen says that the process may have ended: it cannot be told from here.
+	// Unseen says that the process cannot be seen from here, and may have ended.
 	Unseen bool
 }
 
@@ -49,15 +49,14 @@ const (
 	// Close, when its process ends or calls execve(2), and, if a pass was never left
 	// (see [Reader.Pass]), when the Reader is collected.
 	ClaimExclusive
-	// ClaimSteal claims the ring whoever holds it. The Reader that held it publishes
-	// nothing any more, and its passes fail with [ErrBusy]. Records of the pass in which
-	// that happens may be overwritten while the loop body reads them: what the body makes
-	// of them is sound if it is used in [Options].BeforePublish, or after a pass that
-	// ended without an error. A ring that was not claimed may be consumed by a process
-	// that follows no convention, such as libbpf's: each gets a part of the records.
+	// ClaimSteal claims the ring from any holder. The robbed Reader publishes nothing
+	// more, and its passes fail with [ErrBusy]. Records of the pass in which that
+	// happens may be overwritten while the loop body reads them: use results only in
+	// [Options].BeforePublish, or after a pass that ended without an error.
 	//
-	// The thief reads copies until it has published, and always from a ring that was not
-	// claimed.
+	// The new holder reads copies until it has published, and from an unclaimed ring
+	// always: a consumer that follows no convention, such as libbpf's, may read that
+	// one, and each then gets a part of the records.
 	ClaimSteal
 )
 
@@ -105,7 +104,7 @@ func (r *Reader) holds() bool {
 	return r.self == 0 || claim.ID(r.mem.ConsumerClaim().Load()) == r.self
 }
 
-// disclaim gives the claim up, unless another opener has taken it.
+// disclaim releases the claim, unless another opener has taken it.
 func (r *Reader) disclaim() {
 	if r.self != 0 {
 		r.claimed.Stop()

@@ -2,8 +2,8 @@ package consumer
 
 import "github.com/rbtool/rbtool/internal/ring"
 
-// copyBuffer is what a pass walks over where records can be overwritten while it reads: they
-// are copied first, then proven whole by a position loaded after the copy.
+// copyBuffer holds copies of records that can be overwritten during a pass. A position
+// loaded after the copy proves it whole.
 type copyBuffer struct {
 	buf  []byte
 	want uint64 // bytes of the record that the last copy cut off, or 0
@@ -42,7 +42,7 @@ func (r *Reader) refill(w *walk) bool {
 	return r.err == nil
 }
 
-// copyFrom copies what lies from w.pos on, before w.goal.
+// copyFrom copies records from w.pos on, up to w.goal at most.
 func (r *Reader) copyFrom(w *walk) {
 	size := uint64(copyPass)
 	if w.left == 1 {
@@ -53,9 +53,9 @@ func (r *Reader) copyFrom(w *walk) {
 	w.data, w.end = ring.Copy(buf, w.pos), w.pos+uint64(len(buf))
 }
 
-// recopy makes the next refill show the record at w.pos, of span bytes, whole
-// when the end of the copy cut it off. It returns false when the record does
-// not end before the producer's position either: then its header is wrong.
+// recopy makes the next refill copy the record at w.pos, of span bytes, as a whole: the
+// end of this copy cuts it off. It returns false if the record ends past the producer's
+// position too: then its header is wrong.
 func (r *Reader) recopy(w *walk, span uint64) bool {
 	if w.end == w.goal || span > w.goal-w.pos {
 		return false

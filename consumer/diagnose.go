@@ -9,10 +9,10 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Diagnosis is what can be told of a ring without changing it.
+// Diagnosis describes the state of a ring.
 type Diagnosis struct {
 	ConsumerPos, ProducerPos uint64 // in bytes
-	// Fault is nil if the ring makes sense. [Options].Mend puts it right.
+	// Fault is nil if the ring is consistent. [Options].Mend repairs it.
 	Fault *Fault
 	// Holder is the process that has claimed the ring, by its pid in the initial pid
 	// namespace, 0 if none has. HolderAlive says that it lives, or may live.
@@ -20,7 +20,7 @@ type Diagnosis struct {
 	HolderAlive bool
 }
 
-// Diagnose looks at m, a map of type RingBuf, without changing it, whoever consumes it.
+// Diagnose inspects m, a map of type RingBuf, without changing it. Others may consume it.
 func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 	if m.Type() != ebpf.RingBuf {
 		return Diagnosis{}, fmt.Errorf("diagnose ring %s: map is a %s, not a RingBuf", m, m.Type())
@@ -38,7 +38,7 @@ func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 
 func diagnose(mem *ring.Mapping, overwrite bool) Diagnosis {
 	var d Diagnosis
-	// What a consumer changes during the look seems to contradict itself: look again.
+	// A consumer that moves between the loads makes the ring look inconsistent: retry.
 	for range rivalTries {
 		d.ConsumerPos, d.ProducerPos = mem.ConsumerPos(), mem.ProducerPos()
 		d.Fault = faultOf(mem, d.ConsumerPos, d.ProducerPos, overwrite)

@@ -32,9 +32,9 @@
 //
 // One goroutine at a time may read from a Reader or Group. Close and Stats may
 // be called by any, at any time. A ring has one consumer: nothing in the kernel
-// guards against a second one, in this process or in another. [Options].Claim does
-// among the users of this package: the holder of a ring is known, and one that is
-// robbed of it stops and does no harm.
+// guards against a second one, in this process or in another. [Options].Claim guards
+// against other users of this package: NewReader refuses a claimed ring, and a Reader
+// that is robbed of its ring stops without harm.
 //
 // # Trust
 //

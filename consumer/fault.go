@@ -7,8 +7,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Fault is how a ring contradicts itself, so that its records cannot be read and, in most
-// cases, its producers find no room. It is an error matching [ErrCorrupt].
+// Fault says how a ring contradicts itself. Its records cannot be read and, in most cases,
+// its producers find no room. It is an error matching [ErrCorrupt].
 type Fault struct {
 	ConsumerPos, ProducerPos uint64
 	text                     string
@@ -19,8 +19,8 @@ func (f *Fault) Error() string { return fmt.Sprintf("%v: %s", ErrCorrupt, f.text
 // Is makes the error ErrCorrupt.
 func (f *Fault) Is(target error) bool { return target == ErrCorrupt }
 
-// faultOf returns what is wrong with a ring, nil if a consumer can begin at cons. Processes
-// cannot write to records, so wherever they do not follow each other cons is wrong.
+// faultOf returns the fault of a ring, nil if a consumer can begin at cons. Processes cannot
+// write records, so if no chain of records leads from cons to prod, cons is wrong.
 func faultOf(mem *ring.Mapping, cons, prod uint64, overwrite bool) *Fault {
 	f := &Fault{ConsumerPos: cons, ProducerPos: prod}
 	switch {
@@ -51,9 +51,9 @@ func faultOf(mem *ring.Mapping, cons, prod uint64, overwrite bool) *Fault {
 // struct bpf_ringbuf, in pages.
 const dataPage = 3
 
-// recordAt returns where the record at pos ends, or false if none that ends by prod can begin
-// there. A header has the record's length and the page in which it lies
-// (__bpf_ringbuf_reserve); a payload can imitate that.
+// recordAt returns the end of the record at pos, or false if no record that ends by prod can
+// begin there. A header holds the record's length and its own page number
+// (__bpf_ringbuf_reserve); a payload can imitate one.
 func recordAt(mem *ring.Mapping, pos, prod uint64) (next uint64, ok bool) {
 	t := mem.Data().Tagged(pos)
 	span := ring.Span(t.Header().Len())
@@ -63,18 +63,17 @@ func recordAt(mem *ring.Mapping, pos, prod uint64) (next uint64, ok bool) {
 
 // Recovery is what NewReader found in a ring and did about it.
 type Recovery struct {
-	// Mended is what was wrong with the ring until [Options].Mend put it right, nil
-	// if all was well.
+	// Mended is the fault that [Options].Mend repaired, nil if there was none.
 	Mended *Fault
-	// Resumed is the position at which reading goes on.
+	// Resumed is the position at which a mended ring is read on.
 	Resumed uint64
-	// Lost is how many bytes, headers included, lie between the old consumer position and
-	// that one: they are overwritten. It is 0 if the old position was not behind.
+	// Lost is the number of overwritten bytes, headers included, between the old consumer
+	// position and Resumed, 0 if the old position was not behind.
 	Lost uint64
 }
 
-// mend moves the consumer position of a ring that contradicts itself to the oldest record
-// that is intact. The caller has claimed the ring.
+// mend moves the consumer position of a corrupt ring to an intact record. The caller has
+// claimed the ring.
 func mend(mem *ring.Mapping, overwrite bool) (Recovery, error) {
 	var found Recovery
 	for range rivalTries {
@@ -92,8 +91,8 @@ func mend(mem *ring.Mapping, overwrite bool) (Recovery, error) {
 	return found, fmt.Errorf("still corrupt after repair: another process is writing: %w", found.Mended)
 }
 
-// resume returns where reading goes on: at the record that the consumer position is at or
-// in, or at the oldest one.
+// resume returns the position at which to read on: the record that contains the consumer
+// position, or else the oldest.
 func resume(mem *ring.Mapping, fault *Fault, overwrite bool) uint64 {
 	if overwrite {
 		return mem.OverwritePos()
@@ -110,12 +109,12 @@ func resume(mem *ring.Mapping, fault *Fault, overwrite bool) uint64 {
 	return pos
 }
 
-// oldestRecord returns the lowest position, from from on, at which a record is known to
-// begin, or prod if none is. Records follow each other up to prod. A payload can imitate
-// headers, so that several rows of records are possible: they are known from where all
-// rows meet. The remains of a record whose header is overwritten can still pass for records.
+// oldestRecord returns the lowest position, not below from, at which a record is known to
+// begin, or prod. Records form a chain that ends at prod. A payload can imitate headers, so
+// several chains are possible; records are known from the position where all chains meet.
+// The rest of a record whose header is overwritten can still pass for records.
 func oldestRecord(mem *ring.Mapping, from, prod uint64) uint64 {
-	begins := make([]uint64, (prod-from)/8/64+1) // a bit for each position: a row leads on to prod
+	begins := make([]uint64, (prod-from)/8/64+1) // a bit for each position: a chain leads from it to prod
 	oldest, meet := prod, prod
 	for pos := prod - 8; prod-pos <= prod-from; pos -= 8 {
 		next, ok := recordAt(mem, pos, prod)

@@ -121,7 +121,7 @@ func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
 		if _, known := ids[id]; !known {
 			id, err = g.addInner(epoll, outer, e.key, id, ids)
 			if errors.Is(err, ebpf.ErrKeyNotExist) {
-				continue // with its ring
+				continue // the entry was deleted
 			}
 			if err != nil {
 				return fmt.Errorf("ring under key %x: %w", e.key, err)
@@ -133,8 +133,8 @@ func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
 	return nil
 }
 
-// addInner adds the ring under key, which had the id when it was read, unless it is
-// known by the id that it has now.
+// addInner adds the ring under key, last seen with id, and returns its present id. A ring
+// that is a member already is not added again.
 func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, ids map[ebpf.MapID]int) (ebpf.MapID, error) {
 	m, id, err := openInner(outer, key, id)
 	if err != nil {
@@ -148,11 +148,11 @@ func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, 
 	return id, g.add(epoll, m)
 }
 
-// openInner opens the ring under key, which had the id when it was read, and returns the
-// id that it has now: a ring that was replaced meanwhile may be gone. The error is
-// [ebpf.ErrKeyNotExist] when no ring is there any more.
+// openInner opens the ring under key, last seen with id, and returns its present id: the
+// entry may have been replaced and the old ring freed. The error is [ebpf.ErrKeyNotExist] if
+// the entry was deleted.
 func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapID, error) {
-	const tries = 100 // another process may replace it all the time
+	const tries = 100 // another process may keep replacing it
 	for range tries {
 		m, err := ebpf.NewMapFromID(id)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -162,11 +162,11 @@ func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapI
 		if err := outer.Lookup(key, &id); err != nil {
 			return nil, 0, err
 		}
-		if id == was { // it cannot be gone
+		if id == was { // the entry keeps the ring alive, so err means something else
 			return nil, 0, err
 		}
 	}
-	return nil, 0, fmt.Errorf("it was replaced %d times while it was opened", tries)
+	return nil, 0, fmt.Errorf("replaced %d times while opening it", tries)
 }
 
 // add makes m the next member. The mapping keeps the open file description

@@ -95,8 +95,8 @@ const shortestNap = 100 * time.Microsecond
 // NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf,
 // which keeps its own mapping: m may be closed. The kernel maps no map that was
 // opened read-only, so m must have been opened for writing too; the mapping is read-only
-// all the same. The error is [ebpf.ErrNotSupported] for a ring in overwrite mode on machines whose
-// stores may become visible in another order, such as arm64.
+// all the same. The error is [ebpf.ErrNotSupported] for a ring in overwrite mode on machines
+// that reorder stores, such as arm64.
 func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	if t := m.Type(); t != ebpf.RingBuf && t != ebpf.UserRingbuf {
 		return nil, fmt.Errorf("observe ring %s: map is a %s, neither a RingBuf nor a UserRingbuf", m, t)

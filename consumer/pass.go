@@ -133,8 +133,8 @@ func (r *Reader) check(pos, end uint64) error {
 	return r.corrupt("consumer position %d, producer position %d, ring of %d bytes", pos, end, r.mem.Size())
 }
 
-// corrupt is the error of a ring that contradicts itself, as each does to a robbed Reader
-// once the thief goes on in it.
+// corrupt returns an error matching ErrCorrupt, or ErrBusy if the ring was stolen: it looks
+// corrupt to a robbed Reader once the new holder publishes.
 func (r *Reader) corrupt(format string, args ...any) error {
 	if err := r.stolen(); err != nil {
 		return err

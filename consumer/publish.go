@@ -26,8 +26,8 @@ func (r *Reader) publish(hold uint64) error {
 	return nil
 }
 
-// move moves consumer_pos from where this Reader left it. It never moves back: below
-// its value the producer has written over the records, and would find no room.
+// move moves consumer_pos from where this Reader left it, never back: the producer has
+// overwritten the records below it, and would find no room.
 func (r *Reader) move(to uint64) error {
 	if r.mem.MoveConsumerPos(r.published, to) {
 		r.moveDone(to)
@@ -39,7 +39,7 @@ func (r *Reader) move(to uint64) error {
 	return r.moved(r.mem.ConsumerPos())
 }
 
-// moveDone notes that this Reader has moved consumer_pos to a position.
+// moveDone records that this Reader has moved consumer_pos.
 func (r *Reader) moveDone(to uint64) {
 	r.published = to
 	if r.rivals == robbed {
@@ -47,12 +47,12 @@ func (r *Reader) moveDone(to uint64) {
 	}
 }
 
-// moved says that consumer_pos is pos, though this Reader is the ring's only consumer.
+// moved returns the error of a consumer_pos that another process moved to pos.
 func (r *Reader) moved(pos uint64) error {
 	return r.corrupt("consumer position moved from %d to %d: another process consumes the ring", r.published, pos)
 }
 
-// count brings the counters up to date with what takeNext took.
+// count adds the records that takeNext took to the counters.
 func (r *Reader) count() {
 	if r.taken.records > 0 {
 		r.counts.records.Add(r.taken.records)

@@ -37,12 +37,11 @@ type Options struct {
 	// record, so that the producer does not see its consumer caught up and
 	// pays for no wakeup. 50 µs is a good value under a flood.
 	//
-	// A pass leaves that space unpublished, and only Wait publishes it. So do not combine
-	// Coalesce with an epoll of your own on the map: meanwhile the kernel sees no
-	// consumer that caught up and wakes none (bpf_ringbuf_commit in
-	// kernel/bpf/ringbuf.c), and an edge-triggered epoll (EPOLLET) misses the records
-	// that come, while a level-triggered one finds the ring readable all the time
-	// (ringbuf_map_poll_kern).
+	// A pass leaves that space unpublished until Wait publishes it. So do not combine
+	// Coalesce with an epoll of your own on the map: to the kernel the consumer has not
+	// caught up, so a commit does not wake it (bpf_ringbuf_commit in
+	// kernel/bpf/ringbuf.c). An edge-triggered epoll (EPOLLET) misses new records, and a
+	// level-triggered one always finds the ring readable (ringbuf_map_poll_kern).
 	Coalesce time.Duration
 
 	// Timer is how often a sleeping wait looks at the ring though nothing woke
@@ -62,9 +61,9 @@ type Options struct {
 	// Claim guards against other processes that read the ring.
 	Claim Claim
 
-	// Mend moves the consumer position of a ring that contradicts itself, so that it cannot
-	// be read, to the oldest record that is intact: see [Reader.Recovered]. Use it with a
-	// Claim: a consumer of such a ring would go on where it was.
+	// Mend moves the consumer position of a corrupt ring to the oldest intact record, see
+	// [Reader.Recovered]. Use it with a Claim: another consumer would go on from the old
+	// position.
 	Mend bool
 }
 
@@ -118,7 +117,7 @@ type counters struct {
 // NewReader returns a Reader for m, a map of type RingBuf of any size. The
 // Reader keeps its own descriptor and mappings; m may be closed. It starts at the
 // first record that was not consumed. The error is [ebpf.ErrNotSupported] for a ring in overwrite
-// mode on machines whose stores may become visible in another order, such as arm64.
+// mode on machines that reorder stores, such as arm64.
 //
 // See ringbuf_map_mmap_kern and ringbuf_map_poll_kern (kernel/bpf/ringbuf.c).
 func NewReader(m *ebpf.Map, opts Options) (*Reader, error) {
@@ -223,7 +222,7 @@ func (r *Reader) unmap() error {
 }
 
 // ready reports whether the next pass has something to do: a record to read
-// or to skip, or to say that the ring contradicts itself or was stolen. It notes a head
+// or to skip, or an error to report: a corrupt or stolen ring. It notes a head
 // that is still BUSY.
 func (r *Reader) ready() bool {
 	if !r.holds() {

@@ -3,12 +3,12 @@ package consumer
 // rivals are the other consumers that may move consumer_pos although this Reader has
 // claimed the ring.
 //
-// A Reader that was robbed looks at its claim, then publishes. If it is stopped in
-// between and robbed, it still moves consumer_pos when it goes on: forward, and once,
-// for it looks again before the next time. Positions only grow, so its
-// compare-and-swap fails once the thief has published. Until then the producer may
-// write over what the thief reads: the thief hands out copies, each proven by
-// consumer_pos loaded after it, and follows where the robbed Reader moves it.
+// A Reader checks its claim, then publishes. If it is preempted and robbed in between, it
+// still moves consumer_pos when it resumes: forward, and only once, because it checks
+// again before the next time. Positions only grow, so its compare-and-swap fails once
+// the thief has published. Until then the producer may overwrite what the thief reads.
+// So the thief hands out copies, each proven by consumer_pos loaded after it, and
+// follows where the robbed Reader moves it.
 type rivals int
 
 const (
@@ -22,8 +22,8 @@ const (
 // rivalTries bounds how often consumer_pos may move under one call.
 const rivalTries = 8
 
-// follow moves consumer_pos to a position, from where a rival has put it, unless that is
-// later: then its records are consumed, and this Reader goes on there.
+// follow moves consumer_pos on to a position after a rival has moved it. If the rival moved
+// it further, its records are consumed and this Reader goes on from there.
 func (r *Reader) follow(to uint64) error {
 	var pos uint64
 	for range rivalTries {
