@@ -6,7 +6,8 @@
 // The word names the process and one opener in it, so that two openers differ
 // even within a process and across execve(2). It changes by compare-and-swap only:
 // an opener ends its own claim and never a later one's. [Take] claims a free ring;
-// the holder keeps it while the word is its ID; [ID.Release] ends the claim. The claim of a process that has ended is free to take.
+// the holder keeps it while the word is its ID; [ID.Release] ends the claim. A claim whose
+// process has ended is free.
 //
 // All functions may be called by many goroutines at once.
 package claim
@@ -54,12 +55,12 @@ type HeldError struct {
 
 func (e *HeldError) Error() string { return fmt.Sprintf("claimed by process %d", e.PID) }
 
-// ErrUnsteady says that another process rewrites the claim word all the time.
+// ErrUnsteady says that another process keeps rewriting the claim word.
 var ErrUnsteady = errors.New("claim word keeps changing: another process is writing to it")
 
-// Take claims the ring whose claim word is word and returns the claim, and the word
-// that it replaced. A holder whose state is most or a lesser one loses the ring: with
-// [Gone] only a free ring is claimed, with [Alive] any. From other holders the error is a
+// Take claims the ring whose claim word is word, and returns the claim and the word that
+// it replaced. It takes the ring from a holder whose state is at most the state most: with
+// [Gone] it claims only a free ring, with [Alive] any. Otherwise the error is a
 // [*HeldError]. The caller ends the claim with Release.
 func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	self, err = open()
@@ -75,7 +76,7 @@ func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	return self, previous, nil
 }
 
-// swap replaces the word that load returns, once its holder allows it, and returns it.
+// swap replaces the word that load returns, if its holder's state allows, and returns it.
 func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) {
 	const tries = 100
 	for range tries {
@@ -90,7 +91,7 @@ func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) 
 	return 0, ErrUnsteady
 }
 
-// Beyond returns a [*HeldError] if the state of id's holder is a greater one than most.
+// Beyond returns a [*HeldError] if the state of id's holder is greater than most.
 func (id ID) Beyond(most State) error {
 	if most == Alive {
 		return nil

@@ -10,12 +10,12 @@ import (
 	"github.com/rbtool/rbtool/internal/once"
 )
 
-// process is what a claim says of a process: its pid in the initial pid namespace and
+// process identifies a process in a claim: its pid in the initial pid namespace and
 // its start time as in an ID.
 type process struct{ pid, start uint32 }
 
-// identity returns this process, which does not change while the program runs. A
-// failure to find it may pass, and is not kept.
+// identity returns this process, which does not change while the program runs. A failure
+// may be temporary, and is not remembered.
 var identity = once.Func(findIdentity)
 
 // findIdentity asks the kernel with a BPF program outside the initial pid and time
@@ -56,7 +56,7 @@ func identityByBPF() (process, error) {
 	return process{pid, startOf(uint64(p.Start))}, nil
 }
 
-// InHostProc reports whether a claim's PID is that of the process in this process's /proc.
+// InHostProc reports whether a process has the same pid in /proc as in a claim.
 func InHostProc() bool {
 	initial, err := inInitial("pid")
 	return err == nil && initial

@@ -14,21 +14,21 @@ import (
 	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 )
 
-// State is what can be told of a claim's holder, from the least right to the ring to the most.
+// State says what is known of a claim's holder. A greater State is a better right to the ring.
 type State int
 
 const (
 	// Gone: the ring is unclaimed, or the holder has ended or called execve(2).
 	Gone State = iota
-	// Unknown: it cannot be told from here whether the holder lives.
+	// Unknown: this process cannot tell whether the holder lives.
 	Unknown
 	// Alive: the holder lives.
 	Alive
 )
 
-// State returns whether the holder lives. A word that names no process is Gone. Where
-// /proc cannot tell, because it is another pid namespace's or hides processes, a BPF program
-// does, which takes CAP_BPF and CAP_PERFMON.
+// State returns whether the holder lives. A word that names no process is Gone. If /proc
+// belongs to another pid namespace or hides processes, State asks the kernel with a BPF
+// program, which takes CAP_BPF and CAP_PERFMON.
 func (id ID) State() State {
 	if id.PID() == 0 {
 		return Gone
@@ -132,6 +132,6 @@ func readStat(path string) (stat, error) {
 	return stat{ended: fields[0] == "Z" || fields[0] == "X", start: startOf(ticks)}, nil
 }
 
-// startOf returns the low bits of a start time in clock ticks. They are never 0, which is
-// no process's start time.
+// startOf returns the low bits of a start time in clock ticks, never 0: that means no
+// process.
 func startOf(ticks uint64) uint32 { return max(uint32(ticks)&startMask, 1) }
