@@ -33,7 +33,7 @@ type Batch struct {
 	_ noCopy
 	p *Producer // nil when it has ended
 
-	away bool // without the ring, which the next call takes
+	away bool // does not hold the ring; the next call takes it
 
 	// The room that is left, as contiguous memory.
 	win      ring.Window
@@ -53,11 +53,10 @@ type noCopy struct{}
 func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
-// Batch gives the ring to the calling goroutine until [Batch.End]; it waits for
-// the batch of another to end, or for Close, after which the batch's calls fail. It is the
-// fastest way to produce, also when each sample is published by itself, and the one for
-// a goroutine that has the ring for itself. Others wait meanwhile in all calls but those
-// of Sample, Stats and Close.
+// Batch gives the ring to the calling goroutine until [Batch.End]. It waits for another
+// goroutine's batch to end, or for Close, after which the batch's calls fail. It is the
+// fastest way to produce, even if each sample is published by itself. Meanwhile other
+// goroutines wait in all calls but those of Sample, Stats and Close.
 func (p *Producer) Batch() Batch {
 	if p.mu.LockLong(context.Background()) != nil {
 		return Batch{p: p, max: p.max, away: true} // its calls fail
@@ -65,7 +64,7 @@ func (p *Producer) Batch() Batch {
 	return Batch{p: p, base: p.head, max: p.max}
 }
 
-// take takes the ring for a batch that is away.
+// take takes the ring for a batch that does not hold it.
 func (b *Batch) take(ctx context.Context) error {
 	if err := b.p.mu.LockLong(ctx); err != nil {
 		return err
@@ -77,7 +76,7 @@ func (b *Batch) take(ctx context.Context) error {
 // holds reports whether the batch has the ring and may write.
 func (b *Batch) holds() bool { return b.p != nil && !b.looping && !b.away }
 
-// hold returns an error unless the batch holds the ring, if need be after it took it.
+// hold takes the ring if the batch does not hold it, and returns why the batch may not write.
 func (b *Batch) hold() error {
 	switch {
 	case b.p == nil:

@@ -30,8 +30,8 @@ func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
 }
 
 // take maps the ring and claims it. While another has it, the ring is not
-// mapped writable, by which a foreign producer is known. A holder that lives and has the ring
-// mapped keeps it in any case: it writes samples into free room before it looks at the claim.
+// mapped writable, by which a foreign producer is known. A live holder that has the ring
+// mapped always keeps it: it writes samples into free room before it checks the claim.
 func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 	most := claim.Gone
 	if steal {
@@ -129,8 +129,8 @@ func noForeign(look func() ([]int, error)) error {
 	return nil
 }
 
-// foreign finds the other processes that have the ring mapped for producing. The pid
-// 0 stands for those that cannot be seen.
+// foreign finds the other processes that have the ring mapped for producing. Pid 0 stands
+// for processes that cannot be seen.
 func foreign(m *ebpf.Map, opts Options) ([]int, error) {
 	usage, id, err := users(m)
 	if err != nil {

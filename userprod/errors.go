@@ -13,9 +13,9 @@ var (
 	ErrTooLarge = errors.New("sample is too large")
 	// ErrBusy says that another process produces into the ring. The error is a [*BusyError].
 	ErrBusy = errors.New("another process produces into the ring")
-	// ErrUnseen says that another process may produce into the ring: some processes
-	// cannot be seen, and the kernel does not tell of them (see [inspect.Usage.Unseen]).
-	// [Options].IgnoreUnseen takes the risk.
+	// ErrUnseen says that another process may produce into the ring: some processes are
+	// hidden, and the kernel's count of mappings cannot be read (see
+	// [inspect.Usage.Unseen]). [Options].IgnoreUnseen accepts the risk.
 	ErrUnseen = errors.New("another process may produce into the ring")
 	// ErrCorrupt says that positions or headers in the ring contradict each
 	// other or what this Producer did: somebody else has written there.
@@ -35,11 +35,11 @@ type BusyError struct {
 	// Foreign says that the process has not claimed the ring, as this package
 	// would, but has its producer page mapped writable, as libbpf's producers have.
 	Foreign bool
-	// Stolen says that this Producer had claimed the ring until that process took it; PID is
-	// 0 if it has given its claim up.
+	// Stolen says that this Producer had claimed the ring until that process took it. PID is
+	// 0 if that one has released its claim.
 	Stolen bool
-	// Unseen says that the process has claimed the ring and may have ended: it cannot be
-	// told from here.
+	// Unseen says that the process has claimed the ring, cannot be seen from here, and may
+	// have ended.
 	Unseen bool
 }
 

@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// gate is a mutex that a goroutine can stop waiting for. While no goroutine sleeps, taking
-// it costs one locked instruction and leaving it another, as with sync.Mutex.
+// gate is a mutex with waits that end early. While no goroutine sleeps, Lock costs one
+// locked instruction and Unlock another, as with sync.Mutex.
 type gate struct {
 	taken  atomic.Bool
 	asleep atomic.Int32    // goroutines in sleep
-	wake   chan struct{}   // holds a token when the gate was left since a sleeper looked
+	wake   chan struct{}   // holds a token if the gate was unlocked since a sleeper looked
 	hand   chan struct{}   // unbuffered: the gate goes from its holder to a sleeper
 	closed <-chan struct{} // ends every sleep
 }
@@ -21,8 +21,8 @@ func newGate(closed <-chan struct{}) gate {
 
 func (g *gate) TryLock() bool { return !g.taken.Load() && g.taken.CompareAndSwap(false, true) }
 
-// Lock takes the gate. It fails with ctx's error when ctx is done first, and with
-// errClosed when the Producer is closed first.
+// Lock takes the gate. It fails with ctx's error if ctx is done first, and with errClosed if
+// the Producer is closed first.
 func (g *gate) Lock(ctx context.Context) error {
 	if g.TryLock() {
 		return nil
@@ -30,14 +30,14 @@ func (g *gate) Lock(ctx context.Context) error {
 	return g.sleep(ctx)
 }
 
-// sleep waits for the gate. A goroutine that is woken in vain, because another
-// one was faster, is handed the gate from then on: none waits for ever.
+// sleep waits for the gate. A goroutine that woke and lost the gate to a faster one is
+// handed it from then on: none starves.
 func (g *gate) sleep(ctx context.Context) error {
 	g.asleep.Add(1)
 	defer g.asleep.Add(-1)
 	var hand chan struct{} // nil: no one can send on it
-	// Looking after the addition pairs with Unlock, which stores taken and then
-	// looks at asleep: either this finds the gate free or Unlock leaves a token.
+	// TryLock after Add pairs with Unlock, which stores taken and then loads asleep: either
+	// TryLock finds the gate free or Unlock leaves a token.
 	for !g.TryLock() {
 		select {
 		case <-g.wake:

@@ -14,9 +14,8 @@ import (
 // waiting goroutine spins, those behind it sleep in the queue. LockLong, for long critical
 // sections, keeps the queue too: then all that wait sleep.
 //
-// Lock and LockLong fail with ctx's error when ctx is done while they sleep, and with
-// errClosed when the Producer is closed. They do not look at either before they have to
-// sleep.
+// Lock and LockLong fail with ctx's error if ctx is done while they sleep, and with
+// errClosed if the Producer is closed then. They check neither before they sleep.
 type lock struct {
 	held  uint64 // 1 while a goroutine has it
 	queue gate

@@ -31,11 +31,11 @@ type Options struct {
 	// sample that makes sense is thrown away. Without it New fails with [ErrCorrupt].
 	Mend bool
 
-	// Steal makes New claim the ring from a holder of which it cannot be told whether it
-	// lives: see [BusyError].Unseen. If it does live, it fails with [ErrBusy] when it publishes
-	// next, but the sample that it is writing may overwrite one of this Producer. A holder
-	// that is known to live keeps the ring, unless it is certain that no process has the ring
-	// mapped for producing: then the claim is no producer's, whatever process it names.
+	// Steal makes New claim the ring from a holder that cannot be seen and may have ended:
+	// see [BusyError].Unseen. If the holder lives, its next publication fails with
+	// [ErrBusy], but the sample that it is writing may overwrite one of this Producer. A
+	// holder that is known to live keeps the ring, unless certainly no process has the ring
+	// mapped for producing: then the claim is forged.
 	Steal bool
 
 	// IgnoreForeign makes New not look for producers that, like libbpf's, do not
@@ -43,8 +43,8 @@ type Options struct {
 	// where they can be used (CAP_BPF, CAP_PERFMON), else in /proc.
 	IgnoreForeign bool
 
-	// IgnoreUnseen makes New go on where such producers may be among processes that cannot
-	// be seen. Without it New fails with [ErrUnseen]. Two producers in one ring
+	// IgnoreUnseen makes New succeed although such a producer may be among processes that
+	// cannot be seen. Without it New fails with [ErrUnseen]. Two producers in one ring
 	// overwrite each other's samples.
 	IgnoreUnseen bool
 }
@@ -168,9 +168,9 @@ func (p *Producer) MaxSample() int { return int(p.max) }
 // the kernel. A call under way at the same time may fail with os.ErrClosed
 // though its sample was written. Close does not wait for a Batch. It is idempotent.
 //
-// Close puts other memory in the place of the ring's. Where the kernel refuses that, as with
-// vm.overcommit_memory=2 it may, Samples and Batches can still write into the ring: then
-// Close fails and keeps the claim, and another Close tries again.
+// Close maps other memory over the ring. If the kernel refuses that, as it may with
+// vm.overcommit_memory=2, Samples and Batches can still write into the ring: then Close
+// fails and keeps the claim, and another Close tries again.
 func (p *Producer) Close() error {
 	_, err := p.closed.Get(func() (struct{}, error) { return struct{}{}, p.tryClose() })
 	return err
@@ -186,8 +186,8 @@ func (p *Producer) tryClose() error {
 	if p.own = nil; own == nil {
 		return p.endErr
 	}
-	// A ring that is corrupt stays so: nothing here may fail for it. In one that was taken
-	// the samples are the thief's.
+	// A corrupt ring stays corrupt and is no reason to fail. In a stolen ring the samples are
+	// the thief's.
 	if claim.ID(own.ProducerClaim().Load()) == p.claim {
 		restore(own, false)
 	}
@@ -195,8 +195,8 @@ func (p *Producer) tryClose() error {
 	return errors.Join(p.endErr, own.Unmap())
 }
 
-// endWaits ends them. It maps the ring for Close, which is alone with it once
-// Retire has taken the other mapping away from those who still use it.
+// endWaits ends all waits. It maps the ring once more, for Close alone: Retire takes the
+// first mapping away from Samples and Batches.
 func (p *Producer) endWaits() {
 	close(p.done)
 	var mapErr error

@@ -73,8 +73,8 @@ func (p *Producer) publish(end uint64) bool {
 
 func (p *Producer) unpublished() error { return p.moved(p.pos.ProducerPos()) }
 
-// moved is the error of a producer_pos that another process has moved, unless there is
-// another. The caller holds mu.
+// moved returns the Producer's error, or else that of a producer_pos that another process
+// has moved. The caller holds mu.
 func (p *Producer) moved(prod uint64) error {
 	if err := p.failure(); err != nil {
 		return err
@@ -86,8 +86,8 @@ func (p *Producer) corrupt(format string, args ...any) error {
 	return p.spoiled(fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...))
 }
 
-// spoiled makes every later call fail with err, or with a [*BusyError] if the ring was taken:
-// then the thief has written there.
+// spoiled makes every later call fail with err, or with a [*BusyError] if the ring was stolen:
+// then the thief has caused it.
 func (p *Producer) spoiled(err error) error {
 	if holder := claim.ID(p.pos.ProducerClaim().Load()); holder != p.claim {
 		err = &BusyError{PID: holder.PID(), Stolen: true}
