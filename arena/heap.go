@@ -27,8 +27,8 @@ import (
 // has 32 bits: whoever sleeps between two instructions while exactly a multiple of 2^32
 // blocks of one size are taken breaks the list.
 //
-// The same is in C in bpf/headers/arena_heap.h, compiled for pages of 4 KiB: where the kernel has
-// others, [Arena.Format] and [Arena.Heap] give [ErrNotSupported].
+// bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB: on kernels with
+// other pages [Arena.Format] and [Arena.Heap] fail with [ErrNotSupported].
 type Heap struct {
 	a *Arena
 	s *super
@@ -333,7 +333,8 @@ type HeapStats struct {
 	Classes []Class `json:"classes"` // of which there are blocks
 }
 
-// Stats counts. It is no snapshot: others go on. The error is [ErrAbsent] or [os.ErrClosed].
+// Stats counts blocks. It is no snapshot: others change the heap meanwhile. The error is [ErrAbsent]
+// or [os.ErrClosed].
 func (h *Heap) Stats() (st HeapStats, err error) {
 	if h.a.size == 0 {
 		return st, h.a.pointerError(0, 0, 1)

@@ -80,7 +80,7 @@ func (l *List) Push(p Ptr[Link]) (err error) {
 }
 
 // Pop takes the first node away. Errors: [ErrEmpty], [ErrBusy]; [ErrCorrupt] where the head
-// does not lead into the heap, [ErrAbsent] where it leads to a page that is not allocated.
+// does not lead into the heap, [ErrAbsent] where its page is not allocated.
 func (l *List) Pop() (p Ptr[Link], err error) {
 	if l.h.a.size == 0 {
 		return 0, l.h.a.pointerError(0, 0, 1)

@@ -9,10 +9,10 @@ import (
 	"unsafe"
 )
 
-// All walks over the nodes from the front. It is right when nothing is popped
-// meanwhile; after a pop it may go astray, and ends with [ErrBusy]. It ends with
-// [ErrCorrupt] where a pointer leads out of the heap, and in a circle after as many steps as
-// there can be nodes; with [ErrAbsent] at a page that is not allocated.
+// All walks over the nodes from the front. It is exact if nothing is popped meanwhile; after a pop
+// it may go astray, and ends with [ErrBusy]. It ends with [ErrCorrupt] at a pointer out of the heap,
+// and in a cycle after as many steps as there can be nodes; with [ErrAbsent] at a page that is
+// not allocated.
 //
 // The walk is up to 64 nodes ahead of the loop's body.
 func (l *List) All() iter.Seq2[Ptr[Link], error] {
@@ -32,12 +32,12 @@ func (l *List) All() iter.Seq2[Ptr[Link], error] {
 	}
 }
 
-// Nodes walks as [List.All] does, and yields what lies in the arena, without copying: T begins
+// Nodes walks as [List.All] does, and yields pointers into the arena, without copying: T begins
 // with a [Link] and holds no Go pointers. A node that is not wholly inside the arena is
-// [ErrCorrupt]. What others change at the same time is to be loaded with sync/atomic.
+// [ErrCorrupt]. Load fields that others change at the same time with sync/atomic.
 //
-// Each page was there when the walk entered it. Nodes hands out memory, as [Ptr.In] does:
-// where others may free pages during the walk, put the loop under [Arena.Guard].
+// Each page was allocated when the walk entered it. If others may free pages during the walk, run
+// the loop under [Arena.Guard], as for [Ptr.In].
 func Nodes[T any](l *List) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		w := walker{l: l}
@@ -55,9 +55,9 @@ func Nodes[T any](l *List) iter.Seq2[*T, error] {
 				}
 				from, span = w.from, w.span
 			}
-			// SAFETY: a whole node in the mapping, which lies at the address that it has for
-			// programs, as was just checked. Without a base to add to, the next load does not
-			// wait for an addition: a third of the time.
+			// SAFETY: p was just checked: a whole node in the mapping, which has the address that
+			// programs use. Without a base to add, the next load does not wait for an addition: a
+			// third of the time.
 			at := unsafe.Add(nil, p)
 			next := *(*uint64)(at)
 			if !yield((*T)(at), nil) {
@@ -82,15 +82,15 @@ type walker struct {
 	head uint64 // of the list when the walk began
 	size uint64 // of a node, in bytes
 	next uint64 // address of the next node
-	left uint64 // nodes that there can still be
-	// The pages that the walk is in: their address, and the word there at which the last node
+	left uint64 // bound of the nodes to come
+	// The present pages: their address, and the index of the last word in them at which a node
 	// can begin.
 	from, span uint64
 	short      bool // pointers are stored without the upper half
 	err        error
 }
 
-// begin starts the walk over nodes of a size, and enters the first.
+// begin starts a walk over nodes of size bytes, and enters the first.
 func (w *walker) begin(size uint64) {
 	h := w.l.h
 	if h.a.size == 0 {
@@ -113,7 +113,7 @@ func (w *walker) begin(size uint64) {
 	}
 }
 
-// enter enters the pages of a node at p. It fails where there is none, or one page is absent.
+// enter enters the pages of the node at p. It fails if p is no node or a page is absent.
 func (w *walker) enter(p, left uint64) {
 	a := w.l.h.a
 	defer w.l.h.catch("walk list", debug.SetPanicOnFault(true), &w.err)
@@ -130,7 +130,7 @@ func (w *walker) enter(p, left uint64) {
 	w.from, w.span = a.base+first*pageSize, ((end-first)*pageSize-w.size)/8
 }
 
-// read fills nodes with the addresses of the next ones, and returns how many there are.
+// read fills nodes with the addresses of the next nodes, and returns their number.
 func (w *walker) read(nodes []Ptr[Link]) (n int) {
 	defer w.l.h.catch("walk list", debug.SetPanicOnFault(true), &w.err)
 	p := w.next
@@ -154,7 +154,7 @@ func (w *walker) read(nodes []Ptr[Link]) (n int) {
 	return n
 }
 
-// end returns what was wrong with the walk.
+// end returns the error of the walk.
 func (w *walker) end() (err error) {
 	if w.err != nil || w.size == 0 {
 		return w.err
@@ -166,7 +166,7 @@ func (w *walker) end() (err error) {
 	return nil
 }
 
-// wrong says why a walk that began with this head did not get on at p.
+// wrong returns why a walk that began with head cannot go on at p.
 func (l *List) wrong(head, p, left uint64) error {
 	switch {
 	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:

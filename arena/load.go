@@ -37,9 +37,9 @@ type Collection struct {
 	// Arenas are by the names of their maps. Close closes those that were created
 	// for the collection, not those of the options.
 	Arenas map[string]*Arena
-	// Globals are where the object's variables with address_space(1) lie: on pages of their own,
-	// for good. Without a heap these are at the arena's end, and page 0 has the record of it, which
-	// all processes and [Arena.Format] go by; it must have no other contents then ([ErrFormat]).
+	// Globals are the addresses of the object's variables with address_space(1). They have pages of
+	// their own for the arena's lifetime. In an arena without a heap these are at its end, and
+	// page 0 records that for other processes and [Arena.Format]; it must be empty ([ErrFormat]).
 	Globals map[string]Ptr[byte]
 
 	own []*Arena

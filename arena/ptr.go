@@ -12,7 +12,7 @@ import (
 type Ptr[T any] uint64
 
 // In returns p as a Go pointer into the mapping of a, without copying. It is valid until
-// a.Close, also when nothing refers to a any more: it need not be kept alive. What is there may change at any time: load fields that others
+// a.Close, even if a is unreachable. The memory may change at any time: load fields that others
 // write with sync/atomic.
 //
 // Errors: [ErrNil]; [ErrPointer] where the T is not wholly inside the arena or not
@@ -63,8 +63,8 @@ func PtrTo[T any](a *Arena, v *T) (Ptr[T], error) {
 	return p, nil
 }
 
-// Bytes returns n bytes from p on as they lie in the arena, without copying. They are valid until
-// Close, as what [Ptr.In] returns. Errors are those of [Ptr.In].
+// Bytes returns n bytes of the arena from p on, without copying, valid until Close. Errors are
+// those of [Ptr.In].
 func (a *Arena) Bytes(p Ptr[byte], n uint64) ([]byte, error) {
 	off := a.offsetOf(uint64(p))
 	if p == 0 || off >= a.size || a.size-off < n {

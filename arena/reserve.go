@@ -9,12 +9,12 @@ import (
 	"unsafe"
 )
 
-// reservation is the record of what variables of programs have in an arena without a heap: pages at
-// its end. It lies in page 0, so that all processes see it, and a heap that is made later begins
-// where it says. Format ends it: from then on such memory comes from the heap.
+// reservation records the pages at the end of an arena without a heap that hold variables of
+// programs. It lies in page 0, where all processes see it; a heap that is made later ends before
+// these pages. Format ends reservations: from then on such memory comes from the heap.
 //
 //	bits 0-30   pages
-//	bit 31      it has ended
+//	bit 31      reservations have ended
 //	bits 32-63  reservationMark
 type reservation uint64
 
@@ -28,8 +28,8 @@ func (r reservation) valid() bool { return r>>32<<32 == reservationMark }
 
 func (r reservation) pages() uint64 { return uint64(r & reservationPages) }
 
-// reserve takes n bytes for good, on pages of their own, and returns their offset. They come from
-// the heap, or lie at the end of an arena that has none.
+// reserve takes n bytes on pages of their own, never to be freed, and returns their offset. They come
+// from the heap, or from the end of an arena without one.
 func (a *Arena) reserve(n uint64) (uint64, error) {
 	n = (n + pageSize - 1) / pageSize * pageSize
 	h, err := a.heap()
@@ -51,9 +51,9 @@ func (a *Arena) reserve(n uint64) (uint64, error) {
 	return (a.offsetOf(uint64(p)) + pageSize - 1) / pageSize * pageSize, nil
 }
 
-var errReservationEnded = errors.New("the arena gets a heap")
+var errReservationEnded = errors.New("arena is being formatted")
 
-// reserveAtEnd takes pages before those that were taken already.
+// reserveAtEnd takes pages before those already reserved.
 func (a *Arena) reserveAtEnd(pages uint64) (off uint64, err error) {
 	defer a.catch(debug.SetPanicOnFault(true), &err)
 	if err := a.present(0, pageSize); err != nil {
@@ -67,9 +67,9 @@ func (a *Arena) reserveAtEnd(pages uint64) (off uint64, err error) {
 			if atomic.LoadUint64(&s.reserved) != 0 {
 				continue // another process was faster
 			}
-			return 0, fmt.Errorf("%w: page 0 has other contents: there is no place to record what is reserved", ErrFormat)
+			return 0, fmt.Errorf("%w: page 0 has other contents and cannot record reserved pages", ErrFormat)
 		case r != 0 && !r.valid():
-			return 0, fmt.Errorf("%w: page 0 has other contents: reserved pages are %#x", ErrFormat, uint64(r))
+			return 0, fmt.Errorf("%w: page 0 has other contents: the record of reserved pages is %#x", ErrFormat, uint64(r))
 		case r&reservationEnded != 0:
 			return 0, errReservationEnded
 		case r.pages() >= a.size/pageSize:
@@ -85,13 +85,13 @@ func (a *Arena) reserveAtEnd(pages uint64) (off uint64, err error) {
 	return 0, ErrBusy
 }
 
-// blank reports whether there is nothing in page 0.
+// blank reports whether page 0 is all zeros.
 func (a *Arena) blank(s *super) bool {
 	page := unsafe.Slice((*byte)(unsafe.Pointer(s)), pageSize)
 	return len(bytes.TrimLeft(page, "\x00")) == 0
 }
 
-// endReservations returns where a heap must end. From then on nothing is reserved any more.
+// endReservations ends reservations and returns the offset at which a heap must end.
 func (a *Arena) endReservations(s *super) (limit uint64, err error) {
 	for range maxTries {
 		r := reservation(atomic.LoadUint64(&s.reserved))

@@ -80,7 +80,7 @@ func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
 	return there, err
 }
 
-// publish makes r, which lies at p, a root with this name.
+// publish makes r, at p, a root with this name.
 func (h *Heap) publish(p Ptr[byte], r *root, is root, name string) (there Root, err error) {
 	defer h.catch("publish", debug.SetPanicOnFault(true), &err)
 	copy(is.name[:], name)

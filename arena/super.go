@@ -39,12 +39,12 @@ const (
 // headPages are those before the heap: super and classes.
 const headPages = 2
 
-// Format gives the arena a heap, which takes all of it but the first two pages and those at its end
-// that variables of programs have (see [LoadCollection]). Where it has one already, it is opened. Any
-// number of processes may do so at once, and one killed in it does no harm.
+// Format gives the arena a heap, or opens the one that it has. The heap takes all pages but the first
+// two and those at the end that hold variables of programs (see [LoadCollection]). Any number of
+// processes may call it at once; one that is killed in it does no harm.
 //
-// Errors: [ErrFormat] where something else lies in page 0; [ErrFull] where less than three
-// pages are left; [ErrNotSupported] where the kernel's pages are not of 4 KiB.
+// Errors: [ErrFormat] if page 0 has other contents; [ErrFull] if fewer than three pages are left;
+// [ErrNotSupported] if the kernel's pages are not of 4 KiB.
 func (a *Arena) Format() (*Heap, error) {
 	h, err := a.format()
 	if err != nil {
@@ -62,7 +62,7 @@ func (a *Arena) format() (h *Heap, err error) {
 		return nil, err
 	}
 	if a.size < (headPages+1)*pageSize {
-		return nil, fmt.Errorf("%w: it has %d bytes", ErrFull, a.size)
+		return nil, fmt.Errorf("%w: arena has %d bytes", ErrFull, a.size)
 	}
 	if err := a.present(0, headPages*pageSize); err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ func (a *Arena) format() (h *Heap, err error) {
 }
 
 // Heap returns the heap that a process gave to the arena with [Arena.Format]. The
-// error is [ErrFormat] where it has none, or one that contradicts itself, and [ErrNotSupported]
-// where the kernel's pages are not of 4 KiB.
+// error is [ErrFormat] if there is none or it is corrupt, and [ErrNotSupported] if the
+// kernel's pages are not of 4 KiB.
 func (a *Arena) Heap() (*Heap, error) {
 	h, err := a.heap()
 	if err != nil {
@@ -148,7 +148,7 @@ func (a *Arena) Fresh() (bool, error) {
 		return false, err
 	}
 	if word := head[unsafe.Offsetof(super{}.reserved):][:8]; reservation(binary.NativeEndian.Uint64(word)).valid() {
-		clear(word) // memory that Format leaves alone
+		clear(word) // Format keeps the reserved pages
 	}
 	return len(bytes.TrimLeft(head, "\x00")) == 0, nil
 }

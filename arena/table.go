@@ -49,9 +49,9 @@ const nodeSize = uint64(unsafe.Sizeof(node{}))
 // bucket, of which there are few when the table was made large enough: it does not grow.
 // Deleting can thereby fail with [ErrFull].
 //
-// x86 lets no load pass an earlier one and no store an earlier one. On other machines the
-// programs and processes would need barriers, and there are none in these: there, [NewTable] and
-// [OpenTable] give [ErrNotSupported].
+// x86 reorders neither loads with loads nor stores with stores. Other machines would need barriers in
+// programs and processes, which have none: there, [NewTable] and [OpenTable] fail with
+// [ErrNotSupported].
 type Table struct {
 	h                    *Heap
 	t                    *table
@@ -211,10 +211,10 @@ func (t *Table) Lookup(key, value []byte) (err error) {
 		if n != nil {
 			t.copyValue(value, n)
 		}
-		// Its partner is the exchange of whoever replaces the nodes: before it, they were
-		// as they are; after it, this load sees another tag.
+		// Partner: the exchange that replaces the nodes. Before it they are unchanged; after
+		// it this load sees another tag.
 		if bucket.Load() != head {
-			left -= 1 + depth // a long chain is a long try
+			left -= 1 + depth // bounds the steps, not the tries
 			continue
 		}
 		if n == nil && err == nil {

@@ -17,7 +17,7 @@ const (
 	Exist                // replaces: ErrNotFound when it is not
 )
 
-// change is one change of a bucket, and what it holds until it is made.
+// change is one change of a bucket, with the nodes that it holds until it succeeds.
 type change struct {
 	t      *Table
 	key    []byte
@@ -30,12 +30,12 @@ type change struct {
 	depth int    // nodes before it
 
 	fresh  uint32 // the new node
-	first  uint32 // of the copies of the nodes before the old one
-	copies int
-	made   bool
+	first  uint32 // copy of the nodes before the old one
+	copies int    // of such nodes
+	made   bool   // the exchange has succeeded
 }
 
-// errChanged says that others changed the bucket meanwhile.
+// errChanged says that others have changed the bucket: try again.
 var errChanged = errors.New("bucket was changed")
 
 // Put gives key a value. Errors: [ErrExists] and [ErrNotFound] as flags say, [ErrFull], [ErrBusy],
@@ -48,10 +48,10 @@ func (t *Table) Put(key, value []byte, flags Flags) error {
 	return c.repeat("put", func() error { return c.put(value) })
 }
 
-// Update puts in place of key's value what change makes of it. change gets a copy of
-// the value, whole and of this key, or zeros and false where there is none, and changes it; when
-// others were faster it is called again, with the newer value. The copy is the caller's only
-// until change returns. Errors are those of [Table.Put].
+// Update replaces key's value by what change makes of it. change edits a consistent copy of the
+// value in place, or zeros with there false if the key is absent. If others change the bucket first,
+// change is called again with the newer value. The copy is valid until change returns. Errors are
+// those of [Table.Put].
 func (t *Table) Update(key []byte, flags Flags, change func(value []byte, there bool)) error {
 	if t.h.a.size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)
@@ -62,7 +62,7 @@ func (t *Table) Update(key []byte, flags Flags, change func(value []byte, there 
 		if err := c.get(value); err != nil {
 			return err
 		}
-		change(value, c.old != nil) // outside the guard: its faults are not the arena's
+		change(value, c.old != nil) // outside the guard: its faults are the caller's
 		return c.replace(value)
 	})
 }
@@ -81,8 +81,8 @@ func (t *Table) change(key []byte, flags Flags) change {
 	return change{t: t, key: key, hash: hash, flags: flags, bucket: t.bucket(hash)}
 }
 
-// repeat tries until the bucket holds still. A change that was made stays made: what the
-// end of it cannot free is lost, as when the process is killed there.
+// repeat tries until no other change interferes. A change whose exchange succeeded is made, even
+// if freeing the old nodes fails: these are lost, as when the process is killed there.
 func (c *change) repeat(verb string, try func() error) error {
 	for left := maxTries; left > 0; left -= 1 + c.depth {
 		err := try()
@@ -111,8 +111,8 @@ func (c *change) put(value []byte) (err error) {
 	return c.exchange(value)
 }
 
-// get is the first half of a try to update a value: it copies the value. It
-// holds, and is of the key, because the bucket is the same afterwards.
+// get is the first half of a try to update a value: it copies the value. The copy is
+// consistent, and of this key, since the bucket is the same afterwards.
 func (c *change) get(value []byte) (err error) {
 	defer c.t.h.catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -123,7 +123,7 @@ func (c *change) get(value []byte) (err error) {
 		return nil
 	}
 	c.t.copyValue(value, c.old)
-	// Its partner is the exchange of whoever replaces the node, as in Lookup.
+	// Partner: the exchange that replaces the node, as in Lookup.
 	if c.bucket.Load() != c.head {
 		return errChanged
 	}
@@ -148,7 +148,7 @@ func (c *change) remove() (err error) {
 	return c.swap(c.first)
 }
 
-// find looks for the key. Its answer, if it is no error, is that of the bucket's word.
+// find looks for the key in the state of the bucket that head names.
 func (c *change) find() (err error) {
 	c.head = c.bucket.Load()
 	c.old, c.depth, err = c.t.find(uint32(c.head), c.hash, c.key)
@@ -208,8 +208,8 @@ func (c *change) swap(ref uint32) error {
 	return nil
 }
 
-// copyNodes copies the nodes before the old one, and lets the last copy lead to tail. first
-// is then the first copy, or tail when there is none. Their order does not matter.
+// copyNodes copies the nodes before the old one in front of tail, in reverse order. first is then the
+// first copy, or tail without any.
 func (c *change) copyNodes(tail uint32) error {
 	t, ref := c.t, uint32(c.head)
 	c.first, c.copies = tail, 0
@@ -232,14 +232,14 @@ func (c *change) copyNodes(tail uint32) error {
 	return nil
 }
 
-// freeCopies frees the copies, once: what a fault interrupts is lost.
+// freeCopies frees the copies, once: a fault loses those that are left.
 func (c *change) freeCopies() {
 	n := c.copies
 	c.copies = 0
 	c.t.freeNodes(c.first, n)
 }
 
-// discard frees what the change holds, which was not made.
+// discard frees the nodes of a change that was not made.
 func (c *change) discard() {
 	fresh := c.fresh
 	c.fresh = 0

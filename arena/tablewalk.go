@@ -51,7 +51,8 @@ func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
 	return nil, ErrBusy
 }
 
-// chain copies the nodes from ref on. It holds if the bucket's word is the same afterwards.
+// chain copies the nodes from ref on. The copies are consistent if the bucket's word is the same
+// afterwards.
 func (t *Table) chain(ref uint32) (entries []Entry, err error) {
 	for ref != 0 {
 		n := t.node(ref)
