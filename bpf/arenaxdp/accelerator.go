@@ -41,37 +41,36 @@ func (m Mode) flags() link.XDPAttachFlags {
 	return 0
 }
 
-// Options say where to answer, and whom. All but Interface may be left out. Slices are not to be
-// changed while they are in use.
+// Options say where to answer, and whom. Only Interface is required. Do not change the slices
+// afterwards.
 type Options struct {
 	Interface string // its name
 	Port      uint16 // 0 is DefaultPort
-	// Addresses are those that requests must be for, up to 256. Nil are those that the interface
-	// has.
+	// Addresses are the destinations that are answered for, up to 256. Nil means those of the
+	// interface.
 	Addresses []netip.Addr
-	// Allow are the networks whose hosts are answered, up to 1024. Nil are those that the interface
-	// has addresses in.
+	// Allow are the networks whose hosts are answered, up to 1024. Nil means those of the
+	// interface's addresses.
 	Allow []netip.Prefix
-	// Growth limits an answer to a multiple of the bytes of its request, from 1 to MaxGrowth, both
-	// with their IP and UDP headers. 0 is DefaultGrowth.
+	// Growth limits an answer to a multiple of its request's bytes, from 1 to MaxGrowth. IP and UDP
+	// headers count. 0 is DefaultGrowth.
 	Growth int
 	Mode   Mode // of the program
 }
 
-// DefaultGrowth lets every value of an [arena.KV] be the answer to a request for one key:
-// 312 bytes of IPv4 to 43.
+// DefaultGrowth lets a get of one key return any value of an [arena.KV]: at most 312 bytes with
+// IPv4, for a request of 43.
 const (
 	DefaultGrowth = 8
 	MaxGrowth     = 1000
 )
 
-// maxAddresses is max_entries of the map addresses.
 const (
-	maxAddresses = 256
+	maxAddresses = 256 // max_entries of the map addresses
 	maxAllow     = 1024
 )
 
-// complete returns the options with defaults where nothing is given.
+// complete returns the options with defaults for zero values.
 func (o Options) complete() (Options, error) {
 	if o.Port == 0 {
 		o.Port = DefaultPort
@@ -80,10 +79,10 @@ func (o Options) complete() (Options, error) {
 		o.Growth = DefaultGrowth
 	}
 	if o.Growth < 1 || o.Growth > MaxGrowth {
-		return o, fmt.Errorf("a growth of %d: wanted 1 to %d", o.Growth, MaxGrowth)
+		return o, fmt.Errorf("growth %d: not between 1 and %d", o.Growth, MaxGrowth)
 	}
 	if len(o.Allow) > maxAllow {
-		return o, fmt.Errorf("%d networks are allowed: at most %d can be", len(o.Allow), maxAllow)
+		return o, fmt.Errorf("%d networks to allow: at most %d", len(o.Allow), maxAllow)
 	}
 	return o, nil
 }
@@ -143,8 +142,7 @@ func attach(h *arena.Heap, table string, opts Options) (_ *Accelerator, err erro
 	return x, nil
 }
 
-// load returns the program for an interface with this Ethernet address, which answers as r and opts,
-// which are complete, say.
+// load returns the program for an interface with this Ethernet address. opts are complete.
 func load(h *arena.Heap, table string, mac net.HardwareAddr, r *reach, opts Options) (*arena.Collection, error) {
 	if _, err := arena.OpenKV(h, table); err != nil {
 		return nil, err
@@ -184,7 +182,7 @@ func load(h *arena.Heap, table string, mac net.HardwareAddr, r *reach, opts Opti
 	return c, nil
 }
 
-// setReach makes the program's maps hold what is reached now, where they held another reach.
+// setReach replaces the old reach in the program's maps by now.
 func setReach(c *arena.Collection, old, now *reach) error {
 	return errors.Join(
 		exchange(c.Maps[bpfMapSources], old.sources(), now.sources()),
@@ -192,7 +190,7 @@ func setReach(c *arena.Collection, old, now *reach) error {
 	)
 }
 
-// exchange makes m, which holds old, hold now. What is in both is never absent.
+// exchange makes m, which holds old, hold now. Keys of both are never absent.
 func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
 	for key, value := range now {
 		if err := m.Put(key, value); err != nil {
@@ -210,10 +208,10 @@ func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
 	return nil
 }
 
-// Follow keeps to the addresses and networks of the interface as they change, until ctx ends, for which
-// it returns nil. Without it those of the time of Attach count. Call it once.
+// Follow updates the program when addresses of the interface change, until ctx ends: then it returns
+// nil. Without it the addresses at the time of Attach count. Call it once.
 //
-// Errors: one matching [os.ErrClosed] after Close; E2BIG where the interface gets more than 256
+// Errors: one matching [os.ErrClosed] after Close; E2BIG if the interface gets more than 256
 // addresses.
 func (x *Accelerator) Follow(ctx context.Context) error {
 	err := x.dev.follow(ctx, x.opts, func(r *reach) error {
@@ -273,7 +271,7 @@ type Counters struct {
 	Refused
 }
 
-// Refused counts the datagrams that get no answer although they may be requests.
+// Refused counts datagrams that may be requests and get no answer.
 type Refused struct {
 	ServerPorts uint64 `json:"server_ports"` // from a port that servers use
 	Sources     uint64 `json:"sources"`      // from an address that is not allowed

@@ -21,9 +21,9 @@ type noInterface struct{}
 func (noInterface) Error() string        { return "no such interface" }
 func (noInterface) Is(target error) bool { return target == fs.ErrNotExist }
 
-// ErrLoopback says that an interface is the loopback device: all requests there come from this
-// host's own addresses, which get no answers.
-var ErrLoopback = errors.New("it is the loopback device, whose clients are all on this host")
+// ErrLoopback says that an interface is the loopback device: all its clients have addresses of this
+// host, which get no answers.
+var ErrLoopback = errors.New("loopback device: all its clients are on this host")
 
 // device is an interface, in the network namespace of the thread that opened it.
 type device struct {
@@ -53,7 +53,7 @@ func openDevice(name string) (_ *device, err error) {
 		return nil, ErrLoopback
 	}
 	d.index, d.mac = l.Attrs().Index, l.Attrs().HardwareAddr
-	// Before the addresses are read for the first time: no change is missed.
+	// Subscribe before reading the addresses, to miss no change.
 	d.changes, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to changes of addresses: %w", err)
@@ -70,7 +70,7 @@ func (d *device) close() {
 	}
 }
 
-// networks returns those that the interface has now.
+// networks returns the interface's addresses and their networks.
 func (d *device) networks() ([]network, error) {
 	self := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: d.index}}
 	addrs, err := d.handle.AddrList(self, netlink.FAMILY_ALL)
@@ -94,7 +94,7 @@ func (d *device) networks() ([]network, error) {
 	return networks, nil
 }
 
-// reach returns what opts make of the networks that the interface has now.
+// reach returns the reach of the interface's present addresses.
 func (d *device) reach(opts Options) (*reach, error) {
 	networks, err := d.networks()
 	if err != nil {
@@ -102,7 +102,7 @@ func (d *device) reach(opts Options) (*reach, error) {
 	}
 	r := newReach(networks, opts)
 	if len(r.local) == 0 || len(r.local) > maxAddresses {
-		return nil, fmt.Errorf("it has %d addresses: wanted 1 to %d", len(r.local), maxAddresses)
+		return nil, fmt.Errorf("%d addresses: not between 1 and %d", len(r.local), maxAddresses)
 	}
 	return r, nil
 }
@@ -113,13 +113,13 @@ func prefixOf(n *net.IPNet) netip.Prefix {
 	return netip.PrefixFrom(addr.Unmap(), bits)
 }
 
-// follow calls f with the reach of the interface whenever an address comes or goes, until ctx
-// ends, for which it returns nil, or f fails. It can be called once.
+// follow calls f with the new reach whenever an address is added or removed, until f fails or ctx
+// ends: then it returns nil. It can be called once.
 func (d *device) follow(ctx context.Context, opts Options, f func(*reach) error) error {
 	stop := context.AfterFunc(ctx, d.changes.Close)
 	defer stop()
 	for {
-		// Messages that found no room are changes too.
+		// ENOBUFS: messages were dropped, which are changes too.
 		_, _, err := d.changes.Receive()
 		if ctx.Err() != nil {
 			return nil

@@ -18,15 +18,14 @@
 //
 // # What goes up the stack
 //
-// Everything else, as it came: keys that are not in the table, other commands, several keys,
-// packets with options, fragments, wrong lengths or checksums, what is addressed to others,
-// and what gets no answer at all (see below). A [Server] answers the rest in a process; another
-// server may as well. [Counters] tell how many there were.
+// Everything else, unchanged: absent keys, other commands, several keys, packets with IP options,
+// fragments, wrong lengths or checksums, packets for other hosts, and those that get no answer
+// at all (see below). A [Server], or another server, answers the rest in a process. [Counters]
+// count each kind.
 //
-// The UDP checksum of a request must be right where it has one. A packet of IPv4 may have
-// none, and between virtual devices it has the sum of the pseudo header in its place
-// (CHECKSUM_PARTIAL, include/linux/skbuff.h), which is all that a program can see of that. The
-// answer's is right.
+// A request's UDP checksum must be right or absent. IPv4 packets may have none, and between virtual
+// devices packets have the sum of the pseudo header in its place (CHECKSUM_PARTIAL,
+// include/linux/skbuff.h), which a program cannot tell from a checksum. The answer's is complete.
 //
 // A veth device delivers what the program sends only where there is an XDP program at its other
 // end too, one that lets everything pass will do (drivers/net/veth.c,
@@ -35,22 +34,20 @@
 //
 // # Who gets an answer
 //
-// The source of a datagram can be forged, and an answer goes to it. So that neither the program nor
-// a [Server] can be used against others, both answer
+// The source of a datagram can be forged, and the answer goes to it. So that they cannot be used to
+// attack third parties, the program and a [Server] answer
 //
-//   - only what arrives at the interface, for an address that it has: not by loopback, broadcast or
+//   - only what arrives at the interface for one of its addresses: not by loopback, broadcast or
 //     multicast, nor for an address of another interface;
-//   - only hosts in the networks that its addresses are in, or in those of Options.Allow; never
-//     this host's own addresses, loopback, broadcast and multicast;
-//   - never a port that servers use: those below 1024, which take privileges, 11211 and
-//     Options.Port;
-//   - only commands. No answer begins like one, so two servers have nothing to say to each other;
-//   - with at most Options.Growth times the request's bytes, headers included, and each key once. The
-//     program is silent about a larger value; a server says SERVER_ERROR if that fits, else
-//     nothing. END would be a false miss, which a cache's client fills.
+//   - only hosts in the networks of its addresses, or in those of Options.Allow; never this host's
+//     own addresses, loopback, broadcast and multicast;
+//   - never a server's port: the privileged ones below 1024, 11211 and Options.Port;
+//   - only commands. No answer begins like a command, so two servers cannot answer each other;
+//   - with at most Options.Growth times the request's bytes, headers included, and each key once. For
+//     larger values the program sends nothing; a server sends SERVER_ERROR if that fits, else
+//     nothing. END would be a false miss, after which a client refills its cache.
 //
-// Addresses and networks are followed by netlink while [Accelerator.Follow] and [Server.Serve]
-// run.
+// [Accelerator.Follow] and [Server.Serve] follow changes of the addresses by netlink.
 //
 // # What an answer is
 //

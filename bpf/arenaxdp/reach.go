@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// network is an address of an interface and the network that it reaches by it.
+// network is an address of an interface and its network.
 type network struct {
 	addr      netip.Addr
 	prefix    netip.Prefix // of the peer on a point-to-point link
 	broadcast netip.Addr   // the zero Addr if there is none
 }
 
-// reach says which requests may be answered, by their addresses. The program and the server follow
-// the same one.
+// reach says which requests may be answered, by their addresses. The program and the server use
+// the same rules.
 type reach struct {
 	local   []netip.Addr   // requests are for one of these
 	allowed []netip.Prefix // and from one of these,
@@ -23,9 +23,9 @@ type reach struct {
 
 // newReach returns the reach of an interface with these networks.
 //
-// The host's own addresses are no source: a request from one is spoofed, or from a process that can
-// read the arena itself. Nor are a network's broadcast addresses and its first one, which stands
-// for the network or for all its routers: an answer would go to many.
+// It refuses the host's own addresses: a request from one is forged, or from a process that can
+// read the arena itself. It also refuses a network's broadcast addresses and its first address (the
+// network itself, or all routers): an answer would go to many hosts.
 func newReach(networks []network, opts Options) *reach {
 	r := &reach{local: opts.Addresses, allowed: opts.Allow}
 	for _, n := range networks {
@@ -42,7 +42,7 @@ func newReach(networks []network, opts Options) *reach {
 	return r
 }
 
-// manyAt returns the addresses in a network that stand for several hosts.
+// manyAt returns the addresses in a network that reach several hosts.
 func manyAt(n network) []netip.Addr {
 	var addrs []netip.Addr
 	if n.broadcast.IsValid() {
@@ -69,8 +69,8 @@ func (r *reach) mayAsk(from netip.Addr) bool {
 		slices.ContainsFunc(r.allowed, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
-// isUnicast reports whether an address can be that of another host. The program, in is_ours, has the
-// same rule.
+// isUnicast reports whether an address can be that of another host, as is_host4 and is_host6 in
+// request.h.
 func isUnicast(a netip.Addr) bool {
 	if a.Is4() {
 		first := a.As4()[0]
@@ -80,7 +80,7 @@ func isUnicast(a netip.Addr) bool {
 	return binary.BigEndian.Uint64(b[:]) != 0 && !a.IsMulticast()
 }
 
-// addresses is what the map addresses holds.
+// addresses returns the contents of the map addresses.
 func (r *reach) addresses() map[[16]byte]uint8 {
 	m := map[[16]byte]uint8{}
 	for _, a := range r.local {
@@ -89,8 +89,8 @@ func (r *reach) addresses() map[[16]byte]uint8 {
 	return m
 }
 
-// sources is what the map sources holds: the longest match of an address says whether it may
-// ask.
+// sources returns the contents of the map sources: the longest match of an address says whether it
+// may ask.
 func (r *reach) sources() map[bpfSource]uint8 {
 	const may, mayNot = 1, 0
 	m := map[bpfSource]uint8{}
@@ -101,7 +101,7 @@ func (r *reach) sources() map[bpfSource]uint8 {
 		}
 		m[bpfSource{Bits: uint32(bits), Address: p.Addr().As16()}] = value
 	}
-	// A network of IPv6 that holds ::ffff:0:0/96 is none of IPv4.
+	// An IPv6 network that contains ::ffff:0:0/96 allows no IPv4 source.
 	put(netip.PrefixFrom(netip.IPv4Unspecified(), 0), mayNot)
 	for _, p := range r.allowed {
 		put(p.Masked(), may)

@@ -12,18 +12,18 @@ import (
 // frameSize is the size of struct frame.
 const frameSize = 8
 
-// maxAnswer is the longest answer of a server, with its frame: what memcached puts into a datagram.
+// maxAnswer is the longest answer of a server, with its frame, in bytes: memcached's limit too.
 const maxAnswer = 1400
 
-// command is a client's, in one datagram.
+// command is a client's command, in one datagram.
 type command struct {
 	id   [2]byte // of its frame
 	name string
 	keys []string // of a get, each once
 }
 
-// parseCommand finds the command in a datagram: ok is false without one. No line that a server sends is a
-// command: those begin with a capital letter or a digit.
+// parseCommand parses the command in a datagram. ok is false if there is none. An answer of a server
+// is none: it begins with a capital letter or a digit.
 func parseCommand(request []byte) (c command, ok bool) {
 	if len(request) < frameSize || binary.BigEndian.Uint16(request[2:]) != 0 || binary.BigEndian.Uint16(request[4:]) != 1 {
 		return c, false
@@ -66,16 +66,16 @@ func isCommand(word string) bool {
 	return false
 }
 
-// Why there are no values, for a client to read.
+// Reasons for SERVER_ERROR, for people.
 const (
-	tooMuchForDatagram = "the values are too much for a datagram"
-	tooMuchForRequest  = "the values are too much for the request"
+	tooMuchForDatagram = "values too large for a datagram"
+	tooMuchForRequest  = "values too large for the request"
 )
 
-// appendAnswer appends the answer, of at most limit bytes with its frame: nothing where none fits. An error
-// is one of the arena.
+// appendAnswer appends the answer, of at most limit bytes with its frame, or nothing if none fits. An
+// error is one of the arena.
 //
-// A get whose values do not fit is told so, for END would say that they are not there.
+// A get whose values do not fit gets SERVER_ERROR: END would say that the keys are absent.
 func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, error) {
 	start := len(to)
 	to = append(to, c.id[0], c.id[1], 0, 0, 0, 1, 0, 0)
@@ -101,8 +101,8 @@ func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, erro
 	return to, nil
 }
 
-// appendText appends the values that are in the table and END, or ERROR without keys. It stops
-// where it is past most.
+// appendText appends the values of the keys that are present and END, or ERROR without keys. It stops
+// once to is longer than most.
 func (c *command) appendText(to []byte, kv *arena.KV, most int) ([]byte, error) {
 	if len(c.keys) == 0 {
 		return append(to, "ERROR\r\n"...), nil

@@ -16,9 +16,9 @@ import (
 	"github.com/rbtool/rbtool/arena"
 )
 
-// Server answers requests in a process, for the same addresses and sources as the program does. Beside
-// an [Accelerator] it gets what that one leaves. All but Serve may be called by many goroutines
-// at once.
+// Server answers requests in a process, with the same rules as the program. Beside an [Accelerator] it
+// answers the requests that the program passes on. All methods but Serve may be called by many
+// goroutines at once.
 type Server struct {
 	kv   *arena.KV
 	opts Options
@@ -29,8 +29,8 @@ type Server struct {
 	outcomes [outcomes]atomic.Uint64
 }
 
-// Listen opens a socket for requests to an interface: what arrives at another one, as
-// loopback, does not come to it. The caller closes the server.
+// Listen opens a socket bound to an interface: it receives nothing from others, such as loopback.
+// The caller closes the server.
 //
 // Errors: [ErrNoInterface], [ErrLoopback]; EADDRINUSE where another server has the port.
 func Listen(kv *arena.KV, opts Options) (*Server, error) {
@@ -63,8 +63,8 @@ func listen(kv *arena.KV, opts Options) (_ *Server, err error) {
 	return s, err
 }
 
-// bind returns a socket for a port of an interface, by IPv4 and IPv6. A datagram comes with a
-// control message that has the address which it was sent to.
+// bind returns a socket for a port of an interface, by IPv4 and IPv6. A control message with each
+// datagram holds its destination address.
 func bind(device string, port uint16) (*net.UDPConn, error) {
 	config := net.ListenConfig{Control: func(family, _ string, raw syscall.RawConn) error {
 		var failed error
@@ -93,11 +93,11 @@ func (s *Server) Close() error {
 	return s.conn.Close()
 }
 
-// Serve answers requests until ctx ends, for which it returns nil. It keeps to the addresses and
-// networks of the interface as they change. Call it once.
+// Serve answers requests until ctx ends: then it returns nil. It follows the interface's addresses as
+// they change. Call it once.
 //
-// It knows get, with any number of keys, of which it answers each once, where their values fit into one
-// datagram. Other commands of memcached get ERROR, and nothing else gets an answer.
+// It answers get with any number of keys, each once, if the values fit into one datagram. Other
+// commands of memcached get ERROR; anything else gets no answer.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -134,14 +134,14 @@ func (s *Server) serve(ctx context.Context) error {
 		}
 		s.outcomes[result].Add(1)
 		if result == answered {
-			// From the address that it was sent to, with the same control message. A client that
-			// is gone, or unreachable, is no reason to stop.
+			// The same control message makes the request's destination the answer's source. An
+			// unreachable client is no reason to stop.
 			_, _, _ = s.conn.WriteMsgUDPAddrPort(reply, control[:controlLen], from)
 		}
 	}
 }
 
-// sentTo returns the address in a control message of [bind]'s socket; the zero Addr without one.
+// sentTo returns the destination in a control message of bind's socket, or the zero Addr.
 func sentTo(control []byte) netip.Addr {
 	for len(control) > 0 {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
@@ -158,7 +158,7 @@ func sentTo(control []byte) netip.Addr {
 	return netip.Addr{}
 }
 
-// outcome is what becomes of a datagram.
+// outcome is the fate of a datagram.
 type outcome int
 
 const (
@@ -171,8 +171,8 @@ const (
 	outcomes
 )
 
-// answer puts the answer to a datagram into reply, if the outcome is that it gets one. An error
-// is one of the arena.
+// answer writes the answer to a datagram into reply if the outcome is answered. An error is one of
+// the arena.
 func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to netip.Addr) (outcome, error) {
 	r := s.reach.Load()
 	switch {
@@ -202,20 +202,19 @@ func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to n
 	return answered, nil
 }
 
-// isServerPort reports whether servers use a port: the one of this server, memcached's, and those that
-// take privileges on Linux. What is sent to a server may be answered, and its answer too. The program
-// has the same rule.
+// isServerPort reports whether a port is a server's, as is_server_port in request.h: this server's,
+// memcached's, or a privileged one.
 func isServerPort(p, own uint16) bool { return p == own || p == DefaultPort || p < 1024 }
 
-// ServerCounters are what became of the datagrams that came to a [Server].
+// ServerCounters count the datagrams that a [Server] received.
 type ServerCounters struct {
-	Answered  uint64 `json:"answered"`   // errors too
+	Answered  uint64 `json:"answered"`   // with errors too
 	NoRequest uint64 `json:"no_request"` // no command of memcached in one datagram
 	NotLocal  uint64 `json:"not_local"`  // not for an address of the interface
 	Refused
 }
 
-// Counters returns what there was until now.
+// Counters returns the counts since Listen.
 func (s *Server) Counters() ServerCounters {
 	n := func(o outcome) uint64 { return s.outcomes[o].Load() }
 	return ServerCounters{

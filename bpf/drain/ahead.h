@@ -42,8 +42,9 @@ static __always_inline struct bpf_ringbuf *ring_of(void *map)
 	return ((struct bpf_ringbuf_map *)map)->rb;
 }
 
-/* The address of a member. Its offset depends on the page size and exceeds the 16 bits of
- * a load's from 16 KiB on: barrier_var keeps the compiler from moving it into the load. */
+/* The address of a member. Its offset depends on the page size and exceeds the 16 bits
+ * of a load instruction with 16 KiB pages: barrier_var keeps the compiler from folding it
+ * into the load. */
 #define RING_MEMBER(rb, member)                                                                \
 	({                                                                                     \
 		void *address = (void *)(rb) + bpf_core_field_offset(struct bpf_ringbuf, member); \
@@ -69,8 +70,8 @@ static __always_inline __u64 avail_data(void *map)
 	return producer_pos(map) - pos;
 }
 
-/* The address of the data, read as a number: the verifier has no bound for a position that
- * is added to a pointer. */
+/* The address of the data as a number: to a pointer the verifier would let no unbounded
+ * position be added. */
 static __always_inline __u64 data_of(void *map)
 {
 	void *data = RING_MEMBER(ring_of(map), data);
@@ -97,7 +98,7 @@ static __always_inline __u64 after(__u64 v)
 	return v;
 }
 
-/* The address of what lies behind a position; data is data_of(map). */
+/* The address of a position; data is data_of(map). */
 static __always_inline __u64 address(void *map, __u64 data, __u64 pos)
 {
 	return data + (pos & ring_of(map)->mask);

@@ -3,23 +3,23 @@
 #define RBTOOL_DRAIN_BATCH_H
 
 /*
- * Moves samples from the user ring to the target, in batches, over the maps and the
+ * Moves samples from the user ring to the target, in batches, with the maps and the
  * state of drain.bpf.c.
  *
- * No sample is taken that there is no room for. The kernel releases a sample whatever
+ * A run takes a sample only if there is room for it. The kernel releases a sample whatever
  * the callback returns (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run looks
  * ahead in the ring's memory. It reserves the record of the first sample and lets the
- * kernel take that. In the callback no other program can drain: there it delivers the
- * samples that follow, as far as there is room, and lets the kernel take just those.
+ * kernel take that sample. In the callback no other program can drain: there it delivers
+ * the samples that follow, as far as there is room, and lets the kernel take just those.
  *
- * A sample that is taken unforeseen stays in the slot if the target is full, and the
+ * A sample that the run did not foresee stays in the slot if the target is full, and the
  * next run delivers it before it drains.
  */
 #define MAX_SAMPLES (128 * 1024) /* of a run: BPF_MAX_USER_RINGBUF_SAMPLES */
 
-/* A batch is what one bpf_user_ringbuf_drain takes. Its first record is uncommitted until
- * the end, and holds the consumer up. A sample longer than LONG is a batch of its own,
- * because bpf_probe_read_kernel copies word by word. */
+/* A batch is the samples of one bpf_user_ringbuf_drain. Its first record is committed last, and
+ * holds up the consumer until then. A sample longer than LONG is a batch of its own, because
+ * bpf_probe_read_kernel copies word by word. */
 #define BATCH 1024		/* samples, */
 #define BATCH_BYTES (64 << 10) /* headers included */
 
@@ -78,10 +78,10 @@ static __always_inline void fill(struct bpf_dynptr *rec, __u32 len)
 }
 
 /*
- * The flags to write a record of len bytes with. A consumer that sleeps has
- * consumed all, so the first record of a batch wakes it, if the kernel finds that it
- * is so; the end of the run wakes it for the others. Should the ring be too full
- * then for the record that does it, a record that made it half full has.
+ * The flags of a record of len bytes. A sleeping consumer has consumed everything, so the
+ * first record of a batch wakes it, if the kernel agrees; the end of the run wakes it for
+ * the others. If the ring is too full for that last wakeup's record, the record that
+ * made the ring half full has woken the consumer.
  */
 static __always_inline __u64 wakeup(__u32 len, bool first)
 {
@@ -93,7 +93,7 @@ static __always_inline __u64 wakeup(__u32 len, bool first)
 	return first ? 0 : BPF_RB_NO_WAKEUP;
 }
 
-/* A record of len bytes was written with these flags. */
+/* Accounts for a record of len bytes written with these flags. */
 static __always_inline void written(__u32 len, __u64 flags)
 {
 	state.run.delivered++;
@@ -171,8 +171,8 @@ static long deliver_next(__u32 i, void *data)
 }
 
 /*
- * Takes a sample. While the kernel has it in hand it lets no other program drain, so that what
- * lies ahead stays there: the rest of the batch is delivered when the first is taken.
+ * Takes a sample. During the callback the kernel lets no other program drain, so the samples
+ * ahead stay there: the first call delivers the rest of the batch.
  */
 static long on_sample(struct bpf_dynptr *sample, void *data)
 {
@@ -207,7 +207,7 @@ static __always_inline bool room(__u64 bytes)
 	return overwrites || avail_data(&target) + bytes < ring_bytes;
 }
 
-/* Is another batch likely to follow the one that begins with a sample of len bytes? */
+/* Whether another batch is likely to follow the one that begins with a sample of len bytes. */
 static __always_inline bool more(__u32 len)
 {
 	__u64 bytes = len > LONG ? 2 * span(len) : BATCH_BYTES;
@@ -216,8 +216,8 @@ static __always_inline bool more(__u32 len)
 	       (!state.limit || state.limit - state.run.samples > BATCH);
 }
 
-/* Drains until on_sample stops it. Only the last drain of a run wakes the producer: a wakeup
- * may take microseconds. One that is left out by mistake is owed. */
+/* Drains until on_sample stops it. Only the last drain of a run wakes the producer, since a
+ * wakeup may take microseconds. A wakeup that was skipped is owed until then. */
 static __always_inline void drain_user(__u64 *data, bool more)
 {
 	state.run.result = bpf_user_ringbuf_drain(&user, on_sample, data, more ? BPF_RB_NO_WAKEUP : state.flags);
@@ -250,9 +250,9 @@ static __always_inline bool drain_batch(__u64 *data)
 }
 
 /*
- * Drains although no sample is seen ahead: for discarded samples, which only this
- * releases, for the error of a malformed ring, or to wake the producer. One that is
- * committed meanwhile is taken, so there must be room for the largest.
+ * Drains although no sample is seen ahead: to release discarded samples, to get the error of
+ * a malformed ring, or to wake the producer. It takes a sample that is committed
+ * meanwhile, so there must be room for the largest.
  */
 static __always_inline void drain_unseen(__u64 *data, bool first)
 {
@@ -283,7 +283,7 @@ static long next_batch(__u32 i, void *data)
 	if (look(&user, a, *(__u64 *)data))
 		bpf_loop(MAX_SAMPLES - 1 - BATCH, look_on, data, 0);
 	if (consumer_pos(&user) != start)
-		return 0; /* another program drained, and these were no headers any more */
+		return 0; /* another program drained: the bytes read may be no headers */
 	state.taken = false;
 	state.first = state.last = a->at;
 	if (a->kind == AHEAD_SAMPLE && a->len <= max_sample) {
@@ -300,7 +300,7 @@ static long next_batch(__u32 i, void *data)
 	return state.run.result < 0 || state.run.samples == state.limit || a->seen >= MAX_SAMPLES;
 }
 
-/* Wakes the consumer for the records that did not. */
+/* Wakes the consumer for the records written with BPF_RB_NO_WAKEUP. */
 static __always_inline void wake(void)
 {
 	void *rec;
@@ -316,7 +316,7 @@ static __always_inline void wake(void)
 	state.silent = false;
 }
 
-/* Delivers the sample kept aside, then what the user ring has. */
+/* Delivers the sample kept aside, then those of the user ring. */
 static __always_inline void deliver_all(bool drain)
 {
 	__u64 data = data_of(&user);

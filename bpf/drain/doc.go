@@ -28,20 +28,19 @@
 // # What is promised
 //
 // A sample becomes one record of the same bytes, in the order of the user ring,
-// and none is lost, however the draining ends. The kernel takes a sample out of the user ring
-// whatever becomes of it (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run takes
-// none before its record is reserved or written. While the target is full, samples stay
-// in the user ring, where the next Drain of any kind finds them.
+// and none is lost, however the draining ends. The kernel removes a sample from the user ring
+// whatever the callback does (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run first
+// reserves or writes its record. While the target is full, samples stay in the user ring,
+// where the next Drain finds them.
 //
-// To know what comes next, a run reads the ring's memory as the kernel will. It can be wrong
+// To know the next samples, a run reads the ring's memory as the kernel will. It can be wrong
 // in two cases: another program drains the ring at the same time, or only discarded
-// samples lie ahead and one is committed at that very moment. A sample that is taken unforeseen
-// and has no room is kept aside in a map of the Drain, and the next run delivers
-// it before any other. Close and [Remove] deliver it if they can, and return
-// [ErrAside] if not. Discarded samples alone are released once the target has room for
-// the largest sample.
+// samples lie ahead and one is committed at that very moment. An unforeseen sample without
+// room is kept aside in a map of the Drain, and the next run delivers it first. Close and
+// [Remove] deliver it if they can, and return [ErrAside] if not. Discarded samples alone
+// are released once the target has room for the largest sample.
 //
-// A producer that changes what it has committed spoils its own samples only.
+// A producer that changes committed samples spoils only those.
 //
 // A sample that the target can never hold ([Drain.MaxSample]) is counted and
 // dropped. The largest sample is 16 MiB - 1, the size that the kernel gives a

@@ -6,8 +6,8 @@
  * asks (drain_once), by a timer in the kernel (on_timer) or by a tracepoint
  * (drain_event).
  *
- * A run holds a lock from first to last, because two that overlap would deliver out
- * of order. It takes no sample that there is no room for: batch.h.
+ * A run holds a lock throughout, because two that overlap would deliver out of order. It
+ * takes a sample only if there is room for it: batch.h.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>

@@ -117,8 +117,8 @@ func (d *Drain) program(name string) (*ebpf.Program, error) {
 }
 
 // Close ends what Start and Attach began, unless the Drain is pinned, and frees the
-// programs and maps. What the target has no room for stays in the user ring. A sample
-// kept aside, as the package comment says, is delivered, or lost with ErrAside. Close may be called more
+// programs and maps. Samples without room in the target stay in the user ring. A sample kept
+// aside, see the package comment, is delivered, or lost with ErrAside. Close may be called more
 // than once; other methods return an error that is os.ErrClosed from now on.
 func (d *Drain) Close() error {
 	d.mu.Lock()

@@ -205,9 +205,9 @@ func openProgram(path, name string) (*ebpf.Program, error) {
 }
 
 // Remove ends the Drain that is pinned in dir, whole or in part, and takes its pins
-// and dir away. What the target has no room for stays in the user ring. A sample kept
-// aside, as the package comment says, would be lost if it has no room: unless force is
-// given, the error is [ErrAside], and the Drain goes on.
+// and dir away. Samples without room in the target stay in the user ring. A sample kept
+// aside, see the package comment, would be lost without room: unless force is true, the
+// error is [ErrAside], and the Drain goes on.
 //
 // Where there is nothing the error is [fs.ErrNotExist]. Nothing is removed when one
 // of the names holds something else: [ErrForeign].

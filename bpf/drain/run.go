@@ -51,7 +51,7 @@ type Result struct {
 	Samples, Bytes            uint64 // taken out of the user ring
 	Delivered, DeliveredBytes uint64 // written to the target, one kept aside before included
 	TooLarge                  uint64 // samples dropped, for the target can never hold them
-	Full                      bool   // the run ended at a sample that the target has no room for
+	Full                      bool   // the run ended at a sample without room in the target
 }
 
 // Run does one run on the calling thread. Its errors are ErrContended, ErrBusy

@@ -21,7 +21,7 @@ struct arena_super {
 	__u64 size;
 	__u64 heap_start;
 	__u64 heap_limit;
-	__u64 reserved; /* pages at the end that variables of programs have: user space only */
+	__u64 reserved; /* pages at the end that hold variables of programs; user space only */
 	__u64 unused0;
 
 	__u64 brk; /* blocks below it were allocated once */

@@ -215,8 +215,8 @@ __arena_global __u32 arena_copy_nodes(__u32 ref, __u32 n, __u32 tail, __u32 word
 typedef void (*arena_change_fn)(__u64 __arena *value, void *ctx);
 
 /*
- * Puts in the place of a key's value what change makes of it; of a key that is not there, what it
- * makes of zeros. change may be called several times, each time with a whole value of the key. Returns 0, -ARENA_ENOENT or
+ * Replaces a key's value by what change makes of it, or of zeros if the key is absent. change may be
+ * called several times, each time with a consistent value of the key. Returns 0, -ARENA_ENOENT or
  * -ARENA_EEXIST as flags say, -ARENA_ENOMEM, -ARENA_ELOOP or -ARENA_EAGAIN.
  */
 static __always_inline int arena_table_change(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
@@ -261,7 +261,7 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 			for (__u32 i = 0; i < value_words; i++)
 				ARENA_WRITE(node->words[key_words + i], ARENA_READ(old->words[key_words + i]));
 			next = ARENA_READ(old->next);
-			/* As in arena_table_try_get: what change gets is whole, and of this key. */
+			/* As in arena_table_try_get: change gets a consistent value of this key. */
 			if (ARENA_READ(*bucket) != head) {
 				err = -ARENA_EAGAIN;
 				continue;

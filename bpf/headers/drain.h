@@ -19,7 +19,7 @@ struct drain_run {
 	__u64 delivered;
 	__u64 delivered_bytes;
 	__u64 too_large;
-	__u64 full; /* 1: it ended at a sample that the target has no room for */
+	__u64 full; /* 1: it ended at a sample without room in the target */
 };
 
 /* What all runs on one CPU did. */
@@ -39,10 +39,10 @@ struct drain_counts {
 	__u64 failed;	 /* any other error */
 };
 
-/* What lies ahead in the user ring: what bpf_user_ringbuf_drain would find. */
+/* What bpf_user_ringbuf_drain would find next in the user ring. */
 enum drain_kind {
 	AHEAD_NOTHING,
-	AHEAD_SAMPLE,	 /* after discarded ones perhaps */
+	AHEAD_SAMPLE,	 /* perhaps after discarded ones */
 	AHEAD_DISCARDED, /* discarded samples alone */
 	AHEAD_MALFORMED,
 };
@@ -54,7 +54,7 @@ struct drain_ahead {
 	__u32 len;	    /* of the sample there */
 	__u32 kind;
 	__u32 seen;	/* headers, in this run */
-	bool discarded; /* the sample has a discarded one before it */
+	bool discarded; /* a discarded sample lies before it */
 };
 
 /* What is kept from run to run, under lock but for every and stopped. */
@@ -64,7 +64,7 @@ struct drain_state {
 	__u64 limit; /* samples of the run; 0: up to the kernel's own limit */
 	__u64 flags; /* of the run's bpf_user_ringbuf_drain */
 	__u64 first; /* position of the first sample of a batch */
-	__u64 last;  /* and of the last one that is in the target */
+	__u64 last;  /* position of its last sample that is in the target */
 	__u64 every; /* ns, of the timer; 0: it is stopped */
 	__u32 lock;
 	__u32 len;   /* of the sample in the slot */

@@ -51,8 +51,8 @@ type Entry struct {
 	Identity Identity
 	// Writers is how many writable mappings of the map there are, in the processes of all
 	// pid namespaces: bpf_map.writecnt (kernel/bpf/syscall.c, bpf_map_mmap). A consumer
-	// of a ring has one, and so has a producer of a user ring. It is nil before 5.16 where
-	// the kernel does not count with an atomic64_t.
+	// of a ring has one, and so has a producer of a user ring. It is nil if the kernel has no
+	// such atomic64_t (before 5.16).
 	Writers *uint64
 
 	*Positions // of rings

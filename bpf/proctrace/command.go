@@ -72,9 +72,9 @@ type Acknowledgement struct {
 
 var (
 	// ErrNoRule says that nothing was said about a subject that is to be forgotten.
-	ErrNoRule = explain.Error(unix.ENOENT, "there is no such rule")
+	ErrNoRule = explain.Error(unix.ENOENT, "no such rule")
 	// ErrTooManyRules says that there is no room for another rule.
-	ErrTooManyRules = explain.Error(unix.E2BIG, "there are too many rules")
+	ErrTooManyRules = explain.Error(unix.E2BIG, "too many rules")
 )
 
 // commandError explains the errno in an acknowledgement.
@@ -93,7 +93,7 @@ func commandError(errno uint32) error {
 // haveCommands reports whether the kernel has what commands take. features remembers it.
 func haveCommands() bool { return features.HaveMapType(ebpf.UserRingbuf) == nil }
 
-// held remembers that holding succeeded.
+// held remembers that tryHolding succeeded.
 var held once.Value[struct{}]
 
 // holding says why the kernel does not let the program that takes commands keep

@@ -53,9 +53,9 @@
 // # Stacks
 //
 // With Options.Stacks, execs and exits have the stacks of the task, in the kernel and in the
-// process: ids, which [StacksOf] resolves. Frames of processes are build ids of files, and offsets in
-// them, which have a meaning also when the process is gone. In programs of Go they are addresses, for
-// the kernel does not find their build ids. What has no stack says why.
+// process: ids, which [StacksOf] resolves. Frames of processes are build ids and offsets of files,
+// which outlive the process. In Go programs they are addresses, because the kernel does not find
+// their build ids. An event without a stack says why.
 //
 // # Processes that live
 //

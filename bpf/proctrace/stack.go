@@ -24,10 +24,10 @@ var (
 
 	// ErrStackGone says that the task had no stack of that kind: a process's memory is gone
 	// before the exit event on kernels before 6.16, and threads of the kernel have none.
-	ErrStackGone = explain.Error(unix.EFAULT, "it was gone")
+	ErrStackGone = explain.Error(unix.EFAULT, "stack is gone")
 
 	// ErrStackLost says that there was no room for the stack.
-	ErrStackLost = explain.Error(unix.EEXIST, "another stack was in its place")
+	ErrStackLost = explain.Error(unix.EEXIST, "no room: another stack has its slot")
 )
 
 // Err is nil for the id of a stack, else why there is none.
@@ -47,9 +47,9 @@ func (id StackID) Err() error {
 
 // Frame is a call in a process.
 type Frame struct {
-	// BuildID is that of the file, and Offset the return address in it, in bytes. Where it is
-	// nil the kernel could not tell: IP is the address in the process. It looks for an id in the PT_NOTE
-	// segments of a file alone (lib/buildid.c), which those that Go links keep free of it.
+	// BuildID is that of the file, and Offset the return address in it, in bytes. It is nil if the
+	// kernel found none: then IP is the address in the process. The kernel looks only in PT_NOTE
+	// segments (lib/buildid.c), where Go's linker puts no GNU build id.
 	BuildID []byte
 	Offset  uint64
 	IP      uint64

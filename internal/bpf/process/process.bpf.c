@@ -2,10 +2,9 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Whether a process of the host lives, seen from any pid namespace. The programs
- * are run by BPF_PROG_TEST_RUN. The kernel function bpf_task_from_pid does the
- * same lookup, from Linux 6.2 on; this walk of the initial pid namespace's
- * table of pids works on all kernels.
+ * Tells whether a process of the host lives, from any pid namespace. User space runs the
+ * programs with BPF_PROG_TEST_RUN. The kfunc bpf_task_from_pid does the same lookup from
+ * Linux 6.2 on; this walk of the initial pid namespace's idr works on all kernels.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -25,7 +24,7 @@ struct xa_node {
 };
 
 struct idr {
-	struct xarray idr_rt; /* struct radix_tree_root is another name of it */
+	struct xarray idr_rt; /* struct radix_tree_root is a macro for it */
 	unsigned int idr_base;
 };
 
@@ -69,13 +68,13 @@ struct task_struct {
 
 #define PIDTYPE_TGID 1 /* enum pid_type, include/linux/pid_types.h */
 
-/* A pid has at most 22 bits, and a node resolves 4 at least. */
+/* A pid has at most 22 bits, and a node resolves at least 4. */
 #define MAX_HEIGHT 6
 
-/* What look returns, with the low bits of the start time. */
+/* The result of look: flags, and the low bits of the start time. */
 #define FOUND (1U << 31)
 #define LIVE (1U << 30)	      /* at least one thread has not begun to exit */
-#define UNREADABLE (1U << 29) /* the kernel is not built as this program expects */
+#define UNREADABLE (1U << 29) /* the kernel's structures are not as declared here */
 #define START_MASK ((1U << 22) - 1)
 
 #define NSEC_PER_TICK 10000000 /* NSEC_PER_SEC / USER_HZ, as in /proc/PID/stat */
@@ -115,8 +114,8 @@ static __always_inline struct pid *find_pid(struct pid_namespace *ns, __u32 nr)
 	return i == 0 || is_node(entry) ? NULL : entry;
 }
 
-/* The first thread of the process, which stays the first one when it has ended:
- * pid_task (kernel/pid.c). */
+/* The thread group leader, which stays in the list after it has ended: pid_task
+ * (kernel/pid.c). */
 static __always_inline struct task_struct *leader_of(struct pid *pid)
 {
 	struct hlist_node *first = BPF_CORE_READ(pid, tasks[PIDTYPE_TGID].first);

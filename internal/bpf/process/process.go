@@ -18,10 +18,10 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// ErrUnreadable says that the kernel's table of processes is not laid out as expected.
-var ErrUnreadable = errors.New("table of processes has an unknown layout")
+// ErrUnreadable says that the kernel's pid table is not laid out as expected.
+var ErrUnreadable = errors.New("unknown layout of the kernel's pid table")
 
-// What the program look returns, see process.bpf.c.
+// The result of the program look, see process.bpf.c.
 const (
 	found      = 1 << 31
 	live       = 1 << 30
@@ -29,7 +29,7 @@ const (
 	startMask  = 1<<22 - 1
 )
 
-// Process is what the kernel says of a process.
+// Process describes a process.
 type Process struct {
 	// Live: at least one thread has not begun to exit.
 	Live bool
