@@ -222,7 +222,7 @@ func TestServerKeepsToItsGrowth(t *testing.T) {
 	}
 	for _, addr := range []netip.Addr{p.Server.IPv4, p.Server.IPv6} {
 		got := newClient(t, p, addr).must(t, "get "+strings.Join(keys, " ")+"\r\n")
-		if got != "SERVER_ERROR values too large for the request\r\n" {
+		if got != "SERVER_ERROR the values are too large for the request\r\n" {
 			t.Errorf("to %s: got %q", addr, got)
 		}
 	}

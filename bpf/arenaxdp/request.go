@@ -68,8 +68,8 @@ func isCommand(word string) bool {
 
 // Reasons for SERVER_ERROR, for people.
 const (
-	tooMuchForDatagram = "values too large for a datagram"
-	tooMuchForRequest  = "values too large for the request"
+	tooMuchForDatagram = "the values are too large for a datagram"
+	tooMuchForRequest  = "the values are too large for the request"
 )
 
 // appendAnswer appends the answer, of at most limit bytes with its frame, or nothing if none fits. An

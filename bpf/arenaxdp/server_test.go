@@ -25,7 +25,7 @@ func TestServerAnswers(t *testing.T) {
 		{"none", framed(7, "get x\r\n"), framed(7, "END\r\n")},
 		{"a key that no table takes", framed(7, "get "+strings.Repeat("k", 64)+"\r\n"), framed(7, "END\r\n")},
 		{"more than a datagram holds", framed(7, "get "+strings.Join(many, " ")+"\r\n"),
-			framed(7, "SERVER_ERROR values too large for a datagram\r\n")},
+			framed(7, "SERVER_ERROR the values are too large for a datagram\r\n")},
 		{"another command", framed(7, "set a 0 0 1\r\n"), framed(7, "ERROR\r\n")},
 		{"a key twice", framed(7, "get a a b a  b\r\n"), framed(7, a+b+"END\r\n")},
 		{"a command with data", framed(7, "set a 0 0 1\r\nx\r\n"), framed(7, "ERROR\r\n")},
@@ -91,7 +91,7 @@ func TestServersAnswersFitTheRequest(t *testing.T) {
 	if !ok {
 		t.Fatal("no command")
 	}
-	complaint := framed(7, "SERVER_ERROR values too large for the request\r\n")
+	complaint := framed(7, "SERVER_ERROR the values are too large for the request\r\n")
 	whole := framed(7, answer("a", strings.Repeat("v", arena.MaxValue)))
 	for limit := range len(whole) + 2 {
 		got, err := c.appendAnswer([]byte("before"), kv, limit)

@@ -36,33 +36,31 @@ func newArenaServe() *cobra.Command {
 		Short: "Answer memcached GET requests from an arena, in the kernel",
 		Long: fmt.Sprintf(`Answer requests for values of the table %q of an arena where the packets arrive: an
 XDP program on the interface reads the table and sends the answer back. The requests
-are memcached's over UDP, by IPv4 and IPv6, to the addresses that the interface has,
-which are followed as they change. In a fresh arena it makes the table; rbtool arena put
-fills it.
+are memcached's over UDP, by IPv4 and IPv6, to the interface's addresses, also as they
+change. In a fresh arena the command makes the table; rbtool arena put fills it.
 
 What the program leaves, as keys that are not there and requests for several, goes up
 the stack, where this command answers it; with --xdp-only it does not, and another server
 may. It lasts as long as the command. At the end standard error says what was done: a
 line for the program and one for the command.
 
-Exposure: whoever may ask can read every value; nothing is encrypted. The source of a UDP
-packet can be forged, and the answer goes to it. So that the server cannot be turned
-against others,
-  - only hosts in the networks of the interface's addresses are answered, or those that
-    --allow names in their place;
-  - requests count only on the interface, for one of its addresses: not on loopback, not
-    by broadcast or multicast;
-  - only commands of memcached are answered, never what a server says;
-  - no answer goes to a port that servers use (below 1024, %d and --port), to an
-    address of the interface, or to a broadcast or multicast address;
-  - a packet with a wrong UDP checksum is not answered by the program, and is dropped by
-    the kernel;
-  - the packet of an answer has at most --max-growth times the bytes of the request's. A
-    get whose values do not fit gets SERVER_ERROR, or nothing where that does not fit
-    either: never END, which would say that the keys are absent. A key is answered once,
-    however often it is named. %d lets every value be the answer to a get of one key.
-With --allow any a forged request turns up to that many times its bytes on any host: allow
-only networks that drop packets with forged sources, or limit the rate before it.`, kvName, arenaxdp.DefaultPort, arenaxdp.DefaultGrowth),
+Exposure: every host that may ask can read every value; nothing is encrypted. The source
+of a UDP packet can be forged, and the answer goes to it. To keep the server from being
+used against third parties,
+  - it answers only hosts in the networks of the interface's addresses, or instead those
+    of --allow;
+  - it takes requests only at the interface, for one of its addresses: not by loopback,
+    broadcast or multicast;
+  - it answers only commands of memcached, never the answer of another server;
+  - it sends nothing to ports of servers (below 1024, %d and --port), to addresses of
+    the interface, or to broadcast and multicast addresses;
+  - the program passes on packets with a wrong UDP checksum, and the kernel drops them;
+  - an answer's packet has at most --max-growth times the bytes of the request's. A get
+    whose values do not fit gets SERVER_ERROR, or nothing if that does not fit either, but
+    never END, which would say that the keys are absent. Each key is answered once per
+    request. The default, %d, suffices for any value in answer to a get of one key.
+With --allow any, a forged request directs up to that many times its bytes at any host:
+allow only networks that drop packets with forged sources, or limit the rate upstream.`, kvName, arenaxdp.DefaultPort, arenaxdp.DefaultGrowth),
 		Example: `  rbtool arena serve /sys/fs/bpf/heap --dev eth0
   rbtool arena serve name:heap --dev eth0 --port 11212 --xdp-only
   rbtool arena serve name:heap --dev eth0 --allow 10.0.0.0/8,2001:db8::/32 --max-growth 3`,
@@ -73,7 +71,7 @@ only networks that drop packets with forged sources, or limit the rate before it
 	f.Uint16Var(&opts.port, "port", opts.port, "the UDP port")
 	f.StringVar(&opts.mode, "mode", opts.mode, "where the program runs: native (in the driver), generic (in the stack), any")
 	f.BoolVar(&opts.alone, "xdp-only", false, "leave what the program does not answer to another server")
-	f.Var(&opts.allow, "allow", "answer these networks, CIDR[,CIDR...], or any (default: those of the interface)")
+	f.Var(&opts.allow, "allow", "answer these networks, CIDR[,CIDR...] or any (default: those of the interface)")
 	f.IntVar(&opts.growth, "max-growth", opts.growth, "limit an answer to this many times the bytes of its request")
 	f.Var(&opts.duration, "for", "stop after so long")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -103,7 +101,7 @@ func (o *serveOptions) check() error {
 	return nil
 }
 
-// networks is a flag for networks, by their prefixes.
+// networks is a flag for a list of networks.
 type networks []netip.Prefix
 
 func (n *networks) Set(text string) error {
@@ -117,7 +115,7 @@ func (n *networks) Set(text string) error {
 			p, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
 		if err != nil || p.Addr().Is4In6() || p.Addr().Zone() != "" {
-			return fmt.Errorf("%q is no network such as 10.0.0.0/8 or 2001:db8::/32, and not any", word)
+			return fmt.Errorf("%q is neither any nor a network such as 10.0.0.0/8 or 2001:db8::/32", word)
 		}
 		*n = append(*n, p)
 	}
@@ -191,13 +189,13 @@ func serveBoth(ctx context.Context, x *arenaxdp.Accelerator, s *arenaxdp.Server)
 	return errors.Join(err, <-followed)
 }
 
-// tally is how many of something there were.
+// tally is a count and its name.
 type tally struct {
 	n    uint64
 	what string
 }
 
-// printServed says what the program did, and the server unless it is nil.
+// printServed prints the counts of the program, and of the server unless it is nil.
 func printServed(w io.Writer, x *arenaxdp.Accelerator, s *arenaxdp.Server) error {
 	n, err := x.Counters()
 	if err != nil {
@@ -223,7 +221,7 @@ func refusals(r arenaxdp.Refused) []tally {
 	}
 }
 
-// printTallies ends a line with those that are not 0.
+// printTallies ends a line with the tallies that are not 0.
 func printTallies(w io.Writer, tallies []tally) {
 	for _, t := range tallies {
 		if t.n > 0 {

@@ -168,8 +168,7 @@ func createRing(w io.Writer, o ringOptions, asJSON bool) error {
 	return pinCreated(w, m, uint64(m.MaxEntries()), o.pin, o.mode, asJSON)
 }
 
-// pinCreated pins a new map of so many bytes and reports it, with the absolute path of its pin, or
-// does neither.
+// pinCreated pins a new map and reports its size and the absolute path of its pin, or does neither.
 func pinCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, mode fileMode, asJSON bool) error {
 	path, err := filepath.Abs(path)
 	if err != nil {

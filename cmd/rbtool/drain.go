@@ -35,9 +35,9 @@ func newDrain() *cobra.Command {
 		Use:   "drain MAP --to MAP",
 		Short: "Make the kernel empty a user ring buffer into a ring buffer",
 		Long: `Drain a user ring buffer into a ring buffer, in the kernel. Each sample becomes a
-record, in order. While the target is full, samples wait in the user ring, also when
-the draining ends, however it does: the next one goes on with them. Lost are only
-samples that the target can never hold; they are counted.
+record, in order. While the target is full, samples wait in the user ring. They stay
+there however the draining ends, for the next drain. Only samples larger than the target
+can hold are lost; they are counted.
 
 A timer in the kernel drains at intervals, or a tracepoint whenever it is hit, or
 --once is enough. It lasts as long as the command; with --pin-dir the command ends

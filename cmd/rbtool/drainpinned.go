@@ -16,8 +16,8 @@ func newDrainStop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop --pin-dir DIR",
 		Short: "Stop a pinned drain and remove its pins",
-		Long: `Stop a drain that was left running, and remove its pins. Samples that the target has
-no room for stay in the user ring.
+		Long: `Stop a drain that was left running, and remove its pins. Samples without room in the
+target stay in the user ring.
 
 If another program drains the same user ring at the same time, a sample may be kept aside
 while the target is full. The drain then goes on, because stopping it would lose that

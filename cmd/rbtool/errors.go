@@ -52,8 +52,8 @@ func withHint(err error, format string, args ...any) error {
 	return &failure{err: err, hint: fmt.Sprintf(format, args...)}
 }
 
-// printError writes err in one line, whatever the names in it are, and what to do about it, where
-// that is known, in another.
+// printError writes err in one line, with unprintable characters escaped, and the hint, if there is
+// one, in another.
 func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "rbtool: %s\n", escape.String(err.Error()))
 	if hint := hintFor(err); hint != "" {
@@ -94,7 +94,7 @@ func hintFor(err error) string {
 	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, pin.ErrNotMounted):
 		return mountHint()
 	case errors.Is(err, pin.ErrUnsafe):
-		return "take a directory that belongs to you or root and that others cannot write to, unless it is sticky (chmod +t)"
+		return "use a directory that belongs to you or root and is sticky (chmod +t) or not writable for others"
 	case withoutProc(err):
 		return "mount one: mount -t proc proc /proc"
 	case statusOf(err) == statusUnable && errors.Is(err, fs.ErrPermission) && !byMode(err):
@@ -103,14 +103,14 @@ func hintFor(err error) string {
 	return ""
 }
 
-// byMode reports whether the mode of a file is what err comes of.
+// byMode reports whether the mode of a file caused err.
 func byMode(err error) bool {
 	_, ofFile := errors.AsType[*fs.PathError](err)
 	return errors.Is(err, pin.ErrMode) || ofFile && errors.Is(err, unix.EACCES)
 }
 
-// privilegeHint names the capabilities that commands need and this process lacks. It is empty
-// where it has them all: then the kernel has another reason, such as lockdown.
+// privilegeHint names the capabilities that commands need and this process lacks. It is empty if
+// none is lacking: then the kernel has another reason, such as lockdown.
 func privilegeHint() string {
 	var lacked []string
 	for _, c := range []struct {

@@ -69,7 +69,7 @@ func sayLost(w io.Writer, s feed) {
 	}
 }
 
-// sayRefused says that the counts of a ring leave out refused records: the kernel refuses a
+// sayRefused notes that the counts of a ring leave out refused records: the kernel refuses a
 // record when the ring is full, and does not count it (__bpf_ringbuf_reserve in
 // kernel/bpf/ringbuf.c). A ring in overwrite mode refuses none, and the kernel does not write
 // into a user ring.

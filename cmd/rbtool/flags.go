@@ -60,8 +60,8 @@ func (d *duration) String() string {
 	return time.Duration(*d).String()
 }
 
-// shortestInterval is the least time between two samples of the host's maps: a sample of
-// hundreds of rings takes a millisecond.
+// shortestInterval is the least time between two samples of the host's maps; one of hundreds of
+// rings takes a millisecond.
 const shortestInterval = 10 * time.Millisecond
 
 // interval is a flag for the time from one look or run to the next, which is not shorter than least.

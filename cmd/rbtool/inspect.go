@@ -34,7 +34,7 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		lookup := inspect.LookupToRead
 		if watch > 0 {
-			lookup = inspect.Lookup // to map it
+			lookup = inspect.Lookup // a read-only descriptor cannot be mapped
 		}
 		m, err := lookup(args[0], ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
 		if err != nil {
@@ -69,13 +69,12 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 	return cmd
 }
 
-// hideSelf takes this process from the owners: it uses the map only to look at it.
+// hideSelf removes this process from the owners: it holds the map only to inspect it.
 func hideSelf(m *inspect.Map) {
 	m.Users = slices.DeleteFunc(slices.Clone(m.Users), func(u inspect.User) bool { return u.Self })
 }
 
-// describe prints m, what flowed through it if that was watched, and extra rows, as a table
-// of two columns.
+// describe prints m, its flow unless nil, and extra rows, as a table of two columns.
 func describe(w io.Writer, m *inspect.Map, flow *ringFlow, extra ...[]string) error {
 	rows := [][]string{
 		{"id", fmt.Sprint(m.ID)},
@@ -169,7 +168,7 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 	return text
 }
 
-// describeUnseen says what processes do that cannot be seen from here.
+// describeUnseen describes the use of the map by processes that cannot be seen from here.
 func describeUnseen(m *inspect.Map) string {
 	does := map[string]string{"ringbuf": "consume it", "user_ringbuf": "produce into it", "arena": "have it mapped writable"}
 	return fmt.Sprintf("processes that cannot be seen from here %s (writable mappings: %d)", does[m.Type], m.UnseenWriters)

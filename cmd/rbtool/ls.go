@@ -63,7 +63,7 @@ func lsTable(maps []inspect.Map) [][]string {
 	return rows
 }
 
-// owners names the processes that use a map.
+// owners lists the processes that use a map.
 func owners(m *inspect.Map) string {
 	var names []string
 	for _, u := range m.Users {

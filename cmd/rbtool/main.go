@@ -39,8 +39,8 @@ func endings() []os.Signal {
 	return signals
 }
 
-// quitQuietly makes SIGQUIT end the process at once, with the status that a shell gives it, where
-// the Go runtime would print the stacks of all goroutines. It still does if GOTRACEBACK is set.
+// quitQuietly makes SIGQUIT end the process at once with the status that a shell gives it. Without
+// it the Go runtime prints the stacks of all goroutines, as it still does if GOTRACEBACK is set.
 func quitQuietly() {
 	if os.Getenv("GOTRACEBACK") != "" {
 		return
@@ -53,8 +53,8 @@ func quitQuietly() {
 	}()
 }
 
-// run is the command; it returns its exit status. What it writes is escaped on its way to
-// stdout and stderr.
+// run runs the command and returns its exit status. Unprintable characters are escaped on their way
+// to stdout and stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	// Kernels up to 5.10 account maps against RLIMIT_MEMLOCK. Without the
 	// privilege to lift it, what fails for want of it says so.

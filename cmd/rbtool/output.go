@@ -43,8 +43,8 @@ func outputFlag(cmd *cobra.Command, formats ...string) *choice {
 	return c
 }
 
-// raw returns the writer below w if w escapes what is written to it: for what is no text, for
-// sequences that are meant for a terminal, and for output that is escaped already.
+// raw returns the writer below an escape.Writer: for binary data, terminal sequences and text that
+// is escaped already.
 func raw(w io.Writer) io.Writer {
 	if w, ok := w.(*escape.Writer); ok {
 		return w.Unwrap()
@@ -69,12 +69,12 @@ func writeJSON(w io.Writer, v any, opts ...json.Options) error {
 	return nil
 }
 
-// appendJSON appends v as encoding/json has it, but for strings that are not UTF-8, which
-// escape.AppendJSONString tells apart, and for runes that are not printable.
+// appendJSON appends v as encoding/json does, but writes strings that are not UTF-8 as
+// escape.AppendJSONString does, and escapes unprintable runes.
 func appendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
 	bytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
 		if utf8.ValidString(s) {
-			return errors.ErrUnsupported // which leaves it to the package
+			return errors.ErrUnsupported // falls back to the default
 		}
 		return enc.WriteValue(escape.AppendJSONString(nil, []byte(s)))
 	})
@@ -86,8 +86,8 @@ func appendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
 	return escape.AppendJSON(dst, doc), nil
 }
 
-// printTable writes rows, the first of which is the header, in columns. A cell is one line, and
-// has no byte that means something to a tabwriter.
+// printTable writes rows, the first of which is the header, in columns. Escaping keeps a cell on
+// one line, and free of bytes that are special to a tabwriter.
 func printTable(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -105,7 +105,7 @@ func printTable(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// note writes a note of one line, whatever is in args.
+// note writes a note in one line, with unprintable characters escaped.
 func note(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "note: %s\n", escape.String(fmt.Sprintf(format, args...)))
 }

@@ -16,8 +16,8 @@ func newPin() *cobra.Command {
 		Short: "Pin a map, so that it outlives its processes and can be opened by path",
 		Long: `Pin MAP, of any type, to PATH on a bpffs. A map can have many pins. Missing
 directories of PATH are made; an existing PATH is refused, as is one below a directory
-of the bpffs that another user can change: it belongs neither to you nor to root, or
-others may write to it and it is not sticky.`,
+of the bpffs that another user can change: it belongs neither to you nor to root, or it is
+writable for others and not sticky.`,
 		Example: "  rbtool pin id:12 /sys/fs/bpf/events\n  rbtool pin name:events /sys/fs/bpf/events",
 		Args:    noneEmpty(cobra.ExactArgs(2)),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -33,8 +33,8 @@ func pinDirFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("pin-dir", "", "where the tracer is pinned (default: rbtool/proctrace on the bpffs)")
 }
 
-// tracerDir is the value of --pin-dir as an absolute path, or its default, unless another user can
-// change what is there: whoever gives no directory trusts none.
+// tracerDir returns the value of --pin-dir as an absolute path, or the default. It refuses a default
+// that another user can change: a user who names no directory vouches for none.
 func tracerDir(flag string) (string, error) {
 	if flag != "" {
 		return filepath.Abs(flag)
@@ -61,9 +61,10 @@ func newProbeStart() *cobra.Command {
 With --overwrite the ring is a flight recorder: it always has the newest events, for
 rbtool tail to read after something went wrong.
 
-With --stacks, rbtool tail names the functions: of files by their build ids, of programs of Go by what
-is mapped at the address, or by their path where the process has ended ("by its path"). Symbol tables
-of more than 2^19 symbols, 2^18 functions or 32 MiB of names are not read.`,
+With --stacks, rbtool tail names the functions. It finds files by their build ids, and Go
+programs by the mapping at the address, or by their path if the process has ended ("by its
+path"). It does not read symbol tables of more than 2^19 symbols, 2^18 functions or 32 MiB
+of names.`,
 		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
 		Args:    cobra.NoArgs,
 	}

@@ -79,7 +79,7 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 		return fmt.Errorf("write output: %w", err)
 	}
 	if lost := s.Total().StacksLost; lost > 0 {
-		note(stderr, "%d stacks were lost: others had the same place", lost)
+		note(stderr, "%d stacks were lost: other stacks had their slots", lost)
 	}
 	if s.Unlisted > 0 {
 		note(stderr, "the table of processes was full: %d changes are missing in it", s.Unlisted)

@@ -62,12 +62,12 @@ samples and bytes were written, how many were dropped, and how often it waited.
 
 A ring has one producer: one into which another process produces is refused
 with status 5, even if that process is outside the container: the kernel counts
-producers in all pid namespaces. Reading the count takes CAP_PERFMON; without it a
-ring is refused while processes are hidden, unless --ignore-unseen accepts that two
-producers may overwrite each other's samples. What a producer that died has left
-half-written is discarded. --steal takes the ring from a process of which rbtool cannot tell
-whether it lives, and from any if no process has the ring mapped for producing; a live
-producer keeps it.`,
+producers in all pid namespaces. Reading the count takes CAP_BPF and CAP_PERFMON; without
+them a ring is refused while processes are hidden, unless --ignore-unseen accepts that two
+producers may overwrite each other's samples. Samples that a dead producer left
+half-written are discarded. --steal takes the ring from a process that cannot be seen and
+may have ended, and from any holder if no process has the ring mapped for producing; a
+live producer keeps it.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
@@ -159,17 +159,14 @@ func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 	return p, nil
 }
 
-// explainProducer adds to the error of a ring that cannot be written what to do.
+// explainProducer adds a hint to the error of a ring that cannot be written.
 func explainProducer(err error) error {
 	busy, ok := errors.AsType[*userprod.BusyError](err)
 	switch {
 	case ok && busy.Stolen:
 		return err
 	case ok && busy.Unseen:
-		return &failure{
-			err: err, status: statusBusy,
-			hint: "with CAP_BPF and CAP_PERFMON the kernel tells whether it lives; --steal takes the ring from that process",
-		}
+		return unseenHolder(err)
 	case ok:
 		process := describePID(busy.PID)
 		hint := "stop that process; a ring has one producer; --steal takes the ring if no process has it mapped"
@@ -179,10 +176,10 @@ func explainProducer(err error) error {
 		return &failure{err: fmt.Errorf("produced into by %s", process), status: statusBusy, hint: hint}
 	}
 	if errors.Is(err, userprod.ErrUnseen) {
-		return withHint(err, "CAP_BPF and CAP_PERFMON let rbtool find out; --ignore-unseen produces all the same")
+		return withHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; --ignore-unseen produces anyway")
 	}
 	if errors.Is(err, userprod.ErrCorrupt) {
-		return withHint(err, "--recover throws away what is behind the last sample that makes sense")
+		return withHint(err, "--recover discards everything after the last valid sample")
 	}
 	return err
 }

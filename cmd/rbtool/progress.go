@@ -31,7 +31,7 @@ func showProgress(w io.Writer, p *produced) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}
 	}
-	w = raw(w) // for clearLine
+	w = raw(w) // clearLine is an escape sequence
 	ended := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {

@@ -94,8 +94,8 @@ type recording struct {
 	source feed
 	next   uint64 // where the record after the last one is, if there is nothing in between
 	lost   uint64 // as told in the capture
-	header int    // bytes of the file before its first record
-	first  int    // bytes of its first record, 0 without one
+	header int    // bytes of the file before the first record
+	first  int    // bytes of the first record, 0 without one
 }
 
 func (r *recording) run(ctx context.Context, t *tailer, m *ebpf.Map, types *decode.Set) error {
@@ -142,8 +142,8 @@ func (r *recording) append(dst []byte, _ uint64, rec consumer.Record) []byte {
 	return dst
 }
 
-// removeEmpty removes the file of a recording that failed if no whole record is in it: it
-// would be in the way of the next try. A file that has taken its place stays.
+// removeEmpty removes the file of a failed recording if it has no whole record, so that the next
+// try can make it. Another file that has taken its place stays.
 func (r *recording) removeEmpty(file *os.File) error {
 	ours, err := file.Stat()
 	if err != nil {

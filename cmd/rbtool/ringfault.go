@@ -11,26 +11,31 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// explainReader adds to the error of a ring that cannot be read what to do.
+// explainReader adds a hint to the error of a ring that cannot be read.
 func explainReader(err error) error {
 	busy, ok := errors.AsType[*consumer.BusyError](err)
 	switch {
 	case ok && busy.Stolen:
 		return err
 	case ok && busy.Unseen:
-		return &failure{
-			err: err, status: statusBusy,
-			hint: "with CAP_BPF and CAP_PERFMON the kernel tells whether it lives; --steal takes the ring from that process",
-		}
+		return unseenHolder(err)
 	case ok:
 		return consumedBy(describePID(busy.PID))
 	case errors.Is(err, consumer.ErrCorrupt):
-		return withHint(err, "--recover resumes at the oldest record that is intact")
+		return withHint(err, "--recover resumes at the oldest intact record")
 	}
 	return err
 }
 
-// sayMended tells what was wrong with a ring that --recover mended.
+// unseenHolder adds a hint to the error of a ring whose holder may have ended.
+func unseenHolder(err error) error {
+	return &failure{
+		err: err, status: statusBusy,
+		hint: "with CAP_BPF and CAP_PERFMON rbtool can tell whether it lives; --steal takes the ring from that process",
+	}
+}
+
+// sayMended notes the fault of a ring that --recover mended.
 func sayMended(w io.Writer, src feed) {
 	c, ok := src.(consuming)
 	if !ok {
@@ -42,17 +47,17 @@ func sayMended(w io.Writer, src feed) {
 	}
 }
 
-// ringFault is what is wrong with a ring, in words, and what mends it; "" if nothing is, or if
-// its memory cannot be mapped.
+// ringFault returns the fault of a ring in words, and the command that mends it; both are empty if
+// there is none or the ring cannot be mapped.
 func ringFault(m *ebpf.Map, ref string) (fault, mend string) {
 	switch m.Type() {
 	case ebpf.RingBuf:
 		if d, err := consumer.Diagnose(m); err == nil && d.Fault != nil {
-			return d.Fault.Error(), fmt.Sprintf("rbtool tail %s --recover resumes at the oldest record that is intact", ref)
+			return d.Fault.Error(), fmt.Sprintf("rbtool tail %s --recover resumes at the oldest intact record", ref)
 		}
 	case ebpf.UserRingbuf:
 		if d, err := userprod.Diagnose(m); err == nil && d.Fault != nil {
-			return d.Fault.Error(), fmt.Sprintf("rbtool produce --user %s --recover throws away what is behind the last sample that makes sense", ref)
+			return d.Fault.Error(), fmt.Sprintf("rbtool produce --user %s --recover discards everything after the last valid sample", ref)
 		}
 	}
 	return "", ""

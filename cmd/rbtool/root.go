@@ -22,7 +22,7 @@ MAP is a pin (/sys/fs/bpf/events), an id (id:12) or a name (name:events).
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 not supported by the kernel or
 not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 131 quit
-(SIGQUIT ends rbtool at once; with GOTRACEBACK=all it prints where it was).`,
+(SIGQUIT ends rbtool at once; with GOTRACEBACK=all it prints its goroutines).`,
 		Example:       "  rbtool demo\n  rbtool ls",
 		Version:       version(), // adds --version
 		SilenceErrors: true,

@@ -19,15 +19,15 @@ import (
 // maxStacks bounds the stacks whose names are remembered: 64 frames of at most 1.3 KiB each.
 const maxStacks = 256
 
-// stackNamer shows the stacks of proctrace's events. What a stack is called does not change
-// once all its files are known, so each is looked up once.
+// stackNamer shows the stacks of proctrace's events. The names of a stack do not change once all
+// its files are known, so each stack is looked up once.
 type stackNamer struct {
 	stacks *proctrace.Stacks
 	stderr io.Writer
 	kernel once.Value[*symbol.Kernel]
-	told   bool // that it could not be read
+	told   bool // a note said that kernel cannot be read
 	files  *symbol.Files
-	ended  uint32 // the process that the record before was the last one of
+	ended  uint32 // the process whose last record was the one before, or 0
 
 	kernelNames, userNames map[proctrace.StackID]namedStack
 }
@@ -52,7 +52,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	}
 	n := &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
-		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // it is read at length
+		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading it takes long
 		kernelNames: make(map[proctrace.StackID]namedStack), userNames: make(map[proctrace.StackID]namedStack),
 	}
 	n.files.LookAtProcesses()
@@ -61,7 +61,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 
 func (n *stackNamer) Close() error { return n.stacks.Close() }
 
-// watch takes note of a record, which need not be shown: of the files that processes run.
+// watch notes the files that processes run, from all records, shown or not.
 func (n *stackNamer) watch(record []byte) {
 	if n.ended != 0 {
 		n.files.Ended(n.ended)
@@ -96,7 +96,7 @@ func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	return kernel, user, true
 }
 
-// named names a stack. It remembers the names if they are the same for each event with the stack.
+// named names a stack, and remembers the names if they hold for every event with that stack.
 func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name func(proctrace.StackID) ([]string, bool, error)) namedStack {
 	s, ok := known[id]
 	if ok {
@@ -144,8 +144,8 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting 
 	return frames, lasting, nil
 }
 
-// nameUser names a stack of a process. Names by its mappings are of this process alone: the
-// stack of another can have the same addresses, and so the same id.
+// nameUser names a stack of a process. Names from its mappings hold for this process alone: a stack
+// of another process can have the same addresses, and so the same id.
 func (n *stackNamer) nameUser(id proctrace.StackID, task symbol.Task) (frames []string, lasting bool, err error) {
 	calls, err := n.stacks.User(id)
 	lasting = true

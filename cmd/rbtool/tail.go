@@ -41,24 +41,24 @@ may run backwards where two CPUs write at once. tail never sorts.
 
 A ring has one consumer. One that another process consumes is refused with
 status 5, even if that process is outside the container: the kernel counts consumers
-in all pid namespaces. Reading the count takes CAP_PERFMON; without it a ring is
-refused while processes are hidden. --steal takes the ring from the process that
-consumes it, even if rbtool cannot tell whether that one lives; a robbed tail ends with
-status 5. A record is consumed when its output has been written: a tail that is killed
-gets its last records again at the next start, and loses none.
+in all pid namespaces. Reading the count takes CAP_BPF and CAP_PERFMON; without them a
+ring is refused while processes are hidden. --steal takes the ring from its consumer, even
+from one that cannot be seen; a robbed tail ends with status 5. A record is consumed when
+its output has been written: a tail that is killed reads its last records again at the
+next start, and loses none.
 
-A wrong consumer position, which another program has set, makes a ring unreadable, and
-its producers may find no room. --recover moves it to the oldest intact record and says
-how many bytes are lost.
+If another program sets a wrong consumer position, the ring cannot be read and its
+producers may find no room. --recover moves the position to the oldest intact record and
+says how many bytes are lost.
 
 With --observe nothing is consumed, written or polled: the records are copied
 beside whoever consumes them. What is written over before it could be copied is
 counted, and named at the end. It works for user ring buffers too.
 
-The kernel refuses records when the ring is full and does not count them, and --stats does
-not count them as lost. Only the producing program sees a refusal: bpf_ringbuf_reserve
-returns NULL, bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for 10s shows how long the
-ring is full, and rbtool exporter counts that time.
+The kernel refuses records while the ring is full and does not count them, so neither does
+--stats. Only the producing program sees a refusal: bpf_ringbuf_reserve returns NULL,
+bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for 10s shows how long the ring is full,
+and rbtool exporter counts that time.
 
 Formats: text, for people; json, one object a line; hex, one record a line; raw,
 each record preceded by its length as 4 bytes little-endian. Unprintable characters are
@@ -79,9 +79,9 @@ first record is read. Records that it leaves out are consumed all the same.
   upper lower trim trimPrefix trimSuffix split splitAfter replace join indexOf lastIndexOf
   hasPrefix hasSuffix   let x = pid; ...
 
-Integers are exact at every size: addr - 1 > 0xffffffff81000000 is what it says, and a / 2 of
-an odd number is no whole number. Records for which there is no exact answer, as of
-addr + 0.5 or a division by 0, are left out and counted at the end.`,
+Integers are exact at every size: addr - 1 > 0xffffffff81000000 does not wrap or round, and
+3 / 2 is 1.5. Records without an exact answer, as for addr + 0.5 or a division by 0, are left
+out and counted at the end.`,
 		Example: `  rbtool tail /sys/fs/bpf/rbtool/proctrace/events
   rbtool tail name:events -o json -n 100 --idle 5s
   rbtool tail id:12 --observe --stats --for 10s
@@ -111,7 +111,7 @@ func (o *tailOptions) sourceFlags(cmd *cobra.Command) {
 	f.Var(&o.duration, "for", "stop after so long")
 	f.Var(&o.idle, "idle", "stop when nothing came for so long")
 	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
-	f.BoolVar(&o.recover, "recover", false, "mend a ring whose consumer position is wrong: resume at the oldest intact record")
+	f.BoolVar(&o.recover, "recover", false, "mend a wrong consumer position: resume at the oldest intact record")
 	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
 	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
 	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
@@ -124,7 +124,7 @@ func (o *tailOptions) check(cmd *cobra.Command) error {
 		return usagef("%s: --observe consumes nothing: it does not go with --steal", cmd.Name())
 	}
 	if o.observe && o.recover {
-		return usagef("%s: --observe changes nothing: it does not go with --recover", cmd.Name())
+		return usagef("%s: --recover changes the ring and --observe does not: use one of them", cmd.Name())
 	}
 	return o.types.check(cmd.Name())
 }
@@ -218,7 +218,7 @@ func refuseConsumed(m *ebpf.Map) error {
 		return &failure{
 			err:    fmt.Errorf("another process may consume it: %w", err),
 			status: statusBusy,
-			hint:   "CAP_BPF and CAP_PERFMON let rbtool find out; " + consumeHint,
+			hint:   "with CAP_BPF and CAP_PERFMON rbtool can tell; " + consumeHint,
 		}
 	case unseen > 0:
 		return consumedBy(unseenProcess)
@@ -226,8 +226,8 @@ func refuseConsumed(m *ebpf.Map) error {
 	return nil
 }
 
-// consumeHint is what to do about a ring that another process consumes.
-const consumeHint = "--observe watches without consuming; --steal consumes all the same, and each gets a part of the records"
+// consumeHint is the hint for a ring that another process consumes.
+const consumeHint = "--observe watches without consuming; --steal consumes anyway, and each gets a part of the records"
 
 func consumedBy(process string) error {
 	return &failure{err: fmt.Errorf("consumed by %s", process), status: statusBusy, hint: consumeHint}

@@ -20,7 +20,7 @@ type tailer struct {
 	source feed
 	out    *batch
 	format format
-	watch  func(record []byte) // nil, or called for each record, before filter
+	watch  func(record []byte) // called for each record before filter, unless nil
 	filter *filter.Filter      // nil for all records
 	opts   tailOptions
 	began  time.Time
@@ -118,9 +118,9 @@ func (t *tailer) summary() string {
 		t.printed, t.bytes, s.discarded, s.lost, rate)
 }
 
-// batch is output that has not been written yet. Its text is escaped where it is appended, by
-// package decode or package escape: looking at each byte of a stream again would cost tail
-// 100 ns a record. Nothing else in it is text.
+// batch is output that has not been written yet. Text in it is escaped when it is appended, by
+// package decode or package escape: a second look at each byte of the stream would cost tail
+// 100 ns a record.
 type batch struct {
 	w   io.Writer
 	buf []byte
@@ -165,6 +165,6 @@ func sayUnfiltered(w io.Writer, f *filter.Filter) {
 		return
 	}
 	if n, err := f.Errors(); n > 0 {
-		note(w, "the filter leaves out %d records that it could not judge: %v", n, err)
+		note(w, "the filter left out %d records that it could not evaluate: %v", n, err)
 	}
 }

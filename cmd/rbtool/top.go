@@ -22,8 +22,8 @@ func newTop() *cobra.Command {
 		Short: "Watch all rings of this host: backlog, throughput, lag, and what is stuck",
 		Long: `Watch all rings of this host on a screen of the terminal, and look into any one
 of them: its records as they come, its owners and programs. Records are observed, not
-consumed, and nothing on the host is changed. ? lists the keys. A terminal that does not
-know its size is taken to have COLUMNS and LINES, or else 80 columns and 24 lines.
+consumed, and nothing on the host is changed. ? lists the keys. If the terminal does not
+know its size, COLUMNS and LINES count, or else 80 columns and 24 lines.
 
 Without a terminal: --once prints one look, taken over an interval; -o json prints a
 document a line at each interval, or one with --once.`,

@@ -74,7 +74,7 @@ func (o *typeOptions) recordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 		return types, nil
 	}
 	if errors.Is(err, proctrace.ErrStopped) {
-		note(stderr, "the tracer was stopped: what it left is decoded by the types of this rbtool (--no-decode: in hex)")
+		note(stderr, "the tracer was stopped: its records are decoded by the types of this rbtool (--no-decode: in hex)")
 		return proctrace.Decoder()
 	}
 	if !errors.Is(err, proctrace.ErrNotTraced) {
@@ -153,10 +153,10 @@ func loadBTF(from string) (*btf.Spec, error) {
 	return spec, nil
 }
 
-// maxBTF bounds the BTF of a file, in bytes. That of a kernel has some 10 MiB.
+// maxBTF bounds the BTF of a file, in bytes. A kernel's has some 10 MiB.
 const maxBTF = 64 << 20
 
-// loadBTFFile reads the BTF of an ELF file, or a file that is BTF itself.
+// loadBTFFile reads the BTF of an ELF file, or a file of raw BTF.
 func loadBTFFile(path string) (*btf.Spec, error) {
 	f, err := elffile.Open(path)
 	if err != nil {
