@@ -16,10 +16,10 @@
 // what cilium/ebpf remembers about a pin in an object (IsPinned, Unpin, and
 // that a second Pin moves the first) stays untouched.
 //
-// A bpffs is 1777 by default: anyone may make directories and symbolic links there. So every
-// path is followed once and what it leads to is held by a handle. Directories are pinned to where only
-// the caller and root can change them, links of other users are not followed: [ErrUnsafe].
-// A pin has its mode from the moment that it can be seen.
+// A bpffs has mode 1777 by default: anyone may make directories and symbolic links there. So every
+// path is resolved once, to a handle (O_PATH). Functions refuse directories that users other than the
+// caller and root can change, and symbolic links of such users: [ErrUnsafe]. A pin has its mode before
+// it is visible.
 //
 // Nothing is mounted unless [Mount] is called. All functions may be called by
 // many goroutines at once.
@@ -54,9 +54,9 @@ var (
 	// asked for. It is [fs.ErrPermission].
 	ErrMode = explain.Error(unix.EACCES, "permission denied (by the mode of the path or of a directory above it)")
 
-	// ErrUnsafe says that another user than the caller and root could put something else in a pin's
-	// place: a directory above it, below the root of the bpffs, belongs to one, or others may
-	// write to it and it is not sticky; or that the path has a symbolic link of another user.
+	// ErrUnsafe says that a user other than the caller and root could replace a pin: a directory
+	// above it, below the root of the bpffs, belongs to such a user, or is writable for others and
+	// not sticky; or the path has a symbolic link of such a user.
 	ErrUnsafe = errors.New("not safe from other users")
 
 	// ErrWrongType says that a pin holds something else than was asked for.

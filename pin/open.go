@@ -23,13 +23,13 @@ func Open(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(load, path, types)
 }
 
-// OpenReadOnly is [Open] for a map that is only asked about: it takes the permission to read
-// the pin, and none of the map's memory can be mapped.
+// OpenReadOnly is [Open] for a map that is only inspected: it needs only read permission on the
+// pin, and the map's memory cannot be mapped.
 func OpenReadOnly(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(loadReadOnly, path, types)
 }
 
-// loader opens whatever is pinned at the pin that fd refers to.
+// loader opens the object pinned at the file that fd is a handle of.
 type loader func(fd int) (cilium.Pinner, error)
 
 func openWith(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
@@ -115,11 +115,10 @@ func remove(path string) error {
 	return nil
 }
 
-// load opens what a descriptor is the handle of for reading and writing.
+// load opens the object pinned at the file that fd is a handle of, for reading and writing.
 func load(fd int) (cilium.Pinner, error) { return loadAs(fd, nil) }
 
-// loadReadOnly opens what a descriptor is the handle of, asking for no more permission
-// than it takes to look at it. Links cannot be opened read-only: the kernel
+// loadReadOnly is load with read permission alone. Links cannot be opened read-only: the kernel
 // answers EINVAL (bpf_obj_get_user in kernel/bpf/inode.c).
 func loadReadOnly(fd int) (cilium.Pinner, error) {
 	o, err := loadAs(fd, &ebpf.LoadPinOptions{ReadOnly: true})
@@ -133,7 +132,7 @@ func loadAs(fd int, opts *ebpf.LoadPinOptions) (cilium.Pinner, error) {
 	path := byHandle(fd)
 	o, err := cilium.Load(path, opts)
 	if missing(err) {
-		// A handle leads somewhere: there is no /proc, if this fails.
+		// The handle is open, so this fails only without /proc.
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
 		}

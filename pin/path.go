@@ -15,7 +15,7 @@ import (
 
 // Check finds out, without changing anything, whether path can be pinned to:
 // it lies on a bpffs, does not exist yet, what is missing of it has names
-// that bpffs takes, and no other user can change the directories above it
+// that bpffs accepts, and no other user can change the directories above it
 // ([ErrUnsafe]). Such directories may be missing; [Map] makes them.
 func Check(path string) error {
 	p, err := find(path, false)
@@ -30,7 +30,7 @@ func Check(path string) error {
 }
 
 // CheckSafe returns an error matching [ErrUnsafe] if a user other than the caller and root can change
-// what is pinned in dir, or put another directory in its place. Parts of dir may be missing.
+// the pins in dir, or replace dir. Parts of dir may be missing.
 func CheckSafe(dir string) error {
 	// As for an entry of it.
 	p, err := find(filepath.Join(dir, "x"), false)

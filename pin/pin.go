@@ -20,9 +20,9 @@ import (
 type Options struct {
 	// Mode is who may open the pin: permission bits. Opening a map to use it
 	// takes read and write permission. Zero leaves what the kernel gives: 0600
-	// without the bits of the umask (bpf_obj_do_pin in kernel/bpf/inode.c). To give
-	// another one, the pin is made in a directory of mode 0700 beside path, rbtool- and random
-	// letters, and moved; a process killed between the two leaves that behind.
+	// without the bits of the umask (bpf_obj_do_pin in kernel/bpf/inode.c). With another
+	// mode the pin is made in a directory of mode 0700 beside path, named rbtool- and random
+	// letters, and moved. A process that is killed before the move leaves that directory behind.
 	Mode fs.FileMode
 }
 
@@ -102,7 +102,7 @@ func pinNew(o object, path string, opts Options) (err error) {
 	}
 	var made []entry
 	defer func() {
-		// Bottom up. One in which somebody else made an entry stays.
+		// Bottom up. A directory with another process's entry stays.
 		for _, e := range slices.Backward(made) {
 			if err != nil {
 				unix.Unlinkat(e.dir, e.name, unix.AT_REMOVEDIR)
@@ -128,14 +128,14 @@ func pinNew(o object, path string, opts Options) (err error) {
 	return nil
 }
 
-// entry is a directory that was made, by the handle of the one that it is in.
+// entry is a directory that was made: a handle of its parent, and its name.
 type entry struct {
 	dir  int
 	name string
 }
 
-// mkdir makes the first of several missing directories, unless another process just did, and enters
-// it. The entry's dir is -1 if it was not made; the caller closes it.
+// mkdir makes the first missing directory, unless another process just has, and enters it. The
+// entry's dir is -1 if it was not made; the caller closes it.
 func (p *place) mkdir() (e entry, err error) {
 	e = entry{-1, p.names[0]}
 	err = unix.Mkdirat(p.dir, e.name, 0o755)
@@ -158,8 +158,8 @@ func (p *place) mkdir() (e entry, err error) {
 	return e, p.unsafe
 }
 
-// move pins o in a directory that only the caller can enter, gives the pin its mode there and moves it
-// into its place. flags are those of renameat2(2).
+// move pins o in a directory that only the caller can enter, sets the pin's mode there, and moves it
+// to its path. flags are those of renameat2(2).
 func (p *place) move(o object, opts Options, flags uint) (err error) {
 	name := "rbtool-" + rand.Text()
 	if err := unix.Mkdirat(p.dir, name, 0o700); err != nil {
@@ -171,7 +171,7 @@ func (p *place) move(o object, opts Options, flags uint) (err error) {
 		return reason(err)
 	}
 	defer unix.Close(own)
-	// Where the root of the bpffs is anyone's and not sticky, it may be another one by now.
+	// If the root of the bpffs is world-writable and not sticky, another user may have replaced it.
 	st, err := stat(own)
 	if err != nil {
 		return err

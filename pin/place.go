@@ -14,8 +14,8 @@ import (
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// place is a path, followed once: a handle of the last directory on it that exists, and what
-// follows. What is done with the handles is done there, wherever the path leads by then.
+// place is a resolved path: a handle of the last directory on it that exists, and the names behind
+// it. Operations on the handles do not resolve the path again.
 type place struct {
 	dir    int    // O_PATH
 	at     string // the path of dir
@@ -26,14 +26,14 @@ type place struct {
 	unsafe error // [ErrUnsafe] if others can change what is in dir or above it
 }
 
-// maxLinks is how many symbolic links a path may have, as MAXSYMLINKS of linux/namei.h.
+// maxLinks bounds the symbolic links in a path, as MAXSYMLINKS (include/linux/namei.h).
 const maxLinks = 40
 
-// find follows path, of which parts may be missing. follow says whether to go on where the last part
-// is a symbolic link. The caller closes the place.
+// find resolves path, parts of which may be missing. follow says whether to follow a symbolic link at
+// its end. The caller closes the place.
 //
-// On a bpffs, in which anyone may make a link, those of other users than the caller and root are not
-// followed: the error is [ErrUnsafe].
+// Anyone may make symbolic links on a bpffs, so find refuses those of users other than the caller and
+// root: [ErrUnsafe].
 func find(path string, follow bool) (_ *place, err error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: it is empty", ErrName)
@@ -90,7 +90,7 @@ func split(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
 }
 
-// begin puts the place at the root directory or the current one.
+// begin enters the root directory or the current one.
 func (p *place) begin(root bool) error {
 	at := "."
 	if root {
@@ -104,8 +104,8 @@ func (p *place) begin(root bool) error {
 	return p.enter(fd, at)
 }
 
-// step takes fd, the entry parts[0], for the next directory, or for the file if it is the last part. For a
-// symbolic link that is to be followed it returns the target.
+// step makes fd, the entry parts[0], the next directory, or the file if it is the last part. It returns
+// the target of a symbolic link to follow.
 func (p *place) step(fd int, parts []string, follow bool) (target string, err error) {
 	st, err := stat(fd)
 	if err != nil {
@@ -142,7 +142,7 @@ func (p *place) readLink(fd int, name string, owner uint32) (target string, err 
 	return string(buf[:n]), nil
 }
 
-// enter takes fd, the directory name in dir, for dir.
+// enter makes fd, the directory name in dir, the new dir.
 func (p *place) enter(fd int, name string) error {
 	if p.dir >= 0 {
 		unix.Close(p.dir)
@@ -155,7 +155,7 @@ func (p *place) enter(fd int, name string) error {
 		return reason(err)
 	}
 	if !p.bpffs || !above || p.unsafe != nil {
-		return nil // the root of a bpffs is as who mounted it wants it
+		return nil // the root of a bpffs is the business of the user who mounted it
 	}
 	st, err := stat(fd)
 	if err != nil {
@@ -166,8 +166,8 @@ func (p *place) enter(fd int, name string) error {
 }
 
 // checkOwner returns [ErrUnsafe] for a directory in which another user can replace the caller's
-// entries. The root of a bpffs is not checked: who mounted it owns it, and bpf_fill_super in
-// kernel/bpf/inode.c makes it sticky whatever the mount's mode= says.
+// entries. The root of a bpffs is not checked: the user who mounted it owns it, and bpf_fill_super
+// in kernel/bpf/inode.c makes it sticky regardless of the mount's mode=.
 func checkOwner(dir string, st unix.Stat_t) error {
 	if !isTrusted(st.Uid) {
 		return fmt.Errorf("%w: directory %s belongs to user %d", ErrUnsafe, dir, st.Uid)
@@ -200,10 +200,10 @@ func (p *place) close() {
 	}
 }
 
-// exists reports whether the whole path does.
+// exists reports whether the whole path exists.
 func (p *place) exists() bool { return p.file >= 0 || len(p.names) == 0 }
 
-// handle is the file, or the directory where the path is that of one followed to its end.
+// handle returns the handle of the whole path, which exists.
 func (p *place) handle() int {
 	if p.file >= 0 {
 		return p.file
@@ -276,7 +276,6 @@ func nowhere(err error) bool {
 	return missing(err) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EPERM)
 }
 
-// byHandle is a path that leads to what the descriptor is a handle of, for calls that
-// take only paths, on all kernels: BPF_OBJ_PIN and BPF_OBJ_GET take a directory's descriptor since
-// Linux 6.5, and none takes a pin's.
+// byHandle returns a path to the file of a handle, for calls that take only paths: BPF_OBJ_PIN and
+// BPF_OBJ_GET take a directory's descriptor from Linux 6.5 on, and a pin's on no kernel.
 func byHandle(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -66,7 +66,7 @@ func Walk(root string) iter.Seq2[Entry, error] {
 	}
 }
 
-// openRoot returns a handle of where a walk begins.
+// openRoot returns a handle of the root of a walk.
 func openRoot(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -142,7 +142,7 @@ func readDir(dir int, path string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// look finds out what fd is the handle of.
+// look fills in the object pinned at the file that fd is a handle of.
 func (e *Entry) look(fd int) error {
 	o, err := loadReadOnly(fd)
 	if err != nil {
