@@ -219,7 +219,7 @@ func (c *Reader) ring(body []byte) error {
 	return err
 }
 
-// maxInterfaces bounds the interfaces of a section, which others may have added.
+// maxInterfaces bounds the interfaces of a section.
 const maxInterfaces = 65536
 
 // ringOf returns whether a block of an interface is a ring's.
@@ -263,8 +263,8 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 	return rec, err == nil, err
 }
 
-// rest returns a record of size bytes, of which data is what its packet has: the others are in
-// the blocks behind it.
+// rest returns a record of size bytes. data is the part in its packet; the rest is in the blocks
+// behind it.
 func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
 	c.record = append(c.record[:0], data...)
 	for uint64(len(c.record)) < size {
@@ -352,7 +352,7 @@ func (c *Reader) types(body []byte) error {
 	} else {
 		rest = rest[4 : 4+size]
 	}
-	// Not an ELF file, which cilium/ebpf takes too, and unpacks: 1 KiB can become 1 MiB.
+	// cilium/ebpf would also accept an ELF file, and decompress it: 1 KiB can become 1 MiB.
 	if len(rest) < 2 || le.Uint16(rest) != btfMagic {
 		return fmt.Errorf("%w: its types are not BTF", ErrFormat)
 	}

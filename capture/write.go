@@ -45,9 +45,9 @@ const (
 	packetFixed     = 20
 	maxRecord       = 1<<30 - 1 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
 	maxBlock        = maxRecord + 4096
-	maxPacket       = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: with more it reads no further
-	maxRest         = 8 << 20   // half of what Wireshark takes for a block
-	maxTypes        = 16 << 20  // what Wireshark takes for a block
+	maxPacket       = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: it stops reading at a longer packet
+	maxRest         = 8 << 20   // half of Wireshark's limit for a block
+	maxTypes        = 16 << 20  // Wireshark's limit for a block
 	maxHead         = 1 << 20   // of blocks that others may have written options into
 	statisticsFixed = 12
 )
@@ -173,8 +173,8 @@ func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }
 
-// AppendRecord appends a record. What Wireshark does not take of a long one stands in blocks
-// of our own behind its packet.
+// AppendRecord appends a record. Bytes of a long record that Wireshark would refuse go to custom
+// blocks behind its packet.
 func AppendRecord(dst []byte, rec Record) []byte {
 	packet := rec.Data[:min(len(rec.Data), maxPacket)]
 	dst = appendPacket(dst, rec, packet)
@@ -184,7 +184,7 @@ func AppendRecord(dst []byte, rec Record) []byte {
 	return dst
 }
 
-// appendPacket appends the packet of a record, with that much of its data.
+// appendPacket appends the packet of a record; data is the part of rec.Data in it.
 func appendPacket(dst []byte, rec Record, data []byte) []byte {
 	return block(dst, blockPacket, func(b []byte) []byte {
 		b = le.AppendUint32(b, 0)

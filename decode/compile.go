@@ -50,8 +50,8 @@ type budget struct {
 	enums  map[*btf.Enum]*enum
 }
 
-// addName counts a name. Two that are not UTF-8 could look alike in JSON, which has nothing
-// else, so they are refused; C has no such names.
+// addName counts a name. It refuses names that are not UTF-8: two of them could look alike in
+// JSON. C compilers make none.
 func (b *budget) addName(name string) error {
 	if b.names += len(name); b.names > maxNames {
 		return errNames

@@ -24,7 +24,7 @@ var ErrMismatch = errors.New("does not fit the type")
 //   - arrays of fewer elements and strings of fewer bytes than the type has; the
 //     rest is zero. A flexible array gets as many as are given. No NUL is added to a
 //     string that fills its array, nor to one in a flexible array.
-//   - an array of bytes for any string, as AppendJSON has it for those that are not UTF-8.
+//   - an array of bytes for any string, as AppendJSON writes those that are not UTF-8.
 //   - the number of an enumerator for its name; an integer as a string, in
 //     decimal or, after 0x, in hex, for readers and writers that round numbers.
 //
@@ -303,7 +303,7 @@ func (p *parser) array(v *value, t json.Token, base int) error {
 	return err
 }
 
-// string stores a char array: a string, or an array of its bytes where it is not UTF-8.
+// string stores a char array from a string or an array of bytes.
 func (p *parser) string(v *value, t json.Token, base int) error {
 	s, ok := t.(string)
 	if t == json.Delim('[') {
@@ -328,8 +328,8 @@ func (p *parser) string(v *value, t json.Token, base int) error {
 	return nil
 }
 
-// bytes returns the elements of an array of bytes, of which there are at most n if n is not
-// negative, and no more than a record has.
+// bytes returns the elements of an array of at most n bytes, or if n is negative of at most
+// p.limit.
 func (p *parser) bytes(n int) ([]byte, error) {
 	if n < 0 {
 		n = p.limit

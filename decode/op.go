@@ -63,7 +63,7 @@ type enum struct {
 	names  map[uint64]enumerator // by key
 }
 
-// key is what a value of width bits, a bitfield's perhaps, has in common with the enumerator.
+// key returns the key in names of a value of width bits, perhaps a bitfield's.
 func (e *enum) key(v uint64, width uint8) uint64 {
 	if e.signed {
 		return uint64(signed(v, width))

@@ -26,8 +26,8 @@ type host struct {
 	types *btf.Cache
 }
 
-// loadPause is how long a failure to load an iterator counts: where the kernel does
-// not have it, to find that out takes tens of milliseconds.
+// loadPause is how long a failure to load an iterator is remembered: finding out that the
+// kernel lacks it takes tens of milliseconds.
 const loadPause = 10 * time.Second
 
 func newHost() *host {
@@ -145,8 +145,8 @@ func listOneByOne() (found, error) {
 	return f, nil
 }
 
-// complete fills in what only the iterator tells: of an arena its place, and of a ring the
-// positions that could not be read for the reason why.
+// complete fills in d from the iterator: the place of an arena, and the positions of a ring
+// that could not be mapped for the reason why.
 func (h *host) complete(d *Map, why error) {
 	_, err := h.mapScanner()
 	var f found

@@ -95,8 +95,8 @@ func All(opts Options) (*Report, error) {
 
 // One describes m, which must be a ring or an arena: the error is
 // [pin.ErrWrongType] otherwise. m stays the caller's, and may have been opened read-only
-// ([LookupToRead]): its positions are the iterator's then (package mapiter). What cannot
-// be found out without CAP_SYS_ADMIN is left out, with a note.
+// ([LookupToRead]): then its positions come from the iterator (package mapiter). Notes name
+// what is missing without CAP_SYS_ADMIN.
 func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err := checkType(m.Type(), types); err != nil {
 		return nil, fmt.Errorf("describe map: %w", err)
@@ -111,7 +111,7 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	}
 	h := newHost()
 	defer h.close()
-	// Of a map that was opened read-only nothing can be mapped.
+	// A map that was opened read-only cannot be mapped.
 	if why := d.observe(m, kernel); why != nil || m.Type() == ebpf.Arena {
 		h.complete(&d, why)
 	}

@@ -39,8 +39,8 @@ func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(pin.Open, ref, types)
 }
 
-// LookupToRead is [Lookup] for a map that is only asked about, as by [One]: a pin that may
-// not be written is opened read-only, see [pin.OpenReadOnly].
+// LookupToRead is [Lookup] for a map that is only inspected, as by [One]. It opens a pin
+// without write permission read-only, see [pin.OpenReadOnly].
 func LookupToRead(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(openToRead, ref, types)
 }

@@ -90,8 +90,8 @@ func readProcess(dir string) (process, error) {
 	return p, errors.Join(err, mapsErr, fdErr)
 }
 
-// readMaps returns the mappings of maps in /proc/PID/maps, line by line: a process can have
-// 65530 mappings (vm.max_map_count), each of a file with a path of 4 KiB.
+// readMaps returns the mappings of BPF maps in /proc/PID/maps. It reads line by line: a process
+// can have 65530 mappings (vm.max_map_count), each of a file with a path of 4 KiB.
 func readMaps(path string) ([]vma, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -62,7 +62,7 @@ type relations struct {
 	pins     []string
 }
 
-// setUsers takes over who uses m.
+// setUsers stores the users of m.
 func (r *relations) setUsers(m *Map) {
 	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, m.blind
 }

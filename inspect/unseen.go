@@ -12,26 +12,26 @@ import (
 	"github.com/rbtool/rbtool/bpf/mapusers"
 )
 
-// errOutside is why users are missing that live outside this pid namespace.
+// errOutside is the reason for missing users outside this pid namespace.
 var errOutside = errors.New("processes outside this pid namespace are not visible")
 
-// errHidden is why users are missing that belong to another user.
+// errHidden is the reason for missing processes of other users.
 var errHidden = errors.New("processes of other users are hidden (/proc is mounted with hidepid)")
 
-// hidesProcesses reports whether /proc leaves out processes (hidepid= in proc(5)). The first
-// one is there as long as its pid namespace, and is seldom the caller's.
+// hidesProcesses reports whether /proc hides processes (hidepid= in proc(5)). Pid 1 lives as
+// long as its pid namespace, and is seldom the caller's.
 func hidesProcesses() bool {
 	_, err := os.Lstat("/proc/1")
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// Unseen returns how many writable mappings of the map belong to processes that this
-// one cannot see: those outside its pid namespace, or those that it may not look into. Of
-// a RINGBUF each is a consumer, of a USER_RINGBUF a producer.
+// Unseen returns the number of writable mappings of the map in processes that this one
+// cannot see: outside its pid namespace, or without permission to read their /proc. Each
+// is a consumer of a RINGBUF, or a producer of a USER_RINGBUF.
 //
-// The kernel counts writable mappings for all pid namespaces (bpf_map_mmap in
-// kernel/bpf/syscall.c); reading the count takes CAP_BPF and CAP_PERFMON. Where some
-// processes cannot be seen and neither can the count, the error says why.
+// The kernel counts writable mappings in all pid namespaces (bpf_map_mmap in
+// kernel/bpf/syscall.c); reading the count takes CAP_BPF and CAP_PERFMON. If processes
+// are hidden and the count cannot be read, the error says why.
 func (u *Usage) Unseen(id ebpf.MapID) (int, error) { return u.unseen[id], u.blind }
 
 // usersOf finds the users of maps.
@@ -40,12 +40,12 @@ func (h *host) usersOf(shapes []shape) (*Usage, error) {
 	if err != nil || usage.blind == nil {
 		return usage, err
 	}
-	// A process that is killed vanishes before its mappings do (exit_mm and exit_mmap in
-	// the kernel). So mappings of processes that cannot be seen are counted again.
+	// A killed process vanishes before its mappings do (exit_mm and exit_mmap in the
+	// kernel). So mappings without a visible process are counted again.
 	const ms = time.Millisecond
 	for _, pause := range [...]time.Duration{0, 5 * ms, 10 * ms, 20 * ms, 40 * ms} {
 		time.Sleep(pause)
-		// In this order, so that a mapping that is counted is also seen.
+		// The count first: a counted mapping is then also found among the users.
 		writers, why := h.writers()
 		if errors.Is(why, fs.ErrPermission) {
 			return usage, nil
@@ -78,14 +78,14 @@ func (h *host) writers() (map[ebpf.MapID]int, error) {
 	counts := map[ebpf.MapID]int{}
 	for _, e := range entries {
 		if e.Writers == nil {
-			return nil, errors.New("the kernel does not count writable mappings as known here")
+			return nil, errors.New("the kernel has no known count of writable mappings")
 		}
 		counts[e.ID] = int(*e.Writers)
 	}
 	return counts, nil
 }
 
-// compare finds the mappings that the kernel counts and no visible process has.
+// compare finds the mappings that the kernel counts and no visible process owns.
 func (u *Usage) compare(shapes []shape, writers map[ebpf.MapID]int) {
 	u.unseen, u.blind = map[ebpf.MapID]int{}, nil
 	for _, s := range shapes {
@@ -121,7 +121,7 @@ func countLikely(users map[ebpf.MapID][]User) map[ebpf.MapID]int {
 	return counts
 }
 
-// addUsers fills in who uses the map.
+// addUsers fills in the users of the map.
 func (m *Map) addUsers(u *Usage) {
 	m.Users = known(u.Users[m.ID])
 	n, err := u.Unseen(m.ID)

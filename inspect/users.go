@@ -45,8 +45,8 @@ type Usage struct {
 	Notes []string
 
 	seen   map[ebpf.MapID]int // writable mappings of the users
-	unseen map[ebpf.MapID]int // those of processes that cannot be seen; without the maps that have none
-	blind  error              // why unseen is not known
+	unseen map[ebpf.MapID]int // those of hidden processes, for maps that have any
+	blind  error              // why unseen is not known, or nil
 }
 
 // Users finds the processes that use the maps, in one look at all processes. The
@@ -121,13 +121,13 @@ func (h *host) visibleUsers(shapes []shape) (*Usage, error) {
 	return usage, nil
 }
 
-// missing takes note of why users are missing.
+// missing notes why users are missing.
 func (u *Usage) missing(why error) {
 	u.blind = why
 	u.Notes = append(u.Notes, why.Error())
 }
 
-// lookOutside takes note of processes outside this pid namespace.
+// lookOutside notes that processes outside this pid namespace are hidden.
 func (u *Usage) lookOutside() {
 	if !initialPIDNamespace() {
 		u.missing(errOutside)
@@ -194,7 +194,7 @@ func (u *User) add(use mapusers.Use, typ ebpf.MapType) {
 	}
 }
 
-// Unseen is how lists of processes name those that cannot be seen, see [Usage.Unseen].
+// Unseen stands for hidden processes in lists, see [Usage.Unseen].
 const Unseen = "(unseen)"
 
 // OwnerNames names the processes, other than this one, that work with the map, once

@@ -17,13 +17,13 @@
 //
 // # Labels
 //
-// The metrics of a map carry what does not change: its id and its name. rbtool_map_info adds
-// its type, and as owner the names of the processes that consume it (that produce into it
-// if it is a user ring; that hold it if there are none). When the owner changes, that
-// series ends and another begins; the counters go on. Join it where the owner is wanted:
+// The labels of a map's metrics never change: its id and its name. rbtool_map_info adds its
+// type, and as owner the names of the processes that consume it (or produce into it if it is
+// a user ring; or hold it if there are none). When the owner changes, that series ends and
+// another begins; the counters go on. Join it to get the owner:
 //
 //	rate(rbtool_ring_consumed_bytes_total[5m]) * on (instance, id) group_left (owner) rbtool_map_info
 //
-// rbtool_owner_info has a series for each process. An id is not given to another map before
-// 2^31 others were made; should that happen, the counters start anew, as after a restart.
+// rbtool_owner_info has a series for each process. The kernel reuses an id only after 2^31 other
+// maps; then the counters restart, as after a restart of the exporter.
 package metrics
