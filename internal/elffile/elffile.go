@@ -5,8 +5,8 @@
 //	e, err := elffile.New(f)
 //	id, err := e.BuildID()
 //
-// debug/elf does not do: it keeps the whole section header table and every section that it is asked
-// for, decompresses, and copies each symbol's name, all of which may be the same long one.
+// debug/elf is unbounded: it keeps all section headers and every section that it is asked for,
+// decompresses, and copies the name of each symbol, which may all be the same long one.
 //
 // Headers are at most 1024 segments and as many sections, of which executables and libraries
 // have some 40. Notes are looked at up to 4 KiB each. Symbols: see [File.Functions].
@@ -47,7 +47,8 @@ type File struct {
 }
 
 // Open opens a regular file to read, whatever lies at path, without waiting: of a device or a
-// FIFO not even the open function is called. The error for those matches [fs.ErrInvalid]. The caller closes the file.
+// FIFO not even the open function is called. The error for those matches [fs.ErrInvalid]. The
+// caller closes the file.
 func Open(path string) (*os.File, error) {
 	// O_PATH runs no code of a driver (fs/open.c, do_dentry_open).
 	at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -62,7 +63,7 @@ func Open(path string) (*os.File, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: not a regular file", fs.ErrInvalid)}
 	}
-	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0) // nor for a lease
+	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0) // does not wait for a lease either
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)}
 	}
@@ -123,7 +124,7 @@ func (f *File) header() (h elf.Header64, err error) {
 		h.Type, h.Phoff, h.Shoff = narrow.Type, uint64(narrow.Phoff), uint64(narrow.Shoff)
 		h.Phnum, h.Shnum, h.Shstrndx = narrow.Phnum, narrow.Shnum, narrow.Shstrndx
 	}
-	// A number of sections beyond 16 bits stands elsewhere: then there are none here.
+	// More than 16 bits of sections are counted elsewhere; then Shnum is 0.
 	if err == nil && (h.Phnum > maxHeaders || h.Shnum > maxHeaders) {
 		err = fmt.Errorf("%w: %d segments and %d sections", ErrFormat, h.Phnum, h.Shnum)
 	}
@@ -150,7 +151,7 @@ func (f *File) readAt(b []byte, off uint64) error {
 	return nil
 }
 
-// table calls each with the n headers at off, of the kind that the file has.
+// table calls each with the n headers at off; only the argument of the file's width is set.
 func table[N, W any](f *File, off uint64, n uint16, each func(narrow N, wide W)) error {
 	narrow, wide := make([]N, n), make([]W, n)
 	if n == 0 {

@@ -25,8 +25,9 @@ type Function struct {
 // Size of a Function without its name, in bytes.
 const functionSize = 32
 
-// Functions returns the functions of the symbol tables, in their order. A table of more than 2^19
-// symbols or 2^18 functions, or whose names have more than 32 MiB, is left out: the result takes at most 80 MiB. Size is what it takes, in bytes.
+// Functions returns the functions of the symbol tables, in their order, and the bytes that they
+// take, 80 MiB at most. It leaves out a table of more than 2^19 symbols, 2^18 functions or 32 MiB
+// of names.
 func (f *File) Functions() (all []Function, size int) {
 	// The first of each kind: there are no more in files that the tools make.
 	for _, kind := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {

@@ -1,6 +1,6 @@
-// Package escape makes text that came from outside safe to show: the names of processes,
-// files and types, and the strings in records, may be any bytes. Escape sequences in them
-// command a terminal, newlines forge lines, and bidirectional controls reorder what is read.
+// Package escape makes untrusted text safe to show: the names of processes, files and types,
+// and the strings in records, may be any bytes. Escape sequences in them control a terminal,
+// newlines forge lines, and bidirectional controls reorder text.
 //
 // A rune is shown as it is if [unicode.IsPrint] holds for it; control characters (C0, DEL and
 // C1), format characters and bytes that are not UTF-8 are escaped as in a Go string, in JSON
@@ -36,7 +36,7 @@ func AppendQuoted(dst, s []byte) []byte {
 
 // AppendJSONString appends s as a JSON string (RFC 8259, section 7) if it is UTF-8, and
 // otherwise as an array of its bytes, as journalctl -o json does. So no two strings look
-// alike, and no reader of JSON replaces or refuses what it reads.
+// alike, and no JSON parser replaces or refuses one.
 func AppendJSONString(dst, s []byte) []byte {
 	if utf8.Valid(s) {
 		return append(rewrite(append(dst, '"'), s, &quoted, appendJSON), '"')

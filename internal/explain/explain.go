@@ -1,11 +1,10 @@
-// Package explain gives errors the words of what they mean. The kernel has one errno for many
-// refusals, and its text ("argument list too long") may fit none of them.
+// Package explain replaces the text of errors. The kernel has one errno for many refusals, and its
+// text ("argument list too long") may fit none of them.
 package explain
 
 import "fmt"
 
-// Error returns an error whose text is the format's alone, and which is cause for [errors.Is]
-// and [errors.As].
+// Error returns an error with the formatted text alone, that wraps cause.
 func Error(cause error, format string, args ...any) error {
 	return &explained{cause, fmt.Sprintf(format, args...)}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/expr-lang/expr/builtin"
 )
 
-// functions are those of values that are computed before.
+// functions are the builtin functions whose arguments are values.
 var functions = map[string]func(args []any) (any, error){
 	"len":    func(args []any) (any, error) { return length(args[0]) },
 	"abs":    func(args []any) (any, error) { return abs(args[0]) },
@@ -256,7 +256,7 @@ func bitwise(args []any, apply func(z, x, y *big.Int) *big.Int) (any, error) {
 	return normal(apply(new(big.Int), x, y))
 }
 
-// shift loses no bit to the left.
+// shift shifts exactly: no bit is lost to the left.
 func shift(args []any, apply func(z, x *big.Int, n uint) *big.Int) (any, error) {
 	x, ok := integer(args[0])
 	n, okN := word(args[1])

@@ -35,8 +35,7 @@ func (s *scope) step(n int) error {
 	return nil
 }
 
-// compiler makes an expression of a tree. What it does not know it refuses, so that no operator
-// has another meaning than the one here.
+// compiler compiles a tree to an expression. It refuses nodes that it does not know.
 type compiler struct {
 	*syntax
 	vars  map[string]int // the variables of let, by name
@@ -45,7 +44,7 @@ type compiler struct {
 	loop  *loop          // around the node, nil if none
 }
 
-// loop is where a builtin function leaves the element of the list that it looks at.
+// loop has the slots for the element of a list that a builtin function visits, and its index.
 type loop struct{ element, index int }
 
 // reserve returns a slot of the scope's vars.

@@ -15,8 +15,8 @@
 // Integers are exact, whatever their size: a literal, a field of 64 or 128 bits and the result
 // of + - * / % ** has no bounds but 4096 bits, and the quotient of integers is a fraction.
 // An integer and a float are compared exactly. Where they are added, and no float is exactly that
-// integer, the record is not judged: see [Filter.Errors]. What expr has and is not here (maps,
-// reduce, sort, dates, ...) is an error of New.
+// integer, the record is left out: see [Filter.Errors]. New refuses the rest of expr (maps, reduce,
+// sort, dates, ...).
 package filter
 
 import (
@@ -100,7 +100,7 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	return f, nil
 }
 
-// forType compiles an expression that is right for some type, for records that have the names of
+// forType compiles an expression for records with the names of
 // env. Within an operation all of it can be absent.
 func forType(expression string, env types.Map) (*compiled, error) {
 	s, err := parse(expression)

@@ -6,8 +6,8 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// visit computes what a function wants of the i-th element of a list: what stands in its
-// braces, or without those the element.
+// visit returns the value of the predicate for the i-th element of a list, or the element if
+// there is no predicate.
 type visit func(i int) (any, error)
 
 // loops are the functions that look at the elements of a list one by one.

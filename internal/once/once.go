@@ -1,5 +1,5 @@
-// Package once remembers what does not change, as sync.OnceValues does, but for failures:
-// those are tried again. A process may be out of descriptors or memory for a moment.
+// Package once remembers a result, as sync.OnceValues does, but retries after a failure: a process
+// may be short of descriptors or memory for a moment.
 package once
 
 import (
@@ -45,7 +45,7 @@ func (v *Value[T]) Known() (T, bool) {
 	return v.value, v.known
 }
 
-// Func returns a function that is f until f succeeds, and then returns its result.
+// Func returns a function that calls f until it succeeds, and returns that result from then on.
 func Func[T any](f func() (T, error)) func() (T, error) {
 	var v Value[T]
 	return func() (T, error) { return v.Get(f) }

@@ -2,5 +2,5 @@
 
 package order
 
-// releases is for the race detector, which does not watch.
+// releases does nothing without the race detector.
 func releases(*uint64) {}

@@ -7,8 +7,7 @@ package order
 // order of the program. sync/atomic has only the exchange, a full barrier, which
 // takes as long as writing a short sample.
 //
-// A build with -race has the same store. The race detector is told what it means, and does
-// not take it for a race.
+// A build with -race has the same store, and tells the race detector that it is a release.
 //
 //go:norace
 func StoreRelease(p *uint64, v uint64) {

@@ -27,7 +27,7 @@ type Files struct {
 	paths     map[string]string // by build id
 	known     map[string]bool   // paths that were looked at
 	images    []*image          // the one that was used last comes last
-	scanned   time.Time         // when lookAtProcesses was called last
+	scanned   time.Time         // of the last lookAtProcesses
 	installed bool              // the usual directories were looked at
 	processes map[uint32]*process
 }
@@ -160,8 +160,8 @@ func (f *Files) image(key, path string, right func(*elffile.File, *os.File) bool
 	return img
 }
 
-// lookAtProcesses looks at the files that are mapped to be run, of all processes: not more often than
-// every second, for a stack of unknown files may come with each record.
+// lookAtProcesses looks at the files that all processes have mapped executable, at most once a second:
+// each record may have a stack of unknown files.
 func (f *Files) lookAtProcesses() {
 	if time.Since(f.scanned) < scanEvery {
 		return
@@ -267,7 +267,7 @@ func load(path string, right func(*elffile.File, *os.File) bool) (*image, error)
 	return img, nil
 }
 
-// mapping is a part of a process that a file was mapped to, to be run.
+// mapping is an executable mapping of a file.
 type mapping struct {
 	start, end, offset uint64
 	path               string // in the process's root

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/elffile"
 )
 
-// process is what is known of where a process's files were mapped.
+// process describes the files that a process has mapped.
 type process struct {
 	start    uint64 // in clock ticks since boot, to tell it from a later one with its pid
 	mappings []mappedFile
@@ -22,7 +22,7 @@ type process struct {
 // mappedFile is a mapping with the file's identity, which outlives the process.
 type mappedFile struct {
 	mapping
-	paths    [3]string // that may lead to it: of the process, in this root, in the process's
+	paths    [3]string // candidates: in map_files, in this root, in the process's root
 	dev, ino uint64
 }
 
@@ -32,8 +32,8 @@ const maxProcesses = 4096
 // clockTick is the unit of times in /proc, for all architectures (include/uapi/asm-generic/param.h, USER_HZ).
 const clockTick = 1_000_000_000 / 100
 
-// Task says which process something is about: ids and start time of the initial namespaces, as events
-// have them. Start is in ns since boot.
+// Task identifies a process by ids and start time of the initial namespaces, as events do. Start is in
+// ns since boot.
 type Task struct {
 	PID, PPID uint32
 	Start     uint64
@@ -66,12 +66,12 @@ func (f *Files) LookAtProcesses() {
 	}
 }
 
-// Started tells that a process runs another program now, whose name it gave to execve(2).
+// Started tells that a process has called execve(2) with the name program.
 func (f *Files) Started(t Task, program string) {
 	dir := fmt.Sprintf("/proc/%d", t.PID)
 	p := &process{start: t.Start / clockTick, program: program}
 	if !filepath.IsAbs(program) {
-		// What it was relative to is gone with the process, unless its parent is there too.
+		// Its directory may be gone with the process; its parent's is often the same.
 		p.program = filepath.Join(fmt.Sprintf("/proc/%d/cwd", t.PPID), program)
 	}
 	if SeesAllProcesses() {
@@ -98,7 +98,7 @@ func (f *Files) Forked(t Task) {
 	}
 }
 
-// Ended tells that a process is not asked about any more.
+// Ended tells that a process has ended and will not be asked about again.
 func (f *Files) Ended(pid uint32) { delete(f.processes, pid) }
 
 func (f *Files) remember(pid uint32, p *process) {
@@ -111,8 +111,8 @@ func (f *Files) remember(pid uint32, p *process) {
 	f.processes[pid] = p
 }
 
-// NameAt is Name for an address in a process, of a file in which the kernel finds no build id: by what
-// is mapped there, or was when the process was seen. It reports whether the file was found.
+// NameAt is Name for an address in a process, for files without a build id that the kernel finds: by
+// the mapping there, now or when the process was seen. It reports whether the file was found.
 func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool) {
 	p := f.processes[t.PID]
 	if p == nil || p.start != t.Start/clockTick {
@@ -130,8 +130,8 @@ func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool
 	return f.nameFixed(p.program, ip, returns)
 }
 
-// nameFixed names an address by a program that is always loaded at the same one, as most of Go are, of
-// a process that was never seen. Only its path says that it is the program, so the name tells.
+// nameFixed names an address of a process that was never seen by its program, if that has a fixed
+// address, as most Go programs do. The program is known by its path alone, and the name says so.
 func (f *Files) nameFixed(program string, ip uint64, returns bool) (string, bool) {
 	unknown := fmt.Sprintf("%#x (in no file that was seen)", ip)
 	st, err := os.Stat(program)
@@ -179,7 +179,7 @@ func (f *Files) nameMapped(m *mappedFile, ip uint64, returns bool) (string, bool
 	return fmt.Sprintf("%s+%#x", filepath.Base(m.path), offset), false
 }
 
-// identity returns what tells a file from all others.
+// identity returns the device and inode of a file.
 func identity(info os.FileInfo, err error) (dev, ino uint64, _ error) {
 	if err != nil {
 		return 0, 0, err

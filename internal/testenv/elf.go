@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Where the file that WriteELF makes has its code: at CodeOffset, loaded at CodeAddr.
+// The code in a file of WriteELF: at CodeOffset, loaded at CodeAddr.
 const (
 	CodeOffset = 0x1000
 	CodeAddr   = 0x401000
@@ -67,8 +67,8 @@ func WriteELF(t testing.TB, path string, id []byte, functions ...string) {
 	}
 }
 
-// InflateELF makes a sparse file of size bytes of one that WriteELF made: a half of what it grows by is
-// symbols, the other half their names. The functions stay.
+// InflateELF grows a file of WriteELF to a sparse one of size bytes, half of it symbols and half names.
+// The functions stay.
 func InflateELF(t testing.TB, path string, size int64) {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -73,8 +73,7 @@ func (g glyphs) cell(s string, width int, right bool) string {
 	return s + pad
 }
 
-// span is text of one style. The text may be what processes, programs and records call
-// themselves: render escapes it.
+// span is text of one style. It may be untrusted: render escapes it.
 type span struct {
 	style lipgloss.Style
 	text  string
@@ -92,8 +91,8 @@ func styled(style lipgloss.Style, text string) line { return line{{style, text}}
 // add returns the line with more text at its end.
 func (l line) add(style lipgloss.Style, text string) line { return append(l, span{style, text}) }
 
-// render returns what a terminal is sent to show lines, cut to the size of the screen. Its only
-// escape sequences are those of the styles.
+// render returns lines for a terminal, cut to the size of the screen. Its only escape sequences are
+// those of the styles.
 func render(lines []line, width, height int) string {
 	if width <= 0 || height <= 0 {
 		return ""
