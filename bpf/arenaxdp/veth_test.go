@@ -316,9 +316,9 @@ func TestAttachErrors(t *testing.T) {
 		{"what is no table", arena.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
 		{"the loopback device", ErrLoopback, "loopback", Options{Interface: "lo"}, "kv"},
 		{"no name", ErrNoInterface, "no such interface", Options{}, "kv"},
-		{"a growth below 1", nil, "1 to 1000", Options{Interface: p.Server.Device, Growth: -1}, "kv"},
+		{"a growth below 1", nil, "between 1 and 1000", Options{Interface: p.Server.Device, Growth: -1}, "kv"},
 		{"more networks than it can hold", nil, "at most 1024", Options{Interface: p.Server.Device, Allow: make([]netip.Prefix, 1025)}, "kv"},
-		{"no address", nil, "1 to 256", Options{Interface: p.Server.Device, Addresses: []netip.Addr{}}, "kv"},
+		{"no address", nil, "between 1 and 256", Options{Interface: p.Server.Device, Addresses: []netip.Addr{}}, "kv"},
 	}
 	for _, tt := range tests {
 		err := p.Server.Do(func() error {
