@@ -121,7 +121,10 @@ func visit(fd int, path string, yield func(Entry, error) bool) bool {
 		return true
 	case err == nil:
 		entry.Mode = fs.FileMode(st.Mode).Perm()
-		err = entry.look(fd)
+		// ENOENT: the pin is gone, or it is one of the kernel's own (maps.debug, progs.debug).
+		if err = entry.look(fd); missing(err) {
+			return true
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("look at pin %q: %w", path, err)

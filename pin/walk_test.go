@@ -15,6 +15,15 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
+// Where the kernel pins iterators of its own, bpf(2) does not open them.
+func TestWalkPassesOverPinsThatCannotBeOpened(t *testing.T) {
+	for e, err := range pin.Walk("/sys/fs/bpf") {
+		if strings.HasSuffix(e.Path, ".debug") {
+			t.Errorf("%s: %v", e.Path, err)
+		}
+	}
+}
+
 func TestWalkYieldsEveryPin(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, ring, hash, p := testenv.BPFFS(t), testenv.Ring(t, 4096), hashMap(t), program(t)
