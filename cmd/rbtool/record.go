@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,7 +52,8 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 		return err
 	}
 	defer m.Close()
-	types, err := opts.types.recordTypes(m, stderr)
+	var notes bytes.Buffer // come after what can fail
+	types, err := opts.types.recordTypes(m, &notes)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", ref, err)
 	}
@@ -71,6 +73,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts tailOp
 		return fmt.Errorf("record %s: %w", ref, err)
 	}
 	out.w = file
+	stderr.Write(notes.Bytes())
 	rec := recording{source: src}
 	t := &tailer{source: src, out: out, format: rec.append, filter: selected, opts: opts, began: time.Now()}
 	if err = rec.run(ctx, t, m, types); err != nil {

@@ -22,7 +22,7 @@ func explainReader(err error) error {
 	case ok:
 		return consumedBy(describePID(busy.PID))
 	case errors.Is(err, consumer.ErrCorrupt):
-		return withHint(err, "--recover resumes at the oldest intact record")
+		return withHint(err, "--recover, without --observe, resumes at the oldest intact record")
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -136,8 +137,9 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	}
 	defer m.Close()
 	var types *decode.Set
+	var notes bytes.Buffer // come after what can fail
 	if o := opts.output.value; o == "text" || o == "json" || opts.filter != "" {
-		if types, err = opts.types.recordTypes(m, stderr); err != nil {
+		if types, err = opts.types.recordTypes(m, &notes); err != nil {
 			return fmt.Errorf("tail %s: %w", ref, err)
 		}
 	}
@@ -158,6 +160,7 @@ func tail(ctx context.Context, stdout, stderr io.Writer, ref string, opts tailOp
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", ref, explainReader(err))
 	}
+	stderr.Write(notes.Bytes())
 	sayMended(stderr, src)
 	t := &tailer{source: src, out: out, format: show, watch: watch, filter: selected, opts: opts, began: time.Now()}
 	defer func() {
