@@ -94,8 +94,8 @@ func create(opts Options) (*Arena, error) {
 	return a, nil
 }
 
-// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc) and names the one that is
-// broken. The error matches the kernel's errno: EINVAL, E2BIG or ERANGE.
+// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc) and names the broken
+// rule. The error matches the kernel's errno: EINVAL, E2BIG or ERANGE.
 func (o *Options) Check() error {
 	page := uint64(os.Getpagesize())
 	switch {

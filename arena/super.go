@@ -41,7 +41,7 @@ const headPages = 2
 
 // Format gives the arena a heap, or opens the one that it has. The heap takes all pages but the first
 // two and those at the end that hold variables of programs (see [LoadCollection]). Any number of
-// processes may call it at once; one that is killed in it does no harm.
+// processes may call Format at once, and a process killed during the call leaves the arena usable.
 //
 // Errors: [ErrFormat] if page 0 has other contents; [ErrFull] if fewer than three pages are left;
 // [ErrNotSupported] if the kernel's pages are not of 4 KiB.

@@ -15,8 +15,8 @@ type Entry struct {
 
 // All returns the keys and values, bucket by bucket. What is in one bucket was there
 // at one time; others may be changed before or after it. Each Entry is the caller's to
-// keep. It ends with [ErrCorrupt] at a bucket that contradicts itself, with
-// [ErrBusy] at one that is changed each time it is read, or with [ErrAbsent].
+// keep. It ends with [ErrCorrupt] at an inconsistent bucket, with
+// [ErrBusy] at a bucket that changes during every read, or with [ErrAbsent].
 func (t *Table) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for i := range t.buckets {

@@ -41,7 +41,7 @@ func (m Mode) flags() link.XDPAttachFlags {
 	return 0
 }
 
-// Options say where to answer, and whom. Only Interface is required. Do not change the slices
+// Options say on which interface to answer, and which hosts. Only Interface is required. Do not change the slices
 // afterwards.
 type Options struct {
 	Interface string // its name
