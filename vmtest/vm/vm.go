@@ -72,7 +72,12 @@ func (a Accel) cpu() string {
 	}
 	// Without ERMS kernels copy and clear memory by words: by bytes, as processors that have it
 	// are best told to, takes an emulated one twice the time.
-	return "max,-erms"
+	//
+	// Without CX16 they do not execute CMPXCHG16B, which qemu 7.2 emulates with the condition
+	// code of an earlier instruction: after a return from an interrupt (or POPF), an ADD and a
+	// CMPXCHG16B, RFLAGS holds the addend. An interrupt before the kernel's allocator sets NT,
+	// AC or IOPL that way, and the guest dies of a double fault.
+	return "max,-erms,-cx16"
 }
 
 // args are what the accelerator wants of qemu's command line.
