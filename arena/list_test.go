@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/rbtool/rbtool/bpf/arenaset"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

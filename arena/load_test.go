@@ -14,7 +14,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/bpf/arenatest"
+	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/arenatest"
+	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/bpf/arenapages"
+	"github.com/rbtool/rbtool/internal/bpf/arenapages"
 )
 
 // pageSize is the kernel's, in bytes.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/arenatest"
+	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/arenaset"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
 // newHeap makes an arena with a heap.

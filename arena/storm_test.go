@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rbtool/rbtool/bpf/arenaset"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/bench/harness"
-	"github.com/rbtool/rbtool/bpf/arenaset"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
 // newArena returns an arena with a heap, and its id, by which the peers open it.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/bench/harness"
-	"github.com/rbtool/rbtool/bpf/arenaset"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
 // listName is the list of the benchmark.

@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bench/harness"
-	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 

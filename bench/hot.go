@@ -10,7 +10,7 @@ import (
 
 	"github.com/rbtool/rbtool/bench/harness"
 	"github.com/rbtool/rbtool/bench/load"
-	"github.com/rbtool/rbtool/bpf/producer"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
 // hotRecords is how many records one pass reads: few enough for the first-level cache.

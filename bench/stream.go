@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/rbtool/rbtool/bench/harness"
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
 // stream is records that one CPU produces as fast as it can and the other reads.

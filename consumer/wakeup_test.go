@@ -11,8 +11,8 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

@@ -8,8 +8,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/bpf/mapiter"
-	"github.com/rbtool/rbtool/bpf/mapusers"
+	"github.com/rbtool/rbtool/internal/bpf/mapiter"
+	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/pin"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/mapiter"
+	"github.com/rbtool/rbtool/internal/bpf/mapiter"
 	"github.com/rbtool/rbtool/pin"
 )
 

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/bpf/mapiter"
+	"github.com/rbtool/rbtool/internal/bpf/mapiter"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

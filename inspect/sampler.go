@@ -8,7 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/mapiter"
+	"github.com/rbtool/rbtool/internal/bpf/mapiter"
 )
 
 // SamplerOptions say what a [Sampler] looks at. The zero value is right.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/mapusers"
+	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 )
 
 // errOutside is the reason for missing users outside this pid namespace.

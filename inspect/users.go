@@ -11,7 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/bpf/mapusers"
+	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 )
 
 // User is a process that holds a descriptor of a map or has it mapped. Threads

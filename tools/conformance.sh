@@ -25,6 +25,6 @@ for kernel; do
 	set -- "$@" "$report"
 	shift
 done
-go run ./conform/matrix "$@" >"$page.new" || { rm -f "$page.new"; exit 1; }
+go run ./internal/conform/matrix "$@" >"$page.new" || { rm -f "$page.new"; exit 1; }
 mv "$page.new" "$page"
 exit $status

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

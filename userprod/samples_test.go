@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rbtool/rbtool/bpf/usercheck"
+	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

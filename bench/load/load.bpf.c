@@ -54,7 +54,7 @@ struct refill_arg {
 
 static __u8 scratch[MAX_RECORD] __attribute__((aligned(8)));
 
-/* splitmix64 and its use for a length: as in bpf/producer, so that its
+/* splitmix64 and its use for a length: as in internal/bpftest/producer, so that its
  * Job.Len holds for both. */
 static __always_inline __u64 mix(__u64 x)
 {
@@ -90,5 +90,5 @@ int refill(struct refill_arg *ctx)
 	return n - bpf_loop(n, refill_step, &arg, 0);
 }
 
-/* For the kernel, see bpf/producer. */
+/* For the kernel, see internal/bpftest/producer. */
 char _license[] SEC("license") = "GPL";

@@ -39,5 +39,5 @@ int drain(void *ctx)
 	return bpf_user_ringbuf_drain(&ring, on_sample, NULL, BPF_RB_NO_WAKEUP);
 }
 
-/* For the kernel, see bpf/producer. */
+/* For the kernel, see internal/bpftest/producer. */
 char _license[] SEC("license") = "GPL";

@@ -14,8 +14,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 

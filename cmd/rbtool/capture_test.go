@@ -14,8 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bpf/drain"
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/capture"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )

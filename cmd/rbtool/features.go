@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rbtool/rbtool/conform"
+	"github.com/rbtool/rbtool/internal/conform"
 	"github.com/rbtool/rbtool/internal/feature"
 )
 

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
 // inspectFor returns what inspect --for says of the ring pinned at path.

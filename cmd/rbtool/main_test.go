@@ -24,8 +24,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/arena"
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 	"github.com/rbtool/rbtool/userprod"

@@ -12,8 +12,8 @@ import (
 	"os"
 	"sync"
 
-	"github.com/rbtool/rbtool/bpf/producer"
 	"github.com/rbtool/rbtool/capture"
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
 // ledger keeps account of the records of a round: which were committed, and which a consumer has

@@ -11,7 +11,7 @@ import (
 // The page of documentation is of a run in virtual machines: what it says must be
 // what is known, as the runs of TestRules in those machines must.
 func TestDocument(t *testing.T) {
-	const page = "../docs/conformance.md"
+	const page = "../../docs/conformance.md"
 	text, err := os.ReadFile(page)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("%s is not there: make conformance", page)

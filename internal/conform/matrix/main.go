@@ -1,7 +1,7 @@
 // Command matrix makes docs/conformance.md of reports that
 // `rbtool features --conform -o json` wrote on several kernels:
 //
-//	go run ./conform/matrix 5.10.json 6.1.json ... > docs/conformance.md
+//	go run ./internal/conform/matrix 5.10.json 6.1.json ... > docs/conformance.md
 package main
 
 import (
@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/rbtool/rbtool/conform"
+	"github.com/rbtool/rbtool/internal/conform"
 )
 
 func main() {
