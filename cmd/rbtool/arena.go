@@ -12,11 +12,12 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-func newArena() *cobra.Command {
-	return group("arena", "What lies in an arena: its heap, lists, tables, memory",
+// arenaCommands returns the commands of this family.
+func arenaCommands() []*cobra.Command {
+	return []*cobra.Command{group("arena", "What lies in an arena: its heap, lists, tables, memory",
 		"  rbtool arena heap /sys/fs/bpf/heap\n  rbtool arena put /sys/fs/bpf/heap colour blue",
 		newArenaHeap(), newArenaList(), newArenaTable(), newArenaDump(),
-		newArenaPut(), newArenaGet(), newArenaDel(), newArenaServe())
+		newArenaPut(), newArenaGet(), newArenaDel(), newArenaServe())}
 }
 
 // withArena opens the arena that ref refers to, calls f, and closes it. One that

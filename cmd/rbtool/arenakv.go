@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // kvName is the table that put, get and del use.
@@ -112,7 +113,7 @@ func printValue(w io.Writer, key string, value []byte, output string) error {
 	case output == "json":
 		return printJSON(w, newPair([]byte(key), value))
 	case output == "raw":
-		_, err = raw(w).Write(value)
+		_, err = escape.Unwrap(w).Write(value)
 	default:
 		_, err = fmt.Fprintln(w, quotedIfNeeded(value))
 	}

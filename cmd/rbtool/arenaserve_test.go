@@ -43,15 +43,15 @@ func newServeRig(t *testing.T) *serveRig {
 	return r
 }
 
-// command is rbtool as a process of its own: each maps the arena at the same address.
-func command(args ...string) *exec.Cmd {
+// ownProcess is rbtool as a process of its own: each maps the arena at the same address.
+func ownProcess(args ...string) *exec.Cmd {
 	// As testscript.Main has it, the binary is the command that it is called.
 	return &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{"rbtool"}, args...)}
 }
 
 func (r *serveRig) must(args ...string) {
 	r.t.Helper()
-	if out, err := command(args...).CombinedOutput(); err != nil {
+	if out, err := ownProcess(args...).CombinedOutput(); err != nil {
 		r.t.Fatalf("%s: %v: %s", args, err, out)
 	}
 }
@@ -70,7 +70,7 @@ func (r *serveRig) end(cmd *exec.Cmd) (status int, said string) {
 // start runs it; stop interrupts it.
 func (r *serveRig) start(args ...string) (cmd *exec.Cmd, stop func() (int, string)) {
 	r.t.Helper()
-	cmd = command(append([]string{"arena", "serve"}, args...)...)
+	cmd = ownProcess(append([]string{"arena", "serve"}, args...)...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := r.pair.Server.Do(cmd.Start); err != nil {
@@ -249,7 +249,7 @@ func (r *serveRig) otherProcesses() {
 	if got, want := r.ask("get shape\r\n"), "VALUE shape 0 5\r\nround\r\nEND\r\n"; got != want {
 		r.t.Errorf("got %q, want %q", got, want)
 	}
-	out, err := command("inspect", r.pin).CombinedOutput()
+	out, err := ownProcess("inspect", r.pin).CombinedOutput()
 	if err != nil || !regexp.MustCompile(`(?m)^owner .*maps it at 0x[0-9a-f]+`).Match(out) ||
 		!regexp.MustCompile(`kv_get \(id [0-9]+, xdp\)`).Match(out) {
 		r.t.Errorf("inspect: %v: %s", err, out)

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -20,27 +17,6 @@ type arenaOptions struct {
 	base                    address
 	segvOnFault, noUserConv bool
 	mode                    fileMode
-}
-
-// address is a flag for a place in memory.
-type address uint64
-
-func (a *address) Set(text string) error {
-	n, err := strconv.ParseUint(text, 0, 64)
-	if err != nil {
-		return errors.New("not an address such as 0x120000000000")
-	}
-	*a = address(n)
-	return nil
-}
-
-func (a *address) Type() string { return "address" }
-
-func (a *address) String() string {
-	if *a == 0 {
-		return "" // which help leaves out
-	}
-	return fmt.Sprintf("%#x", uint64(*a))
 }
 
 func newCreateArena() *cobra.Command {

@@ -24,7 +24,8 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-func newDemo() *cobra.Command {
+// newDemo returns the command demo, which runs others by run, as a user would.
+func newDemo(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Show what rbtool does, in half a minute, and clean up",
@@ -35,7 +36,7 @@ mounted is removed at the end, and when the demo is interrupted.`,
 		Example: "  rbtool demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return demo(&script{ctx: cmd.Context(), stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), run: run})
 		},
 	}
 }
@@ -43,7 +44,7 @@ mounted is removed at the end, and when the demo is interrupted.`,
 // demoName begins the names of the directories that demos pin to.
 const demoName = "rbtool-demo-"
 
-func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
+func demo(d *script) (err error) {
 	// A second ^C must not keep this from cleaning up, nor from saying at its
 	// very end how it went: that stays so until the process exits.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
@@ -54,7 +55,6 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, unmount()) }()
 	sweep(root)
-	d := &script{ctx: ctx, stdout: stdout, stderr: stderr}
 	dir := filepath.Join(root, fmt.Sprint(demoName, os.Getpid()))
 	defer func() { err = errors.Join(err, removeTracer(dir)) }()
 
@@ -82,7 +82,7 @@ func demo(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	d.rbtool("probe", "proctrace", "stop", "--pin-dir", dir)
 	d.say("All pins are gone. Try it yourself:")
 	d.print("    rbtool probe proctrace start && rbtool tail %s/rbtool/proctrace/%s\n", root, filepath.Base(events))
-	if ctx.Err() != nil {
+	if d.ctx.Err() != nil {
 		return &failure{err: errors.New("demo: interrupted"), status: statusInterrupted}
 	}
 	return d.err
@@ -157,6 +157,7 @@ func removeTracer(dir string) error {
 type script struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
+	run            func(ctx context.Context, stdout, stderr io.Writer, args []string) error
 	err            error
 }
 
@@ -176,7 +177,7 @@ func (s *script) rbtool(args ...string) {
 	if s.over() {
 		return
 	}
-	s.err = execute(s.ctx, newRoot(s.stdout, s.stderr), args)
+	s.err = s.run(s.ctx, s.stdout, s.stderr, args)
 }
 
 // workload are commands with something to see in each. None starts another:

@@ -45,7 +45,7 @@ func gone(t *testing.T, group int) bool {
 // pinsAndPrograms lists the pins and programs of demos.
 func pinsAndPrograms(t *testing.T) []string {
 	t.Helper()
-	left, err := filepath.Glob("/sys/fs/bpf/" + demoName + "*")
+	left, err := filepath.Glob("/sys/fs/bpf/rbtool-demo-*")
 	if err != nil {
 		t.Fatal(err)
 	}

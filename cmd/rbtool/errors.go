@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,12 +53,14 @@ func withHint(err error, format string, args ...any) error {
 	return &failure{err: err, hint: fmt.Sprintf(format, args...)}
 }
 
-// printError writes err in one line, with unprintable characters escaped, and the hint, if there is
-// one, in another.
+// printError writes a line for each error that was joined into err, and a line for its hint, if it
+// has one. Unprintable characters are escaped.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "rbtool: %s\n", escape.String(err.Error()))
-	if hint := hintFor(err); hint != "" {
-		fmt.Fprintf(w, "hint: %s\n", escape.String(hint))
+	for _, err := range each(err) {
+		fmt.Fprintf(w, "rbtool: %s\n", escape.String(err.Error()))
+		if hint := hintFor(err); hint != "" {
+			fmt.Fprintf(w, "hint: %s\n", escape.String(hint))
+		}
 	}
 }
 
@@ -152,4 +155,32 @@ func mountHint() string {
 		return fmt.Sprintf("a bpffs is mounted on %s: use a path below it", root)
 	}
 	return "mount one: mount -t bpf bpf " + pin.DefaultRoot
+}
+
+// each returns the errors that were joined into err, one for each line, with what was said
+// before them of all; or err. A hint for all is one for the last.
+func each(err error) []error {
+	hint := ""
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		if f, ok := inner.(*failure); ok {
+			hint = cmp.Or(hint, f.hint)
+		}
+		joined, ok := inner.(interface{ Unwrap() []error })
+		if !ok {
+			continue
+		}
+		errs, about := joined.Unwrap(), strings.TrimSuffix(err.Error(), inner.Error())
+		if len(errs) < 2 || strings.Count(err.Error(), "\n") != len(errs)-1 {
+			break
+		}
+		var lines []error
+		for _, e := range errs {
+			lines = append(lines, fmt.Errorf("%s%w", about, e))
+		}
+		if hint != "" {
+			lines[len(lines)-1] = &failure{err: lines[len(lines)-1], hint: hint}
+		}
+		return lines
+	}
+	return []error{err}
 }

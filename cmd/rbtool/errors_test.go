@@ -6,9 +6,6 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
-
-	"github.com/rbtool/rbtool/consumer"
-	"github.com/rbtool/rbtool/userprod"
 )
 
 // An error is one line, and says of what it is; several are several.
@@ -38,19 +35,6 @@ func TestEachErrorIsALine(t *testing.T) {
 		}
 		if diff := gocmp.Diff(tt.hints, hints); diff != "" {
 			t.Errorf("%v: hints, -want +got:\n%s", tt.err, diff)
-		}
-	}
-}
-
-func TestARingOfAnotherProcessIsBusy(t *testing.T) {
-	for _, err := range []error{
-		&consumer.BusyError{PID: 7}, &consumer.BusyError{Stolen: true}, &consumer.BusyError{PID: 7, Unseen: true},
-		&userprod.BusyError{PID: 7}, &userprod.BusyError{Stolen: true}, &userprod.BusyError{PID: 7, Unseen: true},
-	} {
-		for _, explain := range []func(error) error{explainReader, explainProducer} {
-			if status := statusOf(fmt.Errorf("tail x: %w", explain(err))); status != statusBusy {
-				t.Errorf("%v: status %d", err, status)
-			}
 		}
 	}
 }

@@ -60,10 +60,6 @@ func (d *duration) String() string {
 	return time.Duration(*d).String()
 }
 
-// shortestInterval is the least time between two samples of the host's maps; one of hundreds of
-// rings takes a millisecond.
-const shortestInterval = 10 * time.Millisecond
-
 // interval is a flag for the time from one look or run to the next, which is not shorter than least.
 type interval struct{ value, least time.Duration }
 
@@ -82,3 +78,24 @@ func (i *interval) Set(text string) error {
 func (i *interval) Type() string { return "interval" }
 
 func (i *interval) String() string { return i.value.String() }
+
+// address is a flag for a place in memory.
+type address uint64
+
+func (a *address) Set(text string) error {
+	n, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		return errors.New("not an address such as 0x120000000000")
+	}
+	*a = address(n)
+	return nil
+}
+
+func (a *address) Type() string { return "address" }
+
+func (a *address) String() string {
+	if *a == 0 {
+		return "" // which help leaves out
+	}
+	return fmt.Sprintf("%#x", uint64(*a))
+}

@@ -3,14 +3,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
@@ -18,16 +15,23 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-func main() {
+func main() { os.Exit(Main()) }
+
+// Main runs the command that the process's arguments ask for, and returns its exit status.
+func Main() int {
 	// A closed stdout is an error of write(2), not the death of the process:
 	// what is pinned or claimed is cleaned up.
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	context.AfterFunc(ctx, stop) // a second signal kills
 	quitQuietly()
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// runArgs runs the command that args ask for.
+func runArgs(ctx context.Context, stdout, stderr io.Writer, args []string) error {
+	return execute(ctx, newRoot(stdout, stderr), args)
 }
 
 // endings are the signals that end the command. SIGHUP is none under nohup(1).
@@ -61,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	_ = rlimit.RemoveMemlock()
 
 	out, errs := escape.NewWriter(stdout), escape.NewWriter(stderr)
-	err := execute(ctx, newRoot(out, errs), args)
+	err := runArgs(ctx, out, errs, args)
 	if err == nil {
 		err = out.Flush()
 	}
@@ -71,36 +75,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if errors.Is(err, unix.EPIPE) {
 		return statusDone // whoever read the output has had enough
 	}
-	for _, err := range each(err) {
-		printError(errs, err)
-	}
+	printError(errs, err)
 	return statusOf(err)
-}
-
-// each returns the errors that were joined into err, one for each line, with what was said
-// before them of all; or err. A hint for all is one for the last.
-func each(err error) []error {
-	hint := ""
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		if f, ok := inner.(*failure); ok {
-			hint = cmp.Or(hint, f.hint)
-		}
-		joined, ok := inner.(interface{ Unwrap() []error })
-		if !ok {
-			continue
-		}
-		errs, about := joined.Unwrap(), strings.TrimSuffix(err.Error(), inner.Error())
-		if len(errs) < 2 || strings.Count(err.Error(), "\n") != len(errs)-1 {
-			break
-		}
-		var lines []error
-		for _, e := range errs {
-			lines = append(lines, fmt.Errorf("%s%w", about, e))
-		}
-		if hint != "" {
-			lines[len(lines)-1] = &failure{err: lines[len(lines)-1], hint: hint}
-		}
-		return lines
-	}
-	return []error{err}
 }

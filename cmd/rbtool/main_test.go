@@ -37,7 +37,7 @@ import (
 func TestMain(m *testing.M) {
 	_ = rlimit.RemoveMemlock() // as nobody it cannot be, and must not
 	testscript.Main(m, map[string]func(){
-		"rbtool":      main,
+		"rbtool":      func() { os.Exit(Main()) },
 		"produce":     produceMain,
 		"consume":     consumeMain,
 		"hold":        holdMain,

@@ -13,7 +13,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/escape"
 )
@@ -41,15 +40,6 @@ func outputFlag(cmd *cobra.Command, formats ...string) *choice {
 	cmd.Flags().VarP(c, "output", "o", "output format")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return c
-}
-
-// raw returns the writer below an escape.Writer: for binary data, terminal sequences and text that
-// is escaped already.
-func raw(w io.Writer) io.Writer {
-	if w, ok := w.(*escape.Writer); ok {
-		return w.Unwrap()
-	}
-	return w
 }
 
 // printJSON writes v as one document.
@@ -109,7 +99,3 @@ func printTable(w io.Writer, rows [][]string) error {
 func note(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "note: %s\n", escape.String(fmt.Sprintf(format, args...)))
 }
-
-// spoiled reports whether a command whose output failed with err is to undo
-// what it did. A reader that closed the pipe has merely had enough.
-func spoiled(err error) bool { return err != nil && !errors.Is(err, unix.EPIPE) }

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/pin"
@@ -28,14 +27,6 @@ writable for others and not sticky.`,
 			defer m.Close()
 			return pin.Map(m, args[1], pin.Options{})
 		},
-	}
-}
-
-// rmdirs removes directories that a command made, unless somebody else put something
-// there.
-func rmdirs(dirs []string) {
-	for _, dir := range dirs {
-		_ = unix.Rmdir(dir)
 	}
 }
 

@@ -127,19 +127,19 @@ func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 		return strings.Fields(line)
 	}
 	for _, line := range p.given {
-		if out, err := command(expand(line)...).CombinedOutput(); err != nil {
+		if out, err := ownProcess(expand(line)...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", line, err, out)
 		}
 	}
 	t.Cleanup(func() { // what the command started is ended
 		for dir, end := range map[string]string{"trace": "probe proctrace stop", "drain": "drain stop --force"} {
 			if _, err := os.Stat(filepath.Join(pins, dir)); err == nil {
-				command(expand(end + " --pin-dir $B/" + dir)...).Run()
+				ownProcess(expand(end + " --pin-dir $B/" + dir)...).Run()
 			}
 		}
 	})
 	own(t, pins, filepath.Dir(files))
-	cmd := command(expand(p.run)...)
+	cmd := ownProcess(expand(p.run)...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	for _, name := range with {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,11 @@ import (
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/pin"
 )
+
+// probeCommands returns the commands of this family. The demo runs the others by run.
+func probeCommands(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) []*cobra.Command {
+	return []*cobra.Command{newProbe(), newFeatures(), newDemo(run)}
+}
 
 func newProbe() *cobra.Command {
 	tracer := group("proctrace", "Trace fork, exec and exit of all processes",

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/rbtool/rbtool/inspect"
-	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/userprod"
 )
 
@@ -182,22 +179,4 @@ func explainProducer(err error) error {
 		return withHint(err, "--recover discards everything after the last valid sample")
 	}
 	return err
-}
-
-// describePID names a process by its pid in the initial pid namespace: "process 12 (sh)".
-func describePID(pid uint32) string {
-	if !claim.InHostProc() {
-		return describeProcess(int(pid), "")
-	}
-	return describeForeign(pid)
-}
-
-// describeForeign names a process by its pid in this process's pid namespace; 0 stands for
-// one that cannot be seen.
-func describeForeign(pid uint32) string {
-	if pid == 0 {
-		return unseenProcess
-	}
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return describeProcess(int(pid), strings.TrimSpace(string(comm)))
 }

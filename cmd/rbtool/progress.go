@@ -3,22 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/rbtool/rbtool/internal/escape"
 )
-
-// isTerminal reports whether w is one.
-func isTerminal(w io.Writer) bool {
-	f, ok := raw(w).(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
 
 const (
 	progressEvery = 200 * time.Millisecond
@@ -31,7 +20,7 @@ func showProgress(w io.Writer, p *produced) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}
 	}
-	w = raw(w) // clearLine is an escape sequence
+	w = escape.Unwrap(w) // clearLine is an escape sequence
 	ended := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {

@@ -15,11 +15,12 @@ import (
 	"github.com/rbtool/rbtool/capture"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // What an observer could not read is marked at the record before which it is missing.
 func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
-	m, _ := pinnedRing(t, 4096)
+	m := testenv.Ring(t, 4096)
 	p, err := producer.Load(m)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func TestARingOnTheScreenIsObserved(t *testing.T) {
 		}
 	}
 	produce(3)
-	w, err := watchRing(t.Context(), mapID(t, m))
+	w, err := watchRing(t.Context(), idOf(t, m))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,11 +78,21 @@ func TestARingOnTheScreenIsObserved(t *testing.T) {
 
 func TestAMapThatIsGoneCannotBeWatched(t *testing.T) {
 	m := testenv.Ring(t, 4096)
-	id := mapID(t, m)
+	id := idOf(t, m)
 	m.Close()
 	if _, err := watchRing(t.Context(), id); err == nil {
 		t.Error("no error")
 	}
+}
+
+func idOf(t *testing.T, m *ebpf.Map) ebpf.MapID {
+	t.Helper()
+	info, err := m.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := info.ID()
+	return id
 }
 
 func TestUTF8Locale(t *testing.T) {

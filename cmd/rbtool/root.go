@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,11 +31,11 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 	root.SetVersionTemplate(versionLine())
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(
-		newCreate(), newPin(), newUnpin(), newLs(), newInspect(),
-		newTop(), newExporter(), newTail(), newRecord(), newReplay(), newProduce(), newDrain(), newArena(),
-		newProbe(), newFeatures(), newDemo(), newVersion(),
-	)
+	for _, family := range [][]*cobra.Command{
+		bpffsCommands(), hostCommands(), ringCommands(), arenaCommands(), probeCommands(runArgs), {newVersion()},
+	} {
+		root.AddCommand(family...)
+	}
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		needSubcommand(completion)
@@ -56,10 +54,6 @@ func needCommand(help *cobra.Command, args []string) error {
 		err = unknownCommand(about, rest[0])
 	}
 	return err
-}
-
-func unknownCommand(of *cobra.Command, name string) error {
-	return fmt.Errorf("unknown command %q for %q", name, of.CommandPath())
 }
 
 // execute runs the command that args ask for. An error before the command
@@ -107,34 +101,4 @@ func emptyFlag(flags *pflag.FlagSet) (err error) {
 		}
 	})
 	return err
-}
-
-// noneEmpty is check for a command whose arguments must not be empty either.
-func noneEmpty(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if slices.Contains(args, "") {
-			return errors.New("an argument is empty")
-		}
-		return check(cmd, args)
-	}
-}
-
-// group is a command that only has subcommands.
-func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Example: example}
-	needSubcommand(cmd)
-	cmd.AddCommand(subs...)
-	return cmd
-}
-
-// needSubcommand makes it an error to call cmd without a subcommand, or with one that
-// it does not have.
-func needSubcommand(cmd *cobra.Command) {
-	cmd.Args = func(_ *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return unknownCommand(cmd, args[0])
-		}
-		return errors.New("which one?")
-	}
-	cmd.RunE = func(*cobra.Command, []string) error { return nil } // makes cobra look at Args
 }

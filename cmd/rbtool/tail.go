@@ -235,14 +235,3 @@ const consumeHint = "--observe watches without consuming; --steal consumes anywa
 func consumedBy(process string) error {
 	return &failure{err: fmt.Errorf("consumed by %s", process), status: statusBusy, hint: consumeHint}
 }
-
-// unseenProcess stands for a process of which only a mapping is known.
-const unseenProcess = "a process that cannot be seen from here"
-
-// describeProcess names a process: "process 12 (sh)".
-func describeProcess(pid int, comm string) string {
-	if comm == "" {
-		return fmt.Sprintf("process %d", pid)
-	}
-	return fmt.Sprintf("process %d (%s)", pid, comm)
-}

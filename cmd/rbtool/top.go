@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/internal/top"
 )
 
@@ -118,7 +119,7 @@ func topTable(maps []inspect.MapSample) [][]string {
 // topScreen shows the screen until the user leaves it.
 func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) error {
 	ctx := cmd.Context()
-	out, ok := raw(cmd.OutOrStdout()).(*os.File)
+	out, ok := escape.Unwrap(cmd.OutOrStdout()).(*os.File)
 	if !ok || !isTerminal(out) {
 		return withHint(errors.New("standard output is not a terminal"), "--once prints one look, -o json is for scripts")
 	}
@@ -155,3 +156,7 @@ func utf8Locale(getenv func(string) string) bool {
 	locale = strings.ToLower(locale)
 	return strings.HasSuffix(locale, "utf-8") || strings.HasSuffix(locale, "utf8")
 }
+
+// shortestInterval is the least time between two samples of the host's maps; one of hundreds of
+// rings takes a millisecond.
+const shortestInterval = 10 * time.Millisecond

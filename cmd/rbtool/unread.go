@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // whileRead returns a context that ends with parent, and when w is a pipe or socket that
@@ -14,7 +16,7 @@ import (
 // it only then. The caller calls stop.
 func whileRead(parent context.Context, w io.Writer) (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(parent)
-	if f, ok := raw(w).(*os.File); ok {
+	if f, ok := escape.Unwrap(w).(*os.File); ok {
 		go func() {
 			if unread(ctx, f) {
 				stop()

@@ -18,8 +18,14 @@ type Writer struct {
 // NewWriter returns a Writer to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Unwrap returns the writer below, for what is not text or is escaped already.
-func (w *Writer) Unwrap() io.Writer { return w.w }
+// Unwrap returns the writer below w if w is a [Writer], and w otherwise: for binary data, terminal
+// sequences and text that is already escaped.
+func Unwrap(w io.Writer) io.Writer {
+	if w, ok := w.(*Writer); ok {
+		return w.w
+	}
+	return w
+}
 
 // Write implements [io.Writer]. After an error nothing of p counts as written, although some
 // of it may be.

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/userprod"
+)
+
+func TestARingOfAnotherProcessIsBusy(t *testing.T) {
+	for _, err := range []error{
+		&consumer.BusyError{PID: 7}, &consumer.BusyError{Stolen: true}, &consumer.BusyError{PID: 7, Unseen: true},
+		&userprod.BusyError{PID: 7}, &userprod.BusyError{Stolen: true}, &userprod.BusyError{PID: 7, Unseen: true},
+	} {
+		for _, explain := range []func(error) error{explainReader, explainProducer} {
+			if status := statusOf(fmt.Errorf("tail x: %w", explain(err))); status != statusBusy {
+				t.Errorf("%v: status %d", err, status)
+			}
+		}
+	}
+}
