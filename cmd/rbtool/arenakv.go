@@ -70,14 +70,14 @@ func makeKV(a *arena.Arena) (*arena.KV, error) {
 }
 
 // checkPair finds keys and values that no table takes.
-func checkPair(command, key, value string) error {
+func checkPair(verb, key, value string) error {
 	switch {
 	case key == "":
-		return usagef("arena %s: KEY is empty", command)
+		return usagef("arena %s: KEY is empty", verb)
 	case len(key) > arena.MaxKey:
-		return usagef("arena %s: KEY has %d bytes: at most %d", command, len(key), arena.MaxKey)
+		return usagef("arena %s: KEY has %d bytes: at most %d", verb, len(key), arena.MaxKey)
 	case len(value) > arena.MaxValue:
-		return usagef("arena %s: VALUE has %d bytes: at most %d", command, len(value), arena.MaxValue)
+		return usagef("arena %s: VALUE has %d bytes: at most %d", verb, len(value), arena.MaxValue)
 	}
 	return nil
 }

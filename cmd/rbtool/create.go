@@ -113,27 +113,27 @@ var (
 
 // check finds what is wrong whatever the machine's state, and sets the name
 // when none was given.
-func (o *ringOptions) check(command string, named, onNode bool) error {
+func (o *ringOptions) check(kind string, named, onNode bool) error {
 	if err := checkRing(uint64(o.size), uint64(os.Getpagesize())); err != nil {
-		return usagef("create %s: --size %w", command, err)
+		return usagef("create %s: --size %w", kind, err)
 	}
-	if err := checkName(command, o.pin, named, &o.name); err != nil {
+	if err := checkName(kind, o.pin, named, &o.name); err != nil {
 		return err
 	}
 	if onNode && o.numaNode < 0 {
-		return usagef("create %s: --numa-node %d: not a node", command, o.numaNode)
+		return usagef("create %s: --numa-node %d: not a node", kind, o.numaNode)
 	}
 	return nil
 }
 
 // checkName checks a map's name, which comes from its pin when none was given.
-func checkName(command, pin string, named bool, name *string) error {
+func checkName(kind, pin string, named bool, name *string) error {
 	if !named {
 		*name = notOfName.ReplaceAllString(filepath.Base(pin), "_")
 		*name = (*name)[:min(len(*name), 15)]
 	}
 	if !nameForm.MatchString(*name) {
-		return usagef("create %s: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", command, *name)
+		return usagef("create %s: --name %q: a map's name is 1 to 15 of A-Z a-z 0-9 _ and .", kind, *name)
 	}
 	return nil
 }

@@ -119,13 +119,13 @@ func (t *tailer) summary() string {
 }
 
 // newFilter compiles --filter, nil when there is none.
-func newFilter(command, expression string, types *decode.Set) (*filter.Filter, error) {
+func newFilter(verb, expression string, types *decode.Set) (*filter.Filter, error) {
 	if expression == "" {
 		return nil, nil
 	}
 	f, err := filter.New(expression, types)
 	if err != nil {
-		return nil, usagef("%s: --filter: %w", command, err)
+		return nil, usagef("%s: --filter: %w", verb, err)
 	}
 	return f, nil
 }
