@@ -41,11 +41,11 @@ soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS kill
 	RBTOOL_ARENA_STORM=$(SOAK_TIME) RBTOOL_ARENA_KILLS=$(SOAK_KILLS) $(GO) test -p 1 -count=1 -timeout 2h -v \
 		-run 'TestTableStorm|TestKilledInsideAnOperation|TestVethUpdatesWhileReading' ./arena ./bpf/arenaxdp
 	RBTOOL_STRESS_SAMPLES=$(SOAK_SAMPLES) $(GO) test -count=1 -timeout 2h -v -run TestManyGoroutines ./userprod
-	RBTOOL_SOAK=$(SOAK_ROUNDS) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run TestSoakOf ./cmd/rbtool
+	RBTOOL_SOAK=$(SOAK_ROUNDS) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run TestSoakOf ./internal/cli
 
 deploy-check: deps-go ## the dashboard's queries and the alerts against a real Prometheus server (apt install prometheus)
 	@command -v promtool >/dev/null || { echo "deploy-check: prometheus and promtool are missing: apt install prometheus" >&2; exit 1; }
-	$(GO) test -count=1 -tags prometheus -run RealPrometheus -v ./cmd/rbtool
+	$(GO) test -count=1 -tags prometheus -run RealPrometheus -v ./internal/cli
 
 race: deps $(BUILD)/bench-peer # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test $(ALONE) -race -short $(TEST_FLAGS) ./...

@@ -1,0 +1,169 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/escape"
+)
+
+// kvName is the table that put, get and del use.
+const kvName = "kv"
+
+func newArenaPut() *cobra.Command {
+	return &cobra.Command{
+		Use:   "put MAP KEY VALUE",
+		Short: "Put a value into the table of byte strings in an arena",
+		Long: fmt.Sprintf(`Put a value into the table %q of an arena. In a fresh arena, one with nothing in
+its first pages, it makes the table. A key has at most %d bytes, a value %d.`, kvName, arena.MaxKey, arena.MaxValue),
+		Example: "  rbtool arena put /sys/fs/bpf/heap colour blue",
+		Args:    cobra.ExactArgs(3),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := checkPair("put", args[1], args[2]); err != nil {
+				return err
+			}
+			return withArena("put", args[0], func(a *arena.Arena) error {
+				kv, err := makeKV(a)
+				if err != nil {
+					return err
+				}
+				return kv.Put(args[1], []byte(args[2]))
+			})
+		},
+	}
+}
+
+// makeKV opens the table, and makes it where there is none.
+func makeKV(a *arena.Arena) (*arena.KV, error) {
+	formatted, err := a.Formatted()
+	if err != nil {
+		return nil, err
+	}
+	if !formatted {
+		fresh, err := a.Fresh()
+		if err != nil {
+			return nil, err
+		}
+		if !fresh {
+			return nil, fmt.Errorf("%w: something else lies in its first pages", arena.ErrFormat)
+		}
+	}
+	h, err := a.Format()
+	if err != nil {
+		return nil, err
+	}
+	kv, err := arena.OpenKV(h, kvName)
+	if !errors.Is(err, arena.ErrNotFound) {
+		return kv, err
+	}
+	// Half of what an arena full of them takes, so that others find room too.
+	const perKey = 1024
+	kv, err = arena.NewKV(h, kvName, int(min(max(a.Size()/perKey, 8), arena.MaxTableCapacity)))
+	if errors.Is(err, arena.ErrExists) {
+		return arena.OpenKV(h, kvName) // another process was faster
+	}
+	return kv, err
+}
+
+// checkPair finds keys and values that no table takes.
+func checkPair(verb, key, value string) error {
+	switch {
+	case key == "":
+		return command.Usagef("arena %s: KEY is empty", verb)
+	case len(key) > arena.MaxKey:
+		return command.Usagef("arena %s: KEY has %d bytes: at most %d", verb, len(key), arena.MaxKey)
+	case len(value) > arena.MaxValue:
+		return command.Usagef("arena %s: VALUE has %d bytes: at most %d", verb, len(value), arena.MaxValue)
+	}
+	return nil
+}
+
+func newArenaGet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get MAP KEY",
+		Short: "Print a value of the table of byte strings in an arena",
+		Long: fmt.Sprintf(`Print the value of KEY in the table %q of an arena, and a newline; with -o raw
+the value alone. A key that is not there is status 4.`, kvName),
+		Example: "  rbtool arena get /sys/fs/bpf/heap colour",
+		Args:    cobra.ExactArgs(2),
+	}
+	output := command.OutputFlag(cmd, "text", "json", "raw")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkPair("get", args[1], ""); err != nil {
+			return err
+		}
+		return withKV("get", args[0], func(kv *arena.KV) error {
+			value, err := kv.Get(args[1])
+			if err != nil {
+				return err
+			}
+			return printValue(cmd.OutOrStdout(), args[1], value, output.Value)
+		})
+	}
+	return cmd
+}
+
+func printValue(w io.Writer, key string, value []byte, output string) error {
+	var err error
+	switch {
+	case output == "json":
+		return command.PrintJSON(w, newPair([]byte(key), value))
+	case output == "raw":
+		_, err = escape.Unwrap(w).Write(value)
+	default:
+		_, err = fmt.Fprintln(w, quotedIfNeeded(value))
+	}
+	if err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+func newArenaDel() *cobra.Command {
+	return &cobra.Command{
+		Use:     "del MAP KEY",
+		Short:   "Delete a key of the table of byte strings in an arena",
+		Long:    fmt.Sprintf("Delete KEY in the table %q of an arena. A key that is not there is status 4.", kvName),
+		Example: "  rbtool arena del /sys/fs/bpf/heap colour",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := checkPair("del", args[1], ""); err != nil {
+				return err
+			}
+			return withKV("del", args[0], func(kv *arena.KV) error { return kv.Delete(args[1]) })
+		},
+	}
+}
+
+// withKV calls f with the table. In a fresh arena there is no key, and nothing is wrong.
+func withKV(command, ref string, f func(*arena.KV) error) error {
+	return withArena(command, ref, func(a *arena.Arena) error {
+		formatted, err := a.Formatted()
+		if err != nil {
+			return err
+		}
+		if !formatted {
+			fresh, err := a.Fresh()
+			if err == nil && fresh {
+				err = fmt.Errorf("%w: nothing was put yet", arena.ErrNotFound)
+			} else if err == nil {
+				err = errNoHeap
+			}
+			return err
+		}
+		h, err := a.Heap()
+		if err != nil {
+			return err
+		}
+		kv, err := arena.OpenKV(h, kvName)
+		if err != nil {
+			return err
+		}
+		return f(kv)
+	})
+}

@@ -1,0 +1,101 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// count is a flag for a number above 0; 0 when it is not given.
+type Count uint64
+
+func (c *Count) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 {
+		return errors.New("not a number above 0")
+	}
+	*c = Count(n)
+	return nil
+}
+
+func (c *Count) Type() string { return "count" }
+
+func (c *Count) String() string { return strconv.FormatUint(uint64(*c), 10) }
+
+// perSecond is a flag for a rate above 0; 0 when it is not given.
+type PerSecond float64
+
+func (r *PerSecond) Set(text string) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n > 0) { // NaN is not
+		return errors.New("not a number above 0")
+	}
+	*r = PerSecond(n)
+	return nil
+}
+
+func (r *PerSecond) Type() string { return "rate" }
+
+func (r *PerSecond) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
+
+// duration is a flag for a time above 0; 0 when it is not given.
+type Duration time.Duration
+
+func (d *Duration) Set(text string) error {
+	v, err := time.ParseDuration(text)
+	if err != nil || v <= 0 {
+		return errors.New("not a duration above 0, such as 250ms or 10s")
+	}
+	*d = Duration(v)
+	return nil
+}
+
+func (d *Duration) Type() string { return "duration" }
+
+func (d *Duration) String() string {
+	if *d == 0 {
+		return "0" // which help leaves out
+	}
+	return time.Duration(*d).String()
+}
+
+// interval is a flag for the time from one look or run to the next, which is not shorter than Least.
+type Interval struct{ Value, Least time.Duration }
+
+func (i *Interval) Set(text string) error {
+	var d Duration
+	if err := d.Set(text); err != nil {
+		return err
+	}
+	if time.Duration(d) < i.Least {
+		return fmt.Errorf("shorter than %v", i.Least)
+	}
+	i.Value = time.Duration(d)
+	return nil
+}
+
+func (i *Interval) Type() string { return "interval" }
+
+func (i *Interval) String() string { return i.Value.String() }
+
+// address is a flag for a place in memory.
+type Address uint64
+
+func (a *Address) Set(text string) error {
+	n, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		return errors.New("not an address such as 0x120000000000")
+	}
+	*a = Address(n)
+	return nil
+}
+
+func (a *Address) Type() string { return "address" }
+
+func (a *Address) String() string {
+	if *a == 0 {
+		return "" // which help leaves out
+	}
+	return fmt.Sprintf("%#x", uint64(*a))
+}

@@ -1,0 +1,101 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/internal/escape"
+)
+
+// choice is a flag that takes one of some words.
+type Choice struct {
+	Value string
+	Among []string
+}
+
+func (c *Choice) Set(text string) error {
+	if !slices.Contains(c.Among, text) {
+		return fmt.Errorf("not one of %s", strings.Join(c.Among, ", "))
+	}
+	c.Value = text
+	return nil
+}
+
+func (c *Choice) String() string { return c.Value }
+func (c *Choice) Type() string   { return strings.Join(c.Among, "|") }
+
+// outputFlag adds -o to cmd; the first of the formats is the default.
+func OutputFlag(cmd *cobra.Command, formats ...string) *Choice {
+	c := &Choice{Value: formats[0], Among: formats}
+	cmd.Flags().VarP(c, "output", "o", "output format")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// printJSON writes v as one document.
+func PrintJSON(w io.Writer, v any) error { return writeJSON(w, v, jsontext.WithIndent("  ")) }
+
+// printLine writes v as one line.
+func PrintLine(w io.Writer, v any) error { return writeJSON(w, v) }
+
+func writeJSON(w io.Writer, v any, opts ...json.Options) error {
+	doc, err := AppendJSON(nil, v, opts...)
+	if err == nil {
+		_, err = w.Write(append(doc, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// appendJSON appends v as encoding/json does, but writes strings that are not UTF-8 as
+// escape.AppendJSONString does, and escapes unprintable runes.
+func AppendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
+	bytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
+		if utf8.ValidString(s) {
+			return errors.ErrUnsupported // falls back to the default
+		}
+		return enc.WriteValue(escape.AppendJSONString(nil, []byte(s)))
+	})
+	opts = append([]json.Options{jsonv1.DefaultOptionsV1(), json.WithMarshalers(bytes)}, opts...)
+	doc, err := json.Marshal(v, opts...)
+	if err != nil {
+		return dst, err
+	}
+	return escape.AppendJSON(dst, doc), nil
+}
+
+// printTable writes rows, the first of which is the header, in columns. Escaping keeps a cell on
+// one line, and free of bytes that are special to a tabwriter.
+func PrintTable(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(tw, "\t")
+			}
+			fmt.Fprint(tw, escape.String(cell))
+		}
+		fmt.Fprintln(tw)
+	}
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// note writes a note in one line, with unprintable characters escaped.
+func Note(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "note: %s\n", escape.String(fmt.Sprintf(format, args...)))
+}

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// leftovers lists what a demo left behind. The kernel frees programs a moment
+// after their last user is gone, and nothing announces it: look again for a bounded
+// time.
+func leftovers(t *testing.T) (left []string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
+		if left = pinsAndPrograms(t); len(left) == 0 {
+			return nil
+		}
+	}
+	return left
+}
+
+// gone reports whether a process group has ended. Whoever inherits a process of it
+// may take a moment to reap it.
+func gone(t *testing.T, group int) bool {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
+		if err := syscall.Kill(group, 0); err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// pinsAndPrograms lists the pins and programs of demos.
+func pinsAndPrograms(t *testing.T) []string {
+	t.Helper()
+	left, err := filepath.Glob("/sys/fs/bpf/rbtool-demo-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := ebpf.ProgramID(0); ; {
+		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
+			return left
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		prog, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		if info, err := prog.Info(); err == nil && strings.HasPrefix(info.Name, "proctrace_") {
+			left = append(left, "program "+info.Name)
+		}
+		prog.Close()
+	}
+}
+
+// demoEnd is in the last line of a demo.
+const demoEnd = "rbtool probe proctrace start &&"
+
+func TestDemoShowsEventsAndCleansUp(t *testing.T) {
+	testenv.BPFFS(t) // mounted, as on most machines
+	out, err := rbtool(t, "demo").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := []string{"fork_event ", "exec_event ", "exit_event ", `"type":"`, demoEnd}
+	if features.HaveMapType(ebpf.UserRingbuf) == nil {
+		wanted = append(wanted, "ack_event ", "command=WATCH_COMMAND", "delivered  2")
+	}
+	// It ends at 60 records: on a busy machine all of them can be of others.
+	if strings.Count(string(out), "\nexit_event ") < 20 {
+		wanted = append(wanted, "exit_code=3", "signal=15")
+	}
+	for _, want := range wanted {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	if left := leftovers(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An interrupt, as a terminal sends it to all processes of the demo, may come
+// at any moment, and twice.
+func TestAnInterruptedDemoCleansUp(t *testing.T) {
+	testenv.BPFFS(t)
+	times := 25
+	if testing.Short() {
+		times = 1
+	}
+	for range times {
+		cmd := rbtool(t, "demo")
+		cmd.Stderr = nil
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Before it says something it has not begun, and may not handle signals yet.
+		out := make([]byte, 1)
+		if _, err := io.ReadFull(stdout, out); err != nil {
+			t.Fatal(err)
+		}
+		group := -cmd.Process.Pid
+		delay := time.Duration(rand.Int64N(int64(2 * time.Second)))
+		interrupt := func() { syscall.Kill(group, syscall.SIGINT) }
+		first, second := time.AfterFunc(delay, interrupt), time.AfterFunc(delay+5*time.Millisecond, interrupt)
+		rest, err := io.ReadAll(stdout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Wait()
+		first.Stop()
+		second.Stop()
+		whole := strings.Contains(string(rest), demoEnd) // where much happens it is soon over
+		if code := cmd.ProcessState.ExitCode(); code != command.StatusInterrupted && !(whole && code == command.StatusDone) {
+			t.Errorf("interrupted after %v: exit status %d (%v)", delay, code, cmd.ProcessState)
+		}
+		if left := leftovers(t); len(left) > 0 {
+			t.Errorf("interrupted after %v: left behind: %v", delay, left)
+			os.RemoveAll(left[0])
+		}
+		if !gone(t, group) {
+			t.Errorf("interrupted after %v: processes left behind", delay)
+		}
+	}
+}

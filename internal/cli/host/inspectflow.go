@@ -1,0 +1,148 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// ringFlow is what went through a ring while inspect --for watched it. Its JSON names are
+// for scripts and do not change.
+type ringFlow struct {
+	*inspect.Flow // its rates are those of the whole time
+
+	Watched inspect.Seconds `json:"watched_seconds"`
+	// Records a second, discarded ones included, as far as they could be read.
+	RecordRate float64 `json:"records_per_second"`
+	// Unread is how many bytes of records came too fast to be read, and are not counted.
+	Unread uint64 `json:"unread_bytes"`
+}
+
+// watchFlow watches the ring m for so long: its positions beside those of all others, as top
+// does, and its records by an observer.
+func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringFlow, error) {
+	if m.Type() == ebpf.Arena {
+		return nil, errors.New("--for: nothing flows through an arena")
+	}
+	info, err := m.Info()
+	if err != nil {
+		return nil, err
+	}
+	id, _ := info.ID()
+	s := inspect.NewSampler(inspect.SamplerOptions{
+		Options: inspect.Options{SkipPrograms: true, SkipPins: true}, StuckAfter: min(duration/2, time.Second/2),
+	})
+	defer s.Close()
+	// The first sample loads the iterators, which takes longer than all others.
+	if _, err := flowOf(s, id); err != nil {
+		return nil, err
+	}
+	o, err := consumer.NewObserver(m, consumer.ObserverOptions{Now: true})
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	from, _ := o.Stats()
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var observing sync.WaitGroup
+	var observed error
+	observing.Go(func() { observed = readAll(reading, o) })
+	last, err := sampleFor(ctx, s, id, duration)
+	stop()
+	observing.Wait()
+	to, _ := o.Stats()
+	watched := time.Since(began)
+	if err = errors.Join(err, observed, o.Close()); err != nil {
+		return nil, err
+	}
+	// All rates are of the same time, which is the observer's: the samples began earlier.
+	perSecond := func(n uint64) float64 { return float64(n) / watched.Seconds() }
+	last.ProducedRate = perSecond(ring.Forward(from.Start, to.ProducerPos))
+	last.ConsumedRate = perSecond(ring.Forward(from.ConsumerPos, to.ConsumerPos))
+	return &ringFlow{
+		Flow: last, Watched: inspect.Seconds(watched),
+		RecordRate: perSecond(to.Records + to.Discarded), Unread: to.Lost,
+	}, nil
+}
+
+// sampleFor takes samples for so long, and returns what the last one says of the map.
+func sampleFor(ctx context.Context, s *inspect.Sampler, id ebpf.MapID, duration time.Duration) (*inspect.Flow, error) {
+	const looks = 20
+	tick := time.NewTicker(min(max(duration/looks, shortestInterval), time.Second/4))
+	defer tick.Stop()
+	for end := time.Now().Add(duration); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, command.Interrupted(ctx.Err())
+		}
+		f, err := flowOf(s, id)
+		if err != nil || !time.Now().Before(end) {
+			return f, err
+		}
+	}
+}
+
+// flowOf returns what a new sample says of a map.
+func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
+	sample, err := s.Sample()
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(sample.Maps, func(m inspect.MapSample) bool { return m.ID == id })
+	if i < 0 || sample.Maps[i].Flow == nil {
+		return nil, fmt.Errorf("map id %d: positions unknown", id)
+	}
+	return sample.Maps[i].Flow, nil
+}
+
+// readAll reads what the observer finds until ctx is done, and then what there is.
+func readAll(ctx context.Context, o *consumer.Observer) error {
+	for {
+		err := o.Wait(ctx)
+		done := ctx.Err() != nil
+		if err != nil && !done {
+			return err
+		}
+		for range o.Pass(0) {
+		}
+		if err := o.Err(); err != nil || done {
+			return err
+		}
+	}
+}
+
+// rows are those of a table.
+func (f *ringFlow) rows() [][]string {
+	in := fmt.Sprintf("%.0f bytes/s, %.1f records/s", f.ProducedRate, f.RecordRate)
+	if f.Unread > 0 {
+		in += fmt.Sprintf(" and %d bytes of records that came too fast to be read", f.Unread)
+	}
+	lag := time.Duration(f.Lag).Round(time.Millisecond).String()
+	if f.LagAtLeast {
+		lag = "at least " + lag
+	}
+	state := string(f.State)
+	if f.State.Stuck() {
+		state += fmt.Sprintf(" for %v", time.Duration(f.Since).Round(time.Millisecond))
+	}
+	return [][]string{
+		{"in", in},
+		{"out", fmt.Sprintf("%.0f bytes/s", f.ConsumedRate)},
+		{"high water", fmt.Sprintf("%d bytes", f.HighWater)},
+		{"saturated", fmt.Sprintf("for %v of %v", time.Duration(f.Saturated).Round(time.Millisecond), time.Duration(f.Watched).Round(time.Millisecond))},
+		{"lag", lag},
+		{"state", state},
+	}
+}

@@ -1,0 +1,163 @@
+package host
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/escape"
+	"github.com/rbtool/rbtool/internal/top"
+)
+
+func newTop() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Watch all rings of this host: backlog, throughput, lag, and what is stuck",
+		Long: `Watch all rings of this host on a screen of the terminal, and look into any one
+of them: its records as they come, its owners and programs. Records are observed, not
+consumed, and nothing on the host is changed. ? lists the keys. If the terminal does not
+know its size, COLUMNS and LINES count, or else 80 columns and 24 lines.
+
+Without a terminal: --once prints one look, taken over an interval; -o json prints a
+document a line at each interval, or one with --once.`,
+		Example: "  rbtool top\n  rbtool top --once\n  rbtool top -o json --interval 10s",
+		Args:    cobra.NoArgs,
+	}
+	output := command.OutputFlag(cmd, "table", "json")
+	once := cmd.Flags().Bool("once", false, "print one look and end")
+	every := command.Interval{Value: time.Second, Least: shortestInterval}
+	cmd.Flags().Var(&every, "interval", "look at this interval, of at least "+shortestInterval.String())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		asJSON, interval := output.Value == "json", every.Value
+		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(interval/2, time.Second/2)})
+		defer s.Close()
+		var err error
+		switch {
+		case *once || asJSON:
+			err = printSamples(cmd, s, interval, *once, asJSON)
+		default:
+			err = topScreen(cmd, s, interval)
+		}
+		if err != nil {
+			return fmt.Errorf("top: %w", err)
+		}
+		return nil
+	}
+	return cmd
+}
+
+// printSamples prints what flowed in each interval: of one, or until it is
+// interrupted.
+func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration, once, asJSON bool) error {
+	ctx := cmd.Context()
+	if _, err := s.Sample(); err != nil {
+		return err
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if once {
+				return ctx.Err()
+			}
+			return nil // as asked
+		}
+		sample, err := s.Sample()
+		if err != nil {
+			return err
+		}
+		for i := range sample.Maps {
+			hideSelf(&sample.Maps[i].Map)
+		}
+		switch {
+		case !asJSON:
+			if err := command.PrintTable(cmd.OutOrStdout(), topTable(sample.Maps)); err != nil {
+				return err
+			}
+			printNotes(cmd.ErrOrStderr(), sample.Notes)
+		case once:
+			err = command.PrintJSON(cmd.OutOrStdout(), sample)
+		default:
+			err = command.PrintLine(cmd.OutOrStdout(), sample)
+		}
+		if once || err != nil {
+			return err
+		}
+	}
+}
+
+func topTable(maps []inspect.MapSample) [][]string {
+	rows := [][]string{strings.Fields("ID TYPE NAME SIZE FILL% IN/S OUT/S LAG STATE OWNER")}
+	for i := range maps {
+		m := &maps[i]
+		cells := []string{fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), command.FormatSize(m.Bytes)}
+		if f := m.Flow; f != nil {
+			lag := time.Duration(f.Lag).Round(time.Millisecond).String()
+			if f.LagAtLeast {
+				lag = ">=" + lag
+			}
+			cells = append(cells, fmt.Sprintf("%.1f", 100*m.Fill), fmt.Sprintf("%.0f", f.ProducedRate),
+				fmt.Sprintf("%.0f", f.ConsumedRate), lag, string(f.State))
+		} else {
+			cells = append(cells, "-", "-", "-", "-", "-")
+		}
+		rows = append(rows, append(cells, cmp.Or(m.OwnerNames(), "-")))
+	}
+	return rows
+}
+
+// topScreen shows the screen until the user leaves it.
+func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) error {
+	ctx := cmd.Context()
+	out, ok := escape.Unwrap(cmd.OutOrStdout()).(*os.File)
+	if !ok || !command.IsTerminal(out) {
+		return command.WithHint(errors.New("standard output is not a terminal"), "--once prints one look, -o json is for scripts")
+	}
+	// What is not allowed shows before the screen does.
+	first, err := s.Sample()
+	if err != nil {
+		return err
+	}
+	sample := func() (*inspect.Sample, error) {
+		if first != nil {
+			defer func() { first = nil }()
+			return first, nil
+		}
+		return s.Sample()
+	}
+	m := top.NewModel(top.Config{
+		Sample:   sample,
+		Watch:    func(id ebpf.MapID) (top.Watch, error) { return watchRing(ctx, id) },
+		Interval: interval,
+		ASCII:    !utf8Locale(os.Getenv),
+	})
+	defer m.Close()
+	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out), tea.WithoutSignalHandler()).Run()
+	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
+		return nil // a signal ended it, as q does
+	}
+	return err
+}
+
+// utf8Locale reports whether the locale's characters are UTF-8, as setlocale(3)
+// finds it.
+func utf8Locale(getenv func(string) string) bool {
+	locale := cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"))
+	locale = strings.ToLower(locale)
+	return strings.HasSuffix(locale, "utf-8") || strings.HasSuffix(locale, "utf8")
+}
+
+// shortestInterval is the least time between two samples of the host's maps; one of hundreds of
+// rings takes a millisecond.
+const shortestInterval = 10 * time.Millisecond

@@ -1,0 +1,217 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/bpf/drain"
+	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/pin"
+)
+
+// newDemo returns the command demo, which runs others by run, as a user would.
+func newDemo(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Show what rbtool does, in half a minute, and clean up",
+		Long: `Trace the processes of this machine through a pinned ring buffer for some
+seconds, and send lines through the kernel and back, with the commands that you
+would type. Everything that was pinned or
+mounted is removed at the end, and when the demo is interrupted.`,
+		Example: "  rbtool demo",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(&script{ctx: cmd.Context(), stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), run: run})
+		},
+	}
+}
+
+// demoName begins the names of the directories that demos pin to.
+const demoName = "rbtool-demo-"
+
+func demo(d *script) (err error) {
+	// A second ^C must not keep this from cleaning up, nor from saying at its
+	// very end how it went: that stays so until the process exits.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+
+	root, unmount, err := demoRoot()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unmount()) }()
+	sweep(root)
+	dir := filepath.Join(root, fmt.Sprint(demoName, os.Getpid()))
+	defer func() { err = errors.Join(err, removeTracer(dir)) }()
+
+	events := proctrace.EventsPin(dir)
+	d.say("Start a tracer of all processes. It is pinned: it outlives the command that starts it.")
+	d.rbtool("probe", "proctrace", "start", "--pin-dir", dir)
+	d.work() // first, so that its events come first
+	d.say("It writes into a BPF ring buffer. These are the rings of this host:")
+	d.rbtool("ls")
+	d.say("Read the ring, by mmap: some processes that the demo started meanwhile, and those of others.")
+	d.rbtool("tail", events, "-n", "60", "--for", "10s", "--idle", "2s", "--stats")
+	d.say("The same for scripts, while more of them run:")
+	stop := d.workOn()
+	d.rbtool("tail", events, "-o", "json", "--from", "now", "-n", "8", "--for", "10s")
+	stop()
+	d.say("Where the ring stands, and who uses it:")
+	d.rbtool("inspect", events)
+	d.say("Replace the tracer's programs while it runs, as after an upgrade of rbtool.")
+	d.rbtool("probe", "proctrace", "replace", "--pin-dir", dir)
+	d.say("What was traced, and that nothing was lost:")
+	d.rbtool("probe", "proctrace", "status", "--pin-dir", dir)
+	if features.HaveMapType(ebpf.UserRingbuf) == nil {
+		d.roundTrip(dir)
+	}
+	d.rbtool("probe", "proctrace", "stop", "--pin-dir", dir)
+	d.say("All pins are gone. Try it yourself:")
+	d.print("    rbtool probe proctrace start && rbtool tail %s/rbtool/proctrace/%s\n", root, filepath.Base(events))
+	if d.ctx.Err() != nil {
+		return &command.Failure{Err: errors.New("demo: interrupted"), Status: command.StatusInterrupted}
+	}
+	return d.err
+}
+
+// roundTrip shows the other direction, from processes to the kernel.
+func (s *script) roundTrip(dir string) {
+	user, ring, drained := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "drain")
+	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. It acknowledges that among its events.")
+	s.rbtool("probe", "proctrace", "watch", "--comm", "ls", "--pin-dir", dir)
+	s.work()
+	s.rbtool("tail", proctrace.EventsPin(dir), "-n", "5000", "--for", "5s", "--idle", "500ms")
+	s.say("The round trip: lines into a user ring, a timer in the kernel drains it into a ring, and back.")
+	s.rbtool("create", "user-ringbuf", "--pin", user, "--size", "64KiB")
+	s.rbtool("create", "ringbuf", "--pin", ring, "--size", "64KiB")
+	s.rbtool("drain", user, "--to", ring, "--every", "1ms", "--pin-dir", drained)
+	s.rbtool("produce", "--user", user, "/proc/uptime")
+	s.rbtool("produce", "--user", user, "/proc/version")
+	s.rbtool("tail", ring, "-o", "hex", "-n", "2", "--for", "5s")
+	s.rbtool("drain", "status", "--pin-dir", drained)
+	s.rbtool("drain", "stop", "--pin-dir", drained)
+	s.rbtool("unpin", user, ring)
+}
+
+// demoRoot returns a bpffs to pin to. Where there is none it mounts one, which
+// unmount takes away again.
+func demoRoot() (root string, unmount func() error, err error) {
+	root, err = pin.Default()
+	if !errors.Is(err, pin.ErrNotMounted) {
+		return root, func() error { return nil }, err
+	}
+	root = pin.DefaultRoot
+	if err := pin.Mount(root); err != nil {
+		return "", nil, err
+	}
+	return root, func() error {
+		if err := unix.Unmount(root, 0); err != nil {
+			return fmt.Errorf("unmount %s: %w", root, err)
+		}
+		return nil
+	}, nil
+}
+
+// sweep removes what demos left behind that were killed.
+func sweep(root string) {
+	dirs, _ := filepath.Glob(filepath.Join(root, demoName+"*"))
+	for _, dir := range dirs {
+		pid := strings.TrimPrefix(filepath.Base(dir), demoName)
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, fs.ErrNotExist) {
+			_ = removeTracer(dir)
+		}
+	}
+}
+
+// removeTracer removes the tracer in dir, if there is one.
+func removeTracer(dir string) error {
+	for _, err := range []error{
+		drain.Remove(filepath.Join(dir, "drain"), true), pin.Remove(filepath.Join(dir, "in")), pin.Remove(filepath.Join(dir, "out")),
+	} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := proctrace.Remove(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// script shows commands and runs them, until the first that fails or the end
+// of ctx.
+type script struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	run            func(ctx context.Context, stdout, stderr io.Writer, args []string) error
+	err            error
+}
+
+func (s *script) over() bool { return s.err != nil || s.ctx.Err() != nil }
+
+func (s *script) print(format string, args ...any) {
+	if !s.over() {
+		_, s.err = fmt.Fprintf(s.stdout, format, args...)
+	}
+}
+
+func (s *script) say(text string) { s.print("\n# %s\n", text) }
+
+// rbtool runs one of our own commands as a user would.
+func (s *script) rbtool(args ...string) {
+	s.print("$ rbtool %s\n", strings.Join(args, " "))
+	if s.over() {
+		return
+	}
+	s.err = s.run(s.ctx, s.stdout, s.stderr, args)
+}
+
+// workload are commands with something to see in each. None starts another:
+// that one would outlive its parent when the demo is interrupted.
+var workload = [][]string{
+	{"sh", "-c", "true"},
+	{"sh", "-c", "exit 3"},
+	{"sh", "-c", "kill -TERM $$"},
+	{"sleep", "0.01"},
+	{"ls", "/"},
+}
+
+// work runs the workload once.
+func (s *script) work() {
+	for _, args := range workload {
+		if s.over() {
+			return
+		}
+		// That some of them fail is part of the show.
+		_ = exec.CommandContext(s.ctx, args[0], args[1:]...).Run()
+	}
+}
+
+// workOn runs the workload again and again until stop is called.
+func (s *script) workOn() (stop func()) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	on := &script{ctx: ctx}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for !on.over() {
+			on.work()
+			command.Pause(ctx, 100*time.Millisecond)
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}

@@ -1,0 +1,230 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/bpf/drain"
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/userprod"
+)
+
+// drainOptions are the flags of drain.
+type drainOptions struct {
+	to        string
+	count     bool
+	every     command.Interval
+	on        string
+	once      bool
+	limit     uint32
+	maxSample command.Size
+	pinDir    string
+	duration  command.Duration
+}
+
+func newDrain() *cobra.Command {
+	opts := drainOptions{every: command.Interval{Value: time.Millisecond, Least: drain.MinEvery}}
+	cmd := &cobra.Command{
+		Use:   "drain MAP --to MAP",
+		Short: "Make the kernel empty a user ring buffer into a ring buffer",
+		Long: `Drain a user ring buffer into a ring buffer, in the kernel. Each sample becomes a
+record, in order. While the target is full, samples wait in the user ring. They stay
+there however the draining ends, for the next drain. Only samples larger than the target
+can hold are lost; they are counted.
+
+A timer in the kernel drains at intervals, or a tracepoint whenever it is hit, or
+--once is enough. It lasts as long as the command; with --pin-dir the command ends
+and the draining goes on until rbtool drain stop.
+
+At the end one line on standard error says what was done.`,
+		Example: `  rbtool drain /sys/fs/bpf/commands --to /sys/fs/bpf/events --every 1ms
+  rbtool drain name:commands --to name:events --once
+  rbtool drain name:commands --to name:events --pin-dir /sys/fs/bpf/drain
+  rbtool drain stop --pin-dir /sys/fs/bpf/drain`,
+		Args: command.NoneEmpty(cobra.ExactArgs(1)),
+	}
+	f := cmd.Flags()
+	f.StringVar(&opts.to, "to", "", "the ring buffer to deliver to")
+	f.BoolVar(&opts.count, "count", false, "deliver to nowhere: count the samples")
+	f.Var(&opts.every, "every", "drain at this interval, of at least "+drain.MinEvery.String())
+	f.StringVar(&opts.on, "on", "", "drain whenever this tracepoint is hit (sched_process_exec, sys_enter ...)")
+	f.BoolVar(&opts.once, "once", false, "drain what is there, and end")
+	f.Uint32Var(&opts.limit, "limit", drain.DefaultLimit, "samples to take at a time, by timer or tracepoint")
+	f.Var(&opts.maxSample, "max-sample", "deliver samples up to this size, and take that much memory (default: what both rings carry)")
+	f.StringVar(&opts.pinDir, "pin-dir", "", "leave it running, pinned in this directory")
+	f.Var(&opts.duration, "for", "stop after so long")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.check(f.Changed); err != nil {
+			return err
+		}
+		if err := drainRing(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts); err != nil {
+			return fmt.Errorf("drain %s: %w", args[0], err)
+		}
+		return nil
+	}
+	cmd.AddCommand(newDrainStatus(), newDrainStop())
+	return cmd
+}
+
+// check finds what is wrong whatever the machine's state.
+func (o *drainOptions) check(given func(flag string) bool) error {
+	for _, pair := range [][2]string{
+		{"to", "count"}, {"every", "on"}, {"every", "once"}, {"on", "once"},
+		{"once", "pin-dir"}, {"once", "for"}, {"pin-dir", "for"}, {"count", "max-sample"}, {"once", "limit"},
+	} {
+		if given(pair[0]) && given(pair[1]) {
+			return command.Usagef("drain: --%s does not go with --%s", pair[0], pair[1])
+		}
+	}
+	switch {
+	case o.to == "" && !o.count:
+		return command.Usagef("drain: --to MAP is missing (or --count, to deliver to nowhere)")
+	case o.limit == 0:
+		return command.Usagef("drain: --limit 0: not more than 0")
+	case given("max-sample") && (o.maxSample == 0 || o.maxSample > command.MaxRing):
+		return command.Usagef("drain: --max-sample %v: not between 1 and %v", &o.maxSample, command.FormatSize(command.MaxRing))
+	}
+	return nil
+}
+
+func drainRing(ctx context.Context, stdout, stderr io.Writer, ref string, opts drainOptions) (err error) {
+	user, err := inspect.Lookup(ref, ebpf.UserRingbuf)
+	if err != nil {
+		return err
+	}
+	defer user.Close()
+	d, err := opts.load(user)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if opts.once {
+		err = drainOnce(ctx, d, user)
+		return errors.Join(err, printDrained(stderr, d))
+	}
+	if opts.on != "" {
+		err = d.Attach(opts.on)
+	} else {
+		err = d.Start(opts.every.Value)
+	}
+	if err != nil {
+		return err
+	}
+	if opts.pinDir != "" {
+		return leaveRunning(stdout, d, opts.pinDir)
+	}
+	err = watchDrain(ctx, d, time.Duration(opts.duration))
+	err = errors.Join(err, d.Stop())
+	return errors.Join(err, printDrained(stderr, d))
+}
+
+// load loads the programs as the flags say.
+func (o *drainOptions) load(user *ebpf.Map) (*drain.Drain, error) {
+	how := drain.Options{Limit: o.limit, MaxSample: uint32(o.maxSample)}
+	if !o.count {
+		to, err := inspect.Lookup(o.to, ebpf.RingBuf)
+		if err != nil {
+			return nil, err
+		}
+		defer to.Close()
+		how.To = to
+	}
+	return drain.Load(user, how)
+}
+
+// drainOnce drains what is in the user ring, and waits where the target is full.
+func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
+	before, err := userprod.Diagnose(user)
+	if err != nil {
+		return err
+	}
+	for end, pos := before.ProducerPos, before.ConsumerPos; ; {
+		res, err := d.Run(drain.RunOptions{})
+		if err != nil {
+			return explainDrain(err)
+		}
+		if res.Full {
+			if command.Pause(ctx, time.Millisecond); ctx.Err() != nil {
+				return command.Interrupted(ctx.Err())
+			}
+			continue
+		}
+		now, err := userprod.Diagnose(user)
+		if err != nil {
+			return err
+		}
+		if now.ConsumerPos == pos || int64(now.ConsumerPos-end) >= 0 {
+			return nil // a sample that is being written is not there yet
+		}
+		pos = now.ConsumerPos
+	}
+}
+
+// watchDrain returns when it is time to stop, or when the kernel cannot go on.
+func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) error {
+	if duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, duration)
+		defer cancel()
+	}
+	for ctx.Err() == nil {
+		s, err := d.Stats()
+		if err != nil {
+			return err
+		}
+		if s.Invalid+s.TooBig > 0 {
+			_, err := d.Run(drain.RunOptions{})
+			if errors.Is(err, drain.ErrMalformed) {
+				return explainDrain(err)
+			}
+		}
+		command.Pause(ctx, 200*time.Millisecond)
+	}
+	return nil
+}
+
+// explainDrain gives a malformed ring its hint.
+func explainDrain(err error) error {
+	if errors.Is(err, drain.ErrMalformed) {
+		return command.WithHint(err, "rbtool produce --user MAP --recover </dev/null throws away what is behind the last good sample")
+	}
+	return err
+}
+
+// printDrained writes the line at the end.
+func printDrained(stderr io.Writer, d *drain.Drain) error {
+	s, err := d.Stats()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stderr, "%d samples, %d bytes, %d delivered, %d too large, %d times full\n",
+		s.Samples, s.Bytes, s.Delivered, s.TooLarge, s.Full)
+	return err
+}
+
+// leaveRunning pins the drain.
+func leaveRunning(w io.Writer, d *drain.Drain, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := d.Pin(dir); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "draining, pinned in %s\n", dir)
+	if err != nil {
+		err = fmt.Errorf("write output: %w", err)
+	}
+	if command.Spoiled(err) {
+		err = errors.Join(err, drain.Remove(dir, false))
+	}
+	return err
+}

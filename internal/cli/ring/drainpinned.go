@@ -1,0 +1,125 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/bpf/drain"
+	"github.com/rbtool/rbtool/internal/cli/command"
+)
+
+func newDrainStop() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "stop --pin-dir DIR",
+		Short: "Stop a pinned drain and remove its pins",
+		Long: `Stop a drain that was left running, and remove its pins. Samples without room in the
+target stay in the user ring.
+
+If another program drains the same user ring at the same time, a sample may be kept aside
+while the target is full. The drain then goes on, because stopping it would lose that
+sample, which takes --force.`,
+		Example: "  rbtool drain stop --pin-dir /sys/fs/bpf/drain",
+		Args:    cobra.NoArgs,
+	}
+	dir := drainDirFlag(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "lose a sample that is kept aside")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		err := drain.Remove(*dir, force)
+		if errors.Is(err, drain.ErrAside) {
+			return command.WithHint(err, "it goes on; read the target, or stop it with --force and lose the sample")
+		}
+		return err
+	}
+	return cmd
+}
+
+// drainDirFlag adds --pin-dir, which is required.
+func drainDirFlag(cmd *cobra.Command) *string {
+	dir := cmd.Flags().String("pin-dir", "", "where the drain is pinned")
+	_ = cmd.MarkFlagRequired("pin-dir")
+	return dir
+}
+
+func newDrainStatus() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status --pin-dir DIR",
+		Short: "Show what a pinned drain has done",
+		Long: `Show what a drain that was left running has done: the samples that it took and
+delivered, those that were too large for the target, and how often it found the target
+full, the user ring empty, another run under way, or the user ring broken.`,
+		Example: "  rbtool drain status --pin-dir /sys/fs/bpf/drain -o json",
+		Args:    cobra.NoArgs,
+	}
+	dir := drainDirFlag(cmd)
+	output := command.OutputFlag(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return drainStatus(cmd.OutOrStdout(), *dir, output.Value == "json")
+	}
+	return cmd
+}
+
+// drainCounts are the counts of a drain, as JSON.
+type drainCounts struct {
+	Runs           uint64 `json:"runs"`
+	Samples        uint64 `json:"samples"`
+	Bytes          uint64 `json:"bytes"`
+	Delivered      uint64 `json:"delivered"`
+	DeliveredBytes uint64 `json:"delivered_bytes"`
+	TooLarge       uint64 `json:"too_large"`
+	Full           uint64 `json:"full"`
+	Empty          uint64 `json:"empty"`
+	Contended      uint64 `json:"contended"`
+	Busy           uint64 `json:"busy"`
+	Invalid        uint64 `json:"invalid"`
+	TooBig         uint64 `json:"too_big"`
+	Failed         uint64 `json:"failed"`
+}
+
+func drainStatus(w io.Writer, dir string, asJSON bool) error {
+	d, err := drain.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	s, err := d.Stats()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		doc := struct {
+			Dir       string        `json:"pin_dir"`
+			Every     int64         `json:"every_ns"`
+			MaxSample uint32        `json:"max_sample"`
+			Aside     bool          `json:"aside"`
+			Len       uint32        `json:"aside_bytes"`
+			Counts    drainCounts   `json:"counts"`
+			PerCPU    []drainCounts `json:"per_cpu"`
+		}{dir, int64(s.Every), d.MaxSample(), s.Aside, s.Len, drainCounts(s.Counts), nil}
+		for _, c := range s.PerCPU {
+			doc.PerCPU = append(doc.PerCPU, drainCounts(c))
+		}
+		return command.PrintJSON(w, doc)
+	}
+	every, aside := "-", "-"
+	if s.Every > 0 {
+		every = s.Every.Round(time.Microsecond).String()
+	}
+	if s.Aside {
+		aside = fmt.Sprintf("a sample of %d bytes", s.Len)
+	}
+	return command.PrintTable(w, [][]string{
+		{"every", every},
+		{"samples", fmt.Sprintf("%d (%d bytes)", s.Samples, s.Bytes)},
+		{"delivered", fmt.Sprintf("%d (%d bytes)", s.Delivered, s.DeliveredBytes)},
+		{"too large", fmt.Sprint(s.TooLarge)},
+		{"aside", aside},
+		{"runs", fmt.Sprintf("%d, %d found nothing, %d the target full", s.Runs, s.Empty, s.Full)},
+		{"refused", fmt.Sprintf("%d by another run, %d by another program", s.Contended, s.Busy)},
+		{"errors", fmt.Sprintf("%d EINVAL, %d E2BIG, %d others", s.Invalid, s.TooBig, s.Failed)},
+	})
+}

@@ -1,0 +1,212 @@
+package ring
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/cli/command"
+)
+
+// openInput opens FILE, or takes standard input for "-". Opening a FIFO waits for
+// its writer.
+func openInput(ctx context.Context, stdin io.Reader, file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(file)
+		done <- opened{f, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case o := <-done:
+		if o.err != nil {
+			return nil, o.err
+		}
+		return o.f, nil
+	}
+}
+
+// input is a reader that the end of ctx interrupts: reads of a terminal or a pipe
+// have no deadline. before is called before each read, which may take long.
+type input struct {
+	ctx    context.Context
+	r      io.Reader
+	before func() error
+}
+
+func (in *input) Read(p []byte) (int, error) {
+	if err := in.before(); err != nil {
+		return 0, err
+	}
+	type result struct {
+		n   int
+		err error
+	}
+	buf := make([]byte, len(p)) // which the goroutine has for itself if nobody waits for it
+	done := make(chan result, 1)
+	go func() {
+		n, err := in.r.Read(buf)
+		done <- result{n, err}
+	}()
+	select {
+	case <-in.ctx.Done():
+		return 0, in.ctx.Err()
+	case res := <-done:
+		return copy(p, buf[:res.n]), res.err
+	}
+}
+
+// sampleReader takes the samples out of the input.
+type sampleReader struct {
+	in     *bufio.Reader
+	max    int    // bytes of a sample
+	unit   string // what is counted: "line" or "sample"
+	number uint64 // of the last one, from 1
+	line   []byte // of several reads
+	sample []byte // decoded
+	parse  func() ([]byte, error)
+}
+
+// encoder makes a record of JSON: decode.Encoder.AppendRecord.
+type encoder func(dst, text []byte, limit int) ([]byte, error)
+
+// encoder returns what --type and --btf ask for; nil when the format is not json.
+func (o *produceOptions) encoder() (encoder, error) {
+	if o.format.Value != "json" {
+		return nil, nil
+	}
+	spec, err := command.LoadBTF(o.btf)
+	if err != nil {
+		return nil, err
+	}
+	t, err := decode.Find(spec, o.typ)
+	if err != nil {
+		return nil, fmt.Errorf("--type: %w in %s", err, o.btf)
+	}
+	e, err := decode.NewEncoder(t)
+	if err != nil {
+		return nil, fmt.Errorf("--type: %w", err)
+	}
+	return e.AppendRecord, nil
+}
+
+func newSampleReader(in io.Reader, format string, largest int, encode encoder) *sampleReader {
+	s := &sampleReader{in: bufio.NewReaderSize(in, 64<<10), max: largest, unit: "line"}
+	switch format {
+	case "lines":
+		s.parse = func() ([]byte, error) { return s.readLine(s.max) }
+	case "hex":
+		s.parse = s.decoded(2*s.max, hex.Decode)
+	case "base64":
+		s.parse = s.decoded(base64.StdEncoding.EncodedLen(s.max), base64.StdEncoding.Strict().Decode)
+	case "lp32":
+		s.unit, s.parse = "sample", s.readPrefixed
+	case "json":
+		// As long as a record can be in JSON: a number and a comma for each bit.
+		s.parse = func() ([]byte, error) {
+			text, err := s.readLine(1<<20 + 16*s.max)
+			if err != nil {
+				return nil, err
+			}
+			s.sample, err = encode(s.sample[:0], text, s.max)
+			return s.sample, err
+		}
+	}
+	return s
+}
+
+// next returns the next sample, valid until the call after; at the end of the
+// input io.EOF.
+func (s *sampleReader) next() ([]byte, error) {
+	s.number++
+	sample, err := s.parse()
+	if err == nil || err == io.EOF || errors.Is(err, context.Canceled) {
+		return sample, err
+	}
+	return nil, s.at(err)
+}
+
+// at says which part of the input err is about.
+func (s *sampleReader) at(err error) error { return fmt.Errorf("%s %d: %w", s.unit, s.number, err) }
+
+// errTooLong says that there is no room in the ring even when it is empty.
+func (s *sampleReader) errTooLong() error {
+	return fmt.Errorf("too long: the ring takes samples of %d bytes at most", s.max)
+}
+
+// readLine returns the next line without its newline.
+func (s *sampleReader) readLine(limit int) ([]byte, error) {
+	s.line = s.line[:0]
+	for {
+		part, err := s.in.ReadSlice('\n')
+		whole := err == nil
+		if whole {
+			part = part[:len(part)-1]
+		}
+		if len(s.line)+len(part) > limit {
+			return nil, s.errTooLong()
+		}
+		if whole && len(s.line) == 0 {
+			return part, nil
+		}
+		s.line = append(s.line, part...)
+		switch {
+		case whole || err == io.EOF && len(s.line) > 0:
+			return s.line, nil
+		case err != bufio.ErrBufferFull:
+			return nil, err
+		}
+	}
+}
+
+// decoded returns a parser of lines of at most limit bytes.
+func (s *sampleReader) decoded(limit int, decode func(dst, src []byte) (int, error)) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		line, err := s.readLine(limit)
+		if err != nil {
+			return nil, err
+		}
+		if s.sample == nil {
+			s.sample = make([]byte, s.max+3) // base64 decodes groups of three
+		}
+		n, err := decode(s.sample, line)
+		return s.sample[:n], err
+	}
+}
+
+// readPrefixed returns the next sample that is preceded by its length.
+func (s *sampleReader) readPrefixed() ([]byte, error) {
+	var prefix [4]byte
+	if n, err := io.ReadFull(s.in, prefix[:]); err == io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("truncated: %d of the 4 bytes of its length", n)
+	} else if err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint32(prefix[:])
+	if uint64(size) > uint64(s.max) {
+		return nil, fmt.Errorf("length %d: %w", size, s.errTooLong())
+	}
+	if s.sample == nil {
+		s.sample = make([]byte, s.max)
+	}
+	n, err := io.ReadFull(s.in, s.sample[:size])
+	if err == io.EOF && size > 0 || err == io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("truncated: %d of %d bytes", n, size)
+	}
+	return s.sample[:n], err
+}

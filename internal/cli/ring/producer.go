@@ -1,0 +1,132 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/userprod"
+)
+
+// produced is what a produce has done so far.
+type produced struct {
+	samples, bytes, dropped atomic.Uint64
+}
+
+// sampleWriter is one run of produce.
+type sampleWriter struct {
+	producer *userprod.Producer
+	batch    userprod.Batch
+	onFull   string
+	pace     pace
+	counts   produced
+}
+
+func newSampleWriter(p *userprod.Producer, opts produceOptions) *sampleWriter {
+	w := &sampleWriter{producer: p, onFull: opts.onFull.Value}
+	if opts.rate > 0 {
+		w.pace.interval = time.Duration(min(float64(time.Second)/float64(opts.rate), math.MaxInt64/2))
+	}
+	return w
+}
+
+// copy writes all samples of the source. What it has written is published when
+// it returns.
+func (w *sampleWriter) copy(ctx context.Context, src *sampleReader) (err error) {
+	w.batch = w.producer.Batch()
+	defer func() { err = errors.Join(err, w.batch.End()) }()
+	for {
+		sample, err := src.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return command.Interrupted(err)
+		}
+		if err := w.write(ctx, sample); err != nil {
+			if errors.Is(err, context.Canceled) {
+				return command.Interrupted(err)
+			}
+			return src.at(err)
+		}
+	}
+}
+
+// publish shows the kernel what was written.
+func (w *sampleWriter) publish() error { return w.batch.Publish() }
+
+func (w *sampleWriter) write(ctx context.Context, sample []byte) error {
+	if err := w.pace.wait(ctx, w.publish); err != nil {
+		return err
+	}
+	buf, err := w.room(ctx, len(sample))
+	if errors.Is(err, userprod.ErrFull) && w.onFull == "drop" {
+		w.counts.dropped.Add(1)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	copy(buf, sample)
+	w.counts.samples.Add(1)
+	w.counts.bytes.Add(uint64(len(sample)))
+	return nil
+}
+
+// room returns room for a sample in the ring.
+func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
+	if w.onFull == "wait" {
+		return w.batch.NextWait(ctx, n)
+	}
+	buf, err := w.batch.Next(n)
+	if !errors.Is(err, userprod.ErrFull) {
+		return buf, err
+	}
+	// The kernel may have made room of what it had been shown.
+	if err := w.publish(); err != nil {
+		return nil, err
+	}
+	return w.batch.Next(n)
+}
+
+// summary is the line at the end.
+func (w *sampleWriter) summary() string {
+	s, _ := w.producer.Stats() // of a corrupt ring there are none
+	return fmt.Sprintf("%d samples, %d bytes, %d dropped, %d waited",
+		w.counts.samples.Load(), w.counts.bytes.Load(), w.counts.dropped.Load(), s.Waits)
+}
+
+// pace spreads samples over time.
+type pace struct {
+	interval time.Duration // 0: as fast as possible
+	next     time.Time     // when the next sample is due
+}
+
+// slack is how far a pace runs ahead, because sleeps are not that short.
+const slack = time.Millisecond
+
+// wait returns when a sample is due. It calls before if it sleeps.
+func (p *pace) wait(ctx context.Context, before func() error) error {
+	if p.interval == 0 {
+		return nil
+	}
+	now := time.Now()
+	if p.next.Before(now) {
+		p.next = now // what was missed is not made up for
+	}
+	due := p.next.Sub(now)
+	p.next = p.next.Add(p.interval)
+	if due == 0 || due < slack && p.interval < slack {
+		return nil
+	}
+	if err := before(); err != nil {
+		return err
+	}
+	command.Pause(ctx, due)
+	return ctx.Err()
+}

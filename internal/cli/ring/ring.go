@@ -1,0 +1,10 @@
+// Package ring has the commands for the records and samples of rings: tail, record, replay, produce
+// and drain.
+package ring
+
+import "github.com/spf13/cobra"
+
+// ringCommands returns the commands of this family.
+func Commands() []*cobra.Command {
+	return []*cobra.Command{newTail(), newRecord(), newReplay(), newProduce(), newDrain()}
+}

@@ -1,0 +1,207 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/escape"
+	"github.com/rbtool/rbtool/internal/once"
+	"github.com/rbtool/rbtool/internal/stream"
+	"github.com/rbtool/rbtool/internal/symbol"
+)
+
+// maxStacks bounds the stacks whose names are remembered: 64 frames of at most 1.3 KiB each.
+const maxStacks = 256
+
+// stackNamer shows the stacks of proctrace's events. The names of a stack do not change once all
+// its files are known, so each stack is looked up once.
+type stackNamer struct {
+	stacks *proctrace.Stacks
+	stderr io.Writer
+	kernel once.Value[*symbol.Kernel]
+	told   bool // a note said that kernel cannot be read
+	files  *symbol.Files
+	ended  uint32 // the process whose last record was the one before, or 0
+
+	kernelNames, userNames map[proctrace.StackID]namedStack
+}
+
+// namedStack is a stack's calls, or why it is missing.
+type namedStack struct {
+	frames  []string
+	missing string
+}
+
+// newStackNamer returns nil where the ring's records have no stacks.
+func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
+	stacks, err := proctrace.StacksOf(m)
+	if err != nil {
+		for _, none := range []error{proctrace.ErrNotTraced, proctrace.ErrNoStacks, proctrace.ErrStopped} {
+			if errors.Is(err, none) {
+				return nil
+			}
+		}
+		command.Note(stderr, "stacks are not shown: %v", err)
+		return nil
+	}
+	n := &stackNamer{
+		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
+		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading it takes long
+		kernelNames: make(map[proctrace.StackID]namedStack), userNames: make(map[proctrace.StackID]namedStack),
+	}
+	n.files.LookAtProcesses()
+	return n
+}
+
+func (n *stackNamer) Close() error { return n.stacks.Close() }
+
+// watch notes the files that processes run, from all records, shown or not.
+func (n *stackNamer) watch(record []byte) {
+	if n.ended != 0 {
+		n.files.Ended(n.ended)
+		n.ended = 0
+	}
+	e, err := proctrace.Decode(record)
+	if err != nil {
+		return
+	}
+	switch {
+	case e.Type == proctrace.Exec:
+		n.files.Started(taskOf(e), e.Filename)
+	case e.Type == proctrace.Fork && !e.IsThread():
+		n.files.Forked(taskOf(e))
+	case e.Type == proctrace.Exit && e.GroupDead:
+		n.ended = e.TGID
+	}
+}
+
+func taskOf(e proctrace.Event) symbol.Task {
+	return symbol.Task{PID: e.TGID, PPID: e.PPID, Start: e.StartTime, Comm: e.Comm}
+}
+
+// of returns the stacks of an event that can have some.
+func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
+	e, err := proctrace.Decode(record)
+	if err != nil || e.Type != proctrace.Exec && e.Type != proctrace.Exit || errors.Is(e.KernelStack.Err(), proctrace.ErrNoStacks) {
+		return kernel, user, false
+	}
+	kernel = named(n.kernelNames, e.KernelStack, n.nameKernel)
+	user = named(n.userNames, e.UserStack, func(id proctrace.StackID) ([]string, bool, error) { return n.nameUser(id, taskOf(e)) })
+	return kernel, user, true
+}
+
+// named names a stack, and remembers the names if they hold for every event with that stack.
+func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name func(proctrace.StackID) ([]string, bool, error)) namedStack {
+	s, ok := known[id]
+	if ok {
+		return s
+	}
+	frames, lasting, err := name(id)
+	s.frames = append([]string{}, frames...) // in JSON [], not null
+	if err != nil {
+		s.missing = err.Error()
+		return s
+	}
+	if len(known) >= maxStacks {
+		clear(known)
+	}
+	if lasting {
+		known[id] = s
+	}
+	return s
+}
+
+func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting bool, err error) {
+	ips, err := n.stacks.Kernel(id)
+	if err != nil {
+		return nil, false, err
+	}
+	kernel, err := n.kernel.Get(symbol.ReadKernel)
+	if err != nil && !n.told {
+		n.told = true
+		command.Note(n.stderr, "stacks of the kernel are shown as addresses: %v", err)
+	}
+	for _, ip := range ips {
+		name := ""
+		if kernel != nil {
+			name = kernel.Name(ip)
+		}
+		if name == "" {
+			name = fmt.Sprintf("%#x", ip)
+		}
+		frames = append(frames, name)
+		if strings.HasPrefix(name, "__traceiter_") {
+			frames = frames[:0] // all so far is the tracing itself
+		}
+	}
+	_, lasting = n.kernel.Known() // addresses may get names
+	return frames, lasting, nil
+}
+
+// nameUser names a stack of a process. Names from its mappings hold for this process alone: a stack
+// of another process can have the same addresses, and so the same id.
+func (n *stackNamer) nameUser(id proctrace.StackID, task symbol.Task) (frames []string, lasting bool, err error) {
+	calls, err := n.stacks.User(id)
+	lasting = true
+	for i, f := range calls {
+		var name string
+		var found bool
+		if f.BuildID == nil {
+			name, _ = n.files.NameAt(task, f.IP, i > 0)
+		} else {
+			name, found = n.files.Name(f.BuildID, f.Offset, i > 0)
+		}
+		frames, lasting = append(frames, name), lasting && found
+	}
+	return frames, lasting, err
+}
+
+// format adds the stacks to what inner makes of a record: below it in text, as a member in JSON.
+func (n *stackNamer) format(output string, inner stream.Format) stream.Format {
+	return func(dst []byte, seq uint64, rec consumer.Record) []byte {
+		dst = inner(dst, seq, rec)
+		kernel, user, ok := n.of(rec.Data)
+		switch {
+		case !ok:
+			return dst
+		case output == "json":
+			return appendStacksJSON(dst[:len(dst)-len("}\n")], kernel, user)
+		}
+		dst = appendStackText(dst, "kernel", kernel)
+		return appendStackText(dst, "user", user)
+	}
+}
+
+func appendStackText(dst []byte, name string, s namedStack) []byte {
+	if s.missing != "" {
+		return fmt.Appendf(dst, "    %s: none, %s\n", name, escape.String(s.missing))
+	}
+	for i, f := range s.frames {
+		if i > 0 {
+			name = ""
+		}
+		dst = fmt.Appendf(dst, "    %-7s %s\n", name, escape.String(f))
+	}
+	return dst
+}
+
+func appendStacksJSON(dst []byte, kernel, user namedStack) []byte {
+	out, err := command.AppendJSON(append(dst, `,"stacks":`...), struct {
+		Kernel        []string `json:"kernel"`
+		KernelMissing string   `json:"kernel_missing,omitempty"`
+		User          []string `json:"user"`
+		UserMissing   string   `json:"user_missing,omitempty"`
+	}{kernel.frames, kernel.missing, user.frames, user.missing})
+	if err != nil {
+		return append(dst, "}\n"...) // strings can always be encoded
+	}
+	return append(out, "}\n"...)
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// terminal returns the two ends of a pseudo terminal.
+func terminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		testenv.SkipWithout(t, "pty", err)
+	}
+	t.Cleanup(func() { master.Close(); slave.Close() })
+	return master, slave
+}
+
+// screen is a terminal that answers no query, as a serial console does not, with rbtool in
+// its foreground. Reading it yields what the terminal shows; what is written to it is typed.
+type screen struct {
+	*os.File
+	cmd *exec.Cmd
+}
+
+// onTerminal starts rbtool on a terminal of some size, with text typed before.
+func onTerminal(t *testing.T, size pty.Winsize, typed string, args ...string) *screen {
+	t.Helper()
+	master, slave := terminal(t)
+	if err := pty.Setsize(slave, &size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(master, typed); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	cmd.Args[0] = "rbtool"
+	cmd.Env = append(os.Environ(), "TERM=xterm-256color", "LANG=C.UTF-8")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := errors.Join(cmd.Start(), slave.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return &screen{master, cmd}
+}
+
+// until reads what the terminal shows until want is in it.
+func (s *screen) until(t *testing.T, want string) string {
+	t.Helper()
+	var shown bytes.Buffer
+	for !strings.Contains(shown.String(), want) {
+		if _, err := io.CopyN(&shown, s, 1); err != nil {
+			t.Fatalf("%v: %q is missing from %q", err, want, shown.String())
+		}
+	}
+	return shown.String()
+}
+
+// end waits for the command and returns the rest of what the terminal shows.
+func (s *screen) end(t *testing.T) string {
+	t.Helper()
+	shown, err := io.ReadAll(s)
+	if err != nil && !errors.Is(err, unix.EIO) { // how a terminal says that its last user is gone
+		t.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Fatalf("%v: %q", err, shown)
+	}
+	return string(shown)
+}
+
+// terminalSize is that of the terminals that have one.
+var terminalSize = pty.Winsize{Rows: 24, Cols: 80}
+
+func TestNoCommandAsksTheTerminal(t *testing.T) {
+	tests := [][]string{{"version"}, {"help"}, {"tail", "--help"}, {"ls", "-o", "json"}}
+	if testing.Short() {
+		tests = tests[:1]
+	}
+	for _, args := range tests {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			shown := onTerminal(t, terminalSize, "", args...).end(t)
+			if strings.ContainsRune(shown, '\x1b') || shown == "" {
+				t.Errorf("the terminal was sent %q", shown)
+			}
+		})
+	}
+}
+
+func TestProduceReadsWhatWasTypedBeforeItStarted(t *testing.T) {
+	_, path := pinnedUserRing(t, 4096)
+	shown := onTerminal(t, terminalSize, "one\ntwo\n\x04", "produce", "--user", path).end(t)
+	if !strings.Contains(shown, "2 samples, 6 bytes") {
+		t.Errorf("produce said %q", shown)
+	}
+}
+
+func TestTopAssumes80x24WhereTheTerminalHasNoSize(t *testing.T) {
+	testenv.Ring(t, 4096)
+	top := onTerminal(t, pty.Winsize{}, "", "top")
+	shown := top.until(t, "q quit") // in the last of 24 lines, from column 70 on
+	if _, err := io.WriteString(top, "q"); err != nil {
+		t.Fatal(err)
+	}
+	shown += top.end(t)
+	if !strings.Contains(shown, "OWNER") || !regexp.MustCompile(`\x1b\[\?1049h(?s:.*)\x1b\[\?1049l`).MatchString(shown) {
+		t.Errorf("top drew %q", shown)
+	}
+}
