@@ -74,11 +74,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 		if cmd.HasParent() {
 			err = fmt.Errorf("%s: %w", strings.TrimPrefix(cmd.CommandPath(), root.Name()+" "), err)
 		}
-		return &command.Failure{
-			Err:    err,
-			Status: command.StatusUsage,
-			Hint:   cmd.CommandPath() + " --help",
-		}
+		return command.WithHint(command.WithStatus(err, command.StatusUsage), "%s --help", cmd.CommandPath())
 	}
 	return err
 }

@@ -164,7 +164,7 @@ func serve(ctx context.Context, stderr io.Writer, a *arena.Arena, opts serveOpti
 	x, err := arenaxdp.Attach(h, kvName, opts.options())
 	if err != nil {
 		if errors.Is(err, unix.EBUSY) {
-			return &command.Failure{Err: err, Status: command.StatusBusy}
+			return command.WithStatus(err, command.StatusBusy)
 		}
 		return err
 	}

@@ -182,7 +182,7 @@ func pinCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, mode fileMo
 	err = reportCreated(w, m, bytes, path, asJSON)
 	if command.Spoiled(err) {
 		err = errors.Join(err, pin.Remove(path))
-		command.Rmdirs(dirs)
+		command.RemoveDirs(dirs)
 	}
 	return err
 }
@@ -203,9 +203,9 @@ func (o *ringOptions) explain(err error) error {
 	case memlock:
 		return command.WithHint(err, "Linux before 5.11 accounts maps to RLIMIT_MEMLOCK: raise it (ulimit -l), or add CAP_SYS_RESOURCE, with which rbtool lifts it")
 	case errors.Is(err, unix.EINVAL) && o.typ == ebpf.UserRingbuf && errors.Is(features.HaveMapType(o.typ), ebpf.ErrNotSupported):
-		return &command.Failure{Err: fmt.Errorf("%w (this kernel has no user ring buffers: BPF_MAP_TYPE_USER_RINGBUF, Linux 6.1)", err), Status: command.StatusUnable}
+		return command.WithStatus(fmt.Errorf("%w (this kernel has no user ring buffers: BPF_MAP_TYPE_USER_RINGBUF, Linux 6.1)", err), command.StatusUnable)
 	case errors.Is(err, unix.EINVAL) && o.overwrite:
-		return &command.Failure{Err: fmt.Errorf("%w (this kernel has no overwrite mode: BPF_F_RB_OVERWRITE, Linux 6.19)", err), Status: command.StatusUnable}
+		return command.WithStatus(fmt.Errorf("%w (this kernel has no overwrite mode: BPF_F_RB_OVERWRITE, Linux 6.19)", err), command.StatusUnable)
 	case errors.Is(err, unix.ENOMEM):
 		return command.WithHint(err, "the ring takes %s of kernel memory, which is accounted to this cgroup", command.FormatSize(uint64(o.size)))
 	}

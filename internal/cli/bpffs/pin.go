@@ -19,7 +19,7 @@ directories of PATH are made; an existing PATH is refused, as is one below a dir
 of the bpffs that another user can change: it belongs neither to you nor to root, or it is
 writable for others and not sticky.`,
 		Example: "  rbtool pin id:12 /sys/fs/bpf/events\n  rbtool pin name:events /sys/fs/bpf/events",
-		Args:    command.NoneEmpty(cobra.ExactArgs(2)),
+		Args:    command.NonEmpty(cobra.ExactArgs(2)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := inspect.Lookup(args[0])
 			if err != nil {
@@ -38,7 +38,7 @@ func newUnpin() *cobra.Command {
 		Long: `Remove pins. A map lives on while a process, a program or another pin holds it.
 One PATH that cannot be unpinned does not keep the others from it.`,
 		Example: "  rbtool unpin /sys/fs/bpf/events",
-		Args:    command.NoneEmpty(cobra.MinimumNArgs(1)),
+		Args:    command.NonEmpty(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var errs []error
 			for _, path := range args {

@@ -25,9 +25,12 @@ func TestEachErrorIsALine(t *testing.T) {
 		{WithHint(errors.Join(a, a), "for both"), []string{"a", "a"}, []string{"", "for both"}},
 		{WithHint(errors.Join(a), "for one"), []string{"a"}, []string{"for one"}},
 		{fmt.Errorf("%w: %w", a, b), []string{"a: b"}, []string{"mend it"}},
+		{errors.Join(a, joined), []string{"a", "a", "b"}, []string{"", "", "mend it"}},
+		{errors.Join(a, errors.New("of\ntwo lines")), []string{"a", "of\ntwo lines"}, []string{"", ""}},
+		{fmt.Errorf("(%w)", joined), []string{"(a\nb)"}, []string{"mend it"}},
 	} {
 		var got, hints []string
-		for _, err := range each(tt.err) {
+		for _, err := range split(tt.err) {
 			got, hints = append(got, err.Error()), append(hints, hintFor(err))
 		}
 		if diff := gocmp.Diff(tt.want, got); diff != "" {

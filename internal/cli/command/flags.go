@@ -24,20 +24,20 @@ func (c *Count) Type() string { return "count" }
 func (c *Count) String() string { return strconv.FormatUint(uint64(*c), 10) }
 
 // perSecond is a flag for a rate above 0; 0 when it is not given.
-type PerSecond float64
+type Rate float64
 
-func (r *PerSecond) Set(text string) error {
+func (r *Rate) Set(text string) error {
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(n > 0) { // NaN is not
 		return errors.New("not a number above 0")
 	}
-	*r = PerSecond(n)
+	*r = Rate(n)
 	return nil
 }
 
-func (r *PerSecond) Type() string { return "rate" }
+func (r *Rate) Type() string { return "rate" }
 
-func (r *PerSecond) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
+func (r *Rate) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
 
 // duration is a flag for a time above 0; 0 when it is not given.
 type Duration time.Duration

@@ -33,7 +33,7 @@ func UnknownCommand(of *cobra.Command, name string) error {
 }
 
 // noneEmpty is check for a command whose arguments must not be empty either.
-func NoneEmpty(check cobra.PositionalArgs) cobra.PositionalArgs {
+func NonEmpty(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if slices.Contains(args, "") {
 			return errors.New("an argument is empty")

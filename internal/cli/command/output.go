@@ -46,7 +46,7 @@ func OutputFlag(cmd *cobra.Command, formats ...string) *Choice {
 func PrintJSON(w io.Writer, v any) error { return writeJSON(w, v, jsontext.WithIndent("  ")) }
 
 // printLine writes v as one line.
-func PrintLine(w io.Writer, v any) error { return writeJSON(w, v) }
+func PrintJSONLine(w io.Writer, v any) error { return writeJSON(w, v) }
 
 func writeJSON(w io.Writer, v any, opts ...json.Options) error {
 	doc, err := AppendJSON(nil, v, opts...)

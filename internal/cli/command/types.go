@@ -178,7 +178,7 @@ func loadBTFFile(path string) (*btf.Spec, error) {
 func programBTF(id ebpf.ProgramID) (*btf.Spec, error) {
 	prog, err := ebpf.NewProgramFromID(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Failure{Err: errors.New("no such program"), Status: StatusNotFound}
+		return nil, WithStatus(errors.New("no such program"), StatusNotFound)
 	}
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ func Spoiled(err error) bool { return err != nil && !errors.Is(err, unix.EPIPE) 
 
 // rmdirs removes directories that a command made, unless somebody else put something
 // there.
-func Rmdirs(dirs []string) {
+func RemoveDirs(dirs []string) {
 	for _, dir := range dirs {
 		_ = unix.Rmdir(dir)
 	}

@@ -17,7 +17,7 @@ func Pause(ctx context.Context, d time.Duration) {
 // interrupted says in words that the command was.
 func Interrupted(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return &Failure{Err: errors.New("interrupted"), Status: StatusInterrupted}
+		return WithStatus(errors.New("interrupted"), StatusInterrupted)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ With --for it is watched for so long, too: bytes and records a second, the large
 the time for which it was at least 15/16 full, how old the oldest record is that waits, and
 whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 		Example: "  rbtool inspect /sys/fs/bpf/events\n  rbtool inspect id:12 --for 2s\n  rbtool inspect id:12 -o json",
-		Args:    command.NoneEmpty(cobra.ExactArgs(1)),
+		Args:    command.NonEmpty(cobra.ExactArgs(1)),
 	}
 	output := command.OutputFlag(cmd, "table", "json")
 	var watch command.Duration

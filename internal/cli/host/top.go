@@ -89,7 +89,7 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 		case once:
 			err = command.PrintJSON(cmd.OutOrStdout(), sample)
 		default:
-			err = command.PrintLine(cmd.OutOrStdout(), sample)
+			err = command.PrintJSONLine(cmd.OutOrStdout(), sample)
 		}
 		if once || err != nil {
 			return err

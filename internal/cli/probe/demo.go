@@ -84,7 +84,7 @@ func demo(d *script) (err error) {
 	d.say("All pins are gone. Try it yourself:")
 	d.print("    rbtool probe proctrace start && rbtool tail %s/rbtool/proctrace/%s\n", root, filepath.Base(events))
 	if d.ctx.Err() != nil {
-		return &command.Failure{Err: errors.New("demo: interrupted"), Status: command.StatusInterrupted}
+		return command.WithStatus(errors.New("demo: interrupted"), command.StatusInterrupted)
 	}
 	return d.err
 }

@@ -119,18 +119,15 @@ func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
 	_, err = fmt.Fprintf(w, "tracing into %s\n", events)
 	if command.Spoiled(err) {
 		err = errors.Join(fmt.Errorf("write output: %w", err), t.Close(), proctrace.Remove(dir))
-		command.Rmdirs(dirs)
+		command.RemoveDirs(dirs)
 	}
 	return err
 }
 
 // noTracer is the error of a command for a tracer that is not there.
 func noTracer(verb, dir string) error {
-	return &command.Failure{
-		Err:    fmt.Errorf("%s proctrace: no tracer is pinned in %q", verb, dir),
-		Status: command.StatusNotFound,
-		Hint:   "rbtool probe proctrace start begins one; --pin-dir says where another is",
-	}
+	err := command.WithStatus(fmt.Errorf("%s proctrace: no tracer is pinned in %q", verb, dir), command.StatusNotFound)
+	return command.WithHint(err, "rbtool probe proctrace start begins one; --pin-dir says where another is")
 }
 
 func newProbeStop() *cobra.Command {

@@ -127,13 +127,11 @@ func commandTracer(dir string, action proctrace.Action, about proctrace.Subject)
 	defer t.Close()
 	err = t.Command(action, about)
 	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		return &command.Failure{
-			Err:    fmt.Errorf("probe proctrace %s: commands are written by %s", action, command.DescribePID(busy.PID)),
-			Status: command.StatusBusy,
-		}
+		err = fmt.Errorf("probe proctrace %s: commands are written by %s", action, command.DescribePID(busy.PID))
+		return command.WithStatus(err, command.StatusBusy)
 	}
 	if errors.Is(err, proctrace.ErrNoRule) {
-		return &command.Failure{Err: fmt.Errorf("probe proctrace %w", err), Status: command.StatusNotFound}
+		return command.WithStatus(fmt.Errorf("probe proctrace %w", err), command.StatusNotFound)
 	}
 	if err != nil {
 		return fmt.Errorf("probe proctrace %w", err)

@@ -49,7 +49,7 @@ At the end one line on standard error says what was done.`,
   rbtool drain name:commands --to name:events --once
   rbtool drain name:commands --to name:events --pin-dir /sys/fs/bpf/drain
   rbtool drain stop --pin-dir /sys/fs/bpf/drain`,
-		Args: command.NoneEmpty(cobra.ExactArgs(1)),
+		Args: command.NonEmpty(cobra.ExactArgs(1)),
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.to, "to", "", "the ring buffer to deliver to")

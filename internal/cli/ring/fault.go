@@ -26,10 +26,8 @@ func explainReader(err error) error {
 
 // unseenHolder adds a hint to the error of a ring whose holder may have ended.
 func unseenHolder(err error) error {
-	return &command.Failure{
-		Err: err, Status: command.StatusBusy,
-		Hint: "with CAP_BPF and CAP_PERFMON rbtool can tell whether it lives; --steal takes the ring from that process",
-	}
+	return command.WithHint(command.WithStatus(err, command.StatusBusy),
+		"with CAP_BPF and CAP_PERFMON rbtool can tell whether it lives; --steal takes the ring from that process")
 }
 
 // sayMended notes the fault of a ring that --recover mended.

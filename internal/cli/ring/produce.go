@@ -20,7 +20,7 @@ type produceOptions struct {
 	format   *command.Choice
 	onFull   *command.Choice
 	typ, btf string
-	rate     command.PerSecond
+	rate     command.Rate
 	userRing
 }
 
@@ -69,7 +69,7 @@ live producer keeps it.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
-		Args: command.NoneEmpty(cobra.MaximumNArgs(1)),
+		Args: command.NonEmpty(cobra.MaximumNArgs(1)),
 	}
 	opts.format = &command.Choice{Value: "lines", Among: []string{"lines", "hex", "base64", "lp32", "json"}}
 	opts.onFull = &command.Choice{Value: "wait", Among: []string{"wait", "drop", "fail"}}
@@ -171,7 +171,7 @@ func explainProducer(err error) error {
 		if busy.Foreign {
 			process, hint = command.DescribeForeign(busy.PID), "stop that process; a ring has one producer"
 		}
-		return &command.Failure{Err: fmt.Errorf("produced into by %s", process), Status: command.StatusBusy, Hint: hint}
+		return command.WithHint(command.WithStatus(fmt.Errorf("produced into by %s", process), command.StatusBusy), "%s", hint)
 	}
 	if errors.Is(err, userprod.ErrUnseen) {
 		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; --ignore-unseen produces anyway")

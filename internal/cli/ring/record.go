@@ -36,7 +36,7 @@ is readable to its last whole record. A recording that fails before its first re
 no file.`,
 		Example: `  rbtool record /sys/fs/bpf/events events.pcapng --for 10s
   rbtool record id:12 slow.pcapng --observe --filter 'latency > 1000000'`,
-		Args: command.NoneEmpty(cobra.ExactArgs(2)),
+		Args: command.NonEmpty(cobra.ExactArgs(2)),
 	}
 	opts.sourceFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -43,7 +43,7 @@ standard input.`,
 		Example: `  rbtool replay events.pcapng -o json
   rbtool replay events.pcapng --to /sys/fs/bpf/commands --speed 1x
   rbtool replay events.pcapng --filter 'pid == 1' --to - > records.lp32`,
-		Args: command.NoneEmpty(cobra.ExactArgs(1)),
+		Args: command.NonEmpty(cobra.ExactArgs(1)),
 	}
 	opts.output = command.OutputFlag(cmd, "text", "json", "hex", "raw")
 	f := cmd.Flags()

@@ -90,7 +90,7 @@ out and counted at the end.`,
   rbtool tail id:12 --observe --stats --for 10s
   rbtool tail id:12 --filter 'type == "exec_event" && comm contains "sh"'
   rbtool tail id:12 --type my_event --btf prog:34`,
-		Args: command.NoneEmpty(cobra.ExactArgs(1)),
+		Args: command.NonEmpty(cobra.ExactArgs(1)),
 	}
 	opts.output = command.OutputFlag(cmd, "text", "json", "hex", "raw")
 	opts.sourceFlags(cmd)
@@ -220,11 +220,8 @@ func refuseConsumed(m *ebpf.Map) error {
 	unseen, err := usage.Unseen(id)
 	switch {
 	case err != nil:
-		return &command.Failure{
-			Err:    fmt.Errorf("another process may consume it: %w", err),
-			Status: command.StatusBusy,
-			Hint:   "with CAP_BPF and CAP_PERFMON rbtool can tell; " + consumeHint,
-		}
+		err = command.WithStatus(fmt.Errorf("another process may consume it: %w", err), command.StatusBusy)
+		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; "+consumeHint)
 	case unseen > 0:
 		return consumedBy(command.UnseenProcess)
 	}
@@ -235,5 +232,5 @@ func refuseConsumed(m *ebpf.Map) error {
 const consumeHint = "--observe watches without consuming; --steal consumes anyway, and each gets a part of the records"
 
 func consumedBy(process string) error {
-	return &command.Failure{Err: fmt.Errorf("consumed by %s", process), Status: command.StatusBusy, Hint: consumeHint}
+	return command.WithHint(command.WithStatus(fmt.Errorf("consumed by %s", process), command.StatusBusy), consumeHint)
 }

@@ -1,0 +1,83 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/pin"
+)
+
+// hintFor returns what to do about err, or "" if that is not known.
+func hintFor(err error) string {
+	if h, ok := errors.AsType[*hintError](err); ok {
+		return h.hint
+	}
+	switch {
+	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, pin.ErrNotMounted):
+		return mountHint()
+	case errors.Is(err, pin.ErrUnsafe):
+		return "use a directory that belongs to you or root and is sticky (chmod +t) or not writable for others"
+	case withoutProc(err):
+		return "mount one: mount -t proc proc /proc"
+	case StatusOf(err) == StatusUnable && errors.Is(err, fs.ErrPermission) && !byMode(err):
+		return privilegeHint()
+	}
+	return ""
+}
+
+// byMode reports whether the mode of a file caused err.
+func byMode(err error) bool {
+	_, ofFile := errors.AsType[*fs.PathError](err)
+	return errors.Is(err, pin.ErrMode) || ofFile && errors.Is(err, unix.EACCES)
+}
+
+// privilegeHint names the capabilities that commands need and this process lacks. It returns "" if
+// the process has them all: the kernel then has another reason, such as lockdown.
+func privilegeHint() string {
+	var lacked []string
+	for _, c := range []struct {
+		name string
+		bit  int
+	}{
+		{"CAP_BPF", unix.CAP_BPF}, {"CAP_PERFMON", unix.CAP_PERFMON},
+		{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_SYS_ADMIN", unix.CAP_SYS_ADMIN},
+	} {
+		if Lacks(c.bit) {
+			lacked = append(lacked, c.name)
+		}
+	}
+	if len(lacked) == 0 {
+		return ""
+	}
+	return "run as root, or with CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN for maps by id or name, " +
+		"CAP_NET_ADMIN for arena serve); this process lacks " + strings.Join(lacked, ", ")
+}
+
+// Lacks reports whether this process lacks a capability, a unix.CAP constant. It returns false if
+// the kernel does not say.
+func Lacks(capability int) bool {
+	var data [2]unix.CapUserData // 64 bits in version 3
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	return data[capability/32].Effective>>(capability%32)&1 == 0
+}
+
+// withoutProc reports whether err is due to a missing /proc.
+func withoutProc(err error) bool {
+	file, ok := errors.AsType[*fs.PathError](err)
+	return ok && errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(file.Path, "/proc/self/")
+}
+
+// mountHint says where a bpffs is mounted, or how to mount one.
+func mountHint() string {
+	if root, err := pin.Default(); err == nil {
+		return fmt.Sprintf("a bpffs is mounted on %s: use a path below it", root)
+	}
+	return "mount one: mount -t bpf bpf " + pin.DefaultRoot
+}
