@@ -1,40 +1,17 @@
 package consumer
 
 import (
-	"errors"
-	"fmt"
 	"runtime"
 
 	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ErrBusy says that another opener has claimed the ring. The error is a [*BusyError].
-var ErrBusy = errors.New("claimed by another process")
+// ErrBusy means that another opener uses the ring. The error is a [*BusyError].
+var ErrBusy = claim.ErrBusy
 
-// BusyError names the process that has claimed a ring.
-type BusyError struct {
-	PID uint32 // in the initial pid namespace; 0 if it has released its claim
-	// Stolen says that this Reader had claimed the ring until that process took it.
-	Stolen bool
-	// Unseen says that the process cannot be seen from here, and may have ended.
-	Unseen bool
-}
-
-func (e *BusyError) Error() string {
-	switch {
-	case e.PID == 0:
-		return "ring was taken by another process"
-	case e.Stolen:
-		return fmt.Sprintf("ring was taken by process %d", e.PID)
-	case e.Unseen:
-		return fmt.Sprintf("claimed by process %d, which cannot be seen from here and may have ended", e.PID)
-	}
-	return fmt.Sprintf("claimed by process %d", e.PID)
-}
-
-// Is makes the error ErrBusy.
-func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+// BusyError names the process that uses a ring.
+type BusyError = claim.BusyError
 
 // Claim says how a Reader treats other consumers of its ring that follow the same
 // convention: a word in the consumer page, at offset 64, which the kernel ignores,
@@ -71,12 +48,6 @@ func (r *Reader) claim() error {
 		most = claim.Alive
 	}
 	self, previous, err := claim.Take(r.mem.ConsumerClaim(), most)
-	if held, ok := errors.AsType[*claim.HeldError](err); ok {
-		return &BusyError{PID: held.PID, Unseen: held.State == claim.Unknown}
-	}
-	if errors.Is(err, claim.ErrUnsteady) {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
 	if err != nil {
 		return err
 	}

@@ -16,9 +16,9 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// ErrCorrupt says that positions or record headers contradict each other, or that
-// another process moved the consumer position.
-var ErrCorrupt = errors.New("corrupt ring")
+// ErrCorrupt means that positions or record headers are inconsistent, or that another
+// process moved the consumer position.
+var ErrCorrupt = ring.ErrCorrupt
 
 // DefaultTimer is the interval of the slow timer, see [Options].
 const DefaultTimer = 100 * time.Millisecond

@@ -52,7 +52,7 @@ func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 			return 0, nil, err
 		}
 		if !void {
-			return 0, nil, busyError(held)
+			return 0, nil, held
 		}
 	}
 	mem, err := ring.Produce(m.FD(), size)
@@ -64,7 +64,7 @@ func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 	}
 	id, _, err := claim.Take(mem.ProducerClaim(), most)
 	if err != nil {
-		return 0, nil, errors.Join(busyError(err), mem.Unmap())
+		return 0, nil, errors.Join(err, mem.Unmap())
 	}
 	return id, mem, nil
 }
@@ -96,17 +96,6 @@ func users(m *ebpf.Map) (*inspect.Usage, ebpf.MapID, error) {
 		return nil, 0, fmt.Errorf("look for foreign producers: %w", err)
 	}
 	return usage, id, nil
-}
-
-// busyError turns a claim's error into one of this package.
-func busyError(err error) error {
-	if held, ok := errors.AsType[*claim.HeldError](err); ok {
-		return &BusyError{PID: held.PID, Unseen: held.State == claim.Unknown}
-	}
-	if errors.Is(err, claim.ErrUnsteady) {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return err
 }
 
 // noForeign returns an error that is ErrBusy if look, which finds the processes

@@ -13,11 +13,12 @@
 package claim
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // ID is the value of a claim word, 0 if the ring is unclaimed:
@@ -47,21 +48,11 @@ func (id ID) PID() uint32 { return uint32(id >> (startBits + nonceBits)) }
 
 func (id ID) start() uint32 { return uint32(id>>nonceBits) & startMask }
 
-// HeldError says that a ring is claimed.
-type HeldError struct {
-	PID   uint32 // of the holder, in the initial pid namespace; 0 if the claim has ended since
-	State State  // Alive or Unknown when Take fails
-}
-
-func (e *HeldError) Error() string { return fmt.Sprintf("claimed by process %d", e.PID) }
-
-// ErrUnsteady says that another process keeps rewriting the claim word.
-var ErrUnsteady = errors.New("claim word keeps changing: another process is writing to it")
-
 // Take claims the ring whose claim word is word, and returns the claim and the word that
 // it replaced. It takes the ring from a holder whose state is at most the state most: with
 // [Gone] it claims only a free ring, with [Alive] any. Otherwise the error is a
-// [*HeldError]. The caller ends the claim with Release.
+// [*BusyError], or one matching [ring.ErrCorrupt] if another process keeps rewriting the word.
+// The caller ends the claim with Release.
 func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	self, err = open()
 	if err != nil {
@@ -88,16 +79,16 @@ func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) 
 			return holder, nil
 		}
 	}
-	return 0, ErrUnsteady
+	return 0, fmt.Errorf("%w: claim word keeps changing: another process is writing to it", ring.ErrCorrupt)
 }
 
-// Beyond returns a [*HeldError] if the state of id's holder is greater than most.
+// Beyond returns a [*BusyError] if the state of id's holder is greater than most.
 func (id ID) Beyond(most State) error {
 	if most == Alive {
 		return nil
 	}
 	if state := id.State(); state > most {
-		return &HeldError{id.PID(), state}
+		return &BusyError{PID: id.PID(), Unseen: state == Unknown}
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"sync/atomic"
 	"testing"
+
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // take claims word and releases the claim when the test ends.
@@ -34,7 +36,7 @@ func TestOpenersOfOneProcessExcludeEachOther(t *testing.T) {
 	var word atomic.Uint64
 	first := take(t, &word, Gone)
 	_, _, err := Take(&word, Gone)
-	if held, ok := errors.AsType[*HeldError](err); !ok || int(held.PID) != os.Getpid() || held.State != Alive {
+	if busy, ok := errors.AsType[*BusyError](err); !ok || int(busy.PID) != os.Getpid() || busy.Unseen || !errors.Is(err, ErrBusy) {
 		t.Fatalf("second claim: %v", err)
 	}
 	first.Release(&word)
@@ -75,7 +77,7 @@ func checkTake(t *testing.T, holder ID, most State, taken bool) {
 	word.Store(uint64(holder))
 	self, previous, err := Take(&word, most)
 	if !taken {
-		if held, ok := errors.AsType[*HeldError](err); !ok || held.State <= most {
+		if busy, ok := errors.AsType[*BusyError](err); !ok || busy.Unseen && most >= Unknown {
 			t.Errorf("a claim up to state %d: %v", most, err)
 		}
 		return
@@ -117,7 +119,7 @@ func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
 func TestAWordThatKeepsChangingEndsTheClaim(t *testing.T) {
 	for _, most := range []State{Gone, Unknown, Alive} {
 		_, err := swap(most, func() ID { return 0 }, func(ID) bool { return false })
-		if !errors.Is(err, ErrUnsteady) {
+		if !errors.Is(err, ring.ErrCorrupt) {
 			t.Errorf("most %d: %v", most, err)
 		}
 	}

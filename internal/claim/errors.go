@@ -1,0 +1,42 @@
+package claim
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrBusy means that another opener uses the ring. The error is a [*BusyError].
+var ErrBusy = errors.New("ring is in use")
+
+// BusyError names the process that uses a ring. It matches [ErrBusy].
+type BusyError struct {
+	// PID is the process's pid: in the initial pid namespace if it claimed the ring, in the
+	// caller's if Foreign. It is 0 if the pid is unknown.
+	PID uint32
+	// Foreign means that the process maps the ring for producing without a claim, as
+	// libbpf's producers do.
+	Foreign bool
+	// Stolen means that the caller held the claim until that process took it.
+	Stolen bool
+	// Unseen means that the process is invisible to the caller and may have ended.
+	Unseen bool
+}
+
+func (e *BusyError) Error() string {
+	switch {
+	case e.Foreign && e.PID == 0:
+		return "a process that cannot be seen from here has it mapped for producing"
+	case e.Foreign:
+		return fmt.Sprintf("process %d has it mapped for producing", e.PID)
+	case e.Stolen && e.PID == 0:
+		return "ring was taken by another process"
+	case e.Stolen:
+		return fmt.Sprintf("ring was taken by process %d", e.PID)
+	case e.Unseen:
+		return fmt.Sprintf("claimed by process %d, which cannot be seen from here and may have ended", e.PID)
+	}
+	return fmt.Sprintf("claimed by process %d", e.PID)
+}
+
+// Is reports whether target is [ErrBusy].
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
