@@ -214,7 +214,8 @@ func peerBurn(req *harness.Request) ([]uint64, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	looks := max(wall/consumer.DefaultInterval, 1)
+	const interval = 10 * time.Millisecond // an Observer's default
+	looks := max(wall/interval, 1)
 	req.Ready()
 	for range looks {
 		time.Sleep(wall / looks)

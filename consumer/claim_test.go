@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	exclusive = consumer.Options{Claim: consumer.ClaimExclusive}
-	steal     = consumer.Options{Claim: consumer.ClaimSteal}
+	exclusive = consumer.Options{}
+	steal     = consumer.Options{Steal: true}
 )
 
 // three are the records of most of these tests.
@@ -127,5 +127,15 @@ func TestReadersOfOneProcessStealFromEachOther(t *testing.T) {
 	refused(t, err, os.Getpid())
 	if got := seqs(t, thief, 0); len(got) != 3 {
 		t.Errorf("the thief reads records %d of 3", got)
+	}
+}
+
+func TestSharedReaders(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	reader(t, m, exclusive)
+	reader(t, m, consumer.Options{Shared: true})
+	if _, err := consumer.NewReader(m, consumer.Options{Shared: true, Steal: true}); err == nil {
+		t.Error("a shared reader steals")
 	}
 }

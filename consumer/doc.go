@@ -1,7 +1,6 @@
-// Package consumer reads the records of BPF ring buffers (BPF_MAP_TYPE_RINGBUF)
-// out of the memory that the kernel writes them to.
+// Package consumer reads BPF ring buffers (BPF_MAP_TYPE_RINGBUF) through their mapped memory.
 //
-// The smallest use, which waits for records and stops when ctx is done:
+// The smallest use waits for records until ctx is done:
 //
 //	r, err := consumer.NewReader(events, consumer.Options{})
 //	if err != nil {
@@ -15,29 +14,32 @@
 //		handle(rec.Data)
 //	}
 //
-// [Reader.Pass] is the fastest way: one pass over what is there now, without
-// copies, calls or barriers for each record. [Reader.Records] waits between
-// passes; [Reader.Read] returns one record at a time as a copy, [Reader.ReadInto]
-// copies it to memory that is used again. [Group] reads many rings on one goroutine.
-// [Observer] watches a ring that somebody else consumes, and changes nothing in it.
+// [Reader.Pass] is the fastest way: one pass over the records that are ready, without a copy, a
+// call or a barrier for each. [Reader.Records] waits between passes. [Reader.Read] waits and
+// returns one record as a copy, [Reader.ReadInto] reuses the caller's memory for it, and
+// [Reader.TryRead] does not wait. [Group] reads many rings on one goroutine. [Observer] watches a
+// ring that another process consumes, and changes nothing in it. [Source] is the interface that
+// they share.
 //
 // # What is consumed
 //
-// A record is consumed when the loop goes on to the next one: leaving the loop
-// at a record leaves that record and the later ones in the ring. The kernel is
-// told of consumed records once for a batch, not once for each. A process that
-// is killed gets the records of its last batch again: at least once, never less.
+// A record is consumed when the loop goes on to the next one; leaving the loop at a record leaves
+// it and the later ones in the ring. The kernel is told once for a batch of records. A process that
+// is killed gets the records of its last batch again: delivery is at least once.
+//
+// # One consumer
+//
+// A ring has one consumer: the kernel does not guard against a second. [NewReader] therefore claims
+// the ring against other users of this package and fails with [ErrBusy] if it is claimed, unless
+// [Options].Shared or [Options].Steal is set. A Reader whose ring is stolen stops without harm.
 //
 // # Concurrency
 //
-// One goroutine at a time may read from a Reader or Group. Close and Stats may
-// be called by any, at any time. A ring has one consumer: nothing in the kernel
-// guards against a second one, in this process or in another. [Options].Claim guards
-// against other users of this package: NewReader refuses a claimed ring, and a Reader
-// that is robbed of its ring stops without harm.
+// One goroutine at a time may read from a Reader, Group or Observer. Close and Stats may be called
+// by any, at any time.
 //
 // # Trust
 //
-// Lengths and positions are checked against the mapping before use. What does
-// not fit is an error that is [ErrCorrupt], never a fault.
+// Lengths and positions are checked against the mapping before use. Inconsistent ones are an error
+// matching [ErrCorrupt], never a fault.
 package consumer

@@ -342,12 +342,12 @@ func TestCloseAtAnyTime(t *testing.T) {
 // A Reader that nobody closed is closed by the garbage collector.
 func TestForgottenReader(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	maps := rings(t, 2)
 	before := mapped(t)
-	if _, err := consumer.NewReader(m, consumer.Options{}); err != nil {
+	if _, err := consumer.NewReader(maps[0], consumer.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := consumer.NewGroup([]*ebpf.Map{m}, consumer.Options{}); err != nil {
+	if _, err := consumer.NewGroup([]*ebpf.Map{maps[1]}, consumer.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	untilMapped(t, before)

@@ -4,25 +4,60 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Fault says how a ring contradicts itself. Its records cannot be read and, in most cases,
-// its producers find no room. It is an error matching [ErrCorrupt].
-type Fault struct {
-	ConsumerPos, ProducerPos uint64
-	text                     string
+// Diagnose returns an error matching [ErrCorrupt] if m, a map of type RingBuf, is inconsistent:
+// its records cannot be read and, in most cases, its producers find no room. [Options].Mend
+// repairs it. Diagnose changes nothing, and others may consume the ring meanwhile. Errors that
+// prevent the diagnosis do not match ErrCorrupt.
+func Diagnose(m *ebpf.Map) error {
+	if m.Type() != ebpf.RingBuf {
+		return fmt.Errorf("diagnose ring %s: map is a %s, not a RingBuf", m, m.Type())
+	}
+	mem, err := ring.Observe(m.FD(), uint64(m.MaxEntries()))
+	if err != nil {
+		return fmt.Errorf("diagnose ring %s: %w", m, err)
+	}
+	fault := diagnose(mem, m.Flags()&ring.FlagOverwrite != 0)
+	if err := mem.Unmap(); err != nil {
+		return fmt.Errorf("diagnose ring %s: %w", m, err)
+	}
+	if fault != nil {
+		return fault
+	}
+	return nil
 }
 
-func (f *Fault) Error() string { return fmt.Sprintf("%v: %s", ErrCorrupt, f.text) }
+func diagnose(mem *ring.Mapping, overwrite bool) *fault {
+	// A consumer that moves between the loads makes the ring look inconsistent: retry.
+	var f *fault
+	for range rivalTries {
+		cons := mem.ConsumerPos()
+		f = faultOf(mem, cons, mem.ProducerPos(), overwrite)
+		if f == nil || mem.ConsumerPos() == cons {
+			break
+		}
+	}
+	return f
+}
 
-// Is makes the error ErrCorrupt.
-func (f *Fault) Is(target error) bool { return target == ErrCorrupt }
+// fault is an inconsistency of a ring. It matches ErrCorrupt.
+type fault struct {
+	cons, prod uint64
+	text       string
+}
+
+func (f *fault) Error() string { return fmt.Sprintf("%v: %s", ErrCorrupt, f.text) }
+
+func (f *fault) Is(target error) bool { return target == ErrCorrupt }
 
 // faultOf returns the fault of a ring, nil if a consumer can begin at cons. Processes cannot
 // write records, so if no chain of records leads from cons to prod, cons is wrong.
-func faultOf(mem *ring.Mapping, cons, prod uint64, overwrite bool) *Fault {
-	f := &Fault{ConsumerPos: cons, ProducerPos: prod}
+func faultOf(mem *ring.Mapping, cons, prod uint64, overwrite bool) *fault {
+	f := &fault{cons: cons, prod: prod}
 	switch {
 	case cons%8 != 0:
 		f.text = fmt.Sprintf("consumer position %d is not a multiple of 8", cons)
@@ -63,8 +98,8 @@ func recordAt(mem *ring.Mapping, pos, prod uint64) (next uint64, ok bool) {
 
 // Recovery is what NewReader found in a ring and did about it.
 type Recovery struct {
-	// Mended is the fault that [Options].Mend repaired, nil if there was none.
-	Mended *Fault
+	// Mended is the fault that [Options].Mend repaired, an error matching [ErrCorrupt], or nil.
+	Mended error
 	// Resumed is the position at which a mended ring is read on.
 	Resumed uint64
 	// Lost is the number of overwritten bytes, headers included, between the old consumer
@@ -93,15 +128,15 @@ func mend(mem *ring.Mapping, overwrite bool) (Recovery, error) {
 
 // resume returns the position at which to read on: the record that contains the consumer
 // position, or else the oldest.
-func resume(mem *ring.Mapping, fault *Fault, overwrite bool) uint64 {
+func resume(mem *ring.Mapping, fault *fault, overwrite bool) uint64 {
 	if overwrite {
 		return mem.OverwritePos()
 	}
-	prod := fault.ProducerPos
+	prod := fault.prod
 	pos := oldestRecord(mem, prod-mem.Size(), prod)
 	for pos != prod {
 		next, _ := recordAt(mem, pos, prod)
-		if int64(fault.ConsumerPos-next) < 0 || int64(prod-fault.ConsumerPos) < 0 {
+		if int64(fault.cons-next) < 0 || int64(prod-fault.cons) < 0 {
 			break
 		}
 		pos = next

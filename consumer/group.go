@@ -232,16 +232,16 @@ func (g *Group) Close() error {
 // defaultShare is how many records a pass takes from a ring when not told.
 const defaultShare = 1024
 
-// Pass returns an iterator over records of the rings that have some, each with
-// the index of its ring: at most limit from each ring, 1,024 when limit is
+// Pass returns an iterator over records of the rings that have some, with the index of
+// each record's ring in [Record].Ring: at most limit from each ring, 1,024 if limit is
 // zero. As in [Reader.Pass] records are not copied, and are consumed when the
 // loop goes on. A ring that is corrupt or was stolen ends the pass with a [*RingError] in
 // [Group.Err], once, and is left out of later ones.
-func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
+func (g *Group) Pass(limit int) iter.Seq[Record] {
 	if limit <= 0 {
 		limit = defaultShare
 	}
-	return func(yield func(int, Record) bool) {
+	return func(yield func(Record) bool) {
 		if g.err = g.refresh(); g.err != nil {
 			return
 		}
@@ -254,7 +254,8 @@ func (g *Group) Pass(limit int) iter.Seq2[int, Record] {
 		for _, i := range g.hot {
 			m := &g.members[i]
 			for rec := range m.Pass(limit) {
-				if !yield(i, rec) {
+				rec.Ring = i
+				if !yield(rec) {
 					return
 				}
 			}
@@ -277,27 +278,21 @@ func (g *Group) fail(i int) {
 	}
 }
 
-// GroupRecord is a record and where it comes from.
-type GroupRecord struct {
-	Record
-	Ring int // index in the Group
-}
-
 // Records is as [Reader.Records], over all rings.
-func (g *Group) Records(ctx context.Context) iter.Seq2[GroupRecord, error] {
-	return func(yield func(GroupRecord, error) bool) {
+func (g *Group) Records(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
 		for {
 			if err := g.Wait(ctx); err != nil {
-				yield(GroupRecord{}, err)
+				yield(Record{}, err)
 				return
 			}
-			for i, rec := range g.Pass(0) {
-				if !yield(GroupRecord{rec, i}, nil) {
+			for rec := range g.Pass(0) {
+				if !yield(rec, nil) {
 					return
 				}
 			}
 			if g.err != nil {
-				yield(GroupRecord{}, g.err)
+				yield(Record{}, g.err)
 				return
 			}
 		}

@@ -25,8 +25,8 @@ func rings(tb testing.TB, n int) []*ebpf.Map {
 func groupSeqs(tb testing.TB, g *consumer.Group, limit int) map[int][]uint64 {
 	tb.Helper()
 	got := map[int][]uint64{}
-	for i, rec := range g.Pass(limit) {
-		got[i] = append(got[i], seq(tb, rec))
+	for rec := range g.Pass(limit) {
+		got[rec.Ring] = append(got[rec.Ring], seq(tb, rec))
 	}
 	if err := g.Err(); err != nil {
 		tb.Fatal(err)
@@ -116,7 +116,8 @@ func TestManyRings(t *testing.T) {
 		if err := g.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for i, rec := range g.Pass(1) {
+		for rec := range g.Pass(1) {
+			i := rec.Ring
 			if seq := seq(t, rec); seq != uint64(got[i]) {
 				t.Errorf("record %d of ring %d, want %d", seq, i, got[i])
 			}

@@ -37,13 +37,13 @@ func TestGroupClosedDuringAPass(t *testing.T) {
 	before := mapped(t)
 	g := group(t, consumer.Options{}, maps...)
 	got := map[int][]uint64{}
-	for i, rec := range g.Pass(0) {
+	for rec := range g.Pass(0) {
 		if len(got) == 0 {
 			if err := g.Close(); err != nil {
 				t.Error(err)
 			}
 		}
-		got[i] = append(got[i], seq(t, rec))
+		got[rec.Ring] = append(got[rec.Ring], seq(t, rec))
 	}
 	// What is under way is the pass of one ring; that of the next does not begin.
 	if err := g.Err(); !errors.Is(err, os.ErrClosed) {

@@ -27,8 +27,8 @@ func TestCorruptRingInAGroup(t *testing.T) {
 	if err := g.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range g.Pass(0) {
-		t.Errorf("a record of ring %d", i)
+	for rec := range g.Pass(0) {
+		t.Errorf("a record of ring %d", rec.Ring)
 	}
 	var ringErr *consumer.RingError
 	if err := g.Err(); !errors.Is(err, consumer.ErrCorrupt) || !errors.As(err, &ringErr) || ringErr.Ring != 1 {

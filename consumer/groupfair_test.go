@@ -60,9 +60,9 @@ func TestFloodDoesNotStarve(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				for i := range g.Pass(share) {
+				for rec := range g.Pass(share) {
 					switch turns++; {
-					case i == 1:
+					case rec.Ring == 1:
 						seen++
 						since = 0
 					case pinged == seen && turns%97 == 0:

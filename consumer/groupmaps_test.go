@@ -62,8 +62,8 @@ func TestGroupFromMap(t *testing.T) {
 				run(t, load(t, m), producer.Job{Op: producer.Output, Size: 16, Count: uint64(n) + 1})
 			}
 			records := make([]int, g.Len())
-			for i := range g.Pass(0) {
-				records[i]++
+			for rec := range g.Pass(0) {
+				records[rec.Ring]++
 			}
 			if g.Err() != nil {
 				t.Fatal(g.Err())

@@ -45,11 +45,7 @@ func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 			slots(t, p, 60, 40)
 			setConsumerPos(t, m, tt.pos)
 
-			d, err := consumer.Diagnose(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkFault(t, d.Fault, tt.fault)
+			checkFault(t, consumer.Diagnose(m), tt.fault)
 			opts := exclusive
 			opts.Mend = true
 			mended := reader(t, m, opts)
@@ -69,13 +65,13 @@ func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 	}
 }
 
-// checkFault fails the test unless f says want, or is nil when that is empty.
-func checkFault(tb testing.TB, f *consumer.Fault, want string) {
+// checkFault fails the test unless err is a fault that contains want, or nil if want is empty.
+func checkFault(tb testing.TB, err error, want string) {
 	tb.Helper()
 	switch {
-	case f == nil && want == "":
-	case f == nil || want == "" || !strings.Contains(f.Error(), want) || !errors.Is(f, consumer.ErrCorrupt):
-		tb.Errorf("found %v, want %q", f, want)
+	case err == nil && want == "":
+	case err == nil || want == "" || !strings.Contains(err.Error(), want) || !errors.Is(err, consumer.ErrCorrupt):
+		tb.Errorf("found %v, want %q", err, want)
 	}
 }
 
@@ -88,8 +84,7 @@ func TestAClaimedRingIsNotMended(t *testing.T) {
 	opts.Mend = true
 	_, err := consumer.NewReader(m, opts)
 	refused(t, err, os.Getpid())
-	d, err := consumer.Diagnose(m)
-	if err != nil || int(d.Holder) != os.Getpid() || !d.HolderAlive || d.Fault == nil {
-		t.Errorf("%+v, %v", d, err)
+	if err := consumer.Diagnose(m); !errors.Is(err, consumer.ErrCorrupt) {
+		t.Errorf("diagnosis: %v, want a fault", err)
 	}
 }

@@ -76,7 +76,7 @@ type ObserverOptions struct {
 	// its consumer has caught up: the ring is looked at by a timer. When much
 	// comes it is looked at more often, up to some thousand times a second, so
 	// that about an eighth of the ring is found at each look. Zero is
-	// DefaultInterval.
+	// 10 ms.
 	Interval time.Duration
 	// Ahead is how many bytes the producer of a USER_RINGBUF writes ahead of its
 	// producer_pos at most, if that is known: libbpf's writes the 8 bytes of a header.
@@ -85,9 +85,9 @@ type ObserverOptions struct {
 	Ahead uint64
 }
 
-// DefaultInterval is how often an Observer looks at a quiet ring: it costs about a
+// defaultInterval is how often an Observer looks at a quiet ring: it costs about a
 // thousandth of a CPU.
-const DefaultInterval = 10 * time.Millisecond
+const defaultInterval = 10 * time.Millisecond
 
 // shortestNap bounds what it costs to follow a flood.
 const shortestNap = 100 * time.Microsecond
@@ -115,7 +115,7 @@ func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 // newObserver returns an Observer that owns mem.
 func newObserver(mem *ring.Mapping, user, overwrite bool, opts ObserverOptions) *Observer {
 	if opts.Interval <= 0 {
-		opts.Interval = DefaultInterval
+		opts.Interval = defaultInterval
 	}
 	o := &Observer{mem: mem, opts: opts, user: user, over: overwrite, closed: make(chan struct{}), nap: shortestNap}
 	if opts.Now {

@@ -104,20 +104,28 @@ func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	}
 }
 
-// Read waits for the next record and returns a copy of it, which the caller
-// owns. Pass and Records are much faster.
+// Read waits for the next record and returns a copy of it, which the caller owns. A record that
+// is ready comes before ctx's error. Pass and Records are much faster.
 func (o *Observer) Read(ctx context.Context) (Record, error) {
 	for {
+		rec, err := o.TryRead()
+		if err != ErrEmpty {
+			return rec, err
+		}
 		if err := o.Wait(ctx); err != nil {
 			return Record{}, err
 		}
-		var got Record
-		found := false
-		for rec := range o.Pass(1) {
-			got, found = Record{Data: bytes.Clone(rec.Data), Pos: rec.Pos}, true
-		}
-		if found || o.err != nil {
-			return got, o.err
-		}
 	}
+}
+
+// TryRead is [Observer.Read] without waiting: the error is [ErrEmpty] if no record is ready.
+func (o *Observer) TryRead() (Record, error) {
+	got, err := Record{}, ErrEmpty
+	for rec := range o.Pass(1) {
+		got, err = Record{Data: bytes.Clone(rec.Data), Pos: rec.Pos}, nil
+	}
+	if o.err != nil {
+		return Record{}, o.err
+	}
+	return got, err
 }

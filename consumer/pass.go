@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 
+	"github.com/rbtool/rbtool/internal/order"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -203,8 +204,12 @@ func (r *Reader) advance(w *walk) {
 		r.counts.bytes.Add(w.bytes)
 		w.noted, w.bytes = w.left, 0
 	}
-	r.pos, r.lastSpan = w.pos, w.last
+	r.seen, r.lastSpan = w.goal, w.last
+	r.setPos(w.pos)
 }
+
+// setPos stores the position of the next record. Partner: the load in Stats.
+func (r *Reader) setPos(pos uint64) { order.StoreRelease(&r.pos, pos) }
 
 // end ends a pass: it publishes, keeping back the last record when
 // coalescing.

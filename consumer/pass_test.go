@@ -190,7 +190,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 			p := load(t, m)
 			before := mapped(t)
 			func() {
-				r, err := consumer.NewReader(m, consumer.Options{Claim: consumer.ClaimExclusive})
+				r, err := consumer.NewReader(m, consumer.Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -221,7 +221,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 				}
 			}()
 			untilMapped(t, before)
-			reader(t, m, consumer.Options{Claim: consumer.ClaimExclusive}) // the claim is gone too
+			reader(t, m, consumer.Options{}) // the claim is gone too
 		})
 	}
 }

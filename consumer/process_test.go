@@ -93,13 +93,13 @@ func act(role string, m *ebpf.Map) error {
 	defer m.Close()
 	switch role {
 	case "claim":
-		r, err := consumer.NewReader(m, consumer.Options{Claim: consumer.ClaimExclusive})
+		r, err := consumer.NewReader(m, consumer.Options{})
 		if err != nil {
 			return err
 		}
 		defer r.Close()
 	case "exec": // as a program that runs another one
-		if _, err := consumer.NewReader(m, consumer.Options{Claim: consumer.ClaimExclusive}); err != nil {
+		if _, err := consumer.NewReader(m, consumer.Options{}); err != nil {
 			return err
 		}
 		return reexec("claim", m)

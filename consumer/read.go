@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/rbtool/rbtool/internal/ring"
@@ -31,34 +32,58 @@ func (r *Reader) Records(ctx context.Context) iter.Seq2[Record, error] {
 	}
 }
 
-// Read waits for the next record and returns a copy of it, which the caller
-// owns. The record is consumed, but the kernel is told by a later call, once
-// an eighth of the ring was read or nothing more can be, or by Close: a process
-// that is killed gets its last records again.
+// ErrEmpty means that no record is ready: the ring is empty, or its next record is not committed.
+var ErrEmpty = errors.New("no record is ready")
+
+// Read waits for the next record and returns a copy of it, which the caller owns. A record that
+// is ready comes before ctx's error.
+//
+// The record is consumed, but the kernel is told by a later call, once an eighth of the ring
+// was read or no record is ready, or by Close: a process that is killed gets its last records
+// again.
 func (r *Reader) Read(ctx context.Context) (Record, error) {
 	var rec Record
 	err := r.ReadInto(ctx, &rec)
 	return rec, err
 }
 
-// ReadInto is as [Reader.Read], but copies into the memory of rec.Data, and
-// allocates only when the record does not fit into its capacity. It is for a rec
-// that is used again and again; rec.Data must not be that of a Record of a pass,
-// which lies in the ring. After an error rec is as it was; after [ErrBusy] the bytes in
-// rec.Data may have changed.
-func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// TryRead is [Reader.Read] without waiting: the error is [ErrEmpty] if no record is ready.
+func (r *Reader) TryRead() (Record, error) {
+	var rec Record
+	if r.take(&rec) || r.err != nil {
+		return rec, r.err
 	}
+	if !r.enter() {
+		return rec, r.err
+	}
+	defer r.leave()
+	if err := r.publish(r.hold()); err != nil {
+		return rec, err
+	}
+	return rec, ErrEmpty
+}
+
+// ReadInto is [Reader.Read] into the memory of rec.Data. It allocates only if the record exceeds
+// the capacity. rec.Data must not be that of a Record of a pass, which lies in the ring. An error
+// leaves rec unchanged, except that [ErrBusy] may leave other bytes in rec.Data.
+func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	for {
 		if r.take(rec) || r.err != nil {
 			return r.err
 		}
 		if err := r.Wait(ctx); err != nil {
+			// A record may have come without a wakeup.
+			if ctx.Err() != nil && r.take(rec) {
+				return nil
+			}
 			return err
 		}
 	}
 }
+
+// Remaining returns how many bytes of records, headers included, followed the last record of
+// [Reader.Read] or [Reader.TryRead] when it was read. Call it from the reading goroutine.
+func (r *Reader) Remaining() uint64 { return ring.Forward(r.pos, r.seen) }
 
 // take consumes one record and copies it to rec. It returns false when there is
 // none or r.err says what is wrong. It publishes only what the next record needs.
@@ -89,10 +114,11 @@ func (r *Reader) takeNext(rec *Record) bool {
 	if !r.holds() { // a thief may have let the producer write over the record
 		return false
 	}
-	rec.Data, rec.Pos = copied, r.pos
+	rec.Data, rec.Pos, rec.Ring = copied, r.pos, 0
 	r.pass++
 	r.err = nil
-	r.pos, r.lastSpan = r.pos+span, span
+	r.seen, r.lastSpan = end, span
+	r.setPos(r.pos + span)
 	r.taken.records++
 	r.taken.bytes += uint64(length)
 	return true
@@ -111,7 +137,7 @@ func (r *Reader) takeAny(rec *Record) (found bool) {
 			return false
 		}
 		span := ring.Span(w.length)
-		rec.Data, rec.Pos = copied, w.pos
+		rec.Data, rec.Pos, rec.Ring = copied, w.pos, 0
 		w.set(span, span, 0, uint64(w.length))
 	}
 	r.advance(&w) // also over what was skipped to find none

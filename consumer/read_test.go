@@ -88,6 +88,8 @@ func TestReadIntoLeavesTheRecordWhenItFails(t *testing.T) {
 			t.Errorf("record %d, want 1", got)
 		}
 	}
+	for range r.Pass(0) {
+	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	check(ended, context.Canceled)
@@ -95,4 +97,101 @@ func TestReadIntoLeavesTheRecordWhenItFails(t *testing.T) {
 		t.Error(err)
 	}
 	check(t.Context(), os.ErrClosed)
+}
+
+// A Reader, and an Observer of the same ring, read what is ready although ctx is done.
+func TestARecordComesBeforeTheEndOfContext(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	p := load(t, m)
+	run(t, p, ten)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	o, err := consumer.NewObserver(m, consumer.ObserverOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	r := reader(t, m, consumer.Options{Timer: -1})
+	for name, read := range map[string]func(context.Context) (consumer.Record, error){"Observer": o.Read, "Reader": r.Read} {
+		for n := range uint64(10) {
+			rec, err := read(ended)
+			if err != nil {
+				t.Fatalf("%s: record %d: %v", name, n, err)
+			}
+			if got := seq(t, rec); got != n {
+				t.Errorf("%s: record %d, want %d", name, got, n)
+			}
+		}
+		if _, err := read(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: behind the last record: %v", name, err)
+		}
+	}
+}
+
+func TestTryRead(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	p := load(t, m)
+	o, err := consumer.NewObserver(m, consumer.ObserverOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	r := reader(t, m, consumer.Options{Timer: -1})
+	tries := map[string]func() (consumer.Record, error){"Observer": o.TryRead, "Reader": r.TryRead}
+	check := func(when string, records ...uint64) {
+		t.Helper()
+		for name, try := range tries {
+			for _, n := range records {
+				rec, err := try()
+				if err != nil {
+					t.Fatalf("%s, %s: record %d: %v", when, name, n, err)
+				}
+				if got := seq(t, rec); got != n {
+					t.Errorf("%s, %s: record %d, want %d", when, name, got, n)
+				}
+			}
+			if rec, err := try(); err != consumer.ErrEmpty || rec.Data != nil {
+				t.Errorf("%s, %s: behind the last record: %v, %v", when, name, rec, err)
+			}
+		}
+	}
+	check("an empty ring")
+	run(t, p, ten)
+	check("ten records", from(0, 10)...)
+	if s := stats(t, r); s.Backlog != 0 {
+		t.Errorf("an empty ring is not published: %+v", s)
+	}
+	h := hold(t, p, 10)
+	check("a BUSY record")
+	if err := h.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	check("its commit", 10)
+	o.Close()
+	r.Close()
+	for name, try := range tries {
+		if _, err := try(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: after Close: %v", name, err)
+		}
+	}
+}
+
+// Bytes behind a record do not include records that were read and not published.
+func TestRemaining(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 64<<10)
+	p := load(t, m)
+	r := reader(t, m, consumer.Options{Timer: -1})
+	run(t, p, ten) // 24 bytes each
+	for n := range uint64(10) {
+		if _, err := r.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s := stats(t, r)
+		if want := 24 * (9 - n); r.Remaining() != want || s.Unread != want {
+			t.Errorf("after record %d: %d bytes remain, %d are unread, want %d", n, r.Remaining(), s.Unread, want)
+		}
+	}
 }

@@ -20,8 +20,8 @@ import (
 // process moved the consumer position.
 var ErrCorrupt = ring.ErrCorrupt
 
-// DefaultTimer is the interval of the slow timer, see [Options].
-const DefaultTimer = 100 * time.Millisecond
+// defaultTimer is the interval of the slow timer, see [Options].
+const defaultTimer = 100 * time.Millisecond
 
 // Options change how a Reader or Group waits and what it tells the kernel. The
 // zero value waits with the least CPU time and is right for most.
@@ -47,7 +47,7 @@ type Options struct {
 	// Timer is how often a sleeping wait looks at the ring though nothing woke
 	// it: producers that commit with BPF_RB_NO_WAKEUP wake nobody, and a
 	// record discarded with that flag can swallow the wakeup of the next.
-	// Zero is DefaultTimer, negative is never.
+	// Zero is 100 ms, negative is never.
 	Timer time.Duration
 
 	// BeforePublish, when set, is called before the kernel is told that
@@ -58,32 +58,40 @@ type Options struct {
 	// [Reader.Err]. With BeforePublish set, Close tells the kernel nothing.
 	BeforePublish func() error
 
-	// Claim guards against other processes that read the ring.
-	Claim Claim
+	// Shared opens the ring without claiming it, whoever else reads it. By default NewReader
+	// claims the ring and fails with [ErrBusy] while another live opener has claimed it. A
+	// claim excludes users of this package, in all processes, and no others: it is a word
+	// in the consumer page, at offset 64, which the kernel ignores. It ends with Close,
+	// when the process ends or calls execve(2), and, if a pass was never left (see
+	// [Reader.Pass]), when the Reader is collected.
+	Shared bool
+
+	// Steal claims the ring even from a live holder. The robbed Reader publishes nothing
+	// more, and its passes fail with [ErrBusy]. Records of the pass in which that happens
+	// may be overwritten while its loop body reads them: a Reader that may be robbed must
+	// use results only in BeforePublish, or after a pass that ended without an error.
+	//
+	// The new holder reads copies until it has published, and always from a ring that was
+	// unclaimed: a consumer without claims, such as libbpf's, may read that one, and each
+	// then gets a part of the records. Steal excludes Shared.
+	Steal bool
 
 	// Mend moves the consumer position of a corrupt ring to the oldest intact record, see
-	// [Reader.Recovered]. Use it with a Claim: another consumer would go on from the old
-	// position.
+	// [Reader.Recovered]. With Shared, another consumer may resume at the old position.
 	Mend bool
 }
 
 func (o Options) timer() time.Duration {
 	if o.Timer == 0 {
-		return DefaultTimer
+		return defaultTimer
 	}
 	return max(o.Timer, 0)
 }
 
-// Record is one record of a ring.
-type Record struct {
-	// Data is the payload. Records of a pass lie in the ring itself: read-only
-	// memory, valid until the loop body ends. Copy what must live longer.
-	Data []byte
-	// Pos is the record's position: bytes from the ring's creation to its header.
-	Pos uint64
-}
-
-// Reader consumes one ring.
+// Reader consumes one ring. It is the ring's only consumer among the users of this package
+// unless [Options].Shared is set.
+//
+// One goroutine at a time may read. Close and Stats may be called by any.
 type Reader struct {
 	mem    *ring.Mapping
 	poller *syscall.Poller // nil in a Group, which polls for all its rings
@@ -96,7 +104,8 @@ type Reader struct {
 
 	// What follows belongs to the reading goroutine, between mem.Acquire and
 	// mem.Release.
-	pos       uint64 // the next record to read
+	pos       uint64 // the next record to read; stored by setPos
+	seen      uint64 // producer_pos as loaded last
 	published uint64 // consumer_pos as stored last; at most pos
 	lastSpan  uint64 // bytes of the record before pos, 0 when not known
 	pass      uint64 // counts passes: a pass that began later ends an earlier one
@@ -116,7 +125,8 @@ type counters struct {
 
 // NewReader returns a Reader for m, a map of type RingBuf of any size. The
 // Reader keeps its own descriptor and mappings; m may be closed. It starts at the
-// first record that was not consumed. The error is [ebpf.ErrNotSupported] for a ring in overwrite
+// first record that was not consumed. It touches nothing but m and the ring's pages. The error
+// matches [ErrBusy] while another opener has claimed the ring, and is [ebpf.ErrNotSupported] for a ring in overwrite
 // mode on machines that reorder stores, such as arm64.
 //
 // See ringbuf_map_mmap_kern and ringbuf_map_poll_kern (kernel/bpf/ringbuf.c).

@@ -31,7 +31,8 @@ func (r *Reader) follow(to uint64) error {
 		if later(pos, to) == pos {
 			r.published = pos
 			if later(pos, r.pos) != r.pos {
-				r.pos, r.lastSpan = pos, 0
+				r.lastSpan = 0
+				r.setPos(pos)
 			}
 			return nil
 		}

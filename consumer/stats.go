@@ -1,6 +1,11 @@
 package consumer
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/rbtool/rbtool/internal/ring"
+)
 
 // Stats is what a Reader knows of its ring and has done. Positions and sizes
 // are in bytes.
@@ -12,6 +17,9 @@ type Stats struct {
 	// Backlog is the distance of the two: what waits to be read or still to be
 	// committed, headers and padding included.
 	Backlog uint64
+	// Unread is the part of Backlog that this Reader has not read yet. It differs from Backlog
+	// by the records that were read and not yet published.
+	Unread uint64
 
 	// Records and Bytes count what was consumed, payload only, since NewReader.
 	Records, Bytes uint64
@@ -55,6 +63,7 @@ func (r *Reader) Stats() (Stats, error) {
 		Lost:        r.counts.lost.Load(),
 		Late:        r.counts.late.Load(),
 	}
+	s.Unread = min(ring.Forward(r.oldest(atomic.LoadUint64(&r.pos)), s.ProducerPos), r.mem.Size())
 	// The kernel may have moved on between the loads.
 	s.Backlog = min(s.ProducerPos-head, r.mem.Size())
 	// What lies at head is a header only as long as head stays the oldest record's.

@@ -28,13 +28,13 @@ func TestStats(t *testing.T) {
 
 	// 30 records of 24 bytes, every third discarded.
 	run(t, p, producer.Job{Op: producer.Reserve, Size: 16, Count: 30, DiscardEvery: 3})
-	want = consumer.Stats{ProducerPos: 720, Backlog: 720}
+	want = consumer.Stats{ProducerPos: 720, Backlog: 720, Unread: 720}
 	check("nothing read")
 
 	// The sixth to be handed out is record 7: 0 1 3 4 6 7.
 	for range r.Pass(5) {
 	}
-	want = consumer.Stats{ConsumerPos: 168, ProducerPos: 720, Backlog: 552, Records: 5, Bytes: 80, Discarded: 2}
+	want = consumer.Stats{ConsumerPos: 168, ProducerPos: 720, Backlog: 552, Unread: 552, Records: 5, Bytes: 80, Discarded: 2}
 	check("after five records")
 
 	for range r.Pass(0) {
@@ -52,14 +52,14 @@ func TestStats(t *testing.T) {
 	if _, err := r.Read(t.Context()); err != nil {
 		t.Error(err)
 	}
-	want = consumer.Stats{ConsumerPos: 720, ProducerPos: 744, Backlog: 24, Records: 20, Bytes: 320, Discarded: 10}
+	want = consumer.Stats{ConsumerPos: 720, ProducerPos: 744, Backlog: 24, Unread: 8, Records: 20, Bytes: 320, Discarded: 10}
 	check("after a Read that the kernel was not told of")
 	settleAll(t, r)
 	want = consumer.Stats{ConsumerPos: 744, ProducerPos: 744, Records: 22, Bytes: 321, Discarded: 10}
 	check("once it was told")
 
 	// A new Reader counts from nothing, the positions are the ring's.
-	r2 := reader(t, m, consumer.Options{})
+	r2 := reader(t, m, consumer.Options{Shared: true})
 	want = consumer.Stats{ConsumerPos: 744, ProducerPos: 744}
 	if diff := cmp.Diff(want, stats(t, r2)); diff != "" {
 		t.Errorf("another Reader (-want +got):\n%s", diff)
@@ -104,13 +104,13 @@ func TestStatsOfABusyHead(t *testing.T) {
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 2, Seq: 11})
 	r := reader(t, m, consumer.Options{})
 
-	want := consumer.Stats{ProducerPos: 312, Backlog: 312}
+	want := consumer.Stats{ProducerPos: 312, Backlog: 312, Unread: 312}
 	if diff := cmp.Diff(want, stats(t, r)); diff != "" {
 		t.Errorf("a BUSY record that is not the head (-want +got):\n%s", diff)
 	}
 	settleAll(t, r)
 	want = consumer.Stats{
-		ConsumerPos: 240, ProducerPos: 312, Backlog: 72, Records: 10, Bytes: 160,
+		ConsumerPos: 240, ProducerPos: 312, Backlog: 72, Unread: 72, Records: 10, Bytes: 160,
 		Busy: true, BusyPos: 240,
 	}
 	first := stats(t, r)

@@ -106,7 +106,7 @@ func TestNoWakeupIsLost(t *testing.T) {
 		{"polling first, for longer", single(producer.Output), 0, consumer.Options{BusyPoll: 50 * time.Microsecond}, 50_000},
 	}
 	for _, tt := range tests {
-		for _, timer := range []time.Duration{-1, consumer.DefaultTimer} {
+		for _, timer := range []time.Duration{-1, 100 * time.Millisecond} {
 			rule, n := tt.rule+" without a timer", long(tt.n, 200)
 			if timer > 0 {
 				rule, n = tt.rule+" beside the timer", long(tt.n/20, 50)
@@ -201,8 +201,8 @@ func groupRead(t *testing.T, ctx context.Context, g *consumer.Group) (i int, got
 			return 0, 0, err
 		}
 		found := false
-		for ring, rec := range g.Pass(0) {
-			i, got, found = ring, seq(t, rec), true
+		for rec := range g.Pass(0) {
+			i, got, found = rec.Ring, seq(t, rec), true
 		}
 		if found || g.Err() != nil {
 			return i, got, g.Err()

@@ -73,7 +73,7 @@ func TestInspectSaysWhatFlows(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	r, err := consumer.NewReader(m, consumer.Options{})
+	r, err := consumer.NewReader(m, consumer.Options{Shared: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,12 +24,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/arena"
-	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
-	"github.com/rbtool/rbtool/userprod"
 	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
@@ -211,12 +211,16 @@ func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
 
 // isClaimed reports whether a process that lives has claimed a ring.
 func isClaimed(m *ebpf.Map) (bool, error) {
-	if m.Type() == ebpf.RingBuf {
-		d, err := consumer.Diagnose(m)
-		return d.HolderAlive, err
+	mem, err := ring.Observe(m.FD(), uint64(m.MaxEntries()))
+	if err != nil {
+		return false, err
 	}
-	d, err := userprod.Diagnose(m)
-	return d.HolderAlive, err
+	word := mem.ConsumerClaim()
+	if m.Type() == ebpf.UserRingbuf {
+		word = mem.ProducerClaim()
+	}
+	holder := claim.ID(word.Load())
+	return holder.State() != claim.Gone, mem.Unmap()
 }
 
 // nobody is a user who owns nothing and may do nothing. The binary is executed

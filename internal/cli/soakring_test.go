@@ -195,7 +195,7 @@ func (s *ringSoak) selfRobbed() {
 	}
 	holder.signal(unix.SIGUSR2)
 	if s.says(holder, soakRobbed) {
-		r, err := consumer.NewReader(s.ring, consumer.Options{Claim: consumer.ClaimExclusive})
+		r, err := consumer.NewReader(s.ring, consumer.Options{})
 		if err == nil {
 			r.Close()
 		}

@@ -34,11 +34,10 @@ const (
 // each record, as tail -o raw does, before it is consumed. SIGUSR1 makes it call
 // execve, SIGUSR2 steal the ring from itself, SIGINT end.
 func soakReadMain() {
-	claim := map[string]consumer.Claim{"exclusive": consumer.ClaimExclusive, "steal": consumer.ClaimSteal}[os.Args[2]]
 	s := &soakReader{ring: soakMap(), rng: soakRand(3)}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGUSR1, unix.SIGUSR2, unix.SIGINT)
-	s.open(claim)
+	s.open(os.Args[2] == "steal")
 	fmt.Fprintln(os.Stderr, soakReading)
 	for {
 		select {
@@ -101,7 +100,7 @@ type soakPass struct {
 var errAbandoned = errors.New("pass abandoned")
 
 // open makes a Reader the last one.
-func (s *soakReader) open(claim consumer.Claim) {
+func (s *soakReader) open(steal bool) {
 	p := &soakPass{ended: make(chan error, 1)}
 	var buf []byte
 	rng := rand.New(rand.NewPCG(s.rng.Uint64(), 0))
@@ -116,7 +115,7 @@ func (s *soakReader) open(claim consumer.Claim) {
 		return err
 	}
 	var err error
-	if p.reader, err = consumer.NewReader(s.ring, consumer.Options{BeforePublish: flush, Claim: claim}); err != nil {
+	if p.reader, err = consumer.NewReader(s.ring, consumer.Options{BeforePublish: flush, Steal: steal}); err != nil {
 		exitSoak(err)
 	}
 	s.last = p
@@ -144,7 +143,7 @@ func (s *soakReader) open(claim consumer.Claim) {
 // to the garbage collector with an open pass.
 func (s *soakReader) rob() {
 	robbed := s.last
-	s.open(consumer.ClaimSteal)
+	s.open(true)
 	switch s.rng.IntN(3) {
 	case 0:
 		fatal(robbed.reader.Close())

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -14,8 +15,8 @@ import (
 func ringFault(m *ebpf.Map, ref string) (fault, mend string) {
 	switch m.Type() {
 	case ebpf.RingBuf:
-		if d, err := consumer.Diagnose(m); err == nil && d.Fault != nil {
-			return d.Fault.Error(), fmt.Sprintf("rbtool tail %s --recover resumes at the oldest intact record", ref)
+		if err := consumer.Diagnose(m); errors.Is(err, consumer.ErrCorrupt) {
+			return err.Error(), fmt.Sprintf("rbtool tail %s --recover resumes at the oldest intact record", ref)
 		}
 	case ebpf.UserRingbuf:
 		if d, err := userprod.Diagnose(m); err == nil && d.Fault != nil {

@@ -28,7 +28,7 @@ func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	owner, err := consumer.NewReader(m, consumer.Options{})
+	owner, err := consumer.NewReader(m, consumer.Options{Shared: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,14 +191,12 @@ func lookupRing(ref string, opts tailOptions) (*ebpf.Map, error) {
 // openReader returns the consumer of a ring that nobody else consumes, or one that does
 // not care. What it hands out is written to out before it is consumed.
 func openReader(m *ebpf.Map, out *stream.Batch, opts tailOptions) (*consumer.Reader, error) {
-	claim := consumer.ClaimSteal
 	if !opts.steal {
-		claim = consumer.ClaimExclusive
 		if err := refuseConsumed(m); err != nil {
 			return nil, err
 		}
 	}
-	return consumer.NewReader(m, consumer.Options{BeforePublish: out.Flush, Claim: claim, Mend: opts.recover})
+	return consumer.NewReader(m, consumer.Options{BeforePublish: out.Flush, Steal: opts.steal, Mend: opts.recover})
 }
 
 // refuseConsumed returns an error when another process consumes the ring.
