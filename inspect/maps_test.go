@@ -13,8 +13,8 @@ import (
 
 // A process of a stranger with as many mappings as it may have costs little memory.
 func TestMapsAreReadLineByLine(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "maps")
-	f, err := os.Create(path)
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "maps"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestMapsAreReadLineByLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	var vmas []vma
-	allocated := testenv.Allocated(func() { vmas, err = readMaps(path) })
+	allocated := testenv.Allocated(func() { vmas, err = readMaps(dir) })
 	if err != nil || len(vmas) != 1 || vmas[0].offset != 4096 || !vmas[0].writable {
 		t.Errorf("%+v, %v", vmas, err)
 	}

@@ -1,10 +1,7 @@
 package inspect
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // process is what /proc shows of a process that uses maps.
@@ -33,16 +32,16 @@ type vma struct {
 // mapFile is the name of a map's file, for all maps (kernel/bpf/syscall.c, bpf_map_new_fd).
 const mapFile = "anon_inode:bpf-map"
 
-// readProcesses returns the processes in proc that use maps, and how many it
+// readProcesses returns the processes in root, a /proc, that use maps, and how many it
 // could not look into, or not fully.
-func readProcesses(proc string) (procs []process, hidden int, err error) {
-	entries, err := os.ReadDir(proc)
+func readProcesses(root string) (procs []process, hidden int, err error) {
+	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, 0, err
 	}
-	// Pids here are those of the namespace of this mount of proc, which need not
+	// Pids here are those of the namespace of this mount of /proc, which need not
 	// be the one that os.Getpid counts in.
-	self, err := os.Readlink(filepath.Join(proc, "self"))
+	self, err := os.Readlink(filepath.Join(root, "self"))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -51,7 +50,7 @@ func readProcesses(proc string) (procs []process, hidden int, err error) {
 		if err != nil {
 			continue
 		}
-		p, err := readProcess(filepath.Join(proc, e.Name()))
+		p, err := readProcess(filepath.Join(root, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // it ended
 		}
@@ -72,7 +71,7 @@ func readProcess(dir string) (process, error) {
 	comm, err := os.ReadFile(filepath.Join(dir, "comm"))
 	p.comm = strings.TrimSuffix(string(comm), "\n")
 	var mapsErr error
-	p.vmas, mapsErr = readMaps(filepath.Join(dir, "maps"))
+	p.vmas, mapsErr = readMaps(dir)
 	fds, fdErr := os.ReadDir(filepath.Join(dir, "fd"))
 	for _, fd := range fds {
 		// A descriptor may be closed at any time.
@@ -90,42 +89,18 @@ func readProcess(dir string) (process, error) {
 	return p, errors.Join(err, mapsErr, fdErr)
 }
 
-// readMaps returns the mappings of BPF maps in /proc/PID/maps. It reads line by line: a process
-// can have 65530 mappings (vm.max_map_count), each of a file with a path of 4 KiB.
-func readMaps(path string) ([]vma, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+// readMaps returns the mappings of BPF maps in the process whose directory is dir.
+func readMaps(dir string) ([]vma, error) {
 	var vmas []vma
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if bytes.HasSuffix(lines.Bytes(), []byte(mapFile)) {
-			vmas = append(vmas, parseMaps(lines.Text())...)
+	for m, err := range proc.Mappings(dir) {
+		if err != nil {
+			return vmas, err
+		}
+		if string(m.Path) == mapFile {
+			vmas = append(vmas, vma{offset: m.Offset, size: m.End - m.Start, writable: m.Writable})
 		}
 	}
-	return vmas, lines.Err()
-}
-
-// parseMaps returns the mappings of maps in the text of /proc/PID/maps, whose
-// lines read (fs/proc/task_mmu.c, show_map_vma)
-//
-//	7f2c8a000000-7f2c8a001000 rw-s 00001000 00:0e 1057      anon_inode:bpf-map
-func parseMaps(text string) []vma {
-	var vmas []vma
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) != 6 || f[5] != mapFile {
-			continue
-		}
-		var start, end, offset uint64
-		if n, err := fmt.Sscanf(f[0]+" "+f[2], "%x-%x %x", &start, &end, &offset); n != 3 || err != nil {
-			continue
-		}
-		vmas = append(vmas, vma{offset: offset, size: end - start, writable: strings.Contains(f[1], "w")})
-	}
-	return vmas
+	return vmas, nil
 }
 
 // parseFdinfo returns the map in the text of /proc/PID/fdinfo/FD (bpf_map_show_fdinfo).

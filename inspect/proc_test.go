@@ -2,13 +2,14 @@ package inspect
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-func TestParseMaps(t *testing.T) {
+func TestReadMaps(t *testing.T) {
 	const text = `00400000-00452000 r-xp 00000000 08:02 173521                             /usr/bin/dbus daemon
 7f2c8a000000-7f2c8a001000 rw-s 00000000 00:0e 1057                       anon_inode:bpf-map
 7f2c8a001000-7f2c8a006000 r--s 00001000 00:0e 1057                       anon_inode:bpf-map
@@ -20,7 +21,15 @@ garbage rw-s x 00:0e 1057 anon_inode:bpf-map
 100000000000-100100000000 rw-s 00000000 00:0e 1057                       anon_inode:bpf-map
 `
 	want := []vma{{0, 4096, true}, {4096, 5 * 4096, false}, {0, 1 << 32, true}}
-	if diff := gocmp.Diff(want, parseMaps(text), gocmp.AllowUnexported(vma{})); diff != "" {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "maps"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readMaps(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(vma{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

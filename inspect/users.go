@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/bpf/mapusers"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // User is a process that holds a descriptor of a map or has it mapped. Threads
@@ -129,16 +130,11 @@ func (u *Usage) missing(why error) {
 
 // lookOutside notes that processes outside this pid namespace are hidden.
 func (u *Usage) lookOutside() {
-	if !initialPIDNamespace() {
+	if initial, err := proc.InitialPIDNamespace(); err != nil {
+		u.missing(fmt.Errorf("processes outside this pid namespace may be hidden: %w", err))
+	} else if !initial {
 		u.missing(errOutside)
 	}
-}
-
-// initialPIDNamespace reports whether every process is visible: the initial
-// namespace has a fixed inode, PROC_PID_INIT_INO in include/linux/proc_ns.h.
-func initialPIDNamespace() bool {
-	ns, err := os.Readlink("/proc/self/ns/pid")
-	return err != nil || ns == fmt.Sprintf("pid:[%d]", 0xEFFFFFFC)
 }
 
 // exactUsers sums up the uses for each map and process.

@@ -1,20 +1,17 @@
 package proctrace
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // ProcessTable is the name of the table of processes in the arena of a tracer. Its keys are pids, in
@@ -102,17 +99,17 @@ func (p *processTable) close() error { return p.arena.Close() }
 // without Options.Processes. A table is read by arena.OpenTable, beside the tracer.
 func (t *Tracer) Processes() *ebpf.Map { return t.processes }
 
-// fill puts in the processes that are there. Those that come and go meanwhile are the programs'.
+// fill enters the processes that live. The programs follow those that start or end meanwhile.
 func (p *processTable) fill() error {
-	if !seesAllProcesses() {
-		return nil // its pids are others
+	if initial, _ := proc.InitialPIDNamespace(); !initial {
+		return nil // /proc has other pids than the programs
 	}
-	dirs, err := filepath.Glob("/proc/[0-9]*")
+	pids, err := proc.PIDs()
 	if err != nil {
 		return err
 	}
-	for _, dir := range dirs {
-		e, err := readProcess(dir)
+	for _, pid := range pids {
+		e, err := readProcess(pid)
 		if err != nil {
 			continue // it ended
 		}
@@ -130,7 +127,7 @@ func (p *processTable) fill() error {
 			return err
 		}
 		// Its end may have come before the entry.
-		if now, err := readProcess(dir); err != nil || now.StartTime != e.StartTime {
+		if now, err := readProcess(pid); err != nil || now.StartTime != e.StartTime {
 			if err := p.table.Delete(key[:]); err != nil && !errors.Is(err, arena.ErrNotFound) {
 				return err
 			}
@@ -139,40 +136,18 @@ func (p *processTable) fill() error {
 	return nil
 }
 
-// seesAllProcesses reports whether /proc has the pids of the initial pid namespace.
-func seesAllProcesses() bool {
-	const initial = "pid:[4026531836]" // include/linux/proc_ns.h, PROC_PID_INIT_INO
-	ns, err := os.Readlink("/proc/self/ns/pid")
-	return err == nil && ns == initial
-}
-
-// clockTick is the unit of times in /proc, for all architectures (include/uapi/asm-generic/param.h, USER_HZ).
-const clockTick = 1_000_000_000 / 100
-
-// readProcess reads /proc/PID/stat. A zombie is no process that lives.
-func readProcess(dir string) (e tableProcessEntry, err error) {
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+// readProcess reads the entry of a living process from its directory in /proc.
+func readProcess(pid uint32) (e tableProcessEntry, err error) {
+	stat, err := proc.ReadStat(proc.Dir(pid))
 	if err != nil {
 		return e, err
 	}
-	// "1 (name with ) and spaces) S 0 ...", field 22 is the start.
-	open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-	if open < 0 || end < open {
-		return e, fmt.Errorf("parse %s/stat: no name", dir)
-	}
-	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+	if stat.Ended() {
 		return e, os.ErrProcessDone
 	}
-	pid, err1 := strconv.ParseUint(filepath.Base(dir), 10, 32)
-	ppid, err2 := strconv.ParseUint(fields[1], 10, 32)
-	start, err3 := strconv.ParseUint(fields[19], 10, 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return e, fmt.Errorf("parse %s/stat: %w", dir, err)
-	}
-	e.Pid, e.Ppid, e.StartTime = uint32(pid), uint32(ppid), start*clockTick
-	for i, c := range stat[open+1 : min(end, open+len(e.Comm))] {
-		e.Comm[i] = int8(c)
+	e.Pid, e.Ppid, e.StartTime = pid, stat.PPID, stat.Start*proc.ClockTick
+	for i := range min(len(stat.Comm), len(e.Comm)) {
+		e.Comm[i] = int8(stat.Comm[i])
 	}
 	return e, nil
 }

@@ -1,7 +1,6 @@
 package symbol
 
 import (
-	"bufio"
 	"bytes"
 	"debug/elf"
 	"encoding/hex"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rbtool/rbtool/internal/elffile"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // Files are ELF files by their build ids, as far as they can be found: what Add was told, what
@@ -167,8 +167,9 @@ func (f *Files) lookAtProcesses() {
 		return
 	}
 	f.scanned = time.Now()
-	all, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range all {
+	pids, _ := proc.PIDs()
+	for _, pid := range pids {
+		dir := proc.Dir(pid)
 		for _, m := range readMappings(dir) {
 			f.look(m.path)
 			f.look(filepath.Join(dir, "root", m.path)) // of a container
@@ -277,23 +278,15 @@ type mapping struct {
 // (vm.max_map_count).
 const maxMappings = 256
 
-// readMappings reads the executable mappings of files in /proc/PID/maps. It returns none of
-// a process that ended.
+// readMappings returns the executable mappings of files in the process whose directory is
+// dir, none if it has ended.
 func readMappings(dir string) (list []mapping) {
-	file, err := os.Open(filepath.Join(dir, "maps"))
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan() && len(list) < maxMappings; {
-		// "7f0e8c000000-7f0e8c028000 r-xp 00000000 08:01 131 /usr/lib/libc.so.6"
-		fields := strings.SplitN(lines.Text(), " ", 6)
-		if len(fields) < 6 || !strings.Contains(fields[1], "x") {
-			continue
+	for m, err := range proc.Mappings(dir) {
+		if err != nil || len(list) == maxMappings {
+			return list
 		}
-		m := mapping{path: strings.TrimLeft(fields[5], " ")}
-		if _, err := fmt.Sscanf(fields[0]+" "+fields[2], "%x-%x %x", &m.start, &m.end, &m.offset); err == nil && strings.HasPrefix(m.path, "/") {
-			list = append(list, m)
+		if m.Executable && bytes.HasPrefix(m.Path, []byte("/")) {
+			list = append(list, mapping{m.Start, m.End, m.Offset, string(m.Path)})
 		}
 	}
 	return list

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/rbtool/rbtool/internal/elffile"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // process describes the files that a process has mapped.
@@ -29,9 +28,6 @@ type mappedFile struct {
 // maxProcesses bounds what is remembered of processes.
 const maxProcesses = 4096
 
-// clockTick is the unit of times in /proc, for all architectures (include/uapi/asm-generic/param.h, USER_HZ).
-const clockTick = 1_000_000_000 / 100
-
 // Task identifies a process by ids and start time of the initial namespaces, as events do. Start is in
 // ns since boot.
 type Task struct {
@@ -40,41 +36,38 @@ type Task struct {
 	Comm      string
 }
 
-// SeesAllProcesses reports whether /proc has the pids of the initial pid namespace.
-func SeesAllProcesses() bool {
-	const initial = "pid:[4026531836]" // include/linux/proc_ns.h, PROC_PID_INIT_INO
-	ns, err := os.Readlink("/proc/self/ns/pid")
-	return err == nil && ns == initial
+// seesHost reports whether /proc has the pids of the initial pid namespace, which are those
+// of a Task.
+func seesHost() bool {
+	initial, _ := proc.InitialPIDNamespace()
+	return initial
 }
 
 // LookAtProcesses remembers the files of all processes, and where they are mapped: a process
 // that ends later can still be named.
 func (f *Files) LookAtProcesses() {
 	f.lookAtProcesses()
-	if !SeesAllProcesses() {
+	if !seesHost() {
 		return
 	}
-	all, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range all {
-		pid, err := strconv.ParseUint(filepath.Base(dir), 10, 32)
-		if err != nil {
-			continue
-		}
-		if start, _, err := readStat(dir); err == nil {
-			f.remember(uint32(pid), &process{start: start, mappings: readMapped(dir)})
+	pids, _ := proc.PIDs()
+	for _, pid := range pids {
+		dir := proc.Dir(pid)
+		if stat, err := proc.ReadStat(dir); err == nil {
+			f.remember(pid, &process{start: stat.Start, mappings: readMapped(dir)})
 		}
 	}
 }
 
 // Started tells that a process has called execve(2) with the name program.
 func (f *Files) Started(t Task, program string) {
-	dir := fmt.Sprintf("/proc/%d", t.PID)
-	p := &process{start: t.Start / clockTick, program: program}
+	dir := proc.Dir(t.PID)
+	p := &process{start: t.Start / proc.ClockTick, program: program}
 	if !filepath.IsAbs(program) {
 		// Its directory may be gone with the process; its parent's is often the same.
-		p.program = filepath.Join(fmt.Sprintf("/proc/%d/cwd", t.PPID), program)
+		p.program = filepath.Join(proc.Dir(t.PPID), "cwd", program)
 	}
-	if SeesAllProcesses() {
+	if seesHost() {
 		if mappings := readMapped(dir); alive(dir, t) {
 			p.mappings = mappings
 		}
@@ -94,7 +87,7 @@ func (f *Files) Started(t Task, program string) {
 // Forked tells that a process has the mappings of its parent.
 func (f *Files) Forked(t Task) {
 	if parent := f.processes[t.PPID]; parent != nil {
-		f.remember(t.PID, &process{t.Start / clockTick, parent.mappings, parent.program})
+		f.remember(t.PID, &process{t.Start / proc.ClockTick, parent.mappings, parent.program})
 	}
 }
 
@@ -115,13 +108,13 @@ func (f *Files) remember(pid uint32, p *process) {
 // the mapping there, now or when the process was seen. It reports whether the file was found.
 func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool) {
 	p := f.processes[t.PID]
-	if p == nil || p.start != t.Start/clockTick {
+	if p == nil || p.start != t.Start/proc.ClockTick {
 		p = &process{}
 	}
 	if m := p.at(ip); m != nil {
 		return f.nameMapped(m, ip, returns)
 	}
-	if dir := fmt.Sprintf("/proc/%d", t.PID); SeesAllProcesses() {
+	if dir := proc.Dir(t.PID); seesHost() {
 		now := process{mappings: readMapped(dir)}
 		if m := now.at(ip); m != nil && alive(dir, t) {
 			return f.nameMapped(m, ip, returns)
@@ -204,25 +197,6 @@ func readMapped(dir string) (list []mappedFile) {
 
 // alive reports whether a process still runs the program that a task is about.
 func alive(dir string, t Task) bool {
-	start, comm, err := readStat(dir)
-	return err == nil && start == t.Start/clockTick && comm == t.Comm
-}
-
-// readStat returns the start time, in clock ticks since boot, and the name in /proc/PID/stat.
-func readStat(dir string) (start uint64, comm string, err error) {
-	text, err := os.ReadFile(filepath.Join(dir, "stat"))
-	if err != nil {
-		return 0, "", err
-	}
-	// "1 (name with ) and spaces) S 0 ...", field 22 is the start.
-	open, end := strings.IndexByte(string(text), '('), strings.LastIndexByte(string(text), ')')
-	if open < 0 || end < open {
-		return 0, "", fmt.Errorf("parse %s/stat: no name", dir)
-	}
-	fields := strings.Fields(string(text[end+1:]))
-	if len(fields) < 20 {
-		return 0, "", fmt.Errorf("parse %s/stat: %d fields", dir, len(fields))
-	}
-	start, err = strconv.ParseUint(fields[19], 10, 64)
-	return start, string(text[open+1 : end]), err
+	stat, err := proc.ReadStat(dir)
+	return err == nil && stat.Start == t.Start/proc.ClockTick && stat.Comm == t.Comm
 }

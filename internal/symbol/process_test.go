@@ -12,17 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/elffile"
+	"github.com/rbtool/rbtool/internal/proc"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // taskSelf is this process as an event tells of it.
 func taskSelf(t *testing.T) Task {
 	t.Helper()
-	start, comm, err := readStat("/proc/self")
+	stat, err := proc.ReadStat("/proc/self")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Task{PID: uint32(os.Getpid()), PPID: uint32(os.Getppid()), Start: start * clockTick, Comm: comm}
+	return Task{PID: uint32(os.Getpid()), PPID: uint32(os.Getppid()), Start: stat.Start * proc.ClockTick, Comm: stat.Comm}
 }
 
 // mapped maps the code of a file as a loader does, and returns where it is.
@@ -56,7 +57,7 @@ func wantName(t *testing.T, f *Files, task Task, ip uint64, want string) {
 // A file in which the kernel finds no build id is found by what is mapped at the address, also when
 // the process or the mapping is gone, but never for another process.
 func TestAddressesAreNamedByMappings(t *testing.T) {
-	if !SeesAllProcesses() {
+	if !seesHost() {
 		t.Skip("not in the initial pid namespace")
 	}
 	path := filepath.Join(t.TempDir(), "file")
@@ -68,7 +69,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	seen.LookAtProcesses()
 	told.Started(task, path)
 	child := task
-	child.PID, child.PPID, child.Start = 1<<30, task.PID, task.Start+5*clockTick
+	child.PID, child.PPID, child.Start = 1<<30, task.PID, task.Start+5*proc.ClockTick
 	told.Forked(child)
 	unmap()
 	for _, f := range []*Files{seen, told} {
@@ -79,7 +80,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	unknown := fmt.Sprintf("%#x (in no file that was seen)", at+0x85)
 	wantName(t, living, task, at+0x85, unknown)
 	later := task
-	later.Start += 1000 * clockTick
+	later.Start += 1000 * proc.ClockTick
 	wantName(t, seen, later, at+0x85, unknown)
 
 	// Another file at the path is not taken for the one that was mapped.
@@ -206,18 +207,18 @@ func TestMappingsAreBounded(t *testing.T) {
 	}
 }
 
-func TestStat(t *testing.T) {
+func TestAlive(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	dir := fmt.Sprintf("/proc/%d", cmd.Process.Pid)
-	start, comm, err := readStat(dir)
-	if err != nil || start == 0 {
-		t.Fatalf("%d, %q, %v", start, comm, err)
+	dir := proc.Dir(uint32(cmd.Process.Pid))
+	stat, err := proc.ReadStat(dir)
+	if err != nil || stat.Start == 0 {
+		t.Fatalf("%+v, %v", stat, err)
 	}
-	task := Task{Start: start*clockTick + 1, Comm: comm}
+	task := Task{Start: stat.Start*proc.ClockTick + 1, Comm: stat.Comm}
 	if !alive(dir, task) {
 		t.Error("it does not live")
 	}

@@ -1,14 +1,14 @@
 package guest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // adopt makes this process the parent of its orphaned descendants.
@@ -43,34 +43,24 @@ func killDescendants() error {
 	}
 }
 
-// children returns the children of this process, the dead ones that are not reaped too.
+// children returns the children of this process, zombies included.
 func children() ([]int, error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	pids, err := proc.PIDs()
 	if err != nil {
 		return nil, err
 	}
-	var pids []int
-	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // it has ended meanwhile
+	var found []int
+	for _, pid := range pids {
+		stat, err := proc.ReadStat(proc.Dir(pid))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended
 		}
 		if err != nil {
 			return nil, err
 		}
-		// PID (NAME) STATE PPID ..., where any character may be in the name (proc_pid_stat(5)).
-		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(fields) < 2 {
-			return nil, fmt.Errorf("read %s: %q", path, stat)
+		if stat.PPID == uint32(os.Getpid()) {
+			found = append(found, int(pid))
 		}
-		if string(fields[1]) != strconv.Itoa(os.Getpid()) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			return nil, err
-		}
-		pids = append(pids, pid)
 	}
-	return pids, nil
+	return found, nil
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // Command is the argument with which the program that links this package has to
@@ -43,12 +45,10 @@ func cgroup2() error {
 	return errors.New("not mounted")
 }
 
-// initialPIDNamespace compares with PROC_PID_INIT_INO (include/linux/proc_ns.h).
 func initialPIDNamespace() error {
-	const initial = "pid:[4026531836]"
-	got, err := os.Readlink("/proc/self/ns/pid")
-	if err == nil && got != initial {
-		err = fmt.Errorf("in %s", got)
+	initial, err := proc.InitialPIDNamespace()
+	if err == nil && !initial {
+		return errors.New("in another")
 	}
 	return err
 }
