@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // hiddenEnv holds an ID, for the test in a process that does not see its holder.
@@ -44,7 +46,7 @@ func checkHidden(t *testing.T, id ID) {
 	if err := errors.Join(unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readStat(procDir(id.PID()) + "/stat"); err == nil {
+	if _, err := proc.ReadStat(proc.Dir(id.PID())); err == nil {
 		t.Fatal("the process is not hidden")
 	}
 	if state := id.State(); state != Unknown {

@@ -1,13 +1,12 @@
 package claim
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 	"github.com/rbtool/rbtool/internal/once"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // process identifies a process in a claim: its pid in the initial pid namespace and
@@ -37,8 +36,8 @@ func findIdentity() (process, error) {
 }
 
 func identityInProc() (process, error) {
-	s, err := readStat("/proc/self/stat")
-	return process{uint32(os.Getpid()), s.start}, err
+	s, err := proc.ReadStat("/proc/self")
+	return process{uint32(os.Getpid()), startOf(s.Start)}, err
 }
 
 func identityByBPF() (process, error) {
@@ -56,32 +55,10 @@ func identityByBPF() (process, error) {
 	return process{pid, startOf(uint64(p.Start))}, nil
 }
 
-// InHostProc reports whether a process has the same pid in /proc as in a claim.
-func InHostProc() bool {
-	initial, err := inInitial("pid")
-	return err == nil && initial
-}
-
 // seesHost reports whether the pids and start times in /proc are those of the host.
 func seesHost() (bool, error) {
-	for _, kind := range []string{"pid", "time"} {
-		if initial, err := inInitial(kind); err != nil || !initial {
-			return false, err
-		}
+	if initial, err := proc.InitialPIDNamespace(); !initial {
+		return false, err
 	}
-	return true, nil
-}
-
-// The initial namespaces have fixed inode numbers: PROC_PID_INIT_INO and
-// PROC_TIME_INIT_INO (include/linux/proc_ns.h).
-var initialInode = map[string]string{"pid": "4026531836", "time": "4026531834"}
-
-// inInitial reports whether this process is in the initial namespace of a kind. A time
-// namespace shifts the start times that it shows.
-func inInitial(kind string) (bool, error) {
-	link, err := os.Readlink("/proc/self/ns/" + kind)
-	if errors.Is(err, fs.ErrNotExist) && kind == "time" {
-		return true, nil // no time namespaces before 5.6, or without CONFIG_TIME_NS
-	}
-	return link == kind+":["+initialInode[kind]+"]", err
+	return proc.InitialTimeNamespace()
 }

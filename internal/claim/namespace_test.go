@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // statesVar holds a number of IDs, then each with the state it must have, for a process in
@@ -92,9 +94,9 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 			if _, e := fmt.Sscanf(line, "%x", &id); err != nil || e != nil {
 				t.Fatalf("the process says %q, %v", line, err)
 			}
-			s, err := readStat(procDir(id.PID()) + "/stat")
-			if err != nil || id.start() != s.start || id.State() != Alive {
-				t.Errorf("its claim is %#x, state %d: process %d has start %d, %v", uint64(id), id.State(), id.PID(), s.start, err)
+			s, err := proc.ReadStat(proc.Dir(id.PID()))
+			if err != nil || id.start() != startOf(s.Start) || id.State() != Alive {
+				t.Errorf("its claim is %#x, state %d: process %d has start %d, %v", uint64(id), id.State(), id.PID(), startOf(s.Start), err)
 			}
 			if err := unix.Kill(int(id.PID()), unix.SIGKILL); err != nil {
 				t.Fatal(err)

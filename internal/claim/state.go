@@ -2,16 +2,13 @@ package claim
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // State says what is known of a claim's holder. A greater State is a better right to the ring.
@@ -51,8 +48,8 @@ func (id ID) State() State {
 
 // stateInProc looks for p in the /proc of the initial pid namespace.
 func stateInProc(p process) State {
-	dir := procDir(p.pid)
-	s, err := readStat(dir + "/stat")
+	dir := proc.Dir(p.pid)
+	s, err := proc.ReadStat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// A /proc mounted with hidepid hides other users' processes.
@@ -62,10 +59,10 @@ func stateInProc(p process) State {
 		return Unknown
 	case err != nil:
 		return Unknown
-	case s.ended && !hasThreads(dir):
+	case s.Ended() && !hasThreads(dir):
 		return Gone
 	}
-	return p.sameAs(s.start)
+	return p.sameAs(startOf(s.Start))
 }
 
 func stateByBPF(p process) State {
@@ -87,49 +84,19 @@ func (p process) sameAs(start uint32) State {
 	return Alive
 }
 
-func procDir(pid uint32) string { return "/proc/" + strconv.FormatUint(uint64(pid), 10) }
-
 // hasThreads reports whether a thread lives in the process whose directory is dir. A
 // first thread that has ended stays a zombie until the last one ends.
 func hasThreads(dir string) bool {
-	stats, err := filepath.Glob(dir + "/task/*/stat")
+	threads, err := filepath.Glob(dir + "/task/*")
 	if err != nil {
 		return true
 	}
-	for _, path := range stats {
-		if s, err := readStat(path); err == nil && !s.ended {
+	for _, thread := range threads {
+		if s, err := proc.ReadStat(thread); err == nil && !s.Ended() {
 			return true
 		}
 	}
 	return false
-}
-
-// stat is what a stat file in /proc says (proc(5)).
-type stat struct {
-	ended bool   // a zombie, or dead
-	start uint32 // as in an ID
-}
-
-func readStat(path string) (stat, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, unix.ESRCH) {
-		err = fmt.Errorf("%w: %w", fs.ErrNotExist, err) // it ended between open and read
-	}
-	if err != nil {
-		return stat{}, err
-	}
-	// The second field, the name in parentheses, may hold anything.
-	_, rest, _ := strings.Cut(string(text[max(strings.LastIndexByte(string(text), ')'), 0):]), " ")
-	fields := strings.Fields(rest)
-	const state, start = 3, 22
-	if len(fields) <= start-state {
-		return stat{}, fmt.Errorf("parse %s: %d fields", path, len(fields))
-	}
-	ticks, err := strconv.ParseUint(fields[start-state], 10, 64)
-	if err != nil {
-		return stat{}, fmt.Errorf("parse %s: %w", path, err)
-	}
-	return stat{ended: fields[0] == "Z" || fields[0] == "X", start: startOf(ticks)}, nil
 }
 
 // startOf returns the low bits of a start time in clock ticks, never 0: that means no

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // child is a process that ends with its standard input.
@@ -33,11 +35,11 @@ func start(t *testing.T, cmd *exec.Cmd) child {
 // id returns the ID of an opener in c, as it would claim a ring.
 func (c child) id(t *testing.T) ID {
 	t.Helper()
-	s, err := readStat(procDir(uint32(c.Process.Pid)) + "/stat")
+	s, err := proc.ReadStat(proc.Dir(uint32(c.Process.Pid)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newID(uint32(c.Process.Pid), s.start, 1)
+	return newID(uint32(c.Process.Pid), startOf(s.Start), 1)
 }
 
 // ended waits until c is a zombie.
@@ -96,11 +98,11 @@ func TestAProcessWithoutItsFirstThreadIsAlive(t *testing.T) {
 	c := start(t, cmd)
 	id := c.id(t)
 	for {
-		s, err := readStat(procDir(id.PID()) + "/stat")
+		s, err := proc.ReadStat(proc.Dir(id.PID()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.ended {
+		if s.Ended() {
 			break
 		}
 		runtime.Gosched()

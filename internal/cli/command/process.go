@@ -5,12 +5,12 @@ import (
 	"os"
 	"strings"
 
-	"github.com/rbtool/rbtool/internal/claim"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // describePID names a process by its pid in the initial pid namespace: "process 12 (sh)".
 func DescribePID(pid uint32) string {
-	if !claim.InHostProc() {
+	if initial, _ := proc.InitialPIDNamespace(); !initial {
 		return DescribeProcess(int(pid), "")
 	}
 	return DescribeForeign(pid)
