@@ -5,4 +5,4 @@
 // Everything else produces with package internal/bpftest/producer.
 package load
 
-//go:generate go tool bpf2go -target bpfel -go-package load -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../bpf/headers" -type stamped -type stamp_arg -type refill_arg bpf load.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package load -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../bpf/headers" -type stamped -type stamp_arg -type refill_arg bpf load.bpf.c

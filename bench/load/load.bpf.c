@@ -91,4 +91,4 @@ int refill(struct refill_arg *ctx)
 }
 
 /* For the kernel, see internal/bpftest/producer. */
-char _license[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "GPL";

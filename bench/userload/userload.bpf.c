@@ -40,4 +40,4 @@ int drain(void *ctx)
 }
 
 /* For the kernel, see internal/bpftest/producer. */
-char _license[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "GPL";

@@ -1,7 +1,7 @@
 // Package userload loads the drain that the benchmarks of user rings run.
 package userload
 
-//go:generate go tool bpf2go -target bpfel -go-package userload -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../bpf/headers" bpf userload.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package userload -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../bpf/headers" bpf userload.bpf.c
 
 import (
 	"encoding/binary"

@@ -81,7 +81,7 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 		}
 	}
 	sum = pseudo_sum(r, udp, bytes);
-	for (int i = 0; i < sizeof(mac); i++) {
+	for (__u32 i = 0; i < sizeof(mac); i++) {
 		eth->to[i] = eth->from[i];
 		eth->from[i] = mac[i];
 	}

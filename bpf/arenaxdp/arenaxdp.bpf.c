@@ -12,12 +12,25 @@
  * Every other packet goes up the stack unchanged, among them requests for another host, from a
  * source that may not ask, and for an absent key.
  */
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
 #include "arena_table.h"
 #include "answer.h"
 #include "request.h"
 #include "work.h"
+
+ARENA_DEFINE();
+
+struct address_map addresses SEC(".maps");
+struct source_map sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct work);
+} work SEC(".maps");
+
+const volatile __u8 mac[6];
+const volatile __u16 port;
 
 /* The number of the table's root in the heap. */
 const volatile __u32 table_root;
@@ -53,11 +66,11 @@ struct {
 static __always_inline int get(const __u64 *key, __u64 *value)
 {
 	struct arena_table __arena *t = arena_table_open(table_root, KEY_WORDS, VALUE_WORDS);
-	int err = -ARENA_EAGAIN;
+	int err = -EAGAIN;
 
 	if (!t)
-		return -ARENA_EINVAL;
-	for (int i = 0; i < TRIES && err == -ARENA_EAGAIN; i++)
+		return -EINVAL;
+	for (int i = 0; i < TRIES && err == -EAGAIN; i++)
 		err = arena_table_try_get(t, key, KEY_WORDS, value, VALUE_WORDS);
 	return err;
 }
@@ -70,9 +83,9 @@ static __always_inline int answer(struct xdp_md *ctx, struct request *r, struct 
 
 	err = get(w->key, w->value);
 	if (err) {
-		if (err == -ARENA_ENOENT)
+		if (err == -ENOENT)
 			c->misses++;
-		else if (err == -ARENA_EAGAIN)
+		else if (err == -EAGAIN)
 			c->busy++;
 		else
 			c->broken++;

@@ -57,4 +57,4 @@
 // Linux 6.12 (6.9 with a verifier that is up to it); CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
 package arenaxdp
 
-//go:generate go tool bpf2go -target bpfel -go-package arenaxdp -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type counts -type address -type source bpf arenaxdp.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package arenaxdp -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type counts -type address -type source bpf arenaxdp.bpf.c

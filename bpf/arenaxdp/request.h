@@ -12,12 +12,14 @@ struct address {
 };
 
 /* The addresses to answer for. Requests for others are forwarded, not answered. */
-struct {
+struct address_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
 	__type(key, struct address);
 	__type(value, __u8);
-} addresses SEC(".maps");
+};
+
+extern struct address_map addresses SEC(".maps");
 
 /* A network: the first bits of an address as above. */
 struct source {
@@ -29,13 +31,15 @@ struct source {
  * The value is 1 for networks that may ask, and 0 for addresses in them that may not, such as
  * this host's own: the longest match counts.
  */
-struct {
+struct source_map {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 4096);
 	__type(key, struct source);
 	__type(value, __u8);
-} sources SEC(".maps");
+};
+
+extern struct source_map sources SEC(".maps");
 
 #define MEMCACHED_PORT 11211
 #define FIRST_USER_PORT 1024
@@ -70,7 +74,7 @@ static __always_inline int is_ours(struct xdp_md *ctx, struct request *r, struct
 
 	if ((void *)(eth + 1) > end)
 		return 0;
-	for (int i = 0; i < sizeof(mac); i++)
+	for (__u32 i = 0; i < sizeof(mac); i++)
 		if (eth->to[i] != mac[i])
 			return 0;
 	if (eth->protocol == bpf_htons(ETH_P_IP)) {

@@ -2,18 +2,17 @@
 #ifndef RBTOOL_ARENAXDP_WORK_H
 #define RBTOOL_ARENAXDP_WORK_H
 
-#include "kernel.h"
+#include "net.h"
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "net.h"
 
 /* The datagram in hand: the program's settings, the layout of a message, and UDP's checksum. */
 
 /* The interface's address. Frames for other addresses only pass by. */
-const volatile __u8 mac[6];
+extern const volatile __u8 mac[6];
 
 /* The port, in network byte order. */
-const volatile __u16 port;
+extern const volatile __u16 port;
 
 /* Before each request and answer. */
 struct frame {
@@ -42,13 +41,6 @@ struct work {
 	__u64 value[VALUE_WORDS];
 	__u8 answer[AT_UDP + MAX_ANSWER + 1];
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct work);
-} work SEC(".maps");
 
 /* A datagram to the port. */
 struct request {

@@ -63,4 +63,4 @@
 // goroutines at once.
 package drain
 
-//go:generate go tool bpf2go -target bpfel -go-package drain -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type drain_run -type drain_arg -type drain_timer_arg bpf drain.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package drain -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type drain_run -type drain_arg -type drain_timer_arg bpf drain.bpf.c

@@ -211,4 +211,4 @@ int drain_stop(void *ctx)
 }
 
 /* bpf_probe_read_kernel and bpf_ringbuf_query are for GPL-compatible programs only. */
-char _license[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "GPL";

@@ -67,10 +67,6 @@ struct arena_block {
 
 #define ARENA_MAX_BLOCK (1ULL << 31)
 
-#define ARENA_EAGAIN 11
-#define ARENA_ENOMEM 12
-#define ARENA_EINVAL 22
-
 /*
  * May be used 8 million times in a run of a program, or for a quarter of a second
  * (Linux 6.15): then it is false for the rest of the run.
@@ -225,10 +221,10 @@ __arena_global int arena_free_ref(__u32 data)
 	header = ARENA_READ(block->header);
 	class = header >> 32 & 0xff;
 	if (ref & 7 || header >> 32 != arena_header(ref, class, ARENA_BLOCK_USED) >> 32)
-		return -ARENA_EINVAL;
+		return -EINVAL;
 	free = arena_header(ref, class, ARENA_BLOCK_FREE);
 	if (!arena_cas(block->header, header, free))
-		return -ARENA_EINVAL; /* somebody else freed it just now */
+		return -EINVAL; /* somebody else freed it just now */
 	c = ARENA_CLASS(class & 63);
 	__sync_fetch_and_add(&c->used, -1);
 	/* Also a program that has used up its loops gives back what it has. */
@@ -238,10 +234,10 @@ __arena_global int arena_free_ref(__u32 data)
 	while (arena_can_loop)
 		if (arena_push(c, block, free))
 			return 0;
-	return -ARENA_EAGAIN; /* after millions of tries: the block is lost */
+	return -EAGAIN; /* after millions of tries: the block is lost */
 }
 
-/* Gives memory back: -ARENA_EINVAL when it is not allocated. */
+/* Gives memory back: -EINVAL when it is not allocated. */
 static __always_inline int arena_free(void __arena *p)
 {
 	return arena_free_ref(arena_ref(p));
@@ -269,14 +265,14 @@ __arena_global int arena_grow(__u64 bytes)
 		if (present + pages * ARENA_PAGE_SIZE > ARENA_READ(s->heap_limit))
 			pages = 1;
 		if (present + pages * ARENA_PAGE_SIZE > ARENA_READ(s->heap_limit))
-			return -ARENA_ENOMEM;
+			return -ENOMEM;
 		if (!bpf_arena_alloc_pages(&arena, arena_ptr(arena_base + present), pages, NUMA_NO_NODE, 0)) {
 			pages = 1;
 			if (!bpf_arena_alloc_pages(&arena, arena_ptr(arena_base + present), 1, NUMA_NO_NODE, 0)) {
 				if (ARENA_READ(s->present) != present)
 					continue; /* another one was faster */
 				if (present >= ARENA_READ(s->touched))
-					return -ARENA_ENOMEM;
+					return -ENOMEM;
 				/*
 				 * A process that touched the page may have been killed before it said
 				 * so. Nobody can tell, so the page is left out.
@@ -293,7 +289,7 @@ __arena_global int arena_grow(__u64 bytes)
 		while (present < end && !arena_cas(s->present, present, end) && arena_can_loop)
 			present = ARENA_READ(s->present);
 	} while (arena_can_loop);
-	return -ARENA_EAGAIN;
+	return -EAGAIN;
 }
 
 /* The root of a number, when it is of this kind: a pointer to what it names, else 0. */

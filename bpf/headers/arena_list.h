@@ -30,7 +30,7 @@ static __arena_fn int arena_list_push(struct arena_list __arena *list, struct ar
 		if (arena_cas(list->head, head, (head >> 32) << 32 | arena_ref(node)))
 			return 0;
 	} while (arena_can_loop);
-	return -ARENA_EAGAIN;
+	return -EAGAIN;
 }
 
 /* Takes the first node away: NULL when there is none. */

@@ -18,10 +18,7 @@ struct arena_queue {
 	__u64 slots[]; /* reference or 0, lap << 32 */
 };
 
-#define ARENA_EMPTY 61 /* ENODATA */
-#define ARENA_FULL 105 /* ENOBUFS */
-
-/* Puts a reference, which is not 0, at the end: -ARENA_FULL when there is no room. */
+/* Puts a reference, which is not 0, at the end: -ENOBUFS when there is no room. */
 static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 {
 	__u64 tail, lap, slot;
@@ -41,16 +38,16 @@ static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 			}
 		} else if (slot >> 32 == (__u32)(lap - 1)) {
 			if (ARENA_READ(q->tail) == tail)
-				return -ARENA_FULL; /* what lies there is of the last lap */
+				return -ENOBUFS; /* what lies there is of the last lap */
 		} else {
 			/* Filled, and who did it has not moved the tail yet, or never will. */
 			arena_try(q->tail, tail, tail + 1);
 		}
 	} while (arena_can_loop);
-	return -ARENA_EAGAIN;
+	return -EAGAIN;
 }
 
-/* Takes the reference at the front: -ARENA_EMPTY when there is none. */
+/* Takes the reference at the front: -ENODATA when there is none. */
 static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref)
 {
 	__u64 head, lap, slot;
@@ -64,7 +61,7 @@ static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref
 		__u64 __arena *at = &q->slots[head & ((1ULL << bits) - 1)];
 		slot = ARENA_READ(*at);
 		if (slot == lap << 32)
-			return -ARENA_EMPTY;
+			return -ENODATA;
 		if (slot >> 32 == lap) {
 			if (arena_cas(*at, slot, (__u64)(__u32)(lap + 1) << 32)) {
 				arena_try(q->head, head, head + 1);
@@ -76,7 +73,7 @@ static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref
 			arena_try(q->head, head, head + 1);
 		}
 	} while (arena_can_loop);
-	return -ARENA_EAGAIN;
+	return -EAGAIN;
 }
 
 #endif

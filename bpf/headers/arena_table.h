@@ -35,10 +35,6 @@ struct arena_node {
 #define ARENA_NOEXIST 1
 #define ARENA_EXIST 2
 
-#define ARENA_ENOENT 2
-#define ARENA_EEXIST 17
-#define ARENA_ELOOP 40
-
 #define ARENA_MAX_CHAIN 4096
 #define ARENA_GAVE_UP 0xffffffff /* a depth: the program has used up its loops */
 
@@ -73,8 +69,8 @@ static __always_inline __u64 arena_hash(__u64 seed, const __u64 *key, __u32 word
 static __always_inline int arena_chain_error(__u32 depth)
 {
 	if (depth == ARENA_GAVE_UP)
-		return -ARENA_EAGAIN;
-	return depth > ARENA_MAX_CHAIN ? -ARENA_ELOOP : 0;
+		return -EAGAIN;
+	return depth > ARENA_MAX_CHAIN ? -ELOOP : 0;
 }
 
 static __always_inline __u64 __arena *arena_bucket(struct arena_table __arena *t, __u64 hash)
@@ -116,8 +112,8 @@ static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key,
 }
 
 /*
- * Tries once to copy the value of a key: 0, -ARENA_ENOENT, -ARENA_ELOOP, or
- * -ARENA_EAGAIN where the bucket was changed meanwhile.
+ * Tries once to copy the value of a key: 0, -ENOENT, -ELOOP, or
+ * -EAGAIN where the bucket was changed meanwhile.
  */
 static __always_inline int arena_table_try_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					       __u64 *value, __u32 value_words)
@@ -137,13 +133,13 @@ static __always_inline int arena_table_try_get(struct arena_table __arena *t, co
 	}
 	/* x86 makes loads in their order: what was read is older than this. */
 	if (ARENA_READ(*bucket) != head)
-		return -ARENA_EAGAIN;
+		return -EAGAIN;
 	if (ref)
 		return 0;
-	return arena_chain_error(depth) ?: -ARENA_ENOENT;
+	return arena_chain_error(depth) ?: -ENOENT;
 }
 
-/* Copies the value of a key: 0, -ARENA_ENOENT, -ARENA_ELOOP or -ARENA_EAGAIN. */
+/* Copies the value of a key: 0, -ENOENT, -ELOOP or -EAGAIN. */
 static __always_inline int arena_table_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					   __u64 *value, __u32 value_words)
 {
@@ -151,7 +147,7 @@ static __always_inline int arena_table_get(struct arena_table __arena *t, const 
 
 	do
 		err = arena_table_try_get(t, key, key_words, value, value_words);
-	while (err == -ARENA_EAGAIN && arena_can_loop);
+	while (err == -EAGAIN && arena_can_loop);
 	return err;
 }
 
@@ -211,13 +207,48 @@ __arena_global __u32 arena_copy_nodes(__u32 ref, __u32 n, __u32 tail, __u32 word
 	return 0;
 }
 
-/* Changes a value in a node that is not in the table yet. */
+/* Edits a value in a node that is not in the table yet. */
 typedef void (*arena_change_fn)(__u64 __arena *value, void *ctx);
 
+/* Checks a lookup's result, the node's reference or 0, against the flags of a change. */
+static __always_inline int arena_check_flags(__u32 ref, __u32 depth, __u32 flags)
+{
+	if (ref)
+		return flags == ARENA_NOEXIST ? -EEXIST : 0;
+	return arena_chain_error(depth) ?: (flags == ARENA_EXIST ? -ENOENT : 0);
+}
+
+/* Allocates a node for a key. */
+static __always_inline struct arena_node __arena *arena_new_node(__u64 hash, const __u64 *key, __u32 key_words,
+								 __u32 value_words)
+{
+	struct arena_node __arena *node = arena_alloc(sizeof(*node) + 8 * (key_words + value_words));
+
+	if (!node)
+		return NULL;
+	for (__u32 i = 0; i < key_words; i++)
+		ARENA_WRITE(node->words[i], key[i]);
+	ARENA_WRITE(node->hash, (__u32)(hash >> 32));
+	return node;
+}
+
+/* Copies the value of the node ref, or zeros if ref is 0. */
+static __always_inline void arena_copy_value(__u64 __arena *to, __u32 ref, __u32 key_words, __u32 value_words)
+{
+	struct arena_node __arena *old = arena_ptr(ref);
+
+	if (ref)
+		for (__u32 i = 0; i < value_words; i++)
+			ARENA_WRITE(to[i], ARENA_READ(old->words[key_words + i]));
+	else
+		for (__u32 i = 0; i < value_words; i++)
+			ARENA_WRITE(to[i], 0);
+}
+
 /*
- * Replaces a key's value by what change makes of it, or of zeros if the key is absent. change may be
- * called several times, each time with a consistent value of the key. Returns 0, -ARENA_ENOENT or
- * -ARENA_EEXIST as flags say, -ARENA_ENOMEM, -ARENA_ELOOP or -ARENA_EAGAIN.
+ * Replaces a key's value by the result of change on a copy of it, or on zeros if the key is absent.
+ * May call change several times, each time with a consistent value of the key. Returns 0, -ENOENT or
+ * -EEXIST as flags say, -ENOMEM, -ELOOP or -EAGAIN.
  */
 static __always_inline int arena_table_change(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					      __u32 value_words, __u32 flags, arena_change_fn change, void *ctx)
@@ -225,56 +256,36 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 	__u64 hash = arena_hash(t->seed, key, key_words), head;
 	__u64 __arena *bucket = arena_bucket(t, hash);
 	struct arena_node __arena *node = NULL;
-	struct arena_node __arena *old;
 	__u32 ref, depth, next;
-	int err = -ARENA_EAGAIN;
+	int err;
 
 	arena_use();
 	do {
 		head = ARENA_READ(*bucket);
 		ref = arena_find(head, hash >> 32, key, key_words, &depth);
-		err = 0;
-		if (ref && flags == ARENA_NOEXIST)
-			err = -ARENA_EEXIST;
-		else if (!ref && flags == ARENA_EXIST)
-			err = -ARENA_ENOENT;
-		if (!ref && arena_chain_error(depth))
-			err = arena_chain_error(depth);
+		err = arena_check_flags(ref, depth, flags);
+		if (err && ARENA_READ(*bucket) == head)
+			break;
 		if (err) {
-			if (ARENA_READ(*bucket) == head)
-				break;
-			err = -ARENA_EAGAIN;
+			err = -EAGAIN;
 			continue;
 		}
-		if (!node) {
-			node = arena_alloc(sizeof(*node) + 8 * (key_words + value_words));
-			err = -ARENA_ENOMEM;
-			if (!node)
-				break;
-			for (__u32 i = 0; i < key_words; i++)
-				ARENA_WRITE(node->words[i], key[i]);
-			ARENA_WRITE(node->hash, (__u32)(hash >> 32));
-		}
-		next = head;
-		old = arena_ptr(ref);
-		if (ref) {
-			for (__u32 i = 0; i < value_words; i++)
-				ARENA_WRITE(node->words[key_words + i], ARENA_READ(old->words[key_words + i]));
-			next = ARENA_READ(old->next);
+		err = -ENOMEM;
+		if (!node)
+			node = arena_new_node(hash, key, key_words, value_words);
+		if (!node)
+			break;
+		arena_copy_value(&node->words[key_words], ref, key_words, value_words);
+		next = ref ? ARENA_READ(((struct arena_node __arena *)arena_ptr(ref))->next) : (__u32)head;
+		if (ref && ARENA_READ(*bucket) != head) {
 			/* As in arena_table_try_get: change gets a consistent value of this key. */
-			if (ARENA_READ(*bucket) != head) {
-				err = -ARENA_EAGAIN;
-				continue;
-			}
-			if (depth) {
-				next = arena_copy_nodes(head, depth, next, key_words + value_words);
-				err = -ARENA_ENOMEM;
-				if (!next)
-					break;
-			}
-		} else {
-			for (__u32 i = 0; i < value_words; i++)
-				ARENA_WRITE(node->words[key_words + i], 0);
+			err = -EAGAIN;
+			continue;
+		}
+		if (ref && depth) {
+			next = arena_copy_nodes(head, depth, next, key_words + value_words);
+			if (!next)
+				break;
 		}
 		change(&node->words[key_words], ctx);
 		ARENA_WRITE(node->next, next);
@@ -287,7 +298,7 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 		}
 		if (ref)
 			arena_free_nodes(next, depth);
-		err = -ARENA_EAGAIN;
+		err = -EAGAIN;
 	} while (arena_can_loop);
 	if (node)
 		arena_free(node);
@@ -316,7 +327,7 @@ static __always_inline int arena_table_put(struct arena_table __arena *t, const 
 	return arena_table_change(t, key, key_words, value_words, flags, arena_set_value, &from);
 }
 
-/* Deletes a key: 0, -ARENA_ENOENT, -ARENA_ENOMEM, -ARENA_ELOOP or -ARENA_EAGAIN. */
+/* Deletes a key: 0, -ENOENT, -ENOMEM, -ELOOP or -EAGAIN. */
 static __always_inline int arena_table_delete(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					      __u32 value_words)
 {
@@ -332,7 +343,7 @@ static __always_inline int arena_table_delete(struct arena_table __arena *t, con
 		if (!ref) {
 			if (ARENA_READ(*bucket) != head)
 				continue;
-			return arena_chain_error(depth) ?: -ARENA_ENOENT;
+			return arena_chain_error(depth) ?: -ENOENT;
 		}
 		old = arena_ptr(ref);
 		next = ARENA_READ(old->next);
@@ -340,7 +351,7 @@ static __always_inline int arena_table_delete(struct arena_table __arena *t, con
 		if (depth) {
 			first = arena_copy_nodes(head, depth, next, key_words + value_words);
 			if (!first)
-				return -ARENA_ENOMEM;
+				return -ENOMEM;
 		}
 		if (arena_cas(*bucket, head, arena_retag(head, first))) {
 			arena_free_nodes(head, depth + 1);
@@ -349,7 +360,7 @@ static __always_inline int arena_table_delete(struct arena_table __arena *t, con
 		}
 		arena_free_nodes(first, depth);
 	} while (arena_can_loop);
-	return -ARENA_EAGAIN;
+	return -EAGAIN;
 }
 
 #endif

@@ -4,13 +4,6 @@
 
 /* What drain.bpf.c and user space tell each other. The Go mirrors are generated from here. */
 
-/* <asm-generic/errno.h> */
-#define ENOENT 2
-#define E2BIG 7
-#define EBUSY 16
-#define EINVAL 22
-#define EALREADY 114
-
 /* What one run did. */
 struct drain_run {
 	__s64 result; /* of bpf_user_ringbuf_drain; 0 where it was not called */

@@ -6,10 +6,11 @@
 #include <stddef.h>
 
 /*
- * What the bundled programs take from <linux/bpf.h>, declared here: that header
- * needs <asm/types.h>, which lies in a directory named after the build machine's
- * architecture, and the one of the oldest supported distribution lacks what
- * newer kernels added. Include this before <bpf/bpf_helpers.h>.
+ * The parts of the kernel's headers that the programs use. <linux/bpf.h> needs <asm/types.h>, which
+ * lies in a directory named after the build machine's architecture, and the oldest supported
+ * distribution's lacks newer definitions.
+ *
+ * A program that uses vmlinux.h or <linux/bpf.h> includes it before this header.
  */
 
 typedef signed char __s8;
@@ -41,7 +42,11 @@ typedef __u32 __wsum;
 /* map_flags */
 #define BPF_F_NO_PREALLOC (1U << 0)
 #define BPF_F_STACK_BUILD_ID (1U << 5)
+#define BPF_F_MMAPABLE (1U << 10)
 #define BPF_F_RB_OVERWRITE (1U << 19)
+
+/* any node, for bpf_arena_alloc_pages */
+#define NUMA_NO_NODE (-1)
 
 /* flags of bpf_map_update_elem */
 #define BPF_ANY 0
@@ -61,6 +66,7 @@ typedef __u32 __wsum;
 #define BPF_RB_PROD_POS 3
 #define BPF_RB_OVERWRITE_POS 4
 
+#if !defined(__VMLINUX_H__) && !defined(__LINUX_BPF_H__)
 struct bpf_dynptr {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
@@ -68,6 +74,20 @@ struct bpf_dynptr {
 struct bpf_timer {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
+#endif
+
+/* <asm-generic/errno-base.h>, <asm-generic/errno.h> */
+#define ENOENT 2
+#define E2BIG 7
+#define EAGAIN 11
+#define ENOMEM 12
+#define EBUSY 16
+#define EEXIST 17
+#define EINVAL 22
+#define ELOOP 40
+#define ENODATA 61
+#define ENOBUFS 105
+#define EALREADY 114
 
 /* <linux/time.h> */
 #define CLOCK_MONOTONIC 1

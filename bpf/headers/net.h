@@ -2,10 +2,9 @@
 #ifndef RBTOOL_NET_H
 #define RBTOOL_NET_H
 
-/*
- * Packets, for XDP programs: include "kernel.h" before. Fields whose type begins with
- * __be have the network's byte order.
- */
+#include "kernel.h"
+
+/* Packets, for XDP programs. Fields of the types __be16 and __be32 have the network's byte order. */
 
 /* enum xdp_action */
 #define XDP_ABORTED 0

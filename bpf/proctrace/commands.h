@@ -13,8 +13,6 @@
  * rules, and is acknowledged by a record in the ring. Linux 6.1; proctrace.bpf.c says when.
  */
 
-#define EINVAL 22
-
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
 	__uint(max_entries, 1 << 16);

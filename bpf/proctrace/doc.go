@@ -76,5 +76,5 @@
 // [Tracer.Uses].
 package proctrace
 
-//go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c
-//go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../headers" -type process_entry table table.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type process_entry table table.bpf.c

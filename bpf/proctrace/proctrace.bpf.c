@@ -34,8 +34,6 @@
 #include "rules.h"
 #include "task.h"
 
-#define EEXIST 17
-
 /* The handlers, indexed as the counters. It is emptied when no descriptor and no pin of it is left
  * (kernel/bpf/arraymap.c, prog_array_map_clear). */
 struct {

@@ -14,9 +14,6 @@
  * they change. Handlers read them on any CPU while a command (commands.h) changes them.
  */
 
-#define ENOENT 2
-#define E2BIG 7
-
 /* Whether the kernel lets maps hold tasks, and programs find them (6.2, for programs that
  * user space runs some versions later). */
 const volatile bool hold_tasks;
@@ -168,7 +165,7 @@ static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 
 	if (!task)
 		return;
-	if (v && BPF_CORE_READ(task, tgid) == rule->id) { /* else it is another thread */
+	if (v && (__u64)BPF_CORE_READ(task, tgid) == rule->id) { /* else it is another thread */
 		task = bpf_kptr_xchg(&v->leader, task);
 		n->held++;
 	}

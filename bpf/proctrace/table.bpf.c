@@ -12,6 +12,8 @@
 #include "proctrace.h"
 #include "arena_table.h"
 
+ARENA_DEFINE();
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct signal_struct {
@@ -49,7 +51,7 @@ static __always_inline int checked(int err)
 	struct event_counts *counts;
 	__u32 none = 0;
 
-	if (!err || err == -ARENA_ENOENT)
+	if (!err || err == -ENOENT)
 		return 0;
 	counts = bpf_map_lookup_elem(&counters, &none);
 	if (counts)

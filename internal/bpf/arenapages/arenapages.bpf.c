@@ -5,9 +5,9 @@
  * Pages of an arena, for user space, which cannot allocate, free or look at them
  * without a program: BPF_PROG_TEST_RUN runs these.
  */
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
 #include "arena.h"
+
+ARENA_DEFINE();
 
 struct page_range {
 	__u64 addr; /* user address of the first page, or 0 for any */
@@ -52,4 +52,4 @@ int copy_out(struct copy *c)
 	return 0;
 }
 
-char _license[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "GPL";

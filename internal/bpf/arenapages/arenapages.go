@@ -2,7 +2,7 @@
 // look at them without allocating them. Package arena loads them.
 package arenapages
 
-//go:generate go tool bpf2go -target bpfel -go-package arenapages -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" -type page_range -type copy bpf arenapages.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package arenapages -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type page_range -type copy bpf arenapages.bpf.c
 
 import "github.com/cilium/ebpf"
 

@@ -16,7 +16,7 @@
 // at a time may use a Scanner.
 package mapiter
 
-//go:generate go tool bpf2go -target bpfel -go-package mapiter -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" -type entry bpf mapiter.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package mapiter -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type entry bpf mapiter.bpf.c
 
 import (
 	"bytes"

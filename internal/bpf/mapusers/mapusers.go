@@ -17,7 +17,7 @@
 // at a time may use a Scanner.
 package mapusers
 
-//go:generate go tool bpf2go -target bpfel -go-package mapusers -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" -type use bpf mapusers.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package mapusers -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type use bpf mapusers.bpf.c
 
 import (
 	"encoding/binary"

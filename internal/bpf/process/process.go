@@ -7,7 +7,7 @@
 // each call.
 package process
 
-//go:generate go tool bpf2go -target bpfel -go-package process -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" bpf process.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package process -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" bpf process.bpf.c
 
 import (
 	"errors"

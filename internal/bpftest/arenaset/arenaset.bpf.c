@@ -9,12 +9,12 @@
  * Each takes the address of its job, which lies in the arena too, so that syscall
  * programs and others have the same body.
  */
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
 #include "arena_heap.h"
 #include "arena_list.h"
 #include "arena_queue.h"
 #include "arena_table.h"
+
+ARENA_DEFINE();
 
 struct job {
 	__u64 on;    /* address of the list, table or queue */
@@ -227,7 +227,7 @@ static __always_inline int storm(struct job __arena *job, bool may_grow)
 				job->found++;
 				if (value[VALUE_WORDS - 1] != checksum(value))
 					job->torn++;
-			} else if (err == -ARENA_ENOENT) {
+			} else if (err == -ENOENT) {
 				job->absent++;
 				err = 0;
 			}
@@ -245,17 +245,17 @@ static __always_inline int storm(struct job __arena *job, bool may_grow)
 							 NULL);
 				if (!err)
 					job->inserted++;
-				else if (err == -ARENA_EEXIST)
+				else if (err == -EEXIST)
 					err = 0;
 			} else {
 				err = arena_table_delete(t, &key, KEY_WORDS, VALUE_WORDS);
 				if (!err)
 					job->deleted++;
-				else if (err == -ARENA_ENOENT)
+				else if (err == -ENOENT)
 					err = 0;
 			}
 		}
-		if (err == -ARENA_ENOMEM) {
+		if (err == -ENOMEM) {
 			job->full++;
 			if (may_grow)
 				arena_grow(4096);
@@ -299,9 +299,9 @@ int table_exhausted(struct context *ctx)
 	while (arena_can_loop)
 		job->added++;
 	err = arena_table_get(t, &key, KEY_WORDS, value, VALUE_WORDS);
-	if (err == -ARENA_ENOENT)
+	if (err == -ENOENT)
 		job->absent++;
-	else if (err == -ARENA_EAGAIN)
+	else if (err == -EAGAIN)
 		job->full++;
 	else if (!err)
 		job->found++;
@@ -309,7 +309,7 @@ int table_exhausted(struct context *ctx)
 	if (!err)
 		job->inserted++;
 	err = arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_ANY, increment, NULL);
-	if (err && err != -ARENA_EAGAIN)
+	if (err && err != -EAGAIN)
 		job->failed++;
 	job->done = job->count;
 	return 0;

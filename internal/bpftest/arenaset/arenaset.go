@@ -2,7 +2,7 @@
 // tables beside processes: for tests, and as examples of the C headers.
 package arenaset
 
-//go:generate go tool bpf2go -target bpfel -go-package arenaset -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" -type job -type context bpf arenaset.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package arenaset -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type job -type context bpf arenaset.bpf.c
 
 import "github.com/cilium/ebpf"
 

@@ -5,10 +5,10 @@
  * One program for each thing that a loader of arena programs has to get right. They
  * work on the arena's first page.
  */
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_tracing.h>
 #include "arena.h"
+#include <bpf/bpf_tracing.h>
+
+ARENA_DEFINE();
 
 struct page {
 	__u64 count;
@@ -85,7 +85,7 @@ int without_cast(void *ctx)
 }
 
 struct {
-	__uint(type, 3 /* BPF_MAP_TYPE_PROG_ARRAY */);
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 2);
 	__uint(key_size, 4);
 	__array(values, int(void *));

@@ -1,8 +1,8 @@
 // Package arenatest holds programs for the tests of package arena.
 package arenatest
 
-//go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" -type access bpf arenatest.bpf.c
-//go:generate sh -c "${DOLLAR}{BPF2GO_CC:-clang} -O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers -target bpfel -fdebug-compilation-dir . -c globals.bpf.c -o globals_bpfel.o && ${DOLLAR}{BPF2GO_STRIP:-llvm-strip} -g globals_bpfel.o"
+//go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type access bpf arenatest.bpf.c
+//go:generate sh -c "${DOLLAR}{BPF2GO_CC:-clang} -O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers -target bpfel -fdebug-compilation-dir . -c globals.bpf.c -o globals_bpfel.o && ${DOLLAR}{BPF2GO_STRIP:-llvm-strip} -g globals_bpfel.o"
 
 import (
 	"bytes"

@@ -2,9 +2,9 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /* Variables that lie in the arena: clang puts them into .addr_space.1. */
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
 #include "arena.h"
+
+ARENA_DEFINE();
 
 __u64 __arena number = 42;
 __u64 __arena numbers[3] = { 1, 2, 3 };

@@ -16,4 +16,4 @@
 // may share the ring.
 package producer
 
-//go:generate go tool bpf2go -target bpfel -go-package producer -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" -type hold_arg bpf producer.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package producer -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type hold_arg bpf producer.bpf.c

@@ -255,4 +255,4 @@ int hold_record(struct hold_arg *ctx)
  * (license_is_gpl_compatible): of the two offered, the one under which the kernel
  * lets a program call GPL-only helpers such as bpf_ringbuf_query.
  */
-char _license[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "GPL";

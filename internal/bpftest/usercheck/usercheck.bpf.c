@@ -158,4 +158,4 @@ int drain(void *ctx)
  * (license_is_gpl_compatible): of the two offered, the one under which the kernel
  * takes it.
  */
-char _license[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "GPL";

@@ -3,7 +3,7 @@
 // benchmarks.
 package usercheck
 
-//go:generate go tool bpf2go -target bpfel -go-package usercheck -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" bpf usercheck.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package usercheck -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" bpf usercheck.bpf.c
 
 import (
 	"encoding/binary"
