@@ -11,8 +11,8 @@ import (
 	"github.com/rbtool/rbtool/internal/bpf/mapiter"
 	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/maptype"
 	"github.com/rbtool/rbtool/internal/once"
-	"github.com/rbtool/rbtool/pin"
 )
 
 // host looks at all maps at once: with the kernel's iterators where they can be
@@ -91,7 +91,7 @@ func fromEntry(e *mapiter.Entry) Map {
 	d := Map{
 		ID:       e.ID,
 		Name:     e.Name,
-		Type:     pin.TypeName(e.Type),
+		Type:     maptype.Name(e.Type),
 		Bytes:    size(e.Type, e.MaxEntries),
 		Flags:    e.Flags,
 		MapExtra: e.MapExtra,

@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/bpf/mapiter"
-	"github.com/rbtool/rbtool/pin"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 // Options leave out what the caller does not need. The zero value leaves out
@@ -98,7 +98,7 @@ func All(opts Options) (*Report, error) {
 // ([LookupToRead]): then its positions come from the iterator (package mapiter). Notes name
 // what is missing without CAP_SYS_ADMIN.
 func One(m *ebpf.Map, opts Options) (*Map, error) {
-	if err := checkType(m.Type(), types); err != nil {
+	if err := maptype.Check(m.Type(), types); err != nil {
 		return nil, fmt.Errorf("describe map: %w", err)
 	}
 	d, err := describe(m)
@@ -134,7 +134,7 @@ func describe(m *ebpf.Map) (Map, error) {
 	d := Map{
 		ID:       id,
 		Name:     info.Name,
-		Type:     pin.TypeName(info.Type),
+		Type:     maptype.Name(info.Type),
 		Bytes:    size(info.Type, info.MaxEntries),
 		Flags:    info.Flags,
 		MapExtra: extra,

@@ -6,12 +6,9 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
-
-	"github.com/rbtool/rbtool/pin"
 )
 
 // types are the map types that this package describes.
@@ -95,19 +92,4 @@ func adminReason(err error) error {
 		return fmt.Errorf("%w (needs CAP_SYS_ADMIN)", unix.EPERM)
 	}
 	return err
-}
-
-func checkType(t ebpf.MapType, want []ebpf.MapType) error {
-	if len(want) == 0 || slices.Contains(want, t) {
-		return nil
-	}
-	return fmt.Errorf("%w: it is a map of type %s, wanted %s", pin.ErrWrongType, pin.TypeName(t), typeNames(want))
-}
-
-func typeNames(types []ebpf.MapType) string {
-	var names []string
-	for _, t := range types {
-		names = append(names, pin.TypeName(t))
-	}
-	return strings.Join(names, " or ")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/maptype"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -96,7 +97,7 @@ func byID(text string, types []ebpf.MapType) (*ebpf.Map, error) {
 	if err != nil {
 		return nil, adminReason(err)
 	}
-	if err := checkType(m.Type(), types); err != nil {
+	if err := maptype.Check(m.Type(), types); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func byName(name string, want []ebpf.MapType) (_ *ebpf.Map, err error) {
 			continue
 		}
 		id, _ := info.ID()
-		if checkType(info.Type, want) != nil {
+		if maptype.Check(info.Type, want) != nil {
 			others = append(others, named{id, info.Type})
 			continue
 		}
@@ -159,7 +160,7 @@ func byName(name string, want []ebpf.MapType) (_ *ebpf.Map, err error) {
 	case len(matches) > 1:
 		return nil, fmt.Errorf("%w: %s", ErrAmbiguous, list(matches))
 	case len(others) > 0:
-		return nil, fmt.Errorf("%w: it is the name of %s, wanted %s", pin.ErrWrongType, list(others), typeNames(want))
+		return nil, fmt.Errorf("%w: it is the name of %s, wanted %s", pin.ErrWrongType, list(others), maptype.List(want))
 	}
 	return nil, ErrNotFound
 }
@@ -167,7 +168,7 @@ func byName(name string, want []ebpf.MapType) (_ *ebpf.Map, err error) {
 func list(maps []named) string {
 	var texts []string
 	for _, m := range maps {
-		texts = append(texts, fmt.Sprintf("id:%d (%s)", m.id, pin.TypeName(m.typ)))
+		texts = append(texts, fmt.Sprintf("id:%d (%s)", m.id, maptype.Name(m.typ)))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -6,13 +6,14 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/pin"
 )
 
 // pinsByMap returns the paths at which maps are pinned, in order, and notes on
 // pins that could not be looked at.
 func pinsByMap() (pins map[ebpf.MapID][]string, notes []string, err error) {
-	mounts, err := pin.Mounts()
+	mounts, err := bpffs.Mounts()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/bpf/mapusers"
+	"github.com/rbtool/rbtool/internal/maptype"
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
@@ -59,7 +60,7 @@ type Usage struct {
 func Users(maps ...*ebpf.Map) (*Usage, error) {
 	var shapes []shape
 	for _, m := range maps {
-		err := checkType(m.Type(), types)
+		err := maptype.Check(m.Type(), types)
 		var info *ebpf.MapInfo
 		if err == nil {
 			info, err = m.Info()

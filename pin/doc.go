@@ -1,5 +1,5 @@
 // Package pin keeps maps, programs and links alive on bpffs, the file system
-// whose entries are BPF objects, and finds them there again.
+// whose entries are BPF objects, and opens them from there.
 //
 // The smallest use:
 //
@@ -11,22 +11,27 @@
 //
 //	events, err := pin.Open("/sys/fs/bpf/app/events", ebpf.RingBuf)
 //
-// An object may have any number of pins. Closing it leaves them alone; only
-// [Remove] or rm(1) takes a pin away. The package works on descriptors of its own:
-// what cilium/ebpf remembers about a pin in an object (IsPinned, Unpin, and
-// that a second Pin moves the first) stays untouched.
+// An object can have any number of pins. Closing the object does not remove them;
+// [Remove] or rm(1) does. The package works on descriptors of its own, so
+// cilium/ebpf's record of an object's pin (IsPinned, Unpin, and that a second Pin
+// moves the first) does not change.
 //
-// A bpffs has mode 1777 by default: anyone may make directories and symbolic links there. So every
-// path is resolved once, to a handle (O_PATH). Functions refuse directories that users other than the
-// caller and root can change, and symbolic links of such users: [ErrUnsafe]. A pin has its mode before
-// it is visible.
+// A path is absolute or relative to the working directory, and must lie on a mounted
+// bpffs; systemd mounts one on /sys/fs/bpf. The package mounts nothing.
 //
-// Nothing is mounted unless [Mount] is called. All functions may be called by
-// many goroutines at once.
+// # Other users
 //
-// Messages name the path, and the reason in words; the kernel's errno stays
-// reachable by [errors.Is], as [fs.ErrExist], [fs.ErrNotExist] and
-// [fs.ErrPermission] do.
+// A bpffs has mode 1777 by default: any user can create directories and symbolic links
+// there. So functions resolve a path once, to a handle (O_PATH). They refuse directories
+// that users other than the caller and root can change, and symbolic links of such users:
+// [ErrUnsafe]. A pin has its mode before it is visible.
+//
+// # Concurrency and errors
+//
+// Any number of goroutines can call all functions at once.
+//
+// A message names the path and the reason in words. The kernel's errno stays
+// reachable by [errors.Is]: [fs.ErrExist], [fs.ErrNotExist] and [fs.ErrPermission] match.
 package pin
 
 import (
@@ -35,62 +40,43 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/explain"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 var (
-	// ErrNotBPFFS says that a path lies on another file system. Only a bpffs
-	// can hold a pin; see [Mount].
-	ErrNotBPFFS = errors.New("not on a bpffs")
+	// ErrNotBPFFS reports that a path lies on another file system.
+	ErrNotBPFFS = bpffs.ErrNotBPFFS
 
-	// ErrNotMounted says that no bpffs is mounted.
-	ErrNotMounted = errors.New("no bpffs is mounted")
-
-	// ErrName says that bpffs takes no entry of this name: it has a dot in it
+	// ErrName reports that bpffs accepts no entry of this name: it contains a dot
 	// or is longer than 255 bytes.
-	ErrName = errors.New("not a name for a pin")
+	ErrName = bpffs.ErrName
 
-	// ErrMode says that the mode of a path, or of a directory above it, does not allow what was
-	// asked for. It is [fs.ErrPermission].
-	ErrMode = explain.Error(unix.EACCES, "permission denied (by the mode of the path or of a directory above it)")
-
-	// ErrUnsafe says that a user other than the caller and root could replace a pin: a directory
+	// ErrUnsafe reports that a user other than the caller and root could replace a pin: a directory
 	// above it, below the root of the bpffs, belongs to such a user, or is writable for others and
 	// not sticky; or the path has a symbolic link of such a user.
-	ErrUnsafe = errors.New("not safe from other users")
+	ErrUnsafe = bpffs.ErrUnsafe
 
-	// ErrWrongType says that a pin holds something else than was asked for.
-	ErrWrongType = errors.New("wrong type")
+	// ErrWrongType reports that a pin holds another kind of object, or a map of another type, than
+	// the caller wants.
+	ErrWrongType = maptype.ErrWrong
 
-	// ErrNotPin says that an entry of a bpffs is a directory or a symbolic
+	// ErrNotPin reports that an entry of a bpffs is a directory or a symbolic
 	// link, which holds no object.
-	ErrNotPin = errors.New("not a pin")
+	ErrNotPin = bpffs.ErrNotPin
 )
 
-// reason is what stands after "verb object: " in a message. It takes err out of
-// what the os package and cilium/ebpf put around it, since the message names
-// the path already.
+// reason is [bpffs.Reason] for an error of BPF_OBJ_PIN and BPF_OBJ_GET.
 func reason(err error) error {
-	var errno unix.Errno
-	if !errors.As(err, &errno) {
-		return err
-	}
-	if errno == unix.EACCES {
-		return ErrMode
-	}
-	return errno
-}
-
-// bpfReason is reason for an error of BPF_OBJ_PIN and BPF_OBJ_GET.
-func bpfReason(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return file // of /proc, where cilium/ebpf reads what the kernel says of a map
+		return file // of /proc, where cilium/ebpf reads a map's properties
 	}
 	if errors.Is(err, unix.EPERM) {
 		return explain.Error(unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)")
 	}
-	return reason(err)
+	return bpffs.Reason(err)
 }
 
-// missing reports whether err says that a path leads nowhere.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+// isMissing reports whether err means that a path does not exist.
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -36,18 +37,18 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 	must(t, unix.Mount(filepath.Join(blank, "sub"), below, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { unix.Unmount(below, 0) })
 
-	got, err := pin.Mounts()
+	got, err := bpffs.Mounts()
 	must(t, err)
 	if diff := cmp.Diff([]string{blank}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if got, err := pin.Default(); err != nil || got != blank {
+	if got, err := bpffs.Default(); err != nil || got != blank {
 		t.Errorf("Default: %q, %v", got, err)
 	}
 
 	// One may cover another.
 	mountBPFFS(t, blank)
-	got, err = pin.Mounts()
+	got, err = bpffs.Mounts()
 	must(t, err)
 	if !slices.Contains(got, blank) || len(slices.Compact(got)) != len(got) {
 		t.Errorf("got %q", got)
@@ -57,7 +58,7 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 	// Of a file system of which only directories are shown, each counts.
 	must(t, unix.Unmount(blank, 0))
 	must(t, unix.Unmount(bind, 0))
-	got, err = pin.Mounts()
+	got, err = bpffs.Mounts()
 	must(t, err)
 	if diff := cmp.Diff([]string{below}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -69,41 +70,41 @@ func TestMountMountsOnRequestOnly(t *testing.T) {
 		return
 	}
 	unmountAll(t)
-	if _, err := pin.Default(); !errors.Is(err, pin.ErrNotMounted) {
+	if _, err := bpffs.Default(); !errors.Is(err, bpffs.ErrNotMounted) {
 		t.Errorf("Default without a bpffs: %v", err)
 	}
 	m := hashMap(t)
-	err := pin.Map(m, pin.DefaultRoot+"/x", pin.Options{})
+	err := pin.Map(m, bpffs.DefaultRoot+"/x", pin.Options{})
 	wantError(t, err, pin.ErrNotBPFFS, `pin map to "/sys/fs/bpf/x": not on a bpffs`)
 
-	must(t, pin.Mount(pin.DefaultRoot))
-	must(t, pin.Mount(pin.DefaultRoot)) // again: nothing to do
-	mounts, err := pin.Mounts()
+	must(t, bpffs.Mount(bpffs.DefaultRoot))
+	must(t, bpffs.Mount(bpffs.DefaultRoot)) // again: nothing to do
+	mounts, err := bpffs.Mounts()
 	must(t, err)
-	if !slices.Equal(mounts, []string{pin.DefaultRoot}) {
+	if !slices.Equal(mounts, []string{bpffs.DefaultRoot}) {
 		t.Errorf("mounted on %q", mounts)
 	}
 	var st unix.Stat_t
-	must(t, unix.Stat(pin.DefaultRoot, &st))
+	must(t, unix.Stat(bpffs.DefaultRoot, &st))
 	if st.Mode&0o777 != 0o700 {
 		t.Errorf("mode %o", st.Mode&0o777)
 	}
-	must(t, pin.Map(m, pin.DefaultRoot+"/x", pin.Options{}))
+	must(t, pin.Map(m, bpffs.DefaultRoot+"/x", pin.Options{}))
 
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
-	wantError(t, pin.Mount(nowhere), unix.ENOENT, `mount bpffs on "`+nowhere+`": no such file or directory`)
+	wantError(t, bpffs.Mount(nowhere), unix.ENOENT, `mount bpffs on "`+nowhere+`": no such file or directory`)
 }
 
 func TestMountSaysWhatPrivilegeIsMissing(t *testing.T) {
 	if !asNobody(t) {
 		return
 	}
-	wantError(t, pin.Mount("/tmp"), unix.EPERM, `mount bpffs on "/tmp": operation not permitted (needs CAP_SYS_ADMIN)`)
+	wantError(t, bpffs.Mount("/tmp"), unix.EPERM, `mount bpffs on "/tmp": operation not permitted (needs CAP_SYS_ADMIN)`)
 }
 
 func TestDefaultIsWhereEverybodyPins(t *testing.T) {
 	testenv.BPFFS(t)
-	if got, err := pin.Default(); err != nil || got != pin.DefaultRoot {
+	if got, err := bpffs.Default(); err != nil || got != bpffs.DefaultRoot {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
@@ -112,7 +113,7 @@ func TestDefaultIsWhereEverybodyPins(t *testing.T) {
 func unmountAll(t *testing.T) {
 	t.Helper()
 	for {
-		mounts, err := pin.Mounts()
+		mounts, err := bpffs.Mounts()
 		must(t, err)
 		if len(mounts) == 0 {
 			return

@@ -4,32 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	cilium "github.com/cilium/ebpf/pin"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/bpffs"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Open opens the map pinned to path for reading and writing: the kernel maps
-// no memory of a map that was opened read-only. The caller closes it.
+// Open opens the map pinned at path for reading and writing, which mapping its memory
+// takes. The caller closes it. Open follows symbolic links.
 //
-// Where types are given, a map of any other is refused with [ErrWrongType]
-// before anything is done with it. Other errors: [ErrNotBPFFS],
-// [fs.ErrNotExist], [ErrNotPin] for a directory, [ErrWrongType] for a program or
-// link, [fs.ErrPermission], [ErrUnsafe] for another user's symbolic link.
+// If types are given, Open refuses a map of any other type with [ErrWrongType].
+// Other errors: [ErrNotBPFFS], [fs.ErrNotExist], [ErrNotPin] for a directory,
+// [ErrWrongType] for a program or link, [fs.ErrPermission], [ErrUnsafe] for another
+// user's symbolic link.
 func Open(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(load, path, types)
 }
 
-// OpenReadOnly is [Open] for a map that is only inspected: it needs only read permission on the
-// pin, and the map's memory cannot be mapped.
+// OpenReadOnly is [Open] with read access: it needs only read permission on the pin, and the
+// kernel refuses to map the map's memory.
 func OpenReadOnly(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(loadReadOnly, path, types)
 }
 
-// loader opens the object pinned at the file that fd is a handle of.
+// loader opens the object pinned at the file of handle fd.
 type loader func(fd int) (cilium.Pinner, error)
 
 func openWith(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
@@ -41,57 +42,35 @@ func openWith(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error)
 }
 
 func open(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
-	// A symbolic link to a pin will do, so it is the target that is looked at.
-	p, err := find(path, true)
+	p, err := bpffs.Resolve(path, true)
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	if err := p.checkPin(); err != nil {
+	defer p.Close()
+	if err := p.CheckPin(); err != nil {
 		return nil, err
 	}
-	o, err := load(p.file)
+	o, err := load(p.File)
 	if err != nil {
 		return nil, err
 	}
 	m, ok := o.(*ebpf.Map)
 	if !ok {
 		o.Close()
-		return nil, fmt.Errorf("%w: it is a %s, wanted %s", ErrWrongType, kindOf(o), wanted(types))
+		return nil, fmt.Errorf("%w: it is a %s, wanted %s", ErrWrongType, kindOf(o), maptype.List(types))
 	}
-	if len(types) > 0 && !slices.Contains(types, m.Type()) {
+	if err := maptype.Check(m.Type(), types); err != nil {
 		m.Close()
-		return nil, fmt.Errorf("%w: it is a map of type %s, wanted %s", ErrWrongType, TypeName(m.Type()), wanted(types))
+		return nil, err
 	}
 	return m, nil
 }
 
-func wanted(types []ebpf.MapType) string {
-	if len(types) == 0 {
-		return "a map"
-	}
-	var names []string
-	for _, t := range types {
-		names = append(names, TypeName(t))
-	}
-	return strings.Join(names, " or ")
-}
-
-// TypeName is the name of a map type for people and scripts: "ringbuf",
-// "user_ringbuf" and "arena", as bpftool prints them; for the others cilium/ebpf's in
-// lower case.
-func TypeName(t ebpf.MapType) string {
-	if t == ebpf.UserRingbuf {
-		return "user_ringbuf"
-	}
-	return strings.ToLower(t.String())
-}
-
-// Remove takes the pin at path away. The object lives on while something else
+// Remove removes the pin at path. The object lives on while something else
 // holds it: a descriptor, another pin, a program that uses it.
 //
-// Errors: [fs.ErrNotExist]; [ErrNotBPFFS]; [ErrNotPin] for what is not a pin, which
-// is left alone.
+// Errors: [fs.ErrNotExist]; [ErrNotBPFFS]; [ErrNotPin] for a directory or symbolic link,
+// which stays.
 func Remove(path string) error {
 	if err := remove(path); err != nil {
 		return fmt.Errorf("unpin %q: %w", path, err)
@@ -100,26 +79,26 @@ func Remove(path string) error {
 }
 
 func remove(path string) error {
-	p, err := find(path, false)
+	p, err := bpffs.Resolve(path, false)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	if err := p.checkPin(); err != nil {
+	defer p.Close()
+	if err := p.CheckPin(); err != nil {
 		return err
 	}
-	// Unlike os.Remove this never removes a directory that took the pin's place meanwhile.
-	if err := unix.Unlinkat(p.dir, p.names[0], 0); err != nil {
-		return reason(err)
+	// Unlike os.Remove this never removes a directory that has replaced the pin.
+	if err := unix.Unlinkat(p.Dir, p.Names[0], 0); err != nil {
+		return bpffs.Reason(err)
 	}
 	return nil
 }
 
-// load opens the object pinned at the file that fd is a handle of, for reading and writing.
+// load opens the object pinned at the file of handle fd, for reading and writing.
 func load(fd int) (cilium.Pinner, error) { return loadAs(fd, nil) }
 
-// loadReadOnly is load with read permission alone. Links cannot be opened read-only: the kernel
-// answers EINVAL (bpf_obj_get_user in kernel/bpf/inode.c).
+// loadReadOnly is load with read access. The kernel refuses that for links with EINVAL
+// (bpf_obj_get_user in kernel/bpf/inode.c), so they are opened as load does.
 func loadReadOnly(fd int) (cilium.Pinner, error) {
 	o, err := loadAs(fd, &ebpf.LoadPinOptions{ReadOnly: true})
 	if errors.Is(err, unix.EINVAL) {
@@ -129,16 +108,16 @@ func loadReadOnly(fd int) (cilium.Pinner, error) {
 }
 
 func loadAs(fd int, opts *ebpf.LoadPinOptions) (cilium.Pinner, error) {
-	path := byHandle(fd)
+	path := bpffs.ByHandle(fd)
 	o, err := cilium.Load(path, opts)
-	if missing(err) {
+	if isMissing(err) {
 		// The handle is open, so this fails only without /proc.
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
 		}
 	}
 	if err != nil {
-		return nil, bpfReason(err)
+		return nil, reason(err)
 	}
 	return o, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -135,7 +136,7 @@ func TestRemove(t *testing.T) {
 		{"a program", dir + "/prog", nil, ""},
 		{"a second time", dir + "/ring", fs.ErrNotExist, "file does not exist"},
 		{"a directory", dir + "/dir", pin.ErrNotPin, "not a pin: it is a directory"},
-		{"the mount point", pin.DefaultRoot, pin.ErrNotPin, "not a pin: it is a directory"},
+		{"the mount point", bpffs.DefaultRoot, pin.ErrNotPin, "not a pin: it is a directory"},
 		{"a symbolic link", dir + "/symlink", pin.ErrNotPin, "not a pin: it is a symbolic link"},
 		{"a file elsewhere", plain + "/file", pin.ErrNotBPFFS, "not on a bpffs"},
 		{"a directory elsewhere", plain, pin.ErrNotBPFFS, "not on a bpffs"},

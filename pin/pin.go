@@ -9,30 +9,29 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/bpffs"
 )
 
-// Options are how to pin. The zero value is right for most.
+// Options say how to pin. The zero value suits most uses.
 type Options struct {
-	// Mode is who may open the pin: permission bits. Opening a map to use it
-	// takes read and write permission. Zero leaves what the kernel gives: 0600
-	// without the bits of the umask (bpf_obj_do_pin in kernel/bpf/inode.c). With another
-	// mode the pin is made in a directory of mode 0700 beside path, named rbtool- and random
+	// Mode is the pin's permission bits. [Open] takes read and write permission. Zero keeps the
+	// kernel's default: 0600 less the umask (bpf_obj_do_pin in kernel/bpf/inode.c). With another
+	// mode the pin is created in a directory of mode 0700 beside path, named rbtool- and random
 	// letters, and moved. A process that is killed before the move leaves that directory behind.
 	Mode fs.FileMode
 }
 
-// Map pins m to path. Missing directories on the bpffs above path are made,
-// with mode 0755 without the bits of the umask; should the pin fail they are
-// removed again.
+// Map pins m to path. It creates missing directories on the bpffs above path, with mode
+// 0755 less the umask, and removes them again if pinning fails. m stays the caller's.
 //
-// An existing path is refused with [fs.ErrExist], one that other users can change with
-// [ErrUnsafe]. Other errors: [ErrNotBPFFS], [ErrName], an ENOTDIR where a file stands in the
-// path's way.
+// Map refuses an existing path with [fs.ErrExist], and one that other users can change with
+// [ErrUnsafe]. Other errors: [ErrNotBPFFS], [ErrName], ENOTDIR if the path leads through a
+// file.
 func Map(m *ebpf.Map, path string, opts Options) error {
 	c, err := m.Clone()
 	if err != nil {
@@ -52,8 +51,9 @@ func Program(p *ebpf.Program, path string, opts Options) error {
 	return pin("program", c, path, opts)
 }
 
-// Link pins l to path as [Map] does. What l links stays linked after l was
-// closed, for as long as the pin exists.
+// Link pins l to path as [Map] does. The program stays attached after l is closed, as long as
+// the pin exists. A perf event without a BPF link (before Linux 5.15) is refused with
+// [ebpf.ErrNotSupported].
 func Link(l link.Link, path string, opts Options) error {
 	c, err := cloneLink(l)
 	if err != nil {
@@ -66,7 +66,7 @@ func Link(l link.Link, path string, opts Options) error {
 func cloneLink(l link.Link) (link.Link, error) {
 	raw, ok := l.(interface{ FD() int })
 	if !ok {
-		// A perf event: kernels before 5.15 have no link for it.
+		// A perf event, for which kernels before 5.15 have no link.
 		return nil, fmt.Errorf("%w: %T has no descriptor", ebpf.ErrNotSupported, l)
 	}
 	fd, err := unix.FcntlInt(uintptr(raw.FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -77,7 +77,22 @@ func cloneLink(l link.Link) (link.Link, error) {
 	return link.NewFromFD(fd)
 }
 
-// object is a clone, so that the path it keeps after Pin does not matter.
+// Check returns the error with which [Map] would refuse path, without changing anything:
+// [ErrNotBPFFS], [fs.ErrExist], [ErrName] or [ErrUnsafe]. Directories above path may be
+// missing.
+func Check(path string) error {
+	p, err := bpffs.Resolve(path, false)
+	if err == nil {
+		defer p.Close()
+		err = p.CheckFree()
+	}
+	if err != nil {
+		return fmt.Errorf("pin to %q: %w", path, err)
+	}
+	return nil
+}
+
+// object is a clone of the caller's: Pin records the path in it.
 type object interface {
 	io.Closer
 	Pin(path string) error
@@ -90,98 +105,57 @@ func pin(what string, o object, path string, opts Options) error {
 	return nil
 }
 
-// pinNew pins o to path and makes the directories above it, or does neither.
+// pinNew pins o to path and creates the directories above it, or does neither.
 func pinNew(o object, path string, opts Options) (err error) {
-	p, err := find(path, false)
+	p, err := bpffs.Resolve(path, false)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	if err := p.checkFree(); err != nil {
+	defer p.Close()
+	if err := p.CheckFree(); err != nil {
 		return err
 	}
-	var made []entry
 	defer func() {
-		// Bottom up. A directory with another process's entry stays.
-		for _, e := range slices.Backward(made) {
-			if err != nil {
-				unix.Unlinkat(e.dir, e.name, unix.AT_REMOVEDIR)
-			}
-			unix.Close(e.dir)
+		if err != nil {
+			p.RemoveParents()
 		}
 	}()
-	for len(p.names) > 1 {
-		e, err := p.mkdir()
-		if e.dir >= 0 {
-			made = append(made, e)
-		}
-		if err != nil {
-			return err
-		}
+	if err := p.MakeParents(); err != nil {
+		return err
 	}
 	if opts.Mode != 0 {
-		return p.move(o, opts, unix.RENAME_NOREPLACE)
+		return move(p, o, opts, unix.RENAME_NOREPLACE)
 	}
-	if err := o.Pin(filepath.Join(byHandle(p.dir), p.names[0])); err != nil {
-		return bpfReason(err)
+	if err := o.Pin(filepath.Join(bpffs.ByHandle(p.Dir), p.Names[0])); err != nil {
+		return reason(err)
 	}
 	return nil
 }
 
-// entry is a directory that was made: a handle of its parent, and its name.
-type entry struct {
-	dir  int
-	name string
-}
-
-// mkdir makes the first missing directory, unless another process just has, and enters it. The
-// entry's dir is -1 if it was not made; the caller closes it.
-func (p *place) mkdir() (e entry, err error) {
-	e = entry{-1, p.names[0]}
-	err = unix.Mkdirat(p.dir, e.name, 0o755)
-	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return e, reason(err)
-	}
-	if err == nil {
-		if e.dir, err = unix.FcntlInt(uintptr(p.dir), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-			return e, errors.Join(reason(err), unix.Unlinkat(p.dir, e.name, unix.AT_REMOVEDIR))
-		}
-	}
-	fd, err := unix.Openat(p.dir, e.name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return e, reason(err)
-	}
-	if err := p.enter(fd, e.name); err != nil {
-		return e, err
-	}
-	p.names = p.names[1:]
-	return e, p.unsafe
-}
-
 // move pins o in a directory that only the caller can enter, sets the pin's mode there, and moves it
-// to its path. flags are those of renameat2(2).
-func (p *place) move(o object, opts Options, flags uint) (err error) {
+// to p. flags are those of renameat2(2).
+func move(p *bpffs.Path, o object, opts Options, flags uint) (err error) {
 	name := "rbtool-" + rand.Text()
-	if err := unix.Mkdirat(p.dir, name, 0o700); err != nil {
-		return reason(err)
+	if err := unix.Mkdirat(p.Dir, name, 0o700); err != nil {
+		return bpffs.Reason(err)
 	}
-	defer unix.Unlinkat(p.dir, name, unix.AT_REMOVEDIR)
-	own, err := unix.Openat(p.dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	defer unix.Unlinkat(p.Dir, name, unix.AT_REMOVEDIR)
+	own, err := unix.Openat(p.Dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return reason(err)
+		return bpffs.Reason(err)
 	}
 	defer unix.Close(own)
-	// If the root of the bpffs is world-writable and not sticky, another user may have replaced it.
-	st, err := stat(own)
+	// Another user can have replaced it if the root of the bpffs is world-writable and not sticky.
+	st, err := bpffs.Stat(own)
 	if err != nil {
 		return err
 	}
 	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
-		return fmt.Errorf("%w: directory %s was replaced", ErrUnsafe, filepath.Join(p.at, name))
+		return fmt.Errorf("%w: directory %s was replaced", ErrUnsafe, filepath.Join(p.At, name))
 	}
 	const pinned = "pin"
-	if err := o.Pin(filepath.Join(byHandle(own), pinned)); err != nil {
-		return bpfReason(err)
+	if err := o.Pin(filepath.Join(bpffs.ByHandle(own), pinned)); err != nil {
+		return reason(err)
 	}
 	defer func() {
 		if err != nil {
@@ -190,22 +164,21 @@ func (p *place) move(o object, opts Options, flags uint) (err error) {
 	}()
 	if opts.Mode != 0 {
 		if err := unix.Fchmodat(own, pinned, uint32(opts.Mode.Perm()), 0); err != nil {
-			return reason(err)
+			return bpffs.Reason(err)
 		}
 	}
-	if err := unix.Renameat2(own, pinned, p.dir, p.names[0], flags); err != nil {
-		return reason(err)
+	if err := unix.Renameat2(own, pinned, p.Dir, p.Names[0], flags); err != nil {
+		return bpffs.Reason(err)
 	}
 	return nil
 }
 
-// Replace makes path a pin of m, whether or not a map is pinned there already.
-// It is atomic: whoever opens path meanwhile gets the old map or the new one. The
-// mode of an old pin is not taken over.
+// Replace pins m to path like [Map], and atomically replaces a map that is pinned there: a
+// concurrent [Open] gets the old map or the new one. The new pin does not inherit the old
+// one's mode.
 //
-// It pins in a directory beside path and moves the pin, as Options.Mode says.
-// It refuses to replace anything but the pin of a map: [ErrNotPin],
-// [ErrWrongType].
+// It pins in a directory beside path and moves the pin, as described at Options.Mode.
+// It replaces only pins of maps: [ErrNotPin], [ErrWrongType].
 func Replace(m *ebpf.Map, path string, opts Options) error {
 	if err := replace(m, filepath.Clean(path), opts); err != nil {
 		return fmt.Errorf("replace map at %q: %w", path, err)
@@ -222,26 +195,26 @@ func replace(m *ebpf.Map, path string, opts Options) error {
 	if err := pinNew(c, path, opts); !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	p, err := find(path, false)
+	p, err := bpffs.Resolve(path, false)
 	if err != nil {
 		return err
 	}
-	defer p.close()
-	if err := p.checkMap(); err != nil && !missing(err) {
+	defer p.Close()
+	if err := checkMap(p); err != nil && !isMissing(err) {
 		return err
 	}
-	if p.unsafe != nil {
-		return p.unsafe
+	if p.Unsafe != nil {
+		return p.Unsafe
 	}
-	return p.move(c, opts, 0)
+	return move(p, c, opts, 0)
 }
 
-// checkMap says whether the path is that of the pin of a map.
-func (p *place) checkMap() error {
-	if err := p.checkPin(); err != nil {
+// checkMap returns an error unless p is the pin of a map.
+func checkMap(p *bpffs.Path) error {
+	if err := p.CheckPin(); err != nil {
 		return err
 	}
-	o, err := load(p.file)
+	o, err := load(p.File)
 	if err != nil {
 		return err
 	}

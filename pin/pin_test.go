@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -20,11 +21,11 @@ import (
 func TestMapMakesMissingDirectories(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
-	if diff := cmp.Diff([]string{dir + "/a/c", dir + "/a"}, pin.Missing(dir+"/a/b//../c/ring/")); diff != "" {
+	if diff := cmp.Diff([]string{dir + "/a/c", dir + "/a"}, bpffs.MissingParents(dir+"/a/b//../c/ring/")); diff != "" {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
 	must(t, pin.Map(m, dir+"/a/b//../c/ring/", pin.Options{}))
-	if missing := pin.Missing(dir + "/a/c/ring"); missing != nil {
+	if missing := bpffs.MissingParents(dir + "/a/c/ring"); missing != nil {
 		t.Errorf("still missing: %q", missing)
 	}
 	if diff := cmp.Diff([]string{"a", "a/c", "a/c/ring"}, tree(t, dir)); diff != "" {
@@ -40,7 +41,7 @@ func TestMapMakesMissingDirectories(t *testing.T) {
 
 func TestMapTakesARelativePath(t *testing.T) {
 	t.Chdir(testenv.BPFFS(t))
-	if diff := cmp.Diff([]string{"sub"}, pin.Missing("sub/ring")); diff != "" {
+	if diff := cmp.Diff([]string{"sub"}, bpffs.MissingParents("sub/ring")); diff != "" {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
 	must(t, pin.Map(testenv.Ring(t, 4096), "sub/ring", pin.Options{}))
@@ -111,7 +112,7 @@ func TestWhatCannotBePinnedToIsRefused(t *testing.T) {
 		{"existing pin", dir + "/taken", fs.ErrExist, "file already exists"},
 		{"existing directory", dir + "/dir", fs.ErrExist, "file already exists"},
 		{"existing symbolic link", dir + "/link", fs.ErrExist, "file already exists"},
-		{"the mount point", pin.DefaultRoot, fs.ErrExist, "file already exists"},
+		{"the mount point", bpffs.DefaultRoot, fs.ErrExist, "file already exists"},
 		{"below a pin", dir + "/taken/x", unix.ENOTDIR, dir + "/taken is not a directory"},
 		{"further below a pin", dir + "/taken/a/x", unix.ENOTDIR, dir + "/taken is not a directory"},
 		{"a dot", dir + "/a.b", pin.ErrName, `not a name for a pin: "a.b" has a dot, which bpffs keeps for the kernel's own names`},

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -127,7 +128,7 @@ func TestDirectoriesThatOthersCanChangeAreRefused(t *testing.T) {
 			wantError(t, pin.Map(m, path, pin.Options{Mode: 0o666}), pin.ErrUnsafe, `pin map to "`+path+`": `+tt.cause)
 			wantError(t, pin.Replace(m, path, pin.Options{}), pin.ErrUnsafe, `replace map at "`+path+`": `+tt.cause)
 			wantError(t, pin.Check(path), pin.ErrUnsafe, `pin to "`+path+`": `+tt.cause)
-			wantError(t, pin.CheckSafe(tt.in), pin.ErrUnsafe, `use "`+tt.in+`": `+tt.cause)
+			wantError(t, bpffs.CheckSafe(tt.in), pin.ErrUnsafe, `use "`+tt.in+`": `+tt.cause)
 		})
 	}
 	_, err := pin.Open(theirsToPin)
@@ -146,7 +147,7 @@ func TestDirectoriesThatOthersCannotChangeAreTaken(t *testing.T) {
 	for name, mode := range map[string]uint32{"sticky": 0o1777, "readable": 0o755, "ofgroup": 0o775} {
 		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 		must(t, unix.Chmod(filepath.Join(dir, name), mode))
-		must(t, pin.CheckSafe(filepath.Join(dir, name)))
+		must(t, bpffs.CheckSafe(filepath.Join(dir, name)))
 		must(t, pin.Replace(m, filepath.Join(dir, name, "ring"), pin.Options{Mode: 0o640}))
 	}
 	must(t, os.Symlink("sticky", dir+"/link"))

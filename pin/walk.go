@@ -12,12 +12,14 @@ import (
 	"github.com/cilium/ebpf"
 	cilium "github.com/cilium/ebpf/pin"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/bpffs"
 )
 
 // Kind is the kind of a pinned object.
 type Kind string
 
-// What can be pinned (enum bpf_type in kernel/bpf/inode.c).
+// The kinds of objects that bpffs holds (enum bpf_type in kernel/bpf/inode.c).
 const (
 	KindMap     Kind = "map"
 	KindProgram Kind = "program"
@@ -37,23 +39,22 @@ func kindOf(o cilium.Pinner) Kind {
 
 // Entry is one pin.
 type Entry struct {
-	Path string
+	Path string // root of the walk included
 	Kind Kind
 	Mode fs.FileMode // permission bits
 
-	// Of maps only.
+	// For maps only; zero otherwise.
 	ID   ebpf.MapID
 	Type ebpf.MapType
 	Name string // at most 15 bytes, may be empty
 }
 
-// Walk yields the pins in root, a directory on a bpffs, and below it, in
-// lexical order. Symbolic links are not followed, except for root itself, nor are
-// mounts of other file systems.
+// Walk yields the pins in and below root, a directory on a bpffs, in lexical order. It follows
+// no symbolic links, except for root itself, and enters no other file systems.
 //
-// What cannot be read is yielded with its path and an error, and the walk goes
-// on. What vanishes during the walk is left out. The objects are not held: by the
-// time of use a path may lead to another one.
+// It yields an entry that it cannot read with its path and an error, and goes on. It omits
+// entries that vanish during the walk. It keeps no object open: a path can lead to another
+// object by the time the caller uses it.
 func Walk(root string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		fd, err := openRoot(root)
@@ -66,13 +67,13 @@ func Walk(root string) iter.Seq2[Entry, error] {
 	}
 }
 
-// openRoot returns a handle of the root of a walk.
+// openRoot returns a handle of a directory on a bpffs.
 func openRoot(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
-	on, err := isBPFFS(fd)
+	on, err := bpffs.Contains(fd)
 	if err == nil && !on {
 		err = ErrNotBPFFS
 	}
@@ -82,20 +83,20 @@ func openRoot(path string) (int, error) {
 	return fd, err
 }
 
-// walk returns false when yield told it to stop. dir is a handle of the directory path.
+// walk visits the entries of the directory path, whose handle is dir. It returns false if yield did.
 func walk(dir int, path string, yield func(Entry, error) bool) bool {
 	entries, err := readDir(dir, path)
-	if err != nil && !missing(err) && !yield(Entry{Path: path}, fmt.Errorf("walk %q: %w", path, reason(err))) {
+	if err != nil && !isMissing(err) && !yield(Entry{Path: path}, fmt.Errorf("walk %q: %w", path, bpffs.Reason(err))) {
 		return false
 	}
 	for _, e := range entries {
 		path := filepath.Join(path, e.Name())
 		fd, err := unix.Openat(dir, e.Name(), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if missing(err) {
+		if isMissing(err) {
 			continue
 		}
 		if err != nil {
-			if !yield(Entry{Path: path}, fmt.Errorf("look at pin %q: %w", path, reason(err))) {
+			if !yield(Entry{Path: path}, fmt.Errorf("read pin %q: %w", path, bpffs.Reason(err))) {
 				return false
 			}
 			continue
@@ -109,30 +110,30 @@ func walk(dir int, path string, yield func(Entry, error) bool) bool {
 	return true
 }
 
-// visit walks on if fd is the handle of a directory, and looks at it if it is that of a pin.
+// visit walks the directory, or yields the pin, of handle fd. It returns false if yield did.
 func visit(fd int, path string, yield func(Entry, error) bool) bool {
 	entry := Entry{Path: path}
-	st, err := stat(fd)
+	st, err := bpffs.Stat(fd)
 	switch {
 	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		on, err := isBPFFS(fd)
+		on, err := bpffs.Contains(fd)
 		return err == nil && !on || walk(fd, path, yield)
 	case err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return true
 	case err == nil:
 		entry.Mode = fs.FileMode(st.Mode).Perm()
 		// ENOENT: the pin is gone, or it is one of the kernel's own (maps.debug, progs.debug).
-		if err = entry.look(fd); missing(err) {
+		if err = entry.read(fd); isMissing(err) {
 			return true
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("look at pin %q: %w", path, err)
+		err = fmt.Errorf("read pin %q: %w", path, err)
 	}
 	return yield(entry, err)
 }
 
-// readDir returns the entries of the directory path, of which dir is a handle, in lexical order.
+// readDir returns the entries of the directory path, whose handle is dir, in lexical order.
 func readDir(dir int, path string) ([]fs.DirEntry, error) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -145,8 +146,8 @@ func readDir(dir int, path string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// look fills in the object pinned at the file that fd is a handle of.
-func (e *Entry) look(fd int) error {
+// read fills in what the file of handle fd holds.
+func (e *Entry) read(fd int) error {
 	o, err := loadReadOnly(fd)
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func (e *Entry) look(fd int) error {
 	}
 	info, err := m.Info()
 	if err != nil {
-		return reason(err)
+		return bpffs.Reason(err)
 	}
 	e.ID, _ = info.ID()
 	e.Type, e.Name = info.Type, info.Name

@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -129,7 +130,7 @@ func (t *Tracer) pin(dir string) error {
 		objects = append(objects, l)
 	}
 	pins := entries(len(t.programs[0]))
-	made := pin.Missing(EventsPin(dir))
+	made := bpffs.MissingParents(EventsPin(dir))
 	var done []string
 	for i, o := range objects {
 		path := filepath.Join(dir, pins[i].name)

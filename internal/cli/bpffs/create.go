@@ -17,7 +17,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/maptype"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -175,7 +177,7 @@ func pinCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, mode fileMo
 	if err != nil {
 		return fmt.Errorf("pin map: %w", err)
 	}
-	dirs := pin.Missing(path)
+	dirs := bpffs.MissingParents(path)
 	if err := pin.Map(m, path, pin.Options{Mode: fs.FileMode(mode)}); err != nil {
 		return err
 	}
@@ -231,7 +233,7 @@ func reportCreated(w io.Writer, m *ebpf.Map, bytes uint64, path string, asJSON b
 	id, _ := info.ID()
 	extra, _ := info.MapExtra()
 	c := created{
-		ID: id, Name: info.Name, Type: pin.TypeName(info.Type), Bytes: bytes,
+		ID: id, Name: info.Name, Type: maptype.Name(info.Type), Bytes: bytes,
 		Pin: path, Flags: info.Flags, MapExtra: extra,
 	}
 	if asJSON {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -17,7 +18,7 @@ func hintFor(err error) string {
 		return h.hint
 	}
 	switch {
-	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, pin.ErrNotMounted):
+	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, bpffs.ErrNotMounted):
 		return mountHint()
 	case errors.Is(err, pin.ErrUnsafe):
 		return "use a directory that belongs to you or root and is sticky (chmod +t) or not writable for others"
@@ -32,7 +33,7 @@ func hintFor(err error) string {
 // byMode reports whether the mode of a file caused err.
 func byMode(err error) bool {
 	_, ofFile := errors.AsType[*fs.PathError](err)
-	return errors.Is(err, pin.ErrMode) || ofFile && errors.Is(err, unix.EACCES)
+	return errors.Is(err, bpffs.ErrMode) || ofFile && errors.Is(err, unix.EACCES)
 }
 
 // privilegeHint names the capabilities that commands need and this process lacks. It returns "" if
@@ -76,8 +77,8 @@ func withoutProc(err error) bool {
 
 // mountHint says where a bpffs is mounted, or how to mount one.
 func mountHint() string {
-	if root, err := pin.Default(); err == nil {
+	if root, err := bpffs.Default(); err == nil {
 		return fmt.Sprintf("a bpffs is mounted on %s: use a path below it", root)
 	}
-	return "mount one: mount -t bpf bpf " + pin.DefaultRoot
+	return "mount one: mount -t bpf bpf " + bpffs.DefaultRoot
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rbtool/rbtool/bpf/drain"
 	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -111,12 +112,12 @@ func (s *script) roundTrip(dir string) {
 // demoRoot returns a bpffs to pin to. Where there is none it mounts one, which
 // unmount takes away again.
 func demoRoot() (root string, unmount func() error, err error) {
-	root, err = pin.Default()
-	if !errors.Is(err, pin.ErrNotMounted) {
+	root, err = bpffs.Default()
+	if !errors.Is(err, bpffs.ErrNotMounted) {
 		return root, func() error { return nil }, err
 	}
-	root = pin.DefaultRoot
-	if err := pin.Mount(root); err != nil {
+	root = bpffs.DefaultRoot
+	if err := bpffs.Mount(root); err != nil {
 		return "", nil, err
 	}
 	return root, func() error {

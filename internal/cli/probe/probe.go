@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -47,12 +48,12 @@ func tracerDir(flag string) (string, error) {
 	if flag != "" {
 		return filepath.Abs(flag)
 	}
-	root, err := pin.Default()
+	root, err := bpffs.Default()
 	if err != nil {
 		return "", fmt.Errorf("probe proctrace: %w", err)
 	}
 	dir := filepath.Join(root, "rbtool", "proctrace")
-	if err := pin.CheckSafe(dir); err != nil {
+	if err := bpffs.CheckSafe(dir); err != nil {
 		return "", fmt.Errorf("probe proctrace: %w", err)
 	}
 	return dir, nil
@@ -104,7 +105,7 @@ func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
 	} else if err != nil {
 		return fmt.Errorf("start proctrace: %w", err)
 	}
-	dirs := pin.Missing(events)
+	dirs := bpffs.MissingParents(events)
 	t, err := proctrace.Load(opts)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package pin
+package bpffs
 
 import (
 	"errors"
@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultRoot is where systemd, and [Mount] when asked, mounts a bpffs.
+// DefaultRoot is where systemd mounts a bpffs.
 const DefaultRoot = "/sys/fs/bpf"
 
-// Mounts returns the directories on which a bpffs is mounted and visible to
-// this process, in the order of mounting. A bind mount that shows part of
-// another one is left out, so that no pin is reachable through two of them.
+// Mounts returns the mount points of bpffs that this process can see, in mount order. It omits a bind
+// mount of part of another one, so that no pin is reachable through two of them.
 func Mounts() ([]string, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -40,8 +39,8 @@ func Mounts() ([]string, error) {
 	return paths, nil
 }
 
-// Default returns where to pin when the user does not say: /sys/fs/bpf, else
-// the first of [Mounts]. Its error is [ErrNotMounted] when there is none.
+// Default returns the directory to pin to by default: [DefaultRoot] if it is a bpffs, else the first of
+// [Mounts], else [ErrNotMounted].
 func Default() (string, error) {
 	if on, err := onBPFFS(DefaultRoot); on && err == nil {
 		return DefaultRoot, nil
@@ -56,9 +55,8 @@ func Default() (string, error) {
 	return mounts[0], nil
 }
 
-// Mount mounts a bpffs on dir, an existing directory, as systemd does: only
-// root may enter. It does nothing when dir lies on a bpffs already. The mount
-// stays when the process ends. It needs CAP_SYS_ADMIN.
+// Mount mounts a bpffs on dir, an existing directory, with mode 0700 as systemd does. It does nothing
+// if dir lies on a bpffs. The mount outlives the process. It needs CAP_SYS_ADMIN.
 func Mount(dir string) error {
 	on, err := onBPFFS(dir)
 	if err == nil && !on {
@@ -84,8 +82,8 @@ func onBPFFS(path string) (bool, error) {
 	return st.Type == unix.BPF_FS_MAGIC, nil
 }
 
-// isBPFFS is onBPFFS for a descriptor.
-func isBPFFS(fd int) (bool, error) {
+// Contains reports whether the file of a descriptor lies on a bpffs.
+func Contains(fd int) (bool, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
 		return false, err
@@ -96,17 +94,17 @@ func isBPFFS(fd int) (bool, error) {
 // mount is a bpffs in the mount table.
 type mount struct {
 	device string // major:minor
-	root   string // the directory of the file system that path shows
+	root   string // the directory of the file system mounted at path
 	path   string
 }
 
-// partOf reports whether what m shows can be reached through o.
+// partOf reports whether all of m is reachable through o.
 func (m mount) partOf(o mount) bool {
 	return m.device == o.device && (m.root == o.root || strings.HasPrefix(m.root, strings.TrimSuffix(o.root, "/")+"/"))
 }
 
-// parseMountinfo returns the bpffs mounts in the text of /proc/PID/mountinfo,
-// whose lines read (fs/proc_namespace.c, show_mountinfo)
+// parseMountinfo returns the bpffs mounts in the text of /proc/PID/mountinfo. Its lines are
+// (fs/proc_namespace.c, show_mountinfo)
 //
 //	36 35 98:0 /root /mount/point rw,noatime master:1 - bpf source rw,mode=700
 //
@@ -127,8 +125,8 @@ func parseMountinfo(text string) []mount {
 	return mounts
 }
 
-// unescape undoes mangle_path (fs/seq_file.c): a blank, tab, newline and
-// backslash stand as a backslash and three octal digits.
+// unescape undoes mangle_path (fs/seq_file.c), which writes blank, tab, newline and backslash as a
+// backslash and three octal digits.
 func unescape(s string) string {
 	var b strings.Builder
 	for {

@@ -1,4 +1,4 @@
-package pin
+package bpffs
 
 import (
 	"errors"
@@ -16,14 +16,16 @@ import (
 
 // place is a resolved path: a handle of the last directory on it that exists, and the names behind
 // it. Operations on the handles do not resolve the path again.
-type place struct {
-	dir    int    // O_PATH
-	at     string // the path of dir
-	bpffs  bool   // whether dir lies on one
-	names  []string
-	file   int // O_PATH of dir's entry names[0]; -1 where that is missing, or the path is dir itself
-	mode   uint32
-	unsafe error // [ErrUnsafe] if others can change what is in dir or above it
+type Path struct {
+	Dir    int      // handle (O_PATH) of the last existing directory
+	At     string   // path of Dir
+	Names  []string // what the path has below Dir; only the first can exist
+	File   int      // handle of Dir's entry Names[0]; -1 if that is missing, or the path is Dir itself
+	Unsafe error    // [ErrUnsafe] if other users can change the entries of Dir or of a directory above it
+
+	bpffs bool // Dir lies on one
+	mode  uint32
+	made  []entry // by MakeParents
 }
 
 // maxLinks bounds the symbolic links in a path, as MAXSYMLINKS (include/linux/namei.h).
@@ -34,18 +36,18 @@ const maxLinks = 40
 //
 // Anyone may make symbolic links on a bpffs, so find refuses those of users other than the caller and
 // root: [ErrUnsafe].
-func find(path string, follow bool) (_ *place, err error) {
+func Resolve(path string, follow bool) (_ *Path, err error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: it is empty", ErrName)
 	}
 	path = filepath.Clean(path)
 	if len(path) >= unix.PathMax {
-		return nil, reason(unix.ENAMETOOLONG)
+		return nil, Reason(unix.ENAMETOOLONG)
 	}
-	p := &place{dir: -1, file: -1}
+	p := &Path{Dir: -1, File: -1}
 	defer func() {
 		if err != nil {
-			p.close()
+			p.Close()
 		}
 	}()
 	if err := p.begin(filepath.IsAbs(path)); err != nil {
@@ -53,19 +55,19 @@ func find(path string, follow bool) (_ *place, err error) {
 	}
 	parts := split(path)
 	for links := 0; len(parts) > 0; {
-		fd, err := unix.Openat(p.dir, parts[0], unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(p.Dir, parts[0], unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if nowhere(err) {
-			p.names = parts
+			p.Names = parts
 			return p, nil
 		}
 		if err != nil {
-			return nil, reason(err)
+			return nil, Reason(err)
 		}
 		target, err := p.step(fd, parts, follow)
 		if err != nil {
 			return nil, err
 		}
-		if p.file >= 0 {
+		if p.File >= 0 {
 			return p, nil
 		}
 		parts = parts[1:]
@@ -73,7 +75,7 @@ func find(path string, follow bool) (_ *place, err error) {
 			continue
 		}
 		if links++; links > maxLinks {
-			return nil, reason(unix.ELOOP)
+			return nil, Reason(unix.ELOOP)
 		}
 		if filepath.IsAbs(target) {
 			if err := p.begin(true); err != nil {
@@ -91,23 +93,23 @@ func split(path string) []string {
 }
 
 // begin enters the root directory or the current one.
-func (p *place) begin(root bool) error {
+func (p *Path) begin(root bool) error {
 	at := "."
 	if root {
 		at = "/"
 	}
 	fd, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return reason(err)
+		return Reason(err)
 	}
-	p.at, p.bpffs = "", false
+	p.At, p.bpffs = "", false
 	return p.enter(fd, at)
 }
 
 // step makes fd, the entry parts[0], the next directory, or the file if it is the last part. It returns
 // the target of a symbolic link to follow.
-func (p *place) step(fd int, parts []string, follow bool) (target string, err error) {
-	st, err := stat(fd)
+func (p *Path) step(fd int, parts []string, follow bool) (target string, err error) {
+	st, err := Stat(fd)
 	if err != nil {
 		unix.Close(fd)
 		return "", err
@@ -118,50 +120,50 @@ func (p *place) step(fd int, parts []string, follow bool) (target string, err er
 		defer unix.Close(fd)
 		return p.readLink(fd, parts[0], st.Uid)
 	case last:
-		p.file, p.mode, p.names = fd, st.Mode, parts
+		p.File, p.mode, p.Names = fd, st.Mode, parts
 		return "", nil
 	case kind != unix.S_IFDIR:
 		unix.Close(fd)
 		if !p.bpffs {
 			return "", ErrNotBPFFS
 		}
-		return "", explain.Error(unix.ENOTDIR, "%s is not a directory", filepath.Join(p.at, parts[0]))
+		return "", explain.Error(unix.ENOTDIR, "%s is not a directory", filepath.Join(p.At, parts[0]))
 	}
 	return "", p.enter(fd, parts[0])
 }
 
-func (p *place) readLink(fd int, name string, owner uint32) (target string, err error) {
+func (p *Path) readLink(fd int, name string, owner uint32) (target string, err error) {
 	if p.bpffs && !isTrusted(owner) {
-		return "", fmt.Errorf("%w: %s is a symbolic link of user %d", ErrUnsafe, filepath.Join(p.at, name), owner)
+		return "", fmt.Errorf("%w: %s is a symbolic link of user %d", ErrUnsafe, filepath.Join(p.At, name), owner)
 	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", buf)
 	if err != nil {
-		return "", reason(err)
+		return "", Reason(err)
 	}
 	return string(buf[:n]), nil
 }
 
 // enter makes fd, the directory name in dir, the new dir.
-func (p *place) enter(fd int, name string) error {
-	if p.dir >= 0 {
-		unix.Close(p.dir)
+func (p *Path) enter(fd int, name string) error {
+	if p.Dir >= 0 {
+		unix.Close(p.Dir)
 	}
-	p.dir = fd
-	p.at = filepath.Join(p.at, name)
+	p.Dir = fd
+	p.At = filepath.Join(p.At, name)
 	above := p.bpffs
 	var err error
-	if p.bpffs, err = isBPFFS(fd); err != nil {
-		return reason(err)
+	if p.bpffs, err = Contains(fd); err != nil {
+		return Reason(err)
 	}
-	if !p.bpffs || !above || p.unsafe != nil {
-		return nil // the root of a bpffs is the business of the user who mounted it
+	if !p.bpffs || !above || p.Unsafe != nil {
+		return nil // see checkOwner for the root of a bpffs
 	}
-	st, err := stat(fd)
+	st, err := Stat(fd)
 	if err != nil {
 		return err
 	}
-	p.unsafe = checkOwner(p.at, st)
+	p.Unsafe = checkOwner(p.At, st)
 	return nil
 }
 
@@ -173,7 +175,7 @@ func checkOwner(dir string, st unix.Stat_t) error {
 		return fmt.Errorf("%w: directory %s belongs to user %d", ErrUnsafe, dir, st.Uid)
 	}
 	if st.Mode&unix.S_ISVTX != 0 {
-		return nil // an entry is renamed and removed only by its owner and the directory's
+		return nil // only the owners of an entry and of the directory can rename or remove it
 	}
 	byGroup := st.Mode&unix.S_IWGRP != 0 && st.Gid != 0 && int(st.Gid) != os.Getegid()
 	if byGroup || st.Mode&unix.S_IWOTH != 0 {
@@ -185,39 +187,42 @@ func checkOwner(dir string, st unix.Stat_t) error {
 // isTrusted reports whether a user is the caller or root.
 func isTrusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
-func stat(fd int) (st unix.Stat_t, err error) {
+func Stat(fd int) (st unix.Stat_t, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
-		return st, reason(err)
+		return st, Reason(err)
 	}
 	return st, nil
 }
 
-func (p *place) close() {
-	for _, fd := range []int{p.dir, p.file} {
+func (p *Path) Close() {
+	for _, fd := range []int{p.Dir, p.File} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
 	}
+	for _, e := range p.made {
+		unix.Close(e.dir)
+	}
 }
 
 // exists reports whether the whole path exists.
-func (p *place) exists() bool { return p.file >= 0 || len(p.names) == 0 }
+func (p *Path) exists() bool { return p.File >= 0 || len(p.Names) == 0 }
 
 // handle returns the handle of the whole path, which exists.
-func (p *place) handle() int {
-	if p.file >= 0 {
-		return p.file
+func (p *Path) handle() int {
+	if p.File >= 0 {
+		return p.File
 	}
-	return p.dir
+	return p.Dir
 }
 
 // checkBPFFS says whether the path, or what exists of it, lies on a bpffs.
-func (p *place) checkBPFFS() error {
+func (p *Path) checkBPFFS() error {
 	on := p.bpffs
 	if p.exists() {
 		var err error
-		if on, err = isBPFFS(p.handle()); err != nil {
-			return reason(err)
+		if on, err = Contains(p.handle()); err != nil {
+			return Reason(err)
 		}
 	}
 	if !on {
@@ -227,12 +232,12 @@ func (p *place) checkBPFFS() error {
 }
 
 // checkPin says whether the path is that of a pin.
-func (p *place) checkPin() error {
+func (p *Path) CheckPin() error {
 	if err := p.checkBPFFS(); err != nil {
 		return err
 	}
 	if !p.exists() {
-		if err := checkName(p.names[0]); err != nil {
+		if err := checkName(p.Names[0]); err != nil {
 			return explain.Error(fs.ErrNotExist, "no such pin (%s)", err)
 		}
 		return fs.ErrNotExist
@@ -242,26 +247,26 @@ func (p *place) checkPin() error {
 
 // checkFree says whether the path can be pinned to: it is missing, and what is missing has names
 // that bpffs takes, below a directory that is the caller's to use.
-func (p *place) checkFree() error {
+func (p *Path) CheckFree() error {
 	if err := p.checkBPFFS(); err != nil {
 		return err
 	}
 	if p.exists() {
 		return fs.ErrExist
 	}
-	for _, name := range p.names {
+	for _, name := range p.Names {
 		if err := checkName(name); err != nil {
 			return err
 		}
 	}
-	return p.unsafe
+	return p.Unsafe
 }
 
 // regular says whether an entry of a bpffs is a pin. It has no other regular
 // files: bpf_dir_iops in kernel/bpf/inode.c has no create.
-func regular(p *place) error {
+func regular(p *Path) error {
 	switch kind := p.mode & unix.S_IFMT; {
-	case p.file < 0, kind == unix.S_IFDIR:
+	case p.File < 0, kind == unix.S_IFDIR:
 		return fmt.Errorf("%w: it is a directory", ErrNotPin)
 	case kind == unix.S_IFLNK:
 		return fmt.Errorf("%w: it is a symbolic link", ErrNotPin)
@@ -273,9 +278,9 @@ func regular(p *place) error {
 // path exists. The kernel answers EPERM for a name with a dot (bpf_lookup in
 // kernel/bpf/inode.c), and never else for a lookup on bpffs.
 func nowhere(err error) bool {
-	return missing(err) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EPERM)
+	return isMissing(err) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EPERM)
 }
 
 // byHandle returns a path to the file of a handle, for calls that take only paths: BPF_OBJ_PIN and
 // BPF_OBJ_GET take a directory's descriptor from Linux 6.5 on, and a pin's on no kernel.
-func byHandle(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+func ByHandle(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

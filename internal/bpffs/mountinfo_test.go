@@ -1,4 +1,4 @@
-package pin
+package bpffs
 
 import (
 	"testing"
