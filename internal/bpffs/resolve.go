@@ -14,8 +14,8 @@ import (
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// place is a resolved path: a handle of the last directory on it that exists, and the names behind
-// it. Operations on the handles do not resolve the path again.
+// Path is a resolved path: a handle of the last directory on it that exists, and the names below that.
+// Operations on the handles do not resolve the path again.
 type Path struct {
 	Dir    int      // handle (O_PATH) of the last existing directory
 	At     string   // path of Dir
@@ -31,11 +31,11 @@ type Path struct {
 // maxLinks bounds the symbolic links in a path, as MAXSYMLINKS (include/linux/namei.h).
 const maxLinks = 40
 
-// find resolves path, parts of which may be missing. follow says whether to follow a symbolic link at
-// its end. The caller closes the place.
+// Resolve resolves path, parts of which may be missing. With follow it follows a symbolic link at the
+// end. The caller closes the result.
 //
-// Anyone may make symbolic links on a bpffs, so find refuses those of users other than the caller and
-// root: [ErrUnsafe].
+// Any user can create symbolic links on a bpffs, so Resolve refuses those of users other than the caller
+// and root: [ErrUnsafe].
 func Resolve(path string, follow bool) (_ *Path, err error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: it is empty", ErrName)
@@ -87,12 +87,12 @@ func Resolve(path string, follow bool) (_ *Path, err error) {
 	return p, nil
 }
 
-// split returns the parts of a path below its beginning.
+// split returns the names in a path.
 func split(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
 }
 
-// begin enters the root directory or the current one.
+// begin enters the root directory or the working directory.
 func (p *Path) begin(root bool) error {
 	at := "."
 	if root {
@@ -106,8 +106,8 @@ func (p *Path) begin(root bool) error {
 	return p.enter(fd, at)
 }
 
-// step makes fd, the entry parts[0], the next directory, or the file if it is the last part. It returns
-// the target of a symbolic link to follow.
+// step takes fd, the handle of entry parts[0], as the next directory, or as the file if it is the last
+// part. It returns the target of a symbolic link to follow.
 func (p *Path) step(fd int, parts []string, follow bool) (target string, err error) {
 	st, err := Stat(fd)
 	if err != nil {
@@ -144,7 +144,7 @@ func (p *Path) readLink(fd int, name string, owner uint32) (target string, err e
 	return string(buf[:n]), nil
 }
 
-// enter makes fd, the directory name in dir, the new dir.
+// enter makes fd, the handle of Dir's subdirectory name, the new Dir.
 func (p *Path) enter(fd int, name string) error {
 	if p.Dir >= 0 {
 		unix.Close(p.Dir)
@@ -168,8 +168,8 @@ func (p *Path) enter(fd int, name string) error {
 }
 
 // checkOwner returns [ErrUnsafe] for a directory in which another user can replace the caller's
-// entries. The root of a bpffs is not checked: the user who mounted it owns it, and bpf_fill_super
-// in kernel/bpf/inode.c makes it sticky regardless of the mount's mode=.
+// entries. The root of a bpffs needs no check: it belongs to the user who mounted it, and
+// bpf_fill_super in kernel/bpf/inode.c makes it sticky regardless of the mount's mode=.
 func checkOwner(dir string, st unix.Stat_t) error {
 	if !isTrusted(st.Uid) {
 		return fmt.Errorf("%w: directory %s belongs to user %d", ErrUnsafe, dir, st.Uid)
@@ -187,6 +187,7 @@ func checkOwner(dir string, st unix.Stat_t) error {
 // isTrusted reports whether a user is the caller or root.
 func isTrusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
+// Stat is fstat(2).
 func Stat(fd int) (st unix.Stat_t, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return st, Reason(err)
@@ -194,6 +195,7 @@ func Stat(fd int) (st unix.Stat_t, err error) {
 	return st, nil
 }
 
+// Close closes the handles.
 func (p *Path) Close() {
 	for _, fd := range []int{p.Dir, p.File} {
 		if fd >= 0 {
@@ -216,7 +218,7 @@ func (p *Path) handle() int {
 	return p.Dir
 }
 
-// checkBPFFS says whether the path, or what exists of it, lies on a bpffs.
+// checkBPFFS returns [ErrNotBPFFS] unless the path, or the existing part of it, lies on a bpffs.
 func (p *Path) checkBPFFS() error {
 	on := p.bpffs
 	if p.exists() {
@@ -231,7 +233,7 @@ func (p *Path) checkBPFFS() error {
 	return nil
 }
 
-// checkPin says whether the path is that of a pin.
+// CheckPin returns an error unless the path is a pin: [ErrNotBPFFS], [fs.ErrNotExist] or [ErrNotPin].
 func (p *Path) CheckPin() error {
 	if err := p.checkBPFFS(); err != nil {
 		return err
@@ -245,8 +247,9 @@ func (p *Path) CheckPin() error {
 	return regular(p)
 }
 
-// checkFree says whether the path can be pinned to: it is missing, and what is missing has names
-// that bpffs takes, below a directory that is the caller's to use.
+// CheckFree returns an error unless the path can become a pin: it does not exist ([fs.ErrExist]), bpffs
+// accepts the names of its missing parts ([ErrName]), and no other user can change the directories above
+// it ([ErrUnsafe]).
 func (p *Path) CheckFree() error {
 	if err := p.checkBPFFS(); err != nil {
 		return err
@@ -262,8 +265,8 @@ func (p *Path) CheckFree() error {
 	return p.Unsafe
 }
 
-// regular says whether an entry of a bpffs is a pin. It has no other regular
-// files: bpf_dir_iops in kernel/bpf/inode.c has no create.
+// regular returns [ErrNotPin] unless an entry of a bpffs is a regular file. All regular files there are
+// pins: bpf_dir_iops in kernel/bpf/inode.c has no create.
 func regular(p *Path) error {
 	switch kind := p.mode & unix.S_IFMT; {
 	case p.File < 0, kind == unix.S_IFDIR:
@@ -274,13 +277,12 @@ func regular(p *Path) error {
 	return nil
 }
 
-// nowhere reports whether err, from a lookup, leaves open that a part of the
-// path exists. The kernel answers EPERM for a name with a dot (bpf_lookup in
-// kernel/bpf/inode.c), and never else for a lookup on bpffs.
+// nowhere reports whether err, from a lookup, means that the entry does not exist. For a lookup on bpffs
+// the kernel returns EPERM only if the name has a dot (bpf_lookup in kernel/bpf/inode.c).
 func nowhere(err error) bool {
 	return isMissing(err) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EPERM)
 }
 
-// byHandle returns a path to the file of a handle, for calls that take only paths: BPF_OBJ_PIN and
-// BPF_OBJ_GET take a directory's descriptor from Linux 6.5 on, and a pin's on no kernel.
+// ByHandle returns a path to the file of a handle, for calls that need a path. BPF_OBJ_PIN and BPF_OBJ_GET
+// take the descriptor of a directory since Linux 6.5, and never that of a pin.
 func ByHandle(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
