@@ -30,20 +30,20 @@ func TestPagesOfAnArena(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Place == nil {
+	if d.Arena == nil {
 		t.Fatalf("no place: %q", d.Notes)
 	}
-	if d.UserBase != a.Base() {
-		t.Errorf("it lies at %#x, not %#x", d.UserBase, a.Base())
+	if d.Arena.UserBase != a.Base() {
+		t.Errorf("it lies at %#x, not %#x", d.Arena.UserBase, a.Base())
 	}
 	if !countsPages(t) {
-		if d.Pages != nil || d.Memory != 0 {
-			t.Errorf("pages %v, memory %d", d.Pages, d.Memory)
+		if d.Arena.Pages != nil || d.Memory != 0 {
+			t.Errorf("pages %v, memory %d", d.Arena.Pages, d.Memory)
 		}
 		return
 	}
-	if d.Pages == nil || *d.Pages != n || d.Memory != n*uint64(os.Getpagesize()) {
-		t.Errorf("pages %v, memory %d", d.Pages, d.Memory)
+	if d.Arena.Pages == nil || *d.Arena.Pages != n || d.Memory != n*uint64(os.Getpagesize()) {
+		t.Errorf("pages %v, memory %d", d.Arena.Pages, d.Memory)
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 
 // Attachment is a place where a program runs.
 type Attachment struct {
-	Link   link.ID `json:"link,omitempty"` // 0 for what is attached without a link
-	Type   string  `json:"type"`           // such as tracing, raw_tracepoint, cgroup, perf_event, prog_array
-	Target string  `json:"target"`         // such as a function's name; may be empty
+	Link   link.ID // 0 for what is attached without a link
+	Type   string  // such as tracing, raw_tracepoint, cgroup, perf_event, prog_array
+	Target string  // such as a function's name; may be empty
 }
 
 func (a Attachment) String() string {

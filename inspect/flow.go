@@ -1,94 +1,67 @@
 package inspect
 
 import (
-	"encoding/json"
 	"math/bits"
-	"strconv"
 	"time"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Flow is what went through a ring, as a [Sampler] saw it. Its JSON names are for
-// scripts and do not change; times are in seconds there.
+// Flow is what went through a ring, as a [Sampler] saw it.
 type Flow struct {
 	// Produced and Consumed are bytes, headers included, since the ring's creation.
 	// They never decrease, although positions wrap at 2^64.
-	Produced Total `json:"produced_bytes"`
-	Consumed Total `json:"consumed_bytes"`
-	// Overwritten is how many bytes a ring in overwrite mode lost, at the least:
+	Produced, Consumed Total
+	// Overwritten is a lower bound of the bytes that a ring in overwrite mode lost:
 	// they were overwritten before they were consumed.
-	Overwritten Total `json:"overwritten_bytes"`
+	Overwritten Total
 
-	// The rates are bytes a second between the last two samples, 0 at the first.
-	ProducedRate float64 `json:"produced_bytes_per_second"`
-	ConsumedRate float64 `json:"consumed_bytes_per_second"`
+	// The rates are bytes per second between the last two samples; 0 in the first.
+	ProducedRate, ConsumedRate float64
 
-	// HighWater is the largest backlog that a sample has seen, in bytes.
-	HighWater uint64 `json:"high_water_bytes"`
-	// Saturated is for how long the ring was at least 15/16 full: producers were
-	// refused, or soon would have been. The kernel does not count refusals.
-	Saturated Seconds `json:"saturated_seconds"`
+	// HighWater is the largest backlog of any sample, in bytes.
+	HighWater uint64
+	// Saturated is the time for which the ring was at least 15/16 full: producers were
+	// refused, or about to be. The kernel does not count refusals.
+	Saturated time.Duration
 
-	// Lag is how long ago the oldest record that waits was produced, as
-	// the history of the positions tells. It is exact to a sample's interval.
-	Lag Seconds `json:"lag_seconds"`
-	// LagAtLeast says that the record is older than the history.
-	LagAtLeast bool `json:"lag_at_least"`
+	// Lag is the age of the oldest record in the ring, as far as the history of the
+	// positions tells: it is exact to a sample's interval.
+	Lag time.Duration
+	// LagAtLeast reports that the record is older than the history.
+	LagAtLeast bool
 
-	State State `json:"state"`
-	// Since is how long the state has lasted, when it is one of the stuck ones.
-	Since Seconds `json:"stuck_seconds"`
+	State State
+	// StuckFor is how long State has been ConsumerStuck, ProducerStuck or Unconsumed; otherwise 0.
+	StuckFor time.Duration
 
 	// Rates are the last values of ProducedRate, the newest last.
-	Rates []float64 `json:"-"`
+	Rates []float64
 }
 
 // State says whether a ring flows.
 type State string
 
 const (
-	Idle          State = "idle"    // nothing waits
-	Flowing       State = "flowing" // data waits, and the consumer moves or has just been given it
-	ConsumerStuck State = "consumer_stuck"
+	Idle          State = "idle"           // the ring is empty
+	Flowing       State = "flowing"        // it has data, and the consumer moves or has just been given it
+	ConsumerStuck State = "consumer_stuck" // it has data, and the consumer does not move
 	ProducerStuck State = "producer_stuck" // the oldest record stays BUSY
-	Unconsumed    State = "unconsumed"     // data waits, and no process consumes the ring
+	Unconsumed    State = "unconsumed"     // it has data, and no process consumes the ring
 	Contradictory State = "contradictory"  // the positions cannot be right
 )
 
-// Stuck reports whether data waits and nothing moves.
-func (s State) Stuck() bool { return s == ConsumerStuck || s == ProducerStuck || s == Unconsumed }
-
-// Seconds is a duration that is a number of seconds in JSON.
-type Seconds time.Duration
-
-// Seconds returns it as a number.
-func (s Seconds) Seconds() float64 { return time.Duration(s).Seconds() }
-
-func (s Seconds) String() string { return time.Duration(s).String() }
-
-// MarshalJSON gives the number.
-func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(s.Seconds()) }
-
-// Total is a count of bytes that does not wrap.
-type Total struct{ hi, lo uint64 }
+// Total is a count of bytes of 128 bits: Hi<<64 | Lo.
+type Total struct{ Hi, Lo uint64 }
 
 func (t *Total) add(n uint64) {
 	var carry uint64
-	t.lo, carry = bits.Add64(t.lo, n, 0)
-	t.hi += carry
+	t.Lo, carry = bits.Add64(t.Lo, n, 0)
+	t.Hi += carry
 }
 
-// Float64 returns the nearest float.
-func (t Total) Float64() float64 { return float64(t.hi)*(1<<64) + float64(t.lo) }
-
-// MarshalJSON gives the number.
-func (t Total) MarshalJSON() ([]byte, error) {
-	if t.hi == 0 {
-		return strconv.AppendUint(nil, t.lo, 10), nil
-	}
-	return json.Marshal(t.Float64())
-}
+// Float64 returns the nearest float64.
+func (t Total) Float64() float64 { return float64(t.Hi)*(1<<64) + float64(t.Lo) }
 
 const (
 	// historyLen is how many samples a ring's history keeps.
@@ -179,7 +152,7 @@ func (k *track) count(now time.Time, p Positions) {
 	// The fill is known at the ends of the interval: each stands for a half.
 	for _, fill := range []float64{k.last.Fill, p.Fill} {
 		if fill >= saturation {
-			f.Saturated += Seconds(interval / 2)
+			f.Saturated += interval / 2
 		}
 	}
 }
@@ -197,21 +170,21 @@ func (k *track) judge(now time.Time, p Positions) {
 		k.head, k.headSince = h, now
 	}
 	f, since := &k.flow, now.Sub(k.headSince)
-	f.Since = 0
+	f.StuckFor = 0
 	switch {
 	case !h.waits:
 		f.State = Idle
 	case since < k.stuckAfter:
 		f.State = Flowing
 	case h.busy:
-		f.State, f.Since = ProducerStuck, Seconds(since)
+		f.State, f.StuckFor = ProducerStuck, since
 	default:
-		f.State, f.Since = ConsumerStuck, Seconds(since)
+		f.State, f.StuckFor = ConsumerStuck, since
 	}
 }
 
 // lag estimates the age of the oldest record.
-func (k *track) lag(now time.Time, p Positions) (lag Seconds, atLeast bool) {
+func (k *track) lag(now time.Time, p Positions) (lag time.Duration, atLeast bool) {
 	if p.Backlog == 0 {
 		return 0, false
 	}
@@ -224,11 +197,11 @@ func (k *track) lag(now time.Time, p Positions) (lag Seconds, atLeast bool) {
 	}
 	if i < 0 {
 		// What is known of the head can reach further back.
-		return Seconds(max(now.Sub(k.history[0].at), now.Sub(k.headSince))), true
+		return max(now.Sub(k.history[0].at), now.Sub(k.headSince)), true
 	}
 	a := k.history[i]
 	b := k.history[i+1] // the last one is beyond the oldest record
 	part := float64(oldest-a.pos) / float64(b.pos-a.pos)
 	produced := a.at.Add(time.Duration(part * float64(b.at.Sub(a.at))))
-	return Seconds(now.Sub(produced)), false
+	return now.Sub(produced), false
 }

@@ -62,8 +62,8 @@ func TestStates(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			f := newFilm()
 			f.show(tt.frames...)
-			if f.flow.State != tt.want || f.flow.Since != Seconds(tt.since)*Seconds(time.Second) {
-				t.Errorf("%s since %v, want %s since %ds", f.flow.State, f.flow.Since, tt.want, tt.since)
+			if f.flow.State != tt.want || f.flow.StuckFor != time.Duration(tt.since)*time.Second {
+				t.Errorf("%s since %v, want %s since %ds", f.flow.State, f.flow.StuckFor, tt.want, tt.since)
 			}
 		})
 	}
@@ -208,7 +208,7 @@ func FuzzFlow(f *testing.F) {
 		for _, fr := range []frame{{0, 0, false}, {c1, p1, busy}, {c2, p2, false}, {c1, p1, busy}, {c2, p2, busy}} {
 			v.show(fr)
 			fl := v.flow
-			if fl.Produced.Float64() < before || fl.HighWater > 4096 || fl.Lag < 0 || fl.Since < 0 || fl.ProducedRate < 0 || fl.ConsumedRate < 0 {
+			if fl.Produced.Float64() < before || fl.HighWater > 4096 || fl.Lag < 0 || fl.StuckFor < 0 || fl.ProducedRate < 0 || fl.ConsumedRate < 0 {
 				t.Fatalf("impossible: %+v", fl)
 			}
 			before = fl.Produced.Float64()

@@ -11,11 +11,11 @@ import (
 // Home is where a process runs, as its cgroup tells.
 type Home struct {
 	// Unit is the systemd unit, such as agent.service.
-	Unit string `json:"unit,omitempty"`
+	Unit string
 	// Container is the id that its container runtime gave, 64 hex digits for most.
-	Container string `json:"container,omitempty"`
+	Container string
 	// Pod is the uid of its Kubernetes pod.
-	Pod string `json:"pod,omitempty"`
+	Pod string
 }
 
 // String is the shortest name that means something, or "".

@@ -11,7 +11,6 @@ import (
 	"github.com/rbtool/rbtool/internal/bpf/mapiter"
 	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
-	"github.com/rbtool/rbtool/internal/maptype"
 	"github.com/rbtool/rbtool/internal/once"
 )
 
@@ -91,27 +90,27 @@ func fromEntry(e *mapiter.Entry) Map {
 	d := Map{
 		ID:       e.ID,
 		Name:     e.Name,
-		Type:     maptype.Name(e.Type),
+		Type:     e.Type,
 		Bytes:    size(e.Type, e.MaxEntries),
 		Flags:    e.Flags,
 		MapExtra: e.MapExtra,
-		typ:      e.Type,
 		identity: e.Identity,
 	}
 	if e.Memory != nil {
 		d.Memory = *e.Memory
 	}
 	if e.Arena != nil {
-		d.Place = placeOf(e)
+		d.Arena = arenaOf(e)
 	}
 	if e.Positions == nil {
 		return d
 	}
-	d.Positions = &Positions{Consumer: e.Consumer, Producer: e.Producer, Pending: e.Pending, Overwrite: e.Overwrite}
-	note := d.judge(d.Bytes, e.Steady)
+	p := &Positions{Consumer: e.Consumer, Producer: e.Producer, Pending: e.Pending, Overwrite: e.Overwrite}
+	note := p.judge(d.Bytes, e.Steady)
 	if note == "" && e.Header != nil {
-		d.Busy, note = d.head(*e.Header)
+		p.Busy, note = p.head(*e.Header)
 	}
+	d.Positions = p
 	if note != "" {
 		d.Notes = append(d.Notes, note)
 	}
@@ -161,7 +160,7 @@ func (h *host) complete(d *Map, why error) {
 	}
 	for _, m := range f.maps {
 		if m.ID == d.ID {
-			d.Positions, d.Place, d.identity = m.Positions, m.Place, m.identity
+			d.Positions, d.Arena, d.identity = m.Positions, m.Arena, m.identity
 			d.Notes = append(d.Notes, m.Notes...)
 			d.Memory = m.Memory
 		}
@@ -210,7 +209,7 @@ func (h *host) relate(maps []Map, opts Options) (notes []string) {
 func shapes(maps []Map) []shape {
 	list := make([]shape, 0, len(maps))
 	for i := range maps {
-		list = append(list, shape{maps[i].ID, maps[i].typ, maps[i].Bytes})
+		list = append(list, shape{maps[i].ID, maps[i].Type, maps[i].Bytes})
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -11,76 +12,75 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Options leave out what the caller does not need. The zero value leaves out
-// nothing.
+// Options skip what the caller does not need. The zero value skips nothing.
 type Options struct {
 	SkipUsers    bool // Map.Users stays nil
 	SkipPrograms bool // Map.Programs stays nil
 	SkipPins     bool // Map.Pins stays nil
 }
 
-// Report is what [All] found.
+// Report describes the rings and arenas of the host.
 type Report struct {
-	Maps []Map `json:"maps"` // by ascending id
-	// Notes say what could not be found out about the host, and why.
-	Notes []string `json:"notes,omitempty"`
+	Time time.Time // when the positions were read
+	Maps []Map     // by ascending id
+	// Notes say what is unknown about the host, and why.
+	Notes []string
 }
 
-// Map describes one ring or arena. Its JSON names are for scripts and do not
-// change.
+// Map describes one ring or arena. It is a plain value: a caller can keep, copy and change it. A nil
+// pointer or slice means unknown, or skipped by [Options]; Notes say why.
 type Map struct {
-	ID   ebpf.MapID `json:"id"`
-	Name string     `json:"name"` // at most 15 bytes, may be empty
-	Type string     `json:"type"` // ringbuf, user_ringbuf or arena
-	// Bytes is the size: of a ring that of its data, without the position pages; of an
-	// arena all that could be allocated in it.
-	Bytes    uint64 `json:"bytes"`
-	Flags    uint32 `json:"flags"`     // BPF_F_*
-	MapExtra uint64 `json:"map_extra"` // of an arena the address asked for at its creation, or 0
-	// Memory is how many bytes of pages the kernel holds for it: of a ring data and
-	// positions, of an arena what is allocated in it, which kernels before 7.3 do
-	// not count: 0.
-	Memory uint64 `json:"memory"`
+	ID   ebpf.MapID
+	Name string       // at most 15 bytes, may be empty
+	Type ebpf.MapType // RingBuf, UserRingbuf or Arena
+	// Bytes is the size: of a ring its data, without the position pages; of an arena the most that can
+	// be allocated in it.
+	Bytes    uint64
+	Flags    uint32 // BPF_F_*
+	MapExtra uint64 // of an arena: the address given at creation, or 0
+	// Memory is the size in bytes of the pages that the kernel holds: of a ring data and positions, of
+	// an arena the allocated pages. It is 0 for arenas before Linux 7.3, which do not count them.
+	Memory uint64
 
-	*Positions // of rings; nil where they could not be read
-	*Place     // of arenas; nil where it could not be read
+	Positions *Positions // of a ring
+	Arena     *Arena     // of an arena
+	// Flow is what went through a ring. Only a [Sampler] sets it, if the positions are known.
+	Flow *Flow
 
-	Users []User `json:"owners"` // processes that hold or map it, this one included
-	// UnseenWriters counts the writable mappings of processes that cannot be seen from
-	// here, see [Usage.Unseen].
-	UnseenWriters int       `json:"unseen_writers,omitempty"`
-	Programs      []Program `json:"programs"` // programs that use it
-	Pins          []string  `json:"pins"`     // paths
-	// Notes say what could not be found out, or is wrong with it.
-	Notes []string `json:"notes,omitempty"`
+	Users []User // processes that hold or map it, this one included
+	// UnseenWriters counts the writable mappings of processes that this one cannot see; see
+	// [Usage.Unseen].
+	UnseenWriters int
+	Programs      []Program // programs that use it
+	Pins          []string  // paths
+	// Notes say what is unknown about the map, or wrong with it.
+	Notes []string
 
-	typ      ebpf.MapType
-	blind    bool             // processes may be missing from Users
-	identity mapiter.Identity // 0 where the iterator cannot be used
+	blind    bool             // Users may lack processes
+	identity mapiter.Identity // 0 without the iterator
 }
 
-// Place is where an arena lies.
-type Place struct {
-	// UserBase is the address at which every process maps it: 0 as long as none
-	// did, and none was asked for.
-	UserBase uint64 `json:"user_base"`
-	// Pages is how many pages are allocated: nil before Linux 7.3, which first counts them.
-	Pages *uint64 `json:"pages,omitempty"`
+// Arena is where an arena lies.
+type Arena struct {
+	// UserBase is the address at which every process maps it. It is 0 until the first mapping if
+	// none was given at creation.
+	UserBase uint64
+	// Pages is the number of allocated pages; nil before Linux 7.3, which does not count them.
+	Pages *uint64
 }
 
-// placeOf is where the arena of an entry lies.
-func placeOf(e *mapiter.Entry) *Place {
-	p := &Place{UserBase: e.UserBase}
+// arenaOf returns where the arena of an entry lies.
+func arenaOf(e *mapiter.Entry) *Arena {
+	a := &Arena{UserBase: e.UserBase}
 	if e.Memory != nil {
 		pages := *e.Memory / uint64(os.Getpagesize())
-		p.Pages = &pages
+		a.Pages = &pages
 	}
-	return p
+	return a
 }
 
-// All describes every ring and arena on the host. Where the kernel's iterator over
-// maps can be used (package mapiter) it takes CAP_BPF and CAP_PERFMON and opens
-// none of them, elsewhere CAP_SYS_ADMIN.
+// All describes every ring and arena on the host. With the kernel's iterator over maps it takes CAP_BPF
+// and CAP_PERFMON, and opens no map; on a kernel without it, it takes CAP_SYS_ADMIN.
 func All(opts Options) (*Report, error) {
 	h := newHost()
 	defer h.close()
@@ -88,15 +88,14 @@ func All(opts Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list maps: %w", err)
 	}
-	r := Report{Maps: found.maps, Notes: found.notes}
+	r := Report{Time: time.Now(), Maps: found.maps, Notes: found.notes}
 	r.Notes = append(r.Notes, h.relate(r.Maps, opts)...)
 	return &r, nil
 }
 
-// One describes m, which must be a ring or an arena: the error is
-// [pin.ErrWrongType] otherwise. m stays the caller's, and may have been opened read-only
-// ([LookupToRead]): then its positions come from the iterator (package mapiter). Notes name
-// what is missing without CAP_SYS_ADMIN.
+// One describes m, a ring or an arena; for other types it returns [pin.ErrWrongType]. m stays the
+// caller's. If m was opened read-only ([LookupToRead]), its positions take CAP_BPF and CAP_PERFMON.
+// Notes name what is missing without CAP_SYS_ADMIN.
 func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err := maptype.Check(m.Type(), types); err != nil {
 		return nil, fmt.Errorf("describe map: %w", err)
@@ -117,12 +116,12 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	}
 	one := []Map{d}
 	notes := h.relate(one, opts)
-	runtime.KeepAlive(m) // the caller holds it meanwhile, and is found to
+	runtime.KeepAlive(m) // so that the caller is found to hold it
 	one[0].Notes = append(one[0].Notes, notes...)
 	return &one[0], nil
 }
 
-// describe returns what the kernel says about m itself.
+// describe returns the properties of m itself.
 func describe(m *ebpf.Map) (Map, error) {
 	info, err := m.Info()
 	if err != nil {
@@ -134,25 +133,24 @@ func describe(m *ebpf.Map) (Map, error) {
 	d := Map{
 		ID:       id,
 		Name:     info.Name,
-		Type:     maptype.Name(info.Type),
+		Type:     info.Type,
 		Bytes:    size(info.Type, info.MaxEntries),
 		Flags:    info.Flags,
 		MapExtra: extra,
 		Memory:   memory,
-		typ:      info.Type,
 	}
-	if d.typ != ebpf.Arena {
+	if d.Type != ebpf.Arena {
 		d.Memory = d.Bytes + ringMetaPages*uint64(os.Getpagesize())
 	}
 	return d, nil
 }
 
-// ringMetaPages is RINGBUF_NR_META_PAGES, kernel/bpf/ringbuf.c: the position
-// pages and the page of what processes cannot map.
+// ringMetaPages is RINGBUF_NR_META_PAGES, kernel/bpf/ringbuf.c: the two position
+// pages, and the pages that processes cannot map.
 const ringMetaPages = 3
 
-// size is the size in bytes of a ring or arena. An arena's max_entries are
-// pages (kernel/bpf/arena.c, arena_map_alloc), and 4 GiB do not fit 32 bits.
+// size returns the size in bytes of a ring or arena. An arena's max_entries counts
+// pages (kernel/bpf/arena.c, arena_map_alloc).
 func size(typ ebpf.MapType, maxEntries uint32) uint64 {
 	if typ == ebpf.Arena {
 		return uint64(maxEntries) * uint64(os.Getpagesize())
@@ -160,7 +158,7 @@ func size(typ ebpf.MapType, maxEntries uint32) uint64 {
 	return uint64(maxEntries)
 }
 
-// known makes a list that is empty one that is not nil, which would mean unknown.
+// known returns list, or an empty list for nil, which would mean unknown.
 func known[T any](list []T) []T {
 	if list == nil {
 		return []T{}

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
-	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -61,7 +59,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	if got == nil {
 		t.Fatal("the ring is not listed")
 	}
-	if got.Name != "all_ring" || got.Type != "ringbuf" || got.Bytes != 8192 || got.Backlog != 2048 || got.Fill != 0.25 || len(got.Notes) > 0 {
+	if got.Name != "all_ring" || got.Type != ebpf.RingBuf || got.Bytes != 8192 || got.Positions.Backlog != 2048 || got.Positions.Fill != 0.25 || len(got.Notes) > 0 {
 		t.Errorf("got %+v, %+v", got, got.Positions)
 	}
 	if diff := gocmp.Diff([]string{dir + "/a/ring", dir + "/b"}, got.Pins); diff != "" {
@@ -71,7 +69,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	if len(got.Users) != 1 || !got.Users[0].Self || got.Users[0].PID != os.Getpid() || !got.Users[0].Holds {
 		t.Errorf("owners %+v", got.Users)
 	}
-	if len(got.Programs) != 1 || got.Programs[0].Name == "" || got.Programs[0].Type == "" {
+	if len(got.Programs) != 1 || got.Programs[0].Name == "" || got.Programs[0].Type == 0 {
 		t.Errorf("programs %+v", got.Programs)
 	}
 
@@ -102,7 +100,7 @@ func TestAllDescribesArenasWithoutTouchingThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Type != "arena" || d.Bytes != 1<<32 || d.MapExtra != 1<<44 || d.Positions != nil || d.Flags&mmapable == 0 {
+		if d.Type != ebpf.Arena || d.Bytes != 1<<32 || d.MapExtra != 1<<44 || d.Positions != nil || d.Flags&mmapable == 0 {
 			t.Errorf("got %+v", d)
 		}
 	}
@@ -135,37 +133,6 @@ func TestWhatIsSkippedIsUnknown(t *testing.T) {
 	}
 }
 
-// Scripts depend on these names.
-func TestJSON(t *testing.T) {
-	pos := uint64(16)
-	m := Map{
-		ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Flags: ring.FlagOverwrite, Memory: 12632,
-		Positions: &Positions{Consumer: 16, Producer: 1040, Pending: &pos, Overwrite: &pos, Backlog: 1024, Fill: 0.25, Busy: &Busy{16, 100}},
-		Users:     []User{{PID: 7, Comm: "agent", Home: Home{Unit: "agent.service"}, Holds: true, Mapped: true, Consumes: true, Exact: true}},
-		Programs:  []Program{{ID: 3, Name: "on_exec", Type: "rawtracepoint", Via: 11, Attached: []Attachment{{5, "raw_tracepoint", "sched_process_exec"}}}},
-		Pins:      []string{"/sys/fs/bpf/events"},
-	}
-	arena := Map{ID: 13, Type: "arena", Bytes: 1 << 32, Flags: mmapable, MapExtra: 1 << 44, Place: &Place{UserBase: 1 << 44}, Notes: []string{"programs unknown"}}
-	want := []string{
-		`{"id":12,"name":"events","type":"ringbuf","bytes":4096,"flags":524288,"map_extra":0,"memory":12632,` +
-			`"consumer_pos":16,"producer_pos":1040,"pending_pos":16,"overwrite_pos":16,"backlog":1024,"fill":0.25,"busy":{"pos":16,"len":100},` +
-			`"owners":[{"pid":7,"comm":"agent","self":false,"unit":"agent.service","holds":true,"mapped":true,"consumes":true,"produces":false,"exact":true}],` +
-			`"programs":[{"id":3,"name":"on_exec","type":"rawtracepoint","via":11,` +
-			`"attached":[{"link":5,"type":"raw_tracepoint","target":"sched_process_exec"}]}],"pins":["/sys/fs/bpf/events"]}`,
-		`{"id":13,"name":"","type":"arena","bytes":4294967296,"flags":1024,"map_extra":17592186044416,"memory":0,"user_base":17592186044416,` +
-			`"owners":null,"programs":null,"pins":null,"notes":["programs unknown"]}`,
-	}
-	for i, m := range []Map{m, arena} {
-		got, err := json.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := gocmp.Diff(want[i], string(got)); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
-		}
-	}
-}
-
 func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 	testenv.NoLeaks(t)
 	ring := testenv.Ring(t, 4096)
@@ -194,7 +161,7 @@ func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 				t.Fatal(err)
 			}
 			id, _ := info.ID()
-			want := []Program{{ID: id, Name: "refers", Type: "rawtracepoint", Via: idOf(t, m), Attached: []Attachment{}}}
+			want := []Program{{ID: id, Name: "refers", Type: ebpf.RawTracepoint, Via: idOf(t, m), Attached: []Attachment{}}}
 			if diff := gocmp.Diff(want, d.Programs); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -369,7 +336,7 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 	default:
 		var d *Map
 		if d, err = One(maps[0], Options{}); err == nil {
-			text := fmt.Sprintf("%d bytes, backlog %d\n", d.Bytes, d.Backlog)
+			text := fmt.Sprintf("%d bytes, backlog %d\n", d.Bytes, d.Positions.Backlog)
 			if slices.ContainsFunc(d.Users, func(u User) bool { return u.Self && u.Holds }) {
 				text += "this process is an owner\n"
 			}
@@ -388,7 +355,7 @@ func leastCaps(r *Report) string {
 		if m.Name != "least_caps" {
 			continue
 		}
-		text := fmt.Sprintf("id:%d backlog %d, consumed by", m.ID, m.Backlog)
+		text := fmt.Sprintf("id:%d backlog %d, consumed by", m.ID, m.Positions.Backlog)
 		for _, u := range m.Users {
 			if u.Consumes && u.Exact {
 				text += fmt.Sprintf(" %d", u.PID)

@@ -24,30 +24,30 @@ import (
 // can make the backlog seem larger than it was; it is never more than the
 // ring's size.
 type Positions struct {
-	Consumer uint64 `json:"consumer_pos"`
-	Producer uint64 `json:"producer_pos"`
+	Consumer uint64
+	Producer uint64
 	// Pending is where the oldest uncommitted record was when the last one was
 	// reserved: a hint. It is nil where the kernel does not have it, before 6.10
 	// for one, and for a user ring.
-	Pending *uint64 `json:"pending_pos,omitempty"`
+	Pending *uint64
 	// Overwrite is where the oldest record begins that was not overwritten. It is
 	// nil but for a ring in overwrite mode.
-	Overwrite *uint64 `json:"overwrite_pos,omitempty"`
+	Overwrite *uint64
 
 	// Backlog is how many bytes, headers included, wait for the consumer.
-	Backlog uint64 `json:"backlog"`
+	Backlog uint64
 	// Fill is Backlog as a part of the ring's size, 0 to 1.
-	Fill float64 `json:"fill"`
+	Fill float64
 
 	// Busy is the oldest record, when it is still being written: it holds up the
 	// consumer.
-	Busy *Busy `json:"busy,omitempty"`
+	Busy *Busy
 }
 
 // Busy is a record that was reserved and not committed yet.
 type Busy struct {
-	Pos uint64 `json:"pos"`
-	Len uint32 `json:"len"` // bytes
+	Pos uint64
+	Len uint32 // bytes
 }
 
 // fields says which members of struct bpf_ringbuf (kernel/bpf/ringbuf.c) this
@@ -95,10 +95,10 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 		d.Positions, note = r.positions()
 		if kernel.pending && m.Type() == ebpf.RingBuf {
 			pending := mem.PendingPos()
-			d.Pending = &pending
+			d.Positions.Pending = &pending
 		}
 		if note == "" {
-			d.Busy, note = r.busy(*d.Positions, func(pos uint64) (ring.Header, error) { return header(m, pos) })
+			d.Positions.Busy, note = r.busy(*d.Positions, func(pos uint64) (ring.Header, error) { return header(m, pos) })
 		}
 		if note != "" {
 			d.Notes = append(d.Notes, note)

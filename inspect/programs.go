@@ -3,20 +3,19 @@ package inspect
 import (
 	"errors"
 	"io/fs"
-	"strings"
 
 	"github.com/cilium/ebpf"
 )
 
 // Program is a loaded program that uses a map.
 type Program struct {
-	ID   ebpf.ProgramID `json:"id"`
-	Name string         `json:"name"` // at most 15 bytes, may be empty
-	Type string         `json:"type"` // cilium/ebpf's name in lower case, such as rawtracepoint
+	ID   ebpf.ProgramID
+	Name string // at most 15 bytes, may be empty
+	Type ebpf.ProgramType
 	// Via is the map of maps through which it gets at the map, or 0.
-	Via ebpf.MapID `json:"via,omitempty"`
+	Via ebpf.MapID
 	// Attached is where it runs; nil when that is unknown.
-	Attached []Attachment `json:"attached"`
+	Attached []Attachment
 }
 
 // programsOf returns the programs on the host that use each of the maps, by ascending
@@ -82,7 +81,7 @@ func programMaps(id ebpf.ProgramID) (ebpf.ProgramType, Program, []ebpf.MapID, er
 		return 0, Program{}, nil, err
 	}
 	used, _ := info.MapIDs()
-	return info.Type, Program{ID: id, Name: info.Name, Type: strings.ToLower(info.Type.String())}, used, nil
+	return info.Type, Program{ID: id, Name: info.Name, Type: info.Type}, used, nil
 }
 
 // innerMaps lists what the host's maps of maps have in them.

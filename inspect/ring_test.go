@@ -73,10 +73,10 @@ func TestPositionsAreThoseOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := one(t, m)
-		if d.Consumer != got.ConsPos || d.Producer != got.ProdPos || d.Backlog != got.AvailData || d.Bytes != got.RingSize {
+		if d.Positions.Consumer != got.ConsPos || d.Positions.Producer != got.ProdPos || d.Positions.Backlog != got.AvailData || d.Bytes != got.RingSize {
 			t.Errorf("got %+v, the kernel says %+v", d.Positions, got)
 		}
-		if d.Backlog != 90*24 || d.Fill != float64(90*24)/(1<<16) || d.Busy != nil || d.Overwrite != nil {
+		if d.Positions.Backlog != 90*24 || d.Positions.Fill != float64(90*24)/(1<<16) || d.Positions.Busy != nil || d.Positions.Overwrite != nil {
 			t.Errorf("got %+v", d.Positions)
 		}
 	}
@@ -123,31 +123,31 @@ func testABusyHead(t *testing.T, before int) {
 	}
 	produce(t, p, oneRecord)
 	d := one(t, m)
-	if d.Busy != nil {
-		t.Errorf("busy %+v, behind a committed record", d.Busy)
+	if d.Positions.Busy != nil {
+		t.Errorf("busy %+v, behind a committed record", d.Positions.Busy)
 	}
 	kernel, err := kernelFields()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kernel.pending != (d.Pending != nil) {
-		t.Errorf("pending position %v", d.Pending)
+	if kernel.pending != (d.Positions.Pending != nil) {
+		t.Errorf("pending position %v", d.Positions.Pending)
 	}
 	pos := uint64(before+1) * 1024
 	// The kernel brings it up to date at a reservation only.
-	if d.Pending != nil && *d.Pending != pos {
-		t.Errorf("pending position %d, want %d", *d.Pending, pos)
+	if d.Positions.Pending != nil && *d.Positions.Pending != pos {
+		t.Errorf("pending position %d, want %d", *d.Positions.Pending, pos)
 	}
 
 	read()
-	if diff := gocmp.Diff(&Busy{Pos: pos, Len: 100}, one(t, m).Busy); diff != "" {
+	if diff := gocmp.Diff(&Busy{Pos: pos, Len: 100}, one(t, m).Positions.Busy); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if err := held.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if d := one(t, m); d.Busy != nil {
-		t.Errorf("busy %+v after the commit", d.Busy)
+	if d := one(t, m); d.Positions.Busy != nil {
+		t.Errorf("busy %+v after the commit", d.Positions.Busy)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestAnOverwritingRing(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := one(t, m)
-	if d.Overwrite == nil || *d.Overwrite != got.OverwritePos || d.Backlog != d.Producer-*d.Overwrite || d.Backlog > d.Bytes {
+	if d.Positions.Overwrite == nil || *d.Positions.Overwrite != got.OverwritePos || d.Positions.Backlog != d.Positions.Producer-*d.Positions.Overwrite || d.Positions.Backlog > d.Bytes {
 		t.Errorf("got %+v, the kernel says %+v", d.Positions, got)
 	}
 }
@@ -207,10 +207,10 @@ func TestPositionsUnderFlood(t *testing.T) {
 		d := Map{Bytes: 1 << 14}
 		d.observe(m, fields{})
 		checkPossible(t, &d)
-		if len(d.Notes) > 0 || d.Consumer < last.Consumer || d.Producer < last.Producer {
+		if len(d.Notes) > 0 || d.Positions.Consumer < last.Consumer || d.Positions.Producer < last.Producer {
 			t.Fatalf("%+v after %+v, %q", *d.Positions, last, d.Notes)
 		}
-		if d.Producer != last.Producer {
+		if d.Positions.Producer != last.Producer {
 			moved++
 		}
 		last = *d.Positions
@@ -236,7 +236,7 @@ func TestHostilePositions(t *testing.T) {
 		d := Map{Bytes: 4096}
 		d.observe(m, fields{})
 		checkPossible(t, &d)
-		if pos > 160 && d.Notes == nil && d.Producer-pos > 4096 {
+		if pos > 160 && d.Notes == nil && d.Positions.Producer-pos > 4096 {
 			t.Errorf("consumer_pos %d: no note, %+v", pos, d.Positions)
 		}
 	}
@@ -244,11 +244,11 @@ func TestHostilePositions(t *testing.T) {
 
 func checkPossible(t *testing.T, d *Map) {
 	t.Helper()
-	if d.Backlog > d.Bytes || !(d.Fill >= 0 && d.Fill <= 1) {
+	if d.Positions.Backlog > d.Bytes || !(d.Positions.Fill >= 0 && d.Positions.Fill <= 1) {
 		t.Errorf("impossible: %+v", d.Positions)
 	}
-	if d.Busy != nil && uint64(d.Busy.Len) > d.Bytes {
-		t.Errorf("impossible: %+v", d.Busy)
+	if d.Positions.Busy != nil && uint64(d.Positions.Busy.Len) > d.Bytes {
+		t.Errorf("impossible: %+v", d.Positions.Busy)
 	}
 }
 
@@ -264,10 +264,10 @@ func TestPositionsOfAUserRing(t *testing.T) {
 	binary.NativeEndian.PutUint32(data, 1<<31|20)
 	binary.NativeEndian.PutUint64(pages, 32)
 	d := one(t, m)
-	if d.Consumer != 0 || d.Producer != 32 || d.Backlog != 32 || d.Pending != nil || d.Overwrite != nil {
+	if d.Positions.Consumer != 0 || d.Positions.Producer != 32 || d.Positions.Backlog != 32 || d.Positions.Pending != nil || d.Positions.Overwrite != nil {
 		t.Errorf("got %+v", d.Positions)
 	}
-	if diff := gocmp.Diff(&Busy{Pos: 0, Len: 20}, d.Busy); diff != "" {
+	if diff := gocmp.Diff(&Busy{Pos: 0, Len: 20}, d.Positions.Busy); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -76,21 +76,6 @@ type identity struct {
 	flags  uint32
 }
 
-// Sample is what one look at the host gave.
-type Sample struct {
-	Time time.Time   `json:"time"`
-	Maps []MapSample `json:"maps"` // by ascending id
-	// Notes say what could not be found out about the host, and why.
-	Notes []string `json:"notes,omitempty"`
-}
-
-// MapSample describes a map, and for a ring, whose positions could be read, what went
-// through it.
-type MapSample struct {
-	Map
-	*Flow
-}
-
 // NewSampler makes a Sampler, which the caller closes. The first Sample loads the
 // iterators, and does without where that fails for want of a privilege or of a kernel
 // feature; what is not possible without is its error, or a note.
@@ -115,7 +100,7 @@ func (s *Sampler) Close() error {
 
 // Sample looks at all maps. What it returns is the caller's, but for the lists of
 // users, programs and pins, which later samples return again.
-func (s *Sampler) Sample() (*Sample, error) {
+func (s *Sampler) Sample() (*Report, error) {
 	if s.host == nil {
 		return nil, fmt.Errorf("sample maps: %w", os.ErrClosed)
 	}
@@ -142,11 +127,10 @@ func (s *Sampler) Sample() (*Sample, error) {
 		}
 	}
 	s.relate(now, f.maps, tracks, gotStuck)
-	out := &Sample{Time: now, Maps: make([]MapSample, 0, len(f.maps)), Notes: append(f.notes, s.notes...)}
 	for i, k := range tracks {
-		out.Maps = append(out.Maps, k.result(f.maps[i]))
+		k.addTo(&f.maps[i])
 	}
-	return out, nil
+	return &Report{Time: now, Maps: f.maps, Notes: append(f.notes, s.notes...)}, nil
 }
 
 // relate brings what is known of the relations of maps up to date, where it is time
@@ -172,7 +156,7 @@ func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck 
 
 // follow returns the track of a map.
 func (s *Sampler) follow(m *Map) *tracked {
-	id := identity{m.identity, m.typ, m.Name, m.Bytes, m.Flags}
+	id := identity{m.identity, m.Type, m.Name, m.Bytes, m.Flags}
 	k := s.tracks[m.ID]
 	if k == nil || k.identity != id || k.restarted(m) {
 		k = &tracked{identity: id, track: track{stuckAfter: s.opts.StuckAfter}}
@@ -187,28 +171,28 @@ func (s *Sampler) follow(m *Map) *tracked {
 // no identity tells: the kernel, which writes a kernel ring's producer_pos, never moves
 // it back.
 func (k *tracked) restarted(m *Map) bool {
-	return k.identity.kernel == 0 && m.typ == ebpf.RingBuf && k.started && m.Positions != nil &&
-		int64(m.Producer-k.last.Producer) < 0
+	return k.identity.kernel == 0 && m.Type == ebpf.RingBuf && k.started && m.Positions != nil &&
+		int64(m.Positions.Producer-k.last.Producer) < 0
 }
 
-// result describes m with what is known from before.
-func (k *tracked) result(m Map) MapSample {
+// addTo adds to m what is known from before.
+func (k *tracked) addTo(m *Map) {
 	m.Users, m.UnseenWriters, m.blind = k.users, k.unseen, k.blind
 	m.Programs, m.Pins = k.programs, k.pins
 	if m.Positions == nil {
-		return MapSample{Map: m}
+		return
 	}
 	flow := k.flow
 	flow.Rates = slices.Clone(flow.Rates)
 	if flow.State == ConsumerStuck && m.unconsumed() {
 		flow.State = Unconsumed
 	}
-	return MapSample{Map: m, Flow: &flow}
+	m.Flow = &flow
 }
 
 // unconsumed reports whether it is certain that no process consumes the ring.
 func (m *Map) unconsumed() bool {
-	if m.typ != ebpf.RingBuf || m.Users == nil || m.UnseenWriters > 0 || m.blind {
+	if m.Type != ebpf.RingBuf || m.Users == nil || m.UnseenWriters > 0 || m.blind {
 		return false // the kernel consumes a user ring
 	}
 	return !slices.ContainsFunc(m.Users, func(u User) bool { return u.Consumes || !u.Exact })

@@ -49,14 +49,14 @@ func withoutIterators(h *host) {
 }
 
 // ringIn returns what a new sample says of m.
-func ringIn(t *testing.T, s *Sampler, m *ebpf.Map) MapSample {
+func ringIn(t *testing.T, s *Sampler, m *ebpf.Map) Map {
 	t.Helper()
 	sample, err := s.Sample()
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := idOf(t, m)
-	i := slices.IndexFunc(sample.Maps, func(d MapSample) bool { return d.ID == id })
+	i := slices.IndexFunc(sample.Maps, func(d Map) bool { return d.ID == id })
 	if i < 0 {
 		t.Fatal("the map is not in the sample")
 	}
@@ -75,8 +75,8 @@ func TestSamplesCountWhatFlows(t *testing.T) {
 		ringIn(t, s, m)
 		produce(t, p, producer.Job{Op: producer.Output, Count: 245, Size: 8})
 		got := ringIn(t, s, m)
-		if got.Produced.Float64() != 255*16 || got.Consumed.Float64() != 0 || got.HighWater != 255*16 || got.Saturated == 0 ||
-			got.ProducedRate <= 0 || got.ConsumedRate != 0 || len(got.Rates) != 1 || !got.LagAtLeast {
+		if got.Flow.Produced.Float64() != 255*16 || got.Flow.Consumed.Float64() != 0 || got.Flow.HighWater != 255*16 || got.Flow.Saturated == 0 ||
+			got.Flow.ProducedRate <= 0 || got.Flow.ConsumedRate != 0 || len(got.Flow.Rates) != 1 || !got.Flow.LagAtLeast {
 			t.Errorf("got %+v", got.Flow)
 		}
 	})
@@ -92,19 +92,19 @@ func TestALaterSampleLeavesAnEarlierOneAlone(t *testing.T) {
 		ringIn(t, s, m)
 	}
 	first := ringIn(t, s, m)
-	flow, rates := *first.Flow, slices.Clone(first.Rates)
+	flow, rates := *first.Flow, slices.Clone(first.Flow.Rates)
 	produce(t, p, producer.Job{Op: producer.Output, Count: 10, Size: 8})
 	for range 2 * historyLen {
 		ringIn(t, s, m)
 	}
-	if first.Produced != flow.Produced || !slices.Equal(first.Rates, rates) {
+	if first.Flow.Produced != flow.Produced || !slices.Equal(first.Flow.Rates, rates) {
 		t.Errorf("%+v became %+v", flow, *first.Flow)
 	}
 }
 
 func TestAReusedIDIsAnotherRing(t *testing.T) {
 	s := &Sampler{tracks: map[ebpf.MapID]*tracked{}}
-	ring := Map{ID: 7, Name: "events", Bytes: 4096, typ: ebpf.RingBuf, identity: 1, Positions: &Positions{Producer: 64}}
+	ring := Map{ID: 7, Name: "events", Bytes: 4096, Type: ebpf.RingBuf, identity: 1, Positions: &Positions{Producer: 64}}
 	follow := func(m Map) *tracked {
 		k := s.follow(&m)
 		k.sample(time.Now(), *m.Positions, m.Bytes)
@@ -118,7 +118,7 @@ func TestAReusedIDIsAnotherRing(t *testing.T) {
 		"identity": func(m *Map) { m.identity = 2 },
 		"name":     func(m *Map) { m.Name = "other" },
 		"size":     func(m *Map) { m.Bytes = 8192 },
-		"type":     func(m *Map) { m.typ = ebpf.UserRingbuf },
+		"type":     func(m *Map) { m.Type = ebpf.UserRingbuf },
 		"flags":    func(m *Map) { m.Flags = 1 },
 	} {
 		first, other := follow(ring), ring
@@ -180,7 +180,7 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 		return slices.DeleteFunc(f.maps, func(d Map) bool { return !slices.Contains(ours, d.ID) })
 	}
 	// Only the iterator knows where an arena lies.
-	ignore := []gocmp.Option{cmpopts.IgnoreUnexported(Map{}), cmpopts.IgnoreFields(Map{}, "Place")}
+	ignore := []gocmp.Option{cmpopts.IgnoreUnexported(Map{}), cmpopts.IgnoreFields(Map{}, "Arena")}
 	a, b := find(withIterator), find(oneByOne)
 	if diff := gocmp.Diff(a, b, ignore...); diff != "" || len(a) != len(ours) {
 		t.Errorf("%d maps, -iterator +mappings:\n%s", len(a), diff)

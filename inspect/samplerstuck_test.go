@@ -27,12 +27,12 @@ func TestAStoppedConsumerIsStuck(t *testing.T) {
 		defer s.Close()
 		expect := func(when string, want State) {
 			t.Helper()
-			if got := ringIn(t, s, m); got.State != want || want.Stuck() != (got.Since > 0) {
-				t.Errorf("%s: %s since %v, want %s", when, got.State, got.Since, want)
+			if got := ringIn(t, s, m); got.Flow.State != want || (want != Flowing && want != Idle) != (got.Flow.StuckFor > 0) {
+				t.Errorf("%s: %s since %v, want %s", when, got.Flow.State, got.Flow.StuckFor, want)
 			}
 		}
 		settle := func() {
-			for ringIn(t, s, m).State != Idle {
+			for ringIn(t, s, m).Flow.State != Idle {
 			}
 		}
 
@@ -81,21 +81,21 @@ func TestARecordThatStaysBusyIsItsProducers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := ringIn(t, s, m); got.State != Flowing || got.Busy == nil {
-			t.Errorf("first sample: %s, busy %+v", got.State, got.Busy)
+		if got := ringIn(t, s, m); got.Flow.State != Flowing || got.Positions.Busy == nil {
+			t.Errorf("first sample: %s, busy %+v", got.Flow.State, got.Positions.Busy)
 		}
-		if got := ringIn(t, s, m); got.State != ProducerStuck || got.Since == 0 {
-			t.Errorf("second sample: %s", got.State)
+		if got := ringIn(t, s, m); got.Flow.State != ProducerStuck || got.Flow.StuckFor == 0 {
+			t.Errorf("second sample: %s", got.Flow.State)
 		}
 		if err := held.Commit(); err != nil {
 			t.Fatal(err)
 		}
 		for {
 			got := ringIn(t, s, m)
-			if got.State == ProducerStuck {
+			if got.Flow.State == ProducerStuck {
 				t.Fatal("stuck after the commit")
 			}
-			if got.State == Idle {
+			if got.Flow.State == Idle {
 				break
 			}
 		}
@@ -109,11 +109,11 @@ func TestARingThatNobodyConsumes(t *testing.T) {
 	produce(t, p, producer.Job{Op: producer.Output, Count: 10, Size: 100})
 	s := NewSampler(SamplerOptions{StuckAfter: 1, RelateEvery: time.Hour})
 	defer s.Close()
-	if got := ringIn(t, s, m); got.State != Flowing {
-		t.Error(got.State)
+	if got := ringIn(t, s, m); got.Flow.State != Flowing {
+		t.Error(got.Flow.State)
 	}
-	if got := ringIn(t, s, m); got.State != Unconsumed || got.Since == 0 {
-		t.Error(got.State, got.Since)
+	if got := ringIn(t, s, m); got.Flow.State != Unconsumed || got.Flow.StuckFor == 0 {
+		t.Error(got.Flow.State, got.Flow.StuckFor)
 	}
 	// One that stays put is noticed when the ring gets stuck again.
 	start(t, "consume", m)
@@ -123,10 +123,10 @@ func TestARingThatNobodyConsumes(t *testing.T) {
 	}
 	defer unix.Munmap(page0)
 	page0[0] = 112
-	if got := ringIn(t, s, m); got.State != Flowing {
-		t.Error(got.State)
+	if got := ringIn(t, s, m); got.Flow.State != Flowing {
+		t.Error(got.Flow.State)
 	}
-	if got := ringIn(t, s, m); got.State != ConsumerStuck {
-		t.Error(got.State)
+	if got := ringIn(t, s, m); got.Flow.State != ConsumerStuck {
+		t.Error(got.Flow.State)
 	}
 }

@@ -19,25 +19,24 @@ import (
 // User is a process that holds a descriptor of a map or has it mapped. Threads
 // are not told apart.
 type User struct {
-	PID  int    `json:"pid"`
-	Comm string `json:"comm"`
-	Self bool   `json:"self"` // it is this process
-	// Home is where it runs. [Users] leaves it empty.
-	Home
+	PID  int
+	Comm string
+	Self bool // it is this process
+	Home Home // where it runs; [Users] leaves it empty
 
-	Holds  bool `json:"holds"`  // has a descriptor
-	Mapped bool `json:"mapped"` // has some of the memory mapped
+	Holds  bool // has a descriptor
+	Mapped bool // has some of the memory mapped
 
 	// Consumes says that it has the consumer page of a RINGBUF mapped writable, as
 	// only a consumer needs it; Produces that it has the producer page of a
 	// USER_RINGBUF mapped writable. Nothing says whether it is at work.
-	Consumes bool `json:"consumes"`
-	Produces bool `json:"produces"`
+	Consumes bool
+	Produces bool
 
 	// Exact says that the kernel told all of this. Otherwise Holds is certain
 	// where it is true, and the rest is likely, for the reason in Why.
-	Exact bool   `json:"exact"`
-	Why   string `json:"why,omitempty"`
+	Exact bool
+	Why   string
 }
 
 // Usage is who uses which map.
@@ -191,12 +190,9 @@ func (u *User) add(use mapusers.Use, typ ebpf.MapType) {
 	}
 }
 
-// Unseen stands for hidden processes in lists, see [Usage.Unseen].
-const Unseen = "(unseen)"
-
-// OwnerNames names the processes, other than this one, that work with the map, once
-// each: its consumers or producers, [Unseen] for those that cannot be seen, or if there
-// are none, the processes that hold or map it.
+// OwnerNames returns the names, sorted and joined by commas, of the other processes that work
+// with the map: its consumers or producers, with "(unseen)" for those that this process cannot
+// see, or if there are none, the processes that hold or map it.
 func (m *Map) OwnerNames() string {
 	var at, other []string
 	for _, u := range m.Users {
@@ -209,7 +205,7 @@ func (m *Map) OwnerNames() string {
 		}
 	}
 	if m.UnseenWriters > 0 {
-		at = append(at, Unseen)
+		at = append(at, "(unseen)")
 	}
 	if len(at) == 0 {
 		at = other

@@ -10,13 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 // Collector holds the last sample. Its methods may be called by many goroutines
 // at once.
 type Collector struct {
 	mu      sync.Mutex
-	sample  *inspect.Sample // nil after a failure
+	sample  *inspect.Report // nil after a failure
 	took    time.Duration
 	samples uint64
 	failed  uint64
@@ -29,7 +30,7 @@ func NewCollector() *Collector { return &Collector{} }
 
 // Update gives it the result of a sample, which took so long. After an error
 // there are no metrics of rings, so that none is taken for news, and rbtool_up is 0.
-func (c *Collector) Update(sample *inspect.Sample, err error, took time.Duration) {
+func (c *Collector) Update(sample *inspect.Report, err error, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sample, c.took = sample, took
@@ -84,17 +85,17 @@ func truth(b bool) float64 {
 }
 
 // describe emits what is known of a map.
-func (e emitter) describe(m *inspect.MapSample) {
+func (e emitter) describe(m *inspect.Map) {
 	id := strconv.FormatUint(uint64(m.ID), 10)
 	labels := []string{id, clean(m.Name)} // what never changes: rate() wants one series
-	e.gauge(mapInfo, 1, append(slices.Clip(labels), clean(m.OwnerNames()), m.Type)...)
+	e.gauge(mapInfo, 1, append(slices.Clip(labels), clean(m.OwnerNames()), maptype.Name(m.Type))...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {
 		if !u.Self {
-			e.gauge(ownerInfo, 1, id, strconv.Itoa(u.PID), clean(u.Comm), role(u), clean(u.Unit), u.Container, u.Pod)
+			e.gauge(ownerInfo, 1, id, strconv.Itoa(u.PID), clean(u.Comm), role(u), clean(u.Home.Unit), u.Home.Container, u.Home.Pod)
 		}
 	}
-	if m.Place != nil {
+	if m.Arena != nil {
 		e.gauge(arenaSize, float64(m.Bytes), labels...)
 	}
 	if m.Flow == nil {
@@ -103,19 +104,19 @@ func (e emitter) describe(m *inspect.MapSample) {
 	f := m.Flow
 	e.counter(producedTotal, f.Produced.Float64(), labels...)
 	e.counter(consumedTotal, f.Consumed.Float64(), labels...)
-	if m.Overwrite != nil {
+	if m.Positions.Overwrite != nil {
 		e.counter(overwrittenTotal, f.Overwritten.Float64(), labels...)
 	}
 	e.counter(saturatedTotal, f.Saturated.Seconds(), labels...)
 	e.gauge(capacity, float64(m.Bytes), labels...)
-	e.gauge(backlog, float64(m.Backlog), labels...)
+	e.gauge(backlog, float64(m.Positions.Backlog), labels...)
 	e.gauge(highWater, float64(f.HighWater), labels...)
 	e.gauge(lag, f.Lag.Seconds(), labels...)
 	e.gauge(consumerStuck, truth(f.State == inspect.ConsumerStuck), labels...)
 	e.gauge(producerStuck, truth(f.State == inspect.ProducerStuck), labels...)
 	e.gauge(unconsumed, truth(f.State == inspect.Unconsumed), labels...)
 	e.gauge(contradictory, truth(f.State == inspect.Contradictory), labels...)
-	e.gauge(stuckSeconds, f.Since.Seconds(), labels...)
+	e.gauge(stuckSeconds, f.StuckFor.Seconds(), labels...)
 }
 
 // clean makes a label of what processes and programs call themselves: any bytes.

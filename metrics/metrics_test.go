@@ -10,25 +10,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/rbtool/rbtool/inspect"
 )
 
-func newSample() *inspect.Sample {
+func newSample() *inspect.Report {
 	overwrite := uint64(64)
-	return &inspect.Sample{Maps: []inspect.MapSample{
+	return &inspect.Report{Maps: []inspect.Map{
 		{
-			Map: inspect.Map{
-				ID: 12, Name: "events", Type: "ringbuf", Bytes: 4096, Memory: 16384,
-				Positions: &inspect.Positions{Consumer: 64, Producer: 1088, Overwrite: &overwrite, Backlog: 1024, Fill: 0.25},
-				Users: []inspect.User{
-					{PID: 7, Comm: "agent", Consumes: true, Mapped: true, Holds: true, Home: inspect.Home{Unit: "agent.service"}},
-					{PID: 8, Comm: "bystander", Holds: true},
-				},
+			ID: 12, Name: "events", Type: ebpf.RingBuf, Bytes: 4096, Memory: 16384,
+			Positions: &inspect.Positions{Consumer: 64, Producer: 1088, Overwrite: &overwrite, Backlog: 1024, Fill: 0.25},
+			Users: []inspect.User{
+				{PID: 7, Comm: "agent", Consumes: true, Mapped: true, Holds: true, Home: inspect.Home{Unit: "agent.service"}},
+				{PID: 8, Comm: "bystander", Holds: true},
 			},
-			Flow: &inspect.Flow{HighWater: 4096, Saturated: inspect.Seconds(1500 * time.Millisecond), Lag: inspect.Seconds(2 * time.Second),
-				State: inspect.ConsumerStuck, Since: inspect.Seconds(time.Second)},
+			Flow: &inspect.Flow{HighWater: 4096, Saturated: 1500 * time.Millisecond, Lag: 2 * time.Second,
+				State: inspect.ConsumerStuck, StuckFor: time.Second},
 		},
-		{Map: inspect.Map{ID: 13, Name: "shared", Type: "arena", Bytes: 1 << 32, Place: &inspect.Place{}}},
+		{ID: 13, Name: "shared", Type: ebpf.Arena, Bytes: 1 << 32, Arena: &inspect.Arena{}},
 	}}
 }
 
@@ -131,7 +131,7 @@ rbtool_up 0
 func TestHostileNames(t *testing.T) {
 	sample := newSample()
 	m := &sample.Maps[0]
-	m.Name, m.Users[0].Comm, m.Users[0].Unit = "a\xff\"\n", "b\xfe{}", "c\xfd\\"
+	m.Name, m.Users[0].Comm, m.Users[0].Home.Unit = "a\xff\"\n", "b\xfe{}", "c\xfd\\"
 	c := NewCollector()
 	c.Update(sample, nil, time.Millisecond)
 	reg := prometheus.NewPedanticRegistry()

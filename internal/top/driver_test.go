@@ -14,17 +14,17 @@ import (
 )
 
 // ringSample is a ring in a sample.
-func ringSample(id ebpf.MapID, name string, fill float64, rate float64, state inspect.State) inspect.MapSample {
+func ringSample(id ebpf.MapID, name string, fill float64, rate float64, state inspect.State) inspect.Map {
 	const size = 1 << 20
-	return inspect.MapSample{
-		Map: inspect.Map{ID: id, Name: name, Type: "ringbuf", Bytes: size,
-			Positions: &inspect.Positions{Consumer: 1 << 30, Producer: 1<<30 + uint64(fill*size), Backlog: uint64(fill * size), Fill: fill}},
+	return inspect.Map{
+		ID: id, Name: name, Type: ebpf.RingBuf, Bytes: size,
+		Positions: &inspect.Positions{Consumer: 1 << 30, Producer: 1<<30 + uint64(fill*size), Backlog: uint64(fill * size), Fill: fill},
 		Flow: &inspect.Flow{ProducedRate: rate, ConsumedRate: rate / 2, State: state, Rates: []float64{rate / 4, rate / 2, rate},
-			HighWater: size / 2, Lag: inspect.Seconds(fill * float64(time.Minute))},
+			HighWater: size / 2, Lag: time.Duration(fill * float64(time.Minute))},
 	}
 }
 
-func newTestSample() *inspect.Sample {
+func newTestSample() *inspect.Report {
 	events := ringSample(12, "events", 0.5, 3<<20, inspect.Flowing)
 	events.Users = []inspect.User{
 		{PID: 311, Comm: "agent", Consumes: true, Mapped: true, Holds: true, Exact: true, Home: inspect.Home{Unit: "agent.service"}},
@@ -34,14 +34,14 @@ func newTestSample() *inspect.Sample {
 	events.Pins = []string{"/sys/fs/bpf/events"}
 	stuck := ringSample(7, "audit", 1, 0, inspect.ConsumerStuck)
 	stuck.Users = []inspect.User{{PID: 99, Comm: "auditor", Consumes: true, Exact: true}}
-	stuck.Since = inspect.Seconds(90 * time.Second)
-	return &inspect.Sample{
+	stuck.Flow.StuckFor = 90 * time.Second
+	return &inspect.Report{
 		Time: time.Date(2026, 11, 21, 15, 4, 5, 0, time.UTC),
-		Maps: []inspect.MapSample{
+		Maps: []inspect.Map{
 			stuck,
 			events,
 			ringSample(30, "left", 0.1, 0, inspect.Unconsumed),
-			{Map: inspect.Map{ID: 31, Name: "shared", Type: "arena", Bytes: 1 << 32, Place: &inspect.Place{UserBase: 1 << 44}}},
+			{ID: 31, Name: "shared", Type: ebpf.Arena, Bytes: 1 << 32, Arena: &inspect.Arena{UserBase: 1 << 44}},
 		},
 	}
 }

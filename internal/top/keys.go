@@ -108,6 +108,6 @@ func (m *Model) move(by int) {
 }
 
 // index is the selected row: the first when the one that was selected is gone.
-func (m *Model) index(list []*inspect.MapSample) int {
-	return max(slices.IndexFunc(list, func(d *inspect.MapSample) bool { return d.ID == m.selected }), 0)
+func (m *Model) index(list []*inspect.Map) int {
+	return max(slices.IndexFunc(list, func(d *inspect.Map) bool { return d.ID == m.selected }), 0)
 }

@@ -9,6 +9,7 @@ import (
 	"charm.land/lipgloss/v2"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 var (
@@ -88,8 +89,8 @@ func (m *Model) title() line {
 			continue
 		}
 		rings++
-		produced += d.ProducedRate
-		if d.State == inspect.ConsumerStuck || d.State == inspect.ProducerStuck {
+		produced += d.Flow.ProducedRate
+		if d.Flow.State == inspect.ConsumerStuck || d.Flow.State == inspect.ProducerStuck {
 			stuck++
 		}
 	}
@@ -130,7 +131,7 @@ type column struct {
 	title string
 	width int
 	right bool
-	text  func(m *Model, d *inspect.MapSample, width int) string
+	text  func(m *Model, d *inspect.Map, width int) string
 }
 
 // columns of the list from left to right, and from which width of the screen on
@@ -139,20 +140,20 @@ var columns = []struct {
 	column
 	from int
 }{
-	{column{"ID", 7, true, func(_ *Model, d *inspect.MapSample, _ int) string { return fmt.Sprint(d.ID) }}, 40},
-	{column{"NAME", 15, false, func(_ *Model, d *inspect.MapSample, _ int) string { return d.Name }}, 0},
-	{column{"TYPE", 12, false, func(_ *Model, d *inspect.MapSample, _ int) string { return d.Type }}, 110},
-	{column{"SIZE", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return bytes(float64(d.Bytes)) }}, 88},
+	{column{"ID", 7, true, func(_ *Model, d *inspect.Map, _ int) string { return fmt.Sprint(d.ID) }}, 40},
+	{column{"NAME", 15, false, func(_ *Model, d *inspect.Map, _ int) string { return d.Name }}, 0},
+	{column{"TYPE", 12, false, func(_ *Model, d *inspect.Map, _ int) string { return maptype.Name(d.Type) }}, 110},
+	{column{"SIZE", 5, true, func(_ *Model, d *inspect.Map, _ int) string { return bytes(float64(d.Bytes)) }}, 88},
 	{column{"FILL", 8, false, fillText}, 30},
 	{column{"%", 4, true, percentText}, 20},
-	{column{"IN/S", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return rateText(flow(d).ProducedRate) }}, 54},
-	{column{"OUT/S", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return rateText(flow(d).ConsumedRate) }}, 94},
-	{column{"HISTORY", 8, false, func(m *Model, d *inspect.MapSample, w int) string { return m.glyphs.sparkline(flow(d).Rates, w) }}, 78},
+	{column{"IN/S", 5, true, func(_ *Model, d *inspect.Map, _ int) string { return rateText(flow(d).ProducedRate) }}, 54},
+	{column{"OUT/S", 5, true, func(_ *Model, d *inspect.Map, _ int) string { return rateText(flow(d).ConsumedRate) }}, 94},
+	{column{"HISTORY", 8, false, func(m *Model, d *inspect.Map, w int) string { return m.glyphs.sparkline(flow(d).Rates, w) }}, 78},
 	{column{"LAG", 5, true, lagText}, 70},
 	{column{"HIGH", 5, true, highText}, 100},
-	{column{"FULL", 5, true, func(_ *Model, d *inspect.MapSample, _ int) string { return ago(time.Duration(flow(d).Saturated)) }}, 120},
-	{column{"STATE", 8, false, func(_ *Model, d *inspect.MapSample, _ int) string { return stateText(d) }}, 47},
-	{column{"OWNER", 0, false, func(_ *Model, d *inspect.MapSample, _ int) string { return d.OwnerNames() }}, 75},
+	{column{"FULL", 5, true, func(_ *Model, d *inspect.Map, _ int) string { return ago(flow(d).Saturated) }}, 120},
+	{column{"STATE", 8, false, func(_ *Model, d *inspect.Map, _ int) string { return stateText(d) }}, 47},
+	{column{"OWNER", 0, false, func(_ *Model, d *inspect.Map, _ int) string { return d.OwnerNames() }}, 75},
 }
 
 // fit returns the columns for a screen of some width: on a wide one the bar and
@@ -184,7 +185,7 @@ func (m *Model) header(columns []column) string {
 	return strings.Join(cells, " ")
 }
 
-func (m *Model) row(columns []column, d *inspect.MapSample, selected bool) line {
+func (m *Model) row(columns []column, d *inspect.Map, selected bool) line {
 	var cells []string
 	for _, c := range columns {
 		cells = append(cells, m.glyphs.cell(c.text(m, d, c.width), c.width, c.right))
@@ -207,7 +208,7 @@ func stateStyle(s inspect.State) lipgloss.Style {
 }
 
 // stateText is short: the help says what each word means.
-func stateText(d *inspect.MapSample) string {
+func stateText(d *inspect.Map) string {
 	switch s := flow(d).State; s {
 	case "":
 		return "-"
@@ -224,18 +225,18 @@ func stateText(d *inspect.MapSample) string {
 	}
 }
 
-func fillText(m *Model, d *inspect.MapSample, width int) string {
+func fillText(m *Model, d *inspect.Map, width int) string {
 	if d.Positions == nil {
 		return ""
 	}
-	return m.glyphs.fillBar(d.Fill, width)
+	return m.glyphs.fillBar(d.Positions.Fill, width)
 }
 
-func percentText(_ *Model, d *inspect.MapSample, _ int) string {
+func percentText(_ *Model, d *inspect.Map, _ int) string {
 	if d.Positions == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.0f", 100*d.Fill)
+	return fmt.Sprintf("%.0f", 100*d.Positions.Fill)
 }
 
 // rateText leaves out "/s", which the column's title says.
@@ -246,15 +247,15 @@ func rateText(n float64) string {
 	return bytes(n)
 }
 
-func lagText(_ *Model, d *inspect.MapSample, _ int) string {
-	return ago(time.Duration(flow(d).Lag))
+func lagText(_ *Model, d *inspect.Map, _ int) string {
+	return ago(flow(d).Lag)
 }
 
-func highText(_ *Model, d *inspect.MapSample, _ int) string {
+func highText(_ *Model, d *inspect.Map, _ int) string {
 	if d.Flow == nil {
 		return "-"
 	}
-	return bytes(float64(d.HighWater))
+	return bytes(float64(d.Flow.HighWater))
 }
 
 var helpLines = []line{

@@ -110,8 +110,8 @@ func TestTheSelectionStaysOnItsRing(t *testing.T) {
 		t.Fatal(at())
 	}
 	sample := newTestSample()
-	sample.Maps[1].Fill = 1
-	sample.Maps[0].Fill = 0
+	sample.Maps[1].Positions.Fill = 1
+	sample.Maps[0].Positions.Fill = 0
 	d.send(sampled{sample, nil})
 	if at() != "events" {
 		t.Errorf("on %s after the order changed", at())
@@ -127,7 +127,7 @@ func TestTheSelectionStaysOnItsRing(t *testing.T) {
 
 func TestManyRingsScroll(t *testing.T) {
 	d := newDriver(t, Config{})
-	sample := &inspect.Sample{}
+	sample := &inspect.Report{}
 	for i := range 100 {
 		sample.Maps = append(sample.Maps, ringSample(ebpf.MapID(i+1), fmt.Sprintf("ring%02d", i), 0, 0, inspect.Idle))
 	}

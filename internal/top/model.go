@@ -13,7 +13,7 @@ import (
 type Config struct {
 	// Sample looks at the host, as [inspect.Sampler.Sample] does. It is called by
 	// one goroutine at a time.
-	Sample func() (*inspect.Sample, error)
+	Sample func() (*inspect.Report, error)
 	// Watch opens the records of a ring as they come.
 	Watch func(id ebpf.MapID) (Watch, error)
 	// Interval is the time between two samples.
@@ -53,7 +53,7 @@ type Model struct {
 	glyphs        glyphs
 	width, height int
 
-	sample *inspect.Sample
+	sample *inspect.Report
 	err    error // of the last sample
 	paused bool
 
@@ -85,7 +85,7 @@ func NewModel(cfg Config) *Model {
 type (
 	// sampled is the result of a sample.
 	sampled struct {
-		sample *inspect.Sample
+		sample *inspect.Report
 		err    error
 	}
 	sampleDue struct{}
@@ -201,7 +201,7 @@ func (m *Model) leave() {
 func (m *Model) Close() { m.leave() }
 
 // rows are those that the list shows.
-func (m *Model) rows() []*inspect.MapSample {
+func (m *Model) rows() []*inspect.Map {
 	if m.sample == nil {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (m *Model) rows() []*inspect.MapSample {
 }
 
 // find returns what the last sample says of a map, nil when it is gone.
-func (m *Model) find(id ebpf.MapID) *inspect.MapSample {
+func (m *Model) find(id ebpf.MapID) *inspect.Map {
 	if m.sample != nil {
 		for i := range m.sample.Maps {
 			if m.sample.Maps[i].ID == id {

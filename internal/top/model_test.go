@@ -28,10 +28,10 @@ func TestPause(t *testing.T) {
 	d := newDriver(t, Config{})
 	d.press("p")
 	d.contains("paused")
-	d.send(sampled{&inspect.Sample{}, nil})
+	d.send(sampled{&inspect.Report{}, nil})
 	d.contains("audit")
 	d.press("p")
-	d.send(sampled{&inspect.Sample{}, nil})
+	d.send(sampled{&inspect.Report{}, nil})
 	d.contains("no ring buffer")
 }
 

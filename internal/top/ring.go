@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 // ringLines draw one ring in depth. The records take what is left of the
@@ -16,7 +16,7 @@ func (m *Model) ringLines() []line {
 	if d == nil {
 		return []line{styled(headStyle, fmt.Sprintf("map %d is gone", m.watched)), nil, styled(faintStyle, "esc back  q quit")}
 	}
-	title := styled(headStyle, fmt.Sprintf("%s  id %d  %s  %s", cmp.Or(d.Name, "-"), d.ID, d.Type, bytes(float64(d.Bytes))))
+	title := styled(headStyle, fmt.Sprintf("%s  id %d  %s  %s", cmp.Or(d.Name, "-"), d.ID, maptype.Name(d.Type), bytes(float64(d.Bytes))))
 	if m.paused {
 		title = title.add(noStyle, "  ").add(doubtStyle, "paused")
 	}
@@ -24,8 +24,8 @@ func (m *Model) ringLines() []line {
 	if d.Flow != nil {
 		lines = append(lines, m.flowLines(d)...)
 	}
-	if d.Place != nil {
-		lines = append(lines, plain(fmt.Sprintf("address  %#x   memory %s", d.UserBase, bytes(float64(d.Memory)))))
+	if d.Arena != nil {
+		lines = append(lines, plain(fmt.Sprintf("address  %#x   memory %s", d.Arena.UserBase, bytes(float64(d.Memory)))))
 	}
 	// Of the lists no more than leaves a third of the screen to the records.
 	room := max(m.height*2/3-len(lines)-2, 3)
@@ -55,30 +55,31 @@ func (m *Model) ringLines() []line {
 }
 
 // flowLines say what goes through the ring.
-func (m *Model) flowLines(d *inspect.MapSample) []line {
-	lag := ago(time.Duration(d.Lag))
-	if d.LagAtLeast {
+func (m *Model) flowLines(d *inspect.Map) []line {
+	f, p := d.Flow, d.Positions
+	lag := ago(f.Lag)
+	if f.LagAtLeast {
 		lag = "at least " + lag
 	}
-	state := string(d.State)
-	if d.State.Stuck() {
-		state += " for " + ago(time.Duration(d.Since))
+	state := string(f.State)
+	if f.StuckFor > 0 {
+		state += " for " + ago(f.StuckFor)
 	}
-	if d.Busy != nil {
-		state += fmt.Sprintf(", %d bytes at %d being written", d.Busy.Len, d.Busy.Pos)
+	if p.Busy != nil {
+		state += fmt.Sprintf(", %d bytes at %d being written", p.Busy.Len, p.Busy.Pos)
 	}
 	return []line{
-		plain(fmt.Sprintf("fill     %s %.1f%%   backlog %s   high %s   full for %s", m.glyphs.fillBar(d.Fill, 20), 100*d.Fill,
-			bytes(float64(d.Backlog)), bytes(float64(d.HighWater)), ago(time.Duration(d.Saturated)))),
-		plain(fmt.Sprintf("flow     in %s   out %s   %s records/s   %s", rate(d.ProducedRate), rate(d.ConsumedRate),
-			count(m.records.perSec), m.glyphs.sparkline(d.Rates, 20))),
-		plain("state    ").add(stateStyle(d.State), state).add(noStyle, "   lag "+lag),
-		plain(fmt.Sprintf("at       consumer %d   producer %d", d.Consumer, d.Producer)),
+		plain(fmt.Sprintf("fill     %s %.1f%%   backlog %s   high %s   full for %s", m.glyphs.fillBar(p.Fill, 20), 100*p.Fill,
+			bytes(float64(p.Backlog)), bytes(float64(f.HighWater)), ago(f.Saturated))),
+		plain(fmt.Sprintf("flow     in %s   out %s   %s records/s   %s", rate(f.ProducedRate), rate(f.ConsumedRate),
+			count(m.records.perSec), m.glyphs.sparkline(f.Rates, 20))),
+		plain("state    ").add(stateStyle(f.State), state).add(noStyle, "   lag "+lag),
+		plain(fmt.Sprintf("at       consumer %d   producer %d", p.Consumer, p.Producer)),
 	}
 }
 
 // withRecords appends as many of the last records as leave a line for the footer.
-func (m *Model) withRecords(lines []line, d *inspect.MapSample) []line {
+func (m *Model) withRecords(lines []line, d *inspect.Map) []line {
 	end := max(m.height-1, 1)
 	if d.Positions != nil {
 		title := "records as they come, not consumed"
@@ -122,7 +123,7 @@ func userText(u inspect.User) string {
 }
 
 func programText(p inspect.Program) string {
-	text := fmt.Sprintf("%s (id %d)", cmp.Or(p.Name, p.Type), p.ID)
+	text := fmt.Sprintf("%s (id %d)", cmp.Or(p.Name, strings.ToLower(p.Type.String())), p.ID)
 	var places []string
 	for _, a := range p.Attached {
 		places = append(places, a.String())

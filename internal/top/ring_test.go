@@ -84,7 +84,7 @@ func TestAnArenaHasNoRecords(t *testing.T) {
 func TestARingThatGoesWhileItIsLookedInto(t *testing.T) {
 	d := newDriver(t, Config{Watch: func(ebpf.MapID) (Watch, error) { return &fakeWatch{}, nil }})
 	d.press("enter")
-	d.send(sampled{&inspect.Sample{}, nil})
+	d.send(sampled{&inspect.Report{}, nil})
 	d.contains("map 7 is gone")
 	d.press("esc")
 	d.contains("no ring buffer, user ring buffer or arena on this host")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 // order is what rows are sorted by.
@@ -26,14 +27,14 @@ var orderNames = [orders]string{"fill", "rate", "lag", "state", "name", "id"}
 
 // rows returns the maps that match the filter, in the order asked for: where the
 // figures are equal by id, so that rows stay where they are.
-func rows(maps []inspect.MapSample, filter string, by order, reverse bool) []*inspect.MapSample {
-	var list []*inspect.MapSample
+func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
+	var list []*inspect.Map
 	for i := range maps {
 		if matches(&maps[i], filter) {
 			list = append(list, &maps[i])
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *inspect.MapSample) int {
+	slices.SortStableFunc(list, func(a, b *inspect.Map) int {
 		n := compare(a, b, by)
 		if reverse {
 			n = -n
@@ -44,7 +45,7 @@ func rows(maps []inspect.MapSample, filter string, by order, reverse bool) []*in
 }
 
 // compare puts what matters most first.
-func compare(a, b *inspect.MapSample, by order) int {
+func compare(a, b *inspect.Map, by order) int {
 	switch by {
 	case byFill:
 		return cmp.Compare(fill(b), fill(a))
@@ -61,28 +62,28 @@ func compare(a, b *inspect.MapSample, by order) int {
 }
 
 // fill is -1 of what has none, such as an arena.
-func fill(m *inspect.MapSample) float64 {
+func fill(m *inspect.Map) float64 {
 	if m.Positions == nil {
 		return -1
 	}
-	return m.Fill
+	return m.Positions.Fill
 }
 
-func flow(m *inspect.MapSample) inspect.Flow {
+func flow(m *inspect.Map) inspect.Flow {
 	if m.Flow == nil {
 		return inspect.Flow{}
 	}
 	return *m.Flow
 }
 
-func urgency(m *inspect.MapSample) int {
+func urgency(m *inspect.Map) int {
 	return slices.Index([]inspect.State{"", inspect.Idle, inspect.Flowing, inspect.Unconsumed,
 		inspect.ConsumerStuck, inspect.ProducerStuck, inspect.Contradictory}, flow(m).State)
 }
 
 // matches reports whether what is shown of m has each word of the filter in it.
-func matches(m *inspect.MapSample, filter string) bool {
-	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, m.Type, m.OwnerNames(), flow(m).State))
+func matches(m *inspect.Map, filter string) bool {
+	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, maptype.Name(m.Type), m.OwnerNames(), flow(m).State))
 	for _, word := range strings.Fields(strings.ToLower(filter)) {
 		if !strings.Contains(text, word) {
 			return false

@@ -111,7 +111,7 @@ func listenError(address string, err error) error {
 	return err
 }
 
-func takeSample(s *inspect.Sampler, c *metrics.Collector) (*inspect.Sample, error) {
+func takeSample(s *inspect.Sampler, c *metrics.Collector) (*inspect.Report, error) {
 	began := time.Now()
 	sample, err := s.Sample()
 	c.Update(sample, err, time.Since(began))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 func newInspect() *cobra.Command {
@@ -53,13 +54,16 @@ whether its consumer or a producer is stuck. Nothing on the host is changed.`,
 			return err
 		}
 		hideSelf(desc)
+		if flow != nil {
+			desc.Flow = &flow.Flow
+		}
 		fault, mend := ringFault(m, args[0])
 		if output.Value == "json" {
 			return command.PrintJSON(cmd.OutOrStdout(), struct {
-				*inspect.Map
-				*ringFlow
+				mapJSON
+				*watchedJSON
 				Fault string `json:"fault,omitempty"`
-			}{desc, flow, fault})
+			}{jsonMap(desc), flow.json(), fault})
 		}
 		var extra [][]string
 		if fault != "" {
@@ -79,7 +83,7 @@ func hideSelf(m *inspect.Map) {
 func describe(w io.Writer, m *inspect.Map, flow *ringFlow, extra ...[]string) error {
 	rows := [][]string{
 		{"id", fmt.Sprint(m.ID)},
-		{"type", m.Type},
+		{"type", maptype.Name(m.Type)},
 		{"name", cmp.Or(m.Name, "-")},
 		{"size", fmt.Sprintf("%s (%d bytes)", command.FormatSize(m.Bytes), m.Bytes)},
 		{"memory", describeMemory(m)},
@@ -88,10 +92,10 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow, extra ...[]string) er
 	if m.MapExtra != 0 {
 		rows = append(rows, []string{"map_extra", fmt.Sprintf("%#x", m.MapExtra)})
 	}
-	if m.Place != nil {
+	if m.Arena != nil {
 		address := "none yet: the first mapping decides"
-		if m.UserBase != 0 {
-			address = fmt.Sprintf("%#x", m.UserBase)
+		if m.Arena.UserBase != 0 {
+			address = fmt.Sprintf("%#x", m.Arena.UserBase)
 		}
 		rows = append(rows, []string{"address", address})
 	}
@@ -106,7 +110,7 @@ func describe(w io.Writer, m *inspect.Map, flow *ringFlow, extra ...[]string) er
 		rows = append(rows, []string{"unseen", describeUnseen(m)})
 	}
 	rows = append(rows, list("program", m.Programs, func(p inspect.Program) string {
-		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, p.Type)
+		text := fmt.Sprintf("%s (id %d, %s)", cmp.Or(p.Name, "-"), p.ID, strings.ToLower(p.Type.String()))
 		if p.Via != 0 {
 			text += fmt.Sprintf(" through map id %d", p.Via)
 		}
@@ -144,8 +148,8 @@ func positionRows(p *inspect.Positions) [][]string {
 func describeUser(m *inspect.Map, u inspect.User) string {
 	var does []string
 	maps := "maps it"
-	if m.Place != nil && m.UserBase != 0 {
-		maps = fmt.Sprintf("maps it at %#x", m.UserBase) // where all do: the kernel refuses another address
+	if m.Arena != nil && m.Arena.UserBase != 0 {
+		maps = fmt.Sprintf("maps it at %#x", m.Arena.UserBase) // where all do: the kernel refuses another address
 	}
 	for _, d := range []struct {
 		is   bool
@@ -171,7 +175,7 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 
 // describeUnseen describes the use of the map by processes that cannot be seen from here.
 func describeUnseen(m *inspect.Map) string {
-	does := map[string]string{"ringbuf": "consume it", "user_ringbuf": "produce into it", "arena": "have it mapped writable"}
+	does := map[ebpf.MapType]string{ebpf.RingBuf: "consume it", ebpf.UserRingbuf: "produce into it", ebpf.Arena: "have it mapped writable"}
 	return fmt.Sprintf("processes that cannot be seen from here %s (writable mappings: %d)", does[m.Type], m.UnseenWriters)
 }
 

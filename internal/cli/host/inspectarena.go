@@ -39,9 +39,9 @@ func describeFlags(flags uint32) string {
 // describeMemory says how much memory the kernel holds for m.
 func describeMemory(m *inspect.Map) string {
 	switch {
-	case m.Place != nil && m.Pages != nil:
+	case m.Arena != nil && m.Arena.Pages != nil:
 		all := m.Bytes / uint64(os.Getpagesize())
-		return fmt.Sprintf("%d bytes: %d of %d pages, %.1f%%", m.Memory, *m.Pages, all, arenaFill(m))
+		return fmt.Sprintf("%d bytes: %d of %d pages, %.1f%%", m.Memory, *m.Arena.Pages, all, arenaFill(m))
 	case m.Positions == nil && m.Memory == 0:
 		return "unknown: this kernel does not count an arena's pages (Linux 7.3 does)"
 	}
@@ -50,5 +50,5 @@ func describeMemory(m *inspect.Map) string {
 
 // arenaFill is the part of an arena that is allocated, in percent.
 func arenaFill(m *inspect.Map) float64 {
-	return 100 * float64(*m.Pages) * float64(os.Getpagesize()) / float64(m.Bytes)
+	return 100 * float64(*m.Arena.Pages) * float64(os.Getpagesize()) / float64(m.Bytes)
 }

@@ -16,16 +16,29 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ringFlow is what went through a ring while inspect --for watched it. Its JSON names are
-// for scripts and do not change.
+// ringFlow is what went through a ring while inspect --for watched it.
 type ringFlow struct {
-	*inspect.Flow // its rates are those of the whole time
+	inspect.Flow // its rates are those of the whole time
 
-	Watched inspect.Seconds `json:"watched_seconds"`
-	// Records a second, discarded ones included, as far as they could be read.
+	watched time.Duration
+	// recordRate is records per second, discarded ones included, without those that came too fast
+	// to be read.
+	recordRate float64
+	unread     uint64 // bytes of records that came too fast
+}
+
+// watchedJSON is what inspect --for adds to flowJSON.
+type watchedJSON struct {
+	Watched    float64 `json:"watched_seconds"`
 	RecordRate float64 `json:"records_per_second"`
-	// Unread is how many bytes of records came too fast to be read, and are not counted.
-	Unread uint64 `json:"unread_bytes"`
+	Unread     uint64  `json:"unread_bytes"`
+}
+
+func (f *ringFlow) json() *watchedJSON {
+	if f == nil {
+		return nil
+	}
+	return &watchedJSON{f.watched.Seconds(), f.recordRate, f.unread}
 }
 
 // watchFlow watches the ring m for so long: its positions beside those of all others, as top
@@ -71,8 +84,8 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	last.ProducedRate = perSecond(ring.Forward(from.Start, to.ProducerPos))
 	last.ConsumedRate = perSecond(ring.Forward(from.ConsumerPos, to.ConsumerPos))
 	return &ringFlow{
-		Flow: last, Watched: inspect.Seconds(watched),
-		RecordRate: perSecond(to.Records + to.Discarded), Unread: to.Lost,
+		Flow: *last, watched: watched,
+		recordRate: perSecond(to.Records + to.Discarded), unread: to.Lost,
 	}, nil
 }
 
@@ -100,7 +113,7 @@ func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(sample.Maps, func(m inspect.MapSample) bool { return m.ID == id })
+	i := slices.IndexFunc(sample.Maps, func(m inspect.Map) bool { return m.ID == id })
 	if i < 0 || sample.Maps[i].Flow == nil {
 		return nil, fmt.Errorf("map id %d: positions unknown", id)
 	}
@@ -125,23 +138,23 @@ func readAll(ctx context.Context, o *consumer.Observer) error {
 
 // rows are those of a table.
 func (f *ringFlow) rows() [][]string {
-	in := fmt.Sprintf("%.0f bytes/s, %.1f records/s", f.ProducedRate, f.RecordRate)
-	if f.Unread > 0 {
-		in += fmt.Sprintf(" and %d bytes of records that came too fast to be read", f.Unread)
+	in := fmt.Sprintf("%.0f bytes/s, %.1f records/s", f.ProducedRate, f.recordRate)
+	if f.unread > 0 {
+		in += fmt.Sprintf(" and %d bytes of records that came too fast to be read", f.unread)
 	}
-	lag := time.Duration(f.Lag).Round(time.Millisecond).String()
+	lag := f.Lag.Round(time.Millisecond).String()
 	if f.LagAtLeast {
 		lag = "at least " + lag
 	}
 	state := string(f.State)
-	if f.State.Stuck() {
-		state += fmt.Sprintf(" for %v", time.Duration(f.Since).Round(time.Millisecond))
+	if f.StuckFor > 0 {
+		state += fmt.Sprintf(" for %v", f.StuckFor.Round(time.Millisecond))
 	}
 	return [][]string{
 		{"in", in},
 		{"out", fmt.Sprintf("%.0f bytes/s", f.ConsumedRate)},
 		{"high water", fmt.Sprintf("%d bytes", f.HighWater)},
-		{"saturated", fmt.Sprintf("for %v of %v", time.Duration(f.Saturated).Round(time.Millisecond), time.Duration(f.Watched).Round(time.Millisecond))},
+		{"saturated", fmt.Sprintf("for %v of %v", f.Saturated.Round(time.Millisecond), f.watched.Round(time.Millisecond))},
 		{"lag", lag},
 		{"state", state},
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/maptype"
 )
 
 func newLs() *cobra.Command {
@@ -35,7 +36,7 @@ changed.`,
 			hideSelf(&report.Maps[i])
 		}
 		if output.Value == "json" {
-			return command.PrintJSON(cmd.OutOrStdout(), report)
+			return command.PrintJSON(cmd.OutOrStdout(), jsonReport(report))
 		}
 		if err := command.PrintTable(cmd.OutOrStdout(), lsTable(report.Maps)); err != nil {
 			return err
@@ -50,14 +51,14 @@ func lsTable(maps []inspect.Map) [][]string {
 	rows := [][]string{strings.Fields("ID TYPE NAME SIZE BACKLOG FILL% OWNERS PINS")}
 	for _, m := range maps {
 		backlog, fill := "-", "-"
-		if m.Positions != nil {
-			backlog = command.FormatSize(m.Backlog)
-			fill = fmt.Sprintf("%.1f", 100*m.Fill)
-		} else if m.Place != nil && m.Pages != nil {
+		if p := m.Positions; p != nil {
+			backlog = command.FormatSize(p.Backlog)
+			fill = fmt.Sprintf("%.1f", 100*p.Fill)
+		} else if m.Arena != nil && m.Arena.Pages != nil {
 			fill = fmt.Sprintf("%.1f", arenaFill(&m))
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), command.FormatSize(m.Bytes), backlog, fill,
+			fmt.Sprint(m.ID), maptype.Name(m.Type), cmp.Or(m.Name, "-"), command.FormatSize(m.Bytes), backlog, fill,
 			cmp.Or(owners(&m), "-"), cmp.Or(strings.Join(m.Pins, ","), "-"),
 		})
 	}
@@ -75,7 +76,7 @@ func owners(m *inspect.Map) string {
 		names = append(names, name)
 	}
 	if m.UnseenWriters > 0 {
-		names = append(names, inspect.Unseen+"*")
+		names = append(names, "(unseen)*")
 	}
 	return strings.Join(names, ",")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/escape"
+	"github.com/rbtool/rbtool/internal/maptype"
 	"github.com/rbtool/rbtool/internal/top"
 )
 
@@ -78,7 +79,7 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 			return err
 		}
 		for i := range sample.Maps {
-			hideSelf(&sample.Maps[i].Map)
+			hideSelf(&sample.Maps[i])
 		}
 		switch {
 		case !asJSON:
@@ -87,9 +88,9 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 			}
 			printNotes(cmd.ErrOrStderr(), sample.Notes)
 		case once:
-			err = command.PrintJSON(cmd.OutOrStdout(), sample)
+			err = command.PrintJSON(cmd.OutOrStdout(), jsonSample(sample))
 		default:
-			err = command.PrintJSONLine(cmd.OutOrStdout(), sample)
+			err = command.PrintJSONLine(cmd.OutOrStdout(), jsonSample(sample))
 		}
 		if once || err != nil {
 			return err
@@ -97,17 +98,17 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 	}
 }
 
-func topTable(maps []inspect.MapSample) [][]string {
+func topTable(maps []inspect.Map) [][]string {
 	rows := [][]string{strings.Fields("ID TYPE NAME SIZE FILL% IN/S OUT/S LAG STATE OWNER")}
 	for i := range maps {
 		m := &maps[i]
-		cells := []string{fmt.Sprint(m.ID), m.Type, cmp.Or(m.Name, "-"), command.FormatSize(m.Bytes)}
+		cells := []string{fmt.Sprint(m.ID), maptype.Name(m.Type), cmp.Or(m.Name, "-"), command.FormatSize(m.Bytes)}
 		if f := m.Flow; f != nil {
-			lag := time.Duration(f.Lag).Round(time.Millisecond).String()
+			lag := f.Lag.Round(time.Millisecond).String()
 			if f.LagAtLeast {
 				lag = ">=" + lag
 			}
-			cells = append(cells, fmt.Sprintf("%.1f", 100*m.Fill), fmt.Sprintf("%.0f", f.ProducedRate),
+			cells = append(cells, fmt.Sprintf("%.1f", 100*m.Positions.Fill), fmt.Sprintf("%.0f", f.ProducedRate),
 				fmt.Sprintf("%.0f", f.ConsumedRate), lag, string(f.State))
 		} else {
 			cells = append(cells, "-", "-", "-", "-", "-")
@@ -129,7 +130,7 @@ func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) e
 	if err != nil {
 		return err
 	}
-	sample := func() (*inspect.Sample, error) {
+	sample := func() (*inspect.Report, error) {
 		if first != nil {
 			defer func() { first = nil }()
 			return first, nil
