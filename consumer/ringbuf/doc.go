@@ -1,0 +1,33 @@
+// Package ringbuf is a drop-in replacement for package
+// [github.com/cilium/ebpf/ringbuf]: the names and semantics of its v0.22, over
+// [github.com/rbtool/rbtool/consumer]. Changing the import is all that a program needs:
+//
+//	import "github.com/rbtool/rbtool/consumer/ringbuf"
+//
+// A waiting Read costs a goroutine, not a thread, and reading a record needs no barrier of
+// its own. New code gets more from package consumer: iteration without copies, contexts,
+// many rings on one goroutine, statistics.
+//
+// # Differences
+//
+// The kernel learns which records were read once per batch, of at most an eighth of the
+// ring, and before Read waits; cilium/ebpf publishes each record. A process that is
+// killed therefore gets the records of its last batch again. [Reader.Close] publishes all
+// records that were read.
+//
+// A waiting Read also looks at the ring every 100 ms: it returns records that were
+// committed with BPF_RB_NO_WAKEUP without [Reader.Flush].
+//
+// While the next record is still being written, Read sleeps rather than spins;
+// [Reader.Close] and a deadline end that wait.
+//
+// [Reader.SetDeadline] also applies to a Read under way, instead of waiting for its end.
+// [Reader.AvailableBytes] returns 0 after Close, where cilium/ebpf's panics.
+//
+// # Other consumers
+//
+// As with cilium/ebpf, NewReader neither claims its ring nor fails because another
+// consumer has it open. Two consumers must not read at once: a Reader whose
+// ring was read by another consumer fails with an error matching [consumer.ErrCorrupt].
+// [consumer.NewReader] claims a ring for exclusive use.
+package ringbuf
