@@ -53,6 +53,7 @@ func newConsume(r *rig, size, maxSize uint32) (*harness.Benchmark, error) {
 			{Name: ourPass, Run: way(r.g, "pass")},
 			{Name: "ours, Records", Run: way(r.g, "records")},
 			{Name: "ours, ReadInto", Run: way(r.g, "readinto")},
+			{Name: "ours, ringbuf.ReadInto", Run: way(r.g, "dropin")},
 			{Name: "ours, Read (copies)", Run: way(r.g, "read")},
 		},
 		Claims: consumeClaims(size, maxSize),

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/rbtool/rbtool/consumer"
+	dropin "github.com/rbtool/rbtool/consumer/ringbuf"
 )
 
 // reader reads the n records that are in its ring.
@@ -19,12 +20,19 @@ type reader interface {
 
 // openReader opens the reader of that name for m.
 func openReader(m *ebpf.Map, way string) (reader, error) {
-	if way == "cilium" {
+	switch way {
+	case "cilium":
 		r, err := ringbuf.NewReader(m)
 		if err != nil {
 			return nil, err
 		}
 		return &ciliumReader{r: r}, nil
+	case "dropin":
+		r, err := dropin.NewReader(m)
+		if err != nil {
+			return nil, err
+		}
+		return &dropinReader{r: r}, nil
 	}
 	r, err := consumer.NewReader(m, consumer.Options{})
 	if err != nil {
@@ -57,6 +65,25 @@ func (c *ciliumReader) read(n uint64, t *tally) error {
 			return err
 		}
 		sum += mark(c.rec.RawSample)
+	}
+	t.add(n, sum)
+	return nil
+}
+
+type dropinReader struct {
+	r   *dropin.Reader
+	rec dropin.Record
+}
+
+func (d *dropinReader) close() error { return d.r.Close() }
+
+func (d *dropinReader) read(n uint64, t *tally) error {
+	sum := uint64(0)
+	for range n {
+		if err := d.r.ReadInto(&d.rec); err != nil {
+			return err
+		}
+		sum += mark(d.rec.RawSample)
 	}
 	t.add(n, sum)
 	return nil
