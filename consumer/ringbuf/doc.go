@@ -4,9 +4,8 @@
 //
 //	import "github.com/rbtool/rbtool/consumer/ringbuf"
 //
-// A waiting Read costs a goroutine, not a thread, and reading a record needs no barrier of
-// its own. New code gets more from package consumer: iteration without copies, contexts,
-// many rings on one goroutine, statistics.
+// A waiting Read costs a goroutine, not a thread. New code gets more from package
+// consumer: iteration without copies, contexts, many rings on one goroutine, statistics.
 //
 // # Differences
 //
