@@ -16,10 +16,10 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// Main runs the command that the process's arguments ask for, and returns its exit status.
+// Main runs rbtool with the arguments of the process and returns its exit status.
 func Main() int {
-	// A closed stdout is an error of write(2), not the death of the process:
-	// what is pinned or claimed is cleaned up.
+	// Writing to a closed stdout fails with EPIPE and does not kill the process, so that commands
+	// remove their pins and claims.
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	context.AfterFunc(ctx, stop) // a second signal kills
@@ -28,12 +28,12 @@ func Main() int {
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// runArgs runs the command that args ask for.
+// runArgs runs rbtool with args.
 func runArgs(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	return execute(ctx, newRoot(stdout, stderr), args)
 }
 
-// endings are the signals that end the command. SIGHUP is none under nohup(1).
+// endings returns the signals that end the command: SIGHUP is not among them under nohup(1).
 func endings() []os.Signal {
 	signals := []os.Signal{unix.SIGINT, unix.SIGTERM}
 	if !signal.Ignored(unix.SIGHUP) {
@@ -42,8 +42,8 @@ func endings() []os.Signal {
 	return signals
 }
 
-// quitQuietly makes SIGQUIT end the process at once with the status that a shell gives it. Without
-// it the Go runtime prints the stacks of all goroutines, as it still does if GOTRACEBACK is set.
+// quitQuietly makes SIGQUIT end the process at once, with the status that a shell reports for it. If
+// GOTRACEBACK is set, the Go runtime prints the stacks of all goroutines as usual.
 func quitQuietly() {
 	if os.Getenv("GOTRACEBACK") != "" {
 		return
@@ -56,11 +56,11 @@ func quitQuietly() {
 	}()
 }
 
-// run runs the command and returns its exit status. Unprintable characters are escaped on their way
-// to stdout and stderr.
+// run runs rbtool with args, prints its error, and returns its exit status. Unprintable characters
+// in its output are escaped.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	// Kernels up to 5.10 account maps against RLIMIT_MEMLOCK. Without the
-	// privilege to lift it, what fails for want of it says so.
+	// Kernels up to 5.10 account maps against RLIMIT_MEMLOCK. If the limit cannot be raised, the
+	// command that runs into it says so.
 	_ = rlimit.RemoveMemlock()
 
 	out, errs := escape.NewWriter(stdout), escape.NewWriter(stderr)
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return command.StatusDone
 	}
 	if errors.Is(err, unix.EPIPE) {
-		return command.StatusDone // whoever read the output has had enough
+		return command.StatusDone // the reader of the output has ended, as head(1) does
 	}
 	command.PrintError(errs, err)
 	return command.StatusOf(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/ring"
 )
 
+// newRoot returns the command rbtool, which writes to stdout and stderr.
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rbtool",
@@ -29,7 +30,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not supported by the kernel or
 not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 131 quit
 (SIGQUIT ends rbtool at once; with GOTRACEBACK=all it prints its goroutines).`,
 		Example:       "  rbtool demo\n  rbtool ls",
-		Version:       command.Version(), // adds --version
+		Version:       command.Version(), // cobra adds --version
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -54,7 +55,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 	return root
 }
 
-// needCommand makes it an error to ask for help about a command that there is not.
+// needCommand makes help for an unknown command an error.
 func needCommand(help *cobra.Command, args []string) error {
 	about, rest, err := help.Root().Find(args)
 	if err == nil && len(rest) > 0 {
@@ -63,8 +64,7 @@ func needCommand(help *cobra.Command, args []string) error {
 	return err
 }
 
-// execute runs the command that args ask for. An error before the command
-// itself ran is one in the command line.
+// execute runs root with args. An error from before a command starts is a usage error.
 func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	started := false
 	noteStart(root, &started)
@@ -79,7 +79,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	return err
 }
 
-// noteStart makes cmd and its subcommands set started when they run.
+// noteStart makes cmd and its subcommands set started when they start.
 func noteStart(cmd *cobra.Command, started *bool) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -95,8 +95,8 @@ func noteStart(cmd *cobra.Command, started *bool) {
 	}
 }
 
-// emptyFlag returns an error where a flag is given the empty string, which none may be: in
-// a script it is a variable that was never set.
+// emptyFlag returns an error if a flag is given an empty string: in a script, that is a variable that
+// was never set.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {

@@ -22,6 +22,7 @@ func newVersion() *cobra.Command {
 	}
 }
 
+// versionLine is the output of rbtool version and of --version.
 func versionLine() string {
 	return fmt.Sprintf("rbtool %s %s %s/%s\n", command.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// count is a flag for a number above 0; 0 when it is not given.
+// Count is a flag for a number above 0. It is 0 if the flag is not given.
 type Count uint64
 
 func (c *Count) Set(text string) error {
@@ -23,12 +23,12 @@ func (c *Count) Type() string { return "count" }
 
 func (c *Count) String() string { return strconv.FormatUint(uint64(*c), 10) }
 
-// perSecond is a flag for a rate above 0; 0 when it is not given.
+// Rate is a flag for a rate above 0, a second. It is 0 if the flag is not given.
 type Rate float64
 
 func (r *Rate) Set(text string) error {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n > 0) { // NaN is not
+	if err != nil || !(n > 0) { // or NaN
 		return errors.New("not a number above 0")
 	}
 	*r = Rate(n)
@@ -39,7 +39,7 @@ func (r *Rate) Type() string { return "rate" }
 
 func (r *Rate) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
 
-// duration is a flag for a time above 0; 0 when it is not given.
+// Duration is a flag for a duration above 0. It is 0 if the flag is not given.
 type Duration time.Duration
 
 func (d *Duration) Set(text string) error {
@@ -55,12 +55,12 @@ func (d *Duration) Type() string { return "duration" }
 
 func (d *Duration) String() string {
 	if *d == 0 {
-		return "0" // which help leaves out
+		return "0" // not shown by help
 	}
 	return time.Duration(*d).String()
 }
 
-// interval is a flag for the time from one look or run to the next, which is not shorter than Least.
+// Interval is a flag for the time between two samples or runs, of at least Least.
 type Interval struct{ Value, Least time.Duration }
 
 func (i *Interval) Set(text string) error {
@@ -79,7 +79,7 @@ func (i *Interval) Type() string { return "interval" }
 
 func (i *Interval) String() string { return i.Value.String() }
 
-// address is a flag for a place in memory.
+// Address is a flag for an address in memory.
 type Address uint64
 
 func (a *Address) Set(text string) error {
@@ -95,7 +95,7 @@ func (a *Address) Type() string { return "address" }
 
 func (a *Address) String() string {
 	if *a == 0 {
-		return "" // which help leaves out
+		return "" // not shown by help
 	}
 	return fmt.Sprintf("%#x", uint64(*a))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// group is a command that only has subcommands.
+// Group returns a command that only has subcommands.
 func Group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Example: example}
 	NeedSubcommand(cmd)
@@ -16,23 +16,23 @@ func Group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// needSubcommand makes it an error to call cmd without a subcommand, or with one that
-// it does not have.
+// NeedSubcommand makes it an error to call cmd without a subcommand or with an unknown one.
 func NeedSubcommand(cmd *cobra.Command) {
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return UnknownCommand(cmd, args[0])
 		}
-		return errors.New("which one?")
+		return errors.New("a subcommand is missing")
 	}
-	cmd.RunE = func(*cobra.Command, []string) error { return nil } // makes cobra look at Args
+	cmd.RunE = func(*cobra.Command, []string) error { return nil } // without it cobra ignores Args
 }
 
-func UnknownCommand(of *cobra.Command, name string) error {
-	return fmt.Errorf("unknown command %q for %q", name, of.CommandPath())
+// UnknownCommand returns the error for a name that is no subcommand of parent.
+func UnknownCommand(parent *cobra.Command, name string) error {
+	return fmt.Errorf("unknown command %q for %q", name, parent.CommandPath())
 }
 
-// noneEmpty is check for a command whose arguments must not be empty either.
+// NonEmpty returns a check of arguments that also refuses empty ones.
 func NonEmpty(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if slices.Contains(args, "") {

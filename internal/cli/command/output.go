@@ -17,7 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// choice is a flag that takes one of some words.
+// Choice is a flag for one of several words.
 type Choice struct {
 	Value string
 	Among []string
@@ -34,7 +34,7 @@ func (c *Choice) Set(text string) error {
 func (c *Choice) String() string { return c.Value }
 func (c *Choice) Type() string   { return strings.Join(c.Among, "|") }
 
-// outputFlag adds -o to cmd; the first of the formats is the default.
+// OutputFlag adds --output to cmd. The first of the formats is the default.
 func OutputFlag(cmd *cobra.Command, formats ...string) *Choice {
 	c := &Choice{Value: formats[0], Among: formats}
 	cmd.Flags().VarP(c, "output", "o", "output format")
@@ -42,10 +42,10 @@ func OutputFlag(cmd *cobra.Command, formats ...string) *Choice {
 	return c
 }
 
-// printJSON writes v as one document.
+// PrintJSON writes v as an indented JSON document.
 func PrintJSON(w io.Writer, v any) error { return writeJSON(w, v, jsontext.WithIndent("  ")) }
 
-// printLine writes v as one line.
+// PrintJSONLine writes v as JSON on one line.
 func PrintJSONLine(w io.Writer, v any) error { return writeJSON(w, v) }
 
 func writeJSON(w io.Writer, v any, opts ...json.Options) error {
@@ -59,12 +59,12 @@ func writeJSON(w io.Writer, v any, opts ...json.Options) error {
 	return nil
 }
 
-// appendJSON appends v as encoding/json does, but writes strings that are not UTF-8 as
-// escape.AppendJSONString does, and escapes unprintable runes.
+// AppendJSON appends v as encoding/json does, except that strings that are not UTF-8 are written as
+// [escape.AppendJSONString] does, and that unprintable runes are escaped.
 func AppendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
 	bytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
 		if utf8.ValidString(s) {
-			return errors.ErrUnsupported // falls back to the default
+			return errors.ErrUnsupported // use the default
 		}
 		return enc.WriteValue(escape.AppendJSONString(nil, []byte(s)))
 	})
@@ -76,8 +76,8 @@ func AppendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
 	return escape.AppendJSON(dst, doc), nil
 }
 
-// printTable writes rows, the first of which is the header, in columns. Escaping keeps a cell on
-// one line, and free of bytes that are special to a tabwriter.
+// PrintTable writes rows in aligned columns. Cells are escaped, so that they have no newlines and no
+// bytes that are special to a tabwriter.
 func PrintTable(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -95,7 +95,7 @@ func PrintTable(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// note writes a note in one line, with unprintable characters escaped.
+// Note writes a note on a line. Unprintable characters are escaped.
 func Note(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "note: %s\n", escape.String(fmt.Sprintf(format, args...)))
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// describePID names a process by its pid in the initial pid namespace: "process 12 (sh)".
+// DescribePID describes a process, given by its pid in the initial pid namespace. Its name is
+// included if /proc is that of the initial namespace: "process 12 (sh)".
 func DescribePID(pid uint32) string {
 	if initial, _ := proc.InitialPIDNamespace(); !initial {
 		return DescribeProcess(int(pid), "")
@@ -16,8 +17,8 @@ func DescribePID(pid uint32) string {
 	return DescribeForeign(pid)
 }
 
-// describeForeign names a process by its pid in this process's pid namespace; 0 stands for
-// one that cannot be seen.
+// DescribeForeign describes a process, given by its pid in the pid namespace of this process. pid is
+// 0 for a process outside that namespace.
 func DescribeForeign(pid uint32) string {
 	if pid == 0 {
 		return UnseenProcess
@@ -26,10 +27,10 @@ func DescribeForeign(pid uint32) string {
 	return DescribeProcess(int(pid), strings.TrimSpace(string(comm)))
 }
 
-// unseenProcess stands for a process of which only a mapping is known.
+// UnseenProcess describes a process of which only a mapping of the ring is known.
 const UnseenProcess = "a process that cannot be seen from here"
 
-// describeProcess names a process: "process 12 (sh)".
+// DescribeProcess describes a process: "process 12 (sh)". comm may be empty.
 func DescribeProcess(pid int, comm string) string {
 	if comm == "" {
 		return fmt.Sprintf("process %d", pid)

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -8,7 +9,7 @@ import (
 	"strings"
 )
 
-// size is a flag for a number of bytes: "65536", "64KiB", "16MiB", "4GiB".
+// Size is a flag for a number of bytes: "65536", "64KiB", "16MiB", "4GiB".
 type Size uint64
 
 var units = []struct {
@@ -25,7 +26,7 @@ func (s *Size) Set(text string) error {
 	}
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || n > math.MaxUint64>>shift {
-		return fmt.Errorf("not a size such as 65536, 64KiB or 16MiB")
+		return errors.New("not a size such as 65536, 64KiB or 16MiB")
 	}
 	*s = Size(n << shift)
 	return nil
@@ -33,9 +34,9 @@ func (s *Size) Set(text string) error {
 
 func (s *Size) Type() string { return "size" }
 
-// String gives the largest unit that divides the size.
 func (s *Size) String() string { return FormatSize(uint64(*s)) }
 
+// FormatSize formats n bytes in the largest unit that divides them.
 func FormatSize(n uint64) string {
 	for i := len(units) - 1; i >= 0; i-- {
 		if u := units[i]; n != 0 && n&(1<<u.shift-1) == 0 {
@@ -45,11 +46,11 @@ func FormatSize(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
-// maxRing is the largest ring: max_entries is a u32 and a power of two.
+// MaxRing is the size of the largest ring in bytes: max_entries is a u32 and a power of two.
 const MaxRing = 1 << 31
 
-// checkRing says whether n is the size of a ring on machines with pages of page
-// bytes: ringbuf_map_alloc, kernel/bpf/ringbuf.c.
+// CheckRing returns an error unless n is a valid size of a ring where a page has page bytes
+// (kernel/bpf/ringbuf.c, ringbuf_map_alloc). The error names the nearest valid sizes.
 func CheckRing(n, page uint64) error {
 	if n&(n-1) == 0 && n >= page && n <= MaxRing {
 		return nil

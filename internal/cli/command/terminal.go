@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// isTerminal reports whether w is one.
+// IsTerminal reports whether w writes to a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := escape.Unwrap(w).(*os.File)
 	if !ok {

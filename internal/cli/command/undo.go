@@ -6,12 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spoiled reports whether a command whose output failed with err is to undo
-// what it did. A reader that closed the pipe has merely had enough.
+// Spoiled reports whether a command should undo what it did because writing its output failed with
+// err. It returns false for EPIPE: a reader that closes the pipe early does not cancel the command.
 func Spoiled(err error) bool { return err != nil && !errors.Is(err, unix.EPIPE) }
 
-// rmdirs removes directories that a command made, unless somebody else put something
-// there.
+// RemoveDirs removes directories that a command made, in order. Directories that are not empty stay.
 func RemoveDirs(dirs []string) {
 	for _, dir := range dirs {
 		_ = unix.Rmdir(dir)

@@ -4,8 +4,8 @@ import (
 	"runtime/debug"
 )
 
-// version is the module's, as the go command recorded it: a tag or a
-// pseudo-version that names the commit.
+// Version returns the version of the module that the go command recorded: a tag, or a pseudo-version
+// that names the commit.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pause waits for d, or until ctx is done.
+// Pause waits for d or until ctx is done.
 func Pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -14,7 +14,7 @@ func Pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// interrupted says in words that the command was.
+// Interrupted replaces the error of a canceled context by one that says so in words.
 func Interrupted(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return WithStatus(errors.New("interrupted"), StatusInterrupted)
