@@ -1,7 +1,7 @@
-// Package bpffs has the commands that put maps on a bpffs and take them off: create, pin and unpin.
+// Package bpffs provides the commands that put maps on a bpffs and remove them: create, pin and unpin.
 package bpffs
 
 import "github.com/spf13/cobra"
 
-// bpffsCommands returns the commands of this family.
+// Commands returns the commands of this package.
 func Commands() []*cobra.Command { return []*cobra.Command{newCreate(), newPin(), newUnpin()} }

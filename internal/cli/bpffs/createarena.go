@@ -12,49 +12,40 @@ import (
 
 // arenaOptions are the flags of create arena.
 type arenaOptions struct {
-	pin                     string
-	name                    string
-	size                    command.Size
+	createOptions
 	base                    command.Address
 	segvOnFault, noUserConv bool
-	mode                    fileMode
 }
 
 func newCreateArena() *cobra.Command {
-	opts := arenaOptions{mode: 0o600}
+	var opts arenaOptions
 	cmd := &cobra.Command{
 		Use:   "arena --pin PATH --size SIZE",
 		Short: "Create an arena, memory that programs and processes share",
-		Long: `Create an arena (BPF_MAP_TYPE_ARENA, Linux 6.9) and pin it. It lies at one
-address in every process: --base, or a window of 4 GiB that nothing uses here and
-no other arena has. Missing directories of PATH are made inside the bpffs; one that
-another user can change is refused, see rbtool pin --help. When anything fails, nothing
-is left behind.`,
+		Long: `Create an arena (BPF_MAP_TYPE_ARENA, Linux 6.9) and pin it. All
+processes map it at the same address: --base, or a window of 4 GiB that neither this
+process nor another arena uses. Missing directories of PATH are created inside the bpffs;
+a directory that another user can change is refused, see rbtool pin --help. A failed
+command leaves nothing behind.`,
 		Example: `  rbtool create arena --pin /sys/fs/bpf/heap --size 4MiB
   rbtool create arena --pin /sys/fs/bpf/heap --size 4GiB --base 0x120000000000 -o json`,
 		Args: cobra.NoArgs,
 	}
-	output := command.OutputFlag(cmd, "table", "json")
+	opts.flags(cmd, "reserve this many bytes: a multiple of the page size, at most 4GiB")
 	f := cmd.Flags()
-	f.StringVar(&opts.pin, "pin", "", "where to pin it, on a bpffs")
-	f.Var(&opts.size, "size", "bytes that it can have: a multiple of the page size, at most 4GiB")
-	f.StringVar(&opts.name, "name", "", "name, up to 15 of A-Z a-z 0-9 _ . (default: from PATH)")
-	f.Var(&opts.base, "base", "its address (default: a free window)")
-	f.BoolVar(&opts.segvOnFault, "segv-on-fault", false, "touching a page that no program allocated is a fault; without, it allocates the page")
-	f.BoolVar(&opts.noUserConv, "no-user-conv", false, "programs store pointers without their upper half")
-	f.Var(&opts.mode, "mode", "permissions of the pin, octal")
-	_ = cmd.MarkFlagRequired("pin")
-	_ = cmd.MarkFlagRequired("size")
+	f.Var(&opts.base, "base", "map the arena at this address (default: in a free window)")
+	f.BoolVar(&opts.segvOnFault, "segv-on-fault", false, "send SIGSEGV for access to a page that no program allocated, instead of allocating it")
+	f.BoolVar(&opts.noUserConv, "no-user-conv", false, "let programs store pointers without their upper half")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := checkName("arena", opts.pin, cmd.Flags().Changed("name"), &opts.name); err != nil {
+		if err := opts.checkName(cmd); err != nil {
 			return err
 		}
-		return createArena(cmd.OutOrStdout(), opts, output.Value == "json")
+		return opts.create(cmd.OutOrStdout())
 	}
 	return cmd
 }
 
-func createArena(w io.Writer, o arenaOptions, asJSON bool) error {
+func (o *arenaOptions) create(w io.Writer) error {
 	opts := arena.Options{
 		Name: o.name, Size: uint64(o.size), Base: uint64(o.base),
 		SegvOnFault: o.segvOnFault, NoUserConv: o.noUserConv,
@@ -70,5 +61,5 @@ func createArena(w io.Writer, o arenaOptions, asJSON bool) error {
 		return err
 	}
 	defer a.Close()
-	return pinCreated(w, a.Map(), a.Size(), o.pin, o.mode, asJSON)
+	return o.pinNew(w, a.Map(), a.Size())
 }

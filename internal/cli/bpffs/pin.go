@@ -15,9 +15,9 @@ func newPin() *cobra.Command {
 		Use:   "pin MAP PATH",
 		Short: "Pin a map, so that it outlives its processes and can be opened by path",
 		Long: `Pin MAP, of any type, to PATH on a bpffs. A map can have many pins. Missing
-directories of PATH are made; an existing PATH is refused, as is one below a directory
-of the bpffs that another user can change: it belongs neither to you nor to root, or it is
-writable for others and not sticky.`,
+directories of PATH are created. An existing PATH is refused. So is a PATH below a directory
+of the bpffs that another user can change: one that belongs neither to you nor to root, or
+that is writable for others and not sticky.`,
 		Example: "  rbtool pin id:12 /sys/fs/bpf/events\n  rbtool pin name:events /sys/fs/bpf/events",
 		Args:    command.NonEmpty(cobra.ExactArgs(2)),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -36,7 +36,7 @@ func newUnpin() *cobra.Command {
 		Use:   "unpin PATH...",
 		Short: "Remove pins",
 		Long: `Remove pins. A map lives on while a process, a program or another pin holds it.
-One PATH that cannot be unpinned does not keep the others from it.`,
+If one PATH cannot be removed, the others still are.`,
 		Example: "  rbtool unpin /sys/fs/bpf/events",
 		Args:    command.NonEmpty(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
