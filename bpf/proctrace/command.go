@@ -19,34 +19,28 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// Action is what a command does.
-type Action uint32
+// action is what a command does.
+type action uint32
 
-// The actions.
 const (
-	// Watch makes the tracer write the events of the subject, and no others
-	// than those of what is watched.
-	Watch = Action(bpfCommandTypeWATCH_COMMAND)
-	// Ignore makes it leave out the events of the subject, watched or not.
-	Ignore = Action(bpfCommandTypeIGNORE_COMMAND)
-	// Forget takes back what was said about the subject.
-	Forget = Action(bpfCommandTypeFORGET_COMMAND)
-	// Reset forgets everything.
-	Reset = Action(bpfCommandTypeRESET_COMMAND)
+	watch  = action(bpfCommandTypeWATCH_COMMAND)
+	ignore = action(bpfCommandTypeIGNORE_COMMAND)
+	forget = action(bpfCommandTypeFORGET_COMMAND)
+	reset  = action(bpfCommandTypeRESET_COMMAND)
 )
 
-func (a Action) String() string {
+func (a action) String() string {
 	switch a {
-	case Watch:
+	case watch:
 		return "watch"
-	case Ignore:
+	case ignore:
 		return "ignore"
-	case Forget:
+	case forget:
 		return "forget"
-	case Reset:
+	case reset:
 		return "reset"
 	}
-	return fmt.Sprintf("Action(%d)", uint32(a))
+	return fmt.Sprintf("command %d", uint32(a))
 }
 
 // Subject is who a command is about: one of its fields is set, none for Reset.
@@ -59,22 +53,9 @@ type Subject struct {
 	CgroupID uint64 // the CgroupID of events; not the cgroups below
 }
 
-// Acknowledgement is what a record of type Ack says about a command.
-type Acknowledgement struct {
-	Action  Action
-	Subject Subject
-	Cookie  uint64 // the sender's
-	// Err is nil, or why the command was refused: EINVAL, E2BIG (ErrTooManyRules),
-	// ENOENT (ErrNoRule).
-	Err            error
-	Rules, Watches uint32 // how many rules there are now, and how many of them watch
-}
-
 var (
-	// ErrNoRule says that nothing was said about a subject that is to be forgotten.
-	ErrNoRule = explain.Error(unix.ENOENT, "no such rule")
-	// ErrTooManyRules says that there is no room for another rule.
-	ErrTooManyRules = explain.Error(unix.E2BIG, "too many rules")
+	errNoRule       = explain.Error(unix.ENOENT, "no such rule")
+	errTooManyRules = explain.Error(unix.E2BIG, "too many rules")
 )
 
 // commandError explains the errno in an acknowledgement.
@@ -83,9 +64,9 @@ func commandError(errno uint32) error {
 	case 0:
 		return nil
 	case unix.ENOENT:
-		return ErrNoRule
+		return errNoRule
 	case unix.E2BIG:
-		return ErrTooManyRules
+		return errTooManyRules
 	}
 	return unix.Errno(errno)
 }
@@ -190,28 +171,36 @@ func (c *control) close() {
 	c.hear.Close()
 }
 
-// Commands is the user ring for commands, which belongs to the Tracer. It is nil
-// where the kernel has no user rings.
-func (t *Tracer) Commands() *ebpf.Map {
-	if t.control == nil {
-		return nil
-	}
-	return t.control.commands
-}
-
-// Command makes the tracer do something, and returns when it is done: events that
-// happen from then on are treated accordingly. Those under way may still be treated as before.
+// Watch makes the tracer write the events of the subject, and no others than those of
+// subjects that are watched.
 //
-// Errors: [ErrNoRule], [ErrTooManyRules]; [userprod.ErrBusy] while another process writes
-// commands; ebpf.ErrNotSupported where the kernel has no user rings (Linux 6.1).
-func (t *Tracer) Command(action Action, about Subject) error {
-	if err := t.command(action, about); err != nil {
-		return fmt.Errorf("%s: %w", action, err)
+// Watch, [Tracer.Ignore], [Tracer.Forget] and [Tracer.Reset] return when the command is
+// obeyed: it applies to events that happen from then on, and perhaps to some that are being
+// written. Errors match unix.E2BIG if there are too many rules, [userprod.ErrBusy] while
+// another process writes commands, and [ebpf.ErrNotSupported] if the kernel has no user
+// rings (Linux 6.1).
+func (t *Tracer) Watch(s Subject) error { return t.command(watch, s) }
+
+// Ignore makes the tracer leave out the events of the subject, even if it is watched. See
+// [Tracer.Watch].
+func (t *Tracer) Ignore(s Subject) error { return t.command(ignore, s) }
+
+// Forget removes the rule about the subject. The error matches [fs.ErrNotExist] if there is
+// none. See [Tracer.Watch].
+func (t *Tracer) Forget(s Subject) error { return t.command(forget, s) }
+
+// Reset removes all rules: everything is traced again. See [Tracer.Watch].
+func (t *Tracer) Reset() error { return t.command(reset, Subject{}) }
+
+func (t *Tracer) command(a action, about Subject) error {
+	if err := t.send(a, about); err != nil {
+		return fmt.Errorf("%s: %w", a, err)
 	}
 	return nil
 }
 
-func (t *Tracer) command(action Action, about Subject) error {
+// send sends a command and waits until it is obeyed or refused.
+func (t *Tracer) send(a action, about Subject) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -220,7 +209,7 @@ func (t *Tracer) command(action Action, about Subject) error {
 	case t.control == nil:
 		return fmt.Errorf("the kernel has no user ring buffers (Linux 6.1): %w", ebpf.ErrNotSupported)
 	}
-	c, err := newCommand(action, about)
+	c, err := newCommand(a, about)
 	if err != nil {
 		return err
 	}
@@ -236,8 +225,8 @@ func (t *Tracer) command(action Action, about Subject) error {
 }
 
 // newCommand makes the sample for a command.
-func newCommand(action Action, about Subject) (bpfCommand, error) {
-	c := bpfCommand{Type: bpfCommandType(action), Cookie: rand.Uint64()}
+func newCommand(a action, about Subject) (bpfCommand, error) {
+	c := bpfCommand{Type: bpfCommandType(a), Cookie: rand.Uint64()}
 	given := 0
 	if about.PID != 0 {
 		c.Subject, c.Id, given = bpfCommandSubjectPID_SUBJECT, uint64(about.PID), given+1
@@ -254,7 +243,7 @@ func newCommand(action Action, about Subject) (bpfCommand, error) {
 			c.Comm[i] = int8(b)
 		}
 	}
-	if want := 1; action == Reset {
+	if want := 1; a == reset {
 		if given > 0 {
 			return c, errors.New("it is about nobody in particular")
 		}
@@ -284,25 +273,13 @@ func (c *control) await(cookie uint64) error {
 	}
 }
 
-// Rules are how many rules there are, and how many of them watch.
-func (t *Tracer) Rules() (rules, watches uint32, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || t.control == nil {
-		return 0, 0, nil
-	}
-	var n bpfRuleCounts
-	if err := t.control.ruled.Lookup(uint32(0), &n); err != nil {
-		return 0, 0, fmt.Errorf("read rules of proctrace: %w", err)
-	}
-	return n.Rules, n.Watches, nil
-}
-
 // decodeAck decodes a record of type Ack that is long enough.
 func decodeAck(record []byte) Event {
 	var m bpfAckEvent
-	a := Acknowledgement{
-		Action:  Action(u32(record, unsafe.Offsetof(m.Command))),
+	e := Event{
+		Type:    Ack,
+		Ktime:   u64(record, unsafe.Offsetof(m.Ktime)),
+		Command: action(u32(record, unsafe.Offsetof(m.Command))).String(),
 		Cookie:  u64(record, unsafe.Offsetof(m.Cookie)),
 		Err:     commandError(u32(record, unsafe.Offsetof(m.Error))),
 		Rules:   u32(record, unsafe.Offsetof(m.Rules)),
@@ -311,12 +288,12 @@ func decodeAck(record []byte) Event {
 	id := u64(record, unsafe.Offsetof(m.Id))
 	switch bpfCommandSubject(u32(record, unsafe.Offsetof(m.Subject))) {
 	case bpfCommandSubjectPID_SUBJECT:
-		a.Subject.PID = uint32(id)
+		e.Subject.PID = uint32(id)
 	case bpfCommandSubjectCGROUP_SUBJECT:
-		a.Subject.CgroupID = id
+		e.Subject.CgroupID = id
 	case bpfCommandSubjectCOMM_SUBJECT:
 		comm := unsafe.Offsetof(m.Comm)
-		a.Subject.Comm = cString(record[comm : comm+unsafe.Sizeof(m.Comm)])
+		e.Subject.Comm = cString(record[comm : comm+unsafe.Sizeof(m.Comm)])
 	}
-	return Event{Type: Ack, Ktime: u64(record, unsafe.Offsetof(m.Ktime)), Ack: a}
+	return e
 }

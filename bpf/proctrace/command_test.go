@@ -33,9 +33,9 @@ func commandable(t *testing.T, copies uint32) *Tracer {
 }
 
 // command fails the test when tr does not take a command.
-func command(t *testing.T, tr *Tracer, action Action, about Subject) {
+func command(t *testing.T, tr *Tracer, a action, about Subject) {
 	t.Helper()
-	if err := tr.Command(action, about); err != nil {
+	if err := tr.command(a, about); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,23 +87,23 @@ func TestRulesAreApplied(t *testing.T) {
 	self, bystander := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 	tests := []struct {
 		name          string
-		rules         func(cgroup uint64) map[Subject]Action
+		rules         func(cgroup uint64) map[Subject]action
 		inside, other []string // of /bin/true in the cgroup, and in another one
 		onlyOurs      bool     // nothing of anybody else is written
 	}{
-		{"without rules, everything", func(uint64) map[Subject]Action { return nil }, all, all, false},
-		{"watch a comm", func(uint64) map[Subject]Action { return map[Subject]Action{{Comm: "true"}: Watch} }, named, named, false},
-		{"ignore a comm", func(uint64) map[Subject]Action { return map[Subject]Action{{Comm: "true"}: Ignore} }, all[:1], all[:1], false},
-		{"watch a process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: self}: Watch} }, all, all, true},
-		{"watch another process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: bystander}: Watch} }, nil, nil, true},
-		{"ignore a process", func(uint64) map[Subject]Action { return map[Subject]Action{{PID: self}: Ignore} }, nil, nil, false},
-		{"watch a cgroup", func(id uint64) map[Subject]Action { return map[Subject]Action{{CgroupID: id}: Watch} }, all, nil, true},
-		{"ignore a cgroup", func(id uint64) map[Subject]Action { return map[Subject]Action{{CgroupID: id}: Ignore} }, nil, all, false},
-		{"ignore wins", func(id uint64) map[Subject]Action {
-			return map[Subject]Action{{CgroupID: id}: Ignore, {PID: self}: Watch}
+		{"without rules, everything", func(uint64) map[Subject]action { return nil }, all, all, false},
+		{"watch a comm", func(uint64) map[Subject]action { return map[Subject]action{{Comm: "true"}: watch} }, named, named, false},
+		{"ignore a comm", func(uint64) map[Subject]action { return map[Subject]action{{Comm: "true"}: ignore} }, all[:1], all[:1], false},
+		{"watch a process", func(uint64) map[Subject]action { return map[Subject]action{{PID: self}: watch} }, all, all, true},
+		{"watch another process", func(uint64) map[Subject]action { return map[Subject]action{{PID: bystander}: watch} }, nil, nil, true},
+		{"ignore a process", func(uint64) map[Subject]action { return map[Subject]action{{PID: self}: ignore} }, nil, nil, false},
+		{"watch a cgroup", func(id uint64) map[Subject]action { return map[Subject]action{{CgroupID: id}: watch} }, all, nil, true},
+		{"ignore a cgroup", func(id uint64) map[Subject]action { return map[Subject]action{{CgroupID: id}: ignore} }, nil, all, false},
+		{"ignore wins", func(id uint64) map[Subject]action {
+			return map[Subject]action{{CgroupID: id}: ignore, {PID: self}: watch}
 		}, nil, all, true},
-		{"of several that are watched, each", func(id uint64) map[Subject]Action {
-			return map[Subject]Action{{CgroupID: id}: Watch, {Comm: "true"}: Watch}
+		{"of several that are watched, each", func(id uint64) map[Subject]action {
+			return map[Subject]action{{CgroupID: id}: watch, {Comm: "true"}: watch}
 		}, all, named, false},
 	}
 	eachCopies(t, func(t *testing.T, copies uint32) {
@@ -111,7 +111,7 @@ func TestRulesAreApplied(t *testing.T) {
 		dir, id := cgroup(t)
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
-				command(t, tr, Reset, Subject{})
+				command(t, tr, reset, Subject{})
 				for subject, action := range test.rules(id) {
 					command(t, tr, action, subject)
 				}
@@ -137,7 +137,7 @@ func TestRulesAreApplied(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ignored := after.Total().Ignored - before.Total().Ignored
+				ignored := total(after).Ignored - total(before).Ignored
 				if want := uint64(6 - len(test.inside) - len(test.other)); ignored < want || want == 0 && ignored > 0 && len(test.rules(id)) == 0 {
 					t.Errorf("%d events counted as ignored, want %d or more", ignored, want)
 				}
@@ -152,36 +152,36 @@ func TestAcknowledgements(t *testing.T) {
 	tr := commandable(t, needed())
 	quiet := Subject{PID: uint32(sleeper(t).Process.Pid)} // so that no events come between
 	for _, c := range []struct {
-		action Action
+		action action
 		about  Subject
 		want   error
 	}{
-		{Watch, quiet, nil}, {Ignore, Subject{Comm: "fifteen letters"}, nil}, {Watch, quiet, nil}, {Ignore, quiet, nil},
-		{Watch, quiet, nil}, {Forget, Subject{CgroupID: 1 << 40}, ErrNoRule}, {Forget, Subject{Comm: "fifteen letters"}, nil},
-		{Reset, Subject{}, nil}, {Forget, quiet, ErrNoRule},
+		{watch, quiet, nil}, {ignore, Subject{Comm: "fifteen letters"}, nil}, {watch, quiet, nil}, {ignore, quiet, nil},
+		{watch, quiet, nil}, {forget, Subject{CgroupID: 1 << 40}, errNoRule}, {forget, Subject{Comm: "fifteen letters"}, nil},
+		{reset, Subject{}, nil}, {forget, quiet, errNoRule},
 	} {
-		if err := tr.Command(c.action, c.about); !errors.Is(err, c.want) {
+		if err := tr.command(c.action, c.about); !errors.Is(err, c.want) {
 			t.Errorf("%s %+v: %v, want %v", c.action, c.about, err, c.want)
 		}
 	}
-	var got []Acknowledgement
+	var got []Event
 	for _, e := range drain(t, tr) {
 		if e.Type == Ack {
-			got = append(got, e.Ack)
+			got = append(got, e)
 		}
 	}
-	want := []Acknowledgement{
-		{Action: Watch, Subject: quiet, Rules: 1, Watches: 1},
-		{Action: Ignore, Subject: Subject{Comm: "fifteen letters"}, Rules: 2, Watches: 1},
-		{Action: Watch, Subject: quiet, Rules: 2, Watches: 1},
-		{Action: Ignore, Subject: quiet, Rules: 2, Watches: 0},
-		{Action: Watch, Subject: quiet, Rules: 2, Watches: 1},
-		{Action: Forget, Subject: Subject{CgroupID: 1 << 40}, Err: ErrNoRule, Rules: 2, Watches: 1},
-		{Action: Forget, Subject: Subject{Comm: "fifteen letters"}, Rules: 1, Watches: 1},
-		{Action: Reset},
-		{Action: Forget, Subject: quiet, Err: ErrNoRule},
+	want := []Event{
+		{Command: "watch", Subject: quiet, Rules: 1, Watches: 1},
+		{Command: "ignore", Subject: Subject{Comm: "fifteen letters"}, Rules: 2, Watches: 1},
+		{Command: "watch", Subject: quiet, Rules: 2, Watches: 1},
+		{Command: "ignore", Subject: quiet, Rules: 2, Watches: 0},
+		{Command: "watch", Subject: quiet, Rules: 2, Watches: 1},
+		{Command: "forget", Subject: Subject{CgroupID: 1 << 40}, Err: errNoRule, Rules: 2, Watches: 1},
+		{Command: "forget", Subject: Subject{Comm: "fifteen letters"}, Rules: 1, Watches: 1},
+		{Command: "reset"},
+		{Command: "forget", Subject: quiet, Err: errNoRule},
 	}
-	opts := cmp.Options{cmpopts.IgnoreFields(Acknowledgement{}, "Cookie"), cmpopts.EquateErrors()}
+	opts := cmp.Options{cmpopts.IgnoreFields(Event{}, "Type", "Ktime", "Cookie"), cmpopts.EquateErrors()}
 	if diff := cmp.Diff(want, got, opts); diff != "" {
 		t.Errorf("acknowledgements (-want +got):\n%s", diff)
 	}
@@ -190,14 +190,14 @@ func TestAcknowledgements(t *testing.T) {
 func TestTooManyRules(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
-	p, err := userprod.New(tr.Commands(), userprod.Options{})
+	p, err := userprod.New(tr.control.commands, userprod.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, want := range map[uint32]error{1024: nil, 1025: ErrTooManyRules} {
+	for n, want := range map[uint32]error{1024: nil, 1025: errTooManyRules} {
 		var samples []bpfCommand
 		for i := range n {
-			c, err := newCommand(Ignore, Subject{CgroupID: 1<<40 + uint64(i)})
+			c, err := newCommand(ignore, Subject{CgroupID: 1<<40 + uint64(i)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -213,34 +213,34 @@ func TestTooManyRules(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command(t, tr, Watch, Subject{CgroupID: 1 << 40}) // an old one can be changed
-	command(t, tr, Reset, Subject{})
-	if rules, watches, err := tr.Rules(); rules != 0 || watches != 0 || err != nil {
-		t.Errorf("after reset: %d rules, %d watch, %v", rules, watches, err)
+	command(t, tr, watch, Subject{CgroupID: 1 << 40}) // an old one can be changed
+	command(t, tr, reset, Subject{})
+	if s := stats(t, tr); s.Rules != 0 || s.Watches != 0 {
+		t.Errorf("after reset: %d rules, %d watch", s.Rules, s.Watches)
 	}
-	command(t, tr, Ignore, Subject{CgroupID: 1 << 40})
+	command(t, tr, ignore, Subject{CgroupID: 1 << 40})
 }
 
 func TestCommandsThatMakeNoSense(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
 	for _, c := range []struct {
-		action Action
+		action action
 		about  Subject
 	}{
-		{Watch, Subject{}}, {Watch, Subject{PID: 1, Comm: "x"}}, {Ignore, Subject{Comm: "sixteen letters!"}},
-		{Ignore, Subject{Comm: "a\x00b"}}, {Reset, Subject{PID: 1}}, {Forget, Subject{}},
+		{watch, Subject{}}, {watch, Subject{PID: 1, Comm: "x"}}, {ignore, Subject{Comm: "sixteen letters!"}},
+		{ignore, Subject{Comm: "a\x00b"}}, {reset, Subject{PID: 1}}, {forget, Subject{}},
 	} {
-		if err := tr.Command(c.action, c.about); err == nil {
+		if err := tr.command(c.action, c.about); err == nil {
 			t.Errorf("%s %+v was taken", c.action, c.about)
 		}
 	}
-	p, err := userprod.New(tr.Commands(), userprod.Options{})
+	p, err := userprod.New(tr.control.commands, userprod.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if err := tr.Command(Reset, Subject{}); !errors.Is(err, userprod.ErrBusy) {
+	if err := tr.command(reset, Subject{}); !errors.Is(err, userprod.ErrBusy) {
 		t.Errorf("while another producer writes: %v, want ErrBusy", err)
 	}
 }
@@ -249,7 +249,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 func TestCommandsOfOthers(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
-	p, err := userprod.New(tr.Commands(), userprod.Options{})
+	p, err := userprod.New(tr.control.commands, userprod.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,12 +277,12 @@ func TestCommandsOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e.Type == Ack {
-			got = append(got, fmt.Sprintf("%v %v %d", e.Ack.Action, e.Ack.Err, e.Ack.Cookie))
+			got = append(got, fmt.Sprintf("%v %v %d", e.Command, e.Err, e.Cookie))
 		}
 	}
 	want := []string{
-		"Action(0) invalid argument 0", "Action(0) invalid argument 0", "Action(0) invalid argument 0",
-		"Action(9) invalid argument 0", "watch invalid argument 0", "reset <nil> 77",
+		"command 0 invalid argument 0", "command 0 invalid argument 0", "command 0 invalid argument 0",
+		"command 9 invalid argument 0", "watch invalid argument 0", "reset <nil> 77",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("acknowledgements (-want +got):\n%s", diff)
@@ -304,14 +304,14 @@ func TestCommandsToAPinnedTracer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	command(t, tr, Watch, Subject{CgroupID: 1 << 40})
-	set, err := DecoderOf(tr.Events())
+	command(t, tr, watch, Subject{CgroupID: 1 << 40})
+	set, err := decoderOf(tr.Events())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var acks []string
 	consume(t, tr.Events(), func(record []byte) {
-		if typ, err := TypeOf(record); err != nil || typ != Ack {
+		if typ, err := typeOf(record); err != nil || typ != Ack {
 			return
 		}
 		dec, err := set.Decoder(record)
@@ -338,10 +338,10 @@ func TestCommandsToAPinnedTracer(t *testing.T) {
 
 func TestWithoutUserRingsThereAreNoCommands(t *testing.T) {
 	tr := &Tracer{}
-	if err := tr.Command(Reset, Subject{}); !errors.Is(err, ebpf.ErrNotSupported) {
+	if err := tr.command(reset, Subject{}); !errors.Is(err, ebpf.ErrNotSupported) {
 		t.Errorf("%v, want ErrNotSupported", err)
 	}
-	if tr.Commands() != nil {
+	if tr.control != nil {
 		t.Error("there is a ring")
 	}
 }

@@ -1,5 +1,5 @@
-// Package proctrace follows every fork, exec and exit on the host and writes
-// them, in the order in which they happened on all CPUs, into one ring.
+// Package proctrace traces every fork, exec and exit on the host and writes the events, in the
+// order in which they happen on all CPUs, into one ring buffer.
 //
 // The smallest use:
 //
@@ -11,69 +11,63 @@
 //	if err := tracer.Attach(); err != nil {
 //		return err
 //	}
-//	// Read tracer.Events() and give each record to proctrace.Decode.
+//	// Read tracer.Events() and pass each record to proctrace.Decode.
 //
-// [Tracer.Pin] leaves the tracer running when the process ends; [Open] finds
-// it again, [Remove] ends it.
+// [Tracer.Pin] keeps the tracer running after the process has ended; [Open] finds it again,
+// [Remove] stops it.
 //
-// # What is promised
+// # Order and losses
 //
-// In the ring the records of a process come in the order of its life: its
-// fork, its execs, its exit. Times do not prove an order between CPUs, since
-// taking the time and taking a place in the ring are two steps: it is the
-// order in the ring that counts. A pid is used again and again; a process is
-// (TGID, StartTime), which is also /proc/PID/stat's field 22 in finer units.
+// The records of a process lie in the ring in the order of its life: fork, execs, exit. Only
+// the order in the ring counts: a program reads the clock and reserves its record in two
+// steps, so times of different CPUs can disagree with it. Pids are reused; TGID and StartTime
+// together identify a process.
 //
-// No event is dropped unseen: what found no room in the ring, and what the
-// kernel did not run the programs for, [Tracer.Stats] counts by type. The
-// latter can happen where a program is preempted in a tracepoint (in Linux
-// 7.2, not in 6.18; include/linux/tracepoint.h, __DECLARE_TRACE): until it
-// goes on, the same program does not run for another task on that CPU
-// (kernel/trace/bpf_trace.c, __bpf_trace_run). There [Load] loads copies of
-// each program that make up for each other, so that it hardly ever happens. A
-// preempted program also leaves a record that it has not finished yet in the
-// ring, and readers wait behind it.
+// Every lost event is counted: [Counts] has those that found no room in the ring and those
+// for which the kernel did not run the programs. The latter happens if a program is preempted
+// in a tracepoint (in Linux 7.2, not in 6.18; include/linux/tracepoint.h, __DECLARE_TRACE):
+// until it resumes, the kernel does not run it for another task on the same CPU
+// (kernel/trace/bpf_trace.c, __bpf_trace_run). On such kernels [Load] loads copies of each
+// program that fill in for each other, and losses become rare. A preempted program also
+// leaves an unfinished record in the ring, at which readers wait.
 //
-// Threads that the kernel makes inside a process for itself (io_uring workers:
-// kernel/fork.c, create_io_thread) end but were never forked.
+// Threads that the kernel creates in a process for itself (io_uring workers: kernel/fork.c,
+// create_io_thread) exit without a fork event.
 //
-// The cgroup is the one in the v2 hierarchy, for a fork the child's. On a host
-// without one it is always 1, the root's.
+// The cgroup is that of the v2 hierarchy; a fork event has the child's. Without a v2
+// hierarchy it is always 1, the root.
 //
-// # What is traced
+// # Rules
 //
-// Everything, until [Tracer.Command] says otherwise: rules to watch or ignore
-// processes, names and cgroups, which the kernel applies before it writes a record.
-// Commands reach the tracer through a user ring ([Tracer.Commands]), into which other
-// programs may write them too, as struct command of bpf/headers/proctrace.h. A rule about a
-// pid means the process that had it then: whoever gets the pid later is somebody else. Each is
-// acknowledged by a record in the ring, before which the old rules hold and behind which the
-// new ones. Events that the rules leave out are counted.
+// The tracer follows all processes until rules say otherwise: [Tracer.Watch] and
+// [Tracer.Ignore] take a process, a name or a cgroup. The kernel applies them before it writes
+// a record, and counts what they leave out. Rules arrive through a user ring buffer, into which other
+// programs may write too, as struct command of bpf/headers/proctrace.h. A rule about a
+// pid means the process that has it at that moment, not a later one. The tracer answers each command
+// with an Ack event: the new rules hold for all records behind it.
 //
 // # Stacks
 //
-// With Options.Stacks, execs and exits have the stacks of the task, in the kernel and in the
-// process: ids, which [StacksOf] resolves. Frames of processes are build ids and offsets of files,
-// which outlive the process. In Go programs they are addresses, because the kernel does not find
-// their build ids. An event without a stack says why.
+// With Options.Stacks, exec and exit events have the ids of two stacks, in the kernel and in
+// the process; [StacksOf] resolves them. Frames of processes are build ids and file offsets, which
+// outlive the process, or addresses where the kernel finds no build id, as in Go programs.
 //
-// # Processes that live
+// # Process table
 //
-// With Options.Processes there is a table of them in an arena, which any process walks while the
-// kernel changes it: [Tracer.Processes]. It has every process, whatever the rules are.
+// With Options.Processes the tracer keeps a table of all living processes in an arena,
+// whatever the rules are. Any process can walk it while the kernel changes it:
+// [Tracer.Processes].
 //
-// # What can be replaced
+// # Upgrades
 //
-// The programs that are attached pass each event on to a handler, by a tail call through a
-// map that is pinned with the tracer. [Tracer.Replace] puts those of this version of the package in their
-// place, without a gap.
+// The attached programs pass each event to a handler, by a tail call through a map that is
+// pinned with the tracer. [Tracer.Replace] installs the handlers of this version without a gap.
 //
 // # Requirements
 //
-// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. On kernels before 5.11 maps
-// count against RLIMIT_MEMLOCK, which must be raised first
-// (rlimit.RemoveMemlock of cilium/ebpf). What a later kernel offers is used where it is there:
-// [Tracer.Uses].
+// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. Before Linux 5.11 maps
+// count against RLIMIT_MEMLOCK: raise it first (rlimit.RemoveMemlock of cilium/ebpf).
+// [Stats] tells which features of later kernels are in use.
 package proctrace
 
 //go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c

@@ -87,18 +87,21 @@ type Event struct {
 	GroupDead  bool // the process ended; one thread of each process has it
 
 	// Of Exec and Exit.
-	KernelStack, UserStack StackID
+	// ids for [Stacks], or negative where there is none.
+	KernelStack, UserStack int32
 
-	Ack Acknowledgement
+	// Of Ack.
+	Command string  // "watch", "ignore", "forget" or "reset"
+	Subject Subject // of the command
+	Cookie  uint64  // the sender's
+	Err     error   // why the command was refused, as from [Tracer.Watch]; nil if it was obeyed
+	Rules   uint32  // in force now
+	Watches uint32  // those of them that watch
 }
 
-// IsThread reports whether the event is about a thread other than its
-// process's leader.
-func (e *Event) IsThread() bool { return e.PID != e.TGID }
-
-// TypeOf reads the type of a record, without looking at the rest of it. Its
+// typeOf reads the type of a record, without looking at the rest of it. Its
 // error is [ErrRecord].
-func TypeOf(record []byte) (Type, error) {
+func typeOf(record []byte) (Type, error) {
 	if len(record) < 4 {
 		return 0, fmt.Errorf("decode %d bytes: %w", len(record), ErrRecord)
 	}
@@ -112,7 +115,7 @@ func TypeOf(record []byte) (Type, error) {
 // Decode decodes a record of the ring. It keeps nothing of record, which may
 // lie in the ring. Its error is [ErrRecord].
 func Decode(record []byte) (Event, error) {
-	t, err := TypeOf(record)
+	t, err := typeOf(record)
 	if err != nil {
 		return Event{}, err
 	}
@@ -147,11 +150,11 @@ func Decode(record []byte) (Event, error) {
 }
 
 // decodeStacks decodes what comes before the rest, if it is there.
-func decodeStacks(b []byte) (kernel, user StackID, rest []byte) {
+func decodeStacks(b []byte) (kernel, user int32, rest []byte) {
 	if len(b) < 8 {
 		return noStack, noStack, b
 	}
-	return StackID(u32(b, 0)), StackID(u32(b, 4)), b[8:]
+	return int32(u32(b, 0)), int32(u32(b, 4)), b[8:]
 }
 
 // decodeCommon decodes what all types begin with, which is all of a fork.

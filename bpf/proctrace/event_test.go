@@ -51,7 +51,7 @@ func TestDecodeRecordsWithoutStacks(t *testing.T) {
 			t.Errorf("%s: %v (-want +got):\n%s", test.name, err, diff)
 		}
 	}
-	if err := StackID(-17).Err(); !errors.Is(err, ErrStackLost) {
+	if err := stackError(-17); !errors.Is(err, errStackLost) {
 		t.Errorf("-17 is %v", err)
 	}
 }

@@ -180,8 +180,10 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s, want := stats(t, tr), (Stats{Fork: Counts{Written: 7}, Exec: Counts{Missed: 7}, Exit: Counts{Written: 7}}); s != want {
-		t.Errorf("%+v, want %+v", s, want)
+	s := stats(t, tr)
+	got, want := [...]Counts{s.Fork, s.Exec, s.Exit}, [...]Counts{{Written: 7}, {Missed: 7}, {Written: 7}}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 	// They can be put back.
 	if err := tr.Replace(); err != nil {
@@ -216,8 +218,8 @@ func TestReplacingHandlersOfAPinnedTracer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.Close()
-	if tr.Commands() != nil {
-		command(t, tr, Ignore, Subject{Comm: "false"})
+	if tr.control != nil {
+		command(t, tr, ignore, Subject{Comm: "false"})
 	}
 	before := stats(t, tr)
 	attached := boottime(t)
@@ -238,13 +240,13 @@ func TestReplacingHandlersOfAPinnedTracer(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if tr.Commands() != nil {
+	if tr.control != nil {
 		exec.Command("/bin/false").Run()
 		if s := stats(t, tr); s.Exec.Ignored == before.Exec.Ignored {
 			t.Error("a rule is forgotten")
 		}
 	}
-	if lost := stats(t, tr).Total().Lost(); lost != 0 {
+	if lost := lost(total(stats(t, tr))); lost != 0 {
 		t.Errorf("%d events lost", lost)
 	}
 	whole := make(map[uint32]int)
@@ -258,7 +260,7 @@ func TestReplacingHandlersOfAPinnedTracer(t *testing.T) {
 			t.Errorf("pid %d: %d events of %d lives", pid, whole[pid], lives)
 		}
 	}
-	if _, err := DecoderOf(tr.Events()); err != nil {
+	if _, err := decoderOf(tr.Events()); err != nil {
 		t.Error(err)
 	}
 	tr.Close()

@@ -95,12 +95,12 @@ func TestThreads(t *testing.T) {
 			continue
 		}
 		switch {
-		case e.Type == Fork && e.IsThread():
+		case e.Type == Fork && isThread(e):
 			forks++
 			if e.PPID != uint32(os.Getpid()) {
 				t.Errorf("thread's parent is %d, want the process's, %d", e.PPID, os.Getpid())
 			}
-		case e.Type == Exit && e.IsThread():
+		case e.Type == Exit && isThread(e):
 			exits++
 		}
 		if e.GroupDead {
@@ -110,7 +110,7 @@ func TestThreads(t *testing.T) {
 	// Where programs are preempted, many threads that end at once on a slow machine may be more
 	// than the copies are for: those are counted as missed. Nothing else is lost, nor elsewhere.
 	lost := stats(t, tr)
-	if n := lost.Total(); n.Failed > 0 || n.Missed > 0 && needed() == 1 {
+	if n := total(lost); n.Failed > 0 || n.Missed > 0 && needed() == 1 {
 		t.Errorf("lost: %+v", n)
 	}
 	noForks, noExits := int(lost.Fork.Missed), int(lost.Exit.Missed)
@@ -156,11 +156,11 @@ func TestExecFromAThreadThatIsNotTheLeader(t *testing.T) {
 	switch {
 	case fork.Type != Fork || exec.Type != Exec || exit.Type != Exit:
 		t.Fatalf("events are %+v", events)
-	case exec.Filename != "/bin/true" || exec.IsThread() || exec.OldPID == exec.PID:
+	case exec.Filename != "/bin/true" || isThread(exec) || exec.OldPID == exec.PID:
 		t.Errorf("exec: %+v", exec)
 	case exec.StartTime != fork.StartTime || exit.StartTime != fork.StartTime:
 		t.Errorf("the process changes its start time: %+v", events)
-	case !exit.GroupDead || exit.IsThread():
+	case !exit.GroupDead || isThread(exit):
 		t.Errorf("exit: %+v", exit)
 	}
 	for _, e := range events[:last-1] {
@@ -186,7 +186,7 @@ func TestLeaderThatExitsFirst(t *testing.T) {
 	cmd.Run()
 	var leader, last *Event
 	for _, e := range of(drain(t, tr), cmd.Process.Pid) {
-		if e.Type == Exit && !e.IsThread() {
+		if e.Type == Exit && !isThread(e) {
 			leader = &e
 		}
 		if e.GroupDead {
@@ -198,7 +198,7 @@ func TestLeaderThatExitsFirst(t *testing.T) {
 		t.Fatal("events are missing")
 	case leader.GroupDead || leader.ExitCode != 3:
 		t.Errorf("the leader's exit is its process's: %+v", leader)
-	case !last.IsThread() || last.ExitCode != 7:
+	case !isThread(*last) || last.ExitCode != 7:
 		t.Errorf("the process's exit is not the last thread's: %+v", last)
 	}
 }

@@ -25,14 +25,14 @@ func testLoss(t *testing.T, copies uint32) {
 	for _, typ := range []Type{Fork, Exec, Exit} {
 		g, w := *got.of(typ), *want.of(typ)
 		gb, wb := *smallBase.of(typ), *wholeBase.of(typ)
-		if w.Lost() != 0 {
+		if lost(w) != 0 {
 			t.Errorf("%s: the large ring lost %+v", typ, w)
 		}
-		if all := g.Written + g.Lost() - gb.Written - gb.Lost(); all != w.Written-wb.Written {
+		if all := g.Written + lost(g) - gb.Written - lost(gb); all != w.Written-wb.Written {
 			t.Errorf("%s: %d written and %d lost since %d and %d, want %d in all",
-				typ, g.Written, g.Lost(), gb.Written, gb.Lost(), w.Written-wb.Written)
+				typ, g.Written, lost(g), gb.Written, lost(gb), w.Written-wb.Written)
 		}
-		if g.Lost() == 0 {
+		if lost(g) == 0 {
 			t.Errorf("%s: none lost", typ)
 		}
 	}
@@ -40,7 +40,7 @@ func testLoss(t *testing.T, copies uint32) {
 	for _, e := range drain(t, small) {
 		inRing.of(e.Type).Written++
 	}
-	if inRing.Total().Written != got.Total().Written {
+	if total(inRing).Written != total(got).Written {
 		t.Errorf("%+v in the ring, counted %+v", inRing, got)
 	}
 	t.Logf("%+v", got)

@@ -155,6 +155,24 @@ func consume(tb testing.TB, ring *ebpf.Map, use func(record []byte)) {
 	}
 }
 
+// total sums the counts of all types.
+func total(s Stats) (sum Counts) {
+	for _, c := range []Counts{s.Fork, s.Exec, s.Exit} {
+		sum.Written += c.Written
+		sum.Failed += c.Failed
+		sum.Missed += c.Missed
+		sum.Ignored += c.Ignored
+		sum.StacksLost += c.StacksLost
+	}
+	return sum
+}
+
+// lost is the number of events that are not in the ring.
+func lost(c Counts) uint64 { return c.Failed + c.Missed }
+
+// isThread reports whether an event is about a thread other than the first of its process.
+func isThread(e Event) bool { return e.PID != e.TGID }
+
 // of keeps the events of one process, which must be a young one: pids are
 // reused.
 func of(events []Event, pid int) []Event {

@@ -32,7 +32,7 @@ func testOrder(t *testing.T, copies uint32) {
 		t.Fatal(err)
 	}
 	events := drain(t, tr)
-	if lost := stats.Total().Lost(); lost != 0 {
+	if lost := lost(total(stats)); lost != 0 {
 		t.Fatalf("%d events lost: %+v", lost, stats)
 	}
 
@@ -144,7 +144,7 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 	for i, e := range events {
 		id := identity{e.TGID, e.StartTime}
 		p := processes[id]
-		if e.Type == Fork && !e.IsThread() {
+		if e.Type == Fork && !isThread(e) {
 			if p != nil {
 				t.Errorf("record %d: second fork of %v: %+v", i, id, e)
 			}
@@ -164,14 +164,14 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 			}
 			p.threads[e.PID] = true
 		case e.Type == Exec:
-			if p.dead || e.IsThread() || !p.threads[e.OldPID] {
+			if p.dead || isThread(e) || !p.threads[e.OldPID] {
 				t.Errorf("record %d: exec of a dead process or an unknown thread: %+v", i, e)
 			}
 			p.threads = map[uint32]bool{e.PID: true}
 			p.life.filename = e.Filename
 		case e.Type == Exit:
 			// An io_uring worker was never forked, but is no leader.
-			if !e.IsThread() && !p.threads[e.PID] {
+			if !isThread(e) && !p.threads[e.PID] {
 				t.Errorf("record %d: second exit of the leader: %+v", i, e)
 			}
 			delete(p.threads, e.PID)

@@ -22,9 +22,9 @@ var (
 	// takes them away.
 	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped), or of another version")
 
-	// ErrForeign says that an entry has the name of a tracer's pin and is
+	// errForeign says that an entry has the name of a tracer's pin and is
 	// none.
-	ErrForeign = errors.New("not the pin of a tracer")
+	errForeign = errors.New("not the pin of a tracer")
 )
 
 // entry is a pin of a tracer, and what is pinned there, as describe says it.
@@ -39,7 +39,7 @@ func entries(copies int) []entry {
 		{pinEvents, "map " + bpfMapProctrace},
 		{pinCounters, "map " + bpfMapCounters},
 		{pinHandlers, "map " + bpfMapHandlers},
-		{pinProcesses, "map " + ProcessTable},
+		{pinProcesses, "map " + processesName},
 	}
 	if haveCommands() {
 		es = append(es,
@@ -83,15 +83,6 @@ func copyPin(kind string, h hook, copy int) string {
 	return name
 }
 
-// CommandsPin is the path of the pin of the user ring for commands.
-func CommandsPin(dir string) string { return filepath.Join(dir, pinCommands) }
-
-// ProcessesPin is the path of the pin of the arena with the table of processes, if there is one.
-func ProcessesPin(dir string) string { return filepath.Join(dir, pinProcesses) }
-
-// EventsPin is the path of the ring's pin for a tracer that is pinned in dir.
-func EventsPin(dir string) string { return filepath.Join(dir, pinEvents) }
-
 // Pin pins the ring, the counters, the handlers, the programs and the links in dir, a
 // directory on a bpffs, which is made if it is missing. From then on the
 // tracing does not depend on this process: Close gives up its descriptors, no
@@ -130,7 +121,7 @@ func (t *Tracer) pin(dir string) error {
 		objects = append(objects, l)
 	}
 	pins := entries(len(t.programs[0]))
-	made := bpffs.MissingParents(EventsPin(dir))
+	made := bpffs.MissingParents(filepath.Join(dir, pinEvents))
 	var done []string
 	for i, o := range objects {
 		path := filepath.Join(dir, pins[i].name)

@@ -71,7 +71,7 @@ func TestAPinnedTracerGoesOn(t *testing.T) {
 	if events := of(drain(t, tr), cmd.Process.Pid); len(events) != 3 {
 		t.Errorf("%d events, want 3: %+v", len(events), events)
 	}
-	if s := stats(t, tr); s.Fork.Written == 0 || s.Exec.Written == 0 || s.Exit.Written == 0 || s.Total().Lost() != 0 {
+	if s := stats(t, tr); s.Fork.Written == 0 || s.Exec.Written == 0 || s.Exit.Written == 0 || lost(total(s)) != 0 {
 		t.Errorf("stats: %+v", s)
 	}
 	if err := tr.Attach(); err == nil {
@@ -155,11 +155,11 @@ func TestAFailedPinLeavesNothing(t *testing.T) {
 			t.Errorf("pins after a failed Pin (-want +got):\n%s", diff)
 		}
 		// What is not a tracer's, nobody opens or removes.
-		if _, err := Open(dir); !errors.Is(err, ErrForeign) {
-			t.Errorf("Open with a foreign %s: %v, want ErrForeign", p.name, err)
+		if _, err := Open(dir); !errors.Is(err, errForeign) {
+			t.Errorf("Open with a foreign %s: %v, want errForeign", p.name, err)
 		}
-		if err := Remove(dir); !errors.Is(err, ErrForeign) {
-			t.Errorf("Remove with a foreign %s: %v, want ErrForeign", p.name, err)
+		if err := Remove(dir); !errors.Is(err, errForeign) {
+			t.Errorf("Remove with a foreign %s: %v, want errForeign", p.name, err)
 		}
 		if err := pin.Remove(foreign); err != nil {
 			t.Error(err)

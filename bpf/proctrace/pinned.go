@@ -21,7 +21,7 @@ import (
 // statistics. The caller closes it, which does not end the tracing; nor does
 // the Tracer keep the tracing going when it is removed.
 //
-// Errors: [fs.ErrNotExist] where there is none, [ErrIncomplete], [ErrForeign],
+// Errors: [fs.ErrNotExist] where there is none, [ErrIncomplete], errForeign,
 // and those of package pin.
 func Open(dir string) (*Tracer, error) {
 	found, err := loadPins(dir)
@@ -43,7 +43,7 @@ func Open(dir string) (*Tracer, error) {
 // remove it does nothing.
 //
 // It removes nothing at all when one of the names holds something else
-// ([ErrForeign]). While the process that attached the tracer has not closed
+// (errForeign). While the process that attached the tracer has not closed
 // it, the tracing goes on without pins, and Remove returns an error that says
 // so.
 func Remove(dir string) error {
@@ -130,7 +130,7 @@ func loadPins(dir string) (found, error) {
 	}
 	if len(f) == 0 {
 		// It knows why: no such directory, no bpffs.
-		m, err := pin.Open(EventsPin(dir), ebpf.RingBuf)
+		m, err := pin.Open(filepath.Join(dir, pinEvents), ebpf.RingBuf)
 		if err == nil {
 			m.Close()
 			err = ErrIncomplete // pinned just now
@@ -194,7 +194,7 @@ func take[T cilium.Pinner](f found, name string) (T, bool) {
 func check(o cilium.Pinner, e entry) error {
 	holds, err := describe(o)
 	if err == nil && holds != e.holds {
-		err = fmt.Errorf("%w: it holds %s, wanted %s", ErrForeign, holds, e.holds)
+		err = fmt.Errorf("%w: it holds %s, wanted %s", errForeign, holds, e.holds)
 	}
 	return err
 }

@@ -136,8 +136,8 @@ func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
 			b := buildFor(kernelTypes())
 			b.holdsTasks = holds
 			tr := traceBuild(t, Options{}, b)
-			if u, err := tr.Uses(); err != nil || u.HeldTasks != holds {
-				t.Errorf("it uses %+v, %v", u, err)
+			if s := stats(t, tr); s.HoldsTasks != holds {
+				t.Errorf("it is %+v", s)
 			}
 			test(t, tr)
 		})
@@ -162,11 +162,11 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 }
 
 func reusePid(t *testing.T, tr *Tracer) error {
-	command(t, tr, Reset, Subject{})
+	command(t, tr, reset, Subject{})
 	old := start(t, exec.Command("/bin/sh", "-c", runsWhenTold))
 	old.answer(t)
 	pid := old.Process.Pid
-	command(t, tr, Watch, Subject{PID: uint32(pid)})
+	command(t, tr, watch, Subject{PID: uint32(pid)})
 	drain(t, tr)
 	child := []string{"fork_event sh", "exec_event true /bin/true", "exit_event true"}
 	old.tell(t)
@@ -186,15 +186,15 @@ func reusePid(t *testing.T, tr *Tracer) error {
 	if got := about(drain(t, tr), pid); got != nil {
 		t.Errorf("of a process that got the pid: %q", got)
 	}
-	command(t, tr, Watch, Subject{PID: uint32(pid)})
+	command(t, tr, watch, Subject{PID: uint32(pid)})
 	young.tell(t)
 	young.answer(t)
 	young.end(t)
 	if diff := cmp.Diff(append(child, "exit_event sh"), about(drain(t, tr), pid)); diff != "" {
 		t.Errorf("the new process, watched in its turn (-want +got):\n%s", diff)
 	}
-	if rules, watches, err := tr.Rules(); rules != 1 || watches != 1 || err != nil {
-		t.Errorf("%d rules, %d watch, %v", rules, watches, err)
+	if s := stats(t, tr); s.Rules != 1 || s.Watches != 1 {
+		t.Errorf("%d rules, %d watch", s.Rules, s.Watches)
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func TestAWatchedProcessStaysWatchedAcrossExec(t *testing.T) {
 		cmd := helper(t, "exec-when-told")
 		p := start(t, cmd)
 		p.answer(t)
-		command(t, tr, Watch, Subject{PID: uint32(cmd.Process.Pid)})
+		command(t, tr, watch, Subject{PID: uint32(cmd.Process.Pid)})
 		drain(t, tr)
 		p.tell(t)
 		p.answer(t) // of what it runs then
@@ -251,9 +251,9 @@ func heldTasks(t *testing.T, tr *Tracer) uint32 {
 }
 
 // write writes a command, and returns its cookie.
-func write(t *testing.T, p *userprod.Producer, action Action, about Subject) (cookie uint64) {
+func write(t *testing.T, p *userprod.Producer, a action, about Subject) (cookie uint64) {
 	t.Helper()
-	c, err := newCommand(action, about)
+	c, err := newCommand(a, about)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,9 +264,9 @@ func write(t *testing.T, p *userprod.Producer, action Action, about Subject) (co
 }
 
 // send is command by a producer that is there.
-func send(t *testing.T, tr *Tracer, p *userprod.Producer, action Action, about Subject) {
+func send(t *testing.T, tr *Tracer, p *userprod.Producer, a action, about Subject) {
 	t.Helper()
-	if err := tr.control.await(write(t, p, action, about)); err != nil {
+	if err := tr.control.await(write(t, p, a, about)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -274,35 +274,32 @@ func send(t *testing.T, tr *Tracer, p *userprod.Producer, action Action, about S
 // Each rule about a process that is there holds it, and no other rule holds anything.
 func TestRulesHoldTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
-		u, err := tr.Uses()
-		if err != nil {
-			t.Fatal(err)
-		}
+		holds := stats(t, tr).HoldsTasks
 		self, other := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 		thread, done := anotherThread()
 		defer close(done)
 		// One for all: to see whether another process writes takes time.
-		p, err := userprod.New(tr.Commands(), userprod.Options{})
+		p, err := userprod.New(tr.control.commands, userprod.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer p.Close()
 		for _, c := range []struct {
-			action Action
+			action action
 			about  Subject
 			want   uint32
 		}{
-			{Watch, Subject{PID: self}, 1}, {Watch, Subject{PID: self}, 1}, {Ignore, Subject{PID: self}, 1},
-			{Ignore, Subject{PID: other}, 2}, {Watch, Subject{Comm: "true"}, 2}, {Watch, Subject{PID: 1 << 30}, 2},
-			{Watch, Subject{PID: thread}, 2}, {Forget, Subject{PID: 1 << 30}, 2}, {Forget, Subject{PID: other}, 1}, {Reset, Subject{}, 0},
-			{Watch, Subject{PID: self}, 1},
+			{watch, Subject{PID: self}, 1}, {watch, Subject{PID: self}, 1}, {ignore, Subject{PID: self}, 1},
+			{ignore, Subject{PID: other}, 2}, {watch, Subject{Comm: "true"}, 2}, {watch, Subject{PID: 1 << 30}, 2},
+			{watch, Subject{PID: thread}, 2}, {forget, Subject{PID: 1 << 30}, 2}, {forget, Subject{PID: other}, 1}, {reset, Subject{}, 0},
+			{watch, Subject{PID: self}, 1},
 			// Others get the memory of rules that held tasks, which Linux 7.1 and later do not clear.
-			{Forget, Subject{PID: self}, 0}, {Watch, Subject{Comm: "true"}, 0}, {Forget, Subject{Comm: "true"}, 0},
-			{Watch, Subject{PID: self}, 1}, {Reset, Subject{}, 0}, {Watch, Subject{PID: 1 << 30}, 0}, {Forget, Subject{PID: 1 << 30}, 0},
-			{Watch, Subject{PID: self}, 1}, {Ignore, Subject{PID: self}, 1}, {Watch, Subject{Comm: "false"}, 1}, {Forget, Subject{Comm: "false"}, 1},
+			{forget, Subject{PID: self}, 0}, {watch, Subject{Comm: "true"}, 0}, {forget, Subject{Comm: "true"}, 0},
+			{watch, Subject{PID: self}, 1}, {reset, Subject{}, 0}, {watch, Subject{PID: 1 << 30}, 0}, {forget, Subject{PID: 1 << 30}, 0},
+			{watch, Subject{PID: self}, 1}, {ignore, Subject{PID: self}, 1}, {watch, Subject{Comm: "false"}, 1}, {forget, Subject{Comm: "false"}, 1},
 		} {
 			send(t, tr, p, c.action, c.about)
-			if !u.HeldTasks {
+			if !holds {
 				c.want = 0
 			}
 			if got := heldTasks(t, tr); got != c.want {
@@ -315,22 +312,17 @@ func TestRulesHoldTasks(t *testing.T) {
 // The timer, which takes the commands of others, holds tasks as well.
 func TestTheTimerHoldsTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
-		p, err := userprod.New(tr.Commands(), userprod.Options{})
+		p, err := userprod.New(tr.control.commands, userprod.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		write(t, p, Watch, Subject{PID: uint32(os.Getpid())})
-		for watches := uint32(0); watches == 0; {
-			if _, watches, err = tr.Rules(); err != nil {
-				t.Fatal(err)
-			}
+		write(t, p, watch, Subject{PID: uint32(os.Getpid())})
+		s := stats(t, tr)
+		for s.Watches == 0 {
+			s = stats(t, tr)
 		}
-		u, err := tr.Uses()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := heldTasks(t, tr); (got == 1) != u.HeldTasks {
+		if got := heldTasks(t, tr); (got == 1) != s.HoldsTasks {
 			t.Errorf("%d rules hold a task", got)
 		}
 	})

@@ -9,38 +9,30 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpf/tracering"
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// StackID is the id of a stack, or why an event has none.
-type StackID int32
-
 // noStack is NO_STACK of bpf/headers/proctrace.h.
-const noStack StackID = -1
+const noStack = -1
 
 var (
-	// ErrNoStacks says that a tracer was not asked for stacks.
-	ErrNoStacks = errors.New("stacks were not asked for")
-
-	// ErrStackGone says that the task had no stack of that kind: a process's memory is gone
-	// before the exit event on kernels before 6.16, and threads of the kernel have none.
-	ErrStackGone = explain.Error(unix.EFAULT, "stack is gone")
-
-	// ErrStackLost says that there was no room for the stack.
-	ErrStackLost = explain.Error(unix.EEXIST, "no room: another stack has its slot")
+	errNoStacks  = explain.Error(fs.ErrNotExist, "stacks were not asked for")
+	errStackGone = explain.Error(unix.EFAULT, "stack is gone")
+	errStackLost = explain.Error(unix.EEXIST, "no room: another stack has its slot")
 )
 
-// Err is nil for the id of a stack, else why there is none.
-func (id StackID) Err() error {
+// stackError says why an event has no stack; nil if id is that of a stack.
+func stackError(id int32) error {
 	switch {
 	case id >= 0:
 		return nil
 	case id == noStack:
-		return ErrNoStacks
-	case id == -StackID(unix.EFAULT):
-		return ErrStackGone
-	case id == -StackID(unix.EEXIST):
-		return ErrStackLost
+		return errNoStacks
+	case id == -int32(unix.EFAULT):
+		return errStackGone
+	case id == -int32(unix.EEXIST):
+		return errStackLost
 	}
 	return unix.Errno(-id)
 }
@@ -59,19 +51,23 @@ type Frame struct {
 // goroutines.
 type Stacks struct{ kernel, user *ebpf.Map }
 
-// StacksOf finds the stacks of the tracer that writes into the ring. The caller closes it. Errors:
-// [ErrNoStacks], [ErrStopped], [ErrNotTraced]. It takes CAP_SYS_ADMIN.
+// StacksOf finds the stacks of the tracer that writes to ring, which any process may have
+// started. The caller closes them. The error matches [fs.ErrNotExist] if no tracer writes to
+// the ring, or one without stacks. It takes CAP_SYS_ADMIN.
 func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 	maps := make(map[string]*ebpf.Map)
-	err := eachWriter(ring, func(p *ebpf.Program, typ Type) error {
-		if typ != Exit { // one has all of them
+	err := tracering.Visit(ring, func(p *ebpf.Program, record string) error {
+		if record != Exit.String() { // this program uses all the maps
 			return nil
 		}
 		return mapsOf(p, maps)
 	})
 	s := &Stacks{maps[bpfMapKernelStacks], maps[bpfMapUserStacks]}
-	if err == nil && !hasStacks(maps) {
-		err = ErrNoStacks
+	switch {
+	case errors.Is(err, tracering.ErrNotTraced), errors.Is(err, tracering.ErrStopped):
+		err = fmt.Errorf("%w: %w", err, fs.ErrNotExist)
+	case err == nil && !hasStacks(maps):
+		err = errNoStacks
 	}
 	for _, m := range maps {
 		if err != nil || m != s.kernel && m != s.user {
@@ -88,7 +84,7 @@ func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 func (s *Stacks) Close() error { return errors.Join(s.kernel.Close(), s.user.Close()) }
 
 // Kernel returns the return addresses of a kernel stack, the last call first.
-func (s *Stacks) Kernel(id StackID) ([]uint64, error) {
+func (s *Stacks) Kernel(id int32) ([]uint64, error) {
 	b, err := lookupStack(s.kernel, id)
 	var ips []uint64
 	for ; len(b) >= 8; b = b[8:] {
@@ -106,7 +102,7 @@ const (
 )
 
 // User returns the frames of a user stack, the last call first.
-func (s *Stacks) User(id StackID) ([]Frame, error) {
+func (s *Stacks) User(id int32) ([]Frame, error) {
 	const size, idSize = 32, 20 // BPF_BUILD_ID_SIZE
 	b, err := lookupStack(s.user, id)
 	var frames []Frame
@@ -122,8 +118,8 @@ func (s *Stacks) User(id StackID) ([]Frame, error) {
 	return frames, err
 }
 
-func lookupStack(m *ebpf.Map, id StackID) ([]byte, error) {
-	if err := id.Err(); err != nil {
+func lookupStack(m *ebpf.Map, id int32) ([]byte, error) {
+	if err := stackError(id); err != nil {
 		return nil, err
 	}
 	b, err := m.LookupBytes(uint32(id))

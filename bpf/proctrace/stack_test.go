@@ -2,6 +2,7 @@ package proctrace
 
 import (
 	"errors"
+	"io/fs"
 	"os/exec"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func stacksOfTrue(t *testing.T) bool {
 			t.Fatal(err)
 		}
 		for _, e := range of(drain(t, tr), cmd.Process.Pid) {
-			if errors.Is(e.KernelStack.Err(), ErrStackLost) || errors.Is(e.UserStack.Err(), ErrStackLost) {
+			if errors.Is(stackError(e.KernelStack), errStackLost) || errors.Is(stackError(e.UserStack), errStackLost) {
 				t.Logf("lost: %+v", e)
 				return false
 			}
@@ -92,8 +93,8 @@ func stacksOfTrue(t *testing.T) bool {
 				}
 				frames, err := stacks.User(e.UserStack)
 				if !memoryAtExit(t) {
-					if !errors.Is(err, ErrStackGone) {
-						t.Errorf("stack at exit: %v, %v, want ErrStackGone", frames, err)
+					if !errors.Is(err, errStackGone) {
+						t.Errorf("stack at exit: %v, %v, want errStackGone", frames, err)
 					}
 					continue
 				}
@@ -121,12 +122,12 @@ func TestLostStacksAreCounted(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	s := stats(t, tr).Total()
+	s := total(stats(t, tr))
 	var lost, kept uint64
 	for _, e := range drain(t, tr) {
-		for _, id := range []StackID{e.KernelStack, e.UserStack} {
-			switch err := id.Err(); {
-			case errors.Is(err, ErrStackLost):
+		for _, id := range []int32{e.KernelStack, e.UserStack} {
+			switch err := stackError(id); {
+			case errors.Is(err, errStackLost):
 				lost++
 			case err == nil:
 				kept++
@@ -144,16 +145,16 @@ func TestLostStacksAreCounted(t *testing.T) {
 func TestWithoutStacksThereAreNone(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
-	if _, err := StacksOf(tr.Events()); !errors.Is(err, ErrNoStacks) {
-		t.Errorf("StacksOf: %v, want ErrNoStacks", err)
+	if _, err := StacksOf(tr.Events()); !errors.Is(err, errNoStacks) {
+		t.Errorf("StacksOf: %v, want errNoStacks", err)
 	}
 	pid := runTrue(t, "")
 	for _, e := range of(drain(t, tr), pid) {
-		if !errors.Is(e.KernelStack.Err(), ErrNoStacks) || !errors.Is(e.UserStack.Err(), ErrNoStacks) {
+		if !errors.Is(stackError(e.KernelStack), errNoStacks) || !errors.Is(stackError(e.UserStack), errNoStacks) {
 			t.Errorf("%+v", e)
 		}
 	}
-	if _, err := StacksOf(testenv.Ring(t, 4096)); !errors.Is(err, ErrNotTraced) {
-		t.Errorf("StacksOf another ring: %v, want ErrNotTraced", err)
+	if _, err := StacksOf(testenv.Ring(t, 4096)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("StacksOf another ring: %v, want ErrNotExist", err)
 	}
 }

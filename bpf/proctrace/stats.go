@@ -19,26 +19,22 @@ type Counts struct {
 	StacksLost uint64
 }
 
-// Lost is the number of events that are not in the ring.
-func (c Counts) Lost() uint64 { return c.Failed + c.Missed }
-
 // Stats are the counts of each type.
 type Stats struct {
 	Fork, Exec, Exit Counts
 	// Unlisted changes are missing in the table of processes: it was full.
 	Unlisted uint64
-}
 
-// Total is the sum over the types.
-func (s Stats) Total() Counts {
-	return Counts{
-		Written: s.Fork.Written + s.Exec.Written + s.Exit.Written,
-		Failed:  s.Fork.Failed + s.Exec.Failed + s.Exit.Failed,
-		Missed:  s.Fork.Missed + s.Exec.Missed + s.Exit.Missed,
-		Ignored: s.Fork.Ignored + s.Exec.Ignored + s.Exit.Ignored,
+	// Rules are in force; Watches are those of them that watch. See [Tracer.Watch].
+	Rules, Watches uint32
 
-		StacksLost: s.Fork.StacksLost + s.Exec.StacksLost + s.Exit.StacksLost,
-	}
+	// Commands says that the tracer takes commands (Linux 6.1). HoldsTasks says that a rule about
+	// a process holds its task (Linux 6.2, for these programs later); otherwise the rule knows the
+	// process by its pid and by its start before the rule.
+	Commands, HoldsTasks bool
+
+	// Copies is the number of copies of each program, see the package comment.
+	Copies int
 }
 
 // Stats reads the counters and sums them over the CPUs. While events happen,
@@ -63,6 +59,14 @@ func (t *Tracer) Stats() (Stats, error) {
 	}
 	for _, c := range perCPU {
 		s.Unlisted += c.Failed
+	}
+	s.Copies, s.Commands = len(t.programs[0]), t.control != nil
+	if s.Commands {
+		var n bpfRuleCounts
+		if err := t.control.ruled.Lookup(uint32(0), &n); err != nil {
+			return Stats{}, fmt.Errorf("read rules of proctrace: %w", err)
+		}
+		s.Rules, s.Watches, s.HoldsTasks = n.Rules, n.Watches, n.HoldsTasks != 0
 	}
 	return s, nil
 }

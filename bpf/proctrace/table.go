@@ -10,13 +10,11 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/arena"
-	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// ProcessTable is the name of the table of processes in the arena of a tracer. Its keys are pids, in
-// 4 bytes, its values struct process_entry of bpf/headers/proctrace.h.
-const ProcessTable = "processes"
+// processesName is the name of the arena and of the table in it.
+const processesName = "processes"
 
 // Process is a process that lives, as the table has it.
 type Process struct {
@@ -41,7 +39,7 @@ type processTable struct {
 
 // newTable makes a table and has the programs follow the handlers in their map.
 func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *processTable, err error) {
-	a, err := arena.Create(arena.Options{Name: ProcessTable, Size: tableBytes})
+	a, err := arena.Create(arena.Options{Name: processesName, Size: tableBytes})
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +54,7 @@ func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *
 		return nil, err
 	}
 	var entry tableProcessEntry
-	p.table, err = arena.NewTable(h, ProcessTable, arena.TableOptions{
+	p.table, err = arena.NewTable(h, processesName, arena.TableOptions{
 		KeySize: binary.Size(entry.Pid), ValueSize: binary.Size(entry), Capacity: tableProcesses,
 	})
 	if err != nil {
@@ -70,7 +68,7 @@ func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *
 }
 
 func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) error {
-	spec, err := loadTable()
+	spec, err := newTableSpec()
 	if err != nil {
 		return err
 	}
@@ -163,21 +161,4 @@ func DecodeProcess(value []byte) (Process, error) {
 		comm[i] = byte(c)
 	}
 	return Process{PID: e.Pid, PPID: e.Ppid, StartTime: e.StartTime, Execs: e.Execs, Comm: cString(comm)}, nil
-}
-
-// ProcessDecoder returns what shows the values of the table.
-func ProcessDecoder() (*decode.Decoder, error) {
-	spec, err := loadTable()
-	if err != nil {
-		return nil, fmt.Errorf("load types of proctrace: %w", err)
-	}
-	typ, err := decode.Find(spec.Types, "process_entry")
-	if err != nil {
-		return nil, err
-	}
-	set, err := decode.NewSet(typ)
-	if err != nil {
-		return nil, err
-	}
-	return set.Decoders()[0], nil
 }

@@ -13,18 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
-	"github.com/rbtool/rbtool/internal/object"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// DefaultRingBytes is the size of the ring when Options does not say: room for
-// some 150,000 events that nobody has read yet.
-const DefaultRingBytes = 16 << 20
+// defaultRingBytes has room for some 150,000 unread events.
+const defaultRingBytes = 16 << 20
 
 // Options are how to trace. The zero value is right for most.
 type Options struct {
 	// RingBytes is the size of the ring: a power of two and a multiple of the
-	// page size. Zero means DefaultRingBytes.
+	// page size. Zero means 16 MiB.
 	RingBytes uint32
 
 	// Overwrite makes the ring a flight recorder: when it is full, the oldest events make room
@@ -123,7 +121,7 @@ func preemptible(cache *btf.Cache) bool {
 // configure gives the maps their sizes and the programs their constants.
 func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
 	events := spec.Maps[bpfMapProctrace]
-	events.MaxEntries = DefaultRingBytes
+	events.MaxEntries = defaultRingBytes
 	if opts.RingBytes != 0 {
 		events.MaxEntries = opts.RingBytes
 	}
@@ -139,8 +137,6 @@ func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
 		setStacks(spec, opts.Stacks, b.stackSlots),
 	)
 }
-
-var newSpec = object.Copies(loadBpf)
 
 func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	spec, err := newSpec()

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/bpf/tracering"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -75,10 +77,11 @@ func checkLayout(t *testing.T, spec *btf.Spec, name string) {
 }
 
 func TestMirrorsHaveTheLayoutOfTheObjectFile(t *testing.T) {
-	spec, err := Types()
+	collection, err := loadBpf()
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec := collection.Types
 	for name := range mirrors {
 		checkLayout(t, spec, name)
 	}
@@ -94,10 +97,6 @@ func TestMirrorsHaveTheLayoutOfTheObjectFile(t *testing.T) {
 		}
 	}
 	const stacksSize = 8
-	collection, err := loadBpf()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if want, got := Exec.size()+stacksSize+filenameMax, int(collection.Maps[bpfMapScratch].ValueSize); want != got {
 		t.Errorf("the largest exec_event has %d bytes in C, %d in Go", got, want)
 	}
@@ -140,16 +139,16 @@ func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := ebpf.LoadPinnedMap(EventsPin(dir), nil)
+	ring, err := ebpf.LoadPinnedMap(filepath.Join(dir, pinEvents), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ring.Close()
-	loaded, err := DecoderOf(ring)
+	loaded, err := decoderOf(ring)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundled, err := Decoder()
+	bundled, err := decoder()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +169,37 @@ func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	})
 	if diff := cmp.Diff([]string{"fork_event", "exec_event", "exit_event"}, got); diff != "" {
 		t.Errorf("events of the process (-want +got):\n%s", diff)
+	}
+}
+
+// decoderOf returns what decodes the records of a ring by the BTF of its programs.
+func decoderOf(ring *ebpf.Map) (*decode.Set, error) {
+	types, err := tracering.Types(ring)
+	if err != nil {
+		return nil, err
+	}
+	return decode.NewSet(types...)
+}
+
+// decoder returns what decodes records by the BTF of this version.
+func decoder() (*decode.Set, error) {
+	var types []btf.Type
+	for _, typ := range []Type{Fork, Exec, Exit, Ack} {
+		s, err := StructType(typ.String())
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, s)
+	}
+	return decode.NewSet(types...)
+}
+
+func TestStructTypeOfAnotherName(t *testing.T) {
+	if _, err := StructType("process_entry"); err != nil {
+		t.Error(err)
+	}
+	if s, err := StructType("task_struct_of_nobody"); !errors.Is(err, btf.ErrNotFound) {
+		t.Errorf("%v, %v", s, err)
 	}
 }
 
@@ -203,10 +233,10 @@ func checkJSON(t *testing.T, e Event, text string) {
 		OldPID                    uint32 `json:"old_pid"`
 		ExitCode                  uint32 `json:"exit_code"`
 		Signal                    uint16
-		CoreDumped                bool    `json:"core_dumped"`
-		GroupDead                 bool    `json:"group_dead"`
-		KernelStack               StackID `json:"kernel_stack"`
-		UserStack                 StackID `json:"user_stack"`
+		CoreDumped                bool  `json:"core_dumped"`
+		GroupDead                 bool  `json:"group_dead"`
+		KernelStack               int32 `json:"kernel_stack"`
+		UserStack                 int32 `json:"user_stack"`
 	}{KernelStack: noStack, UserStack: noStack}
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
 		t.Fatal(err)
@@ -223,6 +253,28 @@ func checkJSON(t *testing.T, e Event, text string) {
 	}
 	if diff := cmp.Diff(e, got); diff != "" {
 		t.Errorf("event (-Decode +JSON):\n%s", diff)
+	}
+}
+
+// Package tracering knows the programs and the ring by their names.
+func TestTraceringKnowsThePrograms(t *testing.T) {
+	testenv.NoLeaks(t)
+	if bpfMapProctrace != tracering.Name {
+		t.Errorf("the ring is called %s", bpfMapProctrace)
+	}
+	tr := trace(t, Options{})
+	want := []string{"exec_event", "exit_event", "fork_event"}
+	if tr.control != nil {
+		want = append([]string{"ack_event"}, want...)
+	}
+	var got []string
+	err := tracering.Visit(tr.Events(), func(_ *ebpf.Program, record string) error {
+		got = append(got, record)
+		return nil
+	})
+	slices.Sort(got)
+	if diff := cmp.Diff(want, slices.Compact(got)); diff != "" || err != nil {
+		t.Errorf("%v: records (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -246,13 +298,13 @@ func TestOtherRingsAreNotTraced(t *testing.T) {
 		ring *ebpf.Map
 		want error
 	}{
-		{"of another name", testenv.Ring(t, page), ErrNotTraced},
-		{"of another type", testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}), ErrNotTraced},
-		{"of another program", anothers, ErrNotTraced},
-		{"without a program", named(), ErrStopped},
+		{"of another name", testenv.Ring(t, page), tracering.ErrNotTraced},
+		{"of another type", testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}), tracering.ErrNotTraced},
+		{"of another program", anothers, tracering.ErrNotTraced},
+		{"without a program", named(), tracering.ErrStopped},
 	}
 	for _, tt := range tests {
-		if _, err := DecoderOf(tt.ring); !errors.Is(err, tt.want) {
+		if _, err := tracering.Types(tt.ring); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.rule, err, tt.want)
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
-	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/escape"
@@ -235,8 +234,8 @@ func tableName(h *arena.Heap, given []string) (string, error) {
 
 func (o *walkOptions) table(w io.Writer, t *arena.Table, name string) (err error) {
 	dec, err := o.decoder(t.ValueSize())
-	if err == nil && dec == nil && name == proctrace.ProcessTable {
-		dec, err = proctrace.ProcessDecoder()
+	if err == nil && dec == nil && name == command.ProcessTable {
+		dec, err = command.ProcessDecoder()
 	}
 	if err != nil {
 		return err

@@ -13,9 +13,9 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/spf13/pflag"
 
-	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/decode/infer"
+	"github.com/rbtool/rbtool/internal/bpf/tracering"
 	"github.com/rbtool/rbtool/internal/elffile"
 	"github.com/rbtool/rbtool/internal/escape"
 )
@@ -66,18 +66,18 @@ func (o *TypeOptions) RecordTypes(m *ebpf.Map, stderr io.Writer) (*decode.Set, e
 	if len(o.Names) > 0 {
 		return o.Load()
 	}
-	types, err := proctrace.DecoderOf(m)
+	types, err := tracerTypes(m)
 	if err == nil {
 		if o.explain {
 			fmt.Fprintf(stderr, "the ring is rbtool's own: records are %s\n", escape.String(types.Describe()))
 		}
 		return types, nil
 	}
-	if errors.Is(err, proctrace.ErrStopped) {
+	if errors.Is(err, tracering.ErrStopped) {
 		Note(stderr, "the tracer was stopped: its records are decoded by the types of this rbtool (--no-decode: in hex)")
-		return proctrace.Decoder()
+		return bundledTypes()
 	}
-	if !errors.Is(err, proctrace.ErrNotTraced) {
+	if !errors.Is(err, tracering.ErrNotTraced) {
 		Note(stderr, "records are shown in hex: %v", err)
 		return nil, nil
 	}

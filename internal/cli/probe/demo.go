@@ -60,7 +60,7 @@ func demo(d *script) (err error) {
 	dir := filepath.Join(root, fmt.Sprint(demoName, os.Getpid()))
 	defer func() { err = errors.Join(err, removeTracer(dir)) }()
 
-	events := proctrace.EventsPin(dir)
+	events := eventsPin(dir)
 	d.say("Start a tracer of all processes. It is pinned: it outlives the command that starts it.")
 	d.rbtool("probe", "proctrace", "start", "--pin-dir", dir)
 	d.work() // first, so that its events come first
@@ -96,7 +96,7 @@ func (s *script) roundTrip(dir string) {
 	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. It acknowledges that among its events.")
 	s.rbtool("probe", "proctrace", "watch", "--comm", "ls", "--pin-dir", dir)
 	s.work()
-	s.rbtool("tail", proctrace.EventsPin(dir), "-n", "5000", "--for", "5s", "--idle", "500ms")
+	s.rbtool("tail", eventsPin(dir), "-n", "5000", "--for", "5s", "--idle", "500ms")
 	s.say("The round trip: lines into a user ring, a timer in the kernel drains it into a ring, and back.")
 	s.rbtool("create", "user-ringbuf", "--pin", user, "--size", "64KiB")
 	s.rbtool("create", "ringbuf", "--pin", ring, "--size", "64KiB")

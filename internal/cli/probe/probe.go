@@ -59,8 +59,11 @@ func tracerDir(flag string) (string, error) {
 	return dir, nil
 }
 
+// eventsPin is the ring of the tracer that is pinned in dir.
+func eventsPin(dir string) string { return filepath.Join(dir, "events") }
+
 func newProbeStart() *cobra.Command {
-	ringBytes := command.Size(proctrace.DefaultRingBytes)
+	ringBytes := command.Size(16 << 20)
 	var opts proctrace.Options
 	cmd := &cobra.Command{
 		Use:   "start",
@@ -98,7 +101,7 @@ of names.`,
 
 func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
 	// Before anything is traced, so that the usual mistakes cost nothing.
-	events := proctrace.EventsPin(dir)
+	events := eventsPin(dir)
 	if err := pin.Check(events); errors.Is(err, fs.ErrExist) {
 		return command.WithHint(fmt.Errorf("start proctrace: a tracer is pinned in %q already", dir),
 			"end it with rbtool probe proctrace stop, or choose another --pin-dir")

@@ -17,26 +17,29 @@ import (
 // newProbeRules are the commands that tell a running tracer what to trace.
 func newProbeRules() []*cobra.Command {
 	return []*cobra.Command{
-		newProbeRule(proctrace.Watch, "Trace this, and nothing else that is not watched", `Make the tracer write the events of a process and its children, of what has a
+		newProbeRule("watch", (*proctrace.Tracer).Watch, "Trace this, and nothing else that is not watched", `Make the tracer write the events of a process and its children, of what has a
 name, or of a cgroup, and leave out those of everything that is not watched. It
 takes effect in the kernel, and is acknowledged by a record in the events. A pid means
 the process that has it now, not one that gets it later.`),
-		newProbeRule(proctrace.Ignore, "Do not trace this", `Make the tracer leave out the events of a process and its children, of what has a
+		newProbeRule("ignore", (*proctrace.Tracer).Ignore, "Do not trace this", `Make the tracer leave out the events of a process and its children, of what has a
 name, or of a cgroup, watched or not. It takes effect in the kernel, and is
 acknowledged by a record in the events.`),
-		newProbeRule(proctrace.Forget, "Take back a watch or an ignore", `Make the tracer forget what it was told about a process, a name or a cgroup. What
+		newProbeRule("forget", (*proctrace.Tracer).Forget, "Take back a watch or an ignore", `Make the tracer forget what it was told about a process, a name or a cgroup. What
 is ignored by another rule stays so.`),
 		newProbeReset(),
 	}
 }
 
-func newProbeRule(action proctrace.Action, short, long string) *cobra.Command {
+// ruleFunc gives a tracer a command about a subject.
+type ruleFunc func(*proctrace.Tracer, proctrace.Subject) error
+
+func newProbeRule(name string, send ruleFunc, short, long string) *cobra.Command {
 	var about subjectFlags
 	cmd := &cobra.Command{
-		Use:     action.String() + " --pid PID | --comm NAME | --cgroup DIR",
+		Use:     name + " --pid PID | --comm NAME | --cgroup DIR",
 		Short:   short,
 		Long:    long,
-		Example: fmt.Sprintf("  rbtool probe proctrace %[1]v --comm make\n  rbtool probe proctrace %[1]v --cgroup /sys/fs/cgroup/system.slice", action),
+		Example: fmt.Sprintf("  rbtool probe proctrace %[1]v --comm make\n  rbtool probe proctrace %[1]v --cgroup /sys/fs/cgroup/system.slice", name),
 		Args:    cobra.NoArgs,
 	}
 	dir := pinDirFlag(cmd)
@@ -47,18 +50,18 @@ func newProbeRule(action proctrace.Action, short, long string) *cobra.Command {
 	cmd.MarkFlagsOneRequired("pid", "comm", "cgroup")
 	cmd.MarkFlagsMutuallyExclusive("pid", "comm", "cgroup")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		name := "probe proctrace " + cmd.Name()
+		what := "probe proctrace " + name
 		switch {
 		case f.Changed("pid") && about.pid == 0:
-			return command.Usagef("%s: --pid 0: not a process", name)
+			return command.Usagef("%s: --pid 0: not a process", what)
 		case f.Changed("comm") && (about.comm == "" || len(about.comm) > 15):
-			return command.Usagef("%s: --comm %q: a name has 1 to 15 bytes", name, about.comm)
+			return command.Usagef("%s: --comm %q: a name has 1 to 15 bytes", what, about.comm)
 		}
 		subject, err := about.subject()
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		return commandTracer(*dir, action, subject)
+		return commandTracer(*dir, name, func(t *proctrace.Tracer) error { return send(t, subject) })
 	}
 	return cmd
 }
@@ -72,7 +75,7 @@ func newProbeReset() *cobra.Command {
 	}
 	dir := pinDirFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		return commandTracer(*dir, proctrace.Reset, proctrace.Subject{})
+		return commandTracer(*dir, "reset", (*proctrace.Tracer).Reset)
 	}
 	return cmd
 }
@@ -114,8 +117,8 @@ func cgroupID(dir string) (uint64, error) {
 	return st.Ino, nil
 }
 
-// commandTracer sends a command to the tracer pinned in dir.
-func commandTracer(dir string, action proctrace.Action, about proctrace.Subject) error {
+// commandTracer sends the command with a name to the tracer pinned in dir.
+func commandTracer(dir, name string, send func(*proctrace.Tracer) error) error {
 	dir, err := tracerDir(dir)
 	if err != nil {
 		return err
@@ -125,12 +128,12 @@ func commandTracer(dir string, action proctrace.Action, about proctrace.Subject)
 		return err
 	}
 	defer t.Close()
-	err = t.Command(action, about)
+	err = send(t)
 	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		err = fmt.Errorf("probe proctrace %s: commands are written by %s", action, command.DescribePID(busy.PID))
+		err = fmt.Errorf("probe proctrace %s: commands are written by %s", name, command.DescribePID(busy.PID))
 		return command.WithStatus(err, command.StatusBusy)
 	}
-	if errors.Is(err, proctrace.ErrNoRule) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return command.WithStatus(fmt.Errorf("probe proctrace %w", err), command.StatusNotFound)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // tracerDoc is what status shows, as JSON.
@@ -41,6 +42,35 @@ type tracerUses struct {
 	Processes bool `json:"processes"`
 }
 
+// usesOf finds out what a tracer uses. It takes CAP_SYS_ADMIN, to find its stacks.
+func usesOf(t *proctrace.Tracer, s proctrace.Stats) (tracerUses, error) {
+	u := tracerUses{
+		Copies: s.Copies, Commands: s.Commands, HeldTasks: s.HoldsTasks,
+		Overwrite: t.Events().Flags()&ring.FlagOverwrite != 0, Processes: t.Processes() != nil,
+	}
+	stacks, err := proctrace.StacksOf(t.Events())
+	if errors.Is(err, fs.ErrNotExist) {
+		return u, nil
+	}
+	if err != nil {
+		return u, err
+	}
+	u.Stacks = true
+	return u, stacks.Close()
+}
+
+// totalCounts sums the counts of all types of event.
+func totalCounts(s proctrace.Stats) (sum proctrace.Counts) {
+	for _, c := range []proctrace.Counts{s.Fork, s.Exec, s.Exit} {
+		sum.Written += c.Written
+		sum.Failed += c.Failed
+		sum.Missed += c.Missed
+		sum.Ignored += c.Ignored
+		sum.StacksLost += c.StacksLost
+	}
+	return sum
+}
+
 func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 	t, err := proctrace.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,16 +84,17 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	u, err := t.Uses()
+	u, err := usesOf(t, s)
 	if err != nil {
 		return err
 	}
+	total := totalCounts(s)
 	rows := []struct {
 		name   string
 		counts proctrace.Counts
-	}{{"fork", s.Fork}, {"exec", s.Exec}, {"exit", s.Exit}, {"total", s.Total()}}
+	}{{"fork", s.Fork}, {"exec", s.Exec}, {"exit", s.Exit}, {"total", total}}
 	if asJSON {
-		doc := tracerDoc{dir, proctrace.EventsPin(dir), map[string]tracerCounts{}, tracerUses(u), s.Unlisted}
+		doc := tracerDoc{dir, eventsPin(dir), map[string]tracerCounts{}, u, s.Unlisted}
 		for _, r := range rows {
 			doc.Counts[r.name] = tracerCounts(r.counts)
 		}
@@ -79,7 +110,7 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
-	if lost := s.Total().StacksLost; lost > 0 {
+	if lost := total.StacksLost; lost > 0 {
 		command.Note(stderr, "%d stacks were lost: other stacks had their slots", lost)
 	}
 	if s.Unlisted > 0 {
@@ -89,7 +120,7 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 }
 
 // usesTable shows what of the kernel is used, and what is different without it.
-func usesTable(u proctrace.Uses) [][]string {
+func usesTable(u tracerUses) [][]string {
 	table := [][]string{{"PART", "IN USE"}}
 	for _, part := range []struct {
 		name    string

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -31,8 +32,12 @@ type stackNamer struct {
 	files  *symbol.Files
 	ended  uint32 // the process whose last record was the one before, or 0
 
-	kernelNames, userNames map[proctrace.StackID]namedStack
+	kernelNames, userNames map[int32]namedStack
 }
+
+// noStack is the id in events of a tracer without stacks (NO_STACK of
+// bpf/headers/proctrace.h).
+const noStack = -1
 
 // namedStack is a stack's calls, or why it is missing.
 type namedStack struct {
@@ -44,10 +49,8 @@ type namedStack struct {
 func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	stacks, err := proctrace.StacksOf(m)
 	if err != nil {
-		for _, none := range []error{proctrace.ErrNotTraced, proctrace.ErrNoStacks, proctrace.ErrStopped} {
-			if errors.Is(err, none) {
-				return nil
-			}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
 		command.Note(stderr, "stacks are not shown: %v", err)
 		return nil
@@ -55,7 +58,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	n := &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
 		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading it takes long
-		kernelNames: make(map[proctrace.StackID]namedStack), userNames: make(map[proctrace.StackID]namedStack),
+		kernelNames: make(map[int32]namedStack), userNames: make(map[int32]namedStack),
 	}
 	n.files.LookAtProcesses()
 	return n
@@ -76,7 +79,7 @@ func (n *stackNamer) watch(record []byte) {
 	switch {
 	case e.Type == proctrace.Exec:
 		n.files.Started(taskOf(e), e.Filename)
-	case e.Type == proctrace.Fork && !e.IsThread():
+	case e.Type == proctrace.Fork && e.PID == e.TGID:
 		n.files.Forked(taskOf(e))
 	case e.Type == proctrace.Exit && e.GroupDead:
 		n.ended = e.TGID
@@ -90,16 +93,16 @@ func taskOf(e proctrace.Event) symbol.Task {
 // of returns the stacks of an event that can have some.
 func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	e, err := proctrace.Decode(record)
-	if err != nil || e.Type != proctrace.Exec && e.Type != proctrace.Exit || errors.Is(e.KernelStack.Err(), proctrace.ErrNoStacks) {
+	if err != nil || e.Type != proctrace.Exec && e.Type != proctrace.Exit || e.KernelStack == noStack {
 		return kernel, user, false
 	}
 	kernel = named(n.kernelNames, e.KernelStack, n.nameKernel)
-	user = named(n.userNames, e.UserStack, func(id proctrace.StackID) ([]string, bool, error) { return n.nameUser(id, taskOf(e)) })
+	user = named(n.userNames, e.UserStack, func(id int32) ([]string, bool, error) { return n.nameUser(id, taskOf(e)) })
 	return kernel, user, true
 }
 
 // named names a stack, and remembers the names if they hold for every event with that stack.
-func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name func(proctrace.StackID) ([]string, bool, error)) namedStack {
+func named(known map[int32]namedStack, id int32, name func(int32) ([]string, bool, error)) namedStack {
 	s, ok := known[id]
 	if ok {
 		return s
@@ -119,7 +122,7 @@ func named(known map[proctrace.StackID]namedStack, id proctrace.StackID, name fu
 	return s
 }
 
-func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting bool, err error) {
+func (n *stackNamer) nameKernel(id int32) (frames []string, lasting bool, err error) {
 	ips, err := n.stacks.Kernel(id)
 	if err != nil {
 		return nil, false, err
@@ -148,7 +151,7 @@ func (n *stackNamer) nameKernel(id proctrace.StackID) (frames []string, lasting 
 
 // nameUser names a stack of a process. Names from its mappings hold for this process alone: a stack
 // of another process can have the same addresses, and so the same id.
-func (n *stackNamer) nameUser(id proctrace.StackID, task symbol.Task) (frames []string, lasting bool, err error) {
+func (n *stackNamer) nameUser(id int32, task symbol.Task) (frames []string, lasting bool, err error) {
 	calls, err := n.stacks.User(id)
 	lasting = true
 	for i, f := range calls {

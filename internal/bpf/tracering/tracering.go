@@ -1,0 +1,135 @@
+// Package tracering finds the programs of package proctrace that write to a ring, whichever
+// process and whichever version of rbtool loaded them. Types of records come from their BTF:
+// the kernel keeps none with a ring (kernel/bpf/syscall.c, map_check_btf).
+//
+// All functions take CAP_SYS_ADMIN, to enumerate programs, and may be called by many
+// goroutines at once.
+package tracering
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+// Name is the name of a tracer's ring.
+const Name = "proctrace"
+
+var (
+	// ErrNotTraced: the ring belongs to other programs.
+	ErrNotTraced = errors.New("no proctrace writes to the ring")
+
+	// ErrStopped: the ring has the name of a tracer's ring, and no program uses it. Its records
+	// were probably written by a tracer.
+	ErrStopped = errors.New("the tracer of the ring was stopped")
+)
+
+// writers maps the names of programs that write records to the C structs of these. Old
+// versions have no handlers.
+var writers = map[string]string{
+	"handle_exit": "exit_event", "handle_exec": "exec_event", "handle_fork": "fork_event",
+	"proctrace_obey": "ack_event",
+	"proctrace_exit": "exit_event", "proctrace_exec": "exec_event", "proctrace_fork": "fork_event",
+}
+
+// required are the records of every tracer. Where the kernel lacks user rings, none writes
+// an ack_event.
+var required = []string{"fork_event", "exec_event", "exit_event"}
+
+// Types returns the C structs of the ring's records. It returns [ErrStopped] or
+// [ErrNotTraced] if no tracer writes to the ring.
+func Types(ring *ebpf.Map) ([]btf.Type, error) {
+	byName := make(map[string]btf.Type) // a program can have copies
+	err := Visit(ring, func(p *ebpf.Program, record string) (err error) {
+		byName[record], err = typeOf(p, record)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find types of proctrace: %w", err)
+	}
+	return slices.Collect(maps.Values(byName)), nil
+}
+
+// typeOf returns the C struct with a name in the BTF of a program.
+func typeOf(p *ebpf.Program, name string) (btf.Type, error) {
+	handle, err := p.Handle()
+	if err != nil {
+		return nil, err
+	}
+	defer handle.Close()
+	spec, err := handle.Spec(nil)
+	if err != nil {
+		return nil, err
+	}
+	var found *btf.Struct
+	return found, spec.TypeByName(name, &found)
+}
+
+// Visit calls f with each program of a tracer that writes to the ring, and the name of the
+// C struct that it writes. The program is closed after the call. Visit returns [ErrStopped]
+// or [ErrNotTraced] if no tracer, or only part of one, writes to the ring.
+func Visit(ring *ebpf.Map, f func(p *ebpf.Program, record string) error) error {
+	info, err := ring.Info()
+	if err != nil {
+		return err
+	}
+	id, ok := info.ID()
+	if !ok || ring.Type() != ebpf.RingBuf || info.Name != Name {
+		return ErrNotTraced
+	}
+	seen := make(map[string]bool)
+	foreign := false
+	for programID := ebpf.ProgramID(0); ; {
+		programID, err = ebpf.ProgramGetNextID(programID)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		record, uses, err := visit(programID, id, f)
+		if err != nil {
+			return err
+		}
+		seen[record] = true
+		foreign = foreign || uses && record == ""
+	}
+	complete := !slices.ContainsFunc(required, func(record string) bool { return !seen[record] })
+	switch {
+	case complete:
+		return nil
+	case foreign:
+		return ErrNotTraced
+	default: // some programs may remain while a tracer stops
+		return ErrStopped
+	}
+}
+
+// visit reports whether a program uses the ring. If it is a tracer's, visit calls f with it
+// and returns the name of its records.
+func visit(id ebpf.ProgramID, ring ebpf.MapID, f func(*ebpf.Program, string) error) (record string, uses bool, err error) {
+	p, err := ebpf.NewProgramFromID(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil // unloaded meanwhile
+	}
+	if err != nil {
+		return "", false, err
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return "", false, err
+	}
+	if used, _ := info.MapIDs(); !slices.Contains(used, ring) {
+		return "", false, nil
+	}
+	if record = writers[info.Name]; record != "" {
+		err = f(p, record)
+	}
+	return record, true, err
+}
