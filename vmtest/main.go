@@ -15,9 +15,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/vmtest/guest"
 	"github.com/rbtool/rbtool/vmtest/kernels"
-	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 func main() {
@@ -38,8 +38,8 @@ func insideGuest(args []string) (code int, inside bool) {
 		err = errors.Join(guest.Init(), guest.PowerOff())
 	case len(args) > 0 && args[0] == guest.Command:
 		err = guest.Run(guest.Dir)
-	case len(args) > 0 && args[0] == probe.Command:
-		err = probe.Unprivileged(args[1:])
+	case len(args) > 0 && args[0] == feature.Command:
+		err = feature.Unprivileged(args[1:])
 	default:
 		return 0, false
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
-	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 // A ring of one page that nobody reads has the newest events, and none failed: also when the
 // process that started the tracer is gone, and its handlers were replaced.
 func TestFlightRecorder(t *testing.T) {
 	testenv.NoLeaks(t)
-	i := slices.IndexFunc(probe.Features, func(f probe.Feature) bool { return f.Name == "ringbuf-overwrite" })
-	if err := probe.Features[i].Have(); err != nil {
+	i := slices.IndexFunc(feature.Trials, func(f feature.Trial) bool { return f.Name == "ringbuf-overwrite" })
+	if err := feature.Trials[i].Have(); err != nil {
 		if tr, err := Load(Options{Overwrite: true}); !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("Load: %v, %v, want ErrNotSupported", tr, err)
 		}

@@ -27,10 +27,10 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/pin"
-	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 // The test binary is also the commands that scripts run: rbtool itself, and
@@ -135,12 +135,12 @@ func pairBTF(tb testing.TB) []byte {
 // condition says whether the kernel has a feature that package probe knows. Where it must
 // have it, it is taken to have it, and the script fails.
 func condition(name string) (bool, error) {
-	i := slices.IndexFunc(probe.Features, func(f probe.Feature) bool { return f.Name == name })
+	i := slices.IndexFunc(feature.Trials, func(f feature.Trial) bool { return f.Name == name })
 	if i < 0 {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	must := slices.Contains(strings.Split(os.Getenv(testenv.RequiredFeatures), ","), name)
-	return must || probe.Features[i].Have() == nil, nil
+	return must || feature.Trials[i].Have() == nil, nil
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {

@@ -8,7 +8,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
-	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 // Feature is something a kernel has or lacks.
@@ -52,7 +51,7 @@ var more = []Feature{
 // nothing skips for at the end.
 func All() []Feature {
 	var all []Feature
-	for _, p := range probe.Features {
+	for _, p := range Trials {
 		if use, ok := uses[p.Name]; ok {
 			all = append(all, Feature{p.Name, use, p.Have})
 		}

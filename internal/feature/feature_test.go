@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/testenv"
-	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 func TestEveryUseIsProbed(t *testing.T) {
 	probed := map[string]bool{}
-	for _, p := range probe.Features {
+	for _, p := range Trials {
 		probed[p.Name] = true
 	}
 	for name := range uses {

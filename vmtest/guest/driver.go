@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/vmtest/probe"
+	"github.com/rbtool/rbtool/internal/feature"
 )
 
 // Run is the driver, which the first process starts: it carries out the plan in dir and
@@ -58,7 +58,7 @@ func Run(dir string) error {
 
 func features() map[string]string {
 	missing := map[string]string{}
-	for _, f := range probe.Features {
+	for _, f := range feature.Trials {
 		missing[f.Name] = ""
 		if err := f.Have(); err != nil {
 			missing[f.Name] = err.Error()

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/testenv"
-	"github.com/rbtool/rbtool/vmtest/probe"
 )
 
 func TestTheListIsWhole(t *testing.T) {
@@ -25,7 +25,7 @@ func TestTheListIsWhole(t *testing.T) {
 	for _, f := range l.Features {
 		listed = append(listed, f.Name)
 	}
-	for _, f := range probe.Features {
+	for _, f := range feature.Trials {
 		probed = append(probed, f.Name)
 	}
 	slices.Sort(listed)

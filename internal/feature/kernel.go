@@ -1,10 +1,4 @@
-// Package probe finds out, by trying, which of the features that rbtool's tests
-// name in their skips the running kernel has. It never compares versions.
-//
-// A test skips for a feature by that feature's name here, and vmtest holds the
-// skip against the answer of the probe. The probes need root and, for
-// [Feature]s that concern bpffs, one mounted on /sys/fs/bpf.
-package probe
+package feature
 
 import (
 	"errors"
@@ -16,16 +10,16 @@ import (
 	"github.com/cilium/ebpf/features"
 )
 
-// Feature is something a kernel has or lacks.
-type Feature struct {
+// Trial is something a kernel has or lacks.
+type Trial struct {
 	// Name is what tests call it.
 	Name string
 	// Have returns nil where the kernel has it, else what the trial got.
 	Have func() error
 }
 
-// Features are all that is probed, in the order in which Linux got them.
-var Features = []Feature{
+// Trials are all that is probed, in the order in which Linux got them.
+var Trials = []Trial{
 	{"bpftool", bpftool},
 	{"btf", kernelBTF},
 	{"cgroup2", cgroup2},
