@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -19,8 +18,8 @@ import (
 // process that started the tracer is gone, and its handlers were replaced.
 func TestFlightRecorder(t *testing.T) {
 	testenv.NoLeaks(t)
-	i := slices.IndexFunc(feature.Trials, func(f feature.Trial) bool { return f.Name == "ringbuf-overwrite" })
-	if err := feature.Trials[i].Have(); err != nil {
+	overwrite, _ := feature.Find("ringbuf-overwrite")
+	if err := overwrite.Have(); err != nil {
 		if tr, err := Load(Options{Overwrite: true}); !errors.Is(err, ebpf.ErrNotSupported) {
 			t.Errorf("Load: %v, %v, want ErrNotSupported", tr, err)
 		}

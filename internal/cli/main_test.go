@@ -132,15 +132,15 @@ func pairBTF(tb testing.TB) []byte {
 	return raw
 }
 
-// condition says whether the kernel has a feature that package probe knows. Where it must
-// have it, it is taken to have it, and the script fails.
+// condition reports whether the kernel has the feature with a name, or must have it: then a
+// script that needs it runs, and fails.
 func condition(name string) (bool, error) {
-	i := slices.IndexFunc(feature.Trials, func(f feature.Trial) bool { return f.Name == name })
-	if i < 0 {
+	f, ok := feature.Find(name)
+	if !ok {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	must := slices.Contains(strings.Split(os.Getenv(testenv.RequiredFeatures), ","), name)
-	return must || feature.Trials[i].Have() == nil, nil
+	return must || f.Have() == nil, nil
 }
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {

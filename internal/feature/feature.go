@@ -1,90 +1,70 @@
-// Package feature says what the running kernel can do of what rbtool needs, and
-// what it is needed for. Each answer comes from a trial, never from a version.
+// Package feature tells what the running kernel can do, one named feature at a time. Every
+// answer comes from a trial, never from a version.
+//
+// `rbtool features` shows the features that matter to a user. A test that lacks one skips
+// with its name, and vmtest compares that with the trial in the same guest and with its
+// list of kernels. Trials take root; those that pin something need a bpffs on /sys/fs/bpf.
+// They may not run at the same time as each other.
 package feature
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/btf"
-
-	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// Feature is something a kernel has or lacks.
+// Feature is something that a kernel has or lacks.
 type Feature struct {
-	// Name is what tests, error messages and vmtest's kernel list call it.
+	// Name is its name in skips, error messages and vmtest's list of kernels.
 	Name string
-	// For is what it is needed for.
+	// For is what rbtool needs it for, empty if only tests do.
 	For string
-	// Have returns nil where the kernel has it, else what the trial got.
+	// Have tries it, and returns nil or why it is missing.
 	Have func() error
 }
 
-// uses are the features that vmtest probes and that matter to a user. What is
-// not here is a matter of the machine that runs tests.
-var uses = map[string]string{
-	"btf":                 "programs that follow the kernel's structures, and record types by name",
-	"ringbuf":             "ring buffers",
-	"ringbuf-reserve":     "records written in place",
-	"ringbuf-output":      "records copied into a ring",
-	"iter-bpf-map":        "positions of all rings without mapping them (ls, inspect)",
-	"iter-task-file":      "which processes hold a map (ls, inspect)",
-	"iter-task-vma":       "which process consumes a ring (ls, inspect, tail)",
-	"bpf-syscall-program": "programs run by hand: drain, arena page allocation",
-	"ringbuf-hold":        "a record kept BUSY by a test",
-	"ringbuf-dynptr":      "records of variable size written in place",
-	"user_ringbuf":        "user ring buffers",
-	"user_ringbuf-drain":  "programs that read a user ring buffer",
-	"arena":               "arenas",
-	"fentry":              "programs on kernel functions: reservations that failed, counted",
-	"ringbuf-overwrite":   "rings that overwrite their oldest records",
+// Find returns the feature with a name.
+func Find(name string) (Feature, bool) {
+	i := slices.IndexFunc(all, func(f Feature) bool { return f.Name == name })
+	if i < 0 {
+		return Feature{}, false
+	}
+	return all[i], true
 }
 
-// more are features that no test of another package skips for.
-var more = []Feature{
+// All returns all features, roughly in the order in which Linux got them.
+func All() []Feature { return slices.Clone(all) }
+
+var all = []Feature{
+	{"bpftool", "", bpftool},
+	{"btf", "programs that follow the kernel's structures, and record types by name", kernelBTF},
+	{"cgroup2", "", cgroup2},
+	{"tracefs", "", tracefs},
+	{"initial-pid-namespace", "", initialPIDNamespace},
+	{"fentry", "programs on kernel functions: reservations that failed, counted", fentry},
+	{"ringbuf", "ring buffers", mapType(ebpf.RingBuf)},
+	{"ringbuf-reserve", "records written in place", helper(ebpf.RawTracepoint, asm.FnRingbufReserve)},
+	{"ringbuf-output", "records copied into a ring", helper(ebpf.RawTracepoint, asm.FnRingbufOutput)},
+	{"iter-bpf-map", "positions of all rings without mapping them (ls, inspect)", iterator("bpf_map")},
+	{"iter-task-file", "which processes hold a map (ls, inspect)", iterator("task_file")},
+	{"iter-task-vma", "which process consumes a ring (ls, inspect, tail)", iterator("task_vma")},
+	{"bpf-syscall-program", "programs run by hand: drain, arena page allocation", programType(ebpf.Syscall)},
+	{"ringbuf-hold", "a record kept BUSY by a test", helper(ebpf.Syscall, asm.FnCopyFromUser)},
+	{"ringbuf-dynptr", "records of variable size written in place", helper(ebpf.RawTracepoint, asm.FnRingbufReserveDynptr)},
+	{"user_ringbuf", "user ring buffers", mapType(ebpf.UserRingbuf)},
+	{"user_ringbuf-drain", "programs that read a user ring buffer", helper(ebpf.Syscall, asm.FnUserRingbufDrain)},
+	{"unprivileged-obj-info", "", unprivilegedInfo},
+	{"unprivileged-obj-get", "", unprivilegedGet},
+	{"task-kptr", "watch lists of tasks that are immune to reuse of a pid", kfunc("bpf_task_from_pid")},
+	{"arena", "arenas", mapType(ebpf.Arena)},
 	{"arena-cast", "programs that use arena pointers", arenaCast},
 	{"arena-reserve-pages", "guard pages in arenas", kfunc("bpf_arena_reserve_pages")},
-	{"task-kptr", "watch lists of tasks that are immune to reuse of a pid", kfunc("bpf_task_from_pid")},
-}
-
-// All returns the features in the order in which Linux got them, those that
-// nothing skips for at the end.
-func All() []Feature {
-	var all []Feature
-	for _, p := range Trials {
-		if use, ok := uses[p.Name]; ok {
-			all = append(all, Feature{p.Name, use, p.Have})
-		}
-	}
-	return append(all, more...)
-}
-
-// arenaCast says whether programs may refer to an arena, which needs the JIT too.
-func arenaCast() error {
-	const mmapable, base = 1 << 10, 0x1555_0000_0000
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.Arena, MaxEntries: 1, Flags: mmapable, MapExtra: base})
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.RawTracepoint, License: "GPL",
-		Instructions: asm.Instructions{asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
-	if err != nil {
-		return err
-	}
-	return p.Close()
-}
-
-// kfunc says whether the kernel has a function for programs.
-func kfunc(name string) func() error {
-	return func() error {
-		types, err := kernelbtf.Cache().Kernel()
-		if err != nil {
-			return err
-		}
-		var fn *btf.Func
-		return types.TypeByName(name, &fn)
-	}
+	{"ringbuf-overwrite", "rings that overwrite their oldest records", overwrite},
+	{"veth", "", inNewNetns("ip link add probe0 type veth peer name probe1")},
+	{"qdisc-ingress", "", inNewNetns("tc qdisc add dev lo ingress")},
+	{"qdisc-htb", "", inNewNetns("tc qdisc add dev lo root handle 1: htb")},
+	{"qdisc-clsact", "", inNewNetns("tc qdisc add dev lo clsact")},
+	{"cls-bpf", "", clsBPF},
+	{"tcx", "", tcx},
 }

@@ -7,33 +7,41 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == Command {
+		if err := Unprivileged(os.Args[2:]); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(testenv.Main(m))
+}
 
-func TestEveryUseIsProbed(t *testing.T) {
-	probed := map[string]bool{}
-	for _, p := range Trials {
-		probed[p.Name] = true
-	}
-	for name := range uses {
-		if !probed[name] {
-			t.Errorf("no probe is called %s", name)
+func TestNamesAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range All() {
+		if seen[f.Name] {
+			t.Errorf("two features are called %s", f.Name)
+		}
+		seen[f.Name] = true
+		if found, ok := Find(f.Name); !ok || found.For != f.For {
+			t.Errorf("Find(%q): %+v, %v", f.Name, found, ok)
 		}
 	}
-	for _, f := range more {
-		if probed[f.Name] {
-			t.Errorf("%s is probed by vmtest too", f.Name)
-		}
+	if _, ok := Find("no such feature"); ok {
+		t.Error("an unknown feature is found")
 	}
 }
 
-// What a probe finds must not be an accident of its own trial.
-func TestProbes(t *testing.T) {
+// A trial leaves nothing behind, so that its answer is that of the kernel alone.
+func TestTrials(t *testing.T) {
 	testenv.NoLeaks(t)
 	found := 0
 	for _, f := range All() {
 		err := f.Have()
 		t.Logf("%s: %v", f.Name, err)
-		if err == nil {
+		if err == nil && f.For != "" {
 			found++
 		}
 	}

@@ -8,46 +8,10 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
+
+	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/ring"
 )
-
-// Trial is something a kernel has or lacks.
-type Trial struct {
-	// Name is what tests call it.
-	Name string
-	// Have returns nil where the kernel has it, else what the trial got.
-	Have func() error
-}
-
-// Trials are all that is probed, in the order in which Linux got them.
-var Trials = []Trial{
-	{"bpftool", bpftool},
-	{"btf", kernelBTF},
-	{"cgroup2", cgroup2},
-	{"tracefs", tracefs},
-	{"initial-pid-namespace", initialPIDNamespace},
-	{"fentry", fentry},
-	{"ringbuf", mapType(ebpf.RingBuf)},
-	{"ringbuf-reserve", helper(ebpf.RawTracepoint, asm.FnRingbufReserve)},
-	{"ringbuf-output", helper(ebpf.RawTracepoint, asm.FnRingbufOutput)},
-	{"iter-bpf-map", iterator("bpf_map")},
-	{"iter-task-file", iterator("task_file")},
-	{"iter-task-vma", iterator("task_vma")},
-	{"bpf-syscall-program", programType(ebpf.Syscall)},
-	{"ringbuf-hold", helper(ebpf.Syscall, asm.FnCopyFromUser)},
-	{"ringbuf-dynptr", helper(ebpf.RawTracepoint, asm.FnRingbufReserveDynptr)},
-	{"user_ringbuf", mapType(ebpf.UserRingbuf)},
-	{"user_ringbuf-drain", helper(ebpf.Syscall, asm.FnUserRingbufDrain)},
-	{"unprivileged-obj-info", unprivilegedInfo},
-	{"unprivileged-obj-get", unprivilegedGet},
-	{"arena", mapType(ebpf.Arena)},
-	{"ringbuf-overwrite", overwrite},
-	{"veth", inNewNetns("ip link add probe0 type veth peer name probe1")},
-	{"qdisc-ingress", inNewNetns("tc qdisc add dev lo ingress")},
-	{"qdisc-htb", inNewNetns("tc qdisc add dev lo root handle 1: htb")},
-	{"qdisc-clsact", inNewNetns("tc qdisc add dev lo clsact")},
-	{"cls-bpf", clsBPF},
-	{"tcx", tcx},
-}
 
 func mapType(t ebpf.MapType) func() error {
 	return func() error { return features.HaveMapType(t) }
@@ -62,7 +26,7 @@ func helper(t ebpf.ProgramType, fn asm.BuiltinFunc) func() error {
 }
 
 func kernelBTF() error {
-	_, err := btf.LoadKernelSpec()
+	_, err := kernelbtf.Cache().Kernel()
 	return err
 }
 
@@ -100,13 +64,42 @@ func fentry() error {
 
 // overwrite creates a ring with BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
 func overwrite() error {
-	const flag = 1 << 19
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "vmtest_probe", Type: ebpf.RingBuf, MaxEntries: 64 << 10, Flags: flag})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.RingBuf, MaxEntries: 64 << 10, Flags: ring.FlagOverwrite})
 	if err != nil {
 		return fmt.Errorf("create map: %w", err)
 	}
-	if got := m.Flags(); got&flag == 0 {
+	if got := m.Flags(); got&ring.FlagOverwrite == 0 {
 		return errors.Join(fmt.Errorf("create map: flags %#x, the flag is not among them", got), m.Close())
 	}
 	return m.Close()
+}
+
+// arenaCast creates an arena and loads a program that refers to it, which takes the JIT too.
+func arenaCast() error {
+	const mmapable, base = 1 << 10, 0x1555_0000_0000
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.Arena, MaxEntries: 1, Flags: mmapable, MapExtra: base})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.RawTracepoint, License: "GPL",
+		Instructions: asm.Instructions{asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// kfunc looks for a function that the kernel offers to programs.
+func kfunc(name string) func() error {
+	return func() error {
+		types, err := kernelbtf.Cache().Kernel()
+		if err != nil {
+			return err
+		}
+		var fn *btf.Func
+		return types.TypeByName(name, &fn)
+	}
 }

@@ -14,15 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The commands of iproute2 are used, as a Go library for netlink would link vmtest
-// dynamically, by its package net.
-
-// inNetns runs commands, and then f if it is not nil, in a network namespace of their
-// own, in which there is only lo.
+// inNetns runs commands, then f if it is not nil, in a new network namespace, which has only
+// lo. The commands are those of iproute2: a netlink library uses package net, which would
+// link vmtest dynamically.
 func inNetns(f func() error, commands ...string) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the namespace ends with the thread
+		runtime.LockOSThread() // never unlocked: the namespace ends with the thread
 		done <- func() error {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("unshare: %w", err)
@@ -42,12 +40,12 @@ func inNetns(f func() error, commands ...string) error {
 	return <-done
 }
 
-// inNewNetns says whether commands succeed.
+// inNewNetns runs commands in a new network namespace.
 func inNewNetns(commands ...string) func() error {
 	return func() error { return inNetns(nil, commands...) }
 }
 
-// classifier loads a program of tc.
+// classifier loads an empty tc program.
 func classifier() (*ebpf.Program, error) {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, License: "GPL",
@@ -58,19 +56,19 @@ func classifier() (*ebpf.Program, error) {
 	return p, nil
 }
 
-// clsBPF adds a program as a filter.
+// clsBPF adds a program as a tc filter.
 func clsBPF() error {
 	p, err := classifier()
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	if err := p.Pin(probePin); err != nil {
+	if err := p.Pin(trialPin); err != nil {
 		return fmt.Errorf("pin classifier: %w", err)
 	}
 	return errors.Join(
-		inNetns(nil, "tc qdisc add dev lo ingress", "tc filter add dev lo ingress bpf direct-action object-pinned "+probePin),
-		os.Remove(probePin),
+		inNetns(nil, "tc qdisc add dev lo ingress", "tc filter add dev lo ingress bpf direct-action object-pinned "+trialPin),
+		os.Remove(trialPin),
 	)
 }
 

@@ -58,7 +58,7 @@ func Run(dir string) error {
 
 func features() map[string]string {
 	missing := map[string]string{}
-	for _, f := range feature.Trials {
+	for _, f := range feature.All() {
 		missing[f.Name] = ""
 		if err := f.Have(); err != nil {
 			missing[f.Name] = err.Error()

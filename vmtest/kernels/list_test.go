@@ -25,7 +25,7 @@ func TestTheListIsWhole(t *testing.T) {
 	for _, f := range l.Features {
 		listed = append(listed, f.Name)
 	}
-	for _, f := range feature.Trials {
+	for _, f := range feature.All() {
 		probed = append(probed, f.Name)
 	}
 	slices.Sort(listed)

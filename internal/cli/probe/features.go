@@ -73,6 +73,9 @@ type found struct {
 func showFeatures(w io.Writer, format string) error {
 	var all []found
 	for _, f := range feature.All() {
+		if f.For == "" {
+			continue // only tests need it
+		}
 		one := found{Name: f.Name, For: f.For, Have: true}
 		if err := f.Have(); err != nil {
 			one.Have, one.Reason = false, oneLine(err)
