@@ -8,11 +8,11 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
-// DefaultLimit is how many samples a run by timer or tracepoint takes when
-// Options does not say: about a third of a millisecond of them.
-const DefaultLimit = 4096
+// defaultLimit is the number of samples that take about a third of a millisecond.
+const defaultLimit = 4096
 
 // Options are how to drain. The zero value counts samples and drops them.
 type Options struct {
@@ -25,28 +25,16 @@ type Options struct {
 	// Zero, or more than what both rings carry, means what both rings carry.
 	MaxSample uint32
 
-	// Limit is how many samples a run by timer or tracepoint takes, so that
-	// it does not keep the CPU for long. Zero means DefaultLimit. A run takes no
-	// more than 128 Ki samples in any case.
+	// Limit is the number of samples after which a run by timer or tracepoint stops, so that
+	// it does not keep the CPU for long. Zero means 4096. The kernel stops after 128 Ki samples,
+	// discarded ones included, in any case.
 	Limit uint32
 
-	// Wakeup is what such a run does about a producer that waits for room in the
-	// user ring.
-	Wakeup Wakeup
+	// Flags tell whether such a run wakes a producer that waits for room in the user ring:
+	// always with unix.BPF_RB_FORCE_WAKEUP, never with unix.BPF_RB_NO_WAKEUP, by default if it
+	// took a sample.
+	Flags uint64
 }
-
-// Wakeup is what a run does about a producer that waits for room: the flags of
-// bpf_user_ringbuf_drain.
-type Wakeup uint64
-
-const (
-	// WakeIfDrained wakes when the run took a sample, a discarded one too.
-	WakeIfDrained Wakeup = 0
-	// NoWakeup never wakes: BPF_RB_NO_WAKEUP.
-	NoWakeup Wakeup = 1 << 0
-	// ForceWakeup always wakes: BPF_RB_FORCE_WAKEUP.
-	ForceWakeup Wakeup = 1 << 1
-)
 
 // Drain is a loaded set of the programs, for one user ring.
 type Drain struct {
@@ -93,8 +81,8 @@ func (o Options) check(user *ebpf.Map) error {
 		return fmt.Errorf("map is a %s, not a %s", user.Type(), ebpf.UserRingbuf)
 	case o.To != nil && o.To.Type() != ebpf.RingBuf:
 		return fmt.Errorf("target is a %s, not a %s", o.To.Type(), ebpf.RingBuf)
-	case o.Wakeup&^(NoWakeup|ForceWakeup) != 0:
-		return errors.New("unknown wakeup flag")
+	case o.Flags&^(unix.BPF_RB_NO_WAKEUP|unix.BPF_RB_FORCE_WAKEUP) != 0:
+		return fmt.Errorf("unknown flags %#x", o.Flags)
 	}
 	return nil
 }

@@ -90,8 +90,8 @@ func malformed(t *testing.T, f *feeder, d *Drain, before uint64, want unix.Errno
 	at := f.consumerPos()
 	expect(t, d, RunOptions{}, 0, want)
 	_, err := d.Run(RunOptions{})
-	if !errors.Is(err, ErrMalformed) {
-		t.Errorf("%v is not ErrMalformed", err)
+	if !errors.Is(err, errMalformed) {
+		t.Errorf("%v is not errMalformed", err)
 	}
 	if f.consumerPos() != at {
 		t.Errorf("consumer moved from %d to %d", at, f.consumerPos())
@@ -153,7 +153,7 @@ func TestASampleLargerThanADynptrIsE2BIG(t *testing.T) {
 func TestUnknownFlagsAreEINVAL(t *testing.T) {
 	f, d, _ := counter(t, 4096)
 	f.feedN(1, 8, 0)
-	expect(t, d, RunOptions{Wakeup: 1 << 2}, 0, unix.EINVAL)
+	expect(t, d, RunOptions{Flags: 1 << 2}, 0, unix.EINVAL)
 	expect(t, d, RunOptions{}, 1, nil)
 }
 
@@ -163,7 +163,7 @@ func TestAnotherDrainIsEBUSY(t *testing.T) {
 	user := userRing(t, 2<<20)
 	f, a, b := newFeeder(t, user), newDrain(t, user, Options{}), newDrain(t, user, Options{})
 	// On another CPU, if there is one; else the timer interrupts the run.
-	if err := b.Start(MinEvery); err != nil {
+	if err := b.Start(minEvery); err != nil {
 		t.Fatal(err)
 	}
 	var busy bool
@@ -211,23 +211,23 @@ func TestAnotherDrainIsEBUSY(t *testing.T) {
 
 func TestWakeupsOfTheProducer(t *testing.T) {
 	for _, test := range []struct {
-		name   string
-		feed   func(f *feeder)
-		wakeup Wakeup
-		errno  error
-		want   bool
+		name  string
+		feed  func(f *feeder)
+		flags uint64
+		errno error
+		want  bool
 	}{
-		{"a drained sample wakes", func(f *feeder) { f.feedN(1, 8, 0) }, WakeIfDrained, nil, true},
-		{"a discarded sample wakes", func(f *feeder) { f.feedN(1, 8, discardBit) }, WakeIfDrained, nil, true},
-		{"nothing does not wake", func(f *feeder) {}, WakeIfDrained, nil, false},
-		{"a busy sample does not wake", func(f *feeder) { f.feedN(1, 8, busyBit) }, WakeIfDrained, nil, false},
+		{"a drained sample wakes", func(f *feeder) { f.feedN(1, 8, 0) }, 0, nil, true},
+		{"a discarded sample wakes", func(f *feeder) { f.feedN(1, 8, discardBit) }, 0, nil, true},
+		{"nothing does not wake", func(f *feeder) {}, 0, nil, false},
+		{"a busy sample does not wake", func(f *feeder) { f.feedN(1, 8, busyBit) }, 0, nil, false},
 		{"a sample drained before an error wakes", func(f *feeder) { f.feedN(1, 8, 0); f.header(f.pos, 9); f.publish(f.pos + 8) },
-			WakeIfDrained, unix.EINVAL, true},
-		{"an error alone does not wake", func(f *feeder) { f.publish(f.pos + 4) }, WakeIfDrained, unix.EINVAL, false},
-		{"no-wakeup does not wake", func(f *feeder) { f.feedN(100, 8, 0) }, NoWakeup, nil, false},
-		{"force wakes for a sample", func(f *feeder) { f.feedN(1, 8, 0) }, ForceWakeup, nil, true},
-		{"force wakes for nothing", func(f *feeder) {}, ForceWakeup, nil, true},
-		{"force wins over no-wakeup", func(f *feeder) {}, NoWakeup | ForceWakeup, nil, true},
+			0, unix.EINVAL, true},
+		{"an error alone does not wake", func(f *feeder) { f.publish(f.pos + 4) }, 0, unix.EINVAL, false},
+		{"no-wakeup does not wake", func(f *feeder) { f.feedN(100, 8, 0) }, unix.BPF_RB_NO_WAKEUP, nil, false},
+		{"force wakes for a sample", func(f *feeder) { f.feedN(1, 8, 0) }, unix.BPF_RB_FORCE_WAKEUP, nil, true},
+		{"force wakes for nothing", func(f *feeder) {}, unix.BPF_RB_FORCE_WAKEUP, nil, true},
+		{"force wins over no-wakeup", func(f *feeder) {}, unix.BPF_RB_NO_WAKEUP | unix.BPF_RB_FORCE_WAKEUP, nil, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f, d, user := counter(t, 4096)
@@ -236,7 +236,7 @@ func TestWakeupsOfTheProducer(t *testing.T) {
 			if s.woken(false) {
 				t.Fatal("woken before the run")
 			}
-			if _, err := d.Run(RunOptions{Wakeup: test.wakeup}); !errors.Is(err, test.errno) {
+			if _, err := d.Run(RunOptions{Flags: test.flags}); !errors.Is(err, test.errno) {
 				t.Fatalf("run: %v, want %v", err, test.errno)
 			}
 			if got := s.woken(test.want); got != test.want {

@@ -35,7 +35,7 @@ type constants struct {
 }
 
 func newConstants(user *ebpf.Map, opts Options) constants {
-	c := constants{kernelLimit: DefaultLimit, kernelFlags: uint64(opts.Wakeup), chunk: 8, chunks: 1}
+	c := constants{kernelLimit: defaultLimit, kernelFlags: opts.Flags, chunk: 8, chunks: 1}
 	if opts.Limit > 0 {
 		c.kernelLimit = uint64(opts.Limit)
 	}

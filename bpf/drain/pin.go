@@ -16,9 +16,9 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// ErrForeign says that an entry of a directory has the name of a Drain's pin and
+// errForeign says that an entry of a directory has the name of a Drain's pin and
 // is none.
-var ErrForeign = errors.New("not the pin of a drain")
+var errForeign = errors.New("not the pin of a drain")
 
 // The pins of a Drain, in the order in which they are made; they are removed in
 // the reverse one. The timer runs while its map has a pin: without one, and without
@@ -116,7 +116,7 @@ func (d *Drain) pin(dir string) (err error) {
 
 // Open opens the Drain that is pinned in dir, to run it or for its counts. The
 // caller closes it, which does not end it. Errors: [fs.ErrNotExist] where there
-// is none or a part of one, [ErrForeign], and those of package pin.
+// is none or a part of one, an error that says so, and those of package pin.
 func Open(dir string) (*Drain, error) {
 	d, err := open(dir)
 	if err != nil {
@@ -168,7 +168,7 @@ func openPins(dir string) (_ *Drain, found []string, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return d, found, nil
 	case err != nil:
-		return nil, found, fmt.Errorf("%w: %s: %w", ErrForeign, pinLink, err)
+		return nil, found, fmt.Errorf("%w: %s: %w", errForeign, pinLink, err)
 	}
 	return d, append(found, pinLink), nil
 }
@@ -181,7 +181,7 @@ func openMap(path, object string) (*ebpf.Map, error) {
 	}
 	m, err := pin.Open(path, types[object])
 	if errors.Is(err, pin.ErrWrongType) {
-		err = fmt.Errorf("%w: %w", ErrForeign, err)
+		err = fmt.Errorf("%w: %w", errForeign, err)
 	}
 	return m, err
 }
@@ -192,11 +192,11 @@ func openProgram(path, name string) (*ebpf.Program, error) {
 	}
 	p, err := ebpf.LoadPinnedProgram(path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrForeign, err)
+		return nil, fmt.Errorf("%w: %w", errForeign, err)
 	}
 	info, err := p.Info()
 	if err == nil && info.Name != name {
-		err = fmt.Errorf("%w: %s holds program %s", ErrForeign, path, info.Name)
+		err = fmt.Errorf("%w: %s holds program %s", errForeign, path, info.Name)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -210,7 +210,7 @@ func openProgram(path, name string) (*ebpf.Program, error) {
 // error is [ErrAside], and the Drain goes on.
 //
 // Where there is nothing the error is [fs.ErrNotExist]. Nothing is removed when one
-// of the names holds something else: [ErrForeign].
+// of the names holds something else: an error that says so.
 func Remove(dir string, force bool) error {
 	if err := remove(dir, force); err != nil {
 		return fmt.Errorf("remove drain from %q: %w", dir, err)

@@ -102,7 +102,7 @@ func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
 func TestTheLimitOfATimersRun(t *testing.T) {
 	p := newPair(t, 1<<16, 1<<16, Options{Limit: 10})
 	p.feedN(1000, 8, 0)
-	if err := p.Start(MinEvery); err != nil {
+	if err := p.Start(minEvery); err != nil {
 		t.Fatal(err)
 	}
 	for range 1000 {
@@ -232,7 +232,7 @@ func TestRemoveLeavesAloneWhatIsNotADrain(t *testing.T) {
 		pin.Map(p.ring, filepath.Join(dir, "d", pinCounts), pin.Options{})); err != nil {
 		t.Fatal(err)
 	}
-	if err := Remove(filepath.Join(dir, "d"), true); !errors.Is(err, ErrForeign) {
+	if err := Remove(filepath.Join(dir, "d"), true); !errors.Is(err, errForeign) {
 		t.Errorf("remove: %v", err)
 	}
 	if pins, _ := filepath.Glob(filepath.Join(dir, "d", "*")); len(pins) != 8 {
@@ -273,7 +273,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	if _, err := Load(user, Options{To: user}); err == nil {
 		t.Error("a user ring was delivered to")
 	}
-	if _, err := Load(user, Options{Wakeup: 4}); err == nil {
+	if _, err := Load(user, Options{Flags: 4}); err == nil {
 		t.Error("an unknown flag was taken")
 	}
 }

@@ -86,7 +86,7 @@ func TestHeadersThatChangeMeanwhile(t *testing.T) {
 		for p.put(make([]byte, 56), 0) {
 		}
 		p.publish(p.pos)
-		if _, err := p.Run(RunOptions{}); err != nil && !errors.Is(err, ErrMalformed) {
+		if _, err := p.Run(RunOptions{}); err != nil && !errors.Is(err, errMalformed) {
 			t.Errorf("run: %v", err)
 		}
 		for _, rec := range p.take(t) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/explain"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 var (
@@ -21,28 +22,26 @@ var (
 	// -EBUSY.
 	ErrBusy = errors.New("another program drains the ring")
 
-	// ErrMalformed says that the producer side of the user ring is not what
-	// a producer writes: the kernel's -EINVAL or -E2BIG. It drains nothing more until that
-	// is mended.
-	ErrMalformed = errors.New("the ring is malformed")
-
 	// ErrAside says that the target has no room for a sample that was kept aside.
 	ErrAside = errors.New("no room in the target for the sample kept aside")
 )
+
+// errMalformed is the state in which the kernel drains nothing more.
+var errMalformed = explain.Error(ring.ErrCorrupt, "the ring is malformed")
 
 // drainErrors are the errors of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c), whose
 // errno stays reachable.
 var drainErrors = map[unix.Errno]error{
 	unix.EBUSY:  ErrBusy,
-	unix.EINVAL: fmt.Errorf("%w: its producer position is not a multiple of 8, or a sample reaches beyond it", ErrMalformed),
-	unix.E2BIG:  fmt.Errorf("%w: a sample is larger than the ring or than 16 MiB - 1", ErrMalformed),
+	unix.EINVAL: fmt.Errorf("%w: its producer position is not a multiple of 8, or a sample reaches beyond it", errMalformed),
+	unix.E2BIG:  fmt.Errorf("%w: a sample is larger than the ring or than 16 MiB - 1", errMalformed),
 }
 
 // RunOptions are how to do one run. The zero value takes what is there, up to
 // the 128 Ki samples, discarded ones included, that the kernel takes in a run.
 type RunOptions struct {
-	Limit  uint64 // samples after which to stop; 0: no limit of our own
-	Wakeup Wakeup // of a waiting producer
+	Limit uint64 // samples after which to stop; 0: no limit of our own
+	Flags uint64 // as in Options
 }
 
 // Result is what one run did. Samples that their producer discarded are not in
@@ -54,8 +53,9 @@ type Result struct {
 	Full                      bool   // the run ended at a sample without room in the target
 }
 
-// Run does one run on the calling thread. Its errors are ErrContended, ErrBusy
-// and ErrMalformed; samples that were taken before an error are in the Result.
+// Run does one run on the calling thread. Errors match [ErrContended], [ErrBusy], or
+// [userprod.ErrCorrupt] if the producer side is not what a producer writes. Samples that were
+// taken before an error are in the Result.
 func (d *Drain) Run(opts RunOptions) (Result, error) {
 	if err := d.use(); err != nil {
 		return Result{}, fmt.Errorf("drain: %w", err)
@@ -70,7 +70,7 @@ func (d *Drain) Run(opts RunOptions) (Result, error) {
 		return Result{}, fmt.Errorf("drain: %w", err)
 	}
 	defer prog.Close()
-	res, err := run(prog, bpfDrainArg{Limit: opts.Limit, Flags: uint64(opts.Wakeup)})
+	res, err := run(prog, bpfDrainArg{Limit: opts.Limit, Flags: opts.Flags})
 	if err != nil {
 		return res, fmt.Errorf("drain: %w", err)
 	}
@@ -101,19 +101,6 @@ func run(prog *ebpf.Program, arg bpfDrainArg) (Result, error) {
 		return res, explain.Error(errors.Join(known, errno), "%v", known)
 	}
 	return res, errno
-}
-
-// DeliverAside delivers the sample that is kept aside, if there is one, and no more.
-// While the target has no room for it the error is ErrAside.
-func (d *Drain) DeliverAside() error {
-	if err := d.use(); err != nil {
-		return fmt.Errorf("drain: %w", err)
-	}
-	defer d.mu.Unlock()
-	if err := d.deliverAside(); err != nil {
-		return fmt.Errorf("drain: %w", err)
-	}
-	return nil
 }
 
 // deliverAside waits for runs that are under way to end.

@@ -16,8 +16,8 @@ type Counts struct {
 	Empty                     uint64 // runs that found nothing
 	Contended                 uint64 // runs that did not begin: another one of this Drain was under way
 	Busy                      uint64 // the kernel said -EBUSY: another program drained the user ring
-	Invalid                   uint64 // -EINVAL, see ErrMalformed
-	TooBig                    uint64 // -E2BIG, see ErrMalformed
+	Invalid                   uint64 // -EINVAL: the producer position is not a multiple of 8, or a sample reaches beyond it
+	TooBig                    uint64 // -E2BIG: a sample is larger than the ring or than 16 MiB - 1
 	Failed                    uint64 // any other error
 }
 

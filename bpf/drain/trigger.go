@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MinEvery is the shortest interval of Start: a timer that is faster would have a CPU
+// minEvery is the shortest interval of Start: a timer that is faster would have a CPU
 // do little else.
-const MinEvery = 10 * time.Microsecond
+const minEvery = 10 * time.Microsecond
 
 // Start makes a timer in the kernel drain at once and then at intervals, each
 // counted from the end of the run before. A second Start changes the interval.
 // It ends with Stop or Close, or with the process, unless the Drain is pinned.
 func (d *Drain) Start(every time.Duration) error {
-	if every < MinEvery {
-		return fmt.Errorf("start drain: every %v: less than %v", every, MinEvery)
+	if every < minEvery {
+		return fmt.Errorf("start drain: every %v: less than %v", every, minEvery)
 	}
 	if err := d.use(); err != nil {
 		return fmt.Errorf("start drain: %w", err)

@@ -30,8 +30,11 @@ type drainOptions struct {
 	duration  command.Duration
 }
 
+// leastEvery is the shortest interval that package drain takes.
+const leastEvery = 10 * time.Microsecond
+
 func newDrain() *cobra.Command {
-	opts := drainOptions{every: command.Interval{Value: time.Millisecond, Least: drain.MinEvery}}
+	opts := drainOptions{every: command.Interval{Value: time.Millisecond, Least: leastEvery}}
 	cmd := &cobra.Command{
 		Use:   "drain MAP --to MAP",
 		Short: "Make the kernel empty a user ring buffer into a ring buffer",
@@ -54,10 +57,10 @@ At the end one line on standard error says what was done.`,
 	f := cmd.Flags()
 	f.StringVar(&opts.to, "to", "", "the ring buffer to deliver to")
 	f.BoolVar(&opts.count, "count", false, "deliver to nowhere: count the samples")
-	f.Var(&opts.every, "every", "drain at this interval, of at least "+drain.MinEvery.String())
+	f.Var(&opts.every, "every", "drain at this interval, of at least "+leastEvery.String())
 	f.StringVar(&opts.on, "on", "", "drain whenever this tracepoint is hit (sched_process_exec, sys_enter ...)")
 	f.BoolVar(&opts.once, "once", false, "drain what is there, and end")
-	f.Uint32Var(&opts.limit, "limit", drain.DefaultLimit, "samples to take at a time, by timer or tracepoint")
+	f.Uint32Var(&opts.limit, "limit", 4096, "samples to take at a time, by timer or tracepoint")
 	f.Var(&opts.maxSample, "max-sample", "deliver samples up to this size, and take that much memory (default: what both rings carry)")
 	f.StringVar(&opts.pinDir, "pin-dir", "", "leave it running, pinned in this directory")
 	f.Var(&opts.duration, "for", "stop after so long")
@@ -182,7 +185,7 @@ func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) err
 		}
 		if s.Invalid+s.TooBig > 0 {
 			_, err := d.Run(drain.RunOptions{})
-			if errors.Is(err, drain.ErrMalformed) {
+			if errors.Is(err, userprod.ErrCorrupt) {
 				return explainDrain(err)
 			}
 		}
@@ -193,7 +196,7 @@ func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) err
 
 // explainDrain gives a malformed ring its hint.
 func explainDrain(err error) error {
-	if errors.Is(err, drain.ErrMalformed) {
+	if errors.Is(err, userprod.ErrCorrupt) {
 		return command.WithHint(err, "rbtool produce --user MAP --recover </dev/null throws away what is behind the last good sample")
 	}
 	return err
