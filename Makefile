@@ -39,7 +39,7 @@ test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kern
 
 soak: deps ## the same under load for longer: SOAK_TIME a storm, SOAK_KILLS killed processes, SOAK_SAMPLES a goroutine, SOAK_ROUNDS of hostile neighbours; root
 	RBTOOL_ARENA_STORM=$(SOAK_TIME) RBTOOL_ARENA_KILLS=$(SOAK_KILLS) $(GO) test -p 1 -count=1 -timeout 2h -v \
-		-run 'TestTableStorm|TestKilledInsideAnOperation|TestVethUpdatesWhileReading' ./arena ./bpf/arenaxdp
+		-run 'TestTableStorm|TestKilledInsideAnOperation|TestVethUpdatesWhileReading' ./arena/container ./bpf/arenaxdp
 	RBTOOL_STRESS_SAMPLES=$(SOAK_SAMPLES) $(GO) test -count=1 -timeout 2h -v -run TestManyGoroutines ./userprod
 	RBTOOL_SOAK=$(SOAK_ROUNDS) CGO_ENABLED=0 $(GO) test -count=1 -timeout 0 -v -run TestSoakOf ./internal/cli
 

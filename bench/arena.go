@@ -7,12 +7,14 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/arena/loader"
 	"github.com/rbtool/rbtool/bench/harness"
 	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
 // newArena returns an arena with a heap, and its id, by which the peers open it.
-func newArena(size uint64) (*arena.Heap, ebpf.MapID, error) {
+func newArena(size uint64) (*container.Heap, ebpf.MapID, error) {
 	a, err := arena.Create(arena.Options{Name: "bench", Size: size})
 	if err != nil {
 		return nil, 0, err
@@ -21,7 +23,7 @@ func newArena(size uint64) (*arena.Heap, ebpf.MapID, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, a.Close())
 	}
-	h, err := a.Format()
+	h, err := container.Format(a)
 	if err != nil {
 		return nil, 0, errors.Join(err, a.Close())
 	}
@@ -29,7 +31,7 @@ func newArena(size uint64) (*arena.Heap, ebpf.MapID, error) {
 }
 
 // openArena opens the arena of a request, whose first argument is its id.
-func openArena(req *harness.Request) (*arena.Heap, error) {
+func openArena(req *harness.Request) (*container.Heap, error) {
 	m, err := openRing(req)
 	if err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func openArena(req *harness.Request) (*arena.Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := a.Heap()
+	h, err := container.OpenHeap(a)
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -47,20 +49,20 @@ func openArena(req *harness.Request) (*arena.Heap, error) {
 }
 
 // runJob has a program of arenaset do a job, in as many runs as that takes.
-func runJob(h *arena.Heap, program string, job arenaset.Job) error {
+func runJob(h *container.Heap, program string, job arenaset.Job) error {
 	spec, err := arenaset.Spec()
 	if err != nil {
 		return err
 	}
 	spec.Programs = map[string]*ebpf.ProgramSpec{program: spec.Programs[program]}
-	c, err := arena.LoadCollection(spec, arena.LoadOptions{
+	c, err := loader.NewCollection(spec, loader.Options{
 		Arenas: map[string]*arena.Arena{arenaset.Arena: h.Arena()}, NoVariables: true,
 	})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	at, mem, err := arena.New[arenaset.Job](h)
+	at, mem, err := container.New[arenaset.Job](h)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/bench/harness"
 	"github.com/rbtool/rbtool/bpf/arenaxdp"
 	"github.com/rbtool/rbtool/internal/netpair"
@@ -23,8 +23,8 @@ const (
 // network namespace.
 type getRig struct {
 	r              *rig
-	h              *arena.Heap
-	kv             *arena.KV
+	h              *container.Heap
+	kv             *container.KV
 	pair           *netpair.Pair
 	server, client napi
 }
@@ -59,7 +59,7 @@ func (g *getRig) open() (err error) {
 	if g.h, _, err = newArena(4 << 20); err != nil {
 		return err
 	}
-	if g.kv, err = arena.NewKV(g.h, kvName, getKeys); err != nil {
+	if g.kv, err = container.NewKV(g.h, kvName, getKeys); err != nil {
 		return err
 	}
 	value := make([]byte, 64)

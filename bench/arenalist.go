@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/bench/harness"
 	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
@@ -15,7 +15,7 @@ const listName = "list"
 
 // numbered is struct numbered of arenaset.bpf.c.
 type numbered struct {
-	arena.Link
+	container.Link
 	Number uint64
 }
 
@@ -25,9 +25,13 @@ func newArenaList(r *rig) (*harness.Benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := arena.NewList(h, listName)
+	var root container.Root
+	_, err = container.NewList(h, listName)
 	if err == nil {
-		err = runJob(h, arenaset.ListBuild, arenaset.Job{On: uint64(l.Ptr()), Count: r.size.nodes})
+		root, err = h.Root(listName, container.KindList)
+	}
+	if err == nil {
+		err = runJob(h, arenaset.ListBuild, arenaset.Job{On: uint64(root.Ptr), Count: r.size.nodes})
 	}
 	if err != nil {
 		h.Arena().Close()
@@ -37,7 +41,7 @@ func newArenaList(r *rig) (*harness.Benchmark, error) {
 	want := tally{records: n, sum: n * (n - 1) / 2}
 	way := func(peer *harness.Peer, name string) func(context.Context) ([]float64, error) {
 		return func(context.Context) ([]float64, error) {
-			got, err := peer.Call("arenalist", id, name, uint64(l.Ptr()))
+			got, err := peer.Call("arenalist", id, name, uint64(root.Ptr))
 			if err != nil {
 				return nil, err
 			}
@@ -65,7 +69,7 @@ func peerArenaList(req *harness.Request) ([]uint64, error) {
 		return nil, err
 	}
 	defer h.Arena().Close()
-	l, err := arena.OpenList(h, listName)
+	l, err := container.OpenList(h, listName)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func peerArenaList(req *harness.Request) ([]uint64, error) {
 	for range 2 { // the first time maps the pages
 		t = tally{}
 		start := time.Now()
-		for node, err := range arena.Nodes[numbered](l) {
+		for node, err := range container.Nodes[numbered](l) {
 			if err != nil {
 				return nil, err
 			}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
@@ -69,8 +69,8 @@ func newLookup(r *rig, keys uint64, limit float64) (_ *harness.Benchmark, err er
 }
 
 // fillBoth puts the keys into a table of the heap and into the map.
-func fillBoth(h *arena.Heap, hash *ebpf.Map, keys uint64) error {
-	t, err := arena.NewTable(h, tableName, arena.TableOptions{KeySize: 8, ValueSize: lookupValue, Capacity: int(keys)})
+func fillBoth(h *container.Heap, hash *ebpf.Map, keys uint64) error {
+	t, err := container.NewTable(h, tableName, container.TableOptions{KeySize: 8, ValueSize: lookupValue, Capacity: int(keys)})
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func fillBoth(h *arena.Heap, hash *ebpf.Map, keys uint64) error {
 	for n := range keys {
 		binary.LittleEndian.PutUint64(key, n)
 		copy(value, key)
-		if err := t.Put(key, value, arena.Any); err != nil {
+		if err := t.Put(key, value, ebpf.UpdateAny); err != nil {
 			return err
 		}
 		if err := hash.Put(key, value); err != nil {
@@ -116,7 +116,7 @@ func peerLookup(req *harness.Request) ([]uint64, error) {
 		return nil, err
 	}
 	defer h.Arena().Close()
-	t, err := arena.OpenTable(h, tableName)
+	t, err := container.OpenTable(h, tableName)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,9 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/cilium/ebpf"
 	arenas "github.com/rbtool/rbtool/arena"
+
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -15,7 +17,7 @@ import (
 func TestPagesOfAnArena(t *testing.T) {
 	testenv.NoLeaks(t)
 	a, err := arenas.Create(arenas.Options{Name: "test_pages", Size: 1 << 20})
-	if errors.Is(err, arenas.ErrNotSupported) {
+	if errors.Is(err, ebpf.ErrNotSupported) {
 		testenv.SkipWithout(t, "arena", err)
 	}
 	if err != nil {

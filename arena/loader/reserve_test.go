@@ -1,5 +1,3 @@
-//go:build ignore
-
 package loader_test
 
 import (
@@ -13,49 +11,55 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/arena/loader"
+	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-func loadGlobals(a *Arena) (*Collection, error) {
-	spec, err := LoadCollectionSpecFromReader(arenatest.Globals())
+func loadGlobals(a *arena.Arena) (*loader.Collection, error) {
+	spec, err := loader.LoadCollectionSpecFromReader(arenatest.Globals())
 	if err != nil {
 		return nil, err
 	}
-	return LoadCollection(spec, LoadOptions{Arenas: map[string]*Arena{"arena": a}, NoVariables: true})
+	return loader.NewCollection(spec, arenatest.Options(a))
 }
 
-func init() {
-	// Loads a collection with variables and prints where they lie; then runs it when a line comes.
-	helpers["globals"] = func(a *Arena, in *bufio.Reader) error {
-		c, err := loadGlobals(a)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		fmt.Println(uint64(c.Globals["number"]))
-		if _, err := in.ReadByte(); err != nil {
-			return err
-		}
-		if _, err := c.Programs["globals"].Run(&ebpf.RunOptions{}); err != nil {
-			return err
-		}
-		number, err := Ptr[uint64](c.Globals["number"]).Load(a)
-		fmt.Println(number)
+func TestMain(m *testing.M) {
+	arenatest.Main(m, map[string]arenatest.Helper{"globals": globals})
+}
+
+// globals loads a collection with variables and prints where they lie; then runs it when a line comes.
+func globals(a *arena.Arena, in *bufio.Reader) error {
+	c, err := loadGlobals(a)
+	if err != nil {
 		return err
 	}
+	defer c.Close()
+	fmt.Println(uint64(c.Globals["number"]))
+	if _, err := in.ReadByte(); err != nil {
+		return err
+	}
+	if _, err := c.Programs["globals"].Run(&ebpf.RunOptions{}); err != nil {
+		return err
+	}
+	number, err := arena.Ptr[uint64](c.Globals["number"]).Load(a)
+	fmt.Println(number)
+	return err
 }
 
 // useUp allocates all that the heap has, and writes to it.
-func useUp(tb testing.TB, h *Heap) {
+func useUp(tb testing.TB, h *container.Heap) {
 	tb.Helper()
 	for {
 		p, err := h.Alloc(1000)
-		if errors.Is(err, ErrFull) {
+		if errors.Is(err, container.ErrFull) {
 			return
 		}
 		if err == nil {
-			err = Ptr[[1000]byte](p).Store(h.a, [1000]byte{1})
+			err = arena.Ptr[[1000]byte](p).Store(h.Arena(), [1000]byte{1})
 		}
 		if err != nil {
 			tb.Fatal(err)
@@ -69,23 +73,23 @@ func TestVariablesOfProcessesAreApart(t *testing.T) {
 	for _, rule := range []string{"without a heap", "segv on fault", "in a heap"} {
 		t.Run(rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			a := newArena(t, Options{SegvOnFault: rule == "segv on fault"})
+			a := arenatest.New(t, arena.Options{SegvOnFault: rule == "segv on fault"})
 			if rule == "in a heap" {
-				if _, err := a.Format(); err != nil {
+				if _, err := container.Format(a); err != nil {
 					t.Fatal(err)
 				}
 			}
 			pages := map[uint64]bool{}
 			page := func(addr uint64) {
-				if pages[addr/pageSize] {
-					t.Errorf("two of them lie on the page at %#x", addr&^(pageSize-1))
+				if pages[addr/arenamem.PageSize] {
+					t.Errorf("two of them lie on the page at %#x", addr&^(arenamem.PageSize-1))
 				}
-				pages[addr/pageSize] = true
+				pages[addr/arenamem.PageSize] = true
 			}
-			var all []*process
+			var all []*arenatest.Process
 			for range 3 {
-				p := startHelper(t, "globals", a)
-				addr, err := strconv.ParseUint(p.line(), 10, 64)
+				p := arenatest.Start(t, "globals", a)
+				addr, err := strconv.ParseUint(p.Line(), 10, 64)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -98,25 +102,25 @@ func TestVariablesOfProcessesAreApart(t *testing.T) {
 			}
 			defer c.Close()
 			page(uint64(c.Globals["number"]))
-			if fresh, err := a.Fresh(); fresh != (rule != "in a heap") || err != nil {
+			if fresh, err := arenamem.Of(a).Fresh(); fresh != (rule != "in a heap") || err != nil {
 				t.Errorf("fresh %t, %v", fresh, err)
 			}
-			h, err := a.Format()
+			h, err := container.Format(a)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for p := range pages {
-				if end := a.base + h.limit; rule != "in a heap" && p*pageSize < end {
-					t.Errorf("the heap ends at %#x, a variable lies at %#x", end, p*pageSize)
+				if end := a.Base() + (*arenamem.Super)(arenamem.Of(a).Addr).HeapLimit; rule != "in a heap" && p*arenamem.PageSize < end {
+					t.Errorf("the heap ends at %#x, a variable lies at %#x", end, p*arenamem.PageSize)
 				}
 			}
 			useUp(t, h)
 			for _, p := range all {
-				fmt.Fprintln(p.in)
-				if got := p.line(); got != "44" { // 42 and numbers[1]
+				fmt.Fprintln(p.In)
+				if got := p.Line(); got != "44" { // 42 and numbers[1]
 					t.Errorf("a variable is %s", got)
 				}
-				p.finish()
+				p.Finish()
 			}
 		})
 	}
@@ -126,21 +130,21 @@ func TestVariablesOfProcessesAreApart(t *testing.T) {
 func TestReserveWhileFormatting(t *testing.T) {
 	testenv.NoLeaks(t)
 	for range 20 {
-		a := newArena(t, Options{Size: 256 * pageSize})
+		a := arenatest.New(t, arena.Options{Size: 256 * arenamem.PageSize})
 		var mu sync.Mutex
 		var offs []uint64
 		var wg sync.WaitGroup
-		var h *Heap
+		var h *arenamem.Heap
 		for i := range 6 {
 			wg.Go(func() {
 				if i == 3 {
 					var err error
-					if h, err = a.Format(); err != nil {
+					if h, err = arenamem.Of(a).Format(); err != nil {
 						t.Error(err)
 					}
 					return
 				}
-				off, err := a.reserve(2 * pageSize)
+				off, err := arenamem.Of(a).Reserve(2 * arenamem.PageSize)
 				if err != nil {
 					t.Error(err)
 				}
@@ -152,11 +156,11 @@ func TestReserveWhileFormatting(t *testing.T) {
 		wg.Wait()
 		slices.Sort(offs)
 		for i, off := range offs {
-			if i > 0 && off-offs[i-1] < 2*pageSize {
+			if i > 0 && off-offs[i-1] < 2*arenamem.PageSize {
 				t.Errorf("reserved at %#x", offs)
 			}
-			if off < h.limit && off+2*pageSize > h.s.brk { // neither behind the heap nor allocated in it
-				t.Errorf("reserved at %#x, the heap ends at %#x and is used up to %#x", off, h.limit, h.s.brk)
+			if off < h.Limit && off+2*arenamem.PageSize > h.Super.Brk { // neither behind the heap nor allocated in it
+				t.Errorf("reserved at %#x, the heap ends at %#x and is used up to %#x", off, h.Limit, h.Super.Brk)
 			}
 		}
 	}
@@ -166,36 +170,36 @@ func TestReserveRefused(t *testing.T) {
 	testenv.NoLeaks(t)
 	tests := []struct {
 		rule  string
-		spoil func(s *super)
+		spoil func(s *arenamem.Super)
 		pages uint64
 		want  error
 	}{
-		{"with something else in page 0", func(s *super) { s.roots[3] = 1 }, 1, ErrFormat},
-		{"with something else where the record is", func(s *super) { s.reserved = 1 << 20 }, 1, ErrFormat},
-		{"with more reserved than there is", func(s *super) { s.reserved = uint64(reservationMark | 1<<20) }, 1, ErrCorrupt},
-		{"with no page left but the record's", func(*super) {}, 16, ErrFull},
+		{"with something else in page 0", func(s *arenamem.Super) { s.Roots[3] = 1 }, 1, container.ErrFormat},
+		{"with something else where the record is", func(s *arenamem.Super) { s.Reserved = 1 << 20 }, 1, container.ErrFormat},
+		{"with more reserved than there is", func(s *arenamem.Super) { s.Reserved = 0x64767372<<32 | 1<<20 }, 1, container.ErrCorrupt},
+		{"with no page left but the record's", func(*arenamem.Super) {}, 16, container.ErrFull},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
-			a := newArena(t, Options{Size: 16 * pageSize})
-			if err := a.present(0, pageSize); err != nil {
+			a := arenatest.New(t, arena.Options{Size: 16 * arenamem.PageSize})
+			if err := arenamem.Of(a).Present(0, arenamem.PageSize); err != nil {
 				t.Fatal(err)
 			}
-			tt.spoil((*super)(a.mem))
-			if off, err := a.reserve(tt.pages * pageSize); !errors.Is(err, tt.want) {
+			tt.spoil((*arenamem.Super)(arenamem.Of(a).Addr))
+			if off, err := arenamem.Of(a).Reserve(tt.pages * arenamem.PageSize); !errors.Is(err, tt.want) {
 				t.Errorf("reserved at %#x, %v; want %v", off, err, tt.want)
 			}
 		})
 	}
 	t.Run("a heap, when all but two pages are", func(t *testing.T) {
-		a := newArena(t, Options{Size: 16 * pageSize})
-		if _, err := a.reserve(14 * pageSize); err != nil {
+		a := arenatest.New(t, arena.Options{Size: 16 * arenamem.PageSize})
+		if _, err := arenamem.Of(a).Reserve(14 * arenamem.PageSize); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.Format(); !errors.Is(err, ErrFull) {
+		if _, err := container.Format(a); !errors.Is(err, container.ErrFull) {
 			t.Errorf("format: %v", err)
 		}
-		if off, err := a.reserve(pageSize); off != pageSize || err != nil {
+		if off, err := arenamem.Of(a).Reserve(arenamem.PageSize); off != arenamem.PageSize || err != nil {
 			t.Errorf("reserved at %#x, %v", off, err)
 		}
 	})

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/arena/loader"
 )
 
 // DefaultPort is memcached's.
@@ -58,7 +60,7 @@ type Options struct {
 	Mode   Mode // of the program
 }
 
-// DefaultGrowth lets a get of one key return any value of an [arena.KV]: at most 312 bytes with
+// DefaultGrowth lets a get of one key return any value of an [container.KV]: at most 312 bytes with
 // IPv4, for a request of 43.
 const (
 	DefaultGrowth = 8
@@ -95,17 +97,17 @@ type Accelerator struct {
 	link link.Link
 
 	mu    sync.Mutex
-	c     *arena.Collection // nil after Close
-	reach *reach            // what the maps hold
+	c     *loader.Collection // nil after Close
+	reach *reach             // what the maps hold
 }
 
 // Attach lets the program answer on an interface from the KV with a name, as long as the
 // Accelerator is open and the process lives. The arena must stay open as long.
 //
-// Errors: [ErrNoInterface], [ErrLoopback]; those of [arena.OpenKV], which refuses tables on arm64, and
-// [arena.LoadCollection]; EBUSY where another XDP
+// Errors: [ErrNoInterface], [ErrLoopback]; those of [container.OpenKV], which refuses tables on arm64, and
+// [loader.NewCollection]; EBUSY where another XDP
 // program is on the interface; EOPNOTSUPP where its driver cannot.
-func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
+func Attach(h *container.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)
 	if err != nil {
 		return nil, fmt.Errorf("attach to interface %q: %w", opts.Interface, err)
@@ -113,7 +115,7 @@ func Attach(h *arena.Heap, table string, opts Options) (*Accelerator, error) {
 	return x, nil
 }
 
-func attach(h *arena.Heap, table string, opts Options) (_ *Accelerator, err error) {
+func attach(h *container.Heap, table string, opts Options) (_ *Accelerator, err error) {
 	if opts, err = opts.complete(); err != nil {
 		return nil, err
 	}
@@ -143,11 +145,11 @@ func attach(h *arena.Heap, table string, opts Options) (_ *Accelerator, err erro
 }
 
 // load returns the program for an interface with this Ethernet address. opts are complete.
-func load(h *arena.Heap, table string, mac net.HardwareAddr, r *reach, opts Options) (*arena.Collection, error) {
-	if _, err := arena.OpenKV(h, table); err != nil {
+func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts Options) (*loader.Collection, error) {
+	if _, err := container.OpenKV(h, table); err != nil {
 		return nil, err
 	}
-	root, err := h.Root(table, arena.KindTable)
+	root, err := h.Root(table, container.KindTable)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +171,7 @@ func load(h *arena.Heap, table string, mac net.HardwareAddr, r *reach, opts Opti
 	if err != nil {
 		return nil, err
 	}
-	c, err := arena.LoadCollection(spec, arena.LoadOptions{
+	c, err := loader.NewCollection(spec, loader.Options{
 		Arenas: map[string]*arena.Arena{bpfMapArena: h.Arena()}, NoVariables: true,
 	})
 	if err != nil {
@@ -183,7 +185,7 @@ func load(h *arena.Heap, table string, mac net.HardwareAddr, r *reach, opts Opti
 }
 
 // setReach replaces the old reach in the program's maps by now.
-func setReach(c *arena.Collection, old, now *reach) error {
+func setReach(c *loader.Collection, old, now *reach) error {
 	return errors.Join(
 		exchange(c.Maps[bpfMapSources], old.sources(), now.sources()),
 		exchange(c.Maps[bpfMapAddresses], old.addresses(), now.addresses()),

@@ -2,7 +2,7 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Answers requests for values of a KV (arena/kv.go) where packets arrive, from the arena:
+ * Answers requests for values of a KV (arena/container/kv.go) where packets arrive, from the arena:
  * the process that fills it does not run for them. The protocol is memcached's over
  * UDP, with this one request, in one datagram:
  *

@@ -1,4 +1,4 @@
-// Package arenaxdp answers requests for the values of an [arena.KV] in the kernel, by an
+// Package arenaxdp answers requests for the values of an [container.KV] in the kernel, by an
 // XDP program that reads the table in the arena where packets arrive:
 //
 //	x, err := arenaxdp.Attach(heap, "kv", arenaxdp.Options{Interface: "eth0"})
@@ -13,7 +13,7 @@
 //	frame "VALUE KEY 0 BYTES\r\n" value "\r\nEND\r\n"
 //
 // A frame is 8 bytes: an id that the client chooses, the number of this datagram (0),
-// how many there are (1), 0; 16 bits each, big endian. A key has 1 to [arena.MaxKey]
+// how many there are (1), 0; 16 bits each, big endian. A key has 1 to [container.MaxKey]
 // bytes, no blanks and no control characters among them.
 //
 // # What goes up the stack
@@ -52,7 +52,7 @@
 // # What an answer is
 //
 // A value that the table had at one moment while the request was processed, whatever is
-// changed meanwhile: the program reads as [arena.Table] says.
+// changed meanwhile: the program reads as [container.Table] says.
 //
 // Linux 6.12 (6.9 with a verifier that is up to it); CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
 package arenaxdp

@@ -11,38 +11,40 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/arena/loader"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // newKV returns an empty KV in an arena of its own.
-func newKV(tb testing.TB) (*arena.Heap, *arena.KV) {
+func newKV(tb testing.TB) (*container.Heap, *container.KV) {
 	tb.Helper()
 	a, err := arena.Create(arena.Options{Name: "test_xdp", Size: 4 << 20})
-	if errors.Is(err, arena.ErrNotSupported) {
+	if errors.Is(err, ebpf.ErrNotSupported) {
 		testenv.SkipWithout(tb, "arena", err)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { a.Close() })
-	h, err := a.Format()
+	h, err := container.Format(a)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	// The program is told the root's number, which is not 0.
-	if _, err := arena.NewList(h, "other"); err != nil {
+	if _, err := container.NewList(h, "other"); err != nil {
 		tb.Fatal(err)
 	}
-	kv, err := arena.NewKV(h, "kv", 100)
+	kv, err := container.NewKV(h, "kv", 100)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return h, kv
 }
 
-func put(tb testing.TB, kv *arena.KV, key, value string) {
+func put(tb testing.TB, kv *container.KV, key, value string) {
 	tb.Helper()
 	if err := kv.Put(key, []byte(value)); err != nil {
 		tb.Fatal(err)
@@ -57,10 +59,10 @@ var (
 // runner runs the program on packets, with no interface.
 type runner struct {
 	tb testing.TB
-	c  *arena.Collection
+	c  *loader.Collection
 }
 
-func newRunner(tb testing.TB, h *arena.Heap) *runner {
+func newRunner(tb testing.TB, h *container.Heap) *runner {
 	tb.Helper()
 	return newRunnerWith(tb, h, Options{})
 }
@@ -73,7 +75,7 @@ func networks() []network {
 	}
 }
 
-func newRunnerWith(tb testing.TB, h *arena.Heap, opts Options) *runner {
+func newRunnerWith(tb testing.TB, h *container.Heap, opts Options) *runner {
 	tb.Helper()
 	opts, err := opts.complete()
 	if err != nil {

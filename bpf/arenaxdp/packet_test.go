@@ -8,7 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -16,8 +18,8 @@ func TestRequestsAreAnswered(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
 	r := newRunner(t, h)
-	for _, key := range []string{"k", "12345678", "\x80\xff", strings.Repeat("k", arena.MaxKey)} {
-		for _, size := range []int{0, 1, 2, 3, 9, 10, 99, 100, 101, 102, 103, arena.MaxValue} {
+	for _, key := range []string{"k", "12345678", "\x80\xff", strings.Repeat("k", container.MaxKey)} {
+		for _, size := range []int{0, 1, 2, 3, 9, 10, 99, 100, 101, 102, 103, container.MaxValue} {
 			value := strings.Repeat("v\x00\r\n", 64)[:size]
 			put(t, kv, key, value)
 			for _, to := range []netip.Addr{server4, server6} {
@@ -118,7 +120,7 @@ func TestOthersPassUnchanged(t *testing.T) {
 		{"a key with a tab", get(server4, "a\tb").bytes(), Counters{Others: 1}},
 		{"a key with a control character", get(server4, "a\x7f").bytes(), Counters{Others: 1}},
 		{"no key", get(server4, "").bytes(), Counters{Others: 1}},
-		{"a key that is too long", get(server4, strings.Repeat("k", arena.MaxKey+1)).bytes(), Counters{Others: 1}},
+		{"a key that is too long", get(server4, strings.Repeat("k", container.MaxKey+1)).bytes(), Counters{Others: 1}},
 		{"a payload that is far too long", get(server4, strings.Repeat("k", 1300)).bytes(), Counters{Others: 1}},
 		{"no end of the line", with(good4, framed(1, "get k\r\r")).bytes(), Counters{Others: 1}},
 		{"an end of the line of one byte", with(good4, framed(1, "get k \n")).bytes(), Counters{Others: 1}},
@@ -226,7 +228,7 @@ func TestRequestsWithoutChecksumAreAnswered(t *testing.T) {
 func TestEveryBitOfARequestIsInItsChecksum(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
-	for _, key := range []string{"k", "ke", "key", "keys", strings.Repeat("k", arena.MaxKey)} {
+	for _, key := range []string{"k", "ke", "key", "keys", strings.Repeat("k", container.MaxKey)} {
 		put(t, kv, key, "value")
 		good := get(server4, key).bytes()
 		for at := len(good) - len(key) - 2; at < len(good)-2; at++ {
@@ -246,7 +248,7 @@ func TestAnswersAreNotLargerThanGrowthAllows(t *testing.T) {
 	for _, growth := range []int{1, 2, 3, DefaultGrowth, MaxGrowth} {
 		r := newRunnerWith(t, h, Options{Growth: growth})
 		for _, to := range []netip.Addr{server4, server6} {
-			for size := range arena.MaxValue + 1 {
+			for size := range container.MaxValue + 1 {
 				value := strings.Repeat("v", size)
 				put(t, kv, "k", value)
 				request := get(to, "k").bytes()
@@ -338,9 +340,13 @@ func TestBrokenTable(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
 	put(t, kv, "k", "value")
-	key := make([]byte, kv.Table().KeySize())
+	table, err := container.OpenTable(h, "kv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, table.KeySize())
 	copy(key, "\x01k")
-	if err := kv.Table().Update(key, arena.Exist, func(v []byte, _ bool) { v[0] = arena.MaxValue + 1 }); err != nil {
+	if err := table.Update(key, ebpf.UpdateExist, func(v []byte, _ bool) { v[0] = container.MaxValue + 1 }); err != nil {
 		t.Fatal(err)
 	}
 	request := get(server4, "k").bytes()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 )
 
 // frameSize is the size of struct frame.
@@ -76,7 +77,7 @@ const (
 // error is one of the arena.
 //
 // A get whose values do not fit gets SERVER_ERROR: END would say that the keys are absent.
-func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, error) {
+func (c *command) appendAnswer(to []byte, kv *container.KV, limit int) ([]byte, error) {
 	start := len(to)
 	to = append(to, c.id[0], c.id[1], 0, 0, 0, 1, 0, 0)
 	text := len(to)
@@ -87,7 +88,7 @@ func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, erro
 	most := start + min(limit, maxAnswer)
 	to, err := c.appendText(to, kv, most)
 	switch {
-	case errors.Is(err, arena.ErrBusy), errors.Is(err, arena.ErrCorrupt), errors.Is(err, arena.ErrAbsent):
+	case errors.Is(err, container.ErrBusy), errors.Is(err, container.ErrCorrupt), errors.Is(err, arena.ErrAbsent):
 		why = err.Error()
 	case err != nil:
 		return to, err
@@ -103,13 +104,13 @@ func (c *command) appendAnswer(to []byte, kv *arena.KV, limit int) ([]byte, erro
 
 // appendText appends the values of the keys that are present and END, or ERROR without keys. It stops
 // once to is longer than most.
-func (c *command) appendText(to []byte, kv *arena.KV, most int) ([]byte, error) {
+func (c *command) appendText(to []byte, kv *container.KV, most int) ([]byte, error) {
 	if len(c.keys) == 0 {
 		return append(to, "ERROR\r\n"...), nil
 	}
 	for _, key := range c.keys {
 		value, err := kv.Get(key)
-		if errors.Is(err, arena.ErrNotFound) || errors.Is(err, arena.ErrTooLarge) {
+		if errors.Is(err, container.ErrNotFound) || errors.Is(err, container.ErrTooLarge) {
 			continue
 		}
 		if err != nil {

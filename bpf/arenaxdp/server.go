@@ -13,14 +13,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 )
 
 // Server answers requests in a process, with the same rules as the program. Beside an [Accelerator] it
 // answers the requests that the program passes on. All methods but Serve may be called by many
 // goroutines at once.
 type Server struct {
-	kv   *arena.KV
+	kv   *container.KV
 	opts Options
 	dev  *device
 	conn *net.UDPConn
@@ -33,7 +33,7 @@ type Server struct {
 // The caller closes the server.
 //
 // Errors: [ErrNoInterface], [ErrLoopback]; EADDRINUSE where another server has the port.
-func Listen(kv *arena.KV, opts Options) (*Server, error) {
+func Listen(kv *container.KV, opts Options) (*Server, error) {
 	s, err := listen(kv, opts)
 	if err != nil {
 		return nil, fmt.Errorf("serve on interface %q: %w", opts.Interface, err)
@@ -41,7 +41,7 @@ func Listen(kv *arena.KV, opts Options) (*Server, error) {
 	return s, nil
 }
 
-func listen(kv *arena.KV, opts Options) (_ *Server, err error) {
+func listen(kv *container.KV, opts Options) (_ *Server, err error) {
 	if opts, err = opts.complete(); err != nil {
 		return nil, err
 	}

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 )
 
 func TestServerAnswers(t *testing.T) {
 	_, kv := newKV(t)
 	put(t, kv, "a", "1")
 	put(t, kv, "b", "")
-	big := strings.Repeat("v", arena.MaxValue)
+	big := strings.Repeat("v", container.MaxValue)
 	var many []string
 	for i := range 6 {
 		many = append(many, fmt.Sprint("big", i))
@@ -86,13 +86,13 @@ func TestAnswersAreNoRequests(t *testing.T) {
 
 func TestServersAnswersFitTheRequest(t *testing.T) {
 	_, kv := newKV(t)
-	put(t, kv, "a", strings.Repeat("v", arena.MaxValue))
+	put(t, kv, "a", strings.Repeat("v", container.MaxValue))
 	c, ok := parseCommand([]byte(framed(7, "get a\r\n")))
 	if !ok {
 		t.Fatal("no command")
 	}
 	complaint := framed(7, "SERVER_ERROR the values are too large for the request\r\n")
-	whole := framed(7, answer("a", strings.Repeat("v", arena.MaxValue)))
+	whole := framed(7, answer("a", strings.Repeat("v", container.MaxValue)))
 	for limit := range len(whole) + 2 {
 		got, err := c.appendAnswer([]byte("before"), kv, limit)
 		want := ""

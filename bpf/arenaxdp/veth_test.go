@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/internal/netpair"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -34,7 +34,7 @@ func newPair(tb testing.TB) *netpair.Pair {
 }
 
 // attachTo attaches the program to the pair's server, until the test ends.
-func attachTo(tb testing.TB, p *netpair.Pair, h *arena.Heap, mode Mode) *Accelerator {
+func attachTo(tb testing.TB, p *netpair.Pair, h *container.Heap, mode Mode) *Accelerator {
 	tb.Helper()
 	var x *Accelerator
 	err := p.Server.Do(func() (err error) {
@@ -53,7 +53,7 @@ func attachTo(tb testing.TB, p *netpair.Pair, h *arena.Heap, mode Mode) *Acceler
 }
 
 // startServer serves on the device of one of the pair's ends until the test ends.
-func startServer(tb testing.TB, e *netpair.End, kv *arena.KV, opts Options) *Server {
+func startServer(tb testing.TB, e *netpair.End, kv *container.KV, opts Options) *Server {
 	tb.Helper()
 	opts.Interface = e.Device
 	var s *Server
@@ -197,7 +197,7 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	x := attachTo(t, p, h, Any)
 	startServer(t, p.Server, kv, Options{})
 	for _, c := range []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)} {
-		for size := range arena.MaxValue + 1 {
+		for size := range container.MaxValue + 1 {
 			value := strings.Repeat("x", size)
 			put(t, kv, "key", value)
 			if got := c.must(t, "get key\r\n"); got != answer("key", value) {
@@ -207,7 +207,7 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	}
 	n, err := x.Counters()
 	t.Logf("%+v, %v", n, err)
-	if n.Hits < 2*128 || n.Hits+n.NoRoom < 2*(arena.MaxValue+1) {
+	if n.Hits < 2*128 || n.Hits+n.NoRoom < 2*(container.MaxValue+1) {
 		t.Errorf("counters %+v", n)
 	}
 }
@@ -255,7 +255,7 @@ func TestVethUpdatesWhileReading(t *testing.T) {
 				if n%16 < 2 && err == nil {
 					err = kv.Delete(key)
 				}
-				if err != nil && !errors.Is(err, arena.ErrNotFound) && !errors.Is(err, arena.ErrBusy) {
+				if err != nil && !errors.Is(err, container.ErrNotFound) && !errors.Is(err, container.ErrBusy) {
 					t.Error(err)
 					return
 				}
@@ -312,8 +312,8 @@ func TestAttachErrors(t *testing.T) {
 	}{
 		{"an interface has one program", unix.EBUSY, "another XDP program", Options{Interface: p.Server.Device}, "kv"},
 		{"an interface that is not there", ErrNoInterface, "no such interface", Options{Interface: "absent"}, "kv"},
-		{"a table that is not there", arena.ErrNotFound, `"absent"`, Options{Interface: p.Server.Device}, "absent"},
-		{"what is no table", arena.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
+		{"a table that is not there", container.ErrNotFound, `"absent"`, Options{Interface: p.Server.Device}, "absent"},
+		{"what is no table", container.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
 		{"the loopback device", ErrLoopback, "loopback", Options{Interface: "lo"}, "kv"},
 		{"no name", ErrNoInterface, "no such interface", Options{}, "kv"},
 		{"a growth below 1", nil, "between 1 and 1000", Options{Interface: p.Server.Device, Growth: -1}, "kv"},

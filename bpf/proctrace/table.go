@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/arena/loader"
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
@@ -34,7 +36,7 @@ const (
 // processTable is the part of a Tracer that keeps the processes.
 type processTable struct {
 	arena *arena.Arena
-	table *arena.Table
+	table *container.Table
 }
 
 // newTable makes a table and has the programs follow the handlers in their map.
@@ -49,12 +51,12 @@ func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *
 			p.close()
 		}
 	}()
-	h, err := a.Format()
+	h, err := container.Format(a)
 	if err != nil {
 		return nil, err
 	}
 	var entry tableProcessEntry
-	p.table, err = arena.NewTable(h, processesName, arena.TableOptions{
+	p.table, err = container.NewTable(h, processesName, container.TableOptions{
 		KeySize: binary.Size(entry.Pid), ValueSize: binary.Size(entry), Capacity: tableProcesses,
 	})
 	if err != nil {
@@ -73,7 +75,7 @@ func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *b
 		return err
 	}
 	spec.Maps[tableMapCounters].MaxEntries = counters.MaxEntries()
-	c, err := arena.LoadCollection(spec, arena.LoadOptions{
+	c, err := loader.NewCollection(spec, loader.Options{
 		Arenas: map[string]*arena.Arena{tableMapArena: p.arena}, NoVariables: true,
 		Collection: ebpf.CollectionOptions{
 			Cache: cache, MapReplacements: map[string]*ebpf.Map{tableMapCounters: counters},
@@ -94,7 +96,7 @@ func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *b
 func (p *processTable) close() error { return p.arena.Close() }
 
 // Processes is the arena with the table of processes, which belongs to the Tracer. It is nil
-// without Options.Processes. A table is read by arena.OpenTable, beside the tracer.
+// without Options.Processes. A table is read by container.OpenTable, beside the tracer.
 func (t *Tracer) Processes() *ebpf.Map { return t.processes }
 
 // fill enters the processes that live. The programs follow those that start or end meanwhile.
@@ -117,8 +119,8 @@ func (p *processTable) fill() error {
 		if err != nil {
 			return err
 		}
-		err = p.table.Put(key[:], value, arena.NoExist)
-		if errors.Is(err, arena.ErrExists) {
+		err = p.table.Put(key[:], value, ebpf.UpdateNoExist)
+		if errors.Is(err, container.ErrExists) {
 			continue
 		}
 		if err != nil {
@@ -126,7 +128,7 @@ func (p *processTable) fill() error {
 		}
 		// Its end may have come before the entry.
 		if now, err := readProcess(pid); err != nil || now.StartTime != e.StartTime {
-			if err := p.table.Delete(key[:]); err != nil && !errors.Is(err, arena.ErrNotFound) {
+			if err := p.table.Delete(key[:]); err != nil && !errors.Is(err, container.ErrNotFound) {
 				return err
 			}
 		}

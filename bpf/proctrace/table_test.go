@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -32,18 +33,18 @@ func tabled(t *testing.T) *Tracer {
 }
 
 // openTable reads the table as another process would, by the pin.
-func openTable(t *testing.T, m *ebpf.Map) *arena.Table {
+func openTable(t *testing.T, m *ebpf.Map) *container.Table {
 	t.Helper()
 	a, err := arena.Open(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Close() })
-	h, err := a.Heap()
+	h, err := container.OpenHeap(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := arena.OpenTable(h, processesName)
+	table, err := container.OpenTable(h, processesName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +52,11 @@ func openTable(t *testing.T, m *ebpf.Map) *arena.Table {
 }
 
 // lookup returns what the table says of a pid, nil when it has none.
-func lookup(t *testing.T, table *arena.Table, pid int) *Process {
+func lookup(t *testing.T, table *container.Table, pid int) *Process {
 	t.Helper()
 	value := make([]byte, table.ValueSize())
 	err := table.Lookup(binary.LittleEndian.AppendUint32(nil, uint32(pid)), value)
-	if errors.Is(err, arena.ErrNotFound) {
+	if errors.Is(err, container.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -144,7 +145,7 @@ func TestProcessTable(t *testing.T) {
 func TestAFullProcessTable(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := tabled(t)
-	h, err := tr.table.arena.Heap()
+	h, err := container.OpenHeap(tr.table.arena)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestAFullProcessTable(t *testing.T) {
 		for err == nil {
 			_, err = h.Alloc(size)
 		}
-		if !errors.Is(err, arena.ErrFull) {
+		if !errors.Is(err, container.ErrFull) {
 			t.Fatal(err)
 		}
 		err = nil

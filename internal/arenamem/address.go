@@ -17,30 +17,29 @@ import (
 // the thread sanitizer's, on which Go's race detector builds (from
 // 0x200000000000), and far above programs and libraries.
 const (
-	window      = 1 << 32
-	firstWindow = 0x1100_0000_0000
+	FirstWindow = 0x1100_0000_0000
 	lastWindow  = 0x1fff_0000_0000
 )
 
 // windowTries is how many windows are looked at: with so many taken, something is wrong.
 const windowTries = 256
 
-// freeWindow picks the address of a window in which this process has nothing mapped
+// FreeWindow picks the address of a Window in which this process has nothing mapped
 // and no other arena lies. It picks at random, so that arenas that know nothing of
 // each other can still be mapped into one process.
-func freeWindow() (uint64, error) {
+func FreeWindow() (uint64, error) {
 	taken := arenaWindows()
 	mapped, err := readMaps()
 	if err != nil {
 		return 0, err
 	}
 	for range windowTries {
-		base := firstWindow + rand.Uint64N((lastWindow-firstWindow)/window+1)*window
-		if !taken[base/window] && len(overlap(mapped, base, window)) == 0 {
+		base := FirstWindow + rand.Uint64N((lastWindow-FirstWindow)/Window+1)*Window
+		if !taken[base/Window] && len(overlap(mapped, base, Window)) == 0 {
 			return base, nil
 		}
 	}
-	return 0, fmt.Errorf("find a free window: %d of them are taken: %w", windowTries, ErrAddressTaken)
+	return 0, fmt.Errorf("find a free Window: %d of them are taken: %w", windowTries, ErrAddressTaken)
 }
 
 // arenaWindows are the windows of the host's arenas: none where this process may
@@ -64,7 +63,7 @@ func arenaWindows() map[uint64]bool {
 		if m.Type() == ebpf.Arena {
 			if info, err := m.Info(); err == nil {
 				extra, _ := info.MapExtra()
-				taken[extra/window] = true
+				taken[extra/Window] = true
 			}
 		}
 		m.Close()
@@ -104,7 +103,8 @@ func overlap(regions []region, base, size uint64) []string {
 	return lines
 }
 
-func overlapping(base, size uint64) []string {
+// Overlapping returns the lines of /proc/self/maps for what lies there now.
+func Overlapping(base, size uint64) []string {
 	regions, err := readMaps()
 	if err != nil {
 		return nil
@@ -112,20 +112,11 @@ func overlapping(base, size uint64) []string {
 	return overlap(regions, base, size)
 }
 
-// Address returns the user address of an arena: 0 when it has none yet, because it was
-// created without one and nobody mapped it. Then [Open] gives it one, for good.
-func Address(m *ebpf.Map) (uint64, error) {
-	if m.Type() != ebpf.Arena {
-		return 0, fmt.Errorf("map is a %s, not an %s", m.Type(), ebpf.Arena)
-	}
-	return addressOf(m)
-}
-
-// addressOf returns the user address of an arena: 0 when it has none yet. The
+// Address returns the user address of an arena: 0 when it has none yet. The
 // address that the kernel gave to the first mapping is not in the map's info, but
 // a program that refers to byte 0 of the map has it in an instruction
 // (kernel/bpf/arena.c, arena_map_direct_value_addr).
-func addressOf(m *ebpf.Map) (uint64, error) {
+func Address(m *ebpf.Map) (uint64, error) {
 	info, err := m.Info()
 	if err != nil {
 		return 0, err

@@ -28,43 +28,44 @@ func (r reservation) valid() bool { return r>>32<<32 == reservationMark }
 
 func (r reservation) pages() uint64 { return uint64(r & reservationPages) }
 
-// reserve takes n bytes on pages of their own, never to be freed, and returns their offset. They come
+// Reserve takes n bytes on pages of their own, never to be freed, and returns their offset. They come
 // from the heap, or from the end of an arena without one.
-func (a *Arena) reserve(n uint64) (uint64, error) {
-	n = (n + pageSize - 1) / pageSize * pageSize
-	h, err := a.heap()
+func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
+	defer m.Catch(debug.SetPanicOnFault(true), &err)
+	n = (n + PageSize - 1) / PageSize * PageSize
+	h, err := m.OpenHeap()
 	if errors.Is(err, ErrFormat) {
 		var off uint64
-		if off, err = a.reserveAtEnd(n / pageSize); !errors.Is(err, errReservationEnded) {
+		if off, err = m.reserveAtEnd(n / PageSize); !errors.Is(err, errReservationEnded) {
 			return off, err
 		}
 		// A process is making a heap, or was killed doing so.
-		h, err = a.format()
+		h, err = m.Format()
 	}
 	if err != nil {
 		return 0, err
 	}
-	p, err := h.Alloc(n + pageSize)
+	ref, err := h.Alloc(n + PageSize)
 	if err != nil {
 		return 0, err
 	}
-	return (a.offsetOf(uint64(p)) + pageSize - 1) / pageSize * pageSize, nil
+	return (h.Address(ref) - m.Base + PageSize - 1) / PageSize * PageSize, nil
 }
 
 var errReservationEnded = errors.New("arena is being formatted")
 
 // reserveAtEnd takes pages before those already reserved.
-func (a *Arena) reserveAtEnd(pages uint64) (off uint64, err error) {
-	defer a.catch(debug.SetPanicOnFault(true), &err)
-	if err := a.present(0, pageSize); err != nil {
+func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
+	defer m.Catch(debug.SetPanicOnFault(true), &err)
+	if err := m.Present(0, PageSize); err != nil {
 		return 0, err
 	}
-	s := (*super)(a.mem)
-	for range maxTries {
-		r := reservation(atomic.LoadUint64(&s.reserved))
+	s := (*Super)(m.Addr)
+	for range MaxTries {
+		r := reservation(atomic.LoadUint64(&s.Reserved))
 		switch {
-		case r == 0 && !a.blank(s):
-			if atomic.LoadUint64(&s.reserved) != 0 {
+		case r == 0 && !m.blank(s):
+			if atomic.LoadUint64(&s.Reserved) != 0 {
 				continue // another process was faster
 			}
 			return 0, fmt.Errorf("%w: page 0 has other contents and cannot record reserved pages", ErrFormat)
@@ -72,31 +73,31 @@ func (a *Arena) reserveAtEnd(pages uint64) (off uint64, err error) {
 			return 0, fmt.Errorf("%w: page 0 has other contents: the record of reserved pages is %#x", ErrFormat, uint64(r))
 		case r&reservationEnded != 0:
 			return 0, errReservationEnded
-		case r.pages() >= a.size/pageSize:
-			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrCorrupt, r.pages(), a.size/pageSize)
-		case pages > a.size/pageSize-1-r.pages(): // page 0 has the record
-			return 0, fmt.Errorf("%d bytes: %w", pages*pageSize, ErrFull)
+		case r.pages() >= m.Size/PageSize:
+			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrCorrupt, r.pages(), m.Size/PageSize)
+		case pages > m.Size/PageSize-1-r.pages(): // page 0 has the record
+			return 0, fmt.Errorf("%d bytes: %w", pages*PageSize, ErrFull)
 		}
 		now := reservationMark | (r&reservationPages + reservation(pages))
-		if atomic.CompareAndSwapUint64(&s.reserved, uint64(r), uint64(now)) {
-			return a.size - now.pages()*pageSize, nil
+		if atomic.CompareAndSwapUint64(&s.Reserved, uint64(r), uint64(now)) {
+			return m.Size - now.pages()*PageSize, nil
 		}
 	}
 	return 0, ErrBusy
 }
 
 // blank reports whether page 0 is all zeros.
-func (a *Arena) blank(s *super) bool {
-	page := unsafe.Slice((*byte)(unsafe.Pointer(s)), pageSize)
+func (m *Memory) blank(s *Super) bool {
+	page := unsafe.Slice((*byte)(unsafe.Pointer(s)), PageSize)
 	return len(bytes.TrimLeft(page, "\x00")) == 0
 }
 
 // endReservations ends reservations and returns the offset at which a heap must end.
-func (a *Arena) endReservations(s *super) (limit uint64, err error) {
-	for range maxTries {
-		r := reservation(atomic.LoadUint64(&s.reserved))
-		if r == 0 && !a.blank(s) {
-			if atomic.LoadUint64(&s.reserved) != 0 {
+func (m *Memory) endReservations(s *Super) (limit uint64, err error) {
+	for range MaxTries {
+		r := reservation(atomic.LoadUint64(&s.Reserved))
+		if r == 0 && !m.blank(s) {
+			if atomic.LoadUint64(&s.Reserved) != 0 {
 				continue // another process was faster
 			}
 			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
@@ -104,11 +105,11 @@ func (a *Arena) endReservations(s *super) (limit uint64, err error) {
 		if r != 0 && !r.valid() {
 			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
 		}
-		if r.pages()+headPages+1 > a.size/pageSize {
-			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrFull, r.pages(), a.size/pageSize)
+		if r.pages()+HeadPages+1 > m.Size/PageSize {
+			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrFull, r.pages(), m.Size/PageSize)
 		}
-		if atomic.CompareAndSwapUint64(&s.reserved, uint64(r), uint64(r|reservationMark|reservationEnded)) {
-			return a.size - r.pages()*pageSize, nil
+		if atomic.CompareAndSwapUint64(&s.Reserved, uint64(r), uint64(r|reservationMark|reservationEnded)) {
+			return m.Size - r.pages()*PageSize, nil
 		}
 	}
 	return 0, ErrBusy

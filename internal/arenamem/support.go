@@ -3,7 +3,7 @@ package arenamem
 import (
 	"fmt"
 
-	"github.com/rbtool/rbtool/internal/order"
+	"github.com/cilium/ebpf"
 )
 
 // headersPageSize is ARENA_PAGE_SIZE of bpf/headers/arena.h, in bytes.
@@ -14,16 +14,7 @@ const headersPageSize = 4096
 func checkPages(size uint64) error {
 	if size != headersPageSize {
 		return fmt.Errorf("heaps in pages of %d bytes: %w: programs are compiled for %d (ARENA_PAGE_SIZE)",
-			size, ErrNotSupported, headersPageSize)
-	}
-	return nil
-}
-
-// checkOrder refuses tables on machines that reorder loads: a reader's second load of the bucket,
-// which proves the node unchanged, might come before the loads of the node.
-func checkOrder(arch string) error {
-	if !order.Total(arch) {
-		return fmt.Errorf("tables on %s: %w: their readers rely on loads in program order, as on amd64", arch, ErrNotSupported)
+			size, ebpf.ErrNotSupported, headersPageSize)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-func TestUnsoundIsRefused(t *testing.T) {
+func TestHeapsNeedPagesOf4KiB(t *testing.T) {
 	tests := []struct {
 		rule string
 		err  error
@@ -17,9 +17,6 @@ func TestUnsoundIsRefused(t *testing.T) {
 		{"a heap in pages of 4 KiB", checkPages(4096), ""},
 		{"a heap in pages of 16 KiB", checkPages(16 << 10), "pages of 16384 bytes"},
 		{"a heap in pages of 64 KiB", checkPages(64 << 10), "pages of 65536 bytes"},
-		{"a table on amd64", checkOrder("amd64"), ""},
-		{"a table on arm64", checkOrder("arm64"), "tables on arm64"},
-		{"a table on riscv64", checkOrder("riscv64"), "tables on riscv64"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -29,7 +26,7 @@ func TestUnsoundIsRefused(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(tt.err, ErrNotSupported) || !errors.Is(tt.err, ebpf.ErrNotSupported) || !strings.Contains(tt.err.Error(), tt.says) {
+			if !errors.Is(tt.err, ebpf.ErrNotSupported) || !strings.Contains(tt.err.Error(), tt.says) {
 				t.Errorf("error %v, want one that says %q", tt.err, tt.says)
 			}
 		})

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/cli/command"
@@ -310,17 +311,17 @@ func pushMain() {
 	fatal(err)
 	a, err := arena.Open(m)
 	fatal(err)
-	h, err := a.Format()
+	h, err := container.Format(a)
 	fatal(err)
-	l, err := arena.NewList(h, "nodes")
+	l, err := container.NewList(h, "nodes")
 	fatal(err)
 	var last *[2]uint64
 	var first arena.Ptr[[2]uint64]
 	for i := range number(os.Args[2]) {
-		p, node, err := arena.New[[2]uint64](h)
+		p, node, err := container.New[[2]uint64](h)
 		fatal(err)
 		node[1] = uint64(i + 1)
-		fatal(l.Push(arena.Ptr[arena.Link](p)))
+		fatal(l.Push(arena.Ptr[container.Link](p)))
 		if first = p; last == nil {
 			last = node
 		}
@@ -340,11 +341,11 @@ func absentMain() {
 	fatal(err)
 	at := arena.Ptr[uint32](a.Base())
 	if len(os.Args) > 3 {
-		h, err := a.Heap()
+		h, err := container.OpenHeap(a)
 		fatal(err)
 		roots, err := h.Roots()
 		fatal(err)
-		i := slices.IndexFunc(roots, func(r arena.Root) bool { return r.Name == os.Args[3] })
+		i := slices.IndexFunc(roots, func(r container.Root) bool { return r.Name == os.Args[3] })
 		at = arena.Ptr[uint32](roots[i].Ptr)
 	}
 	at += arena.Ptr[uint32](number(os.Args[2]))

@@ -1,4 +1,4 @@
-// Package arenatest holds programs for the tests of package arena.
+// Package arenatest holds programs and helpers for the tests of package arena and those below it.
 package arenatest
 
 //go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type access bpf arenatest.bpf.c
@@ -8,12 +8,25 @@ import (
 	"bytes"
 	_ "embed"
 	"io"
+	"maps"
+	"slices"
+	"testing"
 
 	"github.com/cilium/ebpf"
 )
 
-// Spec returns the programs of arenatest.bpf.c.
-func Spec() (*ebpf.CollectionSpec, error) { return loadBpf() }
+// Spec returns the programs of arenatest.bpf.c with these names, and all maps.
+func Spec(tb testing.TB, programs ...string) *ebpf.CollectionSpec {
+	tb.Helper()
+	spec, err := loadBpf()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool {
+		return !slices.Contains(programs, name)
+	})
+	return spec
+}
 
 //go:embed globals_bpfel.o
 var globals []byte

@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
@@ -30,7 +32,7 @@ func withArena(command, ref string, f func(*arena.Arena) error) error {
 		return err
 	}
 	defer m.Close()
-	base, err := arena.Address(m)
+	base, err := arenamem.Address(m)
 	if err == nil && base == 0 {
 		err = errors.New("the arena has no address yet: it was created without one, and no process mapped it")
 	}
@@ -48,20 +50,20 @@ func withArena(command, ref string, f func(*arena.Arena) error) error {
 	return nil
 }
 
-var errNoHeap = fmt.Errorf("%w: there is no heap of rbtool's in it", arena.ErrFormat)
+var errNoHeap = fmt.Errorf("%w: there is no heap of rbtool's in it", container.ErrFormat)
 
 // withHeap does the same for the heap of the arena, and does not touch an arena
 // that has none.
-func withHeap(command, ref string, f func(*arena.Heap) error) error {
+func withHeap(command, ref string, f func(*container.Heap) error) error {
 	return withArena(command, ref, func(a *arena.Arena) error {
-		formatted, err := a.Formatted()
+		formatted, err := arenamem.Of(a).Formatted()
 		if err != nil {
 			return err
 		}
 		if !formatted {
 			return errNoHeap
 		}
-		h, err := a.Heap()
+		h, err := container.OpenHeap(a)
 		if err != nil {
 			return err
 		}
@@ -81,8 +83,12 @@ Who was killed while it allocated may have left a count wrong by one.`,
 	}
 	output := command.OutputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return withHeap("heap", args[0], func(h *arena.Heap) error {
-			stats, err := h.Stats()
+		return withHeap("heap", args[0], func(h *container.Heap) error {
+			inner, err := arenamem.Of(h.Arena()).OpenHeap()
+			if err != nil {
+				return err
+			}
+			stats, err := inner.Stats()
 			if err != nil {
 				return err
 			}
@@ -98,7 +104,7 @@ Who was killed while it allocated may have left a count wrong by one.`,
 
 // heapReport is what arena heap prints as JSON.
 type heapReport struct {
-	arena.HeapStats
+	arenamem.HeapStats
 	Roots []rootReport `json:"roots"`
 }
 
@@ -109,7 +115,7 @@ type rootReport struct {
 	Address uint64 `json:"address"`
 }
 
-func printHeap(w io.Writer, st arena.HeapStats, roots []arena.Root, asJSON bool) error {
+func printHeap(w io.Writer, st arenamem.HeapStats, roots []container.Root, asJSON bool) error {
 	report := heapReport{HeapStats: st, Roots: []rootReport{}}
 	for _, r := range roots {
 		report.Roots = append(report.Roots, rootReport{r.Number, r.Name, r.Kind.String(), uint64(r.Ptr)})

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/escape"
 )
@@ -20,7 +22,7 @@ func newArenaPut() *cobra.Command {
 		Use:   "put MAP KEY VALUE",
 		Short: "Put a value into the table of byte strings in an arena",
 		Long: fmt.Sprintf(`Put a value into the table %q of an arena. In a fresh arena, one with nothing in
-its first pages, it makes the table. A key has at most %d bytes, a value %d.`, kvName, arena.MaxKey, arena.MaxValue),
+its first pages, it makes the table. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
 		Example: "  rbtool arena put /sys/fs/bpf/heap colour blue",
 		Args:    cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -39,33 +41,33 @@ its first pages, it makes the table. A key has at most %d bytes, a value %d.`, k
 }
 
 // makeKV opens the table, and makes it where there is none.
-func makeKV(a *arena.Arena) (*arena.KV, error) {
-	formatted, err := a.Formatted()
+func makeKV(a *arena.Arena) (*container.KV, error) {
+	formatted, err := arenamem.Of(a).Formatted()
 	if err != nil {
 		return nil, err
 	}
 	if !formatted {
-		fresh, err := a.Fresh()
+		fresh, err := arenamem.Of(a).Fresh()
 		if err != nil {
 			return nil, err
 		}
 		if !fresh {
-			return nil, fmt.Errorf("%w: something else lies in its first pages", arena.ErrFormat)
+			return nil, fmt.Errorf("%w: something else lies in its first pages", container.ErrFormat)
 		}
 	}
-	h, err := a.Format()
+	h, err := container.Format(a)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := arena.OpenKV(h, kvName)
-	if !errors.Is(err, arena.ErrNotFound) {
+	kv, err := container.OpenKV(h, kvName)
+	if !errors.Is(err, container.ErrNotFound) {
 		return kv, err
 	}
 	// Half of what an arena full of them takes, so that others find room too.
 	const perKey = 1024
-	kv, err = arena.NewKV(h, kvName, int(min(max(a.Size()/perKey, 8), arena.MaxTableCapacity)))
-	if errors.Is(err, arena.ErrExists) {
-		return arena.OpenKV(h, kvName) // another process was faster
+	kv, err = container.NewKV(h, kvName, int(max(a.Size()/perKey, 8)))
+	if errors.Is(err, container.ErrExists) {
+		return container.OpenKV(h, kvName) // another process was faster
 	}
 	return kv, err
 }
@@ -75,10 +77,10 @@ func checkPair(verb, key, value string) error {
 	switch {
 	case key == "":
 		return command.Usagef("arena %s: KEY is empty", verb)
-	case len(key) > arena.MaxKey:
-		return command.Usagef("arena %s: KEY has %d bytes: at most %d", verb, len(key), arena.MaxKey)
-	case len(value) > arena.MaxValue:
-		return command.Usagef("arena %s: VALUE has %d bytes: at most %d", verb, len(value), arena.MaxValue)
+	case len(key) > container.MaxKey:
+		return command.Usagef("arena %s: KEY has %d bytes: at most %d", verb, len(key), container.MaxKey)
+	case len(value) > container.MaxValue:
+		return command.Usagef("arena %s: VALUE has %d bytes: at most %d", verb, len(value), container.MaxValue)
 	}
 	return nil
 }
@@ -97,7 +99,7 @@ the value alone. A key that is not there is status 4.`, kvName),
 		if err := checkPair("get", args[1], ""); err != nil {
 			return err
 		}
-		return withKV("get", args[0], func(kv *arena.KV) error {
+		return withKV("get", args[0], func(kv *container.KV) error {
 			value, err := kv.Get(args[1])
 			if err != nil {
 				return err
@@ -135,32 +137,32 @@ func newArenaDel() *cobra.Command {
 			if err := checkPair("del", args[1], ""); err != nil {
 				return err
 			}
-			return withKV("del", args[0], func(kv *arena.KV) error { return kv.Delete(args[1]) })
+			return withKV("del", args[0], func(kv *container.KV) error { return kv.Delete(args[1]) })
 		},
 	}
 }
 
 // withKV calls f with the table. In a fresh arena there is no key, and nothing is wrong.
-func withKV(command, ref string, f func(*arena.KV) error) error {
+func withKV(command, ref string, f func(*container.KV) error) error {
 	return withArena(command, ref, func(a *arena.Arena) error {
-		formatted, err := a.Formatted()
+		formatted, err := arenamem.Of(a).Formatted()
 		if err != nil {
 			return err
 		}
 		if !formatted {
-			fresh, err := a.Fresh()
+			fresh, err := arenamem.Of(a).Fresh()
 			if err == nil && fresh {
-				err = fmt.Errorf("%w: nothing was put yet", arena.ErrNotFound)
+				err = fmt.Errorf("%w: nothing was put yet", container.ErrNotFound)
 			} else if err == nil {
 				err = errNoHeap
 			}
 			return err
 		}
-		h, err := a.Heap()
+		h, err := container.OpenHeap(a)
 		if err != nil {
 			return err
 		}
-		kv, err := arena.OpenKV(h, kvName)
+		kv, err := container.OpenKV(h, kvName)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/bpf/arenaxdp"
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
@@ -142,7 +143,7 @@ func serve(ctx context.Context, stderr io.Writer, a *arena.Arena, opts serveOpti
 	if err != nil {
 		return err
 	}
-	h, err := a.Heap()
+	h, err := container.OpenHeap(a)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/internal/stream"
@@ -115,18 +117,22 @@ meanwhile: those that were already printed may then be wrong.
 		if err := opts.types.Check("arena list"); err != nil {
 			return err
 		}
-		return withHeap("list", args[0], func(h *arena.Heap) error {
-			l, err := arena.OpenList(h, args[1])
+		return withHeap("list", args[0], func(h *container.Heap) error {
+			l, err := container.OpenList(h, args[1])
 			if err != nil {
 				return err
 			}
-			return opts.list(cmd.OutOrStdout(), h, l)
+			inner, err := arenamem.Of(h.Arena()).OpenHeap()
+			if err != nil {
+				return err
+			}
+			return opts.list(cmd.OutOrStdout(), inner, l)
 		})
 	}
 	return cmd
 }
 
-func (o *walkOptions) list(w io.Writer, h *arena.Heap, l *arena.List) (err error) {
+func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (err error) {
 	dec, err := o.decoder(-1)
 	if err != nil {
 		return err
@@ -165,18 +171,17 @@ func (o *walkOptions) list(w io.Writer, h *arena.Heap, l *arena.List) (err error
 const maxNode = 64 << 10
 
 // nodeData copies a node: as much as was allocated for it.
-func nodeData(h *arena.Heap, p arena.Ptr[arena.Link]) ([]byte, error) {
-	n, err := h.Requested(arena.Ptr[byte](p))
+func nodeData(h *arenamem.Heap, p arena.Ptr[container.Link]) ([]byte, error) {
+	n, err := h.Requested(uint64(p))
 	if err != nil {
 		n = 8 // no block of the heap: the pointer that was followed
 	}
 	data := make([]byte, min(n, maxNode))
-	a := h.Arena()
-	mem, err := a.Bytes(arena.Ptr[byte](p), uint64(len(data)))
+	mem, err := h.Mem.Bytes(uint64(p), uint64(len(data)))
 	if err != nil {
 		return nil, err
 	}
-	return data, a.Guard(func() error { copy(data, mem); return nil })
+	return data, h.Mem.Guard(func() error { copy(data, mem); return nil })
 }
 
 func newArenaTable() *cobra.Command {
@@ -201,23 +206,27 @@ table of processes that rbtool probe proctrace start --processes keeps need no t
 		if err := opts.types.Check("arena table"); err != nil {
 			return err
 		}
-		return withHeap("table", args[0], func(h *arena.Heap) error {
+		return withHeap("table", args[0], func(h *container.Heap) error {
 			name, err := tableName(h, args[1:])
 			if err != nil {
 				return err
 			}
-			t, err := arena.OpenTable(h, name)
+			t, err := container.OpenTable(h, name)
 			if err != nil {
 				return err
 			}
-			return opts.table(cmd.OutOrStdout(), t, name)
+			kv, err := container.OpenKV(h, name)
+			if err != nil && !errors.Is(err, container.ErrFormat) {
+				return err
+			}
+			return opts.table(cmd.OutOrStdout(), t, kv, name)
 		})
 	}
 	return cmd
 }
 
 // tableName is the name that was given, or else that of the table that is meant.
-func tableName(h *arena.Heap, given []string) (string, error) {
+func tableName(h *container.Heap, given []string) (string, error) {
 	if len(given) > 0 {
 		return given[0], nil
 	}
@@ -225,14 +234,15 @@ func tableName(h *arena.Heap, given []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tables := slices.DeleteFunc(roots, func(r arena.Root) bool { return r.Kind != arena.KindTable })
+	tables := slices.DeleteFunc(roots, func(r container.Root) bool { return r.Kind != container.KindTable })
 	if len(tables) == 1 {
 		return tables[0].Name, nil
 	}
 	return kvName, nil
 }
 
-func (o *walkOptions) table(w io.Writer, t *arena.Table, name string) (err error) {
+// table prints a table. kv is the same table, or nil if its keys and values are no byte strings.
+func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, name string) (err error) {
 	dec, err := o.decoder(t.ValueSize())
 	if err == nil && dec == nil && name == command.ProcessTable {
 		dec, err = command.ProcessDecoder()
@@ -243,9 +253,13 @@ func (o *walkOptions) table(w io.Writer, t *arena.Table, name string) (err error
 	out := &stream.Batch{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	var columns decode.Columns
-	text := arena.IsKV(t) && dec == nil && !o.types.NoDecode
+	entries := t.All()
+	text := kv != nil && dec == nil && !o.types.NoDecode
+	if text {
+		entries = kv.All()
+	}
 	seq := uint64(0)
-	for e, err := range t.All() {
+	for e, err := range entries {
 		if err != nil {
 			return err
 		}
@@ -274,15 +288,11 @@ func (o *walkOptions) table(w io.Writer, t *arena.Table, name string) (err error
 }
 
 // appendPair appends a pair of byte strings.
-func appendPair(dst []byte, e arena.Entry, asJSON bool) ([]byte, error) {
-	key, value, err := e.Decode()
-	if err != nil {
-		return dst, err
-	}
+func appendPair(dst []byte, e container.Entry, asJSON bool) ([]byte, error) {
 	if !asJSON {
-		return fmt.Appendf(dst, "%s %s\n", quotedIfNeeded(key), quotedIfNeeded(value)), nil
+		return fmt.Appendf(dst, "%s %s\n", quotedIfNeeded(e.Key), quotedIfNeeded(e.Value)), nil
 	}
-	dst, err = command.AppendJSON(dst, newPair(key, value))
+	dst, err := command.AppendJSON(dst, newPair(e.Key, e.Value))
 	return append(dst, '\n'), err
 }
 

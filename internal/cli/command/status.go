@@ -9,7 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/inspect"
@@ -41,7 +41,7 @@ var statuses = []struct {
 	{inspect.ErrReference, StatusUsage},
 	{fs.ErrNotExist, StatusNotFound},
 	{decode.ErrNotFound, StatusNotFound},
-	{arena.ErrNotFound, StatusNotFound},
+	{container.ErrNotFound, StatusNotFound},
 	{pin.ErrName, StatusFailed}, // also matches fs.ErrPermission
 	{pin.ErrNotPin, StatusFailed},
 	{ebpf.ErrNotSupported, StatusUnable},

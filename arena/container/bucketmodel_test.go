@@ -1,0 +1,184 @@
+package container
+
+import (
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/model"
+)
+
+// A bucket of the table with one key: a writer replaces its value again and again, with two
+// nodes in turn; a reader must never take a torn value for a whole one. The bucket's word is
+// tag*bucketTag + reference.
+const (
+	bucketWord  model.Word = iota
+	bucketNode             // of three nodes, two words each: two of the writer's, one of an updater's
+	bucketWords = bucketNode + 6
+)
+
+const bucketTag = 4
+
+type bucketWeakness int
+
+const (
+	bucketWhole  bucketWeakness = iota
+	lookOnce                    // the reader does not look at the bucket again
+	noTag                       // the tag stays
+	plainPublish                // the new node is put in place without a barrier
+	lookTooEarly                // the reader looks again before it has read all
+	callFirst                   // Update calls back before it looks again
+)
+
+func bucketWriter(weak bucketWeakness, rounds int) model.Thread {
+	const regRound = 0
+	at := func(v *model.View) model.Word { return bucketNode + model.Word(v.Reg(regRound)%2*2) }
+	return model.Thread{Name: "writer", Steps: []model.Step{
+		{Label: "fill", Doc: "first half", Do: func(v *model.View) { v.Store(at(v), v.Reg(regRound)+1) }},
+		{Doc: "second half", Do: func(v *model.View) { v.Store(at(v)+1, v.Reg(regRound)+1) }},
+		{Doc: "exchange of the bucket", Do: func(v *model.View) {
+			word := v.Reg(regRound)%2 + 1
+			if weak != noTag {
+				word += bucketTag * (v.Reg(regRound) + 1)
+			}
+			if weak == plainPublish {
+				v.Store(bucketWord, word)
+			} else {
+				v.Swap(bucketWord, word)
+			}
+			v.Set(regRound, v.Reg(regRound)+1)
+			if v.Reg(regRound) < rounds {
+				v.Goto("fill")
+			}
+		}},
+	}}
+}
+
+func bucketReader(weak bucketWeakness) model.Thread {
+	const (
+		regHead = iota
+		regFirst
+		regSecond
+	)
+	at := func(v *model.View) model.Word { return bucketNode + model.Word(v.Reg(regHead)%bucketTag-1)*2 }
+	check := func(v *model.View) {
+		if v.Reg(regFirst) != v.Reg(regSecond) {
+			v.Fail("torn value: %d and %d", v.Reg(regFirst), v.Reg(regSecond))
+		}
+	}
+	again := func(v *model.View) {
+		if weak != lookOnce && v.Load(bucketWord) != v.Reg(regHead) {
+			v.Goto("look")
+		}
+	}
+	steps := []model.Step{
+		{
+			Label: "look", Doc: "the bucket",
+			When: func(v *model.View) bool { return v.Peek(bucketWord) != 0 },
+			Do:   func(v *model.View) { v.Set(regHead, v.Load(bucketWord)) },
+		},
+		{Doc: "first half", Do: func(v *model.View) { v.Set(regFirst, v.Load(at(v))) }},
+		{Doc: "the bucket again", Do: again},
+		{Doc: "second half", Do: func(v *model.View) { v.Set(regSecond, v.Load(at(v)+1)) }},
+		{Doc: "the bucket again", Do: again},
+		{Doc: "use it", Do: check},
+	}
+	if weak == lookTooEarly {
+		steps = append(steps[:4:4], steps[5])
+	} else {
+		steps = append(steps[:2:2], steps[3:]...)
+	}
+	return model.Thread{Name: "reader", Steps: steps}
+}
+
+// bucketUpdater replaces the value once, with what its callback makes of the one that it read: the
+// callback must never get a torn one, also when the exchange fails later. It has a node of its own.
+func bucketUpdater(weak bucketWeakness) model.Thread {
+	const (
+		regHead = iota
+		regFirst
+		regSecond
+	)
+	at := func(v *model.View) model.Word { return bucketNode + model.Word(v.Reg(regHead)%bucketTag-1)*2 }
+	again := func(v *model.View) {
+		if v.Load(bucketWord) != v.Reg(regHead) {
+			v.Goto("look")
+		}
+	}
+	call := func(v *model.View) {
+		if v.Reg(regFirst) != v.Reg(regSecond) {
+			v.Fail("called back with a torn value: %d and %d", v.Reg(regFirst), v.Reg(regSecond))
+		}
+	}
+	steps := []model.Step{
+		{
+			Label: "look", Doc: "the bucket",
+			When: func(v *model.View) bool { return v.Peek(bucketWord) != 0 },
+			Do:   func(v *model.View) { v.Set(regHead, v.Load(bucketWord)) },
+		},
+		{Doc: "first half", Do: func(v *model.View) { v.Set(regFirst, v.Load(at(v))) }},
+		{Doc: "second half", Do: func(v *model.View) { v.Set(regSecond, v.Load(at(v)+1)) }},
+		{Doc: "the bucket again", Do: again},
+		{Doc: "call back", Do: call},
+		{Doc: "first half of the new node", Do: func(v *model.View) { v.Store(bucketNode+4, v.Reg(regFirst)) }},
+		{Doc: "second half", Do: func(v *model.View) { v.Store(bucketNode+5, v.Reg(regSecond)) }},
+		{Doc: "exchange of the bucket", Do: func(v *model.View) {
+			word := v.Reg(regHead)/bucketTag*bucketTag + bucketTag + 3
+			if !v.CompareAndSwap(bucketWord, v.Reg(regHead), word) {
+				v.Goto("look")
+				return
+			}
+			v.Stop()
+		}},
+	}
+	if weak == callFirst { // the exchange alone looks whether the bucket was changed
+		steps = append(steps[:3:3], steps[4:]...)
+	}
+	return model.Thread{Name: "updater", Steps: steps}
+}
+
+func TestModelOfUpdate(t *testing.T) {
+	for _, tt := range []struct {
+		rule  string
+		order model.Order
+		weak  bucketWeakness
+		fails string
+	}{
+		{"Update calls back with whole values", model.TSO, bucketWhole, ""},
+		{"also where plain stores become visible in any order", model.PSO, bucketWhole, ""},
+		{"weakened: it calls back before it looks again", model.TSO, callFirst, "called back with a torn value"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			model.Model{
+				Words: int(bucketWords), Order: tt.order,
+				Threads: []model.Thread{bucketWriter(bucketWhole, 4), bucketUpdater(tt.weak), bucketReader(bucketWhole)},
+			}.Explore().Check(t, tt.fails)
+		})
+	}
+}
+
+func TestModelOfBucket(t *testing.T) {
+	explore := func(order model.Order, weak bucketWeakness) model.Result {
+		rounds := 5
+		if weak == plainPublish {
+			rounds = 2 // as many stores as a model can have waiting
+		}
+		return model.Model{
+			Words: int(bucketWords), Order: order,
+			Threads: []model.Thread{bucketWriter(weak, rounds), bucketReader(weak), bucketReader(weak)},
+		}.Explore()
+	}
+	for _, tt := range []struct {
+		rule  string
+		order model.Order
+		weak  bucketWeakness
+		fails string
+	}{
+		{"a value is whole", model.TSO, bucketWhole, ""},
+		{"also where plain stores become visible in any order", model.PSO, bucketWhole, ""},
+		{"weakened: the reader looks once", model.TSO, lookOnce, "torn value"},
+		{"weakened: it looks again too early", model.TSO, lookTooEarly, "torn value"},
+		{"weakened: there is no tag", model.TSO, noTag, "torn value"},
+		{"weakened: the node is put in place without a barrier", model.PSO, plainPublish, "torn value"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) { explore(tt.order, tt.weak).Check(t, tt.fails) })
+	}
+}

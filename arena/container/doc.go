@@ -1,0 +1,25 @@
+// Package container keeps data structures in an arena, for BPF programs and processes at once: a heap
+// with named roots, lists, queues and hash tables.
+//
+//	h, err := container.Format(a) // or OpenHeap
+//	...
+//	t, err := container.NewTable(h, "sessions", container.TableOptions{KeySize: 8, ValueSize: 64, Capacity: 1e6})
+//	...
+//	err = t.Put(key, value, ebpf.UpdateAny)
+//
+// Programs use the same structures through the headers arena_heap.h, arena_list.h, arena_queue.h and
+// arena_table.h of bpf/headers. Package [github.com/rbtool/rbtool/arena/loader] loads them.
+//
+// # Concurrency
+//
+// All types may be used by many goroutines, processes and programs at once, without locks: a process
+// that is killed and a program that interrupts another leave nothing locked. A killed process loses
+// some blocks of memory at most (see [Heap]). [arena.Arena.Close] must not run together with other
+// calls; afterwards every operation returns an error matching [os.ErrClosed].
+//
+// # Errors
+//
+// The contents of an arena are never trusted. An operation that meets corrupt contents returns
+// [ErrCorrupt], [ErrFormat] or [arena.ErrPointer], and one that meets a page that is not allocated,
+// [arena.ErrAbsent].
+package container

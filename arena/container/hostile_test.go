@@ -1,0 +1,243 @@
+package container
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+// Whatever word another process writes over one of a structure, every operation gives an error
+// or a result: none dies of a page that is not allocated.
+func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
+	testenv.NoLeaks(t)
+	v := newVictim(t, arena.Options{SegvOnFault: true})
+	absent := 0
+	for at := 0; at < len(v.mem); at += 8 {
+		if binary.LittleEndian.Uint64(v.good[at:]) == 0 && at >= arenamem.HeadPages*int(arenamem.PageSize) {
+			continue // not in use
+		}
+		for kind := range byte(2) {
+			v.mend(t)
+			v.damage(hostileWord(at, 4+kind, rand.Uint64()))
+			v.check(t)
+			for _, err := range v.use() {
+				if errors.Is(err, arena.ErrAbsent) {
+					absent++
+				}
+			}
+		}
+	}
+	if absent == 0 {
+		t.Error("no operation came to an absent page")
+	}
+}
+
+// A program may free any page under what lies there.
+func TestEveryPageIsFreed(t *testing.T) {
+	testenv.NoLeaks(t)
+	v := newVictim(t, arena.Options{SegvOnFault: true})
+	a := v.h.a
+	for off := uint64(0); off < uint64(len(v.mem)); off += arenamem.PageSize {
+		at := arena.Ptr[byte](a.Base() + off)
+		if err := a.FreePages(at, 1); err != nil {
+			t.Fatal(err)
+		}
+		// The heap that was opened before, and then what opens it anew.
+		if _, err := v.h.h.Stats(); off < arenamem.HeadPages*arenamem.PageSize && !errors.Is(err, arena.ErrAbsent) {
+			t.Errorf("page at %#x is freed: %v", off, err)
+		}
+		v.useHeap(v.h, func(error) {})
+		v.check(t)
+		if err := arenamem.Of(a).Present(off, arenamem.PageSize); err != nil {
+			t.Fatal(err)
+		}
+		v.mend(t)
+	}
+}
+
+// An absent page behind the head of a free list is found once: the list is given up, and
+// the next allocation succeeds.
+func TestFreeListThatLeadsToAnAbsentPage(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newVictim(t, arena.Options{SegvOnFault: true}).h
+	c := arenamem.ClassOf(1000 + arenamem.HeaderSize)
+	h.h.Class(c).Head.Store(uint64(uint32(h.a.Base() + h.a.Size() - arenamem.PageSize)))
+	if _, err := h.Alloc(1000); !errors.Is(err, arena.ErrAbsent) {
+		t.Errorf("allocate from it: %v", err)
+	}
+	if _, err := h.Alloc(1000); err != nil {
+		t.Errorf("allocate again: %v", err)
+	}
+	if st, err := h.h.Stats(); st.Corrupt != 1 || err != nil {
+		t.Errorf("%d free lists were given up, %v", st.Corrupt, err)
+	}
+}
+
+// A change that comes to an absent page gives its blocks back.
+func TestAbsentPageInATable(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newVictim(t, arena.Options{SegvOnFault: true}).h
+	tab, err := NewTable(h, "t", TableOptions{KeySize: 8, ValueSize: 8, Capacity: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := used(t, h)
+	for i := range tab.buckets {
+		tab.buckets[i].Store(uint64(uint32(h.a.Base() + h.a.Size() - arenamem.PageSize)))
+	}
+	key, value := stormKey(1), make([]byte, 8)
+	for what, err := range map[string]error{
+		"lookup": tab.Lookup(key, value), "put": tab.Put(key, value, ebpf.UpdateAny), "delete": tab.Delete(key),
+		"update": tab.Update(key, ebpf.UpdateAny, func([]byte, bool) { t.Error("called back") }),
+	} {
+		if !errors.Is(err, arena.ErrAbsent) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, err := range tab.All() {
+		if !errors.Is(err, arena.ErrAbsent) {
+			t.Errorf("walk: %v", err)
+		}
+	}
+	if now := used(t, h); now != before {
+		t.Errorf("%d bytes in use, %d before", now, before)
+	}
+}
+
+// A fault of a caller's function, in an iterator's body or a callback, stays the caller's.
+func TestFaultsOfCallersAreTheirs(t *testing.T) {
+	testenv.NoLeaks(t)
+	v := newVictim(t, arena.Options{SegvOnFault: true})
+	h := v.h
+	l, err := OpenList(h, "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := OpenTable(h, "table")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := func() {
+		if debug.SetPanicOnFault(false) {
+			t.Error("it runs under the guard")
+		}
+		var nowhere *uint64
+		*nowhere = 1
+	}
+	tests := []struct {
+		rule string
+		call func()
+	}{
+		{"in the body of Nodes", func() {
+			for range Nodes[numbered](l) {
+				fault()
+			}
+		}},
+		{"in the body of List.All", func() {
+			for range l.All() {
+				fault()
+			}
+		}},
+		{"in the body of Table.All", func() {
+			for range tab.All() {
+				fault()
+			}
+		}},
+		{"in Update", func() {
+			_ = tab.Update(stormKey(1), ebpf.UpdateAny, func([]byte, bool) { fault() })
+		}},
+		{"in Guard, outside the arena", func() {
+			_ = h.a.Guard(func() error {
+				var nowhere *uint64
+				*nowhere = 1
+				return nil
+			})
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("the fault was swallowed")
+				}
+				if debug.SetPanicOnFault(false) {
+					t.Error("the guard is still on")
+				}
+			}()
+			tt.call()
+		})
+	}
+}
+
+// hostileHelper writes hostile words and frees pages until its input ends.
+func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
+	over := make(chan struct{})
+	go func() { in.ReadByte(); close(over) }()
+	v := victim{h: &Heap{a: a}}
+	present := arenamem.HeadPages*arenamem.PageSize + arenamem.GrowAhead
+	mem, err := a.Bytes(arena.Ptr[byte](a.Base()), present)
+	if err != nil {
+		return err
+	}
+	v.mem, v.good = mem, make([]byte, present)
+	if err := a.Peek(arena.Ptr[byte](a.Base()), v.good); err != nil {
+		return err
+	}
+	fmt.Println("begins")
+	for i := 0; ; i++ {
+		select {
+		case <-over:
+			return nil
+		default:
+		}
+		word := hostileWord(rand.IntN(int(present)), byte(rand.IntN(6)), rand.Uint64())
+		// A page that this process freed is absent for it too.
+		if err := a.Guard(func() error { v.damage(word); return nil }); err != nil && !errors.Is(err, arena.ErrAbsent) {
+			return err
+		}
+		page := arena.Ptr[byte](a.Base() + rand.Uint64N(present/arenamem.PageSize)*arenamem.PageSize)
+		switch i % 64 {
+		case 0:
+			if testenv.Race {
+				continue // its atomics look at the page first, and die where it goes after that
+			}
+			if err := a.FreePages(page, 1); err != nil {
+				return err
+			}
+		case 32:
+			if err := arenamem.Of(a).Present(0, present); err != nil && !errors.Is(err, arena.ErrAbsent) {
+				return err
+			}
+		case 33:
+			_ = a.Guard(func() error { copy(v.mem, v.good); return nil })
+		}
+	}
+}
+
+// A process goes on writing hostile words and freeing pages while this one works.
+func TestHostileNeighbour(t *testing.T) {
+	testenv.NoLeaks(t)
+	v := newVictim(t, arena.Options{SegvOnFault: true})
+	q := arenatest.Start(t, "hostile", v.h.a)
+	q.Line()
+	rounds := 0
+	for deadline := time.Now().Add(howLong(t, "RBTOOL_ARENA_STORM", 500*time.Millisecond, 3*time.Second)); time.Now().Before(deadline); {
+		v.check(t)
+		v.useHeap(v.h, func(error) {})
+		rounds++
+	}
+	q.Finish()
+	t.Logf("%d rounds", rounds)
+}

@@ -1,0 +1,143 @@
+package container
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/cilium/ebpf"
+)
+
+// KV is a Table whose keys and values are byte strings of any length up to a maximum. Programs
+// see a key as a byte with its length and then MaxKey bytes, filled up with zeros, and a
+// value as two bytes with its length, little endian, and then MaxValue bytes.
+type KV struct{ t *Table }
+
+// Lengths of the longest key and value, in bytes.
+const (
+	MaxKey   = 63
+	MaxValue = 254
+)
+
+const (
+	kvKeySize   = 1 + MaxKey
+	kvValueSize = 2 + MaxValue
+)
+
+// NewKV makes an empty KV for so many keys with a name. Errors are those of [NewTable].
+func NewKV(h *Heap, name string, capacity int) (*KV, error) {
+	t, err := NewTable(h, name, TableOptions{KeySize: kvKeySize, ValueSize: kvValueSize, Capacity: capacity})
+	if err != nil {
+		return nil, err
+	}
+	return &KV{t}, nil
+}
+
+// OpenKV finds a KV by its name. Errors are those of [OpenTable], and [ErrFormat]
+// for a table with keys or values of other sizes.
+func OpenKV(h *Heap, name string) (*KV, error) {
+	t, err := OpenTable(h, name)
+	if err != nil {
+		return nil, err
+	}
+	if t.keySize != kvKeySize || t.valueSize != kvValueSize {
+		return nil, fmt.Errorf("open table %q: %w: keys of %d bytes and values of %d are no byte strings",
+			name, ErrFormat, t.keySize, t.valueSize)
+	}
+	return &KV{t}, nil
+}
+
+// Get returns the value of key: a copy. Errors are those of [Table.Lookup].
+func (kv *KV) Get(key string) ([]byte, error) {
+	k, err := kvKey(key)
+	if err != nil {
+		return nil, err
+	}
+	value := make([]byte, kvValueSize)
+	if err := kv.t.Lookup(k, value); err != nil {
+		return nil, fmt.Errorf("get %q: %w", key, err)
+	}
+	v, err := kvValue(value)
+	if err != nil {
+		return nil, fmt.Errorf("get %q: %w", key, err)
+	}
+	return v, nil
+}
+
+// Put gives key a value. Errors are those of [Table.Put].
+func (kv *KV) Put(key string, value []byte) error {
+	k, err := kvKey(key)
+	if err != nil {
+		return err
+	}
+	if len(value) > MaxValue {
+		return fmt.Errorf("value of %d bytes: %w: a value has at most %d", len(value), ErrTooLarge, MaxValue)
+	}
+	v := make([]byte, kvValueSize)
+	binary.LittleEndian.PutUint16(v, uint16(len(value)))
+	copy(v[2:], value)
+	if err := kv.t.Put(k, v, ebpf.UpdateAny); err != nil {
+		return fmt.Errorf("put %q: %w", key, err)
+	}
+	return nil
+}
+
+// Delete takes key away. Errors are those of [Table.Delete].
+func (kv *KV) Delete(key string) error {
+	k, err := kvKey(key)
+	if err != nil {
+		return err
+	}
+	if err := kv.t.Delete(k); err != nil {
+		return fmt.Errorf("delete %q: %w", key, err)
+	}
+	return nil
+}
+
+// All returns the keys and values as [Table.All] does, and ends with [ErrCorrupt] at one whose length
+// is more than the maximum.
+func (kv *KV) All() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for e, err := range kv.t.All() {
+			if err == nil {
+				e, err = decodeEntry(e)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// decodeEntry returns the byte strings in an entry of the table, without copying.
+func decodeEntry(e Entry) (Entry, error) {
+	if int(e.Key[0]) > MaxKey {
+		return Entry{}, fmt.Errorf("%w: a key of %d bytes", ErrCorrupt, e.Key[0])
+	}
+	value, err := kvValue(e.Value)
+	return Entry{e.Key[1 : 1+int(e.Key[0])], value}, err
+}
+
+var errEmptyKey = errors.New("empty key")
+
+func kvKey(key string) ([]byte, error) {
+	if key == "" {
+		return nil, errEmptyKey
+	}
+	if len(key) > MaxKey {
+		return nil, fmt.Errorf("key of %d bytes: %w: a key has at most %d", len(key), ErrTooLarge, MaxKey)
+	}
+	k := make([]byte, kvKeySize)
+	k[0] = byte(len(key))
+	copy(k[1:], key)
+	return k, nil
+}
+
+func kvValue(v []byte) ([]byte, error) {
+	n := binary.LittleEndian.Uint16(v)
+	if n > MaxValue {
+		return nil, fmt.Errorf("%w: a value of %d bytes", ErrCorrupt, n)
+	}
+	return v[2 : 2+n], nil
+}

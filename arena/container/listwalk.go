@@ -1,0 +1,181 @@
+package container
+
+import (
+	"fmt"
+	"iter"
+	"math/bits"
+	"runtime/debug"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
+)
+
+// All walks over the nodes from the front. It is exact if nothing is popped meanwhile; after a pop
+// it may go astray, and ends with [ErrBusy]. It ends with [ErrCorrupt] at a pointer out of the heap,
+// and in a cycle after as many steps as there can be nodes; with [arena.ErrAbsent] at a page that is
+// not allocated.
+//
+// The walk is up to 64 nodes ahead of the loop's body.
+func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
+	return func(yield func(arena.Ptr[Link], error) bool) {
+		var ahead [64]arena.Ptr[Link]
+		w := walker{l: l}
+		for w.begin(linkSize); w.next != 0; {
+			for _, p := range ahead[:w.read(ahead[:])] {
+				if !yield(p, nil) {
+					return
+				}
+			}
+		}
+		if err := w.end(); err != nil {
+			yield(0, err)
+		}
+	}
+}
+
+// Nodes walks as [List.All] does, and yields pointers into the arena, without copying: T begins
+// with a [Link] and holds no Go pointers. A node that is not wholly inside the arena is
+// [ErrCorrupt]. Load fields that others change at the same time with sync/atomic.
+//
+// Each page was allocated when the walk entered it. If others may free pages during the walk, run
+// the loop under [Arena.Guard], as for [Ptr.In].
+func Nodes[T any](l *List) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		w := walker{l: l}
+		w.begin(uint64(unsafe.Sizeof(*new(T))))
+		// In registers: fields of w are loaded again for each node.
+		p, left, from, span, short := w.next, w.left, w.from, w.span, w.short
+		for ; p != 0; left-- {
+			if short {
+				p = from>>32<<32 | uint64(uint32(p))
+			}
+			// Rotated, an offset that is no multiple of 8 is larger than all others.
+			if bits.RotateLeft64(p-from, -3) > span || left == 0 {
+				if w.enter(p, left); w.err != nil {
+					break
+				}
+				from, span = w.from, w.span
+			}
+			// SAFETY: p was just checked: a whole node in the mapping, which has the address that
+			// programs use. Without a base to add, the next load does not wait for an addition: a
+			// third of the time.
+			at := unsafe.Add(nil, p)
+			next := *(*uint64)(at)
+			if !yield((*T)(at), nil) {
+				return
+			}
+			p = next
+		}
+		if err := w.end(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+const linkSize = uint64(unsafe.Sizeof(Link{}))
+
+// minNode is the smallest block, in bytes.
+const minNode = 16
+
+// walker reads the nodes of a list.
+type walker struct {
+	l    *List
+	head uint64 // of the list when the walk began
+	size uint64 // of a node, in bytes
+	next uint64 // address of the next node
+	left uint64 // bound of the nodes to come
+	// The present pages: their address, and the index of the last word in them at which a node
+	// can begin.
+	from, span uint64
+	short      bool // pointers are stored without the upper half
+	err        error
+}
+
+// begin starts a walk over nodes of size bytes, and enters the first.
+func (w *walker) begin(size uint64) {
+	h := w.l.h
+	if h.Mem.Size == 0 {
+		w.err = arenamem.ErrClosed
+		return
+	}
+	defer h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
+	w.head, w.size = atomic.LoadUint64(&w.l.l.head), size
+	first := uint32(w.head)
+	if first == 0 {
+		return
+	}
+	if size < linkSize || size > h.Mem.Size {
+		w.err = h.Mem.PointerError(h.Address(first), size, linkSize)
+		return
+	}
+	w.left, w.short = (h.Limit-h.Start)/minNode, h.Mem.NoUserConv()
+	if w.enter(h.Address(first), w.left); w.err == nil {
+		w.next = h.Address(first)
+	}
+}
+
+// enter enters the pages of the node at p. It fails if p is no node or a page is absent.
+func (w *walker) enter(p, left uint64) {
+	m := w.l.h.Mem
+	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
+	off := p - m.Base
+	if off > m.Size-w.size || off%8 != 0 || left == 0 {
+		w.err = w.l.wrong(w.head, p, left)
+		return
+	}
+	first, end := off/arenamem.PageSize, (off+w.size+arenamem.PageSize-1)/arenamem.PageSize
+	for page := first; page < end; page++ {
+		// SAFETY: the page lies in the mapping, as was just checked.
+		atomic.LoadUint64((*uint64)(unsafe.Add(m.Addr, page*arenamem.PageSize)))
+	}
+	w.from, w.span = m.Base+first*arenamem.PageSize, ((end-first)*arenamem.PageSize-w.size)/8
+}
+
+// read fills nodes with the addresses of the next nodes, and returns their number.
+func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
+	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
+	p := w.next
+	w.next = 0 // after an error too
+	for ; n < len(nodes) && p != 0; n++ {
+		if w.short {
+			p = w.from>>32<<32 | uint64(uint32(p))
+		}
+		if bits.RotateLeft64(p-w.from, -3) > w.span || w.left == 0 {
+			if w.enter(p, w.left); w.err != nil {
+				return n
+			}
+		}
+		// SAFETY: as in Nodes.
+		next := *(*uint64)(unsafe.Add(nil, p))
+		nodes[n] = arena.Ptr[Link](p)
+		w.left--
+		p = next
+	}
+	w.next = p
+	return n
+}
+
+// end returns the error of the walk.
+func (w *walker) end() (err error) {
+	if w.err != nil || w.size == 0 {
+		return w.err
+	}
+	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &err)
+	if atomic.LoadUint64(&w.l.l.head)>>32 != w.head>>32 {
+		return fmt.Errorf("walk list: %w: nodes were popped", ErrBusy)
+	}
+	return nil
+}
+
+// wrong returns why a walk that began with head cannot go on at p.
+func (l *List) wrong(head, p, left uint64) error {
+	switch {
+	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:
+		return fmt.Errorf("walk list: %w: nodes were popped", ErrBusy)
+	case left == 0:
+		return fmt.Errorf("walk list: %w: it goes in a circle", ErrCorrupt)
+	}
+	return fmt.Errorf("walk list: %w: a node leads to %#x", ErrCorrupt, p)
+}

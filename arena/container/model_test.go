@@ -1,0 +1,274 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/rbtool/rbtool/internal/model"
+)
+
+// The queue over every interleaving, with one producer that is killed anywhere. Nothing
+// may go wrong in it:
+//
+//   - what was put is taken, once, in the order in which it was put,
+//   - the queue is called full only when it is, and empty only when it is,
+//   - nobody needs more tries than others make changes.
+//
+// A slot's word is lap*slotLap + reference. Both ends count elements.
+const (
+	queueHead model.Word = iota
+	queueTail
+	queueSlot // of modelSlots
+)
+
+// Words that are no memory.
+const (
+	queueKilled = queueSlot + modelSlots + iota
+	queuePuts   // elements put so far
+	queueTakes  // and taken
+	queueLog    // their order
+	queueWords  = queueLog + maxPuts
+)
+
+const (
+	modelSlots = 2
+	maxPuts    = 5
+	slotLap    = 10 // references are smaller
+	queueTries = 12
+)
+
+// Registers.
+const (
+	regEnd   = iota // head or tail as loaded
+	regSlot         // the slot's word
+	regTries        // of this element
+	regDone         // elements done
+	regTruth        // whether it was full or empty when the slot was loaded
+)
+
+// queueWeakness is what is left out, to see that it is needed.
+type queueWeakness int
+
+const (
+	queueWhole    queueWeakness = iota
+	noTailHelp                  // the tail is moved by who filled the slot alone
+	noHelpIfTaken               // and by others only while the element lies there
+	noHeadHelp                  // the head is moved by who emptied the slot alone
+	noLaps                      // a slot does not say in which lap it was emptied
+)
+
+func tries(v *model.View) bool {
+	v.Set(regTries, v.Reg(regTries)+1)
+	if v.Reg(regTries) > queueTries {
+		v.Fail("no progress after %d tries: head %d, tail %d", queueTries, v.Peek(queueHead), v.Peek(queueTail))
+		return false
+	}
+	return true
+}
+
+func slotOf(v *model.View) model.Word { return queueSlot + model.Word(v.Reg(regEnd)%modelSlots) }
+func lapOf(v *model.View) int         { return v.Reg(regEnd) / modelSlots }
+
+// putter puts the references from first on, count of them.
+func putter(name string, weak queueWeakness, first, count int, mortal bool) model.Thread {
+	// step ends a thread that was killed before it does what it does.
+	step := func(label, doc string, do func(*model.View)) model.Step {
+		return model.Step{Label: label, Doc: doc, Do: func(v *model.View) {
+			if mortal && v.Peek(queueKilled) == 1 {
+				v.Stop()
+				return
+			}
+			do(v)
+		}}
+	}
+	next := func(v *model.View) {
+		v.Set(regTries, 0)
+		if v.Set(regDone, v.Reg(regDone)+1); v.Reg(regDone) == count {
+			v.Stop()
+			return
+		}
+		v.Goto("put")
+	}
+	return model.Thread{Name: name, Steps: []model.Step{
+		step("put", "tail", func(v *model.View) {
+			if tries(v) {
+				v.Set(regEnd, v.Load(queueTail))
+			}
+		}),
+		step("", "the slot", func(v *model.View) {
+			slot := v.Load(slotOf(v))
+			v.Set(regSlot, slot)
+			v.Set(regTruth, 0)
+			if v.Peek(queuePuts)-v.Peek(queueTakes) == modelSlots {
+				v.Set(regTruth, 1)
+			}
+			lap := lapOf(v)
+			if weak == noLaps {
+				lap = slot / slotLap
+			}
+			switch {
+			case slot == lap*slotLap:
+				v.Goto("fill")
+			case slot/slotLap == lap-1 || weak == noLaps:
+				v.Goto("full")
+			case weak == noTailHelp, weak == noHelpIfTaken && slot/slotLap != lap:
+				v.Goto("put")
+			default:
+				v.Goto("help")
+			}
+		}),
+		step("fill", "exchange of the slot", func(v *model.View) {
+			ref := first + v.Reg(regDone)
+			if !v.CompareAndSwap(slotOf(v), v.Reg(regSlot), v.Reg(regSlot)+ref) {
+				v.Goto("put")
+				return
+			}
+			n := v.Peek(queuePuts)
+			v.Poke(queueLog+model.Word(n), ref)
+			v.Poke(queuePuts, n+1)
+		}),
+		step("", "exchange of the tail", func(v *model.View) {
+			v.CompareAndSwap(queueTail, v.Reg(regEnd), v.Reg(regEnd)+1)
+			next(v)
+		}),
+		step("help", "exchange of the tail, for another", func(v *model.View) {
+			v.CompareAndSwap(queueTail, v.Reg(regEnd), v.Reg(regEnd)+1)
+			v.Goto("put")
+		}),
+		step("full", "tail again", func(v *model.View) {
+			if v.Load(queueTail) != v.Reg(regEnd) {
+				v.Goto("put")
+				return
+			}
+			if v.Reg(regTruth) == 0 {
+				v.Fail("called full with room in it")
+			}
+			next(v) // the element is dropped
+		}),
+	}}
+}
+
+// taker takes whenever there is something.
+func taker(name string, weak queueWeakness) model.Thread {
+	return model.Thread{Name: name, Steps: []model.Step{
+		{
+			Label: "take", Doc: "head",
+			When: func(v *model.View) bool { return v.Reg(regTries) > 0 || v.Peek(queuePuts) > v.Peek(queueTakes) },
+			Do: func(v *model.View) {
+				if tries(v) {
+					v.Set(regEnd, v.Load(queueHead))
+				}
+			},
+		},
+		{Doc: "the slot", Do: func(v *model.View) {
+			slot := v.Load(slotOf(v))
+			v.Set(regSlot, slot)
+			lap := lapOf(v)
+			switch {
+			case slot == lap*slotLap:
+				if v.Peek(queuePuts) != v.Peek(queueTakes) {
+					v.Fail("called empty with %d in it", v.Peek(queuePuts)-v.Peek(queueTakes))
+				}
+				v.Set(regTries, 0)
+				v.Goto("take")
+			case slot/slotLap == lap:
+			case weak == noHeadHelp:
+				v.Goto("take")
+			default:
+				v.Goto("help")
+			}
+		}},
+		{Doc: "exchange of the slot", Do: func(v *model.View) {
+			if !v.CompareAndSwap(slotOf(v), v.Reg(regSlot), (lapOf(v)+1)*slotLap) {
+				v.Goto("take")
+				return
+			}
+			n := v.Peek(queueTakes)
+			if got, want := v.Reg(regSlot)%slotLap, v.Peek(queueLog+model.Word(n)); got != want {
+				v.Fail("took %d, want %d", got, want)
+			}
+			v.Poke(queueTakes, n+1)
+		}},
+		{Doc: "exchange of the head", Do: func(v *model.View) {
+			v.CompareAndSwap(queueHead, v.Reg(regEnd), v.Reg(regEnd)+1)
+			v.Set(regTries, 0)
+			v.Goto("take")
+		}},
+		{Label: "help", Doc: "exchange of the head, for another", Do: func(v *model.View) {
+			v.CompareAndSwap(queueHead, v.Reg(regEnd), v.Reg(regEnd)+1)
+			v.Goto("take")
+		}},
+	}}
+}
+
+func queueModel(threads ...model.Thread) model.Model {
+	death := model.Thread{Name: "SIGKILL", Steps: []model.Step{{Doc: "of the mortal", Do: func(v *model.View) { v.Poke(queueKilled, 1) }}}}
+	return model.Model{
+		Words: int(queueWords), Order: model.TSO, Threads: append(threads, death),
+		AtRest: func(v *model.View) error {
+			if v.Peek(queuePuts) != v.Peek(queueTakes) {
+				return errors.New("what was put is not taken")
+			}
+			return nil
+		},
+	}
+}
+
+func TestModelOfQueue(t *testing.T) {
+	tests := []struct {
+		rule    string
+		threads func(weak queueWeakness) []model.Thread
+		weak    queueWeakness
+		fails   string
+		long    bool
+	}{
+		{rule: "one puts, is killed, and another", threads: func(w queueWeakness) []model.Thread {
+			return []model.Thread{putter("mortal", w, 1, 2, true), putter("putter", w, 5, 2, false), taker("taker", w)}
+		}},
+		{rule: "two take", long: true, threads: func(w queueWeakness) []model.Thread {
+			return []model.Thread{putter("mortal", w, 1, 1, true), putter("putter", w, 5, 2, false), taker("taker", w), taker("taker 2", w)}
+		}},
+		{rule: "more than a lap", long: true, threads: func(w queueWeakness) []model.Thread {
+			return []model.Thread{putter("mortal", w, 1, 1, true), putter("putter", w, 5, 4, false), taker("taker", w)}
+		}},
+	}
+	weak := []struct {
+		rule  string
+		weak  queueWeakness
+		fails string
+	}{
+		{"nobody moves the tail for another", noTailHelp, "no progress"},
+		{"nobody moves the tail past what is taken", noHelpIfTaken, "no progress"},
+		{"a slot does not know its lap", noLaps, ""},
+	}
+	for _, tt := range tests {
+		if tt.long && testing.Short() {
+			continue // many states
+		}
+		t.Run(tt.rule, func(t *testing.T) {
+			queueModel(tt.threads(tt.weak)...).Explore().Check(t, tt.fails)
+		})
+	}
+	for _, tt := range weak {
+		t.Run(fmt.Sprintf("weakened: %s", tt.rule), func(t *testing.T) {
+			res := queueModel(tests[0].threads(tt.weak)...).Explore()
+			if res.Err == nil {
+				t.Error("nothing went wrong")
+			}
+			if tt.fails != "" {
+				res.Check(t, tt.fails)
+			}
+		})
+	}
+	t.Run("weakened: nobody moves the head for another", func(t *testing.T) {
+		// A taker that is killed is one that stops after the slot.
+		mortal := taker("mortal", queueWhole)
+		mortal.Steps[3].Do = func(v *model.View) { v.Stop() }
+		threads := func(w queueWeakness) []model.Thread {
+			return []model.Thread{putter("putter", w, 1, 3, false), mortal, taker("taker", w)}
+		}
+		queueModel(threads(queueWhole)...).Explore().Check(t, "")
+		queueModel(threads(noHeadHelp)...).Explore().Check(t, "no progress")
+	})
+}

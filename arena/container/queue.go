@@ -1,0 +1,154 @@
+package container
+
+import (
+	"fmt"
+	"math/bits"
+	"runtime/debug"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
+)
+
+// queue is struct arena_queue, which the slots follow.
+type queue struct {
+	head atomic.Uint64 // number of the next to take
+	_    [7]uint64
+	tail atomic.Uint64 // number of the next to put
+	_    [7]uint64
+	bits uint32 // log2 of the slots
+	_    uint32
+}
+
+// Queue is a bounded queue of a heap, in order, for any number of programs and
+// processes on both ends. What it carries are pointers into the heap. Programs use
+// bpf/headers/arena_queue.h.
+//
+// A slot is one word: a reference, or 0, and in which lap around the queue it was put
+// or is to be put. Whoever puts or takes changes the slot in one exchange, and then moves
+// the tail or head on; when it is killed in between, the next one does it in its
+// place. So nobody waits for anybody, and what is lost is at most the element that a
+// killed process had taken, or had not put yet.
+type Queue struct {
+	h     *arenamem.Heap
+	q     *queue
+	slots []atomic.Uint64
+	bits  uint32
+	p     arena.Ptr[byte]
+}
+
+// MaxQueue is the largest capacity of a queue, in elements.
+const MaxQueue = 1 << 24
+
+// NewQueue makes an empty queue of n elements, a power of two, with a name. Errors
+// are those of [Heap.Alloc] and [Heap.AddRoot].
+func NewQueue(h *Heap, name string, n int) (*Queue, error) {
+	if n < 2 || n > MaxQueue || n&(n-1) != 0 {
+		return nil, fmt.Errorf("create queue %q: capacity %d is not a power of two from 2 to %d: %w", name, n, MaxQueue, ErrTooLarge)
+	}
+	size := uint64(unsafe.Sizeof(queue{})) + 8*uint64(n)
+	p, err := h.Alloc(size)
+	if err != nil {
+		return nil, fmt.Errorf("create queue %q: %w", name, err)
+	}
+	b, err := h.a.Bytes(p, size)
+	if err != nil {
+		return nil, err
+	}
+	err = h.a.Guard(func() error {
+		clear(b)
+		(*queue)(unsafe.Pointer(unsafe.SliceData(b))).bits = uint32(bits.TrailingZeros(uint(n)))
+		return nil
+	})
+	if err == nil {
+		_, err = h.AddRoot(name, KindQueue, p)
+	}
+	if err != nil {
+		h.Free(p)
+		return nil, fmt.Errorf("create queue %q: %w", name, err)
+	}
+	return OpenQueue(h, name)
+}
+
+// OpenQueue finds a queue by its name. Errors are those of [Heap.Root], and [ErrCorrupt].
+func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
+	defer h.h.Catch("open queue", debug.SetPanicOnFault(true), &err)
+	r, err := h.Root(name, KindQueue)
+	if err != nil {
+		return nil, fmt.Errorf("open queue %q: %w", name, err)
+	}
+	q := (*queue)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))))
+	if q == nil {
+		return nil, fmt.Errorf("open queue %q: %w: it lies at %#x", name, ErrCorrupt, uint64(r.Ptr))
+	}
+	n := q.bits
+	if n > 24 || h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))+8<<n) == nil {
+		return nil, fmt.Errorf("open queue %q: %w: 2^%d slots", name, ErrCorrupt, n)
+	}
+	// SAFETY: the slots lie in the mapping, as was just checked.
+	slots := unsafe.Slice((*atomic.Uint64)(unsafe.Add(unsafe.Pointer(q), unsafe.Sizeof(*q))), 1<<n)
+	return &Queue{h.h, q, slots, n, r.Ptr}, nil
+}
+
+// Put puts p at the end. Errors: [ErrFull], [ErrNil], [ErrBusy], [arena.ErrAbsent].
+func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
+	if q.h.Mem.Size == 0 || q.h.At(uint32(p)&^7, 8) == nil {
+		return fmt.Errorf("put: %w", q.h.Mem.PointerError(uint64(p), 8, 1))
+	}
+	defer q.h.Catch("put", debug.SetPanicOnFault(true), &err)
+	for range arenamem.MaxTries {
+		tail := q.q.tail.Load()
+		lap := uint32(tail >> q.bits)
+		at := &q.slots[tail&uint64(len(q.slots)-1)]
+		slot := at.Load()
+		switch {
+		case slot == uint64(lap)<<32:
+			if at.CompareAndSwap(slot, slot|uint64(uint32(p))) {
+				q.q.tail.CompareAndSwap(tail, tail+1)
+				return nil
+			}
+		case uint32(slot>>32) == lap-1:
+			if q.q.tail.Load() == tail {
+				return ErrFull // what lies there is of the last lap
+			}
+		default:
+			// Filled, and who did it has not moved the tail yet, or never will.
+			q.q.tail.CompareAndSwap(tail, tail+1)
+		}
+	}
+	return fmt.Errorf("put: %w", ErrBusy)
+}
+
+// Take takes the pointer at the front away. Errors: [ErrEmpty], [ErrBusy], [arena.ErrAbsent]; [ErrCorrupt]
+// where it does not lead into the heap.
+func (q *Queue) Take() (p arena.Ptr[byte], err error) {
+	if q.h.Mem.Size == 0 {
+		return 0, arenamem.ErrClosed
+	}
+	defer q.h.Catch("take", debug.SetPanicOnFault(true), &err)
+	for range arenamem.MaxTries {
+		head := q.q.head.Load()
+		lap := uint32(head >> q.bits)
+		at := &q.slots[head&uint64(len(q.slots)-1)]
+		slot := at.Load()
+		switch {
+		case slot == uint64(lap)<<32:
+			return 0, ErrEmpty
+		case uint32(slot>>32) == lap:
+			if !at.CompareAndSwap(slot, uint64(lap+1)<<32) {
+				continue
+			}
+			q.q.head.CompareAndSwap(head, head+1)
+			ref := uint32(slot)
+			if q.h.At(ref&^7, 8) == nil {
+				return 0, fmt.Errorf("take: %w: an element at %#x", ErrCorrupt, q.h.Address(ref))
+			}
+			return arena.Ptr[byte](q.h.Address(ref)), nil
+		default:
+			// Taken, and who did it has not moved the head yet, or never will.
+			q.q.head.CompareAndSwap(head, head+1)
+		}
+	}
+	return 0, fmt.Errorf("take: %w", ErrBusy)
+}

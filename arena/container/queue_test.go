@@ -1,0 +1,269 @@
+package container
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
+	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func newQueue(tb testing.TB, h *Heap, n int) *Queue {
+	tb.Helper()
+	q, err := NewQueue(h, "queue", n)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return q
+}
+
+func TestQueueKeepsOrder(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, arena.Options{Size: 1 << 20})
+	q := newQueue(t, h, 4)
+	first, err := h.Alloc(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	element := func(i int) arena.Ptr[byte] { return first + arena.Ptr[byte](i%1000) }
+	in, out := 0, 0
+	for round := range 1000 {
+		for range round%4 + 1 {
+			err := q.Put(element(in))
+			if full := in-out == 4; full != errors.Is(err, ErrFull) || !full && err != nil {
+				t.Fatalf("put %d with %d in it: %v", in, in-out, err)
+			}
+			if err == nil {
+				in++
+			}
+		}
+		for range round%3 + 1 {
+			p, err := q.Take()
+			if empty := in == out; empty != errors.Is(err, ErrEmpty) || !empty && (err != nil || p != element(out)) {
+				t.Fatalf("take %d with %d in it: %#x, %v", out, in-out, p, err)
+			}
+			if err == nil {
+				out++
+			}
+		}
+	}
+}
+
+// Whoever is killed between a slot and the end that it moves is helped.
+func TestQueueIsHelpedOn(t *testing.T) {
+	testenv.NoLeaks(t)
+	for _, by := range []string{"a process", "a program"} {
+		h := newHeap(t, arena.Options{Size: 1 << 20})
+		q := newQueue(t, h, 2)
+		p := loadSet(t, h, arenaset.QueuePut, arenaset.QueueTake)
+		put := func() {
+			if by == "a program" {
+				p.must(arenaset.QueuePut, arenaset.Job{On: uint64(q.p), Count: 1})
+				return
+			}
+			at, err := h.Alloc(16)
+			if err == nil {
+				err = q.Put(at)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		take := func() {
+			if by == "a program" {
+				p.must(arenaset.QueueTake, arenaset.Job{On: uint64(q.p), Count: 1})
+				return
+			}
+			at, err := q.Take()
+			if err == nil {
+				err = h.Free(at)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		for range 10 {
+			put()
+			q.q.tail.Add(^uint64(0)) // killed before it moved the tail
+			put()
+			take()
+			q.q.head.Add(^uint64(0)) // killed before it moved the head
+			take()
+			put()
+			q.q.tail.Add(^uint64(0))
+			take() // what the tail does not reach yet
+			put()
+			take()
+		}
+		if _, err := q.Take(); !errors.Is(err, ErrEmpty) {
+			t.Errorf("%s: %v", by, err)
+		}
+	}
+}
+
+// putHelper puts elements until it is killed.
+func putHelper(a *arena.Arena, _ *bufio.Reader) error {
+	h, err := OpenHeap(a)
+	if err != nil {
+		return err
+	}
+	q, err := OpenQueue(h, "queue")
+	if err != nil {
+		return err
+	}
+	fmt.Println("begins")
+	for {
+		p, err := h.Alloc(16)
+		if err != nil {
+			return err
+		}
+		for q.Put(p) != nil {
+			runtime.Gosched()
+		}
+	}
+}
+
+// Many put, many take, some are killed: everything that was put comes out once.
+func TestQueueStorm(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, arena.Options{})
+	q := newQueue(t, h, 64)
+	p := loadSet(t, h, arenaset.QueuePut, arenaset.QueueTake)
+	n := uint64(100_000)
+	if testing.Short() {
+		n = 5000
+	}
+	var wg sync.WaitGroup
+	var taken, sum atomic.Uint64
+	for i := range 2 {
+		wg.Go(func() {
+			if i == 0 {
+				for i := range n {
+					at, mem, err := New[[2]uint64](h)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mem[1] = i
+					for {
+						err := q.Put(arena.Ptr[byte](at))
+						if err == nil {
+							break
+						}
+						if !errors.Is(err, ErrFull) {
+							t.Error(err)
+							return
+						}
+						runtime.Gosched()
+					}
+				}
+				return
+			}
+			for job := (arenaset.Job{On: uint64(q.p), Count: n}); job.Done < n; {
+				job, _ = p.run(arenaset.QueuePut, job) // stops where the queue is full
+				runtime.Gosched()
+			}
+		})
+		wg.Go(func() {
+			for taken.Load() < 2*n && !t.Failed() {
+				if i == 0 {
+					at, err := q.Take()
+					if errors.Is(err, ErrEmpty) {
+						runtime.Gosched()
+						continue
+					}
+					mem, err2 := arena.Ptr[[2]uint64](at).In(h.a)
+					if err != nil || err2 != nil {
+						t.Error(err, err2)
+						return
+					}
+					sum.Add(mem[1])
+					if err := h.Free(at); err != nil {
+						t.Error(err)
+					}
+					taken.Add(1)
+					continue
+				}
+				job, _ := p.run(arenaset.QueueTake, arenaset.Job{On: uint64(q.p), Count: 100})
+				if job.Failed != 0 {
+					t.Errorf("%+v", job)
+				}
+				taken.Add(job.Done)
+				sum.Add(job.Sum)
+			}
+		})
+	}
+	wg.Wait()
+	if want := n * (n - 1); sum.Load() != want || taken.Load() != 2*n {
+		t.Errorf("took %d of %d, their sum is %d, want %d", taken.Load(), 2*n, sum.Load(), want)
+	}
+}
+
+func TestQueueProducersAreKilled(t *testing.T) {
+	testenv.NoLeaks(t)
+	kills := 50
+	if testing.Short() {
+		kills = 10
+	}
+	h := newHeap(t, arena.Options{})
+	q := newQueue(t, h, 8)
+	before := used(t, h)
+	for range kills {
+		p := arenatest.Start(t, "put", h.a)
+		p.Line()
+		for range 50 {
+			at, err := q.Take()
+			if errors.Is(err, ErrEmpty) {
+				runtime.Gosched()
+				continue
+			}
+			if err == nil {
+				err = h.Free(at)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Kill()
+	}
+	for {
+		at, err := q.Take()
+		if errors.Is(err, ErrEmpty) {
+			break
+		}
+		if err == nil {
+			err = h.Free(at)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lost := (used(t, h) - before) / arenamem.ClassSize(arenamem.ClassOf(16+arenamem.HeaderSize)); lost > uint64(2*kills) {
+		t.Errorf("%d kills lost %d blocks", kills, lost)
+	}
+}
+
+func TestQueueRefused(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, arena.Options{Size: 1 << 20})
+	for _, n := range []int{-1, 0, 1, 3, MaxQueue * 2} {
+		if _, err := NewQueue(h, "q", n); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("capacity %d: %v", n, err)
+		}
+	}
+	q := newQueue(t, h, 2)
+	if err := q.Put(0); !errors.Is(err, arenamem.ErrNil) {
+		t.Errorf("put nil: %v", err)
+	}
+	if _, err := OpenList(h, "queue"); !errors.Is(err, ErrFormat) {
+		t.Errorf("open it as a list: %v", err)
+	}
+}

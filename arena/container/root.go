@@ -1,0 +1,152 @@
+package container
+
+import (
+	"bytes"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
+)
+
+// Kind is what a root is.
+type Kind uint32
+
+// Kinds of roots. Those from KindUser on are free for users.
+const (
+	KindList  Kind = 1
+	KindTable Kind = 2
+	KindQueue Kind = 3
+	KindUser  Kind = 1 << 16
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindList:
+		return "list"
+	case KindTable:
+		return "table"
+	case KindQueue:
+		return "queue"
+	}
+	return fmt.Sprintf("kind %d", uint32(k))
+}
+
+// MaxRootName is the length of the longest name, in bytes.
+const MaxRootName = 31
+
+// root is struct arena_root. It does not change once it is among the roots.
+type root struct {
+	kind uint32
+	ref  uint32
+	name [MaxRootName + 1]byte
+}
+
+// Root is something in the arena that is known by a name. Programs find it by its number.
+type Root struct {
+	Number uint32          `json:"number"`
+	Name   string          `json:"name"`
+	Kind   Kind            `json:"kind"`
+	Ptr    arena.Ptr[byte] `json:"address"`
+}
+
+// AddRoot gives p, which lies in the heap, a name for as long as the arena exists. Of
+// several that do so at once with one name, one succeeds. Errors: [ErrExists],
+// [ErrFull], [ErrTooLarge] for a name that is empty or too long, [ErrBusy], [arena.ErrAbsent].
+func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) {
+	r, err := h.addRoot(name, kind, uint32(p))
+	if err != nil {
+		return Root{}, fmt.Errorf("add root %q: %w", name, err)
+	}
+	return r, nil
+}
+
+func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
+	if name == "" || len(name) > MaxRootName || bytes.IndexByte([]byte(name), 0) >= 0 {
+		return Root{}, fmt.Errorf("%w: a name has 1 to %d bytes, none of them 0", ErrTooLarge, MaxRootName)
+	}
+	if h.h.At(ref, 8) == nil {
+		return Root{}, h.h.Mem.PointerError(h.h.Address(ref), 8, 8)
+	}
+	p, r, err := New[root](h)
+	if err != nil {
+		return Root{}, err
+	}
+	there, err := h.publish(arena.Ptr[byte](p), r, root{kind: uint32(kind), ref: ref}, name)
+	if err != nil {
+		h.Free(arena.Ptr[byte](p))
+	}
+	return there, err
+}
+
+// publish makes r, at p, a root with this name.
+func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there Root, err error) {
+	defer h.h.Catch("publish", debug.SetPanicOnFault(true), &err)
+	copy(is.name[:], name)
+	*r = is
+	// Names are added at the first free number, and none is ever removed. So two of
+	// the same name meet there, and the later one looks again.
+	for i := range uint32(arenamem.MaxRoots) {
+		if atomic.CompareAndSwapUint64(&h.h.Super.Roots[i], 0, uint64(uint32(p))) {
+			return Root{i, name, Kind(is.kind), arena.Ptr[byte](h.h.Address(is.ref))}, nil
+		}
+		there, err := h.rootAt(i)
+		if err == nil && there.Name == name {
+			err = ErrExists
+		}
+		if err != nil {
+			return there, err
+		}
+	}
+	return Root{}, fmt.Errorf("%w: there are %d roots", ErrFull, arenamem.MaxRoots)
+}
+
+// rootAt returns a root that is there.
+func (h *Heap) rootAt(i uint32) (Root, error) {
+	ref := uint32(atomic.LoadUint64(&h.h.Super.Roots[i]))
+	r := (*root)(h.h.At(ref, 40))
+	if r == nil {
+		return Root{}, fmt.Errorf("%w: root %d lies at %#x", ErrCorrupt, i, ref)
+	}
+	name, _, _ := bytes.Cut(r.name[:], []byte{0})
+	return Root{i, string(name), Kind(r.kind), arena.Ptr[byte](h.h.Address(r.ref))}, nil
+}
+
+// Roots returns all roots by their numbers. Errors: [ErrCorrupt], [arena.ErrAbsent].
+func (h *Heap) Roots() (roots []Root, err error) {
+	if h.h.Mem.Size == 0 {
+		return nil, arenamem.ErrClosed
+	}
+	defer h.h.Catch("list roots", debug.SetPanicOnFault(true), &err)
+	for i := range uint32(arenamem.MaxRoots) {
+		if atomic.LoadUint64(&h.h.Super.Roots[i]) == 0 {
+			break
+		}
+		r, err := h.rootAt(i)
+		if err != nil {
+			return roots, fmt.Errorf("list roots: %w", err)
+		}
+		roots = append(roots, r)
+	}
+	return roots, nil
+}
+
+// Root finds a root by its name. Errors: [ErrNotFound]; [ErrFormat] where it is of
+// another kind.
+func (h *Heap) Root(name string, kind Kind) (Root, error) {
+	roots, err := h.Roots()
+	for _, r := range roots {
+		if r.Name != name {
+			continue
+		}
+		if r.Kind != kind {
+			return r, fmt.Errorf("find root %q: %w: it is a %s, not a %s", name, ErrFormat, r.Kind, kind)
+		}
+		return r, nil
+	}
+	if err != nil {
+		return Root{}, err
+	}
+	return Root{}, fmt.Errorf("find root %q: %w", name, ErrNotFound)
+}

@@ -1,0 +1,247 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/arenamem"
+)
+
+// change is one change of a bucket, with the nodes that it holds until it succeeds.
+type change struct {
+	t      *Table
+	key    []byte
+	hash   uint64
+	flags  ebpf.MapUpdateFlags
+	bucket *atomic.Uint64
+
+	head  uint64 // the bucket's word when it was read
+	old   *node  // the key's node there, or nil
+	depth int    // nodes before it
+
+	fresh  uint32 // the new node
+	first  uint32 // copy of the nodes before the old one
+	copies int    // of such nodes
+	made   bool   // the exchange has succeeded
+}
+
+// errChanged says that others have changed the bucket: try again.
+var errChanged = errors.New("bucket was changed")
+
+// Put gives key a value. Errors: [ErrExists] and [ErrNotFound] as flags say, [ErrFull], [ErrBusy],
+// [ErrCorrupt], [arena.ErrAbsent].
+func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
+	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
+		return t.sizeError(key, value)
+	}
+	c := t.change(key, flags)
+	return c.repeat("put", func() error { return c.put(value) })
+}
+
+// Update replaces key's value by what change makes of it. change edits a consistent copy of the
+// value in place, or zeros with there false if the key is absent. If others change the bucket first,
+// change is called again with the newer value. The copy is valid until change returns. Errors are
+// those of [Table.Put].
+func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value []byte, there bool)) error {
+	if t.h.Mem.Size == 0 || len(key) != t.keySize {
+		return t.sizeError(key, nil)
+	}
+	value := make([]byte, t.valueSize)
+	c := t.change(key, flags)
+	return c.repeat("put", func() error {
+		if err := c.get(value); err != nil {
+			return err
+		}
+		change(value, c.old != nil) // outside the guard: its faults are the caller's
+		return c.replace(value)
+	})
+}
+
+// Delete takes key away. Errors: [ErrNotFound], [ErrFull], [ErrBusy], [ErrCorrupt], [arena.ErrAbsent].
+func (t *Table) Delete(key []byte) error {
+	if t.h.Mem.Size == 0 || len(key) != t.keySize {
+		return t.sizeError(key, nil)
+	}
+	c := t.change(key, ebpf.UpdateExist)
+	return c.repeat("delete", c.remove)
+}
+
+func (t *Table) change(key []byte, flags ebpf.MapUpdateFlags) change {
+	hash := t.hash(key)
+	return change{t: t, key: key, hash: hash, flags: flags, bucket: t.bucket(hash)}
+}
+
+// repeat tries until no other change interferes. A change whose exchange succeeded is made, even
+// if freeing the old nodes fails: these are lost, as when the process is killed there.
+func (c *change) repeat(verb string, try func() error) error {
+	for left := arenamem.MaxTries; left > 0; left -= 1 + c.depth {
+		err := try()
+		if c.made {
+			return nil
+		}
+		if err == errChanged {
+			continue
+		}
+		c.discard()
+		if errors.Is(err, ErrFull) {
+			return fmt.Errorf("%s: %w", verb, err)
+		}
+		return err
+	}
+	c.discard()
+	return ErrBusy
+}
+
+// put is a try to put a value.
+func (c *change) put(value []byte) (err error) {
+	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
+	if err := c.find(); err != nil {
+		return err
+	}
+	return c.exchange(value)
+}
+
+// get is the first half of a try to update a value: it copies the value. The copy is
+// consistent, and of this key, since the bucket is the same afterwards.
+func (c *change) get(value []byte) (err error) {
+	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
+	if err := c.find(); err != nil {
+		return err
+	}
+	if c.old == nil {
+		clear(value)
+		return nil
+	}
+	c.t.copyValue(value, c.old)
+	// Partner: the exchange that replaces the node, as in Lookup.
+	if c.bucket.Load() != c.head {
+		return errChanged
+	}
+	return nil
+}
+
+// replace is the second half.
+func (c *change) replace(value []byte) (err error) {
+	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
+	return c.exchange(value)
+}
+
+// remove is a try to delete the key.
+func (c *change) remove() (err error) {
+	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
+	if err := c.find(); err != nil {
+		return err
+	}
+	if err := c.copyNodes(atomic.LoadUint32(&c.old.next)); err != nil {
+		return err
+	}
+	return c.swap(c.first)
+}
+
+// find looks for the key in the state of the bucket that head names.
+func (c *change) find() (err error) {
+	c.head = c.bucket.Load()
+	c.old, c.depth, err = c.t.find(uint32(c.head), c.hash, c.key)
+	if c.bucket.Load() != c.head {
+		return errChanged
+	}
+	switch {
+	case err != nil:
+		return err
+	case c.old != nil && c.flags == ebpf.UpdateNoExist:
+		return ErrExists
+	case c.old == nil && c.flags == ebpf.UpdateExist:
+		return ErrNotFound
+	}
+	return nil
+}
+
+// exchange puts a new node with the value in place of the old one.
+func (c *change) exchange(value []byte) (err error) {
+	t := c.t
+	if c.fresh == 0 {
+		if c.fresh, err = t.h.Alloc(t.nodeBytes); err != nil {
+			return err
+		}
+		t.setKey(c.fresh, c.hash, c.key)
+	}
+	fresh := t.node(c.fresh)
+	words := t.valueOf(fresh)
+	clear(words[copy(words, value):])
+	next := uint32(c.head)
+	if c.old != nil {
+		if err := c.copyNodes(atomic.LoadUint32(&c.old.next)); err != nil {
+			return err
+		}
+		next = c.first
+	}
+	atomic.StoreUint32(&fresh.next, next)
+	return c.swap(c.fresh)
+}
+
+// swap makes the change: ref is the bucket's new first node.
+func (c *change) swap(ref uint32) error {
+	t := c.t
+	if !c.bucket.CompareAndSwap(c.head, arenamem.Tagged(c.head, ref)) {
+		c.freeCopies()
+		return errChanged
+	}
+	c.made = true
+	switch {
+	case c.old == nil:
+		t.t.count.Add(1)
+		return nil
+	case c.fresh == 0:
+		t.t.count.Add(-1)
+	}
+	t.freeNodes(uint32(c.head), c.depth+1)
+	return nil
+}
+
+// copyNodes copies the nodes before the old one in front of tail, in reverse order. first is then the
+// first copy, or tail without any.
+func (c *change) copyNodes(tail uint32) error {
+	t, ref := c.t, uint32(c.head)
+	c.first, c.copies = tail, 0
+	for range c.depth {
+		from := t.node(ref)
+		if from == nil {
+			c.freeCopies()
+			return errChanged
+		}
+		fresh, err := t.h.Alloc(t.nodeBytes)
+		if err != nil {
+			return err
+		}
+		to := t.node(fresh)
+		copy(t.words(to), t.words(from))
+		to.hash, to.next = atomic.LoadUint32(&from.hash), c.first
+		c.first, ref = fresh, atomic.LoadUint32(&from.next)
+		c.copies++
+	}
+	return nil
+}
+
+// freeCopies frees the copies, once: a fault loses those that are left.
+func (c *change) freeCopies() {
+	n := c.copies
+	c.copies = 0
+	c.t.freeNodes(c.first, n)
+}
+
+// discard frees the nodes of a change that was not made.
+func (c *change) discard() {
+	fresh := c.fresh
+	c.fresh = 0
+	_ = c.t.h.Mem.Guard(func() error { // a block on an absent page is lost
+		c.freeCopies()
+		if fresh != 0 {
+			return c.t.h.Free(fresh)
+		}
+		return nil
+	})
+}

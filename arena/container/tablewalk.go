@@ -1,0 +1,82 @@
+package container
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/rbtool/rbtool/internal/arenamem"
+)
+
+// Entry is a key of a table and its value: copies that belong together.
+type Entry struct {
+	Key, Value []byte
+}
+
+// All returns the keys and values, bucket by bucket. What is in one bucket was there
+// at one time; others may be changed before or after it. Each Entry is the caller's to
+// keep. It ends with [ErrCorrupt] at an inconsistent bucket, with
+// [ErrBusy] at a bucket that changes during every read, or with [arena.ErrAbsent].
+func (t *Table) All() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for i := range t.buckets {
+			if t.h.Mem.Size == 0 {
+				yield(Entry{}, arenamem.ErrClosed)
+				return
+			}
+			entries, err := t.entries(&t.buckets[i])
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("walk table: bucket %d: %w", i, err))
+				return
+			}
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// entries copies what is in a bucket.
+func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
+	defer t.h.Catch("read", debug.SetPanicOnFault(true), &err)
+	for left := arenamem.MaxTries; left > 0; left -= 1 + len(entries) {
+		head := bucket.Load()
+		entries, err = t.chain(uint32(head))
+		if bucket.Load() == head {
+			return entries, err
+		}
+	}
+	return nil, ErrBusy
+}
+
+// chain copies the nodes from ref on. The copies are consistent if the bucket's word is the same
+// afterwards.
+func (t *Table) chain(ref uint32) (entries []Entry, err error) {
+	for ref != 0 {
+		n := t.node(ref)
+		if n == nil {
+			return entries, fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.Address(ref))
+		}
+		if len(entries) == maxChain {
+			return entries, fmt.Errorf("%w: more than %d keys", ErrCorrupt, maxChain)
+		}
+		e := Entry{make([]byte, 8*t.keyWords), make([]byte, t.valueSize)}
+		t.copyKey(e.Key, n)
+		e.Key = e.Key[:t.keySize]
+		t.copyValue(e.Value, n)
+		entries = append(entries, e)
+		ref = atomic.LoadUint32(&n.next)
+	}
+	return entries, nil
+}
+
+// copyKey copies n's key as whole words.
+func (t *Table) copyKey(to []byte, n *node) {
+	for i, words := 0, t.words(n); i < t.keyWords; i++ {
+		binary.LittleEndian.PutUint64(to[8*i:], atomic.LoadUint64(&words[i]))
+	}
+}

@@ -1,0 +1,30 @@
+// Package arena maps arenas (BPF_MAP_TYPE_ARENA, Linux 6.9): sparse memory that BPF programs and
+// processes share at one address, so that both follow the same pointers.
+//
+//	a, err := arena.Create(arena.Options{Size: 64 << 20}) // or Open
+//	...
+//	defer a.Close()
+//
+// An [Arena] is the memory, a [Ptr] a checked pointer into it. Both serve any arena, whatever its
+// layout:
+//
+//	       Base                                            Base+Size
+//	       +--------+--------+- - - - -+--------+- - - - - +
+//	pages  | present| present|  absent | present|  absent  |
+//	       +--------+--------+- - - - -+--------+- - - - - +
+//
+// Package [github.com/rbtool/rbtool/arena/container] lays a heap, lists, queues and hash tables into
+// an arena, and [github.com/rbtool/rbtool/arena/loader] loads programs that use it.
+//
+// # Untrusted contents
+//
+// Other processes and programs may write and free any page at any time. The operations of these
+// packages answer corrupt contents and absent pages with an error; they do not fault, loop without
+// bound or access memory outside the arena. Where a page may be absent, guard your own accesses to
+// memory from [Ptr.In] and [Arena.Bytes] with [Arena.Guard].
+//
+// # Concurrency
+//
+// All types may be used by many goroutines, processes and programs at once. Only [Arena.Close] must
+// not run together with other calls: it unmaps the memory that they returned.
+package arena

@@ -1,0 +1,164 @@
+package loader
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/elffile"
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// Variables in C with address_space(1) lie in the section .addr_space.1, which is
+// not to become a map: it lies in the arena. cilium/ebpf v0.22 refuses objects
+// that have it. So it gets to see the object with the section under another name, of
+// the same length, that it takes for a section of data; NewCollection then moves
+// the contents into the arena, and makes the instructions refer to them there, as
+// libbpf does (src/libbpf.c, init_arena_map_data).
+const (
+	elfGlobalsSection = ".addr_space.1"
+	globalsSection    = ".data.arena.1"
+)
+
+// maxObject bounds an object file, in bytes.
+const maxObject = 64 << 20
+
+// LoadCollectionSpec reads an object file as [ebpf.LoadCollectionSpec] does, and
+// takes variables that lie in the arena. The file is a regular one of at most 64 MiB.
+func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
+	file, err := elffile.ReadFile(path, maxObject)
+	if err != nil {
+		return nil, fmt.Errorf("load object: %w", err)
+	}
+	spec, err := LoadCollectionSpecFromReader(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("load object %s: %w", path, err)
+	}
+	return spec, nil
+}
+
+// LoadCollectionSpecFromReader is as [LoadCollectionSpec], from what was read already.
+func LoadCollectionSpecFromReader(r io.ReaderAt) (*ebpf.CollectionSpec, error) {
+	object, err := io.ReadAll(io.NewSectionReader(r, 0, 1<<62))
+	if err != nil {
+		return nil, err
+	}
+	if err := renameGlobals(object); err != nil {
+		return nil, err
+	}
+	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+}
+
+// renameGlobals changes the name of the section in the sections' string table, and
+// of its type in the BTF.
+func renameGlobals(object []byte) error {
+	file, err := elf.NewFile(bytes.NewReader(object))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if file.Section(elfGlobalsSection) == nil {
+		return nil
+	}
+	if file.Section(globalsSection) != nil {
+		return fmt.Errorf("section %s: %w beside %s", globalsSection, ebpf.ErrNotSupported, elfGlobalsSection)
+	}
+	for _, s := range file.Sections {
+		if s.Type != elf.SHT_STRTAB && s.Name != ".BTF" {
+			continue
+		}
+		if s.Offset > uint64(len(object)) || s.Size > uint64(len(object))-s.Offset {
+			return fmt.Errorf("section %s: beyond the end of the file", s.Name)
+		}
+		part := object[s.Offset : s.Offset+s.Size]
+		old, now := []byte("\x00"+elfGlobalsSection+"\x00"), []byte("\x00"+globalsSection+"\x00")
+		for {
+			i := bytes.Index(part, old)
+			if i < 0 {
+				break
+			}
+			copy(part[i:], now)
+		}
+	}
+	return nil
+}
+
+// takeGlobals moves the collection's variables that lie in the arena there. It returns
+// where instructions find them. Loading a collection again makes new ones.
+func (c *Collection) takeGlobals(spec *ebpf.CollectionSpec) (syscall.MapRef, error) {
+	section := spec.Maps[globalsSection]
+	if section == nil {
+		return syscall.MapRef{}, nil
+	}
+	ref, err := c.placeGlobals(spec, section)
+	if err != nil {
+		return ref, fmt.Errorf("variables in the arena: %w", err)
+	}
+	delete(spec.Maps, globalsSection)
+	return ref, nil
+}
+
+func (c *Collection) placeGlobals(spec *ebpf.CollectionSpec, section *ebpf.MapSpec) (none syscall.MapRef, _ error) {
+	if len(c.Arenas) != 1 {
+		return none, fmt.Errorf("the collection has %d arenas, wanted one", len(c.Arenas))
+	}
+	var a *arena.Arena
+	for _, a = range c.Arenas {
+	}
+	m := arenamem.Of(a)
+	data, err := initialValues(spec, section)
+	if err != nil {
+		return none, err
+	}
+	off, err := m.Reserve(uint64(len(data)))
+	if err != nil {
+		return none, err
+	}
+	if err := m.Present(off, uint64(len(data))); err != nil {
+		return none, err
+	}
+	base := arena.Ptr[byte](m.Base + off)
+	at, err := a.Bytes(base, uint64(len(data)))
+	if err != nil {
+		return none, err
+	}
+	if err := a.Guard(func() error { copy(at, data); return nil }); err != nil {
+		return none, err
+	}
+	for name, v := range spec.Variables {
+		if v.SectionName == globalsSection {
+			c.Globals[name] = base + arena.Ptr[byte](v.Offset)
+			delete(spec.Variables, name)
+		}
+	}
+	return syscall.MapRef{Map: m.Map, Offset: uint32(off)}, nil
+}
+
+// initialValues returns the contents of a section with the values that its variables were set
+// to, as cilium/ebpf puts them together (MapSpec.updateDataSection).
+func initialValues(spec *ebpf.CollectionSpec, section *ebpf.MapSpec) ([]byte, error) {
+	if len(section.Contents) != 1 {
+		return nil, fmt.Errorf("section %s has no contents", section.Name)
+	}
+	data, ok := section.Contents[0].Value.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("section %s: its contents are a %T", section.Name, section.Contents[0].Value)
+	}
+	data = slices.Clone(data)
+	for name, v := range spec.Variables {
+		if spec.Maps[v.SectionName] != section {
+			continue
+		}
+		if uint64(len(data)) < uint64(v.Offset)+uint64(len(v.Value)) {
+			return nil, fmt.Errorf("variable %s: outside section %s", name, v.SectionName)
+		}
+		copy(data[v.Offset:], v.Value)
+	}
+	return data, nil
+}
