@@ -26,15 +26,14 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// newDemo returns the command demo, which runs others by run, as a user would.
+// newDemo returns the command demo, which calls run to run the commands that it shows.
 func newDemo(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show what rbtool does, in half a minute, and clean up",
-		Long: `Trace the processes of this machine through a pinned ring buffer for some
-seconds, and send lines through the kernel and back, with the commands that you
-would type. Everything that was pinned or
-mounted is removed at the end, and when the demo is interrupted.`,
+		Short: "Show what rbtool does in half a minute, and clean up",
+		Long: `Trace the processes of this machine through a pinned ring buffer for some seconds, and send
+lines through the kernel and back, with the commands that you would type. At the end, or
+when the demo is interrupted, everything that it pinned or mounted is removed.`,
 		Example: "  rbtool demo",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,12 +42,11 @@ mounted is removed at the end, and when the demo is interrupted.`,
 	}
 }
 
-// demoName begins the names of the directories that demos pin to.
+// demoName is the prefix of the directories to which demos pin.
 const demoName = "rbtool-demo-"
 
 func demo(d *script) (err error) {
-	// A second ^C must not keep this from cleaning up, nor from saying at its
-	// very end how it went: that stays so until the process exits.
+	// Ignore further signals until the process exits: a second ^C must not prevent the cleanup.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 
 	root, unmount, err := demoRoot()
@@ -63,20 +61,20 @@ func demo(d *script) (err error) {
 	events := eventsPin(dir)
 	d.say("Start a tracer of all processes. It is pinned: it outlives the command that starts it.")
 	d.rbtool("probe", "proctrace", "start", "--pin-dir", dir)
-	d.work() // first, so that its events come first
+	d.work() // before the tail, so that its events come first
 	d.say("It writes into a BPF ring buffer. These are the rings of this host:")
 	d.rbtool("ls")
-	d.say("Read the ring, by mmap: some processes that the demo started meanwhile, and those of others.")
+	d.say("Read the ring through mmap: processes of the demo and of others.")
 	d.rbtool("tail", events, "-n", "60", "--for", "10s", "--idle", "2s", "--stats")
-	d.say("The same for scripts, while more of them run:")
+	d.say("The same as JSON, while more processes run:")
 	stop := d.workOn()
 	d.rbtool("tail", events, "-o", "json", "--from", "now", "-n", "8", "--for", "10s")
 	stop()
-	d.say("Where the ring stands, and who uses it:")
+	d.say("The positions of the ring, and the processes that use it:")
 	d.rbtool("inspect", events)
-	d.say("Replace the tracer's programs while it runs, as after an upgrade of rbtool.")
+	d.say("Replace the programs of the running tracer, as after an upgrade of rbtool.")
 	d.rbtool("probe", "proctrace", "replace", "--pin-dir", dir)
-	d.say("What was traced, and that nothing was lost:")
+	d.say("The counts of the tracer: nothing was lost.")
 	d.rbtool("probe", "proctrace", "status", "--pin-dir", dir)
 	if features.HaveMapType(ebpf.UserRingbuf) == nil {
 		d.roundTrip(dir)
@@ -90,14 +88,14 @@ func demo(d *script) (err error) {
 	return d.err
 }
 
-// roundTrip shows the other direction, from processes to the kernel.
+// roundTrip shows user ring buffers: from processes to the kernel.
 func (s *script) roundTrip(dir string) {
 	user, ring, drained := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "drain")
-	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. It acknowledges that among its events.")
+	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. A record among its events acknowledges it.")
 	s.rbtool("probe", "proctrace", "watch", "--comm", "ls", "--pin-dir", dir)
 	s.work()
 	s.rbtool("tail", eventsPin(dir), "-n", "5000", "--for", "5s", "--idle", "500ms")
-	s.say("The round trip: lines into a user ring, a timer in the kernel drains it into a ring, and back.")
+	s.say("A round trip: write lines into a user ring, let a timer in the kernel drain it into a ring, and read that.")
 	s.rbtool("create", "user-ringbuf", "--pin", user, "--size", "64KiB")
 	s.rbtool("create", "ringbuf", "--pin", ring, "--size", "64KiB")
 	s.rbtool("drain", user, "--to", ring, "--every", "1ms", "--pin-dir", drained)
@@ -109,8 +107,8 @@ func (s *script) roundTrip(dir string) {
 	s.rbtool("unpin", user, ring)
 }
 
-// demoRoot returns a bpffs to pin to. Where there is none it mounts one, which
-// unmount takes away again.
+// demoRoot returns the mount point of a bpffs. If there is none, it mounts one, which unmount
+// unmounts.
 func demoRoot() (root string, unmount func() error, err error) {
 	root, err = bpffs.Default()
 	if !errors.Is(err, bpffs.ErrNotMounted) {
@@ -128,7 +126,7 @@ func demoRoot() (root string, unmount func() error, err error) {
 	}, nil
 }
 
-// sweep removes what demos left behind that were killed.
+// sweep removes what killed demos left behind.
 func sweep(root string) {
 	dirs, _ := filepath.Glob(filepath.Join(root, demoName+"*"))
 	for _, dir := range dirs {
@@ -154,8 +152,7 @@ func removeTracer(dir string) error {
 	return nil
 }
 
-// script shows commands and runs them, until the first that fails or the end
-// of ctx.
+// script prints commands and runs them until one fails or ctx is done.
 type script struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
@@ -173,7 +170,7 @@ func (s *script) print(format string, args ...any) {
 
 func (s *script) say(text string) { s.print("\n# %s\n", text) }
 
-// rbtool runs one of our own commands as a user would.
+// rbtool prints a command line of rbtool and runs it.
 func (s *script) rbtool(args ...string) {
 	s.print("$ rbtool %s\n", strings.Join(args, " "))
 	if s.over() {
@@ -182,8 +179,8 @@ func (s *script) rbtool(args ...string) {
 	s.err = s.run(s.ctx, s.stdout, s.stderr, args)
 }
 
-// workload are commands with something to see in each. None starts another:
-// that one would outlive its parent when the demo is interrupted.
+// workload are commands whose events differ. None starts a process, which would outlive it when the
+// demo is interrupted.
 var workload = [][]string{
 	{"sh", "-c", "true"},
 	{"sh", "-c", "exit 3"},
@@ -198,12 +195,12 @@ func (s *script) work() {
 		if s.over() {
 			return
 		}
-		// That some of them fail is part of the show.
+		// Some are meant to fail.
 		_ = exec.CommandContext(s.ctx, args[0], args[1:]...).Run()
 	}
 }
 
-// workOn runs the workload again and again until stop is called.
+// workOn repeats the workload until stop is called.
 func (s *script) workOn() (stop func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	on := &script{ctx: ctx}

@@ -16,13 +16,13 @@ import (
 func newFeatures() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "features",
-		Short: "What this kernel can do, and why not",
-		Long: `What this kernel can do of what rbtool needs, found by trying.
+		Short: "Show what this kernel supports, and why not",
+		Long: `Show which of the features that rbtool uses this kernel supports. Each is found by trying it.
 
-With --conform, every rule of ring buffers, user ring buffers, arenas and the
-objects that they are used with is tested on this kernel: yes, it does what the
-rule says; no, as older kernels; not supported, a feature is missing; differs,
-it does something else (then the exit status is 1).`,
+With --conform, test every rule of ring buffers, user ring buffers, arenas and the objects
+used with them on this kernel. The verdicts are: yes, the kernel follows the rule; no, it
+behaves as older kernels do; not supported, it lacks a feature; differs, it does something
+else (the exit status is then 1).`,
 		Example: "  rbtool features\n  rbtool features --conform -o json\n  rbtool features --conform --group arena",
 		Args:    cobra.NoArgs,
 	}
@@ -30,7 +30,7 @@ it does something else (then the exit status is 1).`,
 	var rules bool
 	var groups []string
 	cmd.Flags().BoolVar(&rules, "conform", false, "test every rule on this kernel")
-	cmd.Flags().StringSliceVar(&groups, "group", nil, "with --conform: only these groups, comma separated")
+	cmd.Flags().StringSliceVar(&groups, "group", nil, "test only these groups of rules (with --conform)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkGroups(groups, rules); err != nil {
 			return err
@@ -62,7 +62,7 @@ func checkGroups(groups []string, rules bool) error {
 	return nil
 }
 
-// found is one feature, as it is printed.
+// found is a feature in the JSON output. Scripts rely on its names.
 type found struct {
 	Name   string `json:"name"`
 	For    string `json:"for"`
@@ -99,7 +99,7 @@ func showFeatures(w io.Writer, format string) error {
 	return command.PrintTable(w, rows)
 }
 
-// oneLine is an error without the verifier's log.
+// oneLine returns the text of an error without the verifier's log.
 func oneLine(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return text
@@ -122,7 +122,7 @@ func runConform(cmd *cobra.Command, groups []string, format string) error {
 		return err
 	}
 	if n := report.Count(conform.Differs); n > 0 {
-		return fmt.Errorf("test rules: this kernel differs from what is known in %d of %d", n, len(report.Rules))
+		return fmt.Errorf("test rules: this kernel breaks %d of %d", n, len(report.Rules))
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func printReport(w io.Writer, r conform.Report, format string) error {
 	return nil
 }
 
-// printMarkdown writes rows, the first of which is the header.
+// printMarkdown writes rows as a table. The first row is the header.
 func printMarkdown(w io.Writer, rows [][]string) error {
 	var b strings.Builder
 	for i, row := range rows {

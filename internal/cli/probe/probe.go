@@ -1,4 +1,5 @@
-// Package probe has the commands for the bundled tracer, for the features of the kernel, and the demo.
+// Package probe provides the commands for the bundled tracer (probe proctrace), for what the kernel
+// supports (features), and the demo.
 package probe
 
 import (
@@ -18,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// probeCommands returns the commands of this family. The demo runs the others by run.
+// Commands returns the commands of this package. The demo calls run to run commands of any family.
 func Commands(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) []*cobra.Command {
 	return []*cobra.Command{newProbe(), newFeatures(), newDemo(run)}
 }
@@ -27,23 +28,23 @@ func newProbe() *cobra.Command {
 	tracer := command.Group("proctrace", "Trace fork, exec and exit of all processes",
 		"  rbtool probe proctrace start", newProbeStart(), newProbeStop(), newProbeStatus(), newProbeReplace())
 	tracer.AddCommand(newProbeRules()...)
-	tracer.Long = `Trace every fork, exec and exit on this host into a ring buffer. The maps,
-programs and links are pinned, so tracing goes on when the command has ended,
-until it is stopped. Read the events with rbtool tail.
+	tracer.Long = `Trace every fork, exec and exit on this host into a ring buffer. The maps, programs and
+links are pinned, so tracing continues after the command has ended, until rbtool probe
+proctrace stop. Read the events with rbtool tail.
 
-The records of a process lie in the ring in the order of its life. Ids are those
-of the initial pid namespace.`
+The events of a process are in the ring in the order in which they happened. Process ids
+are those of the initial pid namespace.`
 	return command.Group("probe", "Start and stop the bundled programs",
 		"  rbtool probe proctrace start", tracer)
 }
 
 // pinDirFlag adds --pin-dir to cmd.
 func pinDirFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().String("pin-dir", "", "where the tracer is pinned (default: rbtool/proctrace on the bpffs)")
+	return cmd.Flags().String("pin-dir", "", "use the tracer pinned in this directory (default: rbtool/proctrace on the bpffs)")
 }
 
-// tracerDir returns the value of --pin-dir as an absolute path, or the default. It refuses a default
-// that another user can change: a user who names no directory vouches for none.
+// tracerDir returns the absolute path of --pin-dir or of the default directory. It refuses the default
+// directory if another user can change it.
 func tracerDir(flag string) (string, error) {
 	if flag != "" {
 		return filepath.Abs(flag)
@@ -68,23 +69,23 @@ func newProbeStart() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Start tracing and leave it running",
-		Long: `Start tracing and leave it running, until it is stopped.
+		Long: `Start tracing and leave it running until rbtool probe proctrace stop.
 
-With --overwrite the ring is a flight recorder: it always has the newest events, for
+With --overwrite the ring is a flight recorder: it always holds the newest events, for
 rbtool tail to read after something went wrong.
 
-With --stacks, rbtool tail names the functions. It finds files by their build ids, and Go
-programs by the mapping at the address, or by their path if the process has ended ("by its
-path"). It does not read symbol tables of more than 2^19 symbols, 2^18 functions or 32 MiB
-of names.`,
+With --stacks, rbtool tail shows the functions of each stack. It finds executables by build
+id, and Go programs by the mapping at the address, or by path if the process has ended (then
+it says "by its path"). It reads at most 2^19 symbols, 2^18 functions and 32 MiB of names of
+a symbol table.`,
 		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
 		Args:    cobra.NoArgs,
 	}
 	dir := pinDirFlag(cmd)
-	cmd.Flags().Var(&ringBytes, "size", "bytes of the ring: a power of two, at least a page")
-	cmd.Flags().BoolVar(&opts.Overwrite, "overwrite", false, "when full, overwrite the oldest events (Linux 6.19)")
-	cmd.Flags().BoolVar(&opts.Processes, "processes", false, "keep a table of the processes that live, in an arena (Linux 6.12)")
-	cmd.Flags().BoolVar(&opts.Stacks, "stacks", false, "give exec and exit events the stacks of the task")
+	cmd.Flags().Var(&ringBytes, "size", "make the ring this large: a power of two, at least a page")
+	cmd.Flags().BoolVar(&opts.Overwrite, "overwrite", false, "overwrite the oldest events when the ring is full (Linux 6.19)")
+	cmd.Flags().BoolVar(&opts.Processes, "processes", false, "keep a table of live processes in an arena (Linux 6.12)")
+	cmd.Flags().BoolVar(&opts.Stacks, "stacks", false, "add the stacks of the task to exec and exit events")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := command.CheckRing(uint64(ringBytes), uint64(os.Getpagesize())); err != nil {
 			return command.Usagef("probe proctrace start: --size %w", err)
@@ -100,11 +101,11 @@ of names.`,
 }
 
 func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
-	// Before anything is traced, so that the usual mistakes cost nothing.
+	// Check the pin before loading anything: a tracer that runs already is the most frequent error.
 	events := eventsPin(dir)
 	if err := pin.Check(events); errors.Is(err, fs.ErrExist) {
-		return command.WithHint(fmt.Errorf("start proctrace: a tracer is pinned in %q already", dir),
-			"end it with rbtool probe proctrace stop, or choose another --pin-dir")
+		return command.WithHint(fmt.Errorf("start proctrace: a tracer is already pinned in %q", dir),
+			"stop it with rbtool probe proctrace stop, or choose another --pin-dir")
 	} else if err != nil {
 		return fmt.Errorf("start proctrace: %w", err)
 	}
@@ -128,10 +129,10 @@ func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
 	return err
 }
 
-// noTracer is the error of a command for a tracer that is not there.
+// noTracer returns the error of a command that finds no tracer in dir.
 func noTracer(verb, dir string) error {
 	err := command.WithStatus(fmt.Errorf("%s proctrace: no tracer is pinned in %q", verb, dir), command.StatusNotFound)
-	return command.WithHint(err, "rbtool probe proctrace start begins one; --pin-dir says where another is")
+	return command.WithHint(err, "start one with rbtool probe proctrace start, or name its directory with --pin-dir")
 }
 
 func newProbeStop() *cobra.Command {
@@ -156,7 +157,7 @@ func newProbeStop() *cobra.Command {
 			return err
 		}
 		if !cmd.Flags().Changed("pin-dir") {
-			_ = os.Remove(filepath.Dir(dir)) // which start made, unless there is more in it
+			_ = os.Remove(filepath.Dir(dir)) // start may have made it; it stays if it is not empty
 		}
 		return nil
 	}
@@ -166,9 +167,9 @@ func newProbeStop() *cobra.Command {
 func newProbeReplace() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replace",
-		Short: "Put this rbtool's programs into a running tracer",
-		Long: `Replace the programs that handle events in a tracer that an older rbtool may have
-started, while it goes on: no event is lost. The ring, the counts and the rules stay.`,
+		Short: "Replace the programs of a running tracer by those of this rbtool",
+		Long: `Replace the programs of a running tracer, which an older rbtool may have started, by
+those of this rbtool. No event is lost. The ring, the counts and the rules stay.`,
 		Example: "  rbtool probe proctrace replace",
 		Args:    cobra.NoArgs,
 	}
@@ -193,11 +194,11 @@ started, while it goes on: no event is lost. The ring, the counts and the rules 
 func newProbeStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what was traced and what was lost",
-		Long: `Show the counts of events: written into the ring, failed because it was full,
-missed because the kernel did not run the program, ignored because of rules (rbtool
-probe proctrace watch and ignore). Then what of the kernel the tracer uses: what a
-kernel lacks is left out.`,
+		Short: "Show how many events were traced and lost",
+		Long: `Show the counts of events: written into the ring, failed because the ring was full,
+missed because the kernel did not run the program, and ignored by a rule (rbtool probe
+proctrace watch and ignore). Then show which features of the kernel the tracer uses, and
+what is different without them.`,
 		Example: "  rbtool probe proctrace status -o json",
 		Args:    cobra.NoArgs,
 	}

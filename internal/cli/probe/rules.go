@@ -14,18 +14,17 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newProbeRules are the commands that tell a running tracer what to trace.
+// newProbeRules returns the commands that tell a running tracer what to trace.
 func newProbeRules() []*cobra.Command {
 	return []*cobra.Command{
-		newProbeRule("watch", (*proctrace.Tracer).Watch, "Trace this, and nothing else that is not watched", `Make the tracer write the events of a process and its children, of what has a
-name, or of a cgroup, and leave out those of everything that is not watched. It
-takes effect in the kernel, and is acknowledged by a record in the events. A pid means
-the process that has it now, not one that gets it later.`),
-		newProbeRule("ignore", (*proctrace.Tracer).Ignore, "Do not trace this", `Make the tracer leave out the events of a process and its children, of what has a
-name, or of a cgroup, watched or not. It takes effect in the kernel, and is
-acknowledged by a record in the events.`),
-		newProbeRule("forget", (*proctrace.Tracer).Forget, "Take back a watch or an ignore", `Make the tracer forget what it was told about a process, a name or a cgroup. What
-is ignored by another rule stays so.`),
+		newProbeRule("watch", (*proctrace.Tracer).Watch, "Trace only what is watched", `Add a process and its children, a name, or a cgroup to what the tracer watches. While
+anything is watched, only events of what is watched are written. The rule applies in the
+kernel, and a record among the events acknowledges it. --pid means the process that has
+the pid now, not a later one.`),
+		newProbeRule("ignore", (*proctrace.Tracer).Ignore, "Stop tracing a process, a name or a cgroup", `Leave out the events of a process and its children, of a name, or of a cgroup, even if
+they are watched. The rule applies in the kernel, and a record among the events
+acknowledges it.`),
+		newProbeRule("forget", (*proctrace.Tracer).Forget, "Remove a watch or ignore rule", `Remove the rule about a process, a name or a cgroup. Other rules stay.`),
 		newProbeReset(),
 	}
 }
@@ -44,9 +43,9 @@ func newProbeRule(name string, send ruleFunc, short, long string) *cobra.Command
 	}
 	dir := pinDirFlag(cmd)
 	f := cmd.Flags()
-	f.Uint32Var(&about.pid, "pid", 0, "a process and its children")
-	f.StringVar(&about.comm, "comm", "", "the name of a task, as in its events: up to 15 bytes")
-	f.StringVar(&about.cgroup, "cgroup", "", "a cgroup: its directory, or its id as in events; not the cgroups below")
+	f.Uint32Var(&about.pid, "pid", 0, "select a process and its children")
+	f.StringVar(&about.comm, "comm", "", "select tasks by name, as in events: up to 15 bytes")
+	f.StringVar(&about.cgroup, "cgroup", "", "select a cgroup by directory, or by id as in events; not the cgroups below it")
 	cmd.MarkFlagsOneRequired("pid", "comm", "cgroup")
 	cmd.MarkFlagsMutuallyExclusive("pid", "comm", "cgroup")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -69,7 +68,7 @@ func newProbeRule(name string, send ruleFunc, short, long string) *cobra.Command
 func newProbeReset() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "reset",
-		Short:   "Trace everything again",
+		Short:   "Remove all rules, so that everything is traced",
 		Example: "  rbtool probe proctrace reset",
 		Args:    cobra.NoArgs,
 	}
@@ -80,7 +79,7 @@ func newProbeReset() *cobra.Command {
 	return cmd
 }
 
-// subjectFlags are the flags that say who a rule is about.
+// subjectFlags are the flags that select what a rule is about.
 type subjectFlags struct {
 	pid          uint32
 	comm, cgroup string
@@ -100,7 +99,7 @@ func (s *subjectFlags) subject() (proctrace.Subject, error) {
 	return about, err
 }
 
-// cgroupID is the id of the cgroup whose directory is dir: its inode's number.
+// cgroupID returns the id of the cgroup with directory dir: its inode number.
 func cgroupID(dir string) (uint64, error) {
 	var where unix.Statfs_t
 	var st unix.Stat_t
@@ -130,7 +129,7 @@ func commandTracer(dir, name string, send func(*proctrace.Tracer) error) error {
 	defer t.Close()
 	err = send(t)
 	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		err = fmt.Errorf("probe proctrace %s: commands are written by %s", name, command.DescribePID(busy.PID))
+		err = fmt.Errorf("probe proctrace %s: %s is sending commands", name, command.DescribePID(busy.PID))
 		return command.WithStatus(err, command.StatusBusy)
 	}
 	if errors.Is(err, fs.ErrNotExist) {

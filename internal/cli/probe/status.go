@@ -12,13 +12,13 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// tracerDoc is what status shows, as JSON.
+// tracerDoc is the JSON output of status. Scripts rely on its names.
 type tracerDoc struct {
 	Dir    string                  `json:"pin_dir"`
 	Events string                  `json:"events"`
 	Counts map[string]tracerCounts `json:"counts"`
 	Uses   tracerUses              `json:"uses"`
-	// Changes that the table of processes did not get.
+	// Unlisted counts changes that the table of processes had no room for.
 	Unlisted uint64 `json:"unlisted"`
 }
 
@@ -32,7 +32,7 @@ type tracerCounts struct {
 	StacksLost uint64 `json:"stacks_lost"`
 }
 
-// tracerUses is what of the kernel is used.
+// tracerUses are the features of the kernel that the tracer uses.
 type tracerUses struct {
 	Copies    int  `json:"copies"`
 	Commands  bool `json:"commands"`
@@ -111,15 +111,15 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 		return fmt.Errorf("write output: %w", err)
 	}
 	if lost := total.StacksLost; lost > 0 {
-		command.Note(stderr, "%d stacks were lost: other stacks had their slots", lost)
+		command.Note(stderr, "%d stacks were lost: other stacks occupied their slots", lost)
 	}
 	if s.Unlisted > 0 {
-		command.Note(stderr, "the table of processes was full: %d changes are missing in it", s.Unlisted)
+		command.Note(stderr, "the table of processes was full: it misses %d changes", s.Unlisted)
 	}
 	return command.PrintTable(w, usesTable(u))
 }
 
-// usesTable shows what of the kernel is used, and what is different without it.
+// usesTable shows which features of the kernel are used, and what is different without them.
 func usesTable(u tracerUses) [][]string {
 	table := [][]string{{"PART", "IN USE"}}
 	for _, part := range []struct {
@@ -127,11 +127,11 @@ func usesTable(u tracerUses) [][]string {
 		used    bool
 		without string
 	}{
-		{"commands", u.Commands, "the kernel has no user ring buffers: everything is traced"},
-		{"held-tasks", u.HeldTasks, "the kernel's maps hold no tasks: rules know a process by pid and start"},
-		{"stacks", u.Stacks, "events have none: start --stacks"},
-		{"processes", u.Processes, "there is no table of them: start --processes"},
-		{"overwrite", u.Overwrite, "when the ring is full, new events are lost: start --overwrite"},
+		{"commands", u.Commands, "the kernel has no user ring buffers: there are no rules"},
+		{"held-tasks", u.HeldTasks, "maps cannot hold tasks: rules identify a process by pid and start time"},
+		{"stacks", u.Stacks, "not started with --stacks"},
+		{"processes", u.Processes, "not started with --processes"},
+		{"overwrite", u.Overwrite, "not started with --overwrite: new events are lost when the ring is full"},
 	} {
 		used := "yes"
 		if !part.used {

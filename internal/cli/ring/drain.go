@@ -38,16 +38,16 @@ func newDrain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain MAP --to MAP",
 		Short: "Make the kernel empty a user ring buffer into a ring buffer",
-		Long: `Drain a user ring buffer into a ring buffer, in the kernel. Each sample becomes a
-record, in order. While the target is full, samples wait in the user ring. They stay
-there however the draining ends, for the next drain. Only samples larger than the target
-can hold are lost; they are counted.
+		Long: `Drain a user ring buffer into a ring buffer, in the kernel. Each sample becomes a record,
+in order. While the target is full, samples wait in the user ring. Samples that were not
+drained stay there for the next drain. Only samples larger than the target can hold are
+lost; they are counted.
 
-A timer in the kernel drains at intervals, or a tracepoint whenever it is hit, or
---once is enough. It lasts as long as the command; with --pin-dir the command ends
-and the draining goes on until rbtool drain stop.
+A timer in the kernel drains at intervals, a tracepoint drains whenever it is hit, and
+--once drains what is there. Draining ends with the command. With --pin-dir, the command
+returns and draining continues until rbtool drain stop.
 
-At the end one line on standard error says what was done.`,
+At the end, a line on standard error shows the counts.`,
 		Example: `  rbtool drain /sys/fs/bpf/commands --to /sys/fs/bpf/events --every 1ms
   rbtool drain name:commands --to name:events --once
   rbtool drain name:commands --to name:events --pin-dir /sys/fs/bpf/drain
@@ -55,15 +55,15 @@ At the end one line on standard error says what was done.`,
 		Args: command.NonEmpty(cobra.ExactArgs(1)),
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.to, "to", "", "the ring buffer to deliver to")
-	f.BoolVar(&opts.count, "count", false, "deliver to nowhere: count the samples")
-	f.Var(&opts.every, "every", "drain at this interval, of at least "+leastEvery.String())
+	f.StringVar(&opts.to, "to", "", "deliver to this ring buffer")
+	f.BoolVar(&opts.count, "count", false, "count the samples and discard them")
+	f.Var(&opts.every, "every", "drain at this interval, at least "+leastEvery.String())
 	f.StringVar(&opts.on, "on", "", "drain whenever this tracepoint is hit (sched_process_exec, sys_enter ...)")
-	f.BoolVar(&opts.once, "once", false, "drain what is there, and end")
-	f.Uint32Var(&opts.limit, "limit", 4096, "samples to take at a time, by timer or tracepoint")
-	f.Var(&opts.maxSample, "max-sample", "deliver samples up to this size, and take that much memory (default: what both rings carry)")
-	f.StringVar(&opts.pinDir, "pin-dir", "", "leave it running, pinned in this directory")
-	f.Var(&opts.duration, "for", "stop after so long")
+	f.BoolVar(&opts.once, "once", false, "drain what is there and exit")
+	f.Uint32Var(&opts.limit, "limit", 4096, "drain at most this many samples at a time, by timer or tracepoint")
+	f.Var(&opts.maxSample, "max-sample", "deliver samples up to this size, and allocate that much memory (default: what both rings can hold)")
+	f.StringVar(&opts.pinDir, "pin-dir", "", "leave the drain running, pinned in this directory")
+	f.Var(&opts.duration, "for", "exit after this duration")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(f.Changed); err != nil {
 			return err
@@ -77,7 +77,7 @@ At the end one line on standard error says what was done.`,
 	return cmd
 }
 
-// check finds what is wrong whatever the machine's state.
+// check checks what does not depend on the machine's state.
 func (o *drainOptions) check(given func(flag string) bool) error {
 	for _, pair := range [][2]string{
 		{"to", "count"}, {"every", "on"}, {"every", "once"}, {"on", "once"},
@@ -89,9 +89,9 @@ func (o *drainOptions) check(given func(flag string) bool) error {
 	}
 	switch {
 	case o.to == "" && !o.count:
-		return command.Usagef("drain: --to MAP is missing (or --count, to deliver to nowhere)")
+		return command.Usagef("drain: --to MAP is missing (or --count, to discard the samples)")
 	case o.limit == 0:
-		return command.Usagef("drain: --limit 0: not more than 0")
+		return command.Usagef("drain: --limit 0: not a number above 0")
 	case given("max-sample") && (o.maxSample == 0 || o.maxSample > command.MaxRing):
 		return command.Usagef("drain: --max-sample %v: not between 1 and %v", &o.maxSample, command.FormatSize(command.MaxRing))
 	}
@@ -129,7 +129,7 @@ func drainRing(ctx context.Context, stdout, stderr io.Writer, ref string, opts d
 	return errors.Join(err, printDrained(stderr, d))
 }
 
-// load loads the programs as the flags say.
+// load loads the programs for the flags.
 func (o *drainOptions) load(user *ebpf.Map) (*drain.Drain, error) {
 	how := drain.Options{Limit: o.limit, MaxSample: uint32(o.maxSample)}
 	if !o.count {
@@ -143,7 +143,7 @@ func (o *drainOptions) load(user *ebpf.Map) (*drain.Drain, error) {
 	return drain.Load(user, how)
 }
 
-// drainOnce drains what is in the user ring, and waits where the target is full.
+// drainOnce drains what is in the user ring now. It waits while the target is full.
 func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
 	before, err := userprod.Diagnose(user)
 	if err != nil {
@@ -165,13 +165,13 @@ func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
 			return err
 		}
 		if now.ConsumerPos == pos || int64(now.ConsumerPos-end) >= 0 {
-			return nil // a sample that is being written is not there yet
+			return nil // nothing moved: the next sample is still being written
 		}
 		pos = now.ConsumerPos
 	}
 }
 
-// watchDrain returns when it is time to stop, or when the kernel cannot go on.
+// watchDrain returns after duration (unless 0), when ctx is done, or when the user ring is malformed.
 func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) error {
 	if duration > 0 {
 		var cancel context.CancelFunc
@@ -194,15 +194,15 @@ func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) err
 	return nil
 }
 
-// explainDrain gives a malformed ring its hint.
+// explainDrain adds a hint to the error of a malformed user ring.
 func explainDrain(err error) error {
 	if errors.Is(err, userprod.ErrCorrupt) {
-		return command.WithHint(err, "rbtool produce --user MAP --recover </dev/null throws away what is behind the last good sample")
+		return command.WithHint(err, "rbtool produce --user MAP --recover </dev/null discards everything after the last valid sample")
 	}
 	return err
 }
 
-// printDrained writes the line at the end.
+// printDrained prints the counts of a drain.
 func printDrained(stderr io.Writer, d *drain.Drain) error {
 	s, err := d.Stats()
 	if err != nil {
@@ -213,7 +213,7 @@ func printDrained(stderr io.Writer, d *drain.Drain) error {
 	return err
 }
 
-// leaveRunning pins the drain.
+// leaveRunning pins the drain in dir and prints that.
 func leaveRunning(w io.Writer, d *drain.Drain, dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

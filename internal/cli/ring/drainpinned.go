@@ -17,30 +17,30 @@ func newDrainStop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stop --pin-dir DIR",
 		Short: "Stop a pinned drain and remove its pins",
-		Long: `Stop a drain that was left running, and remove its pins. Samples without room in the
-target stay in the user ring.
+		Long: `Stop a drain that --pin-dir left running, and remove its pins. Samples that the target
+has no room for stay in the user ring.
 
-If another program drains the same user ring at the same time, a sample may be kept aside
-while the target is full. The drain then goes on, because stopping it would lose that
-sample, which takes --force.`,
+If another program drains the same user ring at the same time, a sample may be set aside
+while the target is full. Stopping the drain would lose that sample, so it continues
+unless --force is given.`,
 		Example: "  rbtool drain stop --pin-dir /sys/fs/bpf/drain",
 		Args:    cobra.NoArgs,
 	}
 	dir := drainDirFlag(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "lose a sample that is kept aside")
+	cmd.Flags().BoolVar(&force, "force", false, "stop even if that loses a sample that is set aside")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		err := drain.Remove(*dir, force)
 		if errors.Is(err, drain.ErrAside) {
-			return command.WithHint(err, "it goes on; read the target, or stop it with --force and lose the sample")
+			return command.WithHint(err, "the drain continues; read the target to make room, or stop it with --force and lose the sample")
 		}
 		return err
 	}
 	return cmd
 }
 
-// drainDirFlag adds --pin-dir, which is required.
+// drainDirFlag adds the required flag --pin-dir.
 func drainDirFlag(cmd *cobra.Command) *string {
-	dir := cmd.Flags().String("pin-dir", "", "where the drain is pinned")
+	dir := cmd.Flags().String("pin-dir", "", "use the drain pinned in this directory")
 	_ = cmd.MarkFlagRequired("pin-dir")
 	return dir
 }
@@ -48,10 +48,10 @@ func drainDirFlag(cmd *cobra.Command) *string {
 func newDrainStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status --pin-dir DIR",
-		Short: "Show what a pinned drain has done",
-		Long: `Show what a drain that was left running has done: the samples that it took and
-delivered, those that were too large for the target, and how often it found the target
-full, the user ring empty, another run under way, or the user ring broken.`,
+		Short: "Show the counts of a pinned drain",
+		Long: `Show the counts of a drain that --pin-dir left running: samples drained and delivered,
+samples too large for the target, and how often the target was full, the user ring empty,
+another run in progress, or the user ring malformed.`,
 		Example: "  rbtool drain status --pin-dir /sys/fs/bpf/drain -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -63,7 +63,7 @@ full, the user ring empty, another run under way, or the user ring broken.`,
 	return cmd
 }
 
-// drainCounts are the counts of a drain, as JSON.
+// drainCounts are the counts of a drain in the JSON output. Scripts rely on its names.
 type drainCounts struct {
 	Runs           uint64 `json:"runs"`
 	Samples        uint64 `json:"samples"`

@@ -15,8 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
-// openInput opens FILE, or takes standard input for "-". Opening a FIFO waits for
-// its writer.
+// openInput opens file, or returns stdin for "-". Opening a FIFO waits for a writer, until ctx is
+// done.
 func openInput(ctx context.Context, stdin io.Reader, file string) (io.ReadCloser, error) {
 	if file == "-" {
 		return io.NopCloser(stdin), nil
@@ -41,12 +41,12 @@ func openInput(ctx context.Context, stdin io.Reader, file string) (io.ReadCloser
 	}
 }
 
-// input is a reader that the end of ctx interrupts: reads of a terminal or a pipe
-// have no deadline. before is called before each read, which may take long.
+// input is a reader that returns when ctx is done, although r may block: reads from a terminal or a
+// pipe have no deadline.
 type input struct {
 	ctx    context.Context
 	r      io.Reader
-	before func() error
+	before func() error // called before each read
 }
 
 func (in *input) Read(p []byte) (int, error) {
@@ -57,7 +57,7 @@ func (in *input) Read(p []byte) (int, error) {
 		n   int
 		err error
 	}
-	buf := make([]byte, len(p)) // which the goroutine has for itself if nobody waits for it
+	buf := make([]byte, len(p)) // of the goroutine alone: it may outlive this call
 	done := make(chan result, 1)
 	go func() {
 		n, err := in.r.Read(buf)
@@ -71,21 +71,21 @@ func (in *input) Read(p []byte) (int, error) {
 	}
 }
 
-// sampleReader takes the samples out of the input.
+// sampleReader parses the samples of the input.
 type sampleReader struct {
 	in     *bufio.Reader
-	max    int    // bytes of a sample
-	unit   string // what is counted: "line" or "sample"
-	number uint64 // of the last one, from 1
-	line   []byte // of several reads
-	sample []byte // decoded
+	max    int    // largest sample, in bytes
+	unit   string // counted by number: "line" or "sample"
+	number uint64 // of the last sample, from 1
+	line   []byte // a line longer than the buffer of in
+	sample []byte // the decoded sample
 	parse  func() ([]byte, error)
 }
 
-// encoder makes a record of JSON: decode.Encoder.AppendRecord.
+// encoder encodes a JSON value as a record: see [decode.Encoder.AppendRecord].
 type encoder func(dst, text []byte, limit int) ([]byte, error)
 
-// encoder returns what --type and --btf ask for; nil when the format is not json.
+// encoder returns the encoder for --type and --btf, or nil if the format is not json.
 func (o *produceOptions) encoder() (encoder, error) {
 	if o.format.Value != "json" {
 		return nil, nil
@@ -117,7 +117,7 @@ func newSampleReader(in io.Reader, format string, largest int, encode encoder) *
 	case "lp32":
 		s.unit, s.parse = "sample", s.readPrefixed
 	case "json":
-		// As long as a record can be in JSON: a number and a comma for each bit.
+		// The longest JSON of a record has a number and a comma for each of its bits.
 		s.parse = func() ([]byte, error) {
 			text, err := s.readLine(1<<20 + 16*s.max)
 			if err != nil {
@@ -130,8 +130,8 @@ func newSampleReader(in io.Reader, format string, largest int, encode encoder) *
 	return s
 }
 
-// next returns the next sample, valid until the call after; at the end of the
-// input io.EOF.
+// next returns the next sample, or io.EOF at the end of the input. The sample is valid until the next
+// call.
 func (s *sampleReader) next() ([]byte, error) {
 	s.number++
 	sample, err := s.parse()
@@ -141,12 +141,12 @@ func (s *sampleReader) next() ([]byte, error) {
 	return nil, s.at(err)
 }
 
-// at says which part of the input err is about.
+// at adds the number of the current line or sample to err.
 func (s *sampleReader) at(err error) error { return fmt.Errorf("%s %d: %w", s.unit, s.number, err) }
 
-// errTooLong says that there is no room in the ring even when it is empty.
+// errTooLong returns the error of a sample that does not fit into an empty ring.
 func (s *sampleReader) errTooLong() error {
-	return fmt.Errorf("too long: the ring takes samples of %d bytes at most", s.max)
+	return fmt.Errorf("too long: the ring takes samples of at most %d bytes", s.max)
 }
 
 // readLine returns the next line without its newline.
@@ -174,7 +174,7 @@ func (s *sampleReader) readLine(limit int) ([]byte, error) {
 	}
 }
 
-// decoded returns a parser of lines of at most limit bytes.
+// decoded returns a parser that decodes lines of at most limit bytes.
 func (s *sampleReader) decoded(limit int, decode func(dst, src []byte) (int, error)) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		line, err := s.readLine(limit)
@@ -189,11 +189,11 @@ func (s *sampleReader) decoded(limit int, decode func(dst, src []byte) (int, err
 	}
 }
 
-// readPrefixed returns the next sample that is preceded by its length.
+// readPrefixed returns the next sample of the format lp32.
 func (s *sampleReader) readPrefixed() ([]byte, error) {
 	var prefix [4]byte
 	if n, err := io.ReadFull(s.in, prefix[:]); err == io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("truncated: %d of the 4 bytes of its length", n)
+		return nil, fmt.Errorf("truncated: %d of the 4 length bytes", n)
 	} else if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ type produceOptions struct {
 	userRing
 }
 
-// userRing is what to produce into, and what to override for it.
+// userRing is the user ring buffer to produce into, and the refusals to override.
 type userRing struct {
 	user    string
 	recover bool
@@ -32,11 +32,11 @@ type userRing struct {
 	unseen  bool
 }
 
-// overrideFlags adds those that explainProducer names.
+// overrideFlags adds the flags that override refusals.
 func (u *userRing) overrideFlags(f *pflag.FlagSet) {
-	f.BoolVar(&u.recover, "recover", false, "throw away what makes a corrupt ring unusable")
-	f.BoolVar(&u.steal, "steal", false, "take the ring from a process that may have ended, or that does not have it mapped")
-	f.BoolVar(&u.unseen, "ignore-unseen", false, "produce even if hidden processes may produce into the ring")
+	f.BoolVar(&u.recover, "recover", false, "repair a corrupt ring: discard everything after the last valid sample")
+	f.BoolVar(&u.steal, "steal", false, "take the ring from a process that may have ended or that does not have it mapped")
+	f.BoolVar(&u.unseen, "ignore-unseen", false, "produce even if processes that cannot be seen may produce into the ring")
 }
 
 func newProduce() *cobra.Command {
@@ -44,28 +44,28 @@ func newProduce() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "produce --user MAP [FILE]",
 		Short: "Write samples into a user ring buffer",
-		Long: `Write the samples in FILE, or on standard input, into a user ring buffer, from
-where programs in the kernel take them (rbtool drain is one). Samples are published
-when more input has to be waited for, at the latest after 64 KiB.
+		Long: `Write the samples in FILE, or on standard input, into a user ring buffer. Programs in
+the kernel drain it; rbtool drain loads one. Samples are published before the command
+waits for input, and at least every 64 KiB.
 
-Formats: lines, each line a sample without its newline; hex and base64, one sample
-a line; lp32, what rbtool tail -o raw writes: each sample preceded by its length
-as 4 bytes little-endian; json, one value a line, as rbtool tail -o json shows
-the data of a record of the type that --type and --btf name: a string that is not
+Formats: lines, a sample per line, without the newline; hex and base64, an encoded sample
+per line; lp32, the output of rbtool tail -o raw: each sample preceded by its length as 4
+bytes little-endian; json, a value per line, in the form in which rbtool tail -o json shows
+the data of a record, of the type that --type and --btf name. In JSON, a string that is not
 UTF-8 is an array of its bytes.
 
-Input that cannot be parsed ends the command with the number of the line; what
-came before is in the ring. At the end one line on standard error says how many
-samples and bytes were written, how many were dropped, and how often it waited.
+If the input cannot be parsed, the command fails with the number of the line; the samples
+before it are in the ring. At the end, a line on standard error shows how many samples and
+bytes were written, how many samples were dropped, and how often the command waited.
 
-A ring has one producer: one into which another process produces is refused
-with status 5, even if that process is outside the container: the kernel counts
-producers in all pid namespaces. Reading the count takes CAP_BPF and CAP_PERFMON; without
-them a ring is refused while processes are hidden, unless --ignore-unseen accepts that two
-producers may overwrite each other's samples. Samples that a dead producer left
-half-written are discarded. --steal takes the ring from a process that cannot be seen and
-may have ended, and from any holder if no process has the ring mapped for producing; a
-live producer keeps it.`,
+A ring has one producer. If another process produces into the ring, it is refused with
+status 5, even if that process is outside the container: the kernel counts producers in
+all pid namespaces. Reading the count takes CAP_BPF and CAP_PERFMON; without them a ring is
+refused while some processes cannot be seen, unless --ignore-unseen accepts that two
+producers may overwrite each other's samples. Samples that a dead producer left half-written
+are discarded. --steal takes the ring from a process that cannot be seen and may have ended,
+and from any holder if no process has the ring mapped for producing. A live producer keeps
+the ring.`,
 		Example: `  seq 1 1000000 | rbtool produce --user /sys/fs/bpf/commands
   rbtool tail name:events -o raw | rbtool produce --user name:commands --format lp32
   rbtool produce --user id:12 --format json --type command --btf prog:34 commands.json`,
@@ -74,12 +74,12 @@ live producer keeps it.`,
 	opts.format = &command.Choice{Value: "lines", Among: []string{"lines", "hex", "base64", "lp32", "json"}}
 	opts.onFull = &command.Choice{Value: "wait", Among: []string{"wait", "drop", "fail"}}
 	f := cmd.Flags()
-	f.StringVar(&opts.user, "user", "", "the user ring buffer: a pin, id:NUMBER or name:NAME")
-	f.Var(opts.format, "format", "what the input is")
-	f.StringVar(&opts.typ, "type", "", "the samples' type, for --format json")
-	f.StringVar(&opts.btf, "btf", "", "where the type is: FILE (BTF or ELF), prog:ID or kernel")
+	f.StringVar(&opts.user, "user", "", "write into this user ring buffer: a pin, id:NUMBER or name:NAME")
+	f.Var(opts.format, "format", "parse the input as this")
+	f.StringVar(&opts.typ, "type", "", "encode samples as this type (for --format json)")
+	f.StringVar(&opts.btf, "btf", "", "read the type from FILE (BTF or ELF), prog:ID or kernel")
 	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
-	f.Var(&opts.rate, "rate", "write at most so many samples a second")
+	f.Var(&opts.rate, "rate", "write at most this many samples a second")
 	opts.overrideFlags(f)
 	_ = cmd.MarkFlagRequired("user")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -95,12 +95,12 @@ live producer keeps it.`,
 	return cmd
 }
 
-// check finds what is wrong whatever the machine's state.
+// check checks what does not depend on the machine's state.
 func (o *produceOptions) check() error {
 	asJSON := o.format.Value == "json"
 	switch {
 	case asJSON && (o.typ == "" || o.btf == ""):
-		return command.Usagef("produce: --format json needs --type NAME and --btf FILE|prog:ID|kernel, to know what to make of it")
+		return command.Usagef("produce: --format json needs --type NAME and --btf FILE|prog:ID|kernel, to encode the samples")
 	case !asJSON && (o.typ != "" || o.btf != ""):
 		return command.Usagef("produce: --type and --btf go with --format json")
 	}
@@ -113,7 +113,7 @@ func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string
 			err = fmt.Errorf("produce %s: %w", opts.user, err)
 		}
 	}()
-	// What the input needs first, so that a mistake leaves the ring alone.
+	// Open the input first: a mistake there must not touch the ring.
 	encode, err := opts.encoder()
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string
 	return errors.Join(err, p.Close())
 }
 
-// openProducer opens the ring for writing.
+// openProducer opens a user ring buffer for producing, and notes what it repaired.
 func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 	m, err := inspect.Lookup(ring.user, ebpf.UserRingbuf)
 	if err != nil {
@@ -149,7 +149,7 @@ func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 	}
 	found := p.Recovered()
 	if found.Abandoned > 0 {
-		command.Note(stderr, "%d samples that a dead producer left behind were discarded", found.Abandoned)
+		command.Note(stderr, "discarded %d samples that a dead producer left half-written", found.Abandoned)
 	}
 	if found.Mended != nil {
 		command.Note(stderr, "the ring was mended: %v", found.Mended)
@@ -157,7 +157,7 @@ func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 	return p, nil
 }
 
-// explainProducer adds a hint to the error of a ring that cannot be written.
+// explainProducer names the other producer in the error of a refused ring, and adds a hint.
 func explainProducer(err error) error {
 	busy, ok := errors.AsType[*userprod.BusyError](err)
 	switch {

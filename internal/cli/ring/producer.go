@@ -13,12 +13,12 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// produced is what a produce has done so far.
+// produced counts what produce has done so far. It may be read concurrently.
 type produced struct {
 	samples, bytes, dropped atomic.Uint64
 }
 
-// sampleWriter is one run of produce.
+// sampleWriter writes samples into a user ring buffer.
 type sampleWriter struct {
 	producer *userprod.Producer
 	batch    userprod.Batch
@@ -35,8 +35,7 @@ func newSampleWriter(p *userprod.Producer, opts produceOptions) *sampleWriter {
 	return w
 }
 
-// copy writes all samples of the source. What it has written is published when
-// it returns.
+// copy writes all samples of src. All written samples are published when it returns.
 func (w *sampleWriter) copy(ctx context.Context, src *sampleReader) (err error) {
 	w.batch = w.producer.Batch()
 	defer func() { err = errors.Join(err, w.batch.End()) }()
@@ -57,7 +56,7 @@ func (w *sampleWriter) copy(ctx context.Context, src *sampleReader) (err error) 
 	}
 }
 
-// publish shows the kernel what was written.
+// publish publishes the written samples to the kernel.
 func (w *sampleWriter) publish() error { return w.batch.Publish() }
 
 func (w *sampleWriter) write(ctx context.Context, sample []byte) error {
@@ -78,7 +77,7 @@ func (w *sampleWriter) write(ctx context.Context, sample []byte) error {
 	return nil
 }
 
-// room returns room for a sample in the ring.
+// room reserves n bytes in the ring.
 func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if w.onFull == "wait" {
 		return w.batch.NextWait(ctx, n)
@@ -87,16 +86,16 @@ func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if !errors.Is(err, userprod.ErrFull) {
 		return buf, err
 	}
-	// The kernel may have made room of what it had been shown.
+	// Publish, so that the kernel can drain: it may have made room since.
 	if err := w.publish(); err != nil {
 		return nil, err
 	}
 	return w.batch.Next(n)
 }
 
-// summary is the line at the end.
+// summary returns the line that produce prints at the end.
 func (w *sampleWriter) summary() string {
-	s, _ := w.producer.Stats() // of a corrupt ring there are none
+	s, _ := w.producer.Stats() // zero if the ring is corrupt
 	return fmt.Sprintf("%d samples, %d bytes, %d dropped, %d waited",
 		w.counts.samples.Load(), w.counts.bytes.Load(), w.counts.dropped.Load(), s.Waits)
 }
@@ -107,17 +106,17 @@ type pace struct {
 	next     time.Time     // when the next sample is due
 }
 
-// slack is how far a pace runs ahead, because sleeps are not that short.
+// slack is how far a pace may run ahead, since shorter sleeps are inexact.
 const slack = time.Millisecond
 
-// wait returns when a sample is due. It calls before if it sleeps.
+// wait returns when the next sample is due. It calls before ahead of sleeping.
 func (p *pace) wait(ctx context.Context, before func() error) error {
 	if p.interval == 0 {
 		return nil
 	}
 	now := time.Now()
 	if p.next.Before(now) {
-		p.next = now // what was missed is not made up for
+		p.next = now // do not catch up
 	}
 	due := p.next.Sub(now)
 	p.next = p.next.Add(p.interval)
