@@ -147,7 +147,7 @@ func TestExporterWhosePortIsTaken(t *testing.T) {
 	address := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/metrics")
 	var stderr strings.Builder
 	status := run(t.Context(), []string{"exporter", "--listen", address}, io.Discard, &stderr)
-	want := "rbtool: exporter: listen on " + address + ": bind: address already in use\nhint: another process listens there (ss -ltnp); --listen takes another port\n"
+	want := "rbtool: exporter: listen on " + address + ": bind: address already in use\nhint: another process listens there (ss -ltnp); choose another port with --listen\n"
 	if status != command.StatusFailed || stderr.String() != want {
 		t.Errorf("status %d, %s", status, stderr.String())
 	}

@@ -27,16 +27,16 @@ func newExporter() *cobra.Command {
 		Short: "Serve metrics of every ring of this host to Prometheus",
 		Long: `Serve metrics of every ring of this host on http://ADDRESS/metrics: bytes produced
 and consumed, backlog, capacity, high water, time at saturation, and what is stuck.
-Rings are sampled on a beat of their own, so that what is between two scrapes
-is not lost. Nothing on the host is changed.
+Rings are sampled at --interval, independently of scrapes, so that what happens between two
+scrapes is counted. Nothing on the host is changed.
 
 deploy/ has a Grafana dashboard, alert rules, a systemd unit and a Kubernetes DaemonSet.`,
 		Example: "  rbtool exporter\n  rbtool exporter --listen :9435 --interval 5s",
 		Args:    cobra.NoArgs,
 	}
-	listen := cmd.Flags().String("listen", "127.0.0.1:9435", "address to listen on, HOST:PORT")
+	listen := cmd.Flags().String("listen", "127.0.0.1:9435", "listen on this address, HOST:PORT")
 	every := command.Interval{Value: time.Second, Least: shortestInterval}
-	cmd.Flags().Var(&every, "interval", "sample at this interval, of at least "+shortestInterval.String())
+	cmd.Flags().Var(&every, "interval", "sample at this interval, at least "+shortestInterval.String())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkAddress(*listen); err != nil {
 			return command.Usagef("exporter: --listen %s: %w", *listen, err)
@@ -46,7 +46,7 @@ deploy/ has a Grafana dashboard, alert rules, a systemd unit and a Kubernetes Da
 	return cmd
 }
 
-// checkAddress says what is wrong with an address whatever the machine.
+// checkAddress checks the form of an address.
 func checkAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -58,12 +58,12 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// export serves until ctx ends.
+// export serves metrics until ctx is done.
 func export(ctx context.Context, stderr io.Writer, address string, interval time.Duration) error {
 	s := inspect.NewSampler(inspect.SamplerOptions{Options: inspect.Options{SkipPrograms: true, SkipPins: true}})
 	defer s.Close()
 	collector := metrics.NewCollector()
-	// What this process may not do shows at the first sample.
+	// Fail before listening if sampling is not permitted.
 	first, err := takeSample(s, collector)
 	if err != nil {
 		return fmt.Errorf("exporter: %w", err)
@@ -96,17 +96,17 @@ func export(ctx context.Context, stderr io.Writer, address string, interval time
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("exporter: %w", err)
 	}
-	return nil // as asked
+	return nil // stopped by the user
 }
 
-// listenError leaves out of an error what the address says already.
+// listenError replaces what net.OpError says about address, and adds a hint.
 func listenError(address string, err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
 	}
 	err = fmt.Errorf("listen on %s: %w", address, err)
 	if errors.Is(err, unix.EADDRINUSE) {
-		return command.WithHint(err, "another process listens there (ss -ltnp); --listen takes another port")
+		return command.WithHint(err, "another process listens there (ss -ltnp); choose another port with --listen")
 	}
 	return err
 }
@@ -118,8 +118,8 @@ func takeSample(s *inspect.Sampler, c *metrics.Collector) (*inspect.Report, erro
 	return sample, err
 }
 
-// keepSampling samples until ctx ends, and says when that begins to fail or
-// works again.
+// keepSampling samples at an interval until ctx is done. It prints when samples begin to fail and when
+// they succeed again.
 func keepSampling(ctx context.Context, stderr io.Writer, s *inspect.Sampler, c *metrics.Collector, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -10,9 +10,9 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// ringFault returns the fault of a ring in words, and the command that mends it; both are empty if
-// there is none or the ring cannot be mapped.
-func ringFault(m *ebpf.Map, ref string) (fault, mend string) {
+// ringFault describes the fault of a corrupt ring, and the command that repairs it. Both are empty if
+// the ring is intact or cannot be mapped.
+func ringFault(m *ebpf.Map, ref string) (fault, repair string) {
 	switch m.Type() {
 	case ebpf.RingBuf:
 		if err := consumer.Diagnose(m); errors.Is(err, consumer.ErrCorrupt) {

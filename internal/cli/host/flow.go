@@ -13,18 +13,17 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ringFlow is what went through a ring while inspect --for watched it.
+// ringFlow is what flowed through a ring while inspect --for watched it.
 type ringFlow struct {
-	inspect.Flow // its rates are those of the whole time
+	inspect.Flow // with the rates over the whole time
 
 	watched time.Duration
-	// recordRate is records per second, discarded ones included, without those that came too fast
-	// to be read.
+	// recordRate is in records per second. It includes discarded records, but not those that were
+	// overwritten before they were read.
 	recordRate float64
-	unread     uint64 // bytes of records that came too fast
+	unread     uint64 // bytes of records that were overwritten before they were read
 }
 
 // watchedJSON is what inspect --for adds to flowJSON.
@@ -41,8 +40,8 @@ func (f *ringFlow) json() *watchedJSON {
 	return &watchedJSON{f.watched.Seconds(), f.recordRate, f.unread}
 }
 
-// watchFlow watches the ring m for so long: its positions beside those of all others, as top
-// does, and its records by an observer.
+// watchFlow watches the ring m for a duration: its positions by sampling, as top does, and its records
+// through an observer.
 func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringFlow, error) {
 	if m.Type() == ebpf.Arena {
 		return nil, errors.New("--for: nothing flows through an arena")
@@ -56,7 +55,7 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 		Options: inspect.Options{SkipPrograms: true, SkipPins: true}, StuckAfter: min(duration/2, time.Second/2),
 	})
 	defer s.Close()
-	// The first sample loads the iterators, which takes longer than all others.
+	// The first sample takes longest: it loads the iterators.
 	if _, err := flowOf(s, id); err != nil {
 		return nil, err
 	}
@@ -79,20 +78,24 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	if err = errors.Join(err, observed, o.Close()); err != nil {
 		return nil, err
 	}
-	// All rates are of the same time, which is the observer's: the samples began earlier.
+	// The samples began earlier than the observer. Its time is used for all rates.
 	perSecond := func(n uint64) float64 { return float64(n) / watched.Seconds() }
-	last.ProducedRate = perSecond(ring.Forward(from.Start, to.ProducerPos))
-	last.ConsumedRate = perSecond(ring.Forward(from.ConsumerPos, to.ConsumerPos))
+	last.ProducedRate = perSecond(advance(from.Start, to.ProducerPos))
+	last.ConsumedRate = perSecond(advance(from.ConsumerPos, to.ConsumerPos))
 	return &ringFlow{
 		Flow: *last, watched: watched,
 		recordRate: perSecond(to.Records + to.Discarded), unread: to.Lost,
 	}, nil
 }
 
-// sampleFor takes samples for so long, and returns what the last one says of the map.
+// advance returns how far a position moved. It is 0 for one that moved back: another process may have
+// written it.
+func advance(from, to uint64) uint64 { return uint64(max(int64(to-from), 0)) }
+
+// sampleFor takes samples for a duration, and returns the flow of a map in the last one.
 func sampleFor(ctx context.Context, s *inspect.Sampler, id ebpf.MapID, duration time.Duration) (*inspect.Flow, error) {
-	const looks = 20
-	tick := time.NewTicker(min(max(duration/looks, shortestInterval), time.Second/4))
+	const samples = 20
+	tick := time.NewTicker(min(max(duration/samples, shortestInterval), time.Second/4))
 	defer tick.Stop()
 	for end := time.Now().Add(duration); ; {
 		select {
@@ -107,7 +110,7 @@ func sampleFor(ctx context.Context, s *inspect.Sampler, id ebpf.MapID, duration 
 	}
 }
 
-// flowOf returns what a new sample says of a map.
+// flowOf returns the flow of a map in a new sample.
 func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
 	sample, err := s.Sample()
 	if err != nil {
@@ -120,7 +123,7 @@ func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
 	return sample.Maps[i].Flow, nil
 }
 
-// readAll reads what the observer finds until ctx is done, and then what there is.
+// readAll reads records until ctx is done, and then those that are left.
 func readAll(ctx context.Context, o *consumer.Observer) error {
 	for {
 		err := o.Wait(ctx)
@@ -136,11 +139,11 @@ func readAll(ctx context.Context, o *consumer.Observer) error {
 	}
 }
 
-// rows are those of a table.
+// rows returns rows of a table.
 func (f *ringFlow) rows() [][]string {
 	in := fmt.Sprintf("%.0f bytes/s, %.1f records/s", f.ProducedRate, f.recordRate)
 	if f.unread > 0 {
-		in += fmt.Sprintf(" and %d bytes of records that came too fast to be read", f.unread)
+		in += fmt.Sprintf(", %d bytes of records overwritten before they were read", f.unread)
 	}
 	lag := f.Lag.Round(time.Millisecond).String()
 	if f.LagAtLeast {

@@ -1,9 +1,9 @@
-// Package host has the commands that show the maps of this host: ls, inspect, top and exporter.
+// Package host provides the commands that show the maps of this host: ls, inspect, top and exporter.
 package host
 
 import "github.com/spf13/cobra"
 
-// hostCommands returns the commands of this family.
+// Commands returns the commands of this package.
 func Commands() []*cobra.Command {
 	return []*cobra.Command{newLs(), newInspect(), newTop(), newExporter()}
 }

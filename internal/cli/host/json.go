@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// The JSON of maps, as ls, inspect and top print it. Scripts depend on the names: they do not change.
+// The JSON output of ls, inspect and top. Scripts rely on the names: they do not change.
 
 // reportJSON is a list of maps.
 type reportJSON struct {

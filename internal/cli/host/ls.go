@@ -17,12 +17,11 @@ func newLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List every ring buffer, user ring buffer and arena of this host",
-		Long: `List every ring buffer, user ring buffer and arena of this host: how full they
-are, which processes hold them and where they are pinned. A process marked *
-consumes the ring, or produces into it if it is a user ring buffer; (unseen)* stands for
-processes that cannot be seen from here, such as those outside the container. An arena is as full
-as pages of it are allocated, where the kernel counts them. Nothing on the host is
-changed.`,
+		Long: `List every ring buffer, user ring buffer and arena of this host: how full it is, which
+processes hold it, and where it is pinned. A process marked * consumes the ring, or produces
+into a user ring buffer; (unseen)* stands for processes that cannot be seen from here, such as
+those outside the container. FILL% of an arena is the share of its pages that are allocated,
+where the kernel counts them. Nothing on the host is changed.`,
 		Example: "  rbtool ls\n  rbtool ls -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -65,7 +64,7 @@ func lsTable(maps []inspect.Map) [][]string {
 	return rows
 }
 
-// owners lists the processes that use a map.
+// owners lists the processes that use m.
 func owners(m *inspect.Map) string {
 	var names []string
 	for _, u := range m.Users {

@@ -23,20 +23,20 @@ func newTop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch all rings of this host: backlog, throughput, lag, and what is stuck",
-		Long: `Watch all rings of this host on a screen of the terminal, and look into any one
-of them: its records as they come, its owners and programs. Records are observed, not
-consumed, and nothing on the host is changed. ? lists the keys. If the terminal does not
-know its size, COLUMNS and LINES count, or else 80 columns and 24 lines.
+		Long: `Watch all rings of this host on the terminal, and open any of them to see its records as they
+arrive, its owners and its programs. Records are observed, not consumed, and nothing on the
+host is changed. ? lists the keys. If the terminal does not report its size, it is taken from
+COLUMNS and LINES, or else is 80 columns and 24 lines.
 
-Without a terminal: --once prints one look, taken over an interval; -o json prints a
-document a line at each interval, or one with --once.`,
+Without a terminal: --once prints one sample, taken over an interval; -o json prints a
+document a line after each interval, or a single document with --once.`,
 		Example: "  rbtool top\n  rbtool top --once\n  rbtool top -o json --interval 10s",
 		Args:    cobra.NoArgs,
 	}
 	output := command.OutputFlag(cmd, "table", "json")
-	once := cmd.Flags().Bool("once", false, "print one look and end")
+	once := cmd.Flags().Bool("once", false, "print one sample and exit")
 	every := command.Interval{Value: time.Second, Least: shortestInterval}
-	cmd.Flags().Var(&every, "interval", "look at this interval, of at least "+shortestInterval.String())
+	cmd.Flags().Var(&every, "interval", "sample at this interval, at least "+shortestInterval.String())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		asJSON, interval := output.Value == "json", every.Value
 		s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(interval/2, time.Second/2)})
@@ -56,8 +56,7 @@ document a line at each interval, or one with --once.`,
 	return cmd
 }
 
-// printSamples prints what flowed in each interval: of one, or until it is
-// interrupted.
+// printSamples prints a sample after each interval, until ctx is done; or one sample.
 func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration, once, asJSON bool) error {
 	ctx := cmd.Context()
 	if _, err := s.Sample(); err != nil {
@@ -72,7 +71,7 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 			if once {
 				return ctx.Err()
 			}
-			return nil // as asked
+			return nil // stopped by the user
 		}
 		sample, err := s.Sample()
 		if err != nil {
@@ -123,9 +122,9 @@ func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) e
 	ctx := cmd.Context()
 	out, ok := escape.Unwrap(cmd.OutOrStdout()).(*os.File)
 	if !ok || !command.IsTerminal(out) {
-		return command.WithHint(errors.New("standard output is not a terminal"), "--once prints one look, -o json is for scripts")
+		return command.WithHint(errors.New("standard output is not a terminal"), "use --once to print one sample, or -o json for scripts")
 	}
-	// What is not allowed shows before the screen does.
+	// Fail before the screen is drawn if sampling is not permitted.
 	first, err := s.Sample()
 	if err != nil {
 		return err
@@ -146,19 +145,18 @@ func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) e
 	defer m.Close()
 	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out), tea.WithoutSignalHandler()).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
-		return nil // a signal ended it, as q does
+		return nil // a signal quits, as the key q does
 	}
 	return err
 }
 
-// utf8Locale reports whether the locale's characters are UTF-8, as setlocale(3)
-// finds it.
+// utf8Locale reports whether the encoding of the locale, chosen as setlocale(3) does, is UTF-8.
 func utf8Locale(getenv func(string) string) bool {
 	locale := cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"))
 	locale = strings.ToLower(locale)
 	return strings.HasSuffix(locale, "utf-8") || strings.HasSuffix(locale, "utf8")
 }
 
-// shortestInterval is the least time between two samples of the host's maps; one of hundreds of
-// rings takes a millisecond.
+// shortestInterval is the least time between two samples. A sample of hundreds of rings takes a
+// millisecond.
 const shortestInterval = 10 * time.Millisecond
