@@ -183,9 +183,9 @@ func FuzzFormats(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rec := consumer.Record{Data: hostileRecord(s)}
-		checkJSON(t, stream.NewFormat("json", types)(nil, 1, rec))
-		text := stream.NewFormat("text", types)(nil, 1, rec)
+		rec := stream.Record{Record: consumer.Record{Data: hostileRecord(s)}, Seq: 1}
+		checkJSON(t, stream.NewFormat(stream.JSON, types, nil)(nil, rec))
+		text := stream.NewFormat(stream.Text, types, nil)(nil, rec)
 		checkText(t, text)
 		if bytes.Count(text, []byte("\n")) != 1 {
 			t.Errorf("not a line: %q", text)

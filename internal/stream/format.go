@@ -1,4 +1,3 @@
-// Package stream carries records from a source to a sink.
 package stream
 
 import (
@@ -6,64 +5,112 @@ import (
 	"encoding/hex"
 	"strconv"
 
-	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// format appends the output for a record, the seq-th, to dst.
-type Format func(dst []byte, seq uint64, rec consumer.Record) []byte
+// Format appends the output for a record to dst.
+type Format func(dst []byte, rec Record) []byte
 
-// newFormat returns the format called name. types, which may be nil, decode the
-// records for text and JSON; those they do not fit are shown in hex.
-func NewFormat(name string, types *decode.Set) Format {
-	switch name {
-	case "json":
-		return jsonFormat(types)
-	case "hex":
-		return appendHexLine
-	case "raw":
-		return AppendRaw
-	}
-	return textFormat(types)
+// Extras adds to what text and JSON show of a record.
+type Extras interface {
+	AppendText(dst, record []byte) []byte // lines below the record
+	AppendJSON(dst, record []byte) []byte // members of the record's object, each after a comma
 }
 
-// appendRaw is what rbtool produce --format lp32 reads.
-func AppendRaw(dst []byte, _ uint64, rec consumer.Record) []byte {
+// The names of formats.
+const (
+	Text = "text"
+	JSON = "json"
+	Hex  = "hex"
+	Raw  = "raw"
+)
+
+// FormatNames returns the names of all formats, the default first.
+func FormatNames() []string { return []string{Text, JSON, Hex, Raw} }
+
+// NewFormat returns the format with one of the names. Text and JSON decode the records that types fit, show
+// others in hex, and add extras; both may be nil.
+func NewFormat(name string, types *decode.Set, extras Extras) Format {
+	switch name {
+	case JSON:
+		return jsonFormat(types, extras)
+	case Hex:
+		return appendHexLine
+	case Raw:
+		return appendRaw
+	}
+	return textFormat(types, extras)
+}
+
+// Decodes reports whether the format with a name shows decoded records.
+func Decodes(name string) bool { return name == Text || name == JSON }
+
+// appendRaw appends a record after its length as 4 bytes little-endian.
+func appendRaw(dst []byte, rec Record) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rec.Data)))
 	return append(dst, rec.Data...)
 }
 
-func appendHexLine(dst []byte, _ uint64, rec consumer.Record) []byte {
+func appendHexLine(dst []byte, rec Record) []byte {
 	return append(hex.AppendEncode(dst, rec.Data), '\n')
 }
 
-func jsonFormat(types *decode.Set) Format {
-	return func(dst []byte, seq uint64, rec consumer.Record) []byte {
+func jsonFormat(types *decode.Set, extras Extras) Format {
+	return func(dst []byte, rec Record) []byte {
 		dst = append(dst, `{"seq":`...)
-		dst = strconv.AppendUint(dst, seq, 10)
+		dst = strconv.AppendUint(dst, rec.Seq, 10)
 		dst = append(dst, `,"pos":`...)
 		dst = strconv.AppendUint(dst, rec.Pos, 10)
 		dst = append(dst, `,"len":`...)
 		dst = strconv.AppendInt(dst, int64(len(rec.Data)), 10)
-		if dec := decoderFor(types, rec.Data); dec != nil {
-			mark := len(dst)
-			dst = append(dst, `,"type":`...)
-			dst = escape.AppendJSONString(dst, []byte(dec.Name()))
-			dst = append(dst, `,"data":`...)
-			if out, err := dec.AppendJSON(dst, rec.Data); err == nil {
-				return append(out, "}\n"...)
-			}
-			dst = dst[:mark]
+		dst = appendData(append(dst, ','), rec.Data, types)
+		if extras != nil {
+			dst = extras.AppendJSON(dst, rec.Data)
 		}
-		dst = append(dst, `,"hex":"`...)
-		dst = hex.AppendEncode(dst, rec.Data)
-		return append(dst, "\"}\n"...)
+		return append(dst, "}\n"...)
 	}
 }
 
-func textFormat(types *decode.Set) Format {
-	// Columns of records of one type stand below each other.
+// appendData appends the data of a record, decoded if types fit.
+func appendData(dst, data []byte, types *decode.Set) []byte {
+	if dec := decoderFor(types, data); dec != nil {
+		if out, ok := AppendTyped(dst, data, dec); ok {
+			return out
+		}
+	}
+	return AppendHex(dst, data)
+}
+
+// AppendTyped appends data to a JSON object as the members "type" and "data". If dec does not decode data it
+// returns dst and false.
+func AppendTyped(dst, data []byte, dec *decode.Decoder) ([]byte, bool) {
+	out := append(dst, `"type":`...)
+	out = escape.AppendJSONString(out, []byte(dec.Name()))
+	out = append(out, `,"data":`...)
+	out, err := dec.AppendJSON(out, data)
+	if err != nil {
+		return dst, false
+	}
+	return out, true
+}
+
+// AppendHex appends data to a JSON object as the member "hex".
+func AppendHex(dst, data []byte) []byte {
+	dst = append(dst, `"hex":"`...)
+	return append(hex.AppendEncode(dst, data), '"')
+}
+
+func textFormat(types *decode.Set, extras Extras) Format {
+	line := textLine(types)
+	if extras == nil {
+		return line
+	}
+	return func(dst []byte, rec Record) []byte { return extras.AppendText(line(dst, rec), rec.Data) }
+}
+
+// textLine aligns the columns of records of one type.
+func textLine(types *decode.Set) Format {
 	type heading struct {
 		name    string
 		columns decode.Columns
@@ -77,7 +124,7 @@ func textFormat(types *decode.Set) Format {
 			width = max(width, len(h.name))
 		}
 	}
-	return func(dst []byte, _ uint64, rec consumer.Record) []byte {
+	return func(dst []byte, rec Record) []byte {
 		if dec := decoderFor(types, rec.Data); dec != nil {
 			mark, h := len(dst), headings[dec]
 			dst = append(dst, h.name...)
@@ -98,7 +145,7 @@ func textFormat(types *decode.Set) Format {
 	}
 }
 
-// decoderFor returns the decoder of a record, nil when there is none.
+// decoderFor returns the decoder of a record, or nil if there is none.
 func decoderFor(types *decode.Set, record []byte) *decode.Decoder {
 	if types == nil {
 		return nil

@@ -1,37 +1,46 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// batch is output that has not been written yet. Text in it is escaped when it is appended, by
-// package decode or package escape: a second look at each byte of the stream would cost tail
-// 100 ns a record.
-type Batch struct {
-	W   io.Writer
+// Writer is a Sink that writes formatted records to a file, a pipe or a terminal. Each batch is one write.
+type Writer struct {
+	W      io.Writer // an escape.Writer is bypassed
+	Format Format
+
+	// Buf has the output that is not written yet. Formats escape text as they append it: a second pass over the
+	// output would cost 100 ns a record.
 	Buf []byte
 }
 
-// flush writes it. What could not be written stays.
-func (b *Batch) Flush() error {
-	if len(b.Buf) == 0 {
+// Append implements [Sink].
+func (w *Writer) Append(_ context.Context, rec Record) error {
+	w.Buf = w.Format(w.Buf, rec)
+	return nil
+}
+
+// Flush implements [Sink]. After an error Buf has what was not written.
+func (w *Writer) Flush() error {
+	if len(w.Buf) == 0 {
 		return nil
 	}
-	n, err := escape.Unwrap(b.W).Write(b.Buf)
-	b.Buf = b.Buf[:copy(b.Buf, b.Buf[n:])]
+	n, err := escape.Unwrap(w.W).Write(w.Buf)
+	w.Buf = w.Buf[:copy(w.Buf, w.Buf[n:])]
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil
 }
 
-// full writes it when it has grown large enough to be worth it.
-func (b *Batch) Full() error {
-	if len(b.Buf) < 64<<10 {
+// FlushLarge flushes once Buf has 64 KiB.
+func (w *Writer) FlushLarge() error {
+	if len(w.Buf) < 64<<10 {
 		return nil
 	}
-	return b.Flush()
+	return w.Flush()
 }

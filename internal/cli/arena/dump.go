@@ -60,7 +60,7 @@ With --type the memory is one value of that type.`,
 			if relative {
 				p += arena.Ptr[byte](a.Base())
 			}
-			return opts.dump(&stream.Batch{W: cmd.OutOrStdout()}, a, p, !cmd.Flags().Changed("length"))
+			return opts.dump(&stream.Writer{W: cmd.OutOrStdout()}, a, p, !cmd.Flags().Changed("length"))
 		})
 	}
 	return cmd
@@ -69,7 +69,7 @@ With --type the memory is one value of that type.`,
 // dumpStep is how much is copied at once, in bytes.
 const dumpStep = 64 << 10
 
-func (o *dumpOptions) dump(out *stream.Batch, a *arena.Arena, p arena.Ptr[byte], anyLength bool) (err error) {
+func (o *dumpOptions) dump(out *stream.Writer, a *arena.Arena, p arena.Ptr[byte], anyLength bool) (err error) {
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	left := uint64(o.length)
 	var dec *decode.Decoder
@@ -101,7 +101,7 @@ func (o *dumpOptions) dump(out *stream.Batch, a *arena.Arena, p arena.Ptr[byte],
 			return err
 		}
 		o.append(out, uint64(p)+skip, data[skip:])
-		if err := out.Full(); err != nil {
+		if err := out.FlushLarge(); err != nil {
 			return err
 		}
 		p, left, skip = p+arena.Ptr[byte](len(data)), left-uint64(len(data)), 0
@@ -109,7 +109,7 @@ func (o *dumpOptions) dump(out *stream.Batch, a *arena.Arena, p arena.Ptr[byte],
 	return nil
 }
 
-func (o *dumpOptions) value(out *stream.Batch, at uint64, data []byte, dec *decode.Decoder) error {
+func (o *dumpOptions) value(out *stream.Writer, at uint64, data []byte, dec *decode.Decoder) error {
 	switch o.output.Value {
 	case "raw":
 		out.Buf = append(out.Buf, data...)
@@ -127,7 +127,7 @@ func (o *dumpOptions) value(out *stream.Batch, at uint64, data []byte, dec *deco
 const dumpLine = 16
 
 // append appends a piece of memory.
-func (o *dumpOptions) append(out *stream.Batch, at uint64, data []byte) {
+func (o *dumpOptions) append(out *stream.Writer, at uint64, data []byte) {
 	switch o.output.Value {
 	case "raw":
 		out.Buf = append(out.Buf, data...)

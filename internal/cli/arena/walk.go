@@ -74,17 +74,11 @@ func whole(data []byte, dec *decode.Decoder) []byte {
 // appendData appends data as JSON fields: decoded, or in hex.
 func appendData(dst, data []byte, dec *decode.Decoder) []byte {
 	if dec != nil && len(data) >= dec.Size() {
-		mark := len(dst)
-		dst = append(dst, `"type":`...)
-		dst = escape.AppendJSONString(dst, []byte(dec.Name()))
-		dst = append(dst, `,"data":`...)
-		if out, err := dec.AppendJSON(dst, whole(data, dec)); err == nil {
+		if out, ok := stream.AppendTyped(dst, whole(data, dec), dec); ok {
 			return out
 		}
-		dst = dst[:mark]
 	}
-	dst = append(dst, `"hex":"`...)
-	return append(hex.AppendEncode(dst, data), '"')
+	return stream.AppendHex(dst, data)
 }
 
 // appendText appends data for people.
@@ -137,7 +131,7 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 	if err != nil {
 		return err
 	}
-	out := &stream.Batch{W: w}
+	out := &stream.Writer{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	var columns decode.Columns
 	seq := uint64(0)
@@ -157,7 +151,7 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 			out.Buf = fmt.Appendf(out.Buf, "%#x ", uint64(p))
 			out.Buf = append(appendText(out.Buf, data, dec, &columns), '\n')
 		}
-		if err := out.Full(); err != nil {
+		if err := out.FlushLarge(); err != nil {
 			return err
 		}
 		if seq == uint64(o.count) {
@@ -244,13 +238,13 @@ func tableName(h *container.Heap, given []string) (string, error) {
 // table prints a table. kv is the same table, or nil if its keys and values are no byte strings.
 func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, name string) (err error) {
 	dec, err := o.decoder(t.ValueSize())
-	if err == nil && dec == nil && name == command.ProcessTable {
-		dec, err = command.ProcessDecoder()
+	if err == nil && dec == nil && name == stream.ProcessTable {
+		dec, err = stream.ProcessDecoder()
 	}
 	if err != nil {
 		return err
 	}
-	out := &stream.Batch{W: w}
+	out := &stream.Writer{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	var columns decode.Columns
 	entries := t.All()
@@ -277,7 +271,7 @@ func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, n
 			out.Buf = append(hex.AppendEncode(out.Buf, e.Key), ' ')
 			out.Buf = append(appendText(out.Buf, e.Value, dec, &columns), '\n')
 		}
-		if err := out.Full(); err != nil {
+		if err := out.FlushLarge(); err != nil {
 			return err
 		}
 		if seq == uint64(o.count) {

@@ -2,9 +2,12 @@ package ring
 
 import (
 	"errors"
-	"io"
+	"fmt"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
@@ -30,14 +33,36 @@ func unseenHolder(err error) error {
 		"with CAP_BPF and CAP_PERFMON rbtool can tell whether it lives; --steal takes the ring from that process")
 }
 
-// sayMended notes the fault of a ring that --recover mended.
-func sayMended(w io.Writer, src feed) {
-	c, ok := src.(consuming)
-	if !ok {
-		return
+// refuseConsumed returns an error when another process consumes the ring.
+func refuseConsumed(m *ebpf.Map) error {
+	info, err := m.Info()
+	if err != nil {
+		return err
 	}
-	if found := c.Recovered(); found.Mended != nil {
-		command.Note(w, "the ring was mended: %v", found.Mended)
-		command.Note(w, "reading resumes at position %d; %d bytes before it are overwritten", found.Resumed, found.Lost)
+	id, _ := info.ID()
+	usage, err := inspect.Users(m)
+	if err != nil {
+		return fmt.Errorf("find its consumer: %w", err)
 	}
+	for _, u := range usage.Users[id] {
+		if u.Consumes && !u.Self {
+			return consumedBy(command.DescribeProcess(u.PID, u.Comm))
+		}
+	}
+	unseen, err := usage.Unseen(id)
+	switch {
+	case err != nil:
+		err = command.WithStatus(fmt.Errorf("another process may consume it: %w", err), command.StatusBusy)
+		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; "+consumeHint)
+	case unseen > 0:
+		return consumedBy(command.UnseenProcess)
+	}
+	return nil
+}
+
+// consumeHint is the hint for a ring that another process consumes.
+const consumeHint = "--observe watches without consuming; --steal consumes anyway, and each gets a part of the records"
+
+func consumedBy(process string) error {
+	return command.WithHint(command.WithStatus(fmt.Errorf("consumed by %s", process), command.StatusBusy), consumeHint)
 }

@@ -12,7 +12,7 @@ import (
 	"os"
 
 	"github.com/rbtool/rbtool/decode"
-	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/stream"
 )
 
 // openInput opens file, or returns stdin for "-". Opening a FIFO waits for a writer, until ctx is
@@ -90,7 +90,7 @@ func (o *produceOptions) encoder() (encoder, error) {
 	if o.format.Value != "json" {
 		return nil, nil
 	}
-	spec, err := command.LoadBTF(o.btf)
+	spec, err := stream.LoadBTF(o.btf)
 	if err != nil {
 		return nil, err
 	}

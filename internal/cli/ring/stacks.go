@@ -11,11 +11,9 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
-	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/internal/once"
-	"github.com/rbtool/rbtool/internal/stream"
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
@@ -167,20 +165,31 @@ func (n *stackNamer) nameUser(id int32, task symbol.Task) (frames []string, last
 	return frames, lasting, err
 }
 
-// format adds the stacks to what inner makes of a record: below it in text, as a member in JSON.
-func (n *stackNamer) format(output string, inner stream.Format) stream.Format {
-	return func(dst []byte, seq uint64, rec consumer.Record) []byte {
-		dst = inner(dst, seq, rec)
-		kernel, user, ok := n.of(rec.Data)
-		switch {
-		case !ok:
-			return dst
-		case output == "json":
-			return appendStacksJSON(dst[:len(dst)-len("}\n")], kernel, user)
-		}
-		dst = appendStackText(dst, "kernel", kernel)
-		return appendStackText(dst, "user", user)
+// AppendText implements [stream.Extras].
+func (n *stackNamer) AppendText(dst, record []byte) []byte {
+	kernel, user, ok := n.of(record)
+	if !ok {
+		return dst
 	}
+	return appendStackText(appendStackText(dst, "kernel", kernel), "user", user)
+}
+
+// AppendJSON implements [stream.Extras].
+func (n *stackNamer) AppendJSON(dst, record []byte) []byte {
+	kernel, user, ok := n.of(record)
+	if !ok {
+		return dst
+	}
+	out, err := command.AppendJSON(append(dst, `,"stacks":`...), struct {
+		Kernel        []string `json:"kernel"`
+		KernelMissing string   `json:"kernel_missing,omitempty"`
+		User          []string `json:"user"`
+		UserMissing   string   `json:"user_missing,omitempty"`
+	}{kernel.frames, kernel.missing, user.frames, user.missing})
+	if err != nil {
+		return dst // not reached: strings can always be encoded
+	}
+	return out
 }
 
 func appendStackText(dst []byte, name string, s namedStack) []byte {
@@ -194,17 +203,4 @@ func appendStackText(dst []byte, name string, s namedStack) []byte {
 		dst = fmt.Appendf(dst, "    %-7s %s\n", name, escape.String(f))
 	}
 	return dst
-}
-
-func appendStacksJSON(dst []byte, kernel, user namedStack) []byte {
-	out, err := command.AppendJSON(append(dst, `,"stacks":`...), struct {
-		Kernel        []string `json:"kernel"`
-		KernelMissing string   `json:"kernel_missing,omitempty"`
-		User          []string `json:"user"`
-		UserMissing   string   `json:"user_missing,omitempty"`
-	}{kernel.frames, kernel.missing, user.frames, user.missing})
-	if err != nil {
-		return append(dst, "}\n"...) // strings can always be encoded
-	}
-	return append(out, "}\n"...)
 }

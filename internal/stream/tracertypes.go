@@ -1,4 +1,4 @@
-package command
+package stream
 
 import (
 	"github.com/cilium/ebpf"

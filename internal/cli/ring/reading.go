@@ -1,0 +1,203 @@
+package ring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/filter"
+	"github.com/rbtool/rbtool/internal/stream"
+)
+
+// readOptions are the flags that tail and record share: what they read from a ring, and when they stop.
+type readOptions struct {
+	from     *command.Choice
+	count    command.Count
+	duration command.Duration
+	idle     command.Duration
+	steal    bool
+	observe  bool
+	recover  bool
+	stats    bool
+	filter   string
+	types    command.TypeOptions
+}
+
+func (o *readOptions) flags(cmd *cobra.Command) {
+	o.from = &command.Choice{Value: "start", Among: []string{"start", "now"}}
+	f := cmd.Flags()
+	f.Var(o.from, "from", "begin with what waits in the ring, or consume that silently")
+	f.VarP(&o.count, "count", "n", "stop after so many records")
+	f.Var(&o.duration, "for", "stop after so long")
+	f.Var(&o.idle, "idle", "stop when nothing came for so long")
+	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
+	f.BoolVar(&o.recover, "recover", false, "mend a wrong consumer position: resume at the oldest intact record")
+	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
+	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
+	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
+	o.types.Flags(f)
+}
+
+// check returns a usage error for flags that contradict each other.
+func (o *readOptions) check(cmd *cobra.Command) error {
+	if o.observe && o.steal {
+		return command.Usagef("%s: --observe consumes nothing: it does not go with --steal", cmd.Name())
+	}
+	if o.observe && o.recover {
+		return command.Usagef("%s: --recover changes the ring and --observe does not: use one of them", cmd.Name())
+	}
+	return o.types.Check(cmd.Name())
+}
+
+// reading is a stream that a command reads from a ring.
+type reading struct {
+	stream.Stream
+	opts  *readOptions
+	title string // of its errors: "tail MAP"
+	ring  *ebpf.Map
+	types stream.Types
+	began time.Time
+}
+
+// batchRecords is how many records a command writes before it tells the kernel that they are consumed: at
+// most as many are read again after a SIGKILL.
+const batchRecords = 256
+
+// find finds the ring ref and, if typed is set, the types of its records. The caller calls close.
+func (o *readOptions) find(verb, ref string, typed bool) (r *reading, err error) {
+	kinds := []ebpf.MapType{ebpf.RingBuf}
+	if o.observe {
+		kinds = append(kinds, ebpf.UserRingbuf)
+	}
+	m, err := inspect.Lookup(ref, kinds...)
+	if err != nil {
+		return nil, err
+	}
+	r = &reading{opts: o, title: verb + " " + ref, ring: m}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	if typed {
+		if r.types, err = o.types.Find(m); err != nil {
+			return nil, r.fail(err)
+		}
+	}
+	if r.Filter, err = newFilter(verb, o.filter, r.types.Set); err != nil {
+		return nil, err
+	}
+	r.Limits = stream.Limits{Records: uint64(o.count), For: time.Duration(o.duration), Idle: time.Duration(o.idle)}
+	r.Batch = batchRecords
+	return r, nil
+}
+
+// open opens the source. flush is that of the sink.
+func (r *reading) open(flush func() error) (err error) {
+	now := r.opts.from.Value == "now"
+	if r.opts.observe {
+		r.Source, err = stream.Observe(r.ring, consumer.ObserverOptions{Now: now})
+	} else {
+		r.Source, err = r.consume(flush, now)
+	}
+	if err != nil {
+		r.Source = nil
+		return r.fail(err)
+	}
+	r.began = time.Now()
+	return nil
+}
+
+// consume opens a ring that no other process consumes, or any with --steal.
+func (r *reading) consume(flush func() error, now bool) (stream.Source, error) {
+	if !r.opts.steal {
+		if err := refuseConsumed(r.ring); err != nil {
+			return nil, err
+		}
+	}
+	return stream.Consume(r.ring, consumer.Options{BeforePublish: flush, Steal: r.opts.steal, Mend: r.opts.recover}, now)
+}
+
+// run moves records until a limit is reached, or until a signal ends ctx, which is as the user asked.
+func (r *reading) run(ctx context.Context) error {
+	err := r.Run(ctx)
+	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// fail returns err as an error of the command.
+func (r *reading) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", r.title, explainReader(err))
+}
+
+// close closes the ring.
+func (r *reading) close() (err error) {
+	if r.Source != nil {
+		err = r.Source.Close()
+	}
+	return errors.Join(err, r.ring.Close())
+}
+
+// announce notes how the records are decoded, and what --recover mended.
+func (r *reading) announce(w io.Writer) {
+	r.opts.types.Report(w, r.types)
+	if c, ok := r.Source.(*stream.ConsumedRing); ok {
+		if found := c.Recovered(); found.Mended != nil {
+			command.Note(w, "the ring was mended: %v", found.Mended)
+			command.Note(w, "reading resumes at position %d; %d bytes before it are overwritten", found.Resumed, found.Lost)
+		}
+	}
+}
+
+// report writes the line of --stats, and notes which records are missing from the output.
+func (r *reading) report(w io.Writer) {
+	total, stats := r.Source.Totals(), r.Stats()
+	if r.opts.stats {
+		fmt.Fprintf(w, "%d records, %d bytes, %d discarded, %d bytes lost, %.1f records/s\n",
+			stats.Taken, stats.Bytes, total.Discarded, total.Lost, float64(stats.Taken)/time.Since(r.began).Seconds())
+		if stream.Refuses(r.ring) {
+			command.Note(w, "records refused by the kernel because the ring was full are not counted as lost: "+
+				"only the producing program sees them; rbtool inspect --for shows how long the ring is full")
+		}
+	}
+	if total.Losses > 0 {
+		command.Note(w, "%d bytes of records were written over before they could be read, in %d places", total.Lost, total.Losses)
+	}
+	reportFilter(w, r.Filter)
+}
+
+// newFilter compiles --filter, nil without one.
+func newFilter(name, expression string, types *decode.Set) (*filter.Filter, error) {
+	if expression == "" {
+		return nil, nil
+	}
+	f, err := filter.New(expression, types)
+	if err != nil {
+		return nil, command.Usagef("%s: --filter: %w", name, err)
+	}
+	return f, nil
+}
+
+// reportFilter notes how many records a filter, which may be nil, could not evaluate.
+func reportFilter(w io.Writer, f *filter.Filter) {
+	if f == nil {
+		return
+	}
+	if n, err := f.Errors(); n > 0 {
+		command.Note(w, "the filter left out %d records that it could not evaluate: %v", n, err)
+	}
+}

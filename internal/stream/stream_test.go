@@ -1,0 +1,323 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/rbtool/rbtool/capture"
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/filter"
+)
+
+// recorded returns the bytes of a capture, with its end if finished.
+func recorded(t *testing.T, records []capture.Record, finished bool) []byte {
+	t.Helper()
+	buf, err := capture.AppendHeader(nil, capture.Info{Name: "events", Type: ebpf.RingBuf, Size: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range records {
+		buf = capture.AppendRecord(buf, rec)
+	}
+	if finished {
+		buf = capture.AppendEnd(buf, capture.End{Records: uint64(len(records)), Lost: 5})
+	}
+	return buf
+}
+
+func captureSource(t *testing.T, file []byte) *Capture {
+	t.Helper()
+	r, err := capture.NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewCapture(r)
+}
+
+// bytesAt makes n records of one byte each, one a second.
+func bytesAt(n int) (records []capture.Record) {
+	for i := range n {
+		records = append(records, capture.Record{
+			Pos: uint64(16 * i), Time: time.Unix(int64(i), 0), Data: []byte{byte(i)},
+		})
+	}
+	return records
+}
+
+func hexWriter(w io.Writer) *Writer { return &Writer{W: w, Format: NewFormat(Hex, nil, nil)} }
+
+func TestAStreamEndsWithItsSource(t *testing.T) {
+	src := captureSource(t, recorded(t, bytesAt(3), true))
+	var out strings.Builder
+	s := Stream{Source: src, Sink: hexWriter(&out)}
+	if err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "00\n01\n02\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	if diff := gocmp.Diff(Stats{Seen: 3, Taken: 3, Bytes: 3}, s.Stats()); diff != "" {
+		t.Errorf("stats, -want +got:\n%s", diff)
+	}
+	if lost := src.Totals().Lost; lost != 5 {
+		t.Errorf("%d bytes lost, want the 5 of the capture's end", lost)
+	}
+}
+
+func TestRecordsBeforeACutAreFlushed(t *testing.T) {
+	var out strings.Builder
+	s := Stream{Source: captureSource(t, recorded(t, bytesAt(2), false)), Sink: hexWriter(&out)}
+	if err := s.Run(t.Context()); !errors.Is(err, capture.ErrUnfinished) || out.String() != "00\n01\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+func TestLimitsCountWhatPassesTheFilter(t *testing.T) {
+	odd, err := filter.New("seq % 2 == 1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	var watched int
+	s := Stream{
+		Source: captureSource(t, recorded(t, bytesAt(100), true)), Sink: hexWriter(&out), Filter: odd,
+		Watch: func([]byte) { watched++ }, Limits: Limits{Records: 3}, Batch: 4,
+	}
+	if err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != "00\n02\n04\n" || watched != 5 {
+		t.Errorf("got %q after %d records", out.String(), watched)
+	}
+}
+
+func TestACancelledStreamMovesWhatIsThere(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out strings.Builder
+	s := Stream{Source: captureSource(t, recorded(t, bytesAt(2), true)), Sink: hexWriter(&out)}
+	if err := s.Run(ctx); !errors.Is(err, context.Canceled) || out.String() != "00\n01\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+// fussy is a Sink that fails once, at a record.
+type fussy struct {
+	*Writer
+	at  uint64
+	err error
+}
+
+func (f *fussy) Append(ctx context.Context, rec Record) error {
+	if err := f.err; rec.Seq == f.at && err != nil {
+		f.err = nil
+		return err
+	}
+	return f.Writer.Append(ctx, rec)
+}
+
+func TestARecordThatASinkRefusesStaysInTheSource(t *testing.T) {
+	var out strings.Builder
+	broken := errors.New("broken")
+	sink := &fussy{hexWriter(&out), 2, broken}
+	s := Stream{Source: captureSource(t, recorded(t, bytesAt(3), true)), Sink: sink}
+	if err := s.Run(t.Context()); !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+	if err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := "00\n01\n02\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// stamps is a Sink that notes when records come and when they are flushed.
+type stamps struct {
+	began time.Time
+	log   strings.Builder
+}
+
+func (s *stamps) Append(_ context.Context, rec Record) error {
+	fmt.Fprintf(&s.log, "%x at %v, ", rec.Data, time.Since(s.began))
+	return nil
+}
+
+func (s *stamps) Flush() error {
+	fmt.Fprint(&s.log, "flush, ")
+	return nil
+}
+
+func TestPacedKeepsTheIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := captureSource(t, recorded(t, bytesAt(3), true))
+		sink := &stamps{began: time.Now()}
+		s := Stream{Source: src, Sink: &Paced{Sink: sink, Time: src.Time}}
+		if err := s.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.log.String(), "00 at 0s, flush, 01 at 1s, flush, 02 at 2s, flush, "; got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	})
+}
+
+func TestAPacedStreamCanBeCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		src := captureSource(t, recorded(t, bytesAt(3), true))
+		sink := &stamps{began: time.Now()}
+		s := Stream{Source: src, Sink: &Paced{Sink: sink, Time: src.Time}}
+		if err := s.Run(ctx); !errors.Is(err, context.DeadlineExceeded) || s.Stats().Taken != 2 {
+			t.Errorf("%d records, %v", s.Stats().Taken, err)
+		}
+	})
+}
+
+// A recorder over a capture makes the same capture again, losses included.
+func TestARecorderKeepsPositionsAndLosses(t *testing.T) {
+	want := bytesAt(4)
+	want[2].Pos, want[2].Lost = want[2].Pos+64, 64
+	want[3].Pos += 64
+	src := captureSource(t, recorded(t, want, true))
+	var file bytes.Buffer
+	rec := &Recorder{Writer: &Writer{W: &file}, Source: src}
+	s := Stream{Source: src, Sink: rec}
+	begin := rec.Begin(capture.Info{Type: ebpf.RingBuf, Size: 4096})
+	if err := errors.Join(begin, s.Run(t.Context()), rec.Finish(s.Stats().Taken)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := capture.NewReader(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []capture.Record
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Data = bytes.Clone(rec.Data)
+		rec.Time = want[len(got)].Time // that of this recording
+		got = append(got, rec)
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if end := r.End(); end == nil || end.Lost != 5 || end.Records != 4 {
+		t.Errorf("end %+v", end)
+	}
+}
+
+func TestRecentKeepsTheLastRecords(t *testing.T) {
+	r := NewRecent(3, 2)
+	take := func() (data []string) {
+		r.Take(func(rec Record) { data = append(data, fmt.Sprintf("%d:%s", rec.Seq, rec.Data)) })
+		return data
+	}
+	if got := take(); got != nil {
+		t.Errorf("before the first record: %q", got)
+	}
+	for seq, data := range []string{"a", "bcd", "", "e", "f"} {
+		rec := Record{Seq: uint64(seq) + 1}
+		rec.Data = []byte(data)
+		if err := r.Append(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		if seq == 1 {
+			if diff := gocmp.Diff([]string{"1:a", "2:bc"}, take()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+	}
+	if diff := gocmp.Diff([]string{"3:", "4:e", "5:f"}, take()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if n := r.Take(func(Record) {}); n != 5 {
+		t.Errorf("%d records taken", n)
+	}
+}
+
+// halves is a writer that takes half of each write.
+type halves struct{ strings.Builder }
+
+func (h *halves) Write(p []byte) (int, error) {
+	n, _ := h.Builder.Write(p[:(len(p)+1)/2])
+	if n < len(p) {
+		return n, io.ErrShortWrite
+	}
+	return n, nil
+}
+
+func TestAWriterKeepsWhatWasNotWritten(t *testing.T) {
+	var out halves
+	w := hexWriter(&out)
+	w.Buf = []byte("0123456789")
+	for w.Flush() != nil {
+	}
+	if out.String() != "0123456789" {
+		t.Errorf("wrote %q", out.String())
+	}
+}
+
+// stacked is Extras that show the length of a record.
+type stacked struct{}
+
+func (stacked) AppendText(dst, record []byte) []byte {
+	return fmt.Appendf(dst, "    %d\n", len(record))
+}
+func (stacked) AppendJSON(dst, record []byte) []byte { return fmt.Appendf(dst, `,"n":%d`, len(record)) }
+
+func TestFormats(t *testing.T) {
+	u16 := &btf.Int{Name: "u16", Size: 2}
+	types, err := decode.NewSet(&btf.Struct{Name: "event", Size: 4, Members: []btf.Member{
+		{Name: "a", Type: u16}, {Name: "b", Type: u16, Offset: 16},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, unknown := Record{Seq: 7}, Record{Seq: 8}
+	known.Pos, known.Data = 32, []byte{1, 0, 2, 0}
+	unknown.Pos, unknown.Data = 48, []byte{0xff}
+	for _, tt := range []struct {
+		name   string
+		types  *decode.Set
+		extras Extras
+		want   string
+	}{
+		{Text, types, nil, "event a=1 b=2\npos=48 len=1 ff\n"},
+		{Text, nil, stacked{}, "pos=32 len=4 01000200\n    4\npos=48 len=1 ff\n    1\n"},
+		{JSON, types, nil, `{"seq":7,"pos":32,"len":4,"type":"event","data":{"a":1,"b":2}}` + "\n" + `{"seq":8,"pos":48,"len":1,"hex":"ff"}` + "\n"},
+		{JSON, nil, stacked{}, `{"seq":7,"pos":32,"len":4,"hex":"01000200","n":4}` + "\n" + `{"seq":8,"pos":48,"len":1,"hex":"ff","n":1}` + "\n"},
+		{Hex, types, nil, "01000200\nff\n"},
+		{Raw, types, nil, "\x04\x00\x00\x00\x01\x00\x02\x00\x01\x00\x00\x00\xff"},
+	} {
+		format := NewFormat(tt.name, tt.types, tt.extras)
+		if got := string(format(format(nil, known), unknown)); got != tt.want {
+			t.Errorf("%s:\ngot  %q\nwant %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestCheckBTF(t *testing.T) {
+	for from, ok := range map[string]bool{"kernel": true, "a file": true, "prog:12": true, "prog:": false, "prog:x": false, "prog:4294967296": false} {
+		if err := CheckBTF(from); (err == nil) != ok {
+			t.Errorf("%s: %v", from, err)
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rbtool/rbtool/userprod"
+)
+
+// UserRing is a Sink that makes samples of a user ring buffer out of records. It waits for room.
+type UserRing struct{ batch userprod.Batch }
+
+// NewUserRing returns a Sink into the ring of p. Nothing else uses p until Close.
+func NewUserRing(p *userprod.Producer) *UserRing { return &UserRing{p.Batch()} }
+
+// Append implements [Sink].
+func (u *UserRing) Append(ctx context.Context, rec Record) error {
+	sample, err := u.batch.NextWait(ctx, len(rec.Data))
+	if err != nil {
+		return fmt.Errorf("record at position %d: %w", rec.Pos, err)
+	}
+	copy(sample, rec.Data)
+	return nil
+}
+
+// Flush implements [Sink]. It publishes the samples to the kernel.
+func (u *UserRing) Flush() error { return u.batch.Publish() }
+
+// Close publishes the samples. The Producer stays open.
+func (u *UserRing) Close() error { return u.batch.End() }
