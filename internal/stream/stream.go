@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"time"
 
 	"github.com/rbtool/rbtool/consumer"
@@ -17,24 +16,13 @@ type Record struct {
 	Seq uint64 // from 1; counts records of the source, including those that the filter leaves out
 }
 
-// Source yields records, as [consumer.Reader] and [consumer.Observer] do.
+// Source yields the records of a ring or of a capture. Wait returns [io.EOF] after the last record of a source
+// that has an end.
 type Source interface {
-	// Wait blocks until a pass can make progress. It returns [io.EOF] after the last record of a source
-	// that has an end, and ctx's error when ctx is done.
-	Wait(ctx context.Context) error
-
-	// Pass yields the records that can be read without waiting, at most limit, or all if limit is 0. Leaving
-	// the loop at a record makes the next pass begin with it.
-	Pass(limit int) iter.Seq[consumer.Record]
-
-	// Err returns the error that ended the last pass. The records of that pass may be damaged unless
-	// they were flushed during it.
-	Err() error
+	consumer.Source
 
 	// Totals returns what has become of the source's bytes so far.
 	Totals() Totals
-
-	Close() error
 }
 
 // Totals counts the bytes of a source. Positions are those of its ring.
