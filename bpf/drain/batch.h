@@ -23,7 +23,7 @@
 #define BATCH 1024		/* samples, */
 #define BATCH_BYTES (64 << 10) /* headers included */
 
-/* struct bpf_dynptr as the kernel sees it, up to 6.4 without a function to ask. */
+/* struct bpf_dynptr_kern; up to 6.4 there is no function for the size. */
 struct dynptr_kern {
 	void *data;
 	__u32 size; /* in the low 24 bits: DYNPTR_SIZE_MASK, kernel/bpf/helpers.c */
@@ -207,7 +207,8 @@ static __always_inline bool room(__u64 bytes)
 	return overwrites || avail_data(&target) + bytes < ring_bytes;
 }
 
-/* Whether another batch is likely to follow the one that begins with a sample of len bytes. */
+/* Reports whether another batch is likely to follow the one that begins with a sample of len
+ * bytes. */
 static __always_inline bool more(__u32 len)
 {
 	__u64 bytes = len > LONG ? 2 * span(len) : BATCH_BYTES;

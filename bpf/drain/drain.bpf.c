@@ -2,31 +2,30 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Drains a user ring, into a ring or to be counted. One body, run by whoever
- * asks (drain_once), by a timer in the kernel (on_timer) or by a tracepoint
- * (drain_event).
+ * Drains a user ring into a ring, or counts the samples. A run is started by user space
+ * (drain_once), by a timer in the kernel (on_timer) or by a tracepoint (drain_event).
  *
- * A run holds a lock throughout, because two that overlap would deliver out of order. It
- * takes a sample only if there is room for it: batch.h.
+ * A run holds a lock, because two overlapping runs would deliver out of order. It takes a
+ * sample only if there is room for it: see batch.h.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include "drain.h"
 #include "ahead.h"
 
-#define LONG 2048 /* bytes of a sample that is a batch of its own */
+#define LONG 2048 /* bytes; a longer sample is a batch of its own */
 
-/* Of user space, before it loads: constants to the verifier. */
+/* Set by user space before loading: constants for the verifier. */
 const volatile bool to_ring;	  /* else samples are only counted */
 const volatile __u32 max_sample;  /* bytes; a longer one never fits into the target */
 const volatile __u32 chunk = 64;  /* bytes of an element of slot */
 const volatile __u32 chunks = 1;  /* elements of slot */
 const volatile __u64 ring_bytes;  /* of the target */
 const volatile bool overwrites;	  /* the target never lacks room: BPF_F_RB_OVERWRITE */
-const volatile __u64 kernel_limit; /* samples of a run by timer or tracepoint; 0: all */
-const volatile __u64 kernel_flags; /* and its flags of bpf_user_ringbuf_drain */
+const volatile __u64 kernel_limit; /* samples of a run by timer or tracepoint; 0: no limit */
+const volatile __u64 kernel_flags; /* of bpf_user_ringbuf_drain in such a run */
 
-/* The two rings are always replaced by the caller's. */
+/* User space replaces the two rings by those of its caller. */
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
 	__uint(max_entries, 4096);
@@ -37,9 +36,8 @@ struct {
 	__uint(max_entries, 4096);
 } target SEC(".maps");
 
-/* The sample that was taken. One element holds most samples whole; a longer one takes
- * several, because the verifier wants a bound on each copy that some kernels
- * would not give a single element (array_map_alloc_check: 4 MiB before 6.10). */
+/* The sample taken. A long one is split into several elements: the verifier demands a bound on
+ * each copy, and the size of an element is limited (array_map_alloc_check: 4 MiB before 6.10). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1); /* chunks, by user space */
@@ -47,7 +45,7 @@ struct {
 	__uint(value_size, 64); /* chunk, by user space */
 } slot SEC(".maps");
 
-/* A copy of a sample that is not taken yet. */
+/* A copy of a sample that is still in the user ring. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -68,7 +66,7 @@ struct timer_elem {
 	struct bpf_timer timer;
 };
 
-/* Apart from state: a tracepoint's program may not use a map with a timer
+/* Not in state: a program of a tracepoint may not use a map with a timer
  * (kernel/bpf/verifier.c, check_map_prog_compatibility). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -100,17 +98,15 @@ static __always_inline void tally(struct drain_counts *c, const struct drain_run
 		c->empty++;
 }
 
-/* Who runs. */
+/* The origin of a run. */
 enum origin {
 	CALLER,
-	CALLER_ASIDE, /* and wants no more than what is kept aside */
+	CALLER_ASIDE, /* delivers only the sample kept aside */
 	KERNEL,	      /* the timer or the tracepoint */
 };
 
-/*
- * One run: what was kept aside, then what the user ring has, up to limit samples
- * (0: up to the kernel's own limit).
- */
+/* Does one run: delivers the sample kept aside, then up to limit samples of the user ring (0: up
+ * to the kernel's own limit). */
 static __always_inline long drain(enum origin origin, __u64 limit, __u64 flags, struct drain_run *out)
 {
 	struct drain_run none = {};
@@ -121,7 +117,7 @@ static __always_inline long drain(enum origin origin, __u64 limit, __u64 flags, 
 	if (!c)
 		return -ENOENT; /* for the verifier */
 	if (__sync_lock_test_and_set(&state.lock, 1)) {
-		/* A run may interrupt another one just here. */
+		/* atomic: a run may interrupt another one here */
 		__sync_fetch_and_add(&c->contended, 1);
 		return -EALREADY;
 	}
@@ -184,7 +180,7 @@ int drain_start(struct drain_timer_arg *ctx)
 	if (!ctx->every)
 		return 0;
 	err = bpf_timer_init(&elem->timer, &timer, CLOCK_MONOTONIC);
-	if (err && err != -EBUSY) /* it was initialised before */
+	if (err && err != -EBUSY) /* initialised before */
 		return err;
 	err = bpf_timer_set_callback(&elem->timer, on_timer);
 	if (err)
@@ -193,8 +189,8 @@ int drain_start(struct drain_timer_arg *ctx)
 	return bpf_timer_start(&elem->timer, 0, 0);
 }
 
-/* When this has returned, no run by timer or tracepoint begins any more. One that the
- * tracepoint began may be under way, and holds the lock. */
+/* After it returns no run by timer or tracepoint starts. One that the tracepoint started may
+ * still be going on, and holds the lock. */
 SEC("syscall")
 int drain_stop(void *ctx)
 {
@@ -207,8 +203,8 @@ int drain_stop(void *ctx)
 	state.stopped = true;
 	state.every = 0;
 	err = bpf_timer_cancel(&elem->timer);
-	return err == -EINVAL ? 0 : err; /* it was never started */
+	return err == -EINVAL ? 0 : err; /* never started */
 }
 
-/* bpf_probe_read_kernel and bpf_ringbuf_query are for GPL-compatible programs only. */
+/* bpf_probe_read_kernel and bpf_ringbuf_query require a GPL-compatible license. */
 char LICENSE[] SEC("license") = "GPL";

@@ -2,17 +2,17 @@
 #ifndef RBTOOL_DRAIN_H
 #define RBTOOL_DRAIN_H
 
-/* What drain.bpf.c and user space tell each other. The Go mirrors are generated from here. */
+/* Structs that drain.bpf.c shares with user space. The Go mirrors are generated from this file. */
 
 /* What one run did. */
 struct drain_run {
-	__s64 result; /* of bpf_user_ringbuf_drain; 0 where it was not called */
+	__s64 result; /* of bpf_user_ringbuf_drain; 0 if it was not called */
 	__u64 samples;
 	__u64 bytes; /* of the samples */
 	__u64 delivered;
 	__u64 delivered_bytes;
 	__u64 too_large;
-	__u64 full; /* 1: it ended at a sample without room in the target */
+	__u64 full; /* 1: the run ended at a sample without room in the target */
 };
 
 /* What all runs on one CPU did. */
@@ -25,32 +25,32 @@ struct drain_counts {
 	__u64 too_large;
 	__u64 full;
 	__u64 empty;	 /* runs that found nothing */
-	__u64 contended; /* runs that did not begin: another one was under way */
+	__u64 contended; /* runs that did not start: another one held the lock */
 	__u64 busy;	 /* -EBUSY: another program drained the user ring */
 	__u64 invalid;	 /* -EINVAL */
 	__u64 too_big;	 /* -E2BIG */
 	__u64 failed;	 /* any other error */
 };
 
-/* What bpf_user_ringbuf_drain would find next in the user ring. */
+/* What bpf_user_ringbuf_drain finds next in the user ring. */
 enum drain_kind {
 	AHEAD_NOTHING,
-	AHEAD_SAMPLE,	 /* perhaps after discarded ones */
-	AHEAD_DISCARDED, /* discarded samples alone */
+	AHEAD_SAMPLE,	 /* possibly after discarded ones */
+	AHEAD_DISCARDED, /* only discarded samples */
 	AHEAD_MALFORMED,
 };
 
 struct drain_ahead {
-	__u64 pos;	    /* of the next header to look at */
+	__u64 pos;	    /* of the next header */
 	__u64 producer_pos; /* as last loaded */
-	__u64 at;	    /* position of the last header looked at */
+	__u64 at;	    /* position of the last header read */
 	__u32 len;	    /* of the sample there */
 	__u32 kind;
-	__u32 seen;	/* headers, in this run */
+	__u32 seen;	/* headers read in this run */
 	bool discarded; /* a discarded sample lies before it */
 };
 
-/* What is kept from run to run, under lock but for every and stopped. */
+/* State between runs. The lock protects all but every and stopped. */
 struct drain_state {
 	struct drain_run run;
 	struct drain_ahead ahead;
@@ -61,11 +61,11 @@ struct drain_state {
 	__u64 every; /* ns, of the timer; 0: it is stopped */
 	__u32 lock;
 	__u32 len;   /* of the sample in the slot */
-	__u32 max_sample; /* as the programs were loaded with, for user space */
+	__u32 max_sample; /* constant of the programs, for user space that opens a pinned drain */
 	bool taken;  /* the first sample of the batch is out of the user ring */
 	bool owed;   /* a wakeup of the producer */
-	bool aside;  /* the sample in the slot is to be delivered yet */
-	bool forced; /* the run has woken the target's consumer, whatever it did */
+	bool aside;  /* the sample in the slot is not delivered yet */
+	bool forced; /* the run has woken the consumer of the target unconditionally */
 	bool silent; /* the last record did not wake it */
 	bool stopped; /* runs by timer and tracepoint do nothing */
 };

@@ -3,16 +3,15 @@
 #define RBTOOL_PROCTRACE_H
 
 /*
- * The records of the ring that proctrace.bpf.c writes, for a reader in C
- * (include <linux/types.h> and <stdbool.h> first) as for the program itself.
- * The Go mirrors are generated from here.
+ * The records that proctrace.bpf.c writes and the commands that it takes. A reader in C
+ * includes <linux/types.h> and <stdbool.h> first. The Go mirrors are generated from this file.
  *
- * Ids are those of the initial pid and user namespaces. In the kernel's words
- * pid is a thread, tgid a process; a thread with pid == tgid is the leader of
- * its process. Pids are reused: (tgid, start_time) identifies a process.
+ * Ids are those of the initial pid and user namespaces. As in the kernel, pid is a thread and
+ * tgid a process; the thread with pid == tgid is the leader of its process. Pids are reused:
+ * (tgid, start_time) identifies a process.
  */
 
-/* An enumerator in lower case is the name of the record's struct. */
+/* The struct of a record has the name of its enumerator in lower case. */
 enum event_type {
 	FORK_EVENT = 1,
 	EXEC_EVENT = 2,
@@ -24,10 +23,10 @@ enum event_type {
 
 #define EVENT_COMM_SIZE 16 /* TASK_COMM_LEN, include/linux/sched.h */
 
-/* What every record begins with, about the task that was born, ran or died. */
+/* The first fields of every record: the task that was forked, called exec or exited. */
 #define EVENT_FIELDS                                                                   \
 	enum event_type type;                                                          \
-	__u32 cpu;	  /* where the record was written */                           \
+	__u32 cpu;	  /* that wrote the record */                                  \
 	__u32 pid;                                                                     \
 	__u32 tgid;                                                                    \
 	__u32 ppid;	  /* tgid of the parent, the reaper once the parent is gone */ \
@@ -41,101 +40,97 @@ struct event {
 	EVENT_FIELDS;
 };
 
-/* A process was made (pid == tgid), or a thread of one (pid != tgid). */
+/* A process was created (pid == tgid), or a thread of one (pid != tgid). */
 struct fork_event {
 	EVENT_FIELDS;
 };
 
 /*
- * The ids of stacks, in the maps kernel_stacks and user_stacks of the tracer, or NO_STACK, or
- * a negative errno: EEXIST, another stack was in its place; EFAULT, there was none, as that of
- * a user when the memory of the process is gone, or of a kernel's thread.
+ * Ids of stacks in the maps kernel_stacks and user_stacks of the tracer, NO_STACK, or a negative
+ * errno: EEXIST if another stack has the slot; EFAULT if there is no such stack, because the
+ * process has released its memory or the thread is the kernel's.
  */
-#define NO_STACK -1 /* not asked for */
+#define NO_STACK -1 /* the tracer takes none */
 #define STACK_FIELDS        \
 	__s32 kernel_stack; \
 	__s32 user_stack
 
-#define STACK_FRAMES 64 /* of a stack at most, the last ones called */
+#define STACK_FRAMES 64 /* at most, the innermost ones */
 
-/*
- * More than any name: the longest is "/dev/fd/<int>/<path of PATH_MAX>"
- * (fs/exec.c, alloc_bprm).
- */
+/* Longer than any name: the longest is "/dev/fd/<int>/<path of PATH_MAX>" (fs/exec.c, alloc_bprm). */
 #define EXEC_FILENAME_MAX (4096 + 32)
 
-/* A process runs another file. Its other threads are gone by now. */
+/* A process runs another file. Its other threads have ended. */
 struct exec_event {
 	EVENT_FIELDS;
-	__u32 old_pid;	      /* of the thread that called; it is pid from now on */
-	__u32 filename_size;  /* bytes, with the NUL; EXEC_FILENAME_MAX: it was cut */
+	__u32 old_pid;	      /* of the calling thread, which has pid from now on */
+	__u32 filename_size;  /* bytes, with the NUL; EXEC_FILENAME_MAX if it was truncated */
 	STACK_FIELDS;
-	char filename[];      /* as the caller gave it; of a script, the script's */
+	char filename[];      /* as the caller passed it; for a script, the script */
 };
 
 /*
- * A thread ended. Of a process's threads one alone has group_dead, the last to
- * go, and its exit_code, signal and core_dumped are the process's, as wait4
- * tells them. The leader ends without it while other threads live on, or when
- * another thread execs and takes its pid over.
+ * A thread ended. Exactly one thread of a process, the last one, has group_dead: its exit_code,
+ * signal and core_dumped are those of the process, as from wait4. The leader ends without
+ * group_dead if other threads live on, or if another thread execs and takes over its pid.
  */
 struct exit_event {
 	EVENT_FIELDS;
-	__u32 exit_code; /* 0..255, 0 when killed */
-	__u16 signal;	 /* what killed it, or 0 */
+	__u32 exit_code; /* 0..255, 0 if killed */
+	__u16 signal;	 /* that killed it, or 0 */
 	bool core_dumped;
 	bool group_dead;
 	STACK_FIELDS;
 };
 
-/* A process that lives, in the table PROCESSES of the tracer's arena; its key is the pid, 4 bytes. */
+/* A living process in the table of the tracer's arena. The key is the pid, in 4 bytes. */
 struct process_entry {
 	__u32 pid;
-	__u32 ppid;	  /* when it was made */
-	__u64 start_time; /* CLOCK_BOOTTIME, ns; in steps of 10 ms of one that was there before the tracer */
-	__u64 execs;	  /* since the tracer was started */
+	__u32 ppid;	  /* when it was forked */
+	__u64 start_time; /* CLOCK_BOOTTIME, ns; in steps of 10 ms if it is older than the tracer */
+	__u64 execs;	  /* since the tracer started */
 	char comm[EVENT_COMM_SIZE];
 };
 
 /*
- * How the records of one type that one program wrote fared, on one CPU. Of no type, failed are the
- * changes that the table of processes did not get.
+ * What became of the events of one type, by program and CPU. For type 0, failed counts changes that the
+ * table of processes lacks.
  */
 struct event_counts {
 	__u64 written;
-	__u64 failed;  /* there was no room in the ring */
-	__u64 ignored; /* the rules say so */
-	__u64 unhandled; /* there was no handler */
-	__u64 stacks_lost; /* another one was in their place */
+	__u64 failed;  /* no room in the ring */
+	__u64 ignored; /* left out by the rules */
+	__u64 unhandled; /* no handler */
+	__u64 stacks_lost; /* another stack has the slot */
 };
 
 /*
- * Commands to the tracer, samples of its user ring. A rule is about a process, a
- * name or a cgroup; of one subject the last rule counts. Events of what is ignored are not
- * written; once something is watched, nor are those of what is not.
+ * Commands to the tracer, as samples of its user ring. A rule is about a process, a name or a
+ * cgroup, and replaces an earlier rule about the same subject. Events of ignored subjects are
+ * not written. If any subject is watched, only events of watched subjects are.
  */
 enum command_type {
 	WATCH_COMMAND = 1,
 	IGNORE_COMMAND = 2,
 	FORGET_COMMAND = 3, /* the rule about the subject */
-	RESET_COMMAND = 4,  /* all rules; the subject does not matter */
+	RESET_COMMAND = 4,  /* all rules, whatever the subject */
 };
 
 enum command_subject {
 	PID_SUBJECT = 1,    /* id is a tgid: the process that has it now, and its children */
-	COMM_SUBJECT = 2,   /* comm, as in the event */
-	CGROUP_SUBJECT = 3, /* id is a cgroup's, as in the event */
+	COMM_SUBJECT = 2,   /* comm as in the event */
+	CGROUP_SUBJECT = 3, /* id as cgroup_id in the event */
 };
 
 struct command {
 	enum command_type type;
 	enum command_subject subject;
-	__u64 cookie; /* the sender's own, given back */
+	__u64 cookie; /* returned in ack_event */
 	__u64 id;
 	char comm[EVENT_COMM_SIZE]; /* zeros behind the name */
 };
 
-/* A command was taken. Events behind it in the ring are as it says. */
+/* A command was obeyed or refused. It applies to all records behind this one. */
 struct ack_event {
 	enum event_type type;
 	__u32 error; /* errno: 0, EINVAL, E2BIG (too many rules), ENOENT (no such rule) */
@@ -145,8 +140,8 @@ struct ack_event {
 	__u64 cookie;
 	__u64 id;
 	char comm[EVENT_COMM_SIZE];
-	__u32 rules;   /* so many there are now ... */
-	__u32 watches; /* ... and so many of them watch */
+	__u32 rules;   /* in force now */
+	__u32 watches; /* those of them that watch */
 };
 
 #define RULES_MAX 1024

@@ -2,23 +2,12 @@
 #ifndef RBTOOL_PROCTRACE_COMMANDS_H
 #define RBTOOL_PROCTRACE_COMMANDS_H
 
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
-#include "proctrace.h"
-#include "ring.h"
-#include "rules.h"
-
 /*
- * Commands: the user ring that they come through, and what one does. It is checked, changes the
- * rules, and is acknowledged by a record in the ring. Linux 6.1; proctrace.bpf.c says when.
+ * Obeys commands from the user ring of proctrace.bpf.c: checks a command, changes the rules, and
+ * acknowledges it by a record in the ring (Linux 6.1).
  */
 
-struct {
-	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 1 << 16);
-} commands SEC(".maps");
-
-/* Fills in rule, all zeros; reports whether the command makes sense. */
+/* Fills in a zeroed rule, and reports whether the command has a known subject. */
 static __always_inline bool subject_of(const struct command *c, struct rule *rule)
 {
 	bool end = false;
@@ -35,7 +24,7 @@ static __always_inline bool subject_of(const struct command *c, struct rule *rul
 	return c->subject == COMM_SUBJECT;
 }
 
-/* Returns an errno, or 0. */
+/* Returns 0 or an errno. */
 static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
 {
 	struct rule rule = {};
@@ -81,7 +70,7 @@ static long on_command(struct bpf_dynptr *sample, void *ctx)
 
 	if (!n)
 		return 1; /* for the verifier */
-	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* else it is shorter */
+	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* fails if it is shorter */
 		error = obey(&c, n);
 	n->error = error;
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
@@ -91,7 +80,7 @@ static long on_command(struct bpf_dynptr *sample, void *ctx)
 		e->error = error;
 		bpf_ringbuf_submit(e, 0);
 	}
-	n->cookie = c.cookie; /* last: who waits for it finds the event */
+	n->cookie = c.cookie; /* last: a sender that finds its cookie finds the record */
 	return 0;
 }
 

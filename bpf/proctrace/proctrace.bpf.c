@@ -2,49 +2,69 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Follows fork, exec and exit of every task into one ring, so that the order of
- * the records is the order of the events, on whatever CPUs they happened: the
- * fork tracepoint is called before the child is woken (kernel/fork.c,
- * kernel_clone), exec and exit by the task itself (fs/exec.c, exec_binprm;
- * kernel/exit.c, do_exit), and a record's place is fixed by its reservation.
+ * Writes a record for every fork, exec and exit into one ring, so that the order of the
+ * records is the order of the events on all CPUs: the fork tracepoint is called before the
+ * child is woken (kernel/fork.c, kernel_clone), exec and exit by the task itself
+ * (fs/exec.c, exec_binprm; kernel/exit.c, do_exit), and a record's place is fixed when it is
+ * reserved.
  *
- * Where tracepoints run their programs with preemption on (7.2,
- * include/linux/tracepoint.h, __DECLARE_TRACE), the kernel does not run a program
- * again on the CPU where a run of it is preempted: another task's event is
- * missed (kernel/trace/bpf_trace.c, __bpf_trace_run). There user space loads
- * several copies of each program and attaches them in their order, in which the
- * kernel calls them. The first that is run writes the record, and marks the
- * event for the next ones. An event is lost only when tasks are preempted in
- * all copies on one CPU, and is counted: the misses of the first copy that no
- * other made up for.
+ * Some kernels run programs of tracepoints with preemption on (7.2,
+ * include/linux/tracepoint.h, __DECLARE_TRACE). While a run of a program is preempted, the
+ * kernel does not run the same program on that CPU again, and another task's event is missed
+ * (kernel/trace/bpf_trace.c, __bpf_trace_run). For these kernels user space loads several
+ * copies of each program and attaches them in order, which is the order of the calls. The first
+ * copy that runs writes the record and marks the event for the next ones. An event is
+ * lost only if tasks are preempted in all copies on one CPU, and is counted: the misses
+ * of the first copy minus the events that another copy wrote.
  *
- * No two runs of one copy share a CPU, so what is per CPU and belongs to one
- * copy needs neither atomics nor a lock.
+ * No two runs of one copy share a CPU, so per-CPU data of one copy needs neither atomics
+ * nor a lock.
  *
- * What is attached only makes a tail call to the handler of the event, which user space can
- * replace at any moment: an event goes to the old one or to the new one.
+ * The attached programs only make a tail call to the handler of the event. User space can
+ * replace a handler at any moment: an event goes to the old one or to the new one.
  */
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "proctrace.h"
-#include "commands.h"
-#include "ring.h"
-#include "rules.h"
+#include "state.h"
 #include "task.h"
 
-/* The handlers, indexed as the counters. It is emptied when no descriptor and no pin of it is left
- * (kernel/bpf/arraymap.c, prog_array_map_clear). */
+/* Set by user space before loading: constants for the verifier. */
+const volatile __u32 copy; /* of the programs */
+const volatile __u32 copies = 1;
+const volatile bool with_table;	 /* table.bpf.c follows the handlers */
+const volatile bool with_stacks; /* events have stacks */
+/* Maps can hold tasks, and programs find them (6.2; for programs that user space runs, some
+ * versions later). */
+const volatile bool hold_tasks;
+
+/* User space sets the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24);
+} proctrace SEC(".maps");
+
+/* Indexed by copy * EVENT_TYPES + type: each program has its own element. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, EVENT_TYPES); /* times copies, by user space */
+	__type(key, __u32);
+	__type(value, struct event_counts);
+} counters SEC(".maps");
+
+/* The handlers, indexed as counters. The kernel empties the map when its last descriptor and
+ * pin are gone (kernel/bpf/arraymap.c, prog_array_map_clear). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, EVENT_TYPES); /* times copies, and once more for what follows, by user space */
+	__uint(max_entries, EVENT_TYPES); /* times copies + 1, by user space: the last for table.bpf.c */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
 } handlers SEC(".maps");
 
-/* An exec_event while its length is not known, by copy: bpf_ringbuf_reserve takes
- * constants only. */
+/* An exec_event whose length is not known yet, by copy: bpf_ringbuf_reserve takes only
+ * constants. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1); /* times copies, by user space */
@@ -52,14 +72,8 @@ struct {
 	__uint(value_size, sizeof(struct exec_event) + EXEC_FILENAME_MAX);
 } scratch SEC(".maps");
 
-struct mark {
-	enum event_type type;
-	__u32 pid;
-	__u64 start_time; /* of the task: pids are reused */
-};
-
-/* Events that one copy has written and the last one has not seen: few. LRU,
- * because a mark stays when the last copy is missed. */
+/* The few events that one copy has written and the last copy has not seen. LRU: a mark stays
+ * if the last copy misses the event. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -67,14 +81,8 @@ struct {
 	__type(value, __u8);
 } marks SEC(".maps");
 
-struct process {
-	__u32 tgid;
-	__u32 pad;
-	__u64 start_time;
-};
-
-/* Processes whose group_dead is given away, where the kernel does not tell it. LRU: it
- * matters only while a process's last threads are on their way to the tracepoint. */
+/* Processes whose exit event with group_dead is written, for kernels that do not pass it. LRU:
+ * an entry matters only while the last threads of the process exit. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -82,7 +90,58 @@ struct {
 	__type(value, __u8);
 } dead SEC(".maps");
 
-/* Whether the event of task is for this copy to write. */
+/* Return addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(max_entries, 1 << 12);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, STACK_FRAMES * sizeof(__u64));
+} kernel_stacks SEC(".maps");
+
+/* Build ids of files and offsets in them (struct bpf_stack_build_id). They are the same for
+ * all processes that run a file, and outlive them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
+	__uint(map_flags, BPF_F_STACK_BUILD_ID);
+	__uint(max_entries, 1 << 12);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, STACK_FRAMES * 32);
+} user_stacks SEC(".maps");
+
+/* Preallocated: a command does not fail for lack of memory. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, RULES_MAX);
+	__type(key, struct rule);
+	__type(value, struct verdict);
+} rules SEC(".maps");
+
+/* Written only by the callback of bpf_user_ringbuf_drain, which the kernel runs one at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rule_counts);
+} ruled SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 1 << 16);
+} commands SEC(".maps");
+
+/* The timer runs while user space or a pin holds this map. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct listener);
+} listener SEC(".maps");
+
+#include "count.h"
+#include "rules.h"
+#include "commands.h"
+
+/* Reports whether this copy writes the event of task. */
 static __always_inline bool claim(enum event_type type, struct task_struct *task)
 {
 	struct mark mark = {.type = type};
@@ -93,14 +152,14 @@ static __always_inline bool claim(enum event_type type, struct task_struct *task
 	mark.pid = BPF_CORE_READ(task, pid);
 	mark.start_time = BPF_CORE_READ(task, start_boottime);
 	if (copy == copies - 1)
-		return bpf_map_delete_elem(&marks, &mark); /* there was none */
+		return bpf_map_delete_elem(&marks, &mark); /* fails if there was none */
 	if (copy > 0)
 		return !bpf_map_update_elem(&marks, &mark, &value, BPF_NOEXIST);
 	bpf_map_update_elem(&marks, &mark, &value, BPF_ANY);
 	return true;
 }
 
-/* Goes on in the handler. */
+/* Calls the handler of an event; returns only if there is none. */
 static __always_inline int handle(void *ctx, enum event_type type)
 {
 	struct event_counts *counts;
@@ -112,10 +171,7 @@ static __always_inline int handle(void *ctx, enum event_type type)
 	return 0;
 }
 
-/* Whether something follows the handlers: table.bpf.c. */
-const volatile bool with_table;
-
-/* Goes on with it. */
+/* Calls the program of table.bpf.c, if there is a table. */
 static __always_inline int follow(void *ctx, enum event_type type)
 {
 	if (with_table)
@@ -132,32 +188,11 @@ int proctrace_exec(void *ctx) { return handle(ctx, EXEC_EVENT); }
 SEC("raw_tp/sched_process_exit")
 int proctrace_exit(void *ctx) { return handle(ctx, EXIT_EVENT); }
 
-/* Whether events have stacks. */
-const volatile bool with_stacks;
-
-/* Return addresses. */
-struct {
-	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
-	__uint(max_entries, 1 << 12);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, STACK_FRAMES * sizeof(__u64));
-} kernel_stacks SEC(".maps");
-
-/* Files by their build ids, and offsets in them (struct bpf_stack_build_id): the same
- * for all processes that run a file, and when they have ended. */
-struct {
-	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
-	__uint(map_flags, BPF_F_STACK_BUILD_ID);
-	__uint(max_entries, 1 << 12);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, STACK_FRAMES * 32);
-} user_stacks SEC(".maps");
-
 struct stacks {
 	STACK_FIELDS;
 };
 
-/* In a place that is taken the older stack stays: events refer to it. */
+/* Two stacks with one slot: the older one stays, since events refer to it. */
 static __always_inline struct stacks take_stacks(void *ctx, enum event_type type)
 {
 	struct stacks s = {NO_STACK, NO_STACK};
@@ -180,18 +215,17 @@ static __always_inline void fill(struct event *e, enum event_type type, struct t
 	e->pid = BPF_CORE_READ(task, pid);
 	e->tgid = BPF_CORE_READ(task, tgid);
 	e->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	e->uid = bpf_get_current_uid_gid(); /* a child has its parent's */
+	e->uid = bpf_get_current_uid_gid(); /* a child has that of its parent */
 	e->ktime = bpf_ktime_get_ns();
 	e->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
 	/* Not bpf_get_current_cgroup_id: clone3 can put a child into another cgroup. */
 	e->cgroup_id = cgroup_of(task);
-	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* likewise its parent's */
+	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* likewise */
 }
 
 /*
- * The three fill functions are not inlined: as functions with a signature they
- * carry the record types into the BTF of the loaded programs, where a reader of
- * the pinned ring finds them.
+ * The fill functions are not inlined: their signatures put the record types into the BTF of
+ * the loaded programs, where a reader of the pinned ring finds them.
  */
 
 static __noinline void fill_fork(struct fork_event *e, struct task_struct *child)
@@ -217,7 +251,7 @@ int BPF_PROG(handle_fork, struct task_struct *parent, struct task_struct *child)
 	return follow(ctx, FORK_EVENT);
 }
 
-/* Returns the bytes of the record. */
+/* Returns the size of the record in bytes. */
 static __noinline __u32 fill_exec(struct exec_event *e, struct task_struct *task, int old_pid,
 				  struct linux_binprm *bprm)
 {
@@ -226,7 +260,7 @@ static __noinline __u32 fill_exec(struct exec_event *e, struct task_struct *task
 	fill((struct event *)e, EXEC_EVENT, task);
 	e->old_pid = old_pid;
 	n = bpf_probe_read_kernel_str(e->filename, EXEC_FILENAME_MAX, BPF_CORE_READ(bprm, filename));
-	if (n < 1 || n > EXEC_FILENAME_MAX) { /* it cannot be read: the empty name */
+	if (n < 1 || n > EXEC_FILENAME_MAX) { /* unreadable: an empty name */
 		e->filename[0] = 0;
 		n = 1;
 	}
@@ -257,9 +291,9 @@ int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_bi
 }
 
 /*
- * Whether the process ends with this thread, where the tracepoint does not
- * tell. Threads decrement signal->live some way before the tracepoint, so
- * several can find it 0: the first of them to come here is taken.
+ * Reports whether the process ends with this thread, on kernels whose tracepoint does not
+ * pass it. Threads decrement signal->live before the tracepoint, so several can find it 0:
+ * the first of them counts as the last thread.
  */
 static __always_inline bool find_group_dead(const struct event *e, struct task_struct *task)
 {
@@ -268,8 +302,8 @@ static __always_inline bool find_group_dead(const struct event *e, struct task_s
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return false;
-	/* An int: before 6.4 that is what the function behind it returned, and the upper
-	 * half of the register was anything. */
+	/* As an int: before 6.4 the kernel's function returned an int, and left the upper half
+	 * of the register undefined. */
 	return (int)bpf_map_update_elem(&dead, &key, &value, BPF_NOEXIST) != -EEXIST;
 }
 
@@ -287,7 +321,7 @@ static __noinline void fill_exit(struct exit_event *e, __u64 *args)
 	int status;
 
 	fill((struct event *)e, EXIT_EVENT, task);
-	/* Attaching fails when the verifier saw a load of an argument that is not there. */
+	/* Attaching fails if the program loads an argument that the tracepoint does not have. */
 	if (bpf_core_type_exists(btf_trace_sched_process_exit___group_dead))
 		e->group_dead = args[1];
 	else
@@ -322,26 +356,13 @@ int handle_exit(__u64 *args)
 }
 
 /*
- * When commands are taken. All from here on is Linux 6.1, and one copy of it is
- * loaded. User space runs proctrace_obey when it has written one; those of other
- * writers are found by a timer.
+ * The programs below need Linux 6.1, and one copy of them is loaded. User space runs
+ * proctrace_obey after writing a command; a timer polls for commands of other writers.
  */
 
 #define COMMANDS_EVERY 20000000 /* ns */
 
-struct listener {
-	struct bpf_timer timer;
-};
-
-/* The timer runs while user space holds this map, or a pin does. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct listener);
-} listener SEC(".maps");
-
-/* Returns what bpf_user_ringbuf_drain does. */
+/* Returns the result of bpf_user_ringbuf_drain. */
 SEC("syscall")
 int proctrace_obey(void *ctx)
 {
@@ -372,5 +393,5 @@ int proctrace_hear(void *ctx)
 	return err;
 }
 
-/* bpf_probe_read_kernel and others are for GPL-compatible programs only. */
+/* bpf_probe_read_kernel and others require a GPL-compatible license. */
 char LICENSE[] SEC("license") = "GPL";

@@ -2,69 +2,10 @@
 #ifndef RBTOOL_PROCTRACE_RULES_H
 #define RBTOOL_PROCTRACE_RULES_H
 
-#include "kernel.h"
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
-#include "proctrace.h"
-#include "ring.h"
-#include "task.h"
-
 /*
- * The rules about which events are written: their state, what they say about an event, and how
- * they change. Handlers read them on any CPU while a command (commands.h) changes them.
+ * Looks up and changes the rules about which events are written, in the maps rules and ruled of
+ * proctrace.bpf.c. Handlers read them on any CPU while a command (commands.h) changes them.
  */
-
-/* Whether the kernel lets maps hold tasks, and programs find them (6.2, for programs that
- * user space runs some versions later). */
-const volatile bool hold_tasks;
-
-/* Who the rules are about. */
-struct rule {
-	enum command_subject subject;
-	__u32 pad;
-	__u64 id;
-	char comm[EVENT_COMM_SIZE];
-};
-
-/*
- * What they say. A pid is reused: that of a rule means the process that had it when the
- * rule was made. It is known by its leader, which the rule holds, so that what belongs to
- * it is nobody else's meanwhile. Where the kernel gives none it is known by its start: who
- * has the pid after it is younger than the rule.
- */
-struct verdict {
-	enum command_type says; /* WATCH_COMMAND or IGNORE_COMMAND */
-	__u32 pad;
-	__u64 since; /* CLOCK_BOOTTIME, ns */
-	struct task_struct __kptr *leader;
-};
-
-/* Preallocated: a command does not fail for lack of memory. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, RULES_MAX);
-	__type(key, struct rule);
-	__type(value, struct verdict);
-} rules SEC(".maps");
-
-struct rule_counts {
-	__u32 rules;
-	__u32 watches;
-	/* Of the last command, for its sender. */
-	__u64 cookie;
-	__u32 error;
-	__u32 holds_tasks; /* as hold_tasks, for user space */
-	__u32 held;	   /* rules that hold a task */
-	__u32 pad;
-};
-
-/* Written by the drain alone, of which the kernel lets only one be under way. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct rule_counts);
-} ruled SEC(".maps");
 
 /* What a rule says about the process of a task. */
 static __always_inline __u32 rule_about_process(struct task_struct *task)
@@ -76,9 +17,9 @@ static __always_inline __u32 rule_about_process(struct task_struct *task)
 	if (!v)
 		return 0;
 	leader = hold_tasks ? v->leader : NULL;
-	/* Threads of a process share their signal_struct, which a task keeps till the last reference
-	 * to it is gone (kernel/fork.c, __put_task_struct). Not the leader itself: a thread that
-	 * execs takes its place. */
+	/* Threads of a process share a signal_struct, which a task keeps until its last reference
+	 * is dropped (kernel/fork.c, __put_task_struct). The leader itself can change: a thread
+	 * that execs takes its place. */
 	if (leader)
 		return BPF_CORE_READ(leader, signal) == BPF_CORE_READ(task, signal) ? v->says : 0;
 	return BPF_CORE_READ(task, group_leader, start_boottime) <= v->since ? v->says : 0;
@@ -102,7 +43,7 @@ static __always_inline __u32 rule_about_comm(void)
 	return v ? v->says : 0;
 }
 
-/* Not inlined: the verifier of old kernels would walk it once for each caller. */
+/* Not inlined: the verifier of old kernels would walk it for each caller. */
 static __noinline bool ruled_out(struct rule_counts *n, struct task_struct *task)
 {
 	__u32 says[] = {
@@ -121,7 +62,7 @@ static __noinline bool ruled_out(struct rule_counts *n, struct task_struct *task
 	return n->watches && !watched;
 }
 
-/* Whether the rules say that the event is not to be written; counts it then. */
+/* Reports whether the rules leave out the event, and counts it if so. */
 static __always_inline bool ignored(enum event_type type, struct task_struct *task)
 {
 	__u32 key = 0;
@@ -136,13 +77,14 @@ static __always_inline bool ignored(enum event_type type, struct task_struct *ta
 	return true;
 }
 
-/* The functions are there where hold_tasks says so. */
+/* Present if hold_tasks is set. */
 struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
 void bpf_task_release(struct task_struct *task) __ksym __weak;
 
 /*
- * Before its element goes, or is replaced: the kernel releases what it holds only up to 7.1
- * (bpf_obj_cancel_fields), and who gets the memory next would hold it. Reports whether it did.
+ * Releases the task of a rule before its element is deleted or replaced, and reports whether
+ * there was one. From 7.1 on the kernel does not (bpf_obj_cancel_fields): the next rule in the
+ * same memory would hold the task.
  */
 static __always_inline bool let_go(struct verdict *v)
 {
@@ -157,7 +99,7 @@ static __always_inline bool let_go(struct verdict *v)
 	return true;
 }
 
-/* Has the rule hold the leader of its process, if there is one. */
+/* Makes the rule hold the leader of its process, if there is one. */
 static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 {
 	struct verdict *v = bpf_map_lookup_elem(&rules, rule);
@@ -165,7 +107,7 @@ static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 
 	if (!task)
 		return;
-	if (v && (__u64)BPF_CORE_READ(task, tgid) == rule->id) { /* else it is another thread */
+	if (v && (__u64)BPF_CORE_READ(task, tgid) == rule->id) { /* else the pid is that of another thread */
 		task = bpf_kptr_xchg(&v->leader, task);
 		n->held++;
 	}
@@ -173,7 +115,7 @@ static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 		bpf_task_release(task);
 }
 
-/* The counts change such that tasks which pass meanwhile see no watch without its rule. */
+/* Counts a watch after adding its rule: a task that passes meanwhile finds both or none. */
 static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *rule, __u32 says)
 {
 	struct verdict verdict = {.says = says, .since = bpf_ktime_get_boot_ns()};
@@ -217,7 +159,7 @@ static long drop_rule(void *map, struct rule *rule, struct verdict *v, void *ctx
 	return 0;
 }
 
-/* The counts go first, as those of add_rule. */
+/* Resets the counts first, for the same reason as in add_rule. */
 static __always_inline void forget_rules(struct rule_counts *n)
 {
 	n->watches = n->rules = n->held = 0;

@@ -2,8 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * The table of the processes that live, in an arena. The handlers of proctrace.bpf.c go on here:
- * each event comes once, whatever the rules and the ring say to it.
+ * Keeps the table of living processes in an arena. The handlers of proctrace.bpf.c call these
+ * programs once for each event, even if the rules leave it out or the ring is full.
  */
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
@@ -33,11 +33,11 @@ struct task_struct {
 
 #pragma clang attribute pop
 
-#define PROCESSES 0 /* the number of the root */
+#define PROCESSES 0 /* number of the table's root in the arena */
 #define KEY_WORDS 1
 #define VALUE_WORDS (sizeof(struct process_entry) / 8)
 
-/* Those of ring.h, as large. */
+/* The map of proctrace.bpf.c, with as many entries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EVENT_TYPES);
@@ -45,7 +45,7 @@ struct {
 	__type(value, struct event_counts);
 } counters SEC(".maps");
 
-/* Counts a change that was not made: there was no memory, or too many changed the same bucket. */
+/* Counts a failed change: no memory, or too much contention for one bucket. */
 static __always_inline int checked(int err)
 {
 	struct event_counts *counts;
@@ -55,23 +55,22 @@ static __always_inline int checked(int err)
 		return 0;
 	counts = bpf_map_lookup_elem(&counters, &none);
 	if (counts)
-		__sync_fetch_and_add(&counts->failed, 1); /* all copies of the handlers come here */
+		__sync_fetch_and_add(&counts->failed, 1); /* copies of the handlers share the element */
 	return 0;
 }
 
-/* An entry as words. */
 union entry {
 	struct process_entry entry;
 	__u64 words[VALUE_WORDS];
 };
 
-/* Not inlined: so the type is in the BTF of the loaded programs. */
+/* Not inlined: puts the type into the BTF of the loaded programs. */
 static __noinline void describe(struct process_entry *e, struct task_struct *task)
 {
 	e->pid = BPF_CORE_READ(task, tgid);
 	e->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	e->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
-	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* of a child its parent's */
+	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* a child has that of its parent */
 }
 
 SEC("raw_tp")
@@ -93,7 +92,7 @@ static __always_inline void on_exec(__u64 __arena *value, void *ctx)
 	union entry *e = ctx;
 
 	e->entry.execs = 1;
-	if (ARENA_READ(value[1]) == e->words[1]) /* start_time: it is the same process */
+	if (ARENA_READ(value[1]) == e->words[1]) /* start_time: the same process */
 		e->entry.execs += ARENA_READ(value[2]);
 	for (__u32 i = 0; i < VALUE_WORDS; i++)
 		ARENA_WRITE(value[i], e->words[i]);
@@ -113,7 +112,7 @@ int BPF_PROG(table_exec, struct task_struct *task)
 	return checked(arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_ANY, on_exec, &e));
 }
 
-/* Threads decrement live on their way here, so that those that find it 0 are the last ones. */
+/* Threads decrement live before they get here: only the last ones find it 0. */
 SEC("raw_tp")
 int BPF_PROG(table_exit, struct task_struct *task)
 {

@@ -7,8 +7,8 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * A task, and what else the programs read of the kernel's: types with those fields alone, whose
- * places in the running kernel are filled in when the programs are loaded (CO-RE).
+ * The kernel's types, with only the fields that the programs read. Their offsets in the running
+ * kernel are filled in when the programs are loaded (CO-RE).
  */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -52,7 +52,7 @@ struct linux_binprm {
 
 #define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 
-/* The tracepoint's type where it tells group_dead (6.16). */
+/* The type of the tracepoint if it passes group_dead (6.16). */
 typedef void (*btf_trace_sched_process_exit___group_dead)(void *, struct task_struct *, bool);
 
 static __always_inline __u64 cgroup_of(struct task_struct *task)
