@@ -16,7 +16,7 @@ SOAK_KILLS   ?= 1000
 SOAK_SAMPLES ?= 1000000
 SOAK_ROUNDS  ?= 10m
 
-.PHONY: all help build install demo test test-host soak deploy-check vmtest vmtest-self conformance race fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
+.PHONY: all help build install demo test test-host soak deploy-check vmtest vmtest-self conformance race litmus fuzz check generate generate-check bench deps deps-go deps-vmtest kernels-md clean
 all: build
 
 help: ## this list
@@ -61,6 +61,9 @@ vmtest-self: deps-vmtest ## vmtest's own tests that boot machines
 
 conformance: deps-vmtest ## what each kernel promises, tested in virtual machines: docs/conformance.md
 	tools/conformance.sh $(BUILD) docs/conformance.md
+
+litmus: ## the litmus tests of docs/litmus, by herd7, in half a minute; fetches herd7 and the kernel's memory model once, 200 MB
+	tools/litmus.sh $(BUILD)/litmus
 
 fuzz: deps-go ## each fuzz test, FUZZ_RUNS inputs
 	tools/fuzz.sh $(FUZZ_RUNS)
