@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 func TestWhatIsNotAUserRing(t *testing.T) {
@@ -19,7 +20,7 @@ func TestWhatIsNotAUserRing(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	for name, call := range map[string]func() error{
 		"New":      func() error { _, err := New(m, Options{}); return err },
-		"Diagnose": func() error { _, err := Diagnose(m); return err },
+		"Diagnose": func() error { _, err := userring.Diagnose(m); return err },
 	} {
 		if err := call(); err == nil || !strings.Contains(err.Error(), "map is a RingBuf, not a UserRingbuf") {
 			t.Errorf("%s of a ring: %v", name, err)
@@ -95,7 +96,7 @@ func TestAfterClose(t *testing.T) {
 			t.Errorf("%s: %v", call.name, err)
 		}
 	}
-	if d, err := Diagnose(m); err != nil || d != (Diagnosis{ProducerPos: 16, Discarded: 1}) {
+	if d, err := userring.Diagnose(m); err != nil || d != (userring.Diagnosis{ProducerPos: 16, Discarded: 1}) {
 		t.Errorf("left behind: %+v, %v: want what was reserved, discarded", d, err)
 	}
 }
@@ -123,7 +124,7 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	if n := drain(t, c); n != 1 {
 		t.Errorf("%d of 1 samples came", n)
 	}
-	if p := producer(t, m, Options{}); p.Recovered() != (Recovery{}) {
+	if p := producer(t, m, Options{}); p.Recovered() != (userring.Recovery{}) {
 		t.Errorf("the next one recovered %+v", p.Recovered())
 	}
 }
@@ -145,7 +146,7 @@ func TestCloseUnderWork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := p.Recovered(); r != (Recovery{}) {
+		if r := p.Recovered(); r != (userring.Recovery{}) {
 			t.Fatalf("after Close there was something to recover: %+v", r)
 		}
 		var all sync.WaitGroup
@@ -176,7 +177,7 @@ func TestCloseUnderWork(t *testing.T) {
 	}
 	for drain(t, c) > 0 {
 	}
-	if d, err := Diagnose(m); err != nil || d.ConsumerPos != d.ProducerPos || d.Fault != nil {
+	if d, err := userring.Diagnose(m); err != nil || d.ConsumerPos != d.ProducerPos || d.Fault != nil {
 		t.Errorf("left behind: %+v, %v", d, err)
 	}
 	counts(t, c)

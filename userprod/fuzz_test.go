@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // image is a file laid out as a ring, for what no kernel lets be written: consumer_pos.
@@ -153,10 +154,10 @@ func FuzzRestore(f *testing.F) {
 		mem := im.mapping(t)
 		defer mem.Unmap()
 
-		_, err := restore(mem, false)
-		diagnose(mem)
+		_, err := userring.Restore(mem, false)
+		userring.Examine(mem)
 		if changing {
-			restore(mem, true)
+			userring.Restore(mem, true)
 			produceInto(mem, int(write))
 			return
 		}
@@ -184,7 +185,7 @@ func FuzzRestore(f *testing.F) {
 			}
 		}
 		check()
-		found, err := restore(mem, true)
+		found, err := userring.Restore(mem, true)
 		if err != nil {
 			t.Fatalf("mend: %v", err)
 		}
@@ -253,7 +254,7 @@ func TestHighPositions(t *testing.T) {
 		if err := old.Commit(); err != ErrDone {
 			t.Errorf("from %d: second Commit: %v", pos, err)
 		}
-		if d := diagnose(mem); d.Committed != 4 || d.Fault != nil || d.ProducerPos != pos+1008+3*1024 {
+		if d := userring.Examine(mem); d.Committed != 4 || d.Fault != nil || d.ProducerPos != pos+1008+3*1024 {
 			t.Errorf("from %d: %+v", pos, d)
 		}
 		mem.Unmap()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // ways are all ways to write one sample.
@@ -232,9 +233,9 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p := producer(t, m, Options{})
-	state := func(rule string, want Diagnosis) {
+	state := func(rule string, want userring.Diagnosis) {
 		t.Helper()
-		got, err := Diagnose(m)
+		got, err := userring.Diagnose(m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,14 +251,14 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	state("what is reserved is BUSY", Diagnosis{ProducerPos: 64, Busy: 4})
+	state("what is reserved is BUSY", userring.Diagnosis{ProducerPos: 64, Busy: 4})
 	s[2].Commit()
-	state("a commit waits for those before it", Diagnosis{ProducerPos: 64, Committed: 1, Busy: 3})
+	state("a commit waits for those before it", userring.Diagnosis{ProducerPos: 64, Committed: 1, Busy: 3})
 	s[0].Commit()
-	state("the first is committed", Diagnosis{ProducerPos: 64, Committed: 2, Busy: 2, BusyPos: 16})
+	state("the first is committed", userring.Diagnosis{ProducerPos: 64, Committed: 2, Busy: 2, BusyPos: 16})
 	s[1].Discard()
 	s[3].Discard()
-	state("all are done", Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
+	state("all are done", userring.Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
 }
 
 // What is discarded last is passed over too, and makes room.

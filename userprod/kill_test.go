@@ -17,6 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // points are where a producer dies. The sample with number 0 is committed, the one
@@ -280,7 +281,7 @@ func TestProducersKilledAtRandom(t *testing.T) {
 			drain(t, c)
 		}
 		a.kill()
-		d, err := Diagnose(m)
+		d, err := userring.Diagnose(m)
 		if err != nil || d.Fault != nil {
 			t.Fatalf("after %d kills: %+v, %v", i+1, d, err)
 		}
@@ -289,7 +290,7 @@ func TestProducersKilledAtRandom(t *testing.T) {
 	producer(t, m, Options{})
 	for drain(t, c) > 0 {
 	}
-	if s, err := Diagnose(m); err != nil || s.ConsumerPos != s.ProducerPos {
+	if s, err := userring.Diagnose(m); err != nil || s.ConsumerPos != s.ProducerPos {
 		t.Errorf("the ring is not empty: %+v, %v", s, err)
 	}
 	counts(t, c)

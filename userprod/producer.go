@@ -13,6 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // DefaultTimer is the interval of the slow timer, see [Options].
@@ -73,7 +74,7 @@ type Producer struct {
 	poller *syscall.Poller
 	opts   Options
 	claim  claim.ID
-	found  Recovery
+	found  userring.Recovery
 
 	failed atomic.Pointer[error] // why nothing works any more: closed, or a corrupt ring
 	turn   chan struct{}         // taken by the one who waits for room in the poller
@@ -109,7 +110,7 @@ func New(m *ebpf.Map, opts Options) (*Producer, error) {
 }
 
 func open(m *ebpf.Map, opts Options) (*Producer, error) {
-	if err := checkType(m); err != nil {
+	if err := userring.CheckType(m); err != nil {
 		return nil, err
 	}
 	id, mem, err := claimRing(m, opts)
@@ -128,17 +129,10 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 	return p, nil
 }
 
-func checkType(m *ebpf.Map) error {
-	if m.Type() != ebpf.UserRingbuf {
-		return fmt.Errorf("map is a %s, not a UserRingbuf", m.Type())
-	}
-	return nil
-}
-
 // newProducer returns a Producer without claim and poller. mem is its own, unless
 // there is an error.
 func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
-	found, err := restore(mem, opts.Mend)
+	found, err := userring.Restore(mem, opts.Mend)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +151,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 }
 
 // Recovered tells what New found in the ring and did about it.
-func (p *Producer) Recovered() Recovery { return p.found }
+func (p *Producer) Recovered() userring.Recovery { return p.found }
 
 // MaxSample is the size in bytes of the largest sample that the ring can hold:
 // the ring's size less a header, and never more than a dynptr's 16 MiB - 1.
@@ -189,7 +183,7 @@ func (p *Producer) tryClose() error {
 	// A corrupt ring stays corrupt and is no reason to fail. In a stolen ring the samples are
 	// the thief's.
 	if claim.ID(own.ProducerClaim().Load()) == p.claim {
-		restore(own, false)
+		userring.Restore(own, false)
 	}
 	p.claim.Release(own.ProducerClaim())
 	return errors.Join(p.endErr, own.Unmap())

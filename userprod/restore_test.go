@@ -12,6 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // onRing does with m's memory what no producer should.
@@ -84,7 +85,7 @@ func TestLeftovers(t *testing.T) {
 			c := checker(t, m, 1, 64)
 			onRing(t, m, func(mem *ring.Mapping) { place(mem, tt.headers, tt.producer) })
 
-			d, err := Diagnose(m)
+			d, err := userring.Diagnose(m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +133,7 @@ func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
 			m := userRing(t, 4096)
 			c := checker(t, m, 1, 64)
 			onRing(t, m, func(mem *ring.Mapping) { place(mem, tt.headers, tt.producer) })
-			d, _ := Diagnose(m)
+			d, _ := userring.Diagnose(m)
 			n, err := c.Drain(0, 0)
 			switch {
 			case tt.busy > 0:
@@ -161,7 +162,7 @@ func TestAProducerPositionBehind(t *testing.T) {
 		t.Fatalf("%d samples came", n)
 	}
 	_, err := New(m, Options{})
-	fault, ok := errors.AsType[*Fault](err)
+	fault, ok := errors.AsType[*userring.Fault](err)
 	if !ok || fault.Errno != 0 || fault.Pos != 112 {
 		t.Fatalf("New: %v", err)
 	}
@@ -189,7 +190,7 @@ func TestALargeRingIsMended(t *testing.T) {
 	if _, err := c.Drain(0, 0); err != unix.E2BIG {
 		t.Errorf("drain: %v", err)
 	}
-	d, err := Diagnose(m)
+	d, err := userring.Diagnose(m)
 	if err != nil || d.Fault == nil || d.Fault.Errno != unix.E2BIG {
 		t.Errorf("Diagnose() = %+v, %v", d, err)
 	}
@@ -207,21 +208,6 @@ func TestALargeRingIsMended(t *testing.T) {
 	if s := stats(t, p); s.Free != 64<<20 {
 		t.Errorf("not all was passed over: %+v", s)
 	}
-}
-
-// What is at fault lies where the ring ends, because somebody has moved producer_pos
-// since it was found.
-func TestMendOfWhatIsNoLongerInTheRing(t *testing.T) {
-	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
-	onRing(t, m, func(mem *ring.Mapping) {
-		mem.SetProducerPos(64)
-		for _, pos := range []uint64{64, 72, 128, 1 << 40} {
-			if lost := putRight(mem, pos); lost != 0 || mem.ProducerPos() != 64 {
-				t.Errorf("fault at %d: %d bytes lost, and producer position %d", pos, lost, mem.ProducerPos())
-			}
-		}
-	})
 }
 
 // The kernel drains all the time while the ring of a dead producer is restored: what is
@@ -271,7 +257,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 			}
 		})
 		onRing(t, m, func(mem *ring.Mapping) {
-			found, err := restore(mem, false)
+			found, err := userring.Restore(mem, false)
 			if err != nil || found.Abandoned != abandoned {
 				t.Errorf("restore: %+v, %v: want %d abandoned", found, err, abandoned)
 			}
@@ -303,7 +289,7 @@ func TestRandomRings(t *testing.T) {
 		var cons uint64
 		headers, producer := randomRing(rng)
 		onRing(t, m, func(mem *ring.Mapping) { cons = place(mem, headers, producer) })
-		before, err := Diagnose(m)
+		before, err := userring.Diagnose(m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,7 +303,7 @@ func TestRandomRings(t *testing.T) {
 		if err != nil {
 			t.Fatalf("ring %d, %v up to %d: %v", i, headers, producer, err)
 		}
-		after, err := Diagnose(m)
+		after, err := userring.Diagnose(m)
 		after.Holder, after.HolderAlive = 0, false
 		if err != nil || after.Fault != nil || after.Busy != 0 || after.Committed != before.Committed {
 			t.Fatalf("ring %d, %v up to %d: %+v\nthen %+v, %v", i, headers, producer, before, after, err)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // lacks reports whether a sample of n bytes cannot be put at head without looking
@@ -49,7 +50,7 @@ func (p *Producer) checkHead(cons uint64) error {
 		return nil
 	}
 	t := p.data.Tagged(cons)
-	if fault := faultAt(t.Header(), cons, prod, p.size); fault != nil {
+	if fault := userring.HeaderFault(t.Header(), cons, prod, p.size); fault != nil {
 		return p.spoiled(fault)
 	}
 	if t.Header().Busy() && !t.Header().Discarded() && t.Tag() != tagOf(cons) {

@@ -20,8 +20,8 @@ import (
 	"github.com/rbtool/rbtool/bpf/drain"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/userring"
 	"github.com/rbtool/rbtool/pin"
-	"github.com/rbtool/rbtool/userprod"
 )
 
 // pinnedUserRing returns a user ring and the path of its pin.
@@ -174,7 +174,7 @@ func untilFull(t *testing.T, m *ebpf.Map) {
 	t.Helper()
 	// Nothing announces it: look again for a bounded time.
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
-		d, err := userprod.Diagnose(m)
+		d, err := userring.Diagnose(m)
 		if err != nil {
 			t.Fatal(err)
 		}

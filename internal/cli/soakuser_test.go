@@ -22,7 +22,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/testenv"
-	"github.com/rbtool/rbtool/userprod"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // The most producers of a round, and samples of a producer.
@@ -223,7 +223,7 @@ func (s *userSoak) drain(ctx context.Context, rng *rand.Rand) {
 		}
 		n, err := s.checker.Drain(0, limit)
 		if err != nil {
-			d, e := userprod.Diagnose(s.ring)
+			d, e := userring.Diagnose(s.ring)
 			s.fault("the kernel cannot drain: %v; %+v, %v", err, d, e)
 			return
 		}
@@ -308,7 +308,7 @@ func (s *userSoak) account() {
 	if counts.Bad > 0 || counts.Twice > 0 || counts.Small > 0 {
 		s.fault("samples are torn or came twice: %+v", counts)
 	}
-	d, err := userprod.Diagnose(s.ring)
+	d, err := userring.Diagnose(s.ring)
 	if err != nil || d.Fault != nil || d.ConsumerPos != d.ProducerPos || d.HolderAlive {
 		s.fault("the ring is not empty, or not free: %+v, %v", d, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/consumer"
-	"github.com/rbtool/rbtool/userprod"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // ringFault describes the fault of a corrupt ring, and the command that repairs it. Both are empty if
@@ -19,7 +19,7 @@ func ringFault(m *ebpf.Map, ref string) (fault, repair string) {
 			return err.Error(), fmt.Sprintf("rbtool tail %s --recover resumes at the oldest intact record", ref)
 		}
 	case ebpf.UserRingbuf:
-		if d, err := userprod.Diagnose(m); err == nil && d.Fault != nil {
+		if d, err := userring.Diagnose(m); err == nil && d.Fault != nil {
 			return d.Fault.Error(), fmt.Sprintf("rbtool produce --user %s --recover discards everything after the last valid sample", ref)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/bpf/drain"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/userprod"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
 // drainOptions are the flags of drain.
@@ -145,7 +145,7 @@ func (o *drainOptions) load(user *ebpf.Map) (*drain.Drain, error) {
 
 // drainOnce drains what is in the user ring now. It waits while the target is full.
 func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
-	before, err := userprod.Diagnose(user)
+	before, err := userring.Diagnose(user)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
 			}
 			continue
 		}
-		now, err := userprod.Diagnose(user)
+		now, err := userring.Diagnose(user)
 		if err != nil {
 			return err
 		}

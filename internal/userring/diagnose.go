@@ -1,4 +1,4 @@
-package userprod
+package userring
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ type Diagnosis struct {
 // Diagnose looks at m, a map of type UserRingbuf, without changing it, whoever
 // produces into it. Of a ring that is in use the counts are those of some moment, roughly.
 func Diagnose(m *ebpf.Map) (Diagnosis, error) {
-	err := checkType(m)
+	err := CheckType(m)
 	var mem *ring.Mapping
 	if err == nil {
 		mem, err = ring.Observe(m.FD(), uint64(m.MaxEntries()))
@@ -40,14 +40,14 @@ func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 	if err != nil {
 		return Diagnosis{}, fmt.Errorf("diagnose ring %s: %w", m, err)
 	}
-	d := diagnose(mem)
+	d := Examine(mem)
 	if err := mem.Unmap(); err != nil {
 		return Diagnosis{}, fmt.Errorf("diagnose ring %s: %w", m, err)
 	}
 	return d, nil
 }
 
-func diagnose(mem *ring.Mapping) Diagnosis {
+func Examine(mem *ring.Mapping) Diagnosis {
 	var d Diagnosis
 	// What changes while it is looked at seems to contradict itself: look again.
 	const tries = 100
@@ -77,4 +77,12 @@ func look(mem *ring.Mapping) Diagnosis {
 		}
 	})
 	return d
+}
+
+// CheckType returns an error if m is not a user ring buffer.
+func CheckType(m *ebpf.Map) error {
+	if m.Type() != ebpf.UserRingbuf {
+		return fmt.Errorf("map is a %s, not a UserRingbuf", m.Type())
+	}
+	return nil
 }

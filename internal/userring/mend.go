@@ -1,4 +1,4 @@
-package userprod
+package userring
 
 import "github.com/rbtool/rbtool/internal/ring"
 

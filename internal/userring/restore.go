@@ -1,4 +1,4 @@
-package userprod
+package userring
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ type Recovery struct {
 // discards samples that are BUSY. What is committed is not touched. Where the
 // ring contradicts itself it returns a *Fault, or puts it right when mend is true.
 // The kernel may drain the ring at the same time.
-func restore(mem *ring.Mapping, mend bool) (Recovery, error) {
+func Restore(mem *ring.Mapping, mend bool) (Recovery, error) {
 	var found Recovery
 	const tries = 8 // somebody may write there all the time
 	for range tries {
@@ -60,13 +60,13 @@ func discard(d ring.Data, pos uint64, t ring.Tagged) bool {
 func walk(mem *ring.Mapping, cons, prod uint64, visit func(pos uint64, t ring.Tagged)) *Fault {
 	end, fault := faultOf(cons, prod, mem.Size())
 	if fault != nil && fault.Errno == 0 && cons < prod {
-		if f := faultAt(mem.Data().Tagged(cons).Header(), cons, prod, mem.Size()); f != nil {
+		if f := HeaderFault(mem.Data().Tagged(cons).Header(), cons, prod, mem.Size()); f != nil {
 			fault.Errno = f.Errno
 		}
 	}
 	for pos := cons; pos != end; {
 		t := mem.Data().Tagged(pos)
-		if f := faultAt(t.Header(), pos, end, mem.Size()); f != nil {
+		if f := HeaderFault(t.Header(), pos, end, mem.Size()); f != nil {
 			if fault == nil {
 				fault = f
 			}

@@ -1,4 +1,4 @@
-package userprod
+package userring
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 )
 
 // Fault is how a ring contradicts itself, so that the kernel cannot go on in it, or
-// takes for samples what is none. It is an error that is [ErrCorrupt].
+// takes for samples what is none. It is an error that is [ring.ErrCorrupt].
 type Fault struct {
 	// Pos is the position of the header at fault, or where the kernel is when
 	// the positions are.
@@ -23,13 +23,13 @@ type Fault struct {
 
 func (f *Fault) Error() string {
 	if f.Errno == 0 {
-		return fmt.Sprintf("%v: %s", ErrCorrupt, f.text)
+		return fmt.Sprintf("%v: %s", ring.ErrCorrupt, f.text)
 	}
-	return fmt.Sprintf("%v: %s: the kernel's drain stops with %s", ErrCorrupt, f.text, unix.ErrnoName(f.Errno))
+	return fmt.Sprintf("%v: %s: the kernel's drain stops with %s", ring.ErrCorrupt, f.text, unix.ErrnoName(f.Errno))
 }
 
 // Is makes the error ErrCorrupt.
-func (f *Fault) Is(target error) bool { return target == ErrCorrupt }
+func (f *Fault) Is(target error) bool { return target == ring.ErrCorrupt }
 
 // Unwrap makes the error Errno.
 func (f *Fault) Unwrap() error {
@@ -39,10 +39,10 @@ func (f *Fault) Unwrap() error {
 	return f.Errno
 }
 
-// faultAt returns what is wrong with a header at pos, nil when the kernel can go
+// HeaderFault returns what is wrong with a header at pos, nil when the kernel can go
 // on there. Its conditions and their order are those of __bpf_user_ringbuf_peek
 // (kernel/bpf/ringbuf.c), but for positions.
-func faultAt(h ring.Header, pos, prod, size uint64) *Fault {
+func HeaderFault(h ring.Header, pos, prod, size uint64) *Fault {
 	n, rest := h.Len(), prod-pos
 	switch span := ring.Span(n); {
 	case span > rest:

@@ -1,0 +1,33 @@
+package userring
+
+import (
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// Another process has moved producer_pos since the fault was found, so its position is at the
+// end of the ring or outside.
+func TestMendOfWhatIsNoLongerInTheRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	mem, err := ring.Produce(m.FD(), 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem.SetProducerPos(64)
+	for _, pos := range []uint64{64, 72, 128, 1 << 40} {
+		if lost := putRight(mem, pos); lost != 0 || mem.ProducerPos() != 64 {
+			t.Errorf("fault at %d: %d bytes lost, producer position %d", pos, lost, mem.ProducerPos())
+		}
+	}
+	if err := mem.Unmap(); err != nil {
+		t.Error(err)
+	}
+}
