@@ -90,7 +90,7 @@ func ringLoop() (_ *loop, err error) {
 		return nil, err
 	}
 	closers = append(closers, d.Close)
-	p, err := userprod.New(user, userprod.Options{IgnoreForeign: true})
+	p, err := userprod.New(user, userprod.Options{})
 	if err != nil {
 		return nil, err
 	}

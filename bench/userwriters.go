@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -62,11 +63,14 @@ func put[T any](room []byte, v T, seq uint64) {
 func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 	var v T
 	size := int(unsafe.Sizeof(v))
-	b := p.Batch()
+	b, err := p.Batch(context.Background())
+	if err != nil {
+		return err
+	}
 	defer b.End()
 	for seq < end {
 		for range together {
-			room, err := b.Next(size)
+			room, err := b.TryNext(size)
 			if err != nil {
 				return err
 			}
@@ -83,9 +87,12 @@ func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 // writeSamples does so in a loop over rooms.
 func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) error {
 	var v T
-	b := p.Batch()
+	b, err := p.Batch(context.Background())
+	if err != nil {
+		return err
+	}
 	defer b.End()
-	for room := range b.Samples(int(unsafe.Sizeof(v)), together) {
+	for room := range b.Samples(context.Background(), int(unsafe.Sizeof(v)), together) {
 		if seq == end {
 			break
 		}
@@ -109,7 +116,7 @@ func writeBulk[T any](p *userprod.Producer, seq, end uint64) error {
 			number(&values[i+3], seq+3)
 			seq += 4
 		}
-		if _, err := userprod.WriteAll(p, values[:]); err != nil {
+		if _, err := userprod.TryWriteAll(p, values[:]); err != nil {
 			return err
 		}
 	}
@@ -132,7 +139,7 @@ func writeReserved[T any](p *userprod.Producer, seq, end uint64) error {
 	var v T
 	size := int(unsafe.Sizeof(v))
 	for ; seq < end; seq++ {
-		s, err := p.Reserve(size)
+		s, err := p.TryReserve(size)
 		if err != nil {
 			return err
 		}
@@ -156,7 +163,7 @@ func openUserRing(req *harness.Request) (*userprod.Producer, *ebpf.Program, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("open drain program: %w", err)
 	}
-	p, err := userprod.New(m, userprod.Options{IgnoreForeign: true})
+	p, err := userprod.New(m, userprod.Options{})
 	if err != nil {
 		return nil, nil, errors.Join(err, prog.Close())
 	}

@@ -7,23 +7,27 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// What a Batch says to calls out of turn.
+// Errors of calls on a Batch that cannot write.
 var (
 	errEnded   = errors.New("write ring: batch has ended")
-	errLooping = errors.New("write ring: batch is in a loop over its samples")
+	errLooping = errors.New("write ring: batch is in a loop over Samples")
 )
 
-// Batch writes samples one behind the other. Nothing of it is ever BUSY: a sample
-// is complete before the kernel sees it. One goroutine may use it; it must not be copied.
+// Batch writes a series of samples, from [Producer.Batch]. The kernel sees a sample only when
+// it is complete and published, so none is ever busy. A Batch must be used by one goroutine
+// and ended.
 //
-//	b := p.Batch()
+//	b, err := p.Batch(ctx)
+//	if err != nil {
+//		return err
+//	}
 //	defer b.End()
 //	for _, c := range commands {
-//		buf, err := b.NextWait(ctx, size(c))
+//		room, err := b.Next(ctx, size(c))
 //		if err != nil {
 //			return err
 //		}
-//		if err := encode(buf, c); err != nil {
+//		if err := encode(room, c); err != nil {
 //			b.Drop()
 //			return err
 //		}
@@ -31,52 +35,53 @@ var (
 //	return b.End()
 type Batch struct {
 	_ noCopy
-	p *Producer // nil when it has ended
+	p *Producer // nil after End
 
-	away bool // does not hold the ring; the next call takes it
+	away bool // does not have the ring; the next call takes it
 
-	// The room that is left, as contiguous memory.
+	// The remaining room, as contiguous memory.
 	win      ring.Window
 	base     uint64 // position where the window begins
 	off      uint64 // in the window: where the next sample begins
-	last     uint64 // in the window: where the one of the last Next begins, or off
-	room     uint64 // bytes of the window
+	last     uint64 // in the window: where the sample of the last Next begins, or off
+	room     uint64 // bytes of the window, 0 in a loop over Samples
 	max      uint64 // p.max
-	looping  bool   // in a loop over Samples; nobody else has room then
-	loopRoom uint64 // room of the loop
-	err      error  // that ended the last one
+	looping  bool   // in a loop over Samples
+	loopRoom uint64 // bytes of the window in that loop
+	err      error  // that ended the last loop
 }
 
-// noCopy makes vet complain of copies.
+// noCopy makes vet report copies.
 type noCopy struct{}
 
 func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
-// Batch gives the ring to the calling goroutine until [Batch.End]. It waits for another
-// goroutine's batch to end, or for Close, after which the batch's calls fail. It is the
-// fastest way to produce, even if each sample is published by itself. Meanwhile other
-// goroutines wait in all calls but those of Sample, Stats and Close.
-func (p *Producer) Batch() Batch {
-	if p.mu.LockLong(context.Background()) != nil {
-		return Batch{p: p, max: p.max, away: true} // its calls fail
-	}
-	return Batch{p: p, base: p.head, max: p.max}
+// Batch gives the ring to the calling goroutine until [Batch.End]. Meanwhile other goroutines
+// wait in all calls except those of Sample, Stats and Close. A Batch is the fastest way to
+// produce, even if it publishes each sample by itself.
+//
+// Batch waits for another goroutine's Batch to end, until ctx is done or Close. Errors are
+// that of ctx and [os.ErrClosed].
+func (p *Producer) Batch(ctx context.Context) (*Batch, error) {
+	// Inlined, so that a Batch need not be on the heap.
+	b := &Batch{p: p, away: true}
+	return b, b.take(ctx)
 }
 
-// take takes the ring for a batch that does not hold it.
+// take takes the ring for a batch that does not have it.
 func (b *Batch) take(ctx context.Context) error {
 	if err := b.p.mu.LockLong(ctx); err != nil {
 		return err
 	}
-	b.away, b.base = false, b.p.head
+	b.away, b.base, b.max = false, b.p.head, b.p.max
 	return nil
 }
 
 // holds reports whether the batch has the ring and may write.
 func (b *Batch) holds() bool { return b.p != nil && !b.looping && !b.away }
 
-// hold takes the ring if the batch does not hold it, and returns why the batch may not write.
+// hold takes the ring if the batch does not have it, and returns why the batch may not write.
 func (b *Batch) hold() error {
 	switch {
 	case b.p == nil:
@@ -89,11 +94,9 @@ func (b *Batch) hold() error {
 	return nil
 }
 
-// Next returns room for a sample of n bytes: memory of the ring, with what was
-// in it before. The sample is complete, and must not be written to any more, when
-// Next, Append, Publish or End is called again. Errors are those of [Producer.Reserve];
-// after [ErrFull] the batch goes on.
-func (b *Batch) Next(n int) ([]byte, error) {
+// TryNext is [Batch.Next] without the wait for room: it fails with [ErrFull], after which the
+// batch can go on.
+func (b *Batch) TryNext(n int) ([]byte, error) {
 	off := b.off
 	end := off + ring.Span(uint32(n))
 	if uint64(n) > b.max || end > b.room {
@@ -104,7 +107,7 @@ func (b *Batch) Next(n int) ([]byte, error) {
 	return b.win.Room(off, uint32(n)), nil
 }
 
-// refill looks for more room, and does what Next could not.
+// refill is TryNext when the window has no room.
 func (b *Batch) refill(n int) ([]byte, error) {
 	if err := b.extend(n); err != nil {
 		return nil, err
@@ -114,7 +117,7 @@ func (b *Batch) refill(n int) ([]byte, error) {
 	return b.win.Room(0, uint32(n)), nil
 }
 
-// extend makes a window at the next sample with room for one of n bytes.
+// extend starts a window at the next sample, with room for one of n bytes.
 func (b *Batch) extend(n int) error {
 	if err := b.hold(); err != nil {
 		return err
@@ -129,43 +132,54 @@ func (b *Batch) extend(n int) error {
 	return nil
 }
 
-// NextWait is Next that, when the ring is full, publishes what is complete and waits for
-// room until ctx is done; other goroutines can write then. A batch whose NextWait failed goes
-// on: its next call waits for the ring as [Producer.Batch] does.
-func (b *Batch) NextWait(ctx context.Context, n int) ([]byte, error) {
+// Next returns memory of the ring for a sample of n bytes, with its previous contents. The
+// next call of Next, TryNext, Samples, Publish or End completes the sample; do not write to
+// it afterwards.
+//
+// If the ring is full, Next publishes the complete samples and waits for room until ctx is
+// done or Close; meanwhile other goroutines can write. After an error of ctx the batch can go
+// on: its next call waits for the ring as [Producer.Batch] does. Other errors are those of
+// [Producer.Reserve].
+func (b *Batch) Next(ctx context.Context, n int) ([]byte, error) {
 	for {
 		if b.away {
 			if err := b.take(ctx); err != nil {
 				return nil, err
 			}
 		}
-		buf, err := b.Next(n)
+		buf, err := b.TryNext(n)
 		if err != ErrFull {
 			return buf, err
 		}
-		p := b.p
-		err = b.End()
-		*b = Batch{p: p, max: p.max, away: true}
-		if err == nil {
-			err = p.Wait(ctx, n)
-		}
-		if err != nil {
+		if err := b.await(ctx, n); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// Drop gives up the sample of the last Next, unless it was published. Its room is
-// used again.
+// await publishes the complete samples and waits for room for one of n bytes, without the
+// ring.
+func (b *Batch) await(ctx context.Context, n int) error {
+	p := b.p
+	err := b.End()
+	*b = Batch{p: p, away: true}
+	if err != nil {
+		return err
+	}
+	return p.awaitRoom(ctx, n)
+}
+
+// Drop drops the sample of the last Next, unless it was published. Its room is reused.
 func (b *Batch) Drop() {
 	if !b.looping {
 		b.off = b.last
 	}
 }
 
-// Publish gives the kernel the samples so far. The error is [ErrCorrupt] or [os.ErrClosed].
+// Publish makes the samples so far visible to the kernel. Errors: [ErrCorrupt], [ErrBusy] if
+// the ring was stolen, [os.ErrClosed].
 func (b *Batch) Publish() error {
-	if !b.holds() { // inlined, for batches that publish each sample
+	if !b.holds() { // inlined, unlike hold
 		if err := b.hold(); err != nil {
 			return err
 		}
@@ -177,15 +191,14 @@ func (b *Batch) Publish() error {
 	return nil
 }
 
-// End publishes the samples so far, that of the last Next included, unless it
-// was dropped, and lets the other goroutines have the ring. Errors are those of
-// Publish. A second End does nothing.
+// End publishes the samples so far, including that of the last Next, and gives the ring back
+// to the other goroutines. Errors are those of Publish. A second End does nothing.
 func (b *Batch) End() error {
 	if b.p == nil {
 		return nil
 	}
 	p := b.p
-	if b.looping { // a panic in its body, perhaps: what it has not published is given up
+	if b.looping { // the loop body panicked: drop what the loop has not published
 		b.looping, b.off = false, uint64(max(int64(p.head-b.base), 0))
 	}
 	var err error

@@ -7,14 +7,15 @@ import (
 
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// refused fails the test unless err says that process pid produces.
-func refused(tb testing.TB, err error, pid int, foreign bool) {
+// refused fails the test unless err says that process pid has claimed the ring.
+func refused(tb testing.TB, err error, pid int) {
 	tb.Helper()
 	busy, ok := errors.AsType[*BusyError](err)
-	if !ok || int(busy.PID) != pid || busy.Foreign != foreign || !errors.Is(err, ErrBusy) {
-		tb.Errorf("process %d produces, foreign %t; got error %v", pid, foreign, err)
+	if !ok || int(busy.PID) != pid || !errors.Is(err, ErrBusy) {
+		tb.Errorf("process %d has claimed the ring; got error %v", pid, err)
 	}
 }
 
@@ -24,9 +25,9 @@ func TestASecondProcessIsRefused(t *testing.T) {
 	for _, end := range []func(*actor){(*actor).kill, (*actor).end} {
 		a := start(t, "produce", m, nil)
 		a.expect(t, "ready")
-		for _, opts := range []Options{{}, {Mend: true}, {IgnoreForeign: true}} {
+		for _, opts := range []Options{{}, {Mend: true}} {
 			_, err := New(m, opts)
-			refused(t, err, a.cmd.Process.Pid, false)
+			refused(t, err, a.cmd.Process.Pid)
 		}
 		end(a)
 		p, err := New(m, Options{})
@@ -46,51 +47,32 @@ func TestASecondProducerOfThisProcessIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = New(m, Options{})
-		refused(t, err, os.Getpid(), false)
+		refused(t, err, os.Getpid())
 		p.Close()
 	}
 }
 
-func TestAForeignProducerIsFound(t *testing.T) {
+// Claimed is called when the ring is claimed and what a dead producer left is still there.
+func TestClaimedDecides(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	a := start(t, "map", m, nil)
-	a.expect(t, "ready")
-	_, err := New(m, Options{})
-	refused(t, err, a.cmd.Process.Pid, true)
-	p, err := New(m, Options{IgnoreForeign: true})
-	if err != nil {
-		t.Fatalf("when it is to be ignored: %v", err)
-	}
-	p.Close()
-	a.kill()
-	if p, err = New(m, Options{}); err != nil {
-		t.Fatalf("when it is gone: %v", err)
-	}
-	p.Close()
-}
-
-// Those that lose a race for the claim have the ring mapped for a moment, one after the
-// other maybe.
-func TestAForeignProducerIsThereAtEachLook(t *testing.T) {
-	for _, tt := range []struct {
-		looks [2][]int
-		want  int // 0: nobody
-	}{
-		{[2][]int{}, 0},
-		{[2][]int{{7}, {}}, 0},
-		{[2][]int{{7}, {8}}, 0},
-		{[2][]int{{7}, {7}}, 7},
-		{[2][]int{{6, 7}, {7, 8}}, 7},
-	} {
-		look := 0
-		err := noForeign(func() ([]int, error) { look++; return tt.looks[look-1], nil })
-		if tt.want != 0 {
-			refused(t, err, tt.want, true)
-		} else if err != nil {
-			t.Errorf("looks that find %v: %v", tt.looks, err)
+	onRing(t, m, func(mem *ring.Mapping) { place(mem, map[uint64]ring.Header{0: busy | 8}, 16) })
+	refusal := errors.New("refused")
+	_, err := New(m, Options{Claimed: func() error {
+		d, err := userring.Diagnose(m)
+		if err != nil || int(d.Holder.PID()) != os.Getpid() || d.Busy != 1 {
+			t.Errorf("the ring is %+v, %v", d, err)
 		}
+		return refusal
+	}})
+	if !errors.Is(err, refusal) {
+		t.Errorf("New: %v", err)
 	}
+	d, err := userring.Diagnose(m)
+	if err != nil || d.Holder != 0 || d.Busy != 1 {
+		t.Errorf("after the refusal: %+v, %v", d, err)
+	}
+	producer(t, m, Options{Claimed: func() error { return nil }})
 }
 
 // execve(2) changes neither pid nor start time: a claim of this process that none of its
@@ -102,7 +84,7 @@ func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	a.expect(t, "ready")
 	a.expect(t, "ready")
 	_, err := New(m, Options{})
-	refused(t, err, a.cmd.Process.Pid, false)
+	refused(t, err, a.cmd.Process.Pid)
 }
 
 // Of processes that open a ring at once, one gets it.
@@ -135,14 +117,14 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	m := userRing(t, 4096)
 	c := checker(t, m, 1, 8)
 	robbed := producer(t, m, Options{})
-	held, err := robbed.Reserve(16)
+	held, err := robbed.TryReserve(16)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// As another process would that takes the holder for gone.
 	robbed.pos.ProducerClaim().Store(0)
 	thief := producer(t, m, Options{})
-	if got := thief.Recovered().Abandoned; got != 1 {
+	if got := thief.found.Abandoned; got != 1 {
 		t.Errorf("%d abandoned samples, want the robbed producer's", got)
 	}
 	if err := held.Commit(); err == nil {
@@ -150,14 +132,14 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	}
 	for name, call := range map[string]func() error{
 		"TryWrite": func() error { return robbed.TryWrite(make([]byte, 16)) },
-		"Reserve":  func() error { _, err := robbed.Reserve(16); return err },
+		"Reserve":  func() error { _, err := robbed.TryReserve(16); return err },
 	} {
 		busy, ok := errors.AsType[*BusyError](call())
 		if !ok || !busy.Stolen || int(busy.PID) != os.Getpid() {
 			t.Errorf("%s of the robbed producer: %v", name, busy)
 		}
 	}
-	s, err := thief.Reserve(16)
+	s, err := thief.TryReserve(16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +150,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 		t.Errorf("the thief's sample after the robbed producer's Close: %v", err)
 	}
 	_, err = New(m, Options{})
-	refused(t, err, os.Getpid(), false)
+	refused(t, err, os.Getpid())
 	drain(t, c)
 }
 
@@ -178,14 +160,14 @@ func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 	m := userRing(t, 4096)
 	a := start(t, "close", m, nil)
 	a.expect(t, "failed")
-	_, err := New(m, Options{IgnoreForeign: true})
-	refused(t, err, a.cmd.Process.Pid, false)
+	_, err := New(m, Options{})
+	refused(t, err, a.cmd.Process.Pid)
 	if _, err := a.stdin.Write([]byte("again\n")); err != nil {
 		t.Fatal(err)
 	}
 	a.expect(t, "closed")
 	p := producer(t, m, Options{})
-	if n := p.Recovered().Abandoned; n != 0 {
+	if n := p.found.Abandoned; n != 0 {
 		t.Errorf("%d samples were left BUSY by Close", n)
 	}
 }
@@ -195,35 +177,5 @@ func TestStealTakesNoRingOfAProcessThatLives(t *testing.T) {
 	m := userRing(t, 4096)
 	producer(t, m, Options{})
 	_, err := New(m, Options{Steal: true})
-	refused(t, err, os.Getpid(), false)
-}
-
-// Any process that has the ring can write a claim into it that names any other. It is void if no process
-// has the ring mapped for producing.
-func TestStealTakesTheRingFromAVoidClaim(t *testing.T) {
-	testenv.NoLeaks(t)
-	m, others := userRing(t, 4096), userRing(t, 4096)
-	holder := start(t, "produce", others, nil)
-	holder.expect(t, "ready")
-	forge := func() {
-		var word uint64
-		onRing(t, others, func(mem *ring.Mapping) { word = mem.ProducerClaim().Load() })
-		onRing(t, m, func(mem *ring.Mapping) { mem.ProducerClaim().Store(word) })
-	}
-	forge()
-	_, err := New(m, Options{})
-	refused(t, err, holder.cmd.Process.Pid, false)
-	p, err := New(m, Options{Steal: true})
-	if err != nil {
-		t.Fatalf("claim of a process that has another ring: %v", err)
-	}
-	if err := p.Close(); err != nil {
-		t.Error(err)
-	}
-
-	foreign := start(t, "map", m, nil)
-	foreign.expect(t, "ready")
-	forge()
-	_, err = New(m, Options{Steal: true})
-	refused(t, err, holder.cmd.Process.Pid, false)
+	refused(t, err, os.Getpid())
 }

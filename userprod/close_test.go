@@ -43,12 +43,12 @@ func TestAfterClose(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p := producer(t, m, Options{})
-	s, err := p.Reserve(8)
+	s, err := p.TryReserve(8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := p.Batch()
-	buf, err := b.Next(8)
+	b := begin(p)
+	buf, err := b.TryNext(8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestAfterClose(t *testing.T) {
 		"Sample.Discard": s.Discard,
 		"Batch.Publish":  b.Publish,
 		"Batch.Next in another window": func() error {
-			_, err := b.Next(4088)
+			_, err := b.TryNext(4088)
 			return err
 		},
 	}
@@ -78,17 +78,17 @@ func TestAfterClose(t *testing.T) {
 		name string
 		do   func() error
 	}{
-		{"Reserve", func() error { _, err := p.Reserve(8); return err }},
+		{"Reserve", func() error { _, err := p.TryReserve(8); return err }},
 		{"TryWrite", func() error { return p.TryWrite(nil) }},
-		{"Write", func() error { _, err := p.Write(nil); return err }},
-		{"Write of a large sample", func() error { _, err := p.Write(make([]byte, 5000)); return err }},
+		{"Write", func() error { return p.Write(t.Context(), nil) }},
+		{"Write of a large sample", func() error { return p.Write(t.Context(), make([]byte, 5000)) }},
 		{"Stats", func() error { _, err := p.Stats(); return err }},
-		{"Wait", func() error { return p.Wait(t.Context(), 8) }},
-		{"WriteAll", func() error { _, err := WriteAll(p, []int{1}); return err }},
+		{"Wait", func() error { return p.awaitRoom(t.Context(), 8) }},
+		{"WriteAll", func() error { _, err := TryWriteAll(p, []int{1}); return err }},
 		{"Batch", func() error {
-			b := p.Batch()
+			b := begin(p)
 			defer b.End()
-			_, err := b.Next(8)
+			_, err := b.TryNext(8)
 			return err
 		}},
 	} {
@@ -107,7 +107,7 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	m := userRing(t, 4096)
 	c := checker(t, m, 1, 64)
 	p := producer(t, m, Options{})
-	s, err := p.Reserve(64)
+	s, err := p.TryReserve(64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +124,8 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	if n := drain(t, c); n != 1 {
 		t.Errorf("%d of 1 samples came", n)
 	}
-	if p := producer(t, m, Options{}); p.Recovered() != (userring.Recovery{}) {
-		t.Errorf("the next one recovered %+v", p.Recovered())
+	if p := producer(t, m, Options{}); p.found != (userring.Recovery{}) {
+		t.Errorf("the next one recovered %+v", p.found)
 	}
 }
 
@@ -142,11 +142,11 @@ func TestCloseUnderWork(t *testing.T) {
 		sure[w] = map[uint32]bool{}
 	}
 	for range long(300, 30) {
-		p, err := New(m, Options{IgnoreForeign: true})
+		p, err := New(m, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := p.Recovered(); r != (userring.Recovery{}) {
+		if r := p.found; r != (userring.Recovery{}) {
 			t.Fatalf("after Close there was something to recover: %+v", r)
 		}
 		var all sync.WaitGroup
@@ -219,7 +219,7 @@ func TestGarbageIsUnmapped(t *testing.T) {
 	m := userRing(t, 64<<20)
 	before := size()
 	for range 32 { // 4 GiB
-		p, err := New(m, Options{IgnoreForeign: true})
+		p, err := New(m, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,14 +240,14 @@ func TestProducersDoNotLeak(t *testing.T) {
 	broken := userRing(t, 4096)
 	onRing(t, broken, setProducer(4))
 	for range 20 {
-		p, err := New(m, Options{IgnoreForeign: true})
+		p, err := New(m, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(m, Options{IgnoreForeign: true}); !errors.Is(err, ErrBusy) {
+		if _, err := New(m, Options{}); !errors.Is(err, ErrBusy) {
 			t.Errorf("second: %v", err)
 		}
-		if _, err := New(broken, Options{IgnoreForeign: true}); !errors.Is(err, ErrCorrupt) {
+		if _, err := New(broken, Options{}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("broken: %v", err)
 		}
 		if err := p.Close(); err != nil {

@@ -10,26 +10,24 @@ import (
 )
 
 var (
-	// ErrFull says that there is no room for the sample until the kernel drains some.
+	// ErrFull means that the ring has no room for the sample until the kernel drains some.
+	// Only the Try calls return it.
 	ErrFull = errors.New("ring is full")
-	// ErrTooLarge says that the sample can never fit: see [Producer.MaxSample].
+	// ErrTooLarge means that the sample can never fit, see [Producer.MaxSample].
 	ErrTooLarge = errors.New("sample is too large")
-	// ErrBusy says that another process produces into the ring. The error is a [*BusyError].
+	// ErrBusy means that another process, or another Producer of this one, has claimed the
+	// ring. The error is a [*BusyError].
 	ErrBusy = claim.ErrBusy
-	// ErrUnseen says that another process may produce into the ring: some processes are
-	// hidden, and the kernel's count of mappings cannot be read (see
-	// [inspect.Usage.Unseen]). [Options].IgnoreUnseen accepts the risk.
-	ErrUnseen = errors.New("another process may produce into the ring")
-	// ErrCorrupt says that positions or headers in the ring contradict each
-	// other or what this Producer did: somebody else has written there.
-	// [Options].Mend gets such a ring going again.
+	// ErrCorrupt means that positions or headers in the ring are inconsistent, or differ
+	// from what the Producer wrote: another process wrote to the ring. [Options].Mend
+	// repairs such a ring.
 	ErrCorrupt = ring.ErrCorrupt
-	// ErrDone says that a sample had been committed or discarded before, or was
-	// never reserved. Nothing was changed.
+	// ErrDone means that a [Sample] was committed or discarded before, or was never
+	// reserved. Nothing was changed.
 	ErrDone = errors.New("sample was committed or discarded before")
 )
 
-// BusyError names the process that produces into a ring.
+// BusyError names the process that has claimed a ring.
 type BusyError = claim.BusyError
 
 var errClosed = fmt.Errorf("write ring: %w", os.ErrClosed)

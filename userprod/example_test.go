@@ -32,7 +32,7 @@ func Example() {
 	defer p.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	s, err := p.ReserveWait(ctx, 16)
+	s, err := p.Reserve(ctx, 16)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -46,10 +46,13 @@ func Example() {
 
 // Each number is a sample of its own, published at once.
 func ExampleBatch_Samples() {
-	count := func(p *userprod.Producer, n uint64) error {
-		b := p.Batch()
+	count := func(ctx context.Context, p *userprod.Producer, n uint64) error {
+		b, err := p.Batch(ctx)
+		if err != nil {
+			return err
+		}
 		defer b.End()
-		for room := range b.Samples(8, 1) {
+		for room := range b.Samples(ctx, 8, 1) {
 			if n == 0 {
 				break
 			}
@@ -61,23 +64,12 @@ func ExampleBatch_Samples() {
 	_ = count
 }
 
-// Structs without pointers go as they lie in memory, 64 and more at a time.
+// Structs without pointers are written as they lie in memory.
 func ExampleWriteAll() {
 	type event struct{ ID, Value uint64 }
 	send := func(ctx context.Context, p *userprod.Producer, events []event) error {
-		for {
-			n, err := userprod.WriteAll(p, events)
-			if err == nil {
-				return nil
-			}
-			events = events[n:]
-			if err == userprod.ErrFull {
-				err = p.Wait(ctx, 16)
-			}
-			if err != nil {
-				return err
-			}
-		}
+		_, err := userprod.WriteAll(ctx, p, events)
+		return err
 	}
 	_ = send
 }

@@ -209,17 +209,17 @@ func produceInto(mem *ring.Mapping, n int) {
 	}
 	for range 3 {
 		p.TryWrite(make([]byte, n%5000))
-		s, err := p.Reserve(n % 300)
+		s, err := p.TryReserve(n % 300)
 		if err == nil {
 			clear(s.Bytes())
 			s.Commit()
 			s.Discard()
 		}
-		b := p.Batch()
-		if buf, err := b.Next(n % 100); err == nil {
+		b := begin(p)
+		if buf, err := b.TryNext(n % 100); err == nil {
 			clear(buf)
 		}
-		Append(&b, make([]uint32, n%16))
+		appendAll(b, make([]uint32, n%16))
 		b.End()
 		p.stuck()
 		p.Stats()
@@ -236,7 +236,7 @@ func TestHighPositions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		old, err := p.Reserve(1000)
+		old, err := p.TryReserve(1000)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,16 +30,16 @@ func setProducer(pos uint64) func(*ring.Mapping) {
 // What another process does to the ring is noticed by the next call that could be misled by it.
 func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 	write := func(p *Producer) error { return p.TryWrite(make([]byte, 8)) }
-	reserve := func(p *Producer) error { _, err := p.Reserve(8); return err }
+	reserve := func(p *Producer) error { _, err := p.TryReserve(8); return err }
 	batch := func(p *Producer) error {
-		b := p.Batch()
+		b := begin(p)
 		defer b.End()
-		if _, err := b.Next(8); err != nil {
+		if _, err := b.TryNext(8); err != nil {
 			return err
 		}
 		return b.End()
 	}
-	wait := func(p *Producer) error { return p.Wait(context.Background(), 8) }
+	wait := func(p *Producer) error { return p.awaitRoom(context.Background(), 8) }
 	tests := []struct {
 		rule string
 		full bool // the ring is, with four samples of 1016 bytes; otherwise one is in it
@@ -57,7 +57,7 @@ func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 		{rule: "producer position beyond all, reserve", do: setProducer(1 << 63), call: reserve},
 		{rule: "producer position far behind, reserve", do: setProducer(1<<64 - 8192), call: reserve},
 		{rule: "producer position beyond all, values", do: setProducer(1 << 63), call: func(p *Producer) error {
-			_, err := WriteAll(p, []uint64{1, 2})
+			_, err := TryWriteAll(p, []uint64{1, 2})
 			return err
 		}},
 		{rule: "producer position of a full ring", full: true, do: setProducer(4096 + 64), call: reserve},
@@ -107,7 +107,7 @@ func TestAWaitNoticesItToo(t *testing.T) {
 	p := producer(t, m, Options{Timer: time.Millisecond})
 	fillUp(t, p)
 	done := make(chan error, 1)
-	go func() { done <- p.Wait(t.Context(), 8) }()
+	go func() { done <- p.awaitRoom(t.Context(), 8) }()
 	testenv.Asleep(t, "userprod.(*Producer).sleep")
 	onRing(t, m, setHeader(0, 1<<20))
 	if err := <-done; !errors.Is(err, ErrCorrupt) || !errors.Is(err, unix.EINVAL) {
@@ -123,7 +123,7 @@ func TestAReservedSampleOverwritten(t *testing.T) {
 		if err := p.TryWrite(make([]byte, 8)); err != nil {
 			t.Fatal(err)
 		}
-		s, err := p.Reserve(8)
+		s, err := p.TryReserve(8)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestScribbler(t *testing.T) {
 			if time.Since(begin) > time.Minute {
 				t.Fatal("nobody noticed")
 			}
-			p, err := New(m, Options{Mend: true, IgnoreForeign: true, Timer: time.Millisecond})
+			p, err := New(m, Options{Mend: true, Timer: time.Millisecond})
 			if err != nil {
 				if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrBusy) {
 					t.Fatal(err)
@@ -248,12 +248,12 @@ func produceWildly(t *testing.T, ctx context.Context, p *Producer) {
 		switch w := ways[i%len(ways)]; {
 		case i%5 == 0:
 			var s Sample
-			if s, err = p.Reserve(rand.IntN(500)); err == nil {
+			if s, err = p.TryReserve(rand.IntN(500)); err == nil {
 				clear(s.Bytes())
 				err = s.Discard()
 			}
 		case i%7 == 0:
-			_, err = WriteAll(p, make([][3]uint64, rand.IntN(50)))
+			_, err = TryWriteAll(p, make([][3]uint64, rand.IntN(50)))
 		default:
 			err = w.write(ctx, p, rand.IntN(1000), func(b []byte) { clear(b) })
 		}
@@ -266,5 +266,32 @@ func produceWildly(t *testing.T, ctx context.Context, p *Producer) {
 			t.Errorf("error %v", err)
 			return
 		}
+	}
+}
+
+// After another process has moved producer_pos, the header at head is that process's.
+func TestAReservationThatFailsLeavesAForeignHeader(t *testing.T) {
+	testenv.NoLeaks(t)
+	for name, reserve := range map[string]func(p *Producer) error{
+		"TryReserve": func(p *Producer) error { _, err := p.TryReserve(8); return err },
+		"Reserve":    func(p *Producer) error { _, err := p.Reserve(t.Context(), 8); return err },
+		"Write":      func(p *Producer) error { return p.Write(t.Context(), make([]byte, copyLocked+8)) },
+	} {
+		m := userRing(t, 1<<16)
+		p := producer(t, m, Options{})
+		if err := p.TryWrite(make([]byte, 1016)); err != nil {
+			t.Fatal(err)
+		}
+		const foreign = 0x1234<<32 | 24
+		onRing(t, m, setHeader(1024, foreign))
+		onRing(t, m, setProducer(1024+32))
+		if err := reserve(p); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		onRing(t, m, func(mem *ring.Mapping) {
+			if h := mem.Data().Tagged(1024); h != foreign {
+				t.Errorf("%s: the header is %#x, was %#x", name, uint64(h), uint64(foreign))
+			}
+		})
 	}
 }

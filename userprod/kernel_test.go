@@ -3,7 +3,6 @@ package userprod
 import (
 	"context"
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,10 +20,10 @@ var ways = []struct {
 	{"Write", func(ctx context.Context, p *Producer, n int, fill func([]byte)) error {
 		b := make([]byte, n)
 		fill(b)
-		return p.WriteWait(ctx, b)
+		return p.Write(ctx, b)
 	}},
 	{"Reserve", func(ctx context.Context, p *Producer, n int, fill func([]byte)) error {
-		s, err := p.ReserveWait(ctx, n)
+		s, err := p.Reserve(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -32,9 +31,9 @@ var ways = []struct {
 		return s.Commit()
 	}},
 	{"Batch", func(ctx context.Context, p *Producer, n int, fill func([]byte)) error {
-		b := p.Batch()
+		b := begin(p)
 		defer b.End()
-		buf, err := b.NextWait(ctx, n)
+		buf, err := b.Next(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -88,7 +87,7 @@ func TestResultsOfReserve(t *testing.T) {
 		t.Errorf("MaxSample() = %d", p.MaxSample())
 	}
 	for _, n := range []int{4089, 4096, 1 << 24, 1<<32 + 8, -1, -8, -1 << 63} {
-		if _, err := p.Reserve(n); !errors.Is(err, ErrTooLarge) {
+		if _, err := p.TryReserve(n); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("Reserve(%d): %v", n, err)
 		}
 	}
@@ -99,18 +98,18 @@ func TestResultsOfReserve(t *testing.T) {
 		t.Errorf("Stats() = %+v of a full ring", s)
 	}
 	for _, n := range []int{0, 1, 4088} {
-		if _, err := p.Reserve(n); err != ErrFull {
+		if _, err := p.TryReserve(n); err != ErrFull {
 			t.Errorf("Reserve(%d) in a full ring: %v", n, err)
 		}
 		if err := p.TryWrite(make([]byte, n)); err != ErrFull {
 			t.Errorf("TryWrite of %d bytes in a full ring: %v", n, err)
 		}
 	}
-	if _, err := p.Reserve(4089); !errors.Is(err, ErrTooLarge) {
+	if _, err := p.TryReserve(4089); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("Reserve(4089) in a full ring: %v", err)
 	}
 	drain(t, c)
-	if _, err := p.Reserve(0); err != nil {
+	if _, err := p.TryReserve(0); err != nil {
 		t.Errorf("Reserve(0) in a ring drained: %v", err)
 	}
 }
@@ -122,13 +121,13 @@ func TestLargestSampleOfALargeRing(t *testing.T) {
 	if p.MaxSample() != 1<<24-1 {
 		t.Errorf("MaxSample() = %d", p.MaxSample())
 	}
-	b := p.Batch()
+	b := begin(p)
 	for range 3 {
-		if _, err := b.Next(1<<24 - 1); err != nil {
+		if _, err := b.TryNext(1<<24 - 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := b.Next(1 << 24)
+	_, err := b.TryNext(1 << 24)
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("one byte more than a dynptr holds: %v", err)
 	}
@@ -154,7 +153,7 @@ func TestASampleIsDoneOnce(t *testing.T) {
 				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<12)
 				want := 0
 				for seq := range uint32(1000) {
-					s, err := p.Reserve(usercheck.HeadSize)
+					s, err := p.TryReserve(usercheck.HeadSize)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -197,7 +196,7 @@ func TestALateSecondCommitTouchesNobody(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
-	old, err := p.Reserve(2040)
+	old, err := p.TryReserve(2040)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +207,7 @@ func TestALateSecondCommitTouchesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	drain(t, c)
-	now, err := p.Reserve(2040) // where old was
+	now, err := p.TryReserve(2040) // where old was
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +238,7 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.Holder, want.HolderAlive = uint32(os.Getpid()), true
+		want.Holder, want.HolderAlive = p.claim, true
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", rule, diff)
 		}
@@ -247,7 +246,7 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 	var s [4]Sample
 	for i := range s {
 		var err error
-		if s[i], err = p.Reserve(8); err != nil {
+		if s[i], err = p.TryReserve(8); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -267,7 +266,7 @@ func TestDiscardMakesRoom(t *testing.T) {
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	for range 3 {
-		s, err := p.Reserve(4088)
+		s, err := p.TryReserve(4088)
 		if err != nil {
 			t.Fatal(err)
 		}

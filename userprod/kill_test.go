@@ -34,12 +34,12 @@ var points = []struct {
 		if err := one(p, 0); err != nil {
 			return err
 		}
-		s, err := p.Reserve(64)
+		s, err := p.TryReserve(64)
 		usercheck.Fill(s.Bytes(), 0, 1)
 		return err
 	}, abandoned: 1},
 	{rule: "between reserve and commit, and another is committed behind", die: func(p *Producer) error {
-		s, err := p.Reserve(64)
+		s, err := p.TryReserve(64)
 		if err != nil {
 			return err
 		}
@@ -48,14 +48,14 @@ var points = []struct {
 	}, abandoned: 1},
 	{rule: "between several and commits", die: func(p *Producer) error {
 		for range 5 {
-			if _, err := p.Reserve(64); err != nil {
+			if _, err := p.TryReserve(64); err != nil {
 				return err
 			}
 		}
 		if err := one(p, 0); err != nil {
 			return err
 		}
-		_, err := p.Reserve(64)
+		_, err := p.TryReserve(64)
 		return err
 	}, abandoned: 6},
 	{rule: "between header and position of Reserve", die: func(p *Producer) error {
@@ -72,9 +72,9 @@ var points = []struct {
 		return nil
 	}},
 	{rule: "in a batch", die: func(p *Producer) error {
-		b := p.Batch()
+		b := begin(p)
 		for seq := range uint32(2) {
-			buf, err := b.Next(64)
+			buf, err := b.TryNext(64)
 			if err != nil {
 				return err
 			}
@@ -98,7 +98,7 @@ func one(p *Producer, seq uint32) error {
 
 // dieAt dies at a point.
 func dieAt(point int, m *ebpf.Map) error {
-	p, err := New(m, Options{IgnoreForeign: true})
+	p, err := New(m, Options{})
 	if err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ func TestAProducerThatDiesBlocksNobody(t *testing.T) {
 					drain(t, c)
 				}
 				p := producer(t, m, Options{})
-				if got := p.Recovered(); got.Abandoned != point.abandoned || got.Mended != nil {
-					t.Errorf("Recovered() = %+v, want %d abandoned", got, point.abandoned)
+				if got := p.found; got.Abandoned != point.abandoned || got.Mended != nil {
+					t.Errorf("recovered %+v, want %d abandoned", got, point.abandoned)
 				}
 				if err := one(p, 2); err != nil {
 					t.Fatal(err)
@@ -173,7 +173,7 @@ func work(seed uint32, m *ebpf.Map) error {
 	if err != nil {
 		return err
 	}
-	p, err := New(m, Options{IgnoreForeign: seed%8 != 0})
+	p, err := New(m, Options{})
 	if err != nil {
 		return err
 	}
@@ -200,14 +200,14 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 		buf := make([]byte, size())
 		usercheck.Fill(buf, killWorker, seq)
 		b.say(seq, attempted)
-		if _, err := p.Write(buf); err != nil {
+		if err := p.Write(context.Background(), buf); err != nil {
 			return err
 		}
 		b.say(seq, committed)
 	case 1, 2:
 		seq := b.next()
 		b.say(seq, unwelcome)
-		s, err := p.ReserveWait(context.Background(), size())
+		s, err := p.Reserve(context.Background(), size())
 		if err != nil {
 			return err
 		}
@@ -225,10 +225,10 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 		b.say(seq, committed)
 	case 3:
 		var seqs []uint32
-		batch := p.Batch()
+		batch := begin(p)
 		defer batch.End()
 		for range rng.IntN(5) {
-			buf, err := batch.Next(size())
+			buf, err := batch.TryNext(size())
 			if err == ErrFull {
 				break
 			}

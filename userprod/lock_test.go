@@ -97,37 +97,44 @@ var held = []struct {
 	context bool
 	call    func(ctx context.Context, p *Producer) error
 }{
-	{"ReserveWait", true, waits[0].wait},
-	{"Wait", true, waits[1].wait},
-	{"WriteWait", true, waits[2].wait},
-	{"WriteWait of a large sample", true, func(ctx context.Context, p *Producer) error {
-		return p.WriteWait(ctx, make([]byte, copyLocked+1))
+	{"Reserve", true, waits[0].wait},
+	{"Write", true, waits[1].wait},
+	{"WriteAll", true, waits[2].wait},
+	{"Write of a large sample", true, func(ctx context.Context, p *Producer) error {
+		return p.Write(ctx, make([]byte, copyLocked+1))
 	}},
-	{"Write", false, func(_ context.Context, p *Producer) error { _, err := p.Write(nil); return err }},
 	{"TryWrite", false, func(_ context.Context, p *Producer) error { return p.TryWrite(nil) }},
-	{"Reserve", false, func(_ context.Context, p *Producer) error { _, err := p.Reserve(8); return err }},
-	{"WriteAll", false, func(_ context.Context, p *Producer) error { _, err := WriteAll(p, []uint64{1}); return err }},
-	{"Batch and Next", false, func(_ context.Context, p *Producer) error {
-		b := p.Batch()
+	{"TryReserve", false, func(_ context.Context, p *Producer) error { _, err := p.TryReserve(8); return err }},
+	{"TryWriteAll", false, func(_ context.Context, p *Producer) error { _, err := TryWriteAll(p, []uint64{1}); return err }},
+	{"Batch", true, func(ctx context.Context, p *Producer) error {
+		b, err := p.Batch(ctx)
+		if err != nil {
+			return err
+		}
+		return b.End()
+	}},
+	{"Batch and TryNext", false, func(_ context.Context, p *Producer) error {
+		b := begin(p)
 		defer b.End()
-		_, err := b.Next(8)
+		_, err := b.TryNext(8)
 		return err
 	}},
-	{"Batch and Append", false, func(_ context.Context, p *Producer) error {
-		b := p.Batch()
+	{"Batch and values", false, func(_ context.Context, p *Producer) error {
+		b := begin(p)
 		defer b.End()
-		_, err := Append(&b, []uint64{1})
+		_, err := appendAll(b, []uint64{1})
 		return err
 	}},
 	{"Batch and Samples", false, func(_ context.Context, p *Producer) error {
-		b := p.Batch()
+		b := begin(p)
 		defer b.End()
-		for range b.Samples(8, 1) {
+		for range b.Samples(context.Background(), 8, 1) {
+			break
 		}
 		return b.Err()
 	}},
 	{"Batch and Publish", false, func(_ context.Context, p *Producer) error {
-		b := p.Batch()
+		b := begin(p)
 		defer b.End()
 		return b.Publish()
 	}},
@@ -144,7 +151,7 @@ func TestWaitsForABatchEnd(t *testing.T) {
 		t.Run(h.name+" with the batch", func(t *testing.T) {
 			testenv.NoLeaks(t)
 			p := producer(t, userRing(t, 1<<16), Options{})
-			b := p.Batch()
+			b := begin(p)
 			done := wait(t.Context(), p)
 			b.End()
 			if err := <-done; err != nil && !errors.Is(err, ErrFull) {
@@ -154,7 +161,7 @@ func TestWaitsForABatchEnd(t *testing.T) {
 		t.Run(h.name+" with Close", func(t *testing.T) {
 			testenv.NoLeaks(t)
 			p := producer(t, userRing(t, 1<<16), Options{})
-			b := p.Batch()
+			b := begin(p)
 			defer b.End()
 			done := wait(t.Context(), p)
 			p.Close()
@@ -168,7 +175,7 @@ func TestWaitsForABatchEnd(t *testing.T) {
 		t.Run(h.name+" with its context", func(t *testing.T) {
 			testenv.NoLeaks(t)
 			p := producer(t, userRing(t, 1<<16), Options{})
-			b := p.Batch()
+			b := begin(p)
 			defer b.End()
 			ctx, cancel := context.WithCancel(t.Context())
 			done := wait(ctx, p)
@@ -180,8 +187,8 @@ func TestWaitsForABatchEnd(t *testing.T) {
 	}
 }
 
-// NextWait lets another goroutine have the ring, which may keep it.
-func TestNextWaitEndsWhileAnotherBatchHasTheRing(t *testing.T) {
+// A Next that waits lets another goroutine have the ring, which may keep it.
+func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 	for _, end := range []struct {
 		by   string
 		call func(p *Producer, cancel func())
@@ -198,13 +205,13 @@ func TestNextWaitEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			done := make(chan error, 1)
-			mine := p.Batch()
+			mine := begin(p)
 			go func() {
-				_, err := mine.NextWait(ctx, 8)
+				_, err := mine.Next(ctx, 8)
 				done <- err
 			}()
 			testenv.Asleep(t, "userprod.(*Producer).sleep")
-			other := p.Batch()
+			other := begin(p)
 			drain(t, c)
 			asleepInGate(t, 1)
 			end.call(p, cancel)
@@ -217,8 +224,8 @@ func TestNextWaitEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 			if want == context.Canceled {
 				want = nil
 			}
-			if _, err := mine.Next(8); !errors.Is(err, want) {
-				t.Errorf("Next after it: %v", err)
+			if _, err := mine.TryNext(8); !errors.Is(err, want) {
+				t.Errorf("TryNext after it: %v", err)
 			}
 			mine.End()
 		})

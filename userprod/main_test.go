@@ -1,6 +1,7 @@
 package userprod
 
 import (
+	"context"
 	"os"
 	"testing"
 
@@ -31,11 +32,9 @@ func userRing(tb testing.TB, size int) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)})
 }
 
-// producer returns a Producer of m, closed when the test ends. It does not look at other
-// processes, which takes most of the time of New.
+// producer returns a Producer of m, closed when the test ends.
 func producer(tb testing.TB, m *ebpf.Map, opts Options) *Producer {
 	tb.Helper()
-	opts.IgnoreForeign = true
 	p, err := New(m, opts)
 	if err != nil {
 		tb.Fatal(err)
@@ -46,6 +45,12 @@ func producer(tb testing.TB, m *ebpf.Map, opts Options) *Producer {
 		}
 	})
 	return p
+}
+
+// begin begins a Batch. If it fails, so do the Batch's calls.
+func begin(p *Producer) *Batch {
+	b, _ := p.Batch(context.Background())
+	return b
 }
 
 // checker returns a Checker of m, closed when the test ends.

@@ -123,9 +123,6 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		return reexec("produce", m)
-	case "map": // as libbpf's user_ring_buffer__new
-		_, err = unix.Mmap(m.FD(), int64(os.Getpagesize()), os.Getpagesize()+2*int(m.MaxEntries()),
-			unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	case "die":
 		err = dieAt(arg, m)
 	case "work":
@@ -146,11 +143,11 @@ func act(role string, m *ebpf.Map) error {
 // closeTwice closes a Producer at first without the memory that this takes. It says when
 // that has failed, waits for a line, and closes it again.
 func closeTwice(m *ebpf.Map) error {
-	p, err := New(m, Options{IgnoreForeign: true})
+	p, err := New(m, Options{})
 	if err != nil {
 		return err
 	}
-	s, err := p.Reserve(8)
+	s, err := p.TryReserve(8)
 	if err != nil {
 		return err
 	}

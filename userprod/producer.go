@@ -16,55 +16,46 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// DefaultTimer is the interval of the slow timer, see [Options].
-const DefaultTimer = 100 * time.Millisecond
-
-// Options change how a Producer opens its ring and waits. The zero value is right for most.
+// Options change how [New] opens a ring and how calls wait. The zero value is right for most
+// uses.
 type Options struct {
-	// Timer is how often a sleeping wait looks at the ring though nothing woke
-	// it: programs that drain with BPF_RB_NO_WAKEUP wake nobody, and who
-	// writes into the ring without right does not either. Zero is DefaultTimer,
-	// negative is never.
+	// Timer is how often a waiting call checks the ring without being woken: a program that
+	// drains with BPF_RB_NO_WAKEUP wakes no producer. Zero means 100 ms, a negative Timer
+	// never.
 	Timer time.Duration
 
-	// Mend gets a ring going again whose positions or headers contradict each
-	// other, so that the kernel cannot go on: everything behind the last
-	// sample that makes sense is thrown away. Without it New fails with [ErrCorrupt].
+	// Mend makes New repair a ring whose positions or headers are inconsistent: it discards
+	// everything after the last valid sample. Without Mend, New fails with [ErrCorrupt].
 	Mend bool
 
-	// Steal makes New claim the ring from a holder that cannot be seen and may have ended:
-	// see [BusyError].Unseen. If the holder lives, its next publication fails with
-	// [ErrBusy], but the sample that it is writing may overwrite one of this Producer. A
-	// holder that is known to live keeps the ring, unless certainly no process has the ring
-	// mapped for producing: then the claim is forged.
+	// Steal makes New take the ring from a holder that cannot be seen from here and may have
+	// ended, see [BusyError].Unseen. If that holder lives, its next publication fails with
+	// [ErrBusy], but the sample it is writing may overwrite one of this Producer. A holder
+	// that is known to live keeps the ring.
 	Steal bool
 
-	// IgnoreForeign makes New not look for producers that, like libbpf's, do not
-	// claim their ring. That look goes over all processes, with the kernel's iterators
-	// where they can be used (CAP_BPF, CAP_PERFMON), else in /proc.
-	IgnoreForeign bool
-
-	// IgnoreUnseen makes New succeed although such a producer may be among processes that
-	// cannot be seen. Without it New fails with [ErrUnseen]. Two producers in one ring
-	// overwrite each other's samples.
-	IgnoreUnseen bool
+	// Claimed, if not nil, is called when New has claimed the ring and not yet changed its
+	// contents. If it fails, New releases the claim and returns the error. Use it to look
+	// for producers that claim nothing, such as libbpf's.
+	Claimed func() error
 }
 
 func (o Options) timer() time.Duration {
 	if o.Timer == 0 {
-		return DefaultTimer
+		return 100 * time.Millisecond
 	}
 	return max(o.Timer, 0)
 }
 
-// Producer writes samples into one ring.
+// Producer writes samples into one ring. It is the ring's only producer: it holds the ring's
+// claim from [New] until Close or the end of the process. All methods may be called by many
+// goroutines at once.
 //
 //	consumer_pos          head                             consumer_pos + size
 //	|  drained next  ...  |  of a Batch, not     |  free    |
 //	|  by the kernel      |  published yet       |          |
 //
-// Room is handed out at head, under mu, and head moved, with producer_pos: past complete
-// samples, and past one that Reserve hands out, which is BUSY until it is complete.
+// Reserve and Write take room at head under mu, and then advance head and producer_pos.
 type Producer struct {
 	mem    *ring.Mapping
 	pos    ring.Positions
@@ -76,29 +67,35 @@ type Producer struct {
 	claim  claim.ID
 	found  userring.Recovery
 
-	failed atomic.Pointer[error] // why nothing works any more: closed, or a corrupt ring
-	turn   chan struct{}         // taken by the one who waits for room in the poller
-	queue  atomic.Int32          // how many want the turn
+	failed atomic.Pointer[error] // why all calls fail: closed, or a corrupt ring
+	turn   chan struct{}         // held by the goroutine that waits in the poller
+	queue  atomic.Int32          // goroutines that want the turn
 	done   chan struct{}         // closed by Close
 
 	closed once.Value[struct{}] // Close has succeeded
 	end    sync.Once            // endWaits
-	own    *ring.Mapping        // of Close alone, until it succeeds
+	own    *ring.Mapping        // used by Close only, until it succeeds
 	endErr error                // of endWaits
 
 	waits, late atomic.Uint64
 
 	mu    lock
 	head  uint64 // producer_pos
-	limit uint64 // where room ends: consumer_pos when last looked at, and size
-	plain any    // nil pointer to the last type found to hold no pointers itself, see Append
+	limit uint64 // where room ends: the last consumer_pos loaded, plus size
+	plain any    // nil pointer to the last type found to hold no pointers, see checkPlain
 }
 
-// New returns a Producer for m, a map of type UserRingbuf of any size. It keeps
-// its own descriptor and mappings; m may be closed. What a dead producer left
-// BUSY is discarded, see [Producer.Recovered]. The error is [ErrBusy] while another
-// process, or another Producer of this one, produces into the ring, and
-// [ErrCorrupt], with a [*Fault], where the ring has to be mended.
+// New claims m, a map of type UserRingbuf, and returns its Producer, which keeps its own
+// descriptor and mappings: m may be closed. It discards the samples that a dead producer
+// left busy, see [Stats].
+//
+// The claim excludes other users of this package, in all processes and pid namespaces: New
+// fails with [ErrBusy] while one of them lives. A producer that claims nothing, such as
+// libbpf's, is neither found nor kept out, see [Options].Claimed. Other errors: [ErrCorrupt]
+// if the ring must be mended; [os.ErrPermission] for a frozen map.
+//
+// New touches only the map's descriptor and its pages. If the ring is claimed already, it
+// looks for the holder in /proc or with a BPF program.
 //
 // See ringbuf_map_mmap_user and ringbuf_map_poll_user (kernel/bpf/ringbuf.c).
 func New(m *ebpf.Map, opts Options) (*Producer, error) {
@@ -129,8 +126,8 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 	return p, nil
 }
 
-// newProducer returns a Producer without claim and poller. mem is its own, unless
-// there is an error.
+// newProducer returns a Producer without claim and poller. It takes over mem, unless it
+// fails.
 func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 	found, err := userring.Restore(mem, opts.Mend)
 	if err != nil {
@@ -144,27 +141,23 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 		found: found,
 		turn:  make(chan struct{}, 1),
 		done:  make(chan struct{}),
-		head:  pos, limit: pos, // the first reservation looks for room
+		head:  pos, limit: pos, // the first reservation loads consumer_pos
 	}
 	p.mu = newLock(p.done)
 	return p, nil
 }
 
-// Recovered tells what New found in the ring and did about it.
-func (p *Producer) Recovered() userring.Recovery { return p.found }
-
-// MaxSample is the size in bytes of the largest sample that the ring can hold:
-// the ring's size less a header, and never more than a dynptr's 16 MiB - 1.
+// MaxSample returns the size in bytes of the largest sample that fits the ring: the ring's
+// size less a header, at most 16 MiB - 1, the limit of a dynptr.
 func (p *Producer) MaxSample() int { return int(p.max) }
 
-// Close ends every wait and makes every later call fail with [os.ErrClosed].
-// Samples that are still reserved are discarded, so that they do not hold up
-// the kernel. A call under way at the same time may fail with os.ErrClosed
-// though its sample was written. Close does not wait for a Batch. It is idempotent.
+// Close ends every wait, discards reserved samples, releases the claim, and makes later calls
+// fail with [os.ErrClosed]. A call that runs at the same time may fail with os.ErrClosed
+// although its sample was written. Close does not wait for a [Batch]. It is idempotent.
 //
-// Close maps other memory over the ring. If the kernel refuses that, as it may with
-// vm.overcommit_memory=2, Samples and Batches can still write into the ring: then Close
-// fails and keeps the claim, and another Close tries again.
+// Close replaces the ring's pages by private memory. The kernel can refuse that if
+// vm.overcommit_memory is 2. Samples and Batches could then still write into the ring, so
+// Close fails and keeps the claim; call it again.
 func (p *Producer) Close() error {
 	_, err := p.closed.Get(func() (struct{}, error) { return struct{}{}, p.tryClose() })
 	return err
@@ -174,14 +167,13 @@ func (p *Producer) tryClose() error {
 	p.failed.Store(&errClosed)
 	p.end.Do(p.endWaits)
 	if err := p.mem.Retire(); err != nil {
-		return errors.Join(p.endErr, fmt.Errorf("keep the claim, since this process can still write into the ring: %w", err))
+		return errors.Join(p.endErr, fmt.Errorf("keep the claim, because this process can still write into the ring: %w", err))
 	}
 	own := p.own
 	if p.own = nil; own == nil {
 		return p.endErr
 	}
-	// A corrupt ring stays corrupt and is no reason to fail. In a stolen ring the samples are
-	// the thief's.
+	// Close succeeds on a corrupt ring too. The samples of a stolen ring belong to the thief.
 	if claim.ID(own.ProducerClaim().Load()) == p.claim {
 		userring.Restore(own, false)
 	}
@@ -189,29 +181,30 @@ func (p *Producer) tryClose() error {
 	return errors.Join(p.endErr, own.Unmap())
 }
 
-// endWaits ends all waits. It maps the ring once more, for Close alone: Retire takes the
-// first mapping away from Samples and Batches.
+// endWaits ends all waits. It maps the ring again, for Close only: Retire takes the first
+// mapping from Samples and Batches.
 func (p *Producer) endWaits() {
 	close(p.done)
 	var mapErr error
 	err := p.poller.Do(func(fd int) {
 		if p.own, mapErr = ring.Produce(fd, p.size); mapErr != nil {
-			mapErr = fmt.Errorf("give up the claim: %w", mapErr)
+			mapErr = fmt.Errorf("release the claim: %w", mapErr)
 		}
 	})
 	p.endErr = errors.Join(err, mapErr, p.poller.Close())
 }
 
-// holds reports whether the ring is still claimed by this Producer.
+// holds reports whether this Producer still holds the claim.
 func (p *Producer) holds() bool { return claim.ID(p.pos.ProducerClaim().Load()) == p.claim }
 
-// fail makes every later call fail with err, unless one fails already, and returns why.
+// fail makes every later call fail with err, unless they fail already, and returns their
+// error.
 func (p *Producer) fail(err error) error {
 	p.failed.CompareAndSwap(nil, &err)
 	return p.failure()
 }
 
-// failure returns why nothing works any more, nil while it does.
+// failure returns why all calls fail, nil while they do not.
 func (p *Producer) failure() error {
 	if err := p.failed.Load(); err != nil {
 		return *err

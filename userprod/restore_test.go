@@ -97,17 +97,17 @@ func TestLeftovers(t *testing.T) {
 				if !errors.Is(d.Fault, ErrCorrupt) {
 					t.Errorf("the fault is not ErrCorrupt: %v", d.Fault)
 				}
-				if _, err := New(m, Options{IgnoreForeign: true}); !errors.Is(err, ErrCorrupt) {
+				if _, err := New(m, Options{}); !errors.Is(err, ErrCorrupt) {
 					t.Fatalf("New: %v", err)
 				}
 			}
-			p, err := New(m, Options{Mend: tt.wrong, IgnoreForeign: true})
+			p, err := New(m, Options{Mend: tt.wrong})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			if r := p.Recovered(); r.Abandoned != tt.busy && !tt.wrong || (r.Mended != nil) != tt.wrong {
-				t.Errorf("Recovered() = %+v", r)
+			if r := p.found; r.Abandoned != tt.busy && !tt.wrong || (r.Mended != nil) != tt.wrong {
+				t.Errorf("recovered %+v", r)
 			}
 			if got := drain(t, c); got != tt.committed {
 				t.Errorf("%d samples came, committed %d", got, tt.committed)
@@ -166,7 +166,7 @@ func TestAProducerPositionBehind(t *testing.T) {
 	if !ok || fault.Errno != 0 || fault.Pos != 112 {
 		t.Fatalf("New: %v", err)
 	}
-	p, err := New(m, Options{Mend: true, IgnoreForeign: true})
+	p, err := New(m, Options{Mend: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,13 +194,13 @@ func TestALargeRingIsMended(t *testing.T) {
 	if err != nil || d.Fault == nil || d.Fault.Errno != unix.E2BIG {
 		t.Errorf("Diagnose() = %+v, %v", d, err)
 	}
-	p, err := New(m, Options{Mend: true, IgnoreForeign: true})
+	p, err := New(m, Options{Mend: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	if r := p.Recovered(); r.Mended == nil || r.Lost != 64<<20-16 {
-		t.Errorf("Recovered() = %+v", r)
+	if r := p.found; r.Mended == nil || r.Lost != 64<<20-16 {
+		t.Errorf("recovered %+v", r)
 	}
 	if _, err := c.Drain(0, 0); err != nil {
 		t.Errorf("drain of the mended ring: %v", err)
@@ -242,7 +242,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 				t.Fatal(err)
 			}
 			for seq := i * each; seq < (i+1)*each; seq++ {
-				s, err := p.Reserve(usercheck.HeadSize + seq%300)
+				s, err := p.TryReserve(usercheck.HeadSize + seq%300)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -299,7 +299,7 @@ func TestRandomRings(t *testing.T) {
 		if before.Fault != nil {
 			faults++
 		}
-		p, err := New(m, Options{Mend: true, IgnoreForeign: true})
+		p, err := New(m, Options{Mend: true})
 		if err != nil {
 			t.Fatalf("ring %d, %v up to %d: %v", i, headers, producer, err)
 		}

@@ -8,14 +8,14 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// lacks reports whether a sample of n bytes cannot be put at head without looking
-// further. The caller holds mu.
+// lacks reports whether room must be called before a sample of n bytes is put at head. The
+// caller holds mu.
 func (p *Producer) lacks(n int) bool {
 	return uint64(n) > p.max || ring.Span(uint32(n)) > p.limit-p.head
 }
 
-// room looks whether a sample of n bytes fits at a position: head, or in a Batch one
-// behind it. The caller holds mu.
+// room checks that a sample of n bytes fits at a position: head, or in a Batch one behind
+// it. The caller holds mu.
 func (p *Producer) room(at uint64, n int) error {
 	if err := p.failure(); err != nil {
 		return err
@@ -27,7 +27,7 @@ func (p *Producer) room(at uint64, n int) error {
 	// __bpf_user_ringbuf_sample_release. Below it the kernel has read everything.
 	cons := p.pos.ConsumerPos()
 	if at-cons > p.size {
-		return p.corrupt("consumer position %d, and written up to %d in a ring of %d bytes", cons, at, p.size)
+		return p.corrupt("consumer position %d, written up to %d in a ring of %d bytes", cons, at, p.size)
 	}
 	p.limit = cons + p.size
 	if ring.Span(uint32(n)) <= p.limit-at {
@@ -39,8 +39,8 @@ func (p *Producer) room(at uint64, n int) error {
 	return ErrFull
 }
 
-// checkHead looks whether the kernel can go on at cons, where it stopped. The
-// caller holds mu: nobody moves head.
+// checkHead checks that the kernel can continue at cons, where it stopped. The caller holds
+// mu, so head does not move.
 func (p *Producer) checkHead(cons uint64) error {
 	prod := p.pos.ProducerPos()
 	if prod != p.head {
@@ -54,28 +54,32 @@ func (p *Producer) checkHead(cons uint64) error {
 		return p.spoiled(fault)
 	}
 	if t.Header().Busy() && !t.Header().Discarded() && t.Tag() != tagOf(cons) {
-		return p.corrupt("a sample at position %d is BUSY that is not reserved", cons)
+		return p.corrupt("sample at position %d is busy and not reserved", cons)
 	}
 	return nil
 }
 
-// publish moves producer_pos to end. When it returns false, unpublished tells why.
+// publish moves producer_pos to end. If it returns false, unpublished returns the reason.
 // The caller holds mu.
-func (p *Producer) publish(end uint64) bool {
-	if p.pos.ProducerPos() != p.head || !p.holds() {
-		return false
-	}
+func (p *Producer) publish(end uint64) bool { return p.intact() && p.advance(end) }
+
+// intact reports whether no other process has moved producer_pos or taken the claim. The
+// caller holds mu.
+func (p *Producer) intact() bool { return p.pos.ProducerPos() == p.head && p.holds() }
+
+// advance is publish for a caller that has checked intact.
+func (p *Producer) advance(end uint64) bool {
 	p.pos.SetProducerPos(end)
 	p.head = end
-	// Loaded last: Close says so first and then takes the memory away, which
-	// no store of a processor overtakes. So what went nowhere is an error.
+	// failed is loaded last: Close stores it and then retires the mapping, so a store that
+	// went to the private memory is always reported.
 	return p.failed.Load() == nil
 }
 
 func (p *Producer) unpublished() error { return p.moved(p.pos.ProducerPos()) }
 
-// moved returns the Producer's error, or else that of a producer_pos that another process
-// has moved. The caller holds mu.
+// moved returns the Producer's error, or that of a producer_pos that another process has
+// moved. The caller holds mu.
 func (p *Producer) moved(prod uint64) error {
 	if err := p.failure(); err != nil {
 		return err
@@ -87,8 +91,8 @@ func (p *Producer) corrupt(format string, args ...any) error {
 	return p.spoiled(fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...))
 }
 
-// spoiled makes every later call fail with err, or with a [*BusyError] if the ring was stolen:
-// then the thief has caused it.
+// spoiled makes every later call fail with err, or with a [*BusyError] if the ring was
+// stolen: the thief has moved the positions.
 func (p *Producer) spoiled(err error) error {
 	if holder := claim.ID(p.pos.ProducerClaim().Load()); holder != p.claim {
 		err = &BusyError{PID: holder.PID(), Stolen: true}
@@ -96,7 +100,7 @@ func (p *Producer) spoiled(err error) error {
 	return p.fail(fmt.Errorf("write ring: %w", err))
 }
 
-// tagOf is what lies behind the header of a reserved sample at pos. It tells the
-// sample from those of other laps around the ring: positions with equal tags are 32 GiB
+// tagOf returns the second word of the header of a reserved sample at pos. It distinguishes
+// the sample from those of other laps around the ring: positions with equal tags are 32 GiB
 // apart.
 func tagOf(pos uint64) uint32 { return uint32(pos / 8) }

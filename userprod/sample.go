@@ -7,21 +7,38 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Sample is room in the ring for one sample. It may be copied; of all copies one
-// Commit or Discard succeeds.
+// Sample is room in the ring for one sample, from [Producer.Reserve]. A Sample may be copied
+// and used by any goroutine; one Commit or Discard succeeds, of all copies.
 type Sample struct {
 	p      *Producer
-	header *ring.Tagged // where it lies in the ring
+	header *ring.Tagged // in the ring
 	pos    uint64
-	busy   ring.Tagged // the header until then
+	busy   ring.Tagged // the header until Commit or Discard
 }
 
-// Reserve hands out room for a sample of n bytes. Until it is committed or
-// discarded, the kernel does not see the samples reserved after it. The error is
-// [ErrFull], [ErrTooLarge], [ErrCorrupt] or [os.ErrClosed].
-func (p *Producer) Reserve(n int) (Sample, error) { return p.reserve(context.Background(), n) }
+// Reserve returns room for a sample of n bytes. Until the Sample is committed or discarded,
+// the kernel does not drain the samples reserved after it.
+//
+// Reserve waits for room and for another goroutine's [Batch] to end, until ctx is done or
+// Close. Waiting goroutines get room in the order of their calls. A wait costs a goroutine,
+// not a thread, and no CPU time except the timer's. A goroutine that waits while it holds
+// reserved Samples can wait for itself.
+//
+// Errors: [ErrTooLarge], [ErrCorrupt], [ErrBusy] if the ring was stolen, [os.ErrClosed], and
+// that of ctx.
+func (p *Producer) Reserve(ctx context.Context, n int) (s Sample, err error) {
+	err = p.whenRoom(ctx, n, func() (err error) {
+		s, err = p.reserve(ctx, n)
+		return err
+	})
+	return s, err
+}
 
-// reserve is Reserve that waits for a Batch of another goroutine until ctx is done.
+// TryReserve is [Producer.Reserve] without the wait for room: it fails with [ErrFull].
+func (p *Producer) TryReserve(n int) (Sample, error) { return p.reserve(context.Background(), n) }
+
+// reserve reserves a sample or fails with ErrFull. It waits for a Batch of another goroutine
+// until ctx is done.
 func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 	if !p.mu.TryLock() {
 		if err := p.mu.wait(ctx); err != nil {
@@ -35,8 +52,14 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 		}
 	}
 	s := Sample{p, p.data.Place(p.head), p.head, reserved(p.head, uint32(n))}
+	// If another process has moved producer_pos, the header at head may be that process's.
+	if !p.intact() {
+		err := p.unpublished()
+		p.mu.Unlock()
+		return Sample{}, err
+	}
 	*s.header = s.busy
-	if !p.publish(s.pos + ring.Span(uint32(n))) {
+	if !p.advance(s.pos + ring.Span(uint32(n))) {
 		err := p.unpublished()
 		p.mu.Unlock()
 		return Sample{}, err
@@ -45,14 +68,14 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 	return s, nil
 }
 
-// reserved is the header of a sample of n bytes at pos that is not complete.
+// reserved returns the header of a busy sample of n bytes at pos.
 func reserved(pos uint64, n uint32) ring.Tagged {
 	return ring.Tag(ring.Header(n|ring.BusyBit), tagOf(pos))
 }
 
-// Bytes is the room: memory of the ring, with what was in it before. It is valid until
-// Commit or Discard; what is written into it after Close goes nowhere, as long
-// as the Sample is not garbage.
+// Bytes returns the sample's memory in the ring, with its previous contents. Fill it before
+// Commit or Discard and do not use it afterwards. After Close it is private memory, valid as
+// long as the Sample is reachable.
 func (s Sample) Bytes() []byte {
 	if s.p == nil {
 		return nil
@@ -61,19 +84,18 @@ func (s Sample) Bytes() []byte {
 	return s.p.data.Payload(s.pos, n)[:n:n]
 }
 
-// Commit gives the sample to the kernel. The error is [ErrDone] when it had been
-// committed or discarded, [ErrCorrupt] when somebody wrote over its header, or
-// [os.ErrClosed].
+// Commit publishes the sample. Errors: [ErrDone] after an earlier Commit or Discard,
+// [ErrCorrupt] if another process wrote over the header, [os.ErrClosed].
 func (s Sample) Commit() error {
-	// MoveTagged, written out: only so the compiler inlines Commit and Discard. In the zeroed
-	// memory that Close leaves in the ring's place no header is that of a reserved sample.
+	// MoveTagged by hand, so that the compiler inlines Commit and Discard. After Close the
+	// memory is zero, which is not the header of a reserved sample.
 	if s.p != nil && atomic.CompareAndSwapUint64((*uint64)(s.header), uint64(s.busy), uint64(s.busy^ring.BusyBit)) {
 		return nil
 	}
 	return s.refused()
 }
 
-// Discard gives it up; the kernel passes over it. Errors are those of Commit.
+// Discard makes the kernel skip the sample. Errors are those of Commit.
 func (s Sample) Discard() error {
 	if s.p != nil && atomic.CompareAndSwapUint64((*uint64)(s.header), uint64(s.busy), uint64(s.busy^(ring.BusyBit|ring.DiscardBit))) {
 		return nil
@@ -81,7 +103,7 @@ func (s Sample) Discard() error {
 	return s.refused()
 }
 
-// refused tells why the header was not that of a reserved sample.
+// refused returns why the header is not that of a reserved sample.
 func (s Sample) refused() error {
 	if s.p == nil {
 		return ErrDone
@@ -90,7 +112,7 @@ func (s Sample) refused() error {
 	if err := s.p.failure(); err != nil {
 		return err
 	}
-	// The kernel does not pass a BUSY sample, so this one was not.
+	// The kernel never passes a busy sample.
 	if int64(cons-s.pos) > 0 || t.Tag() == tagOf(s.pos) && !t.Header().Busy() {
 		return ErrDone
 	}

@@ -1,41 +1,40 @@
 package userprod
 
 import (
+	"context"
 	"iter"
 	"math"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Samples returns an iterator over rooms for samples of n bytes each, for as
-// long as there is room: the fastest way to write samples of one size one by
-// one. Going on to the next room completes the sample before, and each time that so many
-// are complete, together, they are published: 1 publishes each sample by itself,
-// 0 leaves it to Publish and End. Leaving the loop at a room gives it up.
+// Samples returns an iterator over memory for samples of n bytes each, the fastest way to write
+// samples of one size one by one. Going on to the next completes a sample. Each time together
+// samples are complete, they are published: 1 publishes each sample by itself, 0 leaves it to
+// Publish and End. Leaving the loop drops the sample at hand.
 //
-//	for room := range b.Samples(16, 1) {
+//	for room := range b.Samples(ctx, 16, 1) {
 //		encode(room, event)
 //		if event = next(); event == nil {
 //			break
 //		}
 //	}
 //
-// Until the loop is over, other calls of b fail; but it may be ended.
-//
-// When the loop is over, [Batch.Err] tells why, if it was not left: [ErrFull], or
-// the errors of [Producer.Reserve].
-func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
-	// The compiler inlines this function literal, and the loop body as yield,
-	// into the caller: what every sample needs is in variables that live in registers.
+// If the ring is full, the loop publishes what is complete and waits for room, as [Batch.Next]
+// does. It ends with an error of [Producer.Reserve], which [Batch.Err] returns. In the loop,
+// other calls on b fail, except End.
+func (b *Batch) Samples(ctx context.Context, n, together int) iter.Seq[[]byte] {
+	// The compiler inlines this function literal, and the loop body as yield, into the
+	// caller: win, off and stop live in registers.
 	return func(yield func([]byte) bool) {
-		if !b.beginLoop(n) {
+		if !b.beginLoop(ctx, n) {
 			return
 		}
 		span, header := ring.Span(uint32(n)), ring.Header(n)
 		win, off, end := b.win, uint64(0), b.loopRoom-b.loopRoom%span
 		chunk := publishedTogether(together, span)
-		due := chunk          // where samples are to be published
-		stop := min(due, end) // where there is something to do between samples
+		due := chunk          // where the next publication is due
+		stop := min(due, end) // where the fast path ends
 		for {
 			if off == stop {
 				if off == due {
@@ -48,7 +47,7 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 				}
 				if off == end {
 					b.endLoop(off)
-					if !b.beginLoop(n) {
+					if !b.beginLoop(ctx, n) {
 						return
 					}
 					due -= off
@@ -71,31 +70,45 @@ func (b *Batch) Samples(n, together int) iter.Seq[[]byte] {
 	}
 }
 
-// publishedTogether is how many bytes of samples of span bytes are published together.
+// publishedTogether returns how many bytes of samples of span bytes are published together.
 func publishedTogether(samples int, span uint64) uint64 {
 	if samples <= 0 || uint64(samples) > math.MaxUint32 {
-		return math.MaxUint64 / 2 // no ring is as large
+		return math.MaxUint64 / 2 // larger than any ring
 	}
 	return uint64(samples) * span
 }
 
-// beginLoop makes a window with room for one of n bytes, which only the loop can use.
-func (b *Batch) beginLoop(n int) bool {
-	if b.err = b.extend(n); b.err != nil {
-		return false
+// beginLoop starts a window with room for a sample of n bytes, for use by the loop only. It
+// waits for room until ctx is done.
+func (b *Batch) beginLoop(ctx context.Context, n int) bool {
+	for {
+		if b.away {
+			if b.err = b.take(ctx); b.err != nil {
+				return false
+			}
+		}
+		if b.err = b.extend(n); b.err == nil {
+			break
+		}
+		if b.err == ErrFull {
+			b.err = b.await(ctx, n)
+		}
+		if b.err != nil {
+			return false
+		}
 	}
 	b.loopRoom, b.room, b.looping = b.room, 0, true
 	return true
 }
 
-// endLoop ends that. Samples are complete up to off.
+// endLoop ends the loop. Samples are complete up to off.
 func (b *Batch) endLoop(off uint64) {
 	if b.p == nil {
-		return // left and ended
+		return // the loop body ended the batch
 	}
 	b.off, b.last = off, off
 	b.room, b.looping = b.loopRoom, false
 }
 
-// Err tells what ended the last loop over [Batch.Samples], nil when it was left.
+// Err returns what ended the last loop over [Batch.Samples], nil if the loop was left.
 func (b *Batch) Err() error { return b.err }

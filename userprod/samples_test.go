@@ -1,6 +1,7 @@
 package userprod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,16 +16,18 @@ func TestSamples(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<16)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
 	seq := uint32(0)
 	for _, n := range []int{16, 17, 64, 500, 4088} {
 		for together := range 5 {
 			for _, count := range []int{0, 1, 2, 3, 100} {
 				t.Run(fmt.Sprintf("%d samples of %d bytes, %d together", count, n, together), func(t *testing.T) {
 					fit := 4096 / ((n + 8 + 7) &^ 7)
-					b := p.Batch()
+					b := begin(p)
 					defer b.End()
 					written := 0
-					for room := range b.Samples(n, together) {
+					for room := range b.Samples(over, n, together) {
 						if written == count {
 							break
 						}
@@ -37,7 +40,7 @@ func TestSamples(t *testing.T) {
 					}
 					want, err := min(count, fit), error(nil)
 					if count >= fit { // the room for one more is not there
-						err = ErrFull
+						err = context.Canceled
 					}
 					if written != want || b.Err() != err {
 						t.Fatalf("%d written, %v; want %d, %v", written, b.Err(), want, err)
@@ -45,6 +48,9 @@ func TestSamples(t *testing.T) {
 					published := 0
 					if together > 0 {
 						published = want - want%together
+					}
+					if err != nil { // it waited
+						published = want
 					}
 					if got := drain(t, c); got != published {
 						t.Errorf("%d samples came before the end of the batch, want %d", got, published)
@@ -69,10 +75,10 @@ func TestSamplesGoAroundTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<12)
-	b := p.Batch()
+	b := begin(p)
 	defer b.End()
 	seq := uint32(0)
-	for room := range b.Samples(100, 3) {
+	for room := range b.Samples(t.Context(), 100, 3) {
 		usercheck.Fill(room, 0, seq)
 		if seq++; seq == 3000 {
 			break // gives this one up
@@ -85,7 +91,7 @@ func TestSamplesGoAroundTheRing(t *testing.T) {
 		t.Fatal(b.Err())
 	}
 	b.Drop() // there is none to drop
-	room, err := b.Next(50)
+	room, err := b.TryNext(50)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,9 +110,9 @@ func TestWhatEndsSamples(t *testing.T) {
 	m := userRing(t, 4096)
 	p := producer(t, m, Options{})
 	loop := func(n int, do func()) error {
-		b := p.Batch()
+		b := begin(p)
 		defer b.End()
-		for range b.Samples(n, 1) {
+		for range b.Samples(t.Context(), n, 1) {
 			do()
 		}
 		return b.Err()
@@ -126,14 +132,14 @@ func TestWhatEndsSamples(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 	p = producer(t, userRing(t, 4096), Options{})
-	b := p.Batch()
-	for range b.Samples(8, 1) {
+	b := begin(p)
+	for range b.Samples(t.Context(), 8, 1) {
 		b.End() // as a deferred one does when the body panics
 	}
 	if b.Err() != errEnded {
 		t.Errorf("ended in the loop: %v", b.Err())
 	}
-	for range b.Samples(8, 1) {
+	for range b.Samples(t.Context(), 8, 1) {
 		t.Error("a batch that has ended has room")
 	}
 	if b.Err() != errEnded {
@@ -147,20 +153,20 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	for _, together := range []int{0, 1, 2} {
-		b := p.Batch()
+		b := begin(p)
 		n := 0
-		for room := range b.Samples(16, together) {
+		for room := range b.Samples(t.Context(), 16, together) {
 			if n++; n > 5 {
 				break
 			}
 			usercheck.Fill(room, 0, uint32(5*together+n))
-			if _, err := b.Next(8); err != errLooping {
+			if _, err := b.TryNext(8); err != errLooping {
 				t.Errorf("Next: %v", err)
 			}
-			if _, err := Append(&b, []int{1}); err != errLooping {
+			if _, err := appendAll(b, []int{1}); err != errLooping {
 				t.Errorf("Append: %v", err)
 			}
-			for range b.Samples(8, 1) {
+			for range b.Samples(t.Context(), 8, 1) {
 				t.Error("a loop in a loop")
 			}
 			b.Drop()
@@ -168,7 +174,7 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 				t.Errorf("Publish: %v", err)
 			}
 		}
-		if _, err := b.Next(8); err != nil {
+		if _, err := b.TryNext(8); err != nil {
 			t.Errorf("Next after the loop: %v", err)
 		}
 		b.Drop()
@@ -193,10 +199,10 @@ func TestABatchIsEndedInALoop(t *testing.T) {
 	} {
 		func() {
 			defer func() { recover() }()
-			b := p.Batch()
+			b := begin(p)
 			defer b.End()
 			for range tt.before {
-				room, err := b.Next(16)
+				room, err := b.TryNext(16)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -204,7 +210,7 @@ func TestABatchIsEndedInALoop(t *testing.T) {
 				seq++
 			}
 			n := 0
-			for room := range b.Samples(32, tt.together) {
+			for room := range b.Samples(t.Context(), 32, tt.together) {
 				usercheck.Fill(room, 0, seq)
 				seq++
 				if n++; n == tt.rooms {

@@ -123,7 +123,7 @@ func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) work
 		case 0:
 			if err = finish(); err == nil {
 				usercheck.Fill(buf[:n], worker, uint32(seq))
-				_, err = p.Write(buf[:n])
+				err = p.Write(t.Context(), buf[:n])
 				w.done(seq, buf[:n])
 			}
 		case 1:
@@ -132,10 +132,10 @@ func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) work
 			}
 		default:
 			var s Sample
-			s, err = p.Reserve(n)
+			s, err = p.TryReserve(n)
 			if err == ErrFull {
 				if err = finish(); err == nil {
-					s, err = p.ReserveWait(t.Context(), n)
+					s, err = p.Reserve(t.Context(), n)
 				}
 			}
 			if err == nil {
@@ -159,10 +159,10 @@ func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) work
 
 // stressBatch writes some samples from seq on in a batch and returns the last one's number.
 func stressBatch(t *testing.T, p *Producer, w *worked, worker uint32, seq, samples, largest int, rng *rand.Rand) (int, error) {
-	b := p.Batch()
+	b := begin(p)
 	defer b.End()
 	for range 1 + rng.IntN(10) {
-		buf, err := b.NextWait(t.Context(), rng.IntN(largest+1)/8)
+		buf, err := b.Next(t.Context(), rng.IntN(largest+1)/8)
 		if err != nil {
 			return seq, err
 		}
@@ -216,7 +216,7 @@ func TestManyFinishOneSample(t *testing.T) {
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	commits := 0
 	for round := range long(5000, 500) {
-		s, err := p.Reserve(8)
+		s, err := p.TryReserve(8)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,31 +9,58 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// WriteAll writes each value as one sample, in order, and publishes them together. It
-// returns how many were written; the error is [ErrFull] when not all fit, or one of
-// [Producer.Reserve]. T is written as it lies in memory, padding included,
-// and must not hold pointers.
-func WriteAll[T any](p *Producer, values []T) (int, error) {
-	if writeFew(p, values) {
+// WriteAll writes each value as one sample, in order, and publishes as many together as fit.
+// A sample is the value's memory, padding included; T must not contain pointers.
+//
+// It waits for room, and fails, as [Producer.Reserve] does. It returns how many values were
+// written. Samples of other goroutines may come between those of one call that waited.
+func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int, err error) {
+	size := int(unsafe.Sizeof(*new(T)))
+	for {
+		if err := ctx.Err(); err != nil {
+			return written, err
+		}
+		n, err := writeAll(ctx, p, values[written:])
+		if written += n; err != ErrFull {
+			return written, err
+		}
+		if err := p.awaitRoom(ctx, size); err != nil {
+			return written, err
+		}
+	}
+}
+
+// TryWriteAll is [WriteAll] without the wait for room: if not all values fit, it writes those
+// that do and fails with [ErrFull].
+func TryWriteAll[T any](p *Producer, values []T) (written int, err error) {
+	return writeAll(context.Background(), p, values)
+}
+
+// writeAll is TryWriteAll that waits for a Batch of another goroutine until ctx is done.
+func writeAll[T any](ctx context.Context, p *Producer, values []T) (written int, err error) {
+	if writeFew(ctx, p, values) {
 		return len(values), nil
 	}
-	b := p.Batch()
-	n, err := Append(&b, values)
+	b := Batch{p: p, away: true}
+	if err := b.take(ctx); err != nil {
+		return 0, err
+	}
+	n, err := appendAll(&b, values)
 	if e := b.End(); e != nil {
 		return 0, e
 	}
 	return n, err
 }
 
-// writeFew is WriteAll for values that fit into what is known to be free. Where it is
-// not done nothing of it was published, or the Producer has failed, as the caller finds out.
-func writeFew[T any](p *Producer, values []T) (done bool) {
+// writeFew is TryWriteAll for values that fit into the room known to be free. If it returns
+// false, nothing was published, ctx is done, or the Producer has failed.
+func writeFew[T any](ctx context.Context, p *Producer, values []T) (done bool) {
 	size := unsafe.Sizeof(*new(T))
 	if uintptr(len(values)) > copyLocked/(size+ring.HeaderSize) {
 		return false
 	}
 	total := uint64(len(values)) * ring.Span(uint32(size))
-	if p.mu.Lock(context.Background()) != nil {
+	if p.mu.Lock(ctx) != nil {
 		return false
 	}
 	if _, plain := p.plain.(*T); plain && total <= p.limit-p.head {
@@ -44,8 +71,9 @@ func writeFew[T any](p *Producer, values []T) (done bool) {
 	return done
 }
 
-// Append writes each value as one sample of b, as [WriteAll] does without publishing.
-func Append[T any](b *Batch, values []T) (int, error) {
+// appendAll writes each value as one sample of b and returns how many fit. The error is
+// ErrFull if not all do.
+func appendAll[T any](b *Batch, values []T) (int, error) {
 	if err := b.hold(); err != nil {
 		return 0, err
 	}
@@ -67,14 +95,14 @@ func Append[T any](b *Batch, values []T) (int, error) {
 	return n, nil
 }
 
-// checkPlain returns an error if T can hold pointers. A Producer remembers the
-// last type that cannot. The caller holds mu.
+// checkPlain returns an error if T can contain pointers. A Producer remembers the last type
+// that cannot. The caller holds mu.
 func checkPlain[T any](p *Producer) error {
 	if _, plain := p.plain.(*T); plain {
 		return nil
 	}
 	if t := reflect.TypeFor[T](); hasPointers(t) {
-		return fmt.Errorf("write ring: values of type %s hold pointers", t)
+		return fmt.Errorf("write ring: values of type %s contain pointers", t)
 	}
 	p.plain = (*T)(nil)
 	return nil

@@ -29,7 +29,7 @@ func TestWriteAll(t *testing.T) {
 	seq := uint32(0)
 	// Laps around the ring, from all offsets in it.
 	for _, n := range []int{0, 1, 2, 3, fit - 1, fit, fit, 7, fit, 80, 31, fit, 5, 6, fit, fit} {
-		got, err := WriteAll(p, newValues(n, seq))
+		got, err := TryWriteAll(p, newValues(n, seq))
 		if err != nil || got != n {
 			t.Fatalf("WriteAll of %d values = %d, %v", n, got, err)
 		}
@@ -38,7 +38,7 @@ func TestWriteAll(t *testing.T) {
 			t.Fatalf("%d of %d values came", got, n)
 		}
 	}
-	got, err := WriteAll(p, newValues(fit+3, seq))
+	got, err := TryWriteAll(p, newValues(fit+3, seq))
 	if got != fit || err != ErrFull {
 		t.Errorf("WriteAll of more than the ring takes = %d, %v; want %d", got, err, fit)
 	}
@@ -54,11 +54,11 @@ func TestABatch(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<13)
-	b := p.Batch()
+	b := begin(p)
 	seq := uint32(0)
 	next := func(n int) {
 		t.Helper()
-		buf, err := b.Next(n)
+		buf, err := b.TryNext(n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestABatch(t *testing.T) {
 	b.Drop() // there is no other to drop
 	seq--
 	next(24)
-	if n, err := Append(&b, newValues(3, seq)); n != 3 || err != nil {
+	if n, err := appendAll(b, newValues(3, seq)); n != 3 || err != nil {
 		t.Fatalf("Append() = %d, %v", n, err)
 	}
 	seq += 3
@@ -96,12 +96,12 @@ func TestABatch(t *testing.T) {
 	b.Publish()
 	b.Drop() // published
 	came("after Drop and Append", 5)
-	if _, err := b.Next(4096); err == nil {
+	if _, err := b.TryNext(4096); err == nil {
 		t.Error("a sample larger than the ring fits")
 	}
 	next(2000)
 	next(2000)
-	if _, err := b.Next(2000); err != ErrFull {
+	if _, err := b.TryNext(2000); err != ErrFull {
 		t.Errorf("a full ring: %v", err)
 	}
 	next(8 + 16) // less fits
@@ -112,21 +112,21 @@ func TestABatch(t *testing.T) {
 	if err := b.End(); err != nil {
 		t.Errorf("second End: %v", err)
 	}
-	if _, err := b.Next(8); err != errEnded {
+	if _, err := b.TryNext(8); err != errEnded {
 		t.Errorf("Next after End: %v", err)
 	}
 	if err := b.Publish(); err != errEnded {
 		t.Errorf("Publish after End: %v", err)
 	}
-	if _, err := Append(&b, []int{1}); err != errEnded {
+	if _, err := appendAll(b, []int{1}); err != errEnded {
 		t.Errorf("Append after End: %v", err)
 	}
 	// A batch behind samples that are reserved.
-	s, err := p.Reserve(8)
+	s, err := p.TryReserve(8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = p.Batch()
+	b = begin(p)
 	next(16)
 	b.Publish()
 	next(16)
@@ -135,10 +135,10 @@ func TestABatch(t *testing.T) {
 	s.Discard()
 	came("behind one that was discarded", 2)
 	// One of which nothing comes leaves no trace.
-	if s, err = p.Reserve(8); err != nil {
+	if s, err = p.TryReserve(8); err != nil {
 		t.Fatal(err)
 	}
-	b = p.Batch()
+	b = begin(p)
 	b.End()
 	if err := p.TryWrite(nil); err != nil {
 		t.Errorf("a write after an empty batch: %v", err)
@@ -160,34 +160,34 @@ func TestTypesThatCanBeWritten(t *testing.T) {
 		write func() (int, error)
 		fine  bool
 	}{
-		{"an integer", func() (int, error) { return WriteAll(p, []uint16{1}) }, true},
+		{"an integer", func() (int, error) { return TryWriteAll(p, []uint16{1}) }, true},
 		{"a struct", func() (int, error) {
-			return WriteAll(p, []struct {
+			return TryWriteAll(p, []struct {
 				inner
 				c [3]float64
 				d bool
 			}{{}})
 		}, true},
-		{"an empty struct", func() (int, error) { return WriteAll(p, []struct{}{{}}) }, true},
-		{"an array of no pointers", func() (int, error) { return WriteAll(p, [][0]*int{{}}) }, true},
-		{"a string", func() (int, error) { return WriteAll(p, []string{""}) }, false},
-		{"a pointer", func() (int, error) { return WriteAll(p, []*int{nil}) }, false},
-		{"an address", func() (int, error) { return WriteAll(p, []uintptr{0}) }, true},
-		{"a slice", func() (int, error) { return WriteAll(p, [][]byte{nil}) }, false},
-		{"an interface", func() (int, error) { return WriteAll(p, []any{nil}) }, false},
-		{"an unsafe pointer", func() (int, error) { return WriteAll(p, []unsafe.Pointer{nil}) }, false},
-		{"a struct with a map", func() (int, error) { return WriteAll(p, []struct{ m map[int]int }{{}}) }, false},
-		{"an array of functions", func() (int, error) { return WriteAll(p, [][2]func(){{}}) }, false},
-		{"a channel", func() (int, error) { return WriteAll(p, []chan int{nil}) }, false},
-		{"more than the ring", func() (int, error) { return WriteAll(p, [][4089]byte{{}}) }, false},
-		{"more than a dynptr", func() (int, error) { return WriteAll(p, make([][1 << 24]byte, 1)) }, false},
+		{"an empty struct", func() (int, error) { return TryWriteAll(p, []struct{}{{}}) }, true},
+		{"an array of no pointers", func() (int, error) { return TryWriteAll(p, [][0]*int{{}}) }, true},
+		{"a string", func() (int, error) { return TryWriteAll(p, []string{""}) }, false},
+		{"a pointer", func() (int, error) { return TryWriteAll(p, []*int{nil}) }, false},
+		{"an address", func() (int, error) { return TryWriteAll(p, []uintptr{0}) }, true},
+		{"a slice", func() (int, error) { return TryWriteAll(p, [][]byte{nil}) }, false},
+		{"an interface", func() (int, error) { return TryWriteAll(p, []any{nil}) }, false},
+		{"an unsafe pointer", func() (int, error) { return TryWriteAll(p, []unsafe.Pointer{nil}) }, false},
+		{"a struct with a map", func() (int, error) { return TryWriteAll(p, []struct{ m map[int]int }{{}}) }, false},
+		{"an array of functions", func() (int, error) { return TryWriteAll(p, [][2]func(){{}}) }, false},
+		{"a channel", func() (int, error) { return TryWriteAll(p, []chan int{nil}) }, false},
+		{"more than the ring", func() (int, error) { return TryWriteAll(p, [][4089]byte{{}}) }, false},
+		{"more than a dynptr", func() (int, error) { return TryWriteAll(p, make([][1 << 24]byte, 1)) }, false},
 	}
 	for _, tt := range tests {
 		n, err := tt.write()
 		if fine := err == nil && n == 1; fine != tt.fine {
 			t.Errorf("%s: %d written, %v", tt.name, n, err)
 		}
-		if err != nil && !strings.Contains(err.Error(), "hold pointers") && !strings.Contains(err.Error(), "too large") {
+		if err != nil && !strings.Contains(err.Error(), "contain pointers") && !strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
@@ -199,7 +199,7 @@ func TestAValueIsWrittenAsItLiesInMemory(t *testing.T) {
 	m := userRing(t, 4096)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	type small struct{ a, b uint32 }
-	if _, err := WriteAll(p, []small{{1, 2}}); err != nil {
+	if _, err := TryWriteAll(p, []small{{1, 2}}); err != nil {
 		t.Fatal(err)
 	}
 	drain(t, c)

@@ -8,22 +8,9 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ReserveWait is Reserve that waits for room, and for a Batch of another goroutine to end,
-// until ctx is done or Close. Waiting goroutines get their room in the order in which they
-// came.
-//
-// Waiting costs a goroutine, not a thread, and no CPU time but the slow timer's.
-func (p *Producer) ReserveWait(ctx context.Context, n int) (s Sample, err error) {
-	err = p.whenRoom(ctx, n, func() (err error) {
-		s, err = p.reserve(ctx, n)
-		return err
-	})
-	return s, err
-}
-
-// Wait blocks until a sample of n bytes fits. Another goroutine may take that room
-// before this one does.
-func (p *Producer) Wait(ctx context.Context, n int) error {
+// awaitRoom blocks until a sample of n bytes fits. Another goroutine may take that room
+// first.
+func (p *Producer) awaitRoom(ctx context.Context, n int) error {
 	return p.whenRoom(ctx, n, func() error {
 		if err := p.mu.Lock(ctx); err != nil {
 			return err
@@ -33,13 +20,13 @@ func (p *Producer) Wait(ctx context.Context, n int) error {
 	})
 }
 
-// whenRoom calls try until it says something other than ErrFull, and returns that. It
-// waits for room for n bytes in between.
+// whenRoom calls try until its error is not ErrFull, and returns that error. Between calls
+// it waits for room for n bytes.
 func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Who comes later does not overtake: a large sample would wait for ever.
+	// No call overtakes a waiting one: a large sample would starve.
 	if p.queue.Load() == 0 {
 		if err := try(); err != ErrFull {
 			return err
@@ -72,8 +59,8 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	}
 	need := p.head + ring.Span(uint32(n)) - p.size
 	p.mu.Unlock()
-	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain). So who
-	// finds the old one in woken is woken for the new one.
+	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain): after roomy has
+	// loaded the old position, a wakeup for the new one follows.
 	roomy := func() bool { return p.failed.Load() != nil || int64(p.pos.ConsumerPos()-need) >= 0 }
 	p.waits.Add(1)
 	late, err := p.poller.Wait(ctx, p.opts.timer(),
@@ -88,8 +75,8 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	return err
 }
 
-// stuck looks whether somebody has written into the ring so that the kernel
-// cannot go on, unless another goroutine is at work.
+// stuck reports whether the kernel cannot continue because another process wrote to the
+// ring. It does not check while another goroutine holds mu.
 func (p *Producer) stuck() bool {
 	if !p.mu.TryLock() {
 		return false

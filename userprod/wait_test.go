@@ -17,19 +17,27 @@ var waits = []struct {
 	name string
 	wait func(ctx context.Context, p *Producer) error
 }{
-	{"ReserveWait", func(ctx context.Context, p *Producer) error {
-		s, err := p.ReserveWait(ctx, 8)
+	{"Reserve", func(ctx context.Context, p *Producer) error {
+		s, err := p.Reserve(ctx, 8)
 		if err != nil {
 			return err
 		}
 		return s.Commit()
 	}},
-	{"Wait", func(ctx context.Context, p *Producer) error { return p.Wait(ctx, 8) }},
-	{"WriteWait", func(ctx context.Context, p *Producer) error { return p.WriteWait(ctx, make([]byte, 8)) }},
-	{"NextWait", func(ctx context.Context, p *Producer) error {
-		b := p.Batch()
+	{"Write", func(ctx context.Context, p *Producer) error { return p.Write(ctx, make([]byte, 8)) }},
+	{"WriteAll", func(ctx context.Context, p *Producer) error { _, err := WriteAll(ctx, p, []uint64{1}); return err }},
+	{"Samples", func(ctx context.Context, p *Producer) error {
+		b := begin(p)
 		defer b.End()
-		if _, err := b.NextWait(ctx, 8); err != nil {
+		for range b.Samples(ctx, 8, 1) {
+			return nil
+		}
+		return b.Err()
+	}},
+	{"Next", func(ctx context.Context, p *Producer) error {
+		b := begin(p)
+		defer b.End()
+		if _, err := b.Next(ctx, 8); err != nil {
 			return err
 		}
 		return b.End()
@@ -149,7 +157,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 	fillUp(t, p)
 	order := make(chan int, 2)
 	wait := func(n int) {
-		s, err := p.ReserveWait(t.Context(), n)
+		s, err := p.Reserve(t.Context(), n)
 		if err != nil {
 			t.Error(err)
 			return
@@ -197,8 +205,8 @@ func TestSamplesOfAFullRingComeInOrder(t *testing.T) {
 		b := make([]byte, 100)
 		for seq := range uint32(samples) {
 			usercheck.Fill(b, 0, seq)
-			if n, err := p.Write(b); n != len(b) || err != nil {
-				t.Errorf("Write() = %d, %v", n, err)
+			if err := p.Write(t.Context(), b); err != nil {
+				t.Errorf("Write: %v", err)
 				return
 			}
 		}

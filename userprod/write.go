@@ -6,18 +6,31 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// copyLocked is up to how many bytes are copied while others wait.
+// copyLocked is the largest number of bytes copied under mu.
 const copyLocked = 4096
 
-// TryWrite writes b as one sample, or fails with [ErrFull]. Other errors are those of
-// [Producer.Reserve].
+// Write copies b into the ring as one sample. It waits for room, and fails, as
+// [Producer.Reserve] does.
+func (p *Producer) Write(ctx context.Context, b []byte) error {
+	return p.whenRoom(ctx, len(b), func() error {
+		if len(b) > copyLocked {
+			return p.writeLarge(ctx, b)
+		}
+		if err := p.mu.Lock(ctx); err != nil {
+			return err
+		}
+		return p.tryWrite(b, true)
+	})
+}
+
+// TryWrite is [Producer.Write] without the wait for room: it fails with [ErrFull].
 func (p *Producer) TryWrite(b []byte) error { return p.tryWrite(b, false) }
 
 // tryWrite is TryWrite. If held, the caller has locked mu and b has at most copyLocked bytes;
 // tryWrite unlocks mu in any case. A flag instead of a context keeps the fast path in registers.
 func (p *Producer) tryWrite(b []byte, held bool) error {
 	if len(b) > copyLocked {
-		return p.tryWriteLarge(context.Background(), b)
+		return p.writeLarge(context.Background(), b)
 	}
 	if !held && !p.mu.TryLock() {
 		if err := p.mu.wait(context.Background()); err != nil {
@@ -43,32 +56,12 @@ func (p *Producer) tryWrite(b []byte, held bool) error {
 	return nil
 }
 
-func (p *Producer) tryWriteLarge(ctx context.Context, b []byte) error {
+// writeLarge writes b, or fails with ErrFull. It copies without mu.
+func (p *Producer) writeLarge(ctx context.Context, b []byte) error {
 	s, err := p.reserve(ctx, len(b))
 	if err != nil {
 		return err
 	}
 	copy(s.Bytes(), b)
 	return s.Commit()
-}
-
-// Write writes b as one sample. It waits for room, until Close.
-func (p *Producer) Write(b []byte) (int, error) {
-	if err := p.WriteWait(context.Background(), b); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// WriteWait is Write that waits until ctx is done at most.
-func (p *Producer) WriteWait(ctx context.Context, b []byte) error {
-	return p.whenRoom(ctx, len(b), func() error {
-		if len(b) > copyLocked {
-			return p.tryWriteLarge(ctx, b)
-		}
-		if err := p.mu.Lock(ctx); err != nil {
-			return err
-		}
-		return p.tryWrite(b, true)
-	})
 }

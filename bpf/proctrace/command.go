@@ -217,7 +217,7 @@ func (t *Tracer) send(a action, about Subject) error {
 	if err != nil {
 		return err
 	}
-	_, err = userprod.WriteAll(p, []bpfCommand{c})
+	_, err = userprod.TryWriteAll(p, []bpfCommand{c})
 	if err == nil {
 		err = t.control.await(c.Cookie)
 	}

@@ -203,7 +203,7 @@ func TestTooManyRules(t *testing.T) {
 			}
 			samples = append(samples, c)
 		}
-		if _, err := userprod.WriteAll(p, samples); err != nil {
+		if _, err := userprod.TryWriteAll(p, samples); err != nil {
 			t.Fatal(err)
 		}
 		if err := tr.control.await(samples[n-1].Cookie); !errors.Is(err, want) {
@@ -255,7 +255,7 @@ func TestCommandsOfOthers(t *testing.T) {
 	}
 	defer p.Close()
 	for _, sample := range [][]byte{nil, make([]byte, 39), make([]byte, 40), {0: 9, 39: 0}, {0: 1, 4: 7, 39: 0}, {0: 4, 8: 77, 100: 0}} {
-		if err := p.WriteWait(t.Context(), sample); err != nil {
+		if err := p.Write(t.Context(), sample); err != nil {
 			t.Fatal(err)
 		}
 	}

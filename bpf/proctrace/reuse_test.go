@@ -257,7 +257,7 @@ func write(t *testing.T, p *userprod.Producer, a action, about Subject) (cookie 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := userprod.WriteAll(p, []bpfCommand{c}); err != nil {
+	if _, err := userprod.TryWriteAll(p, []bpfCommand{c}); err != nil {
 		t.Fatal(err)
 	}
 	return c.Cookie

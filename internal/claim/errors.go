@@ -10,12 +10,8 @@ var ErrBusy = errors.New("ring is in use")
 
 // BusyError names the process that uses a ring. It matches [ErrBusy].
 type BusyError struct {
-	// PID is the process's pid: in the initial pid namespace if it claimed the ring, in the
-	// caller's if Foreign. It is 0 if the pid is unknown.
+	// PID is the process's pid in the initial pid namespace, 0 if it is unknown.
 	PID uint32
-	// Foreign means that the process maps the ring for producing without a claim, as
-	// libbpf's producers do.
-	Foreign bool
 	// Stolen means that the caller held the claim until that process took it.
 	Stolen bool
 	// Unseen means that the process is invisible to the caller and may have ended.
@@ -24,10 +20,6 @@ type BusyError struct {
 
 func (e *BusyError) Error() string {
 	switch {
-	case e.Foreign && e.PID == 0:
-		return "a process that cannot be seen from here has it mapped for producing"
-	case e.Foreign:
-		return fmt.Sprintf("process %d has it mapped for producing", e.PID)
 	case e.Stolen && e.PID == 0:
 		return "ring was taken by another process"
 	case e.Stolen:

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/userprod"
@@ -210,7 +211,11 @@ func (w *soakWriter) fill(b []byte) uint32 {
 }
 
 func (w *soakWriter) open(steal bool) {
-	p, err := userprod.New(w.ring, userprod.Options{Steal: steal, IgnoreForeign: w.rng.IntN(2) == 0})
+	opts := userprod.Options{Steal: steal}
+	if w.rng.IntN(2) == 0 {
+		opts.Claimed = w.refuseForeign
+	}
+	p, err := userprod.New(w.ring, opts)
 	if err != nil {
 		exitSoak(err)
 	}
@@ -225,6 +230,15 @@ func (w *soakWriter) open(steal bool) {
 			}
 		}
 	}()
+}
+
+// refuseForeign returns an error if a process without a claim produces into the ring.
+func (w *soakWriter) refuseForeign() error {
+	rival, err := inspect.Rival(w.ring)
+	if rival != nil {
+		err = fmt.Errorf("%w: by process %d", userprod.ErrBusy, rival.PID)
+	}
+	return err
 }
 
 // close ends the Producer and the goroutine that writes.
@@ -247,7 +261,7 @@ func (w *soakWriter) write(p *userprod.Producer, rng *rand.Rand) error {
 	case 0:
 		b := make([]byte, sample())
 		wrote = []uint32{w.fill(b)}
-		_, err = p.Write(b)
+		err = p.Write(context.Background(), b)
 	case 1:
 		wrote, err = w.reserve(p, sample(), rng)
 	case 2:
@@ -265,7 +279,7 @@ func (w *soakWriter) write(p *userprod.Producer, rng *rand.Rand) error {
 }
 
 func (w *soakWriter) reserve(p *userprod.Producer, size int, rng *rand.Rand) (wrote []uint32, err error) {
-	s, err := p.ReserveWait(context.Background(), size)
+	s, err := p.Reserve(context.Background(), size)
 	if err != nil {
 		return nil, err
 	}
@@ -280,10 +294,13 @@ func (w *soakWriter) reserve(p *userprod.Producer, size int, rng *rand.Rand) (wr
 }
 
 func (w *soakWriter) batch(p *userprod.Producer, size func() int, n int) (wrote []uint32, err error) {
-	batch := p.Batch()
+	batch, err := p.Batch(context.Background())
+	if err != nil {
+		return nil, err
+	}
 	defer batch.End()
 	for range n {
-		buf, err := batch.Next(size())
+		buf, err := batch.TryNext(size())
 		if errors.Is(err, userprod.ErrFull) {
 			break
 		}

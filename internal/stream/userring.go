@@ -8,14 +8,21 @@ import (
 )
 
 // UserRing is a Sink that makes samples of a user ring buffer out of records. It waits for room.
-type UserRing struct{ batch userprod.Batch }
+type UserRing struct{ batch *userprod.Batch }
 
-// NewUserRing returns a Sink into the ring of p. Nothing else uses p until Close.
-func NewUserRing(p *userprod.Producer) *UserRing { return &UserRing{p.Batch()} }
+// NewUserRing returns a Sink into the ring of p. It waits for p until ctx is done. Nothing else
+// uses p until Close.
+func NewUserRing(ctx context.Context, p *userprod.Producer) (*UserRing, error) {
+	batch, err := p.Batch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &UserRing{batch}, nil
+}
 
 // Append implements [Sink].
 func (u *UserRing) Append(ctx context.Context, rec Record) error {
-	sample, err := u.batch.NextWait(ctx, len(rec.Data))
+	sample, err := u.batch.Next(ctx, len(rec.Data))
 	if err != nil {
 		return fmt.Errorf("record at position %d: %w", rec.Pos, err)
 	}

@@ -9,28 +9,36 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Diagnosis is what lies in a ring. Positions are in bytes.
+// Diagnosis is the state of a ring. Positions are in bytes.
 type Diagnosis struct {
 	ConsumerPos, ProducerPos uint64
 
-	// Samples that the kernel has not drained, up to the Fault if there is one:
-	// complete, given up, and still to be completed.
+	// Committed, Discarded and Busy count the undrained samples, up to the Fault if there
+	// is one.
 	Committed, Discarded, Busy int
-	// BusyPos is the position of the oldest that is Busy: the kernel does
-	// not get past it. It is abandoned when nobody produces into the ring.
+	// BusyPos is the position of the oldest busy sample, where the kernel stops. The sample
+	// is abandoned if the ring has no producer.
 	BusyPos uint64
 
-	// Holder is the process that has claimed the ring, by its pid in the
-	// initial pid namespace, 0 if none has; HolderAlive says that it lives, or may live.
-	Holder      uint32
+	// Holder is the claim of the ring's producer, 0 if there is none. HolderAlive means that
+	// its process lives, or may live.
+	Holder      claim.ID
 	HolderAlive bool
 
-	// Fault is nil when the ring makes sense.
+	// Fault is nil if the ring is consistent.
 	Fault *Fault
 }
 
-// Diagnose looks at m, a map of type UserRingbuf, without changing it, whoever
-// produces into it. Of a ring that is in use the counts are those of some moment, roughly.
+// CheckType returns an error if m is not a user ring buffer.
+func CheckType(m *ebpf.Map) error {
+	if m.Type() != ebpf.UserRingbuf {
+		return fmt.Errorf("map is a %s, not a UserRingbuf", m.Type())
+	}
+	return nil
+}
+
+// Diagnose returns the state of m without changing it. Counts are approximate while the ring
+// is in use.
 func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 	err := CheckType(m)
 	var mem *ring.Mapping
@@ -47,22 +55,23 @@ func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 	return d, nil
 }
 
+// Examine is [Diagnose] of a mapped ring.
 func Examine(mem *ring.Mapping) Diagnosis {
 	var d Diagnosis
-	// What changes while it is looked at seems to contradict itself: look again.
+	// A ring that changes during the walk seems inconsistent: walk again.
 	const tries = 100
 	for range tries {
-		d = look(mem)
+		d = count(mem)
 		if d.Fault == nil || mem.ConsumerPos() == d.ConsumerPos {
 			break
 		}
 	}
-	holder := claim.ID(mem.ProducerClaim().Load())
-	d.Holder, d.HolderAlive = holder.PID(), holder.State() != claim.Gone
+	d.Holder = claim.ID(mem.ProducerClaim().Load())
+	d.HolderAlive = d.Holder.State() != claim.Gone
 	return d
 }
 
-func look(mem *ring.Mapping) Diagnosis {
+func count(mem *ring.Mapping) Diagnosis {
 	d := Diagnosis{ConsumerPos: mem.ConsumerPos(), ProducerPos: mem.ProducerPos()}
 	d.Fault = walk(mem, d.ConsumerPos, d.ProducerPos, func(pos uint64, t ring.Tagged) {
 		switch h := t.Header(); {
@@ -79,10 +88,12 @@ func look(mem *ring.Mapping) Diagnosis {
 	return d
 }
 
-// CheckType returns an error if m is not a user ring buffer.
-func CheckType(m *ebpf.Map) error {
-	if m.Type() != ebpf.UserRingbuf {
-		return fmt.Errorf("map is a %s, not a UserRingbuf", m.Type())
+// Release ends the claim holder of m, unless another opener has taken the ring.
+func Release(m *ebpf.Map, holder claim.ID) error {
+	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
+	if err != nil {
+		return fmt.Errorf("release claim of ring %s: %w", m, err)
 	}
-	return nil
+	holder.Release(mem.ProducerClaim())
+	return mem.Unmap()
 }

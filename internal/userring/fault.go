@@ -8,14 +8,13 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Fault is how a ring contradicts itself, so that the kernel cannot go on in it, or
-// takes for samples what is none. It is an error that is [ring.ErrCorrupt].
+// Fault is an inconsistency of a ring: the kernel cannot drain it, or takes for samples what
+// no producer wrote. It matches [ring.ErrCorrupt].
 type Fault struct {
-	// Pos is the position of the header at fault, or where the kernel is when
-	// the positions are.
+	// Pos is the position of the bad header, or consumer_pos if the positions are bad.
 	Pos uint64
-	// Errno is what bpf_user_ringbuf_drain returns when it gets there: EINVAL or
-	// E2BIG; 0 when it does not notice.
+	// Errno is what bpf_user_ringbuf_drain returns at Pos: EINVAL, E2BIG, or 0 if it does
+	// not notice.
 	Errno unix.Errno
 
 	text string
@@ -28,10 +27,10 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("%v: %s: the kernel's drain stops with %s", ring.ErrCorrupt, f.text, unix.ErrnoName(f.Errno))
 }
 
-// Is makes the error ErrCorrupt.
+// Is reports whether target is [ring.ErrCorrupt].
 func (f *Fault) Is(target error) bool { return target == ring.ErrCorrupt }
 
-// Unwrap makes the error Errno.
+// Unwrap returns Errno, nil if it is 0.
 func (f *Fault) Unwrap() error {
 	if f.Errno == 0 {
 		return nil
@@ -39,9 +38,9 @@ func (f *Fault) Unwrap() error {
 	return f.Errno
 }
 
-// HeaderFault returns what is wrong with a header at pos, nil when the kernel can go
-// on there. Its conditions and their order are those of __bpf_user_ringbuf_peek
-// (kernel/bpf/ringbuf.c), but for positions.
+// HeaderFault returns the fault of header h at pos, nil if the kernel can drain the sample.
+// It makes the checks of __bpf_user_ringbuf_peek (kernel/bpf/ringbuf.c) in their order,
+// except those of the positions.
 func HeaderFault(h ring.Header, pos, prod, size uint64) *Fault {
 	n, rest := h.Len(), prod-pos
 	switch span := ring.Span(n); {
@@ -55,9 +54,9 @@ func HeaderFault(h ring.Header, pos, prod, size uint64) *Fault {
 	return nil
 }
 
-// faultOf returns what is wrong with the positions themselves, and up to where the ring
-// can be read in spite of it.
-func faultOf(cons, prod, size uint64) (end uint64, f *Fault) {
+// positionFault returns the fault of the positions, and up to where the ring can still be
+// read.
+func positionFault(cons, prod, size uint64) (end uint64, f *Fault) {
 	end = prod &^ 7
 	switch {
 	case cons > prod:

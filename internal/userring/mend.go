@@ -2,14 +2,14 @@ package userring
 
 import "github.com/rbtool/rbtool/internal/ring"
 
-// putRight ends a contradiction in the ring: of the positions where there is one,
-// else of the header at pos. It returns how many bytes it threw away. What it
-// could not end, because somebody writes there, is found by the next walk.
+// putRight removes one fault from the ring: that of the positions if there is one, else that
+// of the header at pos. It returns how many bytes it discarded. If another process keeps
+// writing to the ring, the next walk finds the fault again.
 func putRight(mem *ring.Mapping, pos uint64) (lost uint64) {
 	cons, prod, size := mem.ConsumerPos(), mem.ProducerPos(), mem.Size()
-	end, fault := faultOf(cons, prod, size)
+	end, fault := positionFault(cons, prod, size)
 	switch {
-	case fault != nil && prod-cons <= size: // not a multiple of 8, no more
+	case fault != nil && prod-cons <= size: // not a multiple of 8
 		mem.MoveProducerPos(prod, end)
 		return prod - end
 	case fault != nil:
@@ -18,16 +18,16 @@ func putRight(mem *ring.Mapping, pos uint64) (lost uint64) {
 			return 0
 		}
 		return min(prod-cons, size)
-	case pos == end || end-pos > end-cons: // somebody has moved a position
+	case pos == end || end-pos > end-cons: // a position has moved since the walk
 		return 0
 	}
 	discardRest(mem.Data(), pos, end)
 	return end - pos
 }
 
-// restart makes the ring empty from cons on, where the kernel is. It may have
-// taken what lies there for a sample and be at work on it: then consumer_pos
-// will move behind that, so the ring begins with a discarded sample of that size.
+// restart empties the ring from cons, the kernel's position. The kernel may already be
+// draining a sample there and then moves consumer_pos behind it, so the ring restarts with
+// a discarded sample of that size.
 func restart(mem *ring.Mapping, cons uint64) {
 	d := mem.Data()
 	t := d.Tagged(cons)
@@ -35,17 +35,18 @@ func restart(mem *ring.Mapping, cons uint64) {
 	if n > ring.MaxSample || ring.Span(n) > mem.Size() {
 		n = 0
 	}
-	// The position comes first: a kernel that passes over the sample must not
-	// go on by the old one.
+	// The position first: a kernel that passes the sample must not go on to the old
+	// producer_pos.
 	mem.SetProducerPos(cons + ring.Span(n))
 	d.MoveTagged(cons, t, ring.Tag(ring.Header(n|ring.DiscardBit), 0))
 }
 
 // discardRest turns everything from pos to end into discarded samples.
 func discardRest(d ring.Data, pos, end uint64) {
-	// No longer than a dynptr may be: the kernel looks at that first.
+	// The kernel checks the length before the DISCARD bit, so a sample must fit a dynptr.
 	const longest = (ring.MaxSample + 1) / 2
-	// The last comes first: the kernel, which is stuck at pos, goes on once the first is there.
+	// The last sample first: the kernel is stuck at pos and continues as soon as the first
+	// is written.
 	for at := pos + (end-pos-1)/longest*longest; ; at -= longest {
 		n := uint32(min(end-at, longest) - ring.HeaderSize)
 		d.MoveTagged(at, d.Tagged(at), ring.Tag(ring.Header(n|ring.DiscardBit), 0))

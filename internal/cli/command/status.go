@@ -37,7 +37,7 @@ var statuses = []struct {
 	{context.Canceled, StatusInterrupted},
 	{consumer.ErrBusy, StatusBusy},
 	{userprod.ErrBusy, StatusBusy},
-	{userprod.ErrUnseen, StatusBusy},
+	{inspect.ErrUnseen, StatusBusy},
 	{inspect.ErrReference, StatusUsage},
 	{fs.ErrNotExist, StatusNotFound},
 	{decode.ErrNotFound, StatusNotFound},

@@ -35,29 +35,25 @@ func unseenHolder(err error) error {
 
 // refuseConsumed returns an error when another process consumes the ring.
 func refuseConsumed(m *ebpf.Map) error {
-	info, err := m.Info()
-	if err != nil {
-		return err
-	}
-	id, _ := info.ID()
-	usage, err := inspect.Users(m)
-	if err != nil {
-		return fmt.Errorf("find its consumer: %w", err)
-	}
-	for _, u := range usage.Users[id] {
-		if u.Consumes && !u.Self {
-			return consumedBy(command.DescribeProcess(u.PID, u.Comm))
-		}
-	}
-	unseen, err := usage.Unseen(id)
+	rival, err := inspect.Rival(m)
 	switch {
-	case err != nil:
+	case errors.Is(err, inspect.ErrUnseen):
 		err = command.WithStatus(fmt.Errorf("another process may consume it: %w", err), command.StatusBusy)
 		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; "+consumeHint)
-	case unseen > 0:
-		return consumedBy(command.UnseenProcess)
+	case err != nil:
+		return fmt.Errorf("find its consumer: %w", err)
+	case rival != nil:
+		return consumedBy(describeRival(rival))
 	}
 	return nil
+}
+
+// describeRival names a process that consumes or produces a ring.
+func describeRival(u *inspect.User) string {
+	if u.PID == 0 {
+		return command.UnseenProcess
+	}
+	return command.DescribeProcess(u.PID, u.Comm)
 }
 
 // consumeHint is the hint for a ring that another process consumes.

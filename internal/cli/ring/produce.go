@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/userring"
 	"github.com/rbtool/rbtool/userprod"
 )
 
@@ -143,11 +145,29 @@ func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 		return nil, err
 	}
 	defer m.Close()
-	p, err := userprod.New(m, userprod.Options{Mend: ring.recover, Steal: ring.steal, IgnoreUnseen: ring.unseen})
+	if ring.steal {
+		if err := releaseForged(m); err != nil {
+			return nil, err
+		}
+	}
+	var refused error
+	p, err := userprod.New(m, userprod.Options{
+		Mend: ring.recover, Steal: ring.steal,
+		Claimed: func() error {
+			refused = refuseProduced(m, ring.unseen)
+			return refused
+		},
+	})
+	if refused != nil {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, explainProducer(err)
 	}
-	found := p.Recovered()
+	found, err := p.Stats()
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
 	if found.Abandoned > 0 {
 		command.Note(stderr, "discarded %d samples that a dead producer left half-written", found.Abandoned)
 	}
@@ -157,7 +177,51 @@ func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 	return p, nil
 }
 
-// explainProducer names the other producer in the error of a refused ring, and adds a hint.
+// refuseProduced returns an error if another process produces into the ring without a claim.
+func refuseProduced(m *ebpf.Map, ignoreUnseen bool) error {
+	rival, err := inspect.Rival(m)
+	switch {
+	case errors.Is(err, inspect.ErrUnseen) && ignoreUnseen:
+		return nil
+	case errors.Is(err, inspect.ErrUnseen):
+		err = command.WithStatus(fmt.Errorf("another process may produce into the ring: %w", err), command.StatusBusy)
+		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; --ignore-unseen produces anyway")
+	case err != nil:
+		return fmt.Errorf("find its producer: %w", err)
+	case rival != nil:
+		return producedBy(describeRival(rival), "stop that process; a ring has one producer")
+	}
+	return nil
+}
+
+func producedBy(process, hint string) error {
+	return command.WithHint(command.WithStatus(fmt.Errorf("produced into by %s", process), command.StatusBusy), "%s", hint)
+}
+
+// releaseForged releases the claim of a ring that no process has mapped for producing. A
+// producer maps the ring before it claims it, so the claim is forged or its holder has ended.
+func releaseForged(m *ebpf.Map) error {
+	d, err := userring.Diagnose(m)
+	if err != nil || !d.HolderAlive {
+		return err
+	}
+	info, err := m.Info()
+	if err != nil {
+		return err
+	}
+	id, _ := info.ID()
+	usage, err := inspect.Users(m)
+	if err != nil {
+		return fmt.Errorf("find its producer: %w", err)
+	}
+	produces := func(u inspect.User) bool { return u.Produces }
+	if unseen, err := usage.Unseen(id); err != nil || unseen > 0 || slices.ContainsFunc(usage.Users[id], produces) {
+		return nil // the claim decides
+	}
+	return userring.Release(m, d.Holder)
+}
+
+// explainProducer adds a hint to the error of a ring that cannot be written.
 func explainProducer(err error) error {
 	busy, ok := errors.AsType[*userprod.BusyError](err)
 	switch {
@@ -166,15 +230,8 @@ func explainProducer(err error) error {
 	case ok && busy.Unseen:
 		return unseenHolder(err)
 	case ok:
-		process := command.DescribePID(busy.PID)
-		hint := "stop that process; a ring has one producer; --steal takes the ring if no process has it mapped"
-		if busy.Foreign {
-			process, hint = command.DescribeForeign(busy.PID), "stop that process; a ring has one producer"
-		}
-		return command.WithHint(command.WithStatus(fmt.Errorf("produced into by %s", process), command.StatusBusy), "%s", hint)
-	}
-	if errors.Is(err, userprod.ErrUnseen) {
-		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; --ignore-unseen produces anyway")
+		return producedBy(command.DescribePID(busy.PID),
+			"stop that process; a ring has one producer; --steal takes the ring if no process has it mapped")
 	}
 	if errors.Is(err, userprod.ErrCorrupt) {
 		return command.WithHint(err, "--recover discards everything after the last valid sample")

@@ -21,7 +21,7 @@ type produced struct {
 // sampleWriter writes samples into a user ring buffer.
 type sampleWriter struct {
 	producer *userprod.Producer
-	batch    userprod.Batch
+	batch    *userprod.Batch
 	onFull   string
 	pace     pace
 	counts   produced
@@ -37,7 +37,9 @@ func newSampleWriter(p *userprod.Producer, opts produceOptions) *sampleWriter {
 
 // copy writes all samples of src. All written samples are published when it returns.
 func (w *sampleWriter) copy(ctx context.Context, src *sampleReader) (err error) {
-	w.batch = w.producer.Batch()
+	if w.batch, err = w.producer.Batch(ctx); err != nil {
+		return command.Interrupted(err)
+	}
 	defer func() { err = errors.Join(err, w.batch.End()) }()
 	for {
 		sample, err := src.next()
@@ -80,9 +82,9 @@ func (w *sampleWriter) write(ctx context.Context, sample []byte) error {
 // room reserves n bytes in the ring.
 func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if w.onFull == "wait" {
-		return w.batch.NextWait(ctx, n)
+		return w.batch.Next(ctx, n)
 	}
-	buf, err := w.batch.Next(n)
+	buf, err := w.batch.TryNext(n)
 	if !errors.Is(err, userprod.ErrFull) {
 		return buf, err
 	}
@@ -90,7 +92,7 @@ func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if err := w.publish(); err != nil {
 		return nil, err
 	}
-	return w.batch.Next(n)
+	return w.batch.TryNext(n)
 }
 
 // summary returns the line that produce prints at the end.

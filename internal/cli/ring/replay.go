@@ -122,7 +122,10 @@ func (p *player) intoRing(ctx context.Context, stderr io.Writer, to userRing) (e
 		return err
 	}
 	defer func() { err = worse(err, ring.Close()) }()
-	sink := stream.NewUserRing(ring)
+	sink, err := stream.NewUserRing(ctx, ring)
+	if err != nil {
+		return err
+	}
 	err = p.play(ctx, sink)
 	err = worse(err, sink.Close())
 	fmt.Fprintf(stderr, "%d samples, %d bytes\n", p.Stats().Taken, p.Stats().Bytes)
