@@ -106,7 +106,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		t.Error(diff)
 	}
 	for i, want := range map[int]string{0: `{"kind":1,"a":7}`, 4: `{"kind":2,"b":9}`} {
-		dec, err := set.Decoder(got[i].Data)
+		dec, err := set.Codec(got[i].Data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +274,7 @@ func TestTypesAreNotUnpacked(t *testing.T) {
 	file = append(append(bytes.Clone(file[:at]), block...), file[at+int(length):]...)
 	var err error
 	allocated := testenv.Allocated(func() { _, _, err = read(file) })
-	if !errors.Is(err, capture.ErrFormat) || !strings.Contains(err.Error(), "its types are not BTF") || allocated > 4<<20 {
+	if !errors.Is(err, capture.ErrFormat) || !strings.Contains(err.Error(), "types: not BTF") || allocated > 4<<20 {
 		t.Errorf("%v, %d bytes allocated", err, allocated)
 	}
 }
@@ -336,7 +336,7 @@ func FuzzReader(f *testing.F) {
 		for _, rec := range list {
 			bytes += len(rec.Data) + 12
 			if r.Info().Types != nil {
-				if dec, err := r.Info().Types.Decoder(rec.Data); err == nil {
+				if dec, err := r.Info().Types.Codec(rec.Data); err == nil {
 					dec.AppendJSON(nil, rec.Data)
 				}
 			}

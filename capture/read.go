@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/decode"
 )
@@ -329,47 +328,16 @@ func options(b []byte, each func(code uint16, value []byte)) error {
 	return nil
 }
 
-// btfMagic is BTF_MAGIC (include/uapi/linux/btf.h).
-const btfMagic = 0xeb9f
-
 // types reads the types of the records.
-func (c *Reader) types(body []byte) error {
-	short := fmt.Errorf("%w: a short block of types", ErrFormat)
+func (c *Reader) types(body []byte) (err error) {
 	if len(body) < 16 {
-		return short
+		return fmt.Errorf("%w: a short block of types", ErrFormat)
 	}
 	if le.Uint32(body[4:]) != typesVersion || !c.ringOf(body) {
 		return nil // of a later rbtool: records stay readable without
 	}
-	by, n := decode.By(le.Uint32(body[8:])), uint64(le.Uint32(body[12:]))
-	body = body[16:]
-	if n*16+4 > uint64(len(body)) {
-		return short
-	}
-	list, rest := body[:n*16], body[n*16:]
-	if size := uint64(le.Uint32(rest)); size > uint64(len(rest)-4) {
-		return short
-	} else {
-		rest = rest[4 : 4+size]
-	}
-	// cilium/ebpf would also accept an ELF file, and decompress it: 1 KiB can become 1 MiB.
-	if len(rest) < 2 || le.Uint16(rest) != btfMagic {
-		return fmt.Errorf("%w: its types are not BTF", ErrFormat)
-	}
-	spec, err := btf.LoadSpecFromReader(bytes.NewReader(rest))
-	if err != nil {
-		return fmt.Errorf("%w: its types: %w", ErrFormat, err)
-	}
-	var parts []decode.Part
-	for ; len(list) > 0; list = list[16:] {
-		t, err := spec.TypeByID(btf.TypeID(le.Uint32(list[8:])))
-		if err != nil {
-			return fmt.Errorf("%w: its types: %w", ErrFormat, err)
-		}
-		parts = append(parts, decode.Part{Key: le.Uint64(list), Type: t})
-	}
-	if c.info.Types, err = decode.Assemble(by, parts); err != nil {
-		return fmt.Errorf("%w: its types: %w", ErrFormat, err)
+	if c.info.Types, err = decode.UnmarshalSet(body[8:]); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	return nil
 }

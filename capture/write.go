@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/decode"
 )
@@ -146,29 +145,15 @@ func AppendHeader(dst []byte, info Info) ([]byte, error) {
 
 // appendTypes appends the types of the records, with no more BTF than they need.
 func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
-	by, parts := types.Parts()
-	var builder btf.Builder
+	set, err := types.MarshalBinary()
+	if err != nil {
+		return dst, fmt.Errorf("write capture: %w", err)
+	}
 	body := le.AppendUint32(nil, 0) // of interface 0
 	body = le.AppendUint32(body, typesVersion)
-	body = le.AppendUint32(body, uint32(by))
-	body = le.AppendUint32(body, uint32(len(parts)))
-	for _, p := range parts {
-		id, err := builder.Add(p.Type)
-		if err != nil {
-			return dst, fmt.Errorf("write types: %w", err)
-		}
-		body = le.AppendUint64(body, p.Key)
-		body = le.AppendUint32(body, uint32(id))
-		body = le.AppendUint32(body, 0)
-	}
-	raw, err := builder.Marshal(nil, nil)
-	if err != nil {
-		return dst, fmt.Errorf("write types: %w", err)
-	}
-	body = le.AppendUint32(body, uint32(len(raw)))
-	body = pad(append(body, raw...), len(raw))
+	body = append(body, set...)
 	if len(body)+blockOverhead > maxTypes {
-		return dst, fmt.Errorf("write types: %d bytes, of %d at most", len(body), maxTypes-blockOverhead)
+		return dst, fmt.Errorf("write capture: types of %d bytes, more than %d", len(body), maxTypes-blockOverhead)
 	}
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }

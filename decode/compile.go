@@ -4,15 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/cilium/ebpf/btf"
-
-	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// What a sane type stays far below. Only BTF that lies comes near: the limits
-// keep small what is compiled, and the work of compiling it.
+// Limits that only hostile BTF reaches. They bound the compiled type, and the work of compiling it.
 const (
 	maxDepth  = 32
 	maxFields = 1 << 16
@@ -23,35 +21,41 @@ const (
 var (
 	errUnsized = errors.New("incomplete type")
 	errWidth   = errors.New("unknown width")
-	errLayout  = errors.New("lies outside of its type")
-	errDepth   = errors.New("nested too deep, or in itself")
+	errLayout  = errors.New("lies outside its type")
+	errDepth   = errors.New("nested too deeply or recursive")
 	errFields  = errors.New("too many fields")
 	errNames   = errors.New("names too long")
 	errSize    = errors.New("larger than any record")
 	errName    = errors.New("name is not UTF-8")
 )
 
-// compiler makes the operations for a record, or for one element of an array.
-type compiler struct {
-	*budget
-	ops []op
-	// The names and punctuation since the last operation, for the next one.
-	json, text []byte
-	opened     bool // an object was opened and has no member yet
-	element    bool
-	size       int // bytes that the operations need
-	field      *field
+// node is the tree of a type: a scalar, an array, or an object (a struct, union or section). Encoding walks
+// it; decoding runs the operations that flatten makes of it.
+type node struct {
+	op                      // how to load and store it; off counts from the start of the record or element
+	name   string           // of a field
+	object bool             // it has fields
+	fields []*node          // in their order, those of anonymous members too
+	byName map[string]*node // the fields
+	elem   *node            // of an array but a string
+	most   int              // elements that encoding takes: all, or -1 for a flexible array
 }
 
-// budget is what the compilers of a record and of its arrays' elements share.
+// compiler makes the tree of a record, or of one element of an array.
+type compiler struct {
+	*budget
+	size int // bytes that a record needs
+}
+
+// budget bounds the tree of a record, elements of arrays included.
 type budget struct {
 	fields int
 	names  int // bytes
 	enums  map[*btf.Enum]*enum
 }
 
-// addName counts a name. It refuses names that are not UTF-8: two of them could look alike in
-// JSON. C compilers make none.
+// addName counts a name. It refuses names that are not UTF-8, which no C compiler makes: two of them could
+// look alike in JSON.
 func (b *budget) addName(name string) error {
 	if b.names += len(name); b.names > maxNames {
 		return errNames
@@ -62,18 +66,18 @@ func (b *budget) addName(name string) error {
 	return nil
 }
 
-// place is where a value stands.
+// place says where a value lies.
 type place struct {
 	depth int
-	off   int  // bytes from the start of the record or element
-	flat  bool // its members belong to the object around it
-	tail  bool // nothing of the record follows
-	cut   bool // the record may end within it, if it is an array
-	bits  uint8
+	off   int   // bytes from the start of the record or element
+	tail  bool  // nothing of the record follows
+	cut   bool  // the record may end within it, if it is an array
+	bits  uint8 // of a bitfield
 	shift uint8 // of a bitfield: its first bit within the byte at off
 }
 
-func compile(t btf.Type) (ops []op, size int, err error) {
+// compile returns the tree of t, and the length in bytes of the shortest record that can be decoded.
+func compile(t btf.Type) (root *node, size int, err error) {
 	if _, err := sizeof(t); err != nil {
 		return nil, 0, err
 	}
@@ -81,42 +85,27 @@ func compile(t btf.Type) (ops []op, size int, err error) {
 	if err := c.addName(t.TypeName()); err != nil {
 		return nil, 0, err
 	}
-	if err := c.add(t, place{tail: true, cut: true}); err != nil {
+	root, err = c.add(t, place{tail: true, cut: true})
+	if err != nil {
 		return nil, 0, err
 	}
-	if err := c.finish(); err != nil {
-		return nil, 0, err
-	}
-	return c.ops, c.size, nil
+	return root, c.size, nil
 }
 
-// finish adds the punctuation after the last value.
-func (c *compiler) finish() error {
-	if len(c.json) == 0 && len(c.text) == 0 {
-		return nil
-	}
-	return c.emit(op{kind: kindLiteral}, 0)
-}
-
-// emit adds an operation that needs the record up to end.
-func (c *compiler) emit(o op, end int) error {
-	if n := len(c.ops); n > 0 && !c.element && len(c.text) > 0 && c.text[0] == ' ' {
-		c.ops[n-1].column = true // spaces follow anyway
-	}
-	o.json, o.text = string(c.json), string(c.text)
-	o.field = c.field
-	c.json, c.text = c.json[:0], c.text[:0]
-	c.ops = append(c.ops, o)
-	c.size = max(c.size, end)
-	return nil
-}
-
-func (c *compiler) add(t btf.Type, p place) error {
+// count counts a value at p against the budget.
+func (c *compiler) count(p *place) error {
 	if p.depth++; p.depth > maxDepth {
 		return errDepth
 	}
 	if c.fields++; c.fields > maxFields {
 		return errFields
+	}
+	return nil
+}
+
+func (c *compiler) add(t btf.Type, p place) (*node, error) {
+	if err := c.count(&p); err != nil {
+		return nil, err
 	}
 	t = btf.UnderlyingType(t)
 	switch t := t.(type) {
@@ -126,7 +115,7 @@ func (c *compiler) add(t btf.Type, p place) error {
 		return c.addEnum(t, p)
 	}
 	if p.bits > 0 {
-		return errWidth
+		return nil, errWidth
 	}
 	switch t := t.(type) {
 	case *btf.Float:
@@ -135,27 +124,26 @@ func (c *compiler) add(t btf.Type, p place) error {
 		return c.addScalar(op{kind: kindPointer, size: 8}, p)
 	case *btf.Array:
 		return c.addArray(t, p)
-	case *btf.Struct:
-		return c.addObject(t.Members, int(t.Size), p, false)
-	case *btf.Union:
-		return c.addObject(t.Members, int(t.Size), p, true)
-	case *btf.Datasec:
-		return c.addObject(variables(t), int(t.Size), p, false)
 	}
-	return errUnsized
+	if members, size, union, ok := membersOf(t); ok {
+		n := &node{object: true, byName: make(map[string]*node, len(members))}
+		return n, c.addMembers(n, members, size, p, union)
+	}
+	return nil, errUnsized
 }
 
 // addScalar adds a value of o.size bytes, or of p.bits bits.
-func (c *compiler) addScalar(o op, p place) error {
+func (c *compiler) addScalar(o op, p place) (*node, error) {
 	o.off, o.width = p.off, o.size*8
 	if p.bits > 0 {
 		o.width, o.shift = p.bits, p.shift
 		o.size = (p.shift + p.bits + 7) / 8
 	}
-	return c.emit(o, p.off+int(o.size))
+	c.size = max(c.size, p.off+int(o.size))
+	return &node{op: o}, nil
 }
 
-func (c *compiler) addInt(t *btf.Int, p place) error {
+func (c *compiler) addInt(t *btf.Int, p place) (*node, error) {
 	o := op{kind: kindUint, size: uint8(t.Size)}
 	switch t.Encoding {
 	case btf.Bool:
@@ -170,127 +158,138 @@ func (c *compiler) addInt(t *btf.Int, p place) error {
 	case t.Size == 16 && p.bits == 0 && o.kind == kindInt:
 		o.kind = kindInt128
 	default:
-		return errWidth
+		return nil, errWidth
 	}
 	return c.addScalar(o, p)
 }
 
-func (c *compiler) addFloat(t *btf.Float, p place) error {
+func (c *compiler) addFloat(t *btf.Float, p place) (*node, error) {
 	switch t.Size {
 	case 4, 8:
 		return c.addScalar(op{kind: kindFloat, size: uint8(t.Size)}, p)
 	case 2, 12, 16:
 		return c.addScalar(op{kind: kindHex, size: uint8(t.Size)}, p)
 	}
-	return errWidth
+	return nil, errWidth
 }
 
-func (c *compiler) addEnum(t *btf.Enum, p place) error {
+func (c *compiler) addEnum(t *btf.Enum, p place) (*node, error) {
 	if !isPowerOf2UpTo8(t.Size) {
-		return errWidth
+		return nil, errWidth
 	}
 	e, ok := c.enums[t]
 	if !ok {
-		e = &enum{signed: t.Signed, names: make(map[uint64]enumerator, len(t.Values))}
+		e = &enum{signed: t.Signed, names: make(map[uint64]enumerator, len(t.Values)), values: make(map[string]uint64, len(t.Values))}
 		for _, v := range t.Values {
 			if err := c.addName(v.Name); err != nil {
-				return err
+				return nil, err
 			}
-			name := enumerator{
-				json: string(escape.AppendJSONString(nil, []byte(v.Name))),
-				text: string(appendTextString(nil, []byte(v.Name))),
-			}
-			if value := e.key(v.Value, uint8(t.Size*8)); e.names[value].json == "" {
-				e.names[value] = name
-			}
+			e.add(v.Name, e.key(v.Value, uint8(t.Size*8)))
 		}
 		c.enums[t] = e
 	}
 	return c.addScalar(op{kind: kindEnum, size: uint8(t.Size), enum: e}, p)
 }
 
-func (c *compiler) addArray(t *btf.Array, p place) error {
+func (c *compiler) addArray(t *btf.Array, p place) (*node, error) {
 	stride, err := sizeof(t.Type)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a := &array{stride: stride, rest: p.tail && (p.cut || t.Nelems == 0)}
+	n := &node{op: op{kind: kindArray, off: p.off, array: a}, most: int(t.Nelems)}
 	switch {
-	case stride == 0: // however many there are, they say nothing
+	case stride == 0: // elements without bytes are not shown
 		a.rest = false
 	case t.Nelems == 0 && a.rest:
-		a.n = math.MaxInt
+		a.n, n.most = math.MaxInt, -1
 	default:
 		a.n = int(t.Nelems)
 	}
-	end := p.off
 	if !a.rest {
-		end += a.n * stride
+		c.size = max(c.size, p.off+a.n*stride)
 	}
+	c.size = max(c.size, p.off)
 	if isChar(t.Type) {
-		return c.emit(op{kind: kindString, off: p.off, array: a}, end)
+		n.kind = kindString
+		return n, nil
 	}
-	elem := compiler{budget: c.budget, element: true}
-	if err := elem.add(t.Type, place{depth: p.depth}); err != nil {
-		return err
+	elem := compiler{budget: c.budget}
+	if n.elem, err = elem.add(t.Type, place{depth: p.depth}); err != nil {
+		return nil, err
 	}
-	if err := elem.finish(); err != nil {
-		return err
-	}
-	a.elem = elem.ops
-	return c.emit(op{kind: kindArray, off: p.off, array: a}, end)
+	a.elem = flatten(n.elem, true)
+	return n, nil
 }
 
-// addObject adds a struct or union of size bytes.
-func (c *compiler) addObject(members []btf.Member, size int, p place, union bool) error {
-	braces := p.depth > 1 || c.element // not around the record in text
-	if !p.flat {
-		c.json = append(c.json, '{')
-		if braces {
-			c.text = append(c.text, '{')
-		}
-		c.opened = true
+// membersOf returns the members of a struct, union or section, and its size in bytes.
+func membersOf(t btf.Type) (members []btf.Member, size int, union, ok bool) {
+	switch t := btf.UnderlyingType(t).(type) {
+	case *btf.Struct:
+		return t.Members, int(t.Size), false, true
+	case *btf.Union:
+		return t.Members, int(t.Size), true, true
+	case *btf.Datasec:
+		return variables(t), int(t.Size), false, true
 	}
+	return nil, 0, false, false
+}
+
+// addMembers adds to n the members of a struct or union of size bytes at p: that of n, or an anonymous one
+// in it.
+func (c *compiler) addMembers(n *node, members []btf.Member, size int, p place, union bool) error {
 	for i, m := range members {
 		last := i == len(members)-1
 		q := place{
 			depth: p.depth,
-			flat:  m.Name == "",
 			tail:  p.tail && (last || union),
 			cut:   p.cut && last && !union,
 		}
-		if q.flat && !isObject(m.Type) {
+		if m.Name == "" && !isObject(m.Type) {
 			continue // padding
 		}
 		if err := q.set(m, size); err != nil {
 			return fmt.Errorf("field %q: %w", m.Name, err)
 		}
 		q.off += p.off
-		outer := c.field
-		if !q.flat {
-			if err := c.addName(m.Name); err != nil {
-				return fmt.Errorf("field %q: %w", m.Name, err)
-			}
-			c.key(m.Name)
-			c.field = &field{m.Name, outer}
-		}
-		err := c.add(m.Type, q)
-		c.field = outer
-		if err != nil {
+		if err := c.addMember(n, m, q); err != nil {
 			return fmt.Errorf("field %q: %w", m.Name, err)
 		}
-	}
-	if !p.flat {
-		c.json = append(c.json, '}')
-		if braces {
-			c.text = append(c.text, '}')
-		}
-		c.opened = false
 	}
 	return nil
 }
 
-// variables are the global variables of a section, as members of a struct.
+// addMember adds to n the member m at p.
+func (c *compiler) addMember(n *node, m btf.Member, p place) error {
+	if m.Name == "" {
+		if err := c.count(&p); err != nil {
+			return err
+		}
+		if p.bits > 0 {
+			return errWidth
+		}
+		members, size, union, _ := membersOf(m.Type)
+		return c.addMembers(n, members, size, p, union)
+	}
+	if err := c.addName(m.Name); err != nil {
+		return err
+	}
+	f, err := c.add(m.Type, p)
+	if err != nil {
+		return err
+	}
+	f.name = m.Name
+	n.fields = append(n.fields, f)
+	n.byName[m.Name] = f
+	return nil
+}
+
+// flexible reports whether records can be longer than the type.
+func (n *node) flexible() bool {
+	return n.most < 0 || slices.ContainsFunc(n.fields, (*node).flexible)
+}
+
+// variables returns the global variables of a section as members of a struct.
 func variables(sec *btf.Datasec) (members []btf.Member) {
 	for _, v := range sec.Vars {
 		if named, ok := v.Type.(*btf.Var); ok && v.Offset < maxSize {
@@ -300,18 +299,7 @@ func variables(sec *btf.Datasec) (members []btf.Member) {
 	return members
 }
 
-// key adds the name of a member.
-func (c *compiler) key(name string) {
-	if !c.opened {
-		c.json = append(c.json, ',')
-		c.text = append(c.text, ' ')
-	}
-	c.opened = false
-	c.json = append(escape.AppendJSONString(c.json, []byte(name)), ':')
-	c.text = append(appendTextString(c.text, []byte(name)), '=')
-}
-
-// set places m, of a struct of size bytes, relative to the struct.
+// set sets the place of m, a member of a struct of size bytes, relative to the struct.
 func (p *place) set(m btf.Member, size int) error {
 	bits := uint64(m.BitfieldSize)
 	if bits == 0 {
@@ -336,7 +324,7 @@ func (p *place) set(m btf.Member, size int) error {
 	return nil
 }
 
-// sizeof is btf.Sizeof for what can be in a record.
+// sizeof is btf.Sizeof within the limits of a record.
 func sizeof(t btf.Type) (int, error) {
 	size, err := btf.Sizeof(t)
 	if err != nil {
@@ -348,8 +336,8 @@ func sizeof(t btf.Type) (int, error) {
 	return size, nil
 }
 
-// isChar says whether an array of t is text. The other types of one byte are
-// numbers in C programs: u8, signed char.
+// isChar reports whether an array of t is text. C programs use the other types of one byte, u8 and
+// signed char, for numbers.
 func isChar(t btf.Type) bool {
 	i, ok := btf.UnderlyingType(t).(*btf.Int)
 	return ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char)

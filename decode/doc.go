@@ -1,26 +1,25 @@
-// Package decode turns the bytes of a record into text by its BTF type: JSON
-// for programs, key=value pairs for people. And back: an [Encoder] makes a record of
-// JSON.
+// Package decode converts records to text by their BTF type, JSON for programs and
+// key=value pairs for people, and JSON to records.
 //
-// A type is compiled once, into a list of operations that is then run over
-// each record:
+// A type is compiled once:
 //
 //	typ, err := decode.Find(spec, "exec_event")
 //	if err != nil {
 //		return err
 //	}
-//	dec, err := decode.New(typ)
+//	codec, err := decode.New(typ)
 //	if err != nil {
 //		return err
 //	}
-//	line, err = dec.AppendJSON(line[:0], record)
+//	line, err = codec.AppendJSON(line[:0], record)
 //
-// A ring with records of several types needs a [Set], which tells them apart.
+// For a ring with records of several types, a [Set] finds the type of each record.
+// Package infer finds the types of a ring's records by its programs.
 //
-// # What a value becomes
+// # Values
 //
-// Fields stand in the order of the struct, under their C names. The members of
-// an anonymous struct or union stand in the object around it; all members of a
+// Fields have the order of the struct and their C names. The members of
+// an anonymous struct or union belong to the enclosing object. All members of a
 // union are shown.
 //
 //	C                         JSON                 text
@@ -42,27 +41,24 @@
 // 2^53.
 //
 // A string that is not UTF-8 is an array of its bytes in JSON, whose strings are
-// Unicode; in text such bytes are \xNN. So different strings never look alike. An
-// [Encoder] makes the same string again, with zeros after the NUL.
+// Unicode; in text such bytes are \xNN. So different strings never look alike.
+// [Codec.AppendRecord] restores the string, with zeros after the NUL.
 //
 // Unprintable characters are escaped in JSON and text, so neither can command a
 // terminal. JSON is always valid.
 //
-// # Records of another length
+// # Records of other lengths
 //
-// A record may be shorter than its type in two ways: padding at the end may be
-// missing, and an array that is the last member may be cut off anywhere, since
-// programs often submit only what they filled of it. A flexible array takes
-// what is left of the record. Anything shorter is [ErrShort]. Bytes beyond the
-// type are not shown.
+// A record can be shorter than its type: padding at the end can be missing, and an
+// array that is the last member can end anywhere, since programs often submit only the
+// part that they filled. A flexible array takes the rest of the record. Anything shorter
+// is [ErrShort]. Bytes beyond the type are not shown.
 //
 // # Trust
 //
-// Neither the record nor the BTF is trusted: types that contain themselves,
-// that lie about their size, that would need unbounded memory or whose names are not
-// UTF-8 are refused by [New], and one record makes no more than 1 MiB and 256 times its length of
-// output ([ErrTooLong]).
+// Neither records nor BTF are trusted. [New] refuses types that contain themselves, have
+// a wrong size, need unbounded memory, or have names that are not UTF-8. The output for
+// one record is at most 1 MiB plus 256 times its length ([ErrTooLong]).
 //
-// Records are little-endian, as are all machines that rbtool is built for. A
-// [Decoder], an [Encoder] and a [Set] do not change and may be used by many goroutines.
+// Records are little-endian, like all machines that rbtool supports.
 package decode

@@ -7,187 +7,41 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-
-	"github.com/cilium/ebpf/btf"
 )
 
-// ErrMismatch says that JSON does not fit a type: a field that the type does not
-// have, a value of another kind or one that is out of range. The text says
-// which.
+// ErrMismatch reports JSON that does not fit a type: a field that the type does not have, or a value of
+// another kind or out of range. The text says which.
 var ErrMismatch = errors.New("does not fit the type")
 
-// Encoder makes records of one type from JSON: the reverse of a [Decoder]. It
-// takes what AppendJSON writes, and beyond that
+// AppendRecord appends the record for one JSON value to dst, at most limit bytes. It is the reverse of
+// AppendJSON: it takes what that writes, and beyond that
 //
-//   - fields in any order; one that is missing is zero. Of a union's members the
-//     last given wins where they overlap.
+//   - fields in any order; a missing one is zero. Where members of a union overlap, the
+//     last one given counts.
 //   - arrays of fewer elements and strings of fewer bytes than the type has; the
-//     rest is zero. A flexible array gets as many as are given. No NUL is added to a
+//     rest is zero. A flexible array gets as many elements as are given. No NUL is added to a
 //     string that fills its array, nor to one in a flexible array.
 //   - an array of bytes for any string, as AppendJSON writes those that are not UTF-8.
 //   - the number of an enumerator for its name; an integer as a string, in
 //     decimal or, after 0x, in hex, for readers and writers that round numbers.
 //
-// An Encoder does not change and may be used by many goroutines.
-type Encoder struct {
-	name string
-	size int // bytes of the shortest record
-	root *value
-}
-
-// NewEncoder compiles t; it refuses what [New] refuses.
-func NewEncoder(t btf.Type) (*Encoder, error) {
-	// It checks all that the tree below relies on: sizes, places, depth.
-	_, least, err := compile(t)
-	if err != nil {
-		return nil, fmt.Errorf("compile type %q: %w", nameOf(t), err)
-	}
-	e := &Encoder{name: nameOf(t), size: least, root: newValue(t, true)}
-	if !e.root.flexible() {
-		e.size, err = sizeof(t)
-	}
-	return e, err
-}
-
-// Name is the C name of the type, without "struct".
-func (e *Encoder) Name() string { return e.name }
-
-// Size is the length in bytes of the shortest record.
-func (e *Encoder) Size() int { return e.size }
-
-// AppendRecord appends the record for one JSON value to dst, limit bytes at
-// most. After an error dst holds what it held before. Errors: [ErrMismatch],
-// [ErrTooLong], and the parser's for what is no JSON.
-func (e *Encoder) AppendRecord(dst, text []byte, limit int) ([]byte, error) {
+// After an error it returns dst unchanged. Errors: [ErrMismatch], [ErrTooLong] for limit, and those of
+// encoding/json for text that is not JSON.
+func (c *Codec) AppendRecord(dst, text []byte, limit int) ([]byte, error) {
 	p := parser{dec: json.NewDecoder(bytes.NewReader(text)), start: len(dst), limit: limit}
 	p.dec.UseNumber()
 	p.record = dst
-	err := p.grow(e.size)
+	err := p.grow(c.full)
 	if err == nil {
-		err = p.value(e.root, 0)
+		err = p.value(c.root, 0)
 	}
 	if err == nil {
 		err = p.end()
 	}
 	if err != nil {
-		return p.record[:len(dst)], fmt.Errorf("encode %s: %w", e.name, err)
+		return p.record[:len(dst)], fmt.Errorf("encode %s: %w", c.name, err)
 	}
 	return p.record, nil
-}
-
-// value is a place in a record that takes a JSON value.
-type value struct {
-	op                      // how to store a scalar; off, from the start of the record or element
-	name  string            // of a field
-	tail  bool              // nothing of the record follows, so a flexible array can grow
-	enums map[string]uint64 // sign-extended
-	elem  *value            // of an array
-	n     int               // its elements, or -1: flexible
-	step  int               // and their size
-	named map[string]*value // of a struct or union: its fields, those of anonymous members too
-}
-
-// newValue compiles a type that compile accepts.
-func newValue(t btf.Type, tail bool) *value {
-	v := &value{tail: tail}
-	switch t := btf.UnderlyingType(t).(type) {
-	case *btf.Int:
-		v.setInt(t)
-	case *btf.Enum:
-		v.kind, v.size = kindEnum, uint8(t.Size)
-		v.enum, v.enums = &enum{signed: t.Signed}, make(map[string]uint64, len(t.Values))
-		for _, e := range t.Values {
-			bits := lowBits(e.Value, uint8(t.Size*8))
-			if t.Signed {
-				bits = uint64(signed(bits, uint8(t.Size*8)))
-			}
-			if _, ok := v.enums[e.Name]; !ok {
-				v.enums[e.Name] = bits
-			}
-		}
-	case *btf.Float:
-		v.kind, v.size = kindFloat, uint8(t.Size)
-		if t.Size != 4 && t.Size != 8 {
-			v.kind = kindHex
-		}
-	case *btf.Pointer:
-		v.kind, v.size = kindPointer, 8
-	case *btf.Array:
-		v.setArray(t)
-	case *btf.Struct:
-		v.named = make(map[string]*value, len(t.Members))
-		v.addMembers(t.Members, int(t.Size), 0, tail, false)
-	case *btf.Union:
-		v.named = make(map[string]*value, len(t.Members))
-		v.addMembers(t.Members, int(t.Size), 0, tail, true)
-	}
-	v.width = v.size * 8
-	return v
-}
-
-func (v *value) setInt(t *btf.Int) {
-	v.kind, v.size = kindUint, uint8(t.Size)
-	switch {
-	case t.Encoding == btf.Bool:
-		v.kind = kindBool
-	case t.Size == 16 && t.Encoding == btf.Signed:
-		v.kind = kindInt128
-	case t.Size == 16:
-		v.kind = kindUint128
-	case t.Encoding == btf.Signed:
-		v.kind = kindInt
-	}
-}
-
-func (v *value) setArray(t *btf.Array) {
-	v.kind, v.n = kindArray, int(t.Nelems)
-	v.step, _ = sizeof(t.Type)
-	if t.Nelems == 0 && v.tail && v.step > 0 {
-		v.n = -1
-	}
-	if isChar(t.Type) {
-		v.kind = kindString
-		return
-	}
-	v.elem = newValue(t.Type, false)
-}
-
-// addMembers adds the fields of a struct or union that lies at off.
-func (v *value) addMembers(members []btf.Member, size, off int, tail, union bool) {
-	for i, m := range members {
-		var at place
-		_ = at.set(m, size) // compile has been through it
-		inner := tail && (union || i == len(members)-1)
-		if m.Name == "" {
-			switch t := btf.UnderlyingType(m.Type).(type) {
-			case *btf.Struct:
-				v.addMembers(t.Members, int(t.Size), off+at.off, inner, false)
-			case *btf.Union:
-				v.addMembers(t.Members, int(t.Size), off+at.off, inner, true)
-			} // else padding
-			continue
-		}
-		f := newValue(m.Type, inner)
-		f.name, f.off = m.Name, off+at.off
-		if at.bits > 0 {
-			f.width, f.shift = at.bits, at.shift
-			f.size = (at.shift + at.bits + 7) / 8
-		}
-		v.named[m.Name] = f
-	}
-}
-
-// flexible reports whether records may be longer than the type.
-func (v *value) flexible() bool {
-	if v.n < 0 {
-		return true
-	}
-	for _, f := range v.named {
-		if f.flexible() {
-			return true
-		}
-	}
-	return false
 }
 
 // parser is the encoding of one record.
@@ -229,44 +83,45 @@ func (p *parser) end() error {
 	return nil
 }
 
-// value stores the next value of the text; v.off counts from base.
-func (p *parser) value(v *value, base int) error {
+// value stores the next value of the text. base is the offset of the record or element that n is part of.
+func (p *parser) value(n *node, base int) error {
 	t, err := p.token()
 	if err != nil {
 		return err
 	}
-	base += v.off
-	switch {
-	case v.named != nil:
-		return p.object(v, t, base)
-	case v.kind == kindArray:
-		return p.array(v, t, base)
-	case v.kind == kindString:
-		return p.string(v, t, base)
+	if n.object {
+		return p.object(n, t, base)
 	}
-	bits, err := v.parse(t)
+	base += n.off
+	switch n.kind {
+	case kindArray:
+		return p.array(n, t, base)
+	case kindString:
+		return p.string(n, t, base)
+	}
+	bits, err := n.parse(t)
 	if err == nil {
-		err = p.grow(base + int(v.size))
+		err = p.grow(base + int(n.size))
 	}
 	if err != nil {
 		return err
 	}
-	v.store(p.record[p.start+base:], bits)
+	n.store(p.record[p.start+base:], bits)
 	return nil
 }
 
-func (p *parser) object(v *value, t json.Token, base int) error {
+func (p *parser) object(n *node, t json.Token, base int) error {
 	if t != json.Delim('{') {
 		return wrongKind(t, "an object")
 	}
-	seen := make(map[string]bool, len(v.named))
+	seen := make(map[string]bool, len(n.byName))
 	for p.dec.More() {
 		t, err := p.token()
 		if err != nil {
 			return err
 		}
 		name := t.(string) // the parser takes nothing else here
-		f := v.named[name]
+		f := n.byName[name]
 		switch {
 		case f == nil:
 			return fmt.Errorf("%w: it has no field %q", ErrMismatch, name)
@@ -282,18 +137,18 @@ func (p *parser) object(v *value, t json.Token, base int) error {
 	return err
 }
 
-func (p *parser) array(v *value, t json.Token, base int) error {
+func (p *parser) array(n *node, t json.Token, base int) error {
 	if t != json.Delim('[') {
 		return wrongKind(t, "an array")
 	}
 	for i := 0; p.dec.More(); i++ {
-		if v.n >= 0 && i >= v.n {
-			return fmt.Errorf("%w: more than %d elements", ErrMismatch, v.n)
+		if n.most >= 0 && i >= n.most {
+			return fmt.Errorf("%w: more than %d elements", ErrMismatch, n.most)
 		}
-		at := base + i*v.step
-		err := p.grow(at + v.step)
+		at := base + i*n.array.stride
+		err := p.grow(at + n.array.stride)
 		if err == nil {
-			err = p.value(v.elem, at)
+			err = p.value(n.elem, at)
 		}
 		if err != nil {
 			return fmt.Errorf("element %d: %w", i, err)
@@ -304,10 +159,10 @@ func (p *parser) array(v *value, t json.Token, base int) error {
 }
 
 // string stores a char array from a string or an array of bytes.
-func (p *parser) string(v *value, t json.Token, base int) error {
+func (p *parser) string(n *node, t json.Token, base int) error {
 	s, ok := t.(string)
 	if t == json.Delim('[') {
-		bytes, err := p.bytes(v.n)
+		bytes, err := p.bytes(n.most)
 		if err != nil {
 			return err
 		}
@@ -316,10 +171,10 @@ func (p *parser) string(v *value, t json.Token, base int) error {
 	if !ok {
 		return wrongKind(t, "a string")
 	}
-	if v.n >= 0 && len(s) > v.n {
-		return fmt.Errorf("%w: a string of %d bytes, more than %d", ErrMismatch, len(s), v.n)
+	if n.most >= 0 && len(s) > n.most {
+		return fmt.Errorf("%w: a string of %d bytes, more than %d", ErrMismatch, len(s), n.most)
 	}
-	size := max(len(s), v.n)
+	size := max(len(s), n.most)
 	if err := p.grow(base + size); err != nil {
 		return err
 	}
@@ -328,8 +183,7 @@ func (p *parser) string(v *value, t json.Token, base int) error {
 	return nil
 }
 
-// bytes returns the elements of an array of at most n bytes, or if n is negative of at most
-// p.limit.
+// bytes returns the elements of an array of at most n bytes; a negative n stands for p.limit.
 func (p *parser) bytes(n int) ([]byte, error) {
 	if n < 0 {
 		n = p.limit
@@ -357,7 +211,7 @@ func (p *parser) bytes(n int) ([]byte, error) {
 	return bytes, err
 }
 
-// wrongKind says that t is not what the type wants.
+// wrongKind returns the error for t where the type wants something else.
 func wrongKind(t json.Token, want string) error {
 	got := "null"
 	switch t := t.(type) {
@@ -373,7 +227,7 @@ func wrongKind(t json.Token, want string) error {
 	return fmt.Errorf("%w: %s, wanted %s", ErrMismatch, got, want)
 }
 
-// short is s, cut where a message would get too long.
+// short returns s, cut for a message.
 func short(s string) string {
 	if len(s) > 32 {
 		return s[:32] + "..."

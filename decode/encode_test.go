@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func newEncoder(t *testing.T, typ btf.Type) *Encoder {
+func newCodec(t *testing.T, typ btf.Type) *Codec {
 	t.Helper()
-	e, err := NewEncoder(typ)
+	e, err := New(typ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func newEncoder(t *testing.T, typ btf.Type) *Encoder {
 func TestEncodingReversesDecoding(t *testing.T) {
 	for _, test := range samples {
 		t.Run(test.name, func(t *testing.T) {
-			e := newEncoder(t, test.typ)
+			e := newCodec(t, test.typ)
 			record, err := e.AppendRecord([]byte("> "), []byte(test.json), 1<<20)
 			if err != nil {
 				t.Fatal(err)
@@ -77,7 +77,7 @@ func TestEncodedBytes(t *testing.T) {
 			le(uint32(15 | 16<<4 | 8388607<<9))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := newEncoder(t, test.typ)
+			e := newCodec(t, test.typ)
 			got, err := e.AppendRecord(nil, []byte(test.json), 1000)
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +133,7 @@ func TestJSONThatDoesNotFit(t *testing.T) {
 		{"two values", `{} {}`, `more than one value`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dst, err := newEncoder(t, s).AppendRecord([]byte("x"), []byte(test.json), 1000)
+			dst, err := newCodec(t, s).AppendRecord([]byte("x"), []byte(test.json), 1000)
 			if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("%v; want ErrMismatch with %q", err, test.text)
 			}
@@ -143,7 +143,7 @@ func TestJSONThatDoesNotFit(t *testing.T) {
 		})
 	}
 	for _, text := range []string{``, `{`, `{"u8"`, `{"u8":`, `{"u8":1`, `{"u8":1,}`, `{"n":{"y":[`, `nothing`, `{} x`, `{u8:1}`} {
-		if _, err := newEncoder(t, s).AppendRecord(nil, []byte(text), 1000); err == nil || errors.Is(err, ErrMismatch) {
+		if _, err := newCodec(t, s).AppendRecord(nil, []byte(text), 1000); err == nil || errors.Is(err, ErrMismatch) {
 			t.Errorf("%q: %v; want a syntax error", text, err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestEncodedRecordsAreBounded(t *testing.T) {
 		{"a flexible array", flex, `{"a":[1,2,3]}`, 28},
 		{"a flexible string", arrayOf(char, 0), `"abcd"`, 4},
 	} {
-		e := newEncoder(t, test.typ)
+		e := newCodec(t, test.typ)
 		if dst, err := e.AppendRecord(nil, []byte(test.json), test.fits-1); !errors.Is(err, ErrTooLong) || cap(dst) >= test.fits && test.fits > 1000 {
 			t.Errorf("%s: %v; want ErrTooLong", test.name, err)
 		}
@@ -179,42 +179,38 @@ func TestEncodedRecordsAreBounded(t *testing.T) {
 // becomes the same record.
 func FuzzEncode(f *testing.F) {
 	typ := everything()
-	e, err := NewEncoder(typ)
-	if err != nil {
-		f.Fatal(err)
-	}
-	d, err := New(typ)
+	c, err := New(typ)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add([]byte(`{}`))
 	for _, record := range [][]byte{make([]byte, 92), bytes.Repeat([]byte{1, 'x', 0x7f, 0}, 25)} {
-		text, err := d.AppendJSON(nil, record)
+		text, err := c.AppendJSON(nil, record)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		record, err := e.AppendRecord(nil, text, 4096)
+		record, err := c.AppendRecord(nil, text, 4096)
 		if err != nil {
 			return
 		}
 		if !json.Valid(text) {
 			t.Fatal("taken, but not JSON")
 		}
-		again, err := d.AppendJSON(nil, record)
+		again, err := c.AppendJSON(nil, record)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if bytes.Contains(again, []byte("NaN")) { // there are many, and one word for them
 			return
 		}
-		record2, err := e.AppendRecord(nil, again, 4096)
+		record2, err := c.AppendRecord(nil, again, 4096)
 		if err != nil {
 			t.Fatalf("%s: %v", again, err)
 		}
-		if third, err := d.AppendJSON(nil, record2); err != nil || !bytes.Equal(again, third) {
+		if third, err := c.AppendJSON(nil, record2); err != nil || !bytes.Equal(again, third) {
 			t.Errorf("%s became %s, %v", again, third, err)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 // words are the bits of a scalar, the lowest first.
 type words [2]uint64
 
-// store writes the bits of a scalar to where it lies at the start of b.
+// store writes the bits of a scalar at the start of b.
 func (o *op) store(b []byte, v words) {
 	b = b[:o.size]
 	if o.shift == 0 && o.width == o.size*8 {
@@ -29,9 +29,9 @@ func (o *op) store(b []byte, v words) {
 	}
 }
 
-// parse returns the bits for a JSON value.
-func (v *value) parse(t json.Token) (words, error) {
-	switch v.kind {
+// parse returns the bits of a scalar for a JSON value.
+func (o *op) parse(t json.Token) (words, error) {
+	switch o.kind {
 	case kindBool:
 		if b, ok := t.(bool); !ok {
 			return words{}, wrongKind(t, "true or false")
@@ -40,34 +40,34 @@ func (v *value) parse(t json.Token) (words, error) {
 		}
 		return words{}, nil
 	case kindFloat:
-		return v.parseFloat(t)
+		return o.parseFloat(t)
 	case kindEnum:
 		if name, ok := t.(string); ok {
-			if bits, ok := v.enums[name]; ok {
-				return words{lowBits(bits, v.width)}, v.fits(bits, name)
+			if bits, ok := o.enum.values[name]; ok {
+				return words{lowBits(bits, o.width)}, o.fits(bits, name)
 			}
 			if name == "" || !strings.ContainsAny(name[:1], "0123456789-") {
 				return words{}, fmt.Errorf("%w: no enumerator %q", ErrMismatch, short(name))
 			}
 		}
 	}
-	return v.parseInt(t)
+	return o.parseInt(t)
 }
 
-// fits says whether an enumerator can be stored in a bitfield.
-func (v *value) fits(bits uint64, name string) error {
-	back := lowBits(bits, v.width)
-	if v.enum.signed {
-		back = uint64(signed(back, v.width))
+// fits returns an error if a bitfield cannot hold an enumerator.
+func (o *op) fits(bits uint64, name string) error {
+	back := lowBits(bits, o.width)
+	if o.enum.signed {
+		back = uint64(signed(back, o.width))
 	}
 	if back != bits {
-		return fmt.Errorf("%w: %s does not fit into %d bits", ErrMismatch, name, v.width)
+		return fmt.Errorf("%w: %s does not fit into %d bits", ErrMismatch, name, o.width)
 	}
 	return nil
 }
 
 // parseInt parses an integer of any width.
-func (v *value) parseInt(t json.Token) (words, error) {
+func (o *op) parseInt(t json.Token) (words, error) {
 	var text string
 	switch t := t.(type) {
 	case json.Number:
@@ -81,7 +81,7 @@ func (v *value) parseInt(t json.Token) (words, error) {
 	if !ok {
 		return words{}, wrongKind(t, "an integer")
 	}
-	if least, most := v.bounds(); n.Cmp(least) < 0 || n.Cmp(most) > 0 {
+	if least, most := o.bounds(); n.Cmp(least) < 0 || n.Cmp(most) > 0 {
 		return words{}, fmt.Errorf("%w: %s is out of range (%s to %s)", ErrMismatch, text, least, most)
 	}
 	if n.Sign() < 0 {
@@ -91,11 +91,11 @@ func (v *value) parseInt(t json.Token) (words, error) {
 	return words{low.Uint64(), new(big.Int).Rsh(n, 64).Uint64()}, nil
 }
 
-// bounds are the least and the greatest integer that v holds.
-func (v *value) bounds() (least, most *big.Int) {
+// bounds returns the least and the greatest integer that o can hold.
+func (o *op) bounds() (least, most *big.Int) {
 	one := big.NewInt(1)
-	width := uint(v.width)
-	if v.kind == kindInt || v.kind == kindInt128 || v.kind == kindEnum && v.enum.signed {
+	width := uint(o.width)
+	if o.kind == kindInt || o.kind == kindInt128 || o.kind == kindEnum && o.enum.signed {
 		half := new(big.Int).Lsh(one, width-1)
 		return new(big.Int).Neg(half), new(big.Int).Sub(half, one)
 	}
@@ -121,8 +121,8 @@ func parseBig(text string) (*big.Int, bool) {
 }
 
 // parseFloat parses a number, or "NaN", "+Inf" and "-Inf".
-func (v *value) parseFloat(t json.Token) (words, error) {
-	bits := int(v.size) * 8
+func (o *op) parseFloat(t json.Token) (words, error) {
+	bits := int(o.size) * 8
 	var f float64
 	switch t := t.(type) {
 	case json.Number:

@@ -22,7 +22,7 @@ func everything() *btf.Struct {
 }
 
 // check decodes record and fails where the result breaks a promise.
-func check(t *testing.T, d *Decoder, record []byte) {
+func check(t *testing.T, d *Codec, record []byte) {
 	t.Helper()
 	limit := 2*(1<<20+256*len(record)) + 16*maxNames
 	if _, err := d.Select().Values(record); (err != nil) != (len(record) < d.Size()) && !errors.Is(err, ErrTooLong) {
@@ -56,7 +56,7 @@ func FuzzStrings(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	e, err := NewEncoder(typ)
+	e, err := New(typ)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func FuzzBTF(f *testing.F) {
 		}
 		Find(spec, "exec_event")
 		if set, err := NewSet(types[:min(len(types), 8)]...); err == nil {
-			set.Decoder(record)
+			set.Codec(record)
 		}
 	})
 }
@@ -138,14 +138,10 @@ func FuzzTypes(f *testing.F) {
 			return
 		}
 		check(t, d, record)
-		e, err := NewEncoder(typ)
-		if err != nil {
-			t.Fatalf("New takes the type, NewEncoder: %v", err)
-		}
 		if text, err := d.AppendJSON(nil, record); err == nil {
 			// Names that no C has may well come twice.
 			const limit = 1 << 16
-			if out, _ := e.AppendRecord(nil, text, limit); len(out) > limit {
+			if out, _ := d.AppendRecord(nil, text, limit); len(out) > limit {
 				t.Errorf("a record of %d bytes", len(out))
 			}
 		}

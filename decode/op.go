@@ -3,6 +3,8 @@ package decode
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // op shows one value: the literal before it, then the bytes at off as kind
@@ -61,6 +63,20 @@ type array struct {
 type enum struct {
 	signed bool
 	names  map[uint64]enumerator // by key
+	values map[string]uint64     // the keys, by name
+}
+
+// add adds an enumerator. The first of those with one name or value counts.
+func (e *enum) add(name string, key uint64) {
+	if _, ok := e.names[key]; !ok {
+		e.names[key] = enumerator{
+			json: string(escape.AppendJSONString(nil, []byte(name))),
+			text: string(appendTextString(nil, []byte(name))),
+		}
+	}
+	if _, ok := e.values[name]; !ok {
+		e.values[name] = key
+	}
 }
 
 // key returns the key in names of a value of width bits, perhaps a bitfield's.

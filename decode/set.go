@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -12,37 +11,37 @@ import (
 )
 
 var (
-	// ErrNoMatch says that none of the types of a Set is the record's.
+	// ErrNoMatch reports a record of none of the types of a Set.
 	ErrNoMatch = errors.New("no type for the record")
 
-	// ErrAmbiguous says that records of several types cannot be told apart.
+	// ErrAmbiguous reports types whose records cannot be told apart.
 	ErrAmbiguous = errors.New("types cannot be told apart")
 )
 
-// Set has the types of the records of one ring, and tells which is a record's.
+// Set is the types of the records of one ring. It finds the type of a record. A Set does not change:
+// any number of goroutines can use it.
 type Set struct {
-	decoders []*Decoder
-	only     *Decoder
+	codecs   []*Codec
+	only     *Codec
 	tag      op // loads the tag where byTag is not nil
-	byTag    map[uint64]*Decoder
-	byLength map[int]*Decoder
+	byTag    map[uint64]*Codec
+	byLength map[int]*Codec
 }
 
-// NewSet makes a Set of types that are told apart, in this order, by
-//   - there being one type only;
-//   - a tag: all are structs whose first member is one and the same enum, and
-//     the name of each struct is that of an enumerator, in whatever case, which
-//     is then the tag of its records;
-//   - their length: all have different ones, and none can be cut off.
+// NewSet returns a Set of types. It tells their records apart by the first of these that applies:
+//   - there is only one type;
+//   - a tag: all types are structs whose first member is the same enum, and the name of each
+//     struct is that of an enumerator, in any case, which is the tag of its records;
+//   - the length: all types have different sizes, and none ends with a flexible array.
 //
-// Its error is [ErrAmbiguous] when none of these holds.
+// If none applies, the error matches [ErrAmbiguous].
 func NewSet(types ...btf.Type) (*Set, error) {
 	if len(types) == 1 {
 		d, err := New(types[0])
 		if err != nil {
 			return nil, err
 		}
-		return &Set{decoders: []*Decoder{d}, only: d}, nil
+		return &Set{codecs: []*Codec{d}, only: d}, nil
 	}
 	if tags := tagsOf(types); tags != nil {
 		return NewTagged(tags)
@@ -50,11 +49,10 @@ func NewSet(types ...btf.Type) (*Set, error) {
 	return newByLength(types)
 }
 
-// NewTagged makes a Set of structs whose first member is an integer or enum
-// that says the type: tags has the type for each of its values. That member
-// must have the same size in all.
+// NewTagged returns a Set of structs whose first member is a tag, an integer or enum of the same size
+// in all of them. tags maps the values of the tag to the types.
 func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
-	s := &Set{byTag: make(map[uint64]*Decoder, len(tags))}
+	s := &Set{byTag: make(map[uint64]*Codec, len(tags))}
 	for _, value := range slices.Sorted(maps.Keys(tags)) {
 		t := tags[value]
 		d, err := New(t)
@@ -62,18 +60,18 @@ func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
 			return nil, err
 		}
 		tag, ok := tagOp(t)
-		if !ok || len(s.decoders) > 0 && tag.size != s.tag.size {
+		if !ok || len(s.codecs) > 0 && tag.size != s.tag.size {
 			return nil, fmt.Errorf("compile type %q: %w: its first member is no tag, or not of the size of the others'",
 				d.name, ErrAmbiguous)
 		}
 		s.tag = tag
 		s.byTag[lowBits(value, tag.width)] = d
-		s.decoders = append(s.decoders, d)
+		s.codecs = append(s.codecs, d)
 	}
 	return s, nil
 }
 
-// tagOp loads the first member of t, if that can be a tag.
+// tagOp returns the operation that loads the first member of t, if that can be a tag.
 func tagOp(t btf.Type) (op, bool) {
 	first, ok := firstMember(t)
 	if !ok {
@@ -97,23 +95,23 @@ func firstMember(t btf.Type) (btf.Member, bool) {
 	return s.Members[0], true
 }
 
-// NewByLength makes a Set of types that are told apart by the length of their
-// records: only records of exactly these lengths are decoded.
+// NewByLength returns a Set of types whose records are told apart by their length in bytes. A record of
+// another length has no type.
 func NewByLength(lengths map[int]btf.Type) (*Set, error) {
-	s := &Set{byLength: make(map[int]*Decoder, len(lengths))}
+	s := &Set{byLength: make(map[int]*Codec, len(lengths))}
 	for _, length := range slices.Sorted(maps.Keys(lengths)) {
 		d, err := New(lengths[length])
 		if err != nil {
 			return nil, err
 		}
 		s.byLength[length] = d
-		s.decoders = append(s.decoders, d)
+		s.codecs = append(s.codecs, d)
 	}
 	return s, nil
 }
 
-// Describe says, for people, which types there are and how they are told apart.
-func (s *Set) Describe() string {
+// String describes, for people, the types and how they are told apart.
+func (s *Set) String() string {
 	var texts []string
 	switch {
 	case s.only != nil:
@@ -130,59 +128,8 @@ func (s *Set) Describe() string {
 	return strings.Join(texts, ", ")
 }
 
-// By is what tells the types of a Set apart.
-type By uint32
-
-const (
-	ByNothing By = iota // there is only one
-	ByTag               // the first member
-	ByLength            // the length of the record
-)
-
-// Part is a type of a Set, and the tag or length of its records.
-type Part struct {
-	Key  uint64
-	Type btf.Type
-}
-
-// Parts returns what the Set is made of: [Assemble] makes it again.
-func (s *Set) Parts() (By, []Part) {
-	var parts []Part
-	switch {
-	case s.only != nil:
-		return ByNothing, []Part{{Type: s.only.typ}}
-	case s.byTag != nil:
-		for _, tag := range slices.Sorted(maps.Keys(s.byTag)) {
-			parts = append(parts, Part{tag, s.byTag[tag].typ})
-		}
-		return ByTag, parts
-	}
-	for _, length := range slices.Sorted(maps.Keys(s.byLength)) {
-		parts = append(parts, Part{uint64(length), s.byLength[length].typ})
-	}
-	return ByLength, parts
-}
-
-// Assemble makes a Set of parts. Its error is [ErrAmbiguous] for parts that no Set has.
-func Assemble(by By, parts []Part) (*Set, error) {
-	tags, lengths := map[uint64]btf.Type{}, map[int]btf.Type{}
-	for _, p := range parts {
-		tags[p.Key] = p.Type
-		lengths[int(p.Key)] = p.Type
-	}
-	switch {
-	case by == ByNothing && len(parts) == 1:
-		return NewSet(parts[0].Type)
-	case by == ByTag && len(parts) > 0:
-		return NewTagged(tags)
-	case by == ByLength && len(parts) > 0:
-		return NewByLength(lengths)
-	}
-	return nil, fmt.Errorf("assemble %d types: %w", len(parts), ErrAmbiguous)
-}
-
 func newByLength(types []btf.Type) (*Set, error) {
-	s := &Set{byLength: make(map[int]*Decoder, len(types))}
+	s := &Set{byLength: make(map[int]*Codec, len(types))}
 	var names []string
 	ambiguous := len(types) == 0
 	for _, t := range types {
@@ -194,9 +141,9 @@ func newByLength(types []btf.Type) (*Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("compile type %q: %w", d.name, err)
 		}
-		ambiguous = ambiguous || s.byLength[size] != nil || d.flexible()
+		ambiguous = ambiguous || s.byLength[size] != nil || d.root.flexible()
 		s.byLength[size] = d
-		s.decoders = append(s.decoders, d)
+		s.codecs = append(s.codecs, d)
 		names = append(names, d.name)
 	}
 	if ambiguous {
@@ -206,8 +153,8 @@ func newByLength(types []btf.Type) (*Set, error) {
 	return s, nil
 }
 
-// Decoder returns the decoder for a record, or [ErrNoMatch].
-func (s *Set) Decoder(record []byte) (*Decoder, error) {
+// Codec returns the codec for a record, or [ErrNoMatch].
+func (s *Set) Codec(record []byte) (*Codec, error) {
 	d := s.only
 	switch {
 	case d != nil:
@@ -223,21 +170,11 @@ func (s *Set) Decoder(record []byte) (*Decoder, error) {
 	return d, nil
 }
 
-// Decoders returns those of all the types of the set.
-func (s *Set) Decoders() []*Decoder { return s.decoders }
+// Codecs returns the codecs of all types of the set. The caller must not change the slice.
+func (s *Set) Codecs() []*Codec { return s.codecs }
 
-// flexible reports whether records of different lengths belong to the type.
-func (d *Decoder) flexible() bool {
-	for _, o := range d.ops {
-		if o.array != nil && o.array.rest && o.array.n == math.MaxInt {
-			return true
-		}
-	}
-	return false
-}
-
-// tagsOf maps the values of the enum that all types begin with to the types,
-// or returns nil.
+// tagsOf maps the values of the enum that all types begin with to the types. It returns nil if the types
+// have no such tag.
 func tagsOf(types []btf.Type) map[uint64]btf.Type {
 	tags := make(map[uint64]btf.Type, len(types))
 	for _, t := range types {

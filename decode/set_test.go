@@ -53,7 +53,7 @@ func TestSet(t *testing.T) {
 func checkSet(t *testing.T, set *Set, want map[string]string) {
 	t.Helper()
 	for record, name := range want {
-		d, err := set.Decoder([]byte(record))
+		d, err := set.Codec([]byte(record))
 		switch {
 		case name == "" && !errors.Is(err, ErrNoMatch):
 			t.Errorf("record %q: %v, want ErrNoMatch", record, err)

@@ -5,37 +5,27 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"reflect"
 	"slices"
 )
 
-// Kind is what a field becomes as a Go value, see [Selection.Values].
-type Kind uint8
-
-const (
-	Int    Kind = iota // int
-	Uint64             // uint64
-	Bool               // bool
-	Float              // float64
-	String             // string
-	Big                // *big.Int
-	List               // []any
-)
-
-// Field is a field of a record, or of the elements of an array, that is no struct or union:
-// their members are Fields instead.
+// Field is a field of a record, or of the elements of an array, that is not a struct or union: the members
+// of those are Fields instead.
 type Field struct {
-	// Path is the names of the members around it and its own. It is empty for a
-	// record or an element that is no struct.
+	// Path is the names of the enclosing members and of the field. It is empty for a
+	// record or an element that is not a struct.
 	Path []string
-	Kind Kind
-	// Elem is what the elements of a List are made of.
+	// Type is the type of its value: int, uint64, bool, float64, string, *big.Int or []any, see
+	// [Selection.Values].
+	Type reflect.Type
+	// Elem is the fields of the elements of a []any.
 	Elem []Field
-	// Enumerators are the names that an enum has.
+	// Enumerators are the names of an enum's values, sorted.
 	Enumerators []string
 }
 
-// Fields returns the fields of the type, in their order.
-func (d *Decoder) Fields() []Field { return fieldsOf(d.ops) }
+// Fields returns the fields of the type, in order.
+func (c *Codec) Fields() []Field { return fieldsOf(c.ops) }
 
 func fieldsOf(ops []op) (fields []Field) {
 	for i := range ops {
@@ -43,7 +33,7 @@ func fieldsOf(ops []op) (fields []Field) {
 		if o.kind == kindLiteral {
 			continue
 		}
-		f := Field{Path: o.field.path(), Kind: o.goKind()}
+		f := Field{Path: o.field.path(), Type: o.goType()}
 		if o.kind == kindArray {
 			f.Elem = fieldsOf(o.array.elem)
 		}
@@ -58,40 +48,41 @@ func fieldsOf(ops []op) (fields []Field) {
 	return fields
 }
 
-func (o *op) goKind() Kind {
+// goType returns the type of the values that value makes.
+func (o *op) goType() reflect.Type {
 	switch o.kind {
 	case kindUint:
 		if o.width == 64 {
-			return Uint64
+			return reflect.TypeFor[uint64]()
 		}
-		return Int
+		return reflect.TypeFor[int]()
 	case kindPointer:
-		return Uint64
+		return reflect.TypeFor[uint64]()
 	case kindBool:
-		return Bool
+		return reflect.TypeFor[bool]()
 	case kindFloat:
-		return Float
+		return reflect.TypeFor[float64]()
 	case kindUint128, kindInt128:
-		return Big
+		return reflect.TypeFor[*big.Int]()
 	case kindArray:
-		return List
+		return reflect.TypeFor[[]any]()
 	case kindEnum, kindString, kindHex:
-		return String
+		return reflect.TypeFor[string]()
 	}
-	return Int
+	return reflect.TypeFor[int]()
 }
 
-// Selection makes Go values of some of a type's fields.
+// Selection converts some of a type's fields to Go values. Any number of goroutines can use it.
 type Selection struct {
-	d   *Decoder
+	c   *Codec
 	ops []op
 }
 
-// Select returns a Selection of the members of the record itself that have one of the
-// names, or of all without names. Other fields cost nothing.
-func (d *Decoder) Select(names ...string) *Selection {
-	s := &Selection{d: d}
-	for _, o := range d.ops {
+// Select returns a Selection of the members of the record with the given names, or of all
+// members without names. Only selected fields cost time.
+func (c *Codec) Select(names ...string) *Selection {
+	s := &Selection{c: c}
+	for _, o := range c.ops {
 		path := o.field.path()
 		if o.kind != kindLiteral && (len(names) == 0 || len(path) > 0 && slices.Contains(names, path[0])) {
 			s.ops = append(s.ops, o)
@@ -108,21 +99,21 @@ func (d *Decoder) Select(names ...string) *Selection {
 //   - an enum is a string: its enumerator, or a decimal number without one,
 //   - a char array is a string up to the NUL, any other array a []any.
 //
-// Its errors are those of [Decoder.AppendJSON]: there are no more values than that has text.
+// Errors are [ErrShort] and [ErrTooLong], as those of [Codec.AppendJSON].
 func (s *Selection) Values(record []byte) (any, error) {
-	d := s.d
-	if len(record) < d.size {
-		return nil, fmt.Errorf("decode %d bytes as %s: %w (%d bytes)", len(record), d.name, ErrShort, d.size)
+	c := s.c
+	if len(record) < c.size {
+		return nil, fmt.Errorf("decode %d bytes as %s: %w (%d bytes)", len(record), c.name, ErrShort, c.size)
 	}
 	left := 1<<16 + 64*len(record)
 	v, ok := values(s.ops, record, &left)
 	if !ok {
-		return nil, fmt.Errorf("decode %d bytes as %s: %w", len(record), d.name, ErrTooLong)
+		return nil, fmt.Errorf("decode %d bytes as %s: %w", len(record), c.name, ErrTooLong)
 	}
 	return v, nil
 }
 
-// values returns what ops say of b. It reports false when that is more than what is left.
+// values returns the values of b, and false if they are more than left.
 func values(ops []op, b []byte, left *int) (any, bool) {
 	var fields map[string]any
 	for i := range ops {
@@ -151,7 +142,7 @@ func values(ops []op, b []byte, left *int) (any, bool) {
 	return fields, true
 }
 
-// into returns the map that has the members of f.
+// into returns the map for the members of f.
 func into(fields map[string]any, f *field) map[string]any {
 	if f == nil {
 		return fields

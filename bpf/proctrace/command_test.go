@@ -314,7 +314,7 @@ func TestCommandsToAPinnedTracer(t *testing.T) {
 		if typ, err := typeOf(record); err != nil || typ != Ack {
 			return
 		}
-		dec, err := set.Decoder(record)
+		dec, err := set.Codec(record)
 		if err != nil {
 			t.Fatal(err)
 		}

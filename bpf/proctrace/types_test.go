@@ -205,7 +205,7 @@ func TestStructTypeOfAnotherName(t *testing.T) {
 
 func asJSON(t *testing.T, set *decode.Set, record []byte) string {
 	t.Helper()
-	d, err := set.Decoder(record)
+	d, err := set.Codec(record)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@
 //	found, err := infer.Of(ring)
 //	...
 //	if found.Set != nil {
-//		dec, err := found.Set.Decoder(record)
+//		dec, err := found.Set.Codec(record)
 //	}
 //
 // # What can be known
@@ -159,8 +159,8 @@ func (r *Result) combine() {
 // leftOut returns the types that a Set does not have.
 func leftOut(groups []*group, set *decode.Set) (types []btf.Type) {
 	for _, g := range groups {
-		has := func(d *decode.Decoder) bool { return d.Name() == g.typ.TypeName() }
-		if !slices.ContainsFunc(set.Decoders(), has) {
+		has := func(d *decode.Codec) bool { return d.Name() == g.typ.TypeName() }
+		if !slices.ContainsFunc(set.Codecs(), has) {
 			types = append(types, g.typ)
 		}
 	}
@@ -280,5 +280,5 @@ func (r *Result) Explain() []string {
 	if r.Set == nil {
 		return append(lines, "records are shown in hex: "+r.Why)
 	}
-	return append(lines, "records are "+r.Set.Describe())
+	return append(lines, "records are "+r.Set.String())
 }

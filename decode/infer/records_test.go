@@ -28,7 +28,7 @@ func decoded(t *testing.T, ring *ebpf.Map, program string, found *infer.Result) 
 	}
 	defer r.Close()
 	for rec := range r.Pass(0) {
-		dec, err := found.Set.Decoder(rec.Data)
+		dec, err := found.Set.Codec(rec.Data)
 		if err != nil {
 			records = append(records, "")
 			continue

@@ -35,7 +35,7 @@ import (
 type Filter struct {
 	types   *decode.Set
 	untyped *compiled // for records without a type
-	typed   map[*decode.Decoder]*compiled
+	typed   map[*decode.Codec]*compiled
 	errors  uint64
 	err     error
 }
@@ -59,9 +59,9 @@ const (
 // New compiles an expression for records of types, which may be nil: then their fields are
 // not known.
 func New(expression string, types *decode.Set) (*Filter, error) {
-	var decoders []*decode.Decoder
+	var decoders []*decode.Codec
 	if types != nil {
-		decoders = types.Decoders()
+		decoders = types.Codecs()
 	}
 	// First for a record that has the fields of all types: what is wrong then is
 	// wrong for each.
@@ -80,7 +80,7 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	if _, err := all.compile(); err != nil {
 		return nil, err
 	}
-	f := &Filter{types: types, typed: map[*decode.Decoder]*compiled{}}
+	f := &Filter{types: types, typed: map[*decode.Codec]*compiled{}}
 	if f.untyped, err = forType(expression, environment()); err != nil {
 		return nil, explain(err, types)
 	}
@@ -140,7 +140,7 @@ func explain(err error, types *decode.Set) error {
 func (f *Filter) Match(seq, pos uint64, record []byte) bool {
 	c := f.untyped
 	if f.types != nil {
-		if d, err := f.types.Decoder(record); err == nil {
+		if d, err := f.types.Codec(record); err == nil {
 			c = f.typed[d]
 		}
 	}

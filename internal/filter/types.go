@@ -2,6 +2,7 @@ package filter
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // environment is what an expression can name, with types.
-func environment(decoders ...*decode.Decoder) types.Map {
+func environment(decoders ...*decode.Codec) types.Map {
 	data := types.Map{}
 	for _, d := range decoders {
 		addFields(data, d.Fields())
@@ -50,14 +51,14 @@ func addFields(to types.Map, fields []decode.Field) {
 }
 
 func typeOf(f decode.Field) types.Type {
-	switch f.Kind {
-	case decode.Bool:
+	switch f.Type.Kind() {
+	case reflect.Bool:
 		return types.Bool
-	case decode.Float:
+	case reflect.Float64:
 		return types.Float64
-	case decode.String:
+	case reflect.String:
 		return types.String
-	case decode.List:
+	case reflect.Slice:
 		return types.Array(elementOf(f.Elem))
 	}
 	return types.Int // of any size: the arithmetic here is exact
@@ -73,7 +74,7 @@ func elementOf(fields []decode.Field) types.Type {
 }
 
 // check finds strings that what they are compared with can never be: enumerators and types.
-func (n *names) check(decoders []*decode.Decoder) error {
+func (n *names) check(decoders []*decode.Codec) error {
 	if len(decoders) == 0 {
 		return nil
 	}

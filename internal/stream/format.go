@@ -84,7 +84,7 @@ func appendData(dst, data []byte, types *decode.Set) []byte {
 
 // AppendTyped appends data to a JSON object as the members "type" and "data". If dec does not decode data it
 // returns dst and false.
-func AppendTyped(dst, data []byte, dec *decode.Decoder) ([]byte, bool) {
+func AppendTyped(dst, data []byte, dec *decode.Codec) ([]byte, bool) {
 	out := append(dst, `"type":`...)
 	out = escape.AppendJSONString(out, []byte(dec.Name()))
 	out = append(out, `,"data":`...)
@@ -115,10 +115,10 @@ func textLine(types *decode.Set) Format {
 		name    string
 		columns decode.Columns
 	}
-	headings := make(map[*decode.Decoder]*heading)
+	headings := make(map[*decode.Codec]*heading)
 	width := 0
 	if types != nil {
-		for _, dec := range types.Decoders() {
+		for _, dec := range types.Codecs() {
 			h := &heading{name: escape.String(dec.Name())}
 			headings[dec] = h
 			width = max(width, len(h.name))
@@ -146,11 +146,11 @@ func textLine(types *decode.Set) Format {
 }
 
 // decoderFor returns the decoder of a record, or nil if there is none.
-func decoderFor(types *decode.Set, record []byte) *decode.Decoder {
+func decoderFor(types *decode.Set, record []byte) *decode.Codec {
 	if types == nil {
 		return nil
 	}
-	dec, err := types.Decoder(record)
+	dec, err := types.Codec(record)
 	if err != nil {
 		return nil
 	}

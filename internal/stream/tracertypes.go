@@ -28,12 +28,12 @@ func bundledTypes() (*decode.Set, error) {
 const ProcessTable = "processes"
 
 // ProcessDecoder decodes the values of that table.
-func ProcessDecoder() (*decode.Decoder, error) {
+func ProcessDecoder() (*decode.Codec, error) {
 	set, err := structTypes("process_entry")
 	if err != nil {
 		return nil, err
 	}
-	return set.Decoders()[0], nil
+	return set.Codecs()[0], nil
 }
 
 func structTypes(names ...string) (*decode.Set, error) {

@@ -33,7 +33,7 @@ func FindTypes(m *ebpf.Map) (t Types, err error) {
 	t.Set, err = tracerTypes(m)
 	switch {
 	case err == nil:
-		t.Explanation = []string{"the ring is rbtool's own: records are " + t.Set.Describe()}
+		t.Explanation = []string{"the ring is rbtool's own: records are " + t.Set.String()}
 	case errors.Is(err, tracering.ErrStopped):
 		t.note("the tracer was stopped: its records are decoded by the types of this rbtool (--no-decode: in hex)")
 		t.Set, err = bundledTypes()

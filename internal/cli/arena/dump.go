@@ -72,7 +72,7 @@ const dumpStep = 64 << 10
 func (o *dumpOptions) dump(out *stream.Writer, a *arena.Arena, p arena.Ptr[byte], anyLength bool) (err error) {
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	left := uint64(o.length)
-	var dec *decode.Decoder
+	var dec *decode.Codec
 	if len(o.types.Names) > 0 {
 		w := walkOptions{types: o.types}
 		if dec, err = w.decoder(-1); err != nil {
@@ -109,7 +109,7 @@ func (o *dumpOptions) dump(out *stream.Writer, a *arena.Arena, p arena.Ptr[byte]
 	return nil
 }
 
-func (o *dumpOptions) value(out *stream.Writer, at uint64, data []byte, dec *decode.Decoder) error {
+func (o *dumpOptions) value(out *stream.Writer, at uint64, data []byte, dec *decode.Codec) error {
 	switch o.output.Value {
 	case "raw":
 		out.Buf = append(out.Buf, data...)

@@ -43,7 +43,7 @@ func (o *walkOptions) flags(cmd *cobra.Command) {
 }
 
 // decoder returns what decodes n bytes as the flags say: nil for hex.
-func (o *walkOptions) decoder(n int) (*decode.Decoder, error) {
+func (o *walkOptions) decoder(n int) (*decode.Codec, error) {
 	if len(o.types.Names) == 0 {
 		return nil, nil
 	}
@@ -51,7 +51,7 @@ func (o *walkOptions) decoder(n int) (*decode.Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoders := set.Decoders()
+	decoders := set.Codecs()
 	if len(decoders) != 1 {
 		return nil, errors.New("--type: one type, not several")
 	}
@@ -63,7 +63,7 @@ func (o *walkOptions) decoder(n int) (*decode.Decoder, error) {
 
 // whole is the part of data that is a value of the decoder's type, and not what was allocated beyond
 // it. It is not Size, which leaves out an array of characters at the end.
-func whole(data []byte, dec *decode.Decoder) []byte {
+func whole(data []byte, dec *decode.Codec) []byte {
 	size, err := btf.Sizeof(dec.Type())
 	if err != nil {
 		size = 0
@@ -72,7 +72,7 @@ func whole(data []byte, dec *decode.Decoder) []byte {
 }
 
 // appendData appends data as JSON fields: decoded, or in hex.
-func appendData(dst, data []byte, dec *decode.Decoder) []byte {
+func appendData(dst, data []byte, dec *decode.Codec) []byte {
 	if dec != nil && len(data) >= dec.Size() {
 		if out, ok := stream.AppendTyped(dst, whole(data, dec), dec); ok {
 			return out
@@ -82,7 +82,7 @@ func appendData(dst, data []byte, dec *decode.Decoder) []byte {
 }
 
 // appendText appends data for people.
-func appendText(dst, data []byte, dec *decode.Decoder, columns *decode.Columns) []byte {
+func appendText(dst, data []byte, dec *decode.Codec, columns *decode.Columns) []byte {
 	if dec != nil && len(data) >= dec.Size() {
 		if out, err := dec.AppendText(dst, whole(data, dec), columns); err == nil {
 			return out

@@ -82,7 +82,7 @@ type sampleReader struct {
 	parse  func() ([]byte, error)
 }
 
-// encoder encodes a JSON value as a record: see [decode.Encoder.AppendRecord].
+// encoder encodes a JSON value as a record: see [decode.Codec.AppendRecord].
 type encoder func(dst, text []byte, limit int) ([]byte, error)
 
 // encoder returns the encoder for --type and --btf, or nil if the format is not json.
@@ -98,7 +98,7 @@ func (o *produceOptions) encoder() (encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--type: %w in %s", err, o.btf)
 	}
-	e, err := decode.NewEncoder(t)
+	e, err := decode.New(t)
 	if err != nil {
 		return nil, fmt.Errorf("--type: %w", err)
 	}

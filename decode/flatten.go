@@ -1,0 +1,69 @@
+package decode
+
+import "github.com/rbtool/rbtool/internal/escape"
+
+// flatten returns the operations that show a record of the type n, or an element of an array.
+func flatten(n *node, element bool) []op {
+	f := flattener{element: element}
+	f.add(n, true)
+	if len(f.json) > 0 || len(f.text) > 0 {
+		f.emit(op{kind: kindLiteral}) // the punctuation after the last value
+	}
+	return f.ops
+}
+
+type flattener struct {
+	ops []op
+	// The names and punctuation since the last operation, for the next one.
+	json, text []byte
+	opened     bool // an object was opened and has no member yet
+	element    bool
+	field      *field
+}
+
+// emit adds an operation.
+func (f *flattener) emit(o op) {
+	if n := len(f.ops); n > 0 && !f.element && len(f.text) > 0 && f.text[0] == ' ' {
+		f.ops[n-1].column = true // spaces follow anyway
+	}
+	o.json, o.text = string(f.json), string(f.text)
+	o.field = f.field
+	f.json, f.text = f.json[:0], f.text[:0]
+	f.ops = append(f.ops, o)
+}
+
+func (f *flattener) add(n *node, root bool) {
+	if !n.object {
+		f.emit(n.op)
+		return
+	}
+	braces := !root || f.element // text has none around the record
+	f.json = append(f.json, '{')
+	if braces {
+		f.text = append(f.text, '{')
+	}
+	f.opened = true
+	for _, m := range n.fields {
+		f.key(m.name)
+		outer := f.field
+		f.field = &field{m.name, outer}
+		f.add(m, false)
+		f.field = outer
+	}
+	f.json = append(f.json, '}')
+	if braces {
+		f.text = append(f.text, '}')
+	}
+	f.opened = false
+}
+
+// key adds the name of a member.
+func (f *flattener) key(name string) {
+	if !f.opened {
+		f.json = append(f.json, ',')
+		f.text = append(f.text, ' ')
+	}
+	f.opened = false
+	f.json = append(escape.AppendJSONString(f.json, []byte(name)), ':')
+	f.text = append(appendTextString(f.text, []byte(name)), '=')
+}
