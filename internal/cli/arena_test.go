@@ -20,8 +20,8 @@ func TestArenaScripts(t *testing.T) {
 	runScripts(t, "testdata/arena")
 }
 
-// skipWithoutArena skips where the kernel has no arenas, after it has looked at what the
-// command says about that.
+// skipWithoutArena skips the test if the kernel has no arenas, after checking the errors of commands that
+// need them.
 func skipWithoutArena(t *testing.T) {
 	t.Helper()
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {

@@ -21,7 +21,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// serveRig is an arena with the key colour, and two namespaces.
+// serveRig is an arena with the key colour, and a network namespace each for the server and a client.
 type serveRig struct {
 	t    *testing.T
 	pair *netpair.Pair
@@ -44,9 +44,9 @@ func newServeRig(t *testing.T) *serveRig {
 	return r
 }
 
-// ownProcess is rbtool as a process of its own: each maps the arena at the same address.
+// ownProcess returns rbtool as a process of its own: two in one process could not map the same arena.
 func ownProcess(args ...string) *exec.Cmd {
-	// As testscript.Main has it, the binary is the command that it is called.
+	// testscript.Main runs the command that argv[0] names.
 	return &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{"rbtool"}, args...)}
 }
 
@@ -57,7 +57,7 @@ func (r *serveRig) must(args ...string) {
 	}
 }
 
-// serve runs arena serve in the server's namespace to its end.
+// serve runs arena serve in the server's namespace until it ends.
 func (r *serveRig) serve(args ...string) (status int, said string) {
 	cmd, _ := r.start(args...)
 	return r.end(cmd)
@@ -68,7 +68,7 @@ func (r *serveRig) end(cmd *exec.Cmd) (status int, said string) {
 	return cmd.ProcessState.ExitCode(), cmd.Stdout.(*bytes.Buffer).String()
 }
 
-// start runs it; stop interrupts it.
+// start starts arena serve; stop interrupts it.
 func (r *serveRig) start(args ...string) (cmd *exec.Cmd, stop func() (int, string)) {
 	r.t.Helper()
 	cmd = ownProcess(append([]string{"arena", "serve"}, args...)...)
@@ -86,8 +86,8 @@ func (r *serveRig) start(args ...string) (cmd *exec.Cmd, stop func() (int, strin
 
 const frame = "\x00\x01\x00\x00\x00\x01\x00\x00"
 
-// dial returns a socket in an end's namespace, from an address and port (the zero ones are any) to
-// the server.
+// dial returns a socket in the namespace of an end, connected to the server from an address and port.
+// Zero means any.
 func (r *serveRig) dial(e *netpair.End, from netip.AddrPort, server netip.Addr) (conn *net.UDPConn) {
 	r.t.Helper()
 	err := e.Do(func() (err error) {
@@ -102,7 +102,7 @@ func (r *serveRig) dial(e *netpair.End, from netip.AddrPort, server netip.Addr) 
 	return conn
 }
 
-// ask sends a request until it is answered.
+// ask repeats a request until it is answered.
 func (r *serveRig) ask(text string) string {
 	r.t.Helper()
 	return r.askOn(r.dial(r.pair.Client, netip.AddrPort{}, r.pair.Server.IPv4), text)
@@ -113,7 +113,7 @@ func (r *serveRig) askOn(conn *net.UDPConn, text string) string {
 	var err error
 	buf := make([]byte, 2048)
 	for range 100 {
-		// What is refused is asked again, too: the command may not listen yet.
+		// Retry a refused request too: the command may not listen yet.
 		if _, err = conn.Write([]byte(frame + text)); err != nil {
 			continue
 		}
@@ -130,7 +130,7 @@ func (r *serveRig) askOn(conn *net.UDPConn, text string) string {
 func TestArenaServe(t *testing.T) {
 	r := newServeRig(t)
 	_, stop := r.start(r.pin, "--dev", "server")
-	r.ask("get colour\r\n") // what comes before the program is attached, the command answers
+	r.ask("get colour\r\n") // the command answers requests from before the program is attached
 	for ask, want := range map[string]string{
 		"get colour\r\n":       "VALUE colour 0 4\r\nblue\r\nEND\r\n",
 		"get shape\r\n":        "END\r\n",
@@ -151,7 +151,7 @@ func TestArenaServe(t *testing.T) {
 		!strings.Contains(said, "requests answered; not: ") || strings.Contains(said, "\n0 requests") {
 		t.Errorf("status %d: %s", status, said)
 	}
-	// With the command the program is gone from the interface.
+	// The program left the interface when the command ended.
 	_, stop = r.start(r.pin, "--dev", "server", "--xdp-only", "--mode", "generic")
 	if got, want := r.ask("get colour\r\n"), "VALUE colour 0 4\r\nblue\r\nEND\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -161,8 +161,8 @@ func TestArenaServe(t *testing.T) {
 	}
 }
 
-// silent reports an answer to a datagram. The command has read it when it answers a later request
-// of another client.
+// silent fails the test if a datagram is answered. The command has read it once it answers a later
+// request of another client.
 func (r *serveRig) silent(conn *net.UDPConn, text string) {
 	r.t.Helper()
 	if _, err := conn.Write([]byte(frame + text)); err != nil {
@@ -176,7 +176,7 @@ func (r *serveRig) silent(conn *net.UDPConn, text string) {
 	}
 }
 
-// A datagram with a forged source makes the command send nothing that does harm there.
+// Datagrams with forged sources cannot make the command attack third parties.
 func TestArenaServeCannotBeUsedAgainstOthers(t *testing.T) {
 	r := newServeRig(t)
 	r.ip(r.pair.Client, "addr add 198.51.100.2/32 dev client")
@@ -228,7 +228,7 @@ func TestArenaServeCannotBeUsedAgainstOthers(t *testing.T) {
 	stop()
 }
 
-// ip runs the command ip in an end's namespace.
+// ip runs ip(8) in the namespace of an end.
 func (r *serveRig) ip(e *netpair.End, args string) {
 	r.t.Helper()
 	cmd := exec.Command("ip", strings.Fields(args)...)
@@ -243,7 +243,7 @@ func (r *serveRig) ip(e *netpair.End, args string) {
 	}
 }
 
-// otherProcesses sees that what another process puts is answered, and that one sees who serves.
+// otherProcesses checks that values put by another process are served, and that it sees the server.
 func (r *serveRig) otherProcesses() {
 	r.t.Helper()
 	r.must("arena", "put", r.pin, "shape", "round")
@@ -283,7 +283,7 @@ func TestArenaServeErrors(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.args, status, tt.status, said)
 		}
 	}
-	// The port is another server's.
+	// Another server uses the port.
 	var conn *net.UDPConn
 	err := r.pair.Server.Do(func() (err error) {
 		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: arenaxdp.DefaultPort})

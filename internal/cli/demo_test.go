@@ -19,9 +19,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// leftovers lists what a demo left behind. The kernel frees programs a moment
-// after their last user is gone, and nothing announces it: look again for a bounded
-// time.
+// leftovers lists what a demo left behind. The kernel frees programs some time after their last user
+// has gone, without an event: poll for a bounded time.
 func leftovers(t *testing.T) (left []string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
@@ -32,8 +31,8 @@ func leftovers(t *testing.T) (left []string) {
 	return left
 }
 
-// gone reports whether a process group has ended. Whoever inherits a process of it
-// may take a moment to reap it.
+// gone reports whether a process group has ended. The process that inherits its members may take a
+// moment to reap them.
 func gone(t *testing.T, group int) bool {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
 		if err := syscall.Kill(group, 0); err != nil {
@@ -58,7 +57,7 @@ func pinsAndPrograms(t *testing.T) []string {
 		}
 		prog, err := ebpf.NewProgramFromID(id)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // unloaded meanwhile
 		}
 		if info, err := prog.Info(); err == nil && strings.HasPrefix(info.Name, "proctrace_") {
 			left = append(left, "program "+info.Name)
@@ -67,7 +66,7 @@ func pinsAndPrograms(t *testing.T) []string {
 	}
 }
 
-// demoEnd is in the last line of a demo.
+// demoEnd is part of the last line of a demo.
 const demoEnd = "rbtool probe proctrace start &&"
 
 func TestDemoShowsEventsAndCleansUp(t *testing.T) {
@@ -80,7 +79,7 @@ func TestDemoShowsEventsAndCleansUp(t *testing.T) {
 	if features.HaveMapType(ebpf.UserRingbuf) == nil {
 		wanted = append(wanted, "ack_event ", "command=WATCH_COMMAND", "delivered  2")
 	}
-	// It ends at 60 records: on a busy machine all of them can be of others.
+	// The tail ends after 60 records. On a busy machine, all may be of other processes.
 	if strings.Count(string(out), "\nexit_event ") < 20 {
 		wanted = append(wanted, "exit_code=3", "signal=15")
 	}
@@ -94,8 +93,7 @@ func TestDemoShowsEventsAndCleansUp(t *testing.T) {
 	}
 }
 
-// An interrupt, as a terminal sends it to all processes of the demo, may come
-// at any moment, and twice.
+// A terminal sends an interrupt to all processes of the demo, at any moment, possibly twice.
 func TestAnInterruptedDemoCleansUp(t *testing.T) {
 	testenv.BPFFS(t)
 	times := 25
@@ -113,7 +111,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// Before it says something it has not begun, and may not handle signals yet.
+		// It may not handle signals before its first output.
 		out := make([]byte, 1)
 		if _, err := io.ReadFull(stdout, out); err != nil {
 			t.Fatal(err)
@@ -129,7 +127,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 		cmd.Wait()
 		first.Stop()
 		second.Stop()
-		whole := strings.Contains(string(rest), demoEnd) // where much happens it is soon over
+		whole := strings.Contains(string(rest), demoEnd) // on a busy machine it ends early
 		if code := cmd.ProcessState.ExitCode(); code != command.StatusInterrupted && !(whole && code == command.StatusDone) {
 			t.Errorf("interrupted after %v: exit status %d (%v)", delay, code, cmd.ProcessState)
 		}

@@ -17,7 +17,7 @@ const (
 	rulesFile     = "../../deploy/prometheus/rbtool.rules.yml"
 )
 
-// What dashboard and alerts ask for is what the exporter has.
+// The dashboard and the alerts use only metrics that the exporter has.
 func TestDeployedQueriesNameMetricsThatExist(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
 	metrics.NewCollector().Describe(descs)
@@ -44,7 +44,7 @@ func TestDeployedQueriesNameMetricsThatExist(t *testing.T) {
 	}
 }
 
-// dashboard is the part of a Grafana dashboard that asks.
+// dashboard is the part of a Grafana dashboard with queries.
 type dashboard struct {
 	Panels []struct {
 		Title   string

@@ -28,11 +28,11 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-// hostile is a name of 15 bytes, as many as the kernel keeps of a process's: a command for the
-// terminal as C0 and as C1, lines of our own, and what ends an escaped cell in text/tabwriter.
+// hostile is a name of 15 bytes, the length that the kernel keeps of a process's name. It has terminal
+// commands in C0 and C1, newlines, and the end of an escaped cell of text/tabwriter.
 const hostile = "\x1b[2J\x9b\n\xff\u202e\nrbtl"
 
-// checkText fails where a terminal would do anything but show out.
+// checkText fails the test if a terminal would not just show out.
 func checkText(t *testing.T, out []byte) {
 	t.Helper()
 	if !utf8.Valid(out) || bytes.ContainsFunc(out, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }) {
@@ -40,7 +40,7 @@ func checkText(t *testing.T, out []byte) {
 	}
 }
 
-// checkJSON fails where out is not JSON of printable text, one document for each of its lines.
+// checkJSON fails the test unless each line of out is a JSON document of printable text.
 func checkJSON(t *testing.T, out []byte) {
 	t.Helper()
 	checkText(t, out)
@@ -51,7 +51,7 @@ func checkJSON(t *testing.T, out []byte) {
 	}
 }
 
-// consumeAs starts a process of this name that consumes a ring.
+// consumeAs starts a process with this name that consumes a ring.
 func consumeAs(t *testing.T, name, path string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,7 +65,7 @@ func consumeAs(t *testing.T, name, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	if _, err := os.ReadFile(fifo); err != nil { // it has the ring mapped
+	if _, err := os.ReadFile(fifo); err != nil { // it has mapped the ring
 		t.Fatal(err)
 	}
 }
@@ -100,7 +100,7 @@ func TestTheNameOfAProcessCommandsNoTerminal(t *testing.T) {
 		}
 		checkText(t, out)
 	}
-	// Not as U+FFFD, which would make it the name of another process.
+	// U+FFFD would turn it into the name of another process.
 	out, err := rbtool(t, "inspect", path, "-o", "json").Output()
 	var ring struct {
 		Owners []struct{ Comm any }
@@ -117,7 +117,7 @@ func TestTheNameOfAProcessCommandsNoTerminal(t *testing.T) {
 	}
 }
 
-// hostileTypes has a record type whose names are name.
+// hostileTypes returns a record type whose names are all name.
 func hostileTypes(name string) (*decode.Set, error) {
 	u32 := &btf.Int{Name: "u32", Size: 4}
 	enum := &btf.Enum{Name: name, Size: 4, Values: []btf.EnumValue{{Name: name, Value: 1}}}
@@ -160,7 +160,7 @@ func TestACaptureCommandsNoTerminal(t *testing.T) {
 			checkJSON(t, out)
 		}
 	}
-	// An error names the types that there are.
+	// The error lists the types.
 	cmd := rbtool(t, "replay", path, "--filter", `type == "no such type"`)
 	cmd.Stderr = nil
 	out, err := cmd.CombinedOutput()
@@ -173,7 +173,7 @@ func TestACaptureCommandsNoTerminal(t *testing.T) {
 	}
 }
 
-// FuzzFormats formats a record of a type with any name, with any string in it.
+// FuzzFormats formats records of types with any name and any string.
 func FuzzFormats(f *testing.F) {
 	f.Add(hostile, hostile)
 	f.Add("\u009b\x7f\a\u202e\"\\", "\xff\xfe")
@@ -193,7 +193,7 @@ func FuzzFormats(f *testing.F) {
 	})
 }
 
-// charsBTF is BTF with one struct, of 16 characters.
+// charsBTF returns BTF with one struct, of 16 characters.
 func charsBTF(tb testing.TB) string {
 	tb.Helper()
 	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}
@@ -214,7 +214,7 @@ func charsBTF(tb testing.TB) string {
 	return path
 }
 
-// Whatever bytes strings have, the data that tail writes as JSON makes the same records again.
+// Records survive the way through JSON, whatever bytes their strings have.
 func TestProduceReadsTheJSONOfTail(t *testing.T) {
 	_, user := pinnedUserRing(t, 4096)
 	_, ring := pinnedRing(t, 4096)

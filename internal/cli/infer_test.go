@@ -12,8 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Rings of an object that is not ours, loaded by bpftool, are decoded without flags; what
-// is not certain is said, and what is not known is hex, with the reason.
+// Rings of a foreign object, loaded by bpftool, are decoded without flags. Uncertain types are noted,
+// and unknown ones shown in hex, with the reason.
 func TestTailOfForeignObjects(t *testing.T) {
 	bpftool, err := exec.LookPath("bpftool")
 	if err != nil {

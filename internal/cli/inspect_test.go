@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// inspectFor returns what inspect --for says of the ring pinned at path.
+// inspectFor returns the output of inspect --for about the ring pinned at path.
 func inspectFor(t *testing.T, path, duration string) (m struct {
 	Backlog  uint64  `json:"backlog"`
 	State    string  `json:"state"`

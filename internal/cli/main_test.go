@@ -34,10 +34,10 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// The test binary is also the commands that scripts run: rbtool itself, and
-// what stands for other people's programs.
+// The test binary also serves as the commands that scripts run: rbtool itself, and stand-ins for other
+// people's programs.
 func TestMain(m *testing.M) {
-	_ = rlimit.RemoveMemlock() // as nobody it cannot be, and must not
+	_ = rlimit.RemoveMemlock() // fails for the user nobody, who needs no maps
 	testscript.Main(m, map[string]func(){
 		"rbtool":      func() { os.Exit(Main()) },
 		"produce":     produceMain,
@@ -54,31 +54,28 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs testdata/*.txtar. In a script $BPFFS is a directory on a
-// bpffs of its own, $UNIQ a name that no other test uses, and pair.btf the type of
-// what produce makes. Beside
-// testscript's own commands there is
+// TestScripts runs testdata/*.txtar. Each script has a directory $BPFFS on a bpffs, a unique name
+// $UNIQ, and the file pair.btf with the type of the records that the command produce writes. Besides
+// the commands of testscript there are
 //
 //	status N [nobody|bpf|perfmon|contained|pod|full|closed] command...
 //
-// for a command of this binary that has to exit with status N: as another user, as another
-// user with CAP_BPF, or with CAP_BPF and CAP_PERFMON, in a pid namespace of its own, in one with its own /proc, with
-// /dev/full for its standard output, or with a pipe that nobody reads; and
+// which runs a command of this binary and expects exit status N. The command runs as another user; as
+// another user with CAP_BPF, or with CAP_BPF and CAP_PERFMON; in a pid namespace of its own; in one
+// with its own /proc; with /dev/full as standard output; or with a pipe that nobody reads. And
 //
 //	[!] claimed PIN
 //
-// which returns when a live process has claimed the ring, or none has any more.
+// which waits until a live process claims the ring, or until none does.
 //
-// With -short, which is how virtual machines without hardware support run them on each
-// kernel, the scripts and the other tests leave out what no kernel changes: arguments,
-// the formats of input, output and captures, files that are missing, terminals, and what
-// takes another test's path through the kernel once more. Each command and each feature keeps
-// that path once. There a script costs 0.1 s for each process of this binary, and another
-// 0.4 s where it looks for the ring's consumer or loads programs.
+// Virtual machines without hardware support run the tests with -short. Then scripts and tests omit
+// what does not depend on the kernel (arguments, formats, captures, missing files, terminals), and
+// repeated uses of one path through the kernel. In such a machine, a process of this binary takes
+// 0.1 s, and 0.4 s more if it looks for the consumer of a ring or loads programs.
 func TestScripts(t *testing.T) { runScripts(t, "testdata") }
 
-// oneByOne runs scripts one after the other. Where one thread emulates all CPUs, two
-// at once take 15% more of it than one after the other.
+// oneByOne runs scripts sequentially. Where one thread emulates all CPUs, two scripts at once take 15%
+// longer than one after the other.
 type oneByOne struct{ *testing.T }
 
 func (oneByOne) Parallel() {}
@@ -113,11 +110,10 @@ func runScripts(t *testing.T, dir string) {
 	})
 }
 
-// lookAgain is how long to leave the CPU to what is waited for before looking again.
+// lookAgain is how long to sleep before checking a condition again.
 const lookAgain = time.Millisecond
 
-// pairBTF is BTF with one struct, of 16 bytes: what produce makes has a number in
-// its first 8.
+// pairBTF returns BTF with one struct of 16 bytes. The command produce writes a number into the first 8.
 func pairBTF(tb testing.TB) []byte {
 	tb.Helper()
 	u64 := &btf.Int{Name: "u64", Size: 8}
@@ -149,7 +145,7 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: status N [nobody|bpf|perfmon|contained|pod|full|closed] command...")
 	}
 	want, how, args := args[0], args[1], args[1:]
-	// As testscript.Main has it, the binary is the command that it is called.
+	// testscript.Main runs the command that argv[0] names.
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Dir: ts.MkAbs("."), Stdout: ts.Stdout(), Stderr: ts.Stderr()}
 	switch how {
 	case "nobody", "bpf", "perfmon":
@@ -199,7 +195,7 @@ func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
 	m, err := pin.Open(args[0], ebpf.UserRingbuf, ebpf.RingBuf)
 	ts.Check(err)
 	defer m.Close()
-	// Nothing announces it: look again for a bounded time.
+	// There is no event for it: poll for a bounded time.
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(context.Background(), lookAgain) {
 		claimed, err := isClaimed(m)
 		ts.Check(err)
@@ -210,7 +206,7 @@ func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s is claimed: %t", args[0], neg)
 }
 
-// isClaimed reports whether a process that lives has claimed a ring.
+// isClaimed reports whether a live process has claimed a ring.
 func isClaimed(m *ebpf.Map) (bool, error) {
 	mem, err := ring.Observe(m.FD(), uint64(m.MaxEntries()))
 	if err != nil {
@@ -224,13 +220,13 @@ func isClaimed(m *ebpf.Map) (bool, error) {
 	return holder.State() != claim.Gone, mem.Unmap()
 }
 
-// nobody is a user who owns nothing and may do nothing. The binary is executed
-// by its link in /proc, so it need not lie where nobody can reach it; a copy would: and
-// one just written is "text file busy" while another script's fork still has it open.
+// nobody is a user without files and privileges. Commands run as nobody execute /proc/self/exe, since
+// nobody may not be able to reach the binary. A fresh copy would not do: it is "text file busy" while
+// a fork of another script has it open.
 const nobody = 65534
 
-// produceMain: produce PIN OP COUNT SIZE [SEQ] puts COUNT records of SIZE bytes
-// into a pinned ring, numbered from SEQ; with OP "discard" every third is discarded.
+// produceMain is the command produce PIN OP COUNT SIZE [SEQ]. It writes COUNT records of SIZE bytes into
+// a pinned ring, numbered from SEQ. With OP discard it discards every third.
 func produceMain() {
 	ops := map[string]producer.Job{
 		"reserve": {Op: producer.Reserve},
@@ -257,8 +253,8 @@ func produceMain() {
 	}
 }
 
-// consumeMain: consume PIN FIFO consumes a ring as another program would, with
-// cilium/ebpf, until it is killed. It writes to FIFO when it has the ring mapped.
+// consumeMain is the command consume PIN FIFO. It consumes a ring with cilium/ebpf until it is killed. It
+// writes to FIFO once it has mapped the ring.
 func consumeMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)
@@ -271,20 +267,19 @@ func consumeMain() {
 	}
 }
 
-// holdMain: hold PIN FIFO keeps a descriptor of a ring, and nothing else, until
-// it is killed. It writes to FIFO when it has it.
+// holdMain is the command hold PIN FIFO. It holds a descriptor of a ring, without mapping it, until it is
+// killed. It writes to FIFO once it has the descriptor.
 func holdMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)
 	defer m.Close()
 	fatal(os.WriteFile(os.Args[2], []byte("holding\n"), 0))
-	for { // an empty select is a deadlock, of which the runtime dies
+	for { // an empty select would be a deadlock
 		syscall.Pause()
 	}
 }
 
-// spoilMain: spoil PIN makes the producer position of a user ring one that no
-// producer writes.
+// spoilMain is the command spoil PIN. It sets the producer position of a user ring to an invalid value.
 func spoilMain() {
 	m, err := pin.Open(os.Args[1], ebpf.UserRingbuf)
 	fatal(err)
@@ -294,8 +289,7 @@ func spoilMain() {
 	binary.LittleEndian.PutUint64(mem, binary.LittleEndian.Uint64(mem)+4)
 }
 
-// seekMain: seek PIN POS sets the consumer position of a ring, as a process that has no
-// right to it.
+// seekMain is the command seek PIN POS. It sets the consumer position of a ring without claiming it.
 func seekMain() {
 	m, err := pin.Open(os.Args[1], ebpf.RingBuf)
 	fatal(err)
@@ -304,8 +298,8 @@ func seekMain() {
 	binary.LittleEndian.PutUint64(mem, uint64(number(os.Args[2])))
 }
 
-// pushMain: push PIN COUNT [circle] makes a list called nodes in an arena, of COUNT nodes
-// of two words, the second of which counts from 1; the last leads to the first, if so wished.
+// pushMain is the command push PIN COUNT [circle]. It makes a list called nodes in an arena, of COUNT
+// nodes of two words. The second word counts from 1. With circle, the last node points to the first.
 func pushMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)
@@ -332,8 +326,8 @@ func pushMain() {
 	fatal(a.Close())
 }
 
-// absentMain: absent PIN OFFSET [NAME] writes a reference to the middle of an arena, which is
-// not allocated, at an offset in what has the name, or in the arena.
+// absentMain is the command absent PIN OFFSET [NAME]. At OFFSET in the structure NAME, or in the arena, it
+// writes a reference to the middle of the arena, which is not allocated.
 func absentMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)

@@ -20,8 +20,8 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Observers that are killed at any point leave a ring's owner unaffected: it gets
-// every record, once and in order. What they print is what was submitted.
+// Killing observers at any point does not affect the owner of the ring: it gets every record once, in
+// order. Observers print what was submitted.
 func TestAKilledObserverLeavesTheOwnerAlone(t *testing.T) {
 	kills := 100
 	if testing.Short() {
@@ -82,7 +82,7 @@ func TestAKilledObserverLeavesTheOwnerAlone(t *testing.T) {
 	t.Logf("%d observers killed, %d records seen by them and %d by the owner", kills, seen, owned)
 }
 
-// Samples on their way to the kernel.
+// Samples that the kernel has not drained yet can be observed.
 func TestObserveAUserRing(t *testing.T) {
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: 4096})
 	path := testenv.PinPath(t, "samples")

@@ -22,15 +22,16 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// privilege is a row of the first table in docs/security.md: what a user needs who owns the pins.
+// privilege is a row of the first table in docs/security.md: the capabilities that a command needs if
+// the user owns the pins.
 type privilege struct {
 	command string   // as in the table
 	needs   []string // capabilities
-	without int      // exit status without one of them, 0 for statusUnable
+	without int      // exit status without one of them; 0 means StatusUnable
 	given   []string // commands that root runs before
-	run     string   // the command, which ends by itself
-	network bool     // it runs in a network namespace of the test
-	short   bool     // it holds for all kernels, and is tested with -short too
+	run     string   // the command, which must end by itself
+	network bool     // run it in a network namespace of the test
+	short   bool     // test it with -short too: it is the same on all kernels
 }
 
 // In commands, $B is a directory on a bpffs, $W one elsewhere, and $ID the id of the ring.
@@ -86,8 +87,8 @@ var capabilities = map[string]uintptr{
 	"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN,
 }
 
-// Each command works with exactly the capabilities that docs/security.md lists. Without any one of
-// them it is refused, and names what it lacks.
+// Each command works with exactly the capabilities that docs/security.md lists. If any one is missing, it
+// is refused and names that one.
 func TestLeastPrivileges(t *testing.T) {
 	for _, p := range privileges {
 		if testing.Short() && !p.short {
@@ -111,7 +112,7 @@ func TestLeastPrivileges(t *testing.T) {
 	}
 }
 
-// try runs the command as a user who owns all that is pinned, with these capabilities.
+// try runs the command with these capabilities, as a user who owns the pins.
 func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 	t.Helper()
 	pins, files := testenv.BPFFS(t), t.TempDir()
@@ -132,7 +133,7 @@ func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 			t.Fatalf("%s: %v: %s", line, err, out)
 		}
 	}
-	t.Cleanup(func() { // what the command started is ended
+	t.Cleanup(func() { // stop what the command started
 		for dir, end := range map[string]string{"trace": "probe proctrace stop", "drain": "drain stop --force"} {
 			if _, err := os.Stat(filepath.Join(pins, dir)); err == nil {
 				ownProcess(expand(end + " --pin-dir $B/" + dir)...).Run()
@@ -155,7 +156,7 @@ func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-// start starts the command where the row says.
+// start starts the command in the network namespace that the row asks for.
 func (p *privilege) start(t *testing.T, cmd *exec.Cmd) error {
 	if !p.network {
 		return cmd.Start()
@@ -171,7 +172,7 @@ func (p *privilege) start(t *testing.T, cmd *exec.Cmd) error {
 	return pair.Server.Do(cmd.Start)
 }
 
-// own gives directories, and all that is in them, to the user nobody.
+// own gives directories and their contents to the user nobody.
 func own(t *testing.T, dirs ...string) {
 	t.Helper()
 	for _, dir := range dirs {
@@ -184,7 +185,7 @@ func own(t *testing.T, dirs ...string) {
 	}
 }
 
-// The table in docs/security.md is the one that is tested.
+// The table in docs/security.md lists what is tested.
 func TestSecurityPageListsTheLeastPrivileges(t *testing.T) {
 	page, err := os.ReadFile("../../docs/security.md")
 	if err != nil {

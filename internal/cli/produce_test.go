@@ -35,8 +35,7 @@ func pinnedUserRing(t *testing.T, size uint32) (*ebpf.Map, string) {
 	return m, path
 }
 
-// produceLines runs produce with the lines from 1 to n. Its standard error comes
-// from the buffer.
+// produceLines returns produce, started with the lines 1 to n as input, and its standard error.
 func produceLines(t *testing.T, path string, n int, flags ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	cmd := rbtool(t, append([]string{"produce", "--user", path}, flags...)...)
@@ -65,8 +64,8 @@ func produceLines(t *testing.T, path string, n int, flags ...string) (*exec.Cmd,
 	return cmd, &said
 }
 
-// What goes in at one end comes out at the other: produce, a drain by the
-// kernel's timer, tail. With rings of one page they are full all the time.
+// Lines pass unchanged through produce, a drain by a timer of the kernel, and tail. Rings of one page are
+// full most of the time.
 func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
 	count, sizes := 1_000_000, []uint32{4096, 1 << 20}
 	if testing.Short() {
@@ -110,9 +109,8 @@ func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
 	}
 }
 
-// tail -o raw and produce --format lp32 compose, while records come: from a ring into
-// a user ring, and through the kernel into another ring, each once, in order and
-// with the same bytes.
+// tail -o raw and produce --format lp32 compose on a live ring: its records go into a user ring, and
+// through the kernel into another ring, each once, in order and unchanged.
 func TestTailComposesWithProduce(t *testing.T) {
 	count := 50_000
 	if testing.Short() {
@@ -169,10 +167,10 @@ func TestTailComposesWithProduce(t *testing.T) {
 	}
 }
 
-// untilFull returns when the user ring has no room for another line.
+// untilFull waits until the user ring has no room for another line.
 func untilFull(t *testing.T, m *ebpf.Map) {
 	t.Helper()
-	// Nothing announces it: look again for a bounded time.
+	// There is no event for it: poll for a bounded time.
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
 		d, err := userring.Diagnose(m)
 		if err != nil {
@@ -185,7 +183,7 @@ func untilFull(t *testing.T, m *ebpf.Map) {
 	t.Fatal("the ring did not get full")
 }
 
-// cpuTime is what a process has used so far.
+// cpuTime returns the CPU time that a process has used.
 func cpuTime(t *testing.T, pid int) (used time.Duration) {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -207,13 +205,12 @@ func cpuTime(t *testing.T, pid int) (used time.Duration) {
 	return used
 }
 
-// On a ring that nobody drains produce waits, without using the CPU, and when
-// somebody does it goes on, without having lost anything.
+// While nobody drains the ring, produce waits without using the CPU. Then it continues without loss.
 func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 	count, watch, spans := 5000, 3*time.Second, 1
 	if testing.Short() {
-		// On an emulated CPU, time that its host takes away counts as used: not in each of
-		// several spans. What spins uses all of each.
+		// An emulated CPU counts time that its host takes away as used, but not in each of several
+		// spans. A spinning process uses all of each.
 		count, watch, spans = 600, 500*time.Millisecond, 5
 	}
 	user, path := pinnedUserRing(t, uint32(os.Getpagesize()))
@@ -224,7 +221,7 @@ func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 			t.Fatal("more than 5% of CPU time while it waits")
 		}
 		before, began := cpuTime(t, produce.Process.Pid), time.Now()
-		time.Sleep(watch) // the time over which is measured
+		time.Sleep(watch) // the span that is measured
 		used, passed := cpuTime(t, produce.Process.Pid)-before, time.Since(began)
 		t.Logf("%v of CPU time in %v", used, passed)
 		idle = used <= passed/20
@@ -259,8 +256,8 @@ func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 	}
 }
 
-// An interrupt ends it, whether it waits for room or for input, and what was
-// written by then is in the ring.
+// An interrupt ends produce while it waits for room or for input. The samples written before are in the
+// ring.
 func TestAnInterruptedProduce(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -24,8 +24,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// TestRealPrometheus has a Prometheus server scrape the exporter, and asks it
-// all that the dashboard asks. It needs prometheus and promtool in PATH:
+// TestRealPrometheus has a Prometheus server scrape the exporter, and runs all queries of the dashboard.
+// It needs prometheus and promtool in PATH:
 //
 //	go test -tags prometheus -run RealPrometheus ./internal/cli
 func TestRealPrometheus(t *testing.T) {
@@ -38,7 +38,7 @@ func TestRealPrometheus(t *testing.T) {
 
 	exporter := startExporter(t, "--interval", "200ms")
 	server := startPrometheus(t, strings.TrimSuffix(strings.TrimPrefix(exporter, "http://"), "/metrics"))
-	// Rates take two scrapes.
+	// Rates need two scrapes.
 	waitFor(t, "rates", func() bool {
 		result := server.query(t, fmt.Sprintf(`rate(rbtool_ring_produced_bytes_total{name=%q}[10s]) > 0`, flowing))
 		return len(result) == 1
@@ -71,7 +71,7 @@ func TestRealPrometheus(t *testing.T) {
 	}
 }
 
-// flow keeps records going through a ring until the test ends.
+// flow passes records through a ring until the test ends.
 func flow(t *testing.T, name string) {
 	t.Helper()
 	m := testenv.Map(t, &ebpf.MapSpec{Name: name, Type: ebpf.RingBuf, MaxEntries: 1 << 16})
@@ -111,7 +111,7 @@ func fill(t *testing.T, m *ebpf.Map, records uint64) {
 	}
 }
 
-// overwritingRing makes one where the kernel has them.
+// overwritingRing creates a ring in overwrite mode, or returns false if the kernel has none.
 func overwritingRing(t *testing.T) bool {
 	t.Helper()
 	const overwriteFlag = 1 << 19 // BPF_F_RB_OVERWRITE
@@ -124,8 +124,8 @@ func overwritingRing(t *testing.T) bool {
 	return true
 }
 
-// holdElsewhere has another process hold m until the test ends. The exporter runs in this
-// one, and does not show itself.
+// holdElsewhere has another process hold m until the test ends. The exporter runs in this process, which
+// it does not show.
 func holdElsewhere(t *testing.T, m *ebpf.Map) {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -146,11 +146,10 @@ func holdElsewhere(t *testing.T, m *ebpf.Map) {
 	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
 }
 
-// promServer is a running server.
+// promServer is a running Prometheus server.
 type promServer struct{ url string }
 
-// startPrometheus starts a server that scrapes target every second. It ends with
-// the test.
+// startPrometheus starts a server that scrapes target every second until the test ends.
 func startPrometheus(t *testing.T, target string) promServer {
 	t.Helper()
 	rules, err := filepath.Abs(rulesFile)
@@ -179,7 +178,7 @@ func startPrometheus(t *testing.T, target string) promServer {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	s := promServer{"http://" + address}
-	// It accepts connections before it answers queries.
+	// The server accepts connections before it answers queries.
 	waitFor(t, "the server", func() bool {
 		resp, err := http.Get(s.url + "/-/ready")
 		if err != nil {
@@ -191,8 +190,7 @@ func startPrometheus(t *testing.T, target string) promServer {
 	return s
 }
 
-// waitFor returns when the server has done it. Nothing announces it: look again for a
-// bounded time.
+// waitFor waits until a condition holds. There is no event for it: poll for a bounded time.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
@@ -203,7 +201,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	t.Fatalf("gave up waiting for %s", what)
 }
 
-// api returns the data of an answer of the HTTP API.
+// api returns the data of a response of the HTTP API.
 func (s promServer) api(t *testing.T, path string, data any) {
 	t.Helper()
 	answer := struct {
@@ -215,7 +213,7 @@ func (s promServer) api(t *testing.T, path string, data any) {
 	}
 }
 
-// query returns the series that an expression gives.
+// query returns the series of an expression.
 func (s promServer) query(t *testing.T, expr string) []any {
 	t.Helper()
 	var data struct{ Result []any }
@@ -223,8 +221,8 @@ func (s promServer) query(t *testing.T, expr string) []any {
 	return data.Result
 }
 
-// checkRules checks that the server evaluates each rule, and that the ring that
-// nobody consumes is on its way to an alert.
+// checkRules checks that the server evaluates each rule, and that the alert about the unconsumed ring is
+// pending.
 func (s promServer) checkRules(t *testing.T) {
 	t.Helper()
 	var data struct {

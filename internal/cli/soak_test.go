@@ -21,15 +21,15 @@ import (
 )
 
 const (
-	// soakEnv is the environment variable that says how long a soak lasts: 1h.
+	// soakEnv is the environment variable for the duration of a soak, such as 1h.
 	soakEnv = "RBTOOL_SOAK"
-	// soakSeedEnv is the environment variable with the seed of a soak to repeat. The acts are the
-	// same again; when they happen is up to the scheduler.
+	// soakSeedEnv is the environment variable for the seed of a soak to repeat. It repeats the acts,
+	// but not their timing, which is up to the scheduler.
 	soakSeedEnv = "RBTOOL_SOAK_SEED"
 )
 
-// soak does random acts on processes that share a ring, in rounds. One goroutine acts. Any
-// goroutine may call count, add and fault.
+// soak disturbs processes that share a ring, at random and in rounds. One goroutine acts. Any goroutine may
+// call count, add and fault.
 type soak struct {
 	t      *testing.T
 	rng    *rand.Rand
@@ -37,7 +37,7 @@ type soak struct {
 	dir    string // for files
 	host   *place // the pid namespace of the test
 	alone  *place // a new one for each process
-	pod    *place // one that processes share
+	pod    *place // one that its processes share
 	actors []*actor
 
 	mu     sync.Mutex
@@ -68,7 +68,7 @@ func newSoak(t *testing.T) *soak {
 	return s
 }
 
-// run runs rounds for as long as the environment says, and a few without.
+// run runs rounds for the duration in the environment, or a few rounds if there is none.
 func (s *soak) run(round func()) {
 	s.t.Helper()
 	lasts, rounds := time.Duration(0), 4
@@ -99,7 +99,7 @@ func (s *soak) run(round func()) {
 	s.t.Logf("%v: %s", time.Since(began).Round(time.Second), s.summary())
 }
 
-// summary says what was done.
+// summary returns the counts of what was done.
 func (s *soak) summary() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *soak) add(what string, n uint64) {
 	s.counts[what] += n
 }
 
-// fault records a failure. The round goes on to its end.
+// fault records a failure. The round continues.
 func (s *soak) fault(format string, args ...any) {
 	const enough = 20
 	s.mu.Lock()
@@ -128,7 +128,7 @@ func (s *soak) fault(format string, args ...any) {
 	}
 }
 
-// openPod starts a process of a new pid namespace, in which actors can start.
+// openPod starts process 1 of a new pid namespace, in which actors can start.
 func (s *soak) openPod() {
 	s.t.Helper()
 	ready := make(chan struct{})
@@ -151,8 +151,8 @@ func (s *soak) openPod() {
 	s.pod.inside, s.pod.flags, s.pod.init = true, unix.CLONE_NEWNS, init
 }
 
-// closePod kills the namespace's first process, and with it all others. It ends when those
-// have been reaped, which takes that their output is read.
+// closePod kills process 1 of the namespace, and with it all others. It returns when they have been
+// reaped, for which their output must be read.
 func (s *soak) closePod() {
 	if s.pod == nil {
 		return
@@ -163,13 +163,13 @@ func (s *soak) closePod() {
 	s.pod = nil
 }
 
-// somewhere picks a place at random.
+// somewhere picks a random place.
 func (s *soak) somewhere() *place {
 	all := []*place{s.host, s.alone, s.pod}
 	return all[s.rng.IntN(len(all))]
 }
 
-// start starts a command of this binary, whose output goes through read.
+// start starts a command of this binary. read gets its output.
 func (s *soak) start(p *place, read func(*bufio.Reader) error, stdin *os.File, args ...string) *actor {
 	s.t.Helper()
 	a, err := newActor(p, read, stdin, args...)
@@ -181,7 +181,7 @@ func (s *soak) start(p *place, read func(*bufio.Reader) error, stdin *os.File, a
 	return a
 }
 
-// any is one of the actors, nil when there is none.
+// any returns a random actor, or nil if there is none.
 func (s *soak) any() *actor {
 	if len(s.actors) == 0 {
 		return nil
@@ -227,7 +227,7 @@ func (s *soak) killAll(judge func(*actor)) {
 	s.collect(judge)
 }
 
-// collect judges the actors that have ended.
+// collect judges and removes the actors that have ended.
 func (s *soak) collect(judge func(*actor)) {
 	s.actors = slices.DeleteFunc(s.actors, func(a *actor) bool {
 		if a.over() {
@@ -237,7 +237,7 @@ func (s *soak) collect(judge func(*actor)) {
 	})
 }
 
-// wait waits for an actor to end, and takes it off the list unjudged.
+// wait waits for an actor to end, and removes it unjudged.
 func (s *soak) wait(a *actor) {
 	s.actors = slices.DeleteFunc(s.actors, func(other *actor) bool { return other == a })
 	select {
@@ -249,13 +249,13 @@ func (s *soak) wait(a *actor) {
 	}
 }
 
-// moment lets the actors run for a random time. Nothing depends on what they do in it.
+// moment lets the actors run for a random time. No check depends on it.
 func (s *soak) moment() {
 	const longest = 60 * time.Millisecond
 	command.Pause(s.t.Context(), time.Duration(s.rng.Int64N(int64(longest))))
 }
 
-// until waits for a condition, for a second at most. It returns whether it holds.
+// until waits for a condition for at most a second, and reports whether it holds.
 func (s *soak) until(holds func() bool) bool {
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); command.Pause(s.t.Context(), lookAgain) {
 		if holds() {
@@ -265,7 +265,7 @@ func (s *soak) until(holds func() bool) bool {
 	return holds()
 }
 
-// says waits for a line on an actor's standard error. An actor that never says it is a fault.
+// says waits for a line on the standard error of an actor. Its absence is a fault.
 func (s *soak) says(a *actor, what string) bool {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); command.Pause(s.t.Context(), lookAgain) {
 		ended := a.over()
@@ -281,10 +281,10 @@ func (s *soak) says(a *actor, what string) bool {
 	return false
 }
 
-// holder finds the process that a refused one names.
+// holder matches the process that the error of a refused process names.
 var holder = regexp.MustCompile(`by process ([0-9]+)`)
 
-// refusedByItself reports whether an actor says that it holds what it wants.
+// refusedByItself reports whether an actor was refused because of its own claim.
 func (a *actor) refusedByItself() bool {
 	m := holder.FindSubmatch(a.said.bytes())
 	return m != nil && string(m[1]) == strconv.Itoa(a.cmd.Process.Pid)

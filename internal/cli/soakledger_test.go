@@ -16,20 +16,19 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// ledger keeps account of the records of a round: which were committed, and which a consumer has
-// printed whole.
+// ledger tracks the records of a round: those committed, and those that a consumer printed completely.
 type ledger struct {
 	*soak
 	job producer.Job
 
 	mu        sync.Mutex
-	base      uint64 // the round's first
+	base      uint64 // the first record of the round
 	next      uint64 // records from base to next are committed
-	attempted uint64 // those up to attempted may be
+	attempted uint64 // records up to attempted may be committed
 	seen      []bool // from base
 }
 
-// attempt says that the next record may come from now on, and returns its number.
+// attempt returns the number of the next record, which may appear from now on.
 func (l *ledger) attempt() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +42,7 @@ func (l *ledger) commit() {
 	l.next = l.attempted
 }
 
-// check returns an error for a record that was not committed as it is in this round.
+// check returns an error for a record that was not committed in this round with this content.
 func (l *ledger) check(rec []byte) error {
 	l.mu.Lock()
 	base, end := l.base, l.attempted
@@ -61,7 +60,7 @@ func (l *ledger) check(rec []byte) error {
 	return producer.Verify(seq, rec)
 }
 
-// consumed notes what a consumer printed as one record.
+// consumed notes a record that a consumer printed.
 func (l *ledger) consumed(rec []byte) error {
 	if err := l.check(rec); err != nil {
 		return err
@@ -101,7 +100,7 @@ func (l *ledger) close() {
 	l.base, l.seen = l.next, l.seen[:0]
 }
 
-// raw reads the output of tail -o raw, observed that of an observer.
+// raw reads the output of tail -o raw; observed reads that of an observer.
 func (l *ledger) raw(r *bufio.Reader) error      { return readRaw(r, l.consumed) }
 func (l *ledger) observed(r *bufio.Reader) error { return readRaw(r, l.check) }
 
@@ -182,7 +181,7 @@ func (l *ledger) capture(path string) error {
 	return cutOff(err)
 }
 
-// cutOff says what the error at the end of an output means.
+// cutOff turns the error at the end of an output into errCutOff if the last record is incomplete.
 func cutOff(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):

@@ -19,14 +19,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is a thread that starts actors in its pid namespace. Its actors die with it, and so
-// with the test, however that ends.
+// place is a thread that starts actors in a pid namespace. Its actors die with it, and so with the test,
+// however the test ends.
 type place struct {
 	name   string
 	inside bool    // in another pid namespace, with a /proc of its own
 	flags  uintptr // of clone(2)
 	calls  chan func()
-	init   *actor // process 1 of the namespace, nil where each actor is
+	init   *actor // process 1 of the namespace; nil if each actor is its own
 }
 
 // newPlace returns a place whose children join the pid namespace ns, or stay in that of the
@@ -36,7 +36,7 @@ func newPlace(t *testing.T, name string, ns *os.File) *place {
 	p := &place{name: name, calls: make(chan func())}
 	failed := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, since it can serve nothing else.
+		// Never unlocked: the thread ends with the goroutine, as it is of no other use.
 		runtime.LockOSThread()
 		var err error
 		if ns != nil {
@@ -60,8 +60,8 @@ func (p *place) start(cmd *exec.Cmd) (err error) {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: p.flags}
 	if p.init == nil {
-		// The kernel kills the other members of a pod with process 1. They cannot see their
-		// parent, which package syscall takes for its death.
+		// The kernel kills the other processes of a pod with process 1. They see parent 0, which
+		// package syscall would take for a dead parent.
 		cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	}
 	done := make(chan struct{})
@@ -72,16 +72,16 @@ func (p *place) start(cmd *exec.Cmd) (err error) {
 
 func (p *place) close() { close(p.calls) }
 
-// soakInsideMain: soak-inside COMMAND ARG... mounts the /proc of its pid namespace and executes a
-// command of this binary.
+// soakInsideMain is the command soak-inside COMMAND ARG... It mounts the /proc of its pid namespace and
+// executes a command of this binary.
 func soakInsideMain() {
 	fatal(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	fatal(unix.Mount("proc", "/proc", "proc", 0, ""))
 	fatal(syscall.Exec("/proc/self/exe", os.Args[1:], os.Environ()))
 }
 
-// soakPodMain: soak-pod is process 1 of a pid namespace that others join. It writes a line once it
-// runs.
+// soakPodMain is the command soak-pod: process 1 of a pid namespace that others join. It prints a line
+// when it has started.
 func soakPodMain() {
 	fmt.Println("ready")
 	end := make(chan os.Signal, 1)
@@ -89,16 +89,16 @@ func soakPodMain() {
 	<-end
 }
 
-// actor is one process of a soak, and what it prints.
+// actor is a process of a soak and its output.
 type actor struct {
 	name  string
 	kind  string // the command
 	place *place
-	file  string // what it writes beside its output, "" for nothing
+	file  string // the file that it writes, or ""
 	cmd   *exec.Cmd
 	valve valve
 	said  lastWords
-	ended chan struct{} // closed when it is reaped and its output is read
+	ended chan struct{} // closed when it has been reaped and its output read
 
 	interrupted bool // by SIGINT
 	killed      bool // by SIGKILL
@@ -106,7 +106,7 @@ type actor struct {
 	// Valid once ended is closed.
 	status    int            // exit status, or -1
 	died      syscall.Signal // -1 if it exited
-	outputErr error          // what is wrong with its output
+	outputErr error          // the fault of its output
 }
 
 var errCutOff = errors.New("output ends within a record")
@@ -142,7 +142,7 @@ func newActor(p *place, read func(*bufio.Reader) error, stdin *os.File, args ...
 	return a, nil
 }
 
-// smallPipe returns a pipe that is soon full.
+// smallPipe returns a pipe with a small buffer.
 func smallPipe() (r, w *os.File, err error) {
 	if r, w, err = os.Pipe(); err != nil {
 		return nil, nil, err
@@ -155,17 +155,16 @@ func smallPipe() (r, w *os.File, err error) {
 
 func (a *actor) signal(sig syscall.Signal) { _ = a.cmd.Process.Signal(sig) } // it may have ended
 
-// kill ends it, whatever its state.
+// kill ends a, whatever its state.
 func (a *actor) kill() {
 	a.killed = true
 	a.signal(unix.SIGKILL)
 	a.valve.open()
 }
 
-// wasKilled reports whether a signal of the soak ended it: SIGKILL, or a signal that came before
-// the program handled it, at its start or after execve. Process 1 of a namespace cannot kill
-// itself with a signal; the Go runtime then exits with status 2 (runtime/signal_unix.go,
-// dieFromSignal).
+// wasKilled reports whether a signal of the soak ended a: SIGKILL, or a signal that arrived before the
+// program handled it, at its start or after execve. Process 1 of a namespace cannot kill itself with
+// a signal; the Go runtime then exits with status 2 (runtime/signal_unix.go, dieFromSignal).
 func (a *actor) wasKilled() bool {
 	if a.place.flags&unix.CLONE_NEWPID != 0 && a.status == 2 && !bytes.Contains(a.said.bytes(), []byte("rbtool:")) {
 		return true
@@ -179,7 +178,7 @@ func (a *actor) wasKilled() bool {
 	return a.died == unix.SIGUSR1 || a.died == unix.SIGUSR2
 }
 
-// over reports whether it has ended.
+// over reports whether a has ended.
 func (a *actor) over() bool {
 	select {
 	case <-a.ended:
@@ -193,7 +192,7 @@ func (a *actor) String() string {
 	return fmt.Sprintf("%s (process %d, status %d): %s", a.name, a.cmd.Process.Pid, a.status, bytes.TrimSpace(a.said.bytes()))
 }
 
-// valve is the reading end of an actor's output. While it is shut, the pipe fills up.
+// valve is the reading end of an actor's output. The pipe fills up while it is shut.
 type valve struct {
 	r      io.Reader
 	passed atomic.Uint64 // bytes
@@ -231,7 +230,7 @@ func (v *valve) open() {
 	}
 }
 
-// lastWords keeps the end of what is written to it.
+// lastWords keeps the end of its input.
 type lastWords struct {
 	mu  sync.Mutex
 	buf []byte

@@ -28,16 +28,16 @@ import (
 type ringSoak struct {
 	*soak
 	ring     *ebpf.Map
-	id       string        // which needs no pin, that would outlive a test that is killed
-	memory   *ring.Mapping // to look at
+	id       string        // instead of a pin, which would outlive a killed test
+	memory   *ring.Mapping // for checks
 	pinger   *producer.Pinger
 	ledger   ledger
 	produced atomic.Uint64 // bytes of the ring
 }
 
-// Consumers of a ring are killed, stopped, robbed, blocked at their output and started again, in and
-// out of pid namespaces. After each round no record is lost, none was printed torn, and the ring
-// can be consumed and filled.
+// Consumers of a ring are killed, stopped, robbed, blocked at their output and restarted, inside and outside
+// of pid namespaces. After each round, no record is lost or torn, and the ring can be consumed and
+// filled.
 func TestSoakOfConsumers(t *testing.T) {
 	t.Parallel()
 	s := &ringSoak{soak: newSoak(t)}
@@ -82,7 +82,7 @@ func (s *ringSoak) round() {
 	s.usable()
 }
 
-// act does one random thing to one random consumer.
+// act disturbs a random consumer in a random way.
 func (s *ringSoak) act() {
 	a := s.any()
 	switch n := s.rng.IntN(17); {
@@ -126,15 +126,15 @@ func (s *ringSoak) consume(steal bool) *actor {
 	}
 }
 
-// number is a random one, for a seed or a name.
+// number returns a random number, for a seed or a name.
 func (s *ringSoak) number() string { return strconv.Itoa(s.rng.IntN(1 << 30)) }
 
-// tail starts a tail with these flags.
+// tail starts a tail with flags.
 func (s *ringSoak) tail(read func(*bufio.Reader) error, flags ...string) *actor {
 	return s.start(s.somewhere(), read, nil, append([]string{"rbtool", "tail", "id:" + s.id, "--no-decode"}, flags...)...)
 }
 
-// claimWord is how a worker claims its ring.
+// claimWord is the argument that tells a worker how to claim its ring.
 func claimWord(steal bool) string {
 	if steal {
 		return "steal"
@@ -149,8 +149,8 @@ func stealing(steal bool, args ...string) []string {
 	return args
 }
 
-// rob stops a consumer, or blocks its output, while another takes the ring and the producer goes
-// around it several times. Then the first goes on.
+// rob stops a consumer, or blocks its output, while another takes the ring and the producer wraps around
+// several times. Then the first continues.
 func (s *ringSoak) rob() {
 	victim := s.consume(true)
 	s.until(func() bool { return victim.over() || victim.valve.passed.Load() > 0 || victim.file != "" })
@@ -169,7 +169,7 @@ func (s *ringSoak) rob() {
 	s.count("robbed")
 }
 
-// respected checks that a live consumer, even a stopped one, keeps others from the ring.
+// respected checks that others are refused while a consumer lives, even if it is stopped.
 func (s *ringSoak) respected() {
 	holder := s.lone()
 	if holder == nil {
@@ -187,7 +187,7 @@ func (s *ringSoak) respected() {
 	s.killAll(s.judge)
 }
 
-// selfRobbed checks that a process that robs itself, and then calls execve, keeps its claim.
+// selfRobbed checks that a process keeps its claim if it robs itself and then calls execve.
 func (s *ringSoak) selfRobbed() {
 	holder := s.lone()
 	if holder == nil {
@@ -210,7 +210,7 @@ func (s *ringSoak) selfRobbed() {
 	s.killAll(s.judge)
 }
 
-// lone starts the only consumer and waits until it consumes.
+// lone starts a single consumer and waits until it consumes.
 func (s *ringSoak) lone() *actor {
 	a := s.start(s.somewhere(), s.ledger.raw, nil, "soak-read", s.id, "exclusive", s.number())
 	if !s.says(a, soakReading) {
@@ -241,7 +241,7 @@ func (s *ringSoak) judge(a *actor) {
 	s.count("status " + strconv.Itoa(a.status))
 }
 
-// produce commits records in bursts until ctx ends. It retries while the ring is full.
+// produce commits records in bursts until ctx is done. It retries while the ring is full.
 func (s *ringSoak) produce(ctx context.Context, rng *rand.Rand) {
 	for ctx.Err() == nil {
 		for range rng.IntN(2000) {
@@ -275,7 +275,7 @@ func (s *ringSoak) ping() (full bool, err error) {
 	return false, err
 }
 
-// usable checks, once all consumers are dead, that the ring is usable and nothing was lost.
+// usable checks that, after all consumers have died, the ring is usable and nothing was lost.
 func (s *ringSoak) usable() {
 	s.readAll("what the consumers left")
 	for room := s.memory.Size(); ; {
@@ -293,7 +293,7 @@ func (s *ringSoak) usable() {
 	s.ledger.close()
 }
 
-// readAll consumes what is in the ring, without a flag.
+// readAll consumes what is in the ring, without flags.
 func (s *ringSoak) readAll(what string) {
 	tail := s.tail(s.ledger.raw, "-o", "raw", "--idle", "50ms")
 	s.wait(tail)

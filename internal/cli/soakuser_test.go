@@ -25,7 +25,7 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// The most producers of a round, and samples of a producer.
+// The maximum of producers in a round, and of samples of a producer.
 const (
 	soakWorkers = 32
 	soakSeqs    = 1 << 17
@@ -37,20 +37,20 @@ type userSoak struct {
 	ring    *ebpf.Map
 	id      string
 	checker *usercheck.Checker // of the round
-	workers []*worker          // of the round; the index is the worker's number
+	workers []*worker          // of the round, by number
 }
 
-// worker is an actor that produces, with what is known of its samples.
+// worker is an actor that produces, and what is known of its samples.
 type worker struct {
 	*actor
-	input *soakInput // of rbtool produce, else nil
+	input *soakInput // for rbtool produce, or nil
 	mode  string
-	acked []uint32 // of a worker that uses the library: those that are committed
+	acked []uint32 // the committed samples of a worker that uses the library
 }
 
-// Producers into a user ring are killed, stopped, interrupted and started again, in and out of pid
-// namespaces. After each round every sample that they committed has been drained, once and
-// whole, and the ring takes samples.
+// Producers into a user ring are killed, stopped, interrupted and restarted, inside and outside of pid
+// namespaces. After each round, every committed sample has been drained once and complete, and the
+// ring accepts samples.
 func TestSoakOfProducers(t *testing.T) {
 	t.Parallel()
 	s := &userSoak{soak: newSoak(t)}
@@ -86,7 +86,7 @@ func (s *userSoak) round() {
 	s.account()
 }
 
-// act does one random thing to one random producer.
+// act disturbs a random producer in a random way.
 func (s *userSoak) act() {
 	a := s.any()
 	switch n := s.rng.IntN(16); {
@@ -104,7 +104,7 @@ func (s *userSoak) act() {
 			s.count("end of input")
 		}
 	case n < 14:
-		// Only from the dead: a live producer writes into the room that the thief takes.
+		// Steal only from dead producers: a live one writes into what the thief reserves.
 		s.killAll(s.judge)
 		if s.count("stolen from the dead"); s.rng.IntN(2) == 0 {
 			s.library(s.somewhere(), true)
@@ -152,7 +152,7 @@ func (w *worker) acks(r *bufio.Reader) error {
 	}
 }
 
-// command starts rbtool produce, with samples until it is told to stop, limit at most.
+// command starts rbtool produce with at most limit samples as input, until it is stopped.
 func (s *userSoak) command(p *place, mode string, limit uint32, flags ...string) *worker {
 	r, in, err := smallPipe()
 	if err != nil {
@@ -168,7 +168,7 @@ func (s *userSoak) command(p *place, mode string, limit uint32, flags ...string)
 	return w
 }
 
-// soakInput is the standard input of a produce.
+// soakInput is the standard input of rbtool produce.
 type soakInput struct {
 	worker, limit uint32
 	w             *os.File
@@ -176,7 +176,7 @@ type soakInput struct {
 	quit          chan struct{}
 	once          sync.Once
 	done          chan struct{}
-	fed           atomic.Uint32 // samples that went in
+	fed           atomic.Uint32 // samples written so far
 }
 
 func newSoakInput(worker, limit uint32, w *os.File, seed uint64) *soakInput {
@@ -189,7 +189,7 @@ func newSoakInput(worker, limit uint32, w *os.File, seed uint64) *soakInput {
 // stop ends the input.
 func (f *soakInput) stop() { f.once.Do(func() { close(f.quit) }) }
 
-// run writes samples until stop, or until the reading end is closed.
+// run writes samples until stop is called or the reading end is closed.
 func (f *soakInput) run() {
 	defer close(f.done)
 	defer f.w.Close()
@@ -208,12 +208,12 @@ func (f *soakInput) run() {
 		}
 		f.fed.Add(1)
 		if f.rng.IntN(64) == 0 {
-			command.Pause(context.Background(), time.Millisecond) // which makes produce publish what it has
+			command.Pause(context.Background(), time.Millisecond) // produce publishes before it waits for input
 		}
 	}
 }
 
-// drain has the kernel take samples, at times none, until ctx ends.
+// drain makes the kernel drain samples, with pauses, until ctx is done.
 func (s *userSoak) drain(ctx context.Context, rng *rand.Rand) {
 	for {
 		over := ctx.Err() != nil
@@ -236,7 +236,7 @@ func (s *userSoak) drain(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// respected checks that a live producer, even a stopped one, keeps others from the ring.
+// respected checks that others are refused while a producer lives, even if it is stopped.
 func (s *userSoak) respected() {
 	holder := s.library(s.somewhere(), false)
 	if !s.says(holder.actor, soakWriting) {
@@ -255,7 +255,7 @@ func (s *userSoak) respected() {
 	s.killAll(s.judge)
 }
 
-// usable checks, once all producers are dead, that the ring is usable.
+// usable checks that the ring is usable after all producers have died.
 func (s *userSoak) usable() {
 	w := s.command(s.somewhere(), "wait", 100)
 	s.wait(w.actor)
@@ -295,10 +295,10 @@ func (s *userSoak) judge(a *actor) {
 	}
 }
 
-// summaryLine is what produce says at its end.
+// summaryLine matches the last line of produce.
 var summaryLine = regexp.MustCompile(`(?m)^([0-9]+) samples, [0-9]+ bytes, ([0-9]+) dropped`)
 
-// account compares what came with what the producers said.
+// account compares the drained samples with what the producers reported.
 func (s *userSoak) account() {
 	counts, err := s.checker.Counts()
 	if err != nil {
@@ -323,7 +323,7 @@ func (s *userSoak) account() {
 	}
 }
 
-// compare returns an error where samples that came are not those that a producer wrote.
+// compare returns an error unless the drained samples are those that a producer wrote.
 func (w *worker) compare(came []bool) error {
 	for _, seq := range w.acked {
 		if !came[seq] {

@@ -24,16 +24,16 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// What the workers of a soak say on standard error when they did as a signal told them.
+// The lines that workers print on standard error after doing what a signal asked for.
 const (
 	soakReading = "reading"
 	soakWriting = "writing"
 	soakRobbed  = "robbed itself"
 )
 
-// soakReadMain: soak-read ID exclusive|steal SEED consumes ring ID through the library and writes
-// each record, as tail -o raw does, before it is consumed. SIGUSR1 makes it call
-// execve, SIGUSR2 steal the ring from itself, SIGINT end.
+// soakReadMain is the command soak-read ID exclusive|steal SEED. It consumes ring ID through the library
+// and prints each record as tail -o raw does, before it is consumed. SIGUSR1 makes it call execve,
+// SIGUSR2 steal the ring from itself, SIGINT end.
 func soakReadMain() {
 	s := &soakReader{ring: soakMap(), rng: soakRand(3)}
 	signals := make(chan os.Signal, 8)
@@ -70,7 +70,7 @@ func soakRand(arg int) *rand.Rand { return rand.New(rand.NewPCG(uint64(number(os
 // execAgain replaces the program of this process by a command of the same binary.
 func execAgain(args ...string) { fatal(syscall.Exec("/proc/self/exe", args, os.Environ())) }
 
-// exitSoak ends a worker with the status that rbtool has for err.
+// exitSoak ends a worker with the exit status of rbtool for err.
 func exitSoak(err error) {
 	switch {
 	case err == nil, errors.Is(err, os.ErrClosed):
@@ -82,15 +82,15 @@ func exitSoak(err error) {
 	fatal(err)
 }
 
-// soakReader is the Readers of one process. Each is robbed by the next.
+// soakReader holds the Readers of a process. Each Reader is robbed by the next.
 type soakReader struct {
 	ring *ebpf.Map
 	rng  *rand.Rand
 	last *soakPass
-	out  sync.Mutex // held while one writes
+	out  sync.Mutex // held while a Reader writes
 }
 
-// soakPass is one Reader and how it ends.
+// soakPass is a Reader and how it ends.
 type soakPass struct {
 	reader  *consumer.Reader
 	abandon atomic.Bool // makes the loop body panic
@@ -100,7 +100,7 @@ type soakPass struct {
 // errAbandoned is what the loop body panics with.
 var errAbandoned = errors.New("pass abandoned")
 
-// open makes a Reader the last one.
+// open opens a new Reader, which becomes the last.
 func (s *soakReader) open(steal bool) {
 	p := &soakPass{ended: make(chan error, 1)}
 	var buf []byte
@@ -140,8 +140,8 @@ func (s *soakReader) open(steal bool) {
 	}()
 }
 
-// rob steals the ring from the last Reader, which is closed before it notices, runs on, or is left
-// to the garbage collector with an open pass.
+// rob steals the ring from the last Reader, which is then closed before it notices, continues, or is left
+// to the garbage collector in the middle of a pass.
 func (s *soakReader) rob() {
 	robbed := s.last
 	s.open(true)
@@ -160,9 +160,9 @@ func (s *soakReader) rob() {
 	}()
 }
 
-// soakWriteMain: soak-write ID WORKER SEQ exclusive|steal SEED writes samples of package usercheck into user ring
-// ID, from number SEQ on, and the numbers of those that are committed to standard output, 4
-// bytes each. SIGUSR1 makes it call execve, SIGUSR2 open the ring again, SIGINT end.
+// soakWriteMain is the command soak-write ID WORKER SEQ exclusive|steal SEED. It writes samples of package
+// usercheck into user ring ID, from number SEQ on, and the numbers of the committed samples to
+// standard output, 4 bytes each. SIGUSR1 makes it call execve, SIGUSR2 reopen the ring, SIGINT end.
 func soakWriteMain() {
 	w := &soakWriter{ring: soakMap(), worker: uint32(number(os.Args[2])), seq: uint32(number(os.Args[3])), rng: soakRand(5)}
 	signals := make(chan os.Signal, 8)
@@ -176,7 +176,7 @@ func soakWriteMain() {
 		case sig := <-signals:
 			switch sig {
 			case unix.SIGUSR1:
-				w.numbers.Lock() // for good: each number is used once
+				w.numbers.Lock() // for good: no number may be used twice
 				execAgain("soak-write", os.Args[1], os.Args[2], strconv.Itoa(int(w.seq)), "exclusive", strconv.Itoa(w.rng.IntN(1<<30)))
 			case unix.SIGUSR2:
 				w.close()
@@ -189,19 +189,19 @@ func soakWriteMain() {
 	}
 }
 
-// soakWriter is the Producer of one process.
+// soakWriter holds the Producer of a process.
 type soakWriter struct {
 	ring     *ebpf.Map
 	worker   uint32
 	rng      *rand.Rand
 	producer *userprod.Producer
-	failed   chan error // why the goroutine that writes ended
+	failed   chan error // the error of the writing goroutine
 
 	numbers sync.Mutex
 	seq     uint32 // the next sample
 }
 
-// fill makes b the next sample and returns its number.
+// fill fills b with the next sample and returns its number.
 func (w *soakWriter) fill(b []byte) uint32 {
 	w.numbers.Lock()
 	defer w.numbers.Unlock()
@@ -241,7 +241,7 @@ func (w *soakWriter) refuseForeign() error {
 	return err
 }
 
-// close ends the Producer and the goroutine that writes.
+// close ends the Producer and the writing goroutine.
 func (w *soakWriter) close() {
 	err := w.producer.Close()
 	if e := <-w.failed; !errors.Is(e, os.ErrClosed) {
@@ -252,7 +252,7 @@ func (w *soakWriter) close() {
 	}
 }
 
-// write writes some samples in one of the ways there are, and then tells their numbers.
+// write commits some samples through a random method of the library, then prints their numbers.
 func (w *soakWriter) write(p *userprod.Producer, rng *rand.Rand) error {
 	sample := func() int { return usercheck.HeadSize + rng.IntN(400) }
 	var wrote []uint32

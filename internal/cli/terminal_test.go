@@ -19,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// terminal returns the two ends of a pseudo terminal.
+// terminal returns the two ends of a pseudoterminal.
 func terminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, slave, err := pty.Open()
@@ -30,14 +30,14 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// screen is a terminal that answers no query, as a serial console does not, with rbtool in
-// its foreground. Reading it yields what the terminal shows; what is written to it is typed.
+// screen is a terminal with rbtool in its foreground. Like a serial console it answers no queries.
+// Reading it returns what the terminal shows; writing to it types.
 type screen struct {
 	*os.File
 	cmd *exec.Cmd
 }
 
-// onTerminal starts rbtool on a terminal of some size, with text typed before.
+// onTerminal starts rbtool on a terminal of a size, on which typed has already been typed.
 func onTerminal(t *testing.T, size pty.Winsize, typed string, args ...string) *screen {
 	t.Helper()
 	master, slave := terminal(t)
@@ -60,7 +60,7 @@ func onTerminal(t *testing.T, size pty.Winsize, typed string, args ...string) *s
 	return &screen{master, cmd}
 }
 
-// until reads what the terminal shows until want is in it.
+// until reads from the terminal until it has shown want.
 func (s *screen) until(t *testing.T, want string) string {
 	t.Helper()
 	var shown bytes.Buffer
@@ -72,11 +72,11 @@ func (s *screen) until(t *testing.T, want string) string {
 	return shown.String()
 }
 
-// end waits for the command and returns the rest of what the terminal shows.
+// end waits for the command to end and returns the rest of what the terminal shows.
 func (s *screen) end(t *testing.T) string {
 	t.Helper()
 	shown, err := io.ReadAll(s)
-	if err != nil && !errors.Is(err, unix.EIO) { // how a terminal says that its last user is gone
+	if err != nil && !errors.Is(err, unix.EIO) { // the last user of the terminal has gone
 		t.Fatal(err)
 	}
 	if err := s.cmd.Wait(); err != nil {
@@ -85,7 +85,7 @@ func (s *screen) end(t *testing.T) string {
 	return string(shown)
 }
 
-// terminalSize is that of the terminals that have one.
+// terminalSize is the size of terminals that report one.
 var terminalSize = pty.Winsize{Rows: 24, Cols: 80}
 
 func TestNoCommandAsksTheTerminal(t *testing.T) {
