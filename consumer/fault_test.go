@@ -9,11 +9,11 @@ import (
 // A record with a payload that may imitate headers lies between two of 8 bytes. What such
 // a payload says is never handed out.
 func TestPayloadsThatImitateRecords(t *testing.T) {
-	const size, page = 4096, dataPage
+	const size, page = 4096, 3 // page is where the data begins, RINGBUF_NR_META_PAGES
 	for _, tt := range []struct {
 		rule    string
 		payload []ring.Tagged // words of the record in the middle
-		want    uint64
+		want    ring.Pos
 	}{
 		{"no header", []ring.Tagged{1, 2}, 0},
 		{"a header of another page", []ring.Tagged{ring.Tag(8, page+1), 0}, 0},
@@ -35,7 +35,7 @@ func TestPayloadsThatImitateRecords(t *testing.T) {
 			for i, w := range words {
 				*m.Word(uint64(8 * i)) = uint64(w)
 			}
-			prod := uint64(8 * len(words))
+			prod := ring.Pos(8 * len(words))
 			if got := oldestRecord(mem, prod-size, prod); got != tt.want {
 				t.Errorf("the oldest record is at %d, want %d", got, tt.want)
 			}

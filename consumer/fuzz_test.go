@@ -68,7 +68,7 @@ func FuzzPassOfAThief(f *testing.F) {
 		}
 		walkOver(t, m, r, h.limit)
 		diagnose(r.mem, false)
-		if found, err := mend(r.mem, false); err == nil && !h.changing && found.Mended != nil && faultOf(r.mem, found.Resumed, h.producer, false) != nil {
+		if found, err := mend(r.mem, false); err == nil && !h.changing && found.Mended != nil && faultOf(r.mem, ring.Pos(found.Resumed), ring.Pos(h.producer), false) != nil {
 			t.Errorf("mended to position %d, and still corrupt: positions %d, %d", found.Resumed, h.consumer, h.producer)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -17,19 +16,20 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Group consumes many rings on one goroutine and with one descriptor, however
-// many the rings. It is fair: a pass takes a bounded number of records from
-// each ring that has some when it begins, so one that is flooded does not starve
-// a quiet one.
+// Group consumes many rings on one goroutine and with one descriptor. It is fair: a pass takes a
+// bounded number of records from each ring that has some when the pass begins, so that a flooded
+// ring does not starve a quiet one.
+//
+// One goroutine at a time may read. Close and Stats may be called by any.
 type Group struct {
 	members []member
 	opts    Options
-	poller  *syscall.Poller // of an epoll instance with all rings in it
+	poller  *syscall.Poller // of an epoll instance that watches all rings
 	closed  atomic.Bool
 
-	// What follows belongs to the reading goroutine.
-	hot     []int // members that may hold records, in the order of their turns
-	bad     int   // how many members are
+	// The reading goroutine owns these.
+	hot     []int // members that may have records, in the order of their turns
+	bad     int   // number of bad members
 	scanned time.Time
 	err     error
 }
@@ -52,9 +52,9 @@ func (e *RingError) Error() string { return fmt.Sprintf("ring %d of the group: %
 // Unwrap returns the cause.
 func (e *RingError) Unwrap() error { return e.Err }
 
-// NewGroup returns a Group of the given rings, whose indices are those in maps.
-// As [NewReader] does, it keeps what it needs of them; maps may be closed. A
-// ring that is given twice is an error.
+// NewGroup returns a Group of maps, all of type RingBuf; their indices are those of the rings. The
+// Group keeps what it needs of them; maps may be closed. Each ring is opened as by [NewReader],
+// with its errors in a [*RingError]. A ring given twice is an error.
 func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 	return newGroup(opts, func(g *Group, epoll int) error {
 		ids := make(map[ebpf.MapID]int)
@@ -75,28 +75,14 @@ func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 	})
 }
 
-// NewGroupFromMap returns a Group of the rings that are in outer now, a map of
-// type ArrayOfMaps (such as a ring for each CPU) or HashOfMaps. [Group.Keys] tells
-// which ring is which. A ring that stands under several keys is one ring of the group.
-// An entry that is replaced while the map is read counts with its new ring; the kernel may
-// hide an entry of a HashOfMaps that is replaced all the time.
-// It takes CAP_SYS_ADMIN to open maps by their id (kernel/bpf/syscall.c,
-// bpf_map_get_fd_by_id).
-func NewGroupFromMap(outer *ebpf.Map, opts Options) (*Group, error) {
-	if t := outer.Type(); t != ebpf.ArrayOfMaps && t != ebpf.HashOfMaps {
-		return nil, fmt.Errorf("read group %s: map is a %s, not one of maps", outer, t)
-	}
-	return newGroup(opts, func(g *Group, epoll int) error { return g.addAll(epoll, outer) })
-}
-
 // newGroup returns a Group of the members that fill adds.
 func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("read group: create epoll: %w", err)
 	}
-	defer unix.Close(epoll) // the poller has its own
-	// An epoll instance can itself be polled, by the runtime's.
+	defer unix.Close(epoll) // the poller duplicates it
+	// The runtime's poller can poll an epoll instance.
 	poller, err := syscall.NewPoller(epoll)
 	if err != nil {
 		return nil, fmt.Errorf("read group: %w", err)
@@ -109,68 +95,8 @@ func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error
 	return g, nil
 }
 
-// addAll adds the rings in outer.
-func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
-	entries, err := entriesOf(outer)
-	if err != nil {
-		return err
-	}
-	ids := make(map[ebpf.MapID]int)
-	for _, e := range entries {
-		id := e.id
-		if _, known := ids[id]; !known {
-			id, err = g.addInner(epoll, outer, e.key, id, ids)
-			if errors.Is(err, ebpf.ErrKeyNotExist) {
-				continue // the entry was deleted
-			}
-			if err != nil {
-				return fmt.Errorf("ring under key %x: %w", e.key, err)
-			}
-		}
-		i := ids[id]
-		g.members[i].keys = append(g.members[i].keys, e.key)
-	}
-	return nil
-}
-
-// addInner adds the ring under key, last seen with id, and returns its present id. A ring
-// that is a member already is not added again.
-func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, ids map[ebpf.MapID]int) (ebpf.MapID, error) {
-	m, id, err := openInner(outer, key, id)
-	if err != nil {
-		return 0, err
-	}
-	defer m.Close()
-	if _, known := ids[id]; known {
-		return id, nil
-	}
-	ids[id] = len(g.members)
-	return id, g.add(epoll, m)
-}
-
-// openInner opens the ring under key, last seen with id, and returns its present id: the
-// entry may have been replaced and the old ring freed. The error is [ebpf.ErrKeyNotExist] if
-// the entry was deleted.
-func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapID, error) {
-	const tries = 100 // another process may keep replacing it
-	for range tries {
-		m, err := ebpf.NewMapFromID(id)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return m, id, err
-		}
-		was := id
-		if err := outer.Lookup(key, &id); err != nil {
-			return nil, 0, err
-		}
-		if id == was { // the entry keeps the ring alive, so err means something else
-			return nil, 0, err
-		}
-	}
-	return nil, 0, fmt.Errorf("replaced %d times while opening it", tries)
-}
-
-// add makes m the next member. The mapping keeps the open file description
-// alive, and with it the epoll registration, so no descriptor is kept.
+// add makes m the next member. The mapping keeps the open file description alive, and with it the
+// epoll registration, so no descriptor is kept.
 func (g *Group) add(epoll int, m *ebpf.Map) error {
 	r, err := mapReader(m, g.opts)
 	if err != nil {
@@ -202,41 +128,41 @@ func mapID(m *ebpf.Map) (ebpf.MapID, error) {
 	return id, nil
 }
 
-// Len is the number of rings.
+// Len returns the number of rings.
 func (g *Group) Len() int { return len(g.members) }
 
-// Keys returns the keys under which ring i stood in the map of maps, in its byte
-// order; none for a Group of NewGroup.
+// Keys returns the keys of ring i in the map of maps, in its byte order; none for a Group of
+// NewGroup.
 func (g *Group) Keys(i int) [][]byte { return g.members[i].keys }
 
-// Stats returns the state of ring i, see [Reader.Stats].
+// Stats returns the state of ring i, see [Reader.Stats]. Any goroutine may call it.
 func (g *Group) Stats(i int) (Stats, error) { return g.members[i].Stats() }
 
-// Err returns the error that ended the last pass before its end; see
-// [Reader.Err]. One that concerns a single ring is a [*RingError].
+// Err returns the error that ended the last pass early, or nil, see [Reader.Err]. An error of a
+// single ring is a [*RingError].
 func (g *Group) Err() error { return g.err }
 
-// Close is as [Reader.Close], for all rings.
+// Close closes all rings, see [Reader.Close].
 func (g *Group) Close() error {
 	if g.closed.Swap(true) {
 		return nil
 	}
 	errs := []error{g.poller.Close()}
 	for i := range g.members {
-		// Not a copy of the member: the rest of it is the reading goroutine's.
+		// By index: the reading goroutine owns the rest of the member.
 		errs = append(errs, g.members[i].Close())
 	}
 	return errors.Join(errs...)
 }
 
-// defaultShare is how many records a pass takes from a ring when not told.
+// defaultShare is how many records a pass takes from a ring by default.
 const defaultShare = 1024
 
-// Pass returns an iterator over records of the rings that have some, with the index of
-// each record's ring in [Record].Ring: at most limit from each ring, 1,024 if limit is
-// zero. As in [Reader.Pass] records are not copied, and are consumed when the
-// loop goes on. A ring that is corrupt or was stolen ends the pass with a [*RingError] in
-// [Group.Err], once, and is left out of later ones.
+// Pass returns an iterator over the records of all rings that have some, with the index of each
+// record's ring in [Record].Ring: at most limit records of each ring, 1,024 if limit is zero. As
+// in [Reader.Pass], records are not copied, and going on to the next record consumes the one
+// before. A ring that is corrupt or was stolen ends the pass with a [*RingError] in [Group.Err],
+// once, and later passes leave it out.
 func (g *Group) Pass(limit int) iter.Seq[Record] {
 	if limit <= 0 {
 		limit = defaultShare
@@ -245,7 +171,7 @@ func (g *Group) Pass(limit int) iter.Seq[Record] {
 		if g.err = g.refresh(); g.err != nil {
 			return
 		}
-		// The first ring of this pass is the last of the next.
+		// The first ring of this pass comes last in the next.
 		if len(g.hot) > 1 {
 			first := g.hot[0]
 			copy(g.hot, g.hot[1:])
@@ -278,7 +204,7 @@ func (g *Group) fail(i int) {
 	}
 }
 
-// Records is as [Reader.Records], over all rings.
+// Records is [Reader.Records] for all rings.
 func (g *Group) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {

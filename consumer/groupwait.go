@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wait blocks until a record of any ring can be read. It is as [Reader.Wait].
+// Wait is [Reader.Wait] for a record of any ring.
 //
-// Only rings that may hold records are looked at. A ring leaves their number
-// when it had nothing to read after all that was consumed of it had been
-// published: its next record is then announced by an edge of the epoll instance.
+// It checks only rings that may have records. A ring stops being one of them if it has nothing to
+// read after everything consumed was published: the epoll instance then announces its next record
+// by an edge.
 func (g *Group) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	found, err := g.look(ctx)
+	found, err := g.poll(ctx)
 	if g.closed.Load() {
 		return errGroupClosed
 	}
@@ -35,9 +35,9 @@ func (g *Group) Wait(ctx context.Context) error {
 	return err
 }
 
-// look looks for records in all the ways that do not sleep in the poller. When
-// it finds none, all that was consumed is published and no ring is hot.
-func (g *Group) look(ctx context.Context) (bool, error) {
+// poll looks for records in all ways that do not sleep in the poller. If it finds none, everything
+// consumed is published and no ring is hot.
+func (g *Group) poll(ctx context.Context) (bool, error) {
 	ended := func() bool { return ctx.Err() != nil || g.closed.Load() }
 	if g.anyHot() {
 		return true, nil
@@ -67,7 +67,7 @@ func (g *Group) anyHot() bool {
 	return false
 }
 
-// held reports whether space of a hot ring is kept back from its producer.
+// held reports whether space of a hot ring is held back from its producer.
 func (g *Group) held() bool {
 	for _, i := range g.hot {
 		m := &g.members[i]
@@ -83,8 +83,8 @@ func (g *Group) held() bool {
 	return false
 }
 
-// cool publishes what was consumed of the hot rings, and drops those that
-// have nothing to read after that.
+// cool publishes what was consumed of the hot rings, and drops those that then have nothing to
+// read.
 func (g *Group) cool() error {
 	kept := g.hot[:0]
 	for n, i := range g.hot {
@@ -107,8 +107,8 @@ func (g *Group) cool() error {
 	return nil
 }
 
-// refresh makes those rings hot that got records while others kept the Group from
-// waiting. What no wakeup tells is found at the intervals of the slow timer.
+// refresh makes rings hot that got records while others kept the Group from waiting. Records without
+// a wakeup are found at the interval of the slow timer.
 func (g *Group) refresh() error {
 	if g.closed.Load() {
 		return errGroupClosed
@@ -123,7 +123,7 @@ func (g *Group) refresh() error {
 	return g.poller.Do(func(fd int) { g.harvest(fd) })
 }
 
-// heat makes ring i one that may hold records.
+// heat makes ring i hot: it may have records.
 func (g *Group) heat(i int) {
 	if m := &g.members[i]; !m.hot && !m.bad {
 		m.hot = true
@@ -131,8 +131,7 @@ func (g *Group) heat(i int) {
 	}
 }
 
-// scan looks at all rings, makes those hot that have a record to read, and
-// reports whether there are any.
+// scan makes all rings hot that have a record to read, and reports whether any ring is hot.
 func (g *Group) scan() bool {
 	for i := range g.members {
 		if g.members[i].peek() {
@@ -142,8 +141,8 @@ func (g *Group) scan() bool {
 	return len(g.hot) > 0 || g.closed.Load()
 }
 
-// harvest takes the edges that the epoll instance fd has gathered, makes the
-// rings hot that have a record to read, and reports whether there are any.
+// harvest takes the pending edges of the epoll instance fd, makes their rings hot that have a record
+// to read, and reports whether any ring is hot.
 func (g *Group) harvest(fd int) bool {
 	var events [64]unix.EpollEvent
 	for {

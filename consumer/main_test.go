@@ -126,7 +126,7 @@ func setConsumerPos(tb testing.TB, m *ebpf.Map, pos uint64) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c.SetConsumerPos(pos)
+	c.SetConsumerPos(ring.Pos(pos))
 	c.Close()
 	if err := c.Unmap(); err != nil {
 		tb.Error(err)

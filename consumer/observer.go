@@ -12,93 +12,90 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Observer watches the records of a ring that it does not own: a RINGBUF that
-// another process consumes, or a USER_RINGBUF whose samples are on their way to
-// the kernel. All that it maps is read-only, so nothing that it does can reach
-// the ring's producers or its consumer: nor does it poll the map, which would make
-// each wakeup longer.
+// Observer watches the records of a ring without consuming them: a RINGBUF that another process
+// consumes, or a USER_RINGBUF whose samples are on their way to the kernel. It maps the ring
+// read-only, so it cannot affect producers or the consumer. It does not poll the map either, which
+// would make each wakeup take longer.
 //
-// What the ring holds is copied first, then proven: the position of the producer,
-// loaded after the copy, tells what may have been written over meanwhile. What
-// cannot be proven is counted as lost, and watching goes on at the consumer's
-// position, where a record begins. In bytes, headers included,
+// An Observer copies records first and proves the copy afterwards: the producer position, loaded
+// after the copy, tells what may have been overwritten meanwhile. What cannot be proven is counted
+// as lost, and watching resumes at the consumer position, where a record begins. In bytes, headers
+// included,
 //
 //	Seen + Skipped + Lost == Pos - Start
 //
 // holds in all [ObserverStats], whatever the producers do.
 //
-// One goroutine at a time may read; Close and Stats may be called by any.
+// One goroutine at a time may read. Close and Stats may be called by any.
 //
-// # What the proof relies on
+// # Proof
 //
-// The kernel writes the header of a record before it publishes it by producer_pos,
-// and its payload after that (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). So a copy
-// of the record at p is whole if producer_pos - p <= size - 8 after it; in
-// overwrite mode too. That is so where stores become visible in their order, on
-// x86-64. On other machines a payload may be seen before its producer_pos, and what
-// proves a copy is that the record was not consumed after it: the producer
-// writes over nothing else. There, records of rings in overwrite mode have no proof:
-// [NewObserver] and [NewReader] refuse them ([ebpf.ErrNotSupported]).
+// The kernel writes a record's header before it publishes the record by producer_pos, and its
+// payload after that (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). So a copy of the record at p
+// is whole if producer_pos - p <= size - 8 after it, in overwrite mode too. This holds where stores
+// become visible in program order, as on x86-64. On other machines a payload may be visible before
+// its producer_pos, and the proof is that the record was not consumed before the copy ended:
+// producers overwrite nothing else. Records of rings in overwrite mode have no proof there:
+// [NewObserver] and [NewReader] refuse such rings with [ebpf.ErrNotSupported].
 //
-// A producer of a USER_RINGBUF is another process, which may write ahead of
-// producer_pos as it likes, into all room that was drained. So what proves a sample
-// is that it was not drained after it was copied, unless
-// [ObserverOptions].Ahead says more.
+// The producer of a USER_RINGBUF is another process, which may write any distance ahead of
+// producer_pos into drained space. The proof of a sample is that it was not drained before the copy
+// ended, unless [ObserverOptions].Ahead allows more.
 type Observer struct {
 	mem    *ring.Mapping
 	opts   ObserverOptions
-	user   bool // a USER_RINGBUF
+	kind   ring.Kind
 	over   bool // in overwrite mode
 	closed chan struct{}
 	close  sync.Once
 
-	// What follows belongs to the reading goroutine.
-	pos   uint64 // the next record to look at
-	buf   []byte // the copy
-	want  uint64 // bytes of the record that the last copy cut off, or 0
-	pass  uint64 // counts passes: one that began later ends an earlier one
+	// The reading goroutine owns these.
+	pos   ring.Pos // the next record to read
+	buf   copyBuffer
+	pass  uint64 // counts passes: a later pass ends an earlier one
 	err   error
-	rests bool          // nothing was left to read at the end of the last pass
-	nap   time.Duration // what the next wait sleeps between two looks
+	rests bool          // the last pass left nothing to read
+	nap   time.Duration // how long the next wait sleeps between two polls
 
 	mu    sync.Mutex
 	stats ObserverStats
 }
 
-// ObserverOptions change where an Observer begins and how often it looks. The
-// zero value is right for most.
+// ObserverOptions change where an Observer begins and how often it polls. The zero value is right
+// for most.
 type ObserverOptions struct {
-	// Now begins with what is produced from now on, instead of with what
-	// waits for the consumer.
+	// Now begins with the records that are produced after NewObserver, instead of those that
+	// wait for the consumer.
 	Now bool
-	// Interval is the longest time between two looks at the ring. No wakeup can be
-	// had without disturbing the ring's owner, and the kernel sends none unless
-	// its consumer has caught up: the ring is looked at by a timer. When much
-	// comes it is looked at more often, up to some thousand times a second, so
-	// that about an eighth of the ring is found at each look. Zero is
-	// 10 ms.
+	// Interval is the longest time between two polls of the ring. Wakeups cannot be had without
+	// disturbing the ring's owner, and the kernel sends none unless its consumer has caught up.
+	// Under load the Observer polls more often, up to some thousand times a second, and finds
+	// about an eighth of the ring each time. Zero means 10 ms.
 	Interval time.Duration
-	// Ahead is how many bytes the producer of a USER_RINGBUF writes ahead of its
-	// producer_pos at most, if that is known: libbpf's writes the 8 bytes of a header.
-	// Samples that were drained in the meantime can then still be proven. Zero is not
-	// known: package userprod writes as far ahead as there is room.
+	// Ahead is the largest number of bytes that the producer of a USER_RINGBUF writes ahead of its
+	// producer_pos, if known: 8 for libbpf's, which writes a header. Samples drained during the
+	// copy can then be proven too. Zero means unknown: package userprod writes as far ahead as
+	// there is room.
 	Ahead uint64
 }
 
-// defaultInterval is how often an Observer looks at a quiet ring: it costs about a
-// thousandth of a CPU.
+// defaultInterval costs about a thousandth of a CPU on a quiet ring.
 const defaultInterval = 10 * time.Millisecond
 
-// shortestNap bounds what it costs to follow a flood.
+// shortestNap bounds the cost of following a flood.
 const shortestNap = 100 * time.Microsecond
 
-// NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf,
-// which keeps its own mapping: m may be closed. The kernel maps no map that was
-// opened read-only, so m must have been opened for writing too; the mapping is read-only
-// all the same. The error is [ebpf.ErrNotSupported] for a ring in overwrite mode on machines
+// NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf. It keeps its own
+// mapping; m may be closed. The mapping is read-only, but the kernel requires that m was opened for
+// reading and writing. The error is [ebpf.ErrNotSupported] for a ring in overwrite mode on machines
 // that reorder stores, such as arm64.
 func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
-	if t := m.Type(); t != ebpf.RingBuf && t != ebpf.UserRingbuf {
+	kind := ring.Kernel
+	switch t := m.Type(); t {
+	case ebpf.RingBuf:
+	case ebpf.UserRingbuf:
+		kind = ring.User
+	default:
 		return nil, fmt.Errorf("observe ring %s: map is a %s, neither a RingBuf nor a UserRingbuf", m, t)
 	}
 	if err := checkOverwrite(m.Flags(), runtime.GOARCH); err != nil {
@@ -109,61 +106,52 @@ func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("observe ring %s: %w", m, err)
 	}
-	return newObserver(mem, m.Type() == ebpf.UserRingbuf, m.Flags()&ring.FlagOverwrite != 0, opts), nil
+	return newObserver(mem, kind, m.Flags()&ring.FlagOverwrite != 0, opts), nil
 }
 
 // newObserver returns an Observer that owns mem.
-func newObserver(mem *ring.Mapping, user, overwrite bool, opts ObserverOptions) *Observer {
+func newObserver(mem *ring.Mapping, kind ring.Kind, overwrite bool, opts ObserverOptions) *Observer {
 	if opts.Interval <= 0 {
 		opts.Interval = defaultInterval
 	}
-	o := &Observer{mem: mem, opts: opts, user: user, over: overwrite, closed: make(chan struct{}), nap: shortestNap}
+	o := &Observer{mem: mem, opts: opts, kind: kind, over: overwrite, closed: make(chan struct{}), nap: shortestNap}
 	if opts.Now {
 		o.pos = mem.ProducerPos()
 	} else {
 		o.pos = o.head()
 	}
-	o.stats.Start, o.stats.Pos = o.pos, o.pos
+	o.stats.Start, o.stats.Pos = uint64(o.pos), uint64(o.pos)
 	return o
 }
 
-// head is the position of the oldest record that is not consumed, and in
-// overwrite mode not overwritten.
-func (o *Observer) head() uint64 {
+// head returns the position of the oldest record that is neither consumed nor overwritten.
+func (o *Observer) head() ring.Pos {
 	pos := o.mem.ConsumerPos()
 	if o.over {
-		pos = later(pos, o.mem.OverwritePos())
+		pos = ring.Later(pos, o.mem.OverwritePos())
 	}
 	return pos
 }
 
-// proven is the position from which on nothing in the ring has been written over
-// before it was called. See the type for the reasons.
+// proven returns the position from which on nothing was overwritten before the call, for the
+// reasons given at Observer.
 //
-// Its loads come after those of a copy; their partner is the producer's store that
-// publishes a record, smp_store_release in __bpf_ringbuf_reserve: without that
-// order a record could be written over, and the position that tells not be seen.
-func (o *Observer) proven() uint64 {
+// Its loads follow those of a copy. Partner: the smp_store_release that publishes a record in
+// __bpf_ringbuf_reserve. Without that order a record could be overwritten before the position that
+// tells is visible.
+func (o *Observer) proven() ring.Pos {
 	size := o.mem.Size()
 	switch {
-	case o.user && ordered && o.opts.Ahead > 0 && o.opts.Ahead < size:
-		return earlier(o.mem.ConsumerPos(), o.mem.ProducerPos()-(size-o.opts.Ahead))
-	case !o.user && ordered:
-		return o.mem.ProducerPos() - (size - ring.HeaderSize)
+	case o.kind == ring.User && ordered && o.opts.Ahead > 0 && o.opts.Ahead < size:
+		return ring.Earlier(o.mem.ConsumerPos(), o.mem.ProducerPos()-ring.Pos(size-o.opts.Ahead))
+	case o.kind == ring.Kernel && ordered:
+		return o.mem.ProducerPos() - ring.Pos(size-ring.HeaderSize)
 	}
 	return o.mem.ConsumerPos()
 }
 
-// earlier is the other one than later.
-func earlier(a, b uint64) uint64 {
-	if later(a, b) == a {
-		return b
-	}
-	return a
-}
-
-// Close ends a wait under way and makes every later call fail with
-// [os.ErrClosed]. A pass under way may finish. Close is idempotent.
+// Close ends a wait in progress and makes later calls fail with [os.ErrClosed]. A pass in progress
+// may finish. Close is idempotent.
 func (o *Observer) Close() error {
 	o.close.Do(func() { close(o.closed) })
 	if o.mem.Close() {
@@ -172,14 +160,13 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-// Err returns the error that ended the last pass before its end: one that is
-// [ErrCorrupt] or, after Close, [os.ErrClosed]. It is to be called by the reading
-// goroutine.
+// Err returns the error that ended the last pass early, or nil: it matches [ErrCorrupt] or, after
+// Close, [os.ErrClosed]. Call it from the reading goroutine.
 func (o *Observer) Err() error { return o.err }
 
 var errObserverClosed = fmt.Errorf("observe ring: %w", os.ErrClosed)
 
-// enter begins an access to the ring's memory, leave ends it.
+// enter begins an access to the ring's memory. leave ends it.
 func (o *Observer) enter() bool {
 	if o.mem.Acquire() {
 		return true
@@ -194,31 +181,27 @@ func (o *Observer) leave() {
 	}
 }
 
-// ObserverStats is what an Observer has seen of its ring. Positions and sizes are
-// in bytes.
+// ObserverStats is what an Observer has seen of its ring. Positions and sizes are in bytes.
 type ObserverStats struct {
-	// Start is the position at which the Observer began, Pos that of the record
-	// it looks at next.
+	// Start is the position at which the Observer began, Pos that of the next record it reads.
 	Start, Pos uint64
-	// Seen, Skipped and Lost say what became of the bytes between them, headers and
-	// padding included: of the records that were handed out, of those that
-	// their producers discarded, and of what was written over or could not be proven.
-	// Records that the kernel refused because the ring was full never had bytes in
-	// it, and are counted nowhere (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
+	// Seen, Skipped and Lost divide the bytes between Start and Pos, headers and padding
+	// included: of records handed out, of records that their producers discarded, and of those
+	// overwritten or not proven. Records that the kernel refused because the ring was full had
+	// no bytes in it, and nothing counts them (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
 	Seen, Skipped, Lost uint64
-	// Records counts those handed out, Bytes their payload, Discarded the
-	// discarded ones. How many records were lost nobody can know.
+	// Records counts the records handed out, Bytes their payload, Discarded the discarded
+	// records. The number of lost records is unknown.
 	Records, Bytes, Discarded uint64
-	// Losses counts the times that something was lost at once.
+	// Losses counts the gaps: how many times bytes were lost in a row.
 	Losses uint64
 
-	// ConsumerPos and ProducerPos are those of the ring now.
+	// ConsumerPos and ProducerPos are the ring's at the time of the call.
 	ConsumerPos, ProducerPos uint64
 }
 
-// Stats returns what was seen so far. Its counters move during a pass, and always
-// fit each other. After Close it returns an error that is [os.ErrClosed], with the
-// counters.
+// Stats returns what was seen so far. Its counters move during a pass and are always consistent.
+// After Close it returns them with an error matching [os.ErrClosed]. Any goroutine may call it.
 func (o *Observer) Stats() (ObserverStats, error) {
 	o.mu.Lock()
 	s := o.stats
@@ -227,6 +210,6 @@ func (o *Observer) Stats() (ObserverStats, error) {
 		return s, errObserverClosed
 	}
 	defer o.leave()
-	s.ConsumerPos, s.ProducerPos = o.mem.ConsumerPos(), o.mem.ProducerPos()
+	s.ConsumerPos, s.ProducerPos = uint64(o.mem.ConsumerPos()), uint64(o.mem.ProducerPos())
 	return s, nil
 }

@@ -9,13 +9,13 @@ import (
 )
 
 // observer returns an Observer of m, closed when the test ends.
-func (m memory) observer(tb testing.TB, user, overwrite bool, opts ObserverOptions) *Observer {
+func (m memory) observer(tb testing.TB, kind ring.Kind, overwrite bool, opts ObserverOptions) *Observer {
 	tb.Helper()
 	mem, err := ring.Observe(m.FD, m.Size)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	o := newObserver(mem, user, overwrite, opts)
+	o := newObserver(mem, kind, overwrite, opts)
 	tb.Cleanup(func() { o.Close() })
 	return o
 }
@@ -31,13 +31,17 @@ func FuzzObserver(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, consumer, producer, overwrit uint64, overwrite, user bool, limit int, changing bool) {
 		h := hostile{data, consumer, producer, overwrit, overwrite && !user, limit, changing}
 		m.fill(h)
-		o := m.observer(t, user, h.overwrite, ObserverOptions{Ahead: overwrit % 8192})
+		kind := ring.Kernel
+		if user {
+			kind = ring.User
+		}
+		o := m.observer(t, kind, h.overwrite, ObserverOptions{Ahead: overwrit % 8192})
 		if h.changing {
 			defer m.change(h)()
 		}
 		for range 4 {
 			observeOnce(t, m, o, limit)
-			o.look()
+			o.poll()
 		}
 		// Whoever owns the ring may move any position.
 		*m.ConsumerPos(), *m.ProducerPos() = producer, consumer
@@ -52,8 +56,8 @@ func observeOnce(t *testing.T, m memory, o *Observer, limit int) {
 		if n++; limit > 0 && n > limit || uint64(n) > m.Size/ring.HeaderSize {
 			t.Fatalf("%d records, limit %d", n, limit)
 		}
-		lo := uintptr(unsafe.Pointer(unsafe.SliceData(o.buf)))
-		if at := uintptr(unsafe.Pointer(unsafe.SliceData(rec.Data))); at < lo || at+uintptr(len(rec.Data)) > lo+uintptr(len(o.buf)) {
+		lo := uintptr(unsafe.Pointer(unsafe.SliceData(o.buf.buf)))
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(rec.Data))); at < lo || at+uintptr(len(rec.Data)) > lo+uintptr(len(o.buf.buf)) {
 			t.Fatalf("%d bytes at %#x lie outside of the copy at %#x", len(rec.Data), at, lo)
 		}
 		use(rec.Data)
@@ -61,14 +65,14 @@ func observeOnce(t *testing.T, m memory, o *Observer, limit int) {
 	if err := o.Err(); err != nil && !errors.Is(err, ErrCorrupt) {
 		t.Fatal(err)
 	}
-	if uint64(len(o.buf)) > m.Size {
-		t.Fatalf("allocated %d bytes to copy from a ring of %d", len(o.buf), m.Size)
+	if uint64(len(o.buf.buf)) > m.Size {
+		t.Fatalf("allocated %d bytes to copy from a ring of %d", len(o.buf.buf), m.Size)
 	}
 	s, err := o.Stats()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Seen+s.Skipped+s.Lost != s.Pos-s.Start || s.Pos != o.pos {
+	if s.Seen+s.Skipped+s.Lost != s.Pos-s.Start || s.Pos != uint64(o.pos) {
 		t.Fatalf("lost count: %+v at position %d", s, o.pos)
 	}
 }

@@ -8,20 +8,15 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// observeChunk is how many bytes are copied at a time, unless a record is
-// longer: few enough that the producer writes little meanwhile.
-const observeChunk = 64 << 10
-
-// Pass returns an iterator over the records that are in the ring when the loop
-// begins, at most limit of them, or all when limit is zero. Their data is a copy,
-// which the loop body may keep until it ends. It ends early at a record that is
-// still BUSY; discarded records are skipped. It does not wait: see [Observer.Wait].
+// Pass returns an iterator over the records that are in the ring when the loop begins, at most
+// limit of them, or all if limit is zero. Their data is a copy that is valid until the loop body
+// ends. Pass skips discarded records and ends early at a BUSY one. It does not wait: see
+// [Observer.Wait].
 //
-// Leaving the loop at a record makes the next pass begin with it again, if it
-// can then still be read.
+// If the loop ends at a record, the next pass begins with that record, unless it is lost by then.
 //
-// When the loop is over, [Observer.Err] tells whether an error ended it. A pass
-// that is begun in the loop body takes over; the body must leave the loop then.
+// After the loop, [Observer.Err] returns the error that ended it early, if any. A pass that begins
+// in the loop body takes over; the body must then leave the loop.
 func (o *Observer) Pass(limit int) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		if !o.enter() {
@@ -42,9 +37,9 @@ func (o *Observer) Pass(limit int) iter.Seq[Record] {
 }
 
 // begin starts a pass up to goal.
-func (o *Observer) begin(goal uint64) bool {
+func (o *Observer) begin(goal ring.Pos) bool {
 	o.rests, o.err = false, nil
-	if o.pos%8 != 0 || goal%8 != 0 || int64(goal-o.pos) < 0 {
+	if !o.pos.Aligned() || !goal.Aligned() || goal.Before(o.pos) {
 		o.err = fmt.Errorf("%w: observed up to position %d, producer position %d", ErrCorrupt, o.pos, goal)
 		return false
 	}
@@ -55,34 +50,34 @@ func (o *Observer) begin(goal uint64) bool {
 type observation struct {
 	*Observer
 	id   uint64
-	goal uint64 // producer_pos when the pass began
-	end  uint64 // where the copy ends
-	left uint64 // records until the limit
+	goal ring.Pos // producer_pos when the pass began
+	end  ring.Pos // where the copy ends
+	left uint64   // records until the limit
 	data ring.Data
 	did  ObserverStats // since the last note
 }
 
-// resyncs is how often a pass looks for a place to go on, before it leaves
-// that to the next: with a small ring under a flood it may take some tries.
+// resyncs bounds how often a pass resynchronises before it leaves that to the next one: a small
+// ring under a flood may need some attempts.
 const resyncs = 8
 
-// copy copies what is at o.pos, and proves it. It returns false when there is nothing
-// more to read in this pass.
+// copy makes a proven copy of the records at o.pos. It returns false if this pass has nothing more
+// to read.
 func (w *observation) copy() bool {
 	o := w.Observer
 	for range resyncs {
 		if w.left == 0 {
 			return false
 		}
-		if int64(w.goal-o.pos) <= 0 {
+		if !o.pos.Before(w.goal) {
 			o.rests = true
 			return false
 		}
-		if n := min(w.goal-o.pos, max(observeChunk, o.want)); n <= o.mem.Size() {
-			buf := o.alloc(n)
-			o.mem.Data().Read(buf, o.pos)
-			if int64(o.proven()-o.pos) <= 0 {
-				w.data, w.end, o.want = ring.Copy(buf, o.pos), o.pos+n, 0
+		if min(uint64(w.goal-o.pos), max(copyPass, o.buf.want)) <= o.mem.Size() {
+			var proven ring.Pos
+			w.data, w.end, proven = o.buf.take(o.mem.Data(), o.pos, w.goal, copyPass, o.proven)
+			if proven == o.pos {
+				o.buf.want = 0
 				return true
 			}
 		}
@@ -93,58 +88,49 @@ func (w *observation) copy() bool {
 	return false
 }
 
-// alloc returns n bytes to copy to, a multiple of 8 and no more than the ring's size.
-func (o *Observer) alloc(n uint64) []byte {
-	if n > uint64(len(o.buf)) {
-		o.buf = make([]byte, n, n+ring.CopySlack)
-	}
-	return o.buf[:n]
-}
-
-// resync goes on at the head of the ring when the producer has written over what
-// is at o.pos: that is where a record begins.
+// resync moves o.pos, whose record the producer has overwritten, to the head of the ring, where a
+// record begins.
 func (w *observation) resync() bool {
 	o := w.Observer
-	// A producer never leaves more than a ring's size behind it unconsumed, so the
-	// head loaded after producer_pos is less than that behind it; and it is no later
-	// than what producer_pos is after that.
+	// At most a ring's size is unconsumed, so the head, loaded after producer_pos, is at most
+	// that far behind it, and it is not past producer_pos as loaded after the head.
 	before := o.mem.ProducerPos()
 	head := o.head()
 	after := o.mem.ProducerPos()
-	if head%8 != 0 || int64(head-o.pos) <= 0 || int64(before-head) > int64(o.mem.Size()) || int64(after-head) < 0 {
+	if !head.Aligned() || !o.pos.Before(head) || head.To(before) > o.mem.Size() || after.Before(head) {
 		o.err = fmt.Errorf("%w: observed up to position %d, consumer position %d, producer position %d, ring of %d bytes",
 			ErrCorrupt, o.pos, head, after, o.mem.Size())
 		return false
 	}
-	w.did.Lost += head - o.pos
+	w.did.Lost += uint64(head - o.pos)
 	w.did.Losses++
-	o.pos, o.want = head, 0
+	o.pos, o.buf.want = head, 0
 	w.note()
 	return true
 }
 
-// walk hands out what was copied. It returns false when the pass is over.
+// walk hands out the copied records. It returns false when the pass is over.
 func (w *observation) walk(yield func(Record) bool) bool {
 	o := w.Observer
 	for o.pos != w.end && w.left > 0 {
 		header := w.data.Header(o.pos)
-		span, rest := ring.Span(header.Len()), w.end-o.pos
-		discarded := header.Discarded()
-		if header.Busy() && !(discarded && o.user) { // the kernel looks at DISCARD first, in __bpf_user_ringbuf_peek
+		span, rest := ring.Span(header.Len()), uint64(w.end-o.pos)
+		state := header.State(o.kind)
+		if state == ring.Busy {
 			o.rests = true
 			return false
 		}
 		if span > rest {
-			if span > w.goal-o.pos {
+			if span > uint64(w.goal-o.pos) {
 				o.err = fmt.Errorf("%w: record of %d bytes at position %d, producer position %d",
 					ErrCorrupt, header.Len(), o.pos, w.goal)
 				return false
 			}
-			o.want = span
+			o.buf.want = span
 			break
 		}
-		if !discarded {
-			if !yield(Record{Data: w.data.Payload(o.pos, header.Len()), Pos: o.pos}) || w.id != o.pass {
+		if state == ring.Committed {
+			if !yield(Record{Data: w.data.Payload(o.pos, header.Len()), Pos: uint64(o.pos)}) || w.id != o.pass {
 				return false
 			}
 			w.did.Records++
@@ -155,13 +141,13 @@ func (w *observation) walk(yield func(Record) bool) bool {
 			w.did.Discarded++
 			w.did.Skipped += span
 		}
-		o.pos += span
+		o.pos += ring.Pos(span)
 	}
 	w.note()
 	return true
 }
 
-// note brings the Observer's counters up to date.
+// note adds the counters of the pass to the Observer's.
 func (w *observation) note() {
 	if w.id != w.pass {
 		return // another pass took over
@@ -169,7 +155,7 @@ func (w *observation) note() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s, d := &w.stats, &w.did
-	s.Pos = w.pos
+	s.Pos = uint64(w.pos)
 	s.Seen += d.Seen
 	s.Skipped += d.Skipped
 	s.Lost += d.Lost

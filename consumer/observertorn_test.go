@@ -36,7 +36,7 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 				records /= 20
 			}
 			m := newMemory(t, tt.size)
-			o := m.observer(t, false, true, ObserverOptions{})
+			o := m.observer(t, ring.Kernel, true, ObserverOptions{})
 			var done atomic.Bool
 			var producing sync.WaitGroup
 			producing.Go(func() {
@@ -82,7 +82,7 @@ func observeSamples(t *testing.T, ahead uint64) {
 		batches /= 50
 	}
 	m := newMemory(t, size)
-	o := m.observer(t, true, false, ObserverOptions{Ahead: ahead})
+	o := m.observer(t, ring.User, false, ObserverOptions{Ahead: ahead})
 	var done atomic.Bool
 	var producing sync.WaitGroup
 	producing.Go(func() {

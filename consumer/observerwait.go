@@ -5,20 +5,21 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Wait blocks until the next record can be read, or something was lost. It returns
-// ctx's error when ctx is done first, and one that is [os.ErrClosed] after Close.
+// Wait blocks until the next record can be read, or something was lost. It returns ctx's error if
+// ctx is done first, and an error matching [os.ErrClosed] after Close.
 //
-// When the last pass read all that there was, Wait sleeps at least once, unless
-// an eighth of the ring has come since: so that following a stream costs a bounded
-// number of looks a second, and the producer's cache lines are left alone between
-// them.
+// If the last pass left nothing to read, Wait sleeps at least once, unless an eighth of the ring has
+// come since. Following a stream then costs a bounded number of polls a second, and between them the
+// producer's cache lines are left alone.
 func (o *Observer) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	came, err := o.look()
+	came, err := o.poll()
 	if err != nil || came > 0 && (!o.rests || came >= o.mem.Size()/8) {
 		return err
 	}
@@ -26,7 +27,7 @@ func (o *Observer) Wait(ctx context.Context) error {
 		if err := o.sleep(ctx); err != nil {
 			return err
 		}
-		if came, err = o.look(); err != nil {
+		if came, err = o.poll(); err != nil {
 			return err
 		}
 		o.adapt(came)
@@ -36,24 +37,23 @@ func (o *Observer) Wait(ctx context.Context) error {
 	}
 }
 
-// look returns how many bytes there are to be read, lost ones included, and 0 when
-// a BUSY record is in front of them.
-func (o *Observer) look() (came uint64, err error) {
+// poll returns the number of bytes to read, lost ones included, and 0 behind a BUSY record.
+func (o *Observer) poll() (came uint64, err error) {
 	if !o.mem.Acquire() {
 		return 0, errObserverClosed
 	}
 	defer o.leave()
-	came = o.mem.ProducerPos() - o.pos
-	if came == 0 || came > o.mem.Size() || came%8 != 0 || int64(o.proven()-o.pos) > 0 {
+	came = uint64(o.mem.ProducerPos() - o.pos)
+	if came == 0 || came > o.mem.Size() || came%8 != 0 || o.pos.Before(o.proven()) {
 		return came, nil
 	}
-	if header := o.mem.Data().Header(o.pos); header.Busy() && !(header.Discarded() && o.user) {
+	if o.mem.Data().Header(o.pos).State(o.kind) == ring.Busy {
 		return 0, nil
 	}
 	return came, nil
 }
 
-// adapt makes the next sleep so long that about an eighth of the ring comes in it.
+// adapt sets the next sleep so that about an eighth of the ring comes in it.
 func (o *Observer) adapt(came uint64) {
 	nap := 2 * o.nap
 	if aim := o.mem.Size() / 8; came > aim/2 {
@@ -82,8 +82,9 @@ func (o *Observer) sleep(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Records returns an iterator that waits for records and yields them as
-// [Observer.Pass] does, until ctx is done, Close, or an error, which it yields last.
+// Records returns an iterator that waits for records and yields them as [Observer.Pass] does, until
+// an error, which it yields last: ctx's when ctx is done, and one matching [os.ErrClosed] after
+// Close.
 func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {

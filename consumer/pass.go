@@ -9,24 +9,22 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Pass returns an iterator over the records that are in the ring when the
-// loop begins, without copying them: at most limit of them, or all when limit
-// is zero. It ends early at a record that is still BUSY; discarded records are
-// skipped. It does not wait: see [Reader.Wait].
+// Pass returns an iterator over the records that are in the ring when the loop begins, without
+// copying them: at most limit of them, or all if limit is zero. It skips discarded records and ends
+// early at a BUSY one. It does not wait: see [Reader.Wait].
 //
-// Going on to the next record consumes the one before; leaving the loop at a
-// record does not consume it. The kernel is told when the pass ends, and
-// whenever an eighth of the ring has been consumed.
+// Going on to the next record consumes the one before; leaving the loop at a record does not
+// consume it. Consumption is published when the pass ends, and whenever an eighth of the ring has
+// been consumed.
 //
-// When the loop is over, [Reader.Err] tells whether an error ended it. A loop
-// body that panics or calls runtime.Goexit leaves its pass open: the next pass
-// takes over, with records again that the kernel was not told of, and after Close the
-// memory stays mapped, and a claim made, until the Reader is garbage. A pass that is begun in the loop
-// body takes over in the same way; the body must leave the loop then.
+// After the loop, [Reader.Err] returns the error that ended it early, if any. A loop body that
+// panics or calls runtime.Goexit leaves its pass open: the next pass takes over and repeats
+// unpublished records, and after Close the memory stays mapped and the ring claimed until the
+// Reader is garbage-collected. A pass that begins in the loop body takes over in the same way; the
+// body must then leave the loop.
 func (r *Reader) Pass(limit int) iter.Seq[Record] {
-	// The compiler inlines this function literal, and the loop body as yield,
-	// into the caller. What every record needs is here, in variables that live
-	// in registers; all that is rare is in resolve.
+	// The compiler inlines this function literal, and the loop body as yield, into the
+	// caller. What every record needs is here, in registers; what is rare is in resolve.
 	return func(yield func(Record) bool) {
 		var w walk
 		if !r.begin(&w, limit) {
@@ -36,9 +34,8 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 		win, off, pause, left := w.data.Window(w.pos), uint64(0), uint64(0), w.left
 		length, span, bytes := uint32(0), ring.Span(0), uint64(0)
 		for {
-			// Guess that this record is as long as the one before, then
-			// check, rather than use the length as loaded: so the address of
-			// the next header does not depend on a load that may miss the cache.
+			// Guess that this record is as long as the one before, then check: the
+			// address of the next header then depends on no load that may miss the cache.
 			header, next := uint32(win.Header(off)), off+span
 			if header != length || next > pause || left == 0 {
 				last := span
@@ -57,7 +54,7 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 					next = span
 				}
 			}
-			if !yield(Record{Data: win.Payload(off, length), Pos: w.pos + off}) {
+			if !yield(Record{Data: win.Payload(off, length), Pos: uint64(w.pos) + off}) {
 				w.set(off, 0, left, bytes)
 				break
 			}
@@ -72,29 +69,29 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 // walk is the state of one pass.
 type walk struct {
 	data   ring.Data
-	id     uint64 // of the pass
-	pos    uint64 // the next record
-	last   uint64 // bytes of the record before pos, 0 when not known
-	pause  uint64 // a record that ends so many bytes behind pos needs resolve
-	end    uint64 // goal; where records are copied, where the copy ends
-	goal   uint64 // producer_pos when the pass began
-	left   uint64 // records until the limit
-	noted  uint64 // left when the counters were brought up to date
-	bytes  uint64 // of payload consumed since
-	length uint32 // of the record at pos, from resolve
+	id     uint64   // of the pass
+	pos    ring.Pos // the next record
+	last   uint64   // bytes of the record before pos, 0 if unknown
+	pause  uint64   // bytes from pos on that need no resolve
+	end    ring.Pos // where the copy ends; goal if records are not copied
+	goal   ring.Pos // producer_pos when the pass began
+	left   uint64   // records until the limit
+	noted  uint64   // left when the counters were last updated
+	bytes  uint64   // of payload consumed since then
+	length uint32   // of the record at pos, from resolve
 }
 
-// set brings w up to date with the variables of the loop; last is the span of
-// the record before off, unless off is 0.
+// set updates w from the variables of the loop; last is the span of the record before off, unless
+// off is 0.
 func (w *walk) set(off, last, left, bytes uint64) {
 	if off > 0 {
 		w.last = last
 	}
-	w.pos += off
+	w.pos += ring.Pos(off)
 	w.left, w.bytes = left, bytes
 }
 
-// begin starts a pass. When it returns false there is nothing to end.
+// begin starts a pass. If it returns false, there is nothing to end.
 func (r *Reader) begin(w *walk, limit int) bool {
 	if !r.enter() {
 		return false
@@ -115,8 +112,8 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.copies() && int64(w.goal-w.pos) >= 0 {
-		w.end = w.pos // nothing is copied yet, and it does not matter how far the producer is ahead
+	if r.copies() && !w.goal.Before(w.pos) {
+		w.end = w.pos // nothing is copied yet, however far ahead the producer is
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
 		r.leave()
@@ -125,17 +122,17 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	return true
 }
 
-// check returns an error when there cannot be records from pos to end. Checked
-// once, this holds for a whole pass: it goes on by multiples of 8 and not beyond end.
-func (r *Reader) check(pos, end uint64) error {
-	if pos%8 == 0 && end%8 == 0 && end-pos <= r.mem.Size() {
+// check returns an error if there cannot be records from pos to end. One check serves a whole
+// pass, which advances by multiples of 8 and not beyond end.
+func (r *Reader) check(pos, end ring.Pos) error {
+	if pos.Aligned() && end.Aligned() && uint64(end-pos) <= r.mem.Size() {
 		return nil
 	}
 	return r.corrupt("consumer position %d, producer position %d, ring of %d bytes", pos, end, r.mem.Size())
 }
 
-// corrupt returns an error matching ErrCorrupt, or ErrBusy if the ring was stolen: it looks
-// corrupt to a robbed Reader once the new holder publishes.
+// corrupt returns an error matching ErrCorrupt, or ErrBusy if the ring was stolen: once the new
+// holder publishes, the ring looks corrupt to a robbed Reader.
 func (r *Reader) corrupt(format string, args ...any) error {
 	if err := r.stolen(); err != nil {
 		return err
@@ -143,9 +140,9 @@ func (r *Reader) corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
-// resolve is called when the record at w.pos cannot be handed out at once, and
-// does what is due: publish, skip discarded records, tell a BUSY head, the end or a
-// contradiction. It returns true with a record to hand out at w.pos, of w.length bytes.
+// resolve handles a record at w.pos that cannot be handed out at once: it publishes, skips
+// discarded records, and detects a BUSY head, the end, or an inconsistent header. It returns true
+// with a record to hand out at w.pos, of w.length bytes.
 func (r *Reader) resolve(w *walk) bool {
 	if w.id != r.pass {
 		return false
@@ -162,11 +159,12 @@ func (r *Reader) resolve(w *walk) bool {
 			continue
 		}
 		header := w.data.Header(w.pos)
-		if header.Busy() {
+		state := header.State(ring.Kernel)
+		if state == ring.Busy {
 			r.busy.seen(w.pos)
 			return false
 		}
-		span, rest := ring.Span(header.Len()), w.end-w.pos
+		span, rest := ring.Span(header.Len()), uint64(w.end-w.pos)
 		if span > rest {
 			if r.recopy(w, span) {
 				continue
@@ -174,29 +172,29 @@ func (r *Reader) resolve(w *walk) bool {
 			r.err = r.corrupt("record of %d bytes at position %d, producer position %d", header.Len(), w.pos, w.goal)
 			return false
 		}
-		if header.Discarded() {
+		if state == ring.Discarded {
 			r.counts.discarded.Add(1)
-			w.pos, w.last = w.pos+span, span
+			w.pos, w.last = w.pos+ring.Pos(span), span
 			continue
 		}
 		batch := r.mem.Size() / 8
-		if w.pos-r.published+span > batch {
+		if uint64(w.pos-r.published)+span > batch {
 			if r.err = r.publish(0); r.err != nil {
 				return false
 			}
 			if r.pos != w.pos { // a rival has consumed this record
 				w.pos, w.last = r.pos, 0
-				w.end = later(w.end, w.pos)
+				w.end = ring.Later(w.end, w.pos)
 				continue
 			}
 		}
 		w.length = header.Len()
-		w.pause = min(rest, max(r.published+batch-w.pos, span))
+		w.pause = min(rest, max(batch-uint64(w.pos-r.published), span))
 		return true
 	}
 }
 
-// advance makes what the loop consumed the reader's state.
+// advance updates the Reader with what the loop consumed.
 func (r *Reader) advance(w *walk) {
 	r.count()
 	if n := w.noted - w.left; n > 0 {
@@ -209,10 +207,9 @@ func (r *Reader) advance(w *walk) {
 }
 
 // setPos stores the position of the next record. Partner: the load in Stats.
-func (r *Reader) setPos(pos uint64) { order.StoreRelease(&r.pos, pos) }
+func (r *Reader) setPos(pos ring.Pos) { order.StoreRelease((*uint64)(&r.pos), uint64(pos)) }
 
-// end ends a pass: it publishes, keeping back the last record when
-// coalescing.
+// end ends a pass: it publishes, holding back the last record when coalescing.
 func (r *Reader) end(w *walk) {
 	if w.id == r.pass {
 		r.advance(w)
@@ -223,12 +220,12 @@ func (r *Reader) end(w *walk) {
 	r.leave()
 }
 
-// hold is how many bytes are kept back from the producer while coalescing:
-// those of the last record, unless it is large for the ring. More would look
-// like a backlog to producers that wake their consumer when there is much of it.
+// hold returns how many bytes are held back from the producer while coalescing: those of the last
+// record, unless it is large for the ring. More would look like a backlog to producers that wake
+// their consumer at a certain fill.
 func (r *Reader) hold() uint64 {
 	if r.opts.Coalesce <= 0 || r.lastSpan > r.mem.Size()/8 {
 		return 0
 	}
-	return min(r.lastSpan, r.pos-r.published)
+	return min(r.lastSpan, uint64(r.pos-r.published))
 }

@@ -327,7 +327,7 @@ func TestBeforePublishComesFirst(t *testing.T) {
 				return nil
 			}})
 			check := func() {
-				if pos := o.ConsumerPos(); pos > kept {
+				if pos := uint64(o.ConsumerPos()); pos > kept {
 					t.Errorf("consumer position %d, kept up to %d", pos, kept)
 				}
 			}
@@ -340,7 +340,7 @@ func TestBeforePublishComesFirst(t *testing.T) {
 				t.Error(err)
 			}
 			settle(t, r)
-			if kept != 100*24 || o.ConsumerPos() != kept {
+			if kept != 100*24 || uint64(o.ConsumerPos()) != kept {
 				t.Errorf("kept up to %d, consumer position %d", kept, o.ConsumerPos())
 			}
 		})

@@ -1,19 +1,22 @@
 package consumer
 
-import "fmt"
+import (
+	"fmt"
 
-// publish tells the kernel that everything below pos is consumed, except for
-// the last hold bytes. It is a full barrier: a record committed later is either
-// seen by the next look at the ring or followed by a wakeup.
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+// publish moves consumer_pos to pos, less the last hold bytes. It is a full barrier: a record
+// committed later is either seen by the next load of its header or followed by a wakeup.
 func (r *Reader) publish(hold uint64) error {
-	to := r.pos - hold
+	to := r.pos - ring.Pos(hold)
 	if to == r.published {
 		return nil
 	}
 	err := r.stolen()
 	if err == nil && r.opts.BeforePublish != nil {
 		if err = r.opts.BeforePublish(); err == nil {
-			err = r.stolen() // the callback may have taken long
+			err = r.stolen() // during the callback
 		}
 	}
 	if err == nil {
@@ -26,9 +29,9 @@ func (r *Reader) publish(hold uint64) error {
 	return nil
 }
 
-// move moves consumer_pos from where this Reader left it, never back: the producer has
-// overwritten the records below it, and would find no room.
-func (r *Reader) move(to uint64) error {
+// move moves consumer_pos from where this Reader left it, never back: the producer may have
+// overwritten the records below it.
+func (r *Reader) move(to ring.Pos) error {
 	if r.mem.MoveConsumerPos(r.published, to) {
 		r.moveDone(to)
 		return nil
@@ -40,19 +43,19 @@ func (r *Reader) move(to uint64) error {
 }
 
 // moveDone records that this Reader has moved consumer_pos.
-func (r *Reader) moveDone(to uint64) {
+func (r *Reader) moveDone(to ring.Pos) {
 	r.published = to
 	if r.rivals == robbed {
 		r.rivals = noRivals
 	}
 }
 
-// moved returns the error of a consumer_pos that another process moved to pos.
-func (r *Reader) moved(pos uint64) error {
+// moved returns the error for a consumer_pos that another process moved to pos.
+func (r *Reader) moved(pos ring.Pos) error {
 	return r.corrupt("consumer position moved from %d to %d: another process consumes the ring", r.published, pos)
 }
 
-// count adds the records that takeNext took to the counters.
+// count adds the records of takeNext to the counters.
 func (r *Reader) count() {
 	if r.taken.records > 0 {
 		r.counts.records.Add(r.taken.records)

@@ -57,7 +57,7 @@ func TestUnpublishedIsBounded(t *testing.T) {
 				var got, most uint64
 				for rec := range r.Pass(0) {
 					// Not below: a position once published stays.
-					pos := o.ConsumerPos()
+					pos := uint64(o.ConsumerPos())
 					most = max(most, rec.Pos-pos)
 					if span := ring.Span(uint32(len(rec.Data))); span > ringSize/8 && pos != rec.Pos {
 						t.Errorf("a record longer than an eighth is handed out with %d bytes unpublished", rec.Pos-pos)
@@ -87,7 +87,7 @@ func TestCoalesceHoldsOneRecord(t *testing.T) {
 	r := reader(t, m, consumer.Options{Coalesce: time.Microsecond})
 	check := func(when string, want uint64) {
 		t.Helper()
-		if pos := o.ConsumerPos(); pos != want {
+		if pos := uint64(o.ConsumerPos()); pos != want {
 			t.Errorf("%s: consumer position %d, want %d", when, pos, want)
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Records returns an iterator that waits for records and yields them without
-// copying, as [Reader.Pass] does, until ctx is done, Close, or an error, which it
-// yields last. Going on to the next record consumes the one before; leaving
-// the loop at a record does not.
+// Records returns an iterator that waits for records and yields them as [Reader.Pass] does, without
+// copying, until an error, which it yields last: ctx's when ctx is done, and one matching
+// [os.ErrClosed] after Close. Going on to the next record consumes the one before; leaving the
+// loop at a record does not.
 func (r *Reader) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
@@ -83,10 +83,10 @@ func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 
 // Remaining returns how many bytes of records, headers included, followed the last record of
 // [Reader.Read] or [Reader.TryRead] when it was read. Call it from the reading goroutine.
-func (r *Reader) Remaining() uint64 { return ring.Forward(r.pos, r.seen) }
+func (r *Reader) Remaining() uint64 { return r.pos.To(r.seen) }
 
-// take consumes one record and copies it to rec. It returns false when there is
-// none or r.err says what is wrong. It publishes only what the next record needs.
+// take consumes one record and copies it to rec. It returns false if none is ready, or with r.err
+// set. It publishes only if the next record needs the space.
 func (r *Reader) take(rec *Record) bool {
 	if !r.enter() {
 		return false
@@ -96,9 +96,8 @@ func (r *Reader) take(rec *Record) bool {
 	return found || r.takeAny(rec)
 }
 
-// takeNext is take for the most frequent case: a committed record at r.pos, and
-// nothing else to do. What it counts shows in the counters at the next publication or
-// pass.
+// takeNext is take for the frequent case: a committed record at r.pos, and nothing else to do. The
+// next publication or pass adds what it counts to the counters.
 func (r *Reader) takeNext(rec *Record) bool {
 	end, data := r.mem.ProducerPos(), r.mem.Data()
 	if r.copies() || r.pos == end || r.check(r.pos, end) != nil {
@@ -107,18 +106,18 @@ func (r *Reader) takeNext(rec *Record) bool {
 	length := uint32(data.Header(r.pos))
 	span := ring.Span(length)
 	// A flag bit in length makes it longer than an eighth of any ring.
-	if span > end-r.pos || r.pos-r.published+span > r.mem.Size()/8 {
+	if span > uint64(end-r.pos) || uint64(r.pos-r.published)+span > r.mem.Size()/8 {
 		return false
 	}
 	copied := append(rec.Data[:0], data.Payload(r.pos, length)...)
-	if !r.holds() { // a thief may have let the producer write over the record
+	if !r.holds() { // a thief may have let the producer overwrite the record
 		return false
 	}
-	rec.Data, rec.Pos, rec.Ring = copied, r.pos, 0
+	rec.Data, rec.Pos, rec.Ring = copied, uint64(r.pos), 0
 	r.pass++
 	r.err = nil
 	r.seen, r.lastSpan = end, span
-	r.setPos(r.pos + span)
+	r.setPos(r.pos + ring.Pos(span))
 	r.taken.records++
 	r.taken.bytes += uint64(length)
 	return true
@@ -137,7 +136,7 @@ func (r *Reader) takeAny(rec *Record) (found bool) {
 			return false
 		}
 		span := ring.Span(w.length)
-		rec.Data, rec.Pos, rec.Ring = copied, w.pos, 0
+		rec.Data, rec.Pos, rec.Ring = copied, uint64(w.pos), 0
 		w.set(span, span, 0, uint64(w.length))
 	}
 	r.advance(&w) // also over what was skipped to find none

@@ -1,5 +1,7 @@
 package consumer
 
+import "github.com/rbtool/rbtool/internal/ring"
+
 // rivals are the other consumers that may move consumer_pos although this Reader has
 // claimed the ring.
 //
@@ -15,7 +17,7 @@ const (
 	noRivals rivals = iota
 	// robbed: an earlier holder of the claim, until this Reader has published.
 	robbed
-	// foreign: a consumer that does not claim its ring, such as libbpf's, at any time.
+	// foreign: a consumer without claims, such as libbpf's, at any time.
 	foreign
 )
 
@@ -23,14 +25,14 @@ const (
 const rivalTries = 8
 
 // follow moves consumer_pos on to a position after a rival has moved it. If the rival moved
-// it further, its records are consumed and this Reader goes on from there.
-func (r *Reader) follow(to uint64) error {
-	var pos uint64
+// it further, its records are consumed and this Reader resumes there.
+func (r *Reader) follow(to ring.Pos) error {
+	var pos ring.Pos
 	for range rivalTries {
 		pos = r.mem.ConsumerPos()
-		if later(pos, to) == pos {
+		if !pos.Before(to) {
 			r.published = pos
-			if later(pos, r.pos) != r.pos {
+			if r.pos.Before(pos) {
 				r.lastSpan = 0
 				r.setPos(pos)
 			}
@@ -42,35 +44,4 @@ func (r *Reader) follow(to uint64) error {
 		}
 	}
 	return r.moved(pos)
-}
-
-// copyContested continues w on a fresh copy of the records from w.pos on. It returns
-// false when the pass is over.
-func (r *Reader) copyContested(w *walk) bool {
-	for range rivalTries {
-		r.skipConsumed(w)
-		if int64(w.goal-w.pos) <= 0 {
-			return false
-		}
-		if r.err = r.check(w.pos, w.goal); r.err != nil {
-			return false
-		}
-		r.copyFrom(w)
-		// Partner: the smp_load_acquire of consumer_pos in __bpf_ringbuf_reserve. If the
-		// copy has any of what a producer wrote over the record, this load sees the
-		// position that made room for it.
-		r.skipConsumed(w)
-		if int64(w.end-w.pos) > 0 {
-			r.copy.want = 0
-			return true
-		}
-	}
-	return false
-}
-
-// skipConsumed moves w past the records that a rival has consumed.
-func (r *Reader) skipConsumed(w *walk) {
-	if pos := r.mem.ConsumerPos(); int64(pos-w.pos) > 0 {
-		w.pos, w.last = pos, 0
-	}
 }

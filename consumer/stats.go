@@ -1,83 +1,99 @@
 package consumer
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Stats is what a Reader knows of its ring and has done. Positions and sizes
-// are in bytes.
+// Stats is the state of a ring and what its Reader has done. Positions and sizes are in bytes.
 type Stats struct {
-	// ConsumerPos is up to where the kernel was told that records are consumed.
+	// ConsumerPos is the position up to which records are published as consumed.
 	ConsumerPos uint64
-	// ProducerPos is where the next reservation will begin.
+	// ProducerPos is where the next reservation begins.
 	ProducerPos uint64
-	// Backlog is the distance of the two: what waits to be read or still to be
-	// committed, headers and padding included.
+	// Backlog is the distance from the oldest record to ProducerPos: what is unread, not
+	// committed, or read and not published, headers and padding included.
 	Backlog uint64
-	// Unread is the part of Backlog that this Reader has not read yet. It differs from Backlog
-	// by the records that were read and not yet published.
+	// Unread is the part of Backlog that this Reader has not read.
 	Unread uint64
 
-	// Records and Bytes count what was consumed, payload only, since NewReader.
+	// Records and Bytes count what was consumed since NewReader, payload only.
 	Records, Bytes uint64
-	// Discarded counts the records that their producers gave up.
+	// Discarded counts the records that their producers discarded.
 	Discarded uint64
-	// Lost counts bytes, headers included, that the kernel overwrote before
-	// they were read. Always 0 but in overwrite mode: records that the kernel refused
-	// because the ring was full are counted nowhere (__bpf_ringbuf_reserve in
-	// kernel/bpf/ringbuf.c).
+	// Lost counts bytes, headers included, that the kernel overwrote before they were read. It
+	// is 0 unless the ring is in overwrite mode: the kernel does not count records that it
+	// refuses because the ring is full (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
 	Lost uint64
-	// Late counts the waits that ended because of the slow timer alone: there was
-	// a record, and nobody had woken its consumer.
+	// Late counts the waits that only the slow timer ended: a record was ready, and no wakeup
+	// announced it.
 	Late uint64
 
-	// Busy says that the record at the head of the ring is still being
-	// written, so that nothing behind it can be read. BusyPos is its position, BusyAge
-	// how long ago the Reader first saw it so.
+	// Busy means that the record at the head of the ring is not committed, so that nothing
+	// behind it can be read. BusyPos is its position, BusyAge the time since the Reader first
+	// saw it.
 	Busy    bool
 	BusyPos uint64
 	BusyAge time.Duration
 }
 
-// Stats returns the state of the ring and what was done so far. Its counters
-// move at the end of each pass, and at each publication: single records of
-// [Reader.Read] are counted when the kernel is told of them. It may be called by any
-// goroutine; after Close it returns an error that is [os.ErrClosed].
+// Stats returns the state of the ring and the counters of this Reader. Counters move at the end of
+// each pass and at each publication: [Reader.Read] counts records when it publishes them. Any
+// goroutine may call it. After Close the error matches [os.ErrClosed].
 func (r *Reader) Stats() (Stats, error) {
 	if !r.mem.Acquire() {
 		return Stats{}, errClosed
 	}
 	defer r.leave()
-	// Loaded before the producer's position, which then does not lie behind them.
-	consumer := r.mem.ConsumerPos()
+	// Loaded before producer_pos, which is therefore not behind them.
+	consumer, next := r.mem.ConsumerPos(), ring.Pos(atomic.LoadUint64((*uint64)(&r.pos)))
 	head := r.oldest(consumer)
+	next = ring.Later(head, next)
+	producer := r.mem.ProducerPos()
 	s := Stats{
-		ConsumerPos: consumer,
-		ProducerPos: r.mem.ProducerPos(),
-		Records:     r.counts.records.Load(),
-		Bytes:       r.counts.bytes.Load(),
-		Discarded:   r.counts.discarded.Load(),
-		Lost:        r.counts.lost.Load(),
-		Late:        r.counts.late.Load(),
+		ConsumerPos: uint64(consumer),
+		ProducerPos: uint64(producer),
+		// The kernel may have moved on between the loads.
+		Backlog:   min(uint64(producer-head), r.mem.Size()),
+		Unread:    min(next.To(producer), r.mem.Size()),
+		Records:   r.counts.records.Load(),
+		Bytes:     r.counts.bytes.Load(),
+		Discarded: r.counts.discarded.Load(),
+		Lost:      r.counts.lost.Load(),
+		Late:      r.counts.late.Load(),
 	}
-	s.Unread = min(ring.Forward(r.oldest(atomic.LoadUint64(&r.pos)), s.ProducerPos), r.mem.Size())
-	// The kernel may have moved on between the loads.
-	s.Backlog = min(s.ProducerPos-head, r.mem.Size())
-	// What lies at head is a header only as long as head stays the oldest record's.
-	if s.Backlog > 0 && head%8 == 0 && r.mem.Data().Header(head).Busy() && r.oldest(r.mem.ConsumerPos()) == head {
-		s.Busy, s.BusyPos = true, head
+	// What lies at head is a header only while head is the oldest record's position.
+	if s.Backlog > 0 && head.Aligned() && r.mem.Data().Header(head).Busy() && r.oldest(r.mem.ConsumerPos()) == head {
+		s.Busy, s.BusyPos = true, uint64(head)
 		s.BusyAge = time.Since(r.busy.seen(head))
 	}
 	return s, nil
 }
 
-// oldest is the position of the oldest record, given consumer_pos.
-func (r *Reader) oldest(consumer uint64) uint64 {
+// oldest returns the position of the oldest record, given consumer_pos.
+func (r *Reader) oldest(consumer ring.Pos) ring.Pos {
 	if !r.over {
 		return consumer
 	}
-	return later(consumer, r.mem.OverwritePos())
+	return ring.Later(consumer, r.mem.OverwritePos())
+}
+
+// busyHead remembers since when the head of the ring has been BUSY.
+type busyHead struct {
+	mu    sync.Mutex
+	pos   ring.Pos
+	since time.Time
+}
+
+// seen notes a BUSY record at pos and returns when it was first seen.
+func (b *busyHead) seen(pos ring.Pos) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.since.IsZero() || b.pos != pos {
+		b.pos, b.since = pos, time.Now()
+	}
+	return b.since
 }

@@ -98,7 +98,7 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 			var got []uint64
 			for rec := range thief.Pass(tt.limit) {
 				if len(got) == 0 {
-					if !late.MoveConsumerPos(0, tt.to*slot) {
+					if !late.MoveConsumerPos(0, ring.Pos(tt.to*slot)) {
 						t.Fatal("the thief published before it had consumed anything")
 					}
 					slots(t, p, 20, 43+tt.to) // over the records that were given back

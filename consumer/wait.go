@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wait blocks until the next record can be read. It returns ctx's error when
-// ctx is done first, an error that is [os.ErrClosed] after Close, and that of
-// [Options].BeforePublish: before sleeping, all that was consumed is published.
+// Wait blocks until the next record can be read, or the next pass has an error to report. It returns
+// ctx's error if ctx is done first, and an error matching [os.ErrClosed] after Close. Before it
+// sleeps, it publishes what was consumed, and returns the error of [Options].BeforePublish.
 //
-// A waiting Reader costs a goroutine, not a thread, and no CPU time but the slow
-// timer's, whether the ring is empty or a BUSY record is at its head.
+// A waiting Reader costs a goroutine, not a thread, and no CPU time but the slow timer's, whether
+// the ring is empty or its head is BUSY.
 func (r *Reader) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if found, err := r.look(ctx); found || err != nil {
+	if found, err := r.poll(ctx); found || err != nil {
 		return err
 	}
 	late, err := r.poller.Wait(ctx, r.opts.timer(), func(int) bool { return r.peek() }, r.peek)
@@ -32,9 +32,9 @@ func (r *Reader) Wait(ctx context.Context) error {
 	return err
 }
 
-// look looks for a record in all the ways that do not sleep in the poller. When
-// it finds none, all that was consumed is published.
-func (r *Reader) look(ctx context.Context) (bool, error) {
+// poll looks for a record in all ways that do not sleep in the poller. If it finds none, everything
+// consumed is published.
+func (r *Reader) poll(ctx context.Context) (bool, error) {
 	if !r.enter() {
 		return false, errClosed
 	}
@@ -55,8 +55,7 @@ func (r *Reader) look(ctx context.Context) (bool, error) {
 	return spin(r.opts.BusyPoll, r.ready, ended), nil
 }
 
-// peek is ready for those who have not entered. Once closed it is true, so that
-// waiting ends.
+// peek is ready outside of enter and leave. After Close it returns true, to end waits.
 func (r *Reader) peek() bool {
 	if !r.mem.Acquire() {
 		return true
@@ -65,9 +64,8 @@ func (r *Reader) peek() bool {
 	return r.ready()
 }
 
-// pause sleeps for d, which is too short for the runtime's timers: those of an
-// otherwise idle process are as coarse as epoll_wait(2), 1 ms. A d that is not so short
-// is cut into naps, so that ended ends it.
+// pause sleeps for d, or until ended returns true. It suits a d too short for the runtime's timers,
+// which in an idle process are as coarse as epoll_wait(2), 1 ms.
 func pause(d time.Duration, ended func() bool) {
 	const longestNap = time.Millisecond
 	for ; d > 0 && !ended(); d -= longestNap {
@@ -76,16 +74,15 @@ func pause(d time.Duration, ended func() bool) {
 	}
 }
 
-// spin calls ready for up to d, until it or ended returns true. It returns
-// what ready did.
+// spin calls ready for up to d, until it or ended returns true. It returns ready's result.
 func spin(d time.Duration, ready, ended func() bool) bool {
 	if d <= 0 {
 		return false
 	}
-	// Looking at the clock takes longer than looking at the ring.
-	const looks = 16
+	// Reading the clock takes longer than polling the ring.
+	const polls = 16
 	for start := time.Now(); ; {
-		for range looks {
+		for range polls {
 			if ready() {
 				return true
 			}

@@ -129,17 +129,14 @@ func (k *track) sample(now time.Time, p Positions, size uint64) {
 // count adds what moved since the last sample.
 func (k *track) count(now time.Time, p Positions) {
 	f := &k.flow
-	produced := ring.Forward(k.last.Producer, p.Producer)
-	consumed := ring.Forward(k.last.Consumer, p.Consumer)
+	produced := ring.Pos(k.last.Producer).To(ring.Pos(p.Producer))
+	consumed := ring.Pos(k.last.Consumer).To(ring.Pos(p.Consumer))
 	f.Produced.add(produced)
 	f.Consumed.add(consumed)
 	if p.Overwrite != nil && k.last.Overwrite != nil {
 		// What lies before both positions was consumed or counted before.
-		from := *k.last.Overwrite
-		if int64(p.Consumer-from) > 0 {
-			from = p.Consumer
-		}
-		f.Overwritten.add(ring.Forward(from, *p.Overwrite))
+		from := ring.Later(ring.Pos(*k.last.Overwrite), ring.Pos(p.Consumer))
+		f.Overwritten.add(from.To(ring.Pos(*p.Overwrite)))
 	}
 	interval := now.Sub(k.seen)
 	if s := interval.Seconds(); s > 0 {

@@ -94,7 +94,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 		var note string
 		d.Positions, note = r.positions()
 		if kernel.pending && m.Type() == ebpf.RingBuf {
-			pending := mem.PendingPos()
+			pending := uint64(mem.PendingPos())
 			d.Positions.Pending = &pending
 		}
 		if note == "" {
@@ -123,14 +123,14 @@ func header(m *ebpf.Map, pos uint64) (ring.Header, error) {
 		return 0, fmt.Errorf("map page of ring: %w", err)
 	}
 	defer unix.Munmap(mem)
-	return ring.Copy(mem, first).Header(pos), nil
+	return ring.Copy(mem, ring.Pos(first)).Header(ring.Pos(pos)), nil
 }
 
 // pages are the position pages of a ring.
 type pages interface {
-	ConsumerPos() uint64
-	ProducerPos() uint64
-	OverwritePos() uint64
+	ConsumerPos() ring.Pos
+	ProducerPos() ring.Pos
+	OverwritePos() ring.Pos
 }
 
 // reading is how to read the positions of one ring.
@@ -149,15 +149,15 @@ func (r reading) positions() (*Positions, string) {
 	var p Positions
 	steady := false
 	for i := 0; i < tries && !steady; i++ {
-		p.Consumer = r.ring.ConsumerPos()
+		p.Consumer = uint64(r.ring.ConsumerPos())
 		if r.overwrite {
 			// Before producer_pos, which then is not the smaller; the
 			// kernel stores them in this order (__bpf_ringbuf_reserve).
-			pos := r.ring.OverwritePos()
+			pos := uint64(r.ring.OverwritePos())
 			p.Overwrite = &pos
 		}
-		p.Producer = r.ring.ProducerPos()
-		steady = r.ring.ConsumerPos() == p.Consumer
+		p.Producer = uint64(r.ring.ProducerPos())
+		steady = uint64(r.ring.ConsumerPos()) == p.Consumer
 	}
 	return &p, p.judge(r.size, steady)
 }
@@ -187,10 +187,10 @@ func (p *Positions) judge(size uint64, steady bool) (note string) {
 
 // oldest is the position of the oldest record in the ring.
 func (p *Positions) oldest() uint64 {
-	if p.Overwrite != nil && int64(*p.Overwrite-p.Consumer) > 0 {
-		return *p.Overwrite
+	if p.Overwrite == nil {
+		return p.Consumer
 	}
-	return p.Consumer
+	return uint64(ring.Later(ring.Pos(p.Consumer), ring.Pos(*p.Overwrite)))
 }
 
 // busy looks at the oldest record. It returns nil when that is committed, or
@@ -207,9 +207,9 @@ func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error))
 	if err != nil {
 		return nil, fmt.Sprintf("oldest record unknown: %v", err)
 	}
-	again := Positions{Consumer: r.ring.ConsumerPos()}
+	again := Positions{Consumer: uint64(r.ring.ConsumerPos())}
 	if r.overwrite {
-		overwrite := r.ring.OverwritePos()
+		overwrite := uint64(r.ring.OverwritePos())
 		again.Overwrite = &overwrite
 	}
 	if again.oldest() != pos {
@@ -221,9 +221,8 @@ func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error))
 // head returns the oldest record when its header h says that it is still being
 // written, and a note when it cannot be one.
 func (p *Positions) head(h ring.Header) (*Busy, string) {
-	// A user ring's sample with both bits is a discarded one to the kernel
-	// (__bpf_user_ringbuf_peek); a kernel ring has none.
-	if !h.Busy() || h.Discarded() {
+	// Both bits are set in user rings only.
+	if h.State(ring.User) != ring.Busy {
 		return nil, ""
 	}
 	pos := p.oldest()

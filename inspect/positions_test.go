@@ -23,9 +23,9 @@ func next(values *[]uint64) uint64 {
 	return v
 }
 
-func (s *script) ConsumerPos() uint64  { return next(&s.consumer) }
-func (s *script) ProducerPos() uint64  { return next(&s.producer) }
-func (s *script) OverwritePos() uint64 { return next(&s.overwrite) }
+func (s *script) ConsumerPos() ring.Pos  { return ring.Pos(next(&s.consumer)) }
+func (s *script) ProducerPos() ring.Pos  { return ring.Pos(next(&s.producer)) }
+func (s *script) OverwritePos() ring.Pos { return ring.Pos(next(&s.overwrite)) }
 
 func TestPositions(t *testing.T) {
 	const size = 4096

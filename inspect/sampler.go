@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/bpf/mapiter"
+	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // SamplerOptions say what a [Sampler] looks at. The zero value is right.
@@ -172,7 +173,7 @@ func (s *Sampler) follow(m *Map) *tracked {
 // it back.
 func (k *tracked) restarted(m *Map) bool {
 	return k.identity.kernel == 0 && m.Type == ebpf.RingBuf && k.started && m.Positions != nil &&
-		int64(m.Positions.Producer-k.last.Producer) < 0
+		ring.Pos(m.Positions.Producer).Before(ring.Pos(k.last.Producer))
 }
 
 // addTo adds to m what is known from before.

@@ -41,14 +41,14 @@ type Batch struct {
 
 	// The remaining room, as contiguous memory.
 	win      ring.Window
-	base     uint64 // position where the window begins
-	off      uint64 // in the window: where the next sample begins
-	last     uint64 // in the window: where the sample of the last Next begins, or off
-	room     uint64 // bytes of the window, 0 in a loop over Samples
-	max      uint64 // p.max
-	looping  bool   // in a loop over Samples
-	loopRoom uint64 // bytes of the window in that loop
-	err      error  // that ended the last loop
+	base     ring.Pos // position where the window begins
+	off      uint64   // in the window: where the next sample begins
+	last     uint64   // in the window: where the sample of the last Next begins, or off
+	room     uint64   // bytes of the window, 0 in a loop over Samples
+	max      uint64   // p.max
+	looping  bool     // in a loop over Samples
+	loopRoom uint64   // bytes of the window in that loop
+	err      error    // that ended the last loop
 }
 
 // noCopy makes vet report copies.
@@ -122,13 +122,13 @@ func (b *Batch) extend(n int) error {
 	if err := b.hold(); err != nil {
 		return err
 	}
-	at := b.base + b.off
+	at := b.base + ring.Pos(b.off)
 	if err := b.p.room(at, n); err != nil {
 		return err
 	}
 	b.base, b.off, b.last = at, 0, 0
 	b.win = b.p.data.Window(b.base)
-	b.room = b.p.limit - b.base
+	b.room = uint64(b.p.limit - b.base)
 	return nil
 }
 
@@ -184,7 +184,7 @@ func (b *Batch) Publish() error {
 			return err
 		}
 	}
-	if !b.p.publish(b.base + b.off) {
+	if !b.p.publish(b.base + ring.Pos(b.off)) {
 		return b.p.unpublished()
 	}
 	b.last = b.off
@@ -199,14 +199,14 @@ func (b *Batch) End() error {
 	}
 	p := b.p
 	if b.looping { // the loop body panicked: drop what the loop has not published
-		b.looping, b.off = false, uint64(max(int64(p.head-b.base), 0))
+		b.looping, b.off = false, b.base.To(p.head)
 	}
 	var err error
 	if b.away {
 		*b = Batch{}
 		return nil
 	}
-	if b.base+b.off != p.head {
+	if b.base+ring.Pos(b.off) != p.head {
 		err = b.Publish()
 	}
 	*b = Batch{}

@@ -18,12 +18,12 @@ import (
 )
 
 // setHeader overwrites a header.
-func setHeader(pos uint64, h uint64) func(*ring.Mapping) {
+func setHeader(pos ring.Pos, h uint64) func(*ring.Mapping) {
 	return func(mem *ring.Mapping) { mem.Data().SetTagged(pos, ring.Tagged(h)) }
 }
 
 // setProducer overwrites producer_pos.
-func setProducer(pos uint64) func(*ring.Mapping) {
+func setProducer(pos ring.Pos) func(*ring.Mapping) {
 	return func(mem *ring.Mapping) { mem.SetProducerPos(pos) }
 }
 
@@ -156,17 +156,17 @@ func scribble(m *ebpf.Map) error {
 		prod := mem.ProducerPos()
 		switch rand.IntN(6) {
 		case 0:
-			mem.SetProducerPos(rand.Uint64())
+			mem.SetProducerPos(ring.Pos(rand.Uint64()))
 		case 1:
-			mem.SetProducerPos(prod + uint64(rand.IntN(64)) - 32)
+			mem.SetProducerPos(prod + ring.Pos(rand.IntN(64)) - 32)
 		case 2:
-			mem.SetProducerPos(prod + uint64(rand.IntN(64))*8 - 256)
+			mem.SetProducerPos(prod + ring.Pos(rand.IntN(64))*8 - 256)
 		case 3:
 			mem.Data().SetTagged(mem.ConsumerPos(), ring.Tagged(rand.Uint64()))
 		case 4:
-			mem.Data().SetTagged(rand.Uint64()&^7, ring.Tagged(rand.Uint64()))
+			mem.Data().SetTagged(ring.Pos(rand.Uint64()&^7), ring.Tagged(rand.Uint64()))
 		case 5:
-			pos := rand.Uint64() &^ 7
+			pos := ring.Pos(rand.Uint64() &^ 7)
 			mem.Data().SetTagged(pos, mem.Data().Tagged(pos)^1<<rand.IntN(64))
 		}
 	}

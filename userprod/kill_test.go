@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
-	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/internal/userring"
 )
@@ -59,7 +58,7 @@ var points = []struct {
 		return err
 	}, abandoned: 6},
 	{rule: "between header and position of Reserve", die: func(p *Producer) error {
-		p.data.SetTagged(p.head+ring.Span(64), reserved(p.head+ring.Span(64), 64))
+		p.data.SetTagged(p.head.Next(64), reserved(p.head.Next(64), 64))
 		return one(p, 0)
 	}},
 	{rule: "between header and position of TryWrite", die: func(p *Producer) error {

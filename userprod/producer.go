@@ -80,9 +80,9 @@ type Producer struct {
 	waits, late atomic.Uint64
 
 	mu    lock
-	head  uint64 // producer_pos
-	limit uint64 // where room ends: the last consumer_pos loaded, plus size
-	plain any    // nil pointer to the last type found to hold no pointers, see checkPlain
+	head  ring.Pos // producer_pos
+	limit ring.Pos // where room ends: the last consumer_pos loaded, plus size
+	plain any      // nil pointer to the last type found to hold no pointers, see checkPlain
 }
 
 // New claims m, a map of type UserRingbuf, and returns its Producer, which keeps its own

@@ -65,15 +65,15 @@ var leftovers = []struct {
 }
 
 // place puts leftovers into an empty ring. Positions count from where the ring is.
-func place(mem *ring.Mapping, headers map[uint64]ring.Header, producer uint64) (cons uint64) {
+func place(mem *ring.Mapping, headers map[uint64]ring.Header, producer uint64) (cons ring.Pos) {
 	cons = mem.ConsumerPos()
-	for pos := uint64(0); pos < mem.Size(); pos += 8 { // nothing looks like a header by chance
+	for pos := ring.Pos(0); uint64(pos) < mem.Size(); pos += 8 { // nothing looks like a header by chance
 		mem.Data().SetTagged(cons+pos, ring.Tag(1<<32-1, 0))
 	}
 	for pos, h := range headers {
-		mem.Data().SetTagged(cons+pos, ring.Tag(h, 0))
+		mem.Data().SetTagged(cons+ring.Pos(pos), ring.Tag(h, 0))
 	}
-	mem.SetProducerPos(cons + producer)
+	mem.SetProducerPos(cons + ring.Pos(producer))
 	return cons
 }
 
@@ -288,7 +288,7 @@ func TestRandomRings(t *testing.T) {
 	for i := range long(3000, 200) {
 		var cons uint64
 		headers, producer := randomRing(rng)
-		onRing(t, m, func(mem *ring.Mapping) { cons = place(mem, headers, producer) })
+		onRing(t, m, func(mem *ring.Mapping) { cons = uint64(place(mem, headers, producer)) })
 		before, err := userring.Diagnose(m)
 		if err != nil {
 			t.Fatal(err)

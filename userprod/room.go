@@ -11,12 +11,12 @@ import (
 // lacks reports whether room must be called before a sample of n bytes is put at head. The
 // caller holds mu.
 func (p *Producer) lacks(n int) bool {
-	return uint64(n) > p.max || ring.Span(uint32(n)) > p.limit-p.head
+	return uint64(n) > p.max || ring.Span(uint32(n)) > uint64(p.limit-p.head)
 }
 
 // room checks that a sample of n bytes fits at a position: head, or in a Batch one behind
 // it. The caller holds mu.
-func (p *Producer) room(at uint64, n int) error {
+func (p *Producer) room(at ring.Pos, n int) error {
 	if err := p.failure(); err != nil {
 		return err
 	}
@@ -26,11 +26,11 @@ func (p *Producer) room(at uint64, n int) error {
 	// Partner: the smp_store_release of consumer_pos in
 	// __bpf_user_ringbuf_sample_release. Below it the kernel has read everything.
 	cons := p.pos.ConsumerPos()
-	if at-cons > p.size {
+	if uint64(at-cons) > p.size {
 		return p.corrupt("consumer position %d, written up to %d in a ring of %d bytes", cons, at, p.size)
 	}
-	p.limit = cons + p.size
-	if ring.Span(uint32(n)) <= p.limit-at {
+	p.limit = cons + ring.Pos(p.size)
+	if ring.Span(uint32(n)) <= uint64(p.limit-at) {
 		return nil
 	}
 	if err := p.checkHead(cons); err != nil {
@@ -41,7 +41,7 @@ func (p *Producer) room(at uint64, n int) error {
 
 // checkHead checks that the kernel can continue at cons, where it stopped. The caller holds
 // mu, so head does not move.
-func (p *Producer) checkHead(cons uint64) error {
+func (p *Producer) checkHead(cons ring.Pos) error {
 	prod := p.pos.ProducerPos()
 	if prod != p.head {
 		return p.moved(prod)
@@ -53,7 +53,7 @@ func (p *Producer) checkHead(cons uint64) error {
 	if fault := userring.HeaderFault(t.Header(), cons, prod, p.size); fault != nil {
 		return p.spoiled(fault)
 	}
-	if t.Header().Busy() && !t.Header().Discarded() && t.Tag() != tagOf(cons) {
+	if t.Header().State(ring.User) == ring.Busy && t.Tag() != tagOf(cons) {
 		return p.corrupt("sample at position %d is busy and not reserved", cons)
 	}
 	return nil
@@ -61,14 +61,14 @@ func (p *Producer) checkHead(cons uint64) error {
 
 // publish moves producer_pos to end. If it returns false, unpublished returns the reason.
 // The caller holds mu.
-func (p *Producer) publish(end uint64) bool { return p.intact() && p.advance(end) }
+func (p *Producer) publish(end ring.Pos) bool { return p.intact() && p.advance(end) }
 
 // intact reports whether no other process has moved producer_pos or taken the claim. The
 // caller holds mu.
 func (p *Producer) intact() bool { return p.pos.ProducerPos() == p.head && p.holds() }
 
 // advance is publish for a caller that has checked intact.
-func (p *Producer) advance(end uint64) bool {
+func (p *Producer) advance(end ring.Pos) bool {
 	p.pos.SetProducerPos(end)
 	p.head = end
 	// failed is loaded last: Close stores it and then retires the mapping, so a store that
@@ -80,7 +80,7 @@ func (p *Producer) unpublished() error { return p.moved(p.pos.ProducerPos()) }
 
 // moved returns the Producer's error, or that of a producer_pos that another process has
 // moved. The caller holds mu.
-func (p *Producer) moved(prod uint64) error {
+func (p *Producer) moved(prod ring.Pos) error {
 	if err := p.failure(); err != nil {
 		return err
 	}
@@ -103,4 +103,4 @@ func (p *Producer) spoiled(err error) error {
 // tagOf returns the second word of the header of a reserved sample at pos. It distinguishes
 // the sample from those of other laps around the ring: positions with equal tags are 32 GiB
 // apart.
-func tagOf(pos uint64) uint32 { return uint32(pos / 8) }
+func tagOf(pos ring.Pos) uint32 { return uint32(pos / 8) }

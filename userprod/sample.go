@@ -12,7 +12,7 @@ import (
 type Sample struct {
 	p      *Producer
 	header *ring.Tagged // in the ring
-	pos    uint64
+	pos    ring.Pos
 	busy   ring.Tagged // the header until Commit or Discard
 }
 
@@ -59,7 +59,7 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 		return Sample{}, err
 	}
 	*s.header = s.busy
-	if !p.advance(s.pos + ring.Span(uint32(n))) {
+	if !p.advance(s.pos.Next(uint32(n))) {
 		err := p.unpublished()
 		p.mu.Unlock()
 		return Sample{}, err
@@ -69,7 +69,7 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 }
 
 // reserved returns the header of a busy sample of n bytes at pos.
-func reserved(pos uint64, n uint32) ring.Tagged {
+func reserved(pos ring.Pos, n uint32) ring.Tagged {
 	return ring.Tag(ring.Header(n|ring.BusyBit), tagOf(pos))
 }
 
@@ -113,7 +113,7 @@ func (s Sample) refused() error {
 		return err
 	}
 	// The kernel never passes a busy sample.
-	if int64(cons-s.pos) > 0 || t.Tag() == tagOf(s.pos) && !t.Header().Busy() {
+	if s.pos.Before(cons) || t.Tag() == tagOf(s.pos) && !t.Header().Busy() {
 		return ErrDone
 	}
 	return s.p.corrupt("header %#x of the reserved sample at position %d", uint64(t), s.pos)

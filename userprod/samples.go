@@ -38,7 +38,7 @@ func (b *Batch) Samples(ctx context.Context, n, together int) iter.Seq[[]byte] {
 		for {
 			if off == stop {
 				if off == due {
-					if !b.p.publish(b.base + off) {
+					if !b.p.publish(b.base + ring.Pos(off)) {
 						b.err = b.p.unpublished()
 						b.endLoop(off)
 						return

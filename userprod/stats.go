@@ -25,8 +25,8 @@ type Stats struct {
 func (p *Producer) Stats() (Stats, error) {
 	s := Stats{
 		// consumer_pos first: producer_pos never lies behind it.
-		ConsumerPos: p.pos.ConsumerPos(),
-		ProducerPos: p.pos.ProducerPos(),
+		ConsumerPos: uint64(p.pos.ConsumerPos()),
+		ProducerPos: uint64(p.pos.ProducerPos()),
 		Waits:       p.waits.Load(),
 		Late:        p.late.Load(),
 		Abandoned:   p.found.Abandoned,

@@ -63,9 +63,9 @@ func writeFew[T any](ctx context.Context, p *Producer, values []T) (done bool) {
 	if p.mu.Lock(ctx) != nil {
 		return false
 	}
-	if _, plain := p.plain.(*T); plain && total <= p.limit-p.head {
+	if _, plain := p.plain.(*T); plain && total <= uint64(p.limit-p.head) {
 		ring.Fill(p.data.Window(p.head), values)
-		done = p.publish(p.head + total)
+		done = p.publish(p.head + ring.Pos(total))
 	}
 	p.mu.Unlock()
 	return done

@@ -57,11 +57,11 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	if err := p.mu.Lock(ctx); err != nil {
 		return err
 	}
-	need := p.head + ring.Span(uint32(n)) - p.size
+	need := p.head.Next(uint32(n)) - ring.Pos(p.size)
 	p.mu.Unlock()
 	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain): after roomy has
 	// loaded the old position, a wakeup for the new one follows.
-	roomy := func() bool { return p.failed.Load() != nil || int64(p.pos.ConsumerPos()-need) >= 0 }
+	roomy := func() bool { return p.failed.Load() != nil || !p.pos.ConsumerPos().Before(need) }
 	p.waits.Add(1)
 	late, err := p.poller.Wait(ctx, p.opts.timer(),
 		func(int) bool { return roomy() },

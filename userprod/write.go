@@ -47,7 +47,7 @@ func (p *Producer) tryWrite(b []byte, held bool) error {
 	room := p.data.Window(p.head)
 	room.SetHeader(0, ring.Header(n))
 	copy(room.Room(0, n), b)
-	if !p.publish(p.head + ring.Span(n)) {
+	if !p.publish(p.head.Next(n)) {
 		err := p.unpublished()
 		p.mu.Unlock()
 		return err

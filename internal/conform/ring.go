@@ -44,8 +44,8 @@ func (r kernelRing) empty() { r.SetConsumerPos(r.ProducerPos()) }
 
 // record ends the test unless a record of so many bytes begins at pos, and
 // returns its payload.
-func (r kernelRing) record(pos uint64, want ring.Header) []byte {
-	if pos+ring.Span(want.Len()) > r.ProducerPos() {
+func (r kernelRing) record(pos ring.Pos, want ring.Header) []byte {
+	if pos.Next(want.Len()) > r.ProducerPos() {
 		r.t.differs("producer position %d, too low for a record at %d", r.ProducerPos(), pos)
 	}
 	equal(r.t, "header", r.Data().Header(pos), want)

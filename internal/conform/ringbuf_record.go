@@ -47,7 +47,7 @@ var _ = register(RingBuf,
 			equal(t, "result", t.outputter(r.m)(301, 0), 0)
 			payload := r.record(0, 301)
 			equal(t, "byte 300", payload[300], pattern(300))
-			equal(t, "producer position", r.ProducerPos(), ring.Span(301))
+			equal(t, "producer position", r.ProducerPos(), ring.Pos(ring.Span(301)))
 		},
 	},
 	Rule{
@@ -128,7 +128,7 @@ var _ = register(RingBuf,
 			output := t.outputter(r.m)
 			equal(t, "the smallest that does not fit", output(page-16+1, 0), eagain)
 			equal(t, "the largest that fits", output(page-16, 0), 0)
-			equal(t, "producer position", r.ProducerPos(), uint64(page-8))
+			equal(t, "producer position", r.ProducerPos(), ring.Pos(page-8))
 			equal(t, "an empty record behind it", output(0, 0), eagain)
 		},
 	},
@@ -190,7 +190,7 @@ var _ = register(RingBuf,
 			if output(page/2, 0) == 0 {
 				t.no("a record is reserved over one that is not committed, when consumer_pos lies behind it")
 			}
-			equal(t, "producer position", r.ProducerPos(), 16+ring.Span(uint32(page/2)))
+			equal(t, "producer position", r.ProducerPos(), ring.Pos(16).Next(uint32(page/2)))
 		},
 	},
 )

@@ -96,7 +96,7 @@ var _ = register(RingBuf,
 			p := t.load(rawTracepoint, dynptrRecord(r.m))
 			for i, n := range []uint64{100, 200} {
 				equal(t, "result", t.call(p, n, 0), 0)
-				r.record([]uint64{0, ring.Span(100)}[i], ring.Header(n))
+				r.record([]ring.Pos{0, ring.Pos(ring.Span(100))}[i], ring.Header(n))
 			}
 		},
 	},
@@ -110,7 +110,7 @@ var _ = register(RingBuf,
 			equal(t, "result with room", t.call(p, uint64(page/2), 0), 0)
 			equal(t, "result without room", t.call(p, uint64(page/2), 0), -int32(unix.EINVAL))
 			equal(t, "result with a flag", t.call(p, 8, 1), -int32(unix.EINVAL))
-			equal(t, "producer position", r.ProducerPos(), ring.Span(uint32(page/2)))
+			equal(t, "producer position", r.ProducerPos(), ring.Pos(ring.Span(uint32(page/2))))
 		},
 	},
 	Rule{

@@ -11,14 +11,14 @@ import (
 // only grow; a position's place in memory is given by its low bits.
 type Data struct {
 	base   unsafe.Pointer
-	origin uint64 // the position that lies at base
+	origin Pos // the position that lies at base
 	mask   uint64
 }
 
 // Copy returns Data over buf, in which the byte of position origin comes first. buf
 // must begin at an 8-byte boundary and have CopySlack bytes of capacity behind
 // the records in it.
-func Copy(buf []byte, origin uint64) Data {
+func Copy(buf []byte, origin Pos) Data {
 	return Data{base: unsafe.Pointer(unsafe.SliceData(buf)), origin: origin, mask: ^uint64(0)}
 }
 
@@ -26,14 +26,14 @@ func Copy(buf []byte, origin uint64) Data {
 //
 // SAFETY: for a mapping the offset is below the ring's size; for a copy the
 // caller stays within it.
-func (d Data) at(pos uint64) unsafe.Pointer {
-	return unsafe.Add(d.base, (pos-d.origin)&d.mask)
+func (d Data) at(pos Pos) unsafe.Pointer {
+	return unsafe.Add(d.base, uint64(pos-d.origin)&d.mask)
 }
 
 // Header loads the header of the record at pos, which must be a multiple of 8
 // below producer_pos. Its partner is the xchg in bpf_ringbuf_commit: when the
 // BUSY bit is seen clear, the payload is complete.
-func (d Data) Header(pos uint64) Header {
+func (d Data) Header(pos Pos) Header {
 	return Header(atomic.LoadUint32((*uint32)(d.at(pos))))
 }
 
@@ -42,7 +42,7 @@ func (d Data) Header(pos uint64) Header {
 //
 // SAFETY: the offset of pos is below the size and the data is mapped twice, so
 // that a record no longer than the ring ends inside the mapping.
-func (d Data) Payload(pos uint64, n uint32) []byte {
+func (d Data) Payload(pos Pos, n uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(d.at(pos), HeaderSize)), n)
 }
 
@@ -60,7 +60,7 @@ const CopySlack = TouchAhead + HeaderSize
 // with the BUSY bit clear is complete in the copy, and a position loaded after Read
 // is newer than all that was copied. A plain copy promises neither: it may
 // load the end of buf first.
-func (d Data) Read(buf []byte, from uint64) {
+func (d Data) Read(buf []byte, from Pos) {
 	// SAFETY: as for Payload.
 	words := unsafe.Slice((*uint64)(d.at(from)), len(buf)/8)
 	for i := range words {
@@ -75,7 +75,7 @@ type Window struct{ base unsafe.Pointer }
 
 // Window returns the data from pos on. It reaches a ring's size further, because
 // the data is mapped twice; in a copy, to its end.
-func (d Data) Window(pos uint64) Window { return Window{d.at(pos)} }
+func (d Data) Window(pos Pos) Window { return Window{d.at(pos)} }
 
 // Header is as Data.Header, off bytes into the window.
 func (w Window) Header(off uint64) Header {

@@ -34,14 +34,14 @@ func TestDataOfMapping(t *testing.T) {
 
 	tests := []struct {
 		rule   string
-		pos    uint64
+		pos    Pos
 		offset uint64 // where it lies in the data pages
 	}{
 		{"the first position lies at the start", 0, 0},
 		{"positions go on", 24, 24},
-		{"the ring's size is its start again", page, 0},
-		{"only the low bits count", 7*page + 16, 16},
-		{"positions wrap around 2^64", ^uint64(7), page - 8},
+		{"the ring's size is its start again", Pos(page), 0},
+		{"only the low bits count", 7*Pos(page) + 16, 16},
+		{"positions wrap around 2^64", ^Pos(7), page - 8},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestDataOfMapping(t *testing.T) {
 		})
 	}
 	t.Run("a record as long as the ring ends inside the mapping", func(t *testing.T) {
-		p := m.Data().Payload(page-8, uint32(page-HeaderSize))
+		p := m.Data().Payload(Pos(page-8), uint32(page-HeaderSize))
 		if got := binary.NativeEndian.Uint64(p[len(p)-8:]); got != 2*page-16 {
 			t.Errorf("the last word is the one at %d, want %d", got, 2*page-16)
 		}
@@ -73,10 +73,10 @@ func TestDataOfCopy(t *testing.T) {
 	const n = 64
 	buf := make([]byte, n, n+CopySlack)
 	numbered(buf)
-	for _, origin := range []uint64{0, 4096, 1<<64 - 32} {
+	for _, origin := range []Pos{0, 4096, 1<<64 - 32} {
 		d := Copy(buf, origin)
 		for offset := uint64(0); offset < n; offset += 8 {
-			if got := uint64(d.Header(origin + offset)); got != offset {
+			if got := uint64(d.Header(origin + Pos(offset))); got != offset {
 				t.Errorf("copy from %d: Header of %d bytes on is the word at %d", origin, offset, got)
 			}
 		}

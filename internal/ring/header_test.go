@@ -11,13 +11,15 @@ func TestHeader(t *testing.T) {
 		header          Header
 		busy, discarded bool
 		length          uint32
+		kernel, user    State
 	}{
-		{"a plain length is a committed record", 24, false, false, 24},
-		{"zero is a committed record without payload", 0, false, false, 0},
-		{"bit 31 is BUSY and not part of the length", 24 | BusyBit, true, false, 24},
-		{"bit 30 is DISCARD and not part of the length", 24 | DiscardBit, false, true, 24},
-		{"both bits can be set", 24 | BusyBit | DiscardBit, true, true, 24},
-		{"the largest length has 30 bits", math.MaxUint32, true, true, 1<<30 - 1},
+		{"a plain length is a committed record", 24, false, false, 24, Committed, Committed},
+		{"zero is a committed record without payload", 0, false, false, 0, Committed, Committed},
+		{"bit 31 is BUSY and not part of the length", 24 | BusyBit, true, false, 24, Busy, Busy},
+		{"bit 30 is DISCARD and not part of the length", 24 | DiscardBit, false, true, 24, Discarded, Discarded},
+		{"both bits can be set", 24 | BusyBit | DiscardBit, true, true, 24, Busy, Discarded},
+		{"the largest length has 30 bits", math.MaxUint32, true, true, 1<<30 - 1, Busy, Discarded},
+		{"the largest committed length", 1<<30 - 1, false, false, 1<<30 - 1, Committed, Committed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -25,6 +27,9 @@ func TestHeader(t *testing.T) {
 			if h.Busy() != tt.busy || h.Discarded() != tt.discarded || h.Len() != tt.length {
 				t.Errorf("header %#x: busy %t, discarded %t, length %d; want %t, %t, %d",
 					uint32(h), h.Busy(), h.Discarded(), h.Len(), tt.busy, tt.discarded, tt.length)
+			}
+			if k, u := h.State(Kernel), h.State(User); k != tt.kernel || u != tt.user {
+				t.Errorf("header %#x: state %d in a RINGBUF, %d in a USER_RINGBUF; want %d, %d", uint32(h), k, u, tt.kernel, tt.user)
 			}
 		})
 	}

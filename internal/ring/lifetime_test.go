@@ -110,7 +110,7 @@ func TestCloseUnderUse(t *testing.T) {
 			wg.Go(func() {
 				for m.Acquire() {
 					runtime.Gosched()
-					m.SetConsumerPos(m.ProducerPos() + uint64(m.Data().Header(0)))
+					m.SetConsumerPos(m.ProducerPos() + Pos(m.Data().Header(0)))
 					last(m.Release())
 				}
 			})

@@ -196,14 +196,14 @@ func (m *Mapping) Unmap() error {
 //
 // SAFETY of this and the following accesses: the position words lie at fixed,
 // aligned offsets in pages 0 and 1, which stay mapped until Release.
-func (p Positions) ConsumerPos() uint64 {
-	return atomic.LoadUint64((*uint64)(p.consumer))
+func (p Positions) ConsumerPos() Pos {
+	return Pos(atomic.LoadUint64((*uint64)(p.consumer)))
 }
 
 // SetConsumerPos stores consumer_pos. It is for a ring that has no other consumer, and
 // otherwise as MoveConsumerPos.
-func (p Positions) SetConsumerPos(pos uint64) {
-	atomic.StoreUint64((*uint64)(p.consumer), pos)
+func (p Positions) SetConsumerPos(pos Pos) {
+	atomic.StoreUint64((*uint64)(p.consumer), uint64(pos))
 }
 
 // MoveConsumerPos stores consumer_pos if it is still old, as a full barrier. It gives
@@ -214,27 +214,27 @@ func (p Positions) SetConsumerPos(pos uint64) {
 // bpf_ringbuf_commit, which comes before the producer looks at consumer_pos: one of
 // the two sees the other's store, so a consumer that looks again after this
 // store either finds the new record or is woken for it.
-func (p Positions) MoveConsumerPos(old, pos uint64) bool {
-	return atomic.CompareAndSwapUint64((*uint64)(p.consumer), old, pos)
+func (p Positions) MoveConsumerPos(old, pos Pos) bool {
+	return atomic.CompareAndSwapUint64((*uint64)(p.consumer), uint64(old), uint64(pos))
 }
 
 // ProducerPos loads producer_pos. Its partner is the smp_store_release in
 // __bpf_ringbuf_reserve: headers below the position are initialised.
-func (p Positions) ProducerPos() uint64 {
-	return atomic.LoadUint64((*uint64)(p.producer))
+func (p Positions) ProducerPos() Pos {
+	return Pos(atomic.LoadUint64((*uint64)(p.producer)))
 }
 
 // PendingPos loads pending_pos: the oldest uncommitted record, as of the last
 // reservation. Meaningful only where the kernel has it (6.10 and backports).
-func (p Positions) PendingPos() uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, pendingOffset)))
+func (p Positions) PendingPos() Pos {
+	return Pos(atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, pendingOffset))))
 }
 
 // OverwritePos loads overwrite_pos: where the oldest record that was not
 // overwritten begins. Meaningful only in a ring with BPF_F_RB_OVERWRITE. Load it
 // after ProducerPos: the kernel stores it before (__bpf_ringbuf_reserve).
-func (p Positions) OverwritePos() uint64 {
-	return atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, overwriteOffset)))
+func (p Positions) OverwritePos() Pos {
+	return Pos(atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, overwriteOffset))))
 }
 
 // ConsumerClaim is the word in the consumer page that names the consumer, 0 when

@@ -56,13 +56,13 @@ func (m *Mapping) Retire() error {
 // SetProducerPos stores producer_pos of a USER_RINGBUF, after all stores before
 // it. Its partner is the smp_load_acquire in __bpf_user_ringbuf_peek: without it
 // the kernel could see the position before the headers and payloads below it.
-func (p Positions) SetProducerPos(pos uint64) {
-	order.StoreRelease((*uint64)(p.producer), pos)
+func (p Positions) SetProducerPos(pos Pos) {
+	order.StoreRelease((*uint64)(p.producer), uint64(pos))
 }
 
 // MoveProducerPos is SetProducerPos where producer_pos is still old.
-func (p Positions) MoveProducerPos(old, pos uint64) bool {
-	return atomic.CompareAndSwapUint64((*uint64)(p.producer), old, pos)
+func (p Positions) MoveProducerPos(old, pos Pos) bool {
+	return atomic.CompareAndSwapUint64((*uint64)(p.producer), uint64(old), uint64(pos))
 }
 
 // ProducerClaim is the word in the producer page that names the producer of a
@@ -86,21 +86,21 @@ func (t Tagged) Header() Header { return Header(t) }
 func (t Tagged) Tag() uint32 { return uint32(t >> 32) }
 
 // Place is where the header at pos lies with its tag.
-func (d Data) Place(pos uint64) *Tagged { return (*Tagged)(d.at(pos)) }
+func (d Data) Place(pos Pos) *Tagged { return (*Tagged)(d.at(pos)) }
 
 // Tagged loads the header at pos with its tag.
-func (d Data) Tagged(pos uint64) Tagged {
+func (d Data) Tagged(pos Pos) Tagged {
 	return Tagged(atomic.LoadUint64((*uint64)(d.Place(pos))))
 }
 
 // SetTagged stores the header at pos, where producer_pos has not passed yet:
 // whoever moves it makes the header visible before.
-func (d Data) SetTagged(pos uint64, t Tagged) { *d.Place(pos) = t }
+func (d Data) SetTagged(pos Pos, t Tagged) { *d.Place(pos) = t }
 
 // MoveTagged stores the header at pos where it is still old, as a full barrier.
 // Its partner is the smp_load_acquire of the header in __bpf_user_ringbuf_peek:
 // without it the kernel could see the BUSY bit clear before the payload.
-func (d Data) MoveTagged(pos uint64, old, t Tagged) bool {
+func (d Data) MoveTagged(pos Pos, old, t Tagged) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(d.Place(pos)), uint64(old), uint64(t))
 }
 

@@ -71,7 +71,7 @@ func TestFill(t *testing.T) {
 	pairs := []pair{{1, 2}, {3, 4}}
 	Fill(m.Data().Window(24), pairs)
 	for i, p := range pairs {
-		pos := uint64(24 + 16*i)
+		pos := Pos(24 + 16*i)
 		want := unsafe.Slice((*byte)(unsafe.Pointer(&p)), 8)
 		if m.Data().Tagged(pos) != 8 || !bytes.Equal(m.Data().Payload(pos, 8), want) {
 			t.Errorf("sample at %d: header %#x, %x; want %x", pos, m.Data().Tagged(pos), m.Data().Payload(pos, 8), want)

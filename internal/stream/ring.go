@@ -40,7 +40,7 @@ func (c *ConsumedRing) Pass(limit int) iter.Seq[consumer.Record] {
 // skip consumes the records below c.start. It returns false if more of them may come.
 func (c *ConsumedRing) skip() bool {
 	for rec := range c.Reader.Pass(0) {
-		if ring.Forward(rec.Pos, c.start) == 0 {
+		if !ring.Pos(rec.Pos).Before(ring.Pos(c.start)) {
 			c.start = 0
 			return true
 		}

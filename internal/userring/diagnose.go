@@ -62,7 +62,7 @@ func Examine(mem *ring.Mapping) Diagnosis {
 	const tries = 100
 	for range tries {
 		d = count(mem)
-		if d.Fault == nil || mem.ConsumerPos() == d.ConsumerPos {
+		if d.Fault == nil || uint64(mem.ConsumerPos()) == d.ConsumerPos {
 			break
 		}
 	}
@@ -72,14 +72,15 @@ func Examine(mem *ring.Mapping) Diagnosis {
 }
 
 func count(mem *ring.Mapping) Diagnosis {
-	d := Diagnosis{ConsumerPos: mem.ConsumerPos(), ProducerPos: mem.ProducerPos()}
-	d.Fault = walk(mem, d.ConsumerPos, d.ProducerPos, func(pos uint64, t ring.Tagged) {
-		switch h := t.Header(); {
-		case h.Discarded():
+	cons, prod := mem.ConsumerPos(), mem.ProducerPos()
+	d := Diagnosis{ConsumerPos: uint64(cons), ProducerPos: uint64(prod)}
+	d.Fault = walk(mem, cons, prod, func(pos ring.Pos, t ring.Tagged) {
+		switch t.Header().State(ring.User) {
+		case ring.Discarded:
 			d.Discarded++
-		case h.Busy():
+		case ring.Busy:
 			if d.Busy++; d.Busy == 1 {
-				d.BusyPos = pos
+				d.BusyPos = uint64(pos)
 			}
 		default:
 			d.Committed++

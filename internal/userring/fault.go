@@ -12,7 +12,7 @@ import (
 // no producer wrote. It matches [ring.ErrCorrupt].
 type Fault struct {
 	// Pos is the position of the bad header, or consumer_pos if the positions are bad.
-	Pos uint64
+	Pos ring.Pos
 	// Errno is what bpf_user_ringbuf_drain returns at Pos: EINVAL, E2BIG, or 0 if it does
 	// not notice.
 	Errno unix.Errno
@@ -41,8 +41,8 @@ func (f *Fault) Unwrap() error {
 // HeaderFault returns the fault of header h at pos, nil if the kernel can drain the sample.
 // It makes the checks of __bpf_user_ringbuf_peek (kernel/bpf/ringbuf.c) in their order,
 // except those of the positions.
-func HeaderFault(h ring.Header, pos, prod, size uint64) *Fault {
-	n, rest := h.Len(), prod-pos
+func HeaderFault(h ring.Header, pos, prod ring.Pos, size uint64) *Fault {
+	n, rest := h.Len(), uint64(prod-pos)
 	switch span := ring.Span(n); {
 	case span > rest:
 		return &Fault{pos, unix.EINVAL, fmt.Sprintf("sample of %d bytes at position %d ends behind the producer position %d", n, pos, prod)}
@@ -56,19 +56,19 @@ func HeaderFault(h ring.Header, pos, prod, size uint64) *Fault {
 
 // positionFault returns the fault of the positions, and up to where the ring can still be
 // read.
-func positionFault(cons, prod, size uint64) (end uint64, f *Fault) {
+func positionFault(cons, prod ring.Pos, size uint64) (end ring.Pos, f *Fault) {
 	end = prod &^ 7
 	switch {
 	case cons > prod:
 		f = &Fault{cons, 0, fmt.Sprintf("producer position %d is behind the consumer position %d", prod, cons)}
-	case prod-cons > size:
+	case uint64(prod-cons) > size:
 		f = &Fault{cons, 0, fmt.Sprintf("producer position %d is further than %d bytes from the consumer position %d", prod, size, cons)}
-	case prod%8 != 0:
+	case !prod.Aligned():
 		return end, &Fault{cons, unix.EINVAL, fmt.Sprintf("producer position %d is not a multiple of 8", prod)}
 	default:
 		return end, nil
 	}
-	if prod%8 != 0 {
+	if !prod.Aligned() {
 		f.Errno = unix.EINVAL
 	}
 	return cons, f

@@ -22,7 +22,7 @@ func TestMendOfWhatIsNoLongerInTheRing(t *testing.T) {
 		t.Fatal(err)
 	}
 	mem.SetProducerPos(64)
-	for _, pos := range []uint64{64, 72, 128, 1 << 40} {
+	for _, pos := range []ring.Pos{64, 72, 128, 1 << 40} {
 		if lost := putRight(mem, pos); lost != 0 || mem.ProducerPos() != 64 {
 			t.Errorf("fault at %d: %d bytes lost, producer position %d", pos, lost, mem.ProducerPos())
 		}

@@ -25,8 +25,8 @@ func Restore(mem *ring.Mapping, mend bool) (Recovery, error) {
 	for range tries {
 		// In this order: the kernel never moves consumer_pos beyond producer_pos.
 		cons := mem.ConsumerPos()
-		fault := walk(mem, cons, mem.ProducerPos(), func(pos uint64, t ring.Tagged) {
-			if t.Header().Busy() && !t.Header().Discarded() && discard(mem.Data(), pos, t) {
+		fault := walk(mem, cons, mem.ProducerPos(), func(pos ring.Pos, t ring.Tagged) {
+			if t.Header().State(ring.User) == ring.Busy && discard(mem.Data(), pos, t) {
 				found.Abandoned++
 			}
 		})
@@ -46,14 +46,14 @@ func Restore(mem *ring.Mapping, mend bool) (Recovery, error) {
 
 // discard turns a busy sample into a discarded one. It returns false if the header has
 // changed meanwhile.
-func discard(d ring.Data, pos uint64, t ring.Tagged) bool {
+func discard(d ring.Data, pos ring.Pos, t ring.Tagged) bool {
 	h := t.Header()&^ring.BusyBit | ring.DiscardBit
 	return d.MoveTagged(pos, t, ring.Tag(h, t.Tag()))
 }
 
 // walk calls visit for each undrained sample, oldest first, and returns the fault that ends
 // the walk early. It takes at most as many steps as the ring has room for headers.
-func walk(mem *ring.Mapping, cons, prod uint64, visit func(pos uint64, t ring.Tagged)) *Fault {
+func walk(mem *ring.Mapping, cons, prod ring.Pos, visit func(pos ring.Pos, t ring.Tagged)) *Fault {
 	end, fault := positionFault(cons, prod, mem.Size())
 	if fault != nil && fault.Errno == 0 && cons < prod {
 		if f := HeaderFault(mem.Data().Tagged(cons).Header(), cons, prod, mem.Size()); f != nil {
@@ -69,7 +69,7 @@ func walk(mem *ring.Mapping, cons, prod uint64, visit func(pos uint64, t ring.Ta
 			return fault
 		}
 		visit(pos, t)
-		pos += ring.Span(t.Header().Len())
+		pos = pos.Next(t.Header().Len())
 	}
 	return fault
 }

@@ -36,7 +36,7 @@ func TestWhatACheckerFinds(t *testing.T) {
 		usercheck.Fill(b, worker, seq)
 		change(b)
 		mem.Data().SetTagged(pos, ring.Tag(ring.Header(n), 0))
-		mem.SetProducerPos(pos + ring.Span(uint32(n)))
+		mem.SetProducerPos(pos.Next(uint32(n)))
 		if n, err := c.Drain(0, 0); n != 1 || err != nil {
 			t.Fatalf("Drain() = %d, %v", n, err)
 		}

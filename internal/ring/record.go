@@ -1,0 +1,17 @@
+package ring
+
+import "os"
+
+// dataPage is RINGBUF_NR_META_PAGES (kernel/bpf/ringbuf.c): the page of struct bpf_ringbuf at
+// which the data begins.
+const dataPage = 3
+
+// RecordEnd returns the end of the record at pos, or false if no record that ends by prod can
+// begin there. A header of a RINGBUF holds the record's length and its own page number
+// (__bpf_ringbuf_reserve); a payload can imitate one.
+func (m *Mapping) RecordEnd(pos, prod Pos) (end Pos, ok bool) {
+	t := m.data.Tagged(pos)
+	span := Span(t.Header().Len())
+	page := dataPage + uint64(pos)&(m.size-1)/uint64(os.Getpagesize())
+	return pos + Pos(span), uint64(t.Tag()) == page && span <= uint64(prod-pos)
+}
