@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Check fails the test unless the result is what it should be: nothing wrong
-// when fails is empty, otherwise an error with that text in it, whose trace it
-// logs: a model that cannot fail proves nothing.
+// Check fails the test unless the rules hold if fails is empty, and otherwise unless the error
+// contains fails. It logs the trace of an expected error. Test both: a model that cannot fail proves
+// nothing.
 func (r Result) Check(tb testing.TB, fails string) {
 	tb.Helper()
 	tb.Logf("%d states", r.States)

@@ -1,11 +1,9 @@
-// Package model looks at every interleaving of a few abstract threads over
-// shared memory. Tests use it for the protocols that this module shares with the
-// kernel: the race detector sees neither mapped memory nor the kernel, and a run
-// of the real thing sees only the orders that happen to come up.
+// Package model explores every interleaving of a few abstract threads over shared memory. Tests use
+// it for the protocols between this module and the kernel: the race detector sees neither mapped
+// memory nor the kernel, and a test on the real kernel sees only the orders that happen to occur.
 //
-// A model is written as threads of steps, each one access to shared memory, and
-// says what must never be. Explore goes through all states that can be reached,
-// breadth first, so the trace of a failure is a shortest one:
+// A model consists of threads of steps, each one access to shared memory, and of rules. Explore
+// visits all reachable states breadth first, so the trace of a failure is a shortest one:
 //
 //	a := model.Thread{Name: "a", Steps: []model.Step{
 //		{Doc: "x = 1", Do: func(v *model.View) { v.Store(x, 1) }},
@@ -20,16 +18,15 @@ import (
 	"hash/maphash"
 )
 
-// Order says when a store becomes visible to other threads.
+// Order is the order in which stores become visible to other threads.
 type Order int
 
 const (
-	// TSO is x86: each thread's stores become visible in their order, but later than
-	// they are made: its later loads may come before them. The thread itself sees
-	// them at once.
+	// TSO is x86: a thread's stores become visible in program order, but late: its later loads
+	// may be ordered before them. The thread itself sees them at once.
 	TSO Order = iota
-	// PSO is weaker: plain stores become visible in any order, unless they are to
-	// one word. A Release becomes visible after all stores before it.
+	// PSO is weaker: plain stores to different words become visible in any order. A Release
+	// becomes visible after all stores before it.
 	PSO
 )
 
@@ -44,13 +41,13 @@ type Thread struct {
 	Steps []Step
 }
 
-// Step is what a thread does at once: one access to shared memory, and what
-// follows from it in the thread's own registers.
+// Step is one atomic step of a thread: one access to shared memory, and its consequences in the
+// thread's own registers.
 type Step struct {
 	Label string // for View.Goto
 	Doc   string // for the trace
-	// When tells whether the step can be made; nil is always. It may look at
-	// shared memory with Peek.
+	// When reports whether the step can be made; nil means always. It may Peek at shared
+	// memory.
 	When func(v *View) bool
 	// Do makes the step. The next one follows, unless it calls Goto or Stop.
 	Do func(v *View)
@@ -58,11 +55,11 @@ type Step struct {
 
 // Model is a program and its rules.
 type Model struct {
-	Words   int // words of shared memory, all 0 at first; values are small numbers
+	Words   int // words of shared memory, initially 0; their values are small
 	Order   Order
 	Threads []Thread
-	// AtRest is called where no thread can make a step any more, and returns
-	// what is wrong with that.
+	// AtRest is called in states in which no thread can make a step. Its error means that the
+	// state breaks a rule.
 	AtRest func(v *View) error
 }
 
@@ -73,7 +70,7 @@ type Result struct {
 	Trace  []string // the steps that led to Err
 }
 
-// Explore looks at every state that can be reached.
+// Explore visits every reachable state, until a rule is broken.
 func (m Model) Explore() Result {
 	if m.Words > maxWords || len(m.Threads) > maxThreads {
 		panic(fmt.Sprintf("%d words, %d threads: more than %d or %d", m.Words, len(m.Threads), maxWords, maxThreads))
@@ -95,7 +92,7 @@ func (m Model) Explore() Result {
 	return Result{States: len(e.seen)}
 }
 
-// labels returns where each thread's labels are.
+// labels returns the step of each label, by thread.
 func (m Model) labels() []map[string]int {
 	var all []map[string]int
 	for _, t := range m.Threads {

@@ -7,27 +7,26 @@ import (
 	"unsafe"
 )
 
-// Bounds of a model. They keep a state of fixed size, and so cheap to copy.
+// Bounds of a model. They give a state a fixed size, which makes it cheap to copy.
 const (
 	maxWords   = 16
 	maxThreads = 6
-	maxStores  = 6 // of a thread that are not visible yet
+	maxStores  = 6 // of a thread, not yet visible
 	registers  = 9 // of a thread
-	// maxStates is far above what the models here have: one that counts
-	// without bound ends there.
+	// maxStates stops a model that counts without bound. It is far more than any model here has.
 	maxStates = 20_000_000
 )
 
-// state is all that the future depends on: bytes without padding, and zero where nothing is.
+// state is everything that the future depends on. It has no padding, and unused parts are zero.
 type state struct {
 	mem     [maxWords]int8
 	threads [maxThreads]threadState
 }
 
 type threadState struct {
-	pc   int8 // of the next step; the number of steps when it has ended
+	pc   int8 // of the next step; the number of steps if the thread has ended
 	regs [registers]int8
-	// stores are those that others do not see yet, oldest first.
+	// stores are those not yet visible to others, oldest first.
 	stores [maxStores]store
 	count  int8
 }
@@ -48,7 +47,7 @@ func (s *state) flush(t, i int) store {
 	return e
 }
 
-// mayFlush tells whether store i of thread t can become visible next.
+// mayFlush reports whether store i of thread t can become visible next.
 func (s *state) mayFlush(order Order, t, i int) bool {
 	stores := s.threads[t].stores[:i+1]
 	if order == TSO || stores[i].release {
@@ -57,17 +56,17 @@ func (s *state) mayFlush(order Order, t, i int) bool {
 	return !slices.ContainsFunc(stores[:i], func(e store) bool { return e.word == stores[i].word })
 }
 
-// sum is a state's fingerprint: 128 bits, so that no two of some millions are equal.
+// sum is a state's fingerprint. Its 128 bits make collisions among millions of states unlikely.
 type sum [2]uint64
 
-// explorer goes through the states of a model.
+// explorer visits the states of a model.
 type explorer struct {
 	model  Model
 	labels []map[string]int
 	seeds  [2]maphash.Seed
 	seen   map[sum]struct{}
 	queue  []visit
-	// next and view are what a step works on; used are states whose memory can be used again.
+	// next and view are a step's scratch space; used are states whose memory can be reused.
 	next state
 	view View
 	used []*state
@@ -75,14 +74,14 @@ type explorer struct {
 
 // visit is a state and how it was reached.
 type visit struct {
-	state *state // nil when its successors are known
+	state *state // nil once its successors are known
 	from  int32
-	// by is the step, or the store when it is negative, of the thread.
+	// by is the step of the thread, or flushed for a store of the thread that became visible.
 	thread, by int8
 	done       store
 }
 
-// sum looks at the threads that the model has.
+// sum returns the fingerprint of s. It ignores threads that the model does not have.
 func (e *explorer) sum(s *state) sum {
 	size := unsafe.Offsetof(s.threads) + uintptr(len(e.model.Threads))*unsafe.Sizeof(s.threads[0])
 	b := unsafe.Slice((*byte)(unsafe.Pointer(s)), size)
@@ -104,7 +103,7 @@ func (e *explorer) add(s *state, v visit) {
 	e.queue = append(e.queue, v)
 }
 
-// forget gives up the state of the visit, of which only the trace has need now.
+// forget releases the state of the visit; the trace needs only the rest.
 func (e *explorer) forget(v *visit) {
 	e.used = append(e.used, v.state)
 	v.state = nil
@@ -118,8 +117,8 @@ func (e *explorer) viewOf(s *state, t int) *View {
 
 const flushed = -1 // visit.by for a store that became visible
 
-// expand adds the states that follow the one visited i-th. When a step breaks a rule it
-// returns the error and that step.
+// expand adds the successors of the i-th visited state. If a step breaks a rule, it returns the
+// error and that step.
 func (e *explorer) expand(i int) (last visit, err error) {
 	s := e.queue[i].state
 	rest := true

@@ -2,8 +2,8 @@ package model
 
 import "fmt"
 
-// View is what a step sees: its thread's registers, and shared memory as the
-// thread sees it.
+// View is a step's view of the state: its thread's registers, and shared memory as the thread sees
+// it.
 type View struct {
 	s      *state
 	t      int
@@ -14,7 +14,7 @@ type View struct {
 
 func (v *View) thread() *threadState { return &v.s.threads[v.t] }
 
-// Reg returns a register of the thread, 0 at first.
+// Reg returns a register of the thread, initially 0.
 func (v *View) Reg(i int) int { return int(v.thread().regs[i]) }
 
 // Set sets a register.
@@ -34,7 +34,7 @@ func (v *View) Load(w Word) int {
 // Store is a plain store.
 func (v *View) Store(w Word, value int) { v.buffer(w, value, false) }
 
-// Release is a store that becomes visible after all before it.
+// Release is a store that becomes visible after all stores before it.
 func (v *View) Release(w Word, value int) { v.buffer(w, value, true) }
 
 func (v *View) buffer(w Word, value int, release bool) {
@@ -43,7 +43,7 @@ func (v *View) buffer(w Word, value int, release bool) {
 	th.count++
 }
 
-// Swap stores and returns what was there, at once and as a full barrier: xchg.
+// Swap stores value and returns the old one, atomically and as a full barrier: xchg.
 func (v *View) Swap(w Word, value int) (old int) {
 	v.Barrier()
 	old = v.Peek(w)
@@ -51,21 +51,21 @@ func (v *View) Swap(w Word, value int) (old int) {
 	return old
 }
 
-// Add adds and returns the sum, and is a full barrier: lock xadd.
+// Add adds n and returns the sum, atomically and as a full barrier: lock xadd.
 func (v *View) Add(w Word, n int) (sum int) {
 	v.Barrier()
 	v.Poke(w, v.Peek(w)+n)
 	return v.Peek(w)
 }
 
-// Or sets bits and returns what was there, and is a full barrier.
+// Or sets bits and returns the old value, atomically and as a full barrier.
 func (v *View) Or(w Word, bits int) (old int) {
 	old = v.Add(w, 0)
 	v.Poke(w, old|bits)
 	return old
 }
 
-// CompareAndSwap stores where the word has the old value, and is a full barrier.
+// CompareAndSwap stores value if the word is old, atomically and as a full barrier.
 func (v *View) CompareAndSwap(w Word, old, value int) bool {
 	if v.Add(w, 0) != old {
 		return false
@@ -74,18 +74,18 @@ func (v *View) CompareAndSwap(w Word, old, value int) bool {
 	return true
 }
 
-// Barrier makes the thread's stores visible.
+// Barrier makes all stores of the thread visible.
 func (v *View) Barrier() {
 	for v.thread().count > 0 {
 		v.s.flush(v.t, 0)
 	}
 }
 
-// Peek returns what is in memory. It is no access of the thread: it serves When,
-// the rules, and words that stand for something other than memory.
+// Peek returns the word in memory. It is not an access of the thread: use it in When, in rules, and
+// for words that stand for something other than memory.
 func (v *View) Peek(w Word) int { return int(v.s.mem[w]) }
 
-// Poke changes what is in memory, as Peek sees it.
+// Poke changes the word in memory. Like Peek, it is not an access of the thread.
 func (v *View) Poke(w Word, value int) { v.s.mem[w] = int8(value) }
 
 // Goto makes the labelled step the thread's next one.
@@ -100,5 +100,5 @@ func (v *View) Goto(label string) {
 // Stop ends the thread.
 func (v *View) Stop() { v.thread().pc = int8(v.steps) }
 
-// Fail says that a rule was broken.
+// Fail reports a broken rule.
 func (v *View) Fail(format string, args ...any) { v.err = fmt.Errorf(format, args...) }

@@ -7,6 +7,5 @@ import (
 	"unsafe"
 )
 
-// releases tells the race detector that an acquiring load of what is stored to p next sees
-// what this goroutine has stored before.
+// releases tells the race detector that the next store to p is a release.
 func releases(p *uint64) { runtime.RaceReleaseMerge(unsafe.Pointer(p)) }

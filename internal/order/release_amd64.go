@@ -1,13 +1,10 @@
 package order
 
-// StoreRelease stores v so that whoever loads it with an acquiring load sees what was
-// stored before; unlike atomic.StoreUint64, loads after it may come before it.
+// StoreRelease is a store with release semantics: an acquiring load that sees v sees every store
+// before it. Unlike with atomic.StoreUint64, later loads may be ordered before it.
 //
-// On this architecture every store is one, and the compiler emits stores in the
-// order of the program. sync/atomic has only the exchange, a full barrier, which
-// takes as long as writing a short sample.
-//
-// A build with -race has the same store, and tells the race detector that it is a release.
+// On amd64 every store is a release, and the compiler keeps stores in program order. sync/atomic
+// offers only the exchange, a full barrier, which takes as long as writing a short sample.
 //
 //go:norace
 func StoreRelease(p *uint64, v uint64) {

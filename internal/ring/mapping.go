@@ -8,42 +8,35 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// ErrNotSupported says that the layout of the position pages is not known
-// for this machine: the kernel's positions are unsigned long, and only 64-bit
-// ones are handled.
-var ErrNotSupported = errors.New("not supported on 32-bit machines")
-
-// Mapping is the memory of one ring as this process sees it:
+// Mapping is a ring mapped into this process:
 //
 //	page 0    consumer_pos
 //	page 1    producer_pos, pending_pos, overwrite_pos
 //	page 2..  size bytes of data, then the same bytes again
 //
-// Because the data is there twice, a record that wraps around the ring's end
-// is contiguous in memory.
+// The data is mapped twice, so a record that wraps around the ring's end is contiguous in memory.
 //
-// Accesses are made between Acquire and Release; Close unmaps when the last
-// one is released. All methods may be called by many goroutines at once; who may
-// move a position is the caller's matter.
+// Access the memory between Acquire and Release. After Close, the last user unmaps it. Any number of
+// goroutines may call the methods at once; the caller decides which of them moves a position.
 type Mapping struct {
 	Positions
 	data Data
 	size uint64
 
-	// users counts the Acquires that were not released yet, in steps of
-	// one user; the lowest bit says closed.
+	// users counts the Acquires without a Release, in steps of oneUser. The lowest bit is
+	// closedBit.
 	users   atomic.Int64
 	regions []region
 	cleanup runtime.Cleanup
 }
 
-// Positions are the two pages with the positions. They are valid as long as the Mapping
-// they are of.
+// Positions are the two pages with the positions. They are valid as long as their Mapping.
 type Positions struct {
 	consumer unsafe.Pointer // page 0
 	producer unsafe.Pointer // page 1
@@ -60,8 +53,8 @@ const (
 	oneUser   = 2
 )
 
-// claimOffset is where in the consumer page of a RINGBUF its consumer says who it
-// is: a word on a cache line that the kernel does not use.
+// claimOffset is the offset of the claim word in the page that the claimant writes, on a cache line
+// that the kernel does not use.
 const claimOffset = 64
 
 // Offsets in the producer page, struct bpf_ringbuf (kernel/bpf/ringbuf.c).
@@ -70,8 +63,7 @@ const (
 	overwriteOffset = 16
 )
 
-// Consume maps the RINGBUF of size bytes that fd refers to for its consumer:
-// page 0 writable, the rest read-only.
+// Consume maps a RINGBUF of size bytes for its consumer: page 0 writable, the rest read-only.
 func Consume(fd int, size uint64) (*Mapping, error) {
 	page := uintptr(os.Getpagesize())
 	if err := check(size); err != nil {
@@ -105,7 +97,7 @@ func Observe(fd int, size uint64) (*Mapping, error) {
 
 func check(size uint64) error {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
-		return ErrNotSupported
+		return fmt.Errorf("%w: the kernel's positions are not of 64 bits", ebpf.ErrNotSupported)
 	}
 	if size == 0 || size&(size-1) != 0 || size%uint64(os.Getpagesize()) != 0 {
 		return fmt.Errorf("ring size %d is not a power of two and a multiple of the page size", size)
@@ -121,12 +113,12 @@ func mmap(fd int, offset int64, length uintptr, prot int) (region, error) {
 	return region{addr, length}, err
 }
 
-// refusals are the errors of mmap whose meaning for a ring is known: see
-// bpf_map_mmap (kernel/bpf/syscall.c) and remap_vmalloc_range (mm/vmalloc.c).
+// refusals explains the errors of mmap for a ring: see bpf_map_mmap (kernel/bpf/syscall.c) and
+// remap_vmalloc_range (mm/vmalloc.c).
 var refusals = map[error]string{
 	unix.EPERM:  "these pages of this type of map are not mapped writable, or the map is frozen",
 	unix.EACCES: "the map was opened read-only",
-	unix.EINVAL: "the map was opened read-only, or is no ring of this size",
+	unix.EINVAL: "the map was opened read-only, or is not a ring of this size",
 	unix.ENOMEM: "no address space is left, or this process has too many mappings",
 }
 
@@ -140,7 +132,7 @@ func newMapping(consumer, producer unsafe.Pointer, size uint64, regions ...regio
 		size:    size,
 		regions: regions,
 	}
-	// The backstop for an Acquire whose Release a panic prevented.
+	// A backstop for an Acquire whose Release a panic prevented.
 	m.cleanup = runtime.AddCleanup(m, func(regions []region) {
 		for _, r := range regions {
 			r.unmap()
@@ -149,14 +141,13 @@ func newMapping(consumer, producer unsafe.Pointer, size uint64, regions ...regio
 	return m
 }
 
-// Size is the ring's size in bytes, a power of two.
+// Size returns the ring's size in bytes, a power of two.
 func (m *Mapping) Size() uint64 { return m.size }
 
 // Data returns the data area. It is valid between Acquire and Release.
 func (m *Mapping) Data() Data { return m.data }
 
-// Acquire keeps the memory mapped until Release. It returns false, and keeps
-// nothing, after Close.
+// Acquire keeps the memory mapped until Release. After Close it returns false.
 func (m *Mapping) Acquire() bool {
 	for {
 		users := m.users.Load()
@@ -169,19 +160,18 @@ func (m *Mapping) Acquire() bool {
 	}
 }
 
-// Release ends what a successful Acquire began. It returns true to the last
-// user of a closed Mapping, who must call Unmap.
+// Release ends a successful Acquire. It returns true to the last user of a closed Mapping, who must
+// call Unmap.
 func (m *Mapping) Release() (last bool) { return m.users.Add(-oneUser) == closedBit }
 
-// Close makes Acquire fail from now on. It returns true when nobody uses the
-// memory; then the caller must call Unmap, else the last user will. Only the
-// first call can return true.
+// Close makes Acquire fail. It returns true if nobody uses the memory: then the caller must call
+// Unmap, otherwise the last user does. Only the first call can return true.
 func (m *Mapping) Close() (last bool) { return m.users.Or(closedBit) == 0 }
 
 // Closed reports whether Close was called.
 func (m *Mapping) Closed() bool { return m.users.Load()&closedBit != 0 }
 
-// Unmap gives the memory back. See Release and Close.
+// Unmap unmaps the memory. See Release and Close for who calls it.
 func (m *Mapping) Unmap() error {
 	m.cleanup.Stop()
 	var errs []error
@@ -200,45 +190,45 @@ func (p Positions) ConsumerPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(p.consumer)))
 }
 
-// SetConsumerPos stores consumer_pos. It is for a ring that has no other consumer, and
-// otherwise as MoveConsumerPos.
+// SetConsumerPos stores consumer_pos of a ring without another consumer. It orders memory as
+// MoveConsumerPos does.
 func (p Positions) SetConsumerPos(pos Pos) {
 	atomic.StoreUint64((*uint64)(p.consumer), uint64(pos))
 }
 
-// MoveConsumerPos stores consumer_pos if it is still old, as a full barrier. It gives
-// the space up to pos back to the producer, whose partner is the smp_load_acquire of
-// consumer_pos in __bpf_ringbuf_reserve: without it the producer could write over
-// a record before it was read. The barrier orders it before the next Header or
-// ProducerPos load; its partner is the xchg of the header in
-// bpf_ringbuf_commit, which comes before the producer looks at consumer_pos: one of
-// the two sees the other's store, so a consumer that looks again after this
-// store either finds the new record or is woken for it.
+// MoveConsumerPos stores consumer_pos if it still is old. It is a full barrier with two partners.
+//
+// It returns the space up to pos to the producer. Partner: the smp_load_acquire of consumer_pos in
+// __bpf_ringbuf_reserve. Without it the producer could overwrite a record before it was read.
+//
+// It is ordered before the next Header or ProducerPos load. Partner: the xchg of the header in
+// bpf_ringbuf_commit, before the kernel loads consumer_pos. One of the two sees the other's store,
+// so a consumer that checks the ring after this store finds the new record or is woken for it.
 func (p Positions) MoveConsumerPos(old, pos Pos) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(p.consumer), uint64(old), uint64(pos))
 }
 
-// ProducerPos loads producer_pos. Its partner is the smp_store_release in
-// __bpf_ringbuf_reserve: headers below the position are initialised.
+// ProducerPos loads producer_pos. Partner: the smp_store_release in __bpf_ringbuf_reserve. Headers
+// below the position are initialised.
 func (p Positions) ProducerPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(p.producer)))
 }
 
-// PendingPos loads pending_pos: the oldest uncommitted record, as of the last
-// reservation. Meaningful only where the kernel has it (6.10 and backports).
+// PendingPos loads pending_pos: the oldest uncommitted record as of the last reservation. Only
+// kernels from 6.10 on, and backports, have it.
 func (p Positions) PendingPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, pendingOffset))))
 }
 
-// OverwritePos loads overwrite_pos: where the oldest record that was not
-// overwritten begins. Meaningful only in a ring with BPF_F_RB_OVERWRITE. Load it
-// after ProducerPos: the kernel stores it before (__bpf_ringbuf_reserve).
+// OverwritePos loads overwrite_pos, the position of the oldest record that is not overwritten. Only
+// rings with BPF_F_RB_OVERWRITE have it. Load it after ProducerPos: the kernel stores it before
+// (__bpf_ringbuf_reserve).
 func (p Positions) OverwritePos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, overwriteOffset))))
 }
 
-// ConsumerClaim is the word in the consumer page that names the consumer, 0 when
-// nobody does. It is a convention of processes; the kernel does not know it.
+// ConsumerClaim returns the word in the consumer page that names the consumer, 0 if unclaimed. The
+// kernel ignores it. See package claim.
 func (p Positions) ConsumerClaim() *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Add(p.consumer, claimOffset))
 }

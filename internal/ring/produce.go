@@ -7,25 +7,26 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/order"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// MaxSample is DYNPTR_MAX_SIZE (include/linux/bpf.h): bpf_user_ringbuf_drain
-// answers a longer sample of a USER_RINGBUF with -E2BIG, even a discarded one.
+// MaxSample is DYNPTR_MAX_SIZE (include/linux/bpf.h), in bytes: bpf_user_ringbuf_drain fails with
+// -E2BIG at a longer sample, even a discarded one.
 const MaxSample = 1<<24 - 1
 
-// Produce maps the USER_RINGBUF of size bytes that fd refers to for its producer:
-// page 0 read-only, the rest writable (kernel/bpf/ringbuf.c, ringbuf_map_mmap_user).
+// Produce maps a USER_RINGBUF of size bytes for its producer: page 0 read-only, the rest writable
+// (kernel/bpf/ringbuf.c, ringbuf_map_mmap_user).
 func Produce(fd int, size uint64) (*Mapping, error) {
 	page := uintptr(os.Getpagesize())
 	if err := check(size); err != nil {
 		return nil, err
 	}
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
-		return nil, fmt.Errorf("%w: big-endian", ErrNotSupported)
+		return nil, fmt.Errorf("%w: big-endian machine", ebpf.ErrNotSupported)
 	}
 	cons, err := mmap(fd, 0, page, unix.PROT_READ)
 	if err != nil {
@@ -39,53 +40,51 @@ func Produce(fd int, size uint64) (*Mapping, error) {
 	return newMapping(cons.addr, rest.addr, size, cons, rest), nil
 }
 
-// Retire takes the ring away from under those who use the Mapping and leaves
-// zeroed memory of this process in its place, in one step: what they do from
-// then on faults nowhere and reaches nobody. So a user needs neither Acquire
-// nor Release, which cost two locked instructions for each sample. The
-// addresses are given back when the Mapping is garbage. Nobody may call Unmap.
+// Retire atomically replaces the ring by zeroed private memory. Later accesses through the Mapping
+// neither fault nor reach the ring, so its users need no Acquire and Release, which cost two locked
+// instructions a sample. The address range is unmapped when the Mapping is garbage-collected; do not
+// call Unmap.
 func (m *Mapping) Retire() error {
 	for _, r := range m.regions {
 		if err := syscall.Replace(r.addr, r.length); err != nil {
-			return fmt.Errorf("take the ring's memory away: %w", err)
+			return fmt.Errorf("replace the ring's memory: %w", err)
 		}
 	}
 	return nil
 }
 
-// SetProducerPos stores producer_pos of a USER_RINGBUF, after all stores before
-// it. Its partner is the smp_load_acquire in __bpf_user_ringbuf_peek: without it
-// the kernel could see the position before the headers and payloads below it.
+// SetProducerPos stores producer_pos of a USER_RINGBUF, as a release. Partner: the smp_load_acquire
+// in __bpf_user_ringbuf_peek. Without it the kernel could see the position before the headers and
+// payloads below it.
 func (p Positions) SetProducerPos(pos Pos) {
 	order.StoreRelease((*uint64)(p.producer), uint64(pos))
 }
 
-// MoveProducerPos is SetProducerPos where producer_pos is still old.
+// MoveProducerPos is SetProducerPos if producer_pos still is old.
 func (p Positions) MoveProducerPos(old, pos Pos) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(p.producer), uint64(old), uint64(pos))
 }
 
-// ProducerClaim is the word in the producer page that names the producer of a
-// USER_RINGBUF, 0 when nobody does. It is a convention of processes; of that page the
-// kernel reads producer_pos only.
+// ProducerClaim returns the word in the producer page that names the producer of a USER_RINGBUF, 0 if
+// unclaimed. Of that page the kernel reads only producer_pos. See package claim.
 func (p Positions) ProducerClaim() *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Add(p.producer, claimOffset))
 }
 
-// Tagged is the header of a sample with the word behind it, which the kernel
-// does not look at: there the producer's own tag lies.
+// Tagged is a header with the 4 bytes after it. In a USER_RINGBUF the kernel ignores them, and the
+// producer keeps its own tag there. In a RINGBUF they are the header's page number, pg_off.
 type Tagged uint64
 
 // Tag joins a header and a tag.
 func Tag(h Header, tag uint32) Tagged { return Tagged(tag)<<32 | Tagged(h) }
 
-// Header is what the kernel reads.
+// Header returns the header.
 func (t Tagged) Header() Header { return Header(t) }
 
-// Tag is what it does not.
+// Tag returns the tag.
 func (t Tagged) Tag() uint32 { return uint32(t >> 32) }
 
-// Place is where the header at pos lies with its tag.
+// Place returns the address of the header at pos and its tag.
 func (d Data) Place(pos Pos) *Tagged { return (*Tagged)(d.at(pos)) }
 
 // Tagged loads the header at pos with its tag.
@@ -93,39 +92,36 @@ func (d Data) Tagged(pos Pos) Tagged {
 	return Tagged(atomic.LoadUint64((*uint64)(d.Place(pos))))
 }
 
-// SetTagged stores the header at pos, where producer_pos has not passed yet:
-// whoever moves it makes the header visible before.
+// SetTagged stores the header at pos, which is not below producer_pos: the store that moves
+// producer_pos past it publishes it.
 func (d Data) SetTagged(pos Pos, t Tagged) { *d.Place(pos) = t }
 
-// MoveTagged stores the header at pos where it is still old, as a full barrier.
-// Its partner is the smp_load_acquire of the header in __bpf_user_ringbuf_peek:
-// without it the kernel could see the BUSY bit clear before the payload.
+// MoveTagged stores the header at pos if it still is old, as a full barrier. Partner: the
+// smp_load_acquire of the header in __bpf_user_ringbuf_peek. Without it the kernel could see the
+// BUSY bit clear before the payload.
 func (d Data) MoveTagged(pos Pos, old, t Tagged) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(d.Place(pos)), uint64(old), uint64(t))
 }
 
-// SetHeader stores the header of a sample, off bytes into the window, where
-// producer_pos has not passed yet: see Data.SetTagged.
+// SetHeader stores the header of a sample, off bytes into the window, not below producer_pos: see
+// [Data.SetTagged].
 func (w Window) SetHeader(off uint64, h Header) {
 	*(*Tagged)(unsafe.Add(w.base, off)) = Tagged(h)
 }
 
-// Room returns the n bytes of payload of a sample, off bytes into the window. It
-// panics when n is larger than MaxSample.
+// Room returns the n bytes of payload of a sample, off bytes into the window. It panics if n exceeds
+// MaxSample.
 //
-// SAFETY: as for Data.Payload. The array is only the type that n is checked
-// against: where n is a constant, that costs nothing.
+// SAFETY: as for [Data.Payload]. The array type only serves to check n, at no cost if n is constant.
 func (w Window) Room(off uint64, n uint32) []byte {
 	return (*[MaxSample]byte)(unsafe.Add(w.base, off+HeaderSize))[:n:n]
 }
 
-// Fill writes each value as a sample, header and payload, from the window's
-// beginning on. T must not hold pointers. The caller has checked that all of
-// them fit into the ring's size.
+// Fill writes each value as a sample, header and payload, from the window's beginning on. T must not
+// hold pointers. The caller has checked that the samples fit into the ring's size.
 //
-// SAFETY: the window reaches a ring's size further. Samples begin at multiples of
-// 8, which suits every T, and the garbage collector has nothing to see in one without
-// pointers.
+// SAFETY: the window spans a ring's size. Samples begin at multiples of 8, which aligns every T, and
+// the garbage collector need not see a T without pointers.
 func Fill[T any](w Window, values []T) {
 	n := uint32(unsafe.Sizeof(*new(T)))
 	if n == 16 {
@@ -140,12 +136,12 @@ func Fill[T any](w Window, values []T) {
 	}
 }
 
-// pair is a value of 16 bytes, by halves: as a whole it cannot be loaded before its
-// fields, which were just stored one by one, have reached the cache.
+// pair is a value of 16 bytes in halves. One load of 16 bytes would wait until the stores of its
+// fields, made one by one just before, have reached the cache.
 type pair [2]uint64
 
-// fillPairs is Fill for pairs. Four at a time, the time of the loop does not depend on
-// where the linker puts it.
+// fillPairs is Fill for pairs. With four at a time, the speed of the loop does not depend on its
+// alignment.
 func fillPairs(at unsafe.Pointer, values []pair) {
 	const n, words = 16, 3
 	for ; len(values) >= 4; values = values[4:] {
