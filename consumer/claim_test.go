@@ -42,9 +42,9 @@ func robbed(tb testing.TB, err error, pid int) {
 func TestAClaimExcludesOthersUntilItsHolderEnds(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	for _, end := range []func(*actor){(*actor).kill, (*actor).end} {
-		a := start(t, "claim", m)
-		a.expect(t, "ready")
+	for _, end := range []func(*testenv.Process){(*testenv.Process).Kill, (*testenv.Process).End} {
+		a := testenv.Start(t, "claim", m)
+		a.Expect(t, "ready")
 		_, err := consumer.NewReader(m, exclusive)
 		refused(t, err, a.Process.Pid)
 		end(a)
@@ -70,9 +70,9 @@ func TestAClaimEndsWithClose(t *testing.T) {
 func TestAClaimEndsWithExec(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	a := start(t, "exec", m)
-	a.expect(t, "ready")
-	a.expect(t, "ready")
+	a := testenv.Start(t, "exec", m)
+	a.Expect(t, "ready")
+	a.Expect(t, "ready")
 	_, err := consumer.NewReader(m, exclusive)
 	refused(t, err, a.Process.Pid)
 }

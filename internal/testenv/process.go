@@ -1,0 +1,143 @@
+package testenv
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// roleVar is the environment variable that makes a test binary play a role instead of testing.
+const roleVar = "RBTOOL_TEST_ROLE"
+
+// Process is this test binary, started by a test to play a role.
+type Process struct {
+	*exec.Cmd
+	stdin io.WriteCloser
+	said  *bufio.Reader
+}
+
+// Start starts this test binary in a role, with m as its descriptor 3 and files from 4 on. It is
+// killed when the test ends. TestMain must call [Role] and [Play].
+func Start(tb testing.TB, role string, m *ebpf.Map, files ...*os.File) *Process {
+	tb.Helper()
+	dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ring := os.NewFile(uintptr(dup), "ring")
+	defer ring.Close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleVar+"="+role)
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = append([]*os.File{ring}, files...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	p := &Process{cmd, stdin, bufio.NewReader(stdout)}
+	tb.Cleanup(p.Kill)
+	return p
+}
+
+// Line waits for the next line that the process says.
+func (p *Process) Line(tb testing.TB) string {
+	tb.Helper()
+	said, err := p.said.ReadString('\n')
+	line, whole := strings.CutSuffix(said, "\n")
+	if !whole {
+		tb.Fatalf("the other process says %q, then %v", said, err)
+	}
+	return line
+}
+
+// Expect waits until the process says line.
+func (p *Process) Expect(tb testing.TB, line string) {
+	tb.Helper()
+	if said := p.Line(tb); said != line {
+		tb.Fatalf("the other process says %q, want %q", said, line)
+	}
+}
+
+// Tell writes line to the process's standard input.
+func (p *Process) Tell(tb testing.TB, line string) {
+	tb.Helper()
+	if _, err := fmt.Fprintln(p.stdin, line); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// ExpectKilled waits until the process has died of SIGKILL without saying anything more.
+func (p *Process) ExpectKilled(tb testing.TB) {
+	tb.Helper()
+	said, _ := io.ReadAll(p.said)
+	err := p.Wait()
+	if status := p.ProcessState.Sys().(syscall.WaitStatus); len(said) > 0 || status.Signal() != unix.SIGKILL {
+		tb.Fatalf("the other process said %q and ended: %v", said, err)
+	}
+}
+
+// End closes the process's standard input and waits until it has ended.
+func (p *Process) End() {
+	p.stdin.Close()
+	p.Wait()
+}
+
+// Kill kills the process and waits until it has ended.
+func (p *Process) Kill() {
+	p.Process.Kill()
+	p.Wait()
+}
+
+// Role returns the role in which [Start] started this process, "" for a test.
+func Role() string { return os.Getenv(roleVar) }
+
+// Play calls act with the role of this process and the map of [Start], says an error on standard
+// output, and returns the exit status.
+func Play(act func(role string, m *ebpf.Map) error) int {
+	m, err := ebpf.NewMapFromFD(3)
+	if err == nil {
+		defer m.Close()
+		err = act(Role(), m)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// Ready says "ready" and returns when standard input ends.
+func Ready() error {
+	fmt.Println("ready")
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// Exec says "ready" and replaces this process's program by the same one in another role. Pid and
+// start time stay.
+func Exec(role string, m *ebpf.Map) error {
+	fmt.Println("ready")
+	if err := os.Setenv(roleVar, role); err != nil {
+		return err
+	}
+	if _, err := unix.FcntlInt(uintptr(m.FD()), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
+}
