@@ -1,7 +1,9 @@
 package consumer_test
 
 import (
+	"errors"
 	"fmt"
+	"testing"
 
 	"github.com/cilium/ebpf"
 
@@ -23,8 +25,52 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		return testenv.Exec("claim", m)
+	case "confined":
+		return openConfined(m)
 	default:
 		return fmt.Errorf("unknown role %q", role)
 	}
 	return testenv.Ready()
+}
+
+// openConfined opens m in each way that must touch only the map's descriptor and pages.
+func openConfined(m *ebpf.Map) error {
+	if err := testenv.Confine(); err != nil {
+		fmt.Println(err)
+		return testenv.Ready()
+	}
+	for _, opts := range []consumer.Options{{}, {Steal: true}, {Shared: true}, {Mend: true}} {
+		r, err := consumer.NewReader(m, opts)
+		if err != nil {
+			return err
+		}
+		if _, err := r.TryRead(); !errors.Is(err, consumer.ErrEmpty) {
+			return err
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+	o, err := consumer.NewObserver(m, consumer.ObserverOptions{})
+	if err != nil {
+		return err
+	}
+	if err := o.Close(); err != nil {
+		return err
+	}
+	return testenv.Ready()
+}
+
+// Opening a ring loads no BPF program, and opens or examines no file: seccomp kills a process that
+// tries.
+func TestOpeningTouchesNothingElse(t *testing.T) {
+	m := testenv.Ring(t, 4096)
+	p := testenv.Start(t, "confined", m)
+	switch line := p.Line(t); line {
+	case testenv.ErrNoSeccomp.Error():
+		testenv.SkipWithout(t, "seccomp", testenv.ErrNoSeccomp)
+	case "ready":
+	default:
+		t.Errorf("the confined process says %q", line)
+	}
 }
