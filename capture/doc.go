@@ -1,10 +1,12 @@
 // Package capture writes and reads files of a ring's records: their bytes, positions and
-// times, what was lost between them, and their types.
+// times, the losses between them, and their types.
 //
-// A capture is a pcapng file (docs/capture.md): Wireshark and its tools open it. It is
-// written block by block, each of which says its length at both ends, so that a file whose
-// writer was killed, or that was cut off anywhere, can be read to its last whole
-// record:
+// A capture is a pcapng file (docs/capture.md), which Wireshark and its tools open. Each
+// block has its length at both ends. So a file whose writer was killed, or that was
+// truncated anywhere, is readable up to its last whole record.
+//
+// The Append functions make the parts of a file; the caller writes them. They hold no
+// state, so any number of goroutines can call them at once:
 //
 //	buf, err := capture.AppendHeader(nil, capture.Info{Name: "events", Type: ebpf.RingBuf, Size: size})
 //	...
@@ -12,9 +14,9 @@
 //	...
 //	buf = capture.AppendEnd(buf, capture.End{Records: n})
 //
-// and read by
+// A [Reader] reads them:
 //
-//	r, err := capture.NewReader(file)
+//	r, err := capture.NewReader(bufio.NewReader(file))
 //	...
 //	for {
 //		rec, err := r.Next()
@@ -24,8 +26,10 @@
 //		...
 //	}
 //
+// It is also a [consumer.Source], for code that takes records of rings.
+//
 // # Trust
 //
-// A file is not trusted: what does not fit the format is an error that is [ErrFormat], and
-// memory is taken only for what is read.
+// Files are not trusted. What does not fit the format is an error that matches [ErrFormat],
+// and memory grows with what is read, not with the lengths that a file states.
 package capture

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -14,27 +15,31 @@ import (
 )
 
 var (
-	// ErrFormat says that a file is no capture, or that its blocks contradict themselves.
+	// ErrFormat reports a file that is not a capture, or whose blocks contradict each other.
 	ErrFormat = errors.New("not a capture of rbtool")
 
-	// ErrUnfinished says that a capture ends without its end: its recorder was killed, or
-	// the file is cut off. All records before are whole.
+	// ErrUnfinished reports a capture without an end: its recorder was killed, or the file is
+	// truncated. All records before are whole.
 	ErrUnfinished = errors.New("the capture was not finished")
 )
 
-// Reader reads a capture. It belongs to one goroutine.
+// Reader reads a capture. It is a [consumer.Source]. Only one goroutine at a time can use it; Close can be
+// called from any.
 type Reader struct {
-	r       io.Reader
-	info    Info
-	rings   []bool // which of the section's interfaces are rings
-	end     *End
-	pending *Record // read by NewReader
-	body    bytes.Buffer
-	record  []byte // one of several blocks
+	r      io.Reader
+	info   Info
+	rings  []bool // which of the section's interfaces are rings
+	end    *End
+	last   Record
+	unread bool  // last was not read by the caller
+	err    error // after last
+	closed atomic.Bool
+	body   bytes.Buffer
+	record []byte // one of several blocks
 }
 
-// NewReader returns a Reader of r, which should be buffered. It reads what comes before
-// the first record.
+// NewReader returns a Reader of r, which should be buffered. It reads up to the first record, or to the end
+// of a capture without records. r stays the caller's. The error matches [ErrFormat] if r is not a capture.
 func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: r}
 	typ, body, err := c.block()
@@ -47,11 +52,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read capture: %w", asFormat(err))
 	}
-	rec, err := c.Next()
+	_, err = c.Next()
 	switch {
 	case err == nil:
-		rec.Data = bytes.Clone(rec.Data)
-		c.pending = &rec
+		c.unread = true
 	case err != io.EOF && !errors.Is(err, ErrUnfinished):
 		return nil, err
 	case !slices.Contains(c.rings, true):
@@ -60,7 +64,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return c, nil
 }
 
-// asFormat makes of a file too short for its head one of the wrong format.
+// asFormat turns the error of a file that is too short for a capture into ErrFormat.
 func asFormat(err error) error {
 	if errors.Is(err, ErrUnfinished) {
 		return ErrFormat
@@ -68,20 +72,29 @@ func asFormat(err error) error {
 	return err
 }
 
-// Info says which ring was recorded.
+// Info returns the description of the ring. It changes when the Reader comes to another capture in the same
+// file.
 func (c *Reader) Info() Info { return c.info }
 
-// End is what the end of the capture says, nil before it was reached and in an unfinished one.
+// End returns what the capture says at its end. It is nil before the end, and for an unfinished capture.
 func (c *Reader) End() *End { return c.end }
 
-// Next returns the next record, whose Data is valid until the next call. At the end the
-// error is [io.EOF], or one that is [ErrUnfinished] when the capture does not say that
-// it ends there; [ErrFormat] for what was not written by this package.
+// Next returns the next record, whose Data is valid until the next call. At the end it returns [io.EOF], or
+// an error matching [ErrUnfinished] if the capture has no end. Other errors are those of the file, and
+// [ErrFormat] for what this package did not write. They are final.
 func (c *Reader) Next() (Record, error) {
-	if rec := c.pending; rec != nil {
-		c.pending = nil
-		return *rec, nil
+	if c.unread {
+		c.unread = false
+		return c.last, nil
 	}
+	if c.err == nil {
+		c.last, c.err = c.read()
+	}
+	return c.last, c.err
+}
+
+// read returns the next record of the file.
+func (c *Reader) read() (Record, error) {
 	for {
 		typ, body, err := c.block()
 		if errors.Is(err, ErrUnfinished) && c.end != nil && len(body) == 0 && typ == 0 {
@@ -100,7 +113,7 @@ func (c *Reader) Next() (Record, error) {
 	}
 }
 
-// take uses a block. It returns found with a record.
+// take uses a block. It reports whether that completes a record.
 func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err error) {
 	switch typ {
 	case blockSection:
@@ -114,11 +127,11 @@ func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err erro
 	case blockPacket:
 		return c.packet(body)
 	}
-	return rec, false, nil // a block that others added
+	return rec, false, nil // a block of another program
 }
 
-// block reads a block's type and body. A file that ends before the block does is
-// ErrUnfinished, with a type of 0 where no byte of it is there.
+// block reads a block's type and body. If the file ends before the block does, the error is ErrUnfinished;
+// typ is 0 if there is no byte of the block.
 func (c *Reader) block() (typ uint32, body []byte, err error) {
 	var head [8]byte
 	if n, err := io.ReadFull(c.r, head[:]); err != nil {
@@ -131,11 +144,11 @@ func (c *Reader) block() (typ uint32, body []byte, err error) {
 	if length < blockOverhead || length%4 != 0 || length > limitOf(typ) {
 		return typ, nil, fmt.Errorf("%w: a block of %d bytes", ErrFormat, length)
 	}
-	if !known(typ) { // of others, who may have added large ones
+	if !known(typ) { // other programs can add blocks of any size
 		_, err := io.CopyN(io.Discard, c.r, int64(length-8))
 		return typ, nil, unfinished(err)
 	}
-	// The buffer grows with what is there, not with what the length says.
+	// The buffer grows with the bytes read, not with the length that the block states.
 	c.body.Reset()
 	n, err := io.CopyN(&c.body, c.r, int64(length-8))
 	if err != nil {
@@ -157,8 +170,8 @@ func known(typ uint32) bool {
 	return false
 }
 
-// limitOf bounds the blocks of a type, in bytes. Those with less than a record are read into memory
-// whole, and a sparse file has large ones for nothing.
+// limitOf returns the greatest length of blocks of a type, in bytes. A sparse file can have large blocks at
+// no cost, and all but those of records are read into memory whole.
 func limitOf(typ uint32) uint32 {
 	switch typ {
 	case blockSection, blockInterface, blockStatistics:
@@ -176,7 +189,7 @@ func unfinished(err error) error {
 	return err
 }
 
-// section begins anew: captures may stand behind each other in one file.
+// section starts a new capture: a file can hold several, one after the other.
 func (c *Reader) section(body []byte) error {
 	if len(body) < 16 || le.Uint32(body) != byteOrder || le.Uint16(body[4:]) != 1 {
 		return fmt.Errorf("%w: of another byte order or version", ErrFormat)
@@ -221,7 +234,7 @@ func (c *Reader) ring(body []byte) error {
 // maxInterfaces bounds the interfaces of a section.
 const maxInterfaces = 65536
 
-// ringOf returns whether a block of an interface is a ring's.
+// ringOf reports whether the interface of a block is a ring.
 func (c *Reader) ringOf(body []byte) bool {
 	i := le.Uint32(body)
 	return uint64(i) < uint64(len(c.rings)) && c.rings[i]
@@ -252,7 +265,7 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 			rec.Lost = le.Uint64(value)
 		}
 	})
-	c.end = nil // of a capture before
+	c.end = nil // of an earlier capture
 	if size > maxRecord {
 		return rec, false, fmt.Errorf("%w: a record of %d bytes", ErrFormat, size)
 	}
@@ -262,8 +275,8 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 	return rec, err == nil, err
 }
 
-// rest returns a record of size bytes. data is the part in its packet; the rest is in the blocks
-// behind it.
+// rest returns a record of size bytes. data is the part in its packet; the rest is in the blocks that
+// follow.
 func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
 	c.record = append(c.record[:0], data...)
 	for uint64(len(c.record)) < size {
@@ -311,7 +324,7 @@ func timeOf(b []byte) time.Time {
 	return time.Unix(0, int64(uint64(le.Uint32(b))<<32|uint64(le.Uint32(b[4:]))))
 }
 
-// options calls each with the options in b.
+// options calls each for the options in b.
 func options(b []byte, each func(code uint16, value []byte)) error {
 	for len(b) >= 4 {
 		code, n := le.Uint16(b), int(le.Uint16(b[2:]))

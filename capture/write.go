@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// Block types of pcapng. Those with the highest bit are for local use.
+// Block types of pcapng. Those with the highest bit set are for local use.
 const (
 	blockSection    = 0x0a0d0d0a
 	blockInterface  = 1
@@ -21,69 +21,81 @@ const (
 	blockRest       = 0x80007263
 )
 
-// Options of blocks, by their block. Those with the highest bit are for local use.
+// Options of blocks. Those with the highest bit set are for local use.
 const (
-	optEnd          = 0
-	optComment      = 1
-	optApplication  = 4 // shb_userappl
-	optName         = 2 // if_name
-	optDescription  = 3 // if_description
-	optResolution   = 9 // if_tsresol
-	optRing         = 0x8001
-	optPosition     = 5 // epb_packetid
-	optLost         = 0x8002
-	optReceived     = 4 // isb_ifrecv
-	optEndPos       = 0x8003
-	optDiscarded    = 0x8004
-	byteOrder       = 0x1a2b3c4d
-	linkUser0       = 147 // LINKTYPE_USER0: what is captured is the user's own matter
-	nanoseconds     = 9
-	unknownLength   = ^uint64(0)
-	typesVersion    = 1
-	blockOverhead   = 12
-	packetFixed     = 20
-	maxRecord       = 1<<30 - 1 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
-	maxBlock        = maxRecord + 4096
-	maxPacket       = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: it stops reading at a longer packet
-	maxRest         = 8 << 20   // half of Wireshark's limit for a block
-	maxTypes        = 16 << 20  // Wireshark's limit for a block
-	maxHead         = 1 << 20   // of blocks that others may have written options into
-	statisticsFixed = 12
+	optEnd         = 0
+	optComment     = 1
+	optApplication = 4 // shb_userappl
+	optName        = 2 // if_name
+	optDescription = 3 // if_description
+	optResolution  = 9 // if_tsresol
+	optRing        = 0x8001
+	optPosition    = 5 // epb_packetid
+	optLost        = 0x8002
+	optReceived    = 4 // isb_ifrecv
+	optEndPos      = 0x8003
+	optDiscarded   = 0x8004
 )
 
-// Info says which ring was recorded.
+// Values of fields.
+const (
+	byteOrder     = 0x1a2b3c4d // the magic number of a section
+	unknownLength = ^uint64(0) // of a section
+	linkUser0     = 147        // LINKTYPE_USER0, for private use
+	nanoseconds   = 9          // if_tsresol: 10^-9 s
+	typesVersion  = 1          // of blockTypes
+)
+
+// Lengths in bytes.
+const (
+	blockOverhead   = 12 // a block's type and its two lengths
+	packetFixed     = 20 // blockPacket before the data
+	statisticsFixed = 12 // blockStatistics before the options
+)
+
+// Limits in bytes.
+const (
+	maxRecord = 1<<30 - 1 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
+	maxBlock  = maxRecord + 4096
+	maxPacket = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: Wireshark stops at a longer packet
+	maxRest   = 8 << 20   // half of Wireshark's limit for a block
+	maxTypes  = 16 << 20  // Wireshark's limit for a block
+	maxHead   = 1 << 20   // of blocks to which other programs can add options
+)
+
+// Info describes the recorded ring.
 type Info struct {
 	Name  string
 	ID    ebpf.MapID
 	Type  ebpf.MapType // RingBuf or UserRingbuf
 	Size  uint64       // bytes
-	Start uint64       // the position at which recording began
-	// Application is what recorded, with its version.
+	Start uint64       // position at which recording began
+	// Application is the program that recorded, with its version.
 	Application string
-	// Types decode the records; nil when they are not known.
+	// Types are the types of the records; nil if unknown.
 	Types *decode.Set
 }
 
 // Record is one record of a capture.
 type Record struct {
-	Pos  uint64
-	Time time.Time // at which it was read from the ring
-	Lost uint64    // bytes, with headers, that were lost since the record before
+	Pos  uint64    // bytes from the ring's creation to the record's header
+	Time time.Time // when it was read from the ring; nanoseconds
+	Lost uint64    // bytes lost since the record before, headers included
 	Data []byte
 }
 
-// End is what the end of a finished capture says.
+// End is the end of a finished capture.
 type End struct {
 	Time      time.Time
-	Pos       uint64 // the position up to which was recorded
+	Pos       uint64 // position at which recording ended
 	Records   uint64
-	Discarded uint64 // records that their producers gave up
-	Lost      uint64 // bytes, with headers, since the last record
+	Discarded uint64 // records that their producers discarded
+	Lost      uint64 // bytes lost since the last record, headers included
 }
 
 var le = binary.LittleEndian
 
-// block appends a block whose body fill appends.
+// block appends a block. fill appends its body.
 func block(dst []byte, typ uint32, fill func([]byte) []byte) []byte {
 	start := len(dst)
 	dst = le.AppendUint32(dst, typ)
@@ -94,7 +106,7 @@ func block(dst []byte, typ uint32, fill func([]byte) []byte) []byte {
 	return le.AppendUint32(dst, length)
 }
 
-// pad appends zeros up to a multiple of 4 bytes behind n.
+// pad appends the zeros that n bytes lack to a multiple of 4.
 func pad(dst []byte, n int) []byte { return append(dst, make([]byte, -n&3)...) }
 
 func option(dst []byte, code uint16, value []byte) []byte {
@@ -112,10 +124,11 @@ func option64(dst []byte, code uint16, value uint64) []byte {
 
 func endOptions(dst []byte) []byte { return le.AppendUint32(dst, optEnd) }
 
-// text is what fits into an option.
+// text returns the part of s that fits into an option.
 func text(s string) []byte { return []byte(s[:min(len(s), 1024)]) }
 
-// AppendHeader appends what a capture begins with.
+// AppendHeader appends the beginning of a capture to dst. It fails only for types that exceed 16 MiB of BTF or
+// that cannot be marshalled.
 func AppendHeader(dst []byte, info Info) ([]byte, error) {
 	dst = block(dst, blockSection, func(b []byte) []byte {
 		b = le.AppendUint32(b, byteOrder)
@@ -158,8 +171,8 @@ func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }
 
-// AppendRecord appends a record. Bytes of a long record that Wireshark would refuse go to custom
-// blocks behind its packet.
+// AppendRecord appends a record to dst. rec.Data must not exceed 1 GiB. The bytes of a long record that
+// Wireshark would refuse go to custom blocks after its packet.
 func AppendRecord(dst []byte, rec Record) []byte {
 	packet := rec.Data[:min(len(rec.Data), maxPacket)]
 	dst = appendPacket(dst, rec, packet)
@@ -180,13 +193,13 @@ func appendPacket(dst []byte, rec Record, data []byte) []byte {
 		b = option64(b, optPosition, rec.Pos)
 		if rec.Lost > 0 {
 			b = option64(b, optLost, rec.Lost)
-			b = option(b, optComment, fmt.Appendf(nil, "%d bytes of records were lost before this one", rec.Lost)) // for people
+			b = option(b, optComment, fmt.Appendf(nil, "%d bytes of records were lost before this one", rec.Lost))
 		}
 		return endOptions(b)
 	})
 }
 
-// AppendEnd appends what says that a capture was finished.
+// AppendEnd appends the end of a finished capture to dst. Another capture can follow it.
 func AppendEnd(dst []byte, end End) []byte {
 	return block(dst, blockStatistics, func(b []byte) []byte {
 		b = le.AppendUint32(b, 0)
@@ -198,7 +211,7 @@ func AppendEnd(dst []byte, end End) []byte {
 	})
 }
 
-// stamp appends a time, the upper half first.
+// stamp appends a time in nanoseconds, the upper half first.
 func stamp(b []byte, t time.Time) []byte {
 	ns := uint64(t.UnixNano())
 	b = le.AppendUint32(b, uint32(ns>>32))

@@ -1,0 +1,58 @@
+package capture
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"os"
+
+	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/ring"
+)
+
+var _ consumer.Source = (*Reader)(nil)
+
+// passBytes bounds the records of a pass, headers included.
+const passBytes = 64 << 10
+
+// Wait returns the error that Next would return, [io.EOF] at the end, once all records before are read. It
+// does not wait: Pass does, for the file.
+func (c *Reader) Wait(ctx context.Context) error {
+	if c.closed.Load() {
+		return fmt.Errorf("read capture: %w", os.ErrClosed)
+	}
+	if c.err != nil && !c.unread {
+		return c.err
+	}
+	return ctx.Err()
+}
+
+// Pass returns an iterator over the next records: at most limit of them, if that is not zero, and about
+// 64 KiB. A record is valid until the loop body ends, and stays unread if the loop ends at it.
+func (c *Reader) Pass(limit int) iter.Seq[consumer.Record] {
+	return func(yield func(consumer.Record) bool) {
+		for n, bytes := 0, 0; (limit == 0 || n < limit) && bytes < passBytes && !c.closed.Load(); n++ {
+			rec, err := c.Next()
+			if err != nil {
+				return
+			}
+			if !yield(consumer.Record{Pos: rec.Pos, Data: rec.Data}) {
+				c.unread = true
+				return
+			}
+			bytes += int(ring.Span(uint32(len(rec.Data))))
+		}
+	}
+}
+
+// Last returns the record that Next returned or Pass yielded last, with its time.
+func (c *Reader) Last() Record { return c.last }
+
+// Err returns nil: Wait returns the errors of the file.
+func (c *Reader) Err() error { return nil }
+
+// Close makes Wait return an error matching [os.ErrClosed]. It is idempotent, and does not close the file.
+func (c *Reader) Close() error {
+	c.closed.Store(true)
+	return nil
+}
