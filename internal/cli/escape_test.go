@@ -184,8 +184,8 @@ func FuzzFormats(f *testing.F) {
 			return
 		}
 		rec := stream.Record{Record: consumer.Record{Data: hostileRecord(s)}, Seq: 1}
-		checkJSON(t, stream.NewFormat(stream.JSON, types, nil)(nil, rec))
-		text := stream.NewFormat(stream.Text, types, nil)(nil, rec)
+		checkJSON(t, stream.NewFormat(stream.JSON, types, nil)(nil, &rec))
+		text := stream.NewFormat(stream.Text, types, nil)(nil, &rec)
 		checkText(t, text)
 		if bytes.Count(text, []byte("\n")) != 1 {
 			t.Errorf("not a line: %q", text)

@@ -10,7 +10,7 @@ import (
 )
 
 // Format appends the output for a record to dst.
-type Format func(dst []byte, rec Record) []byte
+type Format func(dst []byte, rec *Record) []byte
 
 // Extras adds to what text and JSON show of a record.
 type Extras interface {
@@ -47,17 +47,17 @@ func NewFormat(name string, types *decode.Set, extras Extras) Format {
 func Decodes(name string) bool { return name == Text || name == JSON }
 
 // appendRaw appends a record after its length as 4 bytes little-endian.
-func appendRaw(dst []byte, rec Record) []byte {
+func appendRaw(dst []byte, rec *Record) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rec.Data)))
 	return append(dst, rec.Data...)
 }
 
-func appendHexLine(dst []byte, rec Record) []byte {
+func appendHexLine(dst []byte, rec *Record) []byte {
 	return append(hex.AppendEncode(dst, rec.Data), '\n')
 }
 
 func jsonFormat(types *decode.Set, extras Extras) Format {
-	return func(dst []byte, rec Record) []byte {
+	return func(dst []byte, rec *Record) []byte {
 		dst = append(dst, `{"seq":`...)
 		dst = strconv.AppendUint(dst, rec.Seq, 10)
 		dst = append(dst, `,"pos":`...)
@@ -106,7 +106,7 @@ func textFormat(types *decode.Set, extras Extras) Format {
 	if extras == nil {
 		return line
 	}
-	return func(dst []byte, rec Record) []byte { return extras.AppendText(line(dst, rec), rec.Data) }
+	return func(dst []byte, rec *Record) []byte { return extras.AppendText(line(dst, rec), rec.Data) }
 }
 
 // textLine aligns the columns of records of one type.
@@ -124,7 +124,7 @@ func textLine(types *decode.Set) Format {
 			width = max(width, len(h.name))
 		}
 	}
-	return func(dst []byte, rec Record) []byte {
+	return func(dst []byte, rec *Record) []byte {
 		if dec := decoderFor(types, rec.Data); dec != nil {
 			mark, h := len(dst), headings[dec]
 			dst = append(dst, h.name...)

@@ -15,7 +15,7 @@ type Paced struct {
 }
 
 // Append implements [Sink]. It flushes before it waits.
-func (p *Paced) Append(ctx context.Context, rec Record) error {
+func (p *Paced) Append(ctx context.Context, rec *Record) error {
 	at := p.Time()
 	if p.began.IsZero() {
 		p.began, p.first = time.Now(), at

@@ -23,12 +23,12 @@ func NewRecent(n, maxData int) *Recent {
 }
 
 // Append implements [Sink].
-func (r *Recent) Append(_ context.Context, rec Record) error {
+func (r *Recent) Append(_ context.Context, rec *Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	slot := &r.kept[r.next]
 	data := append(slot.Data[:0], rec.Data[:min(len(rec.Data), r.maxData)]...)
-	*slot = rec
+	*slot = *rec
 	slot.Data = data
 	r.next = (r.next + 1) % len(r.kept)
 	r.fresh = min(r.fresh+1, len(r.kept))
@@ -41,12 +41,12 @@ func (r *Recent) Flush() error { return nil }
 
 // Take calls each with the kept records that no call before has had, and returns how many the Sink has taken in
 // all. The records are valid until each returns.
-func (r *Recent) Take(each func(Record)) (taken uint64) {
+func (r *Recent) Take(each func(*Record)) (taken uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(r.kept)
 	for i := r.fresh; i > 0; i-- {
-		each(r.kept[(r.next-i+n)%n])
+		each(&r.kept[(r.next-i+n)%n])
 	}
 	r.fresh = 0
 	return r.seen

@@ -32,7 +32,7 @@ func (r *Recorder) Begin(info capture.Info) error {
 }
 
 // format is a [Format]. It asks the source for losses only where positions have a gap.
-func (r *Recorder) format(dst []byte, rec Record) []byte {
+func (r *Recorder) format(dst []byte, rec *Record) []byte {
 	written := capture.Record{Pos: rec.Pos, Time: time.Now(), Data: rec.Data}
 	if rec.Pos != r.next {
 		lost := r.Source.Totals().Lost

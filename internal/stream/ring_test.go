@@ -83,7 +83,7 @@ func TestFromNowSkipsWhatIsInTheRing(t *testing.T) {
 	if err := s.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	recent.Take(func(rec Record) {
+	recent.Take(func(rec *Record) {
 		if err := producer.Verify(9+rec.Seq, rec.Data); err != nil {
 			t.Error(err)
 		}

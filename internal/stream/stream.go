@@ -37,7 +37,7 @@ type Totals struct {
 // Sink takes records in batches.
 type Sink interface {
 	// Append adds a record to the batch, and may wait until ctx is done. It does not retain rec.Data.
-	Append(ctx context.Context, rec Record) error
+	Append(ctx context.Context, rec *Record) error
 
 	// Flush ends the batch. It returns nil once none of its records can be lost, which acknowledges
 	// their positions to the source. An empty batch costs nothing.
@@ -70,11 +70,13 @@ type Stream struct {
 	// these are read again.
 	Batch int
 
-	stats Stats
+	rec   Record // the current one
+	taken uint64 // by the sink
+	bytes uint64 // of payload in those
 }
 
 // Stats returns the counts so far. Call it from the goroutine of Run, or after Run.
-func (s *Stream) Stats() Stats { return s.stats }
+func (s *Stream) Stats() Stats { return Stats{s.rec.Seq, s.taken, s.bytes} }
 
 // Run moves records until a limit is reached or the source ends, and then returns nil. When ctx is done it moves
 // what the source has and returns ctx's error.
@@ -95,11 +97,11 @@ func (s *Stream) Run(ctx context.Context) error {
 			return err
 		}
 		// The time may be over before the first pass: records that are there still count.
-		seen := s.stats.Seen
+		seen := s.rec.Seq
 		if err := s.pass(ctx); err != nil {
 			return err
 		}
-		if over && (limited.Err() != nil || s.stats.Seen == seen) {
+		if over && (limited.Err() != nil || s.rec.Seq == seen) {
 			return ctx.Err()
 		}
 	}
@@ -107,7 +109,7 @@ func (s *Stream) Run(ctx context.Context) error {
 }
 
 // full reports whether the sink has taken all the records that it may.
-func (s *Stream) full() bool { return s.Limits.Records > 0 && s.stats.Taken >= s.Limits.Records }
+func (s *Stream) full() bool { return s.Limits.Records > 0 && s.taken >= s.Limits.Records }
 
 // wait waits for a record, for Limits.Idle at most.
 func (s *Stream) wait(ctx context.Context) error {
@@ -121,25 +123,26 @@ func (s *Stream) wait(ctx context.Context) error {
 
 // pass moves one batch.
 func (s *Stream) pass(ctx context.Context) error {
-	w, direct := s.Sink.(*Writer) // a call through the interface costs 2 ns more
+	w, direct := s.Sink.(*Writer) // called without the interface, which saves tail 3 ns a record
 	for rec := range s.Source.Pass(s.Batch) {
 		if s.full() {
 			break // leaves this record in the source
 		}
-		s.stats.Seen++
+		s.rec.Seq++
 		if s.Watch != nil {
 			s.Watch(rec.Data)
 		}
-		if s.Filter != nil && !s.Filter.Match(s.stats.Seen, rec.Pos, rec.Data) {
+		if s.Filter != nil && !s.Filter.Match(s.rec.Seq, rec.Pos, rec.Data) {
 			continue
 		}
+		s.rec.Data, s.rec.Pos, s.rec.Ring = rec.Data, rec.Pos, rec.Ring
 		if direct {
-			w.Buf = w.Format(w.Buf, Record{rec, s.stats.Seen})
-		} else if err := s.Sink.Append(ctx, Record{rec, s.stats.Seen}); err != nil {
+			w.Buf = w.Format(w.Buf, &s.rec)
+		} else if err := s.Sink.Append(ctx, &s.rec); err != nil {
 			return err
 		}
-		s.stats.Taken++
-		s.stats.Bytes += uint64(len(rec.Data))
+		s.taken++
+		s.bytes += uint64(len(rec.Data))
 	}
 	if err := s.Source.Err(); err != nil {
 		return err

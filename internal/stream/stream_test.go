@@ -119,7 +119,7 @@ type fussy struct {
 	err error
 }
 
-func (f *fussy) Append(ctx context.Context, rec Record) error {
+func (f *fussy) Append(ctx context.Context, rec *Record) error {
 	if err := f.err; rec.Seq == f.at && err != nil {
 		f.err = nil
 		return err
@@ -149,7 +149,7 @@ type stamps struct {
 	log   strings.Builder
 }
 
-func (s *stamps) Append(_ context.Context, rec Record) error {
+func (s *stamps) Append(_ context.Context, rec *Record) error {
 	fmt.Fprintf(&s.log, "%x at %v, ", rec.Data, time.Since(s.began))
 	return nil
 }
@@ -227,7 +227,7 @@ func TestARecorderKeepsPositionsAndLosses(t *testing.T) {
 func TestRecentKeepsTheLastRecords(t *testing.T) {
 	r := NewRecent(3, 2)
 	take := func() (data []string) {
-		r.Take(func(rec Record) { data = append(data, fmt.Sprintf("%d:%s", rec.Seq, rec.Data)) })
+		r.Take(func(rec *Record) { data = append(data, fmt.Sprintf("%d:%s", rec.Seq, rec.Data)) })
 		return data
 	}
 	if got := take(); got != nil {
@@ -236,7 +236,7 @@ func TestRecentKeepsTheLastRecords(t *testing.T) {
 	for seq, data := range []string{"a", "bcd", "", "e", "f"} {
 		rec := Record{Seq: uint64(seq) + 1}
 		rec.Data = []byte(data)
-		if err := r.Append(t.Context(), rec); err != nil {
+		if err := r.Append(t.Context(), &rec); err != nil {
 			t.Fatal(err)
 		}
 		if seq == 1 {
@@ -248,7 +248,7 @@ func TestRecentKeepsTheLastRecords(t *testing.T) {
 	if diff := gocmp.Diff([]string{"3:", "4:e", "5:f"}, take()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if n := r.Take(func(Record) {}); n != 5 {
+	if n := r.Take(func(*Record) {}); n != 5 {
 		t.Errorf("%d records taken", n)
 	}
 }
@@ -308,7 +308,7 @@ func TestFormats(t *testing.T) {
 		{Raw, types, nil, "\x04\x00\x00\x00\x01\x00\x02\x00\x01\x00\x00\x00\xff"},
 	} {
 		format := NewFormat(tt.name, tt.types, tt.extras)
-		if got := string(format(format(nil, known), unknown)); got != tt.want {
+		if got := string(format(format(nil, &known), &unknown)); got != tt.want {
 			t.Errorf("%s:\ngot  %q\nwant %q", tt.name, got, tt.want)
 		}
 	}

@@ -21,7 +21,7 @@ func NewUserRing(ctx context.Context, p *userprod.Producer) (*UserRing, error) {
 }
 
 // Append implements [Sink].
-func (u *UserRing) Append(ctx context.Context, rec Record) error {
+func (u *UserRing) Append(ctx context.Context, rec *Record) error {
 	sample, err := u.batch.Next(ctx, len(rec.Data))
 	if err != nil {
 		return fmt.Errorf("record at position %d: %w", rec.Pos, err)

@@ -19,7 +19,7 @@ type Writer struct {
 }
 
 // Append implements [Sink].
-func (w *Writer) Append(_ context.Context, rec Record) error {
+func (w *Writer) Append(_ context.Context, rec *Record) error {
 	w.Buf = w.Format(w.Buf, rec)
 	return nil
 }

@@ -75,7 +75,7 @@ func (w *ringWatch) News() top.News {
 	total := w.source.Totals()
 	news := top.News{LostBytes: total.Lost}
 	var buf []byte
-	taken := w.recent.Take(func(rec stream.Record) {
+	taken := w.recent.Take(func(rec *stream.Record) {
 		buf = w.format(buf[:0], rec)
 		line, _ := bytes.CutSuffix(buf, []byte("\n"))
 		news.Lines = append(news.Lines, string(line[:min(len(line), keepText)]))
