@@ -1,9 +1,12 @@
 package arena
 
 import (
+	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -168,4 +171,35 @@ func withKV(command, ref string, f func(*container.KV) error) error {
 		}
 		return f(kv)
 	})
+}
+
+// pair is a key and its value as JSON: in hex where they are not text.
+type pair struct {
+	Key      *string `json:"key,omitempty"`
+	KeyHex   *string `json:"key_hex,omitempty"`
+	Value    *string `json:"value,omitempty"`
+	ValueHex *string `json:"value_hex,omitempty"`
+}
+
+func newPair(key, value []byte) (p pair) {
+	p.Key, p.KeyHex = textOrHex(key)
+	p.Value, p.ValueHex = textOrHex(value)
+	return p
+}
+
+func textOrHex(b []byte) (text, inHex *string) {
+	if utf8.Valid(b) && !bytes.ContainsRune(b, 0) {
+		s := string(b)
+		return &s, nil
+	}
+	s := hex.EncodeToString(b)
+	return nil, &s
+}
+
+// quotedIfNeeded returns text in quotes if it has to be escaped.
+func quotedIfNeeded(text []byte) string {
+	if s := string(text); escape.String(s) == s {
+		return s
+	}
+	return string(escape.AppendQuoted(nil, text))
 }

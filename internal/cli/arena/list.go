@@ -1,0 +1,102 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/arena/container"
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/stream"
+)
+
+func newArenaList() *cobra.Command {
+	var opts walkOptions
+	cmd := &cobra.Command{
+		Use:   "list MAP NAME",
+		Short: "Walk over a list in an arena",
+		Long: `Walk over a list in the heap of an arena, from its front, while others go on
+using it. A list that goes in a circle, or out of the arena, is walked up to
+there, and then it is an error. So it is when nodes are taken off the list
+meanwhile: those that were already printed may then be wrong.
+
+--type is the type of the whole node, its pointer to the next one included.`,
+		Example: `  rbtool arena list /sys/fs/bpf/heap tasks
+  rbtool arena list /sys/fs/bpf/heap tasks --type task --btf prog:34 -o json`,
+		Args: cobra.ExactArgs(2),
+	}
+	opts.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := opts.types.Check("arena list"); err != nil {
+			return err
+		}
+		return withHeap("list", args[0], func(h *container.Heap) error {
+			l, err := container.OpenList(h, args[1])
+			if err != nil {
+				return err
+			}
+			inner, err := arenamem.Of(h.Arena()).OpenHeap()
+			if err != nil {
+				return err
+			}
+			return opts.list(cmd.OutOrStdout(), inner, l)
+		})
+	}
+	return cmd
+}
+
+func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (err error) {
+	dec, err := o.decoder(-1)
+	if err != nil {
+		return err
+	}
+	out := &stream.Writer{W: w}
+	defer func() { err = errors.Join(err, out.Flush()) }()
+	var columns decode.Columns
+	seq := uint64(0)
+	for p, err := range l.All() {
+		if err != nil {
+			return err
+		}
+		data, err := nodeData(h, p)
+		if err != nil {
+			return err
+		}
+		seq++
+		if o.output.Value == "json" {
+			out.Buf = fmt.Appendf(out.Buf, `{"seq":%d,"address":%d,`, seq, uint64(p))
+			out.Buf = append(appendData(out.Buf, data, dec), "}\n"...)
+		} else {
+			out.Buf = fmt.Appendf(out.Buf, "%#x ", uint64(p))
+			out.Buf = append(appendText(out.Buf, data, dec, &columns), '\n')
+		}
+		if err := out.FlushLarge(); err != nil {
+			return err
+		}
+		if seq == uint64(o.count) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// maxNode is how much of a node is shown, in bytes.
+const maxNode = 64 << 10
+
+// nodeData copies a node: as much as was allocated for it.
+func nodeData(h *arenamem.Heap, p arena.Ptr[container.Link]) ([]byte, error) {
+	n, err := h.Requested(uint64(p))
+	if err != nil {
+		n = 8 // no block of the heap: the pointer that was followed
+	}
+	data := make([]byte, min(n, maxNode))
+	mem, err := h.Mem.Bytes(uint64(p), uint64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	return data, h.Mem.Guard(func() error { copy(data, mem); return nil })
+}
