@@ -148,7 +148,7 @@ func TestArenaServe(t *testing.T) {
 	}
 	status, said := stop()
 	if status != command.StatusDone || !strings.Contains(said, "answering on server, UDP port 11211\n") ||
-		!strings.Contains(said, "requests answered; not: ") || strings.Contains(said, "\n0 requests") {
+		!strings.Contains(said, "program: ") || strings.Contains(said, "program: 0 hits") || strings.Contains(said, "command: 0 answered") {
 		t.Errorf("status %d: %s", status, said)
 	}
 	// The program left the interface when the command ended.

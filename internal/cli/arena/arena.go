@@ -1,4 +1,5 @@
-// Package arena has the subcommands of rbtool arena, which show and change what an arena holds.
+// Package arena provides the subcommands of rbtool arena, which show, change and serve the contents of
+// arenas.
 package arena
 
 import (
@@ -15,17 +16,17 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
-// arenaCommands returns the commands of this family.
+// Commands returns the commands of this package.
 func Commands() []*cobra.Command {
-	return []*cobra.Command{command.Group("arena", "What lies in an arena: its heap, lists, tables, memory",
+	return []*cobra.Command{command.Group("arena", "Show and change the contents of an arena: its heap, lists, tables, memory",
 		"  rbtool arena heap /sys/fs/bpf/heap\n  rbtool arena put /sys/fs/bpf/heap colour blue",
 		newArenaHeap(), newArenaList(), newArenaTable(), newArenaDump(),
 		newArenaPut(), newArenaGet(), newArenaDel(), newArenaServe())}
 }
 
-// withArena opens the arena that ref refers to, calls f, and closes it. One that
-// has no address yet is refused, because opening it would give it one for good.
-func withArena(command, ref string, f func(*arena.Arena) error) error {
+// withArena opens the arena ref, calls f, and closes it. Errors name the subcommand verb. An arena
+// without an address is refused: opening it would fix its address for good.
+func withArena(verb, ref string, f func(*arena.Arena) error) error {
 	m, err := inspect.Lookup(ref, ebpf.Arena)
 	if err != nil {
 		return err
@@ -33,39 +34,44 @@ func withArena(command, ref string, f func(*arena.Arena) error) error {
 	defer m.Close()
 	base, err := arenamem.Address(m)
 	if err == nil && base == 0 {
-		err = errors.New("the arena has no address yet: it was created without one, and no process mapped it")
+		err = errors.New("the arena has no address yet: it was created without one, and no process has mapped it")
 	}
 	if err != nil {
-		return fmt.Errorf("arena %s %s: %w", command, ref, err)
+		return fmt.Errorf("arena %s %s: %w", verb, ref, err)
 	}
 	a, err := arena.Open(m)
 	if err != nil {
-		return fmt.Errorf("arena %s %s: %w", command, ref, err)
+		return fmt.Errorf("arena %s %s: %w", verb, ref, err)
 	}
 	defer a.Close()
 	if err := f(a); err != nil {
-		return fmt.Errorf("arena %s %s: %w", command, ref, err)
+		return fmt.Errorf("arena %s %s: %w", verb, ref, err)
 	}
 	return nil
 }
 
-var errNoHeap = fmt.Errorf("%w: there is no heap of rbtool's in it", container.ErrFormat)
+// errNoHeap is the error for an arena in which neither rbtool nor package container made a heap.
+var errNoHeap = fmt.Errorf("%w: there is no heap in it", container.ErrFormat)
 
-// withHeap does the same for the heap of the arena, and does not touch an arena
-// that has none.
-func withHeap(command, ref string, f func(*container.Heap) error) error {
-	return withArena(command, ref, func(a *arena.Arena) error {
-		formatted, err := arenamem.Of(a).Formatted()
-		if err != nil {
-			return err
-		}
-		if !formatted {
-			return errNoHeap
-		}
-		h, err := container.OpenHeap(a)
+// withHeap does the same for the heap of an arena.
+func withHeap(verb, ref string, f func(*container.Heap) error) error {
+	return withArena(verb, ref, func(a *arena.Arena) error {
+		h, err := openHeap(a)
 		if err != nil {
 			return err
 		}
 		return f(h)
 	})
+}
+
+// openHeap opens the heap of an arena. It does not touch an arena without one.
+func openHeap(a *arena.Arena) (*container.Heap, error) {
+	formatted, err := arenamem.Of(a).Formatted()
+	if err != nil {
+		return nil, err
+	}
+	if !formatted {
+		return nil, errNoHeap
+	}
+	return container.OpenHeap(a)
 }

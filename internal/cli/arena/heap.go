@@ -14,10 +14,10 @@ import (
 func newArenaHeap() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "heap MAP",
-		Short: "Show the heap of an arena: its size, its blocks, what is in it by name",
-		Long: `Show the heap that package arena or rbtool arena put made in an arena: how much of
-it is used, the blocks of each size, and the lists, tables and queues in it.
-Who was killed while it allocated may have left a count wrong by one.`,
+		Short: "Show the heap of an arena: its size, its blocks, its lists, tables and queues",
+		Long: `Show the heap that rbtool arena put or the Go package arena/container made in an arena: how
+much of it is used, the blocks of each size, and the lists, tables and queues in it.
+A process that was killed while it allocated may have left a count off by one.`,
 		Example: "  rbtool arena heap /sys/fs/bpf/heap\n  rbtool arena heap id:12 -o json",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -36,60 +36,80 @@ Who was killed while it allocated may have left a count wrong by one.`,
 			if err != nil {
 				return err
 			}
-			return printHeap(cmd.OutOrStdout(), stats, roots, output.Value == "json")
+			if output.Value == "json" {
+				return command.PrintJSON(cmd.OutOrStdout(), jsonHeap(stats, roots))
+			}
+			return printHeap(cmd.OutOrStdout(), stats, roots)
 		})
 	}
 	return cmd
 }
 
-// heapReport is what arena heap prints as JSON.
-type heapReport struct {
-	arenamem.HeapStats
-	Roots []rootReport `json:"roots"`
+// heapJSON is the JSON output of arena heap. Scripts rely on its names.
+type heapJSON struct {
+	Size    uint64      `json:"size"`
+	Carved  uint64      `json:"carved"`
+	Present uint64      `json:"present"`
+	Used    uint64      `json:"used"`
+	Corrupt uint64      `json:"corrupt"`
+	Classes []classJSON `json:"classes"`
+	Roots   []rootJSON  `json:"roots"`
 }
 
-type rootReport struct {
+type classJSON struct {
+	Size   uint64 `json:"size"`
+	Used   int64  `json:"used"`
+	Blocks int64  `json:"blocks"`
+}
+
+type rootJSON struct {
 	Number  uint32 `json:"number"`
 	Name    string `json:"name"`
 	Kind    string `json:"kind"`
 	Address uint64 `json:"address"`
 }
 
-func printHeap(w io.Writer, st arenamem.HeapStats, roots []container.Root, asJSON bool) error {
-	report := heapReport{HeapStats: st, Roots: []rootReport{}}
+func jsonHeap(st arenamem.HeapStats, roots []container.Root) heapJSON {
+	j := heapJSON{Size: st.Size, Carved: st.Carved, Present: st.Present, Used: st.Used, Corrupt: st.Corrupt, Roots: []rootJSON{}}
+	for _, c := range st.Classes {
+		j.Classes = append(j.Classes, classJSON{c.Size, c.Used, c.Carved})
+	}
 	for _, r := range roots {
-		report.Roots = append(report.Roots, rootReport{r.Number, r.Name, r.Kind.String(), uint64(r.Ptr)})
+		j.Roots = append(j.Roots, rootJSON{r.Number, r.Name, r.Kind.String(), uint64(r.Ptr)})
 	}
-	if asJSON {
-		return command.PrintJSON(w, report)
-	}
-	rows := [][]string{
+	return j
+}
+
+// printHeap prints up to three tables: the heap, its blocks, its roots.
+func printHeap(w io.Writer, st arenamem.HeapStats, roots []container.Root) error {
+	heap := [][]string{
 		{"size", command.FormatSize(st.Size)},
 		{"present", command.FormatSize(st.Present)},
 		{"blocks", fmt.Sprintf("%d bytes", st.Carved)},
 		{"used", fmt.Sprintf("%d bytes", st.Used)},
 	}
 	if st.Corrupt > 0 {
-		rows = append(rows, []string{"broken", fmt.Sprintf("%d free lists, whose blocks are lost", st.Corrupt)})
+		heap = append(heap, []string{"broken", fmt.Sprintf("%d free lists, whose blocks are lost", st.Corrupt)})
 	}
-	if err := command.PrintTable(w, rows); err != nil {
-		return err
-	}
-	fmt.Fprintln(w)
-	rows = [][]string{{"BLOCK", "USED", "FREE"}}
+	blocks := [][]string{{"BLOCK", "USED", "FREE"}}
 	for _, c := range st.Classes {
-		rows = append(rows, []string{fmt.Sprint(c.Size), fmt.Sprint(c.Used), fmt.Sprint(c.Carved - c.Used)})
+		blocks = append(blocks, []string{fmt.Sprint(c.Size), fmt.Sprint(c.Used), fmt.Sprint(c.Carved - c.Used)})
 	}
-	if err := command.PrintTable(w, rows); err != nil {
-		return err
+	tables := [][][]string{heap, blocks}
+	if len(roots) > 0 {
+		rows := [][]string{{"ROOT", "KIND", "NAME", "ADDRESS"}}
+		for _, r := range roots {
+			rows = append(rows, []string{fmt.Sprint(r.Number), r.Kind.String(), r.Name, fmt.Sprintf("%#x", uint64(r.Ptr))})
+		}
+		tables = append(tables, rows)
 	}
-	if len(roots) == 0 {
-		return nil
+	for i, rows := range tables {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		if err := command.PrintTable(w, rows); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintln(w)
-	rows = [][]string{{"ROOT", "KIND", "NAME", "ADDRESS"}}
-	for _, r := range report.Roots {
-		rows = append(rows, []string{fmt.Sprint(r.Number), r.Kind, r.Name, fmt.Sprintf("%#x", r.Address)})
-	}
-	return command.PrintTable(w, rows)
+	return nil
 }

@@ -17,15 +17,15 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// kvName is the table that put, get and del use.
+// kvName is the name of the table of put, get, del and serve.
 const kvName = "kv"
 
 func newArenaPut() *cobra.Command {
 	return &cobra.Command{
 		Use:   "put MAP KEY VALUE",
 		Short: "Put a value into the table of byte strings in an arena",
-		Long: fmt.Sprintf(`Put a value into the table %q of an arena. In a fresh arena, one with nothing in
-its first pages, it makes the table. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
+		Long: fmt.Sprintf(`Put a value into the table %q of an arena. If the arena is fresh, that is, its first pages
+are empty, make the table. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
 		Example: "  rbtool arena put /sys/fs/bpf/heap colour blue",
 		Args:    cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -43,7 +43,7 @@ its first pages, it makes the table. A key has at most %d bytes, a value %d.`, k
 	}
 }
 
-// makeKV opens the table, and makes it where there is none.
+// makeKV opens the table of byte strings, or makes it in a fresh arena.
 func makeKV(a *arena.Arena) (*container.KV, error) {
 	formatted, err := arenamem.Of(a).Formatted()
 	if err != nil {
@@ -55,7 +55,7 @@ func makeKV(a *arena.Arena) (*container.KV, error) {
 			return nil, err
 		}
 		if !fresh {
-			return nil, fmt.Errorf("%w: something else lies in its first pages", container.ErrFormat)
+			return nil, fmt.Errorf("%w: its first pages are in use", container.ErrFormat)
 		}
 	}
 	h, err := container.Format(a)
@@ -66,7 +66,7 @@ func makeKV(a *arena.Arena) (*container.KV, error) {
 	if !errors.Is(err, container.ErrNotFound) {
 		return kv, err
 	}
-	// Half of what an arena full of them takes, so that others find room too.
+	// A full table takes half of the arena: the rest is left for other structures.
 	const perKey = 1024
 	kv, err = container.NewKV(h, kvName, int(max(a.Size()/perKey, 8)))
 	if errors.Is(err, container.ErrExists) {
@@ -75,7 +75,7 @@ func makeKV(a *arena.Arena) (*container.KV, error) {
 	return kv, err
 }
 
-// checkPair finds keys and values that no table takes.
+// checkPair checks the length of a key and a value.
 func checkPair(verb, key, value string) error {
 	switch {
 	case key == "":
@@ -91,9 +91,9 @@ func checkPair(verb, key, value string) error {
 func newArenaGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get MAP KEY",
-		Short: "Print a value of the table of byte strings in an arena",
-		Long: fmt.Sprintf(`Print the value of KEY in the table %q of an arena, and a newline; with -o raw
-the value alone. A key that is not there is status 4.`, kvName),
+		Short: "Print a value in the table of byte strings in an arena",
+		Long: fmt.Sprintf(`Print the value of KEY in the table %q of an arena, followed by a newline unless -o raw is
+given. The exit status is 4 if there is no such key.`, kvName),
 		Example: "  rbtool arena get /sys/fs/bpf/heap colour",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -132,8 +132,8 @@ func printValue(w io.Writer, key string, value []byte, output string) error {
 func newArenaDel() *cobra.Command {
 	return &cobra.Command{
 		Use:     "del MAP KEY",
-		Short:   "Delete a key of the table of byte strings in an arena",
-		Long:    fmt.Sprintf("Delete KEY in the table %q of an arena. A key that is not there is status 4.", kvName),
+		Short:   "Delete a key from the table of byte strings in an arena",
+		Long:    fmt.Sprintf("Delete KEY in the table %q of an arena. The exit status is 4 if there is no such key.", kvName),
 		Example: "  rbtool arena del /sys/fs/bpf/heap colour",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -145,23 +145,17 @@ func newArenaDel() *cobra.Command {
 	}
 }
 
-// withKV calls f with the table. In a fresh arena there is no key, and nothing is wrong.
-func withKV(command, ref string, f func(*container.KV) error) error {
-	return withArena(command, ref, func(a *arena.Arena) error {
-		formatted, err := arenamem.Of(a).Formatted()
-		if err != nil {
-			return err
-		}
-		if !formatted {
-			fresh, err := arenamem.Of(a).Fresh()
-			if err == nil && fresh {
+// withKV opens the table of byte strings and calls f. In a fresh arena no key is found.
+func withKV(verb, ref string, f func(*container.KV) error) error {
+	return withArena(verb, ref, func(a *arena.Arena) error {
+		h, err := openHeap(a)
+		if errors.Is(err, errNoHeap) {
+			if fresh, freshErr := arenamem.Of(a).Fresh(); freshErr != nil {
+				err = freshErr
+			} else if fresh {
 				err = fmt.Errorf("%w: nothing was put yet", container.ErrNotFound)
-			} else if err == nil {
-				err = errNoHeap
 			}
-			return err
 		}
-		h, err := container.OpenHeap(a)
 		if err != nil {
 			return err
 		}
@@ -173,7 +167,8 @@ func withKV(command, ref string, f func(*container.KV) error) error {
 	})
 }
 
-// pair is a key and its value as JSON: in hex where they are not text.
+// pair is the JSON output of a key and its value: as strings if they are text, else in hex. Scripts
+// rely on its names.
 type pair struct {
 	Key      *string `json:"key,omitempty"`
 	KeyHex   *string `json:"key_hex,omitempty"`
@@ -187,6 +182,7 @@ func newPair(key, value []byte) (p pair) {
 	return p
 }
 
+// textOrHex returns b as text if it is UTF-8 without NUL, else in hex.
 func textOrHex(b []byte) (text, inHex *string) {
 	if utf8.Valid(b) && !bytes.ContainsRune(b, 0) {
 		s := string(b)
@@ -196,7 +192,7 @@ func textOrHex(b []byte) (text, inHex *string) {
 	return nil, &s
 }
 
-// quotedIfNeeded returns text in quotes if it has to be escaped.
+// quotedIfNeeded returns text, in quotes if it needs escapes.
 func quotedIfNeeded(text []byte) string {
 	if s := string(text); escape.String(s) == s {
 		return s

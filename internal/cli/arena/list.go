@@ -11,20 +11,32 @@ import (
 	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
 )
+
+// walkOptions are the flags of arena list and arena table.
+type walkOptions struct {
+	valueOptions
+	count command.Count
+}
+
+func (o *walkOptions) flags(cmd *cobra.Command) {
+	o.valueOptions.flags(cmd, "text", "json")
+	cmd.Flags().VarP(&o.count, "count", "n", "stop after this many")
+}
 
 func newArenaList() *cobra.Command {
 	var opts walkOptions
 	cmd := &cobra.Command{
 		Use:   "list MAP NAME",
-		Short: "Walk over a list in an arena",
-		Long: `Walk over a list in the heap of an arena, from its front, while others go on
-using it. A list that goes in a circle, or out of the arena, is walked up to
-there, and then it is an error. So it is when nodes are taken off the list
-meanwhile: those that were already printed may then be wrong.
+		Short: "Print the nodes of a list in an arena",
+		Long: `Print the nodes of a list in the heap of an arena, from the front, while others use the
+list. If the list is circular or leaves the arena, the command prints the nodes up to there
+and then fails. It also fails if nodes are removed in the meantime; the last nodes printed
+may then be wrong.
 
---type is the type of the whole node, its pointer to the next one included.`,
+--type is the type of the whole node, including its pointer to the next one.`,
 		Example: `  rbtool arena list /sys/fs/bpf/heap tasks
   rbtool arena list /sys/fs/bpf/heap tasks --type task --btf prog:34 -o json`,
 		Args: cobra.ExactArgs(2),
@@ -56,7 +68,7 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 	}
 	out := &stream.Writer{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	var columns decode.Columns
+	format := values{dec, new(decode.Columns)}
 	seq := uint64(0)
 	for p, err := range l.All() {
 		if err != nil {
@@ -69,10 +81,10 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 		seq++
 		if o.output.Value == "json" {
 			out.Buf = fmt.Appendf(out.Buf, `{"seq":%d,"address":%d,`, seq, uint64(p))
-			out.Buf = append(appendData(out.Buf, data, dec), "}\n"...)
+			out.Buf = append(format.appendJSON(out.Buf, data), "}\n"...)
 		} else {
 			out.Buf = fmt.Appendf(out.Buf, "%#x ", uint64(p))
-			out.Buf = append(appendText(out.Buf, data, dec, &columns), '\n')
+			out.Buf = append(format.appendText(out.Buf, data), '\n')
 		}
 		if err := out.FlushLarge(); err != nil {
 			return err
@@ -84,14 +96,14 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 	return nil
 }
 
-// maxNode is how much of a node is shown, in bytes.
+// maxNode is how many bytes of a node are shown.
 const maxNode = 64 << 10
 
-// nodeData copies a node: as much as was allocated for it.
+// nodeData copies a node, with as many bytes as were allocated for it.
 func nodeData(h *arenamem.Heap, p arena.Ptr[container.Link]) ([]byte, error) {
 	n, err := h.Requested(uint64(p))
 	if err != nil {
-		n = 8 // no block of the heap: the pointer that was followed
+		n = 8 // not a block of the heap: show the pointer to the next node
 	}
 	data := make([]byte, min(n, maxNode))
 	mem, err := h.Mem.Bytes(uint64(p), uint64(len(data)))

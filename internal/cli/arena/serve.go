@@ -34,32 +34,33 @@ func newArenaServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve MAP --dev IFACE",
 		Short: "Answer memcached GET requests from an arena, in the kernel",
-		Long: fmt.Sprintf(`Answer requests for values of the table %q of an arena where the packets arrive: an
-XDP program on the interface reads the table and sends the answer back. The requests
-are memcached's over UDP, by IPv4 and IPv6, to the interface's addresses, also as they
-change. In a fresh arena the command makes the table; rbtool arena put fills it.
+		Long: fmt.Sprintf(`Answer requests for values of the table %q of an arena as the packets arrive: an XDP
+program on the interface reads the table and sends the answer. Requests are those of
+memcached over UDP, by IPv4 or IPv6, to the current addresses of the interface. In a fresh
+arena, the command makes the table; rbtool arena put fills it.
 
-What the program leaves, as keys that are not there and requests for several, goes up
-the stack, where this command answers it; with --xdp-only it does not, and another server
-may. It lasts as long as the command. At the end standard error says what was done: a
-line for the program and one for the command.
+Requests that the program does not answer, such as those for absent keys or for several
+keys, go up the stack, where this command answers them. With --xdp-only it does not, so that
+another server can. Serving ends with the command. Then it prints the counts of the program
+and of the command on standard error, one line each.
 
-Exposure: every host that may ask can read every value; nothing is encrypted. The source
-of a UDP packet can be forged, and the answer goes to it. To keep the server from being
-used against third parties,
-  - it answers only hosts in the networks of the interface's addresses, or instead those
-    of --allow;
-  - it takes requests only at the interface, for one of its addresses: not by loopback,
+Exposure: every allowed host can read every value; nothing is encrypted. The source of a UDP
+packet can be forged, and the answer goes to that source. To prevent the use of the server
+against third parties,
+  - it answers only hosts in the networks of the interface's addresses, or those of --allow
+    instead;
+  - it accepts requests only at the interface and for one of its addresses, not by loopback,
     broadcast or multicast;
   - it answers only commands of memcached, never the answer of another server;
-  - it sends nothing to ports of servers (below 1024, %d and --port), to addresses of
-    the interface, or to broadcast and multicast addresses;
-  - the program passes on packets with a wrong UDP checksum, and the kernel drops them;
-  - an answer's packet has at most --max-growth times the bytes of the request's. A get
-    whose values do not fit gets SERVER_ERROR, or nothing if that does not fit either, but
-    never END, which would say that the keys are absent. Each key is answered once per
-    request. The default, %d, suffices for any value in answer to a get of one key.
-With --allow any, a forged request directs up to that many times its bytes at any host:
+  - it sends nothing to ports of servers (below 1024, %d and --port), to addresses of the
+    interface, or to broadcast and multicast addresses;
+  - the program passes on packets with a wrong UDP checksum, which the kernel drops;
+  - the packet of an answer has at most --max-growth times the bytes of that of the request.
+    A get whose values do not fit is answered with SERVER_ERROR, or not at all if that does
+    not fit, but never with END, which would mean that the keys are absent. Each key is
+    answered once per request. The default, %d, suffices for any value in answer to a get of
+    one key.
+With --allow any, a forged request can direct up to --max-growth times its bytes at any host:
 allow only networks that drop packets with forged sources, or limit the rate upstream.`, kvName, arenaxdp.DefaultPort, arenaxdp.DefaultGrowth),
 		Example: `  rbtool arena serve /sys/fs/bpf/heap --dev eth0
   rbtool arena serve name:heap --dev eth0 --port 11212 --xdp-only
@@ -67,13 +68,13 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.dev, "dev", "", "the interface")
-	f.Uint16Var(&opts.port, "port", opts.port, "the UDP port")
-	f.StringVar(&opts.mode, "mode", opts.mode, "where the program runs: native (in the driver), generic (in the stack), any")
-	f.BoolVar(&opts.alone, "xdp-only", false, "leave what the program does not answer to another server")
-	f.Var(&opts.allow, "allow", "answer these networks, CIDR[,CIDR...] or any (default: those of the interface)")
+	f.StringVar(&opts.dev, "dev", "", "serve on this interface")
+	f.Uint16Var(&opts.port, "port", opts.port, "serve on this UDP port")
+	f.StringVar(&opts.mode, "mode", opts.mode, "run the program native (in the driver), generic (in the stack) or any")
+	f.BoolVar(&opts.alone, "xdp-only", false, "leave to another server what the program does not answer")
+	f.Var(&opts.allow, "allow", "answer hosts in these networks, CIDR[,CIDR...] or any (default: those of the interface)")
 	f.IntVar(&opts.growth, "max-growth", opts.growth, "limit an answer to this many times the bytes of its request")
-	f.Var(&opts.duration, "for", "stop after so long")
+	f.Var(&opts.duration, "for", "exit after this duration")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(); err != nil {
 			return err
@@ -85,7 +86,7 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 	return cmd
 }
 
-// check finds what is wrong whatever the machine's state.
+// check checks what does not depend on the machine's state.
 func (o *serveOptions) check() error {
 	if _, known := serveModes[o.mode]; !known {
 		return command.Usagef("arena serve: --mode %s: not native, generic or any", o.mode)
@@ -144,7 +145,7 @@ func serve(ctx context.Context, stderr io.Writer, a *arena.Arena, opts serveOpti
 	return serveBoth(ctx, x, s)
 }
 
-// serveBoth has the program and the server answer until ctx ends or one of them fails.
+// serveBoth runs the program and the server until ctx is done or one of them fails.
 func serveBoth(ctx context.Context, x *arenaxdp.Accelerator, s *arenaxdp.Server) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -158,27 +159,27 @@ func serveBoth(ctx context.Context, x *arenaxdp.Accelerator, s *arenaxdp.Server)
 	return errors.Join(err, <-followed)
 }
 
-// tally is a count and its name.
+// tally is a named count.
 type tally struct {
 	n    uint64
 	what string
 }
 
-// printServed prints the counts of the program, and of the server unless it is nil.
+// printServed prints the counts of the program, and those of the server unless it is nil.
 func printServed(w io.Writer, x *arenaxdp.Accelerator, s *arenaxdp.Server) error {
 	n, err := x.Counters()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%d requests answered; not: %d absent keys, %d other requests, %d malformed packets", n.Hits, n.Misses, n.Others, n.Malformed)
+	fmt.Fprintf(w, "program: %d hits, %d misses, %d other requests, %d malformed packets", n.Hits, n.Misses, n.Others, n.Malformed)
 	printTallies(w, append(refusals(n.Refused),
-		tally{n.Checksums, "with a wrong UDP checksum"}, tally{n.Busy, "busy"}, tally{n.Broken, "broken"},
+		tally{n.Checksums, "with a wrong UDP checksum"}, tally{n.Busy, "while the table changed"}, tally{n.Broken, "from a corrupt table"},
 		tally{n.NoRoom, "without room for the answer"}))
 	if s == nil {
 		return nil
 	}
 	served := s.Counters()
-	fmt.Fprintf(w, "%d requests answered by the command; not: %d without a command", served.Answered, served.NoRequest)
+	fmt.Fprintf(w, "command: %d answered, %d without a command", served.Answered, served.NoRequest)
 	printTallies(w, append(refusals(served.Refused), tally{served.NotLocal, "for another address"}))
 	return nil
 }
@@ -190,7 +191,7 @@ func refusals(r arenaxdp.Refused) []tally {
 	}
 }
 
-// printTallies ends a line with the tallies that are not 0.
+// printTallies ends a line with the tallies above 0.
 func printTallies(w io.Writer, tallies []tally) {
 	for _, t := range tallies {
 		if t.n > 0 {

@@ -20,13 +20,13 @@ func newArenaTable() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "table MAP [NAME]",
 		Short: "Print the keys and values of a table in an arena",
-		Long: `Print the keys and values of a table in the heap of an arena, in no order, while
-others go on changing it: each key with a value that it had. Without NAME it is
-the table of rbtool arena put, ` + kvName + `, or the only one that there is.
+		Long: `Print the keys and values of a table in the heap of an arena, in no particular order, while
+others use the table: each key with a value that it had at some time. NAME may be omitted for
+the only table, and for ` + kvName + `, the table of rbtool arena put.
 
---type is the type of the values. Keys, and values without --type, are in hex;
-those of a table of byte strings, such as ` + kvName + `, are text. The values of the
-table of processes that rbtool probe proctrace start --processes keeps need no type.`,
+--type is the type of the values. Keys, and values without --type, are shown in hex; those
+of a table of byte strings, such as ` + kvName + `, as text. The table of processes that rbtool
+probe proctrace start --processes keeps needs no type.`,
 		Example: `  rbtool arena table /sys/fs/bpf/heap
   rbtool arena table /sys/fs/bpf/rbtool/proctrace/processes
   rbtool arena table /sys/fs/bpf/heap flows --type flow --btf prog:34 -o json`,
@@ -56,7 +56,7 @@ table of processes that rbtool probe proctrace start --processes keeps need no t
 	return cmd
 }
 
-// tableName is the name that was given, or else that of the table that is meant.
+// tableName returns the name on the command line, or else that of the only table, or kvName.
 func tableName(h *container.Heap, given []string) (string, error) {
 	if len(given) > 0 {
 		return given[0], nil
@@ -72,7 +72,7 @@ func tableName(h *container.Heap, given []string) (string, error) {
 	return kvName, nil
 }
 
-// table prints a table. kv is the same table, or nil if its keys and values are no byte strings.
+// table prints a table. kv is the same table, or nil if its keys and values are not byte strings.
 func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, name string) (err error) {
 	dec, err := o.decoder(t.ValueSize())
 	if err == nil && dec == nil && name == stream.ProcessTable {
@@ -83,7 +83,7 @@ func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, n
 	}
 	out := &stream.Writer{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	var columns decode.Columns
+	format := values{dec, new(decode.Columns)}
 	entries := t.All()
 	text := kv != nil && dec == nil && !o.types.NoDecode
 	if text {
@@ -103,10 +103,10 @@ func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, n
 		case o.output.Value == "json":
 			out.Buf = append(out.Buf, `{"key":"`...)
 			out.Buf = append(hex.AppendEncode(out.Buf, e.Key), `",`...)
-			out.Buf = append(appendData(out.Buf, e.Value, dec), "}\n"...)
+			out.Buf = append(format.appendJSON(out.Buf, e.Value), "}\n"...)
 		default:
 			out.Buf = append(hex.AppendEncode(out.Buf, e.Key), ' ')
-			out.Buf = append(appendText(out.Buf, e.Value, dec, &columns), '\n')
+			out.Buf = append(format.appendText(out.Buf, e.Value), '\n')
 		}
 		if err := out.FlushLarge(); err != nil {
 			return err

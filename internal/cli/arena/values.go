@@ -13,22 +13,24 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-// walkOptions are the flags of arena list and arena table.
-type walkOptions struct {
+// valueOptions are the flags that say how values in an arena are shown.
+type valueOptions struct {
 	types  command.TypeOptions
 	output *command.Choice
-	count  command.Count
 }
 
-func (o *walkOptions) flags(cmd *cobra.Command) {
-	o.output = command.OutputFlag(cmd, "text", "json")
+func (o *valueOptions) flags(cmd *cobra.Command, formats ...string) {
+	o.output = command.OutputFlag(cmd, formats...)
 	o.types.Flags(cmd.Flags())
-	cmd.Flags().VarP(&o.count, "count", "n", "stop after so many")
 }
 
-// decoder returns what decodes n bytes as the flags say: nil for hex.
-func (o *walkOptions) decoder(n int) (*decode.Codec, error) {
-	if len(o.types.Names) == 0 {
+// typed reports whether --type is given.
+func (o *valueOptions) typed() bool { return len(o.types.Names) > 0 }
+
+// decoder returns the decoder for --type, or nil without the flag. The type must fit into size bytes,
+// unless size is negative.
+func (o *valueOptions) decoder(size int) (*decode.Codec, error) {
+	if !o.typed() {
 		return nil, nil
 	}
 	set, err := o.types.Load()
@@ -37,40 +39,47 @@ func (o *walkOptions) decoder(n int) (*decode.Codec, error) {
 	}
 	decoders := set.Codecs()
 	if len(decoders) != 1 {
-		return nil, errors.New("--type: one type, not several")
+		return nil, errors.New("--type: give one type, not several")
 	}
-	if n >= 0 && decoders[0].Size() > n {
-		return nil, fmt.Errorf("--type %s: it has %d bytes, there are %d", decoders[0].Name(), decoders[0].Size(), n)
+	dec := decoders[0]
+	if size >= 0 && dec.Size() > size {
+		return nil, fmt.Errorf("--type %s: the type has %d bytes, the value %d", dec.Name(), dec.Size(), size)
 	}
-	return decoders[0], nil
+	return dec, nil
 }
 
-// whole is the part of data that is a value of the decoder's type, and not what was allocated beyond
-// it. It is not Size, which leaves out an array of characters at the end.
-func whole(data []byte, dec *decode.Codec) []byte {
-	size, err := btf.Sizeof(dec.Type())
+// values formats values of one type.
+type values struct {
+	dec     *decode.Codec // nil for hex
+	columns *decode.Columns // aligns the lines of several values; may be nil
+}
+
+// appendJSON appends the members of a JSON object that show a value.
+func (v values) appendJSON(dst, value []byte) []byte {
+	if v.dec != nil && len(value) >= v.dec.Size() {
+		if out, ok := stream.AppendTyped(dst, v.trim(value), v.dec); ok {
+			return out
+		}
+	}
+	return stream.AppendHex(dst, value)
+}
+
+// appendText appends a value as text.
+func (v values) appendText(dst, value []byte) []byte {
+	if v.dec != nil && len(value) >= v.dec.Size() {
+		if out, err := v.dec.AppendText(dst, v.trim(value), v.columns); err == nil {
+			return out
+		}
+	}
+	return hex.AppendEncode(dst, value)
+}
+
+// trim returns value without what was allocated beyond its type. The size of the type is not dec.Size,
+// which excludes an array of characters at the end.
+func (v values) trim(value []byte) []byte {
+	size, err := btf.Sizeof(v.dec.Type())
 	if err != nil {
 		size = 0
 	}
-	return data[:min(len(data), max(size, dec.Size()))]
-}
-
-// appendData appends data as JSON fields: decoded, or in hex.
-func appendData(dst, data []byte, dec *decode.Codec) []byte {
-	if dec != nil && len(data) >= dec.Size() {
-		if out, ok := stream.AppendTyped(dst, whole(data, dec), dec); ok {
-			return out
-		}
-	}
-	return stream.AppendHex(dst, data)
-}
-
-// appendText appends data for people.
-func appendText(dst, data []byte, dec *decode.Codec, columns *decode.Columns) []byte {
-	if dec != nil && len(data) >= dec.Size() {
-		if out, err := dec.AppendText(dst, whole(data, dec), columns); err == nil {
-			return out
-		}
-	}
-	return hex.AppendEncode(dst, data)
+	return value[:min(len(value), max(size, v.dec.Size()))]
 }
