@@ -24,6 +24,7 @@ var layers = []struct {
 	{"what the command stands on", []string{
 		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/feature", "internal/conform",
 	}},
+	{"fixtures", []string{"internal/bpftest", "internal/testenv", "internal/netpair", "internal/model"}},
 	{"the library", []string{
 		"consumer", "userprod", "arena", "pin", "inspect", "decode", "capture", "metrics", "bpf",
 	}},
@@ -142,7 +143,7 @@ func TestLayers(t *testing.T) {
 // A reader and a producer need neither what finds maps and processes, nor netlink, nor decoding.
 func TestReadersAndProducersStandAlone(t *testing.T) {
 	tr := goList(t)
-	for _, path := range []string{"consumer"} {
+	for _, path := range []string{"consumer", "userprod"} {
 		for _, heavy := range []string{"inspect", "pin", "decode", "internal/bpf/mapusers", "internal/bpf/mapiter", "github.com/vishvananda/netlink"} {
 			if chain := tr.reaches(path, heavy); chain != nil {
 				t.Errorf("%s", strings.Join(chain, " imports "))
