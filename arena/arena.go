@@ -11,6 +11,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/explain"
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 // MaxSize is the size of the largest arena, in bytes: what 32-bit offsets reach.
@@ -108,10 +109,10 @@ func (o *Options) spec() *ebpf.MapSpec {
 		MapExtra:   o.Base,
 	}
 	if o.SegvOnFault {
-		spec.Flags |= arenamem.FlagSegvOnFault
+		spec.Flags |= mapflag.SegvOnFault
 	}
 	if o.NoUserConv {
-		spec.Flags |= arenamem.FlagNoUserConv
+		spec.Flags |= mapflag.NoUserConv
 	}
 	return spec
 }

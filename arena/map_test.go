@@ -15,6 +15,7 @@ import (
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/syscall"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -45,7 +46,7 @@ func TestKernelCreationRules(t *testing.T) {
 	}{
 		{"the flag BPF_F_MMAPABLE is needed", ebpf.MapSpec{MaxEntries: 1}, unix.EINVAL},
 		{"flags of other maps are refused", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE | unix.BPF_F_NO_PREALLOC}, unix.EINVAL},
-		{"both flags of arenas are taken", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE | arenamem.FlagSegvOnFault | arenamem.FlagNoUserConv}, nil},
+		{"both flags of arenas are taken", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE | mapflag.SegvOnFault | mapflag.NoUserConv}, nil},
 		{"an arena has no keys", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, KeySize: 4}, unix.EINVAL},
 		{"an arena has no values", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, ValueSize: 4}, unix.EINVAL},
 		{"an arena has pages", ebpf.MapSpec{Flags: unix.BPF_F_MMAPABLE}, unix.EINVAL},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -20,7 +21,7 @@ func Diagnose(m *ebpf.Map) error {
 	if err != nil {
 		return fmt.Errorf("diagnose ring %s: %w", m, err)
 	}
-	fault := diagnose(mem, m.Flags()&ring.FlagOverwrite != 0)
+	fault := diagnose(mem, m.Flags()&mapflag.RBOverwrite != 0)
 	if err := mem.Unmap(); err != nil {
 		return fmt.Errorf("diagnose ring %s: %w", m, err)
 	}

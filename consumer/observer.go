@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -106,7 +107,7 @@ func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("observe ring %s: %w", m, err)
 	}
-	return newObserver(mem, kind, m.Flags()&ring.FlagOverwrite != 0, opts), nil
+	return newObserver(mem, kind, m.Flags()&mapflag.RBOverwrite != 0, opts), nil
 }
 
 // newObserver returns an Observer that owns mem.

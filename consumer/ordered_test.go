@@ -6,7 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 func TestOverwriteModeIsRefusedWhereItIsUnsound(t *testing.T) {
@@ -16,9 +16,9 @@ func TestOverwriteModeIsRefusedWhereItIsUnsound(t *testing.T) {
 		arch    string
 		refused bool
 	}{
-		{"overwrite mode on amd64", ring.FlagOverwrite, "amd64", false},
-		{"overwrite mode on s390x", ring.FlagOverwrite, "s390x", false},
-		{"overwrite mode on arm64", ring.FlagOverwrite, "arm64", true},
+		{"overwrite mode on amd64", mapflag.RBOverwrite, "amd64", false},
+		{"overwrite mode on s390x", mapflag.RBOverwrite, "s390x", false},
+		{"overwrite mode on arm64", mapflag.RBOverwrite, "arm64", true},
 		{"another ring on arm64", 0, "arm64", false},
 	}
 	for _, tt := range tests {

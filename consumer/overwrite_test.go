@@ -11,6 +11,7 @@ import (
 
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -19,7 +20,7 @@ import (
 // not read in time (BPF_F_RB_OVERWRITE, Linux 6.19).
 func overwriting(tb testing.TB, size uint32) *ebpf.Map {
 	tb.Helper()
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "test_ring", Type: ebpf.RingBuf, MaxEntries: size, Flags: 1 << 19})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "test_ring", Type: ebpf.RingBuf, MaxEntries: size, Flags: mapflag.RBOverwrite})
 	if errors.Is(err, unix.EINVAL) {
 		testenv.SkipWithout(tb, "ringbuf-overwrite", err)
 	}

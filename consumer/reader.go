@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/claim"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
@@ -84,7 +85,7 @@ func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newReader(mem, m.Flags()&ring.FlagOverwrite != 0, opts)
+	r, err := newReader(mem, m.Flags()&mapflag.RBOverwrite != 0, opts)
 	if err != nil {
 		return nil, errors.Join(err, mem.Unmap())
 	}

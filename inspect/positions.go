@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/once"
 	"github.com/rbtool/rbtool/internal/ring"
 )
@@ -90,7 +91,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 		return err
 	}
 	if mem.Acquire() {
-		r := reading{ring: mem, size: d.Bytes, overwrite: d.Flags&ring.FlagOverwrite != 0}
+		r := reading{ring: mem, size: d.Bytes, overwrite: d.Flags&mapflag.RBOverwrite != 0}
 		var note string
 		d.Positions, note = r.positions()
 		if kernel.pending && m.Type() == ebpf.RingBuf {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -153,7 +153,7 @@ func testABusyHead(t *testing.T, before int) {
 
 func TestAnOverwritingRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: ring.FlagOverwrite})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: mapflag.RBOverwrite})
 	if errors.Is(err, unix.EINVAL) {
 		testenv.SkipWithout(t, "ringbuf-overwrite", err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpf/mapiter"
 	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -155,7 +155,7 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 20, Size: 100})
 	add(m)
 	add(testenv.Ring(t, 1<<16))
-	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: ring.FlagOverwrite}); err == nil {
+	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: mapflag.RBOverwrite}); err == nil {
 		defer m.Close()
 		produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 1000, Size: 8})
 		add(m)

@@ -11,6 +11,7 @@ import (
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -169,7 +170,7 @@ func arenaFor(spec *ebpf.MapSpec, replacement *ebpf.Map) (*arena.Arena, error) {
 	}
 	o := arena.Options{
 		Name: spec.Name, Size: uint64(spec.MaxEntries) * arenamem.PageSize, Base: spec.MapExtra,
-		SegvOnFault: spec.Flags&arenamem.FlagSegvOnFault != 0, NoUserConv: spec.Flags&arenamem.FlagNoUserConv != 0,
+		SegvOnFault: spec.Flags&mapflag.SegvOnFault != 0, NoUserConv: spec.Flags&mapflag.NoUserConv != 0,
 	}
 	return arena.Create(o)
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/object"
-	"github.com/rbtool/rbtool/internal/ring"
 )
 
 const (
@@ -43,7 +43,7 @@ func newConstants(user *ebpf.Map, opts Options) constants {
 		return c
 	}
 	c.toRing, c.ringBytes = true, uint64(opts.To.MaxEntries())
-	c.overwrites = opts.To.Flags()&ring.FlagOverwrite != 0
+	c.overwrites = opts.To.Flags()&mapflag.RBOverwrite != 0
 	c.maxSample = maxSample(user.MaxEntries(), opts.To.MaxEntries())
 	if opts.MaxSample > 0 {
 		c.maxSample = min(c.maxSample, opts.MaxSample)

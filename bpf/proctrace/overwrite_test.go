@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/internal/feature"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -41,7 +41,7 @@ func TestFlightRecorder(t *testing.T) {
 	if err := tr.Replace(); err != nil {
 		t.Fatal(err)
 	}
-	if tr.Events().Flags()&ring.FlagOverwrite == 0 {
+	if tr.Events().Flags()&mapflag.RBOverwrite == 0 {
 		t.Error("the ring does not overwrite")
 	}
 	pid := runTrue(t, "")

@@ -13,67 +13,67 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
-// defaultRingBytes has room for some 150,000 unread events.
+// defaultRingBytes has room for about 150,000 unread events.
 const defaultRingBytes = 16 << 20
 
-// Options are how to trace. The zero value is right for most.
+// Options configure a tracer. The zero value suits most uses.
 type Options struct {
 	// RingBytes is the size of the ring: a power of two and a multiple of the
 	// page size. Zero means 16 MiB.
 	RingBytes uint32
 
-	// Overwrite makes the ring a flight recorder: when it is full, the oldest events make room
-	// for the newest ones, and none fails. It takes Linux 6.19; elsewhere [Load] returns
-	// ebpf.ErrNotSupported.
+	// Overwrite makes the ring a flight recorder: when it is full, new events overwrite the
+	// oldest ones. It needs Linux 6.19; on older kernels [Load] returns an error matching
+	// [ebpf.ErrNotSupported].
 	Overwrite bool
 
-	// Stacks gives exec and exit events the stacks of the task, in the kernel and in the
-	// process: see [StacksOf]. It makes these events take some microseconds longer.
+	// Stacks records the kernel and user stacks of exec and exit events: see [StacksOf]. It
+	// costs a few microseconds an event.
 	Stacks bool
 
-	// Processes keeps a table of the processes that live in an arena: see [Tracer.Processes]. It
-	// takes arenas (Linux 6.12, x86-64) and 8 MiB; where there are none [Load] returns
-	// ebpf.ErrNotSupported.
+	// Processes keeps a table of living processes in an arena of 8 MiB: see
+	// [Tracer.Processes]. It needs Linux 6.12 on x86-64; elsewhere [Load] returns an error
+	// matching [ebpf.ErrNotSupported].
 	Processes bool
 }
 
-// Tracer is a set of loaded programs and the ring that they write. Its methods
-// may be called by many goroutines at once.
+// Tracer is a set of loaded programs and the ring that they write. Many goroutines may call
+// its methods at once.
 type Tracer struct {
 	events   *ebpf.Map
 	counters *ebpf.Map
-	handlers *ebpf.Map                   // of programs, which call them
+	handlers *ebpf.Map                   // called by programs
 	programs [len(hooks)][]*ebpf.Program // the copies, in the order of attaching
-	control  *control                    // nil where the kernel has no user rings
+	control  *control                    // nil if the kernel has no user rings
 
 	processes *ebpf.Map     // an arena; nil without a table
 	table     *processTable // nil after Open
 
 	mu       sync.Mutex
 	attached bool
-	links    []link.Link // of those that this process attached, in the order of attaching
+	links    []link.Link // of this process, in the order of attaching; none after Open
 	closed   bool
 }
 
-// hook is a program and where it is attached.
+// hook is a program and its tracepoint.
 type hook struct {
 	name       string // of the program
 	typ        Type
 	tracepoint string // include/trace/events/sched.h
 }
 
-// hooks in the order of attaching: of a process whose fork is seen, everything
-// is to be seen.
+// hooks are in the order of attaching: if the fork of a process is traced, its exec and exit
+// are too.
 var hooks = [...]hook{
 	{bpfProgProctraceExit, Exit, "sched_process_exit"},
 	{bpfProgProctraceExec, Exec, "sched_process_exec"},
 	{bpfProgProctraceFork, Fork, "sched_process_fork"},
 }
 
-// Load loads the programs and creates their ring, without attaching yet. The
+// Load loads the programs and creates their ring. [Tracer.Attach] starts the tracing. The
 // caller closes the Tracer.
 func Load(opts Options) (*Tracer, error) {
 	cache := kernelbtf.Cache()
@@ -84,14 +84,14 @@ func Load(opts Options) (*Tracer, error) {
 	return t, nil
 }
 
-// build is what of the kernel the programs are loaded for.
+// build adapts the programs to a kernel.
 type build struct {
 	copies     uint32 // of each program for events
-	holdsTasks bool   // in rules, where there are commands
-	stackSlots uint32 // for each kind of stacks; 0: as many as the programs say
+	holdsTasks bool   // rules hold tasks
+	stackSlots uint32 // for kernel and for user stacks; 0: as in the object file
 }
 
-// buildFor is what the running kernel calls for.
+// buildFor returns the build for the running kernel.
 func buildFor(cache *btf.Cache) build {
 	b := build{copies: 1, holdsTasks: haveCommands() && holding(cache) == nil}
 	if preemptible(cache) {
@@ -100,25 +100,24 @@ func buildFor(cache *btf.Cache) build {
 	return b
 }
 
-// maxCopies is how many copies of each program are loaded where programs can
-// be preempted. Seen on an emulated 7.2, where preemption is frequent: 5 of
-// 2,100 events were missed with one copy, 1 of 21,000 with two, none of
-// 140,000 with three.
+// maxCopies is the number of copies of each program on kernels that preempt programs. On an
+// emulated 7.2, where preemption is frequent, one copy missed 5 of 2,100 events, two missed
+// 1 of 21,000, three none of 140,000.
 const maxCopies = 3
 
-// preemptible reports whether the kernel runs the programs of a tracepoint
-// with preemption on. The type that it looks for is the guard by which
-// tracepoints leave it on (include/linux/tracepoint.h, __DECLARE_TRACE).
+// preemptible reports whether the kernel runs the programs of a tracepoint with preemption
+// on: then it has the type of the guard that tracepoints use instead of disabling preemption
+// (include/linux/tracepoint.h, __DECLARE_TRACE).
 func preemptible(cache *btf.Cache) bool {
 	kernel, err := cache.Kernel()
 	if err != nil {
-		return false // loading the programs needs the same, and says what is wrong
+		return false // loading the programs fails with the same error
 	}
 	_, err = kernel.AnyTypeByName("class_srcu_fast_notrace_t")
 	return err == nil
 }
 
-// configure gives the maps their sizes and the programs their constants.
+// configure sets the sizes of maps and the constants of programs.
 func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
 	events := spec.Maps[bpfMapProctrace]
 	events.MaxEntries = defaultRingBytes
@@ -126,7 +125,7 @@ func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
 		events.MaxEntries = opts.RingBytes
 	}
 	if opts.Overwrite {
-		events.Flags |= ring.FlagOverwrite
+		events.Flags |= mapflag.RBOverwrite
 	}
 	spec.Maps[bpfMapCounters].MaxEntries *= b.copies
 	spec.Maps[bpfMapScratch].MaxEntries *= b.copies
@@ -173,15 +172,15 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	return t, nil
 }
 
-// sharedMaps are those that the copies share, which are all but their constants.
+// sharedMaps are the maps that the copies share: all but the sections of their constants.
 var sharedMaps = []string{
 	bpfMapProctrace, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
 	bpfMapKernelStacks, bpfMapUserStacks,
 }
 
-// overwriting says why the kernel has no rings that overwrite; nil where it has them.
+// overwriting returns nil if the kernel has rings that overwrite, else why not.
 func overwriting() error {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: ring.FlagOverwrite})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: mapflag.RBOverwrite})
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("the kernel has no ring buffers that overwrite (BPF_F_RB_OVERWRITE, Linux 6.19): %w", ebpf.ErrNotSupported)
 	}
@@ -193,14 +192,14 @@ func overwriting() error {
 
 func isShared(name string) bool { return slices.Contains(sharedMaps, name) }
 
-// newMaps creates the shared maps that are not there yet.
+// newMaps creates the shared maps that are missing in shared.
 func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
 	for _, name := range sharedMaps {
 		if shared[name] != nil {
 			continue
 		}
 		m, err := ebpf.NewMap(spec.Maps[name])
-		if err != nil && spec.Maps[name].Flags&ring.FlagOverwrite != 0 {
+		if err != nil && spec.Maps[name].Flags&mapflag.RBOverwrite != 0 {
 			if lacks := overwriting(); lacks != nil {
 				return lacks
 			}
@@ -218,8 +217,8 @@ func (t *Tracer) loadCopies(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.
 		if err := setCopy(spec, i, copies); err != nil {
 			return err
 		}
-		// Not bpfObjects: with the constants, cilium/ebpf maps them until the
-		// garbage collector comes. Nor bpfPrograms: those for commands are loaded once.
+		// Not bpfObjects: cilium/ebpf would map the constants until the next garbage
+		// collection. Not bpfPrograms: the programs for commands are loaded once.
 		var o struct {
 			Exit *ebpf.Program `ebpf:"proctrace_exit"`
 			Exec *ebpf.Program `ebpf:"proctrace_exec"`
@@ -239,12 +238,13 @@ func (t *Tracer) loadCopies(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.
 	return errors.Join(set.install(t.handlers), set.close())
 }
 
-// setCopy makes the programs of spec those of one of the copies.
+// setCopy sets the constants of one of the copies.
 func setCopy(spec *ebpf.CollectionSpec, copy, copies uint32) error {
 	return errors.Join(spec.Variables[bpfVarCopies].Set(copies), spec.Variables[bpfVarCopy].Set(copy))
 }
 
-// Attach starts the tracing. It ends with Close, unless the Tracer was pinned.
+// Attach starts the tracing. It goes on until Close, or for as long as the Tracer is pinned.
+// A Tracer can be attached once.
 func (t *Tracer) Attach() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -252,7 +252,7 @@ func (t *Tracer) Attach() error {
 	case t.closed:
 		return fmt.Errorf("attach proctrace: %w", os.ErrClosed)
 	case t.attached:
-		return errors.New("attach proctrace: it is attached already")
+		return errors.New("attach proctrace: already attached")
 	}
 	if t.control != nil {
 		if err := t.control.listen(); err != nil {
@@ -260,8 +260,7 @@ func (t *Tracer) Attach() error {
 		}
 	}
 	for i, h := range hooks {
-		// The kernel calls programs in the order of attaching
-		// (kernel/tracepoint.c, func_add).
+		// The kernel calls programs in the order of attaching (kernel/tracepoint.c, func_add).
 		for _, p := range t.programs[i] {
 			l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: h.tracepoint, Program: p})
 			if err != nil {
@@ -281,7 +280,7 @@ func (t *Tracer) Attach() error {
 	return nil
 }
 
-// detach closes the links, in the reverse order.
+// detach closes the links in reverse order.
 func (t *Tracer) detach() {
 	for i := len(t.links); i > 0; i-- {
 		t.links[i-1].Close()
@@ -289,11 +288,12 @@ func (t *Tracer) detach() {
 	t.links = nil
 }
 
-// Events is the ring. It belongs to the Tracer, which closes it.
+// Events returns the ring. The Tracer owns and closes it.
 func (t *Tracer) Events() *ebpf.Map { return t.events }
 
-// Close ends the tracing, unless the Tracer is pinned or was opened from pins.
-// It may be called more than once.
+// Close releases the maps and programs and stops the tracing, unless the Tracer is pinned. It
+// may be called more than once; later calls of other methods return an error matching
+// [os.ErrClosed].
 func (t *Tracer) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -21,12 +22,6 @@ const Window = 1 << 32
 
 // PageSize is the kernel's, in bytes.
 var PageSize = uint64(os.Getpagesize())
-
-// Flags of an arena, include/uapi/linux/bpf.h.
-const (
-	FlagSegvOnFault = 1 << 17 // BPF_F_SEGV_ON_FAULT
-	FlagNoUserConv  = 1 << 18 // BPF_F_NO_USER_CONV
-)
 
 // Memory is an arena's mapping in this process. Its fields are constant until Close.
 //
@@ -73,17 +68,17 @@ func (m *Memory) Close() error {
 }
 
 // SegvOnFault reports whether touching an absent page faults, instead of allocating it.
-func (m *Memory) SegvOnFault() bool { return m.Flags&FlagSegvOnFault != 0 }
+func (m *Memory) SegvOnFault() bool { return m.Flags&mapflag.SegvOnFault != 0 }
 
 // NoUserConv reports whether programs store pointers without their upper half.
-func (m *Memory) NoUserConv() bool { return m.Flags&FlagNoUserConv != 0 }
+func (m *Memory) NoUserConv() bool { return m.Flags&mapflag.NoUserConv != 0 }
 
 // Offset returns the distance of an address from the base: at least Size if it lies outside. In an
 // arena with NO_USER_CONV only the lower 32 bits of a pointer count. They identify it: an arena does
 // not cross a multiple of 4 GiB.
 func (m *Memory) Offset(addr uint64) uint64 {
 	off := addr - m.Base
-	if m.Flags&FlagNoUserConv != 0 {
+	if m.Flags&mapflag.NoUserConv != 0 {
 		off = uint64(uint32(off))
 	}
 	return off

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -114,7 +115,7 @@ func fill(t *testing.T, m *ebpf.Map, records uint64) {
 // overwritingRing creates a ring in overwrite mode, or returns false if the kernel has none.
 func overwritingRing(t *testing.T) bool {
 	t.Helper()
-	const overwriteFlag = 1 << 19 // BPF_F_RB_OVERWRITE
+	const overwriteFlag = mapflag.RBOverwrite // BPF_F_RB_OVERWRITE
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "prom_overwrite", Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag})
 	if err != nil {
 		return false

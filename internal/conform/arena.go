@@ -10,12 +10,6 @@ import (
 	own "github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Flags of an arena, include/uapi/linux/bpf.h.
-const (
-	flagSegvOnFault = 1 << 17 // BPF_F_SEGV_ON_FAULT
-	flagNoUserConv  = 1 << 18 // BPF_F_NO_USER_CONV
-)
-
 // Arenas lie at the start of a window of 4 GiB, where no library or heap of this
 // process is.
 const (

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/mapflag"
 	own "github.com/rbtool/rbtool/internal/syscall"
 )
 
@@ -74,8 +75,8 @@ var _ = register(Arena,
 		Statement: "An arena takes BPF_F_SEGV_ON_FAULT and BPF_F_NO_USER_CONV, and is refused with EINVAL for another map type's flag.",
 		Source:    arenaCreate,
 		check: func(t *T) {
-			m := t.create(arenaSpec(1, 0, flagSegvOnFault|flagNoUserConv))
-			equal(t, "flags", t.flags(m), uint32(unix.BPF_F_MMAPABLE|flagSegvOnFault|flagNoUserConv))
+			m := t.create(arenaSpec(1, 0, mapflag.SegvOnFault|mapflag.NoUserConv))
+			equal(t, "flags", t.flags(m), uint32(unix.BPF_F_MMAPABLE|mapflag.SegvOnFault|mapflag.NoUserConv))
 			t.createFails("BPF_F_NO_PREALLOC", arenaSpec(1, 0, unix.BPF_F_NO_PREALLOC), unix.EINVAL)
 		},
 	},

@@ -4,6 +4,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 var _ = register(Arena,
@@ -38,7 +40,7 @@ var _ = register(Arena,
 		Statement: "With BPF_F_SEGV_ON_FAULT a touch of an absent page is SIGSEGV, and in a system call EFAULT.",
 		Source:    arenaSource + "arena_vm_fault (Linux 6.9)",
 		check: func(t *T) {
-			t.fails("touch page", t.arena(2, flagSegvOnFault).touch(1), unix.EFAULT)
+			t.fails("touch page", t.arena(2, mapflag.SegvOnFault).touch(1), unix.EFAULT)
 		},
 	},
 	Rule{
@@ -46,7 +48,7 @@ var _ = register(Arena,
 		Statement: "A program that reads an absent page gets 0, and goes on; the page stays absent.",
 		Source:    "kernel/bpf/core.c, bpf_arena_handle_page_fault; arch/x86/net/bpf_jit_comp.c, ex_handler_bpf (Linux 6.9)",
 		check: func(t *T) {
-			a := t.arena(2, flagSegvOnFault)
+			a := t.arena(2, mapflag.SegvOnFault)
 			equal(t, "what the program reads", a.peeker()(a.addr(1)), 0)
 			t.fails("touch page", a.touch(1), unix.EFAULT)
 		},
@@ -69,7 +71,7 @@ var _ = register(Arena,
 		Statement: "bpf_arena_alloc_pages gives a sleepable program the user address of new pages.",
 		Source:    arenaSource + "bpf_arena_alloc_pages (Linux 6.9)",
 		check: func(t *T) {
-			a := t.arena(4, flagSegvOnFault)
+			a := t.arena(4, mapflag.SegvOnFault)
 			addr := a.allocator()(0, 2)
 			if addr < a.base || addr+uint64(2*page) > a.addr(4) || addr%uint64(page) != 0 {
 				t.differs("address %#x, not two pages of the arena at %#x", addr, a.base)
@@ -84,7 +86,7 @@ var _ = register(Arena,
 		Statement: "bpf_arena_alloc_pages for an address gives that address, or NULL if a page there is taken.",
 		Source:    arenaSource + "arena_alloc_pages (Linux 6.9)",
 		check: func(t *T) {
-			a := t.arena(4, flagSegvOnFault)
+			a := t.arena(4, mapflag.SegvOnFault)
 			alloc := a.allocator()
 			equal(t, "address", alloc(a.addr(2), 1), a.addr(2))
 			equal(t, "address of the same page again", alloc(a.addr(2), 1), 0)
@@ -109,7 +111,7 @@ var _ = register(Arena,
 		Statement: "bpf_arena_free_pages takes the pages out of the mappings of processes, and they can be allocated again.",
 		Source:    arenaSource + "arena_free_pages (Linux 6.9)",
 		check: func(t *T) {
-			a := t.arena(4, flagSegvOnFault)
+			a := t.arena(4, mapflag.SegvOnFault)
 			alloc, free := a.allocator(), a.freer()
 			equal(t, "address", alloc(a.addr(1), 1), a.addr(1))
 			*a.word(1) = 5

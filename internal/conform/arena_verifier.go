@@ -5,6 +5,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 var _ = register(Arena,
@@ -62,7 +64,7 @@ var _ = register(Arena,
 		Statement: "With BPF_F_NO_USER_CONV an addr_space_cast to user space gives the lower 32 bits only.",
 		Source:    verifier + "check_alu_op (Linux 6.9)",
 		check: func(t *T) {
-			a := t.arena(2, flagNoUserConv)
+			a := t.arena(2, mapflag.NoUserConv)
 			equal(t, "address", a.toUserAndBack(), a.addr(1)&(window-1))
 		},
 	},

@@ -10,8 +10,7 @@ import (
 
 // From include/uapi/linux/bpf.h.
 const (
-	flagOverwrite = 1 << 19 // BPF_F_RB_OVERWRITE
-	flagRead      = 1 << 3  // BPF_F_RDONLY
+	flagRead = 1 << 3 // BPF_F_RDONLY
 )
 
 var _ = register(RingBuf,

@@ -4,6 +4,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -73,7 +74,7 @@ var _ = register(RingBuf,
 		Statement: "A ring can be made with BPF_F_RB_OVERWRITE.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_alloc (Linux 6.19)",
 		check: func(t *T) {
-			equal(t, "flags", t.flags(t.overwriteRing().m), flagOverwrite)
+			equal(t, "flags", t.flags(t.overwriteRing().m), mapflag.RBOverwrite)
 		},
 	},
 	Rule{
@@ -140,7 +141,7 @@ var _ = register(RingBuf,
 // overwriteRing makes a ring of a page in overwrite mode.
 func (t *T) overwriteRing() kernelRing {
 	spec := ringSpec(page)
-	spec.Flags = flagOverwrite
+	spec.Flags = mapflag.RBOverwrite
 	t.needMap(ebpf.RingBuf)
 	m, err := t.k.createMap(spec)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 
 // Flags of bpf_get_stackid, include/uapi/linux/bpf.h.
 const (
-	userStack    = 1 << 8  // BPF_F_USER_STACK
-	fastCompare  = 1 << 9  // BPF_F_FAST_STACK_CMP
-	reuseStackID = 1 << 10 // BPF_F_REUSE_STACKID
+	userStack    = 1 << 8 // BPF_F_USER_STACK
+	fastCompare  = 1 << 9 // BPF_F_FAST_STACK_CMP
+	reuseStackID = unix.BPF_F_REUSE_STACKID
 )
 
 const stackSource = "kernel/bpf/stackmap.c, "

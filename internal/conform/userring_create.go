@@ -5,6 +5,8 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 var _ = register(UserRingBuf,
@@ -34,7 +36,7 @@ var _ = register(UserRingBuf,
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_alloc",
 		check: func(t *T) {
 			spec := userSpec(page)
-			spec.Flags = flagOverwrite
+			spec.Flags = mapflag.RBOverwrite
 			t.createFails("BPF_F_RB_OVERWRITE", spec, unix.EINVAL)
 		},
 	},

@@ -8,9 +8,10 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 func mapType(t ebpf.MapType) func() error {
@@ -64,11 +65,11 @@ func fentry() error {
 
 // overwrite creates a ring with BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
 func overwrite() error {
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.RingBuf, MaxEntries: 64 << 10, Flags: ring.FlagOverwrite})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.RingBuf, MaxEntries: 64 << 10, Flags: mapflag.RBOverwrite})
 	if err != nil {
 		return fmt.Errorf("create map: %w", err)
 	}
-	if got := m.Flags(); got&ring.FlagOverwrite == 0 {
+	if got := m.Flags(); got&mapflag.RBOverwrite == 0 {
 		return errors.Join(fmt.Errorf("create map: flags %#x, the flag is not among them", got), m.Close())
 	}
 	return m.Close()
@@ -76,8 +77,8 @@ func overwrite() error {
 
 // arenaCast creates an arena and loads a program that refers to it, which takes the JIT too.
 func arenaCast() error {
-	const mmapable, base = 1 << 10, 0x1555_0000_0000
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.Arena, MaxEntries: 1, Flags: mmapable, MapExtra: base})
+	const base = 0x1555_0000_0000
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.Arena, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, MapExtra: base})
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,6 @@ const (
 	BusyBit = 1 << 31
 	// DiscardBit is BPF_RINGBUF_DISCARD_BIT: the consumer skips the record.
 	DiscardBit = 1 << 30
-	// FlagOverwrite is BPF_F_RB_OVERWRITE, a flag of the map: the kernel overwrites the oldest
-	// records of a full ring (Linux 6.19).
-	FlagOverwrite = 1 << 19
 )
 
 // Header is the first word of a record's header (struct bpf_ringbuf_hdr, kernel/bpf/ringbuf.c).

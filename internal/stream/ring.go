@@ -6,6 +6,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -72,4 +73,4 @@ func (o ObservedRing) Totals() Totals {
 // Refuses reports whether the kernel refuses records while the ring m is full, and counts them nowhere
 // (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). A ring in overwrite mode refuses none, and the kernel does not
 // write into a user ring.
-func Refuses(m *ebpf.Map) bool { return m.Type() == ebpf.RingBuf && m.Flags()&ring.FlagOverwrite == 0 }
+func Refuses(m *ebpf.Map) bool { return m.Type() == ebpf.RingBuf && m.Flags()&mapflag.RBOverwrite == 0 }

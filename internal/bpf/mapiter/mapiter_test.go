@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -212,7 +213,7 @@ func TestHostilePositions(t *testing.T) {
 }
 
 // overwriteFlag is BPF_F_RB_OVERWRITE, include/uapi/linux/bpf.h (6.19).
-const overwriteFlag = 1 << 19
+const overwriteFlag = mapflag.RBOverwrite
 
 func TestAnOverwritingRing(t *testing.T) {
 	s := newTestScanner(t)

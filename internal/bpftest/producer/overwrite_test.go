@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"golang.org/x/sys/unix"
 )
 
 // overwrite is BPF_F_RB_OVERWRITE: Linux 6.19.
-const overwrite = 1 << 19
+const overwrite = mapflag.RBOverwrite
 
 func TestOverwriteRingIsNeverFull(t *testing.T) {
 	testenv.NoLeaks(t)

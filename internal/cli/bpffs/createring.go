@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -89,7 +89,7 @@ func (o *ringOptions) spec() *ebpf.MapSpec {
 		spec.NumaNode = uint32(o.numaNode)
 	}
 	if o.overwrite {
-		spec.Flags |= ring.FlagOverwrite
+		spec.Flags |= mapflag.RBOverwrite
 	}
 	return spec
 }

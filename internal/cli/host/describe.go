@@ -12,6 +12,7 @@ import (
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
@@ -122,9 +123,9 @@ var flagNames = []struct {
 }{
 	{unix.BPF_F_NUMA_NODE, "numa_node"},
 	{unix.BPF_F_MMAPABLE, "mmapable"},
-	{1 << 17, "segv_on_fault"},
-	{1 << 18, "no_user_conv"},
-	{1 << 19, "rb_overwrite"},
+	{mapflag.SegvOnFault, "segv_on_fault"},
+	{mapflag.NoUserConv, "no_user_conv"},
+	{mapflag.RBOverwrite, "rb_overwrite"},
 }
 
 // describeFlags returns flags as a number and by name.

@@ -10,14 +10,14 @@ import (
 
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 // Scripts depend on these names.
 func TestMapJSON(t *testing.T) {
 	pos := uint64(16)
 	m := inspect.Map{
-		ID: 12, Name: "events", Type: ebpf.RingBuf, Bytes: 4096, Flags: ring.FlagOverwrite, Memory: 12632,
+		ID: 12, Name: "events", Type: ebpf.RingBuf, Bytes: 4096, Flags: mapflag.RBOverwrite, Memory: 12632,
 		Positions: &inspect.Positions{Consumer: 16, Producer: 1040, Pending: &pos, Overwrite: &pos, Backlog: 1024, Fill: 0.25, Busy: &inspect.Busy{Pos: 16, Len: 100}},
 		Users:     []inspect.User{{PID: 7, Comm: "agent", Home: inspect.Home{Unit: "agent.service"}, Holds: true, Mapped: true, Consumes: true, Exact: true}},
 		Programs:  []inspect.Program{{ID: 3, Name: "on_exec", Type: ebpf.RawTracepoint, Via: 11, Attached: []inspect.Attachment{{Link: 5, Type: "raw_tracepoint", Target: "sched_process_exec"}}}},

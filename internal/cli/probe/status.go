@@ -9,7 +9,7 @@ import (
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
 // tracerDoc is the JSON output of status. Scripts rely on its names.
@@ -46,7 +46,7 @@ type tracerUses struct {
 func usesOf(t *proctrace.Tracer, s proctrace.Stats) (tracerUses, error) {
 	u := tracerUses{
 		Copies: s.Copies, Commands: s.Commands, HeldTasks: s.HoldsTasks,
-		Overwrite: t.Events().Flags()&ring.FlagOverwrite != 0, Processes: t.Processes() != nil,
+		Overwrite: t.Events().Flags()&mapflag.RBOverwrite != 0, Processes: t.Processes() != nil,
 	}
 	stacks, err := proctrace.StacksOf(t.Events())
 	if errors.Is(err, fs.ErrNotExist) {
