@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, helper())
 		os.Exit(1)
 	}
-	os.Exit(testenv.Main(m))
+	os.Exit(testenv.Main(m, "user_ringbuf"))
 }
 
 // userRing creates a USER_RINGBUF map, closed when the test ends.

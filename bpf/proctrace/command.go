@@ -19,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// action is what a command does.
+// action is the type of a command.
 type action uint32
 
 const (
@@ -43,14 +43,14 @@ func (a action) String() string {
 	return fmt.Sprintf("command %d", uint32(a))
 }
 
-// Subject is who a command is about: one of its fields is set, none for Reset.
+// Subject is what a rule is about. Exactly one field is set.
 type Subject struct {
-	// PID is a process, by its TGID, and its children. It is the process that has
-	// the pid when the command is taken, not one that gets it later; where there is
-	// none, nobody. The kernel keeps what it must to tell, some KiB, until the rule is forgotten.
+	// PID is the TGID of a process: the rule is about that process and its children, not about a
+	// later process with the same pid. If no process has the pid, the rule has no effect. The
+	// kernel keeps some KiB of the process until the rule is forgotten.
 	PID      uint32
-	Comm     string // the Comm of events, up to 15 bytes
-	CgroupID uint64 // the CgroupID of events; not the cgroups below
+	Comm     string // Comm of events: 1 to 15 bytes
+	CgroupID uint64 // CgroupID of events; cgroups below it are not meant
 }
 
 var (
@@ -58,7 +58,7 @@ var (
 	errTooManyRules = explain.Error(unix.E2BIG, "too many rules")
 )
 
-// commandError explains the errno in an acknowledgement.
+// commandError returns the error for the errno in a record of type Ack.
 func commandError(errno uint32) error {
 	switch unix.Errno(errno) {
 	case 0:
@@ -71,26 +71,26 @@ func commandError(errno uint32) error {
 	return unix.Errno(errno)
 }
 
-// haveCommands reports whether the kernel has what commands take. features remembers it.
+// haveCommands reports whether the kernel has user rings. Package features caches the answer.
 func haveCommands() bool { return features.HaveMapType(ebpf.UserRingbuf) == nil }
 
-// held remembers that tryHolding succeeded.
+// held caches the success of tryHolding.
 var held once.Value[struct{}]
 
-// holding says why the kernel does not let the program that takes commands keep
-// references to tasks in a map; nil where it does.
+// holding returns nil if the kernel lets the program that takes commands keep references to
+// tasks in a map, else why not.
 func holding(cache *btf.Cache) error {
 	_, err := held.Get(func() (struct{}, error) { return struct{}{}, tryHolding(cache) })
 	return err
 }
 
-// tryHolding loads the program to see.
+// tryHolding tries to load the program.
 func tryHolding(cache *btf.Cache) error {
 	kernel, err := cache.Kernel()
 	if err != nil {
 		return err
 	}
-	const find = "bpf_task_from_pid" // sooner said than the verifier does
+	const find = "bpf_task_from_pid" // faster than asking the verifier
 	if _, err := kernel.AnyTypeByName(find); err != nil {
 		return fmt.Errorf("function %s: %w", find, err)
 	}
@@ -111,10 +111,10 @@ func tryHolding(cache *btf.Cache) error {
 	return o.Obey.Close()
 }
 
-// setHolding has the programs keep references to tasks, or not.
+// setHolding sets whether rules keep references to tasks.
 func setHolding(spec *ebpf.CollectionSpec, holds bool) error {
 	if !holds {
-		// A type of the map that the kernel might not take.
+		// The kernel may refuse the map's type.
 		spec.Maps[bpfMapRules].Key, spec.Maps[bpfMapRules].Value = nil, nil
 	}
 	return spec.Variables[bpfVarHoldTasks].Set(holds)
@@ -123,11 +123,11 @@ func setHolding(spec *ebpf.CollectionSpec, holds bool) error {
 // control is the part of a Tracer that takes commands.
 type control struct {
 	commands, ruled, listener *ebpf.Map
-	obey                      *ebpf.Program // takes what is in commands
-	hear                      *ebpf.Program // starts the timer that does so; nil after Open
+	obey                      *ebpf.Program // drains commands
+	hear                      *ebpf.Program // starts the timer that drains commands; nil after Open
 }
 
-// newControl loads the programs over the maps that they share with the tracer's.
+// newControl loads the programs over the maps that they share with the handlers.
 func newControl(spec *ebpf.CollectionSpec, holdsTasks bool, shared map[string]*ebpf.Map, cache *btf.Cache) (*control, error) {
 	var o struct {
 		Commands *ebpf.Map     `ebpf:"commands"`
@@ -151,10 +151,10 @@ func newControl(spec *ebpf.CollectionSpec, holdsTasks bool, shared map[string]*e
 	return c, nil
 }
 
-// listen starts the timer, which runs while the listener map is held or pinned.
+// listen starts the timer, which runs while the listener map is open or pinned.
 func (c *control) listen() error {
 	ret, err := c.hear.Run(&ebpf.RunOptions{})
-	if err == nil && int32(ret) < 0 && unix.Errno(-int32(ret)) != unix.EBUSY { // it runs
+	if err == nil && int32(ret) < 0 && unix.Errno(-int32(ret)) != unix.EBUSY { // EBUSY: it runs already
 		err = unix.Errno(-int32(ret))
 	}
 	if err != nil {
@@ -224,7 +224,7 @@ func (t *Tracer) send(a action, about Subject) error {
 	return errors.Join(err, p.Close())
 }
 
-// newCommand makes the sample for a command.
+// newCommand returns the sample for a command.
 func newCommand(a action, about Subject) (bpfCommand, error) {
 	c := bpfCommand{Type: bpfCommandType(a), Cookie: rand.Uint64()}
 	given := 0
@@ -245,16 +245,15 @@ func newCommand(a action, about Subject) (bpfCommand, error) {
 	}
 	if want := 1; a == reset {
 		if given > 0 {
-			return c, errors.New("it is about nobody in particular")
+			return c, errors.New("takes no subject")
 		}
 	} else if given != want {
-		return c, errors.New("it is about one process, name or cgroup")
+		return c, errors.New("takes exactly one process, name or cgroup")
 	}
 	return c, nil
 }
 
-// await makes the kernel take the command with the cookie, if the timer has not, and
-// returns what became of it.
+// await drains commands until the one with the cookie is answered, and returns the answer.
 func (c *control) await(cookie uint64) error {
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		if _, err := c.obey.Run(&ebpf.RunOptions{}); err != nil {
@@ -267,8 +266,8 @@ func (c *control) await(cookie uint64) error {
 		if last.Cookie == cookie {
 			return commandError(last.Error)
 		}
-		if time.Now().After(deadline) { // the timer is at it all the time, or somebody else
-			return errors.New("the command was not taken")
+		if time.Now().After(deadline) { // others keep draining, and their commands came last
+			return errors.New("no answer within 5 s")
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"unsafe" // for the offsets of fields in the generated mirrors alone
 )
 
-// ErrRecord says that bytes are no record of this package.
+// ErrRecord means that bytes are not a record of this package.
 var ErrRecord = errors.New("not a proctrace record")
 
 // Type is the type of an event, enum event_type in bpf/headers/proctrace.h.
@@ -16,13 +16,13 @@ type Type uint32
 
 // The types of events.
 const (
-	// Fork: a process was made, or, when PID and TGID differ, a thread of one.
+	// Fork: a process was created, or a thread of one if PID and TGID differ.
 	Fork = Type(bpfEventTypeFORK_EVENT)
-	// Exec: a process runs another file. It is single-threaded now.
+	// Exec: a process runs another file. Its other threads have ended.
 	Exec = Type(bpfEventTypeEXEC_EVENT)
-	// Exit: a thread ended, and the process with it if GroupDead.
+	// Exit: a thread ended, and its process too if GroupDead.
 	Exit = Type(bpfEventTypeEXIT_EVENT)
-	// Ack: a command was taken. It is about no task.
+	// Ack: a command was obeyed or refused. It is about no task.
 	Ack = Type(bpfEventTypeACK_EVENT)
 )
 
@@ -44,7 +44,8 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint32(t))
 }
 
-// size is that of the shortest record of a type, in bytes. Older versions had no stacks.
+// size returns the length of the shortest record of a type, in bytes. Old versions wrote no
+// stacks.
 func (t Type) size() int {
 	switch t {
 	case Exec:
@@ -60,15 +61,15 @@ func (t Type) size() int {
 // filenameMax is EXEC_FILENAME_MAX of bpf/headers/proctrace.h.
 const filenameMax = 4096 + 32
 
-// Event is a decoded record. One of an Ack has Type, Ktime and Ack alone. Ids are those of the initial pid and user
-// namespaces, in the kernel's words: PID is a thread, TGID its process.
+// Event is a decoded record. Ids are those of the initial pid and user namespaces. As in the
+// kernel, PID is a thread and TGID its process.
 type Event struct {
 	Type Type
-	CPU  uint32 // on which the record was written
+	CPU  uint32 // that wrote the record
 	PID  uint32
 	TGID uint32
 	PPID uint32 // TGID of the parent; of the reaper once the parent is gone
-	UID  uint32 // the real one
+	UID  uint32 // real user id
 
 	Ktime     uint64 // of the event: CLOCK_MONOTONIC, ns
 	StartTime uint64 // of the process: CLOCK_BOOTTIME, ns
@@ -76,21 +77,21 @@ type Event struct {
 	Comm      string
 
 	// Of Exec.
-	Filename          string // as the caller gave it; of a script, the script's
-	FilenameTruncated bool   // it was longer than any that kernels made so far
-	OldPID            uint32 // of the thread that called; it has the leader's PID now
+	Filename          string // as the caller passed it; for a script, the script
+	FilenameTruncated bool   // longer than any name that the kernel is known to make
+	OldPID            uint32 // of the calling thread, which has the leader's PID now
 
-	// Of Exit. With GroupDead they are what wait4 tells of the process.
+	// Of Exit. With GroupDead they are those of the process, as from wait4.
 	ExitCode   uint32
 	Signal     uint16 // that killed it, or 0
 	CoreDumped bool
-	GroupDead  bool // the process ended; one thread of each process has it
+	GroupDead  bool // the process ended: true for one thread of each process
 
-	// Of Exec and Exit.
-	// ids for [Stacks], or negative where there is none.
+	// Of Exec and Exit: ids for [Stacks]. Negative if there is no stack: -1 if the tracer takes
+	// none, else an errno.
 	KernelStack, UserStack int32
 
-	// Of Ack.
+	// Of Ack, which has otherwise only Type and Ktime.
 	Command string  // "watch", "ignore", "forget" or "reset"
 	Subject Subject // of the command
 	Cookie  uint64  // the sender's
@@ -99,8 +100,7 @@ type Event struct {
 	Watches uint32  // those of them that watch
 }
 
-// typeOf reads the type of a record, without looking at the rest of it. Its
-// error is [ErrRecord].
+// typeOf returns the type of a record without decoding the rest.
 func typeOf(record []byte) (Type, error) {
 	if len(record) < 4 {
 		return 0, fmt.Errorf("decode %d bytes: %w", len(record), ErrRecord)
@@ -112,8 +112,8 @@ func typeOf(record []byte) (Type, error) {
 	return t, nil
 }
 
-// Decode decodes a record of the ring. It keeps nothing of record, which may
-// lie in the ring. Its error is [ErrRecord].
+// Decode decodes a record of the ring. The Event does not refer to record, which may lie in
+// the ring. The error matches [ErrRecord]. Decode may be called by many goroutines at once.
 func Decode(record []byte) (Event, error) {
 	t, err := typeOf(record)
 	if err != nil {
@@ -132,7 +132,7 @@ func Decode(record []byte) (Event, error) {
 		e.OldPID = u32(record, unsafe.Offsetof(m.OldPid))
 		size := u32(record, unsafe.Offsetof(m.FilenameSize))
 		e.FilenameTruncated = size == filenameMax
-		// The name is at the end of the record, which older versions have without stacks.
+		// The name ends the record. Old versions wrote no stacks before it.
 		rest := record[unsafe.Offsetof(m.KernelStack):]
 		if uint64(len(rest)) > uint64(size) {
 			e.KernelStack, e.UserStack, rest = decodeStacks(rest)
@@ -149,7 +149,7 @@ func Decode(record []byte) (Event, error) {
 	return e, nil
 }
 
-// decodeStacks decodes what comes before the rest, if it is there.
+// decodeStacks decodes the stack ids at the start of b, if b has room for them.
 func decodeStacks(b []byte) (kernel, user int32, rest []byte) {
 	if len(b) < 8 {
 		return noStack, noStack, b
@@ -157,7 +157,7 @@ func decodeStacks(b []byte) (kernel, user int32, rest []byte) {
 	return int32(u32(b, 0)), int32(u32(b, 4)), b[8:]
 }
 
-// decodeCommon decodes what all types begin with, which is all of a fork.
+// decodeCommon decodes the fields that all types begin with: all fields of a fork.
 func decodeCommon(record []byte) Event {
 	var m bpfForkEvent
 	comm := record[unsafe.Offsetof(m.Comm):][:len(m.Comm)]
@@ -179,7 +179,7 @@ func decodeCommon(record []byte) Event {
 func u32(b []byte, off uintptr) uint32 { return binary.LittleEndian.Uint32(b[off:]) }
 func u64(b []byte, off uintptr) uint64 { return binary.LittleEndian.Uint64(b[off:]) }
 
-// cString is b up to its NUL.
+// cString returns b up to its first NUL.
 func cString(b []byte) string {
 	b, _, _ = bytes.Cut(b, []byte{0})
 	return string(b)

@@ -10,13 +10,12 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// handlerSet are handlers by their slot in the map of that name. Slots of no handler
-// have nil.
+// handlerSet has handlers by slot in the map of handlers, and nil for slots without one.
 type handlerSet []*ebpf.Program
 
 // loadHandlers loads the handlers of all copies.
 func loadHandlers(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.CollectionOptions) (handlerSet, error) {
-	set := make(handlerSet, copies*uint32(eventTypes)) // what follows them stays as it is
+	set := make(handlerSet, copies*uint32(eventTypes)) // not the slots of the process table
 	for i := range copies {
 		if err := setCopy(spec, i, copies); err != nil {
 			return nil, errors.Join(err, set.close())
@@ -36,12 +35,11 @@ func loadHandlers(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.Collection
 	return set, nil
 }
 
-// slot is where the map of handlers has that of a copy and a type.
+// slot returns the slot of the handler of a copy and a type.
 func slot(copy uint32, typ Type) uint32 { return copy*uint32(eventTypes) + uint32(typ) }
 
-// install puts the handlers into the map, one after the other. An event finds the old one
-// or the new one: a slot is never empty between (kernel/bpf/arraymap.c,
-// bpf_fd_array_map_update_elem: xchg).
+// install puts the handlers into the map. An event finds the old handler or the new one: a slot
+// is never empty in between (kernel/bpf/arraymap.c, bpf_fd_array_map_update_elem: xchg).
 func (s handlerSet) install(m *ebpf.Map) error {
 	for i, p := range s {
 		if p == nil {
@@ -64,7 +62,7 @@ func (s handlerSet) close() error {
 	return errors.Join(errs...)
 }
 
-// installed returns the handlers that are in the map.
+// installed returns the handlers in the map.
 func installed(m *ebpf.Map) (handlerSet, error) {
 	set := make(handlerSet, m.MaxEntries())
 	for i := range set {
@@ -83,13 +81,12 @@ func installed(m *ebpf.Map) (handlerSet, error) {
 	return set, nil
 }
 
-// Replace loads the handlers of events of this version of the package into a tracer that
-// another version may have started, and that goes on meanwhile: each event is handled once,
-// by the old handler or by the new one, and none is lost. The maps stay: the ring, the counts
-// and the rules. So do the programs that take commands.
+// Replace installs the handlers of this version in a running tracer that another version may
+// have started. Each event is handled once, by an old handler or a new one, and none is lost.
+// The ring, the counts, the rules and the programs that take commands stay.
 //
-// When it fails the old handlers are in place. It takes CAP_SYS_ADMIN, to find the maps of
-// the old ones.
+// After an error the old handlers are in place. Replace takes CAP_SYS_ADMIN, to find the maps
+// of the old handlers.
 func (t *Tracer) Replace() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,7 +116,7 @@ func (t *Tracer) replace() (err error) {
 		return err
 	}
 	if maps[bpfMapProctrace] == nil {
-		return errors.New("there are none that use its ring")
+		return errors.New("no handler uses its ring")
 	}
 	spec, err := specFor(maps, t.processes != nil)
 	if err != nil {
@@ -139,7 +136,7 @@ func (t *Tracer) replace() (err error) {
 	return errors.Join(err, set.close())
 }
 
-// maps returns the shared maps of the tracer with these handlers, by name.
+// maps returns the shared maps that the handlers use, by name.
 func (t *Tracer) maps(handlers handlerSet) (map[string]*ebpf.Map, error) {
 	maps := make(map[string]*ebpf.Map)
 	for _, p := range append(handlers[:len(handlers):len(handlers)], t.programs[0][0]) {
@@ -153,7 +150,7 @@ func (t *Tracer) maps(handlers handlerSet) (map[string]*ebpf.Map, error) {
 	return maps, nil
 }
 
-// mapsOf adds the shared maps that a program uses.
+// mapsOf adds the shared maps that a program uses to a map by name.
 func mapsOf(p *ebpf.Program, to map[string]*ebpf.Map) error {
 	info, err := p.Info()
 	if err != nil {
@@ -178,7 +175,7 @@ func mapsOf(p *ebpf.Program, to map[string]*ebpf.Map) error {
 	return nil
 }
 
-// specFor is the spec of programs that use these maps of a tracer.
+// specFor returns the spec of programs over these maps of a tracer.
 func specFor(maps map[string]*ebpf.Map, withTable bool) (*ebpf.CollectionSpec, error) {
 	spec, err := newSpec()
 	if err != nil {

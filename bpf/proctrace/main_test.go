@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		helpers[name]()
 		return
 	}
-	os.Exit(testenv.Main(m))
+	os.Exit(testenv.Main(m, "user_ringbuf"))
 }
 
 // helper is a command that runs one of the helpers.

@@ -17,23 +17,22 @@ import (
 )
 
 var (
-	// ErrIncomplete says that a directory has some of a tracer's pins: whoever
-	// made or removed them did not get to the end, or was another version of this package. Remove
-	// takes them away.
+	// ErrIncomplete means that a directory has only some pins of a tracer: [Tracer.Pin] or
+	// [Remove] was interrupted, or another version of this package made them. Remove
+	// removes them.
 	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped), or of another version")
 
-	// errForeign says that an entry has the name of a tracer's pin and is
-	// none.
+	// errForeign means that another object has the name of a tracer's pin.
 	errForeign = errors.New("not the pin of a tracer")
 )
 
-// entry is a pin of a tracer, and what is pinned there, as describe says it.
+// entry is a pin of a tracer. Its object is named as by describe.
 type entry struct{ name, holds string }
 
-// entries are the pins of a tracer with so many copies of its programs, in the
-// order in which they are made; they are removed in the reverse one. So the
-// ring, which only one process can pin there, stands for all of them from
-// first to last, and as long as a link is there, all that it needs is there.
+// entries returns the pins of a tracer with copies of each program, in the order of creation;
+// they are removed in reverse order. So the ring, which only one process can pin
+// there, marks the directory as taken from first to last, and while a link is pinned,
+// everything that it needs is pinned too.
 func entries(copies int) []entry {
 	es := []entry{
 		{pinEvents, "map " + bpfMapProctrace},
@@ -60,11 +59,10 @@ func entries(copies int) []entry {
 }
 
 const (
-	pinEvents   = "events"
-	pinCounters = "counters"
-	pinHandlers = "handlers"
-	// There with Options.Processes alone.
-	pinProcesses = "processes"
+	pinEvents    = "events"
+	pinCounters  = "counters"
+	pinHandlers  = "handlers"
+	pinProcesses = "processes" // only with Options.Processes
 	pinCommands  = "commands"
 	pinRules     = "rules"
 	pinListener  = "listener"
@@ -73,7 +71,7 @@ const (
 	pinLink      = "link"
 )
 
-// copyPin is the pin of a copy of a program or of its link: program_fork,
+// copyPin returns the name of the pin of a copy of a program or of its link: program_fork,
 // program_fork_2.
 func copyPin(kind string, h hook, copy int) string {
 	name := kind + "_" + strings.TrimSuffix(h.typ.String(), "_event")
@@ -83,14 +81,17 @@ func copyPin(kind string, h hook, copy int) string {
 	return name
 }
 
-// Pin pins the ring, the counters, the handlers, the programs and the links in dir, a
-// directory on a bpffs, which is made if it is missing. From then on the
-// tracing does not depend on this process: Close gives up its descriptors, no
-// more. The Tracer must be attached, and must not come from [Open].
+// Pin pins the maps, programs and links in dir, a directory on a bpffs, which it creates if
+// it is missing. The tracing then no longer depends on this process, and Close only releases
+// its descriptors. The Tracer must be attached, by this process.
 //
-// Where a tracer is pinned already the error is [fs.ErrExist]; the others are
-// those of package pin. A failed Pin leaves nothing behind. A process that is
-// killed in Pin leaves a part, which [Remove] takes away.
+// The ring has the name events in dir, the user ring for commands, as struct command of
+// bpf/headers/proctrace.h, commands, and the arena with the process table, if any,
+// processes.
+//
+// The error matches [fs.ErrExist] if a tracer is pinned in dir; others are those of package
+// pin. A failed Pin leaves nothing behind. A process killed in Pin leaves a part, which
+// [Remove] removes.
 func (t *Tracer) Pin(dir string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +107,7 @@ func (t *Tracer) Pin(dir string) error {
 
 func (t *Tracer) pin(dir string) error {
 	if len(t.links) == 0 {
-		return errors.New("this process has not attached it")
+		return errors.New("not attached by this process")
 	}
 	objects := []any{t.events, t.counters, t.handlers, t.processes}
 	if c := t.control; c != nil {
@@ -129,7 +130,7 @@ func (t *Tracer) pin(dir string) error {
 			if _, err := os.Lstat(path); err != nil {
 				continue
 			}
-			o = t.events // for the error: nothing is to be there
+			o = t.events // pinning it fails: the name must be free
 		}
 		err := pinObject(o, path)
 		if err == nil {
@@ -140,7 +141,7 @@ func (t *Tracer) pin(dir string) error {
 			err = errors.Join(err, pin.Remove(p))
 		}
 		for _, d := range made {
-			unix.Rmdir(d) // unless somebody else put something there
+			unix.Rmdir(d) // fails if another process has put something there
 		}
 		return err
 	}

@@ -17,12 +17,12 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Open opens the tracer that is pinned in dir, for its ring and its
-// statistics. The caller closes it, which does not end the tracing; nor does
-// the Tracer keep the tracing going when it is removed.
+// Open opens the tracer that is pinned in dir, which another process may have started. The
+// caller closes it; the tracing goes on. An open Tracer does not keep a removed
+// tracer running.
 //
-// Errors: [fs.ErrNotExist] where there is none, [ErrIncomplete], errForeign,
-// and those of package pin.
+// Errors match [fs.ErrNotExist] if there is no tracer, [ErrIncomplete], or errors of package
+// pin.
 func Open(dir string) (*Tracer, error) {
 	found, err := loadPins(dir)
 	if err != nil {
@@ -37,15 +37,13 @@ func Open(dir string) (*Tracer, error) {
 	return t, nil
 }
 
-// Remove takes away the pins of a tracer in dir, whole or in part, and dir
-// itself when nothing else is in it. It returns when the links are gone from
-// the host, which ends the tracing within moments. Where there is nothing to
-// remove it does nothing.
+// Remove removes the pins of a tracer in dir, complete or not, and dir itself if it is empty
+// then. It returns after the kernel has freed the links, which ends the tracing. If there is
+// nothing to remove, it does nothing and returns nil.
 //
-// It removes nothing at all when one of the names holds something else
-// (errForeign). While the process that attached the tracer has not closed
-// it, the tracing goes on without pins, and Remove returns an error that says
-// so.
+// It removes nothing if another object has the name of one of the pins. If the process that
+// attached the tracer still has it open, the tracing goes on without pins, and Remove
+// returns an error after 10 s.
 func Remove(dir string) error {
 	if err := remove(dir); err != nil {
 		return fmt.Errorf("remove proctrace from %q: %w", dir, err)
@@ -68,19 +66,18 @@ func remove(dir string) error {
 		return err
 	}
 	for _, e := range slices.Backward(entries(maxCopies)) {
-		// Most are not there with one copy, and another Remove may be at work.
+		// With one copy most do not exist, and another process may remove them too.
 		if err := pin.Remove(filepath.Join(dir, e.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	unix.Rmdir(dir) // fails where it is not empty or a mount point, and may
+	unix.Rmdir(dir) // fails if it is not empty or is a mount point
 	return waitReleased(links)
 }
 
-// waitReleased waits until the links do not exist any more. Unpinning does not
-// free them at once, and nothing announces it: the inode goes after an RCU
-// grace period, the link from a work queue (kernel/bpf/inode.c,
-// bpf_destroy_inode; kernel/bpf/syscall.c, bpf_link_put).
+// waitReleased polls until the kernel has freed the links. After unpinning it frees the inode
+// after an RCU grace period, and the link from a work queue, without notice
+// (kernel/bpf/inode.c, bpf_destroy_inode; kernel/bpf/syscall.c, bpf_link_put).
 func waitReleased(links []link.ID) error {
 	const patience = 10 * time.Second
 	deadline := time.Now().Add(patience)
@@ -95,7 +92,7 @@ func waitReleased(links []link.ID) error {
 			}
 			l.Close()
 			if time.Now().After(deadline) {
-				return fmt.Errorf("it is unpinned, but some process still holds link %d and keeps it tracing", id)
+				return fmt.Errorf("unpinned, but another process holds link %d and keeps it tracing", id)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -103,11 +100,10 @@ func waitReleased(links []link.ID) error {
 	return nil
 }
 
-// found are the pins that a directory has, by name.
+// found has the objects pinned in a directory, by name.
 type found map[string]cilium.Pinner
 
-// loadPins opens the pins in dir. Its error is fs.ErrNotExist where there are
-// none.
+// loadPins opens the pins in dir. The error matches fs.ErrNotExist if there are none.
 func loadPins(dir string) (found, error) {
 	f := make(found)
 	for _, e := range entries(maxCopies) {
@@ -129,7 +125,7 @@ func loadPins(dir string) (found, error) {
 		}
 	}
 	if len(f) == 0 {
-		// It knows why: no such directory, no bpffs.
+		// For its error: no such directory, or not a bpffs.
 		m, err := pin.Open(filepath.Join(dir, pinEvents), ebpf.RingBuf)
 		if err == nil {
 			m.Close()
@@ -140,8 +136,7 @@ func loadPins(dir string) (found, error) {
 	return f, nil
 }
 
-// tracer makes a Tracer of what was found. It reports false when something is
-// missing.
+// tracer makes a Tracer of the objects. It reports false if one is missing.
 func (f found) tracer() (*Tracer, bool) {
 	t := &Tracer{attached: true}
 	var ok [3]bool
@@ -183,14 +178,14 @@ func (f found) tracer() (*Tracer, bool) {
 	return t, true
 }
 
-// take takes an object out of f, whose close then leaves it alone.
+// take removes an object from f, so that close does not close it.
 func take[T cilium.Pinner](f found, name string) (T, bool) {
 	o, ok := f[name].(T)
 	delete(f, name)
 	return o, ok
 }
 
-// check says whether o is what e holds.
+// check returns an error if o is not the object of e.
 func check(o cilium.Pinner, e entry) error {
 	holds, err := describe(o)
 	if err == nil && holds != e.holds {
@@ -199,7 +194,7 @@ func check(o cilium.Pinner, e entry) error {
 	return err
 }
 
-// describe says what a pin holds.
+// describe names the kind of an object, and its map or program.
 func describe(o cilium.Pinner) (string, error) {
 	switch o := o.(type) {
 	case *ebpf.Map:

@@ -37,23 +37,25 @@ func stackError(id int32) error {
 	return unix.Errno(-id)
 }
 
-// Frame is a call in a process.
+// Frame is a call in a user stack.
 type Frame struct {
-	// BuildID is that of the file, and Offset the return address in it, in bytes. It is nil if the
-	// kernel found none: then IP is the address in the process. The kernel looks only in PT_NOTE
-	// segments (lib/buildid.c), where Go's linker puts no GNU build id.
+	// BuildID is the GNU build id of the file, and Offset that of the return address in it, in
+	// bytes. The kernel searches only PT_NOTE segments (lib/buildid.c), where Go's linker
+	// puts none.
 	BuildID []byte
 	Offset  uint64
-	IP      uint64
+
+	// IP is the return address in the process if BuildID is nil.
+	IP uint64
 }
 
-// Stacks are the stacks of a tracer. They stay as long as it does. It may be used by many
-// goroutines.
+// Stacks resolves the stack ids in the events of a tracer, for the lifetime of the tracer. Many
+// goroutines may call its methods at once.
 type Stacks struct{ kernel, user *ebpf.Map }
 
-// StacksOf finds the stacks of the tracer that writes to ring, which any process may have
+// StacksOf returns the stacks of the tracer that writes to ring, which any process may have
 // started. The caller closes them. The error matches [fs.ErrNotExist] if no tracer writes to
-// the ring, or one without stacks. It takes CAP_SYS_ADMIN.
+// the ring, or if the tracer takes no stacks. StacksOf takes CAP_SYS_ADMIN.
 func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 	maps := make(map[string]*ebpf.Map)
 	err := tracering.Visit(ring, func(p *ebpf.Program, record string) error {
@@ -80,10 +82,11 @@ func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 	return s, nil
 }
 
-// Close gives up the descriptors.
+// Close releases the descriptors of the maps.
 func (s *Stacks) Close() error { return errors.Join(s.kernel.Close(), s.user.Close()) }
 
-// Kernel returns the return addresses of a kernel stack, the last call first.
+// Kernel returns the return addresses of a kernel stack, innermost first. For a negative id the
+// error says why there is no stack, and matches the errno.
 func (s *Stacks) Kernel(id int32) ([]uint64, error) {
 	b, err := lookupStack(s.kernel, id)
 	var ips []uint64
@@ -101,7 +104,8 @@ const (
 	frameIP      = 2
 )
 
-// User returns the frames of a user stack, the last call first.
+// User returns the frames of a user stack, innermost first. Errors are those of
+// [Stacks.Kernel].
 func (s *Stacks) User(id int32) ([]Frame, error) {
 	const size, idSize = 32, 20 // BPF_BUILD_ID_SIZE
 	b, err := lookupStack(s.user, id)
@@ -138,8 +142,8 @@ func hasStacks(maps map[string]*ebpf.Map) bool {
 	return m != nil && m.Type() == ebpf.StackTrace
 }
 
-// setStacks has the programs take stacks, or not. Slots are for each kind, 0 for as many as
-// the spec has.
+// setStacks sets whether the programs take stacks, and the slots for each kind: 0 for the
+// number in the spec.
 func setStacks(spec *ebpf.CollectionSpec, wanted bool, slots uint32) error {
 	for _, name := range []string{bpfMapKernelStacks, bpfMapUserStacks} {
 		m := spec.Maps[name]
@@ -147,7 +151,7 @@ func setStacks(spec *ebpf.CollectionSpec, wanted bool, slots uint32) error {
 			m.MaxEntries = slots
 		}
 		if !wanted {
-			// Something small that every kernel has, for programs that do not get there.
+			// Unused, but the programs need a map that every kernel has.
 			m.Type, m.MaxEntries, m.Flags = ebpf.Array, 1, 0
 		}
 	}

@@ -7,22 +7,21 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Counts says how the events of one type fared, since the tracer was attached.
-// Their sum is the number of events; what the kernel did not run the programs for might
-// have been ignored too.
+// Counts tells what became of the events of one type since the tracer was attached. An event
+// is counted in one of the first four fields; rules might have ignored a missed one.
 type Counts struct {
 	Written uint64 // records in the ring
-	Failed  uint64 // there was no room in the ring
-	Missed  uint64 // the kernel did not run the programs, see the package comment, or there was no handler
-	Ignored uint64 // the rules say so, see Command
-	// StacksLost of these records: there was no room for the stack.
-	StacksLost uint64
+	Failed  uint64 // lost: no room in the ring
+	Missed  uint64 // lost: the kernel did not run the programs, see the package comment
+	Ignored uint64 // left out by rules
+
+	StacksLost uint64 // stacks missing in written records: another stack has the slot
 }
 
-// Stats are the counts of each type.
+// Stats describes a tracer at work.
 type Stats struct {
 	Fork, Exec, Exit Counts
-	// Unlisted changes are missing in the table of processes: it was full.
+	// Unlisted is the number of changes that the process table lacks because it was full.
 	Unlisted uint64
 
 	// Rules are in force; Watches are those of them that watch. See [Tracer.Watch].
@@ -37,8 +36,8 @@ type Stats struct {
 	Copies int
 }
 
-// Stats reads the counters and sums them over the CPUs. While events happen,
-// the sums are no snapshot of one moment.
+// Stats sums the counters over the CPUs. While events happen, the sums do not belong to one
+// moment.
 func (t *Tracer) Stats() (Stats, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,7 +89,7 @@ func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 			sum.StacksLost += c.StacksLost
 			if copy == 0 {
 				sum.Missed += c.Unhandled
-			} else { // what the first one missed
+			} else { // written for the first one
 				sum.Missed -= min(sum.Missed, c.Written+c.Failed+c.Ignored)
 			}
 		}
@@ -98,7 +97,7 @@ func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 	return sum, nil
 }
 
-// of is the counts of one of the three types.
+// of returns the counts of one of the three types.
 func (s *Stats) of(t Type) *Counts {
 	switch t {
 	case Fork:

@@ -18,28 +18,29 @@ import (
 // processesName is the name of the arena and of the table in it.
 const processesName = "processes"
 
-// Process is a process that lives, as the table has it.
+// Process is an entry of the process table.
 type Process struct {
 	PID       uint32
-	PPID      uint32 // when it was made
-	StartTime uint64 // CLOCK_BOOTTIME, ns; in steps of a clock tick if it was there before the tracer
-	Execs     uint64 // since the tracer was started
+	PPID      uint32 // at the fork
+	StartTime uint64 // CLOCK_BOOTTIME, ns; in steps of 10 ms if it is older than the tracer
+	Execs     uint64 // since the tracer started
 	Comm      string
 }
 
-// A table is for so many processes, in so many bytes.
+// Capacity and size of the table.
 const (
 	tableProcesses = 32 << 10
 	tableBytes     = 8 << 20
 )
 
-// processTable is the part of a Tracer that keeps the processes.
+// processTable is the part of a Tracer that keeps the process table.
 type processTable struct {
 	arena *arena.Arena
 	table *container.Table
 }
 
-// newTable makes a table and has the programs follow the handlers in their map.
+// newTable creates a table, and puts the programs that keep it into the map of handlers, behind
+// the first after slots.
 func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *processTable, err error) {
 	a, err := arena.Create(arena.Options{Name: processesName, Size: tableBytes})
 	if err != nil {
@@ -62,7 +63,7 @@ func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *
 	if err != nil {
 		return nil, err
 	}
-	// The programs may not sleep, and so make no pages.
+	// The programs cannot sleep, so they cannot allocate pages.
 	if err := h.Grow(tableBytes); err != nil {
 		return nil, err
 	}
@@ -95,8 +96,10 @@ func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *b
 
 func (p *processTable) close() error { return p.arena.Close() }
 
-// Processes is the arena with the table of processes, which belongs to the Tracer. It is nil
-// without Options.Processes. A table is read by container.OpenTable, beside the tracer.
+// Processes returns the arena with the process table, nil without Options.Processes. The
+// Tracer owns and closes the map. The table has the name "processes"; its keys are pids
+// (uint32), its values are for [DecodeProcess]. Any process that opens the arena can read it,
+// by container.OpenTable.
 func (t *Tracer) Processes() *ebpf.Map { return t.processes }
 
 // fill enters the processes that live. The programs follow those that start or end meanwhile.
@@ -126,7 +129,7 @@ func (p *processTable) fill() error {
 		if err != nil {
 			return err
 		}
-		// Its end may have come before the entry.
+		// It may have ended before the entry was there.
 		if now, err := readProcess(pid); err != nil || now.StartTime != e.StartTime {
 			if err := p.table.Delete(key[:]); err != nil && !errors.Is(err, container.ErrNotFound) {
 				return err
@@ -152,7 +155,8 @@ func readProcess(pid uint32) (e tableProcessEntry, err error) {
 	return e, nil
 }
 
-// DecodeProcess decodes a value of the table.
+// DecodeProcess decodes a value of the process table. It may be called by many goroutines at
+// once.
 func DecodeProcess(value []byte) (Process, error) {
 	var e tableProcessEntry
 	if _, err := binary.Decode(value, binary.LittleEndian, &e); err != nil {

@@ -1,15 +1,16 @@
-package feature
+package feature_test
 
 import (
 	"os"
 	"testing"
 
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == Command {
-		if err := Unprivileged(os.Args[2:]); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == feature.Command {
+		if err := feature.Unprivileged(os.Args[2:]); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
@@ -20,16 +21,16 @@ func TestMain(m *testing.M) {
 
 func TestNamesAreUnique(t *testing.T) {
 	seen := map[string]bool{}
-	for _, f := range All() {
+	for _, f := range feature.All() {
 		if seen[f.Name] {
 			t.Errorf("two features are called %s", f.Name)
 		}
 		seen[f.Name] = true
-		if found, ok := Find(f.Name); !ok || found.For != f.For {
+		if found, ok := feature.Find(f.Name); !ok || found.For != f.For {
 			t.Errorf("Find(%q): %+v, %v", f.Name, found, ok)
 		}
 	}
-	if _, ok := Find("no such feature"); ok {
+	if _, ok := feature.Find("no such feature"); ok {
 		t.Error("an unknown feature is found")
 	}
 }
@@ -38,7 +39,7 @@ func TestNamesAreUnique(t *testing.T) {
 func TestTrials(t *testing.T) {
 	testenv.NoLeaks(t)
 	found := 0
-	for _, f := range All() {
+	for _, f := range feature.All() {
 		err := f.Have()
 		t.Logf("%s: %v", f.Name, err)
 		if err == nil && f.For != "" {

@@ -26,10 +26,10 @@ func NoLeaks(tb testing.TB) {
 				buf := make([]byte, 1<<16)
 				return fmt.Sprintf("goroutines: %d before, %d now\n%s", routines, n, buf[:runtime.Stack(buf, true)])
 			}
-			if left := missing(descriptors(tb), fds); len(left) > 0 {
+			if left := added(descriptors(tb), fds); len(left) > 0 {
 				return "descriptors: " + strings.Join(left, ", ")
 			}
-			if left := missing(mappings(tb), maps); len(left) > 0 {
+			if left := added(mappings(tb), maps); len(left) > 0 {
 				return "mappings:\n" + strings.Join(left, "\n")
 			}
 			return ""
@@ -92,6 +92,6 @@ func mappings(tb testing.TB) []string {
 	return maps
 }
 
-func missing(now, before []string) []string {
+func added(now, before []string) []string {
 	return slices.DeleteFunc(now, func(s string) bool { return slices.Contains(before, s) })
 }

@@ -1,14 +1,16 @@
-// Package testenv is what the tests that need a real kernel share: honest
-// skips, a scratch directory on bpffs, and a check for leaked descriptors,
-// mappings and goroutines.
+// Package testenv helps tests that need a real kernel: skips that name the missing feature,
+// maps and pins that go with the test, and a check for leaked descriptors, mappings and
+// goroutines.
 package testenv
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,42 +19,67 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// RequiredFeatures is the environment variable that holds the features, comma
-// separated, that this kernel must have: the vmtest kernel list sets it. A
-// skip for one of them fails the test.
+// RequiredFeatures is an environment variable with the features that this kernel must have,
+// separated by commas. vmtest sets it from its list of kernels. A skip for one of them fails
+// the test.
 const RequiredFeatures = "RBTOOL_REQUIRED_FEATURES"
 
-// Main runs a package's tests as the kernel needs it: without a limit on
-// locked memory, against which kernels up to 5.10 account maps.
-// Call it from TestMain: os.Exit(testenv.Main(m)).
-func Main(m *testing.M) int {
+// Main runs a package's tests without a limit on locked memory, against which kernels up to
+// 5.10 account maps. Call it from TestMain: os.Exit(testenv.Main(m)).
+//
+// Examples cannot skip. Main leaves them out if the kernel lacks one of the features that they
+// need, unless it must have it.
+func Main(m *testing.M, forExamples ...string) int {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
 		return 1
+	}
+	if slices.ContainsFunc(forExamples, missing) {
+		flag.Parse()
+		skip := "^Example"
+		if given := flag.Lookup("test.skip").Value.String(); given != "" {
+			skip = given + "|" + skip
+		}
+		if err := flag.Set("test.skip", skip); err != nil {
+			panic(err)
+		}
 	}
 	types := kernelbtf.Cache() // decoded once for all tests
 	defer runtime.KeepAlive(types)
 	return m.Run()
 }
 
-// SkipWithout skips the test because a probe found that feature, a short
-// name such as "ringbuf-overwrite", is missing; err is what the probe got.
-// Where the kernel list says that the feature must be there the test fails.
+// required reports whether this kernel must have a feature.
+func required(feature string) bool {
+	return slices.Contains(strings.Split(os.Getenv(RequiredFeatures), ","), feature)
+}
+
+// missing reports whether this kernel lacks a feature of package feature, and may lack it.
+func missing(name string) bool {
+	f, ok := feature.Find(name)
+	if !ok {
+		panic("testenv: no feature " + name)
+	}
+	return !required(name) && f.Have() != nil
+}
+
+// SkipWithout skips the test because of err: a trial found that the kernel lacks the feature
+// with a name, such as "ringbuf-overwrite". If this kernel must have the feature, the test
+// fails.
 func SkipWithout(tb testing.TB, feature string, err error) {
 	tb.Helper()
-	for required := range strings.SplitSeq(os.Getenv(RequiredFeatures), ",") {
-		if required == feature {
-			tb.Fatalf("missing required feature %s: %v", feature, err)
-		}
+	if required(feature) {
+		tb.Fatalf("missing required feature %s: %v", feature, err)
 	}
 	tb.Skipf("missing feature %s: %v", feature, err)
 }
 
-// SkipIfNotSupported calls SkipWithout where err says that the kernel does not
-// know what was asked of it. Any other error is left to the caller.
+// SkipIfNotSupported calls SkipWithout if err matches [ebpf.ErrNotSupported], and returns
+// otherwise.
 func SkipIfNotSupported(tb testing.TB, feature string, err error) {
 	tb.Helper()
 	if errors.Is(err, ebpf.ErrNotSupported) {
@@ -60,9 +87,8 @@ func SkipIfNotSupported(tb testing.TB, feature string, err error) {
 	}
 }
 
-// BPFFS returns a directory of the test's own on a bpffs, removed with all
-// that is in it when the test ends. It mounts one on /sys/fs/bpf where there
-// is none yet.
+// BPFFS creates a directory on a bpffs and removes it, with everything in it, when the test
+// ends. It mounts a bpffs on /sys/fs/bpf if there is none.
 func BPFFS(tb testing.TB) string {
 	tb.Helper()
 	const root = "/sys/fs/bpf"
@@ -71,7 +97,7 @@ func BPFFS(tb testing.TB) string {
 			tb.Fatalf("mount bpffs on %s: %v", root, err)
 		}
 	}
-	// bpffs refuses names with a dot, and MkdirTemp's are digits only.
+	// bpffs refuses names with a dot; MkdirTemp appends only digits.
 	dir, err := os.MkdirTemp(root, "rbtool-test-")
 	if err != nil {
 		tb.Fatal(err)
@@ -95,13 +121,13 @@ func Ring(tb testing.TB, size uint32) *ebpf.Map {
 	return Map(tb, &ebpf.MapSpec{Name: "test_ring", Type: ebpf.RingBuf, MaxEntries: size})
 }
 
-// Map creates a map, closed when the test ends. It skips where the kernel
-// does not have the type.
+// Map creates a map, closed when the test ends. It skips the test if the kernel does not have
+// the type.
 func Map(tb testing.TB, spec *ebpf.MapSpec) *ebpf.Map {
 	tb.Helper()
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
-		// Of a type that it does not know the kernel says no more than EINVAL.
+		// For an unknown type the kernel returns EINVAL.
 		SkipIfNotSupported(tb, mapFeature(spec.Type), features.HaveMapType(spec.Type))
 		tb.Fatalf("create %s: %v", spec.Type, err)
 	}
@@ -109,7 +135,7 @@ func Map(tb testing.TB, spec *ebpf.MapSpec) *ebpf.Map {
 	return m
 }
 
-// mapFeature is what the kernel list calls a type of map.
+// mapFeature returns the name of the feature for a type of map.
 func mapFeature(t ebpf.MapType) string {
 	if t == ebpf.UserRingbuf {
 		return "user_ringbuf"
