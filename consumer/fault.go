@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -52,7 +53,7 @@ type fault struct {
 
 func (f *fault) Error() string { return fmt.Sprintf("%v: %s", ErrCorrupt, f.text) }
 
-func (f *fault) Is(target error) bool { return target == ErrCorrupt }
+func (f *fault) Is(target error) bool { return errors.Is(ErrCorrupt, target) }
 
 // faultOf returns the fault of a ring, nil if a consumer can begin at cons. Processes cannot
 // write records, so if no chain of records leads from cons to prod, cons is wrong.

@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
 // ErrNotFound says that BTF has no type of a name.
-var ErrNotFound = errors.New("not found")
+var ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 
 // Find returns the type called name, as the user of a command types it: a
 // struct, union, enum or typedef, with or without its C keyword ("exec_event",

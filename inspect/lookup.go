@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/maptype"
+	"github.com/rbtool/rbtool/internal/sentinel"
 	"github.com/rbtool/rbtool/pin"
 )
 
@@ -21,13 +22,8 @@ var (
 	ErrAmbiguous = errors.New("several maps have this name")
 
 	// ErrNotFound says that there is no such map. It is [fs.ErrNotExist].
-	ErrNotFound error = notFound{}
+	ErrNotFound = sentinel.New(sentinel.NotFound, "no such map")
 )
-
-type notFound struct{}
-
-func (notFound) Error() string        { return "no such map" }
-func (notFound) Is(target error) bool { return target == fs.ErrNotExist }
 
 // Lookup opens the map that ref refers to, for reading and writing: a pin's
 // path, id:12 or name:events. The caller closes it.

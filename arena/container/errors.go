@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
 // Errors that a caller can act on. Operations also fail with [arena.ErrPointer] and
@@ -22,7 +23,7 @@ var (
 	// or never was.
 	ErrNotAllocated = arenamem.ErrNotAllocated
 	// ErrNotFound says that there is no such key or root.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 	// ErrExists says that there is such a key or root already.
 	ErrExists = errors.New("exists already")
 	// ErrBusy says that others changed the same word for too long; try again.

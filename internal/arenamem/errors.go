@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
 // Errors that packages arena and container export, except for ErrClosed.
@@ -13,7 +15,7 @@ var (
 	ErrNil          = fmt.Errorf("%w: nil", ErrPointer)
 	ErrAbsent       = errors.New("arena page is not allocated")
 	ErrFormat       = errors.New("unknown arena layout")
-	ErrCorrupt      = errors.New("corrupt arena")
+	ErrCorrupt      = sentinel.New(sentinel.Corrupt, "corrupt arena")
 	ErrFull         = errors.New("arena is full")
 	ErrTooLarge     = errors.New("too large")
 	ErrNotAllocated = errors.New("not allocated (a double free?)")

@@ -1,7 +1,7 @@
 package ring
 
-import "errors"
+import "github.com/rbtool/rbtool/internal/sentinel"
 
 // ErrCorrupt means that positions, headers or claims in the ring are inconsistent: another
 // process wrote to them.
-var ErrCorrupt = errors.New("corrupt ring")
+var ErrCorrupt = sentinel.New(sentinel.Corrupt, "corrupt ring")

@@ -1,6 +1,7 @@
 package userring
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ func (f *Fault) Error() string {
 }
 
 // Is reports whether target is [ring.ErrCorrupt].
-func (f *Fault) Is(target error) bool { return target == ring.ErrCorrupt }
+func (f *Fault) Is(target error) bool { return errors.Is(ring.ErrCorrupt, target) }
 
 // Unwrap returns Errno, nil if it is 0.
 func (f *Fault) Unwrap() error {

@@ -9,9 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/consumer"
-	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/pin"
 	"github.com/rbtool/rbtool/userprod"
@@ -40,8 +38,6 @@ var statuses = []struct {
 	{inspect.ErrUnseen, StatusBusy},
 	{inspect.ErrReference, StatusUsage},
 	{fs.ErrNotExist, StatusNotFound},
-	{decode.ErrNotFound, StatusNotFound},
-	{container.ErrNotFound, StatusNotFound},
 	{pin.ErrName, StatusFailed}, // also matches fs.ErrPermission
 	{pin.ErrNotPin, StatusFailed},
 	{ebpf.ErrNotSupported, StatusUnable},
