@@ -19,7 +19,7 @@ var layers = []struct {
 	name     string
 	packages []string
 }{
-	{"tools", []string{"cmd", "bench", "vmtest"}},
+	{"tools and fixtures", []string{"cmd", "bench", "vmtest", "internal/bpftest/arenatest"}},
 	{"the command", []string{"internal/cli"}},
 	{"what the command stands on", []string{
 		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/feature", "internal/conform",
