@@ -68,7 +68,10 @@ func (r *Reader) TryRead() (Record, error) {
 // leaves rec unchanged, except that [ErrBusy] may leave other bytes in rec.Data.
 func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	for {
-		if r.take(rec) || r.err != nil {
+		if r.take(rec) {
+			return nil
+		}
+		if r.err != nil {
 			return r.err
 		}
 		if err := r.Wait(ctx); err != nil {
@@ -115,7 +118,9 @@ func (r *Reader) takeNext(rec *Record) bool {
 	}
 	rec.Data, rec.Pos, rec.Ring = copied, uint64(r.pos), 0
 	r.pass++
-	r.err = nil
+	if r.err != nil { // a store of nil would cost a write barrier
+		r.err = nil
+	}
 	r.seen, r.lastSpan = end, span
 	r.setPos(r.pos + ring.Pos(span))
 	r.taken.records++
