@@ -83,21 +83,17 @@ func faultOf(mem *ring.Mapping, cons, prod ring.Pos, overwrite bool) *fault {
 	return f
 }
 
-// Recovery is what NewReader repaired in a ring.
-type Recovery struct {
-	// Mended is the fault that [Options].Mend repaired, an error matching [ErrCorrupt], or nil.
-	Mended error
-	// Resumed is the position at which reading of a mended ring resumes.
-	Resumed uint64
-	// Lost is the number of overwritten bytes, headers included, between the old consumer
-	// position and Resumed; 0 if the old position was not behind.
-	Lost uint64
+// repair is what mend did to a ring.
+type repair struct {
+	mended  error    // the fault, matching ErrCorrupt, or nil
+	resumed ring.Pos // the new consumer position
+	gone    uint64   // bytes from the old one to it, 0 if the old one was not behind
 }
 
 // mend moves the consumer position of a corrupt ring to an intact record. The caller has
 // claimed the ring.
-func mend(mem *ring.Mapping, overwrite bool) (Recovery, error) {
-	var found Recovery
+func mend(mem *ring.Mapping, overwrite bool) (repair, error) {
+	var found repair
 	for range rivalTries {
 		cons := mem.ConsumerPos()
 		fault := faultOf(mem, cons, mem.ProducerPos(), overwrite)
@@ -108,9 +104,9 @@ func mend(mem *ring.Mapping, overwrite bool) (Recovery, error) {
 		if !mem.MoveConsumerPos(cons, to) {
 			continue
 		}
-		found = Recovery{Mended: fault, Resumed: uint64(to), Lost: cons.To(to)}
+		found = repair{fault, to, cons.To(to)}
 	}
-	return found, fmt.Errorf("still corrupt after repair: another process is writing: %w", found.Mended)
+	return found, fmt.Errorf("still corrupt after repair: another process is writing: %w", found.mended)
 }
 
 // resume returns the position at which reading resumes: that of the record that contains the

@@ -68,8 +68,8 @@ func FuzzPassOfAThief(f *testing.F) {
 		}
 		walkOver(t, m, r, h.limit)
 		diagnose(r.mem, false)
-		if found, err := mend(r.mem, false); err == nil && !h.changing && found.Mended != nil && faultOf(r.mem, ring.Pos(found.Resumed), ring.Pos(h.producer), false) != nil {
-			t.Errorf("mended to position %d, and still corrupt: positions %d, %d", found.Resumed, h.consumer, h.producer)
+		if found, err := mend(r.mem, false); err == nil && !h.changing && found.mended != nil && faultOf(r.mem, found.resumed, ring.Pos(h.producer), false) != nil {
+			t.Errorf("mended to position %d, and still corrupt: positions %d, %d", found.resumed, h.consumer, h.producer)
 		}
 	})
 }

@@ -49,9 +49,9 @@ func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 			opts := exclusive
 			opts.Mend = true
 			mended := reader(t, m, opts)
-			found := mended.Recovered()
+			found := stats(t, mended)
 			checkFault(t, found.Mended, tt.fault)
-			if found.Lost != tt.lost || tt.fault != "" && found.Resumed != tt.first*slot {
+			if found.Overwritten != tt.lost || tt.fault != "" && found.Resumed != tt.first*slot {
 				t.Errorf("%+v, want %d bytes lost and position %d", found, tt.lost, tt.first*slot)
 			}
 			if diff := cmp.Diff(from(tt.first, 100-tt.first), seqs(t, mended, 0)); diff != "" {

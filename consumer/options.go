@@ -52,8 +52,8 @@ type Options struct {
 	// each then gets a part of the records. Steal and Shared exclude each other.
 	Steal bool
 
-	// Mend moves the consumer position of a corrupt ring to the oldest intact record, see
-	// [Reader.Recovered]. With Shared, another consumer may resume at the old position.
+	// Mend moves the consumer position of a corrupt ring to the oldest intact record;
+	// [Stats].Mended tells. With Shared, another consumer may resume at the old position.
 	Mend bool
 }
 

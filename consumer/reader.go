@@ -29,7 +29,7 @@ type Reader struct {
 	opts   Options
 	over   bool     // the ring has BPF_F_RB_OVERWRITE
 	self   claim.ID // this Reader's claim, 0 without one
-	found  Recovery
+	found  repair
 
 	claimed runtime.Cleanup // releases the claim if the last pass is never left
 
@@ -110,9 +110,6 @@ func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error)
 	r.published = r.pos
 	return r, nil
 }
-
-// Recovered returns what NewReader repaired in the ring.
-func (r *Reader) Recovered() Recovery { return r.found }
 
 // Err returns the error that ended the last pass early, or nil: it matches [ErrCorrupt], [ErrBusy]
 // if the ring was stolen, or, after Close, [os.ErrClosed], or is that of [Options].BeforePublish.

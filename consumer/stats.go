@@ -32,6 +32,12 @@ type Stats struct {
 	// announced it.
 	Late uint64
 
+	// Mended is the fault that NewReader repaired because of [Options].Mend, an error matching
+	// [ErrCorrupt], or nil. Reading resumed at the position Resumed; the Overwritten bytes,
+	// headers included, from the old consumer position to it were gone.
+	Mended               error
+	Resumed, Overwritten uint64
+
 	// Busy means that the record at the head of the ring is not committed, so that nothing
 	// behind it can be read. BusyPos is its position, BusyAge the time since the Reader first
 	// saw it.
@@ -64,6 +70,8 @@ func (r *Reader) Stats() (Stats, error) {
 		Discarded: r.counts.discarded.Load(),
 		Lost:      r.counts.lost.Load(),
 		Late:      r.counts.late.Load(),
+
+		Mended: r.found.mended, Resumed: uint64(r.found.resumed), Overwritten: r.found.gone,
 	}
 	// What lies at head is a header only while head is the oldest record's position.
 	if s.Backlog > 0 && head.Aligned() && r.mem.Data().Header(head).Busy() && r.oldest(r.mem.ConsumerPos()) == head {

@@ -156,9 +156,9 @@ func (r *reading) close() (err error) {
 func (r *reading) announce(w io.Writer) {
 	r.opts.types.Report(w, r.types)
 	if c, ok := r.Source.(*stream.ConsumedRing); ok {
-		if found := c.Recovered(); found.Mended != nil {
+		if found, err := c.Reader.Stats(); err == nil && found.Mended != nil {
 			command.Note(w, "the ring was mended: %v", found.Mended)
-			command.Note(w, "reading resumes at position %d; %d bytes before it are overwritten", found.Resumed, found.Lost)
+			command.Note(w, "reading resumes at position %d; %d bytes before it are overwritten", found.Resumed, found.Overwritten)
 		}
 	}
 }
