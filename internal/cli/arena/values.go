@@ -50,7 +50,7 @@ func (o *valueOptions) decoder(size int) (*decode.Codec, error) {
 
 // values formats values of one type.
 type values struct {
-	dec     *decode.Codec // nil for hex
+	dec     *decode.Codec   // nil for hex
 	columns *decode.Columns // aligns the lines of several values; may be nil
 }
 
