@@ -3,7 +3,10 @@ package userprod
 import (
 	"errors"
 	"os"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
@@ -49,6 +52,22 @@ func TestASecondProducerOfThisProcessIsRefused(t *testing.T) {
 		_, err = New(m, Options{})
 		refused(t, err, os.Getpid())
 		p.Close()
+	}
+}
+
+// New needs the map's descriptor and nothing else: no file, no program, no privilege.
+func TestNewTouchesTheMapOnly(t *testing.T) {
+	testenv.NoLeaks(t)
+	t.Setenv(bareVar, t.TempDir())
+	for name, flags := range map[string]uintptr{"on the host": 0, "in a container": unix.CLONE_NEWPID} {
+		m := userRing(t, 4096)
+		c := checker(t, m, 1, 8)
+		a := startWith(t, syscall.SysProcAttr{Cloneflags: flags}, "bare", m, nil)
+		a.expect(t, "ready")
+		a.end()
+		if n := drain(t, c); n != 1 {
+			t.Errorf("%s: %d samples came", name, n)
+		}
 	}
 }
 

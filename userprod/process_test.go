@@ -29,6 +29,12 @@ type actor struct {
 // if any, as 4.
 func start(tb testing.TB, role string, m *ebpf.Map, file *os.File) *actor {
 	tb.Helper()
+	return startWith(tb, syscall.SysProcAttr{}, role, m, file)
+}
+
+// startWith is start with attributes of the process.
+func startWith(tb testing.TB, attr syscall.SysProcAttr, role string, m *ebpf.Map, file *os.File) *actor {
+	tb.Helper()
 	dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		tb.Fatal(err)
@@ -42,7 +48,8 @@ func start(tb testing.TB, role string, m *ebpf.Map, file *os.File) *actor {
 	if file != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	attr.Pdeathsig = unix.SIGKILL
+	cmd.SysProcAttr = &attr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -123,6 +130,8 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		return reexec("produce", m)
+	case "bare":
+		return bare(m)
 	case "die":
 		err = dieAt(arg, m)
 	case "work":
@@ -138,6 +147,24 @@ func act(role string, m *ebpf.Map) error {
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)
 	return nil
+}
+
+// bareVar names an empty directory.
+const bareVar = "RBTOOL_TEST_BARE"
+
+// bare writes a sample as a process that can open no file and load no program.
+func bare(m *ebpf.Map) error {
+	dir := os.Getenv(bareVar)
+	const nobody = 65534
+	if err := errors.Join(unix.Chroot(dir), unix.Chdir("/"), unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
+		return err
+	}
+	p, err := New(m, Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	return errors.Join(one(p, 0), p.Close())
 }
 
 // closeTwice closes a Producer at first without the memory that this takes. It says when

@@ -9,44 +9,60 @@
 // the holder keeps it while the word is its ID; [ID.Release] ends the claim. A claim whose
 // process has ended is free.
 //
+// Claiming an unclaimed ring takes no system call. Only an opener that meets another claim
+// looks for its holder, in /proc or with a BPF program.
+//
 // All functions may be called by many goroutines at once.
 package claim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
+	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // ID is the value of a claim word, 0 if the ring is unclaimed:
 //
-//	63      42 41      20 19      0
-//	|   pid   |  start   |  nonce |
+//	63      42 41      20   19    18      0
+//	|   pid   |  start   | host |  nonce  |
 //
-// The pid is that of the initial pid namespace, the same for observers in all
-// namespaces. Start is the low bits of the process's start time in clock ticks since
-// boot, never 0: it tells a process from an earlier one with its pid. The
-// nonce differs for each opener of a process.
+// Pid and start are what the holder knows about itself without help: its pid in its own pid
+// namespace, and the low bits of its start time in clock ticks as its own /proc/self/stat has
+// it, 0 if there is no /proc. Start tells a process from an earlier one with its pid. The
+// host bit says that the holder is in the initial pid and time namespaces, where no other
+// process has its pid. The nonce differs for each opener of a process.
 type ID uint64
 
 const (
-	nonceBits = 20
-	startBits = 22
+	nonceBits = 19
+	hostBit   = 1 << nonceBits
+	startBits = hostproc.StartBits
 	startMask = 1<<startBits - 1
+	pidShift  = startBits + nonceBits + 1
 )
 
-func newID(pid, start, nonce uint32) ID {
-	return ID(pid)<<(startBits+nonceBits) | ID(start&startMask)<<nonceBits | ID(nonce&(1<<nonceBits-1))
+// newID returns the ID of an opener of p.
+func newID(p process, nonce uint32) ID {
+	id := ID(p.pid)<<pidShift | ID(p.start&startMask)<<(nonceBits+1) | ID(nonce&(1<<nonceBits-1))
+	if p.host {
+		id |= hostBit
+	}
+	return id
 }
 
-// PID returns the holder's pid in the initial pid namespace. It fits the field:
-// PID_MAX_LIMIT is 1<<22 (include/linux/threads.h).
-func (id ID) PID() uint32 { return uint32(id >> (startBits + nonceBits)) }
+// PID returns the holder's pid in its own pid namespace. It fits the field: PID_MAX_LIMIT is
+// 1<<22 (include/linux/threads.h).
+func (id ID) PID() uint32 { return uint32(id >> pidShift) }
 
-func (id ID) start() uint32 { return uint32(id>>nonceBits) & startMask }
+// process returns the holder.
+func (id ID) process() process {
+	return process{id.PID(), uint32(id>>(nonceBits+1)) & startMask, id&hostBit != 0}
+}
 
 // Take claims the ring whose claim word is word, and returns the claim and the word that
 // it replaced. It takes the ring from a holder whose state is at most the state most: with
@@ -87,8 +103,8 @@ func (id ID) Beyond(most State) error {
 	if most == Alive {
 		return nil
 	}
-	if state := id.State(); state > most {
-		return &BusyError{PID: id.PID(), Unseen: state == Unknown}
+	if state, pid := id.find(); state > most {
+		return &BusyError{PID: pid, Unseen: state == Unknown}
 	}
 	return nil
 }
@@ -99,9 +115,9 @@ func (id ID) Release(word *atomic.Uint64) {
 	closeID(id)
 }
 
-// openers are the claims that this process has taken and not released. A word with
-// this process's pid that is not among them was left by an earlier process image:
-// execve(2) changes neither pid nor start time.
+// openers are the claims that this process has taken and not released. A word that names this
+// process but is not among them was left by an earlier process image: execve(2) changes
+// neither pid nor start time.
 var openers = struct {
 	sync.Mutex
 	nonce uint32 // of the last opener
@@ -110,20 +126,17 @@ var openers = struct {
 
 // open returns the ID of a new opener of this process.
 func open() (ID, error) {
-	self, err := identity()
-	if err != nil {
-		return 0, err
-	}
 	openers.Lock()
 	defer openers.Unlock()
-	for {
+	for range 1 << nonceBits {
 		openers.nonce++
-		id := newID(self.pid, self.start, openers.nonce)
+		id := newID(self, openers.nonce)
 		if _, used := openers.ids[id]; !used {
 			openers.ids[id] = struct{}{}
 			return id, nil
 		}
 	}
+	return 0, errors.New("too many claims of one process")
 }
 
 func closeID(id ID) {

@@ -22,12 +22,12 @@ func take(t *testing.T, word *atomic.Uint64, most State) ID {
 }
 
 func TestIDFields(t *testing.T) {
-	for _, tt := range []struct{ pid, start, nonce uint32 }{
-		{1, 1, 1}, {1<<22 - 1, startMask, 1<<nonceBits - 1}, {4711, 0, 0},
-	} {
-		id := newID(tt.pid, tt.start, tt.nonce)
-		if id.PID() != tt.pid || id.start() != tt.start || uint32(id)&(1<<nonceBits-1) != tt.nonce {
-			t.Errorf("%+v: id %#x: pid %d, start %d", tt, uint64(id), id.PID(), id.start())
+	for _, p := range []process{{1, 1, false}, {1<<22 - 1, startMask, true}, {4711, 0, false}, {1, 0, true}} {
+		for _, nonce := range []uint32{0, 1, 1<<nonceBits - 1} {
+			id := newID(p, nonce)
+			if id.PID() != p.pid || id.process() != p || uint32(id)&(1<<nonceBits-1) != nonce {
+				t.Errorf("%+v, nonce %d: id %#x: %+v", p, nonce, uint64(id), id.process())
+			}
 		}
 	}
 }
@@ -102,9 +102,9 @@ func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
 	self := take(t, new(atomic.Uint64), Gone)
 	for name, id := range map[string]ID{
 		"zero":                        0,
-		"no pid":                      newID(0, 7, 7),
+		"no pid":                      newID(process{0, 7, true}, 7),
 		"a pid beyond the kernel's":   ^ID(0),
-		"an earlier process of a pid": newID(1, 1<<20+1, 7),
+		"an earlier process of a pid": newID(process{1, 1<<20 + 1, true}, 7),
 		"this process, no opener":     self ^ 1<<(nonceBits-1),
 	} {
 		if state := id.State(); state != Gone {

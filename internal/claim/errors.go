@@ -10,7 +10,8 @@ var ErrBusy = errors.New("ring is in use")
 
 // BusyError names the process that uses a ring. It matches [ErrBusy].
 type BusyError struct {
-	// PID is the process's pid in the initial pid namespace, 0 if it is unknown.
+	// PID is the process's pid in the initial pid namespace, or in its own if that is all
+	// that is known. It is 0 if the ring was released meanwhile.
 	PID uint32
 	// Stolen means that the caller held the claim until that process took it.
 	Stolen bool

@@ -3,11 +3,12 @@ package claim
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rbtool/rbtool/internal/once"
+	"github.com/rbtool/rbtool/internal/proc"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -18,34 +19,33 @@ func TestMain(m *testing.M) {
 	if states := os.Getenv(statesVar); states != "" {
 		os.Exit(judge(states))
 	}
+	if os.Getenv(neighbourVar) != "" {
+		os.Exit(keepClaim())
+	}
 	os.Exit(testenv.Main(m))
 }
 
-// In the initial namespaces, as here, what BPF says must agree with /proc.
-func TestBothWaysToFindThisProcessAgree(t *testing.T) {
-	skipOutsideInitial(t)
-	inProc, err := identityInProc()
+func TestThisProcess(t *testing.T) {
+	s, err := proc.ReadStat("/proc/self")
 	if err != nil {
 		t.Fatal(err)
 	}
-	byBPF, err := identityByBPF()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if inProc != byBPF {
-		t.Errorf("/proc says %+v, BPF %+v", inProc, byBPF)
+	pids, err := proc.InitialPIDNamespace()
+	times, e := proc.InitialTimeNamespace()
+	if want := (process{uint32(os.Getpid()), startOf(s.Start), pids && times}); self != want || err != nil || e != nil {
+		t.Errorf("it is %+v, want %+v", self, want)
 	}
 }
 
 func skipOutsideInitial(t *testing.T) {
 	t.Helper()
-	if host, err := seesHost(); err != nil || !host {
-		testenv.SkipWithout(t, "initial-pid-namespace", errors.Join(err, errors.New("this process is in another")))
+	if !self.host {
+		testenv.SkipWithout(t, "initial-pid-namespace", errors.New("this process is in another"))
 	}
 }
 
-func TestAFailureToFindThisProcessIsNotKept(t *testing.T) {
-	identity = once.Func(findIdentity) // forget it
+// An opener of an unclaimed ring opens no file.
+func TestTakeNeedsNoDescriptor(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
@@ -55,16 +55,14 @@ func TestAFailureToFindThisProcessIsNotKept(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	_, err := open()
-	if e := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); e != nil {
-		t.Fatal(e)
+	var word atomic.Uint64
+	id, _, err := Take(&word, Gone)
+	_, _, second := Take(&word, Gone)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
 	}
-	if !errors.Is(err, unix.EMFILE) {
-		t.Fatalf("without descriptors: %v", err)
+	if err != nil || !errors.Is(second, ErrBusy) {
+		t.Errorf("without descriptors: %v, then %v", err, second)
 	}
-	id, err := open()
-	if err != nil {
-		t.Fatalf("with descriptors again: %v", err)
-	}
-	closeID(id)
+	id.Release(&word)
 }

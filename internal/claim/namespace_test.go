@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -65,9 +66,11 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 	}{
 		{self, Alive},
 		{endedID, Gone},
-		{newID(self.PID(), self.start()-1, 1), Gone}, // an earlier process with this pid
-		{newID(1, 1, 1), Gone},                       // the pid that the other process has in its namespace
-		{newID(1<<22-1, 1, 1), Gone},
+		{newID(process{self.PID(), self.process().start - 1, true}, 1), Gone}, // an earlier process with this pid
+		// The pid that the other process has in its namespace.
+		{newID(process{1, 1, true}, 1), Gone},
+		{newID(process{1, 1, false}, 1), Gone},
+		{newID(process{1<<22 - 1, 1, true}, 1), Gone},
 	} {
 		states += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
 	}
@@ -94,11 +97,15 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 			if _, e := fmt.Sscanf(line, "%x", &id); err != nil || e != nil {
 				t.Fatalf("the process says %q, %v", line, err)
 			}
-			s, err := proc.ReadStat(proc.Dir(id.PID()))
-			if err != nil || id.start() != startOf(s.Start) || id.State() != Alive {
-				t.Errorf("its claim is %#x, state %d: process %d has start %d, %v", uint64(id), id.State(), id.PID(), startOf(s.Start), err)
+			state, pid := id.find()
+			own, err := proc.OwnPID(proc.Dir(pid))
+			if state != Alive || err != nil || own != id.PID() || own == 1 != strings.Contains(strings.Join(flags, " "), "--pid") {
+				t.Errorf("its claim is %#x, state %d: process %d, itself %d, %v", uint64(id), state, pid, own, err)
 			}
-			if err := unix.Kill(int(id.PID()), unix.SIGKILL); err != nil {
+			if state, found := id.process().findByBPF(); state != Alive || found != pid {
+				t.Errorf("by BPF: state %d of process %d, want %d", state, found, pid)
+			}
+			if err := unix.Kill(int(pid), unix.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
 			c.Wait()

@@ -3,6 +3,7 @@ package claim
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -23,65 +24,130 @@ const (
 	Alive
 )
 
-// State returns whether the holder lives. A word that names no process is Gone. If /proc
-// belongs to another pid namespace or hides processes, State asks the kernel with a BPF
-// program, which takes CAP_BPF and CAP_PERFMON.
+// State returns whether the holder lives. A word that names no process is Gone. If /proc does
+// not show the holder, State asks the kernel with a BPF program, which takes CAP_BPF and
+// CAP_PERFMON.
 func (id ID) State() State {
-	if id.PID() == 0 {
-		return Gone
-	}
-	if self, err := identity(); err == nil && self.pid == id.PID() {
-		if isOpen(id) {
-			return Alive
-		}
-		return Gone
-	}
-	p := process{id.PID(), id.start()}
-	// A /proc of another namespace has other processes under these pids.
-	if host, err := seesHost(); err == nil && host {
-		if state := stateInProc(p); state != Unknown {
-			return state
-		}
-	}
-	return stateByBPF(p)
+	state, _ := id.find()
+	return state
 }
 
-// stateInProc looks for p in the /proc of the initial pid namespace.
-func stateInProc(p process) State {
-	dir := proc.Dir(p.pid)
-	s, err := proc.ReadStat(dir)
+// find returns the state of the holder and its pid: in the initial pid namespace, or in its
+// own if no more is known.
+func (id ID) find() (State, uint32) {
+	p := id.process()
+	if p.pid == 0 {
+		return Gone, 0
+	}
+	if isOpen(id) {
+		return Alive, p.pid
+	}
+	if p == self && p.host {
+		return Gone, 0 // an earlier image of this process
+	}
+	if state, pid := p.findInProc(); state != Unknown {
+		return state, pid
+	}
+	return p.findByBPF()
+}
+
+// findByBPF looks for p, other than this process, among all processes of the host.
+func (p process) findByBPF() (State, uint32) {
+	pid, err := hostproc.Find(hostproc.Wanted{PID: p.pid, Initial: p.host, Start: p.start})
+	switch {
+	case err != nil:
+		return Unknown, p.pid
+	case pid == 0:
+		return Gone, 0
+	case p.start == 0:
+		return Unknown, pid
+	}
+	return Alive, pid
+}
+
+// findInProc looks for p in /proc. Processes that /proc does not show make it Unknown.
+func (p process) findInProc() (State, uint32) {
+	switch {
+	case p.host && !self.host:
+		return Unknown, p.pid // other processes have these pids, or other start times
+	case p.host:
+		return p.inProcOfHost(), p.pid
+	case self.host:
+		return p.scanProc()
+	}
+	// Both are in some namespace, maybe in the same. What looks like this process is an
+	// earlier image of it, or its twin in another namespace.
+	if p != self && p.stateOf(p.pid) == Alive {
+		return Alive, p.pid
+	}
+	return Unknown, p.pid
+}
+
+// inProcOfHost is findInProc if p and this process are in the initial namespaces.
+func (p process) inProcOfHost() State {
+	state := p.stateOf(p.pid)
+	// A /proc mounted with hidepid hides other users' processes.
+	if _, err := os.Lstat(proc.Dir(p.pid)); errors.Is(err, fs.ErrNotExist) && unix.Kill(int(p.pid), 0) != unix.ESRCH {
+		return Unknown
+	}
+	return state
+}
+
+// scanProc is findInProc if only this process is in the initial namespaces.
+func (p process) scanProc() (State, uint32) {
+	pids, err := proc.PIDs()
+	// A /proc mounted with hidepid hides process 1.
+	if _, hidden := os.Lstat(proc.Dir(1)); err != nil || hidden != nil {
+		return Unknown, p.pid
+	}
+	most := Gone
+	for _, pid := range pids {
+		switch state := p.stateOf(pid); {
+		case pid == self.pid:
+		case state == Alive:
+			return Alive, pid
+		case state == Unknown:
+			most = Unknown
+		}
+	}
+	return most, p.pid
+}
+
+// stateOf returns Alive if the process with pid in /proc is p, Gone if it is not or has ended.
+func (p process) stateOf(pid uint32) State {
+	dir := proc.Dir(pid)
+	own, err := proc.OwnPID(dir)
+	if err == nil && own != p.pid {
+		return Gone
+	}
+	var s proc.Stat
+	if err == nil {
+		s, err = proc.ReadStat(dir)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		// A /proc mounted with hidepid hides other users' processes.
-		if unix.Kill(int(p.pid), 0) == unix.ESRCH {
-			return Gone
-		}
-		return Unknown
+		return Gone
 	case err != nil:
 		return Unknown
 	case s.Ended() && !hasThreads(dir):
 		return Gone
-	}
-	return p.sameAs(startOf(s.Start))
-}
-
-func stateByBPF(p process) State {
-	found, err := hostproc.Look(p.pid)
-	switch {
-	case err != nil:
-		return Unknown
-	case found == nil, !found.Live:
+	case p.start == startOf(s.Start):
+		return Alive
+	case p.start != 0 && (p.host || sharesTimeNamespace(dir)):
 		return Gone
 	}
-	return p.sameAs(startOf(uint64(found.Start)))
+	return Unknown // start times differ by namespace
 }
 
-// sameAs returns the state of p, given the start time of the living process with its pid.
-func (p process) sameAs(start uint32) State {
-	if p.start != start {
-		return Gone
+// sharesTimeNamespace reports whether the process whose directory is dir sees start times as
+// this one does. It returns false if that cannot be read.
+func sharesTimeNamespace(dir string) bool {
+	theirs, err := os.Readlink(dir + "/ns/time")
+	ours, ownErr := os.Readlink("/proc/self/ns/time")
+	if errors.Is(ownErr, fs.ErrNotExist) {
+		return true // a kernel without time namespaces
 	}
-	return Alive
+	return err == nil && ownErr == nil && theirs == ours
 }
 
 // hasThreads reports whether a thread lives in the process whose directory is dir. A
@@ -98,7 +164,3 @@ func hasThreads(dir string) bool {
 	}
 	return false
 }
-
-// startOf returns the low bits of a start time in clock ticks, never 0: that means no
-// process.
-func startOf(ticks uint64) uint32 { return max(uint32(ticks)&startMask, 1) }

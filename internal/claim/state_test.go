@@ -39,7 +39,7 @@ func (c child) id(t *testing.T) ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newID(uint32(c.Process.Pid), startOf(s.Start), 1)
+	return newID(process{uint32(c.Process.Pid), startOf(s.Start), true}, 1)
 }
 
 // ended waits until c is a zombie.
@@ -56,18 +56,21 @@ func TestAProcessIsAliveUntilItEnds(t *testing.T) {
 	id := c.id(t)
 	check := func(what string, id ID, want State) {
 		t.Helper()
-		p := process{id.PID(), id.start()}
-		for way, state := range map[string]State{"State": id.State(), "in /proc": stateInProc(p), "by BPF": stateByBPF(p)} {
-			if state != want {
-				t.Errorf("%s, %s: state %d, want %d", what, way, state, want)
+		p := id.process()
+		for way, find := range map[string]func() (State, uint32){"State": id.find, "in /proc": p.findInProc, "by BPF": p.findByBPF} {
+			if state, pid := find(); state != want || state == Alive && pid != p.pid {
+				t.Errorf("%s, %s: state %d of process %d, want %d of %d", what, way, state, pid, want, p.pid)
 			}
 		}
 	}
 	check("a running process", id, Alive)
-	check("an earlier process with the same pid", newID(id.PID(), id.start()-1, 1), Gone)
+	check("an earlier process with the same pid", newID(process{id.PID(), id.process().start - 1, true}, 1), Gone)
+	unsure := newID(process{id.PID(), 0, false}, 1) // of an opener without /proc
+	check("a process that may be another one", unsure, Unknown)
 	c.stdin.Close()
 	c.ended(t)
 	check("a zombie", id, Gone)
+	check("a zombie that may be another process", unsure, Gone)
 	c.Wait()
 	check("a process that is gone", id, Gone)
 }
@@ -107,7 +110,8 @@ func TestAProcessWithoutItsFirstThreadIsAlive(t *testing.T) {
 		}
 		runtime.Gosched()
 	}
-	if state, byBPF := id.State(), stateByBPF(process{id.PID(), id.start()}); state != Alive || byBPF != Alive {
+	byBPF, _ := id.process().findByBPF()
+	if state := id.State(); state != Alive || byBPF != Alive {
 		t.Errorf("states %d and %d while other threads run, want %d", state, byBPF, Alive)
 	}
 	c.stdin.Close()

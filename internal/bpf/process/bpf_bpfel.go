@@ -16,8 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfProgLook = "look"
-	bpfProgOwn  = "own"
+	bpfProgFind = "find"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -62,8 +61,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	Look *ebpf.ProgramSpec `ebpf:"look"`
-	Own  *ebpf.ProgramSpec `ebpf:"own"`
+	Find *ebpf.ProgramSpec `ebpf:"find"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -114,14 +112,12 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	Look *ebpf.Program `ebpf:"look"`
-	Own  *ebpf.Program `ebpf:"own"`
+	Find *ebpf.Program `ebpf:"find"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
-		p.Look,
-		p.Own,
+		p.Find,
 	)
 }
 

@@ -2,9 +2,9 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Tells whether a process of the host lives, from any pid namespace. User space runs the
- * programs with BPF_PROG_TEST_RUN. The kfunc bpf_task_from_pid does the same lookup from
- * Linux 6.2 on; this walk of the initial pid namespace's idr works on all kernels.
+ * Finds a live process by its pid in its own pid namespace, from any pid namespace. User space
+ * runs the program with BPF_PROG_TEST_RUN. It walks the initial pid namespace's idr, which
+ * has all processes: iter/task shows those of the caller's namespace only.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -33,6 +33,7 @@ struct pid_namespace {
 };
 
 struct upid {
+	int nr;
 	struct pid_namespace *ns;
 };
 
@@ -45,6 +46,7 @@ struct hlist_head {
 };
 
 struct pid {
+	unsigned int level;
 	struct hlist_head tasks[2];
 	struct upid numbers[1];
 };
@@ -57,7 +59,25 @@ struct signal_struct {
 	atomic_t live;
 };
 
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
+struct timens_offsets {
+	struct timespec64 boottime;
+};
+
+struct time_namespace {
+	struct timens_offsets offsets;
+};
+
+struct nsproxy {
+	struct time_namespace *time_ns;
+};
+
 struct task_struct {
+	struct nsproxy *nsproxy;
 	struct pid *thread_pid;
 	struct hlist_node pid_links[2];
 	struct signal_struct *signal;
@@ -71,20 +91,26 @@ struct task_struct {
 /* A pid has at most 22 bits, and a node resolves at least 4. */
 #define MAX_HEIGHT 6
 
-/* The result of look: flags, and the low bits of the start time. */
+/* The result of find: flags, and a pid in the initial pid namespace: of the process found, else
+ * the next one to look at. */
 #define FOUND (1U << 31)
-#define LIVE (1U << 30)	      /* at least one thread has not begun to exit */
-#define UNREADABLE (1U << 29) /* the kernel's structures are not as declared here */
-#define START_MASK ((1U << 22) - 1)
+#define UNREADABLE (1U << 30) /* the kernel's structures are not as declared here */
+#define END (1U << 29)	      /* no process is left */
 
+#define STEPS 64 /* of the walk in one run, for the verifier */
+
+#define START_MASK ((1U << 22) - 1)
+#define NSEC_PER_SEC 1000000000
 #define NSEC_PER_TICK 10000000 /* NSEC_PER_SEC / USER_HZ, as in /proc/PID/stat */
 
-/* The caller's pid in the initial pid namespace. */
-SEC("raw_tp")
-int own(void *ctx)
-{
-	return bpf_get_current_pid_tgid() >> 32;
-}
+#define INITIAL (1U << 31)
+
+/* What the caller looks for. */
+struct wanted {
+	__u64 from;  /* pid in the initial pid namespace to begin with */
+	__u64 pid;   /* in the process's own pid namespace; with INITIAL, that is the initial one */
+	__u64 start; /* as in its own /proc/PID/stat, & START_MASK, 0 for any */
+};
 
 /* xa_is_node (include/linux/xarray.h) */
 static __always_inline bool is_node(void *entry)
@@ -92,26 +118,37 @@ static __always_inline bool is_node(void *entry)
 	return ((__u64)entry & 3) == 2 && (__u64)entry > 4096;
 }
 
-/* idr_find (lib/idr.c) */
-static __always_inline struct pid *find_pid(struct pid_namespace *ns, __u32 nr)
+/* idr_get_next (lib/idr.c), but returns an empty range as one step: *next is the index after
+ * the entry, or after the range. */
+static __always_inline __u32 step(struct pid_namespace *ns, __u32 at, __u32 *next, struct pid **pid)
 {
-	__u64 index = nr - BPF_CORE_READ(ns, idr.idr_base);
 	void *entry = BPF_CORE_READ(ns, idr.idr_rt.xa_head);
+	__u64 index = at;
+	__u8 shift = 0;
 	int i;
 
+	*pid = NULL;
+	if (!is_node(entry))
+		return END;
 	for (i = 0; i < MAX_HEIGHT && is_node(entry); i++) {
 		struct xa_node *node = entry - 2;
-		__u8 shift = BPF_CORE_READ(node, shift) & 63;
-		__u64 slot = index >> shift;
 		__u64 slots = bpf_core_field_size(node->slots) / sizeof(void *);
 		void *from = (void *)node + bpf_core_field_offset(struct xa_node, slots);
+		__u64 slot;
 
-		if (slot >= slots ||
-		    bpf_probe_read_kernel(&entry, sizeof(entry), from + slot * sizeof(void *)))
-			return NULL;
+		shift = BPF_CORE_READ(node, shift) & 31;
+		slot = index >> shift;
+		if (slot >= slots)
+			return END;
+		if (bpf_probe_read_kernel(&entry, sizeof(entry), from + slot * sizeof(void *)))
+			return UNREADABLE;
 		index -= slot << shift;
 	}
-	return i == 0 || is_node(entry) ? NULL : entry;
+	if (is_node(entry))
+		return UNREADABLE;
+	*next = (at | ((1U << shift) - 1)) + 1;
+	*pid = entry;
+	return 0;
 }
 
 /* The thread group leader, which stays in the list after it has ended: pid_task
@@ -126,30 +163,99 @@ static __always_inline struct task_struct *leader_of(struct pid *pid)
 	       PIDTYPE_TGID * bpf_core_type_size(struct hlist_node);
 }
 
-/* Look for the process that has the pid ctx[0] in the initial pid namespace. */
+/* What getpid(2) returns to the task, task_pid_vnr: the number in its deepest namespace. */
+static __always_inline __u32 own_number(struct pid *pid)
+{
+	__u32 level = BPF_CORE_READ(pid, level);
+	__u32 nr = 0;
+
+	bpf_probe_read_kernel(&nr, sizeof(nr), (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			      level * bpf_core_type_size(struct upid) + bpf_core_field_offset(struct upid, nr));
+	return level ? nr : nr | INITIAL;
+}
+
+/* The start time as struct wanted has it. */
+static __always_inline __u32 ticks(__u64 nsec)
+{
+	__u32 start = nsec / NSEC_PER_TICK & START_MASK;
+
+	return start ? start : 1;
+}
+
+/* Whether start is field 22 of /proc/PID/stat as the task itself reads it: do_task_stat
+ * (fs/proc/array.c). The offset of its time namespace is added since Linux 5.11. */
+static __always_inline bool started(struct task_struct *task, struct nsproxy *nsproxy, __u32 start)
+{
+	struct time_namespace *time_ns = NULL;
+	__u64 nsec = BPF_CORE_READ(task, start_boottime);
+
+	if (ticks(nsec) == start)
+		return true;
+	if (bpf_core_field_exists(nsproxy->time_ns))
+		time_ns = BPF_CORE_READ(nsproxy, time_ns);
+	if (!time_ns)
+		return false;
+	nsec += BPF_CORE_READ(time_ns, offsets.boottime.tv_sec) * NSEC_PER_SEC +
+		BPF_CORE_READ(time_ns, offsets.boottime.tv_nsec);
+	return ticks(nsec) == start;
+}
+
+static __always_inline bool matches(struct pid *pid, struct signal_struct *self, __u32 nr, __u32 start)
+{
+	struct signal_struct *signal;
+	struct task_struct *task;
+	struct nsproxy *nsproxy;
+
+	__u32 own = own_number(pid);
+
+	if (own != nr && own != (nr | INITIAL))
+		return false;
+	task = leader_of(pid);
+	if (!task)
+		return false;
+	signal = BPF_CORE_READ(task, signal);
+	/* live counts the threads that have not begun to exit. */
+	if (!signal || signal == self || BPF_CORE_READ(signal, live.counter) <= 0)
+		return false;
+	/* A leader that has ended while other threads live has no namespaces: take it for the
+	 * one wanted. */
+	nsproxy = BPF_CORE_READ(task, nsproxy);
+	return !start || !nsproxy || started(task, nsproxy, start);
+}
+
+/* Look at one pid of the initial pid namespace. The result is that of find. A global function,
+ * which the verifier goes through once and not in each step of the walk: so its arguments
+ * are numbers. */
+__noinline int visit(__u64 ns, __u64 self, __u32 at, __u32 nr, __u32 start)
+{
+	struct pid_namespace *initial = (void *)ns;
+	__u32 base = BPF_CORE_READ(initial, idr.idr_base);
+	struct pid *pid;
+	__u32 next = 0, result;
+
+	result = step(initial, at - base, &next, &pid);
+	if (result)
+		return result;
+	if (pid && matches(pid, (void *)self, nr, start))
+		return FOUND | at;
+	return next + base;
+}
+
+/* Find a live process other than the caller's. */
 SEC("raw_tp")
-int look(__u64 *ctx)
+int find(struct wanted *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct pid_namespace *ns = BPF_CORE_READ(task, thread_pid, numbers[0].ns);
-	struct signal_struct *signal;
-	__u32 result = FOUND;
-	struct pid *pid;
+	struct signal_struct *self = BPF_CORE_READ(task, signal);
+	__u32 nr = ctx->pid, start = ctx->start, at = ctx->from;
+	int i;
 
 	if (!ns)
 		return UNREADABLE;
-	pid = find_pid(ns, ctx[0]);
-	if (!pid)
-		return 0;
-	task = leader_of(pid);
-	if (!task)
-		return 0;
-	signal = BPF_CORE_READ(task, signal);
-	if (!signal)
-		return UNREADABLE;
-	if (BPF_CORE_READ(signal, live.counter) > 0)
-		result |= LIVE;
-	return result | ((BPF_CORE_READ(task, start_boottime) / NSEC_PER_TICK) & START_MASK);
+	for (i = 0; i < STEPS && !(at & (FOUND | UNREADABLE | END)); i++)
+		at = visit((__u64)ns, (__u64)self, at, nr, start);
+	return at;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -1,13 +1,12 @@
-// Package process tells whether a process of the host lives, from inside any pid
-// namespace. It asks the kernel with BPF programs, since the /proc of a namespace
-// shows only its own processes, under other pids.
+// Package process finds live processes of the host from inside any pid namespace. It asks the
+// kernel with a BPF program, since the /proc of a namespace shows only its own processes.
 //
 // It needs kernel BTF, CAP_BPF and CAP_PERFMON; it works from Linux 5.10 on. All
 // functions may be called by many goroutines at once. They load their program for
 // each call.
 package process
 
-//go:generate go tool bpf2go -target bpfel -go-package process -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" bpf process.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package process -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" bpf process.bpf.c
 
 import (
 	"errors"
@@ -18,69 +17,71 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// ErrUnreadable says that the kernel's pid table is not laid out as expected.
+// ErrUnreadable means that the kernel's pid table is not laid out as expected.
 var ErrUnreadable = errors.New("unknown layout of the kernel's pid table")
 
-// The result of the program look, see process.bpf.c.
+// StartBits is the number of low bits of a start time that [Find] compares.
+const StartBits = 22
+
+// The result of the program find, see process.bpf.c.
 const (
 	found      = 1 << 31
-	live       = 1 << 30
-	unreadable = 1 << 29
-	startMask  = 1<<22 - 1
+	unreadable = 1 << 30
+	end        = 1 << 29
 )
 
-// Process describes a process.
-type Process struct {
-	// Live: at least one thread has not begun to exit.
-	Live bool
-	// Start is the low 22 bits of the start time in clock ticks since boot, as in
-	// field 22 of /proc/PID/stat outside of time namespaces.
+// initial is INITIAL in process.bpf.c.
+const initial = 1 << 31
+
+// Wanted describes a process as it sees itself.
+type Wanted struct {
+	// PID is the pid in the process's own pid namespace. Initial means that this is the
+	// initial one.
+	PID     uint32
+	Initial bool
+	// Start is the low [StartBits] of the start time, field 22 of /proc/self/stat, but 1
+	// instead of 0. 0 stands for any.
 	Start uint32
 }
 
-// Self returns the caller's pid in the initial pid namespace.
-func Self() (uint32, error) {
-	var objs struct {
-		Own *ebpf.Program `ebpf:"own"`
-	}
-	if err := load(&objs); err != nil {
-		return 0, fmt.Errorf("look for this process: %w", err)
-	}
-	defer objs.Own.Close()
-	pid, err := objs.Own.Run(&ebpf.RunOptions{})
+// Find returns the pid, in the initial pid namespace, of a live process other than the
+// caller, 0 if there is none. A process lives until its last thread begins to exit.
+func Find(w Wanted) (pid uint32, err error) {
+	pid, err = w.find()
 	if err != nil {
-		return 0, fmt.Errorf("look for this process: %w", err)
+		return 0, fmt.Errorf("find process %d: %w", w.PID, err)
 	}
 	return pid, nil
 }
 
-// Look returns the process that has pid in the initial pid namespace, nil if there is none.
-func Look(pid uint32) (*Process, error) {
-	var objs struct {
-		Look *ebpf.Program `ebpf:"look"`
-	}
-	if err := load(&objs); err != nil {
-		return nil, fmt.Errorf("look for process %d: %w", pid, err)
-	}
-	defer objs.Look.Close()
-	r, err := objs.Look.Run(&ebpf.RunOptions{Context: []uint64{uint64(pid)}})
-	if err == nil && r&unreadable != 0 {
-		err = ErrUnreadable
-	}
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("look for process %d: %w", pid, err)
-	case r&found == 0:
-		return nil, nil
-	}
-	return &Process{Live: r&live != 0, Start: r & startMask}, nil
-}
-
-// load loads the programs that objs names.
-func load(objs any) error {
+func (w Wanted) find() (uint32, error) {
 	spec, err := loadBpf()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return spec.LoadAndAssign(objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache()})
+	var objs bpfPrograms
+	if err := spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache()}); err != nil {
+		return 0, err
+	}
+	defer objs.Close()
+	from, stop, pid := uint32(1), uint32(1<<22), w.PID // PID_MAX_LIMIT (include/linux/threads.h)
+	if w.Initial {
+		from, stop, pid = w.PID, w.PID+1, w.PID|initial
+	}
+	// Each run takes some steps from a pid on.
+	for from < stop {
+		r, err := objs.Find.Run(&ebpf.RunOptions{Context: []uint64{uint64(from), uint64(pid), uint64(w.Start)}})
+		switch {
+		case err != nil:
+			return 0, err
+		case r&unreadable != 0, r&(found|end) == 0 && r <= from:
+			return 0, ErrUnreadable
+		case r&end != 0:
+			return 0, nil
+		case r&found != 0:
+			return r &^ found, nil
+		}
+		from = r
+	}
+	return 0, nil
 }

@@ -1,0 +1,94 @@
+package claim
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// neighbourVar makes the test binary claim a word, print the claim, and keep it until its
+// standard input ends.
+const neighbourVar = "RBTOOL_TEST_CLAIM_NEIGHBOUR"
+
+func keepClaim() int {
+	id, _, err := Take(new(atomic.Uint64), Gone)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Printf("%016x\n", uint64(id))
+	io.Copy(io.Discard, os.Stdin)
+	return 0
+}
+
+// neighbour starts a process that claims a word, and returns the claim.
+func neighbour(t *testing.T, cmd *exec.Cmd) (child, ID) {
+	t.Helper()
+	cmd.Env = append(os.Environ(), neighbourVar+"=1")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, cmd)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	var id ID
+	if _, e := fmt.Sscanf(line, "%x", &id); err != nil || e != nil {
+		t.Fatalf("the process says %q, %v", line, err)
+	}
+	return c, id
+}
+
+// insideVar runs the test below in a pid namespace.
+const insideVar = "RBTOOL_TEST_CLAIM_INSIDE"
+
+// Processes of a container know each other by their /proc, without privileges.
+func TestClaimsWithinAContainer(t *testing.T) {
+	if os.Getenv(insideVar) == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("unshare", "--pid", "--mount-proc", "--fork", "--kill-child", exe, "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), insideVar+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return
+	}
+	c, id := neighbour(t, exec.Command("/proc/self/exe"))
+	if own := uint32(c.Process.Pid); id.PID() != own || self.host {
+		t.Fatalf("process %d has the claim %#x", own, uint64(id))
+	}
+	drop(t)
+	if state, pid := id.find(); state != Alive || pid != id.PID() {
+		t.Errorf("a process that runs: state %d of process %d", state, pid)
+	}
+	other := id.process()
+	other.start ^= 2
+	if state, _ := newID(other, 1).find(); state != Unknown {
+		t.Errorf("a claim that may be of another container: state %d", state)
+	}
+	if state := newID(self, 1).State(); state != Unknown {
+		t.Errorf("an earlier image of this process, or its twin in another container: state %d", state)
+	}
+}
+
+// drop gives up this process's capabilities on all threads.
+func drop(t *testing.T) {
+	t.Helper()
+	const version3 = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
+	header := unix.CapUserHeader{Version: version3}
+	var none [2]unix.CapUserData
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+}
