@@ -29,6 +29,8 @@ func (f *Fault) Error() string {
 }
 
 // Is reports whether target is [ring.ErrCorrupt].
+//
+//lint:ignore SA1032 ErrCorrupt matches the sentinels of its kind.
 func (f *Fault) Is(target error) bool { return errors.Is(ring.ErrCorrupt, target) }
 
 // Unwrap returns Errno, nil if it is 0.
