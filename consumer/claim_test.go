@@ -18,7 +18,7 @@ var (
 	steal     = consumer.Options{Steal: true}
 )
 
-// three are the records of most of these tests.
+// three is the job of most of these tests.
 var three = producer.Job{Count: 3, Size: 8}
 
 // refused fails the test unless err says that process pid has claimed the ring.
@@ -77,8 +77,8 @@ func TestAClaimEndsWithExec(t *testing.T) {
 	refused(t, err, a.Process.Pid)
 }
 
-// A Reader whose pass was left by a panic holds its claim until it is collected; what
-// it gives up then is its own.
+// A Reader whose pass ended by a panic holds its claim until it is garbage-collected, and then
+// releases no other Reader's claim.
 func TestAClaimLeftByAPanicIsItsOwn(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	run(t, load(t, m), three)
@@ -94,7 +94,7 @@ func TestAClaimLeftByAPanicIsItsOwn(t *testing.T) {
 	}
 }
 
-// panicking leaves a Reader behind in whose pass a loop body panics.
+// panicking abandons a Reader in whose pass the loop body panicked.
 func panicking(tb testing.TB, m *ebpf.Map) {
 	r, err := consumer.NewReader(m, exclusive)
 	if err != nil {

@@ -9,16 +9,15 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// The protocol of Readers that take a ring from each other while a producer writes,
-// over every interleaving, with the words and the producer of the model of waiting.
-// The holder is stopped anywhere, robbed, and goes on. Nothing may go wrong:
+// A model of Readers that steal a ring from each other while a producer writes, with the words and
+// the producer of the model of waiting. The holder is stopped anywhere, robbed, and continues. Rules:
 //
-//   - consumer_pos never moves back: the producer would find no room for ever,
+//   - consumer_pos never moves back: the producer would never find room again,
 //   - no Reader uses a record that was overwritten while it read it,
-//   - no record is overwritten before a Reader used it, and none is passed over.
+//   - no record is overwritten before a Reader used it, and none is skipped.
 //
-// A Reader uses a record (writes it to its output, in BeforePublish) at most once; two
-// Readers may use the same one.
+// A Reader uses a record (writes it to its output, in BeforePublish) at most once. Two Readers may
+// use the same record.
 const (
 	claimWord  = protocolWords + iota // the Reader that holds the ring, from 1 on
 	claimWords                        // in the model
@@ -31,29 +30,28 @@ const (
 	regEnd             // walk.goal
 	regSeen            // payload of the record at regPosition, as read
 	regAlone           // Reader.rivals is noRivals
-	regBatch           // formatted records: of each its position + 1, and its payload
+	regBatch           // formatted records, each as its position + 1 and its payload
 )
 
 // batch is how many records a Reader formats before it publishes them.
 const batch = 2
 
-// claimWeakness is what is left out of the protocol, to see that it is needed.
+// claimWeakness is a part of the protocol that is left out, to show that it is needed.
 type claimWeakness int
 
 const (
 	whole          claimWeakness = iota
-	storePublish                 // consumer_pos is stored, not swapped, and the claim not looked at again
-	storeAfterLook               // consumer_pos is stored, right after a second look at the claim
-	unproven                     // the thief does not look at consumer_pos after its copy
-	useUnlooked                  // a record is used without a look at the claim
-	ignoreRobbed                 // the thief takes a failed swap for success
+	storePublish                 // consumer_pos is stored, not swapped, and the claim is not checked again
+	storeAfterLook               // consumer_pos is stored right after a second check of the claim
+	unproven                     // the thief does not load consumer_pos after its copy
+	useUnlooked                  // a record is used without a check of the claim
+	ignoreRobbed                 // the thief takes a failed swap for a success
 )
 
-// claimReader is a Reader of number self. The first one finds the ring unclaimed, the
-// others steal it.
+// claimReader is Reader number self. The first finds the ring unclaimed, the others steal it.
 func claimReader(self int, weak claimWeakness) model.Thread {
 	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPosition) % slots) }
-	// lookAtClaim ends the thread when it was robbed.
+	// lookAtClaim ends the thread if it was robbed.
 	lookAtClaim := func(doc string) model.Step {
 		return model.Step{Doc: doc, Do: func(v *model.View) {
 			if v.Load(claimWord) != self {
@@ -81,7 +79,7 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 		},
 		lookAtClaim("Pass: begin: stolen"),
 		{Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regEnd, v.Load(producerPos)) }},
-		{Doc: "copyContested: consumer_pos before the copy", Do: func(v *model.View) { skipTaken(v) }},
+		{Doc: "copyProven: consumer_pos before the copy", Do: func(v *model.View) { skipTaken(v) }},
 	}
 	walk := []model.Step{
 		{Label: "record", Doc: "Pass: the header", Do: func(v *model.View) {
@@ -90,7 +88,7 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 			}
 		}},
 		{Doc: "Pass: the payload", Do: func(v *model.View) { v.Set(regSeen, v.Load(payloads+slot(v))) }},
-		{Doc: "copyContested: consumer_pos after the copy; format the record", Do: func(v *model.View) {
+		{Doc: "copyProven: consumer_pos after the copy; format the record", Do: func(v *model.View) {
 			if weak != unproven && skipTaken(v) || formatRecord(v) {
 				v.Goto("record")
 			}
@@ -116,7 +114,7 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 	return model.Thread{Name: fmt.Sprintf("reader %d", self), Steps: slices.Concat(begin, walk, publish)}
 }
 
-// skipTaken is Reader.skipConsumed, and tells whether it skipped anything.
+// skipTaken is Reader.skipTo of consumer_pos. It reports whether it skipped anything.
 func skipTaken(v *model.View) bool {
 	if v.Reg(regAlone) == 1 {
 		return false
@@ -129,8 +127,7 @@ func skipTaken(v *model.View) bool {
 	return true
 }
 
-// formatRecord adds the record that was read to the batch, and tells whether there is
-// room for another one.
+// formatRecord adds the record that was read to the batch, and reports whether another one fits.
 func formatRecord(v *model.View) bool {
 	pos := v.Reg(regPosition)
 	v.Set(regPosition, pos+1)
@@ -163,7 +160,7 @@ func useRecords(v *model.View) {
 // movePos is Reader.move and follow.
 func movePos(v *model.View, self int, weak claimWeakness) {
 	to, old := v.Reg(regPosition), v.Reg(regMoved)
-	now := v.Peek(consumerPos) // a locked instruction: no store of this thread is pending after it
+	now := v.Peek(consumerPos) // a locked instruction leaves no store of this thread pending
 	if weak == storePublish || weak == storeAfterLook {
 		old = now
 	}
@@ -193,7 +190,7 @@ func movePos(v *model.View, self int, weak claimWeakness) {
 	v.Goto("wait")
 }
 
-// allRead is the rule for when nothing moves any more.
+// allRead is the rule for states at rest.
 func allRead(v *model.View) error {
 	if produced := v.Peek(producerPos); v.Peek(consumerPos) != produced || v.Peek(read) != produced {
 		return errors.New("the ring is not empty at rest")

@@ -15,10 +15,10 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// forever is a time that no test waits for.
+// forever is longer than any test runs.
 const forever = time.Hour
 
-// The places where a reading goroutine can be when somebody ends its work.
+// The places at which a reading goroutine can be when its work is ended.
 var places = []struct {
 	name string
 	opts consumer.Options
@@ -39,7 +39,7 @@ func inside(function string) func(testing.TB) {
 	return func(tb testing.TB) { testenv.Inside(tb, function) }
 }
 
-// What ends it, and with which error.
+// What ends it, and the error.
 var ends = []struct {
 	name string
 	end  func(close func() error, cancel context.CancelFunc)
@@ -49,7 +49,7 @@ var ends = []struct {
 	{"the end of the context", func(_ func() error, cancel context.CancelFunc) { cancel() }, context.Canceled},
 }
 
-// kinds are what can be read from: closeable calls that wait.
+// kinds are the types that can be read from: their waiting calls and Close.
 var kinds = []struct {
 	name string
 	open func(tb testing.TB, m *ebpf.Map, opts consumer.Options) (wait func(context.Context) error, close func() error)
@@ -152,7 +152,7 @@ func TestWaitsEndAtADeadline(t *testing.T) {
 	}
 }
 
-// A context that has ended ends a call even where there is something to read.
+// A context that is done ends a call even if there is something to read.
 func TestEndedContextReadsNothing(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -169,7 +169,7 @@ func TestEndedContextReadsNothing(t *testing.T) {
 	}
 }
 
-// Close while a pass is under way lets it finish, and its end unmaps.
+// A pass in progress may finish after Close, and unmaps when it ends.
 func TestCloseDuringAPass(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -224,7 +224,7 @@ func TestCloseDuringRecords(t *testing.T) {
 	}
 }
 
-// checkClosed calls everything that a Reader has.
+// checkClosed calls all methods of a Reader.
 func checkClosed(t *testing.T, r *consumer.Reader) {
 	t.Helper()
 	check := func(name string, err error) {
@@ -270,8 +270,8 @@ func TestAfterClose(t *testing.T) {
 	checkClosed(t, r)
 }
 
-// Close comes at any time, from two goroutines, while a third asks for Stats
-// and a producer floods the ring. A fault would end the process.
+// Close comes at any time, from two goroutines, while a third calls Stats and a producer floods the
+// ring. A fault would end the process.
 func TestCloseAtAnyTime(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -339,7 +339,7 @@ func TestCloseAtAnyTime(t *testing.T) {
 	<-flood
 }
 
-// A Reader that nobody closed is closed by the garbage collector.
+// The garbage collector closes a Reader that was not closed.
 func TestForgottenReader(t *testing.T) {
 	testenv.NoLeaks(t)
 	maps := rings(t, 2)

@@ -6,8 +6,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// A record with a payload that may imitate headers lies between two of 8 bytes. What such
-// a payload says is never handed out.
+// A record whose payload may imitate headers lies between two records of 8 bytes. No part of that
+// payload is taken for a record.
 func TestPayloadsThatImitateRecords(t *testing.T) {
 	const size, page = 4096, 3 // page is where the data begins, RINGBUF_NR_META_PAGES
 	for _, tt := range []struct {

@@ -13,18 +13,17 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// hostile is a ring that any process may have written to.
+// hostile is the contents of a ring that another process wrote.
 type hostile struct {
 	data                         []byte // the data pages, repeated to their size
 	consumer, producer, overwrit uint64 // positions
 	overwrite                    bool   // a ring in overwrite mode
 	limit                        int    // of passes
-	changing                     bool   // data and positions change while they are walked
+	changing                     bool   // data and positions change during the walk
 }
 
-// FuzzPass walks over memory that says what it likes. It must not fault, go on
-// for ever, hand out what lies outside the ring, or allocate more than the
-// ring's size.
+// FuzzPass walks over arbitrary memory. It must not fault, loop forever, hand out memory outside the
+// ring, or allocate more than the ring's size.
 func FuzzPass(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, seed.limit, seed.changing)
@@ -45,8 +44,8 @@ func FuzzPass(f *testing.F) {
 	})
 }
 
-// FuzzPassOfAThief is FuzzPass for a Reader beside others that may move consumer_pos. The
-// ring is mended at the end.
+// FuzzPassOfAThief is FuzzPass for a Reader with rivals that may move consumer_pos. It mends the ring
+// at the end.
 func FuzzPassOfAThief(f *testing.F) {
 	for _, seed := range seeds() {
 		for _, foreigner := range []bool{false, true} {
@@ -74,7 +73,7 @@ func FuzzPassOfAThief(f *testing.F) {
 	})
 }
 
-// seeds are rings that a walk could stumble over.
+// seeds are rings that could confuse a walk.
 func seeds() []hostile {
 	const size = 4096
 	rec := func(words ...uint32) (b []byte) {
@@ -119,7 +118,7 @@ func seeds() []hostile {
 	return s
 }
 
-// fill makes m what h says.
+// fill writes h to m.
 func (m memory) fill(h hostile) {
 	data := m.Data()
 	clear(data)
@@ -129,7 +128,7 @@ func (m memory) fill(h hostile) {
 	*m.ConsumerPos(), *m.ProducerPos(), *m.OverwritePos() = h.consumer, h.producer, h.overwrit
 }
 
-// change writes to m until the function that it returns is called.
+// change writes to m until stop is called.
 func (m memory) change(h hostile) (stop func()) {
 	var ended atomic.Bool
 	done := make(chan struct{})
@@ -137,7 +136,7 @@ func (m memory) change(h hostile) (stop func()) {
 		defer close(done)
 		words := uint64(len(m.Data()) / 8)
 		for n := uint64(0); !ended.Load(); n++ {
-			// Odd multiples of a large number go through all words in no order.
+			// Multiples of a large odd number visit all words in a scattered order.
 			i := n * 0x9e3779b97f4a7c15 >> 32 % words
 			atomic.StoreUint64(m.Word(8*i), n<<3^h.producer)
 			if n%16 == 0 {
@@ -153,10 +152,10 @@ func (m memory) change(h hostile) (stop func()) {
 	}
 }
 
-// walkOver makes all calls that do not sleep.
+// walkOver makes all calls that do not wait.
 func walkOver(t *testing.T, m memory, r *Reader, limit int) {
-	// Each pass ends, whether at its limit, at the positions it began with, or with
-	// an error. Several find what the first left.
+	// Each pass ends at its limit, at the positions it began with, or with an error. Later
+	// passes find what the first left.
 	var rec Record
 	for range 4 {
 		pass(t, m, r, limit)
@@ -196,7 +195,7 @@ func pass(t *testing.T, m memory, r *Reader, limit int) {
 	}
 }
 
-// ringMemory returns where r's records lie if they are not copied.
+// ringMemory returns the memory of r's records if they are not copied.
 func ringMemory(r *Reader) []byte {
 	return r.mem.Data().Payload(0, uint32(2*r.mem.Size()-ring.HeaderSize))
 }

@@ -40,7 +40,7 @@ func TestGroupPass(t *testing.T) {
 		rule  string
 		read  func(t *testing.T, g *consumer.Group)
 		left  records
-		again bool // the rings are filled once more before the last pass
+		again bool // the rings are filled again before the last pass
 	}{
 		{rule: "a pass consumes all", read: func(t *testing.T, g *consumer.Group) { groupSeqs(t, g, 0) }, left: records{}},
 		{
@@ -89,7 +89,7 @@ func TestGroupPass(t *testing.T) {
 	}
 }
 
-// More rings than edges are taken at a time.
+// A Group with more rings than it harvests edges at a time.
 func TestManyRings(t *testing.T) {
 	testenv.NoLeaks(t)
 	n := long(150, 70)

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// One ring whose positions contradict each other is reported once; the others go on.
+// A ring with inconsistent positions is reported once. The others are read on.
 func TestCorruptRingInAGroup(t *testing.T) {
 	testenv.NoLeaks(t)
 	maps := rings(t, 3)

@@ -9,8 +9,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// flooded returns a Group of two rings, of which the first has been read and
-// the second has never had a record, so that the Group has to learn that it has.
+// flooded returns a Group of two rings. The first is flooded, and the second has not had a record
+// yet, so that the Group must find out when it gets one.
 func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *consumer.Group, flood func(), quiet *producer.Pinger) {
 	t.Helper()
 	maps := rings(t, 2)
@@ -28,7 +28,7 @@ func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *con
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
-		asleep(t) // none of the two has anything
+		asleep(t) // both are empty
 		flood()
 	}()
 	if err := g.Wait(t.Context()); err != nil {
@@ -38,8 +38,8 @@ func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *con
 	return g, flood, quiet
 }
 
-// Between the commit of a quiet ring's record and its turn, a flooded ring has at
-// most the rest of its share and one more.
+// Between the commit of a quiet ring's record and its turn, a flooded ring gets at most the rest of
+// its share and another share.
 func TestFloodDoesNotStarve(t *testing.T) {
 	const share = 20
 	tests := []struct {
@@ -78,13 +78,13 @@ func TestFloodDoesNotStarve(t *testing.T) {
 				if g.Err() != nil {
 					t.Fatal(g.Err())
 				}
-				flood() // there is always more
+				flood() // it never runs empty
 			}
 		})
 	}
 }
 
-// A record of a quiet ring that nobody announced is found too.
+// A record of a quiet ring without a wakeup is found too.
 func TestFloodDoesNotHideWhatNobodyAnnounces(t *testing.T) {
 	testenv.NoLeaks(t)
 	g, flood, quiet := flooded(t, consumer.Options{Timer: time.Millisecond},

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// What stands under a key can be replaced or removed between the look at its id and its opening.
+// An entry can be replaced or deleted between the lookup of its id and its opening.
 func TestTheRingThatIsUnderTheKeyNowIsOpened(t *testing.T) {
 	testenv.NoLeaks(t)
 	outer := testenv.Map(t, &ebpf.MapSpec{

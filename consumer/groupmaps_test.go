@@ -22,8 +22,7 @@ func outer(tb testing.TB, typ ebpf.MapType, entries uint32) *ebpf.Map {
 	})
 }
 
-// A map of rings gives a Group of those that are in it: one for each ring, under
-// whatever keys it stands.
+// A map of rings gives a Group with one member for each ring, under whichever keys it is.
 func TestGroupFromMap(t *testing.T) {
 	tests := []struct {
 		rule  string
@@ -57,7 +56,7 @@ func TestGroupFromMap(t *testing.T) {
 			if g.Len() != tt.rings {
 				t.Fatalf("%d rings, want %d", g.Len(), tt.rings)
 			}
-			// Which is which: ring n gets n + 1 records.
+			// Ring n gets n + 1 records, to tell the rings apart.
 			for n, m := range maps {
 				run(t, load(t, m), producer.Job{Op: producer.Output, Size: 16, Count: uint64(n) + 1})
 			}
@@ -84,7 +83,7 @@ func TestGroupFromMap(t *testing.T) {
 	}
 }
 
-// A ring that is replaced between the look at its id and its opening does not fail the Group.
+// A ring that is replaced between the lookup of its id and its opening does not fail the Group.
 func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 	testenv.NoLeaks(t)
 	const groups = 50
@@ -143,7 +142,7 @@ func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 	}
 }
 
-// A Group of a map is one like any other.
+// A Group of a map of maps works like any other.
 func TestGroupFromMapWaits(t *testing.T) {
 	testenv.NoLeaks(t)
 	out := outer(t, ebpf.ArrayOfMaps, 2)
@@ -160,7 +159,7 @@ func TestGroupFromMapWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	// It keeps what it needs.
+	// The Group does not need the maps.
 	out.Close()
 	for _, m := range maps {
 		m.Close()

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A waiting reader leaves the CPU alone.
+// A waiting reader uses hardly any CPU time.
 func TestIdleCPU(t *testing.T) {
 	for i, kind := range kinds {
 		for _, busy := range []bool{false, true} {
@@ -53,8 +53,8 @@ func TestIdleCPU(t *testing.T) {
 // checkIdle measures the CPU time of this process while wait does not return.
 func checkIdle(t *testing.T, wait func(context.Context) error) {
 	t.Helper()
-	// An emulated CPU takes many times as long for each turn of the timer, and counts as
-	// used what its host takes away meanwhile; what spins takes all of it there too.
+	// An emulated CPU takes many times longer for each turn of the timer, and counts time that
+	// its host takes away as used. A spinning wait uses all the time there too.
 	span, limit := 1500*time.Millisecond, 0.005
 	if testing.Short() {
 		span, limit = 500*time.Millisecond, 0.5
@@ -68,8 +68,8 @@ func checkIdle(t *testing.T, wait func(context.Context) error) {
 		wait(ctx)
 	}()
 	asleep(t)
-	// The runtime has work of its own now and then, which can only add: what
-	// spins is over the limit each time.
+	// The runtime's own work adds time now and then. A spinning wait exceeds the limit in every
+	// round.
 	const most = 10
 	share := 1.0
 	for tries := 0; tries < most && share > limit; tries++ {
@@ -88,7 +88,7 @@ func checkIdle(t *testing.T, wait func(context.Context) error) {
 	<-done
 }
 
-// cpuTime is what this process has used.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u unix.Rusage

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m))
 }
 
-// long returns how often a test does something: full times, fewer with -short.
+// long returns full, or short with -short.
 func long(full, short int) int {
 	if testing.Short() {
 		return short
@@ -59,8 +59,8 @@ func load(tb testing.TB, m *ebpf.Map) *producer.Producer {
 	return p
 }
 
-// run produces the job's records, all of them, and skips the test where the
-// kernel lacks its way of producing.
+// run produces all records of the job. It skips the test if the kernel lacks the job's way of
+// producing.
 func run(tb testing.TB, p *producer.Producer, job producer.Job) producer.Result {
 	tb.Helper()
 	res, err := p.Run(tb.Context(), job)
@@ -103,7 +103,7 @@ func hold(tb testing.TB, p *producer.Producer, seq uint64) *producer.Held {
 	return h
 }
 
-// observe returns a view of m's positions that is independent of its Reader.
+// observe returns a mapping of m that is independent of its Reader.
 func observe(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	tb.Helper()
 	o, err := ring.Observe(m.FD(), uint64(m.MaxEntries()))
@@ -119,7 +119,7 @@ func observe(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	return o
 }
 
-// setConsumerPos does what no reader of m should: move its position from outside.
+// setConsumerPos moves m's consumer position behind its Reader's back.
 func setConsumerPos(tb testing.TB, m *ebpf.Map, pos uint64) {
 	tb.Helper()
 	c, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
@@ -143,7 +143,7 @@ func stats(tb testing.TB, r *consumer.Reader) consumer.Stats {
 	return s
 }
 
-// seqs makes one pass and returns the sequence numbers of its records, which it verifies.
+// seqs makes one pass, verifies its records and returns their sequence numbers.
 func seqs(tb testing.TB, r *consumer.Reader, limit int) []uint64 {
 	tb.Helper()
 	var got []uint64
@@ -156,7 +156,7 @@ func seqs(tb testing.TB, r *consumer.Reader, limit int) []uint64 {
 	return got
 }
 
-// seq returns the sequence number of a record of at least 8 bytes, which it verifies.
+// seq verifies a record of at least 8 bytes and returns its sequence number.
 func seq(tb testing.TB, rec consumer.Record) uint64 {
 	tb.Helper()
 	if len(rec.Data) < 8 {
@@ -186,8 +186,7 @@ func from(first, n uint64) []uint64 {
 	return s
 }
 
-// settle makes the pass that finds nothing, after which the kernel knows of
-// all that was consumed: Read holds that back.
+// settle makes a pass that finds nothing, which publishes what Read has consumed.
 func settle(tb testing.TB, r *consumer.Reader) {
 	tb.Helper()
 	if rest := seqs(tb, r, 0); len(rest) > 0 {
@@ -195,8 +194,8 @@ func settle(tb testing.TB, r *consumer.Reader) {
 	}
 }
 
-// ways are all ways to read n records from a Reader. They call use with each
-// while it is valid, and leave what is behind them in the ring.
+// ways are all ways to read n records from a Reader. They call use with each record while it is
+// valid, and leave later records in the ring.
 var ways = []struct {
 	name string
 	take func(ctx context.Context, r *consumer.Reader, n int, use func(consumer.Record)) error
@@ -221,7 +220,7 @@ var ways = []struct {
 		defer enough()
 		for rec, err := range r.Records(ctx) {
 			switch {
-			case n == 0: // either the record behind the last, or the end of ctx
+			case n == 0: // the record after the last, or the end of ctx
 				return nil
 			case err != nil:
 				return err

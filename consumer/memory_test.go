@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// memory is a ring of no kernel's.
+// memory is a ring without a kernel.
 type memory struct{ *testenv.Memory }
 
 func newMemory(tb testing.TB, size uint64) memory {
@@ -17,8 +17,7 @@ func newMemory(tb testing.TB, size uint64) memory {
 	return memory{testenv.NewMemory(tb, size)}
 }
 
-// reader returns a Reader of m, closed when the test ends. It cannot sleep:
-// files have no readiness.
+// reader returns a Reader of m, closed when the test ends. It must not wait: m cannot be polled.
 func (m memory) reader(tb testing.TB, overwrite bool) *Reader {
 	tb.Helper()
 	mem, err := ring.Consume(m.FD, m.Size)
@@ -33,20 +32,20 @@ func (m memory) reader(tb testing.TB, overwrite bool) *Reader {
 	return r
 }
 
-// offset is where pos lies in the data.
+// offset returns the offset of pos in the data.
 func (m memory) offset(pos uint64) uint64 { return pos & (m.Size - 1) }
 
 // header returns the header of the record at pos.
 func (m memory) header(pos uint64) ring.Header { return ring.Header(*m.Word(m.offset(pos))) }
 
-// setHeader is a full barrier, as the xchg in bpf_ringbuf_commit is.
+// setHeader stores a header as a full barrier, like the xchg in bpf_ringbuf_commit.
 func (m memory) setHeader(pos uint64, h uint32) {
 	for _, repetition := range []uint64{0, m.Size} {
 		atomic.SwapUint32((*uint32)(unsafe.Pointer(m.Word(repetition+m.offset(pos)))), h)
 	}
 }
 
-// put writes b at pos, and in the repetition of the data.
+// put writes b at pos, in the data and in its repetition.
 func (m memory) put(pos uint64, b []byte) {
 	data := m.Data()
 	for len(b) > 0 {
@@ -57,9 +56,8 @@ func (m memory) put(pos uint64, b []byte) {
 	}
 }
 
-// reserve does what __bpf_ringbuf_reserve (kernel/bpf/ringbuf.c) does in overwrite
-// mode, for a single producer without records that stay BUSY. It returns the
-// record's position.
+// reserve does what __bpf_ringbuf_reserve (kernel/bpf/ringbuf.c) does in overwrite mode, for one
+// producer that leaves no record BUSY. It returns the record's position.
 func (m memory) reserve(n uint32) uint64 {
 	pos, over := *m.ProducerPos(), *m.OverwritePos()
 	end := pos + ring.Span(n)

@@ -12,13 +12,13 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Of 100 records the first 60 are consumed; 36 to 99 lie in the ring.
+// Of 100 records the first 60 are consumed; 36 to 99 are in the ring.
 func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
 		pos   uint64
 		fault string // "" for none
-		first uint64 // the record that reading resumes with
+		first uint64 // the record at which reading resumes
 		lost  uint64 // bytes
 	}{
 		{"where it belongs", 60 * slot, "", 60, 0},

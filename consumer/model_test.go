@@ -10,17 +10,15 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The protocol between a Reader that waits and the kernel's producers, over every
-// interleaving. Nothing may go wrong in it:
+// A model of a Reader that waits and the kernel's producers. Rules:
 //
 //   - no wakeup is lost: a Reader never sleeps for good with a record to read,
 //   - no payload is read before its record is committed,
-//   - no record is lost or comes twice,
+//   - no record is lost or read twice,
 //   - no record is overwritten before it was read.
 //
-// Positions count records, of which each takes one slot of the ring; as in the
-// kernel one slot always stays free. The words that are memory in the real thing are
-// accessed with Load, Store and so on, what else there is with Peek and Poke.
+// Positions count records. Each record takes one slot of the ring; as in the kernel, one slot stays
+// free. Words that model memory are accessed with Load, Store and so on, others with Peek and Poke.
 const (
 	consumerPos model.Word = iota
 	producerPos
@@ -29,7 +27,7 @@ const (
 	payloads = headers + slots // of the slots: the record's position + 1
 )
 
-// Words that stand for other things.
+// Words that model other state.
 const (
 	irqWork    = payloads + slots + iota // bpf_ringbuf.work is queued
 	epollReady                           // the runtime's epoll instance has the ring in its ready list
@@ -40,8 +38,8 @@ const (
 
 const slots = 3
 
-// The states of a header. Before the first lap a slot is empty; later it holds what
-// the lap before left.
+// The states of a header. A slot is empty before the first lap, and then keeps the header of the
+// previous lap.
 const (
 	headerEmpty = iota
 	headerBusy
@@ -56,14 +54,13 @@ const (
 	regCons        // consumer_pos as loaded
 )
 
-// kernelFlags are of bpf_ringbuf_submit or discard.
+// kernelFlags are flags of bpf_ringbuf_submit or discard.
 type kernelFlags struct {
 	noWakeup, force, discard bool
 }
 
-// A producer is the kernel's code for a program that reserves and commits a
-// record for each element of flags, one after the other. A record for which
-// there is no room is dropped.
+// producer is the kernel's code for a program that reserves and commits a record for each element of
+// flags in turn. It drops a record if there is no room.
 func kernelProducer(name string, weak weakness, flags ...kernelFlags) model.Thread {
 	flag := func(v *model.View) kernelFlags { return flags[v.Reg(regSeq)] }
 	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPos) % slots) }
@@ -125,7 +122,7 @@ func kernelProducer(name string, weak weakness, flags ...kernelFlags) model.Thre
 	}}
 }
 
-// The way of a wakeup, from the producer's CPU to the Reader's goroutine.
+// The path of a wakeup, from the producer's CPU to the Reader's goroutine.
 var wakeup = []model.Thread{
 	{Name: "irq", Steps: []model.Step{{
 		Label: "irq", Doc: "bpf_ringbuf_notify: wake_up_all; ep_poll_callback",
@@ -139,17 +136,17 @@ var wakeup = []model.Thread{
 	}}},
 }
 
-// weakness is what is left out of the protocol, to see that it is needed.
+// weakness is a part of the protocol that is left out, to show that it is needed.
 type weakness int
 
 const (
 	none              weakness = iota
 	plainPublish               // consumer_pos is stored without a barrier
-	lookOnlyBefore             // after the publication there is no look at the ring
-	resetAfterLook             // the ready flag is reset after the look, not before it
-	sleepHolding               // the space held back is still held back in sleep
+	lookOnlyBefore             // the ring is not checked after the publication
+	resetAfterLook             // the ready flag is reset after the check, not before it
+	sleepHolding               // the space held back stays held back in sleep
 	publishBeforeRead          // consumer_pos is stored before the payload is read
-	ignoreBusy                 // the BUSY bit is not looked at
+	ignoreBusy                 // the BUSY bit is ignored
 	plainCommit                // the kernel commits without a barrier
 )
 
@@ -159,7 +156,7 @@ const (
 	regPublished        // Reader.published
 	regGoal             // walk.goal
 	regFrom             // where the pass began
-	regPaused           // 1 when it has paused since the last pass
+	regPaused           // 1 if it has paused since the last pass
 )
 
 // mode is when a Reader publishes.
@@ -167,8 +164,8 @@ type mode int
 
 const (
 	atEnd    mode = iota // of the pass
-	early                // each record at once: as when it is an eighth of the ring
-	coalesce             // all but the last record, until it has paused and looked again
+	early                // after each record, as if each were an eighth of the ring
+	coalesce             // all but the last record, until it has paused and checked again
 )
 
 func (m mode) String() string { return [...]string{"at the end", "early", "coalesce"}[m] }
@@ -184,8 +181,8 @@ func readerThread(weak weakness, mode mode) model.Thread {
 		}
 		v.Set(regPublished, pos)
 	}
-	// look is Reader.ready: it goes on at a label when there is nothing to read, and
-	// begins a pass otherwise.
+	// look is Reader.ready: it goes to a label if there is nothing to read, and begins a pass
+	// otherwise.
 	look := func(label, doc, nothing string) []model.Step {
 		return []model.Step{
 			{Label: label, Doc: doc + ": ready: producer_pos", Do: func(v *model.View) {
@@ -210,7 +207,7 @@ func readerThread(weak weakness, mode mode) model.Thread {
 	}
 
 	steps := slices.Concat(
-		// Reader.look
+		// Reader.poll
 		look("wait", "Wait", "nothing"),
 		[]model.Step{
 			{Label: "nothing", Doc: "Wait: hold: pause", Do: func(v *model.View) {
@@ -219,7 +216,7 @@ func readerThread(weak weakness, mode mode) model.Thread {
 					v.Goto("wait")
 				}
 			}},
-			{Doc: "Wait: publish(0): Mapping.SetConsumerPos", Do: func(v *model.View) {
+			{Doc: "Wait: publish(0): Mapping.MoveConsumerPos", Do: func(v *model.View) {
 				if v.Reg(regRead) != v.Reg(regPublished) && weak != sleepHolding {
 					store(v, v.Reg(regRead))
 				}
@@ -295,8 +292,7 @@ func readerThread(weak weakness, mode mode) model.Thread {
 	return model.Thread{Name: "reader", Steps: steps}
 }
 
-// noLostWakeup is the rule for when nothing moves any more: the Reader sleeps,
-// and rightly so.
+// noLostWakeup is the rule for states at rest: the Reader sleeps and has nothing to read.
 func noLostWakeup(v *model.View) error {
 	pos := v.Peek(read)
 	if pos == v.Peek(producerPos) || v.Peek(headers+model.Word(pos%slots)) == headerBusy {
@@ -322,8 +318,8 @@ var (
 	discard  = kernelFlags{discard: true}
 )
 
-// leaveOutLong says that a model with many states is left out: on a slow machine, and
-// where the race detector watches threads that are none.
+// leaveOutLong reports whether to leave out models with many states: on slow machines, and with the
+// race detector, which finds nothing in a model.
 func leaveOutLong() bool { return testing.Short() || testenv.Race }
 
 func TestModelOfWaiting(t *testing.T) {
@@ -342,7 +338,7 @@ func TestModelOfWaiting(t *testing.T) {
 		{rule: "discarded records of two producers", producers: [][]kernelFlags{{discard}, {adaptive, discard}}, long: true},
 		{rule: "a run without wakeup closed by a forced one", producers: [][]kernelFlags{{noWakeup, force, noWakeup, force}}},
 		{rule: "forced ones beside others", producers: [][]kernelFlags{{force}, {adaptive, force}}, long: true},
-		// These need the slow timer.
+		// These rely on the slow timer.
 		{rule: "a run whose forced one finds no room", producers: [][]kernelFlags{{noWakeup, noWakeup, force}}, fails: "lost wakeup"},
 		{rule: "a record without wakeup", producers: [][]kernelFlags{{noWakeup}}, fails: "lost wakeup"},
 		{
@@ -364,7 +360,7 @@ func TestModelOfWaiting(t *testing.T) {
 	}
 }
 
-// Each part of the protocol is needed: without it the explorer finds what goes wrong.
+// Each part of the protocol is needed: without it, the explorer finds a broken rule.
 func TestModelOfWaitingWeakened(t *testing.T) {
 	one, two, four := []kernelFlags{adaptive}, []kernelFlags{adaptive, adaptive}, []kernelFlags{adaptive, adaptive, adaptive, adaptive}
 	tests := []struct {

@@ -61,7 +61,7 @@ func TestWhatIsNotARing(t *testing.T) {
 	})
 }
 
-// A Reader keeps what it needs of its map.
+// A Reader does not need its map to stay open.
 func TestMapMayBeClosed(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -87,7 +87,7 @@ func TestMapMayBeClosed(t *testing.T) {
 	}
 }
 
-// Positions that contradict each other are an error of every way to read.
+// Inconsistent positions are an error of every way to read.
 func TestCorruptPositions(t *testing.T) {
 	tests := []struct {
 		rule string

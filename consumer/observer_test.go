@@ -36,7 +36,7 @@ func observer(tb testing.TB, m *ebpf.Map, opts consumer.ObserverOptions) *consum
 	return o
 }
 
-// balanced returns the Stats of o, in which all bytes must be accounted for.
+// balanced returns the Stats of o and checks that they account for all bytes.
 func balanced(tb testing.TB, o *consumer.Observer) consumer.ObserverStats {
 	tb.Helper()
 	s, err := o.Stats()
@@ -76,7 +76,7 @@ func TestObserverWaitsAtBusyRecords(t *testing.T) {
 	balanced(t, o)
 }
 
-// observed makes one pass and returns the numbers of its records, which it verifies.
+// observed makes one pass, verifies its records and returns their sequence numbers.
 func observed(tb testing.TB, o *consumer.Observer) []uint64 {
 	tb.Helper()
 	var got []uint64
@@ -141,7 +141,7 @@ func TestObserverLimitAndLeavingTheLoop(t *testing.T) {
 	}
 }
 
-// Nothing that an Observer maps is writable, and it holds no descriptor.
+// An Observer has no writable mapping and holds no descriptor.
 func TestObserverMapsReadOnly(t *testing.T) {
 	for _, typ := range []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf} {
 		t.Run(typ.String(), func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestEndOfAWaitingObserver(t *testing.T) {
 	}
 }
 
-// Samples that nobody drains yet, written as libbpf's user_ring_buffer does.
+// Undrained samples, written as by libbpf's user_ring_buffer.
 func TestObserverOfAUserRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: 4096})

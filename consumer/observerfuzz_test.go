@@ -20,9 +20,8 @@ func (m memory) observer(tb testing.TB, kind ring.Kind, overwrite bool, opts Obs
 	return o
 }
 
-// FuzzObserver observes memory that says what it likes, before and while it
-// changes. It must not fault, go on for ever, hand out what lies outside its copy,
-// allocate more than the ring's size, or lose count.
+// FuzzObserver observes arbitrary memory, also while it changes. It must not fault, loop forever, hand
+// out memory outside its copy, allocate more than the ring's size, or miscount.
 func FuzzObserver(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, !seed.overwrite, seed.limit, seed.changing)
@@ -43,7 +42,7 @@ func FuzzObserver(f *testing.F) {
 			observeOnce(t, m, o, limit)
 			o.poll()
 		}
-		// Whoever owns the ring may move any position.
+		// The ring's owner may move any position.
 		*m.ConsumerPos(), *m.ProducerPos() = producer, consumer
 		observeOnce(t, m, o, limit)
 	})

@@ -8,13 +8,12 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// An Observer beside producers and the ring's consumer, over every interleaving:
-// nothing that it hands out is torn or uncommitted, and it goes on where a record
-// begins.
+// A model of an Observer beside producers and the ring's consumer. Rules: no record that it hands out
+// is torn or uncommitted, and it resumes where a record begins.
 //
-// Positions count words of 8 bytes. A record is a header and a payload of one word
-// each. In a ring of an odd number of words headers come to lie on payloads of the lap
-// before, and the other way round; in one of an even number on each other.
+// Positions count words of 8 bytes. A record is a header and a payload of one word each. In a ring
+// with an odd number of words, headers overwrite payloads of the previous lap and payloads headers;
+// with an even number, headers overwrite headers.
 const (
 	obsConsumer model.Word = iota // consumer_pos
 	obsProducer                   // producer_pos
@@ -22,15 +21,15 @@ const (
 	obsCells                      // the ring
 )
 
-// span is how many words a record takes.
+// span is the number of words of a record.
 const span = 2
 
-// cells is how many words a ring has.
+// cells is the number of words of a ring.
 type cells int
 
 func (c cells) at(pos int) model.Word { return obsCells + model.Word(pos%int(c)) }
 
-// What a cell holds: the states of a header, or the payload of the record at a position.
+// The contents of a cell: the state of a header, or the payload of the record at a position.
 const (
 	cellEmpty = iota
 	cellBusy
@@ -46,8 +45,8 @@ const (
 	regProdCons        // consumer_pos as loaded
 )
 
-// producer is the kernel's code for a program that reserves and commits
-// records, or drops them when there is no room.
+// producer is the kernel's code for a program that reserves and commits records, or drops them if
+// there is no room.
 func (c cells) producer(name string, commits ...int) model.Thread {
 	done := func(v *model.View) {
 		if v.Set(regProdDone, v.Reg(regProdDone)+1); v.Reg(regProdDone) == len(commits) {
@@ -115,7 +114,7 @@ func (c cells) userProducer(samples int) model.Thread {
 	}}
 }
 
-// consumer consumes one record after the other.
+// consumer consumes records one by one.
 func (c cells) consumer() model.Thread {
 	committed := func(v *model.View) bool {
 		header := v.Peek(c.at(v.Reg(0)))
@@ -133,11 +132,11 @@ func (c cells) consumer() model.Thread {
 
 // proof is how an Observer proves a copy.
 type proof struct {
-	reach    cells // producer_pos - p at most, in words; negative: this proves nothing
-	consumer bool  // or that the record was not consumed
+	reach    cells // the greatest producer_pos - p, in words; negative if it proves nothing
+	consumer bool  // or that the record is not consumed
 	early    bool  // weakened: the positions are loaded before the copy
 	swapped  bool  // weakened: the payload is copied before the header
-	anywhere bool  // weakened: goes on at what is whole, where there need not be a record
+	anywhere bool  // weakened: resumes at whole memory, where a record need not begin
 }
 
 var strictProof = proof{reach: -1, consumer: true}
@@ -149,7 +148,7 @@ const (
 	regPayload        // copied
 	regProd           // as loaded for the proof
 	regHead           // consumer_pos as loaded for the proof
-	regStrange        // the header is BUSY, and not that of a record that could be
+	regStrange        // the header is BUSY, and not that of a possible record
 )
 
 // observer is a goroutine in Observer.Records.
@@ -216,7 +215,7 @@ func (c cells) observer(p proof) model.Thread {
 			},
 			{Label: "clear", Doc: "forget the copy", Do: func(v *model.View) {
 				for r := regHeader; r <= regStrange; r++ {
-					v.Set(r, 0) // what is not used any more makes no states
+					v.Set(r, 0) // unused registers must not multiply states
 				}
 				v.Goto("look")
 			}},

@@ -11,9 +11,9 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A producer that does what the kernel does in overwrite mode runs on another CPU as
-// fast as it can: it never waits for anybody, so that an Observer of a small ring is
-// lapped all the time. Each word of a record tells which record it is of.
+// A producer that does what the kernel does in overwrite mode runs on another CPU at full speed. It
+// never waits, so it laps the Observer of a small ring continuously. Each word of a record identifies
+// the record.
 func TestObservedRecordsAreNeverTorn(t *testing.T) {
 	tests := []struct {
 		rule     string
@@ -45,7 +45,7 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 			})
 			defer producing.Wait()
 			for last := false; !last; {
-				last = done.Load() // what comes now is all that will be
+				last = done.Load() // the next pass finds everything
 				for rec := range o.Pass(0) {
 					checkWhole(t, rec)
 				}
@@ -65,8 +65,8 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 	}
 }
 
-// What a producer writes ahead of producer_pos makes no observed sample a torn one,
-// whether it is known how far it writes or not.
+// A producer that writes ahead of producer_pos tears no observed sample, whether the distance is known
+// or not.
 func TestObservedSamplesAreNeverTorn(t *testing.T) {
 	for _, ahead := range []uint64{0, 2048} {
 		t.Run(fmt.Sprintf("ahead %d", ahead), func(t *testing.T) { observeSamples(t, ahead) })
@@ -99,7 +99,7 @@ func observeSamples(t *testing.T, ahead uint64) {
 				pos += span
 			}
 			atomic.StoreUint64(m.ProducerPos(), pos)
-			// A drain that leaves as much as there is room for beside the next batch.
+			// A drain that leaves as much as fits beside the next batch.
 			if room := uint64(size - batch*span); pos > room {
 				atomic.StoreUint64(m.ConsumerPos(), (pos-room+span-1)/span*span)
 			}

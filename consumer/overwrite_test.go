@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// overwriting creates a ring of size bytes whose producers write over what was
-// not read in time (BPF_F_RB_OVERWRITE, Linux 6.19).
+// overwriting creates a ring of size bytes whose producers overwrite records not read in time
+// (BPF_F_RB_OVERWRITE, Linux 6.19).
 func overwriting(tb testing.TB, size uint32) *ebpf.Map {
 	tb.Helper()
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "test_ring", Type: ebpf.RingBuf, MaxEntries: size, Flags: mapflag.RBOverwrite})
@@ -31,15 +31,15 @@ func overwriting(tb testing.TB, size uint32) *ebpf.Map {
 	return m
 }
 
-// A ledger holds what a reader of records with one length got and lost.
+// A ledger accounts for what a reader of records of one length read and lost.
 type ledger struct {
 	records, bytes uint64 // bytes with headers
 	gaps           uint64 // bytes between records
-	end            uint64 // behind the last record
-	next           uint64 // the lowest number that may follow
+	end            uint64 // of the last record
+	next           uint64 // the lowest number that may come next
 }
 
-// add checks that rec comes behind those before it.
+// add checks that rec follows the records before it.
 func (l *ledger) add(t *testing.T, rec consumer.Record) {
 	t.Helper()
 	if rec.Pos < l.end {
@@ -79,7 +79,7 @@ func TestOverwriteNothingLost(t *testing.T) {
 	}
 }
 
-// What is left is read in order, what is not is counted, to the byte.
+// Remaining records are read in order, and lost ones are counted, to the byte.
 func TestOverwriteAccounts(t *testing.T) {
 	tests := []struct {
 		rule string
@@ -126,7 +126,7 @@ func TestOverwriteAccounts(t *testing.T) {
 	}
 }
 
-// left is how many records lie in the ring.
+// left is the number of records in the ring.
 func left(t *testing.T, job producer.Job, q producer.Query) (n uint64) {
 	t.Helper()
 	end := job.Seq + job.Count
@@ -148,8 +148,8 @@ func TestOverwriteDiscarded(t *testing.T) {
 	}
 }
 
-// Whatever the producer does meanwhile, no record is torn, none comes twice or
-// out of order, and none is missing that is not counted as lost.
+// Whatever the producer does meanwhile, no record is torn, repeated or out of order, and each missing
+// one is counted as lost.
 func TestOverwriteUnderFlood(t *testing.T) {
 	const cpu = 1
 	tests := []struct {
@@ -226,7 +226,7 @@ func TestOverwriteResume(t *testing.T) {
 	if diff := cmp.Diff(from(4, 3), seqs(t, r, 3)); diff != "" {
 		t.Errorf("the next Reader gets (-want +got):\n%s", diff)
 	}
-	// It is away while its records are overwritten.
+	// It does not read while its records are overwritten.
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 1000, Seq: 10})
 	got := seqs(t, r, 0)
 	if diff := cmp.Diff(from(1010-170, 170), got); diff != "" {
@@ -237,13 +237,13 @@ func TestOverwriteResume(t *testing.T) {
 	}
 }
 
-// A BUSY record is never overwritten, and its commit wakes a reader that
-// waits for it, even one that was far behind when it began to wait.
+// A BUSY record is never overwritten. Its commit wakes a reader that waits for it, even if that was
+// far behind when it began to wait.
 func TestOverwriteBusy(t *testing.T) {
 	tests := []struct {
 		rule   string
 		before uint64 // records before the BUSY one
-		seen   bool   // by a pass, before those behind it are written
+		seen   bool   // by a pass, before the records behind it are written
 		behind uint64 // records behind it
 	}{
 		{"at the start", 0, false, 0},

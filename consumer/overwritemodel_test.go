@@ -8,15 +8,15 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// Reading a ring in overwrite mode, over every interleaving under the order of x86: no
-// record is torn, none is handed out before it is committed, and a Reader does not
-// sleep with a record to read. Words, headers and registers are those of the model of waiting, and:
+// A model of reading a ring in overwrite mode on x86. Rules: no record is torn, none is handed out
+// before it is committed, and a Reader does not sleep with a record to read. It has the words, headers
+// and registers of the model of waiting, and:
 const (
 	overwritePos = protocolWords + iota
 	overwriteWords
 )
 
-// overwriteProducer is the kernel's code in a ring in overwrite mode.
+// overwriteProducer is the kernel's code for a ring in overwrite mode.
 func overwriteProducer(name string, records int) model.Thread {
 	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPos) % slots) }
 	done := func(v *model.View) {
@@ -65,21 +65,21 @@ func overwriteProducer(name string, records int) model.Thread {
 	}}
 }
 
-// overwriteWeakness is what is left out, to see that it is needed.
+// overwriteWeakness is a part of the protocol that is left out, to show that it is needed.
 type overwriteWeakness int
 
 const (
 	payloadFirst  overwriteWeakness = iota + 1 // the copy loads payloads before their headers
-	noProof                                    // overwrite_pos is not looked at after the copy
+	noProof                                    // overwrite_pos is not loaded after the copy
 	overFirst                                  // overwrite_pos is loaded before producer_pos
-	waitsOnBehind                              // Reader.ready looks at the oldest record that is left, where nobody knows that it waits
+	waitsOnBehind                              // Reader.ready checks the oldest remaining record, at which the kernel does not know that it waits
 )
 
-// Registers of the Reader, beside those of the model of waiting.
+// Registers of the Reader, in addition to those of the model of waiting.
 const (
 	regOver   = regFrom       // overwrite_pos as loaded
 	regIndex  = regPaused     // of the record in the copy
-	regCopied = regPaused + 1 // headers of the copy, then payloads in odd places: see copied
+	regCopied = regPaused + 1 // headers, then payloads of the copy: see copied
 )
 
 // copied returns the register with a word of the copy.
@@ -184,7 +184,7 @@ func overwriteReader(weak overwriteWeakness) model.Thread {
 			}},
 			{Label: "end", Doc: "Pass: end: publish", Do: func(v *model.View) {
 				for r := regCopied; r < regCopied+4; r++ {
-					v.Set(r, 0) // what is not used any more makes no states
+					v.Set(r, 0) // unused registers must not multiply states
 				}
 				v.Poke(read, v.Reg(regRead))
 				if v.Reg(regRead) != v.Reg(regPublished) {

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// ten has ten records of 16 bytes, numbered from 0 on.
+// ten produces ten records of 16 bytes, numbered from 0.
 var ten = producer.Job{Op: producer.Output, Size: 16, Count: 10}
 
 func TestWhatAPassConsumes(t *testing.T) {
@@ -176,8 +176,7 @@ func TestPassEndsAtABusyRecord(t *testing.T) {
 	}
 }
 
-// A body that never returns to its loop: what it had begun comes again, and
-// what was told to the kernel stays told.
+// A loop body that never returns: records of its pass come again, and published ones stay published.
 func TestBodyThatDoesNotReturn(t *testing.T) {
 	leave := map[string]func(){
 		"panic":  func() { panic("body") },
@@ -226,9 +225,8 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 	}
 }
 
-// A body that goes on after an inner pass took over reads memory that was
-// given back to the producer: its records are not to be trusted, but nothing
-// breaks, and the positions are those of the inner pass.
+// A loop body that continues after an inner pass took over reads memory that was returned to the
+// producer. Its records cannot be trusted, but nothing breaks, and the positions are the inner pass's.
 func TestOuterPassThatGoesOn(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -266,9 +264,8 @@ func mapped(tb testing.TB) int {
 	return strings.Count(string(text), "bpf-map")
 }
 
-// untilMapped waits for the garbage collector to unmap the rings of Readers
-// that are garbage, until n mappings are left. Nothing announces that: it looks
-// for a bounded time.
+// untilMapped waits until the garbage collector has unmapped the rings of unreachable Readers, and n
+// mappings are left. It polls for a bounded time.
 func untilMapped(tb testing.TB, n int) {
 	tb.Helper()
 	for deadline := time.Now().Add(10 * time.Second); mapped(tb) > n; runtime.GC() {
@@ -313,7 +310,7 @@ func TestBeforePublishFails(t *testing.T) {
 	}
 }
 
-// Whoever keeps what he reads keeps it before the kernel is told.
+// BeforePublish is called before the kernel is told.
 func TestBeforePublishComesFirst(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
@@ -321,7 +318,7 @@ func TestBeforePublishComesFirst(t *testing.T) {
 			m := testenv.Ring(t, 4096)
 			p, o := load(t, m), observe(t, m)
 			run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 100})
-			var read, kept uint64 // positions behind the last record
+			var read, kept uint64 // ends of the last record
 			r := reader(t, m, consumer.Options{BeforePublish: func() error {
 				kept = read
 				return nil

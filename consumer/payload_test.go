@@ -10,15 +10,14 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// What comes out is what was put in, byte for byte: for each way of producing
-// and of reading, for lengths around every boundary, three times around the
-// ring, so that records wrap around its end.
+// Records come out as they were produced, byte for byte: for each way of producing and of reading,
+// for lengths around every boundary, and for three laps of the ring, so that records wrap around.
 func TestPayload(t *testing.T) {
 	for _, op := range []producer.Op{producer.Reserve, producer.Output, producer.Dynptr} {
 		for i, size := range []uint32{0, 1, 7, 8, 9, 4095, 4096, 65536} {
 			for j, way := range ways {
 				if testing.Short() && (int(op)+i)%len(ways) != j {
-					continue // each op with each way and each size, not all three
+					continue // pairs of op, way and size, not all triples
 				}
 				t.Run(fmt.Sprintf("%s %d bytes read by %s", op, size, way.name), func(t *testing.T) {
 					testenv.NoLeaks(t)
@@ -124,7 +123,7 @@ func TestDiscardedRecordsNeverAppear(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						settle(t, r) // also goes over a last one that was discarded
+						settle(t, r) // skips a discarded last record too
 						job.Seq = res.Next
 						want.Records += res.Submitted
 						want.Bytes += res.Bytes

@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// At no time is more than an eighth of the ring consumed and not given back: seen
-// from the loop, through memory of its own.
+// At most an eighth of the ring is consumed and unpublished at any time, as the loop body sees through
+// a mapping of its own.
 func TestUnpublishedIsBounded(t *testing.T) {
 	const ringSize = 64 << 10
 	tests := []struct {
@@ -56,7 +56,7 @@ func TestUnpublishedIsBounded(t *testing.T) {
 				}
 				var got, most uint64
 				for rec := range r.Pass(0) {
-					// Not below: a position once published stays.
+					// consumer_pos does not move back.
 					pos := uint64(o.ConsumerPos())
 					most = max(most, rec.Pos-pos)
 					if span := ring.Span(uint32(len(rec.Data))); span > ringSize/8 && pos != rec.Pos {
@@ -79,7 +79,7 @@ func TestUnpublishedIsBounded(t *testing.T) {
 	}
 }
 
-// With Coalesce a pass keeps the space of its last record, until the Reader sleeps.
+// With Coalesce, a pass holds back the space of its last record until the Reader sleeps.
 func TestCoalesceHoldsOneRecord(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -159,7 +159,7 @@ func TestReadPublishesLater(t *testing.T) {
 	read(1)
 }
 
-// The next Reader goes on where the one before stopped consuming.
+// The next Reader begins where the previous one stopped consuming.
 func TestResume(t *testing.T) {
 	tests := []struct {
 		rule string
@@ -244,7 +244,7 @@ func TestRingSizes(t *testing.T) {
 	}
 }
 
-// memAvailable is how much memory the machine can give, in bytes.
+// memAvailable returns the machine's available memory in bytes.
 func memAvailable(tb testing.TB) uint64 {
 	tb.Helper()
 	file, err := os.Open("/proc/meminfo")

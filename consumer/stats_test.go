@@ -58,7 +58,7 @@ func TestStats(t *testing.T) {
 	want = consumer.Stats{ConsumerPos: 744, ProducerPos: 744, Records: 22, Bytes: 321, Discarded: 10}
 	check("once it was told")
 
-	// A new Reader counts from nothing, the positions are the ring's.
+	// The counters of a new Reader start at 0, the positions are the ring's.
 	r2 := reader(t, m, consumer.Options{Shared: true})
 	want = consumer.Stats{ConsumerPos: 744, ProducerPos: 744}
 	if diff := cmp.Diff(want, stats(t, r2)); diff != "" {
@@ -75,7 +75,7 @@ func settleAll(t *testing.T, r *consumer.Reader) {
 	}
 }
 
-// The counters move while a long pass is under way.
+// Counters move during a long pass.
 func TestStatsDuringAPass(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -131,7 +131,7 @@ func TestStatsOfABusyHead(t *testing.T) {
 		t.Errorf("once discarded (-want +got):\n%s", diff)
 	}
 
-	// Another head is young again.
+	// The age of another head starts anew.
 	began := time.Now()
 	h = hold(t, p, 13)
 	if s := stats(t, r); s.BusyPos != 312 || s.BusyAge > time.Since(began) {

@@ -20,13 +20,13 @@ import (
 // slot is a record of 64 bytes with its header; a ring of 4096 bytes holds 63 of them.
 const slot = 64
 
-// slots produces count records from number first on.
+// slots produces count records, numbered from first.
 func slots(tb testing.TB, p *producer.Producer, first, count uint64) {
 	tb.Helper()
 	run(tb, p, producer.Job{Op: producer.Output, Size: slot - ring.HeaderSize, Seq: first, Count: count})
 }
 
-// consuming returns the memory of m as a consumer has it that does not claim its ring.
+// consuming maps m as a consumer without claims does.
 func consuming(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	tb.Helper()
 	c, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
@@ -42,7 +42,7 @@ func consuming(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	return c
 }
 
-// The ring is stolen while its reader writes what it read: a write can take any time.
+// The ring is stolen while its reader writes what it read, which can take any time.
 func TestARingStolenDuringBeforePublishStaysUsable(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -66,14 +66,14 @@ func TestARingStolenDuringBeforePublishStaysUsable(t *testing.T) {
 	}
 	robbed(t, r.Err(), os.Getpid())
 	got = append(got, seqs(t, thief, 0)...)
-	slots(t, p, 200, 63) // a full ring: there is room for all of it
+	slots(t, p, 200, 63) // fills the ring: all of it is free
 	got = append(got, seqs(t, thief, 0)...)
 	if diff := cmp.Diff(from(0, 263), got); diff != "" {
 		t.Errorf("the thief's records (-want +got):\n%s", diff)
 	}
 }
 
-// A robbed reader that was stopped right before it published does so when it goes on.
+// A robbed reader that was stopped right before its publication publishes when it continues.
 func TestAThiefFollowsALatePublication(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
@@ -101,7 +101,7 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 					if !late.MoveConsumerPos(0, ring.Pos(tt.to*slot)) {
 						t.Fatal("the thief published before it had consumed anything")
 					}
-					slots(t, p, 20, 43+tt.to) // over the records that were given back
+					slots(t, p, 20, 43+tt.to) // over the published records
 				}
 				got = append(got, seq(t, rec))
 			}
@@ -122,7 +122,7 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 	}
 }
 
-// libbpf's consumers do not claim their ring, and store their position at any time.
+// libbpf's consumers do not claim their ring, and may store their position at any time.
 func TestAThiefBesideAForeignConsumer(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -169,7 +169,7 @@ func TestAnUnclaimedReaderDoesNotMoveAnothersPosition(t *testing.T) {
 	}
 }
 
-// A robbed reader learns of it in whatever call, with records in the ring and without.
+// Every call of a robbed reader reports it, whether the ring has records or not.
 func TestEveryWayToReadEndsWhenTheRingIsStolen(t *testing.T) {
 	for _, way := range ways {
 		for _, records := range []uint64{0, 3} {
@@ -204,7 +204,7 @@ func TestASleepingReaderLearnsThatItsRingIsStolen(t *testing.T) {
 	thief.Close()
 }
 
-// A Group goes on with its other rings.
+// A Group keeps reading its other rings.
 func TestAGroupLeavesAStolenRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	stolen, kept := testenv.Ring(t, 4096), testenv.Ring(t, 4096)

@@ -11,9 +11,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A producer that does what the kernel's does in overwrite mode, step by step,
-// runs on another CPU as fast as it can. Each word of a record tells which record
-// it is of, so one that is torn is seen.
+// A producer that does what the kernel does in overwrite mode, step by step, runs on another CPU at
+// full speed. Each word of a record identifies the record, which exposes torn ones.
 func TestOverwriteIsNeverTorn(t *testing.T) {
 	tests := []struct {
 		rule     string
@@ -63,7 +62,7 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 
 				var got, bytes, lost, end uint64
 				for last := false; !last; {
-					last = done.Load() // what comes now is all that will be
+					last = done.Load() // the next pass finds everything
 					way.read(r, func(rec Record) {
 						checkWhole(t, rec)
 						lost += rec.Pos - end

@@ -16,14 +16,12 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// patience is how long a record may be on its way before the test says that it
-// never comes.
+// patience is how long a record may take before the test takes it for lost.
 const patience = time.Minute
 
-// trips makes n round trips: as soon as read has read what was produced, one
-// record or a run of them, produce is called for the next on another thread, which spins
-// until then and for a little while that differs each time. So the consumer is about
-// to sleep, and every order of its steps and the producer's comes up.
+// trips makes n round trips. Another thread spins until read has read one record or a run of them,
+// spins a little longer, for a time that differs with each trip, and calls produce for the next. The
+// consumer is then about to sleep, and all orders of its steps and the producer's occur.
 func trips(t *testing.T, n, run int, produce func() error, read func(ctx context.Context) (uint64, error)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,13 +85,13 @@ func readOne(t *testing.T, r *consumer.Reader) func(context.Context) (uint64, er
 	}
 }
 
-// No wakeup is lost with the slow timer off, and none needs it when it is on.
+// With the slow timer off no wakeup is lost, and with it on no wakeup relies on it.
 func TestNoWakeupIsLost(t *testing.T) {
 	single := func(op producer.Op) producer.Job { return producer.Job{Op: op, Size: 16} }
 	tests := []struct {
 		rule string
 		job  producer.Job
-		run  int // records without wakeup, closed by one that forces it; 0: single ones
+		run  int // records without wakeup, then one that forces it; 0 for single records
 		opts consumer.Options
 		n    int
 	}{
@@ -145,7 +143,7 @@ func produceRuns(t *testing.T, p *producer.Producer, job producer.Job, run int) 
 	}
 }
 
-// Through a Group: each ring in turn, or always the same one.
+// The same with a Group: each ring in turn, or always the same ring.
 func TestGroupLosesNoWakeup(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
@@ -194,7 +192,7 @@ func TestGroupLosesNoWakeup(t *testing.T) {
 	}
 }
 
-// groupRead consumes the one record that comes.
+// groupRead waits for one record and consumes it.
 func groupRead(t *testing.T, ctx context.Context, g *consumer.Group) (i int, got uint64, err error) {
 	for {
 		if err := g.Wait(ctx); err != nil {
@@ -210,7 +208,7 @@ func groupRead(t *testing.T, ctx context.Context, g *consumer.Group) (i int, got
 	}
 }
 
-// Nobody wakes for a record with NO_WAKEUP: the timer finds it, and says so.
+// A record with NO_WAKEUP wakes nobody. The timer finds it and counts it as late.
 func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	job := producer.Job{Op: producer.Output, Size: 16, Wakeup: producer.NoWakeup}
 	n := uint64(long(20, 5))
@@ -267,7 +265,7 @@ func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	})
 }
 
-// pingAsleep pings once somebody sleeps, and closes the channel it returns.
+// pingAsleep pings once a reader sleeps, and then closes the channel that it returns.
 func pingAsleep(t *testing.T, pgs ...*producer.Pinger) <-chan struct{} {
 	pinged := make(chan struct{})
 	go func() {

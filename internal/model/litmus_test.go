@@ -7,13 +7,11 @@ import (
 
 var errLostWakeup = errors.New("the consumer sleeps, and there is a record")
 
-// The smallest programs of the protocols between the kernel and a process over
-// a ring, each with the access that it depends on and with a weaker one. The whole
-// protocols are explored where they are implemented; docs/litmus/README.md says
-// where each part is.
+// The smallest programs of the protocols between the kernel and a process over a ring, each with the
+// access that it depends on and with a weaker one. The packages that implement the protocols have
+// models of the whole; docs/litmus/README.md lists them.
 func TestLitmus(t *testing.T) {
-	// Words. A header is 0 before its first use, which looks like a record of no
-	// bytes that is committed.
+	// Words. A header is 0 before its first use, which is also a committed record of 0 bytes.
 	const (
 		header Word = iota
 		producerPos
@@ -31,7 +29,7 @@ func TestLitmus(t *testing.T) {
 	store := func(how access, w Word, value int) Step {
 		return Step{Doc: "store", Do: func(v *View) { how(v, w, value) }}
 	}
-	// take reads the record once the position says that there is one.
+	// take reads the record once the position covers it.
 	take := []Step{
 		{Doc: "load producer_pos: nothing there", Do: func(v *View) {
 			if v.Load(producerPos) == 0 {
@@ -49,20 +47,20 @@ func TestLitmus(t *testing.T) {
 			}
 		}},
 	}
-	// reserve and commit of the kernel, and of a producer in user space whose
-	// sample is filled after it is published.
+	// reserve and commit of the kernel, and of a producer in user space that fills its
+	// sample after publishing it.
 	reserved := func(publish, commit access) []Step {
 		return []Step{
 			store(plain, header, busy), store(publish, producerPos, 1),
 			store(plain, payload, right), store(commit, header, committed),
 		}
 	}
-	// A sample of a batch is complete before it is published: it is never busy.
+	// A sample of a batch is complete before it is published, and never busy.
 	complete := func(publish access) []Step {
 		return []Step{store(plain, payload, right), store(plain, header, committed), store(publish, producerPos, 1)}
 	}
-	// A commit that looks for a sleeper, and a consumer that looks for a record
-	// before it sleeps. The header is busy at first.
+	// A commit that checks for a sleeping consumer, and a consumer that checks for a record
+	// before it sleeps. The header is initially busy.
 	committer := func(commit access) []Step {
 		return []Step{
 			store(commit, header, committed),
@@ -94,7 +92,7 @@ func TestLitmus(t *testing.T) {
 		rule         string
 		a, b         []Step
 		atRest       func(*View) error
-		onTSO, onPSO bool // it goes wrong
+		onTSO, onPSO bool // a rule is broken
 	}{
 		{"reserve, commit, consume", reserved(release, xchg), take, nil, false, false},
 		{"commit as a release store", reserved(release, release), take, nil, false, false},

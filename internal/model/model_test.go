@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What the orders allow, by the classic small programs. An order that forbade
-// too much would prove too much.
+// The classic litmus tests show what each order allows. An order that forbade too much would prove too
+// much.
 func TestOrders(t *testing.T) {
 	const x, y, ra, rb = Word(0), Word(1), Word(2), Word(3)
 	errWeak := errors.New("weak outcome")
@@ -55,7 +55,7 @@ func TestOrders(t *testing.T) {
 		rule    string
 		threads []Thread
 		atRest  func(v *View) error
-		weak    map[Order]bool // the outcome can be
+		weak    map[Order]bool // whether the outcome is possible
 	}{
 		{
 			"a load comes before the store that precedes it",

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What was stored before StoreRelease is seen by whoever sees its store; with -race, the detector
-// knows that too.
+// A goroutine that sees the store of StoreRelease sees all stores before it. With -race, the detector
+// knows.
 func TestStoreReleasePublishes(t *testing.T) {
 	var published, taken, data uint64
 	const rounds = 10_000

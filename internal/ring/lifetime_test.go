@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// mapped counts the regions of memory files called ring in this process.
+// mapped counts this process's mappings of memory files named ring.
 func mapped(tb testing.TB) int {
 	tb.Helper()
 	text, err := os.ReadFile("/proc/self/maps")
@@ -69,7 +69,7 @@ func TestLifetime(t *testing.T) {
 			if unmaps != 1 || !m.Closed() {
 				t.Errorf("unmapped %d times, closed %t", unmaps, m.Closed())
 			}
-			// The file's own mapping by the test stays.
+			// The test's own mapping of the file stays.
 			if now := mapped(t); now != before+1 {
 				t.Errorf("%d regions are left", now-before-1)
 			}
@@ -77,7 +77,7 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// Users come and go while others close: a fault ends the test process.
+// Some goroutines acquire and release while others close. A fault would end the process.
 func TestCloseUnderUse(t *testing.T) {
 	rounds := 2000
 	if testing.Short() {
@@ -128,8 +128,7 @@ func TestCloseUnderUse(t *testing.T) {
 	}
 }
 
-// A panic in a loop over the ring leaves its use for ever. Then the garbage
-// collector gives the memory back.
+// A panic in a loop over the ring prevents its Release. The garbage collector then unmaps the memory.
 func TestGarbageIsUnmapped(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
@@ -143,7 +142,7 @@ func TestGarbageIsUnmapped(t *testing.T) {
 		m.Acquire()
 		m.Close()
 	}()
-	// Nothing announces the end of a cleanup: look again for a bounded time.
+	// Nothing announces the end of a cleanup: poll for a bounded time.
 	deadline := time.Now().Add(10 * time.Second)
 	for mapped(t) != before {
 		if time.Now().After(deadline) {

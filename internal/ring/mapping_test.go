@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// closeNow closes m and fails the test where somebody still uses it.
+// closeNow closes m and fails the test if it is in use.
 func closeNow(tb testing.TB, m *Mapping) {
 	tb.Helper()
 	if !m.Close() {
@@ -64,7 +64,7 @@ func TestWhatTheKernelLetsUsMap(t *testing.T) {
 		mapping mapFunc
 		ring    func(testing.TB) *ebpf.Map
 		size    uint64
-		err     error  // nil: it works
+		err     error  // nil if it works
 		text    string // part of the error
 	}{
 		{rule: "a ring can be consumed", mapping: Consume},
@@ -163,7 +163,7 @@ func TestSizesThatNoRingHas(t *testing.T) {
 	}
 }
 
-// The kernel keeps whoever maps a ring from writing more than consumer_pos.
+// The kernel lets a consumer write consumer_pos only.
 func TestObserverCannotBecomeWriter(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uint32(os.Getpagesize())

@@ -8,13 +8,13 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// The life of a Mapping: users come and go, some close it. Nobody touches the
-// memory once it is unmapped, it is unmapped once, and in the end it is unmapped.
+// A model of a Mapping's lifetime: users acquire and release it, and some close it. Rules: the memory
+// is not accessed after it is unmapped, and is unmapped exactly once.
 func TestModelOfLifetime(t *testing.T) {
 	tests := []struct {
 		rule    string
 		acquire []model.Step
-		fails   string // what the explorer finds, "" when nothing is wrong
+		fails   string // the broken rule, "" for none
 	}{
 		{"Mapping.Acquire", acquire(), ""},
 		{
@@ -59,17 +59,17 @@ func TestModelOfLifetime(t *testing.T) {
 
 const (
 	users  model.Word = iota // Mapping.users
-	unmaps                   // how often the memory was unmapped; no memory of the program
+	unmaps                   // how often the memory was unmapped; not a word of memory
 	words
 )
 
 // Registers.
 const (
 	seen  = iota // users as loaded
-	turns        // how often this user came
+	turns        // how often this user has acquired
 )
 
-// user comes twice.
+// user acquires and releases twice.
 func user(name string, acquire []model.Step) model.Thread {
 	return model.Thread{Name: name, Steps: slices.Concat(acquire, []model.Step{
 		{Doc: "access", Do: func(v *model.View) {

@@ -49,7 +49,7 @@ func TestProducerPosition(t *testing.T) {
 	if !m.MoveProducerPos(64, 128) || m.ProducerPos() != 128 {
 		t.Error("a position was not moved")
 	}
-	// The claim is another word than the position, on another cache line.
+	// The claim is on another cache line than the position.
 	m.ProducerClaim().Store(7)
 	if m.ProducerPos() != 128 || m.ConsumerPos() != 0 || uintptr(unsafe.Pointer(m.ProducerClaim()))%4096 < 64 {
 		t.Error("the claim lies in the way")
@@ -84,7 +84,7 @@ func TestFill(t *testing.T) {
 	Fill(m.Data().Window(96), []pair(nil))
 }
 
-// What is retired can be used as before, and reaches nobody.
+// A retired Mapping can be used as before, and does not reach the ring.
 func TestRetire(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
