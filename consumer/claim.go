@@ -11,7 +11,10 @@ import (
 // ErrBusy means that another opener uses the ring. The error is a [*BusyError].
 var ErrBusy = claim.ErrBusy
 
-// BusyError names the process that uses a ring.
+// BusyError names the process that uses a ring; it matches [ErrBusy]. Its fields: PID uint32 is the
+// process's pid in the initial pid namespace, 0 if unknown; Stolen bool means that this Reader held
+// the claim until that process took it; Unseen bool means that the process is invisible from here and
+// may have ended.
 type BusyError = claim.BusyError
 
 // claim claims the ring as opts say.

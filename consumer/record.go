@@ -16,14 +16,16 @@ type Record struct {
 	Ring int
 }
 
-// Source is a stream of records. [Reader], [Group] and [Observer] implement it. One goroutine at
-// a time may call Wait, Pass and Err; any may call Close.
+// Source is a stream of records. [Reader], [Group], [Observer] and the Reader of package capture
+// implement it. One goroutine at a time may call Wait, Pass and Err; any may call Close.
 type Source interface {
 	// Wait blocks until the next pass has something to do. It returns ctx's error if ctx is
-	// done first, and an error matching [os.ErrClosed] after Close.
+	// done first, an error matching [os.ErrClosed] after Close, and [io.EOF] at the end of a
+	// source that has one.
 	Wait(ctx context.Context) error
 	// Pass returns an iterator over the records that are ready when the loop begins, at most
-	// limit of them; zero means no limit of the caller's. It does not wait. A record is valid
+	// limit of them; the source chooses the limit if
+	// it is zero. It does not wait. A record is valid
 	// until the loop body ends, and stays unread if the loop ends at it.
 	Pass(limit int) iter.Seq[Record]
 	// Err returns the error that ended the last pass early, or nil.
