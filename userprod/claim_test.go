@@ -25,12 +25,12 @@ func refused(tb testing.TB, err error, pid int) {
 func TestASecondProcessIsRefused(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	for _, end := range []func(*actor){(*actor).kill, (*actor).end} {
-		a := start(t, "produce", m, nil)
-		a.expect(t, "ready")
+	for _, end := range []func(*testenv.Process){(*testenv.Process).Kill, (*testenv.Process).End} {
+		a := testenv.Start(t, "produce", m)
+		a.Expect(t, "ready")
 		for _, opts := range []Options{{}, {Mend: true}} {
 			_, err := New(m, opts)
-			refused(t, err, a.cmd.Process.Pid)
+			refused(t, err, a.Process.Pid)
 		}
 		end(a)
 		p, err := New(m, Options{})
@@ -62,9 +62,9 @@ func TestNewTouchesTheMapOnly(t *testing.T) {
 	for name, flags := range map[string]uintptr{"on the host": 0, "in a container": unix.CLONE_NEWPID} {
 		m := userRing(t, 4096)
 		c := checker(t, m, 1, 8)
-		a := startWith(t, syscall.SysProcAttr{Cloneflags: flags}, "bare", m, nil)
-		a.expect(t, "ready")
-		a.end()
+		a := testenv.StartWith(t, syscall.SysProcAttr{Cloneflags: flags}, "bare", m)
+		a.Expect(t, "ready")
+		a.End()
 		if n := drain(t, c); n != 1 {
 			t.Errorf("%s: %d samples came", name, n)
 		}
@@ -99,11 +99,11 @@ func TestClaimedDecides(t *testing.T) {
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	a := start(t, "exec", m, nil)
-	a.expect(t, "ready")
-	a.expect(t, "ready")
+	a := testenv.Start(t, "exec", m)
+	a.Expect(t, "ready")
+	a.Expect(t, "ready")
 	_, err := New(m, Options{})
-	refused(t, err, a.cmd.Process.Pid)
+	refused(t, err, a.Process.Pid)
 }
 
 // Of processes that open a ring at once, one gets it.
@@ -111,13 +111,13 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	for range long(10, 2) {
-		var all []*actor
+		var all []*testenv.Process
 		for range 4 {
-			all = append(all, start(t, "produce", m, nil))
+			all = append(all, testenv.Start(t, "produce", m))
 		}
 		got := 0
 		for _, a := range all {
-			if line, _ := a.said.ReadString('\n'); line == "ready\n" {
+			if a.Line(t) == "ready" {
 				got++
 			}
 		}
@@ -125,7 +125,7 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 			t.Errorf("%d of %d processes produce", got, len(all))
 		}
 		for _, a := range all {
-			a.kill()
+			a.Kill()
 		}
 	}
 }
@@ -177,14 +177,12 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
-	a := start(t, "close", m, nil)
-	a.expect(t, "failed")
+	a := testenv.Start(t, "close", m)
+	a.Expect(t, "failed")
 	_, err := New(m, Options{})
-	refused(t, err, a.cmd.Process.Pid)
-	if _, err := a.stdin.Write([]byte("again\n")); err != nil {
-		t.Fatal(err)
-	}
-	a.expect(t, "closed")
+	refused(t, err, a.Process.Pid)
+	a.Tell(t, "again")
+	a.Expect(t, "closed")
 	p := producer(t, m, Options{})
 	if n := p.found.Abandoned; n != 0 {
 		t.Errorf("%d samples were left BUSY by Close", n)

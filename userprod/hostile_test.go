@@ -181,8 +181,8 @@ func TestScribbler(t *testing.T) {
 	c := checker(t, m, 1, 64)
 	noticed := 0
 	for range long(20, 3) {
-		a := start(t, "scribble", m, nil)
-		a.expect(t, "ready")
+		a := testenv.Start(t, "scribble", m)
+		a.Expect(t, "ready")
 		begin := time.Now()
 		for time.Since(begin) < 200*time.Millisecond || noticed == 0 {
 			if time.Since(begin) > time.Minute {
@@ -214,7 +214,7 @@ func TestScribbler(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		a.kill()
+		a.Kill()
 		p, err := New(m, Options{Mend: true})
 		if err != nil {
 			t.Fatalf("after the scribbler's end: %v", err)

@@ -115,8 +115,8 @@ func TestAProducerThatDiesBlocksNobody(t *testing.T) {
 				testenv.NoLeaks(t)
 				m := userRing(t, 4096)
 				c := checker(t, m, 1, 64)
-				a := start(t, fmt.Sprint("die ", i), m, nil)
-				a.died(t)
+				a := testenv.Start(t, fmt.Sprint("die ", i), m)
+				a.ExpectKilled(t)
 				if drained == "before it is opened again" {
 					drain(t, c)
 				}
@@ -273,13 +273,13 @@ func TestProducersKilledAtRandom(t *testing.T) {
 	}
 	busy := 0
 	for i := range long(500, 10) {
-		a := start(t, fmt.Sprint("work ", i), m, file)
-		a.expect(t, "ready")
+		a := testenv.Start(t, fmt.Sprint("work ", i), m, file)
+		a.Expect(t, "ready")
 		until := time.Now().Add(time.Duration(rand.IntN(3000)) * time.Microsecond)
 		for time.Now().Before(until) {
 			drain(t, c)
 		}
-		a.kill()
+		a.Kill()
 		d, err := userring.Diagnose(m)
 		if err != nil || d.Fault != nil {
 			t.Fatalf("after %d kills: %+v, %v", i+1, d, err)

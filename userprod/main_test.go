@@ -12,8 +12,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleVar); role != "" {
-		os.Exit(play(role))
+	if testenv.Role() != "" {
+		os.Exit(testenv.Play(act))
 	}
 	os.Exit(testenv.Main(m))
 }

@@ -28,6 +28,12 @@ type Process struct {
 // killed when the test ends. TestMain must call [Role] and [Play].
 func Start(tb testing.TB, role string, m *ebpf.Map, files ...*os.File) *Process {
 	tb.Helper()
+	return StartWith(tb, syscall.SysProcAttr{}, role, m, files...)
+}
+
+// StartWith is [Start] with attributes of the process.
+func StartWith(tb testing.TB, attr syscall.SysProcAttr, role string, m *ebpf.Map, files ...*os.File) *Process {
+	tb.Helper()
 	dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		tb.Fatal(err)
@@ -38,7 +44,8 @@ func Start(tb testing.TB, role string, m *ebpf.Map, files ...*os.File) *Process 
 	cmd.Env = append(os.Environ(), roleVar+"="+role)
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = append([]*os.File{ring}, files...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	attr.Pdeathsig = unix.SIGKILL
+	cmd.SysProcAttr = &attr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		tb.Fatal(err)
