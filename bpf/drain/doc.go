@@ -1,5 +1,5 @@
-// Package drain empties a USER_RINGBUF map in the kernel: into a RINGBUF map, or
-// to count what came.
+// Package drain moves the samples of a USER_RINGBUF map into a RINGBUF map inside the kernel, or
+// counts them.
 //
 // The smallest use:
 //
@@ -15,52 +15,49 @@
 //
 // # Triggers
 //
-// bpf_user_ringbuf_drain runs only where a program calls it. [Drain.Run] calls it
-// once, [Drain.Start] at intervals from a timer in the kernel, [Drain.Attach]
-// whenever a tracepoint is hit. They may be combined: of runs that
-// overlap the later one does nothing and counts itself as contended, so
-// that samples are delivered in the order of the user ring.
+// The kernel drains a user ring only when a program calls bpf_user_ringbuf_drain. [Drain.Run] makes
+// one such run, [Drain.Start] one at each expiry of a timer in the kernel, [Drain.Attach] one at each
+// hit of a tracepoint. They can be combined: of two overlapping runs the later one does
+// nothing and is counted as contended, so that samples are delivered in order.
 //
-// [Drain.Pin] makes timer and tracepoint independent of the process; [Open] finds
-// a pinned Drain again, [Remove] ends it. Without a pin they end with Close, or
-// with the process.
+// [Drain.Pin] makes timer and tracepoint independent of the process; [Open] finds a pinned
+// Drain again, [Remove] ends it. Without a pin they end with Close, or with the process.
 //
-// # What is promised
+// # Guarantees
 //
-// A sample becomes one record of the same bytes, in the order of the user ring,
-// and none is lost, however the draining ends. The kernel removes a sample from the user ring
-// whatever the callback does (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run first
-// reserves or writes its record. While the target is full, samples stay in the user ring,
-// where the next Drain finds them.
+// Each sample becomes one record with the same bytes, in the order of the user ring, and none
+// is lost, however the draining ends. The kernel removes a sample from the user ring whatever
+// the callback returns (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run first reserves
+// or writes its record. While the target is full, samples stay in the user ring, for this or
+// a later Drain.
 //
-// To know the next samples, a run reads the ring's memory as the kernel will. It can be wrong
-// in two cases: another program drains the ring at the same time, or only discarded
-// samples lie ahead and one is committed at that very moment. An unforeseen sample without
+// To find the next samples, a run reads the memory of the user ring as the kernel will. It is
+// wrong in two cases: another program drains the ring at the same time, or only discarded
+// samples lie ahead and a sample is committed at that moment. An unforeseen sample without
 // room is kept aside in a map of the Drain, and the next run delivers it first. Close and
-// [Remove] deliver it if they can, and return [ErrAside] if not. Discarded samples alone
-// are released once the target has room for the largest sample.
+// [Remove] deliver it if they can, and return [ErrAside] if not. A run that finds only discarded
+// samples releases them once the target has room for the largest sample.
 //
-// A producer that changes committed samples spoils only those.
+// A producer that changes committed samples damages only those.
 //
-// A sample that the target can never hold ([Drain.MaxSample]) is counted and
-// dropped. The largest sample is 16 MiB - 1, the size that the kernel gives a
-// dynptr (kernel/bpf/helpers.c, bpf_dynptr_check_size).
+// A sample that the target can never hold ([Drain.MaxSample]) is counted and dropped. The
+// largest sample is 16 MiB - 1, the kernel's limit for a dynptr (kernel/bpf/helpers.c,
+// bpf_dynptr_check_size).
 //
-// The consumer of the target is woken once a run, not for each record, and
-// earlier when the ring becomes half full. A run that wrote several records
-// may leave a discarded record of no bytes behind them: that is what wakes.
+// The consumer of the target is woken once a run, and earlier if the ring becomes half full. To
+// wake it, a run that wrote several records may append an empty discarded record.
 //
-// # What it costs
+// # Costs
 //
-// A Drain keeps MaxSample bytes of kernel memory for the sample in hand: as
-// much as the smaller of the rings unless [Options] says less. A sample is copied
-// twice, into that memory and into the target.
+// A Drain keeps MaxSample bytes of kernel memory for the current sample: the size of the smaller
+// ring unless [Options] says less. A sample is copied twice, into that memory and into the
+// target.
 //
-// A run takes up to 1024 samples or 64 KiB at a time. The first record of each such batch
-// is committed last, so a consumer waits for the batch, a tenth of a millisecond at most.
+// A run takes samples in batches of up to 1024 or 64 KiB. The first record of a batch is
+// committed last, so a consumer waits for the batch, at most a tenth of a millisecond.
 //
-// Linux 6.1 with BTF; CAP_BPF and CAP_PERFMON. All methods may be called by many
-// goroutines at once.
+// Drain needs Linux 6.1 with BTF, CAP_BPF and CAP_PERFMON. Many goroutines may call all
+// methods at once.
 package drain
 
 //go:generate go tool bpf2go -target bpfel -go-package drain -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type drain_run -type drain_arg -type drain_timer_arg bpf drain.bpf.c

@@ -14,15 +14,15 @@ import (
 // defaultLimit is the number of samples that take about a third of a millisecond.
 const defaultLimit = 4096
 
-// Options are how to drain. The zero value counts samples and drops them.
+// Options configure a Drain. With the zero value it counts samples and drops them.
 type Options struct {
-	// To is the RINGBUF map to deliver to. The caller keeps it and may close it
-	// before the Drain. Nil: samples are counted.
+	// To is the RINGBUF map to deliver to, nil to count samples. The caller keeps the map, and
+	// may close it at any time.
 	To *ebpf.Map
 
-	// MaxSample, in bytes, bounds the samples that are delivered, and with
-	// them the memory that the Drain takes; longer ones are counted and dropped.
-	// Zero, or more than what both rings carry, means what both rings carry.
+	// MaxSample is the length of the longest sample to deliver, in bytes, and bounds the kernel
+	// memory of the Drain. Longer samples are counted and dropped. Zero means the longest
+	// sample that both rings can hold, which is also the limit.
 	MaxSample uint32
 
 	// Limit is the number of samples after which a run by timer or tracepoint stops, so that
@@ -36,7 +36,8 @@ type Options struct {
 	Flags uint64
 }
 
-// Drain is a loaded set of the programs, for one user ring.
+// Drain is a set of loaded programs for one user ring. Many goroutines may call its methods at
+// once.
 type Drain struct {
 	maps     maps
 	constant constants
@@ -48,9 +49,9 @@ type Drain struct {
 	closed   bool
 }
 
-// Load loads the programs for a USER_RINGBUF map, without draining yet. The
-// caller keeps the map and may close it before the Drain, which Close frees. An
-// error that is ebpf.ErrNotSupported says what the kernel lacks.
+// Load loads the programs for a USER_RINGBUF map. Nothing is drained yet. The caller keeps the
+// map, and may close it at any time; the caller closes the Drain. The error matches
+// [ebpf.ErrNotSupported] if the kernel lacks a feature.
 func Load(user *ebpf.Map, opts Options) (*Drain, error) {
 	d, err := load(user, opts)
 	if err != nil {
@@ -68,7 +69,7 @@ func load(user *ebpf.Map, opts Options) (*Drain, error) {
 	if d.maps, err = newMaps(user, opts.To, d.constant); err != nil {
 		return nil, err
 	}
-	// Now, so that what the kernel has against it is known before samples wait.
+	// Loaded now for its errors; other programs are loaded at their first use.
 	if _, err := d.program(bpfProgDrainOnce); err != nil {
 		return nil, errors.Join(err, d.maps.close())
 	}
@@ -87,11 +88,11 @@ func (o Options) check(user *ebpf.Map) error {
 	return nil
 }
 
-// MaxSample is the length in bytes of the longest sample that is delivered.
-// Of a Drain that only counts it is 0.
+// MaxSample returns the length of the longest sample that is delivered, in bytes; 0 if samples
+// are only counted.
 func (d *Drain) MaxSample() uint32 { return d.constant.maxSample }
 
-// program returns a program of the object, loaded when it is first asked for.
+// program returns a program of the object, and loads it at the first call.
 func (d *Drain) program(name string) (*ebpf.Program, error) {
 	if p := d.programs[name]; p != nil {
 		return p, nil
@@ -104,10 +105,10 @@ func (d *Drain) program(name string) (*ebpf.Program, error) {
 	return p, nil
 }
 
-// Close ends what Start and Attach began, unless the Drain is pinned, and frees the
-// programs and maps. Samples without room in the target stay in the user ring. A sample kept
-// aside, see the package comment, is delivered, or lost with ErrAside. Close may be called more
-// than once; other methods return an error that is os.ErrClosed from now on.
+// Close stops timer and tracepoint, unless the Drain is pinned, and releases programs and maps.
+// Samples without room in the target stay in the user ring. A sample kept aside (see the
+// package comment) is delivered, or lost with [ErrAside]. Close may be called more than once;
+// later calls of other methods return an error matching [os.ErrClosed].
 func (d *Drain) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -131,7 +132,7 @@ func (d *Drain) Close() error {
 	return nil
 }
 
-// use locks d for a method. The caller unlocks it unless there is an error.
+// use locks d for a method. The caller unlocks it if there is no error.
 func (d *Drain) use() error {
 	d.mu.Lock()
 	if d.closed {

@@ -13,16 +13,15 @@ import (
 )
 
 const (
-	// headerSize is BPF_RINGBUF_HDR_SZ, in front of each record and sample.
+	// headerSize is BPF_RINGBUF_HDR_SZ, in bytes, before each record and sample.
 	headerSize = 8
 	// maxDynptr is DYNPTR_MAX_SIZE (kernel/bpf/helpers.c), in bytes.
 	maxDynptr = 1<<24 - 1
-	// maxChunk bounds an element of the slot, in bytes. A longer sample takes
-	// several.
+	// maxChunk is the largest element of the slot, in bytes. A longer sample takes several.
 	maxChunk = 64 << 10
 )
 
-// constants are what the programs see as such.
+// constants are those of the programs.
 type constants struct {
 	toRing      bool
 	maxSample   uint32
@@ -53,21 +52,21 @@ func newConstants(user *ebpf.Map, opts Options) constants {
 	return c
 }
 
-// maxSample is the longest sample that both rings carry, of so many bytes each. A
-// user ring can be full to the last byte; in a kernel ring 8 bytes stay free
-// (kernel/bpf/ringbuf.c, bpf_ringbuf_has_space: its positions may not be a ring's
-// size apart).
+// maxSample returns the length of the longest sample that rings of these sizes hold, all in
+// bytes. A user ring can be filled to the last byte; in a kernel ring 8 bytes stay free
+// (kernel/bpf/ringbuf.c, bpf_ringbuf_has_space: the distance of its positions is less than its
+// size).
 func maxSample(user, target uint32) uint32 {
 	return min(user-headerSize, target-8-headerSize, maxDynptr)
 }
 
-// stateSection is where the object keeps its globals.
+// stateSection has the global variables of the object.
 const stateSection = ".bss"
 
-// maps are the maps of the object, by name, each owned.
+// maps has the maps of the object by name, and owns them.
 type maps map[string]*ebpf.Map
 
-// newMaps creates the maps of a Drain and clones the caller's.
+// newMaps creates the maps of a Drain and clones the two rings.
 func newMaps(user, target *ebpf.Map, c constants) (_ maps, err error) {
 	spec, err := specFor(c)
 	if err != nil {
@@ -92,7 +91,7 @@ func newMaps(user, target *ebpf.Map, c constants) (_ maps, err error) {
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	// For those who Open it. The state is the section's only variable.
+	// For Open. The state is the section's only variable.
 	if err := m[stateSection].Put(uint32(0), bpfDrainState{MaxSample: c.maxSample}); err != nil {
 		return nil, fmt.Errorf("write map %s: %w", stateSection, err)
 	}
@@ -109,7 +108,7 @@ func (m maps) close() error {
 
 var newSpec = object.Copies(loadBpf)
 
-// specFor returns the object with its constants.
+// specFor returns the spec with constants.
 func specFor(c constants) (*ebpf.CollectionSpec, error) {
 	spec, err := newSpec()
 	if err != nil {
@@ -127,7 +126,7 @@ func specFor(c constants) (*ebpf.CollectionSpec, error) {
 	)
 	spec.Maps[bpfMapSlot].ValueSize = c.chunk
 	spec.Maps[bpfMapSlot].MaxEntries = c.chunks
-	spec.Maps[stateSection].Flags |= unix.BPF_F_MMAPABLE // as cilium/ebpf has it
+	spec.Maps[stateSection].Flags |= unix.BPF_F_MMAPABLE // as cilium/ebpf creates it
 	return spec, err
 }
 
@@ -137,14 +136,14 @@ func loadProgram(name string, m maps, c constants) (*ebpf.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The rings are whatever the caller has; a replacement must look like the spec.
+	// A replacement must match the spec.
 	for _, ring := range []string{bpfMapUser, bpfMapTarget} {
 		if own := m[ring]; own != nil {
 			spec.Maps[ring].MaxEntries = own.MaxEntries()
 			spec.Maps[ring].Flags = own.Flags()
 		}
 	}
-	// Assigned alone, the program is all that cilium/ebpf loads and keeps.
+	// cilium/ebpf loads only what is assigned.
 	var objs struct {
 		Program *ebpf.Program `ebpf:"program"`
 	}

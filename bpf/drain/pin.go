@@ -16,14 +16,12 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// errForeign says that an entry of a directory has the name of a Drain's pin and
-// is none.
+// errForeign means that another object has the name of a Drain's pin.
 var errForeign = errors.New("not the pin of a drain")
 
-// The pins of a Drain, in the order in which they are made; they are removed in
-// the reverse one. The timer runs while its map has a pin: without one, and without
-// a descriptor, the kernel cancels it (kernel/bpf/arraymap.c,
-// array_map_free_timers_wq).
+// The pins of a Drain in the order of creation; they are removed in reverse order. The timer
+// runs while its map has a pin or a descriptor; then the kernel cancels it
+// (kernel/bpf/arraymap.c, array_map_free_timers_wq).
 const (
 	pinTimer   = "timer"
 	pinState   = "state"
@@ -36,7 +34,7 @@ const (
 	pinLink    = "link" // if attached
 )
 
-// mapPins are the pins that hold the object's maps.
+// mapPins are the pins of maps.
 var mapPins = []struct{ pin, object string }{
 	{pinTimer, bpfMapTimer}, {pinState, stateSection}, {pinCounts, bpfMapCounts},
 	{pinUser, bpfMapUser}, {pinTarget, bpfMapTarget},
@@ -46,12 +44,12 @@ var programPins = []struct{ pin, object string }{
 	{pinProgram, bpfProgDrainOnce}, {pinStart, bpfProgDrainStart}, {pinStop, bpfProgDrainStop},
 }
 
-// Pin pins all that the Drain consists of, and both rings, in dir, a directory on a
-// bpffs, which is made if it is missing. From then on what Start and Attach began
-// does not depend on this process, and Close leaves it alone.
+// Pin pins the maps and programs of the Drain and both rings in dir, a directory on a bpffs,
+// which it creates if it is missing. Timer and tracepoint then no longer depend on this
+// process, and Close leaves them running.
 //
-// Where something is pinned already the error is [fs.ErrExist]; the others are
-// those of package pin. A failed Pin leaves nothing behind.
+// The error matches [fs.ErrExist] if one of the pins exists; others are those of package pin. A
+// failed Pin leaves nothing behind.
 func (d *Drain) Pin(dir string) error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("pin drain in %q: %w", dir, err)
@@ -65,7 +63,7 @@ func (d *Drain) Pin(dir string) error {
 
 func (d *Drain) pin(dir string) (err error) {
 	if d.pinned {
-		return errors.New("it is pinned already")
+		return errors.New("already pinned")
 	}
 	for _, p := range programPins {
 		if _, err := d.program(p.object); err != nil {
@@ -82,7 +80,7 @@ func (d *Drain) pin(dir string) (err error) {
 			err = errors.Join(err, pin.Remove(path))
 		}
 		if errors.Is(statErr, fs.ErrNotExist) {
-			unix.Rmdir(dir) // unless somebody else put something there
+			unix.Rmdir(dir) // fails if another process has put something there
 		}
 	}()
 	do := func(name string, f func(path string) error) error {
@@ -114,9 +112,8 @@ func (d *Drain) pin(dir string) (err error) {
 	return nil
 }
 
-// Open opens the Drain that is pinned in dir, to run it or for its counts. The
-// caller closes it, which does not end it. Errors: [fs.ErrNotExist] where there
-// is none or a part of one, an error that says so, and those of package pin.
+// Open opens the Drain that is pinned in dir. The caller closes it; the pinned Drain goes on.
+// The error matches [fs.ErrNotExist] if pins are missing; others are those of package pin.
 func Open(dir string) (*Drain, error) {
 	d, err := open(dir)
 	if err != nil {
@@ -138,8 +135,7 @@ func open(dir string) (*Drain, error) {
 	return d, nil
 }
 
-// openPins opens the pins, in their order. It also returns the names of those
-// that it found.
+// openPins opens the pins in order, and returns the names of those that it opened.
 func openPins(dir string) (_ *Drain, found []string, err error) {
 	d := &Drain{maps: maps{}, programs: map[string]*ebpf.Program{}, pinned: true}
 	defer func() {
@@ -173,7 +169,7 @@ func openPins(dir string) (_ *Drain, found []string, err error) {
 	return d, append(found, pinLink), nil
 }
 
-// openMap opens the pin of one of the object's maps, or of the rings it works on.
+// openMap opens the pin of a map of the object.
 func openMap(path, object string) (*ebpf.Map, error) {
 	types := map[string]ebpf.MapType{
 		bpfMapTimer: ebpf.Array, stateSection: ebpf.Array, bpfMapCounts: ebpf.PerCPUArray,
@@ -204,13 +200,13 @@ func openProgram(path, name string) (*ebpf.Program, error) {
 	return p, nil
 }
 
-// Remove ends the Drain that is pinned in dir, whole or in part, and takes its pins
-// and dir away. Samples without room in the target stay in the user ring. A sample kept
-// aside, see the package comment, would be lost without room: unless force is true, the
-// error is [ErrAside], and the Drain goes on.
+// Remove stops the Drain that is pinned in dir, and removes its pins, complete or not, and dir.
+// Samples without room in the target stay in the user ring. If the target has no room for a
+// sample kept aside (see the package comment), the error matches [ErrAside] and the Drain goes
+// on; with force the sample is lost.
 //
-// Where there is nothing the error is [fs.ErrNotExist]. Nothing is removed when one
-// of the names holds something else: an error that says so.
+// The error matches [fs.ErrNotExist] if nothing is pinned in dir. Remove removes nothing if
+// another object has the name of one of the pins.
 func Remove(dir string, force bool) error {
 	if err := remove(dir, force); err != nil {
 		return fmt.Errorf("remove drain from %q: %w", dir, err)
@@ -228,17 +224,18 @@ func remove(dir string, force bool) error {
 		if err := d.end(force); err != nil {
 			return err
 		}
-	} // else whoever made or removed it did not get to the end
+	} // else Pin or Remove was interrupted
 	for _, name := range slices.Backward(found) {
 		if err := pin.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	unix.Rmdir(dir) // fails where it is not empty or a mount point, and may
+	unix.Rmdir(dir) // fails if it is not empty or is a mount point
 	return nil
 }
 
-// end stops a pinned Drain and delivers what is kept aside, or lets it go on.
+// end stops a pinned Drain and delivers the sample kept aside. If that fails the Drain goes on,
+// unless force is set.
 func (d *Drain) end(force bool) error {
 	state, err := d.state()
 	if err != nil {

@@ -14,42 +14,40 @@ import (
 )
 
 var (
-	// ErrContended says that another run of the same Drain was under way, by its
-	// timer or its tracepoint perhaps.
-	ErrContended = errors.New("another run is under way")
+	// ErrContended means that another run of the same Drain was going on, perhaps by its timer
+	// or tracepoint.
+	ErrContended = errors.New("another run is going on")
 
-	// ErrBusy says that another program was draining the user ring: the kernel's
-	// -EBUSY.
+	// ErrBusy means that another program was draining the user ring.
 	ErrBusy = errors.New("another program drains the ring")
 
-	// ErrAside says that the target has no room for a sample that was kept aside.
+	// ErrAside means that the target has no room for the sample kept aside, see the package
+	// comment.
 	ErrAside = errors.New("no room in the target for the sample kept aside")
 )
 
-// errMalformed is the state in which the kernel drains nothing more.
+// errMalformed means that the kernel drains nothing more until the producer side is repaired.
 var errMalformed = explain.Error(ring.ErrCorrupt, "the ring is malformed")
 
-// drainErrors are the errors of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c), whose
-// errno stays reachable.
+// drainErrors explains the errnos of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c).
 var drainErrors = map[unix.Errno]error{
 	unix.EBUSY:  ErrBusy,
 	unix.EINVAL: fmt.Errorf("%w: its producer position is not a multiple of 8, or a sample reaches beyond it", errMalformed),
 	unix.E2BIG:  fmt.Errorf("%w: a sample is larger than the ring or than 16 MiB - 1", errMalformed),
 }
 
-// RunOptions are how to do one run. The zero value takes what is there, up to
-// the 128 Ki samples, discarded ones included, that the kernel takes in a run.
+// RunOptions configure one run. With the zero value it takes all samples, up to the 128 Ki,
+// discarded ones included, that the kernel takes in a run.
 type RunOptions struct {
-	Limit uint64 // samples after which to stop; 0: no limit of our own
+	Limit uint64 // samples after which to stop; 0: only the kernel's limit
 	Flags uint64 // as in Options
 }
 
-// Result is what one run did. Samples that their producer discarded are not in
-// it.
+// Result tells what one run did. It does not count discarded samples.
 type Result struct {
 	Samples, Bytes            uint64 // taken out of the user ring
-	Delivered, DeliveredBytes uint64 // written to the target, one kept aside before included
-	TooLarge                  uint64 // samples dropped, for the target can never hold them
+	Delivered, DeliveredBytes uint64 // written to the target, including a sample kept aside before
+	TooLarge                  uint64 // samples dropped: longer than MaxSample
 	Full                      bool   // the run ended at a sample without room in the target
 }
 
@@ -60,7 +58,7 @@ func (d *Drain) Run(opts RunOptions) (Result, error) {
 	if err := d.use(); err != nil {
 		return Result{}, fmt.Errorf("drain: %w", err)
 	}
-	// Without the lock: the kernel has its own, and runs may overlap.
+	// Without the lock: runs may overlap, and the program has a lock.
 	prog, err := d.program(bpfProgDrainOnce)
 	if err == nil {
 		prog, err = prog.Clone()
@@ -103,7 +101,7 @@ func run(prog *ebpf.Program, arg bpfDrainArg) (Result, error) {
 	return res, errno
 }
 
-// deliverAside waits for runs that are under way to end.
+// deliverAside delivers the sample kept aside, if there is one. It waits for other runs to end.
 func (d *Drain) deliverAside() error {
 	state, err := d.state()
 	if err != nil {
@@ -112,7 +110,7 @@ func (d *Drain) deliverAside() error {
 	for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
 		res, err := run(d.programs[bpfProgDrainOnce], bpfDrainArg{OnlyAside: 1})
 		if errors.Is(err, ErrContended) && time.Now().Before(deadline) {
-			continue // nothing announces its end
+			continue // its end cannot be waited for
 		}
 		if err == nil && res.Full {
 			err = fmt.Errorf("%w: %d bytes", ErrAside, state.Len)

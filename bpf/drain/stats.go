@@ -6,32 +6,31 @@ import (
 	"time"
 )
 
-// Counts say what runs did, since the Drain was loaded.
+// Counts tells what runs did since the Drain was loaded.
 type Counts struct {
 	Runs                      uint64
-	Samples, Bytes            uint64 // taken out of the user ring, discarded ones not included
+	Samples, Bytes            uint64 // taken out of the user ring, without discarded ones
 	Delivered, DeliveredBytes uint64 // written to the target
-	TooLarge                  uint64 // samples lost: the target can never hold them
-	Full                      uint64 // runs that ended for want of room in the target
+	TooLarge                  uint64 // samples dropped: longer than MaxSample
+	Full                      uint64 // runs that ended because the target was full
 	Empty                     uint64 // runs that found nothing
-	Contended                 uint64 // runs that did not begin: another one of this Drain was under way
-	Busy                      uint64 // the kernel said -EBUSY: another program drained the user ring
+	Contended                 uint64 // runs that did nothing: another run of this Drain was going on
+	Busy                      uint64 // runs that failed with -EBUSY: another program drained the user ring
 	Invalid                   uint64 // -EINVAL: the producer position is not a multiple of 8, or a sample reaches beyond it
 	TooBig                    uint64 // -E2BIG: a sample is larger than the ring or than 16 MiB - 1
 	Failed                    uint64 // any other error
 }
 
-// Stats are the counts and what is under way.
+// Stats describes a Drain at work.
 type Stats struct {
-	Counts               // the sum over the CPUs
+	Counts               // summed over the CPUs
 	PerCPU []Counts      // by CPU
 	Aside  bool          // a sample waits for room in the target
-	Len    uint32        // its bytes
-	Every  time.Duration // the interval of the timer; 0: it is not started
+	Len    uint32        // length of that sample, in bytes
+	Every  time.Duration // interval of the timer; 0 if it is stopped
 }
 
-// Stats reads the counts. While runs are under way they are no snapshot of one
-// moment.
+// Stats reads the counts. During runs, they do not belong to one moment.
 func (d *Drain) Stats() (Stats, error) {
 	if err := d.use(); err != nil {
 		return Stats{}, fmt.Errorf("read counts of drain: %w", err)
@@ -86,14 +85,14 @@ func (c *Counts) add(o Counts) {
 	c.Failed += o.Failed
 }
 
-// state reads the programs' globals.
+// state reads the global variables of the programs.
 func (d *Drain) state() (bpfDrainState, error) {
 	var s bpfDrainState
 	raw, err := d.maps[stateSection].LookupBytes(uint32(0))
 	if err != nil {
 		return s, err
 	}
-	// It is the section's only variable.
+	// The section has no other variable.
 	_, err = binary.Decode(raw, binary.LittleEndian, &s)
 	return s, err
 }

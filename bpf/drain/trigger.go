@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minEvery is the shortest interval of Start: a timer that is faster would have a CPU
-// do little else.
+// minEvery is the shortest interval of Start: a faster timer would keep a CPU busy.
 const minEvery = 10 * time.Microsecond
 
-// Start makes a timer in the kernel drain at once and then at intervals, each
-// counted from the end of the run before. A second Start changes the interval.
-// It ends with Stop or Close, or with the process, unless the Drain is pinned.
+// Start starts a timer in the kernel that drains at once, and then each time the interval has
+// passed since the end of the last run. The interval is at least 10 µs; a second Start changes
+// it. The timer runs until Stop, or until Close or the end of the process unless the Drain is
+// pinned.
 func (d *Drain) Start(every time.Duration) error {
 	if every < minEvery {
 		return fmt.Errorf("start drain: every %v: less than %v", every, minEvery)
@@ -31,9 +31,9 @@ func (d *Drain) Start(every time.Duration) error {
 	return nil
 }
 
-// start starts what Stop stopped, and the timer unless every is 0.
+// start allows runs by timer and tracepoint, and starts the timer unless every is 0.
 func (d *Drain) start(every time.Duration) error {
-	// The program that ends it first: what was started can be stopped.
+	// The stop program first: a started timer can always be stopped.
 	if _, err := d.program(bpfProgDrainStop); err != nil {
 		return err
 	}
@@ -56,11 +56,10 @@ func call(prog *ebpf.Program, arg any) error {
 	return nil
 }
 
-// Attach drains whenever a tracepoint is hit, on the CPU and in the context
-// that hits it; tracepoint is a name from the kernel's events, such as
-// "sched_process_exit". One that is hit often costs its callers some 50 ns even
-// when there is nothing to drain. It ends with Stop or Close, or with the process,
-// unless the Drain is pinned.
+// Attach drains at each hit of a tracepoint, in the context of the hit. The name is that of a
+// kernel event, such as "sched_process_exit". A hit costs about 50 ns even if there is nothing
+// to drain. The tracepoint stays attached until Stop, or until Close or the end of the process
+// unless the Drain is pinned. A Drain can be attached to one tracepoint, before it is pinned.
 func (d *Drain) Attach(tracepoint string) error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("attach drain: %w", err)
@@ -68,9 +67,9 @@ func (d *Drain) Attach(tracepoint string) error {
 	defer d.mu.Unlock()
 	switch {
 	case d.link != nil:
-		return errors.New("attach drain: it is attached already")
+		return errors.New("attach drain: already attached")
 	case d.pinned:
-		return errors.New("attach drain: it is pinned already")
+		return errors.New("attach drain: already pinned")
 	}
 	if err := d.attach(tracepoint); err != nil {
 		return fmt.Errorf("attach drain to %s: %w", tracepoint, err)
@@ -90,8 +89,8 @@ func (d *Drain) attach(tracepoint string) error {
 	return err
 }
 
-// Stop ends what Start and Attach began, of a pinned Drain too. When it has
-// returned no more samples are taken, but by Run. Start begins anew.
+// Stop stops timer and tracepoint, also of a pinned Drain. After it returns only Run takes
+// samples. Start starts again.
 func (d *Drain) Stop() error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("stop drain: %w", err)
