@@ -1,14 +1,217 @@
 package conform
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/mapflag"
 	own "github.com/rbtool/rbtool/internal/syscall"
 )
+
+const arenaCreate = arenaSource + "arena_map_alloc (Linux 6.9)"
+const arenaUnmapped = arenaSource + "arena_get_unmapped_area (Linux 6.9)"
+
+// Kernels without the two rules of this left the kernel a pointer to a mapping that was gone
+// (commit 4fddde2a732d). They came to the series that were maintained.
+const arenaOneMapping = " (Linux 7.1; 7.0.7, 6.18.30, 6.12.88)"
+
+var _ = register(Arena,
+	Rule{
+		Name:      "mmapable",
+		Statement: "An arena without BPF_F_MMAPABLE is refused with EINVAL.",
+		Source:    arenaCreate,
+		check: func(t *T) {
+			spec := arenaSpec(1, 0, 0)
+			spec.Flags = 0
+			t.createFails("no BPF_F_MMAPABLE", spec, unix.EINVAL)
+		},
+	},
+	Rule{
+		Name:      "no-key-no-value",
+		Statement: "An arena with a key size or a value size is refused with EINVAL.",
+		Source:    arenaCreate,
+		check: func(t *T) {
+			withKey, withValue := arenaSpec(1, 0, 0), arenaSpec(1, 0, 0)
+			withKey.KeySize, withValue.ValueSize = 4, 4
+			t.createFails("a key size", withKey, unix.EINVAL)
+			t.createFails("a value size", withValue, unix.EINVAL)
+		},
+	},
+	Rule{
+		Name:      "size",
+		Statement: "An arena has a page at least and 4 GiB at most: EINVAL and E2BIG otherwise.",
+		Source:    arenaCreate,
+		check: func(t *T) {
+			t.createFails("no pages", arenaSpec(0, 0, 0), unix.EINVAL)
+			t.createFails("a page more than 4 GiB", arenaSpec(window/page+1, 0, 0), unix.E2BIG)
+			t.create(arenaSpec(window/page, 0, 0))
+		},
+	},
+	Rule{
+		Name:      "address-aligned",
+		Statement: "A map_extra that is not at a page's start is refused with EINVAL.",
+		Source:    arenaCreate,
+		check: func(t *T) {
+			t.createFails("map_extra inside a page", arenaSpec(1, arenaBase+8, 0), unix.EINVAL)
+		},
+	},
+	Rule{
+		Name:      "address-window",
+		Statement: "An arena whose addresses would cross a multiple of 4 GiB is refused with ERANGE.",
+		Source:    arenaCreate,
+		check: func(t *T) {
+			t.createFails("map_extra a page before the window's end", arenaSpec(2, arenaBase+window-uint64(page), 0), unix.ERANGE)
+			t.create(arenaSpec(1, arenaBase+window-uint64(page), 0))
+		},
+	},
+	Rule{
+		Name:      "flags",
+		Statement: "An arena takes BPF_F_SEGV_ON_FAULT and BPF_F_NO_USER_CONV, and is refused with EINVAL for another map type's flag.",
+		Source:    arenaCreate,
+		check: func(t *T) {
+			m := t.create(arenaSpec(1, 0, mapflag.SegvOnFault|mapflag.NoUserConv))
+			equal(t, "flags", t.flags(m), uint32(unix.BPF_F_MMAPABLE|mapflag.SegvOnFault|mapflag.NoUserConv))
+			t.createFails("BPF_F_NO_PREALLOC", arenaSpec(1, 0, unix.BPF_F_NO_PREALLOC), unix.EINVAL)
+		},
+	},
+	Rule{
+		Name:      "no-elements",
+		Statement: "Update, delete and get-next-key of an arena from user space fail with EOPNOTSUPP, lookup with EINVAL.",
+		Source:    arenaSource + "arena_map_ops (Linux 6.9)",
+		check: func(t *T) {
+			m := t.create(arenaSpec(1, 0, 0))
+			var value uint64
+			at := unsafe.Pointer(&value)
+			_, err := t.element(unix.BPF_MAP_LOOKUP_ELEM, m, nil, at, 0)
+			t.fails("lookup", err, unix.EINVAL)
+			_, err = t.element(unix.BPF_MAP_UPDATE_ELEM, m, nil, at, 0)
+			t.fails("update", err, unix.EOPNOTSUPP)
+			_, err = t.element(unix.BPF_MAP_DELETE_ELEM, m, nil, nil, 0)
+			t.fails("delete", err, unix.EOPNOTSUPP)
+			_, err = t.element(unix.BPF_MAP_GET_NEXT_KEY, m, nil, at, 0)
+			t.fails("get next key", err, unix.EOPNOTSUPP)
+		},
+	},
+	Rule{
+		Name:      "map-at-its-address",
+		Statement: "An arena with map_extra can be mapped there, and elsewhere not: EINVAL.",
+		Source:    arenaUnmapped,
+		check: func(t *T) {
+			m := t.create(arenaSpec(2, arenaBase, 0))
+			t.mapArenaFails(m, arenaBase+window, 2*page, unix.EINVAL)
+			t.mapArena(m, arenaBase, 2)
+		},
+	},
+	Rule{
+		Name:      "map-whole",
+		Statement: "An arena can be mapped only as a whole: EINVAL for less, E2BIG for more.",
+		Source:    arenaUnmapped,
+		check: func(t *T) {
+			m := t.create(arenaSpec(2, arenaBase, 0))
+			t.mapArenaFails(m, arenaBase, page, unix.EINVAL)
+			t.mapArenaFails(m, arenaBase, 3*page, unix.E2BIG)
+			t.mapArena(m, arenaBase, 2)
+		},
+	},
+	Rule{
+		Name:      "map-first-decides",
+		Statement: "An arena without map_extra has the address of its first mapping for ever, even when that is gone.",
+		Source:    arenaSource + "arena_map_mmap, arena_get_unmapped_area (Linux 6.9)",
+		check: func(t *T) {
+			m := t.create(arenaSpec(1, 0, 0))
+			first, err := t.k.mmapAt(m.FD(), arenaBase, uintptr(page), protReadWrite)
+			t.must(err, "map arena")
+			t.must(own.Munmap(first, uintptr(page)), "unmap arena")
+			t.mapArenaFails(m, arenaBase+window, page, unix.EINVAL)
+			t.mapArena(m, arenaBase, 1)
+		},
+	},
+	Rule{
+		Name:      "map-not-split",
+		Statement: "A mapping of an arena cannot be unmapped or protected in parts: EINVAL.",
+		Source:    arenaSource + "arena_vm_may_split" + arenaOneMapping,
+		check: func(t *T) {
+			a := t.arena(3, 0)
+			_, _, errno := unix.Syscall(unix.SYS_MPROTECT, uintptr(a.addr(1)), uintptr(page), unix.PROT_READ)
+			_, _, errno2 := unix.Syscall(unix.SYS_MUNMAP, uintptr(a.addr(1)), uintptr(page), 0)
+			if errno == 0 && errno2 == 0 {
+				// The cleanup's munmap of the whole takes both parts.
+				t.no("a page in the middle can be protected and unmapped")
+			}
+			t.fails("mprotect of a part", error(errno), unix.EINVAL)
+			t.fails("munmap of a part", error(errno2), unix.EINVAL)
+		},
+	},
+	Rule{
+		Name:      "map-not-inherited",
+		Statement: "A child of fork(2) does not have the mapping.",
+		Source:    arenaSource + "arena_map_mmap, VM_DONTCOPY" + arenaOneMapping,
+		check: func(t *T) {
+			t.arena(1, 0)
+			flags := vmFlags(t, arenaBase)
+			equal(t, "the mapping's VmFlags have de, do not expand", strings.Contains(flags, " de "), true)
+			if !strings.Contains(flags, " dc ") {
+				t.no("the mapping's VmFlags lack dc, do not copy on fork: the child has it too")
+			}
+		},
+	},
+	Rule{
+		Name:      "memory-accounted",
+		Statement: "The memlock in an arena's fdinfo counts the pages that it has.",
+		Source:    arenaSource + "arena_map_mem_usage (Linux 7.3)",
+		check: func(t *T) {
+			a := t.arena(16, 0)
+			before := memlock(t, a.m)
+			for i := range 16 {
+				*a.word(i) = 1
+			}
+			after := memlock(t, a.m)
+			if after == 0 {
+				t.no("memlock is 0, whatever pages it has")
+			}
+			equal(t, "growth with 16 pages", after-before, uint64(16*page))
+		},
+	},
+)
+
+func (t *T) mapArenaFails(m *ebpf.Map, base uint64, length int, want unix.Errno) {
+	mem, err := t.k.mmapAt(m.FD(), uintptr(base), uintptr(length), protReadWrite)
+	if err == nil {
+		t.cleanup(func() { own.Munmap(mem, uintptr(length)) })
+	}
+	t.fails(fmt.Sprintf("map %d bytes at %#x", length, base), err, want)
+}
+
+// vmFlags is the VmFlags line of the mapping at an address.
+func vmFlags(t *T, addr uint64) string {
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	t.must(err, "read mappings")
+	_, rest, found := bytes.Cut(smaps, fmt.Appendf(nil, "%x-", addr))
+	if !found {
+		t.differs("no mapping at %#x", addr)
+	}
+	_, rest, _ = bytes.Cut(rest, []byte("VmFlags:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	return string(line) + " "
+}
+
+// memlock is the kernel's word on a map's memory.
+func memlock(t *T, m *ebpf.Map) uint64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", m.FD()))
+	t.must(err, "read fdinfo")
+	_, rest, _ := strings.Cut(string(text), "memlock:")
+	var n uint64
+	_, err = fmt.Sscan(rest, &n)
+	t.must(err, "parse memlock")
+	return n
+}
 
 // Arenas lie at the start of a window of 4 GiB, where no library or heap of this
 // process is.
