@@ -85,7 +85,7 @@ var _ = register(Prealloc,
 			t.createFails("BPF_F_NO_PREALLOC", spec, enotsupp)
 			spec.Flags = 0
 			m := t.create(spec)
-			// The last keys that a CPU put in are its own: another does not evict them.
+			// A CPU keeps its latest keys: another CPU does not evict them.
 			t.on(t.cpus()[0], func() {
 				for i := range uint32(4096) {
 					t.must(m.Put(i, uint64(1)), "update")
@@ -124,7 +124,7 @@ var _ = register(Prealloc,
 		check: func(t *T) {
 			m := t.create(hashSpec(1, 0))
 			t.must(m.Put(uint32(1), uint64(100)), "update")
-			// A look at key 1, then its delete and an update of key 2, in one program.
+			// Looks up key 1, deletes it and updates key 2, in one program.
 			key := func(r asm.Register, slot int32) code { return code{mov(r, asm.R10), asm.Add.Imm(r, slot)} }
 			p := t.load(rawTracepoint, program(
 				asm.StoreImm(asm.R10, -4, 1, asm.Word), asm.StoreImm(asm.R10, -8, 2, asm.Word),
@@ -247,7 +247,7 @@ var _ = register(ZeroSize,
 	},
 )
 
-// nullToChecksum is a program that has bpf_csum_diff take size bytes from NULL.
+// nullToChecksum returns a program that passes NULL and a size to bpf_csum_diff.
 func nullToChecksum(size int32) code {
 	return program(
 		set(asm.R1, 0), set(asm.R2, size), set(asm.R3, 0), set(asm.R4, 0), set(asm.R5, 5),

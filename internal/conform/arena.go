@@ -18,8 +18,8 @@ import (
 const arenaCreate = arenaSource + "arena_map_alloc (Linux 6.9)"
 const arenaUnmapped = arenaSource + "arena_get_unmapped_area (Linux 6.9)"
 
-// Kernels without the two rules of this left the kernel a pointer to a mapping that was gone
-// (commit 4fddde2a732d). They came to the series that were maintained.
+// Kernels without the two rules with this source kept a pointer to an unmapped mapping (commit
+// 4fddde2a732d). The fix came to the maintained series too.
 const arenaOneMapping = " (Linux 7.1; 7.0.7, 6.18.30, 6.12.88)"
 
 var _ = register(Arena,
@@ -142,7 +142,7 @@ var _ = register(Arena,
 			_, _, errno := unix.Syscall(unix.SYS_MPROTECT, uintptr(a.addr(1)), uintptr(page), unix.PROT_READ)
 			_, _, errno2 := unix.Syscall(unix.SYS_MUNMAP, uintptr(a.addr(1)), uintptr(page), 0)
 			if errno == 0 && errno2 == 0 {
-				// The cleanup's munmap of the whole takes both parts.
+				// The cleanup unmaps the whole, and with it both parts.
 				t.no("a page in the middle can be protected and unmapped")
 			}
 			t.fails("mprotect of a part", error(errno), unix.EINVAL)
@@ -189,7 +189,7 @@ func (t *T) mapArenaFails(m *ebpf.Map, base uint64, length int, want unix.Errno)
 	t.fails(fmt.Sprintf("map %d bytes at %#x", length, base), err, want)
 }
 
-// vmFlags is the VmFlags line of the mapping at an address.
+// vmFlags returns the VmFlags line of the mapping at an address.
 func vmFlags(t *T, addr uint64) string {
 	smaps, err := os.ReadFile("/proc/self/smaps")
 	t.must(err, "read mappings")
@@ -202,7 +202,7 @@ func vmFlags(t *T, addr uint64) string {
 	return string(line) + " "
 }
 
-// memlock is the kernel's word on a map's memory.
+// memlock returns the memory of a map as the kernel reports it.
 func memlock(t *T, m *ebpf.Map) uint64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", m.FD()))
 	t.must(err, "read fdinfo")
@@ -213,8 +213,7 @@ func memlock(t *T, m *ebpf.Map) uint64 {
 	return n
 }
 
-// Arenas lie at the start of a window of 4 GiB, where no library or heap of this
-// process is.
+// Arenas are mapped at the start of a window of 4 GiB without libraries and heaps of this process.
 const (
 	window    = 1 << 32
 	arenaBase = 0x1555 * window
@@ -228,7 +227,7 @@ func arenaSpec(pages int, base uint64, flags uint32) *ebpf.MapSpec {
 	}
 }
 
-// arena is one that is mapped into this process.
+// arena is mapped into this process.
 type arena struct {
 	t    *T
 	m    *ebpf.Map
@@ -236,7 +235,7 @@ type arena struct {
 	mem  unsafe.Pointer
 }
 
-// arena makes an arena and maps it.
+// arena creates an arena and maps it.
 func (t *T) arena(pages int, flags uint32) *arena {
 	m := t.create(arenaSpec(pages, arenaBase, flags))
 	return &arena{t, m, arenaBase, t.mapArena(m, arenaBase, pages)}
@@ -249,17 +248,16 @@ func (t *T) mapArena(m *ebpf.Map, base uint64, pages int) unsafe.Pointer {
 	return mem
 }
 
-// addr is the user address of a page.
+// addr returns the user address of a page.
 func (a *arena) addr(n int) uint64 { return a.base + uint64(n*page) }
 
-// word is the first word of a page, in this process.
+// word returns the address of the first word of a page.
 //
-// SAFETY: the caller knows that the page is in the arena. It stays mapped until
-// the test has ended.
+// SAFETY: the caller passes a page of the arena, which stays mapped until the end of the test.
 func (a *arena) word(n int) *uint64 { return (*uint64)(unsafe.Add(a.mem, n*page)) }
 
-// touch has the kernel read the first word of a page, which gives an errno where
-// an access of this process would be a SIGSEGV.
+// touch makes the kernel read the first word of a page: it returns an errno where an access by this
+// process would raise SIGSEGV.
 func (a *arena) touch(n int) error {
 	var pipe [2]int
 	a.t.must(unix.Pipe2(pipe[:], unix.O_CLOEXEC), "make pipe")
@@ -272,18 +270,18 @@ func (a *arena) touch(n int) error {
 	return nil
 }
 
-// toKernel converts a user address of the program's arena into one that the
-// program can use: an addr_space_cast from address space 1 to 0.
+// toKernel converts a user address in the program's arena into one that the program can use: an
+// addr_space_cast from address space 1 to 0.
 func toKernel(r asm.Register) asm.Instruction { return cast(r, 1) }
 
-// toUser is the opposite.
+// toUser is the reverse of toKernel.
 func toUser(r asm.Register) asm.Instruction { return cast(r, 1<<16) }
 
 func cast(r asm.Register, spaces int64) asm.Instruction {
 	return asm.Instruction{OpCode: asm.Mov.Op(asm.RegSource), Dst: r, Src: r, Offset: 1, Constant: spaces}
 }
 
-// peeker returns a function that has a program read the word at an address.
+// peeker returns a function that reads the word at an address, by a program.
 func (a *arena) peeker() func(addr uint64) uint64 {
 	out := a.t.output()
 	p := a.t.load(rawTracepoint, program(
@@ -296,7 +294,7 @@ func (a *arena) peeker() func(addr uint64) uint64 {
 	}
 }
 
-// poker returns a function that has a program write the word at an address.
+// poker returns a function that writes the word at an address, by a program.
 func (a *arena) poker() func(addr, value uint64) {
 	p := a.t.load(rawTracepoint, program(
 		theMap(asm.R1, a.m), arg(asm.R7, 0), arg(asm.R8, 1), toKernel(asm.R7),
@@ -314,7 +312,7 @@ func (a *arena) allocates(out output) code {
 	)
 }
 
-// allocator returns a function that has a sleepable program allocate pages.
+// allocator returns a function that allocates pages, by a sleepable program.
 func (a *arena) allocator() func(addr uint64, pages int) uint64 {
 	out := a.t.output()
 	p := a.t.load(ebpf.Syscall, a.allocates(out))
@@ -324,7 +322,7 @@ func (a *arena) allocator() func(addr uint64, pages int) uint64 {
 	}
 }
 
-// freer returns a function that has a sleepable program free pages.
+// freer returns a function that frees pages, by a sleepable program.
 func (a *arena) freer() func(addr uint64, pages int) {
 	p := a.t.load(ebpf.Syscall, program(
 		theMap(asm.R1, a.m), arg(asm.R2, 0), arg(asm.R3, 1), a.t.kfunc("bpf_arena_free_pages"), ret(0),

@@ -264,8 +264,8 @@ var _ = register(Arena,
 	},
 )
 
-// toUserAndBack has a program convert the address of page 1 to the kernel's and
-// back to user space.
+// toUserAndBack converts the address of page 1 to the kernel's and back to user space, by a
+// program.
 func (a *arena) toUserAndBack() uint64 {
 	out := a.t.output()
 	p := a.t.load(rawTracepoint, program(

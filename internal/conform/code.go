@@ -8,11 +8,11 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// code is a program in parts. By convention of this package R6 holds the
-// context, and R7 to R9 what the program keeps across calls.
+// code is part of a program. By convention of this package R6 has the context, and R7 to R9 have
+// values that the program keeps across calls.
 type code = asm.Instructions
 
-// program puts a program together: instructions, and codes of several.
+// program concatenates instructions and code.
 func program(parts ...any) code {
 	return append(code{asm.Mov.Reg(asm.R6, asm.R1)}, join(parts...)...)
 }
@@ -43,14 +43,13 @@ func mov(to, from asm.Register) asm.Instruction { return asm.Mov.Reg(to, from) }
 
 func theMap(r asm.Register, m *ebpf.Map) asm.Instruction { return asm.LoadMapPtr(r, m.FD()) }
 
-// ret returns v.
+// ret is code that returns v.
 func ret(v int32) code { return code{set(asm.R0, v), asm.Return()} }
 
 // at makes an instruction the target of jumps to name.
 func at(name string, ins asm.Instruction) asm.Instruction { return ins.WithSymbol(name) }
 
-// output is the memory by which a program tells the test what it saw: words of
-// 64 bits in an array map.
+// output is an array map through which a program reports to the test, in 64-bit words.
 type output struct {
 	t *T
 	m *ebpf.Map
@@ -72,14 +71,14 @@ func (o output) put(i uint32, r, scratch asm.Register) code {
 	return code{o.addr(scratch, i), asm.StoreMem(scratch, 0, r, asm.DWord)}
 }
 
-// give sets word i for the program, and the others to 0.
+// give sets word i for the program, and clears the others.
 func (o output) give(i int, v uint64) {
 	words := make([]uint64, outputWords)
 	words[i] = v
 	o.t.must(o.m.Put(uint32(0), words), "write output")
 }
 
-// words are what the program has stored.
+// words returns the words that the program has stored.
 func (o output) words() []uint64 {
 	var b []byte
 	o.t.must(o.m.Lookup(uint32(0), &b), "read output")
@@ -90,15 +89,15 @@ func (o output) words() []uint64 {
 	return w
 }
 
-// atomically is an atomic instruction. cilium/ebpf v0.22 writes those that it makes
-// itself with the constant 0, which makes an addition without a result of each.
+// atomically repairs an atomic instruction of the test: cilium/ebpf v0.22 marshals it with constant
+// 0, an addition that returns nothing.
 func atomically(ins asm.Instruction) asm.Instruction {
 	ins.Constant = int64(ins.OpCode.AtomicOp() >> 8)
 	return ins
 }
 
-// function makes body a function that programs can call back: the verifier wants
-// types for it, and then for the main program too (check_btf_func).
+// function makes body a callback function. The verifier demands types for it and for the main
+// program (check_btf_func).
 func function(name string, body code, params ...btf.FuncParam) code {
 	long := &btf.Int{Name: "long", Size: 8, Encoding: btf.Signed}
 	fn := &btf.Func{Name: name, Type: &btf.FuncProto{Return: long, Params: params}, Linkage: btf.StaticFunc}

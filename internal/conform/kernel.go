@@ -19,14 +19,14 @@ import (
 	own "github.com/rbtool/rbtool/internal/syscall"
 )
 
-// kernel is the calls by which rules have the kernel do something. The real one
-// is bpf{}; tests put a lying one in between to see that the rules notice.
+// kernel has the calls by which rules use the kernel. The real one is bpf{}; tests replace it by a
+// lying one, to see that the rules notice.
 type kernel interface {
 	createMap(*ebpf.MapSpec) (*ebpf.Map, error)
 	load(*ebpf.ProgramSpec) (*ebpf.Program, error)
 	run(*ebpf.Program, *ebpf.RunOptions) (uint32, error)
 	mmap(fd int, offset int64, length, prot, flags int) ([]byte, error)
-	// mmapAt maps at an address where nothing is mapped.
+	// mmapAt maps at an address that must be free.
 	mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error)
 	// mount makes a file system and returns a descriptor of its root.
 	mount(kind string) (int, error)
@@ -52,7 +52,7 @@ func (bpf) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return l.Load(spec)
 }
 
-// loadPlain does what [ebpf.NewProgram] does, which would read the kernel's BTF anew.
+// loadPlain is [ebpf.NewProgram], but does not read the kernel's BTF again.
 func loadPlain(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	const name = "program"
 	c, err := ebpf.NewCollectionWithOptions(
@@ -65,7 +65,7 @@ func loadPlain(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return c.DetachProgram(name), nil
 }
 
-// kernelTypes keeps the kernel's BTF: reading it takes a second where the machine is emulated.
+// kernelTypes keeps the kernel's BTF, which takes a second to read on an emulated machine.
 var kernelTypes = sync.OnceValue(kernelbtf.Cache)
 
 func (bpf) run(p *ebpf.Program, opts *ebpf.RunOptions) (uint32, error) { return p.Run(opts) }
@@ -99,7 +99,7 @@ func (bpf) call(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
 	return int(r), nil
 }
 
-// feature is what vmtest's kernel list, or the issue of a missing one, calls a map type.
+// feature returns the name of a map type in vmtest's list of features.
 func feature(m ebpf.MapType) string {
 	if m == ebpf.UserRingbuf {
 		return "user_ringbuf"
@@ -107,7 +107,7 @@ func feature(m ebpf.MapType) string {
 	return strings.ToLower(m.String())
 }
 
-// create makes a map that the test needs, and closes it in the end.
+// create creates a map that the test needs, and closes it at the end.
 func (t *T) create(spec *ebpf.MapSpec) *ebpf.Map {
 	m, err := t.k.createMap(spec)
 	if err != nil {
@@ -120,22 +120,22 @@ func (t *T) create(spec *ebpf.MapSpec) *ebpf.Map {
 	return m
 }
 
-// flags is the kernel's word on the flags of a map.
+// flags returns the flags of a map as the kernel reports them.
 func (t *T) flags(m *ebpf.Map) uint32 {
 	info, err := m.Info()
 	t.must(err, "ask for flags")
 	return info.Flags
 }
 
-// needMap ends the test where the kernel does not know the type.
+// needMap ends the test if the kernel does not know the map type.
 func (t *T) needMap(m ebpf.MapType) {
 	if err := features.HaveMapType(m); errors.Is(err, ebpf.ErrNotSupported) {
 		t.missing(feature(m), err)
 	}
 }
 
-// createFails ends the test unless the kernel refuses the map with want. How is
-// what is wrong with it.
+// createFails ends the test unless the kernel refuses the map with want. How describes the fault of
+// the map.
 func (t *T) createFails(how string, spec *ebpf.MapSpec, want unix.Errno) {
 	t.needMap(spec.Type)
 	m, err := t.k.createMap(spec)
@@ -155,7 +155,7 @@ func (t *T) fails(what string, err error, want unix.Errno) {
 	}
 }
 
-// enotsupp is ENOTSUPP (include/linux/errno.h), which user space was never meant to see.
+// enotsupp is ENOTSUPP (include/linux/errno.h), which is not part of the user-space ABI.
 const enotsupp = unix.Errno(524)
 
 func name(e unix.Errno) string {
@@ -165,7 +165,7 @@ func name(e unix.Errno) string {
 	return unix.ErrnoName(e)
 }
 
-// spec is a program of the rule's, whose instructions code has put together.
+// spec returns a program of the rule with these instructions.
 func (t *T) spec(kind ebpf.ProgramType, body code) *ebpf.ProgramSpec {
 	s := &ebpf.ProgramSpec{Name: "conform", Type: kind, Instructions: body, License: "GPL"}
 	if kind == ebpf.Syscall {
@@ -174,8 +174,7 @@ func (t *T) spec(kind ebpf.ProgramType, body code) *ebpf.ProgramSpec {
 	return s
 }
 
-// needHelpers ends the test where the kernel lacks a type or a helper that the
-// program uses.
+// needHelpers ends the test if the kernel lacks the program type or a helper of the program.
 func (t *T) needHelpers(spec *ebpf.ProgramSpec) {
 	if err := features.HaveProgramType(spec.Type); errors.Is(err, ebpf.ErrNotSupported) {
 		if spec.Type == ebpf.Syscall {
@@ -194,7 +193,7 @@ func (t *T) needHelpers(spec *ebpf.ProgramSpec) {
 	}
 }
 
-// helperName is as the kernel's headers spell it: FnRingbufQuery is bpf_ringbuf_query.
+// helperName returns the name in the kernel's headers: bpf_ringbuf_query for FnRingbufQuery.
 func helperName(fn asm.BuiltinFunc) string {
 	var b strings.Builder
 	b.WriteString("bpf")
@@ -207,8 +206,7 @@ func helperName(fn asm.BuiltinFunc) string {
 	return strings.ToLower(b.String())
 }
 
-// kfunc returns a call of a function of the kernel, and ends the test where there
-// is none of that name.
+// kfunc returns a call of a kernel function, and ends the test if there is none of that name.
 func (t *T) kfunc(name string) asm.Instruction {
 	types, err := kernelTypes().Kernel()
 	if err != nil {
@@ -225,7 +223,7 @@ func (t *T) kfunc(name string) asm.Instruction {
 	}.WithReference(name)
 }
 
-// load loads a program that the test needs, and closes it in the end.
+// load loads a program that the test needs, and closes it at the end.
 func (t *T) load(kind ebpf.ProgramType, body code) *ebpf.Program {
 	return t.loadSpec(t.spec(kind, body))
 }
@@ -240,14 +238,14 @@ func (t *T) loadSpec(spec *ebpf.ProgramSpec) *ebpf.Program {
 	return p
 }
 
-// refused ends the test unless the verifier refuses the program with one of the
-// messages: their wording changed over the years.
+// refused ends the test unless the verifier refuses the program with one of the messages; their
+// wording differs between kernels.
 func (t *T) refused(kind ebpf.ProgramType, body code, messages ...string) {
 	t.refusedUnless("", kind, body, messages...)
 }
 
-// refusedUnless is refused for what some kernels are known to accept: that is a
-// no, with what they do. The program is never run.
+// refusedUnless is refused, but if the kernel accepts the program, the verdict is No with the text
+// known. The program is never run.
 func (t *T) refusedUnless(known string, kind ebpf.ProgramType, body code, messages ...string) {
 	spec := t.spec(kind, body)
 	p, err := t.k.load(spec)
@@ -265,7 +263,7 @@ func (t *T) refusedUnless(known string, kind ebpf.ProgramType, body code, messag
 	t.differs("refused with %s, want %q", verifierSays(err), messages[0])
 }
 
-// verifierMentions tells whether one of the messages is in the verifier's log.
+// verifierMentions reports whether the verifier's log has one of the messages.
 func verifierMentions(err error, messages ...string) bool {
 	v, ok := errors.AsType[*ebpf.VerifierError](err)
 	return ok && slices.ContainsFunc(v.Log, func(line string) bool {
@@ -273,7 +271,7 @@ func verifierMentions(err error, messages ...string) bool {
 	})
 }
 
-// verifierSays is the last line of the log that says something.
+// verifierSays returns the last informative line of the log.
 func verifierSays(err error) string {
 	v, ok := errors.AsType[*ebpf.VerifierError](err)
 	if !ok {
@@ -288,7 +286,7 @@ func verifierSays(err error) string {
 	return v.Cause.Error()
 }
 
-// call runs a program with arguments, and returns what it returned.
+// call runs a program with arguments, and returns its result.
 func (t *T) call(p *ebpf.Program, args ...uint64) int32 {
 	opts := &ebpf.RunOptions{}
 	if len(args) > 0 {

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tags of a pointer in a map's value, by which the verifier knows what it holds
-// (kernel/bpf/btf.c, btf_find_kptr).
+// Tags of a pointer in a map's value: they tell the verifier what the pointer is (kernel/bpf/btf.c,
+// btf_find_kptr).
 const (
 	kptrTag      = "kptr"           // a reference
 	untrustedTag = "kptr_untrusted" // an address
 )
 
-// valueWith is the type of a map's value that is a tagged pointer to a struct.
+// valueWith returns the type of a map's value with a tagged pointer to a struct.
 func valueWith(tag, structName string) btf.Type {
 	target := &btf.Struct{Name: structName, Size: 4, Members: []btf.Member{{Name: "x", Type: intType}}}
 	return &btf.Struct{Name: "value", Size: 16, Members: []btf.Member{
@@ -35,12 +35,12 @@ func kptrSpec(kind ebpf.MapType, tag, structName string) *ebpf.MapSpec {
 	}
 }
 
-// numbered is a value with a number, and nothing in place of the pointer.
+// numbered is a value with a number and no pointer.
 func numbered(n uint64) []byte { return binary.NativeEndian.AppendUint64(make([]byte, 8), n) }
 
-// watched is a map with a value that holds a reference to a task, an array unless a rule puts
-// a hash there, and programs that put one there and look at it. Its methods need the
-// kernel's functions for tasks to be allowed to syscall programs.
+// watched is a map whose value holds a reference to a task, an array or, in some rules, a hash,
+// with programs that set and read the reference. Its methods need a kernel that lets syscall
+// programs call the functions for tasks.
 type watched struct {
 	t   *T
 	m   *ebpf.Map
@@ -48,14 +48,14 @@ type watched struct {
 }
 
 func (t *T) watched() watched {
-	t.kfunc("bpf_task_from_pid") // without which no reference is to be had
+	t.kfunc("bpf_task_from_pid") // the source of all references
 	return watched{t, t.create(kptrSpec(ebpf.Array, kptrTag, "task_struct")), t.output()}
 }
 
 // field loads the address of the array's value.
 func (w watched) field(r asm.Register) asm.Instruction { return asm.LoadMapValue(r, w.m.FD(), 0) }
 
-// element loads the address of the value of a key, and jumps to none where there is no such.
+// element loads the address of the value of a key, and jumps to none if there is no such key.
 func (w watched) element(r asm.Register, key int64, none string) code {
 	return code{
 		asm.StoreImm(asm.R10, -4, key, asm.Word), theMap(asm.R1, w.m), mov(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -4),
@@ -63,17 +63,16 @@ func (w watched) element(r asm.Register, key int64, none string) code {
 	}
 }
 
-// taskFromPID leaves in R0 a reference to the task whose pid is the first argument, and
-// jumps to none where there is no such task.
+// taskFromPID leaves in R0 a reference to the task with the pid in the first argument, and jumps to
+// none if there is no such task.
 func (t *T) taskFromPID(none string) code {
 	return code{arg(asm.R1, 0), t.kfunc("bpf_task_from_pid"), asm.JEq.Imm(asm.R0, 0, none)}
 }
 
-// release gives up the reference in r.
+// release releases the reference in r.
 func (t *T) release(r asm.Register) code { return code{mov(asm.R1, r), t.kfunc("bpf_task_release")} }
 
-// exchange puts the reference in r, or NULL, into the array's value and leaves in R0 what was
-// there.
+// exchange puts the reference in r, or NULL, into the array's value and leaves the old one in R0.
 func (w watched) exchange(r asm.Register) code {
 	return code{w.field(asm.R1), mov(asm.R2, r), asm.FnKptrXchg.Call()}
 }
@@ -83,16 +82,16 @@ func (t *T) releaseOld(then string) code {
 	return join(asm.JEq.Imm(asm.R0, 0, then), t.release(asm.R0))
 }
 
-// watch has a program put the task of that pid into the array's value. It returns 1 where
-// there is none.
+// watch puts the task with a pid into the array's value, by a program. It returns 1 if there is no
+// such task.
 func (w watched) watch(pid uint32) int32 { return w.watchAt(w.field(asm.R7), pid) }
 
-// watchElement is watch for the value of a key. It returns 1 also where there is no such key.
+// watchElement is watch for the value of a key. It returns 1 if there is no such key either.
 func (w watched) watchElement(key int64, pid uint32) int32 {
 	return w.watchAt(w.element(asm.R7, key, "none"), pid)
 }
 
-// watchAt is watch for the value whose address the code loads into R7.
+// watchAt is watch for the value whose address code loads into R7.
 func (w watched) watchAt(address any, pid uint32) int32 {
 	t := w.t
 	return t.call(t.loadTask(program(
@@ -103,8 +102,8 @@ func (w watched) watchAt(address any, pid uint32) int32 {
 	)), uint64(pid))
 }
 
-// loadTask loads a syscall program that calls functions for tasks, and ends the test
-// where those are not for such programs.
+// loadTask loads a syscall program that calls functions for tasks, and ends the test if the kernel
+// does not allow that.
 func (t *T) loadTask(body code) *ebpf.Program {
 	spec := t.spec(ebpf.Syscall, body)
 	p, err := t.k.load(spec)
@@ -119,16 +118,16 @@ func (t *T) loadTask(body code) *ebpf.Program {
 	return p
 }
 
-// taken has a program take the task out of the array's value, and returns its pid and 0, or 1
-// where there was none.
+// taken removes the task from the array's value, by a program, and returns its pid and 0, or 1 if
+// there was none.
 func (w watched) taken() (pid uint32, none int32) { return w.takenAt(w.field(asm.R7)) }
 
-// takenFrom is taken for the value of a key. It returns 1 also where there is no such key.
+// takenFrom is taken for the value of a key. It returns 1 if there is no such key either.
 func (w watched) takenFrom(key int64) (pid uint32, none int32) {
 	return w.takenAt(w.element(asm.R7, key, "none"))
 }
 
-// takenAt is taken for the value whose address the code loads into R7.
+// takenAt is taken for the value whose address code loads into R7.
 func (w watched) takenAt(address any) (pid uint32, none int32) {
 	t := w.t
 	none = t.call(t.loadTask(program(
@@ -140,8 +139,8 @@ func (w watched) takenAt(address any) (pid uint32, none int32) {
 	return uint32(w.out.words()[0]), none
 }
 
-// references returns a function that has a program count the references to the task of that
-// pid, its own left out.
+// references returns a function that counts the references to the task with a pid, without that of
+// its own program.
 func (t *T) references(pid uint32) func() uint64 {
 	out := t.output()
 	p := t.loadTask(program(
@@ -156,7 +155,7 @@ func (t *T) references(pid uint32) func() uint64 {
 	}
 }
 
-// taskOffset is where a member of struct task_struct lies in this kernel.
+// taskOffset returns the offset of a member of struct task_struct in this kernel.
 func (t *T) taskOffset(member string) int16 {
 	types, err := kernelTypes().Kernel()
 	t.must(err, "read kernel BTF")
@@ -169,7 +168,7 @@ func (t *T) taskOffset(member string) int16 {
 	return int16(offset)
 }
 
-// offsetOf looks into anonymous members too.
+// offsetOf searches anonymous members too.
 func offsetOf(members []btf.Member, name string) (offset uint32, found bool) {
 	for _, m := range members {
 		if m.Name == name {
@@ -192,16 +191,16 @@ func offsetOf(members []btf.Member, name string) (offset uint32, found bool) {
 	return 0, false
 }
 
-// thread runs a thread until end is called, and returns its pid as the kernel has it.
+// thread runs a thread until end is called, and returns its pid.
 func (t *T) thread() (pid uint32, end func()) {
 	p := t.load(rawTracepoint, program(asm.FnGetCurrentPidTgid.Call(), asm.Return()))
 	pids, stop, ended := make(chan uint32, 1), make(chan struct{}), make(chan int, 1)
 	var run func()
 	run = func() {
-		runtime.LockOSThread() // for ever: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		tid := unix.Gettid()
 		if tid == unix.Getpid() {
-			// But not the main thread: another one, while this is not to be had.
+			// Not the main thread, which does not end: take another one while this is busy.
 			defer runtime.UnlockOSThread()
 			go run()
 			<-stop

@@ -9,11 +9,11 @@ import (
 
 const xchgSource = "kernel/bpf/helpers.c, bpf_kptr_xchg"
 
-// cancelled is since when an update and a delete leave references alone, which may not be
-// released in an NMI (commit a3a81d247651). Until then they called bpf_obj_free_fields.
+// cancelled is the first release in which updates and deletes do not release references, since that
+// is not possible in an NMI (commit a3a81d247651). Before, they called bpf_obj_free_fields.
 const cancelled = " (Linux 7.2; 7.1.5)"
 
-// notReferenced is what the verifier says of bpf_task_release for a pointer that is no
+// notReferenced has the verifier's messages about bpf_task_release of a pointer that is not a
 // reference: in Linux 7.2, and before.
 var notReferenced = []string{
 	"release kfunc bpf_task_release expects referenced PTR_TO_BTF_ID passed to R1",
@@ -253,7 +253,8 @@ var _ = register(Kptr,
 
 // refusedTask is refused for a syscall program that calls functions for tasks.
 func (t *T) refusedTask(body code, messages ...string) {
-	// The same functions in a program with nothing wrong: their absence is no refusal.
+	// If the kernel lacks the functions, that is not a refusal: a correct program with them must
+	// load.
 	t.loadTask(program(t.taskFromPID("none"), t.release(asm.R0), ret(0), at("none", set(asm.R0, 1)), asm.Return()))
 	t.refused(ebpf.Syscall, body, messages...)
 }

@@ -111,8 +111,8 @@ var _ = register(PerCPU,
 			for _, v := range got {
 				sum += int64(v)
 			}
-			// A program may be preempted by another on its CPU between load and store
-			// (from Linux 7.2 on): an increment is an atomic addition.
+			// From Linux 7.2 on a program can be preempted by another one on its CPU between load
+			// and store: the increment is atomic.
 			equal(t, "sum", sum, int64(steps*runs*len(cpus)))
 		},
 	},
@@ -155,7 +155,7 @@ var _ = register(PerCPU,
 	},
 )
 
-// percpuValues looks at the bytes that user space gets.
+// percpuValues returns the bytes that user space gets.
 func (t *T) percpuValues(m *ebpf.Map) {
 	n := possibleCPUs(t)
 	const stride, canary = 8, 0xee
@@ -194,7 +194,7 @@ func possibleCPUs(t *T) int {
 	return n
 }
 
-// cpus are the CPUs that this process may run on.
+// cpus returns the CPUs that this process may run on.
 func (t *T) cpus() []int {
 	var set unix.CPUSet
 	t.must(unix.SchedGetaffinity(0, &set), "ask for CPUs")

@@ -222,8 +222,7 @@ type bpffs struct {
 	dir string
 }
 
-// bpffs makes a bpffs that is mounted nowhere: only its descriptor leads to it, and
-// with that it goes, and with it all pins.
+// bpffs creates a bpffs that is mounted nowhere. It goes with its descriptor, and so do its pins.
 func (t *T) bpffs() bpffs {
 	mount, err := t.k.mount("bpf")
 	t.must(err, "make a bpffs")
@@ -299,8 +298,8 @@ func mapExists(id ebpf.MapID) bool {
 	return true
 }
 
-// eventually ends the test unless the condition comes true: what the kernel does
-// behind a grace period or in a worker, nothing announces.
+// eventually ends the test unless the condition becomes true. It polls, since the kernel does not
+// announce the end of a grace period or of a worker.
 func (t *T) eventually(what string, condition func() bool) {
 	for deadline := time.Now().Add(t.patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

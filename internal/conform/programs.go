@@ -116,7 +116,7 @@ var _ = register(ProgArray,
 			caller, other := pinned.caller(), not.caller()
 			t.must(fs.pin(pinned.m, "array"), "pin")
 			t.must(errors.Join(pinned.m.Close(), not.m.Close()), "close")
-			// The worker that would empty the first would do so before the second.
+			// A worker that empties arrays does so in order.
 			t.eventually("the slot of the other is empty", func() bool { return t.call(other, 1) == fellThrough })
 			equal(t, "result", t.call(caller, 1), 11)
 		},
@@ -191,7 +191,7 @@ var _ = register(Recursion,
 
 // Words of the hook's output.
 const (
-	hookRuns = iota // how often it ran
+	hookRuns = iota // number of runs
 	hookDepthNow
 	hookDeepest
 	hookResult // of its own update
@@ -199,7 +199,7 @@ const (
 
 const (
 	hookKey   = 9
-	hookDepth = 3 // where it stops to call itself
+	hookDepth = 3 // at which it stops
 )
 
 type hook struct {
@@ -208,7 +208,7 @@ type hook struct {
 	out output
 }
 
-// updated makes n updates of a hash that is hooked, each of which the program has seen.
+// updated makes n updates of a hooked hash, each of which the program has seen.
 func (t *T) updated(n uint64) hook {
 	const tries = 10
 	for try := 1; ; try++ {
@@ -216,17 +216,17 @@ func (t *T) updated(n uint64) hook {
 		for range n {
 			t.must(h.m.Put(uint32(5), uint64(50)), "update")
 		}
-		// While another process's update has the program run on this CPU and is
-		// preempted, this process's updates are left out.
+		// If the program is preempted on this CPU in another process's update, updates of this
+		// process are not seen.
 		if h.out.words()[hookRuns] >= n || try == tries {
 			return h
 		}
 	}
 }
 
-// hooked makes a hash and a program that runs whenever it is updated. The
-// program updates a key of its own, which would have it run again: a kernel that
-// lets it would overflow its stack, so it stops by itself at hookDepth.
+// hooked creates a hash and a program that runs at each update of it. The program updates a key
+// itself, which would run it again: on a kernel that allows that it stops at hookDepth, before the
+// stack overflows.
 func (t *T) hooked() hook {
 	m, out := t.create(hashSpec(16, 0)), t.output()
 	on := func(i uint32, change int32) code {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Report is what the rules found on a kernel, as it is written and read as JSON.
+// Report is the outcome of the rules on one kernel, as JSON.
 type Report struct {
 	// Kernel and Machine are the release and the machine of uname(2).
 	Kernel  string  `json:"kernel"`
@@ -31,10 +31,10 @@ type Entry struct {
 	Feature   string  `json:"missing_feature,omitempty"`
 }
 
-// ID is as [Rule.ID].
+// ID is [Rule.ID].
 func (e Entry) ID() string { return string(e.Group) + "/" + e.Name }
 
-// NewReport is the report of results of the running kernel.
+// NewReport returns the report of results of the running kernel.
 func NewReport(results []Result) (Report, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -49,7 +49,7 @@ func NewReport(results []Result) (Report, error) {
 	return r, nil
 }
 
-// Count is the number of rules with a verdict.
+// Count returns the number of rules with a verdict.
 func (r Report) Count(v Verdict) int {
 	n := 0
 	for _, e := range r.Rules {
@@ -60,7 +60,7 @@ func (r Report) Count(v Verdict) int {
 	return n
 }
 
-// Summary is the number of rules with each verdict, in words.
+// Summary returns the number of rules with each verdict, in words.
 func (r Report) Summary() string {
 	var parts []string
 	for _, v := range []Verdict{Yes, No, NotSupported, Differs} {
@@ -69,13 +69,13 @@ func (r Report) Summary() string {
 	return fmt.Sprintf("%d rules: %s", len(r.Rules), strings.Join(parts, ", "))
 }
 
-// series is the first two numbers of the release.
+// series returns the first two numbers of the release.
 func (r Report) series() string {
 	parts := strings.SplitN(r.Kernel, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// Allowed returns nil when this process may do what the rules need.
+// Allowed returns nil if this process has the privileges that the rules need.
 func Allowed() error {
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
@@ -85,7 +85,7 @@ func Allowed() error {
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	// Maps by id need CAP_SYS_ADMIN, as a bpffs of one's own does.
+	// Maps by id and a private bpffs take CAP_SYS_ADMIN.
 	n, _ := id.ID()
 	again, err := ebpf.NewMapFromID(n)
 	if err != nil {
@@ -94,8 +94,7 @@ func Allowed() error {
 	return errors.Join(again.Close(), m.Close())
 }
 
-// Markdown writes what several kernels do as a page of documentation, the oldest
-// kernel first.
+// Markdown writes a page of documentation that compares kernels, the oldest first.
 func Markdown(w io.Writer, reports []Report) error {
 	reports = slices.Clone(reports)
 	slices.SortStableFunc(reports, func(a, b Report) int { return compareReleases(a.Kernel, b.Kernel) })
@@ -132,7 +131,7 @@ func writeGroup(b *strings.Builder, g Group, reports []Report) {
 	}
 }
 
-// entries are the group's rules, each once, in the order of the first report that has it.
+// entries returns the group's rules, each once, in the order of the first report that has it.
 func entries(g Group, reports []Report) []Entry {
 	var all []Entry
 	for _, r := range reports {
@@ -160,7 +159,7 @@ func cell(v Verdict) string {
 	return cmp.Or(string(v), "?")
 }
 
-// since is the first series from which on all do what the rule says.
+// since returns the series from which on all kernels keep the promise.
 func since(id string, reports []Report) string {
 	first := ""
 	for _, r := range slices.Backward(reports) {
@@ -174,7 +173,7 @@ func since(id string, reports []Report) string {
 
 func escape(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
-// writeNotes says what the kernels do instead, and what is missing.
+// writeNotes describes what kernels do instead, and what they lack.
 func writeNotes(b *strings.Builder, reports []Report) {
 	b.WriteString("\n## What they do instead\n\n")
 	for _, r := range reports {
@@ -190,8 +189,8 @@ func writeNotes(b *strings.Builder, reports []Report) {
 	}
 }
 
-// compareReleases compares 6.1, 6.12 and 6.12.88-amd64 by their numbers. One that is not there
-// is 0, as it is in the releases of Debian's 5.10 and 6.1, which do not tell.
+// compareReleases compares releases such as 6.1, 6.12 and 6.12.88-amd64 by their numbers. A missing
+// number is 0, as in the releases of Debian's 5.10 and 6.1.
 func compareReleases(a, b string) int {
 	var x, y [3]int
 	fmt.Sscanf(a, "%d.%d.%d", &x[0], &x[1], &x[2])

@@ -17,14 +17,14 @@ func ringSpec(size int) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: uint32(size)}
 }
 
-// kernelRing is a ring with its consumer's view of it.
+// kernelRing is a ring with a consumer's view.
 type kernelRing struct {
 	*ring.Mapping
 	t *T
 	m *ebpf.Map
 }
 
-// ring makes a ring of one page.
+// ring creates a ring of one page.
 func (t *T) ring() kernelRing { return t.consume(t.create(ringSpec(page))) }
 
 func (t *T) consume(m *ebpf.Map) kernelRing {
@@ -39,11 +39,10 @@ func (t *T) consume(m *ebpf.Map) kernelRing {
 	return kernelRing{view, t, m}
 }
 
-// empty consumes all there is.
+// empty consumes all records.
 func (r kernelRing) empty() { r.SetConsumerPos(r.ProducerPos()) }
 
-// record ends the test unless a record of so many bytes begins at pos, and
-// returns its payload.
+// record ends the test unless a record of size bytes begins at pos, and returns its payload.
 func (r kernelRing) record(pos ring.Pos, want ring.Header) []byte {
 	if pos.Next(want.Len()) > r.ProducerPos() {
 		r.t.differs("producer position %d, too low for a record at %d", r.ProducerPos(), pos)
@@ -52,8 +51,7 @@ func (r kernelRing) record(pos ring.Pos, want ring.Header) []byte {
 	return r.Data().Payload(pos, want.Len())
 }
 
-// reserve reserves size bytes; the jump to full is taken when there is no room.
-// R0 is the record.
+// reserve reserves size bytes, and jumps to full if there is no room. R0 is the record.
 func reserve(m *ebpf.Map, size int32, full string) code {
 	return code{
 		theMap(asm.R1, m), set(asm.R2, size), set(asm.R3, 0), asm.FnRingbufReserve.Call(),
@@ -70,8 +68,8 @@ func discard(r asm.Register, flags int32) code {
 	return code{mov(asm.R1, r), set(asm.R2, flags), asm.FnRingbufDiscard.Call()}
 }
 
-// oneRecord reserves size bytes, stores the first argument into the first 8, and commits them.
-// It returns 1 when there is no room.
+// oneRecord reserves size bytes, stores the first argument in the first 8, and commits. It returns
+// 1 if there is no room.
 func oneRecord(m *ebpf.Map, size int32, commit func(asm.Register, int32) code, flags int32) code {
 	return program(
 		reserve(m, size, "full"),
@@ -81,8 +79,8 @@ func oneRecord(m *ebpf.Map, size int32, commit func(asm.Register, int32) code, f
 	)
 }
 
-// outputs copies as many bytes from the memory as the first argument says, with
-// the flags in the second, and returns what bpf_ringbuf_output does.
+// outputs copies bytes from memory, their number in the first argument and the flags in the second,
+// and returns the result of bpf_ringbuf_output.
 func outputs(m *ebpf.Map, from *ebpf.Map) code {
 	return program(
 		theMap(asm.R1, m), asm.LoadMapValue(asm.R2, from.FD(), 0), arg(asm.R3, 0),
@@ -106,14 +104,14 @@ func (t *T) memory(size int) *ebpf.Map {
 // pattern is byte i of memory.
 func pattern(i int) byte { return byte(i + i/256) }
 
-// outputter returns a function that puts a record of n bytes into the ring, with
-// flags, and returns what bpf_ringbuf_output does.
+// outputter returns a function that outputs a record of n bytes with flags, and returns the result
+// of bpf_ringbuf_output.
 func (t *T) outputter(m *ebpf.Map) func(n int, flags uint64) int32 {
 	p := t.load(ebpf.RawTracepoint, outputs(m, t.memory(2*page)))
 	return func(n int, flags uint64) int32 { return t.call(p, uint64(n), flags) }
 }
 
-// wakeups tells whether somebody who sleeps on a map's descriptor is woken.
+// wakeups counts the wakeups of a sleeper on a map's descriptor.
 type wakeups struct {
 	t     *T
 	epoll int
@@ -126,12 +124,12 @@ func (t *T) sleeper(m *ebpf.Map, events uint32) wakeups {
 	t.cleanup(func() { unix.Close(fd) })
 	t.must(unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, m.FD(), &unix.EpollEvent{Events: events | unix.EPOLLET}), "add map to epoll")
 	w := wakeups{t, fd}
-	w.count(0) // what was there before is reported once
+	w.count(0) // an earlier state is reported once
 	return w
 }
 
-// Wakeups come through an irq_work on the CPU of the commit, before the system
-// call that ran the program returns. That none comes takes a moment to know.
+// Wakeups come through an irq_work on the CPU of the commit, before the system call that ran the
+// program returns. Their absence takes a moment to establish.
 const noWakeup = 20 // milliseconds
 
 func (w wakeups) count(milliseconds int) int {
@@ -157,7 +155,7 @@ func (w wakeups) doesNotCome(after string) {
 	}
 }
 
-// ready tells whether poll(2) reports the events.
+// ready reports whether poll(2) returns the events.
 func (t *T) ready(m *ebpf.Map, events int16) bool {
 	fds := []unix.PollFd{{Fd: int32(m.FD()), Events: events}}
 	n, err := unix.Poll(fds, 0)

@@ -70,7 +70,7 @@ var _ = register(RingBuf,
 				{"lookup", unix.BPF_MAP_LOOKUP_ELEM}, {"update", unix.BPF_MAP_UPDATE_ELEM},
 				{"delete", unix.BPF_MAP_DELETE_ELEM}, {"get next key", unix.BPF_MAP_GET_NEXT_KEY},
 			} {
-				// A map without keys takes none, and a delete no value.
+				// A map without keys takes a NULL key, and a delete takes no value.
 				at := unsafe.Pointer(&value)
 				if op.cmd == unix.BPF_MAP_DELETE_ELEM {
 					at = nil
@@ -119,8 +119,7 @@ var _ = register(RingBuf,
 	},
 )
 
-// element is one of the bpf(2) commands on an element of a map: nil for a key of
-// no bytes.
+// element makes one of the bpf(2) calls on an element of a map, with nil for a key of no bytes.
 func (t *T) element(cmd int, m *ebpf.Map, key, value unsafe.Pointer, flags uint64) (int, error) {
 	// The member of union bpf_attr for BPF_MAP_*_ELEM.
 	attr := struct {
@@ -165,7 +164,7 @@ var _ = register(RingBuf,
 		check: func(t *T) {
 			r := t.ring()
 			output := t.outputter(r.m)
-			// Half the ring, twice: only with the first given back is there room.
+			// Half the ring, twice: there is room only after the first half is consumed.
 			equal(t, "first record", output(page/2-8, 0), 0)
 			equal(t, "second record before the first is consumed", output(page/2-8, 0), -int32(unix.EAGAIN))
 			r.empty()
@@ -245,7 +244,7 @@ var _ = register(RingBuf,
 	},
 )
 
-// mmap maps a map for the test, and unmaps it in the end.
+// mmap maps a map for the test, and unmaps it at the end.
 func (t *T) mmap(m *ebpf.Map, offset, length, prot int) []byte {
 	mem, err := t.k.mmap(m.FD(), int64(offset), length, prot, unix.MAP_SHARED)
 	t.must(err, "map %d bytes from %d", length, offset)

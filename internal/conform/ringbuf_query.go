@@ -103,7 +103,7 @@ var _ = register(RingBuf,
 		check: func(t *T) {
 			r := t.overwriteRing()
 			out := t.output()
-			// The first record is reserved while as many are put behind it as fit, and one more.
+			// The first record stays reserved while others fill the ring, and one more.
 			body := program(
 				reserve(r.m, 1000, "full"), mov(asm.R7, asm.R0),
 			)
@@ -138,7 +138,7 @@ var _ = register(RingBuf,
 	},
 )
 
-// overwriteRing makes a ring of a page in overwrite mode.
+// overwriteRing creates a ring of one page in overwrite mode.
 func (t *T) overwriteRing() kernelRing {
 	spec := ringSpec(page)
 	spec.Flags = mapflag.RBOverwrite
@@ -151,7 +151,7 @@ func (t *T) overwriteRing() kernelRing {
 	return t.consume(m)
 }
 
-// queried is a ring with a consumed record of 300 bytes and one of 100 behind it.
+// queried is a ring with a consumed record of 300 bytes and a later one of 100.
 func queried(t *T) (kernelRing, func(flag int32) uint64) {
 	r := t.ring()
 	output := t.outputter(r.m)
@@ -161,7 +161,7 @@ func queried(t *T) (kernelRing, func(flag int32) uint64) {
 	return r, querier(t, r.m)
 }
 
-// querier returns a function that has a program call bpf_ringbuf_query.
+// querier returns a function that calls bpf_ringbuf_query, by a program.
 func querier(t *T, m *ebpf.Map) func(flag int32) uint64 {
 	out := t.output()
 	p := t.load(ebpf.RawTracepoint, program(

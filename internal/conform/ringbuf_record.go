@@ -195,8 +195,8 @@ var _ = register(RingBuf,
 	},
 )
 
-// twoRecords has a program reserve two records of 16 bytes, commit the second,
-// then the first. It returns their headers before and after the first commit.
+// twoRecords reserves two records of 16 bytes, commits the second, then the first, by a program. It
+// returns their headers before and after the first commit.
 func twoRecords(t *T, m *ebpf.Map) []ring.Header {
 	out := t.output()
 	// header stores the word in front of the record whose address is word from.

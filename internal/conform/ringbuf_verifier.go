@@ -138,8 +138,8 @@ var _ = register(RingBuf,
 	},
 )
 
-// reserveDynptr reserves as many bytes as the first argument says, with the flags
-// in the second, as a dynptr on the stack.
+// reserveDynptr reserves a dynptr on the stack, its size in the first argument and the flags in the
+// second.
 func reserveDynptr(m *ebpf.Map) code {
 	return code{
 		theMap(asm.R1, m), arg(asm.R2, 0), arg(asm.R3, 1),
@@ -151,7 +151,7 @@ func commitDynptr(how asm.BuiltinFunc) code {
 	return code{mov(asm.R1, asm.R10), asm.Add.Imm(asm.R1, -16), set(asm.R2, 0), how.Call()}
 }
 
-// dynptrRecord reserves and submits a record, and returns what the reservation gave.
+// dynptrRecord reserves and submits a record, and returns the result of the reservation.
 func dynptrRecord(m *ebpf.Map) code {
 	return program(
 		reserveDynptr(m), mov(asm.R7, asm.R0), commitDynptr(asm.FnRingbufSubmitDynptr),

@@ -1,22 +1,19 @@
-// Package conform states what the kernel promises of the BPF objects that rbtool
-// works with, one [Rule] for each promise, and finds out whether the running
-// kernel keeps it.
+// Package conform states what the kernel promises about the BPF objects that rbtool works with, one
+// [Rule] for each promise, and tests whether the running kernel keeps it.
 //
-// A rule is a sentence, where the sentence comes from, and a test that has the
-// kernel do what the sentence says: through bpf(2), mmap(2), epoll(7) and
-// minimal programs that it loads and runs with BPF_PROG_TEST_RUN. It never asks
-// for a version. The smallest use:
+// A rule is a sentence, its source, and a test that makes the kernel do what the sentence
+// says, through bpf(2), mmap(2), epoll(7) and small programs that it runs with
+// BPF_PROG_TEST_RUN. No rule looks at the kernel's version. The smallest use:
 //
 //	for _, result := range conform.Run(ctx, conform.Rules(), nil) {
 //		fmt.Println(result.Rule.Name, result.Verdict, result.Detail)
 //	}
 //
-// It needs root, and a lifted RLIMIT_MEMLOCK on kernels up to 5.10. Nothing that
-// a rule makes is visible to other processes by name, and all of it is gone when Run
-// returns: pins go to a file system that is mounted nowhere.
+// It takes root, and a raised RLIMIT_MEMLOCK on kernels up to 5.10. The objects of a rule have
+// no names that other processes see, and are gone when Run returns: pins are on a file system
+// that is mounted nowhere.
 //
-// Run must not be called by several goroutines at once: some rules count what
-// the whole process does.
+// Only one goroutine at a time may call Run: some rules count what the whole process does.
 package conform
 
 import (
@@ -27,7 +24,7 @@ import (
 // Group is a set of rules about one kind of object.
 type Group string
 
-// The groups, in the order in which [Rules] has them.
+// The groups, in the order of [Rules].
 const (
 	RingBuf     Group = "ringbuf"
 	UserRingBuf Group = "user_ringbuf"
@@ -57,19 +54,18 @@ type Rule struct {
 	Name string
 	// Statement is the promise, as a sentence that is true or false.
 	Statement string
-	// Source is where it is made: a file and function of the kernel (of Linux 7.2,
-	// unless it says another), or a document.
+	// Source is where the promise is made: a file and function of the kernel (Linux 7.2 unless it
+	// names another), or a document.
 	Source string
 
-	// check returns when the kernel keeps the promise, and ends by a method of T
-	// when it does not.
+	// check returns if the kernel keeps the promise. Otherwise it ends by a method of T.
 	check func(*T)
 }
 
-// ID is the group and the name, as in "ringbuf/size-power-of-two".
+// ID returns group and name, as in "ringbuf/size-power-of-two".
 func (r Rule) ID() string { return string(r.Group) + "/" + r.Name }
 
-// rules is filled by the init of each group's file.
+// rules is filled by the variables of each group's file.
 var rules []Rule
 
 // register adds the rules of a group.
@@ -81,7 +77,7 @@ func register(g Group, of ...Rule) bool {
 	return true
 }
 
-// Rules returns every rule, by group; in a group as they are best read.
+// Rules returns every rule by group; within a group in reading order.
 func Rules() []Rule {
 	order := Groups()
 	sorted := slices.Clone(rules)
@@ -91,30 +87,26 @@ func Rules() []Rule {
 	return sorted
 }
 
-// Verdict says whether the kernel keeps a promise.
+// Verdict tells whether the kernel keeps a promise.
 type Verdict string
 
 const (
-	// Yes: it does what the statement says.
+	// Yes: the kernel does what the statement says.
 	Yes Verdict = "yes"
-	// No: it does not, and what it does instead is known of other kernels. The
-	// detail says what that is.
+	// No: it does what other kernels are known to do instead, which the detail describes.
 	No Verdict = "no"
-	// NotSupported: it lacks the feature that the statement is about, or one that
-	// the test needs. The result names it.
+	// NotSupported: it lacks a feature of the statement or of the test, which the result names.
 	NotSupported Verdict = "not supported"
-	// Differs: it does something that is not known of any kernel. The detail
-	// says what it did.
+	// Differs: it does what no kernel is known to do, which the detail describes.
 	Differs Verdict = "differs"
 )
 
-// Result is what a rule's test found on the running kernel.
+// Result is the outcome of a rule's test on the running kernel.
 type Result struct {
 	Rule    Rule
 	Verdict Verdict
-	// Detail is what the kernel did, or why the feature was found missing; empty
-	// for Yes.
+	// Detail is what the kernel did, or why the feature is missing; empty for Yes.
 	Detail string
-	// Feature is what is missing; empty unless the verdict is NotSupported.
+	// Feature is the missing feature; empty unless the verdict is NotSupported.
 	Feature string
 }

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// ruleLimit is how long a rule may take. The slowest take a second or two on an
-// emulated machine; one that takes this long waits for what will never come.
+// ruleLimit is the time after which a rule is taken for hung. The slowest rules take a second or
+// two on an emulated machine.
 const ruleLimit = 30 * time.Second
 
-// patience is how long a rule waits for what the kernel does in its own time, behind
-// a grace period or in a worker.
+// patience is how long a rule waits for asynchronous work of the kernel, such as a grace period or
+// a worker.
 const patience = 10 * time.Second
 
-// Run tests the rules one after the other, and calls each, which may be nil, with
-// every result. It returns the results so far when ctx ends.
+// Run tests the rules one after the other, and calls each, if it is not nil, with every result. It
+// returns the results so far if ctx ends.
 func Run(ctx context.Context, rules []Rule, each func(Result)) []Result {
 	var results []Result
 	for _, r := range rules {
@@ -32,8 +32,8 @@ func Run(ctx context.Context, rules []Rule, each func(Result)) []Result {
 	return results
 }
 
-// test runs one rule's check on a goroutine and thread of its own. What waits for
-// ever is left behind, its thread too: its result says so.
+// test runs one rule's check on its own goroutine and thread. A check that hangs is left running,
+// and its result says so.
 func test(ctx context.Context, r Rule, k kernel, patience time.Duration) Result {
 	t := &T{k: k, patience: patience, result: Result{Rule: r, Verdict: Yes}}
 	done := make(chan struct{})
@@ -48,15 +48,15 @@ func test(ctx context.Context, r Rule, k kernel, patience time.Duration) Result 
 	case <-done:
 		return t.result
 	case <-ctx.Done():
-		<-done // so that nothing of the rule is left
+		<-done // the cleanups have run
 		return t.result
 	case <-timer.C:
 		return Result{Rule: r, Verdict: Differs, Detail: fmt.Sprintf("no end after %v", ruleLimit)}
 	}
 }
 
-// T is what a rule's test has: the kernel, and ways to say what it did. Its
-// methods that end the test must be called by the test's own goroutine.
+// T is the kernel as a rule's test uses it. Only the test's own goroutine may call methods that end
+// the test.
 type T struct {
 	k        kernel
 	patience time.Duration
@@ -64,7 +64,7 @@ type T struct {
 	cleanups []func()
 }
 
-// cleanup has f called when the test has ended; the last one first.
+// cleanup registers f to be called at the end of the test, in reverse order of registration.
 func (t *T) cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
 
 func (t *T) clean() {
@@ -92,14 +92,14 @@ func (t *T) no(format string, args ...any) { t.end(No, "", fmt.Sprintf(format, a
 // differs ends the test: the kernel did something else.
 func (t *T) differs(format string, args ...any) { t.end(Differs, "", fmt.Sprintf(format, args...)) }
 
-// must ends the test when what it was about to build on failed.
+// must ends the test if a step on which it depends failed.
 func (t *T) must(err error, format string, args ...any) {
 	if err != nil {
 		t.differs("%s: %v", fmt.Sprintf(format, args...), err)
 	}
 }
 
-// equal ends the test unless the kernel gave what was wanted.
+// equal ends the test unless got is want.
 func equal[V comparable](t *T, what string, got, want V) {
 	if got != want {
 		t.differs("%s: %v, want %v", what, got, want)

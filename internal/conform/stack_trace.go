@@ -76,12 +76,12 @@ var _ = register(StackTrace,
 		Statement: "A stack whose bucket another one has is refused with -EEXIST; with BPF_F_REUSE_STACKID it takes the other's place.",
 		Source:    stackSource + "__bpf_get_stackid",
 		check: func(t *T) {
-			// The same stack without its innermost frames is another: of enough of
-			// them two fall into one of few buckets.
+			// A stack without its innermost frames is another stack: of enough such stacks two
+			// share a bucket.
 			s := t.stacks(16)
 			for _, which := range []uint64{0, userStack} {
 				for skip := range uint64(16) {
-					// By one line, because a return address is part of the stack.
+					// On one line, because a return address is part of the stack.
 					var ids [3]int32
 					for i, how := range []uint64{0, reuseStackID, 0} {
 						ids[i] = s.id(which | skip | how)
@@ -103,7 +103,7 @@ var _ = register(StackTrace,
 		Source:    stackSource + "BPF_F_SKIP_FIELD_MASK",
 		check: func(t *T) {
 			s := t.stacks(manyBuckets)
-			// The two may fall into one bucket.
+			// The two can share a bucket.
 			all, fewer := s.addresses(s.id(0)), s.addresses(s.id(2|reuseStackID))
 			if len(all) < 3 || len(fewer) == 0 {
 				t.differs("%d addresses, %d without two", len(all), len(fewer))
@@ -154,7 +154,7 @@ var _ = register(StackTrace,
 	},
 )
 
-// manyBuckets are so many that two stacks hardly ever fall into one.
+// manyBuckets make it unlikely that two stacks share one.
 const manyBuckets = 16 << 10
 
 type stacks struct {
@@ -170,13 +170,13 @@ func (t *T) stacks(buckets uint32) stacks {
 	))}
 }
 
-// id has a program ask for the id of its stack. It is always called in the same
-// way, so that the stack of this process is the same too.
+// id returns the id of a program's stack. It is always called in the same way, so that the user
+// stack is the same too.
 //
 //go:noinline
 func (s stacks) id(flags uint64) int32 { return s.t.call(s.p, flags) }
 
-// addresses are those of a stack that user space finds in the map.
+// addresses returns a stack as user space finds it in the map.
 func (s stacks) addresses(id int32) []uint64 {
 	if id < 0 {
 		s.t.differs("bpf_get_stackid gave %v", unix.Errno(-id))

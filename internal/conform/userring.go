@@ -96,8 +96,8 @@ func userSpec(size int) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Name: "user_ring", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)}
 }
 
-// userRing is a user ring with its producer's view: whatever a producer may do
-// wrong, these methods can.
+// userRing is a user ring with a producer's view, whose methods can also do what a producer must
+// not.
 type userRing struct {
 	t              *T
 	m              *ebpf.Map
@@ -131,8 +131,8 @@ func (u *userRing) header(pos uint64, h ring.Header) {
 	binary.NativeEndian.PutUint64(u.rest[offset:], uint64(h))
 }
 
-// put writes a sample with that header behind the last one, its first 8 bytes
-// being value, publishes it, and returns where it lies.
+// put appends a sample with that header and value in its first 8 bytes, publishes it, and returns
+// its position.
 func (u *userRing) put(h ring.Header, value uint64) (pos uint64) {
 	pos = u.pos
 	u.header(pos, h)
@@ -144,16 +144,16 @@ func (u *userRing) put(h ring.Header, value uint64) (pos uint64) {
 	return pos
 }
 
-// What the programs of drainer tell.
+// Words of the output of drainer's programs.
 const (
 	drainResult = iota // what bpf_user_ringbuf_drain returned
-	drainCalls         // how often the callback was called
+	drainCalls         // calls of the callback
 	drainSum           // of the first 8 bytes of each sample
-	drainExtra         // what else the callback had to say
+	drainExtra         // other result of the callback
 )
 
-// drains is a program that drains u with the flags in the first argument and calls
-// body for each sample: R1 and R6 are the sample, a dynptr.
+// drains is a program that drains u with the flags in the first argument and runs body for each
+// sample; R1 and R6 are the sample, a dynptr.
 func drains(m *ebpf.Map, out output, body ...any) code {
 	pointer := &btf.Pointer{Target: &btf.Void{}}
 	main := function("conform", program(
@@ -192,7 +192,7 @@ type drainer struct {
 	out output
 }
 
-// drainer's callback counts and sums, and returns what it is told to.
+// drainer's callback counts and adds up, and returns a chosen value.
 func (u *userRing) drainer(callbackReturns int32) drainer {
 	out := u.t.output()
 	return u.drainerWith(out, count(out), sum(out), ret(callbackReturns))
@@ -202,12 +202,12 @@ func (u *userRing) drainerWith(out output, body ...any) drainer {
 	return drainer{u.t, u.t.load(rawTracepoint, drains(u.m, out, body...)), out}
 }
 
-// drain returns what the drain did, the words of the output.
+// drain runs the program, and returns the words of its output.
 func (d drainer) drain(flags uint64) []uint64 {
 	d.t.must(d.out.m.Put(uint32(0), make([]byte, 8*outputWords)), "clear output")
 	d.t.call(d.p, flags)
 	return d.out.words()
 }
 
-// result is drain, where only what bpf_user_ringbuf_drain returns matters.
+// result is drain for tests that need only the result of bpf_user_ringbuf_drain.
 func (d drainer) result(flags uint64) int32 { return int32(d.drain(flags)[drainResult]) }
