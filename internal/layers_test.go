@@ -22,7 +22,7 @@ var layers = []struct {
 	{"tools and fixtures", []string{"cmd", "bench", "vmtest", "internal/bpftest/arenatest"}},
 	{"the command", []string{"internal/cli"}},
 	{"what the command stands on", []string{
-		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/feature", "internal/conform",
+		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/conform",
 	}},
 	{"fixtures", []string{"internal/bpftest", "internal/testenv", "internal/netpair", "internal/model"}},
 	{"the library", []string{
