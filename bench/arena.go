@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
-// newArena returns an arena with a heap, and its id, by which the peers open it.
+// newArena returns an arena with a heap, and its id, by which peers open it.
 func newArena(size uint64) (*container.Heap, ebpf.MapID, error) {
 	a, err := arena.Create(arena.Options{Name: "bench", Size: size})
 	if err != nil {
@@ -48,7 +48,7 @@ func openArena(req *harness.Request) (*container.Heap, error) {
 	return h, nil
 }
 
-// runJob has a program of arenaset do a job, in as many runs as that takes.
+// runJob runs a program of arenaset until its job is done.
 func runJob(h *container.Heap, program string, job arenaset.Job) error {
 	spec, err := arenaset.Spec()
 	if err != nil {

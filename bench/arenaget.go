@@ -15,12 +15,11 @@ import (
 
 const (
 	kvName = "kv"
-	// getKeys is how many keys are asked for in turn.
+	// getKeys is the number of keys that are requested in turn.
 	getKeys = 1000
 )
 
-// getRig is what the benchmark of GET requests needs: a table, a server's and a client's
-// network namespace.
+// getRig is a table, and network namespaces of a server and a client.
 type getRig struct {
 	r              *rig
 	h              *container.Heap
@@ -29,8 +28,8 @@ type getRig struct {
 	server, client napi
 }
 
-// newArenaGet returns the benchmark of answering GET requests by UDP from a table in an arena: in
-// a Go server, in this process, and in the kernel.
+// newArenaGet returns the benchmark of answering GET requests by UDP from a table in an arena: by a
+// Go server in this process, and in the kernel.
 func newArenaGet(r *rig) (*harness.Benchmark, error) {
 	g := &getRig{r: r}
 	if err := g.open(); err != nil {
@@ -73,7 +72,7 @@ func (g *getRig) open() (err error) {
 	} else if err != nil {
 		return err
 	}
-	// Packets are processed on the CPU that sends them, as veth does without threads.
+	// Without threads, veth processes packets on the CPU that sends them.
 	if g.server, err = threadNAPI(g.pair.Server, g.r.cpus[1]); err != nil {
 		return err
 	}
@@ -113,7 +112,7 @@ func (g *getRig) goServer(ctx context.Context) (figures []float64, err error) {
 	return g.measure()
 }
 
-// xdp measures with the program alone: nobody else listens.
+// xdp measures the program alone, without a listener.
 func (g *getRig) xdp(context.Context) (figures []float64, err error) {
 	var x *arenaxdp.Accelerator
 	err = g.pair.Server.Do(func() error {
@@ -127,13 +126,13 @@ func (g *getRig) xdp(context.Context) (figures []float64, err error) {
 	return g.measure()
 }
 
-// measure has the C peer ask, and returns the figures of the metrics.
+// measure makes the C peer send the requests, and returns the figures of the metrics.
 func (g *getRig) measure() ([]float64, error) {
 	gets := g.r.size.gets
 	ask := func(timed int) ([]uint64, error) {
 		return g.r.c.Call("udpget", g.pair.Client.Namespace(), g.pair.Server.IPv4, arenaxdp.DefaultPort, gets, getKeys, timed)
 	}
-	if _, err := ask(0); err != nil { // until the server is there
+	if _, err := ask(0); err != nil { // until the server is up
 		return nil, err
 	}
 	server, client, err := g.cpuTimes()
@@ -156,8 +155,8 @@ func (g *getRig) measure() ([]float64, error) {
 	return []float64{each(server), each(server + client), 1e9 * float64(got[2]) / float64(got[0])}, nil
 }
 
-// cpuTimes are those of the server's side, which are its kernel threads and this process, and of
-// the client's kernel threads.
+// cpuTimes returns the CPU times of the server's side, kernel threads and this process, and of the
+// client's kernel threads.
 func (g *getRig) cpuTimes() (server, client int64, err error) {
 	server, err = g.server.cpuTime()
 	if err != nil {

@@ -75,7 +75,7 @@ func peerArenaList(req *harness.Request) ([]uint64, error) {
 	}
 	var t tally
 	var ns time.Duration
-	for range 2 { // the first time maps the pages
+	for range 2 { // the first pass maps the pages
 		t = tally{}
 		start := time.Now()
 		for node, err := range container.Nodes[numbered](l) {

@@ -19,8 +19,8 @@ const tableName = "table"
 // lookupValue is the size of a value, in bytes; its first 8 are the key's number again.
 const lookupValue = 64
 
-// newLookup returns the benchmark of looking up random ones of so many keys, in a table of an arena
-// and in a hash map with the same contents. A limit is a part of libbpf's time.
+// newLookup returns the benchmark of looking up random keys in a table of an arena and in a hash
+// map with the same contents. A limit is a fraction of libbpf's time.
 func newLookup(r *rig, keys uint64, limit float64) (_ *harness.Benchmark, err error) {
 	h, id, err := newArena(512 << 20)
 	if err != nil {
@@ -123,7 +123,7 @@ func peerLookup(req *harness.Request) ([]uint64, error) {
 	return lookups(req, t.Lookup)
 }
 
-// lookups looks the keys up twice: the first time maps the pages.
+// lookups looks the keys up twice: the first pass maps the pages.
 func lookups(req *harness.Request, lookup func(key, value []byte) error) ([]uint64, error) {
 	var t tally
 	var ns time.Duration

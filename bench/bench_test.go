@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// asCommand makes the test binary the program: a machine without Go tests it too.
+// asCommand makes the test binary run the program, for machines without Go.
 const asCommand = "RBTOOL_BENCH_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The harness and all its contenders run, read every record, and their
-// checksums agree: one round of little work, whose figures mean nothing.
+// The harness and all contenders run, read every record, and agree on checksums: one round of
+// little work, whose figures mean nothing.
 func TestQuickRunVerifiesEveryContender(t *testing.T) {
 	testenv.SkipIfNotSupported(t, "bpf-syscall-program", features.HaveProgramType(ebpf.Syscall))
 	peer, err := filepath.Abs("../build/bench-peer")

@@ -13,8 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// consume is reading a full ring, written by the other CPU: the records come
-// from its caches and from memory.
+// consume reads a full ring that the other CPU has written: records come from its caches and from
+// memory.
 type consume struct {
 	m   *ebpf.Map
 	id  ebpf.MapID
@@ -61,7 +61,7 @@ func newConsume(r *rig, size, maxSize uint32) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// The names of contenders that several benchmarks have.
+// Names of contenders in several benchmarks.
 const (
 	libbpf      = "libbpf"
 	libbpfAgain = "libbpf again"
@@ -81,7 +81,7 @@ func consumeClaims(size, maxSize uint32) []harness.Claim {
 	return claims
 }
 
-// round fills the ring and has peer read it.
+// round fills the ring and makes peer read it.
 func (c *consume) round(ctx context.Context, peer *harness.Peer, way string) ([]float64, error) {
 	want, err := c.fill(ctx)
 	if err != nil {
@@ -114,9 +114,9 @@ func (c *consume) fill(ctx context.Context) (tally, error) {
 	return want, err
 }
 
-// fit returns what the next records are that fit into the ring.
+// fit returns the count and sum of the next records that fit into the ring.
 func (c *consume) fit() tally {
-	// One byte less than full, so that producer and consumer position differ.
+	// One byte less than full, so that the positions of producer and consumer differ.
 	room := uint64(c.m.MaxEntries()) - 1
 	var t tally
 	for seq := c.job.Seq; ; seq++ {

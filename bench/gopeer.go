@@ -32,8 +32,8 @@ func servePeer() {
 	}
 }
 
-// openRing opens the ring of a request, whose first argument is its id. The garbage
-// of the request before is collected, so that it costs this one nothing.
+// openRing opens the ring of a request, whose first argument is its id. It collects the garbage of
+// the previous request, so that this one does not pay for it.
 func openRing(req *harness.Request) (*ebpf.Map, error) {
 	m, err := ebpf.NewMapFromID(ebpf.MapID(req.Number(0)))
 	if err != nil {
@@ -43,7 +43,7 @@ func openRing(req *harness.Request) (*ebpf.Map, error) {
 	return m, nil
 }
 
-// tally is what every reader makes of the records: proof that it saw all.
+// tally is the count and sum of records: a proof that a reader has seen all of them.
 type tally struct {
 	records uint64
 	sum     uint64 // of the marks
@@ -54,5 +54,5 @@ func (t *tally) add(records, sum uint64) {
 	t.sum += sum
 }
 
-// mark is the part of a record in the sum: its first 8 bytes and its length.
+// mark returns what a record adds to the sum: its first 8 bytes and its length.
 func mark(data []byte) uint64 { return binary.LittleEndian.Uint64(data) + uint64(len(data)) }

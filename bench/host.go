@@ -14,20 +14,20 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// host says where the figures come from.
+// host describes the machine of the figures.
 type host struct {
 	CPU    string `json:"cpu"`
 	CPUs   int    `json:"cpus"`
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 	Cilium string `json:"cilium"`
-	// RealTime says whether all ran with real-time priority.
+	// RealTime tells whether all processes ran with real-time priority.
 	RealTime bool `json:"real_time"`
 }
 
 func thisHost() host {
 	h := host{Go: runtime.Version(), RealTime: harness.RealTime()}
-	h.CPUs, _ = ebpf.PossibleCPU() // of which this process is bound to one
+	h.CPUs, _ = ebpf.PossibleCPU() // this process is bound to one of them
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		h.Kernel = unix.ByteSliceToString(name.Release[:])

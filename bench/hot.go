@@ -13,12 +13,11 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// hotRecords is how many records one pass reads: few enough for the first-level cache.
+// hotRecords is the number of records in a pass, which fit into the first-level cache.
 const hotRecords = 256
 
-// newHot returns the benchmark of reading records that are in the cache,
-// because the CPU that reads them has just written them: each peer fills the
-// ring, reads it, and starts again; only the reading is timed.
+// newHot returns the benchmark of reading cached records: each peer fills the ring on its own CPU
+// and reads it, in turn. Only the reading is timed.
 func newHot(r *rig, size, maxSize uint32) (_ *harness.Benchmark, err error) {
 	m, id, err := newRing(64 << 10)
 	if err != nil {
@@ -60,7 +59,7 @@ func newHot(r *rig, size, maxSize uint32) (_ *harness.Benchmark, err error) {
 	}, nil
 }
 
-// hotTally is what the first n records of job amount to.
+// hotTally returns the tally of the first n records of job.
 func hotTally(n uint64, job producer.Job) tally {
 	t := tally{records: n}
 	for seq := range n {
@@ -89,8 +88,8 @@ func peerHot(req *harness.Request) ([]uint64, error) {
 		if err := refill.Run(n); err != nil {
 			return nil, err
 		}
-		// Nobody is woken for these records: cilium/ebpf's reader finds the first of
-		// them only when it is opened later.
+		// These records wake no reader: cilium/ebpf's finds the first of them only if it is opened
+		// later.
 		if rd == nil {
 			if rd, err = openReader(m, req.Word(1)); err != nil {
 				return nil, err

@@ -1,5 +1,5 @@
-// Bench measures the library beside libbpf (in C) and cilium/ebpf. It is what
-// `make bench` runs; README.md says how it measures and what the rows mean.
+// Bench measures the library beside libbpf (in C) and cilium/ebpf. `make bench` runs it;
+// README.md describes the method and the rows.
 package main
 
 import (
@@ -20,15 +20,15 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// roleEnv tells the program what it is: the one who asks and produces, on one
-// CPU, or the Go peer, who consumes on another. At first it is neither.
+// roleEnv is the role of this process: the producer, which also sends the requests, on one CPU, or
+// the Go peer, which consumes, on another. It is not set at the start.
 const (
 	roleEnv      = "RBTOOL_BENCH_ROLE"
 	roleProducer = "producer"
 	rolePeer     = "peer"
 )
 
-// cpusEnv tells the producer the two CPUs: its own and that of the peers.
+// cpusEnv has the producer's CPU and that of the peers.
 const cpusEnv = "RBTOOL_BENCH_CPUS"
 
 func main() {
@@ -49,7 +49,7 @@ func main() {
 	}
 }
 
-// becomeProducer starts the program anew as the producer; it returns when that fails.
+// becomeProducer executes the program again as the producer. It returns only if that fails.
 func becomeProducer() error {
 	cpus, err := harness.CPUs()
 	if err != nil {
@@ -80,7 +80,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.rounds, "rounds", 15, "`number` of rounds")
 	fs.StringVar(&o.only, "only", "", "run the benchmarks whose name matches the `regexp`")
 	fs.BoolVar(&o.quick, "quick", false, "one round of little work: figures mean nothing, results are verified")
-	fs.BoolVar(&o.check, "check", false, "fail when a claim does not hold")
+	fs.BoolVar(&o.check, "check", false, "fail if a claim does not hold")
 	fs.StringVar(&o.output, "o", "text", "output `format`: text or json")
 	fs.Uint64Var(&o.seed, "seed", rand.Uint64(), "`seed` of the order in each round")
 	if err := fs.Parse(args); err != nil {
@@ -106,7 +106,7 @@ type report struct {
 	Rounds   int               `json:"rounds"`
 	Seed     uint64            `json:"seed"`
 	Results  []*harness.Result `json:"results"`
-	Skipped  []string          `json:"skipped,omitempty"` // what the kernel cannot do, and why
+	Skipped  []string          `json:"skipped,omitempty"` // benchmarks that the kernel does not support, and why
 	Verdicts []harness.Verdict `json:"verdicts"`
 }
 
@@ -129,7 +129,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	rep := report{Host: thisHost(), Rounds: o.rounds, Seed: o.seed}
-	// Progress is for a terminal; the JSON comes as one piece.
+	// Progress is for a terminal; JSON is one document.
 	text := stdout
 	if o.output == "json" {
 		text = io.Discard
@@ -190,7 +190,7 @@ func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, tex
 	return nil
 }
 
-// failed returns an error when a claim did not hold and check is set.
+// failed returns an error if check is set and a claim does not hold.
 func (rep *report) failed(check bool) error {
 	n := 0
 	for _, v := range rep.Verdicts {

@@ -4,33 +4,32 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/netpair"
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// napi are the kernel threads that process what arrives at a device: in threads of their
-// own its time can be told from that of those who send.
+// napi has the kernel threads that process packets of a device. In threads of their own their CPU
+// time is separate from the senders'.
 type napi struct{ pids []int }
 
-// threadNAPI makes a device process what arrives in threads, bound to a CPU. Both ends then do so
-// whether they have an XDP program or not: for that one has GRO and the other no TSO
+// threadNAPI makes a device process packets in threads, bound to a CPU. It makes both ends do so
+// with or without an XDP program, which otherwise implies GRO here and no TSO there
 // (drivers/net/veth.c, veth_xmit).
 func threadNAPI(e *netpair.End, cpu int) (n napi, err error) {
 	err = e.Do(func() error {
 		if err := ethtool(e.Device, unix.ETHTOOL_SGRO, 1); err != nil {
 			return err
 		}
-		// Not supported: with an XDP program at the other end it has none.
+		// Not supported with an XDP program at the other end, which implies that it is off.
 		if err := ethtool(e.Device, unix.ETHTOOL_STSO, 0); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
-		// The thread gets a /sys that shows its network namespace.
+		// Mount a /sys that shows the thread's network namespace.
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("unshare mounts: %w", err)
 		}
@@ -59,22 +58,17 @@ func threadNAPI(e *netpair.End, cpu int) (n napi, err error) {
 	return n, nil
 }
 
-// threadsNamed finds processes whose names begin so.
+// threadsNamed returns the processes whose names begin with prefix.
 func threadsNamed(prefix string) (pids []int, err error) {
-	comms, err := filepath.Glob("/proc/[0-9]*/comm")
+	all, err := proc.PIDs()
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range comms {
-		comm, err := os.ReadFile(path)
-		if err != nil || !strings.HasPrefix(string(comm), prefix) {
-			continue // it has ended
+	for _, pid := range all {
+		stat, err := proc.ReadStat(proc.Dir(pid))
+		if err == nil && strings.HasPrefix(stat.Comm, prefix) {
+			pids = append(pids, int(pid))
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			return nil, err
-		}
-		pids = append(pids, pid)
 	}
 	if len(pids) == 0 {
 		return nil, fmt.Errorf("no threads %s*", prefix)
@@ -82,7 +76,7 @@ func threadsNamed(prefix string) (pids []int, err error) {
 	return pids, nil
 }
 
-// cpuTime is how long they ran, in ns.
+// cpuTime returns the CPU time of the threads, in ns.
 func (n napi) cpuTime() (ns int64, err error) {
 	for _, pid := range n.pids {
 		t, err := cpuTime(pid)
@@ -94,7 +88,7 @@ func (n napi) cpuTime() (ns int64, err error) {
 	return ns, nil
 }
 
-// cpuTime is how long a process ran, in ns; 0 is this one.
+// cpuTime returns the CPU time of a process, in ns; pid 0 is this one.
 func cpuTime(pid int) (int64, error) {
 	clock := int32(unix.CLOCK_PROCESS_CPUTIME_ID)
 	if pid != 0 {

@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// observed is a ring that its owner reads at half of what he can, and a process beside
-// him: one that observes the ring, or one that burns as much CPU as the observer did.
+// observed is a ring whose owner reads at half of its full speed, beside another process: one that
+// observes the ring, or one that burns as much CPU as the observer.
 type observed struct {
 	stream  *stream
 	owner   *harness.Peer
@@ -29,13 +29,13 @@ type observed struct {
 }
 
 const (
-	// beat is how often a chunk of the load is produced.
+	// beat is the interval at which a chunk of the load is produced.
 	beat = time.Millisecond
-	// span is what a record takes in the ring.
+	// span is the size of a record in the ring, in bytes.
 	span = streamRecord + 8
 )
 
-// newObserved returns the benchmark of an owner.
+// newObserved returns the benchmark of one owner.
 func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark, err error) {
 	m, id, err := newRing(streamRing)
 	if err != nil {
@@ -64,7 +64,7 @@ func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark,
 		return nil, err
 	}
 	closeAll = func() error { return errors.Join(o.company.Close(), p.Close(), m.Close()) }
-	if _, err := o.beside(r.ctx, o.observe); err != nil { // how much a burner has to burn
+	if _, err := o.beside(r.ctx, o.observe); err != nil { // measures the time to burn
 		return nil, err
 	}
 	with := func(company func(context.Context) (func() error, error)) func(context.Context) ([]float64, error) {
@@ -86,8 +86,8 @@ func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark,
 	}, nil
 }
 
-// beside has the owner read the paced load beside a company. The rate is that of the owner's
-// first to his last record.
+// beside makes the owner read the load beside a company, and returns the rate from its first to its
+// last record.
 func (o *observed) beside(ctx context.Context, company func(context.Context) (func() error, error)) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -112,7 +112,7 @@ func (o *observed) beside(ctx context.Context, company func(context.Context) (fu
 	return rate, errors.Join(err, leave())
 }
 
-// pace produces the load, a chunk at each beat.
+// pace produces the load, one chunk a beat.
 func (o *observed) pace(ctx context.Context) error {
 	job := o.stream.job
 	start := time.Now()
@@ -137,7 +137,7 @@ func (o *observed) pace(ctx context.Context) error {
 
 func nobody(context.Context) (func() error, error) { return func() error { return nil }, nil }
 
-// observe has the company observe the ring, up to the last record of the load.
+// observe makes the company observe the ring, to the last record of the load.
 func (o *observed) observe(context.Context) (func() error, error) {
 	if err := o.company.Begin("observe", o.stream.id, o.stream.job.Count*span); err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (o *observed) observe(context.Context) (func() error, error) {
 	}, nil
 }
 
-// burn has the company burn what the observer burned, in as long.
+// burn makes the company burn the CPU time of the observer in the same time.
 func (o *observed) burn(context.Context) (func() error, error) {
 	if err := o.company.Begin("burn", o.burned, o.took.Nanoseconds()); err != nil {
 		return nil, err
@@ -205,8 +205,8 @@ func observeRing(req *harness.Request, m *ebpf.Map, bytes uint64) ([]uint64, err
 	}
 }
 
-// peerBurn is a process that is none of the ring's business: burn CPU_NS WALL_NS. It burns its
-// time as an observer does, a piece at each look.
+// peerBurn is a process that does not touch the ring: burn CPU_NS WALL_NS. It burns a piece at each
+// interval, as an observer does.
 func peerBurn(req *harness.Request) ([]uint64, error) {
 	cpu, wall := time.Duration(req.Number(0)), time.Duration(req.Number(1))
 	if err := req.Err(); err != nil {
@@ -225,7 +225,7 @@ func peerBurn(req *harness.Request) ([]uint64, error) {
 	return nil, nil
 }
 
-// clockTime is what was burned so far by the clock's thread or process.
+// clockTime returns the CPU time of the clock's thread or process.
 func clockTime(clock int32) time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {

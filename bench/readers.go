@@ -12,13 +12,13 @@ import (
 	dropin "github.com/rbtool/rbtool/consumer/ringbuf"
 )
 
-// reader reads the n records that are in its ring.
+// reader reads the next n records of its ring.
 type reader interface {
 	read(n uint64, t *tally) error
 	close() error
 }
 
-// openReader opens the reader of that name for m.
+// openReader opens the reader with a name for m.
 func openReader(m *ebpf.Map, way string) (reader, error) {
 	switch way {
 	case "cilium":

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// rig is what all benchmarks of a run share.
+// rig is shared by all benchmarks of a run.
 type rig struct {
 	ctx  context.Context
 	c    *harness.Peer // bench/peer, with libbpf
@@ -21,7 +21,7 @@ type rig struct {
 	size sizes
 }
 
-// sizes are how much work a round is.
+// sizes are the amounts of work in a round.
 type sizes struct {
 	ring    uint32 // bytes, where it is filled and then read
 	passes  uint64 // over the hot records
@@ -38,7 +38,7 @@ var (
 	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20, nodes: 1000, keys: 10_000, lookups: 1000, gets: 1000}
 )
 
-// newRig starts the peers. They end with ctx.
+// newRig starts the peers, which end with ctx.
 func newRig(ctx context.Context, o options) (*rig, error) {
 	r := &rig{ctx: ctx, size: fullSize}
 	if o.quick {
@@ -73,7 +73,7 @@ func (r *rig) goPeer(cpus []int) (*harness.Peer, error) {
 // close ends the peers.
 func (r *rig) close() error { return errors.Join(r.c.Close(), r.g.Close()) }
 
-// newRing returns a ring and its id, by which the peers open it.
+// newRing returns a ring and its id, by which peers open it.
 func newRing(size uint32) (*ebpf.Map, ebpf.MapID, error) { return newRingOf(ebpf.RingBuf, size) }
 
 func newRingOf(typ ebpf.MapType, size uint32) (*ebpf.Map, ebpf.MapID, error) {
@@ -100,7 +100,7 @@ func idOf(m *ebpf.Map) (ebpf.MapID, error) {
 	return id, nil
 }
 
-// benchmarks are run in this order.
+// benchmarks are in the order of the run.
 var benchmarks = []struct {
 	name string
 	new  func(*rig) (*harness.Benchmark, error)

@@ -18,8 +18,8 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newRoundtrip returns the benchmark of a round trip through the kernel to a goroutine
-// that sleeps: user ring, drain, ring, reader; beside a pipe.
+// newRoundtrip returns the benchmark of a round trip through the kernel to a sleeping goroutine:
+// user ring, drain, ring, reader; beside a pipe.
 func newRoundtrip(r *rig) (*harness.Benchmark, error) {
 	way := func(name string) func(context.Context) ([]float64, error) {
 		return func(context.Context) ([]float64, error) {
@@ -42,7 +42,7 @@ func newRoundtrip(r *rig) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// loop is a way from a sender to a receiver in this process.
+// loop is a path from a sender to a receiver in this process.
 type loop struct {
 	send    func(b []byte) error
 	receive func(b []byte) error // blocks
@@ -133,8 +133,8 @@ func peerRoundtrip(req *harness.Request) ([]uint64, error) {
 	}
 	got := make(chan error)
 	var took []time.Duration
-	// What is sent goes through the kernel, where the race detector does not see that the store
-	// comes before the load.
+	// The data go through the kernel: the race detector does not see that the store precedes the
+	// load.
 	begin, start := time.Now(), atomic.Int64{}
 	times := req.Number(1)
 	go func() {
@@ -151,8 +151,7 @@ func peerRoundtrip(req *harness.Request) ([]uint64, error) {
 	b := make([]byte, 64)
 	for seq := range times {
 		binary.LittleEndian.PutUint64(b, seq)
-		// The receiver is asleep: it has gone to wait since it answered, as this
-		// sleep gives it the CPU.
+		// The receiver sleeps: after its answer it has run, during this sleep, until it waits.
 		time.Sleep(50 * time.Microsecond)
 		start.Store(int64(time.Since(begin)))
 		err := l.send(b)

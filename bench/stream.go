@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// stream is records that one CPU produces as fast as it can and the other reads.
+// stream is a flood of records from one CPU, read by the other.
 type stream struct {
 	id  ebpf.MapID
 	p   *producer.Producer
@@ -25,13 +25,12 @@ type stream struct {
 const (
 	streamRing   = 16 << 20
 	streamRecord = 64
-	// coalesce is what consumer.Options recommends under a flood.
+	// coalesce is the value that consumer.Options recommends for a flood.
 	coalesce = 50 * time.Microsecond
 )
 
-// newStream returns the benchmark with a wakeup whenever the kernel finds that
-// the consumer caught up, or, with wakeBytes above zero, with one only when so much
-// waits in the ring.
+// newStream returns the benchmark with default wakeups or, if wakeBytes is above zero, with a
+// wakeup each time that many bytes are in the ring.
 func newStream(r *rig, wakeBytes uint64) (*harness.Benchmark, error) {
 	m, id, err := newRing(streamRing)
 	if err != nil {
@@ -71,10 +70,10 @@ func newStream(r *rig, wakeBytes uint64) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// patience is how long a round may take before it is given up.
+// patience is the time after which a round fails.
 const patience = 60 * time.Second
 
-// round has peer read what the producer produces.
+// round makes peer read what the producer produces.
 func (s *stream) round(ctx context.Context, peer *harness.Peer, way string, pause time.Duration) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -91,7 +90,7 @@ func (s *stream) round(ctx context.Context, peer *harness.Peer, way string, paus
 	return s.rate(got)
 }
 
-// rate makes of an answer Mrec/s.
+// rate converts an answer to Mrec/s.
 func (s *stream) rate(got []uint64) ([]float64, error) {
 	if len(got) != 3 || got[1] != s.job.Count || got[2] != 0 {
 		return nil, fmt.Errorf("read %v (ns, records, lost): want %d records and none lost", got, s.job.Count)
@@ -102,7 +101,7 @@ func (s *stream) rate(got []uint64) ([]float64, error) {
 // flow follows the sequence numbers of a stream.
 type flow struct {
 	next  uint64
-	lost  uint64 // or out of order
+	lost  uint64 // lost or out of order
 	start time.Time
 }
 
@@ -114,7 +113,7 @@ func (f *flow) see(data []byte) {
 	f.next = seq + 1
 }
 
-// answer ends the time, which began with the first record.
+// answer ends the time that the first record started.
 func (f *flow) answer() []uint64 {
 	return []uint64{uint64(time.Since(f.start)), f.next, f.lost}
 }
@@ -126,7 +125,7 @@ func peerStream(req *harness.Request) ([]uint64, error) {
 		return nil, err
 	}
 	defer m.Close()
-	// As a program has it that can be told to end.
+	// With a context, as in a program that can be stopped.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	want := req.Number(2)

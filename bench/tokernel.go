@@ -10,9 +10,25 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// newTokernel returns the benchmark of bringing data of 64 bytes to the kernel: user
-// rings, written and drained, beside the values of a map, and beside a pipe, which
-// is read again.
+type runFunc = func(context.Context) ([]float64, error)
+
+// runOther writes to an array, or into a pipe, in passes.
+func runOther(c *harness.Peer, name string, array *ebpf.Map, id ebpf.MapID, passes uint64) runFunc {
+	return func(context.Context) ([]float64, error) {
+		got, err := c.Call("tokernel", id, name, passes, userSamples)
+		if err != nil {
+			return nil, err
+		}
+		var last [64]byte
+		if err := array.Lookup(uint32(userSamples-1), &last); err != nil {
+			return nil, fmt.Errorf("look up the last value: %w", err)
+		}
+		return []float64{float64(got[0]) / float64(passes*userSamples)}, nil
+	}
+}
+
+// newTokernel returns the benchmark of passing 64 bytes to the kernel: through user rings, written
+// and drained, as values of a map, and through a pipe.
 func newTokernel(r *rig) (*harness.Benchmark, error) {
 	m, id, l, err := newUserRing(512 << 10)
 	if err != nil {
@@ -36,7 +52,7 @@ func newTokernel(r *rig) (*harness.Benchmark, error) {
 	arrayID, _ := info.ID()
 	passes := max(r.size.passes/16, 1)
 	n := passes * userSamples
-	rings := func(peer *harness.Peer, name string) func(context.Context) ([]float64, error) {
+	rings := func(peer *harness.Peer, name string) runFunc {
 		return func(context.Context) ([]float64, error) {
 			got, err := peer.Call("userring", id, name, prog, passes, userSamples, 64)
 			if err != nil {
@@ -49,19 +65,7 @@ func newTokernel(r *rig) (*harness.Benchmark, error) {
 			return []float64{figures[0] + figures[1]}, nil
 		}
 	}
-	other := func(name string) func(context.Context) ([]float64, error) {
-		return func(context.Context) ([]float64, error) {
-			got, err := r.c.Call("tokernel", arrayID, name, passes, userSamples)
-			if err != nil {
-				return nil, err
-			}
-			var last [64]byte
-			if err := array.Lookup(uint32(userSamples-1), &last); err != nil {
-				return nil, fmt.Errorf("look up what was written: %w", err)
-			}
-			return []float64{float64(got[0]) / float64(n)}, nil
-		}
-	}
+	other := func(name string) runFunc { return runOther(r.c, name, array, arrayID, passes) }
 	return &harness.Benchmark{
 		Title:   "64 bytes from user space to the kernel, in all",
 		Metrics: []harness.Metric{{Name: "time", Unit: "ns/sample"}},

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newUsermany returns the benchmark of goroutines that write at once, on both CPUs.
+// newUsermany returns the benchmark of goroutines that write at the same time, on both CPUs.
 func newUsermany(r *rig) (*harness.Benchmark, error) {
 	m, id, l, err := newUserRing(r.size.ring)
 	if err != nil {
@@ -26,7 +26,7 @@ func newUsermany(r *rig) (*harness.Benchmark, error) {
 		return nil, errors.Join(err, l.Close(), m.Close())
 	}
 	const passes = 4
-	// As many as fit, and not more than one drain takes; a multiple of all batches.
+	// As many samples as fit and one drain takes; a multiple of all batches.
 	n := min(uint64(r.size.ring)/72, 128<<10) &^ (4*userBatch - 1)
 	way := func(goroutines int) func(context.Context) ([]float64, error) {
 		return func(context.Context) ([]float64, error) {
@@ -82,7 +82,7 @@ func peerUsermany(req *harness.Request) ([]uint64, error) {
 	return []uint64{uint64(writing)}, req.Err()
 }
 
-// writeTogether has each of the goroutines write its part of the n samples from seq on.
+// writeTogether makes each goroutine write its part of the n samples from seq on.
 func writeTogether(p *userprod.Producer, goroutines, seq, n uint64) error {
 	var all sync.WaitGroup
 	errs := make([]error, goroutines)

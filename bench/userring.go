@@ -11,10 +11,10 @@ import (
 	"github.com/rbtool/rbtool/bench/userload"
 )
 
-// userSamples is how many samples a pass writes, before they are drained.
+// userSamples is the number of samples that a pass writes before they are drained.
 const userSamples = 1024
 
-// userBatch is how many samples are published together, where they are.
+// userBatch is the number of samples in a batch.
 const userBatch = 64
 
 // newUserRing returns a user ring, its id, and the program that drains it.
@@ -28,15 +28,14 @@ func newUserRing(size uint32) (m *ebpf.Map, id ebpf.MapID, l *userload.Load, err
 	return m, id, l, nil
 }
 
-// userMetrics are what a peer answers to userring.
+// userMetrics are the figures of a peer's answer to userring.
 var userMetrics = []harness.Metric{
 	{Name: "write", Unit: "ns/sample"},
 	{Name: "drain", Unit: "ns/sample"},
 }
 
-// newUserring returns the benchmark of writing samples of size bytes: each
-// peer writes some, drains them, and starts again, so that the ring is in the
-// cache of its CPU.
+// newUserring returns the benchmark of writing samples of size bytes: each peer writes some, drains
+// them, and starts again, so that the ring is in the cache of its CPU.
 func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 	m, id, l, err := newUserRing(512 << 10)
 	if err != nil {
@@ -93,7 +92,7 @@ func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// userFigures verifies that n samples came and returns the answer's times for one sample.
+// userFigures verifies that n samples arrived, and returns the times of the answer for one sample.
 func userFigures(got []uint64, l *userload.Load, n uint64) ([]float64, error) {
 	t, err := l.Take()
 	if err != nil {

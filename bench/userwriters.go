@@ -14,17 +14,17 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// Samples of the sizes that are asked for. Their first word is their number.
+// Samples of the measured sizes. Their first word is their number.
 type (
 	sample16  [2]uint64
 	sample64  [8]uint64
 	sample256 [32]uint64
 )
 
-// writer writes the samples from seq to end in one of our ways.
+// writer writes the samples from seq to end in one way of package userprod.
 type writer func(p *userprod.Producer, seq, end uint64) error
 
-// userWriters are the ways for one type of sample.
+// userWriters has the ways for one type of sample.
 func userWriters[T any]() map[string]writer {
 	return map[string]writer{
 		"samples/1":  func(p *userprod.Producer, seq, end uint64) error { return writeSamples[T](p, seq, end, 1) },
@@ -37,20 +37,20 @@ func userWriters[T any]() map[string]writer {
 	}
 }
 
-// writersOf are the ways by the size of the sample.
+// writersOf has the ways by the size of a sample.
 var writersOf = map[uint64]map[string]writer{
 	16:  userWriters[sample16](),
 	64:  userWriters[sample64](),
 	256: userWriters[sample256](),
 }
 
-// number makes v sample seq.
+// number sets the number of sample v.
 //
 // SAFETY: every T is an array of uint64.
 func number[T any](v *T, seq uint64) { *(*uint64)(unsafe.Pointer(v)) = seq }
 
-// put makes room, of T's size, sample seq: what v holds, and then its number. So v
-// is not stored to and at once loaded, which processors are slow at.
+// put copies v into room, whose size is that of T, and then its number. Setting the number in
+// v first would store to v and load it at once, which is slow.
 //
 // SAFETY: the room has T's size and begins at a multiple of 8.
 func put[T any](room []byte, v T, seq uint64) {
@@ -59,7 +59,7 @@ func put[T any](room []byte, v T, seq uint64) {
 	number(to, seq)
 }
 
-// writeBatch publishes each time that so many samples are complete.
+// writeBatch publishes each time batch samples are complete.
 func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 	var v T
 	size := int(unsafe.Sizeof(v))
@@ -84,7 +84,7 @@ func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 	return b.End()
 }
 
-// writeSamples does so in a loop over rooms.
+// writeSamples writes in a loop over the rooms of a batch.
 func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) error {
 	var v T
 	b, err := p.Batch(context.Background())
@@ -108,7 +108,7 @@ func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) er
 func writeBulk[T any](p *userprod.Producer, seq, end uint64) error {
 	var values [userBatch]T
 	for seq < end {
-		// Four at a time, its time does not depend on where the linker puts the loop.
+		// Four at a time: then the time does not depend on the alignment of the loop.
 		for i := 0; i < len(values); i += 4 {
 			number(&values[i], seq)
 			number(&values[i+1], seq+1)
@@ -151,8 +151,8 @@ func writeReserved[T any](p *userprod.Producer, seq, end uint64) error {
 	return nil
 }
 
-// openUserRing opens the ring and the drain program of a request, whose first and third
-// arguments are their ids.
+// openUserRing opens the ring and the drain program of a request, whose first and third arguments
+// are their ids.
 func openUserRing(req *harness.Request) (*userprod.Producer, *ebpf.Program, error) {
 	m, err := openRing(req)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 )
 
-// wake is the time from a record's commit, which the BPF program writes into
-// it, until the consumer has it in hand.
+// wake is the time from the commit of a record, which the BPF program writes into it, until the
+// consumer has the record.
 type wake struct {
 	id    ebpf.MapID
 	l     *load.Load
@@ -26,13 +26,13 @@ type wake struct {
 	gap   time.Duration
 }
 
-// The gap between two records: from once to twice as long.
+// The shortest gap between two records; the longest is twice as long.
 const (
 	sleepGap = 200 * time.Microsecond // all but a long spin are asleep
 	soonGap  = 20 * time.Microsecond  // a short spin finds the next record
 )
 
-// spin is the BusyPoll that outlasts the gaps of soonGap and not those of sleepGap.
+// spin is a BusyPoll longer than the gaps of soonGap and shorter than those of sleepGap.
 const spin = 50 * time.Microsecond
 
 func newWake(r *rig, gap time.Duration) (*harness.Benchmark, error) {
@@ -69,7 +69,7 @@ func newWake(r *rig, gap time.Duration) (*harness.Benchmark, error) {
 	return b, nil
 }
 
-// round has peer wait for records that are produced one at a time.
+// round makes peer wait for records that are produced one at a time.
 func (w *wake) round(ctx context.Context, peer *harness.Peer, way string, busy time.Duration) ([]float64, error) {
 	if err := peer.Begin("wake", w.id, way, w.wakes, busy.Nanoseconds()); err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ func (w *wake) produce(ctx context.Context) error {
 	return nil
 }
 
-// rest waits for d. A short time is spent looking at the clock: a sleep would
-// end as late as the consumer's does, whose delay is to be measured.
+// rest waits for d. For a short time it polls the clock: a sleep would end as late as the
+// consumer's, which is to be measured.
 func rest(d time.Duration) error {
 	if d < sleepGap {
 		for start := time.Now(); time.Since(start) < d; {
@@ -131,7 +131,7 @@ func peerWake(req *harness.Request) ([]uint64, error) {
 	return wakePass(req, m, d)
 }
 
-// delays are the times from commit to hand.
+// delays has the times from commit to consumer.
 type delays struct {
 	clock clock
 	ns    []uint64
@@ -141,7 +141,7 @@ func (d *delays) missing() bool { return len(d.ns) < cap(d.ns) }
 
 func (d *delays) see(data []byte) {
 	in, committed := d.clock.now(), binary.LittleEndian.Uint64(data)
-	// The clocks agree to some ten ns.
+	// The clocks agree to a few ten ns.
 	d.ns = append(d.ns, max(in, committed)-committed)
 }
 
@@ -169,7 +169,7 @@ func wakePass(req *harness.Request, m *ebpf.Map, d delays) ([]uint64, error) {
 		return nil, err
 	}
 	defer r.Close()
-	// As a program has it that can be told to end.
+	// With a context, as in a program that can be stopped.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req.Ready()
@@ -184,15 +184,15 @@ func wakePass(req *harness.Request, m *ebpf.Map, d delays) ([]uint64, error) {
 	return d.ns, req.Err()
 }
 
-// clock tells CLOCK_MONOTONIC, as bpf_ktime_get_ns does, at the cost of
-// time.Now: x/sys makes a system call of clock_gettime(2).
+// clock reads CLOCK_MONOTONIC, as bpf_ktime_get_ns does, at the cost of time.Now: x/sys makes a
+// system call for clock_gettime(2).
 type clock struct {
 	start time.Time
 	base  uint64 // at start, ns
 }
 
-// newClock reads both clocks at about the same time: the shortest of some
-// attempts leaves the least doubt, and the system call reads its clock halfway.
+// newClock reads both clocks at about the same time. Of several attempts it takes the shortest, and
+// assumes that the system call reads its clock halfway.
 func newClock() clock {
 	var c clock
 	shortest := time.Hour

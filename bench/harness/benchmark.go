@@ -10,32 +10,30 @@ import (
 type Metric struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`
-	// MoreIsBetter is for rates. Times are better when less.
+	// MoreIsBetter is true for rates, false for times.
 	MoreIsBetter bool `json:"more_is_better,omitempty"`
 }
 
 // Contender is one way of doing the work.
 type Contender struct {
 	Name string
-	// Run does it once and returns a figure for each metric. It is to verify that
-	// the work was done.
+	// Run does the work once, verifies that it was done, and returns a figure for each metric.
 	Run func(ctx context.Context) ([]float64, error)
 }
 
-// Benchmark is some work and those who compete in it. The first contender is
-// the base; the second is the base again.
+// Benchmark is some work and its contenders. The first contender is the base; the second is the
+// base again.
 type Benchmark struct {
 	Name       string // unique
 	Title      string // a line that says what the work is
 	Metrics    []Metric
 	Contenders []Contender
 	Claims     []Claim
-	// Close frees what the contenders use; may be nil.
+	// Close releases what the contenders use; nil if there is nothing.
 	Close func() error
 }
 
-// Measure runs so many rounds. In each, every contender runs once, in an order
-// that rng chooses.
+// Measure runs the rounds. In each, every contender runs once, in an order chosen by rng.
 func (b *Benchmark) Measure(ctx context.Context, rounds int, rng *rand.Rand) (*Result, error) {
 	res := &Result{Name: b.Name, Title: b.Title, Metrics: b.Metrics}
 	for _, c := range b.Contenders {
@@ -63,7 +61,7 @@ func (b *Benchmark) Measure(ctx context.Context, rounds int, rng *rand.Rand) (*R
 	return res, nil
 }
 
-// Result is what Measure found.
+// Result is the outcome of Measure.
 type Result struct {
 	Name    string   `json:"name"`
 	Title   string   `json:"title"`
@@ -71,17 +69,16 @@ type Result struct {
 	Rows    []Row    `json:"rows"` // in the order of the contenders
 }
 
-// Row holds the figures of one contender.
+// Row has the figures of one contender.
 type Row struct {
 	Contender string `json:"contender"`
-	// Figures has for each metric one figure for each round.
+	// Figures has one figure a round for each metric.
 	Figures [][]float64 `json:"figures"`
-	// Spreads sums the figures up, for each metric.
+	// Spreads summarizes the figures of each metric.
 	Spreads []Spread `json:"spreads"`
 }
 
-// Noise is how far the base was from itself in 19 rounds of 20, as a
-// factor of at least 1.
+// Noise returns how far the base was from itself in 19 of 20 rounds, as a factor of at least 1.
 func (r *Result) Noise(metric int) float64 {
 	apart := ratios(r.Rows[1].Figures[metric], r.Rows[0].Figures[metric])
 	for i, x := range apart {
@@ -90,7 +87,7 @@ func (r *Result) Noise(metric int) float64 {
 	return quantile(apart, 0.95)
 }
 
-// Spread sums up one contender's ratios to the base.
+// Spread summarizes one contender's ratios to the base.
 type Spread struct {
 	Figure float64 `json:"figure"` // median, in the metric's unit
 	Ratio  float64 `json:"ratio"`  // median of the rounds
@@ -98,7 +95,7 @@ type Spread struct {
 	Bad    float64 `json:"bad"`    // 95th percentile of rounds, from the best to the worst
 }
 
-// Spread returns that of row for metric, as ratios to the row base of the same rounds.
+// Spread returns the spread of row for a metric, as ratios to the row base of the same rounds.
 func (r *Result) Spread(metric, row, base int) Spread {
 	figures := r.Rows[row].Figures[metric]
 	rel := ratios(figures, r.Rows[base].Figures[metric])

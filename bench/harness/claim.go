@@ -2,23 +2,21 @@ package harness
 
 import "fmt"
 
-// Claim is what is wanted of one contender in one metric: at most so much, or at
-// least where more is better.
+// Claim is a limit for one contender in one metric: an upper limit, or a lower one if more is
+// better.
 type Claim struct {
 	Contender string
 	Metric    string
-	// Base is the contender whose figures of the same rounds are 1; without
-	// one the limit is in the metric's unit.
+	// Base is the contender with ratio 1; without it the limit is in the metric's unit.
 	Base  string
 	Limit float64
-	// Noise widens the limit, which must be 1, to the noise of the run.
+	// Noise replaces a limit of 1 by the noise of the run.
 	Noise bool
-	// Floor, when set, is a contender that does no more than it must: what
-	// the machine lets anyone reach.
+	// Floor, if set, is a contender that does only the necessary work: the limit of the machine.
 	Floor string
 }
 
-// Verdict is what became of a Claim.
+// Verdict is the outcome of a Claim.
 type Verdict struct {
 	Benchmark string  `json:"benchmark"`
 	Claim     string  `json:"claim"`
@@ -30,7 +28,7 @@ type Verdict struct {
 	OK        bool    `json:"ok"`
 }
 
-// Check holds the claim against r, which has its contenders and metric.
+// Check compares the claim with r, which has its contenders and metric.
 func (c Claim) Check(r *Result) Verdict {
 	m, row := r.metric(c.Metric), r.row(c.Contender)
 	metric := r.Metrics[m]

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// priority is the real-time one, in the middle of its range.
+// priority is in the middle of the real-time range.
 const priority = 50
 
 // CPUs returns the CPUs on which this program may run.
@@ -27,10 +27,9 @@ func CPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// Become starts this program anew in this process, with env added, bound to a CPU
-// and with real-time priority where that is permitted. Unlike binding a goroutine's
-// thread, that holds for all threads of the Go runtime, which then runs Go code on
-// one at a time. It returns only when that fails.
+// Become executes this program again, with env added, bound to a CPU and with real-time priority if
+// that is permitted. Unlike binding a goroutine's thread, that applies to all threads of the Go
+// runtime, which then runs Go code on one at a time. Become returns only if it fails.
 func Become(cpu int, env ...string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -42,8 +41,8 @@ func Become(cpu int, env ...string) error {
 	})
 }
 
-// onCPUs calls f on a thread that is bound to CPUs. Processes that f starts
-// inherit that and the priority.
+// onCPUs calls f on a thread that is bound to CPUs. Processes that f starts inherit that and the
+// priority.
 func onCPUs(cpus []int, f func() error) error {
 	done := make(chan error)
 	go func() {
@@ -57,7 +56,7 @@ func onCPUs(cpus []int, f func() error) error {
 			done <- fmt.Errorf("bind thread to CPUs %d: %w", cpus, err)
 			return
 		}
-		// Without the privilege figures are noisier, as RealTime says.
+		// Without the privilege the figures are noisier, and RealTime reports false.
 		_ = setRealTime()
 		done <- f()
 	}()
@@ -70,8 +69,8 @@ func RealTime() bool {
 	return err == nil && attr.Policy == unix.SCHED_RR
 }
 
-// setRealTime sets SCHED_RR, not SCHED_FIFO: the threads of a Go process must
-// take turns, or one that is busy keeps the others from hearing of a signal.
+// setRealTime sets SCHED_RR. With SCHED_FIFO a busy thread of a Go process would keep its other
+// threads from handling signals.
 func setRealTime() error {
 	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: priority}
 	return unix.SchedSetAttr(0, &attr, 0)

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Peer is a process that serves requests, see [Serve] for the protocol.
+// Peer is a process that serves requests; [Serve] describes the protocol.
 type Peer struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -55,7 +55,7 @@ func (p *Peer) Call(request ...any) ([]uint64, error) {
 	return p.Answer()
 }
 
-// Begin sends a request of the kind that says when it is ready, and waits until it does.
+// Begin sends a request to which the peer first answers that it is ready, and waits for that.
 // [Peer.Answer] must follow.
 func (p *Peer) Begin(request ...any) error {
 	if err := p.send(request); err != nil {
@@ -95,7 +95,7 @@ func (p *Peer) send(request []any) error {
 	return nil
 }
 
-// receive reads a line and splits its first word off.
+// receive reads a line and cuts off its first word.
 func (p *Peer) receive() (word, rest string, err error) {
 	line, err := p.out.ReadString('\n')
 	if errors.Is(err, io.EOF) {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// The first words of what a peer says, one line each.
+// First words of a peer's lines.
 const (
-	wordReady = "ready" // the work begins: what it waits for may happen
+	wordReady = "ready" // the work starts, and may wait for events
 	wordOK    = "ok"    // then numbers
 	wordError = "error" // then a text
 )
 
-// Request is a line that a peer was sent, without its first word, the name.
+// Request is a line that a peer received, without its first word, the name.
 type Request struct {
 	args []string
 	out  *bufio.Writer
@@ -40,17 +40,17 @@ func (r *Request) Number(i int) uint64 {
 	return n
 }
 
-// Err tells whether an argument that was asked for was not there or no number.
+// Err returns an error if an argument that was read is missing or not a number.
 func (r *Request) Err() error { return r.err }
 
-// Ready tells [Peer.Begin] on the other side to return.
+// Ready makes [Peer.Begin] return.
 func (r *Request) Ready() {
 	fmt.Fprintln(r.out, wordReady)
 	r.out.Flush()
 }
 
-// Serve is the peer's side: it reads requests from in, one a line, and answers
-// each on out, until in ends. The C peer does the same in bench/peer/main.c.
+// Serve is the peer's side: it reads requests from in, one a line, and answers each on out, until
+// in ends. The C peer does the same in bench/peer/main.c.
 func Serve(in io.Reader, out io.Writer, commands map[string]func(*Request) ([]uint64, error)) error {
 	lines, w := bufio.NewScanner(in), bufio.NewWriter(out)
 	for lines.Scan() {

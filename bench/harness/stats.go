@@ -2,8 +2,8 @@ package harness
 
 import "slices"
 
-// quantile returns the value below which the fraction q of values lies, with linear
-// interpolation between neighbours.
+// quantile returns the value below which the fraction q of values lies, with linear interpolation
+// between neighbours.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	at := q * float64(len(sorted)-1)
@@ -16,7 +16,7 @@ func quantile(values []float64, q float64) float64 {
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// Quantile is the value below which the fraction q of values lies. It sorts them.
+// Quantile sorts values, and returns the one below which the fraction q of them lies.
 func Quantile(values []uint64, q float64) float64 {
 	slices.Sort(values)
 	return float64(values[int(q*float64(len(values)-1))])

@@ -10,7 +10,7 @@ import (
 // MaxRecord is the largest record of a refill, in bytes.
 const MaxRecord = 4096
 
-// Load is the programs, loaded for one ring.
+// Load is a set of loaded programs for one ring.
 type Load struct {
 	progs bpfPrograms
 }
@@ -48,7 +48,7 @@ func (l *Load) Stamp(seq uint64) error {
 	return nil
 }
 
-// RefillID is the id of the program for [OpenRefill].
+// RefillID returns the id of the program for [OpenRefill].
 func (l *Load) RefillID() (ebpf.ProgramID, error) {
 	info, err := l.progs.Refill.Info()
 	if err != nil {
@@ -61,16 +61,15 @@ func (l *Load) RefillID() (ebpf.ProgramID, error) {
 	return id, nil
 }
 
-// Refill produces records in the thread that asks for them, so that they
-// are in that CPU's cache.
+// Refill produces records in the calling thread, so that they are in that CPU's cache.
 type Refill struct {
 	prog *ebpf.Program
 	opts ebpf.RunOptions
 	arg  bpfRefillArg
 }
 
-// OpenRefill opens the program, maybe of another process. Records have size bytes,
-// or up to maxSize when that is larger, as producer.Job.Len says.
+// OpenRefill opens the program, which another process may have loaded. Records have size bytes, or
+// size to maxSize if that is larger, as producer.Job.Len returns.
 func OpenRefill(id ebpf.ProgramID, size, maxSize uint32) (*Refill, error) {
 	prog, err := ebpf.NewProgramFromID(id)
 	if err != nil {
@@ -81,7 +80,8 @@ func OpenRefill(id ebpf.ProgramID, size, maxSize uint32) (*Refill, error) {
 	return r, nil
 }
 
-// Run produces the next n records; their first 8 bytes are their number, from 0. It wakes nobody.
+// Run produces the next n records; their first 8 bytes are their number, from 0. It wakes no
+// consumer.
 func (r *Refill) Run(n uint64) error {
 	r.arg.Seq, r.arg.End = r.arg.End, r.arg.End+n
 	missing, err := r.prog.Run(&r.opts)

@@ -11,10 +11,10 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Tally is what came out of a ring: samples, and the sum of their first 8 bytes.
+// Tally is the count of samples and the sum of their first 8 bytes.
 type Tally = bpfTally
 
-// Load is the program, loaded for one ring.
+// Load is the loaded program for one ring.
 type Load struct {
 	objs struct {
 		Drain *ebpf.Program `ebpf:"drain"`
@@ -43,7 +43,7 @@ func New(ring *ebpf.Map) (*Load, error) {
 // Close unloads the program.
 func (l *Load) Close() error { return errors.Join(l.objs.Drain.Close(), l.objs.State.Close()) }
 
-// ID is the program's, by which other processes run it.
+// ID returns the id of the program, by which other processes run it.
 func (l *Load) ID() (ebpf.ProgramID, error) {
 	info, err := l.objs.Drain.Info()
 	if err != nil {
@@ -56,7 +56,7 @@ func (l *Load) ID() (ebpf.ProgramID, error) {
 	return id, nil
 }
 
-// Take returns what came since the last Take.
+// Take returns the tally since the last Take.
 func (l *Load) Take() (Tally, error) {
 	var t Tally
 	bss := make([]byte, l.objs.State.ValueSize())
