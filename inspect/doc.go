@@ -1,5 +1,5 @@
-// Package inspect says which rings and arenas exist on this host, how full they
-// are, and who and what uses them.
+// Package inspect describes the rings and arenas of this host: how full they are, and
+// which processes, programs and pins use them.
 //
 // The smallest use:
 //
@@ -11,26 +11,31 @@
 //		fmt.Println(m.ID, m.Type, m.Name)
 //	}
 //
-// [Lookup] opens the map that a user means by a path, an id or a name, [One]
-// describes it, and [Users] tells its consumer from those who merely hold it. A
-// [Sampler] looks again and again, and tells what flows and what is stuck.
+// [Lookup] opens a map by a path, an id or a name, [One] describes it, and [Users]
+// distinguishes its consumers and producers from processes that only hold it. A [Sampler]
+// measures what flows through all rings, and which are stuck. [Rival] finds another process
+// that consumes or produces a ring.
 //
-// # What it does to the host
+// # Effects on the host
 //
-// Nothing. The kernel's iterators read positions, descriptors and mappings out of its
-// own structures. Where they cannot be used, rings are mapped read-only, for as long as
-// it takes to read their positions, and processes are looked at in /proc;
-// arenas are never mapped, because the first mapping would fix their address.
-// Descriptors are closed before a function returns.
+// There are none. The kernel's iterators read positions, descriptors and mappings from its
+// own structures. Without them the package reads /proc, and maps rings read-only for as
+// long as it reads their positions. It never maps arenas, since the first mapping would fix
+// their address. It closes its descriptors before a function returns.
 //
-// # What it can know
+// # Privileges and limits
 //
-// The iterators take CAP_BPF and CAP_PERFMON; programs, pins and, without the iterators,
-// the list of maps take CAP_SYS_ADMIN. What stays unknown for want of a privilege
-// or a kernel feature is nil, never merely empty, and a note says why. Processes are
-// those of this process's pid namespace and of the namespaces in it, pins those
-// of its mount namespace. Where programs are attached without a link is looked up in the
-// cgroups that are mounted here, which takes CAP_NET_ADMIN, and in this network namespace.
+// The iterators take CAP_BPF and CAP_PERFMON. Programs, pins and, without the iterators,
+// the list of maps take CAP_SYS_ADMIN. What is unknown because of a missing privilege
+// or kernel feature is nil, not empty, and a note says why.
 //
-// All functions may be called by many goroutines at once, the methods of a Sampler by one.
+// Processes are those of this process's pid namespace and its descendants; pins are those of
+// its mount namespace. For programs attached without a BPF link, the package searches the
+// cgroups mounted here, which takes CAP_NET_ADMIN, and the interfaces of this network
+// namespace.
+//
+// # Concurrency
+//
+// Any number of goroutines can call all functions at once, but only one at a time the methods
+// of a [Sampler].
 package inspect

@@ -14,19 +14,18 @@ import (
 	"github.com/rbtool/rbtool/internal/once"
 )
 
-// host looks at all maps at once: with the kernel's iterators where they can be
-// used, one map and one process after the other elsewhere. Iterators are loaded
-// when they are needed first, and kept for the next look.
+// host reads the maps of the host and their users: with the kernel's iterators, or without them one map and
+// one process at a time. It loads an iterator when it first needs it, and keeps it.
 type host struct {
 	maps    once.Value[*mapiter.Scanner]
 	users   once.Value[*mapusers.Scanner]
-	entries []mapiter.Entry // memory to use again
-	// types are kept until both are loaded.
+	entries []mapiter.Entry // reused
+	// types are kept until both iterators are loaded.
 	types *btf.Cache
 }
 
-// loadPause is how long a failure to load an iterator is remembered: finding out that the
-// kernel lacks it takes tens of milliseconds.
+// loadPause is how long a failure to load an iterator is remembered: another attempt takes tens of
+// milliseconds.
 const loadPause = 10 * time.Second
 
 func newHost() *host {
@@ -58,9 +57,9 @@ func (h *host) close() {
 	}
 }
 
-// found is what one look over the maps gave.
+// found is a list of maps.
 type found struct {
-	maps  []Map // by ascending id, without who and what uses them
+	maps  []Map // by ascending id, without users, programs and pins
 	notes []string
 }
 
@@ -69,7 +68,7 @@ func (h *host) list() (found, error) {
 	if err != nil {
 		f, byID := listOneByOne()
 		if errors.Is(err, unix.EPERM) && errors.Is(byID, unix.EPERM) {
-			byID = fmt.Errorf("%w (needs CAP_BPF and CAP_PERFMON)", unix.EPERM) // the lesser demand
+			byID = fmt.Errorf("%w (needs CAP_BPF and CAP_PERFMON)", unix.EPERM) // the lesser privileges
 		}
 		return f, byID
 	}
@@ -117,7 +116,7 @@ func fromEntry(e *mapiter.Entry) Map {
 	return d
 }
 
-// listOneByOne opens each map, and maps the positions of rings.
+// listOneByOne is list without the iterator: it opens each map, and maps the positions of rings.
 func listOneByOne() (found, error) {
 	kernel, err := kernelFields()
 	var f found
@@ -144,8 +143,8 @@ func listOneByOne() (found, error) {
 	return f, nil
 }
 
-// complete fills in d from the iterator: the place of an arena, and the positions of a ring
-// that could not be mapped for the reason why.
+// complete fills in d from the iterator: the address of an arena, or the positions of a ring that could not
+// be mapped, for the reason why.
 func (h *host) complete(d *Map, why error) {
 	_, err := h.mapScanner()
 	var f found
@@ -167,8 +166,7 @@ func (h *host) complete(d *Map, why error) {
 	}
 }
 
-// relate fills in who and what uses the maps, and returns notes on what stays
-// unknown.
+// relate fills in the users, programs and pins of the maps. It returns notes on what is unknown.
 func (h *host) relate(maps []Map, opts Options) (notes []string) {
 	if !opts.SkipUsers {
 		usage, err := h.usersOf(shapes(maps))

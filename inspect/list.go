@@ -14,10 +14,9 @@ import (
 // types are the map types that this package describes.
 var types = []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena}
 
-// maps opens the maps on the host that have one of the types, or all when none
-// is given, one after the other in the order of their ids. A map is closed after the
-// loop's body. One that cannot be opened is an error of type *mapError, after which
-// the loop goes on; any other error ends it.
+// maps opens the maps of the given types, or all maps if there are none, one at a time in the order of
+// their ids. It closes a map after the loop body. A map that it cannot open is an error of type *mapError,
+// after which the loop goes on; any other error ends it.
 func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 	return func(yield func(*ebpf.Map, error) bool) {
 		ids, err := mapIDs()
@@ -45,9 +44,8 @@ func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 	}
 }
 
-// mapIDs lists the ids of all maps. It comes before any map is looked at, so
-// that it cannot fall behind a process that keeps making maps: each gets
-// a higher id.
+// mapIDs lists the ids of all maps. New maps get higher ids, so maps calls it first: opening maps meanwhile
+// could fall behind a process that keeps making them.
 func mapIDs() ([]ebpf.MapID, error) {
 	var ids []ebpf.MapID
 	var id ebpf.MapID
@@ -62,15 +60,14 @@ func mapIDs() ([]ebpf.MapID, error) {
 	}
 }
 
-// vanished reports whether err says that there is no such map or program any more. A
-// file that is missing is something else: cilium/ebpf reads /proc/self/fdinfo, and
-// there may be no /proc.
+// vanished reports whether err means that a map or program does not exist any more. A missing file means
+// something else: cilium/ebpf reads /proc/self/fdinfo, and /proc need not be mounted.
 func vanished(err error) bool {
 	_, file := errors.AsType[*fs.PathError](err)
 	return !file && errors.Is(err, fs.ErrNotExist)
 }
 
-// mapError says why one map could not be looked at.
+// mapError reports why one map could not be opened.
 type mapError struct {
 	id  ebpf.MapID
 	err error

@@ -15,29 +15,29 @@ import (
 )
 
 var (
-	// ErrReference says that a text does not refer to a map: see [Lookup].
+	// ErrReference reports a text that is not a reference to a map, see [Lookup].
 	ErrReference = errors.New("not a reference to a map (a path, id:NUMBER or name:NAME)")
 
-	// ErrAmbiguous says that several maps have the name.
+	// ErrAmbiguous reports a name that several maps have.
 	ErrAmbiguous = errors.New("several maps have this name")
 
-	// ErrNotFound says that there is no such map. It is [fs.ErrNotExist].
+	// ErrNotFound reports that there is no such map. It matches [fs.ErrNotExist].
 	ErrNotFound = sentinel.New(sentinel.NotFound, "no such map")
 )
 
-// Lookup opens the map that ref refers to, for reading and writing: a pin's
-// path, id:12 or name:events. The caller closes it.
+// Lookup opens the map that ref refers to for reading and writing: the path of a pin,
+// id:12 or name:events. The caller closes it.
 //
-// Where types are given it must have one of them, else the error is
-// [pin.ErrWrongType], and only maps of these types count for a name.
-// Other errors: [ErrReference], [ErrNotFound], [ErrAmbiguous] with the matches in its
-// text; those of [pin.Open] for a path. Ids and names take CAP_SYS_ADMIN.
+// If types are given, Lookup refuses a map of any other type with [pin.ErrWrongType], and
+// only maps of these types count for a name. Other errors: [ErrReference]; [ErrNotFound];
+// [ErrAmbiguous], which lists the matches; those of [pin.Open] for a path. Ids and names
+// take CAP_SYS_ADMIN.
 func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(pin.Open, ref, types)
 }
 
-// LookupToRead is [Lookup] for a map that is only inspected, as by [One]. It opens a pin
-// without write permission read-only, see [pin.OpenReadOnly].
+// LookupToRead is [Lookup], but opens a pin without write permission read-only, as
+// [pin.OpenReadOnly] does. That suffices for [One].
 func LookupToRead(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(openToRead, ref, types)
 }
@@ -100,11 +100,11 @@ func byID(text string, types []ebpf.MapType) (*ebpf.Map, error) {
 	return m, nil
 }
 
-// nameLen is how much of a map's name the kernel keeps: BPF_OBJ_NAME_LEN less
-// the final 0, include/uapi/linux/bpf.h.
+// nameLen is the greatest length of a map's name: BPF_OBJ_NAME_LEN less the final NUL,
+// include/uapi/linux/bpf.h.
 const nameLen = 15
 
-// named is a map that has the name that is looked for.
+// named is a map with the name in question.
 type named struct {
 	id  ebpf.MapID
 	typ ebpf.MapType

@@ -16,49 +16,46 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Positions are where the producer and the consumer of a ring are: bytes since
-// the ring's creation, which only grow.
+// Positions are the positions of a ring: bytes since its creation, which wrap at 2^64.
 //
-// They are read while both move. Consumer is read before Producer, so that
-// Producer is never the smaller, and again after it, so that they belong together
-// where the consumer gives the time for that. What is left of the race
-// can make the backlog seem larger than it was; it is never more than the
-// ring's size.
+// Both move while they are read. Consumer is read before Producer, so that Producer is never
+// the smaller, and again after it, until it has not changed, for a bounded number of times.
+// If it changes each time, the backlog can seem larger than it was, but never larger than
+// the ring.
 type Positions struct {
 	Consumer uint64
 	Producer uint64
-	// Pending is where the oldest uncommitted record was when the last one was
-	// reserved: a hint. It is nil where the kernel does not have it, before 6.10
-	// for one, and for a user ring.
+	// Pending is where the oldest uncommitted record was at the last reservation: a hint.
+	// It is nil for a user ring, and on kernels without it, such as those before 6.10.
 	Pending *uint64
-	// Overwrite is where the oldest record begins that was not overwritten. It is
-	// nil but for a ring in overwrite mode.
+	// Overwrite is the position of the oldest record that was not overwritten. It is nil
+	// unless the ring is in overwrite mode.
 	Overwrite *uint64
 
-	// Backlog is how many bytes, headers included, wait for the consumer.
+	// Backlog is the number of bytes that the consumer has not read, headers included.
 	Backlog uint64
-	// Fill is Backlog as a part of the ring's size, 0 to 1.
+	// Fill is Backlog divided by the ring's size, 0 to 1.
 	Fill float64
 
-	// Busy is the oldest record, when it is still being written: it holds up the
-	// consumer.
+	// Busy is the oldest record if it is still being written, which blocks the consumer;
+	// otherwise nil.
 	Busy *Busy
 }
 
-// Busy is a record that was reserved and not committed yet.
+// Busy is a record that is reserved and not committed.
 type Busy struct {
 	Pos uint64
 	Len uint32 // bytes
 }
 
-// fields says which members of struct bpf_ringbuf (kernel/bpf/ringbuf.c) this
+// fields are the optional members of struct bpf_ringbuf (kernel/bpf/ringbuf.c) that this
 // kernel has.
 type fields struct {
 	pending bool
 }
 
-// kernelFields asks the kernel's type information, which takes tens of milliseconds
-// and never changes. The memory cannot tell: a position that does not exist reads as 0.
+// kernelFields reads the kernel's BTF, which takes tens of milliseconds. The memory of a ring
+// does not say: a position that the kernel lacks reads as 0.
 var kernelFields = once.Func(func() (fields, error) {
 	spec, err := kernelbtf.Cache().Kernel()
 	if err != nil {
@@ -82,9 +79,8 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 	if m.Type() == ebpf.Arena {
 		return nil
 	}
-	// Mapping takes time in proportion to the size, more than a second for
-	// the largest rings. The position pages are the same when there seems to be
-	// one page of data.
+	// Mapping takes time in proportion to the size: more than a second for the largest rings.
+	// One page of data suffices to reach the position pages.
 	mem, err := ring.Observe(m.FD(), uint64(os.Getpagesize()))
 	runtime.KeepAlive(m) // its finalizer closes the descriptor
 	if err != nil {
@@ -112,8 +108,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 	return nil
 }
 
-// header loads the header at pos, a multiple of 8, by way of the one page that
-// it lies in.
+// header loads the header at pos, a multiple of 8. It maps only the page in which that lies.
 func header(m *ebpf.Map, pos uint64) (ring.Header, error) {
 	page := uint64(os.Getpagesize())
 	first := pos &^ (page - 1) // the position at which the page begins
@@ -127,33 +122,32 @@ func header(m *ebpf.Map, pos uint64) (ring.Header, error) {
 	return ring.Copy(mem, ring.Pos(first)).Header(ring.Pos(pos)), nil
 }
 
-// pages are the position pages of a ring.
+// pages reads the position pages of a ring.
 type pages interface {
 	ConsumerPos() ring.Pos
 	ProducerPos() ring.Pos
 	OverwritePos() ring.Pos
 }
 
-// reading is how to read the positions of one ring.
+// reading reads the positions of one ring.
 type reading struct {
 	ring      pages
 	size      uint64
 	overwrite bool // the ring is in overwrite mode
 }
 
-// tries is how often positions are read again when the consumer moved
-// meanwhile, before what they say is taken as it is.
+// tries bounds the attempts to read positions while the consumer does not move.
 const tries = 16
 
-// positions reads them, and returns a note when they cannot be right.
+// positions reads the positions, and returns a note if they cannot be right.
 func (r reading) positions() (*Positions, string) {
 	var p Positions
 	steady := false
 	for i := 0; i < tries && !steady; i++ {
 		p.Consumer = uint64(r.ring.ConsumerPos())
 		if r.overwrite {
-			// Before producer_pos, which then is not the smaller; the
-			// kernel stores them in this order (__bpf_ringbuf_reserve).
+			// Before producer_pos, so that this is not the smaller: the kernel
+			// stores them in this order (__bpf_ringbuf_reserve).
 			pos := uint64(r.ring.OverwritePos())
 			p.Overwrite = &pos
 		}
@@ -163,15 +157,14 @@ func (r reading) positions() (*Positions, string) {
 	return &p, p.judge(r.size, steady)
 }
 
-// judge works out what the positions say of a ring of size bytes, and returns a
-// note when they cannot be right. They are steady when the consumer did not move
-// while they were loaded.
+// judge sets Backlog and Fill for a ring of size bytes, and returns a note if the positions
+// cannot be right. steady means that the consumer did not move while they were loaded.
 func (p *Positions) judge(size uint64, steady bool) (note string) {
 	// Positions wrap, so it is the difference that counts.
 	p.Backlog = p.Producer - p.oldest()
 	if p.Backlog > size {
-		// With a consumer that never stood still, or a producer that
-		// overwrites, more may have been produced meanwhile than fits.
+		// While the consumer moves, or the producer overwrites, the producer can get
+		// ahead of the loaded consumer_pos by more than the ring holds.
 		ahead := int64(p.Backlog) < 0
 		if ahead || steady && p.Overwrite == nil {
 			note = fmt.Sprintf("consumer_pos %d and producer_pos %d contradict each other: another process writes wrong positions",
@@ -186,7 +179,7 @@ func (p *Positions) judge(size uint64, steady bool) (note string) {
 	return note
 }
 
-// oldest is the position of the oldest record in the ring.
+// oldest returns the position of the oldest record in the ring.
 func (p *Positions) oldest() uint64 {
 	if p.Overwrite == nil {
 		return p.Consumer
@@ -194,8 +187,8 @@ func (p *Positions) oldest() uint64 {
 	return uint64(ring.Later(ring.Pos(p.Consumer), ring.Pos(*p.Overwrite)))
 }
 
-// busy looks at the oldest record. It returns nil when that is committed, or
-// was consumed or overwritten meanwhile, and a note when it cannot be one.
+// busy returns the oldest record if it is busy. It returns nil if that is committed, or was
+// consumed or overwritten meanwhile, and a note if it cannot be a record.
 func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error)) (*Busy, string) {
 	if p.Backlog < ring.HeaderSize {
 		return nil, ""
@@ -219,8 +212,7 @@ func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error))
 	return p.head(h)
 }
 
-// head returns the oldest record when its header h says that it is still being
-// written, and a note when it cannot be one.
+// head returns the oldest record if its header h is busy, and a note if it cannot be a record.
 func (p *Positions) head(h ring.Header) (*Busy, string) {
 	// Both bits are set in user rings only.
 	if h.State(ring.User) != ring.Busy {
