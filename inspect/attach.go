@@ -12,13 +12,14 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// Attachment is a place where a program runs.
+// Attachment is one place where a program runs.
 type Attachment struct {
-	Link   link.ID // 0 for what is attached without a link
-	Type   string  // such as tracing, raw_tracepoint, cgroup, perf_event, prog_array
+	Link   link.ID // of the BPF link, or 0
+	Type   string  // such as tracing, raw_tracepoint, cgroup, perf_event
 	Target string  // such as a function's name; may be empty
 }
 
+// String returns the type and the target.
 func (a Attachment) String() string {
 	if a.Target == "" {
 		return a.Type
@@ -26,10 +27,9 @@ func (a Attachment) String() string {
 	return a.Type + " " + a.Target
 }
 
-// attachments returns where programs are attached, nil when that is unknown, and notes: by
-// links (bpf_link), and without, by perf events, to cgroups and to network interfaces. The
-// places of others that need no link stay unknown: the sockets of socket filters, the
-// maps of sk_msg and sk_skb programs.
+// attachments returns where programs are attached, nil if that is unknown, and notes. It finds BPF links, and
+// attachments without a link to perf events, cgroups and network interfaces. It does not find the sockets of
+// socket filters and the maps of sk_msg and sk_skb programs.
 func attachments(types map[ebpf.ProgramID]ebpf.ProgramType) (map[ebpf.ProgramID][]Attachment, []string) {
 	p := places{types: types, at: map[ebpf.ProgramID][]Attachment{}}
 	if len(types) == 0 {
@@ -51,7 +51,7 @@ func (p *places) addLinks() error {
 	for it.Next() {
 		info, err := it.Link.Info()
 		if err != nil {
-			continue // a kind of link that has none, or it vanished
+			continue // this kind of link has no info, or it vanished
 		}
 		if _, asked := p.types[info.Program]; asked {
 			p.add(info.Program, Attachment{Link: info.ID, Type: linkType(info.Type), Target: functions.target(info)})
@@ -84,7 +84,7 @@ func linkType(t link.Type) string {
 	return fmt.Sprintf("link_type_%d", t)
 }
 
-// target says what a link attaches to.
+// target describes what a link attaches to.
 func (f functionNames) target(info *link.Info) string {
 	if r := info.RawTracepoint(); r != nil {
 		return r.Name
@@ -138,7 +138,7 @@ func perfTarget(p *link.PerfEventInfo) string {
 	return ""
 }
 
-// place is where a probe is, as the kernel's tracing says it.
+// place describes where a probe is, in the notation of the kernel's tracing.
 func place(symbol string, offset, address uint64) string {
 	switch {
 	case symbol == "" && address == 0:
@@ -159,10 +159,10 @@ func interfaceName(index uint32) string {
 	if i, err := net.InterfaceByIndex(int(index)); err == nil {
 		return i.Name
 	}
-	return fmt.Sprintf("interface %d", index) // of another network namespace, or gone
+	return fmt.Sprintf("interface %d", index) // in another network namespace, or gone
 }
 
-// functionNames keeps the BTF in which tracing programs' targets are named.
+// functionNames caches the BTF that names the targets of tracing programs.
 type functionNames map[btf.ID]*btf.Spec
 
 // name returns the function that a tracing link is attached to.
@@ -181,8 +181,8 @@ func (f functionNames) name(t *link.TracingInfo) string {
 	return fmt.Sprintf("BTF type %d of object %d", t.TargetBtfId, t.TargetObjectId)
 }
 
-// objectBTF loads the kernel's or a module's BTF, or returns nil: the object
-// may be a program (bpf_tracing_link_fill_link_info in kernel/bpf/syscall.c).
+// objectBTF loads the BTF of the kernel or a module. It returns nil for other objects, such as programs
+// (bpf_tracing_link_fill_link_info in kernel/bpf/syscall.c).
 func objectBTF(id btf.ID) *btf.Spec {
 	handle, err := btf.NewHandleFromID(id)
 	if err != nil {

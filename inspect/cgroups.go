@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroupAttachTypes are the places in a cgroup that a type of program can be attached to
-// (kernel/bpf/syscall.c, attach_type_to_prog_type).
+// cgroupAttachTypes are the attach types in a cgroup for each type of program (kernel/bpf/syscall.c,
+// attach_type_to_prog_type).
 var cgroupAttachTypes = map[ebpf.ProgramType][]ebpf.AttachType{
 	ebpf.CGroupSKB:    {ebpf.AttachCGroupInetIngress, ebpf.AttachCGroupInetEgress},
 	ebpf.CGroupDevice: {ebpf.AttachCGroupDevice},
@@ -36,8 +36,7 @@ var cgroupAttachTypes = map[ebpf.ProgramType][]ebpf.AttachType{
 	},
 }
 
-// addCgroups adds the programs that were attached to cgroups without a link: to those
-// of the unified hierarchy that are mounted here.
+// addCgroups adds the programs attached without a link to the cgroups of the unified hierarchy mounted here.
 func (p *places) addCgroups() {
 	var attachTypes []ebpf.AttachType
 	for typ, list := range cgroupAttachTypes {
@@ -54,7 +53,7 @@ func (p *places) addCgroups() {
 		return
 	}
 	var denied error
-	// A cgroup may go away at any time, and with it all below: what cannot be read is not there.
+	// A cgroup can vanish at any time, so unreadable ones are skipped.
 	_ = filepath.WalkDir(root, func(dir string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() {
 			return nil
@@ -71,8 +70,7 @@ func (p *places) addCgroups() {
 	}
 }
 
-// queryCgroup adds what is attached to one cgroup. It returns the attach types that are worth
-// asking the next one for.
+// queryCgroup adds the programs attached to one cgroup. It returns the attach types that the kernel knows.
 func (p *places) queryCgroup(dir string, attachTypes []ebpf.AttachType) ([]ebpf.AttachType, error) {
 	cgroup, err := os.Open(dir)
 	if err != nil {
@@ -94,13 +92,13 @@ func (p *places) queryCgroup(dir string, attachTypes []ebpf.AttachType) ([]ebpf.
 	return left, denied
 }
 
-// cgroupTarget names a place in a cgroup: the id of a cgroup is the inode of its directory
+// cgroupTarget describes an attach type in a cgroup. The id of a cgroup is the inode of its directory
 // (include/linux/cgroup.h, cgroup_id).
 func cgroupTarget(attach uint32, id uint64) string {
 	return fmt.Sprintf("%s of cgroup %d", attachType(attach), id)
 }
 
-// cgroup2Root returns where the unified hierarchy is mounted.
+// cgroup2Root returns the mount point of the unified hierarchy.
 func cgroup2Root() (string, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {

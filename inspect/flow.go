@@ -64,9 +64,9 @@ func (t *Total) add(n uint64) {
 func (t Total) Float64() float64 { return float64(t.Hi)*(1<<64) + float64(t.Lo) }
 
 const (
-	// historyLen is how many samples a ring's history keeps.
+	// historyLen is the number of samples in a ring's history.
 	historyLen = 128
-	// saturation is the fill from which on a ring counts as saturated.
+	// saturation is the least fill at which a ring counts as saturated.
 	saturation = 15.0 / 16
 )
 
@@ -77,8 +77,8 @@ type track struct {
 	last    Positions
 	seen    time.Time // of last
 
-	// head is what the consumer has before it, and since when. Two samples that
-	// are stuckAfter apart and see the same show that nothing moves.
+	// head is the state of the consumer's end, since headSince. If it has not changed for
+	// stuckAfter, nothing moves.
 	head       head
 	headSince  time.Time
 	stuckAfter time.Duration
@@ -86,7 +86,7 @@ type track struct {
 	history []point // of producer_pos, oldest first
 }
 
-// head is what holds up a ring, if anything does.
+// head is the state of the consumer's end of a ring.
 type head struct {
 	waits    bool // there is a record
 	consumer uint64
@@ -94,15 +94,15 @@ type head struct {
 	busyPos  uint64
 }
 
-// point is where the producer was at some time.
+// point is a position of the producer.
 type point struct {
 	at  time.Time
 	pos uint64
 }
 
-// sample takes in the positions of a ring of size bytes, read at now.
+// sample adds the positions of a ring of size bytes, read at now.
 func (k *track) sample(now time.Time, p Positions, size uint64) {
-	// More than fits may be read while both move: see Positions.judge.
+	// The backlog can exceed size while both move: see Positions.judge.
 	if ahead := p.Producer - p.oldest(); int64(ahead) < 0 || ahead > 2*size {
 		k.flow.State, k.flow.ProducedRate, k.flow.ConsumedRate = Contradictory, 0, 0
 		return
@@ -134,7 +134,7 @@ func (k *track) count(now time.Time, p Positions) {
 	f.Produced.add(produced)
 	f.Consumed.add(consumed)
 	if p.Overwrite != nil && k.last.Overwrite != nil {
-		// What lies before both positions was consumed or counted before.
+		// Bytes before either position were consumed or counted before.
 		from := ring.Later(ring.Pos(*k.last.Overwrite), ring.Pos(p.Consumer))
 		f.Overwritten.add(from.To(ring.Pos(*p.Overwrite)))
 	}
@@ -146,7 +146,7 @@ func (k *track) count(now time.Time, p Positions) {
 		f.Rates = append(f.Rates[:0], f.Rates[1:]...)
 	}
 	f.Rates = append(f.Rates, f.ProducedRate)
-	// The fill is known at the ends of the interval: each stands for a half.
+	// The fill is known at both ends of the interval, and each counts for a half.
 	for _, fill := range []float64{k.last.Fill, p.Fill} {
 		if fill >= saturation {
 			f.Saturated += interval / 2
@@ -154,11 +154,10 @@ func (k *track) count(now time.Time, p Positions) {
 	}
 }
 
-// judge finds out whether the ring flows. [Sampler.Sample] tells rings that
-// nobody consumes from those whose consumer is stuck.
+// judge sets the state. [Sampler.Sample] changes it to Unconsumed for rings without a consumer.
 func (k *track) judge(now time.Time, p Positions) {
-	// The consumer's position, not the oldest record's: in overwrite mode that
-	// moves although the consumer does not.
+	// The consumer's position, not that of the oldest record: in overwrite mode the latter moves without
+	// the consumer.
 	h := head{waits: p.Backlog > 0, consumer: p.Consumer}
 	if p.Busy != nil {
 		h.busy, h.busyPos = true, p.Busy.Pos
@@ -186,14 +185,14 @@ func (k *track) lag(now time.Time, p Positions) (lag time.Duration, atLeast bool
 		return 0, false
 	}
 	oldest := p.oldest()
-	// The record was produced after the last sample whose producer_pos is not
-	// beyond it, and before the next one.
+	// The record was produced after the last sample whose producer_pos is not beyond it, and before the
+	// next one.
 	i := len(k.history) - 2
 	for i >= 0 && int64(k.history[i].pos-oldest) > 0 {
 		i--
 	}
 	if i < 0 {
-		// What is known of the head can reach further back.
+		// headSince can be further back than the history.
 		return max(now.Sub(k.history[0].at), now.Sub(k.headSince)), true
 	}
 	a := k.history[i]

@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// Home is where a process runs, as its cgroup tells.
+// Home is where a process runs, according to its cgroup. Unknown fields are empty.
 type Home struct {
 	// Unit is the systemd unit, such as agent.service.
 	Unit string
-	// Container is the id that its container runtime gave, 64 hex digits for most.
+	// Container is the id from the container runtime, usually 64 hex digits.
 	Container string
 	// Pod is the uid of its Kubernetes pod.
 	Pod string
 }
 
-// String is the shortest name that means something, or "".
+// String returns the first 12 digits of the container, or else the unit.
 func (h Home) String() string {
 	if h.Container != "" {
 		return h.Container[:min(12, len(h.Container))] // as runtimes print it
@@ -26,8 +26,7 @@ func (h Home) String() string {
 	return h.Unit
 }
 
-// findHomes fills in the homes of the users. A process that ended, or hides,
-// has none.
+// findHomes fills in the homes of the users. A process that ended or is hidden has none.
 func (u *Usage) findHomes() {
 	homes := map[int]Home{}
 	for _, list := range u.Users {
@@ -43,9 +42,8 @@ func (u *Usage) findHomes() {
 	}
 }
 
-// parseCgroup reads the text of /proc/PID/cgroup: lines of
-// hierarchy:controllers:path (cgroups(7)). With version 1 there are several; the first that tells
-// something counts for it.
+// parseCgroup parses the text of /proc/PID/cgroup: lines of hierarchy:controllers:path (cgroups(7)).
+// Cgroups version 1 have several lines; each field comes from the first line that has it.
 func parseCgroup(text string) Home {
 	var h Home
 	for line := range strings.Lines(text) {
@@ -69,16 +67,16 @@ func parseCgroup(text string) Home {
 }
 
 var (
-	// The runtimes name a container's cgroup by its id, alone or, with systemd,
-	// between a prefix and ".scope": docker-ID.scope, cri-containerd-ID.scope, libpod-ID.scope.
+	// Runtimes name a container's cgroup ID, or with systemd docker-ID.scope, cri-containerd-ID.scope or
+	// libpod-ID.scope.
 	containerID = regexp.MustCompile(`^(?:[a-z][a-z-]*-)?([0-9a-f]{64})(?:\.scope)?$`)
-	// The kubelet's: pod1234-..., or with systemd, which takes "-" for a level,
+	// The kubelet names a pod's cgroup pod1234-..., or with systemd, where "-" separates levels,
 	// kubepods-besteffort-pod1234_....slice.
 	podUID = regexp.MustCompile(`^(?:kubepods-(?:[a-z]+-)?)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$`)
 )
 
-// homeOf reads a cgroup's path. The innermost name of a kind counts: a
-// container's processes may have units of their own.
+// homeOf parses a cgroup's path. The innermost name of each kind counts: a container's processes can have
+// units of their own.
 func homeOf(dir string) Home {
 	var h Home
 	for _, name := range strings.Split(path.Clean(dir), "/") {

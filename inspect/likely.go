@@ -23,15 +23,13 @@ func likelyUsers(shapes []shape, procs []process) *Usage {
 
 // judge infers how p uses the map of shape s.
 //
-// /proc shows of a mapping its offset, size and protection, not the map. The usual
-// consumer of a ring has two mappings: page 0 writable, which looks like
-// the global variables of a program, and the rest read-only, whose size is that
-// of rings of one size only. So it is the second that counts; a process that
-// has it without page 0 observes. A user ring's producer has the second
-// writable, which no consumer can have.
+// /proc shows the offset, size and protection of a mapping, but not its map. A consumer of a ring usually has
+// two mappings: page 0 writable, which looks like the global variables of a program, and the rest read-only,
+// which only rings of one size have. So the second one counts; a process that has it without page 0 observes.
+// The producer of a user ring has the second one writable, which the kernel refuses to consumers.
 func (p process) judge(s shape) User {
 	u := User{PID: p.pid, Comm: p.comm, Self: p.self}
-	alike := 0 // held maps whose mappings look the same
+	alike := 0 // held maps with equal mappings
 	for _, h := range p.held {
 		u.Holds = u.Holds || h.id == s.id
 		if h.typ == s.typ && h.size == s.size {
@@ -64,7 +62,7 @@ func (p process) judge(s shape) User {
 		}
 	}
 	if data == 0 || !u.Holds && data <= alike {
-		return u // what is mapped belongs to other maps
+		return u // the mappings belong to other maps
 	}
 	u.Mapped = true
 	u.Consumes = s.typ == ebpf.RingBuf && pos > 0

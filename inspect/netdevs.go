@@ -14,9 +14,8 @@ import (
 // interfaceTypes are the types of programs that network interfaces run.
 var interfaceTypes = []ebpf.ProgramType{ebpf.XDP, ebpf.SchedCLS, ebpf.SchedACT}
 
-// addInterfaces adds the programs that were attached to network interfaces without a link:
-// XDP by netlink, tc filters, and tcx and netkit by BPF_PROG_ATTACH. Only the interfaces
-// of this network namespace can be asked.
+// addInterfaces adds the programs attached without a link to the network interfaces of this network
+// namespace: XDP by netlink, tc filters, and tcx and netkit by BPF_PROG_ATTACH.
 func (p *places) addInterfaces() {
 	if !p.any(interfaceTypes...) {
 		return
@@ -53,7 +52,7 @@ func (p *places) addXDP(links []netlink.Link) {
 	}
 }
 
-// addMprog adds what bpf_mprog has: tcx since Linux 6.6, netkit since 6.7.
+// addMprog adds the users of bpf_mprog: tcx since Linux 6.6, netkit since 6.7.
 func (p *places) addMprog(links []netlink.Link) {
 	for _, place := range []struct {
 		typ    string
@@ -76,9 +75,8 @@ func (p *places) addMprog(links []netlink.Link) {
 	}
 }
 
-// addFilters adds the programs that are tc filters of an interface's clsact or ingress, or of
-// another qdisc itself. A filter of a class within a qdisc is not looked for, nor is an
-// action of another filter.
+// addFilters adds the programs that are tc filters of clsact, ingress and other qdiscs. It does not find
+// filters of a class within a qdisc, nor actions of other filters.
 func (p *places) addFilters(links []netlink.Link) {
 	qdiscs, err := netlink.QdiscList(nil)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -92,14 +90,14 @@ func (p *places) addFilters(links []netlink.Link) {
 	for _, q := range qdiscs {
 		l := byIndex[q.Attrs().LinkIndex]
 		if l == nil {
-			continue // it came or went meanwhile
+			continue // it was created or removed meanwhile
 		}
 		switch handle := q.Attrs().Handle; {
 		case q.Type() == "clsact":
 			p.addFiltersOf(l, netlink.HANDLE_MIN_INGRESS, "ingress")
 			p.addFiltersOf(l, netlink.HANDLE_MIN_EGRESS, "egress")
 		case q.Type() == "ingress":
-			// It takes any class for its only one (net/sched/sch_ingress.c, ingress_tcf_block).
+			// It accepts any class as its only one (net/sched/sch_ingress.c, ingress_tcf_block).
 			p.addFiltersOf(l, netlink.HANDLE_MIN_INGRESS, "ingress")
 		case handle != 0:
 			p.addFiltersOf(l, handle, strings.TrimSuffix(fmt.Sprintf("%s %s", q.Type(), netlink.HandleStr(handle)), "0"))
@@ -110,7 +108,7 @@ func (p *places) addFilters(links []netlink.Link) {
 func (p *places) addFiltersOf(l netlink.Link, parent uint32, where string) {
 	filters, err := netlink.FilterList(l, parent)
 	if err != nil {
-		return // the qdisc is gone, or has no filters
+		return // the qdisc is gone or has no filters
 	}
 	for _, f := range filters {
 		if f, ok := f.(*netlink.BpfFilter); ok {
@@ -119,7 +117,7 @@ func (p *places) addFiltersOf(l netlink.Link, parent uint32, where string) {
 	}
 }
 
-// interfaceTarget names a place at an interface.
+// interfaceTarget describes an attach type at an interface.
 func interfaceTarget(attach ebpf.AttachType, name string) string {
 	return fmt.Sprintf("%s of %s", attachType(uint32(attach)), name)
 }

@@ -23,14 +23,13 @@ var taskFDTypes = map[uint32]string{
 	syscall.TaskFDUretprobe:     "uretprobe",
 }
 
-// addPerfEvents adds the programs that processes attached to perf events with
-// ioctl(2), as all did before there were links for it (5.15). What cannot be
-// looked into is left out.
+// addPerfEvents adds the programs that processes attached to perf events with ioctl(2), the only way before
+// BPF links for them (Linux 5.15). It skips processes that it cannot read.
 func (p *places) addPerfEvents() {
 	if !p.any(ebpf.Kprobe, ebpf.TracePoint, ebpf.PerfEvent) {
-		return // which spares a look at all descriptors of all processes
+		return // before it reads all descriptors of all processes
 	}
-	linked := map[ebpf.ProgramID]bool{} // the events of links can be asked too
+	linked := map[ebpf.ProgramID]bool{} // their events are found here too
 	for id := range p.at {
 		linked[id] = true
 	}

@@ -10,8 +10,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// pinsByMap returns the paths at which maps are pinned, in order, and notes on
-// pins that could not be looked at.
+// pinsByMap returns the sorted paths at which maps are pinned, and notes on pins that it could not read.
 func pinsByMap() (pins map[ebpf.MapID][]string, notes []string, err error) {
 	mounts, err := bpffs.Mounts()
 	if err != nil {

@@ -24,8 +24,8 @@ func (p *places) any(types ...ebpf.ProgramType) bool {
 	return false
 }
 
-// add notes a place, once: what a link attaches is told by what it is attached to
-// as well, and a program may be attached on each CPU.
+// add adds a place unless it is known: the target of a link reports the program too, and a program can be
+// attached on each CPU.
 func (p *places) add(id ebpf.ProgramID, a Attachment) {
 	same := func(b Attachment) bool {
 		return a.Type == b.Type && a.Target == b.Target && (a.Link == 0 || a.Link == b.Link)
@@ -35,9 +35,8 @@ func (p *places) add(id ebpf.ProgramID, a Attachment) {
 	}
 }
 
-// query adds the programs that the target tells of for an attach type, but for those that
-// a link attaches. It returns an error where the kernel does not know the question, as
-// for an attach type that is too new for it.
+// query adds the programs attached to the target with an attach type, except by a link. It returns the
+// kernel's error, such as that for an attach type that it does not know.
 func (p *places) query(target int, attach ebpf.AttachType, place Attachment) error {
 	r, err := link.QueryPrograms(link.QueryOptions{Target: target, Attach: attach})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// process is what /proc shows of a process that uses maps.
+// process is a process that uses maps, as /proc shows it.
 type process struct {
 	pid  int
 	comm string
@@ -23,24 +23,23 @@ type process struct {
 	vmas []vma
 }
 
-// vma is a mapping of the memory of some map.
+// vma is a mapping of a map's memory.
 type vma struct {
 	offset, size uint64 // bytes
 	writable     bool
 }
 
-// mapFile is the name of a map's file, for all maps (kernel/bpf/syscall.c, bpf_map_new_fd).
+// mapFile is the name of the file of any map (kernel/bpf/syscall.c, bpf_map_new_fd).
 const mapFile = "anon_inode:bpf-map"
 
-// readProcesses returns the processes in root, a /proc, that use maps, and how many it
-// could not look into, or not fully.
+// readProcesses returns the processes in root, a /proc, that use maps, and the number of those that it could
+// not read fully.
 func readProcesses(root string) (procs []process, hidden int, err error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, 0, err
 	}
-	// Pids here are those of the namespace of this mount of /proc, which need not
-	// be the one that os.Getpid counts in.
+	// The pid namespace of this mount of /proc need not be that of os.Getpid.
 	self, err := os.Readlink(filepath.Join(root, "self"))
 	if err != nil {
 		return nil, 0, err
@@ -65,7 +64,7 @@ func readProcesses(root string) (procs []process, hidden int, err error) {
 	return procs, hidden, nil
 }
 
-// readProcess returns as much as it can when there is an error.
+// readProcess returns what it can read, with an error if that is not all.
 func readProcess(dir string) (process, error) {
 	var p process
 	comm, err := os.ReadFile(filepath.Join(dir, "comm"))
@@ -74,7 +73,7 @@ func readProcess(dir string) (process, error) {
 	p.vmas, mapsErr = readMaps(dir)
 	fds, fdErr := os.ReadDir(filepath.Join(dir, "fd"))
 	for _, fd := range fds {
-		// A descriptor may be closed at any time.
+		// A descriptor can be closed at any time.
 		if target, err := os.Readlink(filepath.Join(dir, "fd", fd.Name())); err != nil || target != mapFile {
 			continue
 		}
@@ -89,7 +88,7 @@ func readProcess(dir string) (process, error) {
 	return p, errors.Join(err, mapsErr, fdErr)
 }
 
-// readMaps returns the mappings of BPF maps in the process whose directory is dir.
+// readMaps returns the mappings of BPF maps in the process with the given directory.
 func readMaps(dir string) ([]vma, error) {
 	var vmas []vma
 	for m, err := range proc.Mappings(dir) {

@@ -12,14 +12,13 @@ type Program struct {
 	ID   ebpf.ProgramID
 	Name string // at most 15 bytes, may be empty
 	Type ebpf.ProgramType
-	// Via is the map of maps through which it gets at the map, or 0.
+	// Via is the map of maps through which it reaches the map, or 0.
 	Via ebpf.MapID
-	// Attached is where it runs; nil when that is unknown.
+	// Attached is where it runs; nil if unknown.
 	Attached []Attachment
 }
 
-// programsOf returns the programs on the host that use each of the maps, by ascending
-// id, and notes on what is unknown of them.
+// programsOf returns the programs that use each of the maps, by ascending id, and notes on what is unknown.
 func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
 	inner, err := innerMaps()
 	if err != nil {
@@ -84,7 +83,7 @@ func programMaps(id ebpf.ProgramID) (ebpf.ProgramType, Program, []ebpf.MapID, er
 	return info.Type, Program{ID: id, Name: info.Name, Type: info.Type}, used, nil
 }
 
-// innerMaps lists what the host's maps of maps have in them.
+// innerMaps lists the contents of the host's maps of maps.
 func innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
 	inner := map[ebpf.MapID][]ebpf.MapID{}
 	for m, err := range maps(ebpf.ArrayOfMaps, ebpf.HashOfMaps) {
@@ -105,7 +104,7 @@ func innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
 		for it.Next(&key, &value) {
 			inner[outer] = append(inner[outer], ebpf.MapID(value))
 		}
-		// An iteration may fail when the map changes under it; what was seen counts.
+		// An iteration can fail because the map changes; the entries so far count.
 	}
 	return inner, nil
 }

@@ -12,29 +12,29 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// SamplerOptions say what a [Sampler] looks at. The zero value is right.
+// SamplerOptions are the options of a [Sampler]. The zero value suits most uses.
 type SamplerOptions struct {
 	Options
-	// RelateEvery is how often who and what uses the maps is looked up again,
-	// which takes longer than a sample; 0 is 10 seconds. It is also done when a map
-	// has appeared, though not more often than every 2 seconds.
+	// RelateEvery is the interval at which users, programs and pins are looked up again, which
+	// takes longer than a sample; 0 stands for 10 seconds. A new map causes a lookup too, at
+	// most every 2 seconds.
 	RelateEvery time.Duration
-	// StuckAfter is how far apart the samples must be, at least, that are to show
-	// that a ring is stuck; 0 is half a second.
+	// StuckAfter is the least time between samples without progress after which a ring counts
+	// as stuck; 0 stands for half a second.
 	StuckAfter time.Duration
 }
 
 const (
 	defaultRelateEvery = 10 * time.Second
 	defaultStuckAfter  = 500 * time.Millisecond
-	relateNew          = 2 * time.Second // bounds the cost where maps come and go all the time
+	relateNew          = 2 * time.Second // bounds the cost if maps come and go all the time
 )
 
-// Sampler watches all rings of the host: it takes samples of their positions,
-// and tells from one to the next what flowed, and what is stuck. With the kernel's
-// iterator a sample of 500 rings takes about a millisecond and three descriptors.
+// Sampler takes samples of the positions of all rings of the host. From one sample to the next it
+// computes what flowed and which rings are stuck. With the kernel's iterator a sample of 500 rings
+// takes about a millisecond and three descriptors.
 //
-// One goroutine at a time may use a Sampler.
+// Only one goroutine at a time can use a Sampler.
 type Sampler struct {
 	opts   SamplerOptions
 	host   *host
@@ -42,11 +42,11 @@ type Sampler struct {
 	count  uint64 // of samples
 
 	related  time.Time // when relations were looked up
-	notes    []string  // of that time
-	appeared bool      // a map, since then
+	notes    []string  // of that lookup
+	appeared bool      // a map has, since then
 }
 
-// tracked is a map that was seen.
+// tracked is a map of an earlier sample.
 type tracked struct {
 	track
 	identity identity
@@ -54,7 +54,7 @@ type tracked struct {
 	seen uint64 // the count of the sample that saw it last
 }
 
-// relations are who and what uses a map.
+// relations are the users, programs and pins of a map.
 type relations struct {
 	users    []User
 	unseen   int
@@ -68,18 +68,18 @@ func (r *relations) setUsers(m *Map) {
 	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, m.blind
 }
 
-// identity tells a map from another that has its id.
+// identity distinguishes a map from a later one with the same id.
 type identity struct {
-	kernel mapiter.Identity // 0 where it is not known
+	kernel mapiter.Identity // 0 if unknown
 	typ    ebpf.MapType
 	name   string
 	bytes  uint64
 	flags  uint32
 }
 
-// NewSampler makes a Sampler, which the caller closes. The first Sample loads the
-// iterators, and does without where that fails for want of a privilege or of a kernel
-// feature; what is not possible without is its error, or a note.
+// NewSampler returns a Sampler, which the caller closes. Its first Sample loads the iterators. If a
+// privilege or kernel feature for them is missing, the Sampler works without them, and what it cannot
+// do then is an error or a note.
 func NewSampler(opts SamplerOptions) *Sampler {
 	if opts.RelateEvery == 0 {
 		opts.RelateEvery = defaultRelateEvery
@@ -90,7 +90,8 @@ func NewSampler(opts SamplerOptions) *Sampler {
 	return &Sampler{opts: opts, host: newHost(), tracks: map[ebpf.MapID]*tracked{}}
 }
 
-// Close unloads the iterators. It is idempotent; a Sample after it is an error.
+// Close unloads the iterators. It is idempotent. A Sample after it returns an error matching
+// [os.ErrClosed].
 func (s *Sampler) Close() error {
 	if s.host != nil {
 		s.host.close()
@@ -99,8 +100,8 @@ func (s *Sampler) Close() error {
 	return nil
 }
 
-// Sample looks at all maps. What it returns is the caller's, but for the lists of
-// users, programs and pins, which later samples return again.
+// Sample describes all maps. The caller can keep the report, but must not change the lists of users,
+// programs and pins, which later reports share.
 func (s *Sampler) Sample() (*Report, error) {
 	if s.host == nil {
 		return nil, fmt.Errorf("sample maps: %w", os.ErrClosed)
@@ -134,8 +135,7 @@ func (s *Sampler) Sample() (*Report, error) {
 	return &Report{Time: now, Maps: f.maps, Notes: append(f.notes, s.notes...)}, nil
 }
 
-// relate brings what is known of the relations of maps up to date, where it is time
-// for that.
+// relate looks up the relations of maps if it is time for that.
 func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck bool) {
 	age := now.Sub(s.related)
 	switch {
@@ -147,7 +147,7 @@ func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck 
 			k.setUsers(&maps[i])
 		}
 	case gotStuck && !s.opts.SkipUsers:
-		// Is there a consumer at all? That takes a tenth of the time.
+		// Is there a consumer at all? Users alone take a tenth of the time.
 		s.host.relate(maps, Options{SkipPrograms: true, SkipPins: true})
 		for i, k := range tracks {
 			k.setUsers(&maps[i])
@@ -168,15 +168,14 @@ func (s *Sampler) follow(m *Map) *tracked {
 	return k
 }
 
-// restarted reports whether m must be another ring than the one tracked, where
-// no identity tells: the kernel, which writes a kernel ring's producer_pos, never moves
-// it back.
+// restarted reports whether m must be another ring than the one tracked although no identity says so: the
+// kernel, which writes the producer_pos of a RINGBUF, never moves it back.
 func (k *tracked) restarted(m *Map) bool {
 	return k.identity.kernel == 0 && m.Type == ebpf.RingBuf && k.started && m.Positions != nil &&
 		ring.Pos(m.Positions.Producer).Before(ring.Pos(k.last.Producer))
 }
 
-// addTo adds to m what is known from before.
+// addTo adds the relations and the flow to m.
 func (k *tracked) addTo(m *Map) {
 	m.Users, m.UnseenWriters, m.blind = k.users, k.unseen, k.blind
 	m.Programs, m.Pins = k.programs, k.pins
@@ -191,7 +190,7 @@ func (k *tracked) addTo(m *Map) {
 	m.Flow = &flow
 }
 
-// unconsumed reports whether it is certain that no process consumes the ring.
+// unconsumed reports whether certainly no process consumes the ring.
 func (m *Map) unconsumed() bool {
 	if m.Type != ebpf.RingBuf || m.Users == nil || m.UnseenWriters > 0 || m.blind {
 		return false // the kernel consumes a user ring

@@ -19,7 +19,7 @@ var errOutside = errors.New("processes outside this pid namespace are not visibl
 var errHidden = errors.New("processes of other users are hidden (/proc is mounted with hidepid)")
 
 // hidesProcesses reports whether /proc hides processes (hidepid= in proc(5)). Pid 1 lives as
-// long as its pid namespace, and is seldom the caller's.
+// long as its pid namespace, and rarely belongs to the caller's user.
 func hidesProcesses() bool {
 	_, err := os.Lstat("/proc/1")
 	return errors.Is(err, fs.ErrNotExist)
@@ -34,18 +34,18 @@ func hidesProcesses() bool {
 // are hidden and the count cannot be read, the error says why.
 func (u *Usage) Unseen(id ebpf.MapID) (int, error) { return u.unseen[id], u.blind }
 
-// usersOf finds the users of maps.
+// usersOf finds the users of maps, and counts the mappings of hidden ones.
 func (h *host) usersOf(shapes []shape) (*Usage, error) {
 	usage, err := h.visibleUsers(shapes)
 	if err != nil || usage.blind == nil {
 		return usage, err
 	}
-	// A killed process vanishes before its mappings do (exit_mm and exit_mmap in the
-	// kernel). So mappings without a visible process are counted again.
+	// A killed process vanishes before its mappings do (exit_mm and exit_mmap in the kernel), so mappings
+	// without a visible process are counted again.
 	const ms = time.Millisecond
 	for _, pause := range [...]time.Duration{0, 5 * ms, 10 * ms, 20 * ms, 40 * ms} {
 		time.Sleep(pause)
-		// The count first: a counted mapping is then also found among the users.
+		// The kernel's count first: then a new mapping is found among the users too.
 		writers, why := h.writers()
 		if errors.Is(why, fs.ErrPermission) {
 			return usage, nil
@@ -85,7 +85,7 @@ func (h *host) writers() (map[ebpf.MapID]int, error) {
 	return counts, nil
 }
 
-// compare finds the mappings that the kernel counts and no visible process owns.
+// compare counts the mappings that the kernel counts and no visible process has.
 func (u *Usage) compare(shapes []shape, writers map[ebpf.MapID]int) {
 	u.unseen, u.blind = map[ebpf.MapID]int{}, nil
 	for _, s := range shapes {
@@ -108,7 +108,7 @@ func countWritable(uses []mapusers.Use) map[ebpf.MapID]int {
 	return counts
 }
 
-// countLikely counts the users that are likely to have a map mapped writable.
+// countLikely counts the users that probably have a map mapped writable.
 func countLikely(users map[ebpf.MapID][]User) map[ebpf.MapID]int {
 	counts := map[ebpf.MapID]int{}
 	for id, list := range users {

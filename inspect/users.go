@@ -16,8 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// User is a process that holds a descriptor of a map or has it mapped. Threads
-// are not told apart.
+// User is a process that holds a descriptor of a map or has it mapped.
 type User struct {
 	PID  int
 	Comm string
@@ -27,35 +26,35 @@ type User struct {
 	Holds  bool // has a descriptor
 	Mapped bool // has some of the memory mapped
 
-	// Consumes says that it has the consumer page of a RINGBUF mapped writable, as
-	// only a consumer needs it; Produces that it has the producer page of a
-	// USER_RINGBUF mapped writable. Nothing says whether it is at work.
+	// Consumes reports that it has the consumer page of a RINGBUF mapped writable, as
+	// only a consumer needs it. Produces reports that it has the producer page of a
+	// USER_RINGBUF mapped writable. Neither means that the process is active.
 	Consumes bool
 	Produces bool
 
-	// Exact says that the kernel told all of this. Otherwise Holds is certain
-	// where it is true, and the rest is likely, for the reason in Why.
+	// Exact reports that all of this comes from the kernel's iterators. Otherwise Holds is
+	// certain if true, and the rest is likely, for the reason in Why.
 	Exact bool
 	Why   string
 }
 
-// Usage is who uses which map.
+// Usage is the users of maps.
 type Usage struct {
 	Users map[ebpf.MapID][]User // by ascending PID
-	// Notes say what could not be found out, or not exactly, and why.
+	// Notes say what is unknown or inexact, and why.
 	Notes []string
 
 	seen   map[ebpf.MapID]int // writable mappings of the users
 	unseen map[ebpf.MapID]int // those of hidden processes, for maps that have any
-	blind  error              // why unseen is not known, or nil
+	blind  error              // why unseen is unknown, or nil
 }
 
-// Users finds the processes that use the maps, in one look at all processes. The
-// maps must be rings or arenas: the error is [pin.ErrWrongType] otherwise.
+// Users finds the processes that use the maps, rings or arenas, in one pass over all processes.
+// For maps of other types it returns [pin.ErrWrongType].
 //
-// It asks the kernel's iterators over descriptors and mappings (package
-// mapusers). Where they cannot be used it infers what it can from /proc, which
-// shows the sizes of mappings but not of which map they are.
+// It uses the kernel's iterators over descriptors and mappings, which take CAP_BPF and
+// CAP_PERFMON. Without them it infers the users from /proc, which shows the sizes of mappings
+// but not their maps.
 func Users(maps ...*ebpf.Map) (*Usage, error) {
 	var shapes []shape
 	for _, m := range maps {
@@ -71,14 +70,14 @@ func Users(maps ...*ebpf.Map) (*Usage, error) {
 		shapes = append(shapes, shapeOf(m, id))
 	}
 	usage, err := users(shapes)
-	runtime.KeepAlive(maps) // the caller holds them meanwhile, and is found to
+	runtime.KeepAlive(maps) // so that the caller is found to hold them
 	if err != nil {
 		return nil, fmt.Errorf("find users of map: %w", err)
 	}
 	return usage, nil
 }
 
-// shape is what a map's mappings can be known by.
+// shape is the properties of a map that its mappings show.
 type shape struct {
 	id   ebpf.MapID
 	typ  ebpf.MapType
@@ -128,7 +127,7 @@ func (u *Usage) missing(why error) {
 	u.Notes = append(u.Notes, why.Error())
 }
 
-// lookOutside notes that processes outside this pid namespace are hidden.
+// lookOutside notes if processes outside this pid namespace are hidden.
 func (u *Usage) lookOutside() {
 	if initial, err := proc.InitialPIDNamespace(); err != nil {
 		u.missing(fmt.Errorf("processes outside this pid namespace may be hidden: %w", err))
@@ -152,7 +151,7 @@ func exactUsers(shapes []shape, uses []mapusers.Use) *Usage {
 	found := map[key]*User{}
 	for _, use := range uses {
 		typ, asked := typeOf[use.Map]
-		if !asked || use.PID == 0 { // 0: its last thread is about to go
+		if !asked || use.PID == 0 { // 0: its last thread is exiting
 			continue
 		}
 		k := key{use.Map, use.PID, use.Started}
