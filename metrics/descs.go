@@ -2,7 +2,7 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// The metrics. Dashboards and alerts depend on their names: they do not change.
+// The metrics. Dashboards and alerts depend on their names, which do not change.
 var (
 	descs []*prometheus.Desc
 
@@ -39,7 +39,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return d
 }
 
-// ringDesc is of a metric that each ring has.
+// ringDesc describes a metric of each ring.
 func ringDesc(name, help string) *prometheus.Desc {
 	return desc("ring_"+name, help, "id", "name")
 }

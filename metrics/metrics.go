@@ -13,8 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Collector holds the last sample. Its methods may be called by many goroutines
-// at once.
+// Collector is a [prometheus.Collector] of the last sample. Any number of goroutines can
+// use it at once.
 type Collector struct {
 	mu      sync.Mutex
 	sample  *inspect.Report // nil after a failure
@@ -25,11 +25,12 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// NewCollector makes a Collector that shows no ring before the first Update.
+// NewCollector returns a Collector, which has no rings before the first Update.
 func NewCollector() *Collector { return &Collector{} }
 
-// Update gives it the result of a sample, which took so long. After an error
-// there are no metrics of rings, so that none is taken for news, and rbtool_up is 0.
+// Update sets the sample and how long it took. The caller must not change the report
+// afterwards. If err is not nil, the Collector exports no metrics of rings, so that stale ones
+// are not taken for current, and rbtool_up is 0.
 func (c *Collector) Update(sample *inspect.Report, err error, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,10 +85,10 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// describe emits what is known of a map.
+// describe emits the metrics of a map.
 func (e emitter) describe(m *inspect.Map) {
 	id := strconv.FormatUint(uint64(m.ID), 10)
-	labels := []string{id, clean(m.Name)} // what never changes: rate() wants one series
+	labels := []string{id, clean(m.Name)} // they never change: rate() needs one series
 	e.gauge(mapInfo, 1, append(slices.Clip(labels), clean(m.OwnerNames()), maptype.Name(m.Type))...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {
@@ -119,7 +120,7 @@ func (e emitter) describe(m *inspect.Map) {
 	e.gauge(stuckSeconds, f.StuckFor.Seconds(), labels...)
 }
 
-// clean makes a label of what processes and programs call themselves: any bytes.
+// clean makes a label of a name, which can have any bytes.
 func clean(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
 
 func role(u inspect.User) string {

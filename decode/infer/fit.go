@@ -6,8 +6,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// fits reports whether stores can be to the fields of t: none writes a part of a
-// number, or beyond it.
+// fits reports whether stores can be to the fields of t: none covers part of a number or pointer.
 func fits(t btf.Type, stores []store) bool {
 	var leaves []leaf
 	budget := 4096
@@ -32,10 +31,10 @@ func fits(t btf.Type, stores []store) bool {
 	return true
 }
 
-// leaf is a field that has no fields.
+// leaf is a field without fields.
 type leaf struct {
 	off, size int64
-	whole     bool // it is only written as a whole
+	whole     bool // programs write all of it at once
 }
 
 func addLeaves(leaves *[]leaf, t btf.Type, off int64, budget *int) bool {
@@ -51,7 +50,7 @@ func addLeaves(leaves *[]leaf, t btf.Type, off int64, budget *int) bool {
 	case *btf.Struct:
 		members = t.Members
 	case *btf.Union:
-		// Any of its members may be written.
+		// A program can write any of its members.
 		*leaves = append(*leaves, leaf{off, int64(size), false})
 		return true
 	case *btf.Int, *btf.Enum, *btf.Pointer, *btf.Float:

@@ -6,11 +6,11 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// value is what is known of what a register holds.
+// value is what is known about the contents of a register.
 type value struct {
 	kind valueKind
-	id   uint32 // of the map; the index of the call; the number of the argument
-	off  int64  // bytes behind that; the constant
+	id   uint32 // map id, index of the call, or number of the argument
+	off  int64  // bytes from there, or the constant
 }
 
 type valueKind uint8
@@ -19,17 +19,17 @@ const (
 	unknown   valueKind = iota
 	constant            // off
 	mapItself           // the map id
-	mapValue            // off bytes into the value of map id, which has one value: global variables
-	mapInside           // somewhere in the memory of map id: an element
+	mapValue            // off bytes into the only value of map id: global variables
+	mapInside           // somewhere in an element of map id
 	stack               // off bytes from the frame pointer
-	record              // off bytes into what call id reserved
-	argument            // off bytes behind what argument id of the function points to
+	record              // off bytes into the record that call id reserved
+	argument            // off bytes from where argument id of the function points
 )
 
 // state is what is known before an instruction.
 type state struct {
-	regs  [16]value      // as many as an instruction can name
-	stack map[int64]slot // by offset from the frame pointer, without overlap
+	regs  [16]value      // as many as an instruction can encode
+	stack map[int64]slot // by offset from the frame pointer; slots do not overlap
 }
 
 // slot is a store to the stack.
@@ -40,8 +40,7 @@ type slot struct {
 
 func (s *state) clone() *state { return &state{s.regs, maps.Clone(s.stack)} }
 
-// join makes s what is known when either s or o holds, and reports whether that is
-// less than before.
+// join reduces s to what is known whether s or o holds, and reports whether it changed.
 func (s *state) join(o *state) (changed bool) {
 	for i := range s.regs {
 		if v := joined(s.regs[i], o.regs[i]); v != s.regs[i] {
@@ -61,7 +60,7 @@ func (s *state) join(o *state) (changed bool) {
 	return changed
 }
 
-// joined takes NULL for the pointer that it might have been.
+// joined returns what is known of a register that holds a or b. It takes NULL for the other pointer.
 func joined(a, b value) value {
 	null := value{kind: constant}
 	switch {
@@ -75,7 +74,7 @@ func joined(a, b value) value {
 	return value{}
 }
 
-// store notes that size bytes at off from the frame pointer hold v.
+// store records that size bytes at off from the frame pointer hold v.
 func (s *state) store(off, size int64, v value) {
 	s.forget(off, off+size)
 	if s.stack == nil {
@@ -84,7 +83,7 @@ func (s *state) store(off, size int64, v value) {
 	s.stack[off] = slot{size, v}
 }
 
-// forget drops what is known of the stack from lo to hi.
+// forget drops the slots of the stack that overlap lo to hi.
 func (s *state) forget(lo, hi int64) {
 	for off, sl := range s.stack {
 		if off < hi && off+sl.size > lo {
@@ -93,8 +92,7 @@ func (s *state) forget(lo, hi int64) {
 	}
 }
 
-// step is what an instruction does to what is known. Calls and jumps are the
-// caller's matter.
+// step applies an instruction to s. The caller handles calls and jumps.
 func (p *program) step(s *state, ins *asm.Instruction) {
 	op := ins.OpCode
 	switch class := op.Class(); {
@@ -124,7 +122,7 @@ func (p *program) step(s *state, ins *asm.Instruction) {
 // fetch is BPF_FETCH, include/uapi/linux/bpf.h.
 const fetch = 1
 
-// stored is what a store writes.
+// stored returns the value that a store writes.
 func stored(s *state, ins *asm.Instruction) value {
 	if ins.OpCode.Class() == asm.StClass {
 		return value{kind: constant, off: ins.Constant}
@@ -132,8 +130,8 @@ func stored(s *state, ins *asm.Instruction) value {
 	return s.regs[ins.Src]
 }
 
-// loaded is what a load of 64 immediate bits gives, as the kernel dumps it: for
-// a map its id (kernel/bpf/syscall.c, bpf_insn_prepare_dump).
+// loaded returns the value of a load of 64 immediate bits. The kernel's dump has the id of a map there
+// (kernel/bpf/syscall.c, bpf_insn_prepare_dump).
 func loaded(ins *asm.Instruction) value {
 	id, off := uint32(ins.Constant), int64(uint64(ins.Constant)>>32)
 	switch ins.Src {
@@ -177,8 +175,8 @@ func (p *program) alu(s *state, ins *asm.Instruction) value {
 	return value{}
 }
 
-// percpu is BPF_ADDR_PERCPU, the offset of a move by which the verifier makes an
-// address that of this CPU (include/linux/filter.h).
+// percpu is BPF_ADDR_PERCPU, the offset of a move with which the verifier converts an address to that of
+// this CPU (include/linux/filter.h).
 const percpu = -1
 
 func (p *program) load(s *state, ins *asm.Instruction) value {
@@ -190,13 +188,13 @@ func (p *program) load(s *state, ins *asm.Instruction) value {
 			return sl.val
 		}
 	case from.kind == mapInside && size == 8 && p.isPerCPU(from.id):
-		return from // the address of the element, in the code that the verifier inlines
+		return from // the element's address, in code that the verifier inlines
 	}
 	return value{}
 }
 
-// afterCall forgets what a call may have changed: the registers that it takes, and
-// memory of the stack that it got the address of.
+// afterCall forgets what a call can change: the argument registers, and the stack memory whose address it
+// received.
 func (s *state) afterCall() {
 	for r := asm.R1; r <= asm.R5; r++ {
 		if v := s.regs[r]; v.kind == stack {

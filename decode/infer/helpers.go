@@ -11,21 +11,20 @@ import (
 	"github.com/rbtool/rbtool/internal/once"
 )
 
-// The ways to put a record into a ring.
+// Helpers that take a ring as their first argument.
 const (
 	callReserve = "bpf_ringbuf_reserve"
 	callOutput  = "bpf_ringbuf_output"
 	callDynptr  = "bpf_ringbuf_reserve_dynptr"
-	callQuery   = "bpf_ringbuf_query" // which does not
+	callQuery   = "bpf_ringbuf_query" // produces no record
 	callDrain   = "bpf_user_ringbuf_drain"
 )
 
-// helpers has the names of the helpers by what a dumped call says: how far the
-// function lies from __bpf_call_base (kernel/bpf/verifier.c, fixup_bpf_calls or
-// do_misc_fixups). Without CAP_SYSLOG, or with kernel.kptr_restrict, the kernel says 0
-// instead (bpf_insn_prepare_dump), and hides the addresses.
+// helpers names the helpers. A dumped call has the distance of the function from __bpf_call_base
+// (kernel/bpf/verifier.c, fixup_bpf_calls or do_misc_fixups). Without CAP_SYSLOG, or with
+// kernel.kptr_restrict, it has 0 (bpf_insn_prepare_dump), and the kernel hides the addresses.
 type helpers struct {
-	names map[int32]string
+	names map[int32]string // by distance
 }
 
 var readHelpers = once.Func(func() (*helpers, error) {
@@ -43,7 +42,7 @@ var readHelpers = once.Func(func() (*helpers, error) {
 			continue
 		}
 		fields := strings.Fields(line)
-		if len(fields) != 3 { // a module's
+		if len(fields) != 3 { // of a module
 			continue
 		}
 		switch fields[2] {
@@ -63,9 +62,8 @@ var readHelpers = once.Func(func() (*helpers, error) {
 	return h, nil
 })
 
-// name tells which helper an instruction calls that gets the ring as its first argument.
-// Where the kernel does not say, the source line does, or what the other registers hold;
-// how is why it is known then.
+// name returns the name of the helper that an instruction calls with the ring as its first argument. If the
+// kernel hides it, the name comes from the source line or from the other arguments, and how says so.
 func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how string) {
 	if ins.Constant != 0 {
 		if name := h.names[int32(ins.Constant)]; name != "" {
@@ -87,7 +85,7 @@ func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how s
 	return "", ""
 }
 
-// How a helper is known that the kernel does not show.
+// How a helper is known that the kernel hides.
 const (
 	byLine      = "the kernel hides which helper it is, its source line tells"
 	byArguments = "the kernel hides which helper it is, its arguments tell"

@@ -1,37 +1,39 @@
-// Package infer finds the types of a ring's records without being told: from the
-// programs on this host that refer to the ring, their BTF and their
-// instructions.
+// Package infer finds the types of a ring's records from the programs on this host that
+// refer to the ring, their BTF and their instructions.
 //
 //	found, err := infer.Of(ring)
 //	...
 //	if found.Set != nil {
-//		dec, err := found.Set.Codec(record)
+//		codec, err := found.Set.Codec(record)
 //	}
 //
-// # What can be known
+// # Certainty
 //
-// The kernel keeps of a program its instructions, the lines of its source, and the
-// BTF that its loader gave it: libbpf and bpftool give all of the object's,
-// cilium/ebpf only what the types of functions reach. BTF has no local variables: a struct
-// that is used only within functions is in none. So the type of a record is
+// The kernel keeps a program's instructions, its source lines, and the BTF that its loader
+// passed: libbpf and bpftool pass all of the object's BTF, cilium/ebpf only the types that
+// functions refer to. BTF has no local variables, so it lacks a struct that is used only
+// within functions. The type of a record is
 //
-//   - certain where the program says it: the record is passed to a function
-//     that takes a pointer to the struct, or is a global variable, an element of
-//     a map or an argument whose type is known, or the source line of the call
-//     names the struct;
-//   - likely where the size of the record, which is a constant, is that of one type only
-//     of those whose fields are where the program stores, or of one that a variable
-//     exports, as in "const struct event *unused";
-//   - unknown otherwise. [Site.Why] says why.
+//   - certain if the program states it: it passes the record to a function that takes a
+//     pointer to the struct; or the record is a global variable, an element of a map or
+//     an argument of known type; or the source line of the call names the struct;
+//   - likely if the record has a constant size, and only one type of that size has its
+//     fields where the program stores, or a variable exports one, as in
+//     "const struct event *unused";
+//   - unknown otherwise; [Site.Why] says why.
 //
-// Which helper a call calls is shown to those who may see kernel addresses
-// (CAP_SYSLOG, kernel.kptr_restrict below 2), and is taken from the source line or from
-// the arguments otherwise. Instructions are not shown at all without CAP_BPF and
-// CAP_PERFMON, nor to anybody with net.core.bpf_jit_harden.
+// # Privileges
+//
+// [Of] takes CAP_SYS_ADMIN. The kernel shows instructions only with CAP_BPF and CAP_PERFMON,
+// and never if net.core.bpf_jit_harden is set. It shows which helper a call calls only if
+// the caller can see kernel addresses (CAP_SYSLOG, kernel.kptr_restrict below 2); without
+// that, the source line or the arguments tell.
+//
+// # Several types
 //
 // Records of several types are told apart by the constant that the program stores at
-// their start, or by their length. Types that cannot be told apart are left out, and so are
-// types of a length that records of unknown type have too.
+// their start, or by their length. The set leaves out types that cannot be told apart, and
+// types of a length that records of unknown type also have.
 package infer
 
 import (
@@ -46,24 +48,25 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// Result is what was found about the records of a ring.
+// Result is the types of a ring's records.
 type Result struct {
-	// Set decodes the records whose type was found; it is nil when there are none.
+	// Set has the types that were found; nil if there are none.
 	Set *decode.Set
 	// Certainty is that of the least certain type in Set.
 	Certainty Certainty
-	// Partial says that some records have no type.
+	// Partial reports that some records have no type in Set.
 	Partial bool
-	// Why says, in one line, what the types are and how sure, or why there are none.
+	// Why is one line for people: the types and their certainty, or why there are none.
 	Why string
 	// Sites are the places in programs that produce records.
 	Sites []*Site
-	// Notes say what could not be looked at.
+	// Notes say which programs could not be read, and why.
 	Notes []string
 }
 
-// Of finds the record types of a RINGBUF. It needs CAP_SYS_ADMIN, to look at the programs
-// of others.
+// Of finds the record types of a RINGBUF. It takes CAP_SYS_ADMIN, to open the programs of other
+// processes. Types that it cannot find are not an error. ring stays the caller's. Any number of
+// goroutines can call Of at once.
 func Of(ring *ebpf.Map) (*Result, error) {
 	info, err := ring.Info()
 	if err != nil {
@@ -105,7 +108,7 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	return r, nil
 }
 
-// combine makes the Set.
+// combine sets the Set from the sites.
 func (r *Result) combine() {
 	var types []*group
 	var unknown []*Site
@@ -156,7 +159,7 @@ func (r *Result) combine() {
 	r.Why = strings.Join(whys, "; ")
 }
 
-// leftOut returns the types that a Set does not have.
+// leftOut returns the types that set lacks.
 func leftOut(groups []*group, set *decode.Set) (types []btf.Type) {
 	for _, g := range groups {
 		has := func(d *decode.Codec) bool { return d.Name() == g.typ.TypeName() }
@@ -167,7 +170,7 @@ func leftOut(groups []*group, set *decode.Set) (types []btf.Type) {
 	return types
 }
 
-// reason is why the type of a site's records is not known.
+// reason says why the type of a site's records is unknown.
 func (s *Site) reason() string {
 	what := "records"
 	if s.Size >= 0 {
@@ -176,7 +179,7 @@ func (s *Site) reason() string {
 	return fmt.Sprintf("%s of %s are unknown: %s", what, s.Program, s.Why)
 }
 
-// group is a type and the sites that it was found for.
+// group is a type and the sites of its records, the least certain one first.
 type group struct {
 	typ   btf.Type
 	sites []*Site
@@ -206,7 +209,7 @@ func all(groups []*group) (types []btf.Type) {
 	return types
 }
 
-// tagsOf returns the types by the constant at their start, or nil where that does not
+// tagsOf returns the types by the constant at their start, or nil if that does not
 // tell them apart.
 func tagsOf(groups []*group) map[uint64]btf.Type {
 	tags := map[uint64]btf.Type{}
@@ -226,7 +229,7 @@ func tagsOf(groups []*group) map[uint64]btf.Type {
 	return tags
 }
 
-// byLength returns a Set of the types that have a length of their own.
+// byLength returns a Set of the types whose length no other records have.
 func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 	taken := map[int64]int{}
 	for _, g := range groups {
@@ -255,8 +258,8 @@ func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 	return decode.NewByLength(lengths)
 }
 
-// Explain tells how each type was found, or why not, a line for each place that produces
-// records.
+// Explain returns lines for people: for each site how its type was found, or why not, then
+// the notes and the types.
 func (r *Result) Explain() []string {
 	var lines []string
 	for _, s := range r.Sites {

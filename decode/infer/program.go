@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// program is one that refers to the ring.
+// program is a program that refers to the ring.
 type program struct {
 	id     ebpf.ProgramID
 	name   string
@@ -22,14 +22,13 @@ type program struct {
 	calls  *helpers
 }
 
-// mapFacts are of another map that the program uses.
+// mapFacts describes another map that the program uses.
 type mapFacts struct {
 	name   string
 	perCPU bool
 }
 
-// programs returns those that refer to the map, and notes on what could not be
-// looked at.
+// programs returns the programs that refer to the map, and notes on those that it could not read.
 func programs(ring ebpf.MapID) (found []*program, notes []string, err error) {
 	for id := ebpf.ProgramID(0); ; {
 		id, err = ebpf.ProgramGetNextID(id)
@@ -52,8 +51,8 @@ func programs(ring ebpf.MapID) (found []*program, notes []string, err error) {
 	}
 }
 
-// load returns the program if it refers to the map. With an error and a program, only
-// that could not be looked at.
+// load returns the program if it refers to the map. An error with a program concerns only that
+// program.
 func load(id ebpf.ProgramID, ring ebpf.MapID) (*program, error) {
 	prog, err := ebpf.NewProgramFromID(id)
 	if err != nil {
@@ -107,8 +106,8 @@ func (p *program) String() string { return fmt.Sprintf("program %d (%s)", p.id, 
 
 func (p *program) isPerCPU(id uint32) bool { return p.names[id].perCPU }
 
-// global returns the global variable that lies at off in the value of a map, and its name:
-// libbpf keeps a section of variables in such a map, and calls it by the section.
+// global returns the type and name of the global variable at off in the value of a map. libbpf keeps a
+// section of variables in one map and names that after the section.
 func (p *program) global(id uint32, off int64) (btf.Type, string) {
 	_, suffix, ok := strings.Cut(p.names[id].name, ".")
 	if p.spec == nil || !ok {
@@ -128,8 +127,8 @@ func (p *program) global(id uint32, off int64) (btf.Type, string) {
 	return nil, ""
 }
 
-// element returns the type of a map's values as the program declares it in its
-// section of maps, and the map's name there.
+// element returns the type of a map's values as the program's section of maps declares it, and the map's
+// name there.
 func (p *program) element(id uint32) (btf.Type, string) {
 	name := p.names[id].name
 	if p.spec == nil || name == "" {

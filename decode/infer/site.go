@@ -9,43 +9,44 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Certainty is how sure a type is.
+// Certainty is the certainty of a type.
 type Certainty int
 
 const (
-	// Unknown: no type was found.
+	// Unknown means that no type was found.
 	Unknown Certainty = iota
-	// Likely: the type fits, and nothing else does; nothing says that it is it.
+	// Likely means that this is the only type that fits, but the program does not state it.
 	Likely
-	// Certain: the program says it.
+	// Certain means that the program states the type.
 	Certain
 )
 
+// String returns "unknown", "likely" or "certain".
 func (c Certainty) String() string { return [...]string{"unknown", "likely", "certain"}[c] }
 
 // Site is a place in a program that puts records into the ring.
 type Site struct {
 	Program string // "program 12 (name)"
 	Call    string // the helper
-	Line    string // of the source, "" where the program has no line information
-	Size    int64  // of its records in bytes, -1 when it is not constant
-	// Tags are what the program stores at the start of its records, when that is always
-	// a constant.
+	Line    string // of the source; "" if the program has no line information
+	Size    int64  // of its records in bytes; -1 if it is not constant
+	// Tags are the values that the program stores at the start of its records; nil unless
+	// they are all constants.
 	Tags []uint64
 
-	Type      btf.Type // nil when it is not known
+	Type      btf.Type // nil if unknown
 	Certainty Certainty
-	Why       string // how the type is known, or why it is not
-	How       string // how the call is known, when the kernel hides it
+	Why       string // how the type is known, or why not
+	How       string // how the helper is known if the kernel hides it; "" otherwise
 
 	stores   []store
-	untagged bool // what is stored at the start is not always a constant
+	untagged bool // some value stored at the start is not a constant
 }
 
-// store is one into a record.
+// store is a store into a record.
 type store struct{ off, size int64 }
 
-// sites returns the places at which p puts records into the ring.
+// sites returns the places where p puts records into the ring.
 func (p *program) sites() []*Site {
 	byCall := map[int]*Site{}
 	var starts []int
@@ -54,7 +55,7 @@ func (p *program) sites() []*Site {
 	}
 	slices.Sort(starts)
 	var found []*Site
-	// Calls first, for what happens to their records may come in a block before.
+	// Calls first: an earlier block can use their records.
 	for _, start := range starts {
 		p.block(start, func(i int, ins *asm.Instruction, s *state) {
 			if site := p.siteAt(i, ins, s); site != nil && byCall[i] == nil {
@@ -72,7 +73,7 @@ func (p *program) sites() []*Site {
 	return found
 }
 
-// siteAt returns the Site that the instruction is, if it is one.
+// siteAt returns the Site for the instruction, if it is a call that puts a record into the ring.
 func (p *program) siteAt(i int, ins *asm.Instruction, s *state) *Site {
 	ring := value{kind: mapItself, id: p.ring}
 	if !isCall(ins) || ins.Src != 0 || s.regs[asm.R1] != ring {
@@ -100,7 +101,7 @@ func (p *program) siteAt(i int, ins *asm.Instruction, s *state) *Site {
 	return site
 }
 
-// output finds the type of what data points to.
+// output finds the type of the memory that data points to.
 func (p *program) output(i int, site *Site, data value, s *state) {
 	switch data.kind {
 	case mapValue:
@@ -125,7 +126,7 @@ func (p *program) output(i int, site *Site, data value, s *state) {
 	}
 }
 
-// watch notes what is done with the records that sites reserved.
+// watch follows the records that sites reserved.
 func (p *program) watch(i int, ins *asm.Instruction, s *state, sites map[int]*Site) {
 	if target, ok := p.code.callee(i); ok {
 		f := p.code.funcs[target]
@@ -163,7 +164,7 @@ func (p *program) watch(i int, ins *asm.Instruction, s *state, sites map[int]*Si
 	}
 }
 
-// tag notes a constant at the start of the site's records.
+// tag records a constant at the start of the site's records.
 func (s *Site) tag(v uint64) {
 	if !s.untagged && !slices.Contains(s.Tags, v) {
 		s.Tags = append(s.Tags, v)
@@ -177,7 +178,7 @@ func truncate(v, size int64) uint64 {
 	return uint64(v) & (1<<(8*size) - 1)
 }
 
-// settle notes the type that the program says itself, when it has the size of the records.
+// settle sets the type that the program states, if it has the size of the records.
 func (s *Site) settle(t btf.Type, why string) {
 	size, err := btf.Sizeof(t)
 	if s.Certainty == Certain || object(t) == nil || err != nil || size == 0 {
@@ -190,7 +191,7 @@ func (s *Site) settle(t btf.Type, why string) {
 	s.Type, s.Certainty, s.Why = t, Certain, why
 }
 
-// pointee is the struct or union that a pointer points to, or nil.
+// pointee returns the struct or union that a pointer points to, or nil.
 func pointee(t btf.Type) btf.Type {
 	p, ok := btf.UnderlyingType(t).(*btf.Pointer)
 	if !ok {
@@ -199,7 +200,7 @@ func pointee(t btf.Type) btf.Type {
 	return object(p.Target)
 }
 
-// object is t without qualifiers, if it is a struct or union.
+// object returns t without qualifiers if that is a struct or union, otherwise nil.
 func object(t btf.Type) btf.Type {
 	for {
 		switch q := t.(type) {

@@ -8,21 +8,20 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// maxSteps bounds the work for one program: the kernel takes no more than a
-// million instructions, and few are looked at more than some times.
+// maxSteps bounds the work for one program: the kernel accepts at most a million instructions, and few are
+// visited more than several times.
 const maxSteps = 1 << 23
 
 var errTooLong = errors.New("too long to follow")
 
-// code is a program's instructions by their raw index: a load of 64 immediate
-// bits takes two.
+// code is a program's instructions by raw index: a load of 64 immediate bits takes two.
 type code struct {
 	at      []*asm.Instruction // nil in the middle of an instruction
 	leaders []bool             // a block begins there
-	funcs   map[int]*function  // by where they begin
+	funcs   map[int]*function  // by start
 }
 
-// function is one of the program's, with what all of its callers give it.
+// function is a function of the program, with the arguments on which all callers agree.
 type function struct {
 	name   string
 	params []btf.FuncParam
@@ -30,7 +29,7 @@ type function struct {
 	called [5]bool // args is known
 }
 
-// newCode finds the functions and where control flow comes together.
+// newCode finds the functions and the beginnings of blocks.
 func newCode(insns asm.Instructions) *code {
 	c := &code{funcs: map[int]*function{}}
 	iter := insns.Iterate()
@@ -69,7 +68,7 @@ func newCode(insns asm.Instructions) *code {
 	return c
 }
 
-// functionOf returns the function that instruction i belongs to.
+// functionOf returns the function of instruction i.
 func (c *code) functionOf(i int) *function {
 	for c.funcs[i] == nil {
 		i--
@@ -77,8 +76,7 @@ func (c *code) functionOf(i int) *function {
 	return c.funcs[i]
 }
 
-// lineOf returns the line of the source that instruction i comes from: the lines that
-// the kernel has are of the first instruction of each.
+// lineOf returns the source line of instruction i. The kernel has a line only for its first instruction.
 func (c *code) lineOf(i int) string {
 	for ; i >= 0; i-- {
 		if c.at[i] == nil {
@@ -94,9 +92,8 @@ func (c *code) lineOf(i int) string {
 	return ""
 }
 
-// callee is where the function begins that instruction i calls, if it does: the dump
-// has that in the offset (kernel/bpf/verifier.c, jit_subprogs), or in the
-// immediate where the program is interpreted.
+// callee returns the start of the function that instruction i calls, if it does. The dump has that in the
+// offset (kernel/bpf/verifier.c, jit_subprogs), or for an interpreted program in the immediate.
 func (c *code) callee(i int) (int, bool) {
 	ins := c.at[i]
 	if !isCall(ins) || ins.Src != asm.PseudoCall {
@@ -114,7 +111,7 @@ func isCall(ins *asm.Instruction) bool {
 	return ins.OpCode.Class() == asm.JumpClass && ins.OpCode.JumpOp() == asm.Call
 }
 
-// next is where control goes after instruction i, and whether that is a jump.
+// next returns where control goes after instruction i, and whether that is a jump.
 func (c *code) next(i int) (next []int, jumps bool) {
 	ins := c.at[i]
 	after := i + int(ins.Width())
@@ -141,8 +138,8 @@ func (c *code) next(i int) (next []int, jumps bool) {
 	return next, true
 }
 
-// follow computes what is known before each block, for all functions: those that are called
-// take what their callers give, which can take some rounds.
+// follow computes what is known before each block of all functions. It repeats until the arguments of
+// called functions do not change.
 func (p *program) follow() error {
 	const rounds = 4
 	steps := 0
@@ -160,7 +157,7 @@ func (p *program) follow() error {
 	return nil
 }
 
-// entry is what is known when f is called.
+// entry returns what is known when f is called.
 func (f *function) entry() *state {
 	s := &state{}
 	s.regs[asm.RFP] = value{kind: stack}
@@ -196,8 +193,8 @@ func (p *program) followFrom(start int, entry *state, steps *int) error {
 	return nil
 }
 
-// block goes through the block that begins at i, and returns its last instruction and
-// what is known after it. It calls each before an instruction takes effect.
+// block follows the block that begins at i, and returns its last instruction and what is known after it. It
+// calls each before an instruction takes effect.
 func (p *program) block(i int, each func(int, *asm.Instruction, *state)) (end int, s *state) {
 	s = p.before[i].clone()
 	for {
@@ -216,7 +213,7 @@ func (p *program) block(i int, each func(int, *asm.Instruction, *state)) (end in
 	}
 }
 
-// call is what a call does to what is known.
+// call applies a call to s.
 func (p *program) call(i int, ins *asm.Instruction, s *state) {
 	first := s.regs[asm.R1]
 	s.afterCall()
@@ -231,8 +228,7 @@ func (p *program) call(i int, ins *asm.Instruction, s *state) {
 	}
 }
 
-// pass gives what is known at calls to the functions called, and reports whether one
-// learned something that it did not know.
+// pass joins the arguments of calls into the functions called, and reports whether any changed.
 func (p *program) pass() (changed bool) {
 	learned := map[int]*function{}
 	for i := range p.before {
