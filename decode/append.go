@@ -8,9 +8,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// appendTextString appends s bare where no reader can take it for something
-// else, and otherwise quoted as in Go, so that no byte of it reaches a
-// terminal raw.
+// appendTextString appends s bare if it is unambiguous, and otherwise quoted as in Go, so that no control
+// character reaches a terminal.
 func appendTextString(dst, s []byte) []byte {
 	for _, c := range s {
 		if !bare[c] {
@@ -23,7 +22,7 @@ func appendTextString(dst, s []byte) []byte {
 	return append(dst, s...)
 }
 
-// bare has the bytes of an unquoted string in text.
+// bare is the set of bytes that a string without quotes can have.
 var bare = func() (set [256]bool) {
 	for c := byte('!'); c <= '~'; c++ {
 		set[c] = true

@@ -37,8 +37,8 @@ type node struct {
 	object bool             // it has fields
 	fields []*node          // in their order, those of anonymous members too
 	byName map[string]*node // the fields
-	elem   *node            // of an array but a string
-	most   int              // elements that encoding takes: all, or -1 for a flexible array
+	elem   *node            // of an array, but not of a string
+	most   int              // most elements that encoding accepts; -1 for a flexible array
 }
 
 // compiler makes the tree of a record, or of one element of an array.
@@ -71,7 +71,7 @@ type place struct {
 	depth int
 	off   int   // bytes from the start of the record or element
 	tail  bool  // nothing of the record follows
-	cut   bool  // the record may end within it, if it is an array
+	cut   bool  // if it is an array, the record can end within it
 	bits  uint8 // of a bitfield
 	shift uint8 // of a bitfield: its first bit within the byte at off
 }
@@ -235,8 +235,8 @@ func membersOf(t btf.Type) (members []btf.Member, size int, union, ok bool) {
 	return nil, 0, false, false
 }
 
-// addMembers adds to n the members of a struct or union of size bytes at p: that of n, or an anonymous one
-// in it.
+// addMembers adds to n the members of a struct or union of size bytes at p: of n itself, or of an anonymous
+// member.
 func (c *compiler) addMembers(n *node, members []btf.Member, size int, p place, union bool) error {
 	for i, m := range members {
 		last := i == len(members)-1

@@ -14,11 +14,10 @@ import (
 // ErrNotFound says that BTF has no type of a name.
 var ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 
-// Find returns the type called name, as the user of a command types it: a
-// struct, union, enum or typedef, with or without its C keyword ("exec_event",
-// "struct exec_event"). Where that leaves several, it is an error that lists
-// them; where it leaves none, an [ErrNotFound] that names what is spelled
-// alike.
+// Find returns the type called name: a struct, union, enum or typedef, with or
+// without its C keyword ("exec_event", "struct exec_event"). If there is none, the
+// error matches [ErrNotFound] and lists similar names. If there are several, the
+// error lists them.
 func Find(spec *btf.Spec, name string) (btf.Type, error) {
 	keyword, bare, ok := strings.Cut(name, " ")
 	if !ok {
@@ -40,14 +39,13 @@ func Find(spec *btf.Spec, name string) (btf.Type, error) {
 	}
 	var kinds []string
 	for _, t := range found {
-		size, _ := btf.Sizeof(t) // 0 for what has none
+		size, _ := btf.Sizeof(t) // 0 for a type without a size
 		kinds = append(kinds, fmt.Sprintf("%s %s of %d bytes", keywordOf(t), bare, size))
 	}
 	return nil, fmt.Errorf("find type %q: there are %d: %s", name, len(found), strings.Join(kinds, ", "))
 }
 
-// keywordOf is what C says before the name of t, or "" when t is nothing that
-// a record can be.
+// keywordOf returns the C keyword of t, or "" if a record cannot be a t.
 func keywordOf(t btf.Type) string {
 	switch t.(type) {
 	case *btf.Struct:
@@ -76,7 +74,7 @@ func similar(spec *btf.Spec, name string) string {
 	var near []candidate
 	for t, err := range spec.All() {
 		if err != nil {
-			break // a list of hints may be short
+			break // the hints need not be complete
 		}
 		n := t.TypeName()
 		if n == "" || keywordOf(t) == "" {
@@ -105,8 +103,7 @@ func similar(spec *btf.Spec, name string) string {
 	return " (near: " + strings.Join(names, ", ") + ")"
 }
 
-// distance is the number of bytes to insert, delete or replace to make b of a
-// (Levenshtein).
+// distance returns the Levenshtein distance of a and b in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1) // distances of a[:i] to each b[:j]
 	for j := range row {

@@ -2,7 +2,7 @@ package decode
 
 import "github.com/rbtool/rbtool/internal/escape"
 
-// flatten returns the operations that show a record of the type n, or an element of an array.
+// flatten returns the operations that decode a record of type n, or an element of an array.
 func flatten(n *node, element bool) []op {
 	f := flattener{element: element}
 	f.add(n, true)
@@ -16,7 +16,7 @@ type flattener struct {
 	ops []op
 	// The names and punctuation since the last operation, for the next one.
 	json, text []byte
-	opened     bool // an object was opened and has no member yet
+	opened     bool // the last object has no member yet
 	element    bool
 	field      *field
 }
@@ -24,7 +24,7 @@ type flattener struct {
 // emit adds an operation.
 func (f *flattener) emit(o op) {
 	if n := len(f.ops); n > 0 && !f.element && len(f.text) > 0 && f.text[0] == ' ' {
-		f.ops[n-1].column = true // spaces follow anyway
+		f.ops[n-1].column = true // a space follows in any case
 	}
 	o.json, o.text = string(f.json), string(f.text)
 	o.field = f.field

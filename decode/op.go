@@ -7,17 +7,16 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// op shows one value: the literal before it, then the bytes at off as kind
-// says.
+// op appends a literal, and then the value at off according to kind.
 type op struct {
 	json, text string
 	kind       kind
 	size       uint8 // bytes to load
 	width      uint8 // bits of an integer
 	shift      uint8 // bits below a bitfield in its first byte
-	column     bool  // in text the value may be padded
+	column     bool  // text can pad the value
 	off        int
-	field      *field // whose value it is, nil for the record or element itself
+	field      *field // of the value; nil for the record or element itself
 	enum       *enum  // of kindEnum
 	array      *array // of kindArray and kindString
 }
@@ -39,13 +38,13 @@ const (
 	kindArray
 )
 
-// field is a member, in the field up.
+// field is a member of the field up, or of the record or element.
 type field struct {
 	name string
 	up   *field
 }
 
-// path is the names of f and the fields that it is in, outermost first.
+// path returns the names of the enclosing fields and of f, outermost first.
 func (f *field) path() []string {
 	if f == nil {
 		return nil
@@ -56,8 +55,8 @@ func (f *field) path() []string {
 type array struct {
 	elem   []op // relative to an element
 	stride int  // bytes
-	n      int  // elements at most
-	rest   bool // the record may end within
+	n      int  // most elements
+	rest   bool // the record can end within
 }
 
 type enum struct {
@@ -66,7 +65,7 @@ type enum struct {
 	values map[string]uint64     // the keys, by name
 }
 
-// add adds an enumerator. The first of those with one name or value counts.
+// add adds an enumerator. The first one of a name or a value counts.
 func (e *enum) add(name string, key uint64) {
 	if _, ok := e.names[key]; !ok {
 		e.names[key] = enumerator{
@@ -79,7 +78,7 @@ func (e *enum) add(name string, key uint64) {
 	}
 }
 
-// key returns the key in names of a value of width bits, perhaps a bitfield's.
+// key returns the key of a value of width bits.
 func (e *enum) key(v uint64, width uint8) uint64 {
 	if e.signed {
 		return uint64(signed(v, width))
@@ -89,7 +88,7 @@ func (e *enum) key(v uint64, width uint8) uint64 {
 
 type enumerator struct{ json, text string }
 
-// len is the number of elements in b, which starts at the array.
+// len returns the number of elements in b, which begins with the array.
 func (a *array) len(b []byte) int {
 	if !a.rest {
 		return a.n
@@ -97,7 +96,7 @@ func (a *array) len(b []byte) int {
 	return min(a.n, len(b)/a.stride)
 }
 
-// bytes is the C string in a char array that starts at b.
+// bytes returns the C string in b, which begins with the array.
 func (a *array) bytes(b []byte) []byte {
 	b = b[:a.len(b)]
 	for i, c := range b {
@@ -108,8 +107,7 @@ func (a *array) bytes(b []byte) []byte {
 	return b
 }
 
-// load loads the integer or bitfield of an operation. A bitfield of 64 bits
-// can touch 9 bytes.
+// load loads an integer or bitfield. A bitfield of 64 bits can span 9 bytes.
 func (o *op) load(b []byte) uint64 {
 	b = b[o.off : o.off+int(o.size)]
 	var v uint64
@@ -133,8 +131,8 @@ func (o *op) load(b []byte) uint64 {
 	return lowBits(v, o.width)
 }
 
-// lowBits is v without what is above its width lowest bits.
+// lowBits returns the width lowest bits of v.
 func lowBits(v uint64, width uint8) uint64 { return v & (math.MaxUint64 >> (64 - width)) }
 
-// signed is v, an integer of width bits, with its sign extended.
+// signed sign-extends v, an integer of width bits.
 func signed(v uint64, width uint8) int64 { return int64(v<<(64-width)) >> (64 - width) }

@@ -8,7 +8,7 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// run is the decoding of one record.
+// run is the state of the decoding of one record.
 type run struct {
 	out     []byte
 	limit   int64 // of len(out)
@@ -16,8 +16,8 @@ type run struct {
 	columns *Columns
 }
 
-// do runs ops over the record, or the element of an array. It reports false
-// when the output passes its limit.
+// do runs ops over b, the record or an element of an array. It returns false if the output exceeds its
+// limit.
 func (r *run) do(ops []op, b []byte) bool {
 	for i := range ops {
 		o := &ops[i]
@@ -62,7 +62,7 @@ func (r *run) value(o *op, b []byte) bool {
 	return true
 }
 
-// rare shows the value b of a kind that few records have.
+// rare appends b, a value of an uncommon kind.
 func (r *run) rare(o *op, b []byte) {
 	switch {
 	case o.kind == kindUint128 || o.kind == kindInt128:
@@ -83,7 +83,7 @@ func (r *run) rare(o *op, b []byte) {
 	}
 }
 
-// quote adds the quotes around what is no number in JSON.
+// quote appends a quote in JSON.
 func (r *run) quote() {
 	if !r.text {
 		r.out = append(r.out, '"')

@@ -23,7 +23,7 @@ var (
 type Set struct {
 	codecs   []*Codec
 	only     *Codec
-	tag      op // loads the tag where byTag is not nil
+	tag      op // loads the tag if byTag is not nil
 	byTag    map[uint64]*Codec
 	byLength map[int]*Codec
 }
