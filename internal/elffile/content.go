@@ -7,7 +7,7 @@ import (
 	"io/fs"
 )
 
-// ErrTooLarge says that a file or a section has more bytes than the caller takes.
+// ErrTooLarge is the error for a file or section that exceeds the caller's limit.
 var ErrTooLarge = fmt.Errorf("%w: too large", fs.ErrInvalid)
 
 // ReadFile reads a regular file of at most limit bytes. See [Open].
@@ -24,12 +24,12 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// readAll reads at most limit bytes. A larger content is an error, before anything is read if the
-// reader knows its size.
+// readAll reads r to its end. It fails if that takes more than limit bytes, and does so before reading
+// if r knows its size.
 func readAll(r io.Reader, limit int64) ([]byte, error) {
 	if f, ok := r.(fs.File); ok {
 		if st, err := f.Stat(); err == nil && st.Size() > limit {
-			return nil, fmt.Errorf("%w: %d bytes, of %d at most", ErrTooLarge, st.Size(), limit)
+			return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, st.Size(), limit)
 		}
 	}
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
@@ -39,14 +39,14 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// maxSectionNames bounds the names of sections, in bytes.
+// maxSectionNames bounds the string table of section names, in bytes.
 const maxSectionNames = 64 << 10
 
-// Content returns what is in the section with a name. A compressed section is an error, and so is one
-// of more than limit bytes. The error matches [fs.ErrNotExist] if there is none.
+// Content returns the content of the section with a name. Compressed sections and sections of more than
+// limit bytes are refused with [ErrTooLarge]. Without such a section the error matches [fs.ErrNotExist].
 func (f *File) Content(name string, limit uint64) ([]byte, error) {
 	if f.nameTable >= len(f.Sections) || f.Sections[f.nameTable].Size > maxSectionNames {
-		return nil, fmt.Errorf("%w: no names of sections", ErrFormat)
+		return nil, fmt.Errorf("%w: no section names", ErrFormat)
 	}
 	names := make([]byte, f.Sections[f.nameTable].Size)
 	if err := f.readAt(names, f.Sections[f.nameTable].Offset); err != nil {
@@ -57,7 +57,7 @@ func (f *File) Content(name string, limit uint64) ([]byte, error) {
 			continue
 		}
 		if s.Flags&elf.SHF_COMPRESSED != 0 || s.Size > limit {
-			return nil, fmt.Errorf("%w: %d bytes in section %s, of %d at most", ErrTooLarge, s.Size, name, limit)
+			return nil, fmt.Errorf("%w: section %s of %d bytes, limit %d", ErrTooLarge, name, s.Size, limit)
 		}
 		b := make([]byte, s.Size)
 		return b, f.readAt(b, s.Offset)
@@ -65,7 +65,7 @@ func (f *File) Content(name string, limit uint64) ([]byte, error) {
 	return nil, fmt.Errorf("section %s: %w", name, fs.ErrNotExist)
 }
 
-// hasName reports whether a name and a NUL are at an offset of names.
+// hasName reports whether names has name, followed by a NUL, at offset at.
 func hasName(names []byte, at uint32, name string) bool {
 	end := uint64(at) + uint64(len(name))
 	return end < uint64(len(names)) && string(names[at:end]) == name && names[end] == 0

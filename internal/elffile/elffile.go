@@ -1,15 +1,15 @@
-// Package elffile reads ELF files that others wrote, in bounded memory: sections are streamed or
-// refused, whatever the headers say and however large a sparse file is.
+// Package elffile reads untrusted ELF files in bounded memory: whatever the headers claim, and however
+// large a sparse file is, it streams sections or refuses them.
 //
-//	f, err := elffile.Open(path) // never waits, opens nothing but regular files
+//	f, err := elffile.Open(path) // does not block; regular files only
 //	e, err := elffile.New(f)
 //	id, err := e.BuildID()
 //
-// debug/elf is unbounded: it keeps all section headers and every section that it is asked for,
+// debug/elf is unbounded: it keeps all section headers and every section that a caller reads,
 // decompresses, and copies the name of each symbol, which may all be the same long one.
 //
-// Headers are at most 1024 segments and as many sections, of which executables and libraries
-// have some 40. Notes are looked at up to 4 KiB each. Symbols: see [File.Functions].
+// A file has at most 1024 segments and 1024 sections; executables and libraries have some 40. Notes of
+// more than 4 KiB are skipped. [File.Functions] states the bounds of symbol tables.
 package elffile
 
 import (
@@ -30,25 +30,25 @@ const (
 	maxNote    = 4096
 )
 
-// ErrFormat says that a file is no ELF file, or one with headers beyond the bounds.
+// ErrFormat is the error for a file that is not ELF, or whose headers exceed the bounds.
 var ErrFormat = errors.New("not an ELF file of the usual size")
 
-// File is the headers of an ELF file. It may be used by many goroutines if its reader may.
+// File holds the headers of an ELF file. It may be used concurrently if its reader may.
 type File struct {
 	Type     elf.Type
 	Segments []elf.ProgHeader
 	Sections []elf.SectionHeader // without names
 
 	r         io.ReaderAt
-	wide      bool // 64 bits
+	wide      bool // ELFCLASS64
 	order     binary.ByteOrder
-	nameTable int      // the section of the sections' names
-	nameAt    []uint32 // where they are in it
+	nameTable int      // index of the section with the section names
+	nameAt    []uint32 // offset in it of each section's name
 }
 
-// Open opens a regular file to read, whatever lies at path, without waiting: of a device or a
-// FIFO not even the open function is called. The error for those matches [fs.ErrInvalid]. The
-// caller closes the file.
+// Open opens a regular file for reading and does not block. For any other file it returns an error
+// matching [fs.ErrInvalid], without calling the open function of a device or a FIFO. The caller closes
+// the file.
 func Open(path string) (*os.File, error) {
 	// O_PATH runs no code of a driver (fs/open.c, do_dentry_open).
 	at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -63,14 +63,14 @@ func Open(path string) (*os.File, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: not a regular file", fs.ErrInvalid)}
 	}
-	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0) // does not wait for a lease either
+	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0) // O_NONBLOCK: a lease fails the open
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)}
 	}
 	return f, nil
 }
 
-// New reads the headers.
+// New reads the headers of r.
 func New(r io.ReaderAt) (*File, error) {
 	var ident [elf.EI_NIDENT]byte
 	if _, err := r.ReadAt(ident[:], 0); err != nil || string(ident[:4]) != elf.ELFMAG {
@@ -114,7 +114,7 @@ func New(r io.ReaderAt) (*File, error) {
 	})
 }
 
-// header reads the ELF header, a narrow one as a wide one.
+// header reads the ELF header, and converts a 32-bit one to 64 bits.
 func (f *File) header() (h elf.Header64, err error) {
 	if f.wide {
 		err = f.decode(0, &h)
@@ -124,7 +124,7 @@ func (f *File) header() (h elf.Header64, err error) {
 		h.Type, h.Phoff, h.Shoff = narrow.Type, uint64(narrow.Phoff), uint64(narrow.Shoff)
 		h.Phnum, h.Shnum, h.Shstrndx = narrow.Phnum, narrow.Shnum, narrow.Shstrndx
 	}
-	// More than 16 bits of sections are counted elsewhere; then Shnum is 0.
+	// With 65280 sections or more, Shnum is 0 and section 0 has their number (elf(5), e_shnum).
 	if err == nil && (h.Phnum > maxHeaders || h.Shnum > maxHeaders) {
 		err = fmt.Errorf("%w: %d segments and %d sections", ErrFormat, h.Phnum, h.Shnum)
 	}
@@ -143,15 +143,15 @@ func (f *File) decode(off uint64, v any) error {
 // readAt reads all of b.
 func (f *File) readAt(b []byte, off uint64) error {
 	if off > 1<<62 {
-		return fmt.Errorf("%w: an offset of %#x", ErrFormat, off)
+		return fmt.Errorf("%w: offset %#x", ErrFormat, off)
 	}
 	if n, err := f.r.ReadAt(b, int64(off)); n < len(b) {
-		return fmt.Errorf("%w: it ends early: %w", ErrFormat, err)
+		return fmt.Errorf("%w: truncated: %w", ErrFormat, err)
 	}
 	return nil
 }
 
-// table calls each with the n headers at off; only the argument of the file's width is set.
+// table calls each for the n headers at off. It sets one argument, according to the file's class.
 func table[N, W any](f *File, off uint64, n uint16, each func(narrow N, wide W)) error {
 	narrow, wide := make([]N, n), make([]W, n)
 	if n == 0 {
@@ -173,9 +173,9 @@ func table[N, W any](f *File, off uint64, n uint16, each func(narrow N, wide W))
 // BuildIDSize is BPF_BUILD_ID_SIZE (include/uapi/linux/bpf.h).
 const BuildIDSize = 20
 
-// BuildID returns the file's NT_GNU_BUILD_ID, as the kernel gives it: filled up with zeros to
-// 20 bytes. The kernel finds only one that a PT_NOTE segment covers (lib/buildid.c,
-// parse_build_id), which is not so in programs that Go linked. Here sections count too.
+// BuildID returns the file's NT_GNU_BUILD_ID, padded with zeros to 20 bytes as the kernel pads it. The
+// kernel searches PT_NOTE segments only (lib/buildid.c, parse_build_id); BuildID also searches
+// sections, since the Go linker puts the note into no segment.
 func (f *File) BuildID() ([]byte, error) {
 	looked := 0
 	look := func(off, size uint64) []byte {

@@ -49,7 +49,7 @@ func TestHeadersNotesAndFunctions(t *testing.T) {
 	}
 }
 
-// This test is a program that Go linked: its build id is in a section that no PT_NOTE segment covers.
+// The test binary was linked by Go: no PT_NOTE segment covers the section with its build id.
 func TestWhatDebugELFReadsOfThisProgram(t *testing.T) {
 	file, err := Open("/proc/self/exe")
 	if err != nil {
@@ -71,7 +71,7 @@ func TestWhatDebugELFReadsOfThisProgram(t *testing.T) {
 			t.Errorf("build id %x, %v; the note is %x, %v", id, errID, note, err)
 		}
 	}
-	symbols, _ := other.Symbols() // none in a test that go runs, but for those of C
+	symbols, _ := other.Symbols() // go test strips all but those of C
 	dynamic, _ := other.DynamicSymbols()
 	var want []Function
 	for _, s := range slices.Concat(symbols, dynamic) {
@@ -85,7 +85,7 @@ func TestWhatDebugELFReadsOfThisProgram(t *testing.T) {
 	}
 }
 
-// The memory for a file depends on neither its size nor what its headers say.
+// Neither the size of a file nor its headers determine the memory that it takes.
 func TestMemoryIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for _, size := range []int64{200 << 20, 8 << 30} {
@@ -104,10 +104,10 @@ func TestMemoryIsBounded(t *testing.T) {
 			f.Functions()
 		})
 		if got > 1<<20 {
-			t.Errorf("%d bytes for a file of %d: its tables are beyond the bounds", got, size)
+			t.Errorf("%d bytes allocated for a file of %d whose tables exceed the bounds", got, size)
 		}
 	}
-	// The largest tables within the bounds: all names are the same long one.
+	// The largest tables within the bounds, in which all symbols share one long name.
 	got := testenv.Allocated(func() {
 		f := &File{r: same('A'), wide: true, order: binary.LittleEndian, Sections: []elf.SectionHeader{
 			{Type: elf.SHT_SYMTAB, Size: maxFunctions * elf.Sym64Size, Entsize: elf.Sym64Size, Link: 1},
@@ -127,7 +127,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// same is a file of one byte, again and again.
+// same is a file that repeats one byte.
 type same byte
 
 func (s same) ReadAt(b []byte, _ int64) (int, error) {
@@ -160,7 +160,7 @@ func TestHeadersBeyondTheBoundsAreRefused(t *testing.T) {
 	}
 }
 
-// Nothing but a regular file is opened, and nothing is waited for.
+// Open opens regular files only, and does not block.
 func TestOpenRefusesWhatIsNoRegularFile(t *testing.T) {
 	dir := t.TempDir()
 	fifo, link := filepath.Join(dir, "fifo"), filepath.Join(dir, "link")
@@ -229,7 +229,7 @@ func TestContentOfASection(t *testing.T) {
 	}
 	f.Sections[3].Flags |= elf.SHF_COMPRESSED
 	if _, err := f.Content(".strtab", 100); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("%v, want ErrTooLarge: it would have to be unpacked", err)
+		t.Errorf("%v, want ErrTooLarge for a compressed section", err)
 	}
 }
 
@@ -254,5 +254,5 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// Read makes same a file without an end.
+// Read makes same an endless file.
 func (s same) Read(b []byte) (int, error) { return s.ReadAt(b, 0) }

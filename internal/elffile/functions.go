@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The bounds of a symbol table. A longer name is cut.
+// Bounds of a symbol table. Longer names are truncated.
 const (
 	maxSymbols   = 1 << 19
 	maxFunctions = 1 << 18
@@ -15,21 +15,20 @@ const (
 	maxName      = 1024
 )
 
-// Function is a symbol of a function.
+// Function is a function symbol.
 type Function struct {
 	Addr uint64
-	Size uint64 // in bytes, 0: not known
-	Name string // shares its memory with all names of its table
+	Size uint64 // in bytes; 0 if unknown
+	Name string // shares memory with all names of its table
 }
 
-// Size of a Function without its name, in bytes.
+// functionSize is the size of a Function without its name, in bytes.
 const functionSize = 32
 
-// Functions returns the functions of the symbol tables, in their order, and the bytes that they
-// take, 80 MiB at most. It leaves out a table of more than 2^19 symbols, 2^18 functions or 32 MiB
-// of names.
+// Functions returns the functions of the symbol tables, in table order, and the memory that they take in
+// bytes, at most 80 MiB. It skips a table of more than 2^19 symbols, 2^18 functions or 32 MiB of names.
 func (f *File) Functions() (all []Function, size int) {
-	// The first of each kind: there are no more in files that the tools make.
+	// Linkers write at most one table of each kind.
 	for _, kind := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
 		for _, s := range f.Sections {
 			if s.Type == kind {
@@ -43,16 +42,16 @@ func (f *File) Functions() (all []Function, size int) {
 	return all, size
 }
 
-// functions reads the functions of a symbol table, and the size of their names in bytes.
+// functions returns the functions of a symbol table and the size of their names in bytes.
 func (f *File) functions(s elf.SectionHeader) (functions []Function, size int, err error) {
 	entry := uint64(elf.Sym32Size)
 	if f.wide {
 		entry = elf.Sym64Size
 	}
 	if s.Entsize != entry || s.Size/entry > maxSymbols || int(s.Link) >= len(f.Sections) {
-		return nil, 0, fmt.Errorf("%w: a symbol table of %d bytes", ErrFormat, s.Size)
+		return nil, 0, fmt.Errorf("%w: symbol table of %d bytes", ErrFormat, s.Size)
 	}
-	var offsets []uint32 // of the names
+	var offsets []uint32 // of names in the string table
 	for left := s.Size / entry; left > 0; {
 		n := min(left, 1024)
 		chunk := make([]byte, n*entry)
@@ -88,7 +87,7 @@ func (f *File) functions(s elf.SectionHeader) (functions []Function, size int, e
 	return functions, len(names), nil
 }
 
-// symbol decodes a symbol, a narrow one as a wide one.
+// symbol decodes a symbol, and converts a 32-bit one to 64 bits.
 func (f *File) symbol(b []byte) elf.Sym64 {
 	if f.wide { // struct elf64_sym
 		return elf.Sym64{
@@ -104,12 +103,12 @@ func (f *File) symbol(b []byte) elf.Sym64 {
 // names reads a string table.
 func (f *File) names(s elf.SectionHeader) (string, error) {
 	if s.Type != elf.SHT_STRTAB || s.Size > maxNames || s.Flags&elf.SHF_COMPRESSED != 0 || s.Offset > 1<<62 {
-		return "", fmt.Errorf("%w: a string table of %d bytes", ErrFormat, s.Size)
+		return "", fmt.Errorf("%w: string table of %d bytes", ErrFormat, s.Size)
 	}
 	var names strings.Builder
 	names.Grow(int(s.Size))
 	if n, err := io.Copy(&names, io.NewSectionReader(f.r, int64(s.Offset), int64(s.Size))); uint64(n) < s.Size {
-		return "", fmt.Errorf("%w: it ends early: %w", ErrFormat, err)
+		return "", fmt.Errorf("%w: truncated: %w", ErrFormat, err)
 	}
 	return names.String(), nil
 }

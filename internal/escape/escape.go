@@ -1,13 +1,12 @@
-// Package escape makes untrusted text safe to show: the names of processes, files and types,
-// and the strings in records, may be any bytes. Escape sequences in them control a terminal,
-// newlines forge lines, and bidirectional controls reorder text.
+// Package escape makes untrusted text safe to print. The names of processes, files and types, and
+// the strings in records, can hold any bytes: escape sequences that control a terminal, newlines
+// that forge lines, bidirectional controls that reorder text.
 //
-// A rune is shown as it is if [unicode.IsPrint] holds for it; control characters (C0, DEL and
-// C1), format characters and bytes that are not UTF-8 are escaped as in a Go string, in JSON
-// as JSON does. Text without such runes is returned as it is, so that escaping again changes
-// nothing: an escape sequence is itself printable.
+// Runes for which [unicode.IsPrint] reports true stay. Control characters (C0, DEL and C1), format
+// characters and bytes that are not UTF-8 are escaped as in a Go string literal, or in JSON as in a
+// JSON string. Escaping is idempotent: an escape sequence is printable.
 //
-// All functions may be called by many goroutines at once.
+// All functions may be called concurrently.
 package escape
 
 import (
@@ -18,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// String escapes all of s that is not printable. The result has no newline.
+// String escapes the unprintable runes of s, newlines included.
 func String(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || !line[c] {
@@ -28,15 +27,15 @@ func String(s string) string {
 	return s
 }
 
-// AppendQuoted appends s in double quotes, as [strconv.Quote] writes it: quotes and
-// backslashes in s are escaped too, so that no two strings look alike.
+// AppendQuoted appends s in double quotes, as [strconv.Quote] does. It also escapes quotes and
+// backslashes, so different strings look different.
 func AppendQuoted(dst, s []byte) []byte {
 	return append(rewrite(append(dst, '"'), s, &quoted, appendGo), '"')
 }
 
 // AppendJSONString appends s as a JSON string (RFC 8259, section 7) if it is UTF-8, and
-// otherwise as an array of its bytes, as journalctl -o json does. So no two strings look
-// alike, and no JSON parser replaces or refuses one.
+// otherwise as an array of its bytes, as journalctl -o json does. Different strings stay
+// different, and no JSON parser replaces or rejects one.
 func AppendJSONString(dst, s []byte) []byte {
 	if utf8.Valid(s) {
 		return append(rewrite(append(dst, '"'), s, &quoted, appendJSON), '"')
@@ -51,12 +50,11 @@ func AppendJSONString(dst, s []byte) []byte {
 	return append(dst, ']')
 }
 
-// AppendJSON appends a JSON document that means what doc does. Outside of strings JSON has
-// printable ASCII and white space only, so any other rune is one of a string and can be
-// replaced by its escape sequence.
+// AppendJSON appends doc, a JSON document, with unprintable runes escaped. JSON has such runes in
+// strings only, where an escape sequence stands for the same rune.
 func AppendJSON(dst, doc []byte) []byte { return rewrite(dst, doc, &document, appendJSON) }
 
-// set is the ASCII characters that are shown as they are.
+// set holds the ASCII characters that need no escape.
 type set [utf8.RuneSelf]bool
 
 var (
@@ -66,7 +64,7 @@ var (
 	document = printable("\n\t\r", "") // in JSON
 )
 
-// printable returns the printable characters, with others and without some.
+// printable returns the printable ASCII characters, plus those in with and minus those in without.
 func printable(with, without string) (s set) {
 	for c := byte(' '); c <= '~'; c++ {
 		s[c] = true
@@ -80,7 +78,7 @@ func printable(with, without string) (s set) {
 	return s
 }
 
-// rewrite appends s to dst, with escape for each rune that is not shown as it is.
+// rewrite appends s to dst and escapes each rune that is neither in shown nor printable.
 func rewrite(dst, s []byte, shown *set, escape func(dst, r []byte) []byte) []byte {
 	done := 0 // s[:done] is in dst
 	for i := 0; i < len(s); {
@@ -101,14 +99,14 @@ func rewrite(dst, s []byte, shown *set, escape func(dst, r []byte) []byte) []byt
 	return append(dst, s[done:]...)
 }
 
-// appendGo appends a rune, or a byte of none, as it is written in a Go string.
+// appendGo appends r, the bytes of a rune or an invalid byte, as in a Go string literal.
 func appendGo(dst, r []byte) []byte {
 	literal := strconv.Quote(string(r))
 	return append(dst, literal[1:len(literal)-1]...)
 }
 
-// appendJSON appends a rune as it is written in a JSON string. A byte that is not UTF-8, which
-// no JSON has, becomes U+FFFD.
+// appendJSON appends b, the bytes of a rune, as in a JSON string. An invalid byte, which a JSON
+// document cannot have, becomes U+FFFD.
 func appendJSON(dst, b []byte) []byte {
 	switch b[0] {
 	case '"', '\\':

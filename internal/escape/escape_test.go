@@ -36,7 +36,7 @@ func TestString(t *testing.T) {
 	}
 }
 
-// readJSONString reads what AppendJSONString appends.
+// readJSONString decodes the output of AppendJSONString.
 func readJSONString(text []byte) (s string, err error) {
 	if text[0] == '"' {
 		return s, json.Unmarshal(text, &s)
@@ -70,7 +70,7 @@ func TestAppendJSONString(t *testing.T) {
 	}
 }
 
-// unsafe reports a rune that one line of text must not have.
+// unsafe reports whether a line of text must not contain a rune.
 func unsafe(r rune) bool { return r == '\n' || r == '\t' || !unicode.IsPrint(r) }
 
 func FuzzEscape(f *testing.F) {
@@ -125,7 +125,7 @@ func checkJSON(t *testing.T, b []byte) {
 	}
 }
 
-// However text is cut into writes, it is escaped as a whole.
+// Splitting text into writes does not change how it is escaped.
 func checkWriter(t *testing.T, b []byte) {
 	t.Helper()
 	var atOnce, byByte bytes.Buffer

@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// Writer writes lines of text: it escapes what is not printable, but for newlines and tabs.
-// It may be used by many goroutines; each Write is one write of the writer below.
+// Writer escapes unprintable runes, except newlines and tabs, on their way to another writer. It may
+// be used concurrently; each Write makes one write to the other writer.
 type Writer struct {
 	mu   sync.Mutex
 	w    io.Writer
-	part []byte // of a rune whose other bytes come with the next Write
+	part []byte // the first bytes of a rune that the next Write completes
 	buf  []byte
 }
 
-// NewWriter returns a Writer to w.
+// NewWriter returns a Writer that writes to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Unwrap returns the writer below w if w is a [Writer], and w otherwise: for binary data, terminal
@@ -27,8 +27,7 @@ func Unwrap(w io.Writer) io.Writer {
 	return w
 }
 
-// Write implements [io.Writer]. After an error nothing of p counts as written, although some
-// of it may be.
+// Write implements [io.Writer]. With an error it returns 0, even if some of p was written.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -44,7 +43,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes the bytes of a rune that was not finished.
+// Flush writes the bytes of an incomplete rune.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,7 +61,7 @@ func (w *Writer) write(p []byte) error {
 	return err
 }
 
-// partial returns how many bytes at the end of p begin a rune without finishing it.
+// partial returns the length of the incomplete rune at the end of p, 0 without one.
 func partial(p []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {

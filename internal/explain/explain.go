@@ -1,10 +1,10 @@
-// Package explain replaces the text of errors. The kernel has one errno for many refusals, and its
-// text ("argument list too long") may fit none of them.
+// Package explain replaces the text of errors. The kernel uses one errno for many refusals, and its
+// text, such as "argument list too long", is often misleading.
 package explain
 
 import "fmt"
 
-// Error returns an error with the formatted text alone, that wraps cause.
+// Error returns an error that wraps cause and has only the formatted text.
 func Error(cause error, format string, args ...any) error {
 	return &explained{cause, fmt.Sprintf(format, args...)}
 }

@@ -1,6 +1,5 @@
-// Package kernelbtf shares the kernel's type information among those who need it
-// within a short time: to decode it takes tens of milliseconds, and under an emulator
-// seconds, for each program that is loaded.
+// Package kernelbtf shares the kernel's BTF among the loaders of programs. Decoding it takes tens of
+// milliseconds, and seconds in an emulator; without sharing, each program that is loaded pays for it.
 package kernelbtf
 
 import (
@@ -15,11 +14,11 @@ var (
 	shared weak.Pointer[btf.Cache]
 )
 
-// Cache returns the types that somebody still has, or else none yet: they are decoded when
-// they are needed first. Nothing keeps them in memory but who has them, so a process that
-// lives long and does not need them any more has no megabytes of them.
+// Cache returns the cache that a caller still holds, or a new and empty one, which decodes the BTF on
+// first use. The package holds only a weak reference: once the callers drop the cache, its megabytes
+// are garbage.
 //
-// It may be called by many goroutines at once, and so may the methods of the Cache.
+// Cache and the methods of the cache may be called concurrently.
 func Cache() *btf.Cache {
 	mu.Lock()
 	defer mu.Unlock()

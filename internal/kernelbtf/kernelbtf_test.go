@@ -8,16 +8,16 @@ import (
 func TestTypesAreSharedAsLongAsSomebodyHasThem(t *testing.T) {
 	first := Cache()
 	if Cache() != first {
-		t.Error("a second one gets another")
+		t.Error("a second call returns another cache")
 	}
 	runtime.GC()
 	if Cache() != first {
-		t.Error("they are gone although somebody has them")
+		t.Error("the cache is gone although it is referenced")
 	}
 	runtime.KeepAlive(first)
 	first = nil
 	runtime.GC()
 	if shared.Value() != nil {
-		t.Error("they stay although nobody has them")
+		t.Error("the cache stays although nothing references it")
 	}
 }

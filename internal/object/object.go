@@ -1,4 +1,4 @@
-// Package object spares those who load a bundled BPF object many times its parsing.
+// Package object caches parsed BPF objects, for callers that load a bundled object more than once.
 package object
 
 import (
@@ -7,12 +7,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Copies returns a function that parses an object by load, once, and returns a copy of what
-// came of it at each call, which is the caller's to change. Goroutines may share it.
+// Copies returns a function that calls load once, and at each call returns a copy of the result, which
+// the caller may change. The function may be called concurrently.
 func Copies(load func() (*ebpf.CollectionSpec, error)) func() (*ebpf.CollectionSpec, error) {
 	parsed := sync.OnceValues(load)
 	return func() (*ebpf.CollectionSpec, error) {
 		spec, err := parsed()
-		return spec.Copy(), err // of nil it is nil
+		return spec.Copy(), err // Copy of nil is nil
 	}
 }

@@ -1,5 +1,5 @@
-// Package once remembers a result, as sync.OnceValues does, but retries after a failure: a process
-// may be short of descriptors or memory for a moment.
+// Package once caches the result of a function, as sync.OnceValues does, but calls the function again
+// after an error: a shortage of descriptors or memory may be temporary.
 package once
 
 import (
@@ -7,22 +7,21 @@ import (
 	"time"
 )
 
-// Value is the result of a function that is called until it succeeds. The zero Value is
-// ready. Its methods may be called by many goroutines at once; one calls the function at
-// a time, and the others wait for it.
+// Value caches the result of a function that is called until it succeeds. The zero Value is ready for
+// use. Its methods may be called concurrently: one goroutine calls the function, the others wait.
 type Value[T any] struct {
-	// Pause is how long a failure is returned again before the next try, where trying
-	// is expensive. The zero Pause tries at each call.
+	// Pause is how long an error is returned again before the next attempt, for an expensive function.
+	// With 0 each call makes an attempt.
 	Pause time.Duration
 
 	mu     sync.Mutex
-	known  bool // value is the result
+	known  bool // value is set
 	value  T
-	err    error     // of the last try
-	failed time.Time // when that was
+	err    error     // of the last attempt
+	failed time.Time // time of err
 }
 
-// Get returns what f returned when it first succeeded, or the error of its last try.
+// Get returns the result of the first successful call of f, or the error of the last one.
 func (v *Value[T]) Get(f func() (T, error)) (T, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -45,7 +44,7 @@ func (v *Value[T]) Known() (T, bool) {
 	return v.value, v.known
 }
 
-// Func returns a function that calls f until it succeeds, and returns that result from then on.
+// Func returns a function that calls f until it succeeds, and from then on returns that result.
 func Func[T any](f func() (T, error)) func() (T, error) {
 	var v Value[T]
 	return func() (T, error) { return v.Get(f) }

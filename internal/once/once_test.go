@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// trial fails until it is told to succeed, and counts its calls.
+// trial counts its calls, and fails while err is set.
 type trial struct {
 	calls int
 	err   error

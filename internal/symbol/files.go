@@ -16,55 +16,53 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// Files are ELF files by their build ids, as far as they can be found: what Add was told, what
-// processes that live have mapped, what lies in /usr/lib/debug, and programs and libraries in the usual
-// directories. A file that was seen once is found again after its processes have ended, if it is
-// still there.
+// Files finds ELF files by build id: files passed to Add, files that running processes have mapped, files
+// below /usr/lib/debug, and programs and libraries in the usual directories. It remembers the paths of
+// files, so it finds a file after its processes have ended.
 //
-// Memory is bounded, whatever others map and whatever their files say: at most 16384 paths, and
-// symbols of 96 MiB at a time. Not for concurrent use.
+// It bounds its memory, whatever processes map and files contain, to 16384 paths and 96 MiB of symbols.
+// One goroutine at a time may use a Files.
 type Files struct {
 	paths     map[string]string // by build id
-	known     map[string]bool   // paths that were looked at
-	images    []*image          // the one that was used last comes last
-	scanned   time.Time         // of the last lookAtProcesses
-	installed bool              // the usual directories were looked at
+	known     map[string]bool   // paths that were read
+	images    []*image          // least recently used first
+	scanned   time.Time         // time of the last scanProcesses
+	installed bool              // scanInstalled is done
 	processes map[uint32]*process
 }
 
-// Bounds of what is remembered.
+// Bounds of a Files.
 const (
 	maxPaths      = 16384
 	maxImageBytes = 96 << 20
 	scanEvery     = time.Second
 )
 
-// image is the functions of a file, by address, and where its parts lie.
+// image holds the functions and the executable segments of a file.
 type image struct {
 	key       string // a build id, or a path
 	name      string
-	doubt     string // how the file is known, if that is not certain
+	doubt     string // how the file was identified, unless that is certain
 	functions []function
 	segments  []elf.ProgHeader
-	size      int // in memory, in bytes, about
+	size      int // approximate, in bytes of memory
 }
 
-// NewFiles knows no file yet, and reads none before it must.
+// NewFiles returns an empty Files. It reads files on demand.
 func NewFiles() *Files {
 	return &Files{paths: make(map[string]string), known: make(map[string]bool), processes: make(map[uint32]*process)}
 }
 
-// Add tells of a file that may be wanted.
+// Add makes the file at an absolute path known.
 func (f *Files) Add(path string) {
 	if filepath.IsAbs(path) {
-		f.look(path)
+		f.add(path)
 	}
 }
 
-// Name is the function of the file with the build id that an address leads into, given as
-// offset in the file: "exit+0x12 (libc.so.6)". It is a return address, unless it is where the
-// task itself is. Of a file that is not found, or has no such symbol, Name is what it can say: the file
-// or its build id, and the offset. It reports whether the file was found.
+// Name returns the function and file at an offset of the file with a build id: "exit+0x12 (libc.so.6)".
+// Set returns for a return address: then Name looks up the call before it. Without a symbol there, name
+// is the file and the offset; without the file it is the build id and the offset, and found is false.
 func (f *Files) Name(buildID []byte, offset uint64, returns bool) (name string, found bool) {
 	img := f.byBuildID(string(buildID))
 	if img == nil {
@@ -73,7 +71,7 @@ func (f *Files) Name(buildID []byte, offset uint64, returns bool) (name string, 
 	return img.at(offset, returns), true
 }
 
-// at names what lies at an offset of the file.
+// at returns the name of an offset of the file.
 func (i *image) at(offset uint64, returns bool) string {
 	ip := i.address(offset)
 	at := ip
@@ -92,7 +90,7 @@ func (i *image) at(offset uint64, returns bool) string {
 	return name + " (" + i.name + ", " + i.doubt + ")"
 }
 
-// address is where a loader puts what lies at an offset of the file, but for the base.
+// address returns the virtual address of an offset of the file, relative to the load base.
 func (i *image) address(offset uint64) uint64 {
 	for _, s := range i.segments {
 		if offset >= s.Off && offset-s.Off <= s.Filesz {
@@ -102,22 +100,21 @@ func (i *image) address(offset uint64) uint64 {
 	return 0
 }
 
-// byBuildID looks for the file where it costs least first. A miss is not remembered: the file
-// may be seen later.
+// byBuildID searches the cheapest places first. It does not remember a miss: the file may appear later.
 func (f *Files) byBuildID(id string) *image {
 	places := []func(){
 		func() {},
-		f.lookAtProcesses,
+		f.scanProcesses,
 		func() {
 			h := hex.EncodeToString([]byte(strings.TrimRight(id, "\x00")))
 			if len(h) > 2 {
-				f.look("/usr/lib/debug/.build-id/" + h[:2] + "/" + h[2:] + ".debug")
+				f.add("/usr/lib/debug/.build-id/" + h[:2] + "/" + h[2:] + ".debug")
 			}
 		},
-		f.lookAtInstalled,
+		f.scanInstalled,
 	}
-	for _, look := range places {
-		look()
+	for _, search := range places {
+		search()
 		path := f.paths[id]
 		if path == "" {
 			continue
@@ -129,14 +126,14 @@ func (f *Files) byBuildID(id string) *image {
 		if img != nil {
 			return img
 		}
-		// It is gone, as /proc/PID/root is with its process. There may be another.
+		// The file is gone, as /proc/PID/root is with its process. Another path may have it.
 		delete(f.paths, id)
 		delete(f.known, path)
 	}
 	return nil
 }
 
-// image returns the functions of the file at a path, if it is the right one.
+// image returns the image for key, from memory or from the file at path if right accepts that.
 func (f *Files) image(key, path string, right func(*elffile.File, *os.File) bool) *image {
 	if i := slices.IndexFunc(f.images, func(img *image) bool { return img.key == key }); i >= 0 {
 		img := f.images[i]
@@ -160,9 +157,9 @@ func (f *Files) image(key, path string, right func(*elffile.File, *os.File) bool
 	return img
 }
 
-// lookAtProcesses looks at the files that all processes have mapped executable, at most once a second:
-// each record may have a stack of unknown files.
-func (f *Files) lookAtProcesses() {
+// scanProcesses adds the files that all processes have mapped executable. It runs at most once a second:
+// every record can have a stack of unknown files.
+func (f *Files) scanProcesses() {
 	if time.Since(f.scanned) < scanEvery {
 		return
 	}
@@ -171,14 +168,14 @@ func (f *Files) lookAtProcesses() {
 	for _, pid := range pids {
 		dir := proc.Dir(pid)
 		for _, m := range readMappings(dir) {
-			f.look(m.path)
-			f.look(filepath.Join(dir, "root", m.path)) // of a container
+			f.add(m.path)
+			f.add(filepath.Join(dir, "root", m.path)) // for a container
 		}
 	}
 }
 
-// lookAtInstalled looks at programs and libraries where they are usually installed, once.
-func (f *Files) lookAtInstalled() {
+// scanInstalled adds the programs and libraries in the usual directories, once.
+func (f *Files) scanInstalled() {
 	if f.installed {
 		return
 	}
@@ -194,15 +191,14 @@ func (f *Files) lookAtInstalled() {
 		d.Close()
 		for _, e := range entries {
 			if e.Type().IsRegular() {
-				f.look(filepath.Join(dir, e.Name()))
+				f.add(filepath.Join(dir, e.Name()))
 			}
 		}
 	}
 }
 
-// look remembers the build id of a file, once. A file in another root has the same name as
-// one here: that it is the right one its build id says.
-func (f *Files) look(path string) {
+// add remembers the build id of the file at path. It reads each path once.
+func (f *Files) add(path string) {
 	if f.known[path] || len(f.known) >= maxPaths {
 		return
 	}
@@ -238,7 +234,7 @@ func buildIDOf(path string) (string, error) {
 	return string(id), err
 }
 
-// load reads the functions of a file, if it is the right one.
+// load reads the functions of the file at path, if right accepts it.
 func load(path string, right func(*elffile.File, *os.File) bool) (*image, error) {
 	file, err := elffile.Open(path)
 	if err != nil {
@@ -250,7 +246,7 @@ func load(path string, right func(*elffile.File, *os.File) bool) (*image, error)
 		return nil, err
 	}
 	if !right(e, file) {
-		return nil, errors.New("another file has its name now")
+		return nil, errors.New("another file has this path now")
 	}
 	img := &image{name: filepath.Base(path)}
 	for _, p := range e.Segments {
@@ -271,15 +267,15 @@ func load(path string, right func(*elffile.File, *os.File) bool) (*image, error)
 // mapping is an executable mapping of a file.
 type mapping struct {
 	start, end, offset uint64
-	path               string // in the process's root
+	path               string // in the root of the process
 }
 
-// maxMappings bounds what is read of a process, which can have 65530 of 4 KiB of text each
-// (vm.max_map_count).
+// maxMappings bounds the mappings read per process. A process can have 65530 (vm.max_map_count), each with
+// 4 KiB of text.
 const maxMappings = 256
 
-// readMappings returns the executable mappings of files in the process whose directory is
-// dir, none if it has ended.
+// readMappings returns the executable file mappings of the process with a directory in /proc, none if it has
+// ended.
 func readMappings(dir string) (list []mapping) {
 	for m, err := range proc.Mappings(dir) {
 		if err != nil || len(list) == maxMappings {

@@ -1,6 +1,6 @@
-// Package symbol names the addresses of stacks: those of the kernel by
-// /proc/kallsyms, those of processes by the symbols of ELF files that are found by their build
-// ids. What has no symbol has no name: nothing is guessed.
+// Package symbol names the addresses in stacks: kernel addresses by /proc/kallsyms, user addresses by the
+// symbols of ELF files, which it finds by build id or by mapping. It does not guess: an address without
+// a symbol has no name.
 package symbol
 
 import (
@@ -15,21 +15,21 @@ import (
 	"strconv"
 )
 
-// Kernel is the symbols of the running kernel's functions, at the moment when it was read. It
-// may be used by many goroutines.
+// Kernel holds the function symbols of the running kernel, as of [ReadKernel]. It may be used
+// concurrently.
 type Kernel struct{ functions []function }
 
-// function begins at an address and goes to the next one.
+// function extends for size bytes, or to the next function if size is 0.
 type function struct {
 	addr uint64
-	size uint64 // 0: not known
+	size uint64 // 0 if unknown
 	name string
 }
 
-// ErrHidden says that the kernel does not show its addresses.
+// ErrHidden is the error for a /proc/kallsyms without addresses.
 var ErrHidden = errors.New("the kernel hides its addresses (kernel.kptr_restrict, CAP_SYSLOG)")
 
-// ReadKernel reads /proc/kallsyms. Its error is [ErrHidden] where that has no addresses.
+// ReadKernel reads /proc/kallsyms.
 func ReadKernel() (*Kernel, error) {
 	f, err := os.Open("/proc/kallsyms")
 	if err != nil {
@@ -71,8 +71,9 @@ func readKernel(r io.Reader) (*Kernel, error) {
 	return k, nil
 }
 
-// Name is the function that a return address leads into, "do_exit+0x1a2", or "" where there
-// is none. The call is the instruction before it, which can be the last one of the function.
+// Name returns the function and offset of a return address, such as "do_exit+0x1a2", or "" if no function
+// has it. It looks up the call instruction before ip: if that is the last one of a function, ip lies in
+// the next function.
 func (k *Kernel) Name(ip uint64) string {
 	if ip == 0 {
 		return ""
@@ -84,7 +85,7 @@ func sortFunctions(fs []function) {
 	slices.SortStableFunc(fs, func(a, b function) int { return cmp.Compare(a.addr, b.addr) })
 }
 
-// nameIn names ip, after the function that at lies in.
+// nameIn returns the name of ip relative to the function that contains at.
 func nameIn(fs []function, ip, at uint64) string {
 	i, found := slices.BinarySearchFunc(fs, at, func(f function, at uint64) int { return cmp.Compare(f.addr, at) })
 	if !found {

@@ -13,40 +13,39 @@ import (
 
 // process describes the files that a process has mapped.
 type process struct {
-	start    uint64 // in clock ticks since boot, to tell it from a later one with its pid
+	start    uint64 // in clock ticks since boot; tells a later process with its pid apart
 	mappings []mappedFile
-	program  string // path of the file that it runs, as far as its name tells
+	program  string // path of its executable, derived from the name passed to execve(2)
 }
 
-// mappedFile is a mapping with the file's identity, which outlives the process.
+// mappedFile is a mapping with the identity of its file, which remains valid after the process has ended.
 type mappedFile struct {
 	mapping
-	paths    [3]string // candidates: in map_files, in this root, in the process's root
+	paths    [3]string // to try: in map_files, in our root, in the root of the process
 	dev, ino uint64
 }
 
-// maxProcesses bounds what is remembered of processes.
+// maxProcesses bounds the processes that a Files remembers.
 const maxProcesses = 4096
 
-// Task identifies a process by ids and start time of the initial namespaces, as events do. Start is in
-// ns since boot.
+// Task identifies a process by its ids and start time in the initial namespaces, as events do. Start is
+// in nanoseconds since boot.
 type Task struct {
 	PID, PPID uint32
 	Start     uint64
 	Comm      string
 }
 
-// seesHost reports whether /proc has the pids of the initial pid namespace, which are those
-// of a Task.
+// seesHost reports whether /proc has the pids of the initial pid namespace, as a Task has.
 func seesHost() bool {
 	initial, _ := proc.InitialPIDNamespace()
 	return initial
 }
 
-// LookAtProcesses remembers the files of all processes, and where they are mapped: a process
-// that ends later can still be named.
-func (f *Files) LookAtProcesses() {
-	f.lookAtProcesses()
+// AddProcesses remembers the mapped files of all processes, so that addresses can be named after a process
+// has ended.
+func (f *Files) AddProcesses() {
+	f.scanProcesses()
 	if !seesHost() {
 		return
 	}
@@ -59,12 +58,12 @@ func (f *Files) LookAtProcesses() {
 	}
 }
 
-// Started tells that a process has called execve(2) with the name program.
+// Started records that a process has called execve(2) with the path program.
 func (f *Files) Started(t Task, program string) {
 	dir := proc.Dir(t.PID)
 	p := &process{start: t.Start / proc.ClockTick, program: program}
 	if !filepath.IsAbs(program) {
-		// Its directory may be gone with the process; its parent's is often the same.
+		// The process may have ended; the working directory of its parent is often the same.
 		p.program = filepath.Join(proc.Dir(t.PPID), "cwd", program)
 	}
 	if seesHost() {
@@ -74,24 +73,24 @@ func (f *Files) Started(t Task, program string) {
 	}
 	for _, m := range p.mappings {
 		for _, path := range m.paths[1:] {
-			f.look(path)
+			f.add(path)
 		}
 	}
-	if real, err := filepath.EvalSymlinks(p.program); err == nil { // while the parent is there
+	if real, err := filepath.EvalSymlinks(p.program); err == nil { // while the parent runs
 		p.program = real
 	}
 	f.Add(p.program)
 	f.remember(t.PID, p)
 }
 
-// Forked tells that a process has the mappings of its parent.
+// Forked records that a process has the mappings of its parent.
 func (f *Files) Forked(t Task) {
 	if parent := f.processes[t.PPID]; parent != nil {
 		f.remember(t.PID, &process{t.Start / proc.ClockTick, parent.mappings, parent.program})
 	}
 }
 
-// Ended tells that a process has ended and will not be asked about again.
+// Ended forgets a process. No later call refers to it.
 func (f *Files) Ended(pid uint32) { delete(f.processes, pid) }
 
 func (f *Files) remember(pid uint32, p *process) {
@@ -104,8 +103,8 @@ func (f *Files) remember(pid uint32, p *process) {
 	f.processes[pid] = p
 }
 
-// NameAt is Name for an address in a process, for files without a build id that the kernel finds: by
-// the mapping there, now or when the process was seen. It reports whether the file was found.
+// NameAt returns the name of an address in a process, as [Files.Name] does, for files in which the kernel
+// finds no build id. It finds the file by the mapping at the address, current or remembered.
 func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool) {
 	p := f.processes[t.PID]
 	if p == nil || p.start != t.Start/proc.ClockTick {
@@ -123,8 +122,8 @@ func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool
 	return f.nameFixed(p.program, ip, returns)
 }
 
-// nameFixed names an address of a process that was never seen by its program, if that has a fixed
-// address, as most Go programs do. The program is known by its path alone, and the name says so.
+// nameFixed returns the name of an address in a process whose mappings are unknown, if its executable loads
+// at a fixed address, as most Go programs do. Only the path identifies the executable; the name says so.
 func (f *Files) nameFixed(program string, ip uint64, returns bool) (string, bool) {
 	unknown := fmt.Sprintf("%#x (in no file that was seen)", ip)
 	st, err := os.Stat(program)
@@ -145,7 +144,7 @@ func (f *Files) nameFixed(program string, ip uint64, returns bool) (string, bool
 	return unknown, false
 }
 
-// at returns the mapping that has an address.
+// at returns the mapping that contains an address, or nil.
 func (p *process) at(ip uint64) *mappedFile {
 	for i, m := range p.mappings {
 		if ip >= m.start && ip < m.end {
@@ -155,7 +154,7 @@ func (p *process) at(ip uint64) *mappedFile {
 	return nil
 }
 
-// nameMapped names an address by the file that is mapped there.
+// nameMapped returns the name of an address in a mapping.
 func (f *Files) nameMapped(m *mappedFile, ip uint64, returns bool) (string, bool) {
 	offset := ip - m.start + m.offset
 	key := fmt.Sprintf("%s %d %d", m.path, m.dev, m.ino)
@@ -165,7 +164,7 @@ func (f *Files) nameMapped(m *mappedFile, ip uint64, returns bool) (string, bool
 			return err == nil && dev == m.dev && ino == m.ino
 		})
 		if img != nil {
-			img.name = filepath.Base(m.path) // not that of a link in map_files
+			img.name = filepath.Base(m.path) // not the name of a link in map_files
 			return img.at(offset, returns), true
 		}
 	}
@@ -181,8 +180,8 @@ func identity(info os.FileInfo, err error) (dev, ino uint64, _ error) {
 	return uint64(st.Dev), st.Ino, nil
 }
 
-// readMapped reads the mappings of a process with the identities of their files. A link in map_files
-// leads to the file itself, whatever has its name now (fs/proc/base.c, map_files_get_link).
+// readMapped returns the mappings of a process with the identities of their files. A link in map_files
+// resolves to the mapped file, whichever file has the path now (fs/proc/base.c, map_files_get_link).
 func readMapped(dir string) (list []mappedFile) {
 	for _, m := range readMappings(dir) {
 		link := filepath.Join(dir, "map_files", fmt.Sprintf("%x-%x", m.start, m.end))
@@ -195,7 +194,7 @@ func readMapped(dir string) (list []mappedFile) {
 	return list
 }
 
-// alive reports whether a process still runs the program that a task is about.
+// alive reports whether the process of a task still runs the same program.
 func alive(dir string, t Task) bool {
 	stat, err := proc.ReadStat(dir)
 	return err == nil && stat.Start == t.Start/proc.ClockTick && stat.Comm == t.Comm

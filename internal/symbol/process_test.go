@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// taskSelf is this process as an event tells of it.
+// taskSelf returns the Task of this process, as in an event.
 func taskSelf(t *testing.T) Task {
 	t.Helper()
 	stat, err := proc.ReadStat("/proc/self")
@@ -26,7 +26,7 @@ func taskSelf(t *testing.T) Task {
 	return Task{PID: uint32(os.Getpid()), PPID: uint32(os.Getppid()), Start: stat.Start * proc.ClockTick, Comm: stat.Comm}
 }
 
-// mapped maps the code of a file as a loader does, and returns where it is.
+// mapped maps the code of a file as a loader does, and returns the address.
 func mapped(t *testing.T, path string) (at uint64, unmap func()) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -46,7 +46,7 @@ func mapped(t *testing.T, path string) (at uint64, unmap func()) {
 	return at, func() { unix.Munmap(m) }
 }
 
-// wantName compares a name of an address in a process.
+// wantName checks the name of an address in a process.
 func wantName(t *testing.T, f *Files, task Task, ip uint64, want string) {
 	t.Helper()
 	if got, _ := f.NameAt(task, ip, true); got != want {
@@ -54,8 +54,8 @@ func wantName(t *testing.T, f *Files, task Task, ip uint64, want string) {
 	}
 }
 
-// A file in which the kernel finds no build id is found by what is mapped at the address, also when
-// the process or the mapping is gone, but never for another process.
+// A file in which the kernel finds no build id is found by the mapping at the address, even after the process
+// has ended or unmapped it, but not for another process.
 func TestAddressesAreNamedByMappings(t *testing.T) {
 	if !seesHost() {
 		t.Skip("not in the initial pid namespace")
@@ -66,7 +66,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	task := taskSelf(t)
 	living, seen, told := NewFiles(), NewFiles(), NewFiles()
 	wantName(t, living, task, at+0x85, "second+0x5 (file)")
-	seen.LookAtProcesses()
+	seen.AddProcesses()
 	told.Started(task, path)
 	child := task
 	child.PID, child.PPID, child.Start = 1<<30, task.PID, task.Start+5*proc.ClockTick
@@ -83,7 +83,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	later.Start += 1000 * proc.ClockTick
 	wantName(t, seen, later, at+0x85, unknown)
 
-	// Another file at the path is not taken for the one that was mapped.
+	// Another file that takes the path is not used for the mapping.
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	wantName(t, seen, task, at+0x85, unknown)
 }
 
-// A program that is loaded at a fixed address needs no mapping: its path tells, and the name says so.
+// A program that loads at a fixed address is found by its path, and the name says so.
 func TestAddressesOfProgramsThatWereNeverSeen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "program")
@@ -108,18 +108,18 @@ func TestAddressesOfProgramsThatWereNeverSeen(t *testing.T) {
 	wantName(t, f, gone, 5, "0x5 (in no file that was seen)")
 
 	t.Chdir(dir)
-	f.Started(gone, "./program") // relative to what its parent is in
+	f.Started(gone, "./program") // relative to the parent's directory
 	wantName(t, f, gone, testenv.CodeAddr+5, "first+0x5 (program, by its path)")
 }
 
-// The file of a process that has ended is known by its build id if it was seen before.
+// The file of a process that has ended is found by build id if it was seen before.
 func TestFilesOfEndedProcessesAreRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	testenv.WriteELF(t, path, []byte{7, 7, 7}, "first")
 	id := append([]byte{7, 7, 7}, make([]byte, elffile.BuildIDSize-3)...)
 	_, unmap := mapped(t, path)
 	f := NewFiles()
-	f.LookAtProcesses()
+	f.AddProcesses()
 	unmap()
 	if got, found := f.Name(id, testenv.CodeOffset+5, true); got != "first+0x5 (file)" || !found {
 		t.Errorf("%q (%v)", got, found)
@@ -135,7 +135,7 @@ func TestFilesOfEndedProcessesAreRemembered(t *testing.T) {
 	}
 }
 
-// A program in a usual directory is found although it was never seen.
+// A program in a usual directory is found without having been seen.
 func TestInstalledProgramsAreFound(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
@@ -146,7 +146,7 @@ func TestInstalledProgramsAreFound(t *testing.T) {
 	}
 }
 
-// A sparse file of a stranger costs no more memory than a small one.
+// A large sparse file takes no more memory than a small one.
 func TestMemoryForFilesOfOthersIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	f := NewFiles()
@@ -180,7 +180,7 @@ func TestMemoryForFilesOfOthersIsBounded(t *testing.T) {
 	}
 }
 
-// What is read of a process with many mappings is bounded.
+// The number of mappings read per process is bounded.
 func TestMappingsAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	maps, err := os.Create(filepath.Join(dir, "maps"))
@@ -220,10 +220,10 @@ func TestAlive(t *testing.T) {
 	}
 	task := Task{Start: stat.Start*proc.ClockTick + 1, Comm: stat.Comm}
 	if !alive(dir, task) {
-		t.Error("it does not live")
+		t.Error("a running process is not alive")
 	}
 	task.Comm = "another"
 	if alive(dir, task) {
-		t.Error("another program is the same")
+		t.Error("a process that runs another program is alive")
 	}
 }

@@ -58,7 +58,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading it takes long
 		kernelNames: make(map[int32]namedStack), userNames: make(map[int32]namedStack),
 	}
-	n.files.LookAtProcesses()
+	n.files.AddProcesses()
 	return n
 }
 
