@@ -1,7 +1,6 @@
-// Package top is the screen of rbtool top: all rings of the host, live, and any one of
-// them in depth.
+// Package top is the screen of rbtool top: a list of all rings of the host, and a view of one ring.
 //
-// A [Model] is a bubbletea program: what happens goes into Update, and View draws
-// what is known, whatever the size of the screen. Sampling and opening a ring are
-// commands, which bubbletea runs in goroutines of their own, one at a time.
+// A [Model] is a bubbletea program: Update handles messages, View draws the state for a screen of any
+// size. Sampling and opening a ring are commands, which bubbletea runs in other goroutines; at most one
+// sample runs at a time.
 package top

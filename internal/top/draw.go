@@ -12,11 +12,11 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// glyphs are what bars and sparklines are made of.
+// glyphs are the characters of bars and sparklines.
 type glyphs struct {
-	bar   []rune // the parts of a cell, from empty to full
-	spark []rune // from the lowest to the highest
-	more  string // stands for what was cut off
+	bar   []rune // fillings of a cell, from empty to full
+	spark []rune // heights, from low to high
+	more  string // marks truncated text
 }
 
 var (
@@ -24,7 +24,7 @@ var (
 	asciiGlyphs   = glyphs{[]rune(" #"), []rune("_.-:=+*#"), "~"}
 )
 
-// fillBar draws fill, 0 to 1, width cells wide. What is not empty shows.
+// fillBar draws fill, 0 to 1, as a bar of width cells. Any fill above 0 is visible.
 func (g glyphs) fillBar(fill float64, width int) string {
 	steps := len(g.bar) - 1
 	n := int(math.Round(min(max(fill, 0), 1) * float64(width*steps)))
@@ -39,8 +39,7 @@ func (g glyphs) fillBar(fill float64, width int) string {
 	return b.String()
 }
 
-// sparkline draws the last width values, the highest of which has the full
-// height.
+// sparkline draws the last width values, scaled to the highest of them.
 func (g glyphs) sparkline(values []float64, width int) string {
 	values = values[max(len(values)-width, 0):]
 	highest := 0.0
@@ -60,7 +59,7 @@ func (g glyphs) sparkline(values []float64, width int) string {
 	return b.String()
 }
 
-// cell makes text exactly width columns wide.
+// cell escapes s and pads or truncates it to width columns.
 func (g glyphs) cell(s string, width int, right bool) string {
 	s = escape.String(s)
 	if runewidth.StringWidth(s) > width {
@@ -73,7 +72,7 @@ func (g glyphs) cell(s string, width int, right bool) string {
 	return s + pad
 }
 
-// span is text of one style. It may be untrusted: render escapes it.
+// span is text in one style. The text may be untrusted: render escapes it.
 type span struct {
 	style lipgloss.Style
 	text  string
@@ -85,14 +84,14 @@ type line []span
 // plain returns a line without a style.
 func plain(text string) line { return line{{text: text}} }
 
-// styled returns a line of one style.
+// styled returns a line in one style.
 func styled(style lipgloss.Style, text string) line { return line{{style, text}} }
 
-// add returns the line with more text at its end.
+// add returns the line with text appended.
 func (l line) add(style lipgloss.Style, text string) line { return append(l, span{style, text}) }
 
-// render returns lines for a terminal, cut to the size of the screen. Its only escape sequences are
-// those of the styles.
+// render returns lines for a terminal, truncated to the size of the screen. It escapes their text, so the
+// styles make the only escape sequences.
 func render(lines []line, width, height int) string {
 	if width <= 0 || height <= 0 {
 		return ""
@@ -109,7 +108,7 @@ func render(lines []line, width, height int) string {
 	return strings.Join(rendered, "\n")
 }
 
-// bytes formats a number of bytes with three digits or so.
+// bytes formats a number of bytes with up to three digits and a binary unit.
 func bytes(n float64) string {
 	units := []string{"", "K", "M", "G", "T", "P", "E"}
 	i := 0
@@ -123,7 +122,7 @@ func bytes(n float64) string {
 	return fmt.Sprintf("%.0f%s", n, units[i])
 }
 
-// rate formats bytes or records a second; nothing is "-".
+// rate formats bytes per second; 0 is "-".
 func rate(n float64) string {
 	if n <= 0 {
 		return "-"
@@ -131,7 +130,7 @@ func rate(n float64) string {
 	return bytes(n) + "/s"
 }
 
-// count formats a number of records a second.
+// count formats a number of records per second.
 func count(n float64) string {
 	switch {
 	case n >= 9.95e6:
@@ -144,7 +143,7 @@ func count(n float64) string {
 	return fmt.Sprintf("%.1f", n)
 }
 
-// ago formats a duration in five columns at the most, up to 99 days.
+// ago formats a duration of up to 99 days in at most five columns.
 func ago(d time.Duration) string {
 	switch {
 	case d <= 0:

@@ -12,7 +12,7 @@ func TestFillBar(t *testing.T) {
 		ascii   string
 	}{
 		{0, "    ", "    "},
-		{1e-9, "▏   ", "#   "}, // what is not empty shows
+		{1e-9, "▏   ", "#   "}, // any fill is visible
 		{0.5, "██  ", "##  "},
 		{0.53, "██▏ ", "##  "},
 		{1, "████", "####"},

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// ringSample is a ring in a sample.
+// ringSample returns a ring of a sample.
 func ringSample(id ebpf.MapID, name string, fill float64, rate float64, state inspect.State) inspect.Map {
 	const size = 1 << 20
 	return inspect.Map{
@@ -46,7 +46,7 @@ func newTestSample() *inspect.Report {
 	}
 }
 
-// driver is a Model without a terminal.
+// driver drives a Model without a terminal.
 type driver struct {
 	*Model
 	t *testing.T
@@ -60,8 +60,7 @@ func newDriver(t *testing.T, cfg Config) driver {
 	return d
 }
 
-// send hands over messages, and runs the commands that they give, but for
-// timers.
+// send sends messages, and runs the commands that result, except timers.
 func (d driver) send(msgs ...tea.Msg) {
 	d.t.Helper()
 	for _, msg := range msgs {
@@ -80,7 +79,7 @@ func (d driver) send(msgs ...tea.Msg) {
 	}
 }
 
-// press presses keys: those that have a name, or the keys of the characters of a word.
+// press presses keys, given by name, or the keys of a word.
 func (d driver) press(keys ...string) {
 	d.t.Helper()
 	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown,
@@ -96,10 +95,10 @@ func (d driver) press(keys ...string) {
 	}
 }
 
-// View is the screen without its colours.
+// View returns the screen without styles.
 func (d driver) View() string { return ansi.Strip(d.content()) }
 
-// lines are what the screen shows, without blanks at the ends of lines.
+// lines returns the lines of the screen without trailing blanks.
 func (d driver) lines() []string {
 	lines := strings.Split(d.View(), "\n")
 	for i := range lines {

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// key does what a key asks for.
+// key handles a key.
 func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 	if msg.String() == "ctrl+c" {
 		return tea.Quit
@@ -65,7 +65,7 @@ func (m *Model) listKey(msg tea.KeyPressMsg) tea.Cmd {
 	case "S":
 		m.by = (m.by + orders - 1) % orders
 	case "r":
-		m.revers = !m.revers
+		m.reverse = !m.reverse
 	case "/":
 		m.typing = true
 	case "enter", "right":
@@ -91,14 +91,14 @@ func (m *Model) typeFilter(msg tea.KeyPressMsg) {
 	}
 }
 
-// paste adds text to the filter while it is edited.
+// paste appends text to the filter while the user types it.
 func (m *Model) paste(text string) {
 	if m.typing {
 		m.filter += text
 	}
 }
 
-// move selects another row.
+// move moves the selection by a number of rows.
 func (m *Model) move(by int) {
 	list := m.rows()
 	if len(list) == 0 {
@@ -107,7 +107,7 @@ func (m *Model) move(by int) {
 	m.selected = list[min(max(m.index(list)+by, 0), len(list)-1)].ID
 }
 
-// index is the selected row: the first when the one that was selected is gone.
+// index returns the index of the selected row, or 0 if that row is gone.
 func (m *Model) index(list []*inspect.Map) int {
 	return max(slices.IndexFunc(list, func(d *inspect.Map) bool { return d.ID == m.selected }), 0)
 }

@@ -29,7 +29,7 @@ func (m *Model) View() tea.View {
 	return view
 }
 
-// content is the text of the screen, with its colours.
+// content returns the text of the screen, styles included.
 func (m *Model) content() string {
 	var lines []line
 	switch m.view {
@@ -43,10 +43,10 @@ func (m *Model) content() string {
 	return render(lines, m.width, m.height)
 }
 
-// frameLines is what the list has around its rows: title, columns, footer.
+// frameLines is the number of lines around the rows of the list: title, column heads, footer.
 const frameLines = 3
 
-// listHeight is how many rows fit.
+// listHeight returns the number of rows that fit on the screen.
 func (m *Model) listHeight() int { return max(m.height-frameLines, 1) }
 
 func (m *Model) listLines() []line {
@@ -63,7 +63,7 @@ func (m *Model) listLines() []line {
 	case m.err != nil:
 		lines = append(lines, styled(badStyle, m.err.Error()))
 	case m.sample == nil:
-		lines = append(lines, styled(faintStyle, "looking..."))
+		lines = append(lines, styled(faintStyle, "sampling..."))
 	case len(m.sample.Maps) == 0:
 		lines = append(lines, plain("no ring buffer, user ring buffer or arena on this host"))
 	case len(list) == 0:
@@ -76,7 +76,7 @@ func (m *Model) listLines() []line {
 	return append(lines, m.footer())
 }
 
-// title sums up the host.
+// title summarizes the host.
 func (m *Model) title() line {
 	if m.sample == nil {
 		return styled(headStyle, "rbtool top")
@@ -117,16 +117,16 @@ func (m *Model) footer() line {
 		return plain("/"+m.filter).add(faintStyle, "   esc clears the filter")
 	}
 	direction := ""
-	if m.revers {
+	if m.reverse {
 		direction = " reversed"
 	}
 	if m.sample != nil && len(m.sample.Notes) > 0 && m.width >= 120 {
 		return styled(faintStyle, "note: "+m.sample.Notes[0])
 	}
-	return styled(faintStyle, "enter look in  s sort ("+orderNames[m.by]+direction+")  / filter  p pause  ? help  q quit")
+	return styled(faintStyle, "enter open  s sort ("+orderNames[m.by]+direction+")  / filter  p pause  ? help  q quit")
 }
 
-// column is one of the list.
+// column is a column of the list.
 type column struct {
 	title string
 	width int
@@ -134,8 +134,8 @@ type column struct {
 	text  func(m *Model, d *inspect.Map, width int) string
 }
 
-// columns of the list from left to right, and from which width of the screen on
-// each is there. The last one takes what is left.
+// columns are those of the list, from left to right, each with the least width of the screen that shows it.
+// The last column takes the rest of the width.
 var columns = []struct {
 	column
 	from int
@@ -156,8 +156,7 @@ var columns = []struct {
 	{column{"OWNER", 0, false, func(_ *Model, d *inspect.Map, _ int) string { return d.OwnerNames() }}, 75},
 }
 
-// fit returns the columns for a screen of some width: on a wide one the bar and
-// the history are wider.
+// fit returns the columns for a screen of a width. On a wide screen the bar and the history are wider.
 func fit(width int) []column {
 	var list []column
 	used := 0
@@ -207,7 +206,7 @@ func stateStyle(s inspect.State) lipgloss.Style {
 	return noStyle
 }
 
-// stateText is short: the help says what each word means.
+// stateText returns a short word for a state, which the help screen explains.
 func stateText(d *inspect.Map) string {
 	switch s := flow(d).State; s {
 	case "":
@@ -239,7 +238,7 @@ func percentText(_ *Model, d *inspect.Map, _ int) string {
 	return fmt.Sprintf("%.0f", 100*d.Positions.Fill)
 }
 
-// rateText leaves out "/s", which the column's title says.
+// rateText formats a rate without the "/s" that the head of the column has.
 func rateText(n float64) string {
 	if n <= 0 {
 		return "-"
@@ -262,20 +261,20 @@ var helpLines = []line{
 	styled(headStyle, "rbtool top"),
 	nil,
 	plain("  up down k j pgup pgdn home end   select a ring"),
-	plain("  enter right                      look into it: live records, owners, programs"),
+	plain("  enter right                      open it: live records, owners, programs"),
 	plain("  esc left                         back; in the list: clear the filter"),
 	plain("  s S                              sort by fill, rate, lag, state, name, id"),
 	plain("  r                                reverse the order"),
-	plain("  /                                filter: words that id, name, type, owner or state has"),
+	plain("  /                                filter by words in id, name, type, owner or state"),
 	plain("  p space                          pause"),
 	plain("  q ctrl-c                         quit"),
 	nil,
-	plain("  IN/S OUT/S  bytes produced and consumed a second, and IN/S over the last samples"),
-	plain("  LAG         how long ago the oldest waiting record was produced"),
-	plain("  HIGH FULL   largest backlog seen, time spent at least 15/16 full"),
-	plain("  STATE       idle; flowing; CONSUMER: data waits and the consumer does not move;"),
-	plain("              PRODUCER: the oldest record stays reserved; nobody: data waits and"),
-	plain("              no process consumes; WRONG: positions that cannot be right"),
+	plain("  IN/S OUT/S  bytes produced and consumed per second; HISTORY is IN/S over time"),
+	plain("  LAG         age of the oldest pending record"),
+	plain("  HIGH FULL   largest backlog seen; time spent at least 15/16 full"),
+	plain("  STATE       idle; flowing; CONSUMER: data is pending, the consumer does not advance;"),
+	plain("              PRODUCER: the oldest record stays reserved; nobody: data is pending,"),
+	plain("              no process consumes; WRONG: the positions contradict each other"),
 	nil,
-	plain("  Nothing is consumed and nothing on the host is changed."),
+	plain("  top consumes no records and changes nothing on the host."),
 }

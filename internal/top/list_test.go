@@ -22,7 +22,7 @@ func TestTheListAt80x24(t *testing.T) {
 		"",
 	)
 	lines := d.lines()
-	if len(lines) != 24 || !strings.HasPrefix(lines[23], "enter look in") {
+	if len(lines) != 24 || !strings.HasPrefix(lines[23], "enter open") {
 		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
 	}
 }
@@ -60,7 +60,7 @@ func TestSorting(t *testing.T) {
 		d.press("s")
 	}
 	if d.by != byFill {
-		t.Error("it does not come round")
+		t.Error("the orders do not wrap around")
 	}
 	d.press("r")
 	if got := names(d); got != "shared left events audit" {
@@ -85,16 +85,16 @@ func TestFiltering(t *testing.T) {
 	if got := names(d); got != "audit events left shared" {
 		t.Error(got)
 	}
-	// Typed fast, all of it is one message; words may be in any column.
+	// Fast typing arrives as one message. Words may be in any column.
 	d.press("/ARENA sh")
 	if got := names(d); got != "shared" {
 		t.Error(got)
 	}
 	d.press("backspace", "backspace", "backspace", "xyz", "enter")
 	d.contains("nothing matches the filter")
-	d.press("enter") // looks into nothing
+	d.press("enter") // opens nothing
 	if d.view != listView {
-		t.Error("it looked into something")
+		t.Error("a ring was opened")
 	}
 	d.press("/", "esc")
 	if d.filter != "" || d.typing {
@@ -144,7 +144,7 @@ func TestManyRingsScroll(t *testing.T) {
 	d.contains("ring00")
 }
 
-// No column is cut off by the next one, at any width that has it.
+// At every width, each column has room.
 func TestColumnsFit(t *testing.T) {
 	for width := 47; width < 300; width++ {
 		used := -1

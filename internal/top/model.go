@@ -9,36 +9,34 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// Config is what a Model works with.
+// Config connects a Model to the host.
 type Config struct {
-	// Sample looks at the host, as [inspect.Sampler.Sample] does. It is called by
-	// one goroutine at a time.
+	// Sample samples the host, as [inspect.Sampler.Sample] does. One goroutine at a time calls it.
 	Sample func() (*inspect.Report, error)
-	// Watch opens the records of a ring as they come.
+	// Watch opens a ring to follow its records.
 	Watch func(id ebpf.MapID) (Watch, error)
 	// Interval is the time between two samples.
 	Interval time.Duration
-	// ASCII says that the terminal shows nothing else.
+	// ASCII limits the screen to ASCII characters.
 	ASCII bool
 }
 
-// Watch is a view of the records of one ring. Its methods may be called from any
-// goroutine.
+// Watch follows the records of a ring. Its methods may be called concurrently.
 type Watch interface {
-	// News returns what came since the last call.
+	// News returns the records since the last call.
 	News() News
 	Close() error
 }
 
-// News is what came through a ring.
+// News describes the records of a ring.
 type News struct {
-	Lines     []string // the last records, one a line; those before them are not in it
-	Records   uint64   // so far, discarded ones included
-	LostBytes uint64   // so far: written over before they could be read
-	Err       error    // why nothing more comes
+	Lines     []string // the last new records, one line each; earlier ones may be missing
+	Records   uint64   // in total, discarded ones included
+	LostBytes uint64   // in total, overwritten before they could be read
+	Err       error    // why there will be no more records
 }
 
-// view is which screen is shown.
+// view selects the screen.
 type view int
 
 const (
@@ -57,15 +55,15 @@ type Model struct {
 	err    error // of the last sample
 	paused bool
 
-	view   view
-	back   view // from the help
-	by     order
-	revers bool
-	filter string
-	typing bool // the filter
+	view    view
+	back    view // to return to from the help
+	by      order
+	reverse bool
+	filter  string
+	typing  bool // keys edit the filter
 
 	selected ebpf.MapID
-	first    int // the first row on the screen
+	first    int // index of the first row on the screen
 
 	watch   Watch
 	watched ebpf.MapID
@@ -95,19 +93,18 @@ type (
 		watch Watch
 		err   error
 	}
-	// newsDue asks for the news of the ring that is looked into.
+	// newsDue says that it is time for the news of the open ring.
 	newsDue struct{ id ebpf.MapID }
 )
 
-// newsEvery is how often new records are drawn.
+// newsEvery is the interval at which new records are drawn.
 const newsEvery = 200 * time.Millisecond
 
 // Init implements [tea.Model].
-func (m *Model) Init() tea.Cmd { return m.look }
+func (m *Model) Init() tea.Cmd { return m.takeSample }
 
-// look takes a sample. The next one is asked for when this one is in, so there is
-// only one at a time.
-func (m *Model) look() tea.Msg {
+// takeSample takes a sample. The next one is scheduled when the result arrives, so one runs at a time.
+func (m *Model) takeSample() tea.Msg {
 	sample, err := m.cfg.Sample()
 	return sampled{sample, err}
 }
@@ -122,9 +119,9 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.PasteMsg:
 		m.paste(msg.Content)
 	case sampleDue:
-		return m, m.look
+		return m, m.takeSample
 	case sampled:
-		m.take(msg)
+		m.keep(msg)
 		return m, tea.Tick(m.cfg.Interval, func(time.Time) tea.Msg { return sampleDue{} })
 	case opened:
 		return m, m.show(msg)
@@ -143,8 +140,8 @@ func newsTick(id ebpf.MapID) tea.Cmd {
 	return tea.Tick(newsEvery, func(time.Time) tea.Msg { return newsDue{id} })
 }
 
-// take shows a sample, unless the screen is paused.
-func (m *Model) take(msg sampled) {
+// keep keeps a sample for drawing, unless the screen is paused.
+func (m *Model) keep(msg sampled) {
 	if m.paused && m.sample != nil {
 		return
 	}
@@ -154,11 +151,11 @@ func (m *Model) take(msg sampled) {
 	}
 }
 
-// show begins to show the records of a ring.
+// show starts to draw the records of an opened ring.
 func (m *Model) show(msg opened) tea.Cmd {
 	if msg.id != m.watched || m.watch != nil {
 		if msg.watch != nil {
-			msg.watch.Close() // the user has left meanwhile
+			msg.watch.Close() // the user has left the ring
 		}
 		return nil
 	}
@@ -170,7 +167,7 @@ func (m *Model) show(msg opened) tea.Cmd {
 	return newsTick(msg.id)
 }
 
-// enter looks into the selected ring.
+// enter opens the selected ring.
 func (m *Model) enter() tea.Cmd {
 	list := m.rows()
 	if len(list) == 0 {
@@ -189,7 +186,7 @@ func (m *Model) enter() tea.Cmd {
 	}
 }
 
-// leave goes back to the list.
+// leave returns to the list.
 func (m *Model) leave() {
 	if m.watch != nil {
 		m.watch.Close()
@@ -197,18 +194,18 @@ func (m *Model) leave() {
 	m.view, m.watch, m.watched = listView, nil, 0
 }
 
-// Close ends what the screen has opened.
+// Close closes the open ring.
 func (m *Model) Close() { m.leave() }
 
-// rows are those that the list shows.
+// rows returns the rows of the list.
 func (m *Model) rows() []*inspect.Map {
 	if m.sample == nil {
 		return nil
 	}
-	return rows(m.sample.Maps, m.filter, m.by, m.revers)
+	return rows(m.sample.Maps, m.filter, m.by, m.reverse)
 }
 
-// find returns what the last sample says of a map, nil when it is gone.
+// find returns a map of the last sample, or nil if it is gone.
 func (m *Model) find(id ebpf.MapID) *inspect.Map {
 	if m.sample != nil {
 		for i := range m.sample.Maps {
@@ -220,22 +217,22 @@ func (m *Model) find(id ebpf.MapID) *inspect.Map {
 	return nil
 }
 
-// recordLog is the records that a ring's screen shows.
+// recordLog holds the records that the view of a ring shows.
 type recordLog struct {
-	lines  []string // the last ones
+	lines  []string // of the last records
 	total  uint64
 	lost   uint64
 	perSec float64
-	since  time.Time // of the last news
+	since  time.Time // time of the last news
 	err    error
 }
 
-// logLen is how many records are kept for the screen.
+// logLen is the number of lines that a recordLog keeps.
 const logLen = 500
 
 func (l *recordLog) add(n News, now time.Time) {
 	if s := now.Sub(l.since).Seconds(); !l.since.IsZero() && s > 0 {
-		// A smoothed rate: one that jumps with every drawing cannot be read.
+		// Smoothed, since a rate that jumps five times per second is unreadable.
 		const weight = 0.3
 		l.perSec += weight * (float64(n.Records-l.total)/s - l.perSec)
 	}

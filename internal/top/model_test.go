@@ -20,7 +20,7 @@ func TestAFailureIsShownUntilItIsOver(t *testing.T) {
 	d.contains("sample maps: not now", "audit")
 	d.send(sampled{newTestSample(), nil})
 	if strings.Contains(d.View(), "not now") {
-		t.Error("it is still shown")
+		t.Error("the error is still shown")
 	}
 }
 
@@ -42,11 +42,11 @@ func TestBeforeTheFirstSample(t *testing.T) {
 	}
 	d := driver{m, t}
 	d.send(tea.WindowSizeMsg{Width: 80, Height: 24})
-	d.contains("looking...")
+	d.contains("sampling...")
 	d.press("enter", "down", "s", "/", "x", "enter", "?", "esc", "p")
 }
 
-// Whatever the size and the keys, the screen is no larger than the terminal.
+// For all sizes and keys the screen fits the terminal.
 func TestAnySize(t *testing.T) {
 	keys := []string{"enter", "esc", "up", "down", "end", "home", "pgdown", "backspace", "s", "r", "/", "x", "?", "p", "q", "ab"}
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -9,8 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// ringLines draw one ring in depth. The records take what is left of the
-// screen, the newest last.
+// ringLines returns the view of the open ring. Records fill the rest of the screen, the newest last.
 func (m *Model) ringLines() []line {
 	d := m.find(m.watched)
 	if d == nil {
@@ -27,7 +26,7 @@ func (m *Model) ringLines() []line {
 	if d.Arena != nil {
 		lines = append(lines, plain(fmt.Sprintf("address  %#x   memory %s", d.Arena.UserBase, bytes(float64(d.Memory)))))
 	}
-	// Of the lists no more than leaves a third of the screen to the records.
+	// At least a third of the screen is for the records.
 	room := max(m.height*2/3-len(lines)-2, 3)
 	var related []string
 	for _, u := range d.Users {
@@ -54,7 +53,7 @@ func (m *Model) ringLines() []line {
 	return append(m.withRecords(lines, d), styled(faintStyle, "esc back  p pause  ? help  q quit"))
 }
 
-// flowLines say what goes through the ring.
+// flowLines describe the flow through a ring.
 func (m *Model) flowLines(d *inspect.Map) []line {
 	f, p := d.Flow, d.Positions
 	lag := ago(f.Lag)
@@ -78,18 +77,18 @@ func (m *Model) flowLines(d *inspect.Map) []line {
 	}
 }
 
-// withRecords appends as many of the last records as leave a line for the footer.
+// withRecords appends the last records, as many as fit above the footer.
 func (m *Model) withRecords(lines []line, d *inspect.Map) []line {
 	end := max(m.height-1, 1)
 	if d.Positions != nil {
-		title := "records as they come, not consumed"
+		title := "live records, not consumed"
 		if m.records.lost > 0 {
-			title += fmt.Sprintf("   %s came too fast to be read", bytes(float64(m.records.lost)))
+			title += fmt.Sprintf("   %s lost: too fast to read", bytes(float64(m.records.lost)))
 		}
 		lines = append(lines, styled(columnStyle, title))
 		records := m.records.lines
 		if m.records.err != nil {
-			records = append(records[:len(records):len(records)], "no more: "+m.records.err.Error())
+			records = append(records[:len(records):len(records)], "stopped: "+m.records.err.Error())
 		}
 		for _, r := range records[max(len(records)-max(end-len(lines), 0), 0):] {
 			lines = append(lines, plain(r))

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// fakeWatch is a ring's records as a test wants them.
+// fakeWatch is a Watch whose news a test sets.
 type fakeWatch struct {
 	news   News
 	closed int
@@ -37,7 +37,7 @@ func TestLookingIntoARing(t *testing.T) {
 		"owner    systemd (1) holds it",
 		"program  on_exec (id 3) at raw_tracepoint sched_process_exec",
 		"pin      /sys/fs/bpf/events",
-		"records as they come, not consumed",
+		"live records, not consumed",
 		"exec_event comm=sh",
 		`evil \x1b[2J\a text`,
 	)
@@ -45,11 +45,11 @@ func TestLookingIntoARing(t *testing.T) {
 	d.press("p")
 	d.send(newsDue{12})
 	if d.records.total != 2 {
-		t.Error("it goes on while paused")
+		t.Error("news is taken while paused")
 	}
 	d.press("p")
 	d.send(newsDue{12})
-	d.contains("4K came too fast to be read", "no more: map vanished")
+	d.contains("4K lost: too fast to read", "stopped: map vanished")
 	if d.records.perSec <= 0 {
 		t.Errorf("%v records a second", d.records.perSec)
 	}
@@ -57,13 +57,13 @@ func TestLookingIntoARing(t *testing.T) {
 	if w.closed != 1 || d.view != listView {
 		t.Errorf("closed %d times", w.closed)
 	}
-	d.send(newsDue{12}) // one that was under way
+	d.send(newsDue{12}) // scheduled before
 }
 
 func TestARingThatCannotBeOpenedSaysWhy(t *testing.T) {
 	d := newDriver(t, Config{Watch: func(ebpf.MapID) (Watch, error) { return nil, errors.New("operation not permitted") }})
 	d.press("enter")
-	d.contains("no more: operation not permitted", "state    consumer_stuck for 90s")
+	d.contains("stopped: operation not permitted", "state    consumer_stuck for 90s")
 }
 
 func TestARingThatIsOpenedTooLateIsClosed(t *testing.T) {
@@ -71,7 +71,7 @@ func TestARingThatIsOpenedTooLateIsClosed(t *testing.T) {
 	d := newDriver(t, Config{Watch: func(ebpf.MapID) (Watch, error) { return w, nil }})
 	d.send(opened{id: 12, watch: w})
 	if w.closed != 1 {
-		t.Error("it stays open")
+		t.Error("the ring stays open")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// order is what rows are sorted by.
+// order is the key by which rows are sorted.
 type order int
 
 const (
@@ -20,13 +20,13 @@ const (
 	byState
 	byName
 	byID
-	orders // how many there are
+	orders // the number of orders
 )
 
 var orderNames = [orders]string{"fill", "rate", "lag", "state", "name", "id"}
 
-// rows returns the maps that match the filter, in the order asked for: where the
-// figures are equal by id, so that rows stay where they are.
+// rows returns the maps that match the filter, sorted. Equal ones are sorted by id, which keeps rows in
+// place from sample to sample.
 func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
 	var list []*inspect.Map
 	for i := range maps {
@@ -44,7 +44,7 @@ func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.
 	return list
 }
 
-// compare puts what matters most first.
+// compare sorts the most urgent map first.
 func compare(a, b *inspect.Map, by order) int {
 	switch by {
 	case byFill:
@@ -61,7 +61,7 @@ func compare(a, b *inspect.Map, by order) int {
 	return cmp.Compare(a.ID, b.ID)
 }
 
-// fill is -1 of what has none, such as an arena.
+// fill returns -1 for a map without positions, such as an arena.
 func fill(m *inspect.Map) float64 {
 	if m.Positions == nil {
 		return -1
@@ -81,7 +81,7 @@ func urgency(m *inspect.Map) int {
 		inspect.ConsumerStuck, inspect.ProducerStuck, inspect.Contradictory}, flow(m).State)
 }
 
-// matches reports whether what is shown of m has each word of the filter in it.
+// matches reports whether the row of m contains each word of the filter.
 func matches(m *inspect.Map, filter string) bool {
 	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, maptype.Name(m.Type), m.OwnerNames(), flow(m).State))
 	for _, word := range strings.Fields(strings.ToLower(filter)) {
