@@ -13,7 +13,7 @@ import (
 	"github.com/expr-lang/expr/builtin"
 )
 
-// functions are the builtin functions whose arguments are values.
+// functions are the builtin functions that take values.
 var functions = map[string]func(args []any) (any, error){
 	"len":    func(args []any) (any, error) { return length(args[0]) },
 	"abs":    func(args []any) (any, error) { return abs(args[0]) },
@@ -35,7 +35,7 @@ var functions = map[string]func(args []any) (any, error){
 	"bitshr": func(args []any) (any, error) { return shift(args, (*big.Int).Rsh) },
 }
 
-// ofText are the functions of expr that compute with strings.
+// ofText are the string functions of expr.
 var ofText = []string{
 	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "split", "splitAfter", "replace", "join",
 	"indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
@@ -65,7 +65,7 @@ func (c *compiler) builtin(n *ast.BuiltinNode) (expression, error) {
 	}, nil
 }
 
-// textFunction calls a function of expr with arguments that its types allow.
+// textFunction returns a function that calls f with checked and converted arguments.
 func textFunction(f *builtin.Function) func(args []any) (any, error) {
 	return func(args []any) (any, error) {
 		for i, arg := range args {
@@ -103,7 +103,7 @@ func textFunction(f *builtin.Function) func(args []any) (any, error) {
 	}
 }
 
-// takes reports whether a function type takes args.
+// takes reports whether a function type accepts args.
 func takes(function reflect.Type, args []any) bool {
 	if function.NumIn() != len(args) {
 		return false
@@ -116,7 +116,7 @@ func takes(function reflect.Type, args []any) bool {
 	return true
 }
 
-// length is that of a string in characters, of a list in elements.
+// length returns the length of a string in characters, of a list in elements, of a struct in members.
 func length(v any) (any, error) {
 	switch v := v.(type) {
 	case string:
@@ -139,7 +139,7 @@ func abs(v any) (any, error) {
 	return arithmetic("-", 0, v)
 }
 
-// extreme returns the greatest of numbers and lists of numbers, or the least.
+// extreme returns the greatest of numbers and lists of numbers, or the least if sign is -1.
 func extreme(name string, args []any, sign int) (best any, err error) {
 	for _, arg := range args {
 		if list, ok := arg.([]any); ok && len(list) > 0 {
@@ -168,7 +168,7 @@ func ceil(x *big.Rat) *big.Int {
 	return below.Neg(below)
 }
 
-// half rounds away from 0 in the middle, like math.Round.
+// half rounds to the nearest integer, half away from zero, like math.Round.
 func half(x *big.Rat) *big.Int {
 	if x.Sign() < 0 {
 		return ceil(new(big.Rat).Sub(x, big.NewRat(1, 2)))
@@ -185,27 +185,27 @@ func round(v any, ofFloat func(float64) float64, ofRat func(*big.Rat) *big.Int) 
 	}
 	r, ok := rational(v)
 	if !ok {
-		return nil, fmt.Errorf("%s has no fraction", kindOf(v))
+		return nil, fmt.Errorf("round of %s", kindOf(v))
 	}
 	return normal(ofRat(r))
 }
 
-// toInteger cuts off a fraction, and reads a string.
+// toInteger truncates a number or parses a string.
 func toInteger(v any) (any, error) {
 	switch v := v.(type) {
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("no integer is %v", v)
+			return nil, fmt.Errorf("%v is not an integer", v)
 		}
 		i, _ := big.NewFloat(v).Int(nil)
 		return normal(i)
 	case string:
-		if len(v) > maxBits { // big.Int takes time with the square of it
+		if len(v) > maxBits { // big.Int takes quadratic time
 			return nil, errTooLarge
 		}
 		i, ok := new(big.Int).SetString(v, 10)
 		if !ok {
-			return nil, fmt.Errorf("%q is no integer", v)
+			return nil, fmt.Errorf("%q is not an integer", v)
 		}
 		return normal(i)
 	}
@@ -229,15 +229,15 @@ func text(v any) (any, error) {
 	case int, uint64, *big.Int, float64, bool, nil:
 		return fmt.Sprint(v), nil
 	}
-	return nil, fmt.Errorf("no text of %s", kindOf(v))
+	return nil, fmt.Errorf("string of %s", kindOf(v))
 }
 
-// end returns the first or last element of a list, nil if it is empty.
+// end returns the first or last element of a list, or nil if it is empty.
 func end(v any, last bool) (any, error) {
 	list, ok := v.([]any)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("no element of %s", kindOf(v))
+		return nil, fmt.Errorf("first or last of %s", kindOf(v))
 	case len(list) == 0:
 		return nil, nil
 	case last:
@@ -246,22 +246,22 @@ func end(v any, last bool) (any, error) {
 	return list[0], nil
 }
 
-// bitwise takes a negative number for one with infinitely many ones before it.
+// bitwise applies a bit operation to integers in two's complement of unlimited width.
 func bitwise(args []any, apply func(z, x, y *big.Int) *big.Int) (any, error) {
 	x, okX := integer(args[0])
 	y, okY := integer(args[1])
 	if !okX || !okY {
-		return nil, fmt.Errorf("bits of %s and %s", kindOf(args[0]), kindOf(args[1]))
+		return nil, fmt.Errorf("bit operation on %s and %s", kindOf(args[0]), kindOf(args[1]))
 	}
 	return normal(apply(new(big.Int), x, y))
 }
 
-// shift shifts exactly: no bit is lost to the left.
+// shift shifts an integer. A left shift loses no bits.
 func shift(args []any, apply func(z, x *big.Int, n uint) *big.Int) (any, error) {
 	x, ok := integer(args[0])
 	n, okN := word(args[1])
 	if !ok || !okN || n < 0 || n > maxBits {
-		return nil, fmt.Errorf("%v bits to shift %v by", args[1], args[0])
+		return nil, fmt.Errorf("cannot shift %v by %v bits", args[0], args[1])
 	}
 	return normal(apply(new(big.Int), x, uint(n)))
 }

@@ -12,7 +12,7 @@ import (
 // number.go), []any and map[string]any.
 type expression func(*scope) (any, error)
 
-// scope is a record, and what the expression has computed of it.
+// scope holds a record and the intermediate values of the expression.
 type scope struct {
 	seq, pos uint64
 	size     int // of the record, in bytes
@@ -20,31 +20,31 @@ type scope struct {
 	data     any
 	fields   map[string]any
 	vars     []any // of let, and elements of lists
-	steps    int   // left
+	steps    int   // that remain, see step
 }
 
-// maxSteps bounds the elements that one record's lists and ranges may have, all
-// together: any(0..1000000, any(0..1000000, ...)) must end.
+// maxSteps bounds the list elements that an expression visits per record:
+// any(0..1000000, any(0..1000000, ...)) must terminate.
 const maxSteps = 1 << 20
 
 // step counts n elements.
 func (s *scope) step(n int) error {
 	if s.steps -= n; s.steps < 0 {
-		return fmt.Errorf("more than %d elements to look at", maxSteps)
+		return fmt.Errorf("more than %d list elements", maxSteps)
 	}
 	return nil
 }
 
-// compiler compiles a tree to an expression. It refuses nodes that it does not know.
+// compiler compiles a tree to an expression. It rejects nodes that it does not know.
 type compiler struct {
 	*syntax
 	vars  map[string]int // the variables of let, by name
 	slots int            // in use
-	size  int            // of vars: the largest value of slots
-	loop  *loop          // around the node, nil if none
+	size  int            // the largest value of slots
+	loop  *loop          // that encloses the node, or nil
 }
 
-// loop has the slots for the element of a list that a builtin function visits, and its index.
+// loop has the slots for the list element that a builtin function visits and for its index.
 type loop struct{ element, index int }
 
 // reserve returns a slot of the scope's vars.
@@ -55,10 +55,10 @@ func (c *compiler) reserve() int {
 }
 
 func (c *compiler) refuse(node ast.Node, what string) error {
-	return fmt.Errorf("filters do not have %s %s", what, c.position(node))
+	return fmt.Errorf("filters do not support %s %s", what, c.position(node))
 }
 
-// constant returns an expression that always has one value.
+// constant returns an expression with a fixed value.
 func constant(v any) expression { return func(*scope) (any, error) { return v, nil } }
 
 func (c *compiler) compile(node ast.Node) (expression, error) {
@@ -127,7 +127,7 @@ func (c *compiler) integer(n *ast.IntegerNode) (expression, error) {
 	return constant(exact), err
 }
 
-// name returns the value of a variable, of what every record has, or of a field.
+// name compiles the name of a variable, of a value that every record has, or of a field.
 func (c *compiler) name(n *ast.IdentifierNode) (expression, error) {
 	if slot, ok := c.vars[n.Value]; ok {
 		return func(s *scope) (any, error) { return s.vars[slot], nil }, nil
@@ -151,11 +151,11 @@ func (c *compiler) name(n *ast.IdentifierNode) (expression, error) {
 		if v, ok := s.fields[name]; ok {
 			return v, nil
 		}
-		return nil, fmt.Errorf("no value of %s %s", name, at)
+		return nil, fmt.Errorf("%s has no value %s", name, at)
 	}, nil
 }
 
-// pointer returns the element of the loop around the node, or its index.
+// pointer compiles # and #index: the element of the enclosing loop, and its index.
 func (c *compiler) pointer(n *ast.PointerNode) (expression, error) {
 	if c.loop == nil {
 		return nil, c.refuse(n, "# outside of a list")
@@ -169,7 +169,7 @@ func (c *compiler) pointer(n *ast.PointerNode) (expression, error) {
 	return func(s *scope) (any, error) { return s.vars[slot], nil }, nil
 }
 
-// let gives a value a name.
+// let compiles a variable declaration.
 func (c *compiler) let(n *ast.VariableDeclaratorNode) (expression, error) {
 	value, err := c.compile(n.Value)
 	if err != nil {
@@ -210,7 +210,7 @@ func (c *compiler) conditional(n *ast.ConditionalNode) (expression, error) {
 	}, nil
 }
 
-// truth returns the value of an expression that must be a bool.
+// truth evaluates an expression that must be a bool.
 func truth(e expression, s *scope) (bool, error) {
 	v, err := e(s)
 	if err != nil {
@@ -218,7 +218,7 @@ func truth(e expression, s *scope) (bool, error) {
 	}
 	b, ok := v.(bool)
 	if !ok {
-		return false, fmt.Errorf("%s is not true or false", kindOf(v))
+		return false, fmt.Errorf("%s is not a bool", kindOf(v))
 	}
 	return b, nil
 }
@@ -241,7 +241,7 @@ func (c *compiler) array(n *ast.ArrayNode) (expression, error) {
 	}, nil
 }
 
-// variable reports whether a node is more than a literal.
+// variable reports whether a node is not a literal.
 func variable(node ast.Node) bool {
 	switch n := node.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.StringNode, *ast.BoolNode, *ast.NilNode:

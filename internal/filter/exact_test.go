@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// numbers is a type with integers of all sizes, and names that expr has for functions.
+// numbers returns a type with integers of all sizes, some of which have the names of functions.
 func numbers(t testing.TB) *decode.Set {
 	s64 := &btf.Int{Name: "s64", Size: 8, Encoding: btf.Signed}
 	double := &btf.Float{Name: "double", Size: 8}
@@ -28,7 +28,7 @@ func numbers(t testing.TB) *decode.Set {
 	return set
 }
 
-// record is a record of numbers.
+// record is a record of the type of numbers.
 type record struct {
 	A, Max, S, Count uint64 // S and Count as signed
 	U, I             uint32 // I as signed
@@ -45,7 +45,7 @@ func (r record) bytes(t testing.TB) []byte {
 	return b
 }
 
-// match returns whether an expression is true for r, and why that cannot be told.
+// match returns whether an expression is true for r, and the error if it cannot be evaluated.
 func match(t testing.TB, expression string, r record) (bool, error) {
 	t.Helper()
 	f, err := New(expression, numbers(t))
@@ -94,14 +94,14 @@ func TestIntegersAreExact(t *testing.T) {
 	}
 }
 
-// What has no exact answer leaves the record out, and counts it.
+// A record without an exact result does not match, and is counted.
 func TestWhatHasNoExactAnswerIsNotJudged(t *testing.T) {
 	r := record{A: 1<<53 + 1, F: math.NaN()}
 	for expression, cause := range map[string]string{
-		`a + 0.5 > 0`: "no floating-point number is exactly 9007199254740993", `float(a) > 0`: "exactly 9007199254740993",
+		`a + 0.5 > 0`: "no floating-point number equals 9007199254740993", `float(a) > 0`: "equals 9007199254740993",
 		`a / u > 0`: "division by zero", `a % u == 0`: "division by zero", `a ** a > 0`: "more than 4096 bits", `9 ** 9 ** 9 > 0`: "more than 4096 bits",
-		`list[a] == 1`: "no element 9007199254740993 in a list of 3", `int(f) == 0`: "no integer is NaN", `len(0..a) > 0`: "elements to look at",
-		`any(0..1000000, any(0..1000000, # < 0))`: "elements to look at", `bitshl(1, a) > 0`: "bits to shift",
+		`list[a] == 1`: "index 9007199254740993 out of range for a list of 3", `int(f) == 0`: "NaN is not an integer", `len(0..a) > 0`: "list elements",
+		`any(0..1000000, any(0..1000000, # < 0))`: "list elements", `bitshl(1, a) > 0`: "cannot shift",
 		`max(a, f) == a`: "max of", `u ** -1 > 0`: "division by zero", `2 ** (1 / 2) > 0`: "exponent",
 	} {
 		t.Run(expression, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestWhatHasNoExactAnswerIsNotJudged(t *testing.T) {
 	}
 }
 
-// A record cannot have a filter parse a number for seconds, or print it.
+// A record cannot make a filter parse or print a number for seconds.
 func TestNumbersInRecordsAreBounded(t *testing.T) {
 	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}
 	const digits = 1 << 20
@@ -139,8 +139,7 @@ func TestNumbersInRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// An operator or a function that is not exact, or has no meaning here, is an error at the start
-// that names it.
+// New rejects operators and functions that are not exact, or meaningless in a filter, by name.
 func TestUnknownOperatorsAreRefused(t *testing.T) {
 	for expression, cause := range map[string]string{
 		`mean(list) > 1`: "the function mean (1:1)", `sort(list)[0] == 1`: "the function sort", `a == median(list)`: "the function median (1:6)",
@@ -157,7 +156,7 @@ func TestUnknownOperatorsAreRefused(t *testing.T) {
 	}
 }
 
-// agree compares the filter with the reference. It reports false when the filter refuses.
+// agree compares the filter with the reference. It returns false if the filter has no result.
 func agree(t *testing.T, set *decode.Set, seed uint64, depth int) bool {
 	t.Helper()
 	g := newGenerator(seed)

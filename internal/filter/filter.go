@@ -4,19 +4,17 @@
 //	...
 //	if f.Match(seq, rec.Pos, rec.Data) {
 //
-// The syntax is that of github.com/expr-lang/expr, whose parser and type checker are used. Its
-// names are seq, pos and len, numbers; type, the name of the record's type; data, the record; and
-// each member of the record that none of these hides: "pid" is "data.pid". An expression is
-// checked against all types that a record can have before the first one is seen: a name
-// that none has, or an operation on the wrong type, is an error of [New]. A comparison with
-// a field that a record's type does not have is false.
+// The syntax is that of github.com/expr-lang/expr, and so are the parser and the type checker. The
+// names are the numbers seq, pos and len; type, the name of the record's type; data, the record; and
+// each member of the record with another name: "pid" is "data.pid". [New] checks an expression against
+// all types that a record can have, and fails for a name that none of them has and for an operation on
+// the wrong type. A comparison with a field that a record's type lacks is false.
 //
-// Values are computed here and not by expr, which computes in int and float64 and wraps around.
-// Integers are exact, whatever their size: a literal, a field of 64 or 128 bits and the result
-// of + - * / % ** has no bounds but 4096 bits, and the quotient of integers is a fraction.
-// An integer and a float are compared exactly. Where they are added, and no float is exactly that
-// integer, the record is left out: see [Filter.Errors]. New refuses the rest of expr (maps, reduce,
-// sort, dates, ...).
+// This package computes the values, since expr computes in int and float64 and wraps around. Integers
+// are exact up to 4096 bits: literals, fields of 64 or 128 bits, and the results of + - * / % **. The
+// quotient of two integers is a fraction. Integers and floats are compared exactly. The sum of an integer
+// and a float has no exact result if no float equals the integer; the record then does not match, see
+// [Filter.Errors]. New rejects the rest of expr (maps, reduce, sort, dates, ...).
 package filter
 
 import (
@@ -31,7 +29,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// Filter is a compiled expression. It belongs to one goroutine.
+// Filter is a compiled expression. One goroutine at a time may use it.
 type Filter struct {
 	types   *decode.Set
 	untyped *compiled // for records without a type
@@ -40,14 +38,14 @@ type Filter struct {
 	err     error
 }
 
-// compiled is the expression for records of one type.
+// compiled is the expression compiled for records of one type.
 type compiled struct {
 	expression
 	scope
-	selection *decode.Selection // nil when it uses no field
+	selection *decode.Selection // nil if it uses no field
 }
 
-// The names that every record has.
+// The names that are defined for every record.
 const (
 	nameSeq  = "seq"
 	namePos  = "pos"
@@ -56,15 +54,13 @@ const (
 	nameData = "data"
 )
 
-// New compiles an expression for records of types, which may be nil: then their fields are
-// not known.
+// New compiles an expression for records of types. If types is nil, the expression can name no fields.
 func New(expression string, types *decode.Set) (*Filter, error) {
 	var decoders []*decode.Codec
 	if types != nil {
 		decoders = types.Codecs()
 	}
-	// First for a record that has the fields of all types: what is wrong then is
-	// wrong for each.
+	// First check it for a record with the fields of all types: what is wrong here is wrong for each type.
 	all, err := parse(expression)
 	if err != nil {
 		return nil, explain(err, types)
@@ -100,8 +96,8 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	return f, nil
 }
 
-// forType compiles an expression for records with the names of
-// env. Within an operation all of it can be absent.
+// forType compiles an expression for records with the names in env. It appends "&& true", so that absent can
+// replace the whole expression as an operand.
 func forType(expression string, env types.Map) (*compiled, error) {
 	s, err := parse(expression)
 	if err != nil {
@@ -126,7 +122,7 @@ func (s *syntax) compile() (*compiled, error) {
 	return &compiled{expression: e, scope: scope{vars: make([]any, c.size)}}, nil
 }
 
-// explain makes one line of what expr says in several.
+// explain returns the first line of an error of expr, which has several.
 func explain(err error, types *decode.Set) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	if types == nil && strings.Contains(text, "unknown name") {
@@ -135,8 +131,8 @@ func explain(err error, types *decode.Set) error {
 	return errors.New(text)
 }
 
-// Match reports whether the expression is true for a record. It is not for one that it cannot
-// be computed for: see [Filter.Errors].
+// Match reports whether the expression is true for a record. It is false for a record for which it cannot be
+// evaluated, see [Filter.Errors].
 func (f *Filter) Match(seq, pos uint64, record []byte) bool {
 	c := f.untyped
 	if f.types != nil {
@@ -164,7 +160,7 @@ func (c *compiled) match(record []byte) (bool, error) {
 	return truth(c.expression, &c.scope)
 }
 
-// reserved reports whether a name means something else than the member that has it.
+// reserved reports whether a name is defined for every record, and so hides a member.
 func reserved(name string) bool {
 	switch name {
 	case nameSeq, namePos, nameLen, nameType, nameData:
@@ -180,6 +176,5 @@ func (f *Filter) note(err error) {
 	}
 }
 
-// Errors returns for how many records the expression could not be computed, and the first
-// reason.
+// Errors returns the number of records for which the expression could not be evaluated, and the first error.
 func (f *Filter) Errors() (n uint64, first error) { return f.errors, f.err }

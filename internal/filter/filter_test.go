@@ -18,7 +18,7 @@ var (
 	kind = &btf.Enum{Name: "kind", Size: 4, Values: []btf.EnumValue{{Name: "OPENED", Value: 1}, {Name: "CLOSED", Value: 2}}}
 )
 
-// recordTypes are two structs, told apart by their first member.
+// recordTypes returns two structs that differ in their first member.
 func recordTypes(t testing.TB) *decode.Set {
 	opened := &btf.Struct{Name: "opened", Size: 40, Members: []btf.Member{
 		{Name: "type", Type: kind}, {Name: "pid", Type: u32, Offset: 32}, {Name: "addr", Type: u64, Offset: 64},
@@ -107,8 +107,8 @@ func TestNewFindsMistakes(t *testing.T) {
 		{`addr startsWith "x"`, false, "invalid operation"},
 		{`pid`, false, "expected bool"},
 		{`pid ==`, false, "unexpected token"},
-		{`type == "opend"`, false, `no record has the type "opend": there are opened, closed`},
-		{`data.type == "OPEND"`, false, `data.type is never "OPEND": it has the values`},
+		{`type == "opend"`, false, `no record has type "opend" (types: opened, closed)`},
+		{`data.type == "OPEND"`, false, `data.type is never "OPEND" (values:`},
 		{`pid == 1`, true, "the type of the records is not known"},
 		{``, false, "unexpected token"},
 	}

@@ -6,11 +6,10 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// visit returns the value of the predicate for the i-th element of a list, or the element if
-// there is no predicate.
+// visit returns the value of the predicate for element i of a list, or the element without a predicate.
 type visit func(i int) (any, error)
 
-// loops are the functions that look at the elements of a list one by one.
+// loops are the functions that visit the elements of a list.
 var loops = map[string]func(list []any, at visit) (any, error){
 	"all":    func(list []any, at visit) (any, error) { i, err := find(list, at, false); return i < 0, err },
 	"any":    func(list []any, at visit) (any, error) { i, err := find(list, at, true); return i >= 0, err },
@@ -29,7 +28,7 @@ var loops = map[string]func(list []any, at visit) (any, error){
 	"findLastIndex": func(list []any, at visit) (any, error) { i, err := findLast(list, at); return indexOf(i), err },
 }
 
-// over compiles a call of one of loops: its list, and a predicate that may be left out of some.
+// over compiles a call of one of loops, with its list and its predicate, which some functions can omit.
 func (c *compiler) over(n *ast.BuiltinNode, run func(list []any, at visit) (any, error)) (expression, error) {
 	source, err := c.compile(n.Arguments[0])
 	if err != nil {
@@ -68,12 +67,12 @@ func (c *compiler) over(n *ast.BuiltinNode, run func(list []any, at visit) (any,
 	}, nil
 }
 
-// holds is at for a predicate.
+// holds returns the value of the predicate for element i, which must be a bool.
 func (at visit) holds(i int) (bool, error) {
 	return truth(func(*scope) (any, error) { return at(i) }, nil)
 }
 
-// find returns the first element for which the predicate has a value, -1 if none.
+// find returns the index of the first element for which the predicate has a value, or -1.
 func find(list []any, at visit, value bool) (int, error) {
 	for i := range list {
 		holds, err := at.holds(i)
@@ -87,7 +86,7 @@ func find(list []any, at visit, value bool) (int, error) {
 	return -1, nil
 }
 
-// findLast returns the last element for which the predicate is true, -1 if none.
+// findLast returns the index of the last element for which the predicate is true, or -1.
 func findLast(list []any, at visit) (int, error) {
 	for i := len(list) - 1; i >= 0; i-- {
 		if holds, err := at.holds(i); err != nil || holds {

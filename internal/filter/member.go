@@ -6,7 +6,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// member returns a member of a struct or an element of a list.
+// member compiles the access to a member of a struct or an element of a list.
 func (c *compiler) member(n *ast.MemberNode) (expression, error) {
 	both, err := c.compileAll([]ast.Node{n.Node, n.Property})
 	if err != nil {
@@ -26,8 +26,8 @@ func (c *compiler) member(n *ast.MemberNode) (expression, error) {
 	}, nil
 }
 
-// fetch returns a member, nil if there is none of that name, or an element: from the end if the
-// index is negative.
+// fetch returns a member of a struct, nil if there is none of that name, or an element of a list. A negative
+// index counts from the end.
 func fetch(base, property any) (any, error) {
 	switch base := base.(type) {
 	case map[string]any:
@@ -40,14 +40,14 @@ func fetch(base, property any) (any, error) {
 			i += len(base)
 		}
 		if !ok || i < 0 || i >= len(base) {
-			return nil, fmt.Errorf("no element %v in a list of %d", property, len(base))
+			return nil, fmt.Errorf("index %v out of range for a list of %d", property, len(base))
 		}
 		return base[i], nil
 	}
 	return nil, fmt.Errorf("no member %v in %s", property, kindOf(base))
 }
 
-// slice returns a part of a list or of a string, in bytes.
+// slice compiles a slice of a list, or of a string in bytes.
 func (c *compiler) slice(n *ast.SliceNode) (expression, error) {
 	nodes := []ast.Node{n.Node, &ast.NilNode{}, &ast.NilNode{}}
 	if n.From != nil {
@@ -73,22 +73,22 @@ func (c *compiler) slice(n *ast.SliceNode) (expression, error) {
 			from, to, err := bounds(args[1], args[2], len(base))
 			return base[from:to], err
 		}
-		return nil, fmt.Errorf("no part of %s", kindOf(args[0]))
+		return nil, fmt.Errorf("slice of %s", kindOf(args[0]))
 	}, nil
 }
 
-// bounds returns a slice's bounds, of which negative ones count from the end, within a
-// length. They are 0 with an error.
+// bounds clamps the bounds of a slice to a length. Negative bounds count from the end. With an error it
+// returns 0 and 0.
 func bounds(from, to any, length int) (int, int, error) {
 	a, okA := clamp(from, 0, length)
 	b, okB := clamp(to, length, length)
 	if !okA || !okB {
-		return 0, 0, fmt.Errorf("%v:%v is no part of a list", from, to)
+		return 0, 0, fmt.Errorf("invalid slice bounds %v:%v", from, to)
 	}
 	return min(a, b), b, nil
 }
 
-// clamp returns a bound within a length, the default for nil.
+// clamp returns a bound clamped to a length, or def for nil.
 func clamp(v any, def, length int) (int, bool) {
 	if v == nil {
 		return def, true
@@ -107,7 +107,7 @@ func clamp(v any, def, length int) (int, bool) {
 	return min(max(i, 0), length), true
 }
 
-// values computes all expressions.
+// values evaluates all expressions.
 func values(all []expression, s *scope) ([]any, error) {
 	out := make([]any, len(all))
 	for i, e := range all {

@@ -7,14 +7,14 @@ import (
 	"github.com/expr-lang/expr/types"
 )
 
-// names gathers the names that an expression uses, and the strings that it compares.
+// names collects the names that an expression uses, and the strings that it compares fields with.
 type names struct {
 	found     []string
 	variables []string // of let
 	constants []comparison
 }
 
-// comparison is of a field with a string.
+// comparison is a comparison of a field with a string.
 type comparison struct{ path, text string }
 
 func (n *names) Visit(node *ast.Node) {
@@ -37,7 +37,7 @@ func (n *names) Visit(node *ast.Node) {
 	}
 }
 
-// pathOf is how a field is written, "" for what is no field.
+// pathOf returns the path of a field, or "" for any other node.
 func pathOf(node ast.Node) string {
 	switch node := node.(type) {
 	case *ast.IdentifierNode:
@@ -61,10 +61,10 @@ func (n *names) fields() (members []string) {
 	return members
 }
 
-// absent makes false of each comparison with a field that a type does not have.
+// absent replaces each comparison with a field that a type does not have by false.
 type absent struct {
 	known     types.Map
-	variables []string // which every record has
+	variables []string // of let: always present
 }
 
 func (a *absent) Visit(node *ast.Node) {
@@ -89,14 +89,14 @@ func (a *absent) Visit(node *ast.Node) {
 	}
 }
 
-// settle makes a node false that cannot be computed.
+// settle replaces a node that cannot be evaluated by false.
 func (a *absent) settle(node *ast.Node) {
 	if ast.Find(*node, a.missing) != nil {
 		ast.Patch(node, &ast.BoolNode{Value: false})
 	}
 }
 
-// missing reports whether a node names what a record does not have.
+// missing reports whether a node names a field that the type does not have.
 func (a *absent) missing(node ast.Node) bool {
 	switch n := node.(type) {
 	case *ast.IdentifierNode:

@@ -8,11 +8,11 @@ import (
 	"math/big"
 )
 
-// A number is an int, a uint64, a *big.Int, a quotient of integers that is not whole (a fraction or
-// a *big.Rat) or a float64. Arithmetic of all but the last is exact. Integers that it results
-// in are normal: the first of these types that holds the value.
+// A number is an int, a uint64, a *big.Int, a quotient of integers that is not whole (a fraction or a
+// *big.Rat), or a float64. Arithmetic is exact for all but the last. Its integer results are normal:
+// they have the first of these types that can hold the value.
 
-// maxBits bounds an integer. 2^4096 has no use in a filter, and 9**9**9 must end.
+// maxBits bounds the size of integers: 9**9**9 must terminate.
 const maxBits = 4096
 
 var (
@@ -20,7 +20,7 @@ var (
 	errZero     = errors.New("division by zero")
 )
 
-// normal returns x as the first type that holds it.
+// normal returns x in the first type that can hold it.
 func normal(x *big.Int) (any, error) {
 	switch {
 	case x.IsInt64():
@@ -33,7 +33,7 @@ func normal(x *big.Int) (any, error) {
 	return x, nil
 }
 
-// normalRat does the same for a quotient.
+// normalRat returns x in the first type that can hold it.
 func normalRat(x *big.Rat) (any, error) {
 	if x.IsInt() {
 		return normal(new(big.Int).Set(x.Num()))
@@ -44,7 +44,7 @@ func normalRat(x *big.Rat) (any, error) {
 	return x, nil
 }
 
-// integer returns an integer's value, which the caller must not change.
+// integer returns the value of an integer. The caller must not change it.
 func integer(v any) (*big.Int, bool) {
 	switch v := v.(type) {
 	case int:
@@ -57,7 +57,7 @@ func integer(v any) (*big.Int, bool) {
 	return nil, false
 }
 
-// rational returns the value of a number that is no float, which the caller must not change.
+// rational returns the value of a number that is not a float. The caller must not change it.
 func rational(v any) (*big.Rat, bool) {
 	switch v := v.(type) {
 	case *big.Rat:
@@ -77,7 +77,7 @@ func numeric(v any) bool {
 	return isFloat || isRational
 }
 
-// whole reports whether a number has no fraction.
+// whole reports whether a number is an integer or a float without a fractional part.
 func whole(v any) bool {
 	if f, ok := v.(float64); ok {
 		return f == math.Trunc(f)
@@ -86,8 +86,8 @@ func whole(v any) bool {
 	return ok
 }
 
-// float returns a number as a float. An integer that no float has is an error; a quotient is
-// rounded, as it is where floats divide.
+// float returns a number as a float. It fails for an integer that no float equals, and rounds a quotient, as
+// a division of floats does.
 func float(v any) (float64, error) {
 	switch v := v.(type) {
 	case float64:
@@ -103,13 +103,12 @@ func float(v any) (float64, error) {
 	}
 	f, accuracy := new(big.Float).SetInt(i).Float64()
 	if accuracy != big.Exact {
-		return 0, fmt.Errorf("no floating-point number is exactly %v", i)
+		return 0, fmt.Errorf("no floating-point number equals %v", i)
 	}
 	return f, nil
 }
 
-// compareNumbers orders two numbers. It reports false for what has no order: a NaN, or a value
-// that is not a number.
+// compareNumbers compares two numbers. It returns false for a NaN and for a value that is not a number.
 func compareNumbers(a, b any) (order int, ok bool) {
 	switch x := a.(type) {
 	case int:
@@ -159,8 +158,8 @@ func compareNumbers(a, b any) (order int, ok bool) {
 	return x.Cmp(y), true
 }
 
-// compareFloat orders a number that is no float and a float: integers exactly, a quotient
-// by the float that is nearest to it.
+// compareFloat compares a number that is not a float with a float: an integer exactly, a quotient after rounding
+// it to the nearest float.
 func compareFloat(v any, f float64) (order int, ok bool) {
 	if math.IsNaN(f) {
 		return 0, false
@@ -250,14 +249,14 @@ func quotients(operator string, x, y *big.Rat) (any, error) {
 	return nil, fmt.Errorf("operator %s on a fraction", operator)
 }
 
-// power raises x to an integer, nil if the exponent is none.
+// power raises x to an integer power. A nil exponent stands for one that is not an integer.
 func power(x *big.Rat, exponent *big.Int) (any, error) {
 	if exponent == nil {
 		return nil, errors.New("operator ** with a fraction as exponent")
 	}
 	one := big.NewInt(1)
 	if !exponent.IsInt64() {
-		switch { // of all others the result is too large, or too near to 0
+		switch { // all other results are too large or too close to 0
 		case x.Sign() == 0 && exponent.Sign() > 0:
 			return 0, nil
 		case x.IsInt() && x.Num().CmpAbs(one) == 0:

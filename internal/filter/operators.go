@@ -28,7 +28,7 @@ func (c *compiler) unary(n *ast.UnaryNode) (expression, error) {
 				return nil, err
 			}
 			if f, ok := v.(float64); ok && operator == "-" {
-				return -f, nil // 0 - f is another zero
+				return -f, nil // 0 - f loses the sign of zero
 			}
 			return arithmetic(operator, 0, v)
 		}, nil
@@ -36,7 +36,7 @@ func (c *compiler) unary(n *ast.UnaryNode) (expression, error) {
 	return nil, c.refuse(n, "the operator "+n.Operator)
 }
 
-// binaries are the operators whose operands are both computed.
+// binaries are the operators that always evaluate both operands.
 var binaries = map[string]func(a, b any) (any, error){
 	"==":         func(a, b any) (any, error) { return equal(a, b), nil },
 	"!=":         func(a, b any) (any, error) { return !equal(a, b), nil },
@@ -102,7 +102,7 @@ func (c *compiler) binary(n *ast.BinaryNode) (expression, error) {
 	}, nil
 }
 
-// logical is "and" and "or": left decides if it has the value decides.
+// logical compiles "and" and "or". If left has the value decides, right is not evaluated.
 func logical(left, right expression, decides bool) expression {
 	return func(s *scope) (any, error) {
 		b, err := truth(left, s)
@@ -113,7 +113,7 @@ func logical(left, right expression, decides bool) expression {
 	}
 }
 
-// equal reports whether two values are the same. Values of different kinds never are.
+// equal reports whether two values are equal. Values of different kinds are not.
 func equal(a, b any) bool {
 	switch x := a.(type) {
 	case nil:
@@ -151,7 +151,7 @@ func equal(a, b any) bool {
 	return ok && order == 0
 }
 
-// ordered compares two numbers or two strings. A NaN is neither below nor above anything.
+// ordered compares two numbers or two strings. Comparisons with a NaN are false.
 func ordered(operator string, a, b any, holds func(order int) bool) (any, error) {
 	if order, ok := compareNumbers(a, b); ok {
 		return holds(order), nil
@@ -167,7 +167,7 @@ func ordered(operator string, a, b any, holds func(order int) bool) (any, error)
 	return nil, fmt.Errorf("operator %s on %s and %s", operator, kindOf(a), kindOf(b))
 }
 
-// add adds numbers and joins strings.
+// add adds numbers and concatenates strings.
 func add(a, b any) (any, error) {
 	if x, ok := a.(string); ok {
 		if y, ok := b.(string); ok {
@@ -177,7 +177,7 @@ func add(a, b any) (any, error) {
 	return arithmetic("+", a, b)
 }
 
-// in reports whether a list has a value, or a struct a member.
+// in reports whether a list contains a value, or a struct has a member.
 func in(a, b any) (any, error) {
 	switch b := b.(type) {
 	case nil:
@@ -207,7 +207,7 @@ func texts(operator string, a, b any, holds func(a, b string) bool) (any, error)
 	return holds(x, y), nil
 }
 
-// matches compiles a constant pattern once.
+// matches compiles "matches". It compiles a constant pattern once.
 func matches(left, right expression, pattern ast.Node) (expression, error) {
 	var compiled *regexp.Regexp
 	if text, ok := pattern.(*ast.StringNode); ok {
@@ -236,7 +236,7 @@ func matches(left, right expression, pattern ast.Node) (expression, error) {
 	}, nil
 }
 
-// inRange is "x in from..to", without a list of all numbers in between.
+// inRange compiles "x in from..to" without making the list.
 func (c *compiler) inRange(left expression, r *ast.BinaryNode) (expression, error) {
 	ends, err := c.compileAll([]ast.Node{r.Left, r.Right})
 	if err != nil {
@@ -257,7 +257,7 @@ func (c *compiler) inRange(left expression, r *ast.BinaryNode) (expression, erro
 	}, nil
 }
 
-// checkRange finds ends of a range that are no integers.
+// checkRange returns an error for the ends of a range unless they are integers.
 func checkRange(from, to any) error {
 	for _, end := range []any{from, to} {
 		if _, ok := integer(end); !ok {
@@ -267,7 +267,7 @@ func checkRange(from, to any) error {
 	return nil
 }
 
-// list returns the integers of a range.
+// list evaluates a range.
 func list(left, right expression, s *scope) (any, error) {
 	ends, err := values([]expression{left, right}, s)
 	if err != nil {

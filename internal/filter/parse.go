@@ -19,17 +19,17 @@ import (
 // syntax is a parsed expression.
 type syntax struct {
 	tree *parser.Tree
-	// large are the integers that expr's parser cannot hold, by where they begin, in
-	// characters. The tree has 0 in their place.
+	// large has the integers that expr's parser cannot hold, by offset in characters. The tree has 0 in
+	// their place.
 	large map[int]*big.Int
 }
 
-// parse parses an expression. Names do not matter yet, so a field hides no builtin function: "len"
-// is a name and "len(" a call.
+// parse parses an expression. It does not know the names of fields, so a field hides no builtin function:
+// "len" is a name, "len(" a call.
 func parse(expression string) (*syntax, error) {
 	source := []rune(expression)
 	s := &syntax{large: map[int]*big.Int{}}
-	// What the lexer rejects, the parser explains.
+	// The parser reports what the lexer rejects.
 	tokens, _ := lexer.Lex(file.NewSource(expression))
 	for _, t := range tokens {
 		if t.Kind != lexer.Number {
@@ -52,8 +52,8 @@ func parse(expression string) (*syntax, error) {
 	return s, err
 }
 
-// large returns the value of an integer literal that is no int64, or of one with a fraction or
-// exponent that float64 would round though it has integers near it. It returns nil for others.
+// large returns the value of a literal that expr would round or reject: an integer that does not fit an int64,
+// or one with a fraction or exponent from 2^53 to 2^200. For other literals it returns nil.
 func large(literal string) (*big.Int, error) {
 	lower := strings.ToLower(literal)
 	if strings.ContainsAny(lower, ".e") && !strings.HasPrefix(lower, "0x") {
@@ -87,7 +87,7 @@ func large(literal string) (*big.Int, error) {
 	return value, nil
 }
 
-// check finds names that env does not have, and operations on the wrong types.
+// check returns an error for names that env does not have and operations on the wrong types.
 func (s *syntax) check(env types.Map) error {
 	c := conf.CreateNew()
 	expr.Env(env)(c)
@@ -96,7 +96,7 @@ func (s *syntax) check(env types.Map) error {
 	return err
 }
 
-// position is where a node stands, as in the errors of expr's checker.
+// position returns the position of a node, formatted as in the errors of expr's checker.
 func (s *syntax) position(node ast.Node) string {
 	at := &file.Error{Location: node.Location()}
 	at.Bind(s.tree.Source)

@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 )
 
-// reference is an expression with its value by math/big: a number, or a bool as 0 and 1.
+// reference is an expression with its value as computed by math/big. A bool is 0 or 1.
 type reference struct {
 	text  string
 	value func() (*big.Rat, error)
@@ -16,13 +16,13 @@ type reference struct {
 
 var errReference = errors.New("no value")
 
-// generator makes random expressions over a random record.
+// generator generates random expressions over a random record.
 type generator struct {
 	*rand.Rand
 	r record
 }
 
-// edges are values near which arithmetic goes wrong.
+// edges are values near which arithmetic tends to be wrong.
 var edges = []uint64{0, 1, 2, 3, 10, 1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1<<53 - 1, 1 << 53, 1<<53 + 1, 1<<63 - 1, 1 << 63, 1<<63 + 1, math.MaxUint64 - 1, math.MaxUint64}
 
 func (g *generator) word() uint64 {
@@ -85,7 +85,7 @@ func truthOf(b bool) *big.Rat {
 	return new(big.Rat)
 }
 
-// combination makes a value of two. It has none for what division by zero or bits of fractions are.
+// combination computes a value from two. It returns nil for a division by zero and for bits of fractions.
 type combination func(x, y *big.Rat) (*big.Rat, error)
 
 func exact(f func(z, x, y *big.Rat) *big.Rat) combination {
@@ -123,7 +123,7 @@ func order(holds func(order int) bool) combination {
 	return func(x, y *big.Rat) (*big.Rat, error) { return truthOf(holds(x.Cmp(y))), nil }
 }
 
-// arithmeticReferences are what numbers are made of.
+// arithmeticReferences are the operators with a number as result.
 var arithmeticReferences = []struct {
 	text    string
 	combine combination
@@ -145,7 +145,7 @@ var arithmeticReferences = []struct {
 	{"bitxor(%s, %s)", ofIntegers((*big.Int).Xor)},
 }
 
-// number is a random expression of a number.
+// number returns a random expression with a number as value.
 func (g *generator) number(depth int) reference {
 	if depth == 0 {
 		return g.leaf()
@@ -167,7 +167,7 @@ func (g *generator) number(depth int) reference {
 	}}
 }
 
-// comparisonReferences are what bools are made of.
+// comparisonReferences are the operators with a bool as result.
 var comparisonReferences = []struct {
 	text    string
 	combine combination
@@ -189,7 +189,7 @@ var comparisonReferences = []struct {
 	}},
 }
 
-// truth is a random expression of a bool.
+// truth returns a random expression with a bool as value.
 func (g *generator) truth(depth int) reference {
 	if depth > 0 && g.IntN(3) == 0 {
 		return g.logical(depth - 1)
@@ -208,7 +208,7 @@ func (g *generator) truth(depth int) reference {
 	})
 }
 
-// logical combines bools. The second is not computed if the first decides.
+// logical combines bools. It does not evaluate the second if the first decides.
 func (g *generator) logical(depth int) reference {
 	a, b := g.truth(depth), g.truth(depth)
 	and := g.IntN(2) == 0

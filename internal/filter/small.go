@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// Most numbers are small, and need no package math/big.
+// Fast paths for numbers that need no math/big.
 
-// word returns an integer that an int holds. It reports false for other values.
+// word returns an integer that fits an int. It returns false for other values.
 func word(v any) (int, bool) {
 	switch v := v.(type) {
 	case int:
@@ -21,8 +21,7 @@ func word(v any) (int, bool) {
 	return 0, false
 }
 
-// small is arithmetic whose operands and result are small. It reports false where they may
-// not be.
+// small applies an operator to ints. It returns false if the result may not be an int.
 func small(operator string, x, y int) (int, bool) {
 	switch operator {
 	case "+":
@@ -46,7 +45,7 @@ func small(operator string, x, y int) (int, bool) {
 	return 0, false
 }
 
-// natural returns an integer that a uint64 holds. It reports false for other values.
+// natural returns an integer that fits a uint64. It returns false for other values.
 func natural(v any) (uint64, bool) {
 	switch v := v.(type) {
 	case int:
@@ -57,8 +56,7 @@ func natural(v any) (uint64, bool) {
 	return 0, false
 }
 
-// naturals is arithmetic whose operands and result are uint64. It reports false where the result is
-// not.
+// naturals applies an operator to uint64s. It returns false if the result is not a uint64.
 func naturals(operator string, x, y uint64) (v any, ok bool) {
 	var result uint64
 	switch operator {
@@ -86,10 +84,10 @@ func naturals(operator string, x, y uint64) (v any, ok bool) {
 	return result, ok
 }
 
-// fraction is a quotient of small integers that is not whole. The denominator is positive.
+// fraction is a quotient of ints that is not an integer. The denominator is positive.
 type fraction struct{ num, denom int }
 
-// compare orders f and an integer that an int holds. It reports false for other values.
+// compare compares f with an integer that fits an int. It returns false for other values.
 func (f fraction) compare(v any) (order int, ok bool) {
 	n, ok := word(v)
 	below := f.num / f.denom // the next integer below

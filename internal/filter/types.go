@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// environment is what an expression can name, with types.
+// environment returns the names that an expression can use, with their types.
 func environment(decoders ...*decode.Codec) types.Map {
 	data := types.Map{}
 	for _, d := range decoders {
@@ -26,12 +26,12 @@ func environment(decoders ...*decode.Codec) types.Map {
 	return env
 }
 
-// addFields adds fields to those of a struct. One that has two types in different records
-// is checked when it is computed.
+// addFields adds fields to a struct. A field with different types in different records is checked when it is
+// evaluated.
 func addFields(to types.Map, fields []decode.Field) {
 	for _, f := range fields {
 		if len(f.Path) == 0 {
-			continue // a record that is no struct has no names
+			continue // the record is not a struct
 		}
 		in := to
 		for _, name := range f.Path[:len(f.Path)-1] {
@@ -61,7 +61,7 @@ func typeOf(f decode.Field) types.Type {
 	case reflect.Slice:
 		return types.Array(elementOf(f.Elem))
 	}
-	return types.Int // of any size: the arithmetic here is exact
+	return types.Int // of any size: arithmetic is exact
 }
 
 func elementOf(fields []decode.Field) types.Type {
@@ -73,7 +73,7 @@ func elementOf(fields []decode.Field) types.Type {
 	return m
 }
 
-// check finds strings that what they are compared with can never be: enumerators and types.
+// check returns an error for a comparison with a string that is never true: an unknown type or enumerator.
 func (n *names) check(decoders []*decode.Codec) error {
 	if len(decoders) == 0 {
 		return nil
@@ -86,7 +86,7 @@ func (n *names) check(decoders []*decode.Codec) error {
 				known = append(known, d.Name())
 			}
 			if !slices.Contains(known, c.text) {
-				return fmt.Errorf("no record has the type %q: there are %s", c.text, strings.Join(known, ", "))
+				return fmt.Errorf("no record has type %q (types: %s)", c.text, strings.Join(known, ", "))
 			}
 			continue
 		}
@@ -99,13 +99,13 @@ func (n *names) check(decoders []*decode.Codec) error {
 			}
 		}
 		if len(known) > 0 && !slices.Contains(known, c.text) && !isNumber(c.text) {
-			return fmt.Errorf("%s is never %q: it has the values %s", c.path, c.text, strings.Join(slices.Compact(known), ", "))
+			return fmt.Errorf("%s is never %q (values: %s)", c.path, c.text, strings.Join(slices.Compact(known), ", "))
 		}
 	}
 	return nil
 }
 
-// isNumber reports whether an enum can be text without an enumerator.
+// isNumber reports whether text can be an enum value without an enumerator.
 func isNumber(text string) bool {
 	return text != "" && strings.Trim(text, "-0123456789") == ""
 }
