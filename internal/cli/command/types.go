@@ -22,25 +22,25 @@ type TypeOptions struct {
 
 // Flags adds the flags to f.
 func (o *TypeOptions) Flags(f *pflag.FlagSet) {
-	f.StringSliceVar(&o.Names, "type", nil, "decode records as these types: several are told apart by their first enum or their length")
-	f.StringVar(&o.from, "btf", "", "where the types are: FILE (BTF or ELF), prog:ID or kernel")
+	f.StringSliceVar(&o.Names, "type", nil, "decode records as these types; several are distinguished by their first enum or their length")
+	f.StringVar(&o.from, "btf", "", "read the types from FILE (BTF or ELF), prog:ID or kernel")
 	f.BoolVar(&o.NoDecode, "no-decode", false, "show records in hex")
-	f.BoolVar(&o.explain, "explain", false, "say on stderr how the types of records were found, and how sure that is")
+	f.BoolVar(&o.explain, "explain", false, "print to stderr how the types of records were found, and how certain they are")
 }
 
 // Check returns a usage error for flags of a command that contradict each other.
 func (o *TypeOptions) Check(command string) error {
 	switch {
 	case o.NoDecode && o.explain:
-		return Usagef("%s: --explain has nothing to explain with --no-decode", command)
+		return Usagef("%s: --explain does not go with --no-decode", command)
 	case len(o.Names) > 0 && o.explain:
-		return Usagef("%s: --explain has nothing to explain with --type", command)
+		return Usagef("%s: --explain does not go with --type", command)
 	case o.NoDecode && (len(o.Names) > 0 || o.from != ""):
-		return Usagef("%s: --no-decode goes with neither --type nor --btf", command)
+		return Usagef("%s: --no-decode does not go with --type or --btf", command)
 	case len(o.Names) > 0 && o.from == "":
-		return Usagef("%s: --type needs --btf FILE|prog:ID|kernel, to know where the type is", command)
+		return Usagef("%s: --type needs --btf FILE|prog:ID|kernel, to find the type", command)
 	case len(o.Names) == 0 && o.from != "":
-		return Usagef("%s: --btf needs --type NAME, to know which type it is", command)
+		return Usagef("%s: --btf needs --type NAME", command)
 	}
 	if err := stream.CheckBTF(o.from); err != nil {
 		return Usagef("%s: --btf %s: %w", command, o.from, err)

@@ -33,7 +33,7 @@ func unseenHolder(err error) error {
 		"with CAP_BPF and CAP_PERFMON rbtool can tell whether it lives; --steal takes the ring from that process")
 }
 
-// refuseConsumed returns an error when another process consumes the ring.
+// refuseConsumed returns an error if another process consumes the ring.
 func refuseConsumed(m *ebpf.Map) error {
 	rival, err := inspect.Rival(m)
 	switch {
@@ -57,7 +57,7 @@ func describeRival(u *inspect.User) string {
 }
 
 // consumeHint is the hint for a ring that another process consumes.
-const consumeHint = "--observe watches without consuming; --steal consumes anyway, and each gets a part of the records"
+const consumeHint = "--observe watches without consuming; --steal consumes anyway, so that each gets some of the records"
 
 func consumedBy(process string) error {
 	return command.WithHint(command.WithStatus(fmt.Errorf("consumed by %s", process), command.StatusBusy), consumeHint)

@@ -15,8 +15,8 @@ const (
 	clearLine     = "\r\x1b[K"
 )
 
-// showProgress keeps a line on a terminal up to date with what was produced, until
-// stop is called, which takes it away.
+// showProgress shows the counts of p in a line on the terminal w, until the caller calls stop. Without a
+// terminal it shows nothing.
 func showProgress(w io.Writer, p *produced) (stop func()) {
 	if !command.IsTerminal(w) {
 		return func() {}

@@ -35,15 +35,15 @@ type readOptions struct {
 func (o *readOptions) flags(cmd *cobra.Command) {
 	o.from = &command.Choice{Value: "start", Among: []string{"start", "now"}}
 	f := cmd.Flags()
-	f.Var(o.from, "from", "begin with what waits in the ring, or consume that silently")
-	f.VarP(&o.count, "count", "n", "stop after so many records")
-	f.Var(&o.duration, "for", "stop after so long")
-	f.Var(&o.idle, "idle", "stop when nothing came for so long")
-	f.BoolVar(&o.steal, "steal", false, "consume although another process consumes the ring")
-	f.BoolVar(&o.recover, "recover", false, "mend a wrong consumer position: resume at the oldest intact record")
-	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the ring's consumer")
-	f.BoolVar(&o.stats, "stats", false, "one line to stderr at the end: records, bytes, discarded, lost, records/s")
-	f.StringVar(&o.filter, "filter", "", "only records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
+	f.Var(o.from, "from", "start with pending records, or skip them")
+	f.VarP(&o.count, "count", "n", "exit after this many records")
+	f.Var(&o.duration, "for", "exit after this duration")
+	f.Var(&o.idle, "idle", "exit after this duration without a record")
+	f.BoolVar(&o.steal, "steal", false, "consume even if another process consumes the ring")
+	f.BoolVar(&o.recover, "recover", false, "repair a wrong consumer position: resume at the oldest intact record")
+	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the consumer of the ring")
+	f.BoolVar(&o.stats, "stats", false, "print a line to stderr at the end: records, bytes, discarded, lost, records/s")
+	f.StringVar(&o.filter, "filter", "", "select records for which this expression is true, such as 'pid == 1 && comm startsWith \"sys\"'")
 	o.types.Flags(f)
 }
 
@@ -175,7 +175,7 @@ func (r *reading) report(w io.Writer) {
 		}
 	}
 	if total.Losses > 0 {
-		command.Note(w, "%d bytes of records were written over before they could be read, in %d places", total.Lost, total.Losses)
+		command.Note(w, "%d bytes of records were overwritten before they could be read, in %d places", total.Lost, total.Losses)
 	}
 	reportFilter(w, r.Filter)
 }

@@ -19,13 +19,13 @@ func newRecord() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record MAP FILE",
 		Short: "Write the records of a ring buffer to a file, with positions, times and types",
-		Long: `Write the records of a ring buffer to a file, consuming or observing them as tail
-does, until interrupted. The file, which must not exist yet, has their positions,
-the times at which they were read, what was lost between them, and their types: rbtool replay
-prints it or feeds it to a user ring buffer, and Wireshark opens it, for it is a pcapng file.
+		Long: `Write the records of a ring buffer to a new file, consuming or observing them as tail does,
+until interrupted. The file holds the records with their positions, the times at which they
+were read, the losses between them, and their types. rbtool replay prints it or feeds it to a
+user ring buffer. Wireshark opens it too: it is a pcapng file.
 
-Records are consumed when they were written to the file. A file whose recorder was killed
-is readable to its last whole record. A recording that fails before its first record leaves
+A record is consumed once it has been written to the file. If the recorder is killed, the file
+is readable up to its last whole record. A recording that fails before its first record leaves
 no file.`,
 		Example: `  rbtool record /sys/fs/bpf/events events.pcapng --for 10s
   rbtool record id:12 slow.pcapng --observe --filter 'latency > 1000000'`,
@@ -51,7 +51,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts readOp
 	if err := r.open(out.Flush); err != nil {
 		return err
 	}
-	// After the ring, so that one that cannot be read leaves no file.
+	// Created after the ring is open, so that a ring that cannot be read leaves no file.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return r.fail(err)

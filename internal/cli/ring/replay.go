@@ -27,16 +27,15 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
 		Short: "Print the records of a capture, or write them somewhere",
-		Long: `Print the records of a file that rbtool record wrote, decoded by the types in it, as
-tail prints those of a ring. With --to MAP they become samples of a user ring buffer, as
+		Long: `Print the records of a file that rbtool record wrote, as tail prints the records of a ring,
+decoded by the types in the file. With --to MAP they become samples of a user ring buffer, as
 rbtool produce writes them, waiting for room; rbtool produce --help explains --recover,
---steal and --ignore-unseen. With --to - they are written to the standard output as they
-are, each preceded by its length as 4 bytes little-endian: what tail -o raw writes, and
-rbtool produce --format lp32 reads.
+--steal and --ignore-unseen. With --to - they go to the standard output undecoded, each
+preceded by its length as 4 bytes little-endian, as tail -o raw writes them and rbtool produce
+--format lp32 reads them.
 
-With --speed 1x they come at the distances in time at which they were recorded. A capture
-that was not finished is read to its last whole record, and a note says so. FILE - is the
-standard input.`,
+With --speed 1x records keep the intervals at which they were recorded. An unfinished capture is
+read up to its last whole record, and a note says so. FILE - is the standard input.`,
 		Example: `  rbtool replay events.pcapng -o json
   rbtool replay events.pcapng --to /sys/fs/bpf/commands --speed 1x
   rbtool replay events.pcapng --filter 'pid == 1' --to - > records.lp32`,
@@ -44,13 +43,13 @@ standard input.`,
 	}
 	opts.output = command.OutputFlag(cmd, stream.FormatNames()...)
 	f := cmd.Flags()
-	f.StringVar(&opts.to.user, "to", "", "write the records as they are to the user ring buffer MAP, or to -")
+	f.StringVar(&opts.to.user, "to", "", "write the records, undecoded, to the user ring buffer MAP, or to -")
 	opts.to.overrideFlags(f)
-	f.Var(opts.speed, "speed", "as fast as possible, or as recorded")
-	f.StringVar(&opts.filter, "filter", "", "only records for which this expression is true, as for tail")
+	f.Var(opts.speed, "speed", "replay as fast as possible, or as recorded")
+	f.StringVar(&opts.filter, "filter", "", "select records for which this expression is true, as for tail")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if opts.to.user != "" && cmd.Flags().Changed("output") {
-			return command.Usagef("replay: --output is for what is printed: it does not go with --to")
+			return command.Usagef("replay: --output does not go with --to")
 		}
 		for _, override := range []string{"recover", "steal", "ignore-unseen"} {
 			if cmd.Flags().Changed(override) && (opts.to.user == "" || opts.to.user == "-") {

@@ -17,18 +17,18 @@ import (
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
-// maxStacks bounds the stacks whose names are remembered: 64 frames of at most 1.3 KiB each.
+// maxStacks bounds the named stacks in memory, of 64 frames of at most 1.3 KiB each.
 const maxStacks = 256
 
-// stackNamer shows the stacks of proctrace's events. The names of a stack do not change once all
-// its files are known, so each stack is looked up once.
+// stackNamer adds the stacks of proctrace's events to the output. The names of a stack do not change once
+// all its files are known, so it looks up each stack once.
 type stackNamer struct {
 	stacks *proctrace.Stacks
 	stderr io.Writer
 	kernel once.Value[*symbol.Kernel]
-	told   bool // a note said that kernel cannot be read
+	told   bool // that kernel symbols cannot be read
 	files  *symbol.Files
-	ended  uint32 // the process whose last record was the one before, or 0
+	ended  uint32 // the process that ended with the previous record, or 0
 
 	kernelNames, userNames map[int32]namedStack
 }
@@ -37,13 +37,13 @@ type stackNamer struct {
 // bpf/headers/proctrace.h).
 const noStack = -1
 
-// namedStack is a stack's calls, or why it is missing.
+// namedStack has the calls of a stack, or the reason why it is missing.
 type namedStack struct {
 	frames  []string
 	missing string
 }
 
-// newStackNamer returns nil where the ring's records have no stacks.
+// newStackNamer returns nil if the records of the ring m have no stacks.
 func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	stacks, err := proctrace.StacksOf(m)
 	if err != nil {
@@ -55,7 +55,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	}
 	n := &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
-		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading it takes long
+		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading takes long
 		kernelNames: make(map[int32]namedStack), userNames: make(map[int32]namedStack),
 	}
 	n.files.AddProcesses()
@@ -64,7 +64,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 
 func (n *stackNamer) Close() error { return n.stacks.Close() }
 
-// watch notes the files that processes run, from all records, shown or not.
+// watch learns from all records, shown or not, which files processes run.
 func (n *stackNamer) watch(record []byte) {
 	if n.ended != 0 {
 		n.files.Ended(n.ended)
@@ -88,7 +88,7 @@ func taskOf(e proctrace.Event) symbol.Task {
 	return symbol.Task{PID: e.TGID, PPID: e.PPID, Start: e.StartTime, Comm: e.Comm}
 }
 
-// of returns the stacks of an event that can have some.
+// of returns the stacks of an event, and false for an event without stacks.
 func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	e, err := proctrace.Decode(record)
 	if err != nil || e.Type != proctrace.Exec && e.Type != proctrace.Exit || e.KernelStack == noStack {
@@ -99,14 +99,14 @@ func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	return kernel, user, true
 }
 
-// named names a stack, and remembers the names if they hold for every event with that stack.
+// named returns the names of a stack. It remembers them if they are valid for every event with that stack.
 func named(known map[int32]namedStack, id int32, name func(int32) ([]string, bool, error)) namedStack {
 	s, ok := known[id]
 	if ok {
 		return s
 	}
 	frames, lasting, err := name(id)
-	s.frames = append([]string{}, frames...) // in JSON [], not null
+	s.frames = append([]string{}, frames...) // [] in JSON, not null
 	if err != nil {
 		s.missing = err.Error()
 		return s
@@ -140,15 +140,15 @@ func (n *stackNamer) nameKernel(id int32) (frames []string, lasting bool, err er
 		}
 		frames = append(frames, name)
 		if strings.HasPrefix(name, "__traceiter_") {
-			frames = frames[:0] // all so far is the tracing itself
+			frames = frames[:0] // the calls so far belong to the tracing itself
 		}
 	}
-	_, lasting = n.kernel.Known() // addresses may get names
+	_, lasting = n.kernel.Known() // otherwise a later attempt may name addresses
 	return frames, lasting, nil
 }
 
-// nameUser names a stack of a process. Names from its mappings hold for this process alone: a stack
-// of another process can have the same addresses, and so the same id.
+// nameUser names a stack of a process. Names from mappings are valid for this process only: a stack of another
+// process can have the same addresses, and so the same id.
 func (n *stackNamer) nameUser(id int32, task symbol.Task) (frames []string, lasting bool, err error) {
 	calls, err := n.stacks.User(id)
 	lasting = true

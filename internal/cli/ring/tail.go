@@ -11,42 +11,42 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-const tailHelp = `Print the records of a ring buffer and consume them. Records come in the order
-of the ring, which is the order in which they were reserved: the times in them
-may run backwards where two CPUs write at once. tail never sorts.
+const tailHelp = `Print the records of a ring buffer and consume them. Records are printed in the order of
+the ring, which is the order of their reservation. Their timestamps may run backwards where
+two CPUs write at once; tail does not sort.
 
-A ring has one consumer. One that another process consumes is refused with
-status 5, even if that process is outside the container: the kernel counts consumers
-in all pid namespaces. Reading the count takes CAP_BPF and CAP_PERFMON; without them a
-ring is refused while processes are hidden. --steal takes the ring from its consumer, even
-from one that cannot be seen; a robbed tail ends with status 5. A record is consumed when
-its output has been written: a tail that is killed reads its last records again at the
-next start, and loses none.
+A ring has one consumer. If another process consumes the ring, it is refused with status 5,
+even if that process is outside the container: the kernel counts consumers in all pid
+namespaces. Reading the count takes CAP_BPF and CAP_PERFMON; without them a ring is refused
+while some processes cannot be seen. --steal takes the ring from its consumer, seen or not;
+a tail that loses its ring this way exits with status 5. A record is consumed once its output
+has been written: a tail that is killed loses no record, and the next one prints the last
+records again.
 
-If another program sets a wrong consumer position, the ring cannot be read and its
-producers may find no room. --recover moves the position to the oldest intact record and
-says how many bytes are lost.
+If another program sets a wrong consumer position, the ring cannot be read and its producers
+may find no room. --recover moves the position to the oldest intact record and reports how
+many bytes are lost.
 
-With --observe nothing is consumed, written or polled: the records are copied
-beside whoever consumes them. What is written over before it could be copied is
-counted, and named at the end. It works for user ring buffers too.
+--observe copies the records beside their consumer. It consumes nothing, writes nothing and
+does not poll the map. Records that are overwritten before they can be copied are counted and
+reported at the end. It works for user ring buffers too.
 
-The kernel refuses records while the ring is full and does not count them, so neither does
---stats. Only the producing program sees a refusal: bpf_ringbuf_reserve returns NULL,
-bpf_ringbuf_output -EAGAIN. rbtool inspect MAP --for 10s shows how long the ring is full,
-and rbtool exporter counts that time.
+The kernel refuses records while the ring is full. It does not count them, and so neither does
+--stats. Only the producing program notices: bpf_ringbuf_reserve returns NULL, bpf_ringbuf_output
+-EAGAIN. rbtool inspect MAP --for 10s shows how long the ring is full, and rbtool exporter
+counts that time.
 
-Formats: text, for people; json, one object a line; hex, one record a line; raw,
-each record preceded by its length as 4 bytes little-endian. Unprintable characters are
-escaped in text and JSON. In JSON a string that is not UTF-8 is an array of its bytes.
+Formats: text for people; json, one object a line; hex, one record a line; raw, each record
+preceded by its length as 4 bytes little-endian. Text and JSON escape unprintable characters.
+In JSON a string that is not UTF-8 is an array of its bytes.
 
-Records are decoded without being told how where the programs that write them say
-what they are (--explain tells how that is known), and else by --type, out of the
-BTF that --btf names; what stays unknown is shown in hex, and why on stderr.
+tail finds the types of records in the programs that write them, and decodes by these types;
+--explain shows how. --type names other types, in the BTF that --btf names. Records of unknown
+type are shown in hex, and a note on stderr says why.
 
-A filter is an expression with the syntax of expr-lang.org over the members of the
-record (pid, or data.pid), type, len, pos and seq. It is checked before the
-first record is read. Records that it leaves out are consumed all the same.
+A filter is an expression in the syntax of expr-lang.org over the members of the record (pid,
+or data.pid), type, len, pos and seq. It is checked before the first record is read. Records
+that it leaves out are consumed too.
 
   == != < <= > >=  in [1, 2]  in 1..9  and or not  ?:  ??   contains startsWith endsWith matches
   + - * / % **   abs min max sum floor ceil round int float string
@@ -56,7 +56,7 @@ first record is read. Records that it leaves out are consumed all the same.
   hasPrefix hasSuffix   let x = pid; ...
 
 Integers are exact at every size: addr - 1 > 0xffffffff81000000 does not wrap or round, and
-3 / 2 is 1.5. Records without an exact answer, as for addr + 0.5 or a division by 0, are left
+3 / 2 is 1.5. Records without an exact result, as for addr + 0.5 or a division by 0, are left
 out and counted at the end.`
 
 // tailOptions are the flags of tail.

@@ -11,9 +11,9 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// whileRead returns a context that ends with parent, and when w is a pipe or socket that
-// nobody reads any more: a command that waits for something to write would learn of
-// it only then. The caller calls stop.
+// whileRead returns a context that is cancelled with parent, or when the reader of w, a pipe or socket, has
+// closed it. Otherwise a command that waits for a record would notice only at its next write. The caller
+// calls stop.
 func whileRead(parent context.Context, w io.Writer) (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(parent)
 	if f, ok := escape.Unwrap(w).(*os.File); ok {
@@ -26,21 +26,21 @@ func whileRead(parent context.Context, w io.Writer) (ctx context.Context, stop c
 	return ctx, stop
 }
 
-// unread waits until the reader of f has gone away. It returns false when ctx ends first, or
-// when f is nothing to be polled.
+// unread waits until the reader of f has closed it. It returns false if ctx is done first, or if f does not
+// support poll.
 func unread(ctx context.Context, f *os.File) bool {
-	const moment = 250 * time.Millisecond // to look at ctx
+	const interval = 250 * time.Millisecond // at which ctx is checked
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return false
 	}
-	// POLLERR needs no asking for (fs/pipe.c, pipe_poll; net/unix/af_unix.c, unix_poll).
+	// poll(2) always reports POLLERR (fs/pipe.c, pipe_poll; net/unix/af_unix.c, unix_poll).
 	var fds [1]unix.PollFd
 	for ctx.Err() == nil {
 		var pollErr error
 		err := conn.Control(func(fd uintptr) {
 			fds[0] = unix.PollFd{Fd: int32(fd)}
-			_, pollErr = unix.Poll(fds[:], int(moment.Milliseconds()))
+			_, pollErr = unix.Poll(fds[:], int(interval.Milliseconds()))
 		})
 		switch {
 		case pollErr == unix.EINTR:
