@@ -5,71 +5,175 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
+	"log"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/rbtool/rbtool/bpf/drain"
+	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// Any goroutine may write; a ring of another process is refused.
-func Example() {
-	commands, err := ebpf.LoadPinnedMap("/sys/fs/bpf/commands", nil)
+// open returns a new user ring buffer and a Producer for it.
+func open() (*ebpf.Map, *userprod.Producer) {
+	commands, err := ebpf.NewMap(&ebpf.MapSpec{Name: "commands", Type: ebpf.UserRingbuf, MaxEntries: 64 << 10})
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	defer commands.Close()
 	p, err := userprod.New(commands, userprod.Options{})
-	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		fmt.Println("produced into by process", busy.PID)
-		return
-	}
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
+	return commands, p
+}
+
+// drained returns the samples that a program in the kernel drains from the ring.
+func drained(commands *ebpf.Map) (samples [][]byte) {
+	target, err := ebpf.NewMap(&ebpf.MapSpec{Name: "target", Type: ebpf.RingBuf, MaxEntries: 64 << 10})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer target.Close()
+	d, err := drain.Load(commands, drain.Options{To: target})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Run(drain.RunOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	r, err := consumer.NewReader(target, consumer.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		rec, err := r.TryRead()
+		if errors.Is(err, consumer.ErrEmpty) {
+			return samples
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		samples = append(samples, rec.Data)
+	}
+}
+
+// Write copies one sample into the ring, and waits while the ring is full. The program that
+// drains the ring gets the samples in order.
+func ExampleProducer_Write() {
+	commands, p := open() // a map of type UserRingbuf, and userprod.New(commands, userprod.Options{})
+	defer commands.Close()
 	defer p.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	s, err := p.Reserve(ctx, 16)
+
+	for _, command := range []string{"watch", "ignore"} {
+		if err := p.Write(context.Background(), []byte(command)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for _, sample := range drained(commands) {
+		fmt.Printf("%s\n", sample)
+	}
+	// Output:
+	// watch
+	// ignore
+}
+
+// Reserve returns memory of the ring to fill in place.
+func ExampleProducer_Reserve() {
+	commands, p := open()
+	defer commands.Close()
+	defer p.Close()
+
+	s, err := p.Reserve(context.Background(), 16)
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
 	binary.NativeEndian.PutUint64(s.Bytes(), 1)
 	binary.NativeEndian.PutUint64(s.Bytes()[8:], 42)
-	if err := s.Commit(); err != nil {
-		fmt.Println(err)
+	if err := s.Commit(); err != nil { // or Discard
+		log.Fatal(err)
 	}
+	for _, sample := range drained(commands) {
+		fmt.Println(binary.NativeEndian.Uint64(sample), binary.NativeEndian.Uint64(sample[8:]))
+	}
+	// Output: 1 42
 }
 
-// Each number is a sample of its own, published at once.
-func ExampleBatch_Samples() {
-	count := func(ctx context.Context, p *userprod.Producer, n uint64) error {
-		b, err := p.Batch(ctx)
+// TryWrite fails while the ring is full, where Write waits.
+func ExampleProducer_TryWrite() {
+	commands, p := open()
+	defer commands.Close()
+	defer p.Close()
+
+	written := 0
+	for {
+		err := p.TryWrite(make([]byte, 1016)) // 1024 with its header
+		if errors.Is(err, userprod.ErrFull) {
+			break
+		}
 		if err != nil {
-			return err
+			log.Fatal(err)
 		}
-		defer b.End()
-		for room := range b.Samples(ctx, 8, 1) {
-			if n == 0 {
-				break
-			}
-			binary.NativeEndian.PutUint64(room, n)
-			n--
-		}
-		return b.Err()
+		written++
 	}
-	_ = count
+	fmt.Println(written, "samples fit")
+	// Output: 64 samples fit
 }
 
-// Structs without pointers are written as they lie in memory.
-func ExampleWriteAll() {
-	type event struct{ ID, Value uint64 }
-	send := func(ctx context.Context, p *userprod.Producer, events []event) error {
-		_, err := userprod.WriteAll(ctx, p, events)
-		return err
+// A Batch publishes many samples of one size at the least cost.
+func ExampleBatch_Samples() {
+	commands, p := open()
+	defer commands.Close()
+	defer p.Close()
+	ctx := context.Background()
+
+	b, err := p.Batch(ctx)
+	if err != nil {
+		log.Fatal(err)
 	}
-	_ = send
+	n := uint64(0)
+	for room := range b.Samples(ctx, 8, 1) {
+		if n == 3 {
+			break // drops the sample at hand
+		}
+		binary.NativeEndian.PutUint64(room, n)
+		n++
+	}
+	if err := errors.Join(b.Err(), b.End()); err != nil {
+		log.Fatal(err)
+	}
+	for _, sample := range drained(commands) {
+		fmt.Println(binary.NativeEndian.Uint64(sample))
+	}
+	// Output:
+	// 0
+	// 1
+	// 2
+}
+
+// WriteAll writes structs without pointers as they lie in memory, one sample each.
+func ExampleWriteAll() {
+	commands, p := open()
+	defer commands.Close()
+	defer p.Close()
+
+	type event struct{ ID, Value uint32 }
+	n, err := userprod.WriteAll(context.Background(), p, []event{{1, 10}, {2, 20}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(n, "written,", len(drained(commands)), "drained")
+	// Output: 2 written, 2 drained
+}
+
+// A ring has one producer.
+func ExampleBusyError() {
+	commands, p := open()
+	defer commands.Close()
+	defer p.Close()
+
+	_, err := userprod.New(commands, userprod.Options{})
+	fmt.Println(errors.Is(err, userprod.ErrBusy))
+	// Output: true
 }

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	if testenv.Role() != "" {
 		os.Exit(testenv.Play(act))
 	}
-	os.Exit(testenv.Main(m))
+	os.Exit(testenv.Main(m, "user_ringbuf-drain", "bpf-syscall-program"))
 }
 
 // long returns how often a test does something: full times, fewer with -short.

@@ -14,10 +14,11 @@ import (
 // Publish and End. Leaving the loop drops the sample at hand.
 //
 //	for room := range b.Samples(ctx, 16, 1) {
-//		encode(room, event)
-//		if event = next(); event == nil {
+//		event := next()
+//		if event == nil {
 //			break
 //		}
+//		encode(room, event)
 //	}
 //
 // If the ring is full, the loop publishes what is complete and waits for room, as [Batch.Next]
