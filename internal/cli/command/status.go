@@ -12,7 +12,6 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/pin"
-	"github.com/rbtool/rbtool/userprod"
 )
 
 // Exit statuses. Scripts rely on them: they do not change.
@@ -33,8 +32,7 @@ var statuses = []struct {
 	status int
 }{
 	{context.Canceled, StatusInterrupted},
-	{consumer.ErrBusy, StatusBusy},
-	{userprod.ErrBusy, StatusBusy},
+	{consumer.ErrBusy, StatusBusy}, // and userprod.ErrBusy, which is the same
 	{inspect.ErrUnseen, StatusBusy},
 	{inspect.ErrReference, StatusUsage},
 	{fs.ErrNotExist, StatusNotFound},

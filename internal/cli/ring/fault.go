@@ -11,20 +11,27 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
-// explainReader adds a hint to the error of a ring that cannot be read.
+// explainReader names the other consumer in the error of a refused ring, and adds a hint.
 func explainReader(err error) error {
-	busy, ok := errors.AsType[*consumer.BusyError](err)
 	switch {
-	case ok && busy.Stolen:
-		return err
-	case ok && busy.Unseen:
-		return unseenHolder(err)
-	case ok:
-		return consumedBy(command.DescribePID(busy.PID))
+	case errors.Is(err, consumer.ErrBusy):
+		return explainBusy(err, consumedBy)
 	case errors.Is(err, consumer.ErrCorrupt):
 		return command.WithHint(err, "--recover, without --observe, resumes at the oldest intact record")
 	}
 	return err
+}
+
+// explainBusy explains the error of a claimed ring. usedBy returns the error for a known holder.
+func explainBusy(err error, usedBy func(process string) error) error {
+	busy, ok := errors.AsType[*consumer.BusyError](err)
+	switch {
+	case !ok || busy.Stolen:
+		return err
+	case busy.Unseen:
+		return unseenHolder(err)
+	}
+	return usedBy(command.DescribePID(busy.PID))
 }
 
 // unseenHolder adds a hint to the error of a ring whose holder may have ended.

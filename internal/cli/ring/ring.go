@@ -4,7 +4,7 @@ package ring
 
 import "github.com/spf13/cobra"
 
-// ringCommands returns the commands of this family.
+// Commands returns the commands of this package.
 func Commands() []*cobra.Command {
 	return []*cobra.Command{newTail(), newRecord(), newReplay(), newProduce(), newDrain()}
 }
