@@ -24,7 +24,7 @@ var layers = []struct {
 	{"what the command stands on", []string{
 		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/conform",
 	}},
-	{"fixtures", []string{"internal/bpftest", "internal/testenv", "internal/netpair", "internal/model"}},
+	{"probes and fixtures", []string{"internal/bpftest", "internal/testenv", "internal/feature", "internal/netpair", "internal/model"}},
 	{"the library", []string{
 		"consumer", "userprod", "arena", "pin", "inspect", "decode", "capture", "metrics", "bpf",
 	}},

@@ -14,8 +14,8 @@ import (
 	"github.com/rbtool/rbtool/bpf/drain"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/userring"
+	"github.com/rbtool/rbtool/userprod"
 )
 
 // drainOptions are the flags of drain.
@@ -186,7 +186,7 @@ func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) err
 		}
 		if s.Invalid+s.TooBig > 0 {
 			_, err := d.Run(drain.RunOptions{})
-			if errors.Is(err, ring.ErrCorrupt) {
+			if errors.Is(err, userprod.ErrCorrupt) {
 				return explainDrain(err)
 			}
 		}
@@ -197,7 +197,7 @@ func watchDrain(ctx context.Context, d *drain.Drain, duration time.Duration) err
 
 // explainDrain adds a hint to the error of a malformed user ring.
 func explainDrain(err error) error {
-	if errors.Is(err, ring.ErrCorrupt) {
+	if errors.Is(err, userprod.ErrCorrupt) {
 		return command.WithHint(err, "rbtool produce --user MAP --recover </dev/null discards everything after the last valid sample")
 	}
 	return err
