@@ -104,6 +104,10 @@ func (l *Loader) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	attr.lineInfo, attr.lineInfoCnt = records(lines, btf.LineInfoSize)
 	if !builder.Empty() {
 		handle, err := btf.NewHandle(&builder)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			// cilium/ebpf says so for EPERM too. All kernels with arenas have BTF.
+			err = fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("load BTF: %w", err)
 		}
