@@ -20,8 +20,8 @@ import (
 func Commands() []*cobra.Command {
 	return []*cobra.Command{command.Group("arena", "Show and change the contents of an arena: its heap, lists, tables, memory",
 		"  rbtool arena heap /sys/fs/bpf/heap\n  rbtool arena put /sys/fs/bpf/heap colour blue",
-		newArenaHeap(), newArenaList(), newArenaTable(), newArenaDump(),
-		newArenaPut(), newArenaGet(), newArenaDel(), newArenaServe())}
+		newHeap(), newList(), newTable(), newDump(),
+		newPut(), newGet(), newDel(), newServe())}
 }
 
 // withArena opens the arena ref, calls f, and closes it. Errors name the subcommand verb. An arena

@@ -25,7 +25,7 @@ type dumpOptions struct {
 	whole    bool // --length is not given
 }
 
-func newArenaDump() *cobra.Command {
+func newDump() *cobra.Command {
 	opts := dumpOptions{length: 4 << 10}
 	cmd := &cobra.Command{
 		Use:   "dump MAP [ADDRESS|+OFFSET]",

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
-func newArenaHeap() *cobra.Command {
+func newHeap() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "heap MAP",
 		Short: "Show the heap of an arena: its size, its blocks, its lists, tables and queues",

@@ -20,7 +20,7 @@ import (
 // kvName is the name of the table of put, get, del and serve.
 const kvName = "kv"
 
-func newArenaPut() *cobra.Command {
+func newPut() *cobra.Command {
 	return &cobra.Command{
 		Use:   "put MAP KEY VALUE",
 		Short: "Put a value into the table of byte strings in an arena",
@@ -88,7 +88,7 @@ func checkPair(verb, key, value string) error {
 	return nil
 }
 
-func newArenaGet() *cobra.Command {
+func newGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get MAP KEY",
 		Short: "Print a value in the table of byte strings in an arena",
@@ -129,7 +129,7 @@ func printValue(w io.Writer, key string, value []byte, output string) error {
 	return nil
 }
 
-func newArenaDel() *cobra.Command {
+func newDel() *cobra.Command {
 	return &cobra.Command{
 		Use:     "del MAP KEY",
 		Short:   "Delete a key from the table of byte strings in an arena",

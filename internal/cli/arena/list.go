@@ -26,7 +26,7 @@ func (o *walkOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().VarP(&o.count, "count", "n", "stop after this many")
 }
 
-func newArenaList() *cobra.Command {
+func newList() *cobra.Command {
 	var opts walkOptions
 	cmd := &cobra.Command{
 		Use:   "list MAP NAME",

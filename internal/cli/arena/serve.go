@@ -29,7 +29,7 @@ type serveOptions struct {
 
 var serveModes = map[string]arenaxdp.Mode{"any": arenaxdp.Any, "native": arenaxdp.Native, "generic": arenaxdp.Generic}
 
-func newArenaServe() *cobra.Command {
+func newServe() *cobra.Command {
 	opts := serveOptions{port: arenaxdp.DefaultPort, mode: "any", growth: arenaxdp.DefaultGrowth}
 	cmd := &cobra.Command{
 		Use:   "serve MAP --dev IFACE",

@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-func newArenaTable() *cobra.Command {
+func newTable() *cobra.Command {
 	var opts walkOptions
 	cmd := &cobra.Command{
 		Use:   "table MAP [NAME]",

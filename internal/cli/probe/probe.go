@@ -26,8 +26,8 @@ func Commands(run func(ctx context.Context, stdout, stderr io.Writer, args []str
 
 func newProbe() *cobra.Command {
 	tracer := command.Group("proctrace", "Trace fork, exec and exit of all processes",
-		"  rbtool probe proctrace start", newProbeStart(), newProbeStop(), newProbeStatus(), newProbeReplace())
-	tracer.AddCommand(newProbeRules()...)
+		"  rbtool probe proctrace start", newStart(), newStop(), newStatus(), newReplace())
+	tracer.AddCommand(newRules()...)
 	tracer.Long = `Trace every fork, exec and exit on this host into a ring buffer. The maps, programs and
 links are pinned, so tracing continues after the command has ended, until rbtool probe
 proctrace stop. Read the events with rbtool tail.
@@ -63,7 +63,7 @@ func tracerDir(flag string) (string, error) {
 // eventsPin is the ring of the tracer that is pinned in dir.
 func eventsPin(dir string) string { return filepath.Join(dir, "events") }
 
-func newProbeStart() *cobra.Command {
+func newStart() *cobra.Command {
 	ringBytes := command.Size(16 << 20)
 	var opts proctrace.Options
 	cmd := &cobra.Command{
@@ -135,7 +135,7 @@ func noTracer(verb, dir string) error {
 	return command.WithHint(err, "start one with rbtool probe proctrace start, or name its directory with --pin-dir")
 }
 
-func newProbeStop() *cobra.Command {
+func newStop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "stop",
 		Short:   "Stop tracing and remove the pins",
@@ -164,7 +164,7 @@ func newProbeStop() *cobra.Command {
 	return cmd
 }
 
-func newProbeReplace() *cobra.Command {
+func newReplace() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replace",
 		Short: "Replace the programs of a running tracer by those of this rbtool",
@@ -191,7 +191,7 @@ those of this rbtool. No event is lost. The ring, the counts and the rules stay.
 	return cmd
 }
 
-func newProbeStatus() *cobra.Command {
+func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how many events were traced and lost",

@@ -14,25 +14,25 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newProbeRules returns the commands that tell a running tracer what to trace.
-func newProbeRules() []*cobra.Command {
+// newRules returns the commands that tell a running tracer what to trace.
+func newRules() []*cobra.Command {
 	return []*cobra.Command{
-		newProbeRule("watch", (*proctrace.Tracer).Watch, "Trace only what is watched", `Add a process and its children, a name, or a cgroup to what the tracer watches. While
+		newRule("watch", (*proctrace.Tracer).Watch, "Trace only what is watched", `Add a process and its children, a name, or a cgroup to what the tracer watches. While
 anything is watched, only events of what is watched are written. The rule applies in the
 kernel, and a record among the events acknowledges it. --pid means the process that has
 the pid now, not a later one.`),
-		newProbeRule("ignore", (*proctrace.Tracer).Ignore, "Stop tracing a process, a name or a cgroup", `Leave out the events of a process and its children, of a name, or of a cgroup, even if
+		newRule("ignore", (*proctrace.Tracer).Ignore, "Stop tracing a process, a name or a cgroup", `Leave out the events of a process and its children, of a name, or of a cgroup, even if
 they are watched. The rule applies in the kernel, and a record among the events
 acknowledges it.`),
-		newProbeRule("forget", (*proctrace.Tracer).Forget, "Remove a watch or ignore rule", `Remove the rule about a process, a name or a cgroup. Other rules stay.`),
-		newProbeReset(),
+		newRule("forget", (*proctrace.Tracer).Forget, "Remove a watch or ignore rule", `Remove the rule about a process, a name or a cgroup. Other rules stay.`),
+		newReset(),
 	}
 }
 
 // ruleFunc gives a tracer a command about a subject.
 type ruleFunc func(*proctrace.Tracer, proctrace.Subject) error
 
-func newProbeRule(name string, send ruleFunc, short, long string) *cobra.Command {
+func newRule(name string, send ruleFunc, short, long string) *cobra.Command {
 	var about subjectFlags
 	cmd := &cobra.Command{
 		Use:     name + " --pid PID | --comm NAME | --cgroup DIR",
@@ -65,7 +65,7 @@ func newProbeRule(name string, send ruleFunc, short, long string) *cobra.Command
 	return cmd
 }
 
-func newProbeReset() *cobra.Command {
+func newReset() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "reset",
 		Short:   "Remove all rules, so that everything is traced",
