@@ -28,40 +28,38 @@ import (
 
 // ID is the value of a claim word, 0 if the ring is unclaimed:
 //
-//	63      42 41      20   19    18      0
-//	|   pid   |  start   | host |  nonce  |
+//	63      42 41      24 23      14 13      0
+//	|   pid   |  start   | namespace |  nonce |
 //
-// Pid and start are what the holder knows about itself without help: its pid in its own pid
+// The process is named by what it knows about itself without help: its pid in its own pid
 // namespace, and the low bits of its start time in clock ticks as its own /proc/self/stat has
-// it, 0 if there is no /proc. Start tells a process from an earlier one with its pid. The
-// host bit says that the holder is in the initial pid and time namespaces, where no other
-// process has its pid. The nonce differs for each opener of a process.
+// it, which tell it from an earlier process with that pid. Namespace is 0 in the initial pid
+// and time namespaces, where a pid is unique, else derived from the pid namespace's inode
+// number: first processes of containers are all called 1 and may start at the same time. A
+// process without /proc has start and namespace 0. The nonce differs for each opener of a
+// process.
 type ID uint64
 
 const (
-	nonceBits = 19
-	hostBit   = 1 << nonceBits
+	nonceBits = 14
+	nsBits    = 10
 	startBits = hostproc.StartBits
 	startMask = 1<<startBits - 1
-	pidShift  = startBits + nonceBits + 1
 )
 
 // newID returns the ID of an opener of p.
 func newID(p process, nonce uint32) ID {
-	id := ID(p.pid)<<pidShift | ID(p.start&startMask)<<(nonceBits+1) | ID(nonce&(1<<nonceBits-1))
-	if p.host {
-		id |= hostBit
-	}
-	return id
+	id := ID(p.pid)<<startBits | ID(p.start&startMask)
+	return (id<<nsBits|ID(p.ns))<<nonceBits | ID(nonce&(1<<nonceBits-1))
 }
 
 // PID returns the holder's pid in its own pid namespace. It fits the field: PID_MAX_LIMIT is
 // 1<<22 (include/linux/threads.h).
-func (id ID) PID() uint32 { return uint32(id >> pidShift) }
+func (id ID) PID() uint32 { return uint32(id >> (startBits + nsBits + nonceBits)) }
 
 // process returns the holder.
 func (id ID) process() process {
-	return process{id.PID(), uint32(id>>(nonceBits+1)) & startMask, id&hostBit != 0}
+	return process{id.PID(), uint32(id>>(nsBits+nonceBits)) & startMask, uint32(id>>nonceBits) & (1<<nsBits - 1)}
 }
 
 // Take claims the ring whose claim word is word, and returns the claim and the word that

@@ -22,7 +22,7 @@ func take(t *testing.T, word *atomic.Uint64, most State) ID {
 }
 
 func TestIDFields(t *testing.T) {
-	for _, p := range []process{{1, 1, false}, {1<<22 - 1, startMask, true}, {4711, 0, false}, {1, 0, true}} {
+	for _, p := range []process{{1, 1, 0}, {1<<22 - 1, startMask, 1<<nsBits - 1}, {4711, 0, 0}, {1, 0, 1}} {
 		for _, nonce := range []uint32{0, 1, 1<<nonceBits - 1} {
 			id := newID(p, nonce)
 			if id.PID() != p.pid || id.process() != p || uint32(id)&(1<<nonceBits-1) != nonce {
@@ -102,9 +102,9 @@ func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
 	self := take(t, new(atomic.Uint64), Gone)
 	for name, id := range map[string]ID{
 		"zero":                        0,
-		"no pid":                      newID(process{0, 7, true}, 7),
+		"no pid":                      newID(process{0, 7, 0}, 7),
 		"a pid beyond the kernel's":   ^ID(0),
-		"an earlier process of a pid": newID(process{1, 1<<20 + 1, true}, 7),
+		"an earlier process of a pid": newID(process{1, 1<<17 + 1, 0}, 7),
 		"this process, no opener":     self ^ 1<<(nonceBits-1),
 	} {
 		if state := id.State(); state != Gone {

@@ -55,7 +55,7 @@ func checkHidden(t *testing.T, id ID) {
 	checkTake(t, id, Gone, false)
 	checkTake(t, id, Unknown, true)
 	const unused = 1<<22 - 1
-	if state := newID(process{unused, 1, true}, 1).State(); state != Gone {
+	if state := newID(process{unused, 1, 0}, 1).State(); state != Gone {
 		t.Errorf("a process that does not exist: state %d, want %d", state, Gone)
 	}
 }

@@ -3,30 +3,37 @@ package claim
 import (
 	"os"
 
+	hostproc "github.com/rbtool/rbtool/internal/bpf/process"
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // process identifies a process in a claim, see [ID].
-type process struct {
-	pid, start uint32
-	host       bool
-}
+type process struct{ pid, start, ns uint32 }
+
+// onHost reports whether p is in the initial pid and time namespaces.
+func (p process) onHost() bool { return p.ns == 0 && p.start != 0 }
 
 // self is this process. It is read when the program starts, since an opener must not open
 // files.
 var self = readSelf()
 
 func readSelf() process {
-	p := process{pid: uint32(os.Getpid())}
+	unknown := process{pid: uint32(os.Getpid())}
 	s, err := proc.ReadStat("/proc/self")
 	if err != nil {
+		return unknown
+	}
+	p := process{pid: unknown.pid, start: startOf(s.Start)}
+	pids, err := proc.InitialPIDNamespace()
+	times, e := proc.InitialTimeNamespace()
+	if pids && times {
 		return p
 	}
-	p.start = startOf(s.Start)
-	// An error counts as another namespace: then a claim is looked up by what is in it.
-	pids, _ := proc.InitialPIDNamespace()
-	times, _ := proc.InitialTimeNamespace()
-	p.host = pids && times
+	inode, notFound := proc.PIDNamespace("/proc/self")
+	if err != nil || e != nil || notFound != nil {
+		return unknown
+	}
+	p.ns = hostproc.NamespaceOf(inode)
 	return p
 }
 

@@ -32,14 +32,14 @@ func TestThisProcess(t *testing.T) {
 	}
 	pids, err := proc.InitialPIDNamespace()
 	times, e := proc.InitialTimeNamespace()
-	if want := (process{uint32(os.Getpid()), startOf(s.Start), pids && times}); self != want || err != nil || e != nil {
-		t.Errorf("it is %+v, want %+v", self, want)
+	if want := startOf(s.Start); err != nil || e != nil || int(self.pid) != os.Getpid() || self.start != want || self.onHost() != (pids && times) {
+		t.Errorf("it is %+v, start time %d, initial namespaces %t and %t", self, want, pids, times)
 	}
 }
 
 func skipOutsideInitial(t *testing.T) {
 	t.Helper()
-	if !self.host {
+	if !self.onHost() {
 		testenv.SkipWithout(t, "initial-pid-namespace", errors.New("this process is in another"))
 	}
 }

@@ -66,11 +66,11 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 	}{
 		{self, Alive},
 		{endedID, Gone},
-		{newID(process{self.PID(), self.process().start - 1, true}, 1), Gone}, // an earlier process with this pid
+		{newID(process{self.PID(), self.process().start - 1, 0}, 1), Gone}, // an earlier process with this pid
 		// The pid that the other process has in its namespace.
-		{newID(process{1, 1, true}, 1), Gone},
-		{newID(process{1, 1, false}, 1), Gone},
-		{newID(process{1<<22 - 1, 1, true}, 1), Gone},
+		{newID(process{1, 1, 0}, 1), Gone},
+		{newID(process{1, 1, 7}, 1), Gone},
+		{newID(process{1<<22 - 1, 1, 0}, 1), Gone},
 	} {
 		states += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
 	}

@@ -64,7 +64,7 @@ func TestClaimsWithinAContainer(t *testing.T) {
 		return
 	}
 	c, id := neighbour(t, exec.Command("/proc/self/exe"))
-	if own := uint32(c.Process.Pid); id.PID() != own || self.host {
+	if own := uint32(c.Process.Pid); id.PID() != own || self.onHost() {
 		t.Fatalf("process %d has the claim %#x", own, uint64(id))
 	}
 	drop(t)

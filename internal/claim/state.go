@@ -42,7 +42,7 @@ func (id ID) find() (State, uint32) {
 	if isOpen(id) {
 		return Alive, p.pid
 	}
-	if p == self && p.host {
+	if p == self && p.onHost() {
 		return Gone, 0 // an earlier image of this process
 	}
 	if state, pid := p.findInProc(); state != Unknown {
@@ -53,7 +53,7 @@ func (id ID) find() (State, uint32) {
 
 // findByBPF looks for p, other than this process, among all processes of the host.
 func (p process) findByBPF() (State, uint32) {
-	pid, err := hostproc.Find(hostproc.Wanted{PID: p.pid, Initial: p.host, Start: p.start})
+	pid, err := hostproc.Find(hostproc.Wanted{PID: p.pid, Initial: p.onHost(), Namespace: p.ns, Start: p.start})
 	switch {
 	case err != nil:
 		return Unknown, p.pid
@@ -68,11 +68,11 @@ func (p process) findByBPF() (State, uint32) {
 // findInProc looks for p in /proc. Processes that /proc does not show make it Unknown.
 func (p process) findInProc() (State, uint32) {
 	switch {
-	case p.host && !self.host:
+	case p.onHost() && !self.onHost():
 		return Unknown, p.pid // other processes have these pids, or other start times
-	case p.host:
+	case p.onHost():
 		return p.inProcOfHost(), p.pid
-	case self.host:
+	case self.onHost():
 		return p.scanProc()
 	}
 	// Both are in some namespace, maybe in the same. What looks like this process is an
@@ -131,12 +131,21 @@ func (p process) stateOf(pid uint32) State {
 		return Unknown
 	case s.Ended() && !hasThreads(dir):
 		return Gone
+	case p.ns != 0 && !p.maySharePIDNamespace(dir):
+		return Gone
 	case p.start == startOf(s.Start):
 		return Alive
-	case p.start != 0 && (p.host || sharesTimeNamespace(dir)):
+	case p.start != 0 && (p.onHost() || sharesTimeNamespace(dir)):
 		return Gone
 	}
 	return Unknown // start times differ by namespace
+}
+
+// maySharePIDNamespace reports whether the process whose directory is dir may be in p's pid
+// namespace. It returns true if that cannot be read.
+func (p process) maySharePIDNamespace(dir string) bool {
+	inode, err := proc.PIDNamespace(dir)
+	return err != nil || hostproc.NamespaceOf(inode) == p.ns
 }
 
 // sharesTimeNamespace reports whether the process whose directory is dir sees start times as

@@ -39,7 +39,7 @@ func (c child) id(t *testing.T) ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newID(process{uint32(c.Process.Pid), startOf(s.Start), true}, 1)
+	return newID(process{uint32(c.Process.Pid), startOf(s.Start), 0}, 1)
 }
 
 // ended waits until c is a zombie.
@@ -64,8 +64,8 @@ func TestAProcessIsAliveUntilItEnds(t *testing.T) {
 		}
 	}
 	check("a running process", id, Alive)
-	check("an earlier process with the same pid", newID(process{id.PID(), id.process().start - 1, true}, 1), Gone)
-	unsure := newID(process{id.PID(), 0, false}, 1) // of an opener without /proc
+	check("an earlier process with the same pid", newID(process{id.PID(), id.process().start - 1, 0}, 1), Gone)
+	unsure := newID(process{id.PID(), 0, 0}, 1) // of an opener without /proc
 	check("a process that may be another one", unsure, Unknown)
 	c.stdin.Close()
 	c.ended(t)

@@ -2,8 +2,11 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 )
 
 // InitialPIDNamespace reports whether this process is in the initial pid namespace: its
@@ -18,6 +21,21 @@ func InitialPIDNamespace() (bool, error) { return inInitial("pid", "pid:[4026531
 // InitialTimeNamespace reports whether this process is in the initial time namespace, where
 // start times in /proc are those since boot. With an error it reports false.
 func InitialTimeNamespace() (bool, error) { return inInitial("time", "time:[4026531834]") }
+
+// PIDNamespace returns the inode number of the pid namespace of the process whose directory is
+// dir. To read it takes the right to trace the process.
+func PIDNamespace(dir string) (uint32, error) {
+	link, err := os.Readlink(dir + "/ns/pid")
+	if err != nil {
+		return 0, ended(err)
+	}
+	number, _ := strings.CutPrefix(strings.TrimSuffix(link, "]"), "pid:[")
+	inode, err := strconv.ParseUint(number, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("parse namespace %s: %w", link, err)
+	}
+	return uint32(inode), nil
+}
 
 // inInitial reports whether the link of a kind of namespace leads to the initial one. The
 // initial namespaces have fixed inode numbers (include/linux/proc_ns.h, PROC_PID_INIT_INO

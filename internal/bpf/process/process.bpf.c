@@ -28,8 +28,13 @@ struct idr {
 	unsigned int idr_base;
 };
 
+struct ns_common {
+	unsigned int inum;
+};
+
 struct pid_namespace {
 	struct idr idr;
+	struct ns_common ns;
 };
 
 struct upid {
@@ -99,7 +104,9 @@ struct task_struct {
 
 #define STEPS 64 /* of the walk in one run, for the verifier */
 
-#define START_MASK ((1U << 22) - 1)
+#define START_BITS 18
+#define START_MASK ((1U << START_BITS) - 1)
+#define NAMESPACES 1023
 #define NSEC_PER_SEC 1000000000
 #define NSEC_PER_TICK 10000000 /* NSEC_PER_SEC / USER_HZ, as in /proc/PID/stat */
 
@@ -109,7 +116,8 @@ struct task_struct {
 struct wanted {
 	__u64 from;  /* pid in the initial pid namespace to begin with */
 	__u64 pid;   /* in the process's own pid namespace; with INITIAL, that is the initial one */
-	__u64 start; /* as in its own /proc/PID/stat, & START_MASK, 0 for any */
+	__u64 start; /* as in its own /proc/PID/stat, & START_MASK, 0 for any; above START_BITS
+		      * the pid namespace, see in_namespace, 0 for any */
 };
 
 /* xa_is_node (include/linux/xarray.h) */
@@ -164,14 +172,21 @@ static __always_inline struct task_struct *leader_of(struct pid *pid)
 }
 
 /* What getpid(2) returns to the task, task_pid_vnr: the number in its deepest namespace. */
-static __always_inline __u32 own_number(struct pid *pid)
+static __always_inline __u32 own_number(struct pid *pid, struct pid_namespace **ns)
 {
 	__u32 level = BPF_CORE_READ(pid, level);
-	__u32 nr = 0;
+	struct upid *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			    level * bpf_core_type_size(struct upid);
+	__u32 nr = BPF_CORE_READ(upid, nr);
 
-	bpf_probe_read_kernel(&nr, sizeof(nr), (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-			      level * bpf_core_type_size(struct upid) + bpf_core_field_offset(struct upid, nr));
+	*ns = BPF_CORE_READ(upid, ns);
 	return level ? nr : nr | INITIAL;
+}
+
+/* NamespaceOf in process.go. */
+static __always_inline bool in_namespace(struct pid_namespace *ns, __u32 wanted)
+{
+	return !wanted || BPF_CORE_READ(ns, ns.inum) % NAMESPACES + 1 == wanted;
 }
 
 /* The start time as struct wanted has it. */
@@ -204,12 +219,15 @@ static __always_inline bool matches(struct pid *pid, struct signal_struct *self,
 {
 	struct signal_struct *signal;
 	struct task_struct *task;
+	struct pid_namespace *ns;
 	struct nsproxy *nsproxy;
-
-	__u32 own = own_number(pid);
+	__u32 own = own_number(pid, &ns);
 
 	if (own != nr && own != (nr | INITIAL))
 		return false;
+	if (!in_namespace(ns, start >> START_BITS))
+		return false;
+	start &= START_MASK;
 	task = leader_of(pid);
 	if (!task)
 		return false;

@@ -21,7 +21,10 @@ import (
 var ErrUnreadable = errors.New("unknown layout of the kernel's pid table")
 
 // StartBits is the number of low bits of a start time that [Find] compares.
-const StartBits = 22
+const StartBits = 18
+
+// NamespaceOf returns a number from 1 to 1023 for a pid namespace, given its inode number.
+func NamespaceOf(inode uint32) uint32 { return inode%1023 + 1 }
 
 // The result of the program find, see process.bpf.c.
 const (
@@ -39,6 +42,8 @@ type Wanted struct {
 	// initial one.
 	PID     uint32
 	Initial bool
+	// Namespace is what [NamespaceOf] returns for that namespace. 0 stands for any.
+	Namespace uint32
 	// Start is the low [StartBits] of the start time, field 22 of /proc/self/stat, but 1
 	// instead of 0. 0 stands for any.
 	Start uint32
@@ -70,7 +75,7 @@ func (w Wanted) find() (uint32, error) {
 	}
 	// Each run takes some steps from a pid on.
 	for from < stop {
-		r, err := objs.Find.Run(&ebpf.RunOptions{Context: []uint64{uint64(from), uint64(pid), uint64(w.Start)}})
+		r, err := objs.Find.Run(&ebpf.RunOptions{Context: []uint64{uint64(from), uint64(pid), uint64(w.Namespace<<StartBits | w.Start)}})
 		switch {
 		case err != nil:
 			return 0, err

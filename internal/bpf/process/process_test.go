@@ -97,7 +97,19 @@ func TestFindSeesProcessesOfOtherNamespaces(t *testing.T) {
 	if err != nil || pid <= 1 {
 		t.Errorf("found %d, %v", pid, err)
 	}
-	wanted.Initial = true
+	inode, err := proc.PIDNamespace(proc.Dir(pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted.Namespace = process.NamespaceOf(inode)
+	if found, err := process.Find(wanted); err != nil || found != pid {
+		t.Errorf("with its namespace: found %d, %v; want %d", found, err, pid)
+	}
+	wanted.Namespace = process.NamespaceOf(inode + 1)
+	if pid, err := process.Find(wanted); err != nil || pid != 0 {
+		t.Errorf("with another namespace: found %d, %v", pid, err)
+	}
+	wanted.Namespace, wanted.Initial = 0, true
 	if pid, err := process.Find(wanted); err != nil || pid != 0 {
 		t.Errorf("in the initial namespace: found %d, %v", pid, err)
 	}
