@@ -36,7 +36,7 @@ func types(tb testing.TB) *decode.Set {
 	return set
 }
 
-// records are of lengths that need padding and lengths that do not.
+// records have lengths with and without padding.
 func records() []capture.Record {
 	at := time.Unix(1_700_000_000, 123_456_789)
 	var list []capture.Record
@@ -47,7 +47,7 @@ func records() []capture.Record {
 	return list
 }
 
-// write returns a capture, and where each record of it ends.
+// write returns a capture and the end of each of its records.
 func write(tb testing.TB, finished bool) (file []byte, ends []int) {
 	tb.Helper()
 	file, err := capture.AppendHeader(nil, capture.Info{
@@ -116,8 +116,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-// A capture that is cut off at any byte is read to its last whole record, and is known to be
-// cut.
+// A capture that is truncated at any byte is readable up to its last whole record, and known to be
+// truncated.
 func TestCutAnywhere(t *testing.T) {
 	file, ends := write(t, true)
 	for n := range len(file) {
@@ -135,7 +135,7 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
-// Wireshark takes 256 KiB of a packet, and 16 MiB of any block; a record may have 1 GiB.
+// Wireshark accepts packets of 256 KiB and blocks of 16 MiB; a record can have 1 GiB.
 func TestLongRecords(t *testing.T) {
 	info := capture.Info{Name: "events", Type: ebpf.RingBuf, Size: 1 << 26}
 	file, err := capture.AppendHeader(nil, info)
@@ -165,7 +165,7 @@ func TestLongRecords(t *testing.T) {
 	tsharkReads(t, file, "0 262144 262144\n33554432 262145 262144\n67108864 9437187 262144\n100663296 17825792 262144\n134217728 8 8\n")
 }
 
-// tsharkReads checks what tshark says of the packets: position, length and captured length.
+// tsharkReads checks the position, length and captured length that tshark prints for each packet.
 func tsharkReads(t *testing.T, file []byte, want string) {
 	t.Helper()
 	tshark, err := exec.LookPath("tshark")
@@ -200,7 +200,7 @@ func TestTheRestOfALongRecordIsChecked(t *testing.T) {
 	}
 }
 
-// Captures may stand behind each other.
+// A file can hold several captures.
 func TestConcatenated(t *testing.T) {
 	file, _ := write(t, true)
 	_, got, err := read(append(bytes.Clone(file), file...))
@@ -227,7 +227,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// bomb is an ELF file whose .BTF section unpacks to size bytes.
+// bomb returns an ELF file whose .BTF section decompresses to size bytes.
 func bomb(tb testing.TB, size uint64) []byte {
 	tb.Helper()
 	var packed bytes.Buffer
@@ -257,7 +257,7 @@ func bomb(tb testing.TB, size uint64) []byte {
 	return file
 }
 
-// The types of a capture are BTF, and nothing that has to be unpacked first.
+// The types of a capture are raw BTF, not an ELF file with compressed sections.
 func TestTypesAreNotUnpacked(t *testing.T) {
 	file, _ := write(t, true)
 	blockType := []byte{0x62, 0x72, 0x00, 0x80}
@@ -279,7 +279,7 @@ func TestTypesAreNotUnpacked(t *testing.T) {
 	}
 }
 
-// zeros is a reader of n bytes of 0.
+// zeros returns a reader of n zero bytes.
 func zeros(n int64) io.Reader { return io.LimitReader(zero{}, n) }
 
 type zero struct{}
@@ -289,8 +289,8 @@ func (zero) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A sparse file has blocks of any size for nothing: only records are read into memory whatever
-// their size.
+// A sparse file can have blocks of any size at no cost. Only records are read into memory
+// whatever their size.
 func TestTheMemoryForBlocksIsBounded(t *testing.T) {
 	file, ends := write(t, true)
 	const size = 256 << 20
@@ -321,7 +321,7 @@ func TestTheMemoryForBlocksIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzReader reads what anybody may have written: in memory bounded by the file.
+// FuzzReader reads arbitrary files, in memory bounded by their size.
 func FuzzReader(f *testing.F) {
 	finished, _ := write(f, true)
 	cut, _ := write(f, false)

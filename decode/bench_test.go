@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// exitEvent is the Go mirror of the type that is measured.
+// exitEvent is the Go equivalent of the measured type.
 type exitEvent struct {
 	Type      uint32   `json:"type"`
 	CPU       uint32   `json:"cpu"`
@@ -70,8 +70,7 @@ func BenchmarkText(b *testing.B) {
 	}
 }
 
-// BenchmarkJSONByReflection is what a Go program does that has a mirror of the
-// type: the standard library reads it and writes it.
+// BenchmarkJSONByReflection does the same with a Go struct and the standard library.
 func BenchmarkJSONByReflection(b *testing.B) {
 	record := exitEventRecord()
 	var out bytes.Buffer

@@ -31,7 +31,7 @@ var (
 	low64   = &btf.Enum{Name: "low64", Size: 8, Signed: true, Values: []btf.EnumValue{{Name: "LOW", Value: math.MaxUint64 - 1}}}
 )
 
-// member puts a field of t at a byte offset.
+// member returns a field of type t at a byte offset.
 func member(name string, t btf.Type, offset uint32) btf.Member {
 	return btf.Member{Name: name, Type: t, Offset: btf.Bits(offset * 8)}
 }
@@ -59,7 +59,7 @@ func le(values ...any) []byte {
 
 var nested = structOf(8, member("x", u32, 0), member("y", arrayOf(u16, 2), 4))
 
-// samples has records of all kinds of types, in JSON and in text.
+// samples has records of all kinds of types with their JSON and text.
 var samples = []struct {
 	name   string
 	typ    btf.Type
@@ -174,7 +174,7 @@ func TestShortRecords(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		typ  btf.Type
-		size int // the shortest that decodes
+		size int // of the shortest record that decodes
 	}{
 		{"a struct of scalars needs all of them", structOf(16, member("a", u64, 0), member("b", u16, 8)), 10},
 		{"an array in the middle", structOf(8, member("a", cut, 0), member("b", u32, 4)), 8},

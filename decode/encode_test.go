@@ -21,8 +21,7 @@ func newCodec(t *testing.T, typ btf.Type) *Codec {
 	return e
 }
 
-// What the decoder makes of a record becomes a record that the decoder makes the
-// same of.
+// A record that is decoded, encoded and decoded again gives the same JSON.
 func TestEncodingReversesDecoding(t *testing.T) {
 	for _, test := range samples {
 		t.Run(test.name, func(t *testing.T) {
@@ -175,8 +174,7 @@ func TestEncodedRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzEncode: whatever the JSON, what becomes a record is decoded to JSON that
-// becomes the same record.
+// FuzzEncode: a record from any JSON is decoded to JSON that gives the same record.
 func FuzzEncode(f *testing.F) {
 	typ := everything()
 	c, err := New(typ)
@@ -203,7 +201,7 @@ func FuzzEncode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(again, []byte("NaN")) { // there are many, and one word for them
+		if bytes.Contains(again, []byte("NaN")) { // JSON has one word for many NaNs
 			return
 		}
 		record2, err := c.AppendRecord(nil, again, 4096)

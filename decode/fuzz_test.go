@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// everything has a field of each kind that an operation can have.
+// everything has a field of each kind of operation.
 func everything() *btf.Struct {
 	inner := structOf(12, member("i", s32, 0), bitfield("b", u16, 36, 9), member("s", arrayOf(char, 4), 6), bitfield("e", color, 80, 3))
 	union := &btf.Union{Size: 16, Members: []btf.Member{member("u", u128, 0), member("s", s128, 0), member("d", &btf.Float{Size: 8}, 0), member("h", &btf.Float{Size: 16}, 0)}}
@@ -21,7 +21,7 @@ func everything() *btf.Struct {
 		member("big", enum64, 80), member("f", &btf.Float{Size: 4}, 88), member("rest", arrayOf(arrayOf(char, 3), 0), 92))
 }
 
-// check decodes record and fails where the result breaks a promise.
+// check decodes record, and fails if the result breaks a guarantee.
 func check(t *testing.T, d *Codec, record []byte) {
 	t.Helper()
 	limit := 2*(1<<20+256*len(record)) + 16*maxNames
@@ -47,8 +47,8 @@ func check(t *testing.T, d *Codec, record []byte) {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// FuzzStrings decodes char arrays and encodes them again: whatever their bytes are, they come
-// back, so no two have the same JSON.
+// FuzzStrings decodes char arrays and encodes them again. All bytes come back, so no two
+// strings have the same JSON.
 func FuzzStrings(f *testing.F) {
 	const n = 16
 	typ := structOf(2*n, member("fixed", arrayOf(char, n), 0), member("rest", arrayOf(char, 0), n))
@@ -89,7 +89,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, record []byte) { check(t, d, record) })
 }
 
-// FuzzBTF decodes a record by the types of arbitrary BTF.
+// FuzzBTF decodes a record with the types of arbitrary BTF.
 func FuzzBTF(f *testing.F) {
 	for _, t := range []btf.Type{everything(), arrayOf(everything(), 2), color} {
 		b, err := btf.NewBuilder([]btf.Type{t}, nil)
@@ -125,8 +125,8 @@ func FuzzBTF(f *testing.F) {
 	})
 }
 
-// FuzzTypes decodes a record by a type that is made of arbitrary bytes, with
-// everything that a parser of BTF might let through.
+// FuzzTypes decodes a record with a type made from arbitrary bytes, which can have every
+// fault that a parser of BTF could let through.
 func FuzzTypes(f *testing.F) {
 	f.Add([]byte{3, 2, 4, 0, 0, 0, 5, 2, 8, 0, 1, 0}, make([]byte, 64))
 	f.Add([]byte{4, 2, 4, 0, 0, 0, 4, 2, 8, 0, 1, 0, 2, 255, 255, 255}, make([]byte, 64))
@@ -139,7 +139,7 @@ func FuzzTypes(f *testing.F) {
 		}
 		check(t, d, record)
 		if text, err := d.AppendJSON(nil, record); err == nil {
-			// Names that no C has may well come twice.
+			// Names can be duplicate, unlike in C.
 			const limit = 1 << 16
 			if out, _ := d.AppendRecord(nil, text, limit); len(out) > limit {
 				t.Errorf("a record of %d bytes", len(out))
@@ -148,7 +148,7 @@ func FuzzTypes(f *testing.F) {
 	})
 }
 
-// generator makes types of bytes.
+// generator makes types from bytes.
 type generator struct {
 	bytes []byte
 	made  []btf.Type
@@ -188,7 +188,7 @@ func (g *generator) typ() btf.Type {
 	case 9:
 		return &btf.Typedef{Name: "t", Type: g.typ()}
 	case 10:
-		if len(g.made) > 0 { // possibly the one that is being made
+		if len(g.made) > 0 { // possibly the one in progress
 			return g.made[int(g.next())%len(g.made)]
 		}
 	}

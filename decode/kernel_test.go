@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// TestKernelTypes decodes noise as every type of the running kernel.
+// TestKernelTypes decodes noise with every type of the running kernel.
 func TestKernelTypes(t *testing.T) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
@@ -29,7 +29,7 @@ func TestKernelTypes(t *testing.T) {
 		}
 		d, err := New(typ)
 		if err != nil {
-			// The kernel has definitions without a body, and none that lie.
+			// The kernel's BTF has incomplete types, but no wrong ones.
 			if !errors.Is(err, errUnsized) {
 				t.Error(err)
 			}

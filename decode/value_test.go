@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Values say what JSON says.
+// Values are equal to the JSON.
 func TestValuesAreThoseOfJSON(t *testing.T) {
 	d, err := New(everything())
 	if err != nil {

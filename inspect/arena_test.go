@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Pages are counted where struct bpf_arena has nr_pages.
+// The kernel counts pages if struct bpf_arena has nr_pages.
 func TestPagesOfAnArena(t *testing.T) {
 	testenv.NoLeaks(t)
 	a, err := arenas.Create(arenas.Options{Name: "test_pages", Size: 1 << 20})

@@ -28,7 +28,7 @@ func attachedTo(t *testing.T, m *ebpf.Map) []Attachment {
 		t.Fatalf("programs %+v", d.Programs)
 	}
 	for i := range d.Programs[0].Attached {
-		d.Programs[0].Attached[i].Link = 0 // nobody knows it before
+		d.Programs[0].Attached[i].Link = 0 // not known in advance
 	}
 	return d.Programs[0].Attached
 }
@@ -79,7 +79,7 @@ func TestABTFTracepointIsNamed(t *testing.T) {
 	}
 	defer l.Close()
 	got := attachedTo(t, m)
-	// Before 5.13 the kernel does not say what it is attached to.
+	// Before 5.13 the kernel does not report the target.
 	if len(got) != 1 || !strings.Contains("tracing raw_tracepoint", got[0].Type) ||
 		got[0].Target != "traceraw_tp btf_trace_sched_process_exec" && got[0].Target != "sched_process_exec" {
 		t.Errorf("got %+v", got)
@@ -101,7 +101,7 @@ func TestACgroupsProgram(t *testing.T) {
 	}
 }
 
-// As all attached them before there were links for it (5.7), and systemd does still.
+// The way before BPF links for cgroups (5.7), which systemd still uses.
 func TestACgroupsProgramWithoutALink(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, id := newCgroup(t)
@@ -124,7 +124,7 @@ func TestACgroupsProgramWithoutALink(t *testing.T) {
 	m.Close()
 }
 
-// newCgroup makes a cgroup, removed when the test ends, and returns its id too.
+// newCgroup creates a cgroup until the end of the test, and returns its path and id.
 func newCgroup(t *testing.T) (dir string, id uint64) {
 	t.Helper()
 	root, err := cgroup2Root()
@@ -142,7 +142,7 @@ func newCgroup(t *testing.T) (dir string, id uint64) {
 	return dir, st.Ino
 }
 
-// As all attached tracepoints before there were links for it.
+// The way before BPF links for tracepoints.
 func TestAPerfEventWithoutALink(t *testing.T) {
 	testenv.NoLeaks(t)
 	text, err := os.ReadFile("/sys/kernel/tracing/events/sched/sched_process_exec/id")

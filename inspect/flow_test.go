@@ -97,7 +97,7 @@ func TestAStuckConsumerOfAnOverwritingRing(t *testing.T) {
 	if f.flow.State != ConsumerStuck || f.flow.Overwritten.Float64() != 8192 {
 		t.Errorf("%s, %v bytes overwritten", f.flow.State, f.flow.Overwritten)
 	}
-	// A consumer that goes on where it can counts what it missed once.
+	// Bytes that the consumer missed count once.
 	over := uint64(8192)
 	f.sample(f.now, Positions{Consumer: 8192, Producer: 12288, Overwrite: &over}, 4096)
 	if f.flow.Overwritten.Float64() != 8192 {
@@ -198,7 +198,7 @@ func TestLagBeyondTheHistory(t *testing.T) {
 	}
 }
 
-// FuzzFlow: whatever a process writes into the pages, the figures stay possible.
+// FuzzFlow: the figures stay possible, whatever a process writes into the pages.
 func FuzzFlow(f *testing.F) {
 	f.Add(uint64(0), uint64(64), uint64(8), uint64(128), true)
 	f.Add(uint64(1)<<63, uint64(0), ^uint64(0), uint64(1), false)

@@ -73,7 +73,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 		t.Errorf("programs %+v", got.Programs)
 	}
 
-	// A closer look says the same, and what is unknown with it.
+	// One says the same, with the host's notes.
 	closer, err := One(ring, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -85,8 +85,8 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	}
 }
 
-// own keeps this process: another one that lists maps, as this test does, holds any map for
-// a moment.
+// own keeps this process. Other processes that list maps, as this test does, hold each map for a
+// moment.
 func own(users []User) []User {
 	return slices.DeleteFunc(users, func(u User) bool { return !u.Self })
 }
@@ -169,7 +169,7 @@ func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 	}
 }
 
-// Maps that come and go during the listing are there or not, and no error.
+// Maps that appear or vanish during the listing are in it or not, but cause no error.
 func TestAllWhileMapsComeAndGo(t *testing.T) {
 	testenv.NoLeaks(t)
 	rounds := 30
@@ -210,7 +210,7 @@ func TestAllWhileMapsComeAndGo(t *testing.T) {
 	t.Logf("%d listings, %d maps came and went", rounds, made)
 }
 
-// A map that nobody else holds is gone when the one who asked closes it.
+// A map that no other process holds is gone when the caller closes it.
 func TestNothingIsKept(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	id := idOf(t, m)
@@ -221,7 +221,7 @@ func TestNothingIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Close()
-	// Another process that lists maps may hold it for a moment.
+	// Another process that lists maps can hold it for a moment.
 	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
 		m, err := ebpf.NewMapFromID(id)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -276,8 +276,8 @@ func TestWithoutPrivilegesWhatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
-// What the exporter's unit and DaemonSet grant is enough for rings, positions
-// and owners, and neither is too much.
+// The capabilities that the exporter's unit and DaemonSet grant suffice for rings, positions
+// and owners, and each is necessary.
 func TestLeastCapabilities(t *testing.T) {
 	needIterators(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 8192})
@@ -317,8 +317,8 @@ func TestWithoutPrivilegesTheRestIsFound(t *testing.T) {
 	}
 }
 
-// unprivileged is what a process without capabilities finds out, about a map
-// that it holds in the role "describe".
+// unprivileged returns what a process without capabilities finds. In the role "describe" it
+// holds the map.
 func unprivileged(role string, maps []*ebpf.Map) string {
 	var err error
 	switch role {
@@ -349,7 +349,7 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 	return err.Error()
 }
 
-// leastCaps is what a report says of the test's ring.
+// leastCaps returns what a report says about the test's ring.
 func leastCaps(r *Report) string {
 	for _, m := range r.Maps {
 		if m.Name != "least_caps" {

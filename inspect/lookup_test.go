@@ -15,7 +15,7 @@ import (
 
 func TestLookup(t *testing.T) {
 	testenv.NoLeaks(t)
-	// Names that no other process's maps have.
+	// Names that maps of other processes do not have.
 	name := func(s string) string { return fmt.Sprintf("%s%d", s, os.Getpid()) }
 	newRing := func(s string) *ebpf.Map {
 		return testenv.Map(t, &ebpf.MapSpec{Name: name(s), Type: ebpf.RingBuf, MaxEntries: 4096})

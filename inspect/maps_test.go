@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A process of a stranger with as many mappings as it may have costs little memory.
+// Reading a process with the greatest number of mappings takes little memory.
 func TestMapsAreReadLineByLine(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "maps"))

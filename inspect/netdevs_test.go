@@ -15,13 +15,13 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// inNetns runs f on a thread in a network namespace of its own, in which there is
-// only lo. The error is f's.
+// inNetns runs f on a thread in a new network namespace, which has only lo, and returns f's
+// error.
 func inNetns(t *testing.T, f func(lo netlink.Link) error) error {
 	t.Helper()
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread, and the namespace, end with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread and the namespace end with the goroutine
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			done <- err
 			return
@@ -35,7 +35,7 @@ func inNetns(t *testing.T, f func(lo netlink.Link) error) error {
 	return <-done
 }
 
-// expect checks where the only program that uses m is attached, and what is said of that.
+// expect checks where the only program that uses m is attached, and the notes.
 func expect(t *testing.T, m *ebpf.Map, note string, want ...Attachment) {
 	t.Helper()
 	d, err := One(m, Options{SkipUsers: true, SkipPins: true})
@@ -97,7 +97,7 @@ func TestTCFilters(t *testing.T) {
 				expect(t, m, "", Attachment{Type: "tc", Target: tt.want})
 				return nil
 			})
-			if errors.Is(err, unix.ENOENT) { // a module that is not there
+			if errors.Is(err, unix.ENOENT) { // the module is missing
 				testenv.SkipWithout(t, feature, err)
 			}
 			if err != nil {
@@ -119,7 +119,7 @@ func addQdisc(l netlink.Link, kind string, parent uint32) error {
 	return netlink.QdiscAdd(q)
 }
 
-// addFilter makes a program a filter of a qdisc, or of one end of it.
+// addFilter attaches a program as a filter of a qdisc, or of its ingress or egress.
 func addFilter(l netlink.Link, parent uint32, p *ebpf.Program) error {
 	return netlink.FilterAdd(&netlink.BpfFilter{
 		FilterAttrs:  netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: parent, Priority: 1, Protocol: unix.ETH_P_ALL},
@@ -148,7 +148,7 @@ func TestTCXWithoutALink(t *testing.T) {
 	}
 }
 
-// What a link attaches is told by the interface as well, and shown once.
+// The interface reports the program of a link too, which is shown once.
 func TestWhatALinkAttachesIsShownOnce(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.XDP})

@@ -9,8 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// script is a ring whose positions change from one load to the next as
-// written down; the last value stays.
+// script is a ring whose loads return the listed positions in turn; the last value stays.
 type script struct {
 	consumer, producer, overwrite []uint64
 }

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m))
 }
 
-// command runs this test binary as a process that has the maps and plays a role.
+// command returns a command for this test binary in a role, with the maps.
 func command(t *testing.T, role string, maps []*ebpf.Map) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
@@ -44,14 +44,14 @@ func command(t *testing.T, role string, maps []*ebpf.Map) *exec.Cmd {
 	return cmd
 }
 
-// actor is a process that a test started to use maps in one of the roles.
+// actor is a process that uses maps in a role.
 type actor struct {
 	pid int
 	end func()
 }
 
-// start runs this test binary as another process that uses the maps in a role, and
-// returns when it does. It ends with the test, or by end.
+// start starts this test binary as a process that uses the maps in a role, and waits until it
+// does. The process ends with the test, or by end.
 func start(t *testing.T, role string, maps ...*ebpf.Map) actor {
 	t.Helper()
 	cmd := command(t, role, maps)
@@ -83,7 +83,7 @@ func start(t *testing.T, role string, maps ...*ebpf.Map) actor {
 	return actor{cmd.Process.Pid, end}
 }
 
-// play is what a process started by start does until its standard input ends.
+// play uses maps in a role until standard input ends.
 func play(role string, fds []string) int {
 	var maps []*ebpf.Map
 	for _, text := range fds {
@@ -108,9 +108,22 @@ func play(role string, fds []string) int {
 		fmt.Println(answer)
 		return 0
 	}
+	if err := use(role, maps); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+	for _, m := range maps {
+		m.Close() // keeps them alive until here
+	}
+	return 0
+}
+
+// use uses maps in a role.
+func use(role string, maps []*ebpf.Map) (err error) {
 	m, page := maps[0], os.Getpagesize()
 	data := page + 2*int(m.MaxEntries())
-	var err error
 	mmap := func(fd, offset, length, prot int) {
 		if _, e := unix.Mmap(fd, int64(offset), length, prot, unix.MAP_SHARED); e != nil {
 			err = fmt.Errorf("%s: mmap: %w", role, e)
@@ -119,9 +132,9 @@ func play(role string, fds []string) int {
 	const ro, rw = unix.PROT_READ, unix.PROT_READ | unix.PROT_WRITE
 	switch role {
 	case "hold":
-	case "consume": // as most do
+	case "consume": // the usual way
 		_, err = ringbuf.NewReader(m)
-	case "read": // and do nothing else
+	case "read": // and read all the time
 		var rd *ringbuf.Reader
 		if rd, err = ringbuf.NewReader(m); err == nil {
 			go func() {
@@ -159,26 +172,17 @@ func play(role string, fds []string) int {
 	default:
 		err = fmt.Errorf("unknown role %q", role)
 	}
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin)
-	for _, m := range maps {
-		m.Close() // also: they are in use until here
-	}
-	return 0
+	return err
 }
 
-// asNobody has a process of a user without capabilities, which holds the maps,
-// find something out, and returns what it says.
+// asNobody runs a role as a user without capabilities that holds the maps, and returns its
+// answer.
 func asNobody(t *testing.T, role string, maps ...*ebpf.Map) string {
 	t.Helper()
 	return asNobodyWith(t, nil, role, maps...)
 }
 
-// asNobodyWith is asNobody, but the process has these capabilities.
+// asNobodyWith is asNobody with capabilities.
 func asNobodyWith(t *testing.T, caps []uintptr, role string, maps ...*ebpf.Map) string {
 	t.Helper()
 	cmd := command(t, "nobody: "+role, maps)

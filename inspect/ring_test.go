@@ -19,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// nothingElse leaves out what is not about the map itself.
+// nothingElse skips all but the map itself.
 var nothingElse = Options{SkipUsers: true, SkipPrograms: true, SkipPins: true}
 
 func one(t *testing.T, m *ebpf.Map) *Map {
@@ -67,7 +67,7 @@ func TestPositionsAreThoseOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // looking does not change what is seen
+	for range 2 { // the first one changes nothing
 		got, err := p.Query()
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func TestABusyHeadIsReported(t *testing.T) {
 	}
 }
 
-// testABusyHead looks at a busy record behind others of 1 KiB, header included.
+// testABusyHead inspects a busy record after others of 1 KiB, header included.
 func testABusyHead(t *testing.T, before int) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 1<<15)
@@ -134,7 +134,7 @@ func testABusyHead(t *testing.T, before int) {
 		t.Errorf("pending position %v", d.Positions.Pending)
 	}
 	pos := uint64(before+1) * 1024
-	// The kernel brings it up to date at a reservation only.
+	// The kernel updates it only at a reservation.
 	if d.Positions.Pending != nil && *d.Positions.Pending != pos {
 		t.Errorf("pending position %d, want %d", *d.Positions.Pending, pos)
 	}
@@ -174,8 +174,7 @@ func TestAnOverwritingRing(t *testing.T) {
 	}
 }
 
-// A ring under full flood, consumed as fast as possible: what is seen is always
-// possible.
+// Positions stay possible while a ring is produced and consumed at full speed.
 func TestPositionsUnderFlood(t *testing.T) {
 	testenv.NoLeaks(t)
 	looks := 20000
@@ -221,7 +220,7 @@ func TestPositionsUnderFlood(t *testing.T) {
 	t.Logf("%d looks, the ring moved between %d of them, %d bytes in all", looks, moved, last.Producer)
 }
 
-// Whoever can write the positions can write anything.
+// A process that can write positions can write any value.
 func TestHostilePositions(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -281,7 +280,7 @@ func userRing(tb testing.TB, size uint32) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Name: "user_ring", Type: ebpf.UserRingbuf, MaxEntries: size})
 }
 
-// FuzzHostileRing writes anything where the user of a user ring can write.
+// FuzzHostileRing writes arbitrary bytes where the producer of a user ring can.
 func FuzzHostileRing(f *testing.F) {
 	m := userRing(f, 4096)
 	page := os.Getpagesize()

@@ -33,7 +33,7 @@ func TestRival(t *testing.T) {
 	}
 }
 
-// Openers that lose a race for a ring have it mapped for a moment, maybe one after the other.
+// Openers that lose a race for a ring have it mapped for a moment, perhaps one after the other.
 func TestARivalIsThereTwice(t *testing.T) {
 	for _, tt := range []struct {
 		found [2][]int

@@ -21,7 +21,7 @@ import (
 
 var errNoIterator = errors.New("not now")
 
-// bothWays runs a test with the kernel's iterators and without.
+// bothWays runs a test with and without the kernel's iterators.
 func bothWays(t *testing.T, test func(t *testing.T, newSampler func(SamplerOptions) *Sampler)) {
 	t.Run("iterator", func(t *testing.T) {
 		s, err := mapiter.NewScanner()
@@ -41,14 +41,14 @@ func bothWays(t *testing.T, test func(t *testing.T, newSampler func(SamplerOptio
 	})
 }
 
-// withoutIterators makes h do without them.
+// withoutIterators makes h work without iterators.
 func withoutIterators(h *host) {
 	h.maps.Pause, h.users.Pause = math.MaxInt64, math.MaxInt64
 	h.maps.Get(func() (*mapiter.Scanner, error) { return nil, errNoIterator })
 	h.users.Get(func() (*mapusers.Scanner, error) { return nil, errNoIterator })
 }
 
-// ringIn returns what a new sample says of m.
+// ringIn returns m from a new sample.
 func ringIn(t *testing.T, s *Sampler, m *ebpf.Map) Map {
 	t.Helper()
 	sample, err := s.Sample()
@@ -82,7 +82,7 @@ func TestSamplesCountWhatFlows(t *testing.T) {
 	})
 }
 
-// What a sample says is the caller's.
+// Later samples do not change an earlier report.
 func TestALaterSampleLeavesAnEarlierOneAlone(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	p := load(t, m)
@@ -131,7 +131,7 @@ func TestAReusedIDIsAnotherRing(t *testing.T) {
 			t.Errorf("with another %s it counts %v", what, k.flow.Produced)
 		}
 	}
-	// Without an identity the kernel's own position tells.
+	// Without an identity, the kernel's position decides.
 	ring.identity = 0
 	first = follow(ring)
 	ring.Positions = &Positions{Producer: 48}
@@ -140,7 +140,7 @@ func TestAReusedIDIsAnotherRing(t *testing.T) {
 	}
 }
 
-// Both ways of looking see the same.
+// The iterator and mappings give the same result.
 func TestIteratorAndMappingsAgree(t *testing.T) {
 	var h host
 	defer h.close()
@@ -179,7 +179,7 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 	find := func(f found) []Map {
 		return slices.DeleteFunc(f.maps, func(d Map) bool { return !slices.Contains(ours, d.ID) })
 	}
-	// Only the iterator knows where an arena lies.
+	// Only the iterator knows the address of an arena.
 	ignore := []gocmp.Option{cmpopts.IgnoreUnexported(Map{}), cmpopts.IgnoreFields(Map{}, "Arena")}
 	a, b := find(withIterator), find(oneByOne)
 	if diff := gocmp.Diff(a, b, ignore...); diff != "" || len(a) != len(ours) {

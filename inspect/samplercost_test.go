@@ -15,8 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A sample changes nothing on the host and keeps nothing of it: no map lives on,
-// no position moves, and it takes as many descriptors for many rings as for one.
+// A sample has no effect on the host: it keeps no map alive and moves no position. It takes as
+// many descriptors for many rings as for one.
 func TestSamplingLeavesNoTrace(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
@@ -41,7 +41,7 @@ func TestSamplingLeavesNoTrace(t *testing.T) {
 		if diff := gocmp.Diff(before.Positions, after.Positions); diff != "" {
 			t.Errorf("positions before and after:\n%s", diff)
 		}
-		id := idOf(t, rings[0]) // which no program, freed late, holds
+		id := idOf(t, rings[0]) // no program that is freed late holds this one
 		for _, m := range rings {
 			m.Close()
 		}
@@ -62,8 +62,7 @@ func descriptors(t *testing.T) int {
 	return len(fds)
 }
 
-// The demand is less than 50 ms a sample for 500 rings, and less than 1% CPU at
-// one sample a second: 10 ms.
+// Limits: 50 ms for a sample of 500 rings, and 1% CPU at one sample per second: 10 ms.
 func TestFiveHundredRings(t *testing.T) {
 	needIterators(t)
 	rings, samples := 500, 50
@@ -94,7 +93,7 @@ func TestFiveHundredRings(t *testing.T) {
 	for range samples {
 		total += look()
 	}
-	// One sample in ten looks up the relations, as the first of these did.
+	// One sample in ten looks up the relations, like the first one here.
 	mean := (total/time.Duration(samples)*9 + first) / 10
 	t.Logf("CPU time: with relations %v, without %v, %v a second", first, total/time.Duration(samples), mean)
 	if mean > 10*time.Millisecond && !testing.Short() && !testenv.Race {
@@ -102,7 +101,7 @@ func TestFiveHundredRings(t *testing.T) {
 	}
 }
 
-// cpuTime is what this process has used.
+// cpuTime returns the CPU time of this process.
 func cpuTime(t *testing.T) time.Duration {
 	t.Helper()
 	var ru unix.Rusage

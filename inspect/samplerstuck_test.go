@@ -12,13 +12,13 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// eager has two samples show what is stuck, however soon one follows the other.
+// eager reports a stuck ring after two samples, at any interval.
 var eager = SamplerOptions{Options: Options{SkipPrograms: true, SkipPins: true}, StuckAfter: 1, RelateEvery: 1}
 
 func TestAStoppedConsumerIsStuck(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 1<<15) // the only one of this size, for what /proc shows
+		m := testenv.Ring(t, 1<<15) // the only one of this size: /proc shows no more
 		p := load(t, m)
 		defer p.Close()
 		reader := start(t, "read", m)
@@ -53,7 +53,7 @@ func TestAStoppedConsumerIsStuck(t *testing.T) {
 	})
 }
 
-// stop returns when the process has stopped.
+// stop stops the process, and returns when it has stopped.
 func stop(t *testing.T, a actor) {
 	t.Helper()
 	if err := unix.Kill(a.pid, unix.SIGSTOP); err != nil {
@@ -115,7 +115,7 @@ func TestARingThatNobodyConsumes(t *testing.T) {
 	if got := ringIn(t, s, m); got.Flow.State != Unconsumed || got.Flow.StuckFor == 0 {
 		t.Error(got.Flow.State, got.Flow.StuckFor)
 	}
-	// One that stays put is noticed when the ring gets stuck again.
+	// A new consumer is found when the ring is stuck again.
 	start(t, "consume", m)
 	page0, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// lookers are how a process looks at maps that it may not see all users of.
+// lookers are kinds of processes that cannot see all users of a map.
 var lookers = []struct {
 	how  string
 	attr syscall.SysProcAttr
@@ -30,9 +30,9 @@ func asUser(caps ...uintptr) syscall.SysProcAttr {
 	return syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: caps}
 }
 
-// countOthers runs a process that counts the maps' consumers and producers other than itself,
-// and returns its answer: for each map how many it sees, and how many writable
-// mappings are unseen.
+// countOthers runs a process that counts the other consumers and producers of the maps, and
+// returns its answer: for each map the number that it sees, and the number of unseen writable
+// mappings.
 func countOthers(t *testing.T, attr syscall.SysProcAttr, role string, maps ...*ebpf.Map) string {
 	t.Helper()
 	cmd := command(t, "count: "+role, maps)
@@ -44,7 +44,7 @@ func countOthers(t *testing.T, attr syscall.SysProcAttr, role string, maps ...*e
 	return strings.TrimSpace(string(out))
 }
 
-// count is the process that countOthers runs.
+// count runs in the process that countOthers starts.
 func count(role string, maps []*ebpf.Map) (string, error) {
 	if role == "as a consumer" {
 		for _, m := range maps {
@@ -108,7 +108,7 @@ func TestConsumersAndProducersThatCannotBeSeenAreCounted(t *testing.T) {
 	}
 }
 
-// Without the count, processes that are hidden are not taken for none.
+// Without the count, hidden processes are unknown, not absent.
 func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -121,7 +121,7 @@ func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 func TestProcessesThatProcHidesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	runtime.LockOSThread() // for good: the thread ends with the test
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	for _, err := range []error{
 		unix.Unshare(unix.CLONE_NEWNS),
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),

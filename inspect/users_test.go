@@ -16,11 +16,11 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// scene is a set of processes that use maps in every way that matters.
+// scene is a set of processes that use maps in all relevant ways.
 type scene struct {
 	maps  []*ebpf.Map
 	exact map[ebpf.MapID][]User // PID and Comm come from the processes
-	// likely is what /proc shows of it.
+	// likely is what /proc shows.
 	likely map[ebpf.MapID][]User
 }
 
@@ -47,7 +47,7 @@ func newScene(t *testing.T) scene {
 		sc.likely[id] = append(sc.likely[id], likely)
 	}
 	ring := ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: 8192}
-	// Sizes that nothing else has, so that the likely answer is clear.
+	// Sizes that no other map has, so that the likely answer is unambiguous.
 	ring1, ring2, ring3, ring4, ring5 := ring, ring, ring, ring, ring
 	ring1.MaxEntries, ring2.MaxEntries, ring4.MaxEntries, ring5.MaxEntries = 16384, 32768, 65536, 1<<17
 
@@ -72,15 +72,15 @@ func newScene(t *testing.T) scene {
 	expect(m, a, User{Holds: true, Mapped: true, Consumes: true}, mapped+consumer)
 	expect(other, a, User{Holds: true, Mapped: true, Consumes: true}, mapped+consumer)
 
-	// The globals of a program look like a consumer page.
+	// The global variables of a program look like a consumer page.
 	globals := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 64, MaxEntries: 1, Flags: mmapable})
 	expect(m, start(t, "map globals", m, globals), User{Holds: true}, "")
 
 	return sc
 }
 
-// check compares users with what the scene expects, but for this process,
-// which holds all the maps.
+// check compares users with the expected ones, without this process, which holds all
+// maps.
 func (sc scene) check(t *testing.T, want, got map[ebpf.MapID][]User) {
 	t.Helper()
 	for _, m := range sc.maps {
@@ -136,8 +136,8 @@ func TestUsersLikely(t *testing.T) {
 	sc.check(t, sc.likely, sc.likelyUsers(t))
 }
 
-// likelyUsers is what users does where there are no iterators, but for the
-// processes of others: one of them may have a ring of the same size.
+// likelyUsers is users without iterators. It omits processes of others, which can have a ring
+// of the same size.
 func (sc scene) likelyUsers(t *testing.T) map[ebpf.MapID][]User {
 	t.Helper()
 	procs, _, err := readProcesses("/proc")
@@ -189,7 +189,7 @@ func TestUsersOfAnArena(t *testing.T) {
 	sc.checkExact(t)
 }
 
-// arena creates one whose address processes can agree on.
+// arena creates an arena with a fixed address.
 func arena(t *testing.T, pages uint32) *ebpf.Map {
 	t.Helper()
 	if err := features.HaveMapType(ebpf.Arena); err != nil {
@@ -234,7 +234,7 @@ func TestUsersRefusesOtherMaps(t *testing.T) {
 	}
 }
 
-// needIterators skips where mapusers cannot work.
+// needIterators skips the test if package mapusers does not work.
 func needIterators(t *testing.T) {
 	t.Helper()
 	s, err := mapusers.NewScanner()

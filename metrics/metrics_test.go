@@ -127,7 +127,7 @@ rbtool_up 0
 	}
 }
 
-// Names are what programs and processes chose: any bytes.
+// Programs and processes can have any bytes in their names.
 func TestHostileNames(t *testing.T) {
 	sample := newSample()
 	m := &sample.Maps[0]

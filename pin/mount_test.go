@@ -46,7 +46,7 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 		t.Errorf("Default: %q, %v", got, err)
 	}
 
-	// One may cover another.
+	// One can cover another.
 	mountBPFFS(t, blank)
 	got, err = bpffs.Mounts()
 	must(t, err)
@@ -55,7 +55,7 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 	}
 	must(t, unix.Unmount(blank, 0))
 
-	// Of a file system of which only directories are shown, each counts.
+	// If only directories of a file system are mounted, each of them counts.
 	must(t, unix.Unmount(blank, 0))
 	must(t, unix.Unmount(bind, 0))
 	got, err = bpffs.Mounts()
@@ -78,7 +78,7 @@ func TestMountMountsOnRequestOnly(t *testing.T) {
 	wantError(t, err, pin.ErrNotBPFFS, `pin map to "/sys/fs/bpf/x": not on a bpffs`)
 
 	must(t, bpffs.Mount(bpffs.DefaultRoot))
-	must(t, bpffs.Mount(bpffs.DefaultRoot)) // again: nothing to do
+	must(t, bpffs.Mount(bpffs.DefaultRoot)) // a second time: no effect
 	mounts, err := bpffs.Mounts()
 	must(t, err)
 	if !slices.Equal(mounts, []string{bpffs.DefaultRoot}) {

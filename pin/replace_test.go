@@ -20,7 +20,7 @@ func TestReplaceMakesThePinThere(t *testing.T) {
 	path := dir + "/a/ring"
 	must(t, pin.Replace(first, path, pin.Options{Mode: 0o644}))
 	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640}))
-	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640})) // by itself
+	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640})) // a new pin
 	if diff := cmp.Diff([]string{"a", "a/ring"}, tree(t, dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -61,8 +61,7 @@ func TestReplaceRefusesWhatIsNotAMap(t *testing.T) {
 	}
 }
 
-// Processes that open a path while others replace it get one map or the other,
-// always.
+// A process that opens a path while others replace it always gets one of the maps.
 func TestReplaceIsAtomic(t *testing.T) {
 	testenv.NoLeaks(t)
 	rounds := 2000
@@ -123,7 +122,7 @@ func TestReplaceIsAtomic(t *testing.T) {
 	t.Logf("%d replacements, %d opens", 2*rounds, opened[0]+opened[1])
 }
 
-// Of processes that pin to one path at a time, one succeeds.
+// One of several concurrent pins to a path succeeds.
 func TestOnlyOnePinWins(t *testing.T) {
 	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
 	const racers = 8

@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// stage tells a test that was started again by rerun where it is.
+// stage tells a test that rerun started which process it is.
 var stage = os.Getenv("RBTOOL_TEST_STAGE")
 
 const (
@@ -25,12 +25,12 @@ const (
 
 func TestMain(m *testing.M) {
 	if stage == nobody {
-		os.Exit(m.Run()) // which may not change limits
+		os.Exit(m.Run()) // it cannot change limits
 	}
 	os.Exit(testenv.Main(m))
 }
 
-// rerun runs a test again in a process of its own, which attr makes special.
+// rerun runs a test again in a new process with the given attributes.
 func rerun(t *testing.T, test, stage string, attr *syscall.SysProcAttr, env ...string) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+test+"$", "-test.v")
@@ -43,8 +43,8 @@ func rerun(t *testing.T, test, stage string, attr *syscall.SysProcAttr, env ...s
 	}
 }
 
-// privateMounts runs the calling test in a mount namespace of its own and reports
-// whether this is the process in it.
+// privateMounts runs the calling test in a new mount namespace, and reports whether this is the process
+// in it.
 func privateMounts(t *testing.T) bool {
 	t.Helper()
 	if stage != "" {
@@ -54,8 +54,8 @@ func privateMounts(t *testing.T) bool {
 	return false
 }
 
-// asNobody runs the calling test as a user without capabilities and reports
-// whether this is the process of that user.
+// asNobody runs the calling test as a user without capabilities, and reports whether this is the process
+// of that user.
 func asNobody(t *testing.T, env ...string) bool {
 	t.Helper()
 	if stage == nobody {
@@ -65,7 +65,7 @@ func asNobody(t *testing.T, env ...string) bool {
 	return false
 }
 
-// publicBPFFS returns a directory in which a bpffs is mounted that everybody may use.
+// publicBPFFS returns a directory on which a bpffs for all users is mounted.
 func publicBPFFS(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -76,7 +76,7 @@ func publicBPFFS(t *testing.T) string {
 	return dir
 }
 
-// mountBPFFS mounts a bpffs that everybody may use on dir, which it makes.
+// mountBPFFS creates dir and mounts a bpffs for all users on it.
 func mountBPFFS(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -118,7 +118,7 @@ func mapID(t *testing.T, m *ebpf.Map) ebpf.MapID {
 	return id
 }
 
-// tree lists what is in dir and below, relative to it.
+// tree lists the entries in and below dir, relative to it.
 func tree(t *testing.T, dir string) []string {
 	t.Helper()
 	var paths []string
@@ -134,7 +134,7 @@ func tree(t *testing.T, dir string) []string {
 	return paths
 }
 
-// wantError fails the test unless err is want, or nil when that is, and its text text.
+// wantError fails the test unless err matches want, or both are nil, and has the text.
 func wantError(t *testing.T, err, want error, text string) {
 	t.Helper()
 	if !errors.Is(err, want) {

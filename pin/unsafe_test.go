@@ -19,8 +19,8 @@ import (
 
 const other = 65534 // the user of asNobody
 
-// Another user puts a symbolic link in a new pin's place again and again. The mode that the pin is to
-// have goes to the pin, never to the link's target.
+// Another user keeps replacing a new pin with a symbolic link. The mode goes to the pin, never to the
+// link's target.
 func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 	const variable = "RBTOOL_TEST_DIR"
 	if stage == nobody {
@@ -31,7 +31,7 @@ func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 		return
 	}
 	dir := publicBPFFS(t)
-	must(t, unix.Chmod(dir, 0o777)) // and not sticky, as it is mounted: anyone may rename what is in it
+	must(t, unix.Chmod(dir, 0o777)) // and not sticky, as when mounted: any user can rename its entries
 	attacker := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
 	attacker.Env = append(os.Environ(), "RBTOOL_TEST_STAGE="+nobody, variable+"="+dir)
 	attacker.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
@@ -153,12 +153,12 @@ func TestDirectoriesThatOthersCannotChangeAreTaken(t *testing.T) {
 	must(t, os.Symlink("sticky", dir+"/link"))
 	must(t, pin.Map(m, dir+"/link/second", pin.Options{}))
 	must(t, pin.Remove(dir+"/link/ring"))
-	// Of a directory that belongs to another user pins can be removed.
+	// Pins in a directory of another user can be removed.
 	must(t, os.Chown(dir+"/readable", other, other))
 	must(t, pin.Remove(dir+"/readable/ring"))
 }
 
-// A link from one directory to the next, and back, ends.
+// A loop of links is an error.
 func TestALoopOfSymbolicLinksEnds(t *testing.T) {
 	dir := testenv.BPFFS(t)
 	must(t, os.Symlink("b", dir+"/a"))

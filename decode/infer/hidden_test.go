@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// hidden returns program name of testdata/foreign.bpf.c as the kernel would dump it to those
-// who may not see its addresses: the ring has the id 7, and helpers have none.
+// hidden returns a program of testdata/foreign.bpf.c as the kernel dumps it to processes that
+// cannot see its addresses: the ring has the id 7, and helpers have none.
 func hidden(t *testing.T, name, ring string, lines bool) *program {
 	t.Helper()
 	b, err := os.ReadFile("testdata/foreign_bpfel.o")
@@ -70,7 +70,7 @@ func TestHelpersThatTheKernelHides(t *testing.T) {
 	}
 }
 
-// FuzzFollow follows programs that no verifier would let pass.
+// FuzzFollow follows programs that the verifier would refuse.
 func FuzzFollow(f *testing.F) {
 	var buf bytes.Buffer
 	for _, insns := range []asm.Instructions{
@@ -106,7 +106,7 @@ func FuzzFollow(f *testing.F) {
 	})
 }
 
-// FuzzFits asks about types of BTF that lies.
+// FuzzFits fits stores to types of hostile BTF.
 func FuzzFits(f *testing.F) {
 	f.Add(uint32(8), uint32(0), uint32(4), int64(0), int64(4))
 	f.Fuzz(func(t *testing.T, size, bit, field uint32, off, width int64) {

@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// foreign loads testdata/foreign.bpf.c as other people do, with bpftool, which uses
-// libbpf, and returns the directories in which its programs and maps are pinned.
+// foreign loads testdata/foreign.bpf.c with bpftool, which uses libbpf, and returns the
+// directories in which its programs and maps are pinned.
 func foreign(t *testing.T) (programs, maps string) {
 	t.Helper()
 	if err := rlimit.RemoveMemlock(); err != nil {
