@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// binary runs one test binary as `go test -exec` wants it: its output on stdout,
-// its exit status ours.
+// binary runs one test binary as `go test -exec` expects: with its output on stdout and its exit
+// status.
 func (h *host) binary(ctx context.Context) (int, error) {
 	k, err := h.store.Named(ctx, h.kernels[0])
 	if err != nil {
@@ -63,7 +63,8 @@ func (h *host) binary(ctx context.Context) (int, error) {
 	return binaryStatus(r)
 }
 
-// binaryStatus says what go test would not see from the status alone.
+// binaryStatus returns the exit status of a binary, or the error that go test could not see from
+// it.
 func binaryStatus(r session.Result) (int, error) {
 	if r.Died != nil {
 		return 1, fmt.Errorf("%s\n%s", r.Died.What, r.Died.Console)
@@ -82,13 +83,13 @@ func binaryStatus(r session.Result) (int, error) {
 	}
 }
 
-// writable makes the directories in which a test binary with these arguments writes
-// files. undo removes those that are empty.
+// writable creates the directories in which a test binary with these arguments writes files. undo
+// removes those that are empty.
 func writable(args []string, dir string) (dirs []string, undo func(), err error) {
 	var made []string
 	undo = func() {
 		for _, d := range slices.Backward(made) {
-			os.Remove(d) // fails where the binary has left something
+			os.Remove(d) // fails if the binary has left a file
 		}
 	}
 	dirs = written(args, dir)
@@ -136,11 +137,11 @@ func written(args []string, dir string) []string {
 	return dirs
 }
 
-// endless is the limit of a binary that runs until the user ends it.
+// endless is the limit of a binary that runs until the user stops it.
 const endless = 365 * 24 * time.Hour
 
-// limitOf is the limit that go test set, or else ours. Fuzzing is not in it
-// (testing.M.Run stops its alarm) and has one of its own, or none.
+// limitOf returns the limit of go test, or else otherwise. It does not include fuzzing
+// (testing.M.Run stops its alarm), which has its own limit or none.
 func limitOf(args []string, otherwise time.Duration) time.Duration {
 	limit, fuzzing := otherwise, time.Duration(0)
 	for _, a := range args {
@@ -163,7 +164,7 @@ func limitOf(args []string, otherwise time.Duration) time.Duration {
 	return limit + fuzzing
 }
 
-// shell runs a shell in a machine, on our terminal.
+// shell runs a shell in a machine, on this terminal.
 func (h *host) shell(ctx context.Context) (int, error) {
 	k, err := h.store.Named(ctx, h.kernels[0])
 	if err != nil {

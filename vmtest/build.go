@@ -16,12 +16,12 @@ import (
 	"github.com/rbtool/rbtool/vmtest/report"
 )
 
-// suite is the tests of one package.
+// suite has the tests of one package.
 type suite struct {
 	path, dir string
-	// binary is the compiled tests, "" where there are none or they do not build.
+	// binary is the compiled tests, empty if there are none or they do not build.
 	binary string
-	// failure is why they do not build.
+	// failure is the output of a failed build.
 	failure string
 }
 
@@ -48,7 +48,7 @@ func (h *host) build(ctx context.Context) ([]suite, error) {
 }
 
 func (s *suite) compile(ctx context.Context, binary string) {
-	// Without DWARF, which nothing in a guest reads and which is a quarter of the file.
+	// Without DWARF, a quarter of the file that nothing in a guest reads.
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", binary, s.path)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	s.binary = binary
@@ -57,7 +57,7 @@ func (s *suite) compile(ctx context.Context, binary string) {
 	}
 }
 
-// list asks go for the packages; binary is set where there are tests.
+// list lists the packages; binary is set for those with tests.
 func list(ctx context.Context, patterns []string) ([]suite, error) {
 	args := append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "--"}, patterns...)
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -90,7 +90,7 @@ func list(ctx context.Context, patterns []string) ([]suite, error) {
 	return suites, nil
 }
 
-// results reads the output of a test binary through go's own reader of it.
+// results parses the output of a test binary by go tool test2json.
 func results(ctx context.Context, pkg string, output []byte) ([]report.Test, error) {
 	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", "-p", pkg)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(output), os.Stderr

@@ -16,13 +16,13 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// host is what all commands need.
+// host is the state that all commands share.
 type host struct {
 	options
 	known  kernels.List
 	store  kernels.Store
 	driver string
-	// grace and boot are those of session.Options.
+	// grace and bootLimit are those of session.Options.
 	grace, bootLimit time.Duration
 	dir              runDir
 }
@@ -72,7 +72,7 @@ func checkStatic(path string) error {
 	return nil
 }
 
-// newRunner returns the runner that was asked for.
+// newRunner returns the runner of the command line.
 func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 	if h.runner == "direct" {
 		return vm.Direct{Driver: h.driver}, nil
@@ -84,7 +84,7 @@ func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 	return vm.VirtmeNG{Dir: dir, Home: filepath.Join(h.cache, "virtme-ng")}, nil
 }
 
-// newMachine returns the machine for a kernel, with the accelerator that works.
+// newMachine returns the machine for a kernel, with an accelerator that works.
 func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, error) {
 	m := vm.Machine{Kernel: k, CPUs: h.cpus, MemoryMiB: h.memory, Accel: vm.TCG}
 	if k.Tree != "" {
@@ -104,8 +104,8 @@ func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, er
 	return m, nil
 }
 
-// environment is what every test on kernel k finds, beside what the guest sets itself: the
-// caller's variables, and the features that the kernel must have.
+// environment returns the variables of every test on kernel k, apart from those that the guest
+// sets: the caller's, and the features that the kernel must have.
 func (h *host) environment(k kernels.Kernel) []string {
 	env := passedOn(os.Environ())
 	if required := h.known.Required(k.Series); len(required) > 0 {
@@ -114,8 +114,8 @@ func (h *host) environment(k kernels.Kernel) []string {
 	return env
 }
 
-// hostOnly are variables that name the host's own places, devices and processes. A name
-// that ends in "_" stands for all that begin with it.
+// hostOnly has variables that name paths, devices and processes of the host. A name that ends in
+// "_" stands for all names that begin with it.
 var hostOnly = []string{
 	"PATH", "HOME", "TMPDIR", "TMP", "TEMP", "PWD", "OLDPWD", "SHELL", "SHLVL", "_",
 	"USER", "LOGNAME", "MAIL", "HOSTNAME", "TERM", "LANG", "LANGUAGE", "LC_", "LD_", "XDG_",
@@ -134,11 +134,11 @@ func passedOn(env []string) []string {
 	})
 }
 
-// hidden are directories on which a guest mounts something of its own.
+// hidden has directories on which a guest mounts a file system.
 var hidden = []string{"/tmp", "/run", "/dev", "/media", "/var/tmp", "/var/cache", "/var/log"}
 
-// moduleRoot is the directory with the go.mod that dir is under, in which its tests
-// may look around; dir itself where there is none.
+// moduleRoot returns the directory above dir that has the go.mod, whose files tests may read, or
+// dir if there is none.
 func moduleRoot(dir string) string {
 	for above := dir; ; above = filepath.Dir(above) {
 		if _, err := os.Stat(filepath.Join(above, "go.mod")); err == nil {
@@ -150,7 +150,7 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// addShare sees to it that the guest sees a host directory at the same path.
+// addShare adds a host directory to the machine, at the same path.
 func addShare(m *vm.Machine, dir string, writable bool) {
 	covered := slices.ContainsFunc(hidden, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })
 	known := slices.ContainsFunc(m.Shares, func(s vm.Share) bool {

@@ -29,7 +29,7 @@ type kernelRun struct {
 	probed bool
 }
 
-// run never fails: what goes wrong is in the result.
+// run reports errors in the result.
 func (k *kernelRun) run(ctx context.Context, name string) report.Kernel {
 	begin := time.Now()
 	k.result = report.Kernel{Name: name, Runner: k.runner.Name(), Features: map[string]string{}}
@@ -56,8 +56,8 @@ func (k *kernelRun) run(ctx context.Context, name string) report.Kernel {
 
 func (k *kernelRun) problem(p report.Problem) { k.result.Problems = append(k.result.Problems, p) }
 
-// boots boots once, and again for what is left, the probe if nothing else, when a machine
-// died of a package.
+// boots boots the machine, and again after it has died in a package, for the remaining packages or
+// the probe.
 func (k *kernelRun) boots(ctx context.Context, name string) error {
 	kernel, err := k.store.Named(ctx, name)
 	if err != nil {
@@ -84,7 +84,7 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 	return nil
 }
 
-// boot runs what is to do until all is done or the machine dies.
+// boot runs the remaining packages until all are done or the machine dies.
 func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.Machine) error {
 	plan := guest.Plan{Probe: !k.probed}
 	files := map[string]string{}
@@ -96,7 +96,7 @@ func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.
 			Dir:  k.suites[i].dir,
 			Args: k.testArgs(),
 			Env:  k.environment(kernel),
-			// The testing package first, which shows where each goroutine is.
+			// The testing package's timeout comes first: it prints the goroutines.
 			Limit: k.limit + 10*time.Second,
 		})
 	}
@@ -157,7 +157,7 @@ func (k *kernelRun) event(ctx context.Context, e guest.Event) error {
 	return nil
 }
 
-// ended takes in the end of the package that ran.
+// ended records the end of the package that ran.
 func (k *kernelRun) ended(ctx context.Context, end report.End, elapsed time.Duration) error {
 	i := k.todo[k.done]
 	p := &k.result.Packages[i]
@@ -177,7 +177,7 @@ func (k *kernelRun) ended(ctx context.Context, end report.End, elapsed time.Dura
 	return nil
 }
 
-// died takes in the death of the machine, during a package or not.
+// died records the death of the machine, in a package or not.
 func (k *kernelRun) died(ctx context.Context, r session.Result) error {
 	if n := len(r.Runs); n > 0 && r.Runs[n-1].Exit == nil {
 		end := report.End{Bytes: int64(k.output.Len()), Limit: k.limit, Died: r.Died.What, Console: r.Died.Console}

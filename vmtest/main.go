@@ -1,9 +1,9 @@
-// Command vmtest runs Go tests, compiled once, on many Linux kernels, each in a
-// virtual machine, and prints what passed where and which features each kernel
-// has. See usage in options.go, and kernels/kernels.txt for the kernels.
+// Command vmtest runs Go tests on many Linux kernels, each in a virtual machine, and prints
+// which tests passed on which kernel, and which features each kernel has. options.go has the
+// usage, kernels/kernels.txt the kernels.
 //
-// The same program is the first process and the driver inside the machines
-// (package guest), so it must be linked statically, as it is without cgo.
+// The same program is the first process and the driver inside the machines (package guest), so
+// it must be linked statically, without cgo.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 	os.Exit(code)
 }
 
-// insideGuest does the part of the program that runs in a machine, if it is in one.
+// insideGuest runs the part of the program for a guest, if this is one.
 func insideGuest(args []string) (code int, inside bool) {
 	var err error
 	switch {
@@ -50,7 +50,7 @@ func insideGuest(args []string) (code int, inside bool) {
 	return 0, true
 }
 
-// hostMain returns the exit status: 1 when tests failed, 2 when they could not be run.
+// hostMain returns the exit status: 1 if tests failed, 2 if they could not be run.
 func hostMain(ctx context.Context, args []string) int {
 	known, err := kernels.Known()
 	if err != nil {

@@ -57,8 +57,8 @@ func (h *host) runAll(ctx context.Context) (report.Report, error) {
 	return r, nil
 }
 
-// fetchKernels fetches what the cache lacks, while tests are compiled and the first machines
-// run. A kernel that cannot be had is reported where it is to be booted, which tries again.
+// fetchKernels fetches kernels that the cache lacks, while tests are compiled and the first
+// machines run. A kernel that cannot be fetched is reported at its boot, which tries again.
 func (h *host) fetchKernels(ctx context.Context) {
 	if h.refresh {
 		return // each then is looked for once more
@@ -79,8 +79,8 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// runKernels runs each kernel, some at a time. Newer ones have more features and so take
-// longer: they begin.
+// runKernels runs the kernels, several at a time. It starts with newer kernels: they have more
+// features and take longer.
 func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite, r *report.Report) {
 	slots := make(chan struct{}, h.parallel)
 	var all sync.WaitGroup
@@ -95,7 +95,7 @@ func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite,
 	all.Wait()
 }
 
-// line is one line of progress.
+// line prints a line of progress.
 func (h *host) line(kernel string, p report.Package) {
 	if p.State == report.NoTests {
 		return

@@ -22,13 +22,13 @@ const usage = `vmtest runs Go tests on many kernels, each in a virtual machine.
   go test -exec "vmtest -kernel KERNEL --" ...  run one test binary
 
 A KERNEL is a series (6.12), the path of an image (with a slash in it), or, with
-virtme-ng, an upstream tag (v6.12). Environment: VMTEST_CACHE is where kernels
-are kept, VMTEST_ACCEL (kvm, tcg) overrides the probe, VMTEST_MIRROR and
-VMTEST_SECURITY_MIRROR the mirrors of apt.
+virtme-ng, an upstream tag (v6.12). Environment: VMTEST_CACHE is the directory of
+kernels, VMTEST_ACCEL (kvm, tcg) overrides the trial of KVM, VMTEST_MIRROR and
+VMTEST_SECURITY_MIRROR override the mirrors of apt.
 
 `
 
-// command is what the user wants.
+// command is the task of a run.
 type command int
 
 const (
@@ -37,7 +37,7 @@ const (
 	runShell
 )
 
-// options are the command line.
+// options has the command line.
 type options struct {
 	command  command
 	kernels  []string
@@ -53,11 +53,11 @@ type options struct {
 	json     string
 	markdown string
 	cache    string
-	// args are packages, or a test binary and its arguments.
+	// args has packages, or a test binary and its arguments.
 	args []string
 }
 
-// parse reads the command line. Its error has been shown, with the usage.
+// parse parses the command line. It prints errors, with the usage.
 func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	var o options
 	if len(args) > 0 && args[0] == "shell" {
@@ -68,18 +68,18 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	fs := flag.NewFlagSet("vmtest", flag.ContinueOnError)
 	fs.SetOutput(out)
 	fs.Usage = func() { fmt.Fprint(out, usage); fs.PrintDefaults() }
-	list := fs.String("kernels", strings.Join(known.Series, ","), "kernels to test, comma separated")
-	one := fs.String("kernel", "", "one kernel")
-	fs.StringVar(&o.runner, "runner", "", "virtme-ng, the reference; or direct, which boots faster (default for one binary and for a shell)")
-	fs.IntVar(&o.cpus, "cpus", 2, "processors of a machine")
-	fs.IntVar(&o.memory, "memory", 2048, "memory of a machine, in MiB")
-	fs.DurationVar(&o.limit, "timeout", 5*time.Minute, "limit for one test binary")
-	fs.BoolVar(&o.full, "full", false, "without -test.short")
-	fs.StringVar(&o.run, "run", "", "only tests that match, as go test has it")
-	fs.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "machines at a time")
-	fs.BoolVar(&o.verbose, "v", false, "show all output as it comes")
-	fs.BoolVar(&o.refresh, "refresh", false, "look for newer builds of the kernels")
-	fs.StringVar(&o.json, "json", "", "write everything to a `file`")
+	list := fs.String("kernels", strings.Join(known.Series, ","), "run these kernels, separated by commas")
+	one := fs.String("kernel", "", "run one kernel")
+	fs.StringVar(&o.runner, "runner", "", "virtme-ng (default for the matrix), or direct, which boots faster (default for a binary or a shell)")
+	fs.IntVar(&o.cpus, "cpus", 2, "give a machine this many processors")
+	fs.IntVar(&o.memory, "memory", 2048, "give a machine this much memory, in MiB")
+	fs.DurationVar(&o.limit, "timeout", 5*time.Minute, "stop a test binary after this `duration`")
+	fs.BoolVar(&o.full, "full", false, "run tests without -test.short")
+	fs.StringVar(&o.run, "run", "", "run only tests that match the `regexp`, as in go test")
+	fs.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "run this many machines at a time")
+	fs.BoolVar(&o.verbose, "v", false, "show all output at once")
+	fs.BoolVar(&o.refresh, "refresh", false, "fetch newer builds of the kernels")
+	fs.StringVar(&o.json, "json", "", "write the report to a `file`, as JSON")
 	fs.StringVar(&o.markdown, "markdown", "", "write the matrix to a `file`")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -96,7 +96,7 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	return o, err
 }
 
-// complete sets defaults that depend on the command, and checks the whole.
+// complete sets defaults that depend on the command, and checks the options.
 func (o *options) complete(kernel string) error {
 	if o.runner == "" {
 		o.runner = "direct"
@@ -124,7 +124,7 @@ func (o *options) complete(kernel string) error {
 	return err
 }
 
-// cacheDir is where everything is kept that outlives a run.
+// cacheDir returns the directory for everything that outlives a run.
 func cacheDir() (string, error) {
 	if dir := os.Getenv("VMTEST_CACHE"); dir != "" {
 		return filepath.Abs(dir)

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runDir is a run's own directory in the cache. It is locked while the run lives.
+// runDir is the directory of a run in the cache. It is locked while the run lives.
 type runDir struct{ dir *os.File }
 
-// newRunDir makes one, and removes those of runs that were killed.
+// newRunDir creates one, and removes those of killed runs.
 func newRunDir(cache string) (runDir, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return runDir{}, err
 	}
-	// One at a time: a directory that is not locked yet seems to be of a dead run.
+	// One process at a time: a directory that is not locked yet looks like that of a killed run.
 	all, err := os.Open(cache)
 	if err != nil {
 		return runDir{}, err

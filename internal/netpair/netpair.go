@@ -1,6 +1,5 @@
-// Package netpair makes two network namespaces that a pair of veth devices joins, for tests
-// and benchmarks of what happens to packets. They are this process's own: nothing outside sees
-// them, and they are gone with it.
+// Package netpair creates two network namespaces joined by a pair of veth devices, for tests and
+// benchmarks with packets. They belong to this process, and end with it.
 package netpair
 
 import (
@@ -19,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotSupported is the error where the kernel has no veth devices, or there is no ip command.
+// ErrNotSupported means that the kernel has no veth devices, or that there is no ip command.
 var ErrNotSupported = errors.New("no veth devices")
 
 // End is one of the two namespaces, with its device.
@@ -30,15 +29,15 @@ type End struct {
 	ns *os.File
 }
 
-// Pair is both. An address of one is reached from the other. An XDP program at the server may send
-// packets.
+// Pair is both ends, which reach each other by their addresses. An XDP program at the server may
+// send packets.
 type Pair struct {
 	Server, Client *End
 
 	pass link.Link
 }
 
-// New makes the namespaces. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN, and iproute2.
+// New creates the namespaces. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN, and iproute2.
 func New() (_ *Pair, err error) {
 	p := &Pair{
 		Server: &End{Device: "server", IPv4: netip.MustParseAddr("192.0.2.1"), IPv6: netip.MustParseAddr("2001:db8::1")},
@@ -66,11 +65,11 @@ func New() (_ *Pair, err error) {
 			return nil, err
 		}
 	}
-	// Known from the start, so that no packet waits for a neighbour.
+	// Set in advance, so that no packet waits for neighbour discovery.
 	return p, errors.Join(p.Server.meet(p.Client, macs[p.Client]), p.Client.meet(p.Server, macs[p.Server]), p.passAll())
 }
 
-// newNamespace returns a descriptor of one, which keeps it.
+// newNamespace returns a descriptor that keeps a new namespace.
 func newNamespace() (ns *os.File, err error) {
 	err = onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -82,7 +81,7 @@ func newNamespace() (ns *os.File, err error) {
 	return ns, err
 }
 
-// onThread calls f on a thread of its own, which ends with it.
+// onThread calls f on a new thread, which ends after it.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -92,8 +91,8 @@ func onThread(f func() error) error {
 	return <-done
 }
 
-// Do calls f in the namespace, for the goroutine that f runs on. Sockets and processes that it
-// makes belong to the namespace for good.
+// Do calls f in the namespace. It applies to the goroutine that runs f; sockets and processes that
+// f creates stay in the namespace.
 func (e *End) Do(f func() error) error {
 	return onThread(func() error {
 		if err := unix.Setns(int(e.ns.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -103,10 +102,10 @@ func (e *End) Do(f func() error) error {
 	})
 }
 
-// Namespace is a path by which other processes find it while this one lives.
+// Namespace returns a path by which other processes find it while this one lives.
 func (e *End) Namespace() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), e.ns.Fd()) }
 
-// Close gives the namespaces up. They end with the last socket or process in them.
+// Close releases the namespaces, which end with their last socket or process.
 func (p *Pair) Close() error {
 	var errs []error
 	if p.pass != nil {
@@ -139,7 +138,7 @@ func (e *End) setUp() (mac net.HardwareAddr, err error) {
 	})
 }
 
-// meet tells e where the other one is.
+// meet sets the neighbour entry of the other end.
 func (e *End) meet(other *End, mac net.HardwareAddr) error {
 	return e.Do(func() error {
 		return errors.Join(
@@ -158,8 +157,8 @@ func ip(args string) error {
 	return nil
 }
 
-// passAll attaches a program that lets every packet pass to the client's device. A veth device
-// delivers what an XDP program at its other end sends only where it has a program itself
+// passAll attaches a program to the client's device that passes every packet. A veth device
+// delivers packets from an XDP program at its other end only if it has a program itself
 // (drivers/net/veth.c, veth_xdp_flush).
 func (p *Pair) passAll() error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{

@@ -7,15 +7,14 @@ import (
 	"time"
 )
 
-// Asleep returns when a goroutine is parked in the runtime's poller by a call of
-// function, named as in a stack trace: "consumer.(*Reader).Wait". What the test
-// does next finds it asleep, where a sleep of the test's own would only hope so.
+// Asleep returns when a goroutine is parked in the runtime's poller by a call of function, named as
+// in a stack trace: "consumer.(*Reader).Wait".
 func Asleep(tb testing.TB, function string) {
 	tb.Helper()
 	untilGoroutine(tb, "[IO wait", function)
 }
 
-// Inside returns when a goroutine is in a call of function, in whatever state.
+// Inside returns when a goroutine is in a call of function, running or not.
 func Inside(tb testing.TB, function string) {
 	tb.Helper()
 	untilGoroutine(tb, "[", function)
@@ -24,7 +23,7 @@ func Inside(tb testing.TB, function string) {
 func untilGoroutine(tb testing.TB, state, function string) {
 	tb.Helper()
 	buf := make([]byte, 1<<20)
-	// Nothing announces where a goroutine is: look again for a bounded time.
+	// Polling, for a bounded time: the runtime offers no notification.
 	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
 		stacks := buf[:runtime.Stack(buf, true)]
 		for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {

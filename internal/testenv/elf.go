@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// The code in a file of WriteELF: at CodeOffset, loaded at CodeAddr.
+// The code in a file of WriteELF is at CodeOffset, and is loaded at CodeAddr.
 const (
 	CodeOffset = 0x1000
 	CodeAddr   = 0x401000
 	CodeSize   = 0x200
 )
 
-// WriteELF makes a file with a build id, code, and functions of 0x80 bytes each.
+// WriteELF writes a file with a build id, code, and functions of 0x80 bytes each.
 func WriteELF(t testing.TB, path string, id []byte, functions ...string) {
 	t.Helper()
 	var file bytes.Buffer
@@ -67,8 +67,8 @@ func WriteELF(t testing.TB, path string, id []byte, functions ...string) {
 	}
 }
 
-// InflateELF grows a file of WriteELF to a sparse one of size bytes, half of it symbols and half names.
-// The functions stay.
+// InflateELF grows a file of WriteELF to a sparse one of size bytes, half of it symbols and half
+// names. The functions stay.
 func InflateELF(t testing.TB, path string, size int64) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -101,7 +101,7 @@ func InflateELF(t testing.TB, path string, size int64) {
 	}
 }
 
-// Allocated returns how many bytes of memory f allocates, freed ones included.
+// Allocated returns the bytes of memory that f allocates, freed ones included.
 func Allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// NoLeaks fails the test when, after all its cleanups registered later, the
-// process holds a descriptor, a mapping of a BPF map or a goroutine that it
-// did not hold at the call. Call it first, and not in parallel tests.
+// NoLeaks fails the test if, after all cleanups registered later, the process has a descriptor, a
+// mapping of a BPF map or a goroutine that it did not have at the call. Call it first, and not in
+// parallel tests.
 func NoLeaks(tb testing.TB) {
 	tb.Helper()
 	startPoller(tb)
 	fds, maps, routines := descriptors(tb), mappings(tb), runtime.NumGoroutine()
 	tb.Cleanup(func() {
 		if tb.Failed() {
-			return // what a failed test leaves behind is not news
+			return // a failed test may leak
 		}
 		leaked := func() string {
 			if n := runtime.NumGoroutine(); n > routines {
@@ -34,9 +34,8 @@ func NoLeaks(tb testing.TB) {
 			}
 			return ""
 		}
-		// A goroutine that was told to end, and one of the runtime that closes what is
-		// garbage, need a moment for it, and nothing announces the end: look again for a
-		// bounded time.
+		// Goroutines that were told to end, and finalizers that close descriptors, take a moment:
+		// poll for a bounded time.
 		deadline := time.Now().Add(5 * time.Second)
 		for what := leaked(); what != ""; what = leaked() {
 			if time.Now().After(deadline) {
@@ -48,8 +47,8 @@ func NoLeaks(tb testing.TB) {
 	})
 }
 
-// startPoller makes the runtime open its epoll and event descriptors, which
-// it keeps for ever, so that they do not look like a leak.
+// startPoller makes the runtime open its epoll and event descriptors, which it never closes, so
+// that they do not look like a leak.
 func startPoller(tb testing.TB) {
 	tb.Helper()
 	r, w, err := os.Pipe()
@@ -68,7 +67,7 @@ func descriptors(tb testing.TB) []string {
 	}
 	var fds []string
 	for _, e := range dir {
-		// The descriptor of this very ReadDir is gone by now.
+		// The descriptor of this ReadDir is closed already.
 		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
 			fds = append(fds, fmt.Sprintf("%s -> %s", e.Name(), target))
 		}
@@ -76,7 +75,7 @@ func descriptors(tb testing.TB) []string {
 	return fds
 }
 
-// mappings lists the mapped BPF maps.
+// mappings lists the mappings of BPF maps.
 func mappings(tb testing.TB) []string {
 	tb.Helper()
 	text, err := os.ReadFile("/proc/self/maps")

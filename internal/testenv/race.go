@@ -2,6 +2,6 @@
 
 package testenv
 
-// Race says that the race detector watches, which makes a loop over atomic
-// accesses many times slower.
+// Race tells whether the race detector is on, which makes loops of atomic accesses many times
+// slower.
 const Race = true

@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/feature"
 )
 
-// Run is the driver, which the first process starts: it carries out the plan in dir and
-// reports there.
+// Run is the driver, which the first process starts: it carries out the plan in dir and writes
+// events there.
 func Run(dir string) error {
 	var plan Plan
 	text, err := os.ReadFile(filepath.Join(dir, PlanFile))
@@ -163,8 +163,8 @@ func execute(b Binary, env []string, out *os.File) Exit {
 	return ending(cmd.ProcessState, err, late)
 }
 
-// local copies a binary into memory: from the host's directory each page of each
-// process would be read through the file server.
+// local copies a binary into memory. From the host's directory every page would go through the file
+// server, for each process.
 func local(path string) (string, error) {
 	in, err := os.Open(path)
 	if err != nil {

@@ -15,34 +15,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Beside the first process's program lie what it reads.
+// Files beside the program of the first process.
 const (
-	// ConfigFile holds the Config.
+	// ConfigFile has the Config.
 	ConfigFile = "init.json"
-	// ModuleDir, if it is there, holds the kernel modules that the root needs, uncompressed
-	// and named in the order of loading.
+	// ModuleDir, if it exists, has the kernel modules that the root needs, uncompressed and named
+	// in the order of loading.
 	ModuleDir = "modules"
 )
 
-// Config is what the first process must know before the host's root is there.
+// Config tells the first process how to reach the host's root.
 type Config struct {
 	// Root is the 9p tag of the host's root, mounted read-only.
 	Root string
-	// Shares are further host directories.
+	// Shares are other host directories.
 	Shares []Share
-	// Driver is the driver's path once all is mounted.
+	// Driver is the path of the driver after all mounts.
 	Driver string
 }
 
 // Share is a host directory in the guest.
 type Share struct {
-	// Tag is its 9p tag, Path where it goes.
+	// Tag is its 9p tag, Path its mount point.
 	Tag, Path string
 	Writable  bool
 }
 
-// Init is the first process of a machine: it makes the host's root the guest's, runs
-// the driver, and powers the machine off. It returns only to say why it could not.
+// Init is the first process of a machine: it mounts the host's root as the guest's, runs the
+// driver, and powers the machine off. It returns only an error.
 func Init() error {
 	var config Config
 	dir := filepath.Dir(os.Args[0])
@@ -72,8 +72,8 @@ func Init() error {
 	return PowerOff()
 }
 
-// succeed writes the exit status of the script to the port at which virtme-ng waits for
-// it, in a machine that has one.
+// succeed writes the exit status of the script to the port at which virtme-ng waits for it, if the
+// machine has that port.
 func succeed() error {
 	port, err := findPort("virtme.ret")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +88,7 @@ func succeed() error {
 	return nil
 }
 
-// PowerOff ends the machine.
+// PowerOff powers the machine off.
 func PowerOff() error {
 	unix.Sync()
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -114,9 +114,9 @@ func loadModules(dir string) error {
 	return nil
 }
 
-// nineOptions are the options of a mount by 9p. Requests are large, but for kernels before
-// 6.0, which clear a buffer for the largest each time: one of 256 KiB takes an emulated
-// processor 1 ms.
+// nineOptions returns the options of a 9p mount. Requests are large, except on kernels before 6.0,
+// which clear a buffer of the largest size each time: for 256 KiB that takes an emulated processor
+// 1 ms.
 func nineOptions() (string, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -135,10 +135,10 @@ func nineOptions() (string, error) {
 	return fmt.Sprintf("trans=virtio,version=9p2000.L,msize=%d", most), nil
 }
 
-// enterRoot mounts the host's root and on it what a running system has.
+// enterRoot mounts the host's root and the file systems of a running system on it.
 func enterRoot(config Config) error {
-	// Under virtme-ng this is still the host's root, mounted without a cache by its
-	// initramfs: only in memory there is a place.
+	// Under virtme-ng this is still the host's root, mounted without a cache by its initramfs: only
+	// a memory file system is writable.
 	const root = "/run/newroot"
 	nine, err := nineOptions()
 	if err != nil {
@@ -146,7 +146,7 @@ func enterRoot(config Config) error {
 	}
 	mounts := []mount{
 		{"tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=755"},
-		// Nothing changes the host's files while tests run: the guest may cache.
+		// The host's files do not change while tests run: the guest may cache.
 		{config.Root, root, "9p", unix.MS_RDONLY, nine + ",cache=loose"},
 		{"proc", root + "/proc", "proc", 0, ""},
 		{"sysfs", root + "/sys", "sysfs", 0, ""},
@@ -167,9 +167,9 @@ func enterRoot(config Config) error {
 		if s.Writable {
 			m.flags = 0
 		}
-		// What is written goes to the host at once in this mode too. Without it, kernels
-		// that read by netfs (6.8) ask for each page by itself, which takes ten times as
-		// long; those that do not know the mode (before 6.4) do not.
+		// Writes go to the host at once in this mode too. Without it, kernels that read by netfs
+		// (6.8) request each page separately, which takes ten times as long; kernels without the
+		// mode (before 6.4) do not.
 		err := m.do()
 		if errors.Is(err, unix.EINVAL) {
 			m.data = nine
@@ -191,8 +191,7 @@ func enterRoot(config Config) error {
 	return os.Chdir("/")
 }
 
-// runAndReap runs a command, and reaps whatever the machine's processes leave
-// to process 1 until that command ends.
+// runAndReap runs a command, and reaps orphans of the machine until that command ends.
 func runAndReap(argv ...string) (int, error) {
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Env: environment(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},

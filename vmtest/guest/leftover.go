@@ -20,8 +20,8 @@ func adopt() error {
 }
 
 // killDescendants kills and reaps all descendants of this process, which has called adopt and waits
-// for none elsewhere. Processes in a session or a process group of their own are among them:
-// they have the port, and would write into the output of the next binary.
+// for none elsewhere, also in other sessions and process groups: they have the port, and would
+// write into the output of the next binary.
 func killDescendants() error {
 	for {
 		pids, err := children()
@@ -35,7 +35,7 @@ func killDescendants() error {
 			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 				return fmt.Errorf("kill leftover process %d: %w", pid, err)
 			}
-			// The children of the dead become ours.
+			// Its children become ours.
 			if _, err := unix.Wait4(pid, nil, 0, nil); err != nil && err != unix.EINTR {
 				return fmt.Errorf("wait for leftover process %d: %w", pid, err)
 			}

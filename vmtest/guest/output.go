@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// output is where binaries write: the port [OutputPort]. A write queues a buffer and notifies
+// output is the port [OutputPort], to which binaries write. A write queues a buffer and notifies
 // the device, under the lock of the port (drivers/char/virtio_console.c, __send_to_port). The
-// notification is an access to a register, during which qemu writes the buffer to the host's
-// file: when write(2) returns, the data is on the host, also if the guest panics next. The port
+// notification accesses a register, and qemu writes the buffer to the host's file before the access
+// returns: when write(2) returns, the data are on the host, even if the guest panics next. The port
 // takes at most 32 KiB at a time and returns a short count for more.
 //
-// The same by a file of the 9p file server passes through two more threads of qemu and takes
+// A file of the 9p file server passes through two more threads of qemu and takes
 // 50 times as long.
 type output struct {
 	port *os.File
@@ -26,11 +26,11 @@ type output struct {
 	file string
 }
 
-// portBound is how long the port may take to appear.
+// portBound is the time within which the port must appear.
 const portBound = 10 * time.Second
 
-// openOutput opens the port for the output file at path. The kernel makes ports in the
-// background after it has found their device.
+// openOutput opens the port for the output file at path. The kernel creates ports in the background
+// after it has found their device.
 func openOutput(path string) (output, error) {
 	for end := time.Now().Add(portBound); ; time.Sleep(10 * time.Millisecond) {
 		device, err := findPort(OutputPort)
@@ -42,7 +42,7 @@ func openOutput(path string) (output, error) {
 		case err != nil:
 			return output{}, fmt.Errorf("find serial port %s: %w", OutputPort, err)
 		}
-		// os.OpenFile would set O_NONBLOCK, which the binaries would share.
+		// os.OpenFile would set O_NONBLOCK, which the binaries would inherit.
 		fd, err := unix.Open(device, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return output{}, fmt.Errorf("open serial port %s: %w", OutputPort, err)
@@ -51,7 +51,7 @@ func openOutput(path string) (output, error) {
 	}
 }
 
-// written is the length of all output so far, as the host has it.
+// written returns the length of all output so far on the host.
 func (o output) written() (int64, error) {
 	info, err := os.Stat(o.file)
 	if err != nil {
@@ -60,8 +60,8 @@ func (o output) written() (int64, error) {
 	return info.Size(), nil
 }
 
-// findPort returns the device of the virtio serial port with that name. An error matching
-// [fs.ErrNotExist] says that there is none yet.
+// findPort returns the device of the virtio serial port with a name. The error matches
+// [fs.ErrNotExist] if there is none yet.
 func findPort(name string) (string, error) {
 	paths, err := filepath.Glob("/sys/class/virtio-ports/*/name")
 	if err != nil {

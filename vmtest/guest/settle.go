@@ -26,9 +26,9 @@ func (m mount) do() error {
 	return nil
 }
 
-// settle makes the guest what tests may expect, whoever started it: bpffs,
-// cgroup2 and tracefs mounted, no limit on locked memory (kernels up to 5.10
-// account maps against it), the loopback interface up, modules found where they are.
+// settle sets up what tests expect, with any runner: bpffs, cgroup2 and tracefs mounted, no limit
+// on locked memory (kernels up to 5.10 account maps against it), the loopback interface up, modules
+// found.
 func settle(modules string) error {
 	for _, m := range []mount{
 		{"bpf", "/sys/fs/bpf", "bpf", 0, ""},
@@ -50,17 +50,17 @@ func settle(modules string) error {
 	return errors.Join(findModules(modules), loopback())
 }
 
-// mounted says that path is the root of a mount.
+// mounted reports whether path is the root of a mount.
 func mounted(path string) bool {
 	var here, above unix.Stat_t
 	return unix.Stat(path, &here) == nil && unix.Stat(filepath.Dir(path), &above) == nil && here.Dev != above.Dev
 }
 
-// modprobe is what the guest's kernel calls for a module.
+// modprobe is the program that the guest's kernel calls for a module.
 const modprobe = "/run/vmtest-modprobe"
 
-// findModules makes the kernel take modules from that tree. The host
-// may have no /lib/modules on which to mount it.
+// findModules makes the kernel load modules from a tree. The host may have no /lib/modules on which
+// to mount it.
 func findModules(tree string) error {
 	if tree == "" {
 		return nil
@@ -75,7 +75,7 @@ func findModules(tree string) error {
 	return nil
 }
 
-// moduleOptions is the environment in which modprobe takes modules from that tree.
+// moduleOptions is the environment that makes modprobe use the tree.
 func moduleOptions(tree string) []string {
 	if tree == "" {
 		return nil

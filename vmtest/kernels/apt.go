@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// apt runs apt with a configuration of its own below dir: the system's sources,
-// lists and packages are neither changed nor needed.
+// apt runs apt with its own configuration below dir. It neither changes nor needs the sources,
+// lists and packages of the system.
 type apt struct {
 	dir string
-	// trouble is what kept update from reading all lists, "" if nothing did.
+	// trouble is why update could not read all lists, or empty.
 	trouble string
 }
 
@@ -49,12 +49,11 @@ func (a apt) options() []string {
 
 func (a apt) sources() string { return filepath.Join(a.dir, "sources.list") }
 
-// updateLimit bounds a mirror that answers too slowly to be of use.
+// updateLimit is the time after which a mirror is too slow to be of use.
 const updateLimit = 5 * time.Minute
 
-// update reads the lists of the suites, unless it did so in the last day. A suite
-// that has left the mirror fails alone: whether that matters is seen when a package
-// is looked for.
+// update reads the lists of the suites, unless it did so in the last day. If a suite has left the
+// mirror, only that suite fails; whether that matters turns out when a package is searched.
 func (a *apt) update(ctx context.Context, l List, refresh bool) error {
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
@@ -93,7 +92,7 @@ func (a *apt) update(ctx context.Context, l List, refresh bool) error {
 
 var complaints = regexp.MustCompile(`(?m)^[EW]: .*`)
 
-// complaint is the first thing that apt complains of.
+// complaint returns the first error or warning of apt.
 func complaint(out []byte) string {
 	if first := complaints.Find(out); first != nil {
 		return string(first)
@@ -101,7 +100,7 @@ func complaint(out []byte) string {
 	return "no word of why"
 }
 
-// sourcesList is the sources.list for the suites of l.
+// sourcesList returns the sources.list for the suites of l.
 func sourcesList(ctx context.Context, l List) ([]byte, error) {
 	main, security, err := mirrors(ctx)
 	if err != nil {
@@ -127,14 +126,14 @@ func sourcesList(ctx context.Context, l List) ([]byte, error) {
 var releaseFile = regexp.MustCompile(`(?m)^'(.*)/dists/([^/']*)/InRelease'`)
 var mainSuite = regexp.MustCompile(`^(bullseye|bookworm|trixie|forky|sid|(old)*stable|testing|unstable)$`)
 
-// mirrors returns the mirrors that the machine's apt is configured with; apt
-// says so even before it ever updated. Environment variables override it.
+// mirrors returns the mirrors of the machine's apt configuration, which are known before its first
+// update. Environment variables override them.
 func mirrors(ctx context.Context) (main, security string, err error) {
 	main, security = os.Getenv("VMTEST_MIRROR"), os.Getenv("VMTEST_SECURITY_MIRROR")
 	if main != "" && security != "" {
 		return main, security, nil
 	}
-	// It fails where the lists directory cannot be locked, and prints all the same.
+	// It fails if the lists directory cannot be locked, but prints the mirrors.
 	out, err := exec.CommandContext(ctx, "apt-get", "--print-uris", "update").Output()
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", "", fmt.Errorf("find mirror: %w (without apt, use -kernel PATH)", err)
@@ -153,15 +152,14 @@ func mirrors(ctx context.Context) (main, security string, err error) {
 	return main, security, nil
 }
 
-// kernelPackages matches the packages with a kernel image of the series:
-// linux-binary-RELEASE from 6.19 on, linux-image-RELEASE before. What follows
-// the series in the latter keeps metapackages out.
+// kernelPackages matches the packages with a kernel image of the series: linux-binary-RELEASE from
+// 6.19 on, linux-image-RELEASE before. The part after the series excludes metapackages.
 func kernelPackages(series string) *regexp.Regexp {
 	s := regexp.QuoteMeta(series)
 	return regexp.MustCompile(`^linux-(binary-` + s + `([.+~-].*)?|image-` + s + `\..*)-amd64$`)
 }
 
-// newest returns the newest kernel image of the series, with what belongs to it.
+// newest returns the newest kernel image of the series, with its other packages.
 func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
 	names, err := a.cache(ctx, "pkgnames", "linux-")
 	if err != nil {
@@ -190,7 +188,7 @@ func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
 	return pkgs, nil
 }
 
-// latest returns the highest version of any of the packages, none if there is none.
+// latest returns the highest version of any of the packages, or none.
 func (a apt) latest(ctx context.Context, names []string) (pkg, error) {
 	var best pkg
 	if len(names) == 0 {
@@ -226,7 +224,7 @@ func (a apt) cache(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// download puts the packages, verified, into dir and unpacks them into root.
+// download downloads and verifies the packages in dir and unpacks them into root.
 func (a apt) download(ctx context.Context, pkgs []pkg, dir, root string) error {
 	args := append(a.options(), "download")
 	for _, p := range pkgs {

@@ -15,24 +15,24 @@ import (
 
 // Kernel is a kernel to boot.
 type Kernel struct {
-	// Name is what the user calls it: a series, a path, or a tag such as v6.12.
+	// Name is the name on the command line: a series, a path, or a tag such as v6.12.
 	Name string
-	// Series is its series in the list, "" for a kernel that is not from there.
+	// Series is its series in the list, empty if the kernel is not from there.
 	Series string
-	// Release is that of uname -r, "" where it is known only once booted.
+	// Release is that of uname -r, empty if it is not known before the boot.
 	Release string
-	// Image is the bzImage; "" for a tag, which virtme-ng itself resolves.
+	// Image is the bzImage, empty for a tag, which virtme-ng resolves.
 	Image string
-	// PVH is the same kernel as an ELF that qemu boots faster, "" for none.
+	// PVH is the same kernel as an ELF file, which qemu boots faster, or empty.
 	PVH string
-	// Tree holds the modules, in lib/modules/RELEASE; "" for none.
+	// Tree is the directory with lib/modules/RELEASE, or empty.
 	Tree string
 }
 
 var upstream = regexp.MustCompile(`^v\d+(\.\d+)*(-rc\d+)?$`)
 
-// Named returns the kernel with a name as the user gives it: a series in the
-// store, the path of a bzImage, or an upstream tag.
+// Named returns the kernel with a name on the command line: a series in the store, the path of a
+// bzImage, or an upstream tag.
 func (s Store) Named(ctx context.Context, name string) (Kernel, error) {
 	switch {
 	case strings.Contains(name, "/"):
@@ -43,8 +43,8 @@ func (s Store) Named(ctx context.Context, name string) (Kernel, error) {
 	return s.Kernel(ctx, name)
 }
 
-// FromImage returns the kernel of any bzImage. Its modules are looked for where
-// distributions install them: beside the image, or in /lib/modules.
+// FromImage returns the kernel of any bzImage. Its modules are searched where distributions install
+// them: beside the image, or in /lib/modules.
 func FromImage(path string) (Kernel, error) {
 	image, err := filepath.Abs(path)
 	if err != nil {
@@ -96,8 +96,7 @@ func imageIn(tree string) (string, error) {
 	return "", fmt.Errorf("no kernel image in %s", tree)
 }
 
-// prepareKernel readies an unpacked package: module dependencies, and the
-// kernel as an ELF.
+// prepareKernel adds module dependencies, and the kernel as an ELF file, to an unpacked package.
 func prepareKernel(ctx context.Context, tree string) error {
 	if _, err := os.Stat(filepath.Join(tree, "lib")); errors.Is(err, os.ErrNotExist) {
 		if err := os.Symlink("usr/lib", filepath.Join(tree, "lib")); err != nil {
@@ -162,8 +161,8 @@ func imageRelease(path string) (string, error) {
 	return release, nil
 }
 
-// extract writes the kernel inside a bzImage to path. A compression that it
-// does not know is no error: there is no such file then.
+// extract writes the kernel inside a bzImage to path. If it does not know the compression it writes
+// no file and returns nil.
 func extract(ctx context.Context, image, path string) error {
 	f, err := os.Open(image)
 	if err != nil {
@@ -175,7 +174,7 @@ func extract(ctx context.Context, image, path string) error {
 		return err
 	}
 	start := (int64(h[setupSects])+1)*512 + int64(binary.LittleEndian.Uint32(h[payloadOffset:]))
-	// The last four bytes are the size of what is compressed.
+	// The last four bytes are the uncompressed size.
 	payload := io.NewSectionReader(f, start, int64(binary.LittleEndian.Uint32(h[payloadLength:]))-4)
 	magic := make([]byte, 4)
 	if _, err := payload.ReadAt(magic, 0); err != nil {
@@ -200,7 +199,7 @@ func decompress(ctx context.Context, tool []string, from io.Reader, path string)
 	}
 	cmd := exec.CommandContext(ctx, tool[0], tool[1:]...)
 	cmd.Stdin, cmd.Stdout = from, out
-	// xz and zstd complain of what follows the stream, after writing all of it.
+	// xz and zstd fail at the data behind the stream, after writing all of it.
 	runErr := cmd.Run()
 	if err := out.Close(); err != nil {
 		return err

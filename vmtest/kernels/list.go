@@ -1,10 +1,9 @@
-// Package kernels knows the kernels that vmtest boots: which there are, what
-// each must have, and how to get one. kernels.txt beside this file says so, in
-// one place.
+// Package kernels fetches the kernels that vmtest boots, and knows the features that each must
+// have. kernels.txt lists both.
 //
-// Kernels are Debian packages from the mirrors that the machine's own apt is
-// configured with, read through a private apt configuration under the cache
-// directory, verified by apt and unpacked without installing.
+// Kernels are Debian packages from the mirrors of the machine's apt. They are read through a
+// private apt configuration in the cache directory, verified by apt, and unpacked without being
+// installed.
 package kernels
 
 import (
@@ -18,28 +17,28 @@ import (
 //go:embed kernels.txt
 var text string
 
-// List is what kernels.txt says.
+// List is the content of kernels.txt.
 type List struct {
 	// Series are the kernels to test, such as "6.12", oldest first.
 	Series []string
-	// Features are what the kernels have, in the order of the list.
+	// Features are in the order of kernels.txt.
 	Features []Feature
-	// Debian and Security are the suites to look for kernels in.
+	// Debian and Security are the suites to search for kernels.
 	Debian, Security []string
 	// VirtmeNG is the package of virtme-ng, as PACKAGE=VERSION.
 	VirtmeNG string
-	// Env is the variable in which a test finds the features that must be there.
+	// Env is the environment variable with the features that a test must find.
 	Env string
 }
 
-// Feature is something that kernels have from some series on.
+// Feature is a feature that kernels have from some series on.
 type Feature struct {
 	Name string
-	// Since is that series, "" where it depends on more than the version.
+	// Since is that series, empty if it depends on more than the version.
 	Since string
 }
 
-// Known returns the list that vmtest was built with.
+// Known returns the list that is built into vmtest.
 func Known() (List, error) {
 	return parse(text)
 }
@@ -102,8 +101,7 @@ func (l List) Absent(series string) []string {
 	return l.split(series, false)
 }
 
-// split returns no features for a kernel that is not in the list: it may be
-// built with any configuration.
+// split returns no features for a kernel that is not in the list, whose configuration is unknown.
 func (l List) split(series string, has bool) []string {
 	if !slices.Contains(l.Series, series) {
 		return nil
@@ -131,7 +129,7 @@ func numbers(series string) (major, minor int, ok bool) {
 	return major, minor, ok && err1 == nil && err2 == nil
 }
 
-// compare orders series by their numbers: 5.10 is after 5.9.
+// compare orders series by their numbers: 5.9 is before 5.10.
 func compare(a, b string) int {
 	aMajor, aMinor, _ := numbers(a)
 	bMajor, bMinor, _ := numbers(b)

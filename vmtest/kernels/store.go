@@ -11,24 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Store is a directory of unpacked kernels and of virtme-ng. Several processes
-// may use one.
+// Store is a directory of unpacked kernels and of virtme-ng. Several processes may use it at once.
 type Store struct {
-	// Dir is the directory; it is created.
+	// Dir is the directory, created if it is missing.
 	Dir string
-	// List says what there is.
+	// List is the list of kernels.
 	List List
-	// Refresh looks for newer builds of what is there already.
+	// Refresh fetches newer builds of kernels in the store.
 	Refresh bool
-	// Log, if not nil, is called before what takes time.
+	// Log, if not nil, is called before slow operations.
 	Log func(format string, args ...any)
 }
 
 // complete is the last file written into an unpacked tree.
 const complete = ".complete"
 
-// Kernel returns the newest build of a series, such as "6.12". What is in the
-// store is taken from there, without network.
+// Kernel returns the newest build of a series, such as "6.12". For a kernel in the store it needs
+// no network.
 func (s Store) Kernel(ctx context.Context, series string) (Kernel, error) {
 	if err := checkSeries(series); err != nil {
 		return Kernel{}, err
@@ -59,8 +58,8 @@ func (s Store) VirtmeNG(ctx context.Context) (string, error) {
 
 func (s Store) dir() string { return filepath.Join(s.Dir, "kernels") }
 
-// provide sees to it that link names a complete tree of the packages that find
-// finds; prepare, if not nil, readies a new one.
+// provide makes link name a complete tree of the packages that find returns; prepare, if not nil,
+// prepares a new tree.
 func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) error {
 	if _, err := os.Stat(filepath.Join(link, complete)); err == nil && !s.Refresh {
 		return nil
@@ -87,7 +86,7 @@ func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, 
 	return replaceLink(tree, link)
 }
 
-// fetch sees to it that the packages are there, and returns their tree.
+// fetch downloads the packages unless they are in the store, and returns their tree.
 func (s Store) fetch(ctx context.Context, a apt, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) (string, error) {
 	pkgs, err := find(a)
 	if err != nil {
@@ -103,7 +102,7 @@ func (s Store) fetch(ctx context.Context, a apt, find func(apt) ([]pkg, error), 
 	return tree, s.unpack(ctx, a, pkgs, tree, prepare)
 }
 
-// treeName is the kernel's release, or the name of another package.
+// treeName returns the kernel's release, or the name of another package.
 func treeName(p pkg) string {
 	for _, prefix := range []string{"linux-image-", "linux-binary-"} {
 		if release, ok := strings.CutPrefix(p.name, prefix); ok {
@@ -113,8 +112,7 @@ func treeName(p pkg) string {
 	return p.name + "_" + p.version
 }
 
-// unpack downloads and unpacks beside the tree and renames, so that a tree
-// with its last file is whole.
+// unpack downloads and unpacks beside the tree and renames: a tree with its last file is complete.
 func (s Store) unpack(ctx context.Context, a apt, pkgs []pkg, tree string, prepare func(context.Context, string) error) error {
 	tmp, err := os.MkdirTemp(s.dir(), ".new.")
 	if err != nil {
@@ -160,7 +158,7 @@ func replaceLink(target, link string) error {
 	return os.Rename(tmp, link)
 }
 
-// lock takes an exclusive lock, which ends with the process at the latest.
+// lock takes an exclusive lock, which ends with the process.
 func lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

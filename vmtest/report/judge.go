@@ -9,29 +9,29 @@ import (
 	"github.com/rbtool/rbtool/vmtest/guest"
 )
 
-// End is how a package's binary ended, as seen from outside.
+// End is the end of a package's binary as the host sees it.
 type End struct {
-	// Exit is what the guest's driver says, nil if the machine died first.
+	// Exit is the report of the guest's driver, nil if the machine died first.
 	Exit *guest.Exit
 	// Bytes is the length of the output that arrived.
 	Bytes int64
 	// Output is that output.
 	Output string
-	// Limit is the time that it had.
+	// Limit is the time that it was given.
 	Limit time.Duration
-	// Died and Console are set where the machine died.
+	// Died and Console are set if the machine died.
 	Died, Console string
 }
 
-// JudgeBinary sets the state of the package and returns what is wrong with the
-// way in which its binary ended and with its tests.
+// JudgeBinary sets the state of the package, and returns the problems of its binary's end and of
+// its tests.
 func JudgeBinary(p *Package, end End) []Problem {
 	p.Count()
 	p.State = Passed
 	problems := testProblems(p)
 	if what := endProblem(end); what != "" {
 		problem := Problem{Package: p.Path, Test: running(p.Tests), What: what, Detail: end.Console}
-		// The status of a binary whose tests failed says nothing more.
+		// The exit status of a binary with failed tests adds nothing.
 		failed := len(problems) > 0 && end.Exit != nil && end.Exit.Code == 1 && end.Exit.Bytes == end.Bytes
 		if !failed {
 			if problem.Detail == "" {
@@ -61,7 +61,7 @@ func testProblems(p *Package) []Problem {
 	return problems
 }
 
-// running is the innermost test that had begun and not ended.
+// running returns the innermost test that was running.
 func running(tests []Test) string {
 	for _, t := range slices.Backward(tests) {
 		if t.Result == Unfinished {
@@ -71,7 +71,7 @@ func running(tests []Test) string {
 	return ""
 }
 
-// endProblem says what is wrong with an end, "" if nothing is.
+// endProblem returns the problem of an end, or the empty string.
 func endProblem(end End) string {
 	exit := end.Exit
 	switch {
@@ -95,8 +95,7 @@ func endProblem(end End) string {
 	return ""
 }
 
-// JudgeKernel adds to the kernel what is wrong with its features, and with the
-// skips of its tests.
+// JudgeKernel adds the problems of a kernel's features, and of its tests' skips.
 func JudgeKernel(k *Kernel) {
 	if k.Features != nil {
 		for _, f := range k.Required {
@@ -123,7 +122,7 @@ func (k *Kernel) problem(pkg, test, what, detail string) {
 	k.Problems = append(k.Problems, Problem{Package: pkg, Test: test, What: what, Detail: detail})
 }
 
-// judgeSkip holds a skip against what the probe found.
+// judgeSkip compares a skip with the result of the probe.
 func (k *Kernel) judgeSkip(pkg string, t Test) {
 	why, probed := k.Features[t.Feature]
 	switch {
@@ -139,8 +138,7 @@ func (k *Kernel) judgeSkip(pkg string, t Test) {
 	}
 }
 
-// JudgeRun adds to the report what only all kernels together show: tests that
-// each of them skipped.
+// JudgeRun adds problems that only all kernels together show: tests that every kernel skipped.
 func JudgeRun(r *Report) {
 	if !r.Complete {
 		return

@@ -17,11 +17,11 @@ type event struct {
 	Elapsed              float64 // seconds
 }
 
-// missingFeature is how testenv.SkipWithout says what is missing.
+// missingFeature matches the message of testenv.SkipWithout.
 var missingFeature = regexp.MustCompile(`missing feature ([A-Za-z0-9_-]+)(:|\s*$)`)
 
-// Tests reads the results in the output of `go tool test2json`, in the order in
-// which the tests began.
+// Tests parses the output of `go tool test2json`, and returns the tests in the order of their
+// start.
 func Tests(r io.Reader) ([]Test, error) {
 	var tests []Test
 	index := map[string]int{}
@@ -56,12 +56,12 @@ func Tests(r io.Reader) ([]Test, error) {
 	return tests, nil
 }
 
-// finish fills in what is known once all is read.
+// finish completes the results after the last line.
 func finish(t *Test, all []Test, output string) {
 	inside := func(sub Test) bool { return strings.HasPrefix(sub.Name, t.Name+"/") }
 	t.Leaf = !slices.ContainsFunc(all, inside)
 	if t.Result == Fail || t.Result == Unfinished {
-		// One that failed only because a subtest did is not counted beside it.
+		// A test that failed only because of a subtest is not counted.
 		own := !slices.ContainsFunc(all, func(sub Test) bool { return inside(sub) && sub.Result == t.Result })
 		t.Leaf = t.Leaf || own
 		t.Output = tail(output, 16<<10)
@@ -75,7 +75,7 @@ func finish(t *Test, all []Test, output string) {
 	}
 }
 
-// reason is the last thing that a skipped test said, without framing.
+// reason returns the last message of a skipped test.
 func reason(output string) string {
 	var last string
 	for line := range strings.Lines(output) {
@@ -87,14 +87,14 @@ func reason(output string) string {
 	return last
 }
 
-// framing is what -test.v=test2json adds to the output of -test.v: a mark before
-// what the testing package says, and the name of the test that goes on.
+// framing is what -test.v=test2json adds to the output of -test.v: a mark before lines of the
+// testing package, and the name of the test that continues.
 var framing = regexp.MustCompile(`(?m)^\x16=== NAME .*\n|\x16`)
 
-// Plain is output of -test.v=test2json as a person wants to read it.
+// Plain returns output of -test.v=test2json without its framing.
 func Plain(output []byte) string { return string(framing.ReplaceAll(output, nil)) }
 
-// tail is the end of s, from the start of a line where it can be.
+// tail returns the end of s, from the start of a line if possible.
 func tail(s string, most int) string {
 	if len(s) <= most {
 		return s

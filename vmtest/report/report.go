@@ -1,6 +1,5 @@
-// Package report turns what happened in the machines into a verdict: which tests
-// passed, failed and skipped on which kernel, which features each kernel has, and
-// everything that must not be. It is pure: nothing here runs anything.
+// Package report judges the results of a run: which tests passed, failed and skipped on which
+// kernel, which features each kernel has, and which problems fail the run. It only computes.
 package report
 
 import (
@@ -8,48 +7,48 @@ import (
 	"time"
 )
 
-// Report is a whole run.
+// Report is the report of a whole run.
 type Report struct {
 	Date time.Time
-	// Complete says that all kernels of the list were run, so that a test that
-	// none of them ran is known to run nowhere.
+	// Complete means that all kernels of the list were run: a test that every one of them skipped
+	// runs nowhere.
 	Complete bool
 	Kernels  []Kernel
 	// Features are the names of the probed features, in the order of display.
 	Features []string
-	// Problems are of the run as a whole; those of a kernel are with it.
+	// Problems are those of the whole run; a kernel has its own.
 	Problems []Problem `json:",omitempty"`
 }
 
-// Kernel is what one kernel did.
+// Kernel has the results of one kernel.
 type Kernel struct {
-	// Name is what the kernel was asked for as, Release what it says itself.
+	// Name is the name on the command line, Release that of uname(2).
 	Name, Release string
-	// Runner and Accel say how it was run.
+	// Runner and Accel tell how it was run.
 	Runner, Accel string
 	// Boot is the time from the start of the machine to the first test.
 	Boot time.Duration
-	// Elapsed is the time of everything.
+	// Elapsed is the total time.
 	Elapsed time.Duration
-	// Required and Absent are the features that the list says it has and lacks.
+	// Required and Absent are the features that it must have and must lack by the list.
 	Required, Absent []string `json:",omitempty"`
-	// Features maps each probed feature to why it is missing, "" where it is there.
+	// Features maps each probed feature to why it is missing, "" if it is present.
 	Features map[string]string
 	Packages []Package
 	Problems []Problem `json:",omitempty"`
 }
 
-// Package is what one package's tests did on one kernel.
+// Package has the results of one package's tests on one kernel.
 type Package struct {
 	Path  string
 	State State
-	// Pass, Fail and Skip count tests; of one with subtests, the subtests.
+	// Pass, Fail and Skip count tests; for a test with subtests, the subtests.
 	Pass, Fail, Skip int
 	Elapsed          time.Duration
 	Tests            []Test `json:",omitempty"`
 }
 
-// State says how far a package came.
+// State tells how far a package came.
 type State string
 
 const (
@@ -68,7 +67,7 @@ const (
 	Pass Result = "pass"
 	Fail Result = "fail"
 	Skip Result = "skip"
-	// Unfinished is a test that was running when its binary ended.
+	// Unfinished: it was running when its binary ended.
 	Unfinished Result = "unfinished"
 )
 
@@ -77,25 +76,25 @@ type Test struct {
 	Name    string
 	Result  Result
 	Elapsed time.Duration // as the guest's clock has it, with its subtests
-	// Feature is what a skipped test says is missing, Reason all that it says.
+	// Feature is what a skipped test lacks, Reason its whole message.
 	Feature string `json:",omitempty"`
 	Reason  string `json:",omitempty"`
-	// Leaf tells a test without subtests: only those are counted.
+	// Leaf is true for a test without subtests; only those are counted.
 	Leaf bool
-	// Output is what a failed test printed.
+	// Output is the output of a failed test.
 	Output string `json:",omitempty"`
 }
 
-// Problem is something that fails the run.
+// Problem fails the run.
 type Problem struct {
-	// Package and Test are "" where the problem is not theirs.
+	// Package and Test are empty if the problem is not theirs.
 	Package, Test string `json:",omitempty"`
 	What          string
-	// Detail is what helps to understand it: output, or the end of a console.
+	// Detail is output, or the end of a console.
 	Detail string `json:",omitempty"`
 }
 
-// OK says that nothing fails the run.
+// OK reports whether there is no problem.
 func (r Report) OK() bool {
 	return len(r.Problems) == 0 && !slices.ContainsFunc(r.Kernels, func(k Kernel) bool { return len(k.Problems) > 0 })
 }

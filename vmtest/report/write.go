@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// JSON writes all of the report.
+// JSON writes the whole report.
 func (r Report) JSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
@@ -73,7 +73,7 @@ func markdownTable(b *strings.Builder, rows [][]string) {
 	}
 }
 
-// String is one line, without the detail.
+// String returns one line, without the detail.
 func (p Problem) String() string {
 	var parts []string
 	for _, s := range []string{p.Package, p.Test, p.What} {
@@ -106,7 +106,7 @@ func (r Report) problems(b *strings.Builder) {
 	}
 }
 
-// group is a problem, and how many more differ from it only in the test.
+// group is a problem, and the number of others that differ only in the test.
 type group struct {
 	Problem
 	more int
@@ -136,7 +136,7 @@ func (r Report) head(first string) []string {
 	return row
 }
 
-// features is the matrix kernel x feature.
+// features writes the matrix of kernels and features.
 func (r Report) features() [][]string {
 	rows := [][]string{r.head("feature")}
 	for _, f := range r.Features {
@@ -160,7 +160,7 @@ func (k Kernel) feature(name string) string {
 	return "-"
 }
 
-// packages is the matrix kernel x package.
+// packages writes the matrix of kernels and packages.
 func (r Report) packages() [][]string {
 	rows := [][]string{r.head("package")}
 	if len(r.Kernels) == 0 {
@@ -177,7 +177,7 @@ func (r Report) packages() [][]string {
 	return rows
 }
 
-// commonPrefix is the part of the packages' paths that need not be repeated.
+// commonPrefix returns the part of the packages' paths that is the same.
 func (r Report) commonPrefix() string {
 	packages := r.Kernels[0].Packages
 	if len(packages) < 2 {
@@ -192,7 +192,7 @@ func (r Report) commonPrefix() string {
 	return prefix
 }
 
-// cell is what a package did on a kernel, in a few words.
+// cell describes a package on a kernel in a few words.
 func (p Package) cell() string {
 	counts := fmt.Sprint(p.Pass)
 	if p.Skip > 0 {
@@ -211,7 +211,7 @@ func (p Package) cell() string {
 	return string(p.State)
 }
 
-// verdict closes with the sums, in the words that test runners use.
+// verdict writes the sums, in the words of other test runners.
 func (r Report) verdict(b *strings.Builder) {
 	var pass, fail, skip int
 	for _, k := range r.Kernels {

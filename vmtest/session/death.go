@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// death says what the machine died of: run is the runner's error.
+// death returns why the machine died; run is the runner's error.
 func (s *session) death(run error) *Death {
 	console, err := os.ReadFile(s.options.Machine.Console)
 	if err != nil {
@@ -17,14 +17,14 @@ func (s *session) death(run error) *Death {
 	return &Death{What: cause(string(console), s.result.Up != nil, s.late, run), Console: tail(string(console))}
 }
 
-// What the kernel and the driver print (kernel/panic.c, kernel/reboot.c).
+// Messages of the kernel and the driver (kernel/panic.c, kernel/reboot.c).
 var (
 	panicLine  = regexp.MustCompile(`Kernel panic - not syncing: ([^\r\n]*)`)
 	driverLine = regexp.MustCompile(`(?m)^vmtest: ([^\r\n]*)`)
 )
 
-// cause names the cause of a machine's end. The most certain comes first: a
-// kernel that panicked has said so, and one that rebooted or powered off too.
+// cause names the cause of a machine's end, the most certain first: the kernel reports a panic, a
+// reboot and a power-off itself.
 func cause(console string, up bool, late time.Duration, run error) string {
 	if m := panicLine.FindStringSubmatch(console); m != nil {
 		return "guest panic: " + m[1]
@@ -48,15 +48,15 @@ func cause(console string, up bool, late time.Duration, run error) string {
 	case !up:
 		return "VM ended before it came up"
 	}
-	// A triple fault, or a reset by the firmware: the kernel could say nothing.
+	// A triple fault, or a reset by the firmware: without a message of the kernel.
 	return "VM reset or ended without a word from the kernel"
 }
 
-// trouble begins what a kernel says of its own death, before the long rest.
+// trouble matches the first line of the kernel's report of its death.
 var trouble = regexp.MustCompile(`Kernel panic|BUG: |Oops: |general protection fault|watchdog: |rcu: INFO`)
 
-// tail is the end of a console, for a report: its last lines, or what begins
-// with the trouble if that is more.
+// tail returns the end of a console for a report: its last lines, or the text from the trouble on
+// if that is longer.
 func tail(console string) string {
 	const least, most, before = 30, 150, 3
 	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(console, "\r", ""), "\n"), "\n")

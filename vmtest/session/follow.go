@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// follower reads the lines of a file that grows.
+// follower reads the lines of a growing file.
 type follower struct {
 	path string
 	file *os.File
 	rest []byte // read and not yet returned
-	// read is how much was read in all.
+	// read is the number of bytes read.
 	read int64
 }
 

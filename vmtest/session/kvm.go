@@ -14,24 +14,23 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// AccelEnv is the environment variable that says how to virtualise: kvm, tcg, or
-// any value of qemu's option -accel.
+// AccelEnv is the environment variable with the accelerator: kvm, tcg, or any value of qemu's
+// option -accel.
 const AccelEnv = "VMTEST_ACCEL"
 
-// kvmBound is how long a kernel may take to come up under KVM: some hosts offer
-// a /dev/kvm under which it hangs, or dies.
+// kvmBound is the time within which a kernel must boot under KVM. On some hosts it hangs or dies
+// under /dev/kvm.
 const kvmBound = 8 * time.Second
 
-// verdict is what a trial of KVM gave, and on what it depends.
+// verdict is the result of a trial of KVM, and what it depends on.
 type verdict struct {
 	BootID, Qemu string
 	Works        bool
 	Why          string
 }
 
-// Accel returns how to virtualise: with KVM if the machine m, booted with the
-// driver, comes up under it in time. The answer is kept in cache until the host
-// boots again or has another qemu.
+// Accel returns KVM if the machine m boots with the driver under it in time, else TCG. The answer
+// is kept in cache until the host reboots or has another qemu.
 func Accel(ctx context.Context, m vm.Machine, driver, cache string) (accel vm.Accel, why string, err error) {
 	switch v := os.Getenv(AccelEnv); v {
 	case "":
@@ -91,7 +90,7 @@ func circumstances(ctx context.Context) (verdict, error) {
 	return verdict{BootID: strings.TrimSpace(string(id)), Qemu: version}, nil
 }
 
-// tryKVM boots the machine and returns why it did not come up, "" if it did.
+// tryKVM boots the machine and returns why it did not come up, or the empty string.
 func tryKVM(ctx context.Context, m vm.Machine, driver, dir string) (string, error) {
 	m.Accel = vm.KVM
 	r, err := Exec(ctx, guest.Plan{}, Options{

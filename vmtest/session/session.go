@@ -1,6 +1,6 @@
-// Package session runs a plan in a virtual machine and tells how it went: it
-// follows the guest's events as they come, ends a machine that says nothing for
-// too long, and finds out from the console what a dead one died of.
+// Package session runs a plan in a virtual machine: it follows the guest's events, kills a
+// machine that is silent for too long, and finds the cause of a machine's death in its
+// console.
 package session
 
 import (
@@ -17,24 +17,23 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// Options say how to run a plan.
+// Options configure a session.
 type Options struct {
 	Runner vm.Runner
-	// Machine is what to boot; Shared, Scratch and Console are set by Exec. The
-	// tree of its kernel is at the same path in the guest.
+	// Machine is the machine to boot; Exec sets Shared, Scratch and Console. The tree of its kernel
+	// has the same path in the guest.
 	Machine vm.Machine
 	// Driver is the statically linked program that runs in the guest.
 	Driver string
-	// Files are put beside the plan under their names, which plans may use:
-	// the guest sees them in guest.Dir.
+	// Files are copied beside the plan under their names, so that the guest has them in guest.Dir.
 	Files map[string]string
-	// Dir is where Run makes a directory of its own, gone when it returns.
+	// Dir is the directory in which Exec creates its own, and removes it.
 	Dir string
-	// Boot bounds the time until the guest is up; 0 is 5 minutes, for an
-	// emulated machine on a busy host.
+	// Boot is the time within which the guest must be up; 0 is 5 minutes, for an emulated machine
+	// on a busy host.
 	Boot time.Duration
-	// Grace is how much later than a binary's limit the guest may say that it
-	// has ended it; 0 is a minute.
+	// Grace is the time after a binary's limit within which the guest must report that it has
+	// killed it; 0 is a minute.
 	Grace time.Duration
 	// Event, if not nil, is called with each event, in order.
 	Event func(guest.Event)
@@ -43,21 +42,21 @@ type Options struct {
 	Output func([]byte)
 }
 
-// Result is how a plan went.
+// Result is the outcome of a plan.
 type Result struct {
-	// Up is what the guest said when it had booted, nil if it never did.
+	// Up is the guest's report of its boot, nil if it did not boot.
 	Up *guest.Up
 	// Boot is the time from the start of the machine until then.
 	Boot time.Duration
 	// Runs has an element for each binary that was started.
 	Runs []Run
-	// Died says why the plan was not carried out to its end, nil if it was.
+	// Died tells why the plan was not completed, nil if it was.
 	Died *Death
 }
 
-// Run is what became of one binary.
+// Run is the outcome of one binary.
 type Run struct {
-	// Exit is how it ended, nil for one that was running when the machine died.
+	// Exit is its end, nil if it was running when the machine died.
 	Exit *guest.Exit
 	// Bytes is the length of the output that arrived.
 	Bytes int64
@@ -65,14 +64,14 @@ type Run struct {
 
 // Death is the end of a machine before the end of its plan.
 type Death struct {
-	// What happened, such as "guest panic: sysrq triggered crash".
+	// What is the cause, such as "guest panic: sysrq triggered crash".
 	What string
-	// Console is the end of what the kernel printed.
+	// Console is the end of the kernel's messages.
 	Console string
 }
 
-// Exec runs the plan. The error is about the host; whatever happens to the
-// machine is in the Result.
+// Exec runs the plan. The error is about the host; the Result has everything that happens to the
+// machine.
 func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	dir, err := os.MkdirTemp(o.Dir, "vm-")
 	if err != nil {
@@ -83,7 +82,7 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	if err := s.prepare(dir); err != nil {
 		return Result{}, err
 	}
-	// Opened before the guest can put something else there.
+	// Opened before the guest can replace it.
 	if s.output, err = os.Open(filepath.Join(s.shared, guest.OutputFile)); err != nil {
 		return Result{}, err
 	}
@@ -99,7 +98,7 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	return s.result, nil
 }
 
-// mostOutput bounds the output of one binary, which is kept in memory.
+// mostOutput is the most output of a binary that is kept in memory.
 const mostOutput = 256 << 20 // bytes
 
 type session struct {
@@ -146,7 +145,7 @@ func (s *session) prepare(dir string) error {
 	return nil
 }
 
-// linkFile saves the copy where it can.
+// linkFile makes a hard link, or a copy if that fails.
 func linkFile(from, to string) error {
 	if os.Link(from, to) == nil {
 		return nil
@@ -168,7 +167,7 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// run runs the machine and returns the runner's error, once the events are read.
+// run runs the machine and returns the runner's error after the last event.
 func (s *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -177,7 +176,7 @@ func (s *session) run(ctx context.Context) error {
 
 	f := &follower{path: filepath.Join(s.shared, guest.EventsFile)}
 	defer f.close()
-	// The file is on the other side of a file server: nothing announces a write.
+	// Polling: the file is on the other side of a file server, which reports no writes.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	bound := or(s.options.Boot, 5*time.Minute)
@@ -204,8 +203,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// patience is how long the guest may go on without an event: a test may be
-// silent until its limit.
+// patience returns the time that the guest may go on without an event: a test may be silent until
+// its limit.
 func (s *session) patience() time.Duration {
 	grace := or(s.options.Grace, time.Minute)
 	if s.running() != nil {
@@ -224,9 +223,9 @@ func or(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// read takes in the events, and the output, that have arrived.
+// read processes the events and the output that have arrived.
 func (s *session) read(f *follower) error {
-	// What has arrived before the events are read is not of a later binary than they say.
+	// The output first: it belongs to no binary later than that of the events.
 	info, err := s.output.Stat()
 	if err != nil {
 		return fmt.Errorf("read output: %w", err)
@@ -254,7 +253,7 @@ func (s *session) read(f *follower) error {
 	}
 }
 
-// running is the binary that runs, nil if none does.
+// running returns the binary that runs, or nil.
 func (s *session) running() *Run {
 	if n := len(s.result.Runs); n > 0 && s.result.Runs[n-1].Exit == nil {
 		return &s.result.Runs[n-1]
@@ -262,7 +261,7 @@ func (s *session) running() *Run {
 	return nil
 }
 
-// readOutput takes in what the running binary, if there is one, has written, up to a length.
+// readOutput reads the output of the running binary, if there is one, up to a length.
 func (s *session) readOutput(length int64) error {
 	run := s.running()
 	if run == nil {
@@ -286,8 +285,8 @@ func (s *session) readOutput(length int64) error {
 	}
 }
 
-// take takes in one event. The guest is not to be trusted more than any other
-// kernel under test: an order that cannot be is an error.
+// take processes one event. The guest is not trusted, being a kernel under test: events in an
+// impossible order are an error.
 func (s *session) take(e guest.Event) error {
 	r := &s.result
 	current := s.running()

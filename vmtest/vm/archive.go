@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// archive writes a cpio archive of the kind that an initramfs is
-// (Documentation/driver-api/early-userspace/buffer-format.rst, "newc"): before
-// each file a header of eight-digit hexadecimal numbers, everything padded to
-// four bytes. The first error is kept for close.
+// archive writes a cpio archive for an initramfs
+// (Documentation/driver-api/early-userspace/buffer-format.rst, "newc"): a header of eight-digit
+// hexadecimal numbers before each file, everything padded to four bytes. It keeps the first error
+// for close.
 type archive struct {
 	w     *bufio.Writer
 	n     int64

@@ -12,12 +12,11 @@ import (
 	"github.com/rbtool/rbtool/vmtest/guest"
 )
 
-// Direct starts qemu itself, with an initramfs that holds little more than the
-// driver.
+// Direct starts qemu itself, with a small initramfs that has the driver.
 type Direct struct {
 	// Driver is the statically linked program that calls guest.Init.
 	Driver string
-	// Qemu is the program; "" is qemu-system-x86_64.
+	// Qemu is the program, by default qemu-system-x86_64.
 	Qemu string
 }
 
@@ -69,7 +68,7 @@ func (d Direct) args(m Machine, initramfs string) []string {
 	return args
 }
 
-// shares are those of the configuration that the guest mounts on its root.
+// shares returns those of the configuration that the guest mounts on its root.
 func (Direct) shares(m Machine) []guest.Share {
 	shares := []guest.Share{{Tag: "shared", Path: guest.Dir, Writable: true}}
 	for i, s := range m.Shares {
@@ -78,8 +77,8 @@ func (Direct) shares(m Machine) []guest.Share {
 	return shares
 }
 
-// share is a directory as 9p. Files of several host file systems have one
-// device in the guest, so their inode numbers must be kept apart.
+// share returns the 9p device of a directory. Several host file systems are one device in the
+// guest, so their inode numbers must be remapped.
 func share(tag, path string, writable bool) []string {
 	dev := fmt.Sprintf("local,id=%s,path=%s,security_model=none,multidevs=remap", tag, escape(path))
 	if !writable {
@@ -88,7 +87,7 @@ func share(tag, path string, writable bool) []string {
 	return []string{"-fsdev", dev, "-device", fmt.Sprintf("virtio-9p-pci,fsdev=%s,mount_tag=%s", tag, tag)}
 }
 
-// escape writes a path in an option of qemu, where a comma ends a value.
+// escape escapes a path in an option of qemu, where a comma ends a value.
 func escape(path string) string { return strings.ReplaceAll(path, ",", ",,") }
 
 func (d Direct) initramfs(ctx context.Context, path string, m Machine) error {

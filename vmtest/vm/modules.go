@@ -21,8 +21,8 @@ type module struct {
 	data []byte
 }
 
-// rootModules returns what a 9p root and a serial port over virtio need, in the order of
-// loading. A driver that is built into the kernel is not among them.
+// rootModules returns the modules for a 9p root and a serial port over virtio, in the order of
+// loading, without drivers that are built into the kernel.
 func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
 	if k.Tree == "" {
 		return nil, nil
@@ -43,8 +43,8 @@ func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
 	return modules, nil
 }
 
-// loadOrder reads modules.dep: on each line a module, a colon, and all that it
-// needs, what is needed first last.
+// loadOrder parses modules.dep: each line has a module, a colon, and its dependencies in reverse
+// order of loading.
 func loadOrder(dep string, want ...string) []string {
 	needs := map[string][]string{}
 	for line := range strings.Lines(dep) {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// kernelArgs is what the kernel of a machine is told.
+// kernelArgs returns the command line of a machine's kernel.
 func (m Machine) kernelArgs() []string {
 	if m.Accel.kvm() {
 		return commandLine
@@ -17,10 +17,10 @@ func (m Machine) kernelArgs() []string {
 	return slices.Concat(commandLine, tscArgs())
 }
 
-// tscArgs says how fast the guest's time stamp counter runs, which under TCG is the host's
-// (qemu's cpu_get_tsc). A guest finds that out by an emulated timer; on a busy host it came out
-// eight times too slow, and so the guest's time eight times too fast. Nothing is said of a
-// counter whose rate is not known.
+// tscArgs tells the guest the rate of its time stamp counter, which under TCG is that of the host
+// (qemu's cpu_get_tsc). Without it a guest measures the rate by an emulated timer; on a busy host
+// the result was eight times too small, and the guest's clock eight times too fast. If the rate is
+// unknown it returns nothing.
 func tscArgs() []string {
 	if runtime.GOARCH != "amd64" {
 		return nil
@@ -35,8 +35,8 @@ func tscArgs() []string {
 	return nil
 }
 
-// tscKHz is the rate by /proc/cpuinfo, or 0. The kernel delays by a counter of constant rate and then
-// shows twice that rate, in MHz, as bogomips (calibrate_delay, init/calibrate.c).
+// tscKHz returns the rate by /proc/cpuinfo, or 0. For its delays the kernel uses a counter of
+// constant rate, and shows twice the rate, in MHz, as bogomips (calibrate_delay, init/calibrate.c).
 func tscKHz(cpuinfo string) int {
 	fields := make(map[string]string)
 	for line := range strings.Lines(cpuinfo) {

@@ -15,10 +15,9 @@ import (
 
 // VirtmeNG runs machines under virtme-ng.
 type VirtmeNG struct {
-	// Dir is the directory into which its package was unpacked; "" is an
-	// installed one.
+	// Dir is the directory with its unpacked package, empty for an installed one.
 	Dir string
-	// Home is where it keeps upstream kernels that it fetched.
+	// Home is the directory for the upstream kernels that it fetches.
 	Home string
 }
 
@@ -52,7 +51,7 @@ func (v VirtmeNG) Run(ctx context.Context, m Machine) error {
 		return fmt.Errorf("run virtme-ng: %w", err)
 	}
 	defer console.Close()
-	// A pipe: qemu opens what it is given once more, and truncates a file.
+	// A pipe, since qemu opens the file again, and truncates it.
 	cmd.Stderr = io.MultiWriter(console)
 	if err := run(ctx, cmd, false); err != nil {
 		return fmt.Errorf("run virtme-ng: %w", err)
@@ -73,7 +72,7 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 	}
 	qemu := m.outputArgs()
 	if !m.Accel.kvm() {
-		// No -accel is given then, so that ours is the only one.
+		// virtme-ng then passes no -accel, and ours is the only one.
 		args, qemu = append(args, "--disable-kvm"), append(m.Accel.args(), qemu...)
 	}
 	args = append(args, "--qemu-opts="+strings.Join(qemu, " "))
@@ -102,10 +101,9 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 	return args, nil
 }
 
-// configure writes what the guest's first process reads. virtme-ng's own, a script,
-// starts a hundred programs, each read through the file server, udev among them: that
-// takes an emulated processor 15 s. Ours mounts the shares itself and the host's root
-// once more, cached.
+// configure writes the files for the guest's first process. virtme-ng's own is a script that starts
+// a hundred programs through the file server, udev among them, which takes an emulated processor 15
+// s. Ours mounts the shares itself, and the host's root again, cached.
 func (v VirtmeNG) configure(m Machine) error {
 	config := guest.Config{Driver: filepath.Join(guest.Dir, guest.DriverFile)}
 	for _, s := range v.shares(m) {
@@ -126,16 +124,16 @@ func (v VirtmeNG) configure(m Machine) error {
 	return os.WriteFile(filepath.Join(m.Shared, initFile), []byte(script), 0o755)
 }
 
-// initFile is, in the shared directory, what starts the driver as first process. A program in
-// Go, as it starts, reads a file below /sys: the host's there has 8 bytes and says it
-// has 4096, and 6.12 would ask the file server for the rest again and again (netfs_retry_reads).
+// initFile starts the driver as the first process. A Go program reads a file in /sys when it
+// starts: the host's there has 8 bytes and claims 4096, and 6.12 would keep asking the file server
+// for the rest (netfs_retry_reads).
 const (
 	initFile   = "init"
 	initScript = "#!/bin/sh\nmount -t proc proc /proc && mount -t sysfs sysfs /sys && exec %s\n"
 )
 
-// shares are all that virtme-ng is to share, under the tags that it gives them: it numbers
-// the writable ones first.
+// shares returns the directories that virtme-ng shares, under its tags: it numbers the writable
+// ones first.
 func (VirtmeNG) shares(m Machine) (shares []guest.Share) {
 	all := append([]Share{{Path: guest.Dir, Writable: true}, {Path: "/"}}, m.Shares...)
 	for _, writable := range []bool{true, false} {
@@ -149,7 +147,7 @@ func (VirtmeNG) shares(m Machine) (shares []guest.Share) {
 	return shares
 }
 
-// environment keeps virtme-ng from the user's own configuration.
+// environment hides the user's configuration of virtme-ng.
 func (v VirtmeNG) environment(tmp string) []string {
 	path := os.Getenv("PATH")
 	if v.Dir != "" {

@@ -2,8 +2,8 @@
 // vmtest's driver (package guest). [VirtmeNG] is the reference; [Direct] starts
 // qemu itself and boots in a fraction of the time.
 //
-// A machine leaves nothing behind: its disk is the host's root, read-only, with
-// memory file systems where a system writes, and its processes end with Run.
+// A machine leaves nothing behind: its disk is the host's root, read-only, with memory file
+// systems on the directories that a system writes, and its processes end with Run.
 package vm
 
 import (
@@ -27,23 +27,23 @@ import (
 // Machine is a virtual machine to run once.
 type Machine struct {
 	Kernel kernels.Kernel
-	// CPUs and MemoryMiB are 2 and 2048 where they are 0.
+	// CPUs and MemoryMiB default to 2 and 2048.
 	CPUs, MemoryMiB int
-	// Accel is how the processor is virtualised; "" is TCG.
+	// Accel is the accelerator, by default TCG.
 	Accel Accel
-	// Shared is the host's side of guest.Dir: the plan and the driver are in it.
+	// Shared is the host's side of guest.Dir, with the plan and the driver.
 	Shared string
-	// Scratch is an empty directory for the runner's own files.
+	// Scratch is an empty directory for the runner's files.
 	Scratch string
-	// Console is the file that gets what the kernel prints.
+	// Console is the file for the kernel's messages.
 	Console string
-	// Shares are further host directories, at the same path in the guest.
+	// Shares are other host directories, at the same path in the guest.
 	Shares []Share
 	// Terminal connects ShellDevice to stdin and stdout. Direct only.
 	Terminal bool
 }
 
-// ShellDevice is, in the guest, the terminal of a Machine with Terminal.
+// ShellDevice is the terminal in the guest of a Machine with Terminal.
 const ShellDevice = "/dev/ttyS1"
 
 // Share is a host directory that a guest sees at the same path.
@@ -58,20 +58,20 @@ type Accel string
 const (
 	// KVM is the processor itself.
 	KVM Accel = "kvm"
-	// TCG emulates. Its threads, one for each CPU, crash 7.x guests now and
-	// then with qemu 7.2; one thread that takes turns never did.
+	// TCG emulates. With qemu 7.2 its threads, one for each CPU, crash 7.x guests now and then; a
+	// single thread does not.
 	TCG Accel = "tcg,thread=single"
 )
 
 func (a Accel) kvm() bool { return strings.HasPrefix(string(a), "kvm") }
 
-// cpu is the model with all that the accelerator can do.
+// cpu returns the CPU model with all features of the accelerator.
 func (a Accel) cpu() string {
 	if a.kvm() {
 		return "host"
 	}
-	// Without ERMS kernels copy and clear memory by words: by bytes, as processors that have it
-	// are best told to, takes an emulated one twice the time.
+	// Without ERMS kernels copy and clear memory by words. Copying by bytes, best on processors
+	// that have it, takes an emulated one twice the time.
 	//
 	// Without CX16 they do not execute CMPXCHG16B, which qemu 7.2 emulates with the condition
 	// code of an earlier instruction: after a return from an interrupt (or POPF), an ADD and a
@@ -80,15 +80,15 @@ func (a Accel) cpu() string {
 	return "max,-erms,-cx16"
 }
 
-// args are what the accelerator wants of qemu's command line.
+// args returns qemu's options for the accelerator.
 func (a Accel) args() []string {
 	args := []string{"-accel", string(a), "-cpu", a.cpu()}
 	if a.kvm() {
 		return args
 	}
-	// The thread that emulates the processors takes what they ask of a device itself. By qemu's
-	// default another thread does, which at every timer of the guest polls an eventfd of each
-	// queue: virtme-ng's serial devices have 320.
+	// The thread that emulates the processors also handles their requests to devices. By qemu's
+	// default another thread does, which polls an eventfd of each queue at every timer of the
+	// guest: virtme-ng's serial devices have 320.
 	for _, device := range []string{"virtio-9p-pci", "virtio-serial-pci"} {
 		args = append(args, "-global", device+".ioeventfd=off")
 	}
@@ -96,8 +96,8 @@ func (a Accel) args() []string {
 }
 
 // outputArgs give the machine the port guest.OutputPort, whose data qemu writes to the file
-// guest.OutputFile. Without an eventfd the thread of the processor that notifies the port does
-// that, before the next instruction, under KVM too; with one another thread does, later.
+// guest.OutputFile. Without an eventfd the thread of the notifying processor writes them before the
+// next instruction, under KVM too; with one another thread does, later.
 func (m Machine) outputArgs() []string {
 	return []string{
 		"-chardev", "file,id=output,path=" + escape(filepath.Join(m.Shared, guest.OutputFile)),
@@ -108,11 +108,10 @@ func (m Machine) outputArgs() []string {
 
 // Runner runs machines.
 type Runner interface {
-	// Name tells runners apart in a report.
+	// Name is its name in a report.
 	Name() string
-	// Run boots the machine and returns when it has ended, which it does at
-	// the latest when ctx does. The error says why the machine could not be
-	// run, not what happened inside it.
+	// Run boots the machine and returns when it has ended, at the latest when ctx ends. The error
+	// tells why the machine could not be run, not what happened in it.
 	Run(ctx context.Context, m Machine) error
 }
 
@@ -128,7 +127,7 @@ func (m *Machine) defaults() {
 	}
 }
 
-// hostPath is where on the host lies what the guest has at path.
+// hostPath returns the host's path of a path in the guest.
 func (m *Machine) hostPath(path string) string {
 	if path == guest.Dir {
 		return m.Shared
@@ -136,17 +135,16 @@ func (m *Machine) hostPath(path string) string {
 	return path
 }
 
-// commandLine is what every kernel is told: to panic at an oops, and at a panic to
-// reboot at once, which ends qemu; to trust the TSC, without which kernels
-// up to 6.1 read the time from an emulated HPET, slowly; and not to take the timer
-// for broken when the host was too busy to deliver its first ticks ("IO-APIC + timer
-// doesn't work" is a panic).
+// commandLine is that of every kernel: panic at an oops; reboot at once at a panic, which ends
+// qemu; trust the TSC, without which kernels up to 6.1 read the time slowly from an emulated HPET;
+// and skip the check of the timer, which fails when the host is too busy to deliver its first ticks
+// ("IO-APIC + timer doesn't work" is a panic).
 var commandLine = []string{"panic=-1", "oops=panic", "loglevel=5", "tsc=reliable", "no_timer_check"}
 
-// run runs a command and all its processes until it ends or ctx does. An error
-// has the end of its stderr, unless that goes elsewhere.
+// run runs a command and its processes until it ends or ctx does. An error has the end of its
+// stderr, unless that goes elsewhere.
 func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
-	// The signal at the parent's death is sent when the thread ends that forked.
+	// The parent-death signal is sent when the forking thread ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var stderr bytes.Buffer
@@ -156,8 +154,8 @@ func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
 	} else {
 		cmd.SysProcAttr.Setpgid = true
 		if mayUnshare() {
-			// virtme-ng starts others, which do not die with it: but they do with
-			// the first process of their namespace.
+			// virtme-ng's children do not die with it, but with the first process of their
+			// namespace.
 			cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
 		}
 		if cmd.Stderr == nil {
@@ -182,15 +180,15 @@ func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
 	return explain(ctx, err, stderr.String())
 }
 
-// mayUnshare says whether this process may make namespaces.
+// mayUnshare reports whether this process may create namespaces.
 func mayUnshare() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// end ends a process and its group, or a process in our own group in a way that
-// lets it restore the terminal.
+// end kills a process and its group, or terminates a process in our own group so that it restores
+// the terminal.
 func end(pid int, terminal bool) {
 	if terminal {
 		syscall.Kill(pid, syscall.SIGTERM)

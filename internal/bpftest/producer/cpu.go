@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RunOn is Run on one CPU. The calling goroutine's thread is bound to the CPU
-// meanwhile: BPF_F_TEST_RUN_ON_CPU exists for raw_tp programs only, and runs
-// them in an interrupt of the other CPU, where nothing else of this work runs.
+// RunOn is Run on one CPU, to which it binds the thread of the calling goroutine meanwhile.
+// BPF_F_TEST_RUN_ON_CPU exists only for raw_tp programs, and runs them in an interrupt of the other
+// CPU.
 func (p *Producer) RunOn(ctx context.Context, cpu int, job Job) (res Result, err error) {
 	var before, only unix.CPUSet
 	only.Set(cpu)
@@ -26,8 +26,8 @@ func (p *Producer) RunOn(ctx context.Context, cpu int, job Job) (res Result, err
 	}
 	defer func() {
 		if e := unix.SchedSetaffinity(0, &before); e != nil {
-			// The thread stays locked, so that it ends with the goroutine
-			// and no other one inherits the binding.
+			// The thread stays locked, so that it ends with the goroutine and no other goroutine
+			// inherits the binding.
 			err = errors.Join(err, fmt.Errorf("unbind thread from CPU %d: %w", cpu, e))
 			return
 		}

@@ -13,20 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Held is a record that a program has reserved and not yet committed: it stays
-// BUSY until Commit or Discard.
+// Held is a reserved record, which stays BUSY until Commit or Discard.
 type Held struct {
 	owner *holds
 	page  *faultPage
 	done  chan error // receives once, when the program has ended
 }
 
-// Hold reserves record seq of size bytes, with the payload of Fill, and leaves
-// it BUSY. The program that reserved it sleeps in bpf_copy_from_user, on a page
-// that Commit or Discard serves, and with it a thread of this process. Close of
-// the Producer discards what is still held.
+// Hold reserves record seq of size bytes, with the payload of Fill, and leaves it BUSY. The program
+// that reserved it sleeps in bpf_copy_from_user, with a thread of this process, on a page that
+// Commit or Discard serves. Close of the Producer discards held records.
 //
-// A full ring is ErrFull. An error that wraps ebpf.ErrNotSupported says that
+// The error is ErrFull if the ring is full. It matches ebpf.ErrNotSupported if
 // the kernel has no syscall programs (Linux 5.14) or no userfaultfd.
 func (p *Producer) Hold(seq uint64, size uint32) (*Held, error) {
 	h, err := p.hold(seq, size)
@@ -57,8 +55,8 @@ func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
 	}
 	go h.run(prog, seq)
 	if waitErr := page.wait(); waitErr != nil {
-		// Either the program ended before it came to the page, and knows why,
-		// or the wait itself failed, and the program has to end.
+		// Either the program ended before the page fault, and has an error, or the wait failed, and
+		// the program must end.
 		if err := h.release(false); err != nil {
 			return nil, err
 		}
@@ -67,7 +65,7 @@ func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
 	return h, nil
 }
 
-// run is the program's life, on a goroutine of its own.
+// run runs the program, on its own goroutine.
 func (h *Held) run(prog *ebpf.Program, seq uint64) {
 	arg := bpfHoldArg{VerdictAddr: h.page.addr(), Seq: seq}
 	var ret uint32
@@ -82,11 +80,10 @@ func (h *Held) run(prog *ebpf.Program, seq uint64) {
 	h.done <- err
 }
 
-// withoutSignals calls f with all signals blocked on its thread. The sleep in
-// a page fault is interruptible, but only a fatal signal ends a fault of the
-// kernel's own: any other would have the thread fault again at once, at full
-// speed, and would not be handled itself before the record is released
-// (fs/userfaultfd.c, handle_userfault; arch/x86/mm/fault.c, do_user_addr_fault).
+// withoutSignals calls f with all signals blocked on its thread. The sleep in a page fault is
+// interruptible, but in kernel mode only a fatal signal ends the fault. After any other signal the
+// thread would fault again at once, in a loop, and not handle the signal before the record is
+// released (fs/userfaultfd.c, handle_userfault; arch/x86/mm/fault.c, do_user_addr_fault).
 func withoutSignals(f func() error) error {
 	runtime.LockOSThread()
 	var all, before unix.Sigset_t
@@ -106,9 +103,8 @@ func withoutSignals(f func() error) error {
 	return err
 }
 
-// Commit submits the record, waking a consumer that waits for it, and returns
-// when the program has ended. A record that was released before, by Close too,
-// is os.ErrClosed.
+// Commit submits the record, wakes a consumer that waits for it, and returns when the program has
+// ended. The error is os.ErrClosed if the record was released before, also by Close.
 func (h *Held) Commit() error {
 	if err := h.release(true); err != nil {
 		return fmt.Errorf("commit held record: %w", err)
@@ -131,21 +127,21 @@ func (h *Held) release(commit bool) error {
 	return h.finish(commit)
 }
 
-// finish is for whoever took h out of its owner.
+// finish releases h, which its caller has removed from holds.
 func (h *Held) finish(commit bool) error {
 	var verdict [8]byte
 	if commit {
 		binary.NativeEndian.PutUint64(verdict[:], 1)
 	}
 	err := h.page.serve(verdict[:])
-	// Should serve have failed, the end of the userfaultfd wakes the program
-	// (fs/userfaultfd.c, userfaultfd_release), which reads a zero and discards.
+	// If serve fails, closing the userfaultfd wakes the program (fs/userfaultfd.c,
+	// userfaultfd_release), which reads a zero and discards.
 	err = errors.Join(err, h.page.closeFD())
 	err = errors.Join(err, <-h.done)
 	return errors.Join(err, h.page.unmap())
 }
 
-// holds is the records that a Producer holds.
+// holds has the records that a Producer holds.
 type holds struct {
 	mu     sync.Mutex
 	set    map[*Held]struct{}
@@ -165,7 +161,7 @@ func (hs *holds) add(h *Held) error {
 	return nil
 }
 
-// remove reports whether h was there.
+// remove removes h and reports whether it was there.
 func (hs *holds) remove(h *Held) bool {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -174,7 +170,7 @@ func (hs *holds) remove(h *Held) bool {
 	return ok
 }
 
-// close discards what is held.
+// close discards all held records.
 func (hs *holds) close() error {
 	hs.mu.Lock()
 	set := hs.set

@@ -9,12 +9,10 @@ import (
 type Op int
 
 const (
-	// Reserve is bpf_ringbuf_reserve, then bpf_ringbuf_submit or
-	// bpf_ringbuf_discard. One program has one size (the verifier wants a
-	// constant), so a Job with Reserve cannot have a MaxSize.
+	// Reserve is bpf_ringbuf_reserve, then bpf_ringbuf_submit or bpf_ringbuf_discard. A program has
+	// one size, since the verifier demands a constant: a Job with Reserve has no MaxSize.
 	Reserve Op = iota
-	// Output is bpf_ringbuf_output, which copies a record from elsewhere. It
-	// cannot discard.
+	// Output is bpf_ringbuf_output, which copies a record. It cannot discard.
 	Output
 	// Dynptr is bpf_ringbuf_reserve_dynptr, bpf_dynptr_write, then
 	// bpf_ringbuf_submit_dynptr or bpf_ringbuf_discard_dynptr: Linux 5.19.
@@ -33,12 +31,12 @@ func (op Op) String() string {
 	return fmt.Sprintf("op %d", int(op))
 }
 
-// Wakeup is what the commit of a record does about a sleeping consumer
-// (kernel/bpf/ringbuf.c, bpf_ringbuf_commit).
+// Wakeup is the effect of a commit on a sleeping consumer (kernel/bpf/ringbuf.c,
+// bpf_ringbuf_commit).
 type Wakeup uint64
 
 const (
-	// Adaptive wakes when the consumer has reached the record: flags 0.
+	// Adaptive wakes if the consumer has reached the record: flags 0.
 	Adaptive Wakeup = 0
 	// NoWakeup never wakes: BPF_RB_NO_WAKEUP.
 	NoWakeup Wakeup = 1 << 0
@@ -49,38 +47,36 @@ const (
 // MaxRecord is the largest Size and MaxSize, in bytes.
 const MaxRecord = 64 << 10
 
-// Job says which records to produce. Record number seq is fully determined by
-// the job and seq: its length is Len(seq), its bytes are those of Fill, and
-// Discarded(seq) tells whether it is committed as a discarded one.
+// Job describes records to produce. The job and seq determine a record: its length is Len(seq), its
+// bytes are those of Fill, and Discarded(seq) tells whether it is discarded.
 type Job struct {
 	Op Op
-	// Fast leaves all but the first 8 bytes of a record unspecified, so that
-	// little but the kernel's own work is measured. Verify does not hold then.
+	// Fast leaves all but the first 8 bytes of a record unspecified, to measure little but the
+	// kernel's work. Verify then fails.
 	Fast bool
 
 	Count uint64 // sequence numbers to go through
 	Seq   uint64 // the first of them
 
-	// Size is the length of a record in bytes, at most MaxRecord. With MaxSize
-	// above Size lengths are pseudo-random from Size to MaxSize, both included.
+	// Size is the length of a record in bytes, at most MaxRecord. If MaxSize is above Size, lengths
+	// are pseudo-random from Size to MaxSize, both included.
 	Size, MaxSize uint32
 
 	// DiscardEvery n > 0 discards each record whose seq + 1 is a multiple of n.
 	DiscardEvery uint64
 
-	// Wakeup is how records are committed, discarded ones too.
+	// Wakeup applies to all records, discarded ones too.
 	Wakeup Wakeup
-	// LastWakeup, unless Adaptive, is Wakeup for the last record: ForceWakeup
-	// closes a run of NoWakeup records. With RetryFull it is sure to come; else
-	// not, for the last record may fail.
+	// LastWakeup, unless Adaptive, is the Wakeup of the last record: ForceWakeup ends a series of
+	// NoWakeup records. Without RetryFull the last record may fail, and the wakeup with it.
 	LastWakeup Wakeup
-	// WakeBytes > 0 takes the place of Wakeup: ForceWakeup for a record
-	// that finds so many bytes unconsumed (BPF_RB_AVAIL_DATA), its own
-	// included unless Op is Output, and NoWakeup for the others.
+	// WakeBytes > 0 replaces Wakeup: a record is committed with ForceWakeup if it finds this many
+	// unconsumed bytes (BPF_RB_AVAIL_DATA), its own included unless Op is Output, and with NoWakeup
+	// otherwise.
 	WakeBytes uint64
 
-	// RetryFull tries again when the ring is full, until there is room.
-	// Otherwise the record is counted as failed and its number is skipped.
+	// RetryFull retries while the ring is full. Otherwise the record counts as failed and its
+	// number is skipped.
 	RetryFull bool
 }
 
@@ -106,7 +102,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// check finds what no kernel could do, given a ring of ringSize bytes.
+// check returns an error for a job that no kernel can do with a ring of ringSize bytes.
 func (j Job) check(ringSize uint32) error {
 	largest := max(j.Size, j.MaxSize)
 	switch {
@@ -126,6 +122,6 @@ func (j Job) check(ringSize uint32) error {
 	return nil
 }
 
-// headerSize is BPF_RINGBUF_HDR_SZ. A ring holds at most its size - 8 bytes of
-// records and headers (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve).
+// headerSize is BPF_RINGBUF_HDR_SZ. A ring holds at most its size - 8 bytes of records and headers
+// (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve).
 const headerSize = 8

@@ -10,7 +10,7 @@ import (
 // shifts is SHIFTS of producer.bpf.c.
 const shifts = 4096
 
-// pattern holds the bytes that records are cut from.
+// pattern has the bytes from which records are cut.
 var pattern = sync.OnceValue(func() []byte {
 	b := make([]byte, 0, MaxRecord+shifts)
 	for i := uint64(0); len(b) < cap(b); i++ {
@@ -19,9 +19,9 @@ var pattern = sync.OnceValue(func() []byte {
 	return b
 })
 
-// Fill makes rec the payload of record seq, whose length is len(rec), at most
-// MaxRecord: seq in the first 8 bytes, little endian and cut off where rec is
-// shorter, then pseudo-random bytes that differ from one seq to the next.
+// Fill makes rec the payload of record seq, with a length of at most MaxRecord: seq in the first 8
+// bytes, little endian and truncated if rec is shorter, then pseudo-random bytes that differ
+// between consecutive numbers.
 func Fill(seq uint64, rec []byte) {
 	copy(rec, pattern()[seq%shifts:])
 	var head [8]byte
@@ -29,8 +29,8 @@ func Fill(seq uint64, rec []byte) {
 	copy(rec, head[:])
 }
 
-// Verify returns an error that says where rec differs from the payload of
-// record seq with that length.
+// Verify returns an error with the position at which rec differs from the payload of record seq
+// with that length.
 func Verify(seq uint64, rec []byte) error {
 	if len(rec) > MaxRecord {
 		return fmt.Errorf("verify record %d: %d bytes: more than %d", seq, len(rec), MaxRecord)

@@ -10,19 +10,19 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// ErrFull says that the ring had no room for a record.
+// ErrFull means that the ring had no room for a record.
 var ErrFull = errors.New("ring full")
 
-// Pinger produces a job's records one at a time, at the least cost: one
-// system call each, for round trips and wakeup latencies.
+// Pinger produces a job's records one at a time, with one system call each, for round trips and
+// wakeup latencies.
 type Pinger struct {
 	p    *Producer
 	prog *ebpf.Program
 	next bpfRunState
 }
 
-// Pinger prepares the job; Count, LastWakeup and RetryFull mean nothing to it.
-// The Pinger lives as long as the Producer.
+// Pinger prepares the job, and ignores Count, LastWakeup and RetryFull. The Pinger lives as long as
+// the Producer.
 func (p *Producer) Pinger(job Job) (*Pinger, error) {
 	job.LastWakeup, job.RetryFull = Adaptive, false
 	prog, err := p.prepare(job, pingSteps)
@@ -32,11 +32,11 @@ func (p *Producer) Pinger(job Job) (*Pinger, error) {
 	return &Pinger{p: p, prog: prog, next: job.state()}, nil
 }
 
-// Ping produces the next record. A record that fails with ErrFull keeps its
-// sequence number for the next Ping.
+// Ping produces the next record. A record that fails with ErrFull keeps its sequence number for the
+// next Ping.
 //
-// Not for concurrent use; different Pingers and other methods of the Producer
-// may run meanwhile.
+// Only one goroutine at a time may call Ping of a Pinger. Other Pingers and other methods of
+// the Producer may be used meanwhile.
 func (pg *Pinger) Ping() error {
 	if err := pg.ping(); err != nil {
 		return fmt.Errorf("ping record %d: %w", pg.next.Seq, err)

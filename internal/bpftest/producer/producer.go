@@ -26,9 +26,9 @@ type Producer struct {
 	queryMu sync.Mutex // held while a program uses state.query
 }
 
-// Load makes a producer for ring, a RINGBUF map, which the caller keeps and
-// may close before the Producer. It loads no program yet: each kind of Job
-// loads its own the first time it is run, and Close unloads them.
+// Load returns a producer for ring, a RINGBUF map, which the caller keeps and may close before the
+// Producer. It loads no program yet: each kind of Job loads its own at its first run, and Close
+// unloads them.
 func Load(ring *ebpf.Map) (*Producer, error) {
 	if ring.Type() != ebpf.RingBuf {
 		return nil, fmt.Errorf("load producer: map is a %s, not a %s", ring.Type(), ebpf.RingBuf)
@@ -48,8 +48,8 @@ func Load(ring *ebpf.Map) (*Producer, error) {
 	}, nil
 }
 
-// Close ends a Run that is under way, discards held records and unloads the
-// programs. Later calls of other methods return an error that is os.ErrClosed.
+// Close stops a Run, discards held records and unloads the programs. Later calls of other methods
+// return an error matching os.ErrClosed.
 func (p *Producer) Close() error {
 	if p.closed.Swap(true) {
 		return nil
@@ -62,7 +62,7 @@ func (p *Producer) Close() error {
 	return errors.Join(err, p.programs.close(), p.programs.ring.Close(), p.state.close())
 }
 
-// Result is what a Run did.
+// Result tells what a Run did.
 type Result struct {
 	Submitted uint64 // records a consumer sees
 	Discarded uint64
@@ -72,13 +72,12 @@ type Result struct {
 	Next      uint64 // the sequence number to go on with
 }
 
-// Run produces the job's records. It returns when all of its sequence numbers
-// are gone through, or with what was done so far when ctx ends or Close is
-// called. An error that wraps ebpf.ErrNotSupported says that the kernel lacks
-// what the job's Op needs.
+// Run produces the job's records. It returns after the last sequence number, or with the
+// result so far when ctx ends or Close is called. The error matches ebpf.ErrNotSupported if the
+// kernel lacks a feature of the job's Op.
 //
-// A full ring with RetryFull is looked at again at once, so that a benchmark
-// loses no time: the caller's thread spins until there is room or ctx ends.
+// With RetryFull a run spins on a full ring, so that a benchmark loses no time, until there is
+// room or ctx ends.
 func (p *Producer) Run(ctx context.Context, job Job) (Result, error) {
 	res, err := p.run(ctx, job)
 	if err != nil {
@@ -99,7 +98,7 @@ func (p *Producer) run(ctx context.Context, job Job) (Result, error) {
 	return p.runProgram(ctx, prog, job)
 }
 
-// runProgram runs prog until it went through the job.
+// runProgram runs prog until the job is done.
 func (p *Producer) runProgram(ctx context.Context, prog *ebpf.Program, job Job) (Result, error) {
 	p.runMu.Lock()
 	defer p.runMu.Unlock()
@@ -119,7 +118,7 @@ func (p *Producer) runProgram(ctx context.Context, prog *ebpf.Program, job Job) 
 	return job.result(s), err
 }
 
-// repeat runs prog until it reached s.End, and keeps s up to date.
+// repeat runs prog until it has reached s.End, and updates s.
 func (p *Producer) repeat(ctx context.Context, prog *ebpf.Program, s *bpfRunState) error {
 	p.state.setRun(*s)
 	defer func() { *s = p.state.getRun() }()
@@ -141,7 +140,7 @@ func (p *Producer) repeat(ctx context.Context, prog *ebpf.Program, s *bpfRunStat
 	return nil
 }
 
-// prepare returns the program that does the job.
+// prepare returns the program for the job.
 func (p *Producer) prepare(job Job, steps uint32) (*ebpf.Program, error) {
 	if err := job.check(p.ringSize); err != nil {
 		return nil, err
@@ -153,7 +152,7 @@ func (p *Producer) prepare(job Job, steps uint32) (*ebpf.Program, error) {
 	return p.programs.get(v)
 }
 
-// state returns the globals for a fresh run of the job.
+// state returns the globals for a new run of the job.
 func (j Job) state() bpfRunState {
 	s := bpfRunState{Seq: j.Seq, End: j.Seq + j.Count}
 	if j.WakeBytes == 0 {

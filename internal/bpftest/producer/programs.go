@@ -13,8 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/object"
 )
 
-// programs loads the programs of the object, each when it is first asked for,
-// and owns them.
+// programs loads the programs of the object, each at its first use, and owns them.
 type programs struct {
 	ring, state *ebpf.Map // not owned
 
@@ -22,7 +21,7 @@ type programs struct {
 	loaded map[variant]*ebpf.Program // nil when closed
 }
 
-// variant is a program with the constants that it is loaded with.
+// variant is a program with its constants.
 type variant struct {
 	name                    string
 	steps                   uint32
@@ -67,11 +66,11 @@ func (p *programs) load(v variant) (*ebpf.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The ring is whatever the caller has; a replacement must look like the spec.
+	// A replacement must match the spec.
 	spec.Maps[bpfMapRing].MaxEntries = p.ring.MaxEntries()
 	spec.Maps[bpfMapRing].Flags = p.ring.Flags()
-	// Assigned alone, the program is all that cilium/ebpf loads and keeps:
-	// NewCollection would map the globals too, until the garbage collector comes.
+	// cilium/ebpf loads only what is assigned. NewCollection would also map the globals until the
+	// next garbage collection.
 	var objs struct {
 		Program *ebpf.Program `ebpf:"program"`
 	}
@@ -93,20 +92,18 @@ func (p *programs) close() error {
 	return errors.Join(errs...)
 }
 
-// Steps of a program: the records that one run produces. The verifier walks
-// each of them, so they cost time to load (70 us each), and it gives up when
-// more than 8192 branches are pending (kernel/bpf/verifier.c,
-// BPF_COMPLEXITY_LIMIT_JMP_SEQ), of which a step leaves up to six. A system call
-// is 0.8 us, so 1024 make it less than a nanosecond a record; a job of fewer does not
-// pay for them.
+// Steps of a program: the records of one run. The verifier walks each step, which takes 70 us, and
+// gives up with more than 8192 pending branches (kernel/bpf/verifier.c,
+// BPF_COMPLEXITY_LIMIT_JMP_SEQ), of which a step leaves up to six. A system call takes 0.8 us: with
+// 1024 steps that is less than a nanosecond a record. A smaller job uses fewer steps.
 const (
 	pingSteps = 1
 	runSteps  = 16
 	fastSteps = 1024
 )
 
-// variant returns the program for the job, or an error that names what the
-// kernel lacks.
+// variant returns the program for the job, or an error that names the feature that the kernel
+// lacks.
 func (j Job) variant(steps uint32) (variant, error) {
 	name, err := j.Op.program()
 	return variant{
@@ -134,8 +131,8 @@ func (op Op) program() (string, error) {
 	}
 }
 
-// haveHelper returns an error that wraps ebpf.ErrNotSupported when a syscall
-// program cannot call the helper, whose name in C is name.
+// haveHelper returns an error matching ebpf.ErrNotSupported if a syscall program cannot call the
+// helper, whose name in C is name.
 func haveHelper(helper asm.BuiltinFunc, name string) error {
 	if err := features.HaveProgramHelper(ebpf.Syscall, helper); err != nil {
 		return fmt.Errorf("probe %s: %w", name, err)

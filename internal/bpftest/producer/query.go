@@ -7,15 +7,15 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Query is what the ring's own kernel code says of it (kernel/bpf/ringbuf.c,
-// bpf_ringbuf_query). The values come one after the other, not as one snapshot.
+// Query has the positions of a ring as the kernel returns them (kernel/bpf/ringbuf.c,
+// bpf_ringbuf_query), read one after the other.
 type Query struct {
 	AvailData uint64 // bytes not yet consumed, headers included
 	RingSize  uint64 // bytes
 	ConsPos   uint64
 	ProdPos   uint64
-	// OverwritePos is the oldest record that an overwrite-mode ring still holds;
-	// 0 before anything was overwritten, and where the kernel lacks the mode.
+	// OverwritePos is the oldest record that an overwrite-mode ring still has; 0 before the first
+	// overwrite, and if the kernel lacks the mode.
 	OverwritePos uint64
 }
 

@@ -10,12 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateSection is where the object keeps its globals, which all programs of a
-// Producer share.
+// stateSection has the globals of the object, which all programs of a Producer share.
 const stateSection = ".bss"
 
-// state is the object's globals, mapped. Programs and user space take turns:
-// whoever runs a program or touches a field holds the Producer's mutex for it.
+// state is the mapping of the globals. Programs and user space take turns: the Producer's mutex is
+// held for running a program and for touching a field.
 type state struct {
 	m          *ebpf.Map
 	mem        []byte
@@ -71,8 +70,7 @@ func (s *state) get(offset uint32, v any) {
 	}
 }
 
-// setRun is spelled out: through reflection it would cost more than the
-// program that Ping runs.
+// setRun avoids reflection, which would take longer than the program that Ping runs.
 func (s *state) setRun(v bpfRunState) {
 	b := s.mem[s.run:s.run]
 	for _, field := range [...]uint64{

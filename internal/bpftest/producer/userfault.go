@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// From <linux/userfaultfd.h>. The numbers of the ioctls are those of most
-// architectures, amd64 and arm64 among them.
+// From <linux/userfaultfd.h>. The numbers of the ioctls are those of most architectures, amd64 and
+// arm64 included.
 const (
 	uffdAPI                    = 0xAA       // UFFD_API
 	uffdioAPI                  = 0xc018aa3f // UFFDIO_API
@@ -25,8 +25,8 @@ const (
 	uffdEventPagefault    byte = 0x12       // UFFD_EVENT_PAGEFAULT
 )
 
-// faultPage is a page of this process that is absent until serve: whoever
-// reads it sleeps, in the kernel too (fs/userfaultfd.c, handle_userfault).
+// faultPage is a page of this process that is absent until serve: a reader sleeps on it, in the
+// kernel too (fs/userfaultfd.c, handle_userfault).
 type faultPage struct {
 	uffd *os.File
 	mem  []byte // mapped, never touched by Go
@@ -57,9 +57,8 @@ func newFaultPage() (_ *faultPage, err error) {
 	return f, nil
 }
 
-// newUserfaultfd returns a descriptor that the runtime can poll. It must not
-// see it before UFFDIO_API: until then poll gives EPOLLERR (fs/userfaultfd.c,
-// userfaultfd_poll).
+// newUserfaultfd returns a descriptor that the runtime can poll. The runtime must not poll it
+// before UFFDIO_API, when poll returns EPOLLERR (fs/userfaultfd.c, userfaultfd_poll).
 func newUserfaultfd() (*os.File, error) {
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0)
 	if errno == unix.ENOSYS {
@@ -75,14 +74,13 @@ func newUserfaultfd() (*os.File, error) {
 	return os.NewFile(fd, "userfaultfd"), nil
 }
 
-// addr is where the page lies. It is not Go's memory, so the garbage collector
-// neither moves nor frees it, and the number stays right until close.
+// addr returns the address of the page. It is not Go memory, so the garbage collector neither moves
+// nor frees it.
 func (f *faultPage) addr() uint64 {
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(f.mem))))
 }
 
-// wait returns when somebody sleeps on the page, or with
-// os.ErrDeadlineExceeded after cancel.
+// wait returns when a reader sleeps on the page, or with os.ErrDeadlineExceeded after cancel.
 func (f *faultPage) wait() error {
 	var msg [uffdMsgSize]byte
 	if _, err := io.ReadFull(f.uffd, msg[:]); err != nil {
@@ -96,7 +94,7 @@ func (f *faultPage) wait() error {
 
 func (f *faultPage) cancel() error { return f.uffd.SetReadDeadline(time.Unix(1, 0)) }
 
-// serve makes the page present, starting with data, and wakes who sleeps on it.
+// serve makes the page present, starting with data, and wakes its readers.
 func (f *faultPage) serve(data []byte) error {
 	page := make([]byte, len(f.mem))
 	copy(page, data)
@@ -127,10 +125,10 @@ func ioctl(fd uintptr, name string, request uintptr, arg unsafe.Pointer) error {
 	return nil
 }
 
-// closeFD wakes who sleeps on the page; from now on it is ordinary memory.
+// closeFD wakes the readers of the page, which is ordinary memory from now on.
 func (f *faultPage) closeFD() error { return f.uffd.Close() }
 
-// unmap may be called when nobody reads the page any more.
+// unmap unmaps the page, after its last read.
 func (f *faultPage) unmap() error {
 	if f.mem == nil {
 		return nil

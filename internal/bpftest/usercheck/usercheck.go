@@ -1,6 +1,5 @@
-// Package usercheck drains a USER_RINGBUF with a program that checks each sample
-// where it arrives, and keeps account of which came. It serves tests and
-// benchmarks.
+// Package usercheck drains a USER_RINGBUF with a program that checks each sample and records
+// which samples have arrived, for tests and benchmarks.
 package usercheck
 
 //go:generate go tool bpf2go -target bpfel -go-package usercheck -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" bpf usercheck.bpf.c
@@ -19,14 +18,14 @@ import (
 )
 
 const (
-	// HeadSize is the size in bytes of the smallest sample that can be checked.
+	// HeadSize is the size of the smallest sample that can be checked, in bytes.
 	HeadSize = 16
-	// MaxSize is that of the largest.
+	// MaxSize is the size of the largest sample, in bytes.
 	MaxSize = 4096
 )
 
-// Fill makes b, of at most MaxSize bytes, the sample seq of worker: what follows its head
-// is derived from both. A b shorter than HeadSize is filled, and can only be counted.
+// Fill makes b, of at most MaxSize bytes, sample seq of a worker: the bytes after its head derive
+// from both numbers. A b shorter than HeadSize can only be counted.
 func Fill(b []byte, worker, seq uint32) {
 	n := uint64(worker)<<32 | uint64(seq)
 	v := n
@@ -44,7 +43,7 @@ func Fill(b []byte, worker, seq uint32) {
 	binary.LittleEndian.PutUint64(b[8:], sum(mix(uint64(len(b)), n), b[HeadSize:]))
 }
 
-// SmallSum is what a sample shorter than HeadSize adds to Counts.SmallSum.
+// SmallSum returns what a sample shorter than HeadSize adds to Counts.SmallSum.
 func SmallSum(b []byte) uint64 { return sum(uint64(len(b)), b) }
 
 func sum(v uint64, b []byte) uint64 {
@@ -58,10 +57,10 @@ func sum(v uint64, b []byte) uint64 {
 
 func mix(v, word uint64) uint64 { return (bits.RotateLeft64(v, 7) ^ word) * 0x9e3779b97f4a7c15 }
 
-// Counts is what came so far.
+// Counts has the samples so far.
 type Counts = bpfUsercheckCounts
 
-// Checker drains one ring. Its methods may be called by many goroutines at once.
+// Checker drains one ring. Many goroutines may call its methods at once.
 type Checker struct {
 	workers, seqs uint32
 
@@ -69,16 +68,15 @@ type Checker struct {
 	objs objects
 }
 
-// objects are what is loaded into the kernel, without the variables: those would
-// be mapped into this process.
+// objects are the loaded objects without the variables, which would be mapped into this process.
 type objects struct {
 	Drain *ebpf.Program `ebpf:"drain"`
 	Seen  *ebpf.Map     `ebpf:"seen"`
 	State *ebpf.Map     `ebpf:".bss"`
 }
 
-// Load returns a Checker of the USER_RINGBUF m, for samples of so many workers with so many
-// sequence numbers each. m may be closed.
+// Load returns a Checker of the USER_RINGBUF m, for samples of workers with seqs sequence numbers
+// each. The caller may close m.
 func Load(m *ebpf.Map, workers, seqs uint32) (*Checker, error) {
 	spec, err := loadBpf()
 	if err == nil {
@@ -103,9 +101,8 @@ func Load(m *ebpf.Map, workers, seqs uint32) (*Checker, error) {
 	return c, nil
 }
 
-// Drain runs the program once, with flags for bpf_user_ringbuf_drain, for at most
-// limit samples, 0 for all. It returns how many came; the error is what the
-// helper returned.
+// Drain runs the program once, with flags for bpf_user_ringbuf_drain, for at most limit samples, 0
+// for all. It returns the number of samples, and the error of the helper.
 func (c *Checker) Drain(flags uint64, limit uint64) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +123,7 @@ func (c *Checker) run() (int, error) {
 	return int(res), nil
 }
 
-// Counts returns what came so far.
+// Counts returns the counts so far.
 func (c *Checker) Counts() (Counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,10 +131,10 @@ func (c *Checker) Counts() (Counts, error) {
 	return counts, err
 }
 
-// layout returns where the globals lie.
+// layout returns the offsets of the globals.
 var layout = sync.OnceValues(func() (*ebpf.CollectionSpec, error) { return loadBpf() })
 
-// get returns the globals, as they lie in memory, and the counts among them.
+// get returns the memory of the globals, and the counts in them.
 func (c *Checker) get() (bss []byte, counts Counts, err error) {
 	spec, err := layout()
 	if err != nil {
@@ -151,7 +148,7 @@ func (c *Checker) get() (bss []byte, counts Counts, err error) {
 	return bss, counts, err
 }
 
-// set stores what the next runs do, where it differs.
+// set stores the parameters of the next runs, if they differ.
 func (c *Checker) set(flags, limit uint64) error {
 	spec, err := layout()
 	if err != nil {
@@ -170,7 +167,7 @@ func (c *Checker) set(flags, limit uint64) error {
 	return c.objs.State.Put(uint32(0), bss)
 }
 
-// Seen returns for each sample of worker whether it came.
+// Seen tells for each sample of a worker whether it has arrived.
 func (c *Checker) Seen(worker uint32) ([]bool, error) {
 	came := make([]bool, c.seqs)
 	var word uint64
