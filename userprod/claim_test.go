@@ -55,7 +55,7 @@ func TestASecondProducerOfThisProcessIsRefused(t *testing.T) {
 	}
 }
 
-// New needs the map's descriptor and nothing else: no file, no program, no privilege.
+// New uses the map's descriptor and nothing else: no file, no program, no privilege.
 func TestNewTouchesTheMapOnly(t *testing.T) {
 	testenv.NoLeaks(t)
 	t.Setenv(bareVar, t.TempDir())
@@ -71,7 +71,7 @@ func TestNewTouchesTheMapOnly(t *testing.T) {
 	}
 }
 
-// Claimed is called when the ring is claimed and what a dead producer left is still there.
+// New calls Claimed after it has claimed the ring and before it discards busy samples.
 func TestClaimedDecides(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -94,8 +94,8 @@ func TestClaimedDecides(t *testing.T) {
 	producer(t, m, Options{Claimed: func() error { return nil }})
 }
 
-// execve(2) changes neither pid nor start time: a claim of this process that none of its
-// Producers has made is that of the program before.
+// execve(2) changes neither pid nor start time. A claim that names this process but none of its
+// Producers was made by the program before.
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -106,7 +106,7 @@ func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	refused(t, err, a.Process.Pid)
 }
 
-// Of processes that open a ring at once, one gets it.
+// If several processes open a ring at once, one gets it.
 func TestOneOfManyGetsTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -130,7 +130,7 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 	}
 }
 
-// It may write one sample into free room before it learns of the theft, and publishes none.
+// A robbed producer may write one sample into free room before it notices, and publishes none.
 func TestARobbedProducerPublishesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -140,7 +140,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As another process would that takes the holder for gone.
+	// As a process does that considers the holder gone.
 	robbed.pos.ProducerClaim().Store(0)
 	thief := producer(t, m, Options{})
 	if got := thief.found.Abandoned; got != 1 {
@@ -173,7 +173,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	drain(t, c)
 }
 
-// While the ring's memory cannot be taken away from a closed Producer, its claim stays.
+// If Close cannot take the ring's memory away from the Producer, it keeps the claim.
 func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

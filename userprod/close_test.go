@@ -57,7 +57,7 @@ func TestAfterClose(t *testing.T) {
 			t.Errorf("Close() = %v", err)
 		}
 	}
-	clear(s.Bytes()) // faults nowhere
+	clear(s.Bytes()) // must not fault
 	clear(buf)
 	calls := map[string]func() error{
 		"Sample.Commit":  s.Commit,
@@ -101,7 +101,7 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
-// What is reserved when its Producer is closed does not hold up what is committed.
+// Close discards reserved samples, so that they do not hold up committed ones.
 func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -129,15 +129,15 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	}
 }
 
-// Goroutines are at work when Close comes: a fault ends the test process. What
-// they were told is committed comes, and the ring goes on.
+// Close runs beside goroutines that write; a fault would end the test process. Every sample
+// whose commit succeeded is drained, and the next Producer finds a consistent ring.
 func TestCloseUnderWork(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
 	const workers, seqs = 4, 1 << 18
 	c := checker(t, m, workers, seqs)
 	var next, surely [workers]uint32
-	sure := make([]map[uint32]bool, workers) // what was committed without doubt
+	sure := make([]map[uint32]bool, workers) // samples whose commit succeeded
 	for w := range sure {
 		sure[w] = map[uint32]bool{}
 	}
@@ -152,7 +152,7 @@ func TestCloseUnderWork(t *testing.T) {
 		var all sync.WaitGroup
 		for w := range workers {
 			all.Go(func() {
-				for i := w; next[w] < seqs; i++ { // one that is never preempted could write for long
+				for i := w; next[w] < seqs; i++ { // ends even if Close comes late
 					seq := next[w]
 					next[w]++
 					err := ways[i%len(ways)].write(t.Context(), p, 64, func(b []byte) { usercheck.Fill(b, uint32(w), seq) })
@@ -199,7 +199,7 @@ func TestCloseUnderWork(t *testing.T) {
 	t.Logf("%d samples, %d came of which Close made the committers doubt", surely, extra)
 }
 
-// The addresses of a closed ring are given back when nobody can use them any more.
+// The garbage collector unmaps closed rings.
 func TestGarbageIsUnmapped(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := func() int {
@@ -225,8 +225,8 @@ func TestGarbageIsUnmapped(t *testing.T) {
 		}
 		p.Close()
 	}
-	// Nothing announces the end of a cleanup: look again for a bounded time. A new
-	// thread may take 72 MiB.
+	// Nothing signals the end of a cleanup: poll for a bounded time. A new thread may take
+	// 72 MiB.
 	for deadline := time.Now().Add(10 * time.Second); size() > before+1<<30; runtime.GC() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d MiB are left", (size()-before)>>20)

@@ -15,13 +15,13 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// image is a file laid out as a ring, for what no kernel lets be written: consumer_pos.
+// image is a file laid out as a ring, so that tests can write consumer_pos too.
 type image struct {
 	fd  int
 	all []byte
 }
 
-const imageSize = 4096 // of its ring
+const imageSize = 4096 // bytes of its ring
 
 func newImage(tb testing.TB) *image {
 	tb.Helper()
@@ -57,7 +57,7 @@ func (im *image) consumer() *uint64       { return im.word(0) }
 func (im *image) producer() *uint64       { return im.word(os.Getpagesize()) }
 func (im *image) data() []byte            { return im.all[2*os.Getpagesize():] }
 
-// fill makes the image: data repeated, and positions.
+// fill sets the positions and fills the data with repetitions of data.
 func (im *image) fill(data []byte, consumer, producer uint64) {
 	clear(im.all)
 	for n := 0; n < len(im.data()) && len(data) > 0; {
@@ -66,15 +66,14 @@ func (im *image) fill(data []byte, consumer, producer uint64) {
 	*im.consumer(), *im.producer() = consumer, producer
 }
 
-// change writes into the image, as another process may, until the function that it
-// returns is called.
+// change writes into the image like a hostile process, until stop is called.
 func (im *image) change() (stop func()) {
 	var ended atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for n := uint64(0); !ended.Load(); n++ {
-			// Odd multiples of a large number go through all words in no order.
+			// Multiples of an odd number visit all words in a scattered order.
 			i := int(n * 0x9e3779b97f4a7c15 >> 32 % (imageSize / 8))
 			atomic.StoreUint64(im.word(2*os.Getpagesize()+8*i), n<<3)
 			if n%16 == 0 {
@@ -88,8 +87,8 @@ func (im *image) change() (stop func()) {
 	}
 }
 
-// samples goes over an image as the kernel would, by code of its own, and returns
-// where its samples lie, up to the first that makes no sense, and whether all do.
+// samples walks the image independently of the code under test. It returns the positions of
+// the samples up to the first invalid one, and whether all are valid.
 func (im *image) samples() (at []uint64, fine bool) {
 	cons, prod := *im.consumer(), *im.producer()
 	if prod%8 != 0 || prod < cons || prod-cons > imageSize {
@@ -110,8 +109,8 @@ func (im *image) header(pos uint64) uint32 {
 	return binary.NativeEndian.Uint32(im.data()[pos%imageSize:])
 }
 
-// FuzzRestore opens rings that hold anything. It must not fault or go on for ever, and must not
-// touch what is committed; when nobody writes there meanwhile, a mended ring makes sense.
+// FuzzRestore restores arbitrary rings. Restore must not fault or loop for ever and must not
+// touch committed samples. If nothing else writes to the ring, a mended ring is consistent.
 func FuzzRestore(f *testing.F) {
 	words := func(w ...uint64) (b []byte) {
 		for _, w := range w {
@@ -136,7 +135,7 @@ func FuzzRestore(f *testing.F) {
 			{words(8), 64, 0}, {words(8), 0, size + 8}, {words(8), 0, 1 << 40},
 			{words(busy | 8), 1 << 63, 1<<63 + 512}, {words(busy | 8), 1<<63 - 512, 1 << 63},
 			{words(busy | 8), math.MaxUint64 - 4095, math.MaxUint64 - 7},
-			{words(busy | 8), math.MaxUint64 - 63, 64}, // past 2^64, where the kernel does not go
+			{words(busy | 8), math.MaxUint64 - 63, 64}, // past 2^64, which no kernel reaches
 			{words(size), 0, math.MaxUint64},
 		} {
 			f.Add(s.data, s.consumer, s.producer, changing, uint16(100))
@@ -194,14 +193,14 @@ func FuzzRestore(f *testing.F) {
 			t.Fatalf("mended: %v", found.Mended)
 		}
 		if again, ok := im.samples(); !ok || len(again) < len(at) {
-			t.Fatalf("a mended ring makes no sense: %d samples, then %d", len(at), len(again))
+			t.Fatalf("a mended ring is inconsistent: %d samples, then %d", len(at), len(again))
 		}
 		produceInto(mem, int(write))
 		check()
 	})
 }
 
-// produceInto makes all calls that do not sleep.
+// produceInto calls everything that does not sleep.
 func produceInto(mem *ring.Mapping, n int) {
 	p, err := newProducer(mem, Options{Mend: true})
 	if err != nil {
@@ -226,7 +225,7 @@ func produceInto(mem *ring.Mapping, n int) {
 	}
 }
 
-// Positions near the end of what the kernel's comparison takes.
+// Positions near 2^32, 2^35, 2^63 and 2^64.
 func TestHighPositions(t *testing.T) {
 	im := newImage(t)
 	for _, pos := range []uint64{1<<32 - 2048, 1<<35 - 2048, 1<<63 - 2048, math.MaxUint64 - 7 - 4096} {

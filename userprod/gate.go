@@ -5,13 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// gate is a mutex with waits that end early. While no goroutine sleeps, Lock costs one
-// locked instruction and Unlock another, as with sync.Mutex.
+// gate is a mutex whose waits can be ended. While no goroutine sleeps, Lock and Unlock cost
+// one locked instruction each, as with sync.Mutex.
 type gate struct {
 	taken  atomic.Bool
 	asleep atomic.Int32    // goroutines in sleep
-	wake   chan struct{}   // holds a token if the gate was unlocked since a sleeper looked
-	hand   chan struct{}   // unbuffered: the gate goes from its holder to a sleeper
+	wake   chan struct{}   // holds a token if the gate was unlocked while goroutines slept
+	hand   chan struct{}   // unbuffered: the holder gives the gate to a sleeper
 	closed <-chan struct{} // ends every sleep
 }
 
@@ -30,8 +30,8 @@ func (g *gate) Lock(ctx context.Context) error {
 	return g.sleep(ctx)
 }
 
-// sleep waits for the gate. A goroutine that woke and lost the gate to a faster one is
-// handed it from then on: none starves.
+// sleep waits for the gate. A goroutine that woke and lost the gate to a faster one then also
+// accepts it from its holder, so that it does not starve.
 func (g *gate) sleep(ctx context.Context) error {
 	g.asleep.Add(1)
 	defer g.asleep.Add(-1)
@@ -65,7 +65,7 @@ func (g *gate) Unlock() {
 	if g.asleep.Load() > 0 {
 		select {
 		case g.wake <- struct{}{}:
-		default: // there is a token
+		default: // a token is there already
 		}
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The gate over every interleaving of a few goroutines that lock and unlock it, and of one
-// whose context ends. Nothing may go wrong:
+// The gate over every interleaving of a few goroutines that lock and unlock it, one of whose
+// contexts may end. The rules:
 //
 //   - two goroutines never have the gate at once,
-//   - none sleeps for ever: at rest all have got the gate or given up.
+//   - none sleeps for ever: in the end each has had the gate or given up.
 //
 // taken and asleep are atomic variables, so each access is one step. The channels stand for
 // what they do: a token in wake, and for hand, which is unbuffered, a sleeper that waits on it.
@@ -36,22 +36,22 @@ const (
 	sleepGot  // was handed the gate
 )
 
-// gateWeakness is what is left out of the protocol.
+// gateWeakness is a part of the gate that is left out, to show that it is needed.
 type gateWeakness int
 
 const (
 	gateWhole     gateWeakness = iota
-	gateNoRecheck              // Unlock leaves no token after it has stored taken
-	gateLate                   // a sleeper counts itself after it has looked at taken
-	gateUnheld                 // Unlock hands the gate over and stores taken too
-	gatePlain                  // Unlock stores taken plainly: it may be seen after the load of asleep
-	gateNoToken                // wake is unbuffered: only a sleeper that waits already is woken
+	gateNoRecheck              // Unlock does not load asleep after it has stored taken
+	gateLate                   // a sleeper increments asleep after its TryLock
+	gateUnheld                 // Unlock hands the gate over and also stores taken
+	gatePlain                  // Unlock stores taken plainly, so the load of asleep may come first
+	gateNoToken                // wake is unbuffered, so it wakes only a goroutine already in select
 )
 
 // Registers of a goroutine.
 const (
 	regLocked = iota // how often it has locked the gate
-	regHand          // it has been woken: its select waits on hand too
+	regHand          // 1 after a wakeup: select waits on hand too
 )
 
 // gateUser is a goroutine that locks and unlocks the gate times times.
@@ -245,14 +245,14 @@ func TestModelOfTheGate(t *testing.T) {
 	}
 }
 
-// Each part of the gate is needed: without it the explorer finds what goes wrong.
+// Without each part of the gate the explorer finds a failure.
 func TestModelOfTheGateWeakened(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
 		weak  gateWeakness
 		fails string
 	}{
-		{"Unlock does not look for sleepers again", gateNoRecheck, errSleeper.Error()},
+		{"Unlock loads asleep only once", gateNoRecheck, errSleeper.Error()},
 		{"a sleeper counts itself too late", gateLate, errSleeper.Error()},
 		{"the gate is handed over and free", gateUnheld, "two goroutines have the gate"},
 		{"taken is stored plainly", gatePlain, errSleeper.Error()},

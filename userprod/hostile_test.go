@@ -27,7 +27,7 @@ func setProducer(pos ring.Pos) func(*ring.Mapping) {
 	return func(mem *ring.Mapping) { mem.SetProducerPos(pos) }
 }
 
-// What another process does to the ring is noticed by the next call that could be misled by it.
+// The next call that a foreign write could mislead reports it.
 func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 	write := func(p *Producer) error { return p.TryWrite(make([]byte, 8)) }
 	reserve := func(p *Producer) error { _, err := p.TryReserve(8); return err }
@@ -42,10 +42,10 @@ func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 	wait := func(p *Producer) error { return p.awaitRoom(context.Background(), 8) }
 	tests := []struct {
 		rule string
-		full bool // the ring is, with four samples of 1016 bytes; otherwise one is in it
+		full bool // fill the ring with four samples of 1016 bytes, else write one
 		do   func(*ring.Mapping)
 		call func(p *Producer) error
-		fine bool // no call could be misled
+		fine bool // the write misleads no call
 	}{
 		{rule: "producer position moved on", do: setProducer(1024 + 8), call: write},
 		{rule: "producer position moved on, batch", do: setProducer(1024 + 8), call: batch},
@@ -134,7 +134,7 @@ func TestAReservedSampleOverwritten(t *testing.T) {
 	}
 }
 
-// scribble writes what it likes into the ring, until standard input ends.
+// scribble writes random words into the ring until standard input ends.
 func scribble(m *ebpf.Map) error {
 	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
 	if err != nil {
@@ -152,7 +152,7 @@ func scribble(m *ebpf.Map) error {
 			return nil
 		default:
 		}
-		// Mostly little changes: the large ones are noticed at once.
+		// Mostly small changes: large ones are found at once.
 		prod := mem.ProducerPos()
 		switch rand.IntN(6) {
 		case 0:
@@ -172,9 +172,8 @@ func scribble(m *ebpf.Map) error {
 	}
 }
 
-// A process scribbles over the ring while this one produces into it. No call
-// faults or goes on for ever; all that is said is that the ring is corrupt. When
-// the scribbler is gone, the ring can be mended.
+// A process scribbles over the ring while this one produces into it. No call faults or loops
+// for ever, and the only error is ErrCorrupt. When the scribbler is gone, Mend repairs the ring.
 func TestScribbler(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -200,7 +199,7 @@ func TestScribbler(t *testing.T) {
 			for range 3 {
 				all.Go(func() { produceWildly(t, ctx, p) })
 			}
-			all.Go(func() { // what the kernel makes of it is its affair
+			all.Go(func() { // the result does not matter
 				for range 10 {
 					c.Drain(0, 0)
 				}
@@ -241,7 +240,7 @@ func TestScribbler(t *testing.T) {
 	t.Logf("noticed %d times", noticed)
 }
 
-// produceWildly produces in all ways until something fails.
+// produceWildly produces in all ways until a call fails.
 func produceWildly(t *testing.T, ctx context.Context, p *Producer) {
 	for i := 0; ; i++ {
 		var err error
@@ -259,7 +258,7 @@ func produceWildly(t *testing.T, ctx context.Context, p *Producer) {
 		}
 		switch {
 		case err == nil || err == ErrFull:
-		case errors.Is(err, ErrDone): // its header was made to look so
+		case errors.Is(err, ErrDone): // the scribbler cleared the BUSY bit
 		case errors.Is(err, ErrCorrupt) || errors.Is(err, context.DeadlineExceeded):
 			return
 		default:

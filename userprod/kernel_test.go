@@ -50,7 +50,7 @@ func TestTheKernelSeesWhatIsWritten(t *testing.T) {
 				m := userRing(t, size)
 				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<14)
 				seq := uint32(0)
-				// Laps around the ring, with all sizes that it takes.
+				// Laps around the ring, with samples of all sizes.
 				for n := 0; n <= min(p.MaxSample(), usercheck.MaxSize); n += long(1, 13) {
 					for _, n := range []int{n, n % 32} {
 						err := w.write(t.Context(), p, n, func(b []byte) {
@@ -91,7 +91,7 @@ func TestResultsOfReserve(t *testing.T) {
 			t.Errorf("Reserve(%d): %v", n, err)
 		}
 	}
-	if err := p.TryWrite(make([]byte, 4088)); err != nil { // the ring can be full to the last byte
+	if err := p.TryWrite(make([]byte, 4088)); err != nil { // fills the ring to the last byte
 		t.Fatal(err)
 	}
 	if s := stats(t, p); s.Free != 0 {
@@ -190,8 +190,8 @@ func TestASampleIsDoneOnce(t *testing.T) {
 	})
 }
 
-// Whoever is late with a second Commit must not commit what another goroutine has
-// reserved at the same place of the ring, one lap later.
+// A late second Commit must not commit the sample that another goroutine has reserved at the
+// same offset one lap later.
 func TestALateSecondCommitTouchesNobody(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -260,7 +260,7 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 	state("all are done", userring.Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
 }
 
-// What is discarded last is passed over too, and makes room.
+// The kernel skips a discarded sample and frees its room, even if no other follows.
 func TestDiscardMakesRoom(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

@@ -19,12 +19,11 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// points are where a producer dies. The sample with number 0 is committed, the one
-// with 1 is not.
+// points are where a producer dies. It has committed sample 0 and not sample 1.
 var points = []struct {
 	rule      string
 	die       func(p *Producer) error
-	abandoned int // samples that the next one finds BUSY
+	abandoned int // busy samples that the next Producer finds
 }{
 	{rule: "before it reserves", die: func(p *Producer) error {
 		return one(p, 0)
@@ -95,7 +94,7 @@ func one(p *Producer, seq uint32) error {
 	return p.TryWrite(b)
 }
 
-// dieAt dies at a point.
+// dieAt kills this process at a point.
 func dieAt(point int, m *ebpf.Map) error {
 	p, err := New(m, Options{})
 	if err != nil {
@@ -141,18 +140,17 @@ func TestAProducerThatDiesBlocksNobody(t *testing.T) {
 	}
 }
 
-// What a worker process says of a sample in a file that outlives it.
+// What a worker process records about a sample, in a file that outlives it.
 const (
 	untouched  = iota
-	attempted  // it may come
-	committed  // it must come
-	unwelcome  // it must not come
+	attempted  // may be drained
+	committed  // must be drained
+	unwelcome  // must not be drained
 	killSeqs   = 1 << 20
 	killWorker = 0
 )
 
-// book is the file, mapped: an entry for each sample, and before them the number of
-// the next.
+// book is the mapped file: the number of the next sample, then an entry for each sample.
 type book struct{ words []uint32 }
 
 func openBook(fd int) (*book, error) {
@@ -211,7 +209,7 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 			return err
 		}
 		usercheck.Fill(s.Bytes(), killWorker, seq)
-		for range rng.IntN(10) { // others commit behind
+		for range rng.IntN(10) { // let others commit later samples
 			runtime.Gosched()
 		}
 		if rng.IntN(3) == 0 {
@@ -252,8 +250,8 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 	return nil
 }
 
-// Producers are killed at random, again and again. What they have committed comes, what
-// they have not does not, and the ring goes on.
+// Producers are killed at random. Every committed sample is drained, no other is, and the next
+// Producer continues.
 func TestProducersKilledAtRandom(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

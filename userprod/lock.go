@@ -12,12 +12,12 @@ import (
 // lock is a mutex for critical sections that take less time than waking a thread. Without
 // contention Lock and Unlock cost one locked instruction; sync.Mutex costs two. One
 // waiting goroutine spins, those behind it sleep in the queue. LockLong, for long critical
-// sections, keeps the queue too: then all that wait sleep.
+// sections, also keeps the queue, so that all waiting goroutines sleep.
 //
 // Lock and LockLong fail with ctx's error if ctx is done while they sleep, and with
 // errClosed if the Producer is closed then. They check neither before they sleep.
 type lock struct {
-	held  uint64 // 1 while a goroutine has it
+	held  uint64 // 1 while locked
 	queue gate
 }
 
@@ -45,11 +45,11 @@ func (l *lock) wait(ctx context.Context) error {
 
 func (l *lock) Unlock() { order.StoreRelease(&l.held, 0) }
 
-// spin takes held. The caller has the queue, so whoever holds it does not for long:
-// a sample of copyLocked bytes is copied meanwhile.
+// spin takes held. The caller has the queue, so the holder is in a short critical section,
+// in which it copies at most copyLocked bytes.
 func (l *lock) spin() {
 	const (
-		yields = 16 // then the holder's thread is not running
+		yields = 16 // after these, the holder's thread is not running
 		nap    = 20 * time.Microsecond
 	)
 	for i := 0; !l.TryLock(); i++ {
@@ -62,7 +62,7 @@ func (l *lock) spin() {
 	}
 }
 
-// pause lets some time pass, unless held is free.
+// pause spends some time, less if held becomes free.
 func (l *lock) pause(loads int) {
 	for range loads {
 		if atomic.LoadUint64(&l.held) == 0 {
@@ -87,17 +87,17 @@ func (l *lock) UnlockLong() {
 	l.queue.Unlock()
 }
 
-// enqueue takes the queue. Most batches are over in less time than it takes to sleep and
-// be woken, so at first it only looks now and then: the holder keeps the queue for several
-// batches meanwhile, and memory stays with one processor.
+// enqueue takes the queue. Most batches end sooner than a goroutine could sleep and be woken,
+// so it polls first, at growing intervals. Meanwhile the holder runs several batches, and
+// memory stays with one processor.
 func (l *lock) enqueue(ctx context.Context) error {
 	const (
-		looks    = 24
+		polls    = 24
 		interval = 8192 // loads of a word in the cache: two microseconds
 	)
 	if runtime.NumCPU() > 1 {
 		var word uint64
-		for i := range looks {
+		for i := range polls {
 			for range min(interval, 512<<i) {
 				atomic.LoadUint64(&word)
 			}

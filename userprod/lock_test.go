@@ -17,7 +17,7 @@ func TestLockExcludes(t *testing.T) {
 	testenv.NoLeaks(t)
 	var (
 		l   = newLock(nil)
-		n   int // the race detector looks on
+		n   int // for the race detector
 		all sync.WaitGroup
 	)
 	over, cancel := context.WithCancel(t.Context())
@@ -47,7 +47,7 @@ func TestLockExcludes(t *testing.T) {
 	}
 }
 
-// Goroutines that wait for a long critical section cost no time of a processor.
+// Goroutines that wait for a long critical section use no CPU time.
 func TestThoseWhoWaitForALongLockSleep(t *testing.T) {
 	testenv.NoLeaks(t)
 	var (
@@ -70,7 +70,7 @@ func TestThoseWhoWaitForALongLockSleep(t *testing.T) {
 	all.Wait()
 }
 
-// asleepInGate returns when n goroutines sleep until they get a lock.
+// asleepInGate returns when n goroutines sleep in a gate.
 func asleepInGate(t *testing.T, n int) {
 	t.Helper()
 	asleep := func() (n int) {
@@ -90,11 +90,10 @@ func asleepInGate(t *testing.T, n int) {
 	}
 }
 
-// held are the calls that wait while another goroutine has a Batch. The context ends those
-// that take one.
+// held are the calls that wait while another goroutine has a Batch.
 var held = []struct {
 	name    string
-	context bool
+	context bool // its context ends the wait
 	call    func(ctx context.Context, p *Producer) error
 }{
 	{"Reserve", true, waits[0].wait},
@@ -187,7 +186,7 @@ func TestWaitsForABatchEnd(t *testing.T) {
 	}
 }
 
-// A Next that waits lets another goroutine have the ring, which may keep it.
+// A Next that waits gives the ring to another goroutine, which may keep it.
 func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 	for _, end := range []struct {
 		by   string
@@ -219,7 +218,7 @@ func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			other.End()
-			// The batch goes on.
+			// The batch can go on.
 			want := end.want
 			if want == context.Canceled {
 				want = nil
@@ -232,7 +231,7 @@ func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 	}
 }
 
-// Goroutines that come all the time do not keep a sleeping one from the lock.
+// A stream of other goroutines does not starve a sleeping one.
 func TestASleeperGetsTheGate(t *testing.T) {
 	testenv.NoLeaks(t)
 	g := newGate(nil)

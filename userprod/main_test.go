@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, "user_ringbuf-drain", "bpf-syscall-program"))
 }
 
-// long returns how often a test does something: full times, fewer with -short.
+// long returns a number of iterations: full, or with -short short.
 func long(full, short int) int {
 	if testing.Short() {
 		return short
@@ -78,7 +78,7 @@ func drain(tb testing.TB, c *usercheck.Checker) int {
 	return n
 }
 
-// counts returns what came so far, which must be intact.
+// counts returns what was drained so far, and checks that it is intact.
 func counts(tb testing.TB, c *usercheck.Checker) usercheck.Counts {
 	tb.Helper()
 	n, err := c.Counts()

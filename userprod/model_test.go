@@ -8,16 +8,15 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The protocol between the goroutines of a Producer, the kernel that drains, the
-// death of the process at any point, and the next Producer, over every interleaving. Nothing
-// may go wrong in it:
+// The protocol between the goroutines of a Producer, the draining kernel, the death of the
+// process at any point, and the next Producer, over every interleaving. The rules:
 //
-//   - no payload is read before it is complete, none twice, none overwritten before it is read,
-//   - what was not committed does not come,
-//   - what was committed comes, and in the end the ring is empty.
+//   - no payload is read before it is complete or twice, or overwritten before it is read,
+//   - no uncommitted sample is drained,
+//   - every committed sample is drained, and in the end the ring is empty.
 //
-// Positions count samples, of which each takes one slot. The words that are memory in the real
-// thing are accessed with Load, Store and so on, what else there is with Peek and Poke.
+// Positions count samples; each sample takes one slot. Words that are memory in reality are
+// accessed with Load, Store and so on, all others with Peek and Poke.
 const (
 	consumerPos model.Word = iota
 	producerPos
@@ -27,19 +26,19 @@ const (
 	payloads = headers + slots
 )
 
-// Words that stand for other things.
+// Words that are not memory.
 const (
 	dead    = payloads + slots + iota // the process was killed
 	gone                              // goroutines that ended, by themselves or with the process
-	tried                             // samples whose Commit began, a bit each
-	told                              // whose Commit succeeded
-	drained                           // that came
+	tried                             // samples whose Commit has begun, a bit each
+	told                              // samples whose Commit has succeeded
+	drained                           // samples that were drained
 	protocolWords
 )
 
 const slots = 2
 
-// A header is one of these states and, times four, the tag.
+// A header is one of these states, plus four times the tag.
 const (
 	stateNone = iota
 	stateBusy
@@ -58,18 +57,18 @@ const (
 	opAgain             // a second Commit of the last sample
 )
 
-// weakness is what is left out of the protocol, to see that it is needed.
+// weakness is a part of the protocol that is left out, to show that it is needed.
 type weakness int
 
 const (
 	none          weakness = iota
 	headerLast             // Reserve writes the header after it has moved producer_pos
 	plainPosition          // producer_pos is stored plainly, not with release semantics
-	plainUnlock            // the mutex is
-	noMutex                // there is none
-	plainClear             // Commit takes the BUSY bit away with a plain store
+	plainUnlock            // the mutex is released by a plain store
+	noMutex                // there is no mutex
+	plainClear             // Commit clears the BUSY bit with a plain store
 	positionFirst          // Write moves producer_pos before it writes
-	noTag                  // reservations are not told apart by their tag
+	noTag                  // headers have no tag
 	noRestore              // the next Producer discards nothing
 	noClaim                // the next Producer does not wait for the death of the one before
 )
@@ -77,7 +76,7 @@ const (
 // Registers of a goroutine.
 const (
 	regOp  = iota
-	regPos // of its sample
+	regPos // position of its sample
 )
 
 func slotOf(base model.Word, pos int) model.Word { return base + model.Word(pos%slots) }
@@ -204,8 +203,7 @@ func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
 	return model.Thread{Name: name, Steps: steps}
 }
 
-// mortal makes each step one that the death of the process can prevent. What was stored
-// before becomes visible.
+// mortal makes the death of the process prevent each step. Earlier stores become visible.
 func mortal(steps []model.Step) {
 	for i := range steps {
 		do := steps[i].Do
@@ -219,7 +217,7 @@ func mortal(steps []model.Step) {
 	}
 }
 
-// drain is bpf_user_ringbuf_drain, called whenever there is something to drain.
+// drainThread is bpf_user_ringbuf_drain, called whenever there is a sample to drain.
 func drainThread() model.Thread {
 	const regCons, regEnd, regState = 0, 1, 2
 	release := func(v *model.View) { v.Release(consumerPos, v.Reg(regCons)+1); v.Goto("peek") }
@@ -248,7 +246,7 @@ func drainThread() model.Thread {
 				v.Fail("the sample at %d is read before it is complete", v.Reg(regCons))
 				return
 			case v.Peek(tried)>>n&1 == 0:
-				v.Fail("sample %d comes, and nobody has committed it", n)
+				v.Fail("sample %d is drained and was not committed", n)
 			}
 			v.Poke(drained, v.Peek(drained)|1<<n)
 		}},
@@ -256,8 +254,8 @@ func drainThread() model.Thread {
 	}}
 }
 
-// nextProducer opens the ring when all goroutines of the one before are gone, and writes a
-// sample with the number n.
+// nextProducer opens the ring when all goroutines of the previous Producer are gone, and writes
+// sample n.
 func nextProducer(weak weakness, goroutines, n int) model.Thread {
 	const regPos, regEnd = 0, 1
 	return model.Thread{Name: "next", Steps: []model.Step{
@@ -301,7 +299,7 @@ func nextProducer(weak weakness, goroutines, n int) model.Thread {
 	}}
 }
 
-// allCame is the rule for when nothing moves any more.
+// allCame is the rule for the states in which no thread can make a step.
 func allCame(n int) func(v *model.View) error {
 	return func(v *model.View) error {
 		switch lost := v.Peek(told) &^ v.Peek(drained); {
@@ -358,7 +356,7 @@ func TestModelOfProducing(t *testing.T) {
 	}
 }
 
-// Each part of the protocol is needed: without it the explorer finds what goes wrong.
+// Without each part of the protocol the explorer finds a failure.
 func TestModelOfProducingWeakened(t *testing.T) {
 	two := [][]op{{opCommit}, {opCommit}}
 	tests := []struct {

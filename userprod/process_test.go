@@ -27,7 +27,7 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		defer p.Close()
-	case "close": // first as where memory may not be overcommitted
+	case "close": // first where memory may not be overcommitted
 		return closeTwice(m)
 	case "exec": // as a program that runs another one
 		if _, err := New(m, Options{}); err != nil {
@@ -72,8 +72,8 @@ func bare(m *ebpf.Map) error {
 	return errors.Join(one(p, 0), p.Close())
 }
 
-// closeTwice closes a Producer at first without the memory that this takes. It says when
-// that has failed, waits for a line, and closes it again.
+// closeTwice closes a Producer without the memory that Close needs, prints that it failed,
+// waits for a line, and closes the Producer again.
 func closeTwice(m *ebpf.Map) error {
 	p, err := New(m, Options{})
 	if err != nil {
@@ -87,7 +87,7 @@ func closeTwice(m *ebpf.Map) error {
 	if err := unix.Getrlimit(unix.RLIMIT_DATA, &limit); err != nil {
 		return err
 	}
-	// It refuses private memory, as vm.overcommit_memory=2 does, but to this process alone.
+	// Refuses private memory as vm.overcommit_memory=2 does, but to this process only.
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 4096, Max: limit.Max}); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func closeTwice(m *ebpf.Map) error {
 	if !errors.Is(failed, unix.ENOMEM) {
 		return fmt.Errorf("Close without memory: %w", failed)
 	}
-	s.Bytes()[0] = 1 // is what the claim must stay for
+	s.Bytes()[0] = 1 // still writes into the ring
 	fmt.Println("failed")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return err
@@ -111,7 +111,7 @@ func closeTwice(m *ebpf.Map) error {
 	return nil
 }
 
-// die ends this process as kill -9 does.
+// die kills this process.
 func die() {
 	unix.Kill(os.Getpid(), unix.SIGKILL)
 	select {}

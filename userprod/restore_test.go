@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// onRing does with m's memory what no producer should.
+// onRing calls do with m mapped as a producer maps it.
 func onRing(tb testing.TB, m *ebpf.Map, do func(mem *ring.Mapping)) {
 	tb.Helper()
 	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
@@ -33,15 +33,15 @@ const (
 	discarded = ring.DiscardBit
 )
 
-// What a dead producer, or worse, can leave in a ring of 4096 bytes.
+// leftovers are what a dead or faulty producer can leave in a ring of 4096 bytes.
 var leftovers = []struct {
 	rule     string
 	headers  map[uint64]ring.Header // by position
 	producer uint64
-	// What is wrong, as the kernel says when it comes there.
+	// What the kernel's drain returns at the fault.
 	errno unix.Errno
-	wrong bool // something is, even where the kernel does not notice
-	// What is found before it.
+	wrong bool // there is a fault, maybe one that the kernel does not notice
+	// Samples before the fault.
 	committed, discarded, busy int
 }{
 	{rule: "nothing"},
@@ -64,10 +64,10 @@ var leftovers = []struct {
 	{rule: "a producer position too far, and no multiple of 8", producer: 1<<20 + 1, errno: unix.EINVAL, wrong: true},
 }
 
-// place puts leftovers into an empty ring. Positions count from where the ring is.
+// place puts leftovers into an empty ring. Positions are relative to the ring's own.
 func place(mem *ring.Mapping, headers map[uint64]ring.Header, producer uint64) (cons ring.Pos) {
 	cons = mem.ConsumerPos()
-	for pos := ring.Pos(0); uint64(pos) < mem.Size(); pos += 8 { // nothing looks like a header by chance
+	for pos := ring.Pos(0); uint64(pos) < mem.Size(); pos += 8 { // so that no old data looks like a header
 		mem.Data().SetTagged(cons+pos, ring.Tag(1<<32-1, 0))
 	}
 	for pos, h := range headers {
@@ -124,8 +124,8 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// What the kernel says of a fault is what we say that it says: leftovers are drained as they
-// are. A drain that meets one loses the count of what it drained before.
+// The kernel's drain returns what Fault.Errno says. A drain that meets a fault loses the count
+// of what it drained before.
 func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
 	for _, tt := range leftovers {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -144,13 +144,13 @@ func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
 				t.Errorf("drain: %d, %v; want %d, %v", n, err, tt.committed, tt.errno)
 			}
 			if d.Fault != nil && d.Fault.Errno != tt.errno {
-				t.Errorf("we say %v", d.Fault)
+				t.Errorf("Diagnose says %v", d.Fault)
 			}
 		})
 	}
 }
 
-// A producer position behind the consumer's: the kernel finds nothing, for ever.
+// If producer_pos is behind consumer_pos, the kernel never finds a sample.
 func TestAProducerPositionBehind(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -179,7 +179,7 @@ func TestAProducerPositionBehind(t *testing.T) {
 	}
 }
 
-// What is thrown away can be longer than a dynptr may be.
+// The discarded part can be longer than a dynptr may be.
 func TestALargeRingIsMended(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 64<<20)
@@ -210,11 +210,11 @@ func TestALargeRingIsMended(t *testing.T) {
 	}
 }
 
-// The kernel drains all the time while the ring of a dead producer is restored: what is
-// committed comes, what is not does not, and neither is in the other's way.
+// The kernel drains while the ring of a dead producer is restored: committed samples are
+// drained, others are not, and neither side disturbs the other.
 func TestRestoreWhileTheKernelDrains(t *testing.T) {
 	testenv.NoLeaks(t)
-	const each = 100 // samples that a producer leaves
+	const each = 100 // samples of each producer
 	m := userRing(t, 64<<10)
 	times := long(100, 20)
 	c := checker(t, m, 1, each*times)
@@ -261,7 +261,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 			if err != nil || found.Abandoned != abandoned {
 				t.Errorf("restore: %+v, %v: want %d abandoned", found, err, abandoned)
 			}
-			// Room for the next.
+			// Room for the next producer.
 			for mem.ConsumerPos() != mem.ProducerPos() {
 				runtime.Gosched()
 			}
@@ -276,7 +276,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 	}
 }
 
-// Random rings: the kernel finds in them what we find, before and after they are mended.
+// In random rings the kernel drains what Diagnose finds, before and after they are mended.
 func TestRandomRings(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -323,7 +323,7 @@ func TestRandomRings(t *testing.T) {
 	t.Logf("%d had a fault", faults)
 }
 
-// randomRing returns a chain of samples, with one header or position that may be wrong.
+// randomRing returns a chain of samples in which one header or position may be wrong.
 func randomRing(rng *rand.Rand) (headers map[uint64]ring.Header, producer uint64) {
 	headers = map[uint64]ring.Header{}
 	flags := []ring.Header{0, 0, 0, busy, discarded, busy | discarded}

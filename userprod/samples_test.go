@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// All sizes, together in all numbers, from all offsets in the ring.
+// Samples of several sizes and batches, from all offsets in the ring.
 func TestSamples(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -39,7 +39,7 @@ func TestSamples(t *testing.T) {
 						written++
 					}
 					want, err := min(count, fit), error(nil)
-					if count >= fit { // the room for one more is not there
+					if count >= fit { // no room for one more
 						err = context.Canceled
 					}
 					if written != want || b.Err() != err {
@@ -49,7 +49,7 @@ func TestSamples(t *testing.T) {
 					if together > 0 {
 						published = want - want%together
 					}
-					if err != nil { // it waited
+					if err != nil { // a loop that waits publishes first
 						published = want
 					}
 					if got := drain(t, c); got != published {
@@ -70,7 +70,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// A loop goes on where the kernel makes room meanwhile, and mixes with the other ways.
+// A loop uses the room that the kernel makes meanwhile, and mixes with other calls.
 func TestSamplesGoAroundTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -81,7 +81,7 @@ func TestSamplesGoAroundTheRing(t *testing.T) {
 	for room := range b.Samples(t.Context(), 100, 3) {
 		usercheck.Fill(room, 0, seq)
 		if seq++; seq == 3000 {
-			break // gives this one up
+			break // drops this sample
 		}
 		if seq%30 == 0 {
 			drain(t, c)
@@ -90,7 +90,7 @@ func TestSamplesGoAroundTheRing(t *testing.T) {
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	b.Drop() // there is none to drop
+	b.Drop() // nothing to drop
 	room, err := b.TryNext(50)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestWhatEndsSamples(t *testing.T) {
 	p = producer(t, userRing(t, 4096), Options{})
 	b := begin(p)
 	for range b.Samples(t.Context(), 8, 1) {
-		b.End() // as a deferred one does when the body panics
+		b.End() // like a deferred End after a panic in the body
 	}
 	if b.Err() != errEnded {
 		t.Errorf("ended in the loop: %v", b.Err())
@@ -147,7 +147,7 @@ func TestWhatEndsSamples(t *testing.T) {
 	}
 }
 
-// Calls of the loop body that would be in the way of the loop are refused.
+// Calls in the loop body that would disturb the loop fail.
 func TestALoopHasItsBatchForItself(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -188,7 +188,7 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 	counts(t, c)
 }
 
-// A loop body that panics gives up what the loop has not published, and no more.
+// A panic in the loop body drops the samples that the loop has not published, and no others.
 func TestABatchIsEndedInALoop(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

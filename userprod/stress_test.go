@@ -12,12 +12,12 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// stressVar is the environment variable that says how many samples each goroutine of
-// TestManyGoroutines writes: 1000000 is what was asked of it once, some minutes.
+// stressVar is the environment variable for how many samples each goroutine of
+// TestManyGoroutines writes. 1000000 take some minutes.
 const stressVar = "RBTOOL_STRESS_SAMPLES"
 
-// Goroutines write samples of all sizes in all ways, and commit and discard them in
-// another order than they were reserved in. The kernel sees the committed ones, intact.
+// Goroutines write samples of all sizes in all ways, and commit and discard them in random
+// order. The kernel drains the committed ones, intact.
 func TestManyGoroutines(t *testing.T) {
 	const goroutines, largest = 8, 4000
 	samples := long(20_000, 250)
@@ -64,7 +64,7 @@ func TestManyGoroutines(t *testing.T) {
 	}
 }
 
-// worked is what a goroutine has written.
+// worked is the record of what a goroutine has written.
 type worked struct {
 	committed        []bool // by sequence number
 	small            int
@@ -87,8 +87,8 @@ func (w *worked) done(seq int, b []byte) {
 func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) worked {
 	w := worked{committed: make([]bool, samples)}
 	rng := rand.New(rand.NewPCG(uint64(worker), 1))
-	// A goroutine that held one sample and waited for room would wait for itself:
-	// so the ones in hand are finished before it waits.
+	// A goroutine that waits for room while it has samples reserved could wait for itself,
+	// so it finishes those first.
 	type held struct {
 		Sample
 		seq int
@@ -157,7 +157,7 @@ func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) work
 	return w
 }
 
-// stressBatch writes some samples from seq on in a batch and returns the last one's number.
+// stressBatch writes some samples from seq on in a batch and returns the number of the last.
 func stressBatch(t *testing.T, p *Producer, w *worked, worker uint32, seq, samples, largest int, rng *rand.Rand) (int, error) {
 	b := begin(p)
 	defer b.End()
@@ -184,7 +184,7 @@ func stressBatch(t *testing.T, p *Producer, w *worked, worker uint32, seq, sampl
 	return seq - 1, b.End()
 }
 
-// compare compares what came with what was written.
+// compare compares what was drained with what was written.
 func compare(t *testing.T, c *usercheck.Checker, all []worked) {
 	t.Helper()
 	var want usercheck.Counts
@@ -209,7 +209,7 @@ func compare(t *testing.T, c *usercheck.Checker, all []worked) {
 	}
 }
 
-// Of many goroutines that finish one sample, one does.
+// If many goroutines finish one sample, one succeeds.
 func TestManyFinishOneSample(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -240,7 +240,7 @@ func TestManyFinishOneSample(t *testing.T) {
 		}
 		all.Wait()
 		if won.Load() != 1 {
-			t.Fatalf("%d of them did", won.Load())
+			t.Fatalf("%d goroutines finished it", won.Load())
 		}
 		commits += int(committed.Load())
 		if n := drain(t, c); n != int(committed.Load()) {

@@ -84,17 +84,17 @@ func TestABatch(t *testing.T) {
 	came("published again", 0)
 	next(16)
 	b.Drop()
-	b.Drop() // there is no other to drop
+	b.Drop() // nothing to drop
 	seq--
 	next(24)
 	if n, err := appendAll(b, newValues(3, seq)); n != 3 || err != nil {
 		t.Fatalf("Append() = %d, %v", n, err)
 	}
 	seq += 3
-	b.Drop() // these were not made by Next
+	b.Drop() // not samples of Next
 	next(16)
 	b.Publish()
-	b.Drop() // published
+	b.Drop() // published already
 	came("after Drop and Append", 5)
 	if _, err := b.TryNext(4096); err == nil {
 		t.Error("a sample larger than the ring fits")
@@ -104,7 +104,7 @@ func TestABatch(t *testing.T) {
 	if _, err := b.TryNext(2000); err != ErrFull {
 		t.Errorf("a full ring: %v", err)
 	}
-	next(8 + 16) // less fits
+	next(8 + 16) // a smaller sample fits
 	if err := b.End(); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestABatch(t *testing.T) {
 	if _, err := appendAll(b, []int{1}); err != errEnded {
 		t.Errorf("Append after End: %v", err)
 	}
-	// A batch behind samples that are reserved.
+	// A batch after reserved samples.
 	s, err := p.TryReserve(8)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestABatch(t *testing.T) {
 	came("behind a reserved one", 0)
 	s.Discard()
 	came("behind one that was discarded", 2)
-	// One of which nothing comes leaves no trace.
+	// A batch without samples leaves no trace.
 	if s, err = p.TryReserve(8); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestTypesThatCanBeWritten(t *testing.T) {
 	}
 }
 
-// The words of a value lie in the ring as they do in memory.
+// A value has the same bytes in the ring as in memory.
 func TestAValueIsWrittenAsItLiesInMemory(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

@@ -69,7 +69,7 @@ func TestWaitsForRoom(t *testing.T) {
 				done := make(chan error, 1)
 				go func() { done <- w.wait(t.Context(), p) }()
 				testenv.Asleep(t, "userprod.(*Producer).sleep")
-				if n, err := c.Drain(0, 1); n != 1 || err != nil { // one sample suffices
+				if n, err := c.Drain(0, 1); n != 1 || err != nil { // room for one sample
 					t.Fatalf("drained %d samples, %v", n, err)
 				}
 				if err := <-done; err != nil {
@@ -84,7 +84,7 @@ func TestWaitsForRoom(t *testing.T) {
 			filler := producer(t, m, Options{})
 			fillUp(t, filler)
 			filler.Close()
-			// A poller that begins at a full ring is told of no room.
+			// A poller registered on a full ring gets no initial event.
 			p, c := producer(t, m, Options{Timer: time.Millisecond}), checker(t, m, 1, 64)
 			done := make(chan error, 1)
 			go func() { done <- w.wait(t.Context(), p) }()
@@ -120,7 +120,7 @@ func TestWaitsForRoom(t *testing.T) {
 				}
 				cancel()
 			}
-			// Others go on.
+			// Other calls still work.
 			if err := p.TryWrite(nil); err != ErrFull {
 				t.Errorf("TryWrite after it: %v", err)
 			}
@@ -149,7 +149,7 @@ func TestWaitsForRoom(t *testing.T) {
 	}
 }
 
-// A large sample gets its turn though small ones would fit before.
+// A small sample does not overtake a waiting large one.
 func TestNobodyOvertakesWhoWaits(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -165,7 +165,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 		if err := s.Commit(); err != nil {
 			t.Error(err)
 		}
-		order <- n // committed, or the next drain finds nothing and wakes nobody
+		order <- n // after Commit: a drain that finds nothing wakes no producer
 	}
 	var all sync.WaitGroup
 	all.Go(func() { wait(4088) })
@@ -174,7 +174,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 		t.Fatalf("drained %d samples, %v", n, err)
 	}
 	all.Go(func() { wait(8) })
-	for p.queue.Load() != 2 { // it has come
+	for p.queue.Load() != 2 { // until it waits
 		drainNothing(t, p)
 	}
 	drain(t, c)
@@ -186,7 +186,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 	all.Wait()
 }
 
-// drainNothing yields.
+// drainNothing calls Stats, which must work meanwhile.
 func drainNothing(t *testing.T, p *Producer) {
 	t.Helper()
 	if _, err := p.Stats(); err != nil {
@@ -194,7 +194,6 @@ func drainNothing(t *testing.T, p *Producer) {
 	}
 }
 
-// A wait costs next to no CPU time.
 func TestSamplesOfAFullRingComeInOrder(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

@@ -1,16 +1,14 @@
-// Package claim decides which opener may consume or produce a ring. A claim is one
-// 64-bit word in a page of the ring that the kernel ignores: in the consumer page of
-// a RINGBUF, in the producer page of a USER_RINGBUF. File locks cannot serve: all
-// map descriptors share one inode.
+// Package claim decides which opener may consume or produce a ring. A claim is a 64-bit word
+// that the kernel ignores, in the consumer page of a RINGBUF or in the producer page of a
+// USER_RINGBUF. File locks do not work: all map descriptors share one inode.
 //
-// The word names the process and one opener in it, so that two openers differ
-// even within a process and across execve(2). It changes by compare-and-swap only:
-// an opener ends its own claim and never a later one's. [Take] claims a free ring;
-// the holder keeps it while the word is its ID; [ID.Release] ends the claim. A claim whose
-// process has ended is free.
+// The word names a process and one opener in it, so that two openers differ even within a
+// process and across execve(2). It changes only by compare-and-swap, so an opener never ends
+// another's claim. [Take] claims a free ring; the holder has it while the word is its ID;
+// [ID.Release] ends the claim. A ring whose holder has ended is free.
 //
-// Claiming an unclaimed ring takes no system call. Only an opener that meets another claim
-// looks for its holder, in /proc or with a BPF program.
+// Claiming a free ring takes no system call. Only an opener that meets another claim looks for
+// its holder, in /proc or with a BPF program.
 //
 // All functions may be called by many goroutines at once.
 package claim
@@ -35,9 +33,9 @@ import (
 // namespace, and the low bits of its start time in clock ticks as its own /proc/self/stat has
 // it, which tell it from an earlier process with that pid. Namespace is 0 in the initial pid
 // and time namespaces, where a pid is unique, else derived from the pid namespace's inode
-// number: first processes of containers are all called 1 and may start at the same time. A
-// process without /proc has start and namespace 0. The nonce differs for each opener of a
-// process.
+// number: the first processes of two containers both have pid 1 and may start in the same
+// tick. A process without /proc has start and namespace 0. The nonce differs for each opener
+// of a process.
 type ID uint64
 
 const (
@@ -107,15 +105,15 @@ func (id ID) Beyond(most State) error {
 	return nil
 }
 
-// Release ends the claim. A word that another opener has taken meanwhile stays.
+// Release ends the claim. It leaves the word alone if another opener has taken the ring.
 func (id ID) Release(word *atomic.Uint64) {
 	word.CompareAndSwap(uint64(id), 0)
 	closeID(id)
 }
 
 // openers are the claims that this process has taken and not released. A word that names this
-// process but is not among them was left by an earlier process image: execve(2) changes
-// neither pid nor start time.
+// process but is not among them belongs to an earlier process image: execve(2) changes neither
+// pid nor start time.
 var openers = struct {
 	sync.Mutex
 	nonce uint32 // of the last opener

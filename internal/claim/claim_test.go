@@ -58,7 +58,7 @@ func TestARobbedOpenerLeavesTheThiefsClaim(t *testing.T) {
 		t.Errorf("the word is %#x, the thief's claim %#x", word.Load(), uint64(thief))
 	}
 	if _, _, err := Take(&word, Gone); err == nil {
-		t.Error("the thief's claim is taken for none")
+		t.Error("the thief's claim counts as gone")
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// hiddenEnv holds an ID, for the test in a process that does not see its holder.
+// hiddenEnv holds an ID for a process that does not see its holder.
 const hiddenEnv = "RBTOOL_TEST_HIDDEN_OWNER"
 
-// A /proc that hides the processes of other users says nothing about them.
+// A process that /proc hides is Unknown, not Gone.
 func TestAProcessThatIsHiddenIsNotGone(t *testing.T) {
 	if text := os.Getenv(hiddenEnv); text != "" {
 		id, err := strconv.ParseUint(text, 10, 64)
@@ -42,7 +42,7 @@ func checkHidden(t *testing.T, id ID) {
 	if err := unix.Mount("proc", "/proc", "proc", 0, "hidepid=2"); err != nil {
 		t.Fatalf("mount /proc: %v", err)
 	}
-	const nobody = 65534 // of a group that hidepid does not exempt either
+	const nobody = 65534 // a user in no group that hidepid exempts
 	if err := errors.Join(unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
 		t.Fatal(err)
 	}

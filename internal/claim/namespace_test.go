@@ -15,12 +15,11 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// statesVar holds a number of IDs, then each with the state it must have, for a process in
-// other namespaces.
+// statesVar holds IDs, each with the state that it must have for a process in other namespaces.
 const statesVar = "RBTOOL_TEST_CLAIM_STATES"
 
-// judge looks at the claims in text, then prints one of its own and keeps it until
-// standard input ends.
+// judge checks the states of the claims in text, then prints a claim of its own and keeps it
+// until standard input ends.
 func judge(text string) int {
 	if err := judgeAll(text); err != nil {
 		fmt.Println(err)

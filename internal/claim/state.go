@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// State says what is known of a claim's holder. A greater State is a better right to the ring.
+// State is what is known about a claim's holder. A greater State is a better right to the ring.
 type State int
 
 const (
@@ -24,9 +24,8 @@ const (
 	Alive
 )
 
-// State returns whether the holder lives. A word that names no process is Gone. If /proc does
-// not show the holder, State asks the kernel with a BPF program, which takes CAP_BPF and
-// CAP_PERFMON.
+// State returns the state of the holder. A word that names no process is Gone. If /proc does not
+// show the holder, State runs a BPF program, which takes CAP_BPF and CAP_PERFMON.
 func (id ID) State() State {
 	state, _ := id.find()
 	return state
@@ -51,7 +50,7 @@ func (id ID) find() (State, uint32) {
 	return p.findByBPF()
 }
 
-// findByBPF looks for p, other than this process, among all processes of the host.
+// findByBPF looks for p among all processes of the host except this one.
 func (p process) findByBPF() (State, uint32) {
 	pid, err := hostproc.Find(hostproc.Wanted{PID: p.pid, Initial: p.onHost(), Namespace: p.ns, Start: p.start})
 	switch {
@@ -65,7 +64,7 @@ func (p process) findByBPF() (State, uint32) {
 	return Alive, pid
 }
 
-// findInProc looks for p in /proc. Processes that /proc does not show make it Unknown.
+// findInProc looks for p in /proc. If /proc may not show p, the state is Unknown.
 func (p process) findInProc() (State, uint32) {
 	switch {
 	case p.onHost() && !self.onHost():
@@ -75,8 +74,8 @@ func (p process) findInProc() (State, uint32) {
 	case self.onHost():
 		return p.scanProc()
 	}
-	// Both are in some namespace, maybe in the same. What looks like this process is an
-	// earlier image of it, or its twin in another namespace.
+	// Both may be in one namespace. If p looks like this process, it is an earlier image of it
+	// or its twin in another namespace.
 	if p != self && p.stateOf(p.pid) == Alive {
 		return Alive, p.pid
 	}
@@ -113,7 +112,8 @@ func (p process) scanProc() (State, uint32) {
 	return most, p.pid
 }
 
-// stateOf returns Alive if the process with pid in /proc is p, Gone if it is not or has ended.
+// stateOf returns Alive if the process with this pid in /proc is p, Gone if it is another one
+// or has ended.
 func (p process) stateOf(pid uint32) State {
 	dir := proc.Dir(pid)
 	own, err := proc.OwnPID(dir)
@@ -138,7 +138,7 @@ func (p process) stateOf(pid uint32) State {
 	case p.start != 0 && (p.onHost() || sharesTimeNamespace(dir)):
 		return Gone
 	}
-	return Unknown // start times differ by namespace
+	return Unknown // the start times are of different time namespaces
 }
 
 // maySharePIDNamespace reports whether the process whose directory is dir may be in p's pid
@@ -159,8 +159,8 @@ func sharesTimeNamespace(dir string) bool {
 	return err == nil && ownErr == nil && theirs == ours
 }
 
-// hasThreads reports whether a thread lives in the process whose directory is dir. A
-// first thread that has ended stays a zombie until the last one ends.
+// hasThreads reports whether a thread of the process whose directory is dir lives. If the first
+// thread ends before others, the process is a zombie in /proc.
 func hasThreads(dir string) bool {
 	threads, err := filepath.Glob(dir + "/task/*")
 	if err != nil {

@@ -75,7 +75,7 @@ func TestAProcessIsAliveUntilItEnds(t *testing.T) {
 	check("a process that is gone", id, Gone)
 }
 
-// leaderVar makes the test binary end its first thread and go on with the others.
+// leaderVar makes the test binary end its first thread and continue with the others.
 const leaderVar = "RBTOOL_TEST_LEADER_ENDS"
 
 // The main goroutine is on the first thread until the end of init.
@@ -93,7 +93,7 @@ func endLeader() {
 	unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of the thread
 }
 
-// The process of a first thread that has ended is a zombie in /proc, and runs.
+// A process whose first thread has ended is a zombie in /proc but alive.
 func TestAProcessWithoutItsFirstThreadIsAlive(t *testing.T) {
 	skipOutsideInitial(t)
 	cmd := exec.Command("/proc/self/exe")

@@ -96,8 +96,8 @@ struct task_struct {
 /* A pid has at most 22 bits, and a node resolves at least 4. */
 #define MAX_HEIGHT 6
 
-/* The result of find: flags, and a pid in the initial pid namespace: of the process found, else
- * the next one to look at. */
+/* The result of find: flags, and a pid in the initial pid namespace: that of the process found,
+ * or the next one to check. */
 #define FOUND (1U << 31)
 #define UNREADABLE (1U << 30) /* the kernel's structures are not as declared here */
 #define END (1U << 29)	      /* no process is left */
@@ -114,7 +114,7 @@ struct task_struct {
 
 /* What the caller looks for. */
 struct wanted {
-	__u64 from;  /* pid in the initial pid namespace to begin with */
+	__u64 from;  /* first pid to check, in the initial pid namespace */
 	__u64 pid;   /* in the process's own pid namespace; with INITIAL, that is the initial one */
 	__u64 start; /* as in its own /proc/PID/stat, & START_MASK, 0 for any; above START_BITS
 		      * the pid namespace, see in_namespace, 0 for any */
@@ -235,15 +235,13 @@ static __always_inline bool matches(struct pid *pid, struct signal_struct *self,
 	/* live counts the threads that have not begun to exit. */
 	if (!signal || signal == self || BPF_CORE_READ(signal, live.counter) <= 0)
 		return false;
-	/* A leader that has ended while other threads live has no namespaces: take it for the
-	 * one wanted. */
+	/* A leader that has ended while other threads live has no namespaces: let it match. */
 	nsproxy = BPF_CORE_READ(task, nsproxy);
 	return !start || !nsproxy || started(task, nsproxy, start);
 }
 
-/* Look at one pid of the initial pid namespace. The result is that of find. A global function,
- * which the verifier goes through once and not in each step of the walk: so its arguments
- * are numbers. */
+/* Check one pid of the initial pid namespace and return the result of find. The verifier checks
+ * a global function once instead of in each step of the walk; its arguments must be scalars. */
 __noinline int visit(__u64 ns, __u64 self, __u32 at, __u32 nr, __u32 start)
 {
 	struct pid_namespace *initial = (void *)ns;
