@@ -59,7 +59,8 @@ func (h *host) close() {
 
 // found is a list of maps.
 type found struct {
-	maps  []Map // by ascending id, without users, programs and pins
+	maps  []Map              // by ascending id, without users, programs and pins
+	ids   []mapiter.Identity // of the maps; nil without the iterator
 	notes []string
 }
 
@@ -80,6 +81,7 @@ func (h *host) list() (found, error) {
 	f := found{maps: make([]Map, 0, len(entries))}
 	for i := range entries {
 		f.maps = append(f.maps, fromEntry(&entries[i]))
+		f.ids = append(f.ids, entries[i].Identity)
 	}
 	return f, nil
 }
@@ -93,7 +95,6 @@ func fromEntry(e *mapiter.Entry) Map {
 		Bytes:    size(e.Type, e.MaxEntries),
 		Flags:    e.Flags,
 		MapExtra: e.MapExtra,
-		identity: e.Identity,
 	}
 	if e.Memory != nil {
 		d.Memory = *e.Memory
@@ -159,21 +160,22 @@ func (h *host) complete(d *Map, why error) {
 	}
 	for _, m := range f.maps {
 		if m.ID == d.ID {
-			d.Positions, d.Arena, d.identity = m.Positions, m.Arena, m.identity
+			d.Positions, d.Arena = m.Positions, m.Arena
 			d.Notes = append(d.Notes, m.Notes...)
 			d.Memory = m.Memory
 		}
 	}
 }
 
-// relate fills in the users, programs and pins of the maps. It returns notes on what is unknown.
-func (h *host) relate(maps []Map, opts Options) (notes []string) {
+// relate fills in the users, programs and pins of the maps. It returns notes on what is unknown, and whether
+// users can be missing.
+func (h *host) relate(maps []Map, opts Options) (notes []string, blind bool) {
 	if !opts.SkipUsers {
 		usage, err := h.usersOf(shapes(maps))
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("owners unknown: %v", err))
 		} else {
-			notes = append(notes, usage.Notes...)
+			notes, blind = append(notes, usage.Notes...), usage.blind != nil
 			usage.findHomes()
 			for i := range maps {
 				maps[i].addUsers(usage)
@@ -194,14 +196,14 @@ func (h *host) relate(maps []Map, opts Options) (notes []string) {
 	if !opts.SkipPins {
 		pins, problems, err := pinsByMap()
 		if err != nil {
-			return append(notes, fmt.Sprintf("pins unknown: %v", err))
+			return append(notes, fmt.Sprintf("pins unknown: %v", err)), blind
 		}
 		notes = append(notes, problems...)
 		for i := range maps {
 			maps[i].Pins = known(pins[maps[i].ID])
 		}
 	}
-	return notes
+	return notes, blind
 }
 
 func shapes(maps []Map) []shape {

@@ -27,8 +27,8 @@ type Report struct {
 	Notes []string
 }
 
-// Map describes one ring or arena. It is a plain value: a caller can keep, copy and change it. A nil
-// pointer or slice means unknown, or skipped by [Options]; Notes say why.
+// Map describes one ring or arena. A nil pointer or slice means unknown, or skipped by [Options]; Notes say
+// why.
 type Map struct {
 	ID   ebpf.MapID
 	Name string       // at most 15 bytes, may be empty
@@ -55,9 +55,6 @@ type Map struct {
 	Pins          []string  // paths
 	// Notes say what is unknown about the map, or wrong with it.
 	Notes []string
-
-	blind    bool             // Users may lack processes
-	identity mapiter.Identity // 0 without the iterator
 }
 
 // Arena is where an arena lies.
@@ -89,7 +86,8 @@ func All(opts Options) (*Report, error) {
 		return nil, fmt.Errorf("list maps: %w", err)
 	}
 	r := Report{Time: time.Now(), Maps: found.maps, Notes: found.notes}
-	r.Notes = append(r.Notes, h.relate(r.Maps, opts)...)
+	notes, _ := h.relate(r.Maps, opts)
+	r.Notes = append(r.Notes, notes...)
 	return &r, nil
 }
 
@@ -115,7 +113,7 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 		h.complete(&d, why)
 	}
 	one := []Map{d}
-	notes := h.relate(one, opts)
+	notes, _ := h.relate(one, opts)
 	runtime.KeepAlive(m) // so that the caller is found to hold it
 	one[0].Notes = append(one[0].Notes, notes...)
 	return &one[0], nil

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
@@ -80,7 +79,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	}
 	got.Notes = report.Notes
 	closer.Users = own(closer.Users)
-	if diff := gocmp.Diff(got, closer, cmpopts.IgnoreUnexported(Map{})); diff != "" {
+	if diff := gocmp.Diff(got, closer); diff != "" {
 		t.Errorf("-All +One:\n%s", diff)
 	}
 }

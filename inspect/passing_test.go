@@ -45,7 +45,8 @@ func TestASamplerLoadsTheIteratorThatItCouldNotLoadBefore(t *testing.T) {
 			t.Error("the iterator is loaded without a descriptor")
 		}
 	})
-	if d := ringIn(t, sampler, m); d.identity == 0 {
+	ringIn(t, sampler, m)
+	if id := idOf(t, m); sampler.tracks[id].identity.kernel == 0 {
 		t.Error("the next sample is not the iterator's")
 	}
 }

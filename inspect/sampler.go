@@ -58,14 +58,14 @@ type tracked struct {
 type relations struct {
 	users    []User
 	unseen   int
-	blind    bool
+	blind    bool // users can be missing
 	programs []Program
 	pins     []string
 }
 
 // setUsers stores the users of m.
-func (r *relations) setUsers(m *Map) {
-	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, m.blind
+func (r *relations) setUsers(m *Map, blind bool) {
+	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, blind
 }
 
 // identity distinguishes a map from a later one with the same id.
@@ -115,7 +115,11 @@ func (s *Sampler) Sample() (*Report, error) {
 	tracks := make([]*tracked, len(f.maps))
 	gotStuck := false
 	for i := range f.maps {
-		k := s.follow(&f.maps[i])
+		var id mapiter.Identity
+		if f.ids != nil {
+			id = f.ids[i]
+		}
+		k := s.follow(&f.maps[i], id)
 		tracks[i] = k
 		before := k.flow.State
 		if m := &f.maps[i]; m.Positions != nil {
@@ -141,23 +145,24 @@ func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck 
 	switch {
 	case age >= s.opts.RelateEvery, s.appeared && age >= min(relateNew, s.opts.RelateEvery):
 		s.related, s.appeared = now, false
-		s.notes = s.host.relate(maps, s.opts.Options)
+		var blind bool
+		s.notes, blind = s.host.relate(maps, s.opts.Options)
 		for i, k := range tracks {
 			k.relations = relations{programs: maps[i].Programs, pins: maps[i].Pins}
-			k.setUsers(&maps[i])
+			k.setUsers(&maps[i], blind)
 		}
 	case gotStuck && !s.opts.SkipUsers:
 		// Is there a consumer at all? Users alone take a tenth of the time.
-		s.host.relate(maps, Options{SkipPrograms: true, SkipPins: true})
+		_, blind := s.host.relate(maps, Options{SkipPrograms: true, SkipPins: true})
 		for i, k := range tracks {
-			k.setUsers(&maps[i])
+			k.setUsers(&maps[i], blind)
 		}
 	}
 }
 
 // follow returns the track of a map.
-func (s *Sampler) follow(m *Map) *tracked {
-	id := identity{m.identity, m.Type, m.Name, m.Bytes, m.Flags}
+func (s *Sampler) follow(m *Map, kernel mapiter.Identity) *tracked {
+	id := identity{kernel, m.Type, m.Name, m.Bytes, m.Flags}
 	k := s.tracks[m.ID]
 	if k == nil || k.identity != id || k.restarted(m) {
 		k = &tracked{identity: id, track: track{stuckAfter: s.opts.StuckAfter}}
@@ -177,23 +182,23 @@ func (k *tracked) restarted(m *Map) bool {
 
 // addTo adds the relations and the flow to m.
 func (k *tracked) addTo(m *Map) {
-	m.Users, m.UnseenWriters, m.blind = k.users, k.unseen, k.blind
+	m.Users, m.UnseenWriters = k.users, k.unseen
 	m.Programs, m.Pins = k.programs, k.pins
 	if m.Positions == nil {
 		return
 	}
 	flow := k.flow
 	flow.Rates = slices.Clone(flow.Rates)
-	if flow.State == ConsumerStuck && m.unconsumed() {
+	if flow.State == ConsumerStuck && m.Type == ebpf.RingBuf && k.unconsumed() {
 		flow.State = Unconsumed
 	}
 	m.Flow = &flow
 }
 
-// unconsumed reports whether certainly no process consumes the ring.
-func (m *Map) unconsumed() bool {
-	if m.Type != ebpf.RingBuf || m.Users == nil || m.UnseenWriters > 0 || m.blind {
-		return false // the kernel consumes a user ring
+// unconsumed reports whether certainly no process consumes a RINGBUF. The kernel consumes user rings.
+func (r *relations) unconsumed() bool {
+	if r.users == nil || r.unseen > 0 || r.blind {
+		return false
 	}
-	return !slices.ContainsFunc(m.Users, func(u User) bool { return u.Consumes || !u.Exact })
+	return !slices.ContainsFunc(r.users, func(u User) bool { return u.Consumes || !u.Exact })
 }

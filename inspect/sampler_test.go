@@ -104,9 +104,13 @@ func TestALaterSampleLeavesAnEarlierOneAlone(t *testing.T) {
 
 func TestAReusedIDIsAnotherRing(t *testing.T) {
 	s := &Sampler{tracks: map[ebpf.MapID]*tracked{}}
-	ring := Map{ID: 7, Name: "events", Bytes: 4096, Type: ebpf.RingBuf, identity: 1, Positions: &Positions{Producer: 64}}
-	follow := func(m Map) *tracked {
-		k := s.follow(&m)
+	type entry struct {
+		Map
+		identity mapiter.Identity
+	}
+	ring := entry{Map{ID: 7, Name: "events", Bytes: 4096, Type: ebpf.RingBuf, Positions: &Positions{Producer: 64}}, 1}
+	follow := func(m entry) *tracked {
+		k := s.follow(&m.Map, m.identity)
 		k.sample(time.Now(), *m.Positions, m.Bytes)
 		return k
 	}
@@ -114,12 +118,12 @@ func TestAReusedIDIsAnotherRing(t *testing.T) {
 	if follow(ring) != first {
 		t.Error("the same ring is another one")
 	}
-	for what, change := range map[string]func(m *Map){
-		"identity": func(m *Map) { m.identity = 2 },
-		"name":     func(m *Map) { m.Name = "other" },
-		"size":     func(m *Map) { m.Bytes = 8192 },
-		"type":     func(m *Map) { m.Type = ebpf.UserRingbuf },
-		"flags":    func(m *Map) { m.Flags = 1 },
+	for what, change := range map[string]func(m *entry){
+		"identity": func(m *entry) { m.identity = 2 },
+		"name":     func(m *entry) { m.Name = "other" },
+		"size":     func(m *entry) { m.Bytes = 8192 },
+		"type":     func(m *entry) { m.Type = ebpf.UserRingbuf },
+		"flags":    func(m *entry) { m.Flags = 1 },
 	} {
 		first, other := follow(ring), ring
 		change(&other)
@@ -180,9 +184,9 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 		return slices.DeleteFunc(f.maps, func(d Map) bool { return !slices.Contains(ours, d.ID) })
 	}
 	// Only the iterator knows the address of an arena.
-	ignore := []gocmp.Option{cmpopts.IgnoreUnexported(Map{}), cmpopts.IgnoreFields(Map{}, "Arena")}
+	ignore := cmpopts.IgnoreFields(Map{}, "Arena")
 	a, b := find(withIterator), find(oneByOne)
-	if diff := gocmp.Diff(a, b, ignore...); diff != "" || len(a) != len(ours) {
+	if diff := gocmp.Diff(a, b, ignore); diff != "" || len(a) != len(ours) {
 		t.Errorf("%d maps, -iterator +mappings:\n%s", len(a), diff)
 	}
 }

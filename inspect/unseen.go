@@ -124,6 +124,5 @@ func countLikely(users map[ebpf.MapID][]User) map[ebpf.MapID]int {
 // addUsers fills in the users of the map.
 func (m *Map) addUsers(u *Usage) {
 	m.Users = known(u.Users[m.ID])
-	n, err := u.Unseen(m.ID)
-	m.UnseenWriters, m.blind = n, err != nil
+	m.UnseenWriters = u.unseen[m.ID]
 }
