@@ -268,7 +268,7 @@ func TestArenaServeErrors(t *testing.T) {
 		{[]string{r.pin}, command.StatusUsage, "--dev IFACE is missing"},
 		{[]string{r.pin, "--dev", "server", "--port", "0"}, command.StatusUsage, "--port 0"},
 		{[]string{r.pin, "--dev", "server", "--port", "65536"}, command.StatusUsage, "--port"},
-		{[]string{r.pin, "--dev", "server", "--mode", "fast"}, command.StatusUsage, "--mode fast"},
+		{[]string{r.pin, "--dev", "server", "--mode", "fast"}, command.StatusUsage, `"fast" for "--mode" flag: not one of any, native, generic`},
 		{[]string{r.pin, "--dev", "server", "--allow", "everyone"}, command.StatusUsage, "neither any nor a network"},
 		{[]string{r.pin, "--dev", "server", "--allow", "::ffff:192.0.2.0/120"}, command.StatusUsage, "neither any nor a network"},
 		{[]string{r.pin, "--dev", "server", "--max-growth", "0"}, command.StatusUsage, "between 1 and 1000"},

@@ -37,6 +37,8 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate(versionLine())
+	root.InitDefaultVersionFlag()
+	root.Flags().Lookup("version").Usage = "print the version"
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	for _, family := range [][]*cobra.Command{

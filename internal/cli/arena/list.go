@@ -23,7 +23,7 @@ type walkOptions struct {
 
 func (o *walkOptions) flags(cmd *cobra.Command) {
 	o.valueOptions.flags(cmd, "text", "json")
-	cmd.Flags().VarP(&o.count, "count", "n", "stop after this many")
+	cmd.Flags().VarP(&o.count, "count", "n", "exit after this many")
 }
 
 func newList() *cobra.Command {

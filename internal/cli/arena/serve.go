@@ -20,7 +20,7 @@ import (
 type serveOptions struct {
 	dev      string
 	port     uint16
-	mode     string
+	mode     *command.Choice
 	alone    bool
 	allow    networks
 	growth   int
@@ -30,7 +30,10 @@ type serveOptions struct {
 var serveModes = map[string]arenaxdp.Mode{"any": arenaxdp.Any, "native": arenaxdp.Native, "generic": arenaxdp.Generic}
 
 func newServe() *cobra.Command {
-	opts := serveOptions{port: arenaxdp.DefaultPort, mode: "any", growth: arenaxdp.DefaultGrowth}
+	opts := serveOptions{
+		port: arenaxdp.DefaultPort, growth: arenaxdp.DefaultGrowth,
+		mode: &command.Choice{Value: "any", Among: []string{"any", "native", "generic"}},
+	}
 	cmd := &cobra.Command{
 		Use:   "serve MAP --dev IFACE",
 		Short: "Answer memcached GET requests from an arena, in the kernel",
@@ -70,7 +73,7 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 	f := cmd.Flags()
 	f.StringVar(&opts.dev, "dev", "", "serve on this interface")
 	f.Uint16Var(&opts.port, "port", opts.port, "serve on this UDP port")
-	f.StringVar(&opts.mode, "mode", opts.mode, "run the program native (in the driver), generic (in the stack) or any")
+	f.Var(opts.mode, "mode", "run the program native (in the driver), generic (in the stack) or any")
 	f.BoolVar(&opts.alone, "xdp-only", false, "leave to another server what the program does not answer")
 	f.Var(&opts.allow, "allow", "answer hosts in these networks, CIDR[,CIDR...] or any (default: those of the interface)")
 	f.IntVar(&opts.growth, "max-growth", opts.growth, "limit an answer to this many times the bytes of its request")
@@ -88,9 +91,6 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 
 // check checks what does not depend on the machine's state.
 func (o *serveOptions) check() error {
-	if _, known := serveModes[o.mode]; !known {
-		return command.Usagef("arena serve: --mode %s: not native, generic or any", o.mode)
-	}
 	switch {
 	case o.dev == "":
 		return command.Usagef("arena serve: --dev IFACE is missing")
@@ -103,7 +103,7 @@ func (o *serveOptions) check() error {
 }
 
 func (o *serveOptions) options() arenaxdp.Options {
-	return arenaxdp.Options{Interface: o.dev, Port: o.port, Mode: serveModes[o.mode], Allow: o.allow, Growth: o.growth}
+	return arenaxdp.Options{Interface: o.dev, Port: o.port, Mode: serveModes[o.mode.Value], Allow: o.allow, Growth: o.growth}
 }
 
 func serve(ctx context.Context, stderr io.Writer, a *arena.Arena, opts serveOptions) (err error) {

@@ -37,7 +37,7 @@ func (c *Choice) Type() string   { return strings.Join(c.Among, "|") }
 // OutputFlag adds --output to cmd. The first of the formats is the default.
 func OutputFlag(cmd *cobra.Command, formats ...string) *Choice {
 	c := &Choice{Value: formats[0], Among: formats}
-	cmd.Flags().VarP(c, "output", "o", "output format")
+	cmd.Flags().VarP(c, "output", "o", "print in this format")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

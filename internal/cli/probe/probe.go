@@ -38,11 +38,10 @@ are those of the initial pid namespace.`
 		"  rbtool probe proctrace start", tracer)
 }
 
-// pinDirFlag adds --pin-dir to cmd.
+// pinDirFlag adds --pin-dir to a command for a running tracer.
 func pinDirFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("pin-dir", "", "use the tracer pinned in this directory (default: rbtool/proctrace on the bpffs)")
 }
-
 // tracerDir returns the absolute path of --pin-dir or of the default directory. It refuses the default
 // directory if another user can change it.
 func tracerDir(flag string) (string, error) {
@@ -81,7 +80,7 @@ a symbol table.`,
 		Example: "  rbtool probe proctrace start\n  rbtool probe proctrace start --pin-dir /sys/fs/bpf/mine --size 4MiB",
 		Args:    cobra.NoArgs,
 	}
-	dir := pinDirFlag(cmd)
+	dir := cmd.Flags().String("pin-dir", "", "pin the tracer in this directory (default: rbtool/proctrace on the bpffs)")
 	cmd.Flags().Var(&ringBytes, "size", "make the ring this large: a power of two, at least a page")
 	cmd.Flags().BoolVar(&opts.Overwrite, "overwrite", false, "overwrite the oldest events when the ring is full (Linux 6.19)")
 	cmd.Flags().BoolVar(&opts.Processes, "processes", false, "keep a table of live processes in an arena (Linux 6.12)")
