@@ -124,7 +124,7 @@ func serve(ctx context.Context, stderr io.Writer, a *arena.Arena, opts serveOpti
 	if !opts.alone {
 		if s, err = arenaxdp.Listen(kv, opts.options()); err != nil {
 			if errors.Is(err, unix.EADDRINUSE) {
-				err = command.WithHint(err, "with --xdp-only the server that uses the port answers the rest")
+				err = command.WithHint(err, "--xdp-only leaves the other requests to the server that uses the port")
 			}
 			return err
 		}

@@ -122,7 +122,7 @@ func runConform(cmd *cobra.Command, groups []string, format string) error {
 		return err
 	}
 	if n := report.Count(conform.Differs); n > 0 {
-		return fmt.Errorf("test rules: this kernel breaks %d of %d", n, len(report.Rules))
+		return fmt.Errorf("test rules: %d of %d differ on this kernel", n, len(report.Rules))
 	}
 	return nil
 }

@@ -152,12 +152,12 @@ func (r *reading) close() (err error) {
 	return errors.Join(err, r.ring.Close())
 }
 
-// announce notes how the records are decoded, and what --recover mended.
+// announce notes how the records are decoded, and what --recover repaired.
 func (r *reading) announce(w io.Writer) {
 	r.opts.types.Report(w, r.types)
 	if c, ok := r.Source.(*stream.ConsumedRing); ok {
 		if found, err := c.Reader.Stats(); err == nil && found.Mended != nil {
-			command.Note(w, "the ring was mended: %v", found.Mended)
+			command.Note(w, "the ring was repaired: %v", found.Mended)
 			command.Note(w, "reading resumes at position %d; %d bytes before it are overwritten", found.Resumed, found.Overwritten)
 		}
 	}

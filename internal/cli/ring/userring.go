@@ -64,7 +64,7 @@ func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 		command.Note(stderr, "discarded %d samples that a dead producer left half-written", found.Abandoned)
 	}
 	if found.Mended != nil {
-		command.Note(stderr, "the ring was mended: %v", found.Mended)
+		command.Note(stderr, "the ring was repaired: %v", found.Mended)
 	}
 	return p, nil
 }
