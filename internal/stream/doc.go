@@ -1,21 +1,24 @@
 // Package stream moves records from where they are to where they go:
 //
-//	Source ───▶ Filter ───▶ Format ───▶ Sink
+//	Source ─────────▶ Types ─────────▶ Filter ──────▶ Format ─────▶ Sink
+//	ConsumedRing      which type a     which          text, JSON,   Writer: a file or a pipe
+//	ObservedRing      record has       records        hex, raw      Recorder: a capture file
+//	Capture (a file)                                                UserRing: samples for the kernel
+//	                                                                Recent: the last few, for a screen
+//	                                                                Discard: counts only
 //
-//	a consumed ring         text, JSON,     Writer: a file or a pipe
-//	an observed ring        hex, raw        Recorder: a capture file
-//	a capture file                          UserRing: samples for the kernel
-//	                                        Recent: the last few, for a screen
+// A [Stream] runs the pipeline in batches until a limit is reached. [FindTypes] finds the types of a ring's
+// records; Filter and Format decode with them.
 //
-// [Types] finds the record types of a ring: Filter and Format decode with them. [Stream] runs the
-// pipeline, batch by batch, until a limit is reached. To add an output format, write a [Format]; to
-// add a destination, implement [Sink].
+// To add an output format, write a [Format] and name it in [NewFormat]. To add a destination, implement [Sink].
 //
 // # Delivery
 //
-// A consumed ring delivers each record at least once. The source gives the space of a record back to the
-// kernel only after [Sink.Flush] has returned nil, so a process that is killed at any point reads the
-// records again that its sink had not acknowledged.
+// A consumed ring delivers each record at least once: it returns the space of records to the kernel only after
+// [Sink.Flush] has returned nil for them. A process that is killed reads the other records again when it
+// restarts.
 //
-// A Stream and its parts belong to one goroutine, except [Recent].
+// # Concurrency
+//
+// One goroutine at a time uses a Stream and its parts. [Recent], and Close and Totals of a ring, may be called concurrently.
 package stream

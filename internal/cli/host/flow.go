@@ -13,6 +13,7 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/stream"
 )
 
 // ringFlow is what flowed through a ring while inspect --for watched it.
@@ -59,7 +60,7 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	if _, err := flowOf(s, id); err != nil {
 		return nil, err
 	}
-	o, err := consumer.NewObserver(m, consumer.ObserverOptions{Now: true})
+	o, err := stream.Observe(m, consumer.ObserverOptions{Now: true})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	defer stop()
 	var observing sync.WaitGroup
 	var observed error
-	observing.Go(func() { observed = readAll(reading, o) })
+	observing.Go(func() { observed = follow(reading, o) })
 	last, err := sampleFor(ctx, s, id, duration)
 	stop()
 	observing.Wait()
@@ -123,20 +124,13 @@ func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
 	return sample.Maps[i].Flow, nil
 }
 
-// readAll reads records until ctx is done, and then those that are left.
-func readAll(ctx context.Context, o *consumer.Observer) error {
-	for {
-		err := o.Wait(ctx)
-		done := ctx.Err() != nil
-		if err != nil && !done {
-			return err
-		}
-		for range o.Pass(0) {
-		}
-		if err := o.Err(); err != nil || done {
-			return err
-		}
+// follow reads records until ctx is done, and then those that are left.
+func follow(ctx context.Context, src stream.Source) error {
+	s := stream.Stream{Source: src, Sink: stream.Discard{}}
+	if err := s.Run(ctx); err != nil && !errors.Is(err, ctx.Err()) {
+		return err
 	}
+	return nil
 }
 
 // rows returns rows of a table.

@@ -129,11 +129,10 @@ func (r *reading) consume(flush func() error, now bool) (stream.Source, error) {
 
 // run moves records until a limit is reached, or until a signal ends ctx, which is as the user asked.
 func (r *reading) run(ctx context.Context) error {
-	err := r.Run(ctx)
-	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil
+	if err := r.Run(ctx); err != nil && !errors.Is(err, ctx.Err()) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // fail returns err as an error of the command.
