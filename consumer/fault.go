@@ -62,7 +62,7 @@ func faultOf(mem *ring.Mapping, cons, prod ring.Pos, overwrite bool) *fault {
 	switch {
 	case !cons.Aligned():
 		f.text = fmt.Sprintf("consumer position %d is not a multiple of 8", cons)
-	case prod.Before(cons):
+	case !cons.NotAfter(prod):
 		f.text = fmt.Sprintf("consumer position %d is ahead of the producer position %d", cons, prod)
 	case overwrite:
 		return nil // overwrite_pos is where the oldest record begins
@@ -118,7 +118,7 @@ func resume(mem *ring.Mapping, fault *fault, overwrite bool) ring.Pos {
 	pos := oldestRecord(mem, fault.prod-ring.Pos(mem.Size()), fault.prod)
 	for pos != fault.prod {
 		end, _ := mem.RecordEnd(pos, fault.prod)
-		if fault.cons.Before(end) || fault.prod.Before(fault.cons) {
+		if !end.NotAfter(fault.cons) || !fault.cons.NotAfter(fault.prod) {
 			break
 		}
 		pos = end

@@ -39,7 +39,7 @@ func (o *Observer) Pass(limit int) iter.Seq[Record] {
 // begin starts a pass up to goal.
 func (o *Observer) begin(goal ring.Pos) bool {
 	o.rests, o.err = false, nil
-	if !o.pos.Aligned() || !goal.Aligned() || goal.Before(o.pos) {
+	if !o.pos.Aligned() || !goal.Aligned() || !o.pos.NotAfter(goal) {
 		o.err = fmt.Errorf("%w: observed up to position %d, producer position %d", ErrCorrupt, o.pos, goal)
 		return false
 	}
@@ -97,7 +97,7 @@ func (w *observation) resync() bool {
 	before := o.mem.ProducerPos()
 	head := o.head()
 	after := o.mem.ProducerPos()
-	if !head.Aligned() || !o.pos.Before(head) || head.To(before) > o.mem.Size() || after.Before(head) {
+	if !head.Aligned() || !o.pos.Before(head) || head.To(before) > o.mem.Size() || !head.NotAfter(after) {
 		o.err = fmt.Errorf("%w: observed up to position %d, consumer position %d, producer position %d, ring of %d bytes",
 			ErrCorrupt, o.pos, head, after, o.mem.Size())
 		return false

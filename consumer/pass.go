@@ -112,7 +112,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.copies() && !w.goal.Before(w.pos) {
+	if r.copies() && w.pos.NotAfter(w.goal) {
 		w.end = w.pos // nothing is copied yet, however far ahead the producer is
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {

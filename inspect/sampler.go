@@ -177,7 +177,7 @@ func (s *Sampler) follow(m *Map, kernel mapiter.Identity) *tracked {
 // kernel, which writes the producer_pos of a RINGBUF, never moves it back.
 func (k *tracked) restarted(m *Map) bool {
 	return k.identity.kernel == 0 && m.Type == ebpf.RingBuf && k.started && m.Positions != nil &&
-		ring.Pos(m.Positions.Producer).Before(ring.Pos(k.last.Producer))
+		!ring.Pos(k.last.Producer).NotAfter(ring.Pos(m.Positions.Producer))
 }
 
 // addTo adds the relations and the flow to m.

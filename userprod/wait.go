@@ -61,7 +61,7 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	p.mu.Unlock()
 	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain): after roomy has
 	// loaded the old position, a wakeup for the new one follows.
-	roomy := func() bool { return p.failed.Load() != nil || !p.pos.ConsumerPos().Before(need) }
+	roomy := func() bool { return p.failed.Load() != nil || need.NotAfter(p.pos.ConsumerPos()) }
 	p.waits.Add(1)
 	late, err := p.poller.Wait(ctx, p.opts.timer(),
 		func(int) bool { return roomy() },

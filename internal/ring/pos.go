@@ -2,11 +2,15 @@ package ring
 
 // Pos is a position in a ring: the number of bytes from the ring's creation. Positions only grow
 // and wrap around at 2^64, so < and > do not order them. The methods do, for positions less than
-// 2^63 bytes apart.
+// 2^63 bytes apart. Of two hostile positions exactly 2^63 apart, neither is Before or NotAfter the
+// other.
 type Pos uint64
 
 // Before reports whether p is less than q.
-func (p Pos) Before(q Pos) bool { return int64(p-q) < 0 }
+func (p Pos) Before(q Pos) bool { return int64(q-p) > 0 }
+
+// NotAfter reports whether p is at most q.
+func (p Pos) NotAfter(q Pos) bool { return int64(q-p) >= 0 }
 
 // Aligned reports whether a header can lie at p.
 func (p Pos) Aligned() bool { return p%8 == 0 }
@@ -27,8 +31,8 @@ func Later(p, q Pos) Pos {
 
 // Earlier returns the lesser of two positions.
 func Earlier(p, q Pos) Pos {
-	if q.Before(p) {
-		return q
+	if p.Before(q) {
+		return p
 	}
-	return p
+	return q
 }

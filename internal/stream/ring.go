@@ -45,7 +45,7 @@ func (c *ConsumedRing) Pass(limit int) iter.Seq[consumer.Record] {
 // skip consumes the records below c.start. It returns false if more of them may come.
 func (c *ConsumedRing) skip() bool {
 	for rec := range c.Reader.Pass(0) {
-		if !ring.Pos(rec.Pos).Before(ring.Pos(c.start)) {
+		if ring.Pos(c.start).NotAfter(ring.Pos(rec.Pos)) {
 			c.start = 0
 			return true
 		}
