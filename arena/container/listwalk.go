@@ -47,6 +47,7 @@ func Nodes[T any](l *List) iter.Seq2[*T, error] {
 		w.begin(uint64(unsafe.Sizeof(*new(T))))
 		// In registers: fields of w are loaded again for each node.
 		p, left, from, span, short := w.next, w.left, w.from, w.span, w.short
+		origin := w.l.h.Mem.Origin()
 		for ; p != 0; left-- {
 			if short {
 				p = from>>32<<32 | uint64(uint32(p))
@@ -58,10 +59,8 @@ func Nodes[T any](l *List) iter.Seq2[*T, error] {
 				}
 				from, span = w.from, w.span
 			}
-			// SAFETY: p was just checked: a whole node in the mapping, which has the address that
-			// programs use. Without a base to add, the next load does not wait for an addition: a
-			// third of the time.
-			at := unsafe.Add(nil, p)
+			// SAFETY: p was just checked: a whole node in the mapping.
+			at := unsafe.Add(origin, p)
 			next := *(*uint64)(at)
 			if !yield((*T)(at), nil) {
 				return
@@ -136,7 +135,7 @@ func (w *walker) enter(p, left uint64) {
 // read fills nodes with the addresses of the next nodes, and returns their number.
 func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
-	p := w.next
+	p, origin := w.next, w.l.h.Mem.Origin()
 	w.next = 0 // after an error too
 	for ; n < len(nodes) && p != 0; n++ {
 		if w.short {
@@ -148,7 +147,7 @@ func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
 			}
 		}
 		// SAFETY: as in Nodes.
-		next := *(*uint64)(unsafe.Add(nil, p))
+		next := *(*uint64)(unsafe.Add(origin, p))
 		nodes[n] = arena.Ptr[Link](p)
 		w.left--
 		p = next

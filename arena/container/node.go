@@ -92,25 +92,11 @@ func (t *Table) hasLongKey(n *node, key []byte) bool {
 	return len(key) == 0 || atomic.LoadUint64(&words[0]) == lastWord(key)
 }
 
-// longValue is from how many bytes on a value is copied word by word: copy then uses
-// string instructions, whose order is not that of single loads.
-const longValue = 1024
-
-// copyValue copies n's value. The loads come before that of the bucket that follows.
+// copyValue copies n's value. Its loads come before the caller's next load of the bucket, which proves
+// the value unchanged.
 func (t *Table) copyValue(to []byte, n *node) {
-	if len(to) < longValue {
-		copy(to, t.valueOf(n))
-		return
-	}
-	words := t.words(n)[t.keyWords:]
-	for len(to) >= 8 {
-		binary.LittleEndian.PutUint64(to, atomic.LoadUint64(&words[0]))
-		words, to = words[1:], to[8:]
-	}
-	if len(to) > 0 {
-		last := binary.LittleEndian.AppendUint64(nil, atomic.LoadUint64(&words[0]))
-		copy(to, last)
-	}
+	copy(to, t.valueOf(n))
+	fence() // copy may load in any order
 }
 
 // setKey prepares a node that is not in the table yet.

@@ -117,3 +117,6 @@ func (m *Memory) Pointer(addr, size, align uint64) unsafe.Pointer {
 	// SAFETY: the size bytes lie inside the mapping, which lasts until Close.
 	return unsafe.Add(m.Addr, off)
 }
+
+// Origin returns the pointer from which an arena's user addresses are offsets: Addr is at Base.
+func (m *Memory) Origin() unsafe.Pointer { return unsafe.Add(m.Addr, -m.Base) }
