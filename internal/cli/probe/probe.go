@@ -42,6 +42,7 @@ are those of the initial pid namespace.`
 func pinDirFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("pin-dir", "", "use the tracer pinned in this directory (default: rbtool/proctrace on the bpffs)")
 }
+
 // tracerDir returns the absolute path of --pin-dir or of the default directory. It refuses the default
 // directory if another user can change it.
 func tracerDir(flag string) (string, error) {
