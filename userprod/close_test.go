@@ -59,16 +59,12 @@ func TestAfterClose(t *testing.T) {
 	}
 	clear(s.Bytes()) // must not fault
 	clear(buf)
-	calls := map[string]func() error{
-		"Sample.Commit":  s.Commit,
-		"Sample.Discard": s.Discard,
-		"Batch.Publish":  b.Publish,
-		"Batch.Next in another window": func() error {
-			_, err := b.TryNext(4088)
-			return err
-		},
-	}
-	for name, call := range calls {
+	for name, call := range map[string]func() error{
+		"Sample.Commit":                   s.Commit,
+		"Sample.Discard":                  s.Discard,
+		"Batch.Publish":                   b.Publish,
+		"Batch.TryNext in another window": func() error { _, err := b.TryNext(4088); return err },
+	} {
 		if err := call(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -183,20 +179,28 @@ func TestCloseUnderWork(t *testing.T) {
 	counts(t, c)
 	extra := 0
 	for w := range workers {
-		came, err := c.Seen(uint32(w))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for seq, came := range came {
-			switch {
-			case sure[w][uint32(seq)] && !came:
-				t.Fatalf("worker %d: sample %d was committed and did not come", w, seq)
-			case !sure[w][uint32(seq)] && came:
-				extra++
-			}
+		extra += compareSure(t, c, uint32(w), sure[w])
+	}
+	t.Logf("%d samples, and %d more came although Close failed their calls", surely, extra)
+}
+
+// compareSure checks that all samples of a worker whose commit succeeded came, and returns how
+// many others came.
+func compareSure(t *testing.T, c *usercheck.Checker, worker uint32, sure map[uint32]bool) (extra int) {
+	t.Helper()
+	came, err := c.Seen(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq, came := range came {
+		switch {
+		case sure[uint32(seq)] && !came:
+			t.Fatalf("worker %d: sample %d was committed and did not come", worker, seq)
+		case !sure[uint32(seq)] && came:
+			extra++
 		}
 	}
-	t.Logf("%d samples, %d came of which Close made the committers doubt", surely, extra)
+	return extra
 }
 
 // The garbage collector unmaps closed rings.

@@ -143,61 +143,76 @@ func FuzzRestore(f *testing.F) {
 	}
 	im := newImage(f)
 	f.Fuzz(func(t *testing.T, data []byte, consumer, producer uint64, changing bool, write uint16) {
-		consumer &^= 7 // the kernel's, which moves by multiples of 8
+		consumer &^= 7 // the kernel moves it by multiples of 8
 		im.fill(data, consumer, producer)
-		before := slices.Clone(im.all)
-		at, fine := im.samples()
 		if changing {
-			defer im.change()()
+			fuzzChanging(t, im, int(write))
+		} else {
+			fuzzStill(t, im, int(write))
 		}
-		mem := im.mapping(t)
-		defer mem.Unmap()
-
-		_, err := userring.Restore(mem, false)
-		userring.Examine(mem)
-		if changing {
-			userring.Restore(mem, true)
-			produceInto(mem, int(write))
-			return
-		}
-		if (err == nil) != fine {
-			t.Fatalf("restore: %v", err)
-		}
-		check := func() {
-			t.Helper()
-			for _, pos := range at {
-				i := 2*os.Getpagesize() + int(pos%imageSize)
-				old, now := binary.NativeEndian.Uint32(before[i:]), im.header(pos)
-				switch {
-				case old&busy == 0 || old&discard != 0:
-					if now != old {
-						t.Fatalf("header at %d was %#x, is %#x", pos, old, now)
-					}
-				case now != old&^busy|discard:
-					t.Fatalf("BUSY header at %d was %#x, is %#x", pos, old, now)
-				}
-				n := int(old &^ (busy | discard))
-				n = min(n, imageSize-int(pos%imageSize)-8) // the image's data is not doubled
-				if !slices.Equal(before[i+8:i+8+n], im.all[i+8:i+8+n]) {
-					t.Fatalf("payload at %d was changed", pos)
-				}
-			}
-		}
-		check()
-		found, err := userring.Restore(mem, true)
-		if err != nil {
-			t.Fatalf("mend: %v", err)
-		}
-		check()
-		if (found.Mended == nil) != fine {
-			t.Fatalf("mended: %v", found.Mended)
-		}
-		if again, ok := im.samples(); !ok || len(again) < len(at) {
-			t.Fatalf("a mended ring is inconsistent: %d samples, then %d", len(at), len(again))
-		}
-		produceInto(mem, int(write))
-		check()
 	})
+}
+
+// fuzzChanging restores a ring that another process writes to.
+func fuzzChanging(t *testing.T, im *image, write int) {
+	defer im.change()()
+	mem := im.mapping(t)
+	defer mem.Unmap()
+	userring.Restore(mem, false)
+	userring.Examine(mem)
+	userring.Restore(mem, true)
+	produceInto(mem, write)
+}
+
+// fuzzStill restores a ring that nothing else writes to.
+func fuzzStill(t *testing.T, im *image, write int) {
+	before := slices.Clone(im.all)
+	at, fine := im.samples()
+	mem := im.mapping(t)
+	defer mem.Unmap()
+	_, err := userring.Restore(mem, false)
+	userring.Examine(mem)
+	if (err == nil) != fine {
+		t.Fatalf("restore: %v", err)
+	}
+	im.checkRestored(t, before, at)
+	found, err := userring.Restore(mem, true)
+	if err != nil {
+		t.Fatalf("mend: %v", err)
+	}
+	im.checkRestored(t, before, at)
+	if (found.Mended == nil) != fine {
+		t.Fatalf("mended: %v", found.Mended)
+	}
+	if again, ok := im.samples(); !ok || len(again) < len(at) {
+		t.Fatalf("a mended ring is inconsistent: %d samples, then %d", len(at), len(again))
+	}
+	produceInto(mem, write)
+	im.checkRestored(t, before, at)
+}
+
+// checkRestored checks that the samples, which lie at positions, are as they were before, except
+// that busy ones are discarded.
+func (im *image) checkRestored(t *testing.T, before []byte, positions []uint64) {
+	t.Helper()
+	const busy, discard = ring.BusyBit, ring.DiscardBit
+	for _, pos := range positions {
+		i := 2*os.Getpagesize() + int(pos%imageSize)
+		old, now := binary.NativeEndian.Uint32(before[i:]), im.header(pos)
+		switch {
+		case old&busy == 0 || old&discard != 0:
+			if now != old {
+				t.Fatalf("header at %d was %#x, is %#x", pos, old, now)
+			}
+		case now != old&^busy|discard:
+			t.Fatalf("BUSY header at %d was %#x, is %#x", pos, old, now)
+		}
+		n := int(old &^ (busy | discard))
+		n = min(n, imageSize-int(pos%imageSize)-8) // the image's data is not doubled
+		if !slices.Equal(before[i+8:i+8+n], im.all[i+8:i+8+n]) {
+			t.Fatalf("payload at %d was changed", pos)
+		}
+	}
 }
 
 // produceInto calls everything that does not sleep.

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -27,11 +28,11 @@ func setProducer(pos ring.Pos) func(*ring.Mapping) {
 	return func(mem *ring.Mapping) { mem.SetProducerPos(pos) }
 }
 
-// The next call that a foreign write could mislead reports it.
-func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
-	write := func(p *Producer) error { return p.TryWrite(make([]byte, 8)) }
-	reserve := func(p *Producer) error { _, err := p.TryReserve(8); return err }
-	batch := func(p *Producer) error {
+// Calls that write a sample of 8 bytes or wait for room for one.
+var (
+	write   = func(p *Producer) error { return p.TryWrite(make([]byte, 8)) }
+	reserve = func(p *Producer) error { _, err := p.TryReserve(8); return err }
+	batch   = func(p *Producer) error {
 		b := begin(p)
 		defer b.End()
 		if _, err := b.TryNext(8); err != nil {
@@ -39,41 +40,47 @@ func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 		}
 		return b.End()
 	}
-	wait := func(p *Producer) error { return p.awaitRoom(context.Background(), 8) }
-	tests := []struct {
-		rule string
-		full bool // fill the ring with four samples of 1016 bytes, else write one
-		do   func(*ring.Mapping)
-		call func(p *Producer) error
-		fine bool // the write misleads no call
-	}{
-		{rule: "producer position moved on", do: setProducer(1024 + 8), call: write},
-		{rule: "producer position moved on, batch", do: setProducer(1024 + 8), call: batch},
-		{rule: "producer position moved back", do: setProducer(1024 - 8), call: write},
-		{rule: "producer position moved back, batch", do: setProducer(1024 - 8), call: batch},
-		{rule: "producer position 0", do: setProducer(0), call: write},
-		{rule: "producer position not a multiple of 8", do: setProducer(1025), call: write},
-		{rule: "producer position beyond all", do: setProducer(1 << 63), call: write},
-		{rule: "producer position beyond all, reserve", do: setProducer(1 << 63), call: reserve},
-		{rule: "producer position far behind, reserve", do: setProducer(1<<64 - 8192), call: reserve},
-		{rule: "producer position beyond all, values", do: setProducer(1 << 63), call: func(p *Producer) error {
-			_, err := TryWriteAll(p, []uint64{1, 2})
+	wait = func(p *Producer) error { return p.awaitRoom(context.Background(), 8) }
+)
+
+// foreignWrites are what another process does to the ring.
+var foreignWrites = []struct {
+	rule string
+	full bool // fill the ring with four samples of 1016 bytes, else write one
+	do   func(*ring.Mapping)
+	call func(p *Producer) error
+	fine bool // the write misleads no call
+}{
+	{rule: "producer position moved on", do: setProducer(1024 + 8), call: write},
+	{rule: "producer position moved on, batch", do: setProducer(1024 + 8), call: batch},
+	{rule: "producer position moved back", do: setProducer(1024 - 8), call: write},
+	{rule: "producer position moved back, batch", do: setProducer(1024 - 8), call: batch},
+	{rule: "producer position 0", do: setProducer(0), call: write},
+	{rule: "producer position not a multiple of 8", do: setProducer(1025), call: write},
+	{rule: "producer position beyond all", do: setProducer(1 << 63), call: write},
+	{rule: "producer position beyond all, reserve", do: setProducer(1 << 63), call: reserve},
+	{rule: "producer position far behind, reserve", do: setProducer(1<<64 - 8192), call: reserve},
+	{rule: "producer position beyond all, values", do: setProducer(1 << 63), call: func(p *Producer) error {
+		_, err := TryWriteAll(p, []uint64{1, 2})
+		return err
+	}},
+	{rule: "producer position of a full ring", full: true, do: setProducer(4096 + 64), call: reserve},
+	{rule: "producer position of a full ring, wait", full: true, do: setProducer(4095), call: wait},
+	{rule: "header too long", full: true, do: setHeader(0, 4096), call: reserve},
+	{rule: "header too long, wait", full: true, do: setHeader(0, 4096), call: wait},
+	{rule: "header with all bits", full: true, do: setHeader(0, 1<<64-1), call: write},
+	{rule: "a committed sample made BUSY", full: true, do: setHeader(0, 1016|ring.BusyBit|1<<40), call: reserve},
+	{rule: "a header that the kernel has not come to", full: true, do: setHeader(1024, 1<<64-1), call: func(p *Producer) error {
+		if err := reserve(p); err != ErrFull {
 			return err
-		}},
-		{rule: "producer position of a full ring", full: true, do: setProducer(4096 + 64), call: reserve},
-		{rule: "producer position of a full ring, wait", full: true, do: setProducer(4095), call: wait},
-		{rule: "header too long", full: true, do: setHeader(0, 4096), call: reserve},
-		{rule: "header too long, wait", full: true, do: setHeader(0, 4096), call: wait},
-		{rule: "header with all bits", full: true, do: setHeader(0, 1<<64-1), call: write},
-		{rule: "a committed sample made BUSY", full: true, do: setHeader(0, 1016|ring.BusyBit|1<<40), call: reserve},
-		{rule: "a header that the kernel has not come to", full: true, do: setHeader(1024, 1<<64-1), call: func(p *Producer) error {
-			if err := reserve(p); err != ErrFull {
-				return err
-			}
-			return nil
-		}, fine: true},
-	}
-	for _, tt := range tests {
+		}
+		return nil
+	}, fine: true},
+}
+
+// The next call that a foreign write could mislead reports it.
+func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
+	for _, tt := range foreignWrites {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := userRing(t, 4096)
@@ -187,57 +194,71 @@ func TestScribbler(t *testing.T) {
 			if time.Since(begin) > time.Minute {
 				t.Fatal("nobody noticed")
 			}
-			p, err := New(m, Options{Mend: true, Timer: time.Millisecond})
-			if err != nil {
-				if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrBusy) {
-					t.Fatal(err)
-				}
-				continue
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			var all sync.WaitGroup
-			for range 3 {
-				all.Go(func() { produceWildly(t, ctx, p) })
-			}
-			all.Go(func() { // the result does not matter
-				for range 10 {
-					c.Drain(0, 0)
-				}
-			})
-			all.Wait()
-			cancel()
-			if errors.Is(p.failure(), ErrCorrupt) {
+			if produceBeside(t, m, c) {
 				noticed++
-			}
-			if err := p.Close(); err != nil {
-				t.Fatal(err)
 			}
 		}
 		a.Kill()
-		p, err := New(m, Options{Mend: true})
-		if err != nil {
-			t.Fatalf("after the scribbler's end: %v", err)
-		}
-		for range 3 {
-			if _, err := c.Drain(0, 0); err != nil {
-				t.Fatalf("drain of a mended ring: %v", err)
-			}
-		}
-		before := stats(t, p)
-		if before.ConsumerPos != before.ProducerPos {
-			t.Fatalf("a mended ring is not drained: %+v", before)
-		}
-		if err := p.TryWrite(make([]byte, 4088)); err != nil {
-			t.Fatal(err)
-		}
-		if n := drain(t, c); n != 1 {
-			t.Fatalf("%d samples came of 1 written into a mended ring", n)
-		}
-		if err := p.Close(); err != nil {
-			t.Fatal(err)
-		}
+		checkMended(t, m, c)
 	}
 	t.Logf("noticed %d times", noticed)
+}
+
+// produceBeside produces into a ring beside a scribbler, and reports whether the Producer
+// noticed it.
+func produceBeside(t *testing.T, m *ebpf.Map, c *usercheck.Checker) (noticed bool) {
+	t.Helper()
+	p, err := New(m, Options{Mend: true, Timer: time.Millisecond})
+	if err != nil {
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrBusy) {
+			t.Fatal(err)
+		}
+		return false
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() { produceWildly(t, ctx, p) })
+	}
+	all.Go(func() { // the result does not matter
+		for range 10 {
+			c.Drain(0, 0)
+		}
+	})
+	all.Wait()
+	noticed = errors.Is(p.failure(), ErrCorrupt)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return noticed
+}
+
+// checkMended mends the ring and checks that it works.
+func checkMended(t *testing.T, m *ebpf.Map, c *usercheck.Checker) {
+	t.Helper()
+	p, err := New(m, Options{Mend: true})
+	if err != nil {
+		t.Fatalf("after the scribbler's end: %v", err)
+	}
+	for range 3 {
+		if _, err := c.Drain(0, 0); err != nil {
+			t.Fatalf("drain of a mended ring: %v", err)
+		}
+	}
+	before := stats(t, p)
+	if before.ConsumerPos != before.ProducerPos {
+		t.Fatalf("a mended ring is not drained: %+v", before)
+	}
+	if err := p.TryWrite(make([]byte, 4088)); err != nil {
+		t.Fatal(err)
+	}
+	if n := drain(t, c); n != 1 {
+		t.Fatalf("%d samples came of 1 written into a mended ring", n)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // produceWildly produces in all ways until a call fails.

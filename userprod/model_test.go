@@ -2,6 +2,7 @@ package userprod
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/model"
@@ -82,49 +83,69 @@ const (
 func slotOf(base model.Word, pos int) model.Word { return base + model.Word(pos%slots) }
 
 // goroutine does ops, one after the other. Its samples are numbered from first on.
-func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
-	bit := func(v *model.View) int { return 1 << (first + v.Reg(regOp)) }
-	tag := func(v *model.View) int {
-		if weak == noTag {
-			return 0
-		}
-		return states * v.Reg(regPos)
+type goroutine struct {
+	weak  weakness
+	first int
+	ops   []op
+}
+
+func (g goroutine) op(v *model.View) op { return g.ops[v.Reg(regOp)] }
+
+// bit returns the goroutine's present sample as a bit.
+func (g goroutine) bit(v *model.View) int { return 1 << (g.first + v.Reg(regOp)) }
+
+func (g goroutine) tag(v *model.View) int {
+	if g.weak == noTag {
+		return 0
 	}
-	next := func(v *model.View) {
-		if v.Set(regOp, v.Reg(regOp)+1); v.Reg(regOp) == len(ops) {
-			v.Goto("end")
-		} else {
-			v.Goto("begin")
-		}
+	return states * v.Reg(regPos)
+}
+
+func (g goroutine) next(v *model.View) {
+	if v.Set(regOp, v.Reg(regOp)+1); v.Reg(regOp) == len(g.ops) {
+		v.Goto("end")
+	} else {
+		v.Goto("begin")
 	}
-	payload := func(v *model.View) {
-		if v.Reg(regPos)-v.Peek(consumerPos) >= slots {
-			v.Fail("sample %d overwrites one that was not read", v.Reg(regPos))
-		}
-		v.Store(slotOf(payloads, v.Reg(regPos)), 1+first+v.Reg(regOp))
+}
+
+func (g goroutine) payload(v *model.View) {
+	if v.Reg(regPos)-v.Peek(consumerPos) >= slots {
+		v.Fail("sample %d overwrites one that was not read", v.Reg(regPos))
 	}
-	header := func(v *model.View, state int) { v.Store(slotOf(headers, v.Reg(regPos)), state+tag(v)) }
-	position := func(v *model.View) {
-		if weak == plainPosition {
-			v.Store(producerPos, v.Reg(regPos)+1)
-		} else {
-			v.Release(producerPos, v.Reg(regPos)+1)
-		}
+	v.Store(slotOf(payloads, v.Reg(regPos)), 1+g.first+v.Reg(regOp))
+}
+
+// reserveHeader stores the header of a busy sample.
+func (g goroutine) reserveHeader(v *model.View) {
+	v.Store(slotOf(headers, v.Reg(regPos)), stateBusy+g.tag(v))
+}
+
+func (g goroutine) position(v *model.View) {
+	if g.weak == plainPosition {
+		v.Store(producerPos, v.Reg(regPos)+1)
+	} else {
+		v.Release(producerPos, v.Reg(regPos)+1)
 	}
-	unlock := func(v *model.View) {
-		if weak == plainUnlock {
-			v.Store(mutex, 0)
-		} else {
-			v.Release(mutex, 0)
-		}
+}
+
+func (g goroutine) unlock(v *model.View) {
+	if g.weak == plainUnlock {
+		v.Store(mutex, 0)
+	} else {
+		v.Release(mutex, 0)
 	}
-	steps := []model.Step{
+}
+
+// lock is the begin of Reserve and TryWrite.
+func (g goroutine) lock() []model.Step {
+	return []model.Step{
 		{Label: "begin", Doc: "mu.Lock", When: func(v *model.View) bool {
 			return v.Peek(mutex) == 0 || v.Peek(dead) == 1
 		}, Do: func(v *model.View) {
-			if ops[v.Reg(regOp)] == opAgain {
+			if g.op(v) == opAgain {
 				v.Goto("commit")
-			} else if weak != noMutex {
+			} else if g.weak != noMutex {
 				v.Swap(mutex, 1)
 			}
 		}},
@@ -132,171 +153,94 @@ func goroutine(name string, weak weakness, first int, ops ...op) model.Thread {
 			v.Set(regPos, v.Load(head))
 			if v.Reg(regPos)+1-v.Load(consumerPos) > slots {
 				v.Goto("full")
-			} else if ops[v.Reg(regOp)] == opWrite {
+			} else if g.op(v) == opWrite {
 				v.Goto("write")
-			} else if weak == headerLast {
+			} else if g.weak == headerLast {
 				v.Goto("publish")
 			}
 		}},
-		{Doc: "Reserve: SetTagged: BUSY", Do: func(v *model.View) { header(v, stateBusy) }},
-		{Label: "publish", Doc: "Reserve: publish: SetProducerPos", Do: position},
+	}
+}
+
+func (g goroutine) reserve() []model.Step {
+	return []model.Step{
+		{Doc: "Reserve: SetTagged: BUSY", Do: g.reserveHeader},
+		{Label: "publish", Doc: "Reserve: publish: SetProducerPos", Do: g.position},
 		{Doc: "Reserve: publish: head", Do: func(v *model.View) {
 			v.Store(head, v.Reg(regPos)+1)
-			if weak != headerLast {
+			if g.weak != headerLast {
 				v.Goto("unlock")
 			}
 		}},
-		{Doc: "Reserve: SetTagged: BUSY, too late", Do: func(v *model.View) { header(v, stateBusy) }},
-		{Label: "unlock", Doc: "mu.Unlock", Do: unlock},
-		{Doc: "the payload", Do: payload},
+		{Doc: "Reserve: SetTagged: BUSY, too late", Do: g.reserveHeader},
+		{Label: "unlock", Doc: "mu.Unlock", Do: g.unlock},
+		{Doc: "the payload", Do: g.payload},
+	}
+}
+
+func (g goroutine) commit() []model.Step {
+	return []model.Step{
 		{Label: "commit", Doc: "Commit, Discard: CompareAndSwapUint64", Do: func(v *model.View) {
 			state := stateCommitted
-			if ops[v.Reg(regOp)] == opDiscard {
+			if g.op(v) == opDiscard {
 				state = stateDiscarded
-			} else if ops[v.Reg(regOp)] == opCommit {
-				v.Poke(tried, v.Peek(tried)|bit(v))
+			} else if g.op(v) == opCommit {
+				v.Poke(tried, v.Peek(tried)|g.bit(v))
 			}
 			at := slotOf(headers, v.Reg(regPos))
 			switch {
-			case weak == plainClear:
-				v.Store(at, state+tag(v))
-			case !v.CompareAndSwap(at, stateBusy+tag(v), state+tag(v)):
-				if weak == noClaim || ops[v.Reg(regOp)] == opAgain { // refused
-					next(v)
+			case g.weak == plainClear:
+				v.Store(at, state+g.tag(v))
+			case !v.CompareAndSwap(at, stateBusy+g.tag(v), state+g.tag(v)):
+				if g.weak == noClaim || g.op(v) == opAgain { // refused
+					g.next(v)
 				} else {
 					v.Fail("a reserved sample is not BUSY")
 				}
 			}
 		}},
 		{Doc: "Commit returns", Do: func(v *model.View) {
-			if ops[v.Reg(regOp)] == opCommit {
-				v.Poke(told, v.Peek(told)|bit(v))
+			if g.op(v) == opCommit {
+				v.Poke(told, v.Peek(told)|g.bit(v))
 			}
-			next(v)
+			g.next(v)
 		}},
+	}
+}
+
+func (g goroutine) write() []model.Step {
+	return []model.Step{
 		{Label: "write", Doc: "TryWrite: SetHeader", Do: func(v *model.View) {
-			v.Poke(tried, v.Peek(tried)|bit(v))
-			if weak == positionFirst {
-				position(v)
+			v.Poke(tried, v.Peek(tried)|g.bit(v))
+			if g.weak == positionFirst {
+				g.position(v)
 			}
 			v.Store(slotOf(headers, v.Reg(regPos)), stateCommitted)
 		}},
-		{Doc: "TryWrite: the payload", Do: payload},
+		{Doc: "TryWrite: the payload", Do: g.payload},
 		{Doc: "TryWrite: publish: SetProducerPos", Do: func(v *model.View) {
-			if weak != positionFirst {
-				position(v)
+			if g.weak != positionFirst {
+				g.position(v)
 			}
 		}},
 		{Doc: "TryWrite: publish: head", Do: func(v *model.View) { v.Store(head, v.Reg(regPos)+1) }},
 		{Doc: "mu.Unlock, TryWrite returns", Do: func(v *model.View) {
-			unlock(v)
-			v.Poke(told, v.Peek(told)|bit(v))
-			next(v)
+			g.unlock(v)
+			v.Poke(told, v.Peek(told)|g.bit(v))
+			g.next(v)
 		}},
-		{Label: "full", Doc: "mu.Unlock", Do: func(v *model.View) { unlock(v); next(v) }},
+		{Label: "full", Doc: "mu.Unlock", Do: func(v *model.View) { g.unlock(v); g.next(v) }},
 	}
+}
+
+func (g goroutine) thread(name string) model.Thread {
+	steps := slices.Concat(g.lock(), g.reserve(), g.commit(), g.write())
 	mortal(steps)
 	steps = append(steps, model.Step{Label: "end", Doc: "gone", Do: func(v *model.View) {
 		v.Barrier()
 		v.Poke(gone, v.Peek(gone)+1)
 	}})
 	return model.Thread{Name: name, Steps: steps}
-}
-
-// mortal makes the death of the process prevent each step. Earlier stores become visible.
-func mortal(steps []model.Step) {
-	for i := range steps {
-		do := steps[i].Do
-		steps[i].Do = func(v *model.View) {
-			if v.Peek(dead) == 1 {
-				v.Goto("end")
-				return
-			}
-			do(v)
-		}
-	}
-}
-
-// drainThread is bpf_user_ringbuf_drain, called whenever there is a sample to drain.
-func drainThread() model.Thread {
-	const regCons, regEnd, regState = 0, 1, 2
-	release := func(v *model.View) { v.Release(consumerPos, v.Reg(regCons)+1); v.Goto("peek") }
-	return model.Thread{Name: "kernel", Steps: []model.Step{
-		{
-			Label: "peek", Doc: "peek: prod_pos = smp_load_acquire(&rb->producer_pos)",
-			When: func(v *model.View) bool {
-				cons := v.Load(consumerPos)
-				return cons < v.Peek(producerPos) && v.Peek(slotOf(headers, cons))%states != stateBusy
-			},
-			Do: func(v *model.View) { v.Set(regEnd, v.Load(producerPos)); v.Set(regCons, v.Load(consumerPos)) },
-		},
-		{Doc: "peek: hdr_len = smp_load_acquire(hdr)", Do: func(v *model.View) {
-			v.Set(regState, v.Load(slotOf(headers, v.Reg(regCons)))%states)
-			if v.Reg(regCons) >= v.Reg(regEnd) || v.Reg(regState) == stateBusy {
-				v.Goto("peek")
-			}
-		}},
-		{Doc: "callback, or -EAGAIN", Do: func(v *model.View) {
-			if v.Reg(regState) == stateDiscarded {
-				return
-			}
-			n := v.Load(slotOf(payloads, v.Reg(regCons))) - 1
-			switch {
-			case n < 0 || v.Peek(drained)>>n&1 == 1:
-				v.Fail("the sample at %d is read before it is complete", v.Reg(regCons))
-				return
-			case v.Peek(tried)>>n&1 == 0:
-				v.Fail("sample %d is drained and was not committed", n)
-			}
-			v.Poke(drained, v.Peek(drained)|1<<n)
-		}},
-		{Doc: "sample_release: smp_store_release(&rb->consumer_pos)", Do: release},
-	}}
-}
-
-// nextProducer opens the ring when all goroutines of the previous Producer are gone, and writes
-// sample n.
-func nextProducer(weak weakness, goroutines, n int) model.Thread {
-	const regPos, regEnd = 0, 1
-	return model.Thread{Name: "next", Steps: []model.Step{
-		{
-			Doc:  "take the claim; restore: consumer_pos",
-			When: func(v *model.View) bool { return weak == noClaim || v.Peek(gone) == goroutines },
-			Do:   func(v *model.View) { v.Set(regPos, v.Load(consumerPos)) },
-		},
-		{Doc: "restore: producer_pos", Do: func(v *model.View) {
-			v.Set(regEnd, v.Load(producerPos))
-			if weak == noRestore {
-				v.Goto("write")
-			}
-		}},
-		{Label: "walk", Doc: "restore: walk: discard what is BUSY", Do: func(v *model.View) {
-			pos := v.Reg(regPos)
-			if pos == v.Reg(regEnd) {
-				v.Goto("write")
-				return
-			}
-			at := slotOf(headers, pos)
-			if h := v.Load(at); h%states == stateBusy {
-				v.CompareAndSwap(at, h, h-stateBusy+stateDiscarded)
-			}
-			v.Set(regPos, pos+1)
-			v.Goto("walk")
-		}},
-		{
-			Label: "write", Doc: "TryWrite: SetTagged",
-			When: func(v *model.View) bool { return v.Reg(regEnd)-v.Peek(consumerPos) < slots },
-			Do:   func(v *model.View) { v.Store(slotOf(headers, v.Reg(regEnd)), stateCommitted) },
-		},
-		{Doc: "TryWrite: the payload", Do: func(v *model.View) {
-			v.Poke(tried, v.Peek(tried)|1<<n)
-			v.Store(slotOf(payloads, v.Reg(regEnd)), 1+n)
-		}},
-		{Doc: "TryWrite: publish: SetProducerPos", Do: func(v *model.View) {
-			v.Release(producerPos, v.Reg(regEnd)+1)
-			v.Poke(told, v.Peek(told)|1<<n)
-		}},
-	}}
 }
 
 // allCame is the rule for the states in which no thread can make a step.
@@ -318,7 +262,7 @@ func protocol(order model.Order, weak weakness, goroutines ...[]op) model.Model 
 	m := model.Model{Words: int(protocolWords), Order: order}
 	n := 0
 	for i, ops := range goroutines {
-		m.Threads = append(m.Threads, goroutine(fmt.Sprintf("goroutine %d", i), weak, n, ops...))
+		m.Threads = append(m.Threads, goroutine{weak, n, ops}.thread(fmt.Sprintf("goroutine %d", i)))
 		n += len(ops)
 	}
 	m.AtRest = allCame(n)

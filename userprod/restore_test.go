@@ -210,14 +210,8 @@ func TestALargeRingIsMended(t *testing.T) {
 	}
 }
 
-// The kernel drains while the ring of a dead producer is restored: committed samples are
-// drained, others are not, and neither side disturbs the other.
-func TestRestoreWhileTheKernelDrains(t *testing.T) {
-	testenv.NoLeaks(t)
-	const each = 100 // samples of each producer
-	m := userRing(t, 64<<10)
-	times := long(100, 20)
-	c := checker(t, m, 1, each*times)
+// drainAlways has the kernel drain the ring until stop is called.
+func drainAlways(c *usercheck.Checker) (stop func() error) {
 	done, ended := make(chan struct{}), make(chan error)
 	go func() {
 		for {
@@ -233,6 +227,21 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 			}
 		}
 	}()
+	return func() error {
+		close(done)
+		return <-ended
+	}
+}
+
+// The kernel drains while the ring of a dead producer is restored: committed samples are
+// drained, others are not, and neither side disturbs the other.
+func TestRestoreWhileTheKernelDrains(t *testing.T) {
+	testenv.NoLeaks(t)
+	const each = 100 // samples of each producer
+	m := userRing(t, 64<<10)
+	times := long(100, 20)
+	c := checker(t, m, 1, each*times)
+	stop := drainAlways(c)
 	committed := 0
 	for i := range times {
 		abandoned := 0
@@ -267,8 +276,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 			}
 		})
 	}
-	close(done)
-	if err := <-ended; err != nil {
+	if err := stop(); err != nil {
 		t.Fatalf("drain: %v", err)
 	}
 	if n := counts(t, c); n.Samples != uint64(committed) {

@@ -83,34 +83,42 @@ func (w *worked) done(seq int, b []byte) {
 	w.committed[seq] = true
 }
 
+// heldSample is a reserved sample and its number.
+type heldSample struct {
+	Sample
+	seq int
+}
+
+// finish commits and discards samples in random order.
+func (w *worked) finish(hand []heldSample, rng *rand.Rand) error {
+	rng.Shuffle(len(hand), func(i, j int) { hand[i], hand[j] = hand[j], hand[i] })
+	for _, s := range hand {
+		if rng.IntN(4) == 0 {
+			w.discard++
+			if err := s.Discard(); err != nil {
+				return err
+			}
+			continue
+		}
+		w.done(s.seq, s.Bytes())
+		if err := s.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // stress writes the samples of a goroutine.
 func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) worked {
 	w := worked{committed: make([]bool, samples)}
 	rng := rand.New(rand.NewPCG(uint64(worker), 1))
 	// A goroutine that waits for room while it has samples reserved could wait for itself,
 	// so it finishes those first.
-	type held struct {
-		Sample
-		seq int
-	}
-	var hand []held
+	var hand []heldSample
 	finish := func() error {
-		rng.Shuffle(len(hand), func(i, j int) { hand[i], hand[j] = hand[j], hand[i] })
-		for _, s := range hand {
-			if rng.IntN(4) == 0 {
-				w.discard++
-				if err := s.Discard(); err != nil {
-					return err
-				}
-				continue
-			}
-			w.done(s.seq, s.Bytes())
-			if err := s.Commit(); err != nil {
-				return err
-			}
-		}
+		err := w.finish(hand, rng)
 		hand = hand[:0]
-		return nil
+		return err
 	}
 	buf := make([]byte, largest)
 	for seq := 0; seq < samples; seq++ {
@@ -140,7 +148,7 @@ func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) work
 			}
 			if err == nil {
 				usercheck.Fill(s.Bytes(), worker, uint32(seq))
-				hand = append(hand, held{s, seq})
+				hand = append(hand, heldSample{s, seq})
 			}
 			if err == nil && rng.IntN(4) == 0 {
 				err = finish()

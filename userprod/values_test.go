@@ -50,102 +50,129 @@ func TestWriteAll(t *testing.T) {
 	}
 }
 
+// batchTest is a Batch of numbered samples, and the kernel that drains them.
+type batchTest struct {
+	t   *testing.T
+	p   *Producer
+	c   *usercheck.Checker
+	b   *Batch
+	seq uint32
+}
+
+func newBatchTest(t *testing.T) *batchTest {
+	m := userRing(t, 4096)
+	p := producer(t, m, Options{})
+	return &batchTest{t: t, p: p, c: checker(t, m, 1, 1<<13), b: begin(p)}
+}
+
+// next writes a sample of n bytes.
+func (b *batchTest) next(n int) {
+	b.t.Helper()
+	buf, err := b.b.TryNext(n)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	usercheck.Fill(buf, 0, b.seq)
+	b.seq++
+}
+
+// came drains the ring and checks how many samples come.
+func (b *batchTest) came(rule string, want int) {
+	b.t.Helper()
+	if n := drain(b.t, b.c); n != want {
+		b.t.Errorf("%s: %d samples came, want %d", rule, n, want)
+	}
+}
+
 func TestABatch(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
-	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<13)
-	b := begin(p)
-	seq := uint32(0)
-	next := func(n int) {
-		t.Helper()
-		buf, err := b.TryNext(n)
-		if err != nil {
+	b := newBatchTest(t)
+	b.next(16)
+	b.next(100)
+	b.came("not published", 0)
+	for _, want := range []int{2, 0} {
+		if err := b.b.Publish(); err != nil {
 			t.Fatal(err)
 		}
-		usercheck.Fill(buf, 0, seq)
-		seq++
+		b.came("published", want)
 	}
-	came := func(rule string, want int) {
-		t.Helper()
-		if n := drain(t, c); n != want {
-			t.Errorf("%s: %d samples came, want %d", rule, n, want)
-		}
+	b.next(16)
+	b.b.Drop()
+	b.b.Drop() // nothing to drop
+	b.seq--
+	b.next(24)
+	if n, err := appendAll(b.b, newValues(3, b.seq)); n != 3 || err != nil {
+		t.Fatalf("appendAll() = %d, %v", n, err)
 	}
-	next(16)
-	next(100)
-	came("not published", 0)
-	if err := b.Publish(); err != nil {
-		t.Fatal(err)
-	}
-	came("published", 2)
-	if err := b.Publish(); err != nil {
-		t.Fatal(err)
-	}
-	came("published again", 0)
-	next(16)
-	b.Drop()
-	b.Drop() // nothing to drop
-	seq--
-	next(24)
-	if n, err := appendAll(b, newValues(3, seq)); n != 3 || err != nil {
-		t.Fatalf("Append() = %d, %v", n, err)
-	}
-	seq += 3
-	b.Drop() // not samples of Next
-	next(16)
-	b.Publish()
-	b.Drop() // published already
-	came("after Drop and Append", 5)
-	if _, err := b.TryNext(4096); err == nil {
+	b.seq += 3
+	b.b.Drop() // not samples of Next
+	b.next(16)
+	b.b.Publish()
+	b.b.Drop() // published already
+	b.came("after Drop and appendAll", 5)
+	if _, err := b.b.TryNext(4096); err == nil {
 		t.Error("a sample larger than the ring fits")
 	}
-	next(2000)
-	next(2000)
-	if _, err := b.TryNext(2000); err != ErrFull {
+	b.next(2000)
+	b.next(2000)
+	if _, err := b.b.TryNext(2000); err != ErrFull {
 		t.Errorf("a full ring: %v", err)
 	}
-	next(8 + 16) // a smaller sample fits
-	if err := b.End(); err != nil {
+	b.next(8 + 16) // a smaller sample fits
+	if err := b.b.End(); err != nil {
 		t.Fatal(err)
 	}
-	came("at the end", 3)
-	if err := b.End(); err != nil {
-		t.Errorf("second End: %v", err)
+	b.came("at the end", 3)
+	counts(t, b.c)
+}
+
+func TestABatchThatHasEnded(t *testing.T) {
+	testenv.NoLeaks(t)
+	b := newBatchTest(t).b
+	for range 2 {
+		if err := b.End(); err != nil {
+			t.Errorf("End: %v", err)
+		}
 	}
-	if _, err := b.TryNext(8); err != errEnded {
-		t.Errorf("Next after End: %v", err)
+	for name, call := range map[string]func() error{
+		"Next":      func() error { _, err := b.Next(t.Context(), 8); return err },
+		"TryNext":   func() error { _, err := b.TryNext(8); return err },
+		"Publish":   b.Publish,
+		"appendAll": func() error { _, err := appendAll(b, []int{1}); return err },
+	} {
+		if err := call(); err != errEnded {
+			t.Errorf("%s after End: %v", name, err)
+		}
 	}
-	if err := b.Publish(); err != errEnded {
-		t.Errorf("Publish after End: %v", err)
-	}
-	if _, err := appendAll(b, []int{1}); err != errEnded {
-		t.Errorf("Append after End: %v", err)
-	}
-	// A batch after reserved samples.
-	s, err := p.TryReserve(8)
+}
+
+func TestABatchBehindReservedSamples(t *testing.T) {
+	testenv.NoLeaks(t)
+	b := newBatchTest(t)
+	b.b.End()
+	s, err := b.p.TryReserve(8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = begin(p)
-	next(16)
-	b.Publish()
-	next(16)
-	b.End()
-	came("behind a reserved one", 0)
+	b.b = begin(b.p)
+	b.next(16)
+	b.b.Publish()
+	b.next(16)
+	b.b.End()
+	b.came("behind a reserved one", 0)
 	s.Discard()
-	came("behind one that was discarded", 2)
+	b.came("behind one that was discarded", 2)
 	// A batch without samples leaves no trace.
-	if s, err = p.TryReserve(8); err != nil {
+	if s, err = b.p.TryReserve(8); err != nil {
 		t.Fatal(err)
 	}
-	b = begin(p)
-	b.End()
-	if err := p.TryWrite(nil); err != nil {
+	begin(b.p).End()
+	if err := b.p.TryWrite(nil); err != nil {
 		t.Errorf("a write after an empty batch: %v", err)
 	}
 	s.Discard()
-	came("behind an empty batch", 1)
-	counts(t, c)
+	b.came("behind an empty batch", 1)
+	counts(t, b.c)
 }
 
 func TestTypesThatCanBeWritten(t *testing.T) {

@@ -58,9 +58,9 @@ func fillUp(tb testing.TB, p *Producer) {
 	}
 }
 
-func TestWaitsForRoom(t *testing.T) {
+func TestWaitsForRoomAreWokenByADrain(t *testing.T) {
 	for _, w := range waits {
-		t.Run(w.name+" is woken by a drain", func(t *testing.T) {
+		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := userRing(t, 4096)
 			p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
@@ -78,7 +78,12 @@ func TestWaitsForRoom(t *testing.T) {
 				drain(t, c)
 			}
 		})
-		t.Run(w.name+" finds with its timer what was drained silently", func(t *testing.T) {
+	}
+}
+
+func TestWaitsForRoomFindASilentDrainByTheirTimer(t *testing.T) {
+	for _, w := range waits {
+		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := userRing(t, 4096)
 			filler := producer(t, m, Options{})
@@ -100,7 +105,12 @@ func TestWaitsForRoom(t *testing.T) {
 				t.Errorf("Stats() = %+v", s)
 			}
 		})
-		t.Run(w.name+" ends with its context", func(t *testing.T) {
+	}
+}
+
+func TestWaitsForRoomEndWithTheirContext(t *testing.T) {
+	for _, w := range waits {
+		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			p := producer(t, userRing(t, 4096), Options{})
 			fillUp(t, p)
@@ -125,7 +135,12 @@ func TestWaitsForRoom(t *testing.T) {
 				t.Errorf("TryWrite after it: %v", err)
 			}
 		})
-		t.Run(w.name+" ends with Close", func(t *testing.T) {
+	}
+}
+
+func TestWaitsForRoomEndWithClose(t *testing.T) {
+	for _, w := range waits {
+		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			p := producer(t, userRing(t, 4096), Options{Timer: -1})
 			fillUp(t, p)

@@ -51,28 +51,34 @@ func judgeAll(text string) error {
 	return err
 }
 
-func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
-	skipOutsideInitial(t)
+// namespaceStates returns claims for statesVar.
+func namespaceStates(t *testing.T) (text string) {
+	t.Helper()
 	ended := start(t, exec.Command("cat"))
 	endedID := ended.id(t)
 	ended.stdin.Close()
 	ended.Wait()
-	self := take(t, new(atomic.Uint64), Gone)
-	states := ""
+	own := take(t, new(atomic.Uint64), Gone)
 	for _, tt := range []struct {
 		id   ID
 		want State
 	}{
-		{self, Alive},
+		{own, Alive},
 		{endedID, Gone},
-		{newID(process{self.PID(), self.process().start - 1, 0}, 1), Gone}, // an earlier process with this pid
+		{newID(process{own.PID(), own.process().start - 1, 0}, 1), Gone}, // an earlier process with this pid
 		// The pid that the other process has in its namespace.
 		{newID(process{1, 1, 0}, 1), Gone},
 		{newID(process{1, 1, 7}, 1), Gone},
 		{newID(process{1<<22 - 1, 1, 0}, 1), Gone},
 	} {
-		states += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
+		text += fmt.Sprintf("%016x %d ", uint64(tt.id), tt.want)
 	}
+	return text
+}
+
+func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
+	skipOutsideInitial(t)
+	states := namespaceStates(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
