@@ -308,7 +308,7 @@ func TestWithoutPrivilegesTheRestIsFound(t *testing.T) {
 		"this process is an owner",
 		"programs unknown: operation not permitted (needs CAP_SYS_ADMIN)",
 		"consumers and producers are inferred from /proc: load iterators over map users: operation not permitted (needs CAP_BPF and CAP_PERFMON)",
-		" processes could not be looked into (needs CAP_SYS_PTRACE)",
+		" processes could not be read (needs CAP_SYS_PTRACE)",
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("%q is missing from\n%s", want, got)

@@ -69,9 +69,9 @@ func (p process) judge(s shape) User {
 	u.Produces = s.typ == ebpf.UserRingbuf && pos > 0
 	switch {
 	case !u.Holds:
-		u.Why = "it has a map of this size mapped whose descriptor it closed"
+		u.Why = "it has mapped a map of this size whose descriptor it closed"
 	case alike > data:
-		u.Why = fmt.Sprintf("it has %d of the %d maps of this size mapped that it holds", data, alike)
+		u.Why = fmt.Sprintf("it has mapped %d of the %d maps of this size that it holds", data, alike)
 	default:
 		u.Why = "it has a map of this size mapped"
 	}

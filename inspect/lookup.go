@@ -115,7 +115,7 @@ func byName(name string, want []ebpf.MapType) (_ *ebpf.Map, err error) {
 		return nil, ErrReference
 	}
 	if len(name) > nameLen {
-		return nil, fmt.Errorf("%w: the kernel keeps %d bytes of a name, %q", ErrNotFound, nameLen, name[:nameLen])
+		return nil, fmt.Errorf("%w: the kernel keeps only %d bytes of a name: %q", ErrNotFound, nameLen, name[:nameLen])
 	}
 	var found *ebpf.Map
 	var matches, others []named

@@ -50,7 +50,7 @@ func TestLookup(t *testing.T) {
 		{"the largest id", "id:4294967295", rings, nil, ErrNotFound, "no such map"},
 		{"id 0", "id:0", rings, nil, ErrNotFound, "no such map"},
 		{"a name of nothing", "name:" + name("nothing"), rings, nil, ErrNotFound, "no such map"},
-		{"a name longer than names are", "name:abcdefghijklmnop", rings, nil, ErrNotFound, `no such map: the kernel keeps 15 bytes of a name, "abcdefghijklmno"`},
+		{"a name longer than names are", "name:abcdefghijklmnop", rings, nil, ErrNotFound, `no such map: the kernel keeps only 15 bytes of a name: "abcdefghijklmno"`},
 
 		{"an ambiguous name", "name:" + name("dbl"), rings, nil, ErrAmbiguous,
 			fmt.Sprintf("several maps have this name: id:%d (ringbuf), id:%d (ringbuf)", idOf(t, double), idOf(t, other))},

@@ -34,7 +34,7 @@ func pinsByMap() (pins map[ebpf.MapID][]string, notes []string, err error) {
 		slices.Sort(paths)
 	}
 	if failed > 0 {
-		notes = append(notes, fmt.Sprintf("%d pins unknown, the last because: %v", failed, example))
+		notes = append(notes, fmt.Sprintf("%d pins unknown; the last: %v", failed, example))
 	}
 	return pins, notes, nil
 }

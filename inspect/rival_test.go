@@ -61,7 +61,7 @@ func TestARivalIsThereTwice(t *testing.T) {
 }
 
 func TestAnUnseenRivalHasItsReason(t *testing.T) {
-	reason := errors.New("3 processes could not be looked into")
+	reason := errors.New("3 processes could not be read")
 	_, err := steady(func() ([]User, error) { return nil, unseenError{reason} })
 	if !errors.Is(err, ErrUnseen) || !errors.Is(err, reason) || err.Error() != reason.Error() {
 		t.Errorf("error %v", err)

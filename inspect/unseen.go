@@ -78,7 +78,7 @@ func (h *host) writers() (map[ebpf.MapID]int, error) {
 	counts := map[ebpf.MapID]int{}
 	for _, e := range entries {
 		if e.Writers == nil {
-			return nil, errors.New("the kernel has no known count of writable mappings")
+			return nil, errors.New("this kernel does not have it")
 		}
 		counts[e.ID] = int(*e.Writers)
 	}

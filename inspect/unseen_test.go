@@ -112,7 +112,7 @@ func TestConsumersAndProducersThatCannotBeSeenAreCounted(t *testing.T) {
 func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	const want = "processes could not be looked into (needs CAP_SYS_PTRACE)"
+	const want = "processes could not be read (needs CAP_SYS_PTRACE)"
 	if got := countOthers(t, asUser(unix.CAP_BPF), "", m); !strings.HasSuffix(got, want) {
 		t.Errorf("as a user with CAP_BPF: %s, want %s", got, want)
 	}

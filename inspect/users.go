@@ -113,7 +113,7 @@ func (h *host) visibleUsers(shapes []shape) (*Usage, error) {
 	usage.Notes = append(usage.Notes, fmt.Sprintf("consumers and producers are inferred from /proc: %v", why))
 	usage.lookOutside()
 	if hidden > 0 {
-		usage.missing(fmt.Errorf("%d processes could not be looked into (needs CAP_SYS_PTRACE)", hidden))
+		usage.missing(fmt.Errorf("%d processes could not be read (needs CAP_SYS_PTRACE)", hidden))
 	}
 	if hidesProcesses() {
 		usage.missing(errHidden)

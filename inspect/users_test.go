@@ -35,8 +35,8 @@ func newScene(t *testing.T) scene {
 	const (
 		mapped   = "it has a map of this size mapped"
 		consumer = ", and the consumer page of one writable"
-		closed   = "it has a map of this size mapped whose descriptor it closed"
-		oneOfTwo = "it has 1 of the 2 maps of this size mapped that it holds"
+		closed   = "it has mapped a map of this size whose descriptor it closed"
+		oneOfTwo = "it has mapped 1 of the 2 maps of this size that it holds"
 	)
 	expect := func(m *ebpf.Map, a actor, exact User, why string) {
 		id := idOf(t, m)

@@ -87,8 +87,8 @@ func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how s
 
 // How a helper is known that the kernel hides.
 const (
-	byLine      = "the kernel hides which helper it is, its source line tells"
-	byArguments = "the kernel hides which helper it is, its arguments tell"
+	byLine      = "the kernel hides the helper; its source line names it"
+	byArguments = "the kernel hides the helper; its arguments identify it"
 )
 
 // maxQuery is the largest of the flags of bpf_ringbuf_query, BPF_RB_OVERWRITE_POS.

@@ -74,7 +74,7 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	}
 	r := &Result{}
 	if ring.Type() == ebpf.UserRingbuf {
-		r.Why = "nothing in a program says what the samples of a user ring are: they come from a process"
+		r.Why = "no program defines the samples of a user ring: a process writes them"
 		return r, nil
 	}
 	id, ok := info.ID()
@@ -83,7 +83,7 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	}
 	found, notes, err := programs(id)
 	if err != nil {
-		return nil, fmt.Errorf("find record types: look at programs: %w", err)
+		return nil, fmt.Errorf("find record types: list programs: %w", err)
 	}
 	calls, err := readHelpers()
 	if err != nil {
@@ -97,11 +97,11 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	}
 	switch {
 	case len(found) == 0 && len(notes) == 0:
-		r.Why = "no program refers to the ring: one that finds it in a map of maps does not"
+		r.Why = "no program refers to the ring (one that reaches it through a map of maps does not)"
 	case len(found) == 0:
 		r.Why = strings.Join(notes, "; ")
 	case len(r.Sites) == 0:
-		r.Why = fmt.Sprintf("%d programs refer to the ring, and none is seen to put a record into it", len(found))
+		r.Why = fmt.Sprintf("%d programs refer to the ring, but none is seen to produce a record", len(found))
 	default:
 		r.combine()
 	}
@@ -241,7 +241,7 @@ func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 	}
 	for _, s := range unknown {
 		if s.Size < 0 {
-			return nil, fmt.Errorf("%s; they could be taken for those of %s", s.reason(), groups[0].typ.TypeName())
+			return nil, fmt.Errorf("%s; they could be mistaken for those of %s", s.reason(), groups[0].typ.TypeName())
 		}
 		taken[s.Size]++
 	}
@@ -252,7 +252,7 @@ func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 		}
 	}
 	if len(lengths) == 0 {
-		return nil, fmt.Errorf("records of %s cannot be told apart from others: neither a length of their own nor a constant at their start does",
+		return nil, fmt.Errorf("records of %s cannot be told apart from others by their length or by a constant at their start",
 			names(all(groups)))
 	}
 	return decode.NewByLength(lengths)

@@ -72,7 +72,7 @@ func TestForeignObjects(t *testing.T) {
 		},
 		{
 			"in no BTF", "by_nothing", "nothing", infer.Unknown,
-			[]string{"records of 12 bytes of program ", "names struct hidden, which the program's BTF does not have"},
+			[]string{"records of 12 bytes of program ", "names struct hidden, which the program's BTF lacks"},
 			nil,
 		},
 		{

@@ -240,7 +240,7 @@ func (p *program) fallBack(site *Site) {
 		if ok {
 			site.settle(t, fmt.Sprintf("its source line names %s", name))
 		} else if m[1] != "" {
-			absent = fmt.Sprintf("its source line names struct %s, which the program's BTF does not have", name)
+			absent = fmt.Sprintf("its source line names struct %s, which the program's BTF lacks", name)
 		}
 	}
 	switch {
