@@ -14,8 +14,14 @@ func (m Machine) kernelArgs() []string {
 	if m.Accel.kvm() {
 		return commandLine
 	}
-	return slices.Concat(commandLine, tscArgs())
+	return slices.Concat(commandLine, []string{nolockArg}, tscArgs())
 }
+
+// nolockArg keeps kmalloc_nolock working, with which kernels from 6.19 on allocate timers, arenas
+// and local storage: without CMPXCHG16B (see Accel.cpu) it fails, except for caches that are
+// debugged (mm/slub.c, kmalloc_nolock_noprof). F is the cheapest kind, consistency checks. Before 6.9
+// the kernel ignores the name.
+const nolockArg = "slab_debug=F,kmalloc-*"
 
 // tscArgs tells the guest the rate of its time stamp counter, which under TCG is that of the host
 // (qemu's cpu_get_tsc). Without it a guest measures the rate by an emulated timer; on a busy host
