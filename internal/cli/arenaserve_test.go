@@ -293,7 +293,7 @@ func TestArenaServeErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if status, said := r.serve(r.pin, "--dev", "server"); status != command.StatusFailed || !strings.Contains(said, "hint: with --xdp-only") {
+	if status, said := r.serve(r.pin, "--dev", "server"); status != command.StatusFailed || !strings.Contains(said, "hint: --xdp-only leaves") {
 		t.Errorf("the port is taken: status %d: %s", status, said)
 	}
 	if testing.Short() {
