@@ -23,22 +23,6 @@ func (c *Count) Type() string { return "count" }
 
 func (c *Count) String() string { return strconv.FormatUint(uint64(*c), 10) }
 
-// Rate is a flag for a rate above 0, a second. It is 0 if the flag is not given.
-type Rate float64
-
-func (r *Rate) Set(text string) error {
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n > 0) { // or NaN
-		return errors.New("not a number above 0")
-	}
-	*r = Rate(n)
-	return nil
-}
-
-func (r *Rate) Type() string { return "rate" }
-
-func (r *Rate) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }
-
 // Duration is a flag for a duration above 0. It is 0 if the flag is not given.
 type Duration time.Duration
 

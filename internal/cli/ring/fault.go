@@ -50,17 +50,9 @@ func refuseConsumed(m *ebpf.Map) error {
 	case err != nil:
 		return fmt.Errorf("find its consumer: %w", err)
 	case rival != nil:
-		return consumedBy(describeRival(rival))
+		return consumedBy(command.DescribeProcess(rival.PID, rival.Comm))
 	}
 	return nil
-}
-
-// describeRival names a process that consumes or produces a ring.
-func describeRival(u *inspect.User) string {
-	if u.PID == 0 {
-		return command.UnseenProcess
-	}
-	return command.DescribeProcess(u.PID, u.Comm)
 }
 
 // consumeHint is the hint for a ring that another process consumes.

@@ -16,7 +16,7 @@ type produceOptions struct {
 	format   *command.Choice
 	onFull   *command.Choice
 	typ, btf string
-	rate     command.Rate
+	rate     rate
 	userRing
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -131,3 +132,19 @@ func (p *pace) wait(ctx context.Context, before func() error) error {
 	command.Pause(ctx, due)
 	return ctx.Err()
 }
+
+// rate is a flag for a rate above 0, a second. It is 0 if the flag is not given.
+type rate float64
+
+func (r *rate) Set(text string) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n > 0) { // or NaN
+		return errors.New("not a number above 0")
+	}
+	*r = rate(n)
+	return nil
+}
+
+func (r *rate) Type() string { return "rate" }
+
+func (r *rate) String() string { return strconv.FormatFloat(float64(*r), 'g', -1, 64) }

@@ -81,7 +81,7 @@ func refuseProduced(m *ebpf.Map, ignoreUnseen bool) error {
 	case err != nil:
 		return fmt.Errorf("find its producer: %w", err)
 	case rival != nil:
-		return producedBy(describeRival(rival), "stop that process; a ring has one producer")
+		return producedBy(command.DescribeProcess(rival.PID, rival.Comm), "stop that process; a ring has one producer")
 	}
 	return nil
 }
