@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// CheckBTF returns an error if from cannot name BTF whatever the machine's state.
+// CheckBTF returns an error if from is malformed, whatever the state of the machine.
 func CheckBTF(from string) error {
 	if id, ok := strings.CutPrefix(from, "prog:"); ok {
 		if _, err := strconv.ParseUint(id, 10, 32); err != nil {
@@ -25,9 +25,8 @@ func CheckBTF(from string) error {
 	return nil
 }
 
-// LoadBTF loads the BTF that from names: "kernel", "prog:ID" or a file, of ELF or raw BTF. Its errors name the
-// flag --btf; one for a program that does not exist matches [fs.ErrNotExist].
-func LoadBTF(from string) (*btf.Spec, error) {
+// loadBTF loads the BTF that from names, see [NamedTypes].
+func loadBTF(from string) (*btf.Spec, error) {
 	if from == "kernel" {
 		spec, err := btf.LoadKernelSpec()
 		if err != nil {

@@ -62,10 +62,11 @@ func (t *Types) infer(m *ebpf.Map) {
 	}
 }
 
-// LoadTypes returns the types with the given names out of the BTF that from names, see [LoadBTF]. Its errors name
-// the flags --type and --btf.
-func LoadTypes(names []string, from string) (*decode.Set, error) {
-	spec, err := LoadBTF(from)
+// NamedTypes returns the types with the given names out of the BTF that from names: "kernel", "prog:ID" or a file,
+// of ELF or raw BTF. Its errors name the flags --type and --btf; one for a program or a type that does not exist
+// matches [fs.ErrNotExist] or [decode.ErrNotFound].
+func NamedTypes(names []string, from string) ([]btf.Type, error) {
+	spec, err := loadBTF(from)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +77,15 @@ func LoadTypes(names []string, from string) (*decode.Set, error) {
 			return nil, fmt.Errorf("--type: %w in %s", err, from)
 		}
 		types = append(types, t)
+	}
+	return types, nil
+}
+
+// NamedSet returns a Set of the types that [NamedTypes] returns.
+func NamedSet(names []string, from string) (*decode.Set, error) {
+	types, err := NamedTypes(names, from)
+	if err != nil {
+		return nil, err
 	}
 	set, err := decode.NewSet(types...)
 	if err != nil {

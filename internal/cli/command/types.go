@@ -61,7 +61,7 @@ func (o *TypeOptions) Find(m *ebpf.Map) (stream.Types, error) {
 }
 
 // Load returns the types that --type names.
-func (o *TypeOptions) Load() (*decode.Set, error) { return stream.LoadTypes(o.Names, o.from) }
+func (o *TypeOptions) Load() (*decode.Set, error) { return stream.NamedSet(o.Names, o.from) }
 
 // Report writes how types are known, for --explain, or else what is uncertain.
 func (o *TypeOptions) Report(w io.Writer, types stream.Types) {

@@ -90,15 +90,11 @@ func (o *produceOptions) encoder() (encoder, error) {
 	if o.format.Value != "json" {
 		return nil, nil
 	}
-	spec, err := stream.LoadBTF(o.btf)
+	types, err := stream.NamedTypes([]string{o.typ}, o.btf)
 	if err != nil {
 		return nil, err
 	}
-	t, err := decode.Find(spec, o.typ)
-	if err != nil {
-		return nil, fmt.Errorf("--type: %w in %s", err, o.btf)
-	}
-	e, err := decode.New(t)
+	e, err := decode.New(types[0])
 	if err != nil {
 		return nil, fmt.Errorf("--type: %w", err)
 	}
