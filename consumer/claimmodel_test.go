@@ -51,14 +51,6 @@ const (
 // claimReader is Reader number self. The first finds the ring unclaimed, the others steal it.
 func claimReader(self int, weak claimWeakness) model.Thread {
 	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPosition) % slots) }
-	// lookAtClaim ends the thread if it was robbed.
-	lookAtClaim := func(doc string) model.Step {
-		return model.Step{Doc: doc, Do: func(v *model.View) {
-			if v.Load(claimWord) != self {
-				v.Stop()
-			}
-		}}
-	}
 	begin := []model.Step{
 		{Doc: "claim: Take", When: func(v *model.View) bool { return v.Peek(claimWord) < self }, Do: func(v *model.View) {
 			if v.Peek(claimWord) == 0 {
@@ -77,7 +69,7 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 			},
 			Do: func(*model.View) {},
 		},
-		lookAtClaim("Pass: begin: stolen"),
+		lookAtClaim(self, "Pass: begin: stolen"),
 		{Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regEnd, v.Load(producerPos)) }},
 		{Doc: "copyProven: consumer_pos before the copy", Do: func(v *model.View) { skipTaken(v) }},
 	}
@@ -94,7 +86,7 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 			}
 		}},
 	}
-	look, use := lookAtClaim("publish: stolen"), model.Step{Doc: "publish: BeforePublish", Do: useRecords}
+	look, use := lookAtClaim(self, "publish: stolen"), model.Step{Doc: "publish: BeforePublish", Do: useRecords}
 	publish := []model.Step{{Label: "publish", Doc: "publish: nothing to publish", Do: func(v *model.View) {
 		if v.Reg(regPosition) == v.Reg(regMoved) {
 			v.Goto("wait")
@@ -106,12 +98,21 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 	case useUnlooked:
 		publish = append(publish, use, look)
 	default:
-		publish = append(publish, look, use, lookAtClaim("publish: stolen again"))
+		publish = append(publish, look, use, lookAtClaim(self, "publish: stolen again"))
 	}
 	publish = append(publish, model.Step{Label: "move", Doc: "publish: MoveConsumerPos", Do: func(v *model.View) {
 		movePos(v, self, weak)
 	}})
 	return model.Thread{Name: fmt.Sprintf("reader %d", self), Steps: slices.Concat(begin, walk, publish)}
+}
+
+// lookAtClaim ends the thread of Reader self if it was robbed.
+func lookAtClaim(self int, doc string) model.Step {
+	return model.Step{Doc: doc, Do: func(v *model.View) {
+		if v.Load(claimWord) != self {
+			v.Stop()
+		}
+	}}
 }
 
 // skipTaken is Reader.skipTo of consumer_pos. It reports whether it skipped anything.

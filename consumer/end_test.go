@@ -291,30 +291,7 @@ func TestCloseAtAnyTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read := make(chan error, 1)
-		go func() {
-			var end error
-			last := uint64(0)
-			for rec, err := range r.Records(ctx) {
-				if end = err; err == nil {
-					if n := seq(t, rec); n < last {
-						t.Errorf("record %d after %d", n, last)
-					} else {
-						last = n
-					}
-				}
-			}
-			read <- end
-		}()
-		asked := make(chan error, 1)
-		go func() {
-			for ; ; runtime.Gosched() {
-				if _, err := r.Stats(); err != nil {
-					asked <- err
-					return
-				}
-			}
-		}()
+		read, asked := readAll(t, ctx, r), askForStats(r)
 		for seen := uint64(round % 50); ; runtime.Gosched() {
 			if s, err := r.Stats(); err != nil || s.Records >= seen {
 				break
@@ -329,7 +306,7 @@ func TestCloseAtAnyTime(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		for _, c := range []chan error{read, asked} {
+		for _, c := range []<-chan error{read, asked} {
 			if err := <-c; !errors.Is(err, os.ErrClosed) {
 				t.Errorf("ended with %v", err)
 			}
@@ -337,6 +314,40 @@ func TestCloseAtAnyTime(t *testing.T) {
 	}
 	stop()
 	<-flood
+}
+
+// readAll reads from r in order until an error ends it, which it sends.
+func readAll(t *testing.T, ctx context.Context, r *consumer.Reader) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		var end error
+		last := uint64(0)
+		for rec, err := range r.Records(ctx) {
+			if end = err; err == nil {
+				if n := seq(t, rec); n < last {
+					t.Errorf("record %d after %d", n, last)
+				} else {
+					last = n
+				}
+			}
+		}
+		ended <- end
+	}()
+	return ended
+}
+
+// askForStats calls Stats until it fails, and sends the error.
+func askForStats(r *consumer.Reader) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		for ; ; runtime.Gosched() {
+			if _, err := r.Stats(); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return ended
 }
 
 // The garbage collector closes a Reader that was not closed.

@@ -170,67 +170,83 @@ const (
 
 func (m mode) String() string { return [...]string{"at the end", "early", "coalesce"}[m] }
 
-// readerThread is a goroutine in Reader.Records.
+// readerModel is a goroutine in Reader.Records.
+type readerModel struct {
+	weak weakness
+	mode mode
+}
+
 func readerThread(weak weakness, mode mode) model.Thread {
-	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regRead) % slots) }
-	store := func(v *model.View, pos int) {
-		if weak == plainPublish {
-			v.Store(consumerPos, pos)
-		} else {
-			v.Swap(consumerPos, pos)
-		}
-		v.Set(regPublished, pos)
+	r := readerModel{weak, mode}
+	return model.Thread{Name: "reader", Steps: slices.Concat(r.poll(), r.sleep(), r.pass())}
+}
+
+// slotOf returns the slot of the next record.
+func slotOf(v *model.View) model.Word { return model.Word(v.Reg(regRead) % slots) }
+
+// store publishes a position.
+func (r readerModel) store(v *model.View, pos int) {
+	if r.weak == plainPublish {
+		v.Store(consumerPos, pos)
+	} else {
+		v.Swap(consumerPos, pos)
 	}
-	// look is Reader.ready: it goes to a label if there is nothing to read, and begins a pass
-	// otherwise.
-	look := func(label, doc, nothing string) []model.Step {
-		return []model.Step{
-			{Label: label, Doc: doc + ": ready: producer_pos", Do: func(v *model.View) {
-				if v.Load(producerPos) == v.Reg(regRead) {
-					v.Goto(nothing)
-				}
-			}},
-			{Doc: doc + ": ready: the header", Do: func(v *model.View) {
-				if v.Load(headers+slot(v)) == headerBusy {
-					v.Goto(nothing)
-				} else {
-					v.Goto("pass")
-				}
-			}},
-		}
+	v.Set(regPublished, pos)
+}
+
+// look is Reader.ready: it goes to a label if there is nothing to read, and begins a pass
+// otherwise.
+func look(label, doc, nothing string) []model.Step {
+	return []model.Step{
+		{Label: label, Doc: doc + ": ready: producer_pos", Do: func(v *model.View) {
+			if v.Load(producerPos) == v.Reg(regRead) {
+				v.Goto(nothing)
+			}
+		}},
+		{Doc: doc + ": ready: the header", Do: func(v *model.View) {
+			if v.Load(headers+slotOf(v)) == headerBusy {
+				v.Goto(nothing)
+			} else {
+				v.Goto("pass")
+			}
+		}},
 	}
+}
+
+// poll is Reader.poll.
+func (r readerModel) poll() []model.Step {
+	return append(look("wait", "Wait", "nothing"), []model.Step{
+		{Label: "nothing", Doc: "Wait: hold: pause", Do: func(v *model.View) {
+			if held := v.Reg(regRead) != v.Reg(regPublished); r.mode == coalesce && held && v.Reg(regPaused) == 0 {
+				v.Set(regPaused, 1)
+				v.Goto("wait")
+			}
+		}},
+		{Doc: "Wait: publish(0): Mapping.MoveConsumerPos", Do: func(v *model.View) {
+			if v.Reg(regRead) != v.Reg(regPublished) && r.weak != sleepHolding {
+				r.store(v, v.Reg(regRead))
+			}
+			switch r.weak {
+			case resetAfterLook:
+				v.Goto("peek")
+			default:
+				v.Goto("reset")
+			}
+		}},
+	}...)
+}
+
+// sleep is Poller.Wait.
+func (r readerModel) sleep() []model.Step {
 	reset := func(label, next string) model.Step {
 		return model.Step{Label: label, Doc: "sleep: RawRead: runtime_pollReset: pollDesc.rg = pdNil", Do: func(v *model.View) {
 			v.Poke(pollReady, 0)
 			v.Goto(next)
 		}}
 	}
-
-	steps := slices.Concat(
-		// Reader.poll
-		look("wait", "Wait", "nothing"),
-		[]model.Step{
-			{Label: "nothing", Doc: "Wait: hold: pause", Do: func(v *model.View) {
-				if held := v.Reg(regRead) != v.Reg(regPublished); mode == coalesce && held && v.Reg(regPaused) == 0 {
-					v.Set(regPaused, 1)
-					v.Goto("wait")
-				}
-			}},
-			{Doc: "Wait: publish(0): Mapping.MoveConsumerPos", Do: func(v *model.View) {
-				if v.Reg(regRead) != v.Reg(regPublished) && weak != sleepHolding {
-					store(v, v.Reg(regRead))
-				}
-				switch weak {
-				case resetAfterLook:
-					v.Goto("peek")
-				default:
-					v.Goto("reset")
-				}
-			}},
-		},
-		// Poller.Wait
-		[]model.Step{reset("reset", map[bool]string{false: "peek", true: "park"}[weak == lookOnlyBefore])},
-		look("peek", "sleep", map[bool]string{false: "park", true: "reset late"}[weak == resetAfterLook]),
+	return slices.Concat(
+		[]model.Step{reset("reset", map[bool]string{false: "peek", true: "park"}[r.weak == lookOnlyBefore])},
+		look("peek", "sleep", map[bool]string{false: "park", true: "reset late"}[r.weak == resetAfterLook]),
 		[]model.Step{
 			reset("reset late", "park"),
 			{
@@ -239,57 +255,59 @@ func readerThread(weak weakness, mode mode) model.Thread {
 				Do:   func(v *model.View) { v.Poke(pollReady, 0); v.Goto("peek") },
 			},
 		},
-		// Reader.Pass
-		[]model.Step{
-			{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) {
-				v.Set(regGoal, v.Load(producerPos))
-				v.Set(regFrom, v.Reg(regRead))
-				v.Set(regPaused, 0)
-				if weak == publishBeforeRead {
-					store(v, v.Reg(regGoal))
-				}
-			}},
-			{Label: "record", Doc: "Pass: the header", Do: func(v *model.View) {
-				if v.Reg(regRead) == v.Reg(regGoal) {
-					v.Goto("end")
-					return
-				}
-				switch header := v.Load(headers + slot(v)); {
-				case header == headerBusy && weak != ignoreBusy:
-					v.Goto("end")
-				case header == headerDiscarded:
-					v.Set(regRead, v.Reg(regRead)+1)
-					v.Poke(read, v.Reg(regRead))
-					v.Goto("record")
-				}
-			}},
-			{Doc: "Pass: the payload", Do: func(v *model.View) {
-				if got, want := v.Load(payloads+slot(v)), v.Reg(regRead)+1; got != want {
-					v.Fail("record %d read before it was committed, lost or twice: it says %d", want-1, got-1)
-				}
+	)
+}
+
+// pass is Reader.Pass.
+func (r readerModel) pass() []model.Step {
+	return []model.Step{
+		{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) {
+			v.Set(regGoal, v.Load(producerPos))
+			v.Set(regFrom, v.Reg(regRead))
+			v.Set(regPaused, 0)
+			if r.weak == publishBeforeRead {
+				r.store(v, v.Reg(regGoal))
+			}
+		}},
+		{Label: "record", Doc: "Pass: the header", Do: func(v *model.View) {
+			if v.Reg(regRead) == v.Reg(regGoal) {
+				v.Goto("end")
+				return
+			}
+			switch header := v.Load(headers + slotOf(v)); {
+			case header == headerBusy && r.weak != ignoreBusy:
+				v.Goto("end")
+			case header == headerDiscarded:
 				v.Set(regRead, v.Reg(regRead)+1)
 				v.Poke(read, v.Reg(regRead))
-				if mode != early {
-					v.Goto("record")
-				}
-			}},
-			{Doc: "Pass: resolve: publish(0)", Do: func(v *model.View) {
-				store(v, v.Reg(regRead))
 				v.Goto("record")
-			}},
-			{Label: "end", Doc: "Pass: end: publish(hold)", Do: func(v *model.View) {
-				to := v.Reg(regRead)
-				if mode == coalesce && to > v.Reg(regFrom) {
-					to--
-				}
-				if to != v.Reg(regPublished) && weak != publishBeforeRead {
-					store(v, to)
-				}
-				v.Goto("wait")
-			}},
-		},
-	)
-	return model.Thread{Name: "reader", Steps: steps}
+			}
+		}},
+		{Doc: "Pass: the payload", Do: func(v *model.View) {
+			if got, want := v.Load(payloads+slotOf(v)), v.Reg(regRead)+1; got != want {
+				v.Fail("record %d read before it was committed, lost or twice: it says %d", want-1, got-1)
+			}
+			v.Set(regRead, v.Reg(regRead)+1)
+			v.Poke(read, v.Reg(regRead))
+			if r.mode != early {
+				v.Goto("record")
+			}
+		}},
+		{Doc: "Pass: resolve: publish(0)", Do: func(v *model.View) {
+			r.store(v, v.Reg(regRead))
+			v.Goto("record")
+		}},
+		{Label: "end", Doc: "Pass: end: publish(hold)", Do: func(v *model.View) {
+			to := v.Reg(regRead)
+			if r.mode == coalesce && to > v.Reg(regFrom) {
+				to--
+			}
+			if to != v.Reg(regPublished) && r.weak != publishBeforeRead {
+				r.store(v, to)
+			}
+			v.Goto("wait")
+		}},
+	}
 }
 
 // noLostWakeup is the rule for states at rest: the Reader sleeps and has nothing to read.

@@ -153,6 +153,18 @@ const (
 
 // observer is a goroutine in Observer.Records.
 func (c cells) observer(p proof) model.Thread {
+	return model.Thread{Name: "observer", Steps: slices.Concat(
+		[]model.Step{{
+			Label: "look", Doc: "Wait; Pass: producer_pos",
+			When: func(v *model.View) bool { return v.Peek(obsProducer) != v.Reg(regAt) },
+			Do:   func(v *model.View) { v.Load(obsProducer) },
+		}},
+		c.observerCopy(p), c.observerProve(p),
+	)}
+}
+
+// observerCopy copies a record and loads the positions for its proof.
+func (c cells) observerCopy(p proof) []model.Step {
 	copies := []model.Step{
 		{Doc: "copy: the header", Do: func(v *model.View) {
 			v.Set(regHeader, v.Load(c.at(v.Reg(regAt))))
@@ -172,55 +184,52 @@ func (c cells) observer(p proof) model.Thread {
 	if p.early {
 		copies, loads = loads, copies
 	}
-	return model.Thread{Name: "observer", Steps: slices.Concat(
-		[]model.Step{{
-			Label: "look", Doc: "Wait; Pass: producer_pos",
-			When: func(v *model.View) bool { return v.Peek(obsProducer) != v.Reg(regAt) },
-			Do:   func(v *model.View) { v.Load(obsProducer) },
-		}},
-		copies, loads,
-		[]model.Step{
-			{Doc: "prove; hand out", Do: func(v *model.View) {
-				at, header := v.Reg(regAt), v.Reg(regHeader)
-				whole := v.Reg(regProd)-at <= int(p.reach) || p.consumer && v.Reg(regHead) <= at
-				switch {
-				case !whole:
-					v.Goto("resync")
-				case header == cellBusy && v.Reg(regStrange) == 0:
-					v.Goto("wait")
-				case header < cellCommitted || header > cellDiscarded:
-					v.Fail("the header at %d is torn: %d", at, header)
-				case header == cellCommitted && v.Reg(regPayload) != cellPayload+at:
-					v.Fail("the payload at %d is torn: %d", at, v.Reg(regPayload))
-				default:
-					v.Set(regAt, at+span)
-					v.Goto("clear")
-				}
-			}},
-			{Label: "resync", Doc: "resync: consumer_pos", Do: func(v *model.View) {
-				head := v.Load(obsConsumer)
-				if p.anywhere {
-					head = v.Reg(regProd) - int(p.reach)
-				}
-				if head <= v.Reg(regAt) || head%span != 0 {
-					v.Fail("goes on at %d after %d", head, v.Reg(regAt))
-				}
-				v.Set(regAt, head)
+	return append(copies, loads...)
+}
+
+// observerProve hands out the record if it is proven, and else resynchronises.
+func (c cells) observerProve(p proof) []model.Step {
+	return []model.Step{
+		{Doc: "prove; hand out", Do: func(v *model.View) {
+			at, header := v.Reg(regAt), v.Reg(regHeader)
+			whole := v.Reg(regProd)-at <= int(p.reach) || p.consumer && v.Reg(regHead) <= at
+			switch {
+			case !whole:
+				v.Goto("resync")
+			case header == cellBusy && v.Reg(regStrange) == 0:
+				v.Goto("wait")
+			case header < cellCommitted || header > cellDiscarded:
+				v.Fail("the header at %d is torn: %d", at, header)
+			case header == cellCommitted && v.Reg(regPayload) != cellPayload+at:
+				v.Fail("the payload at %d is torn: %d", at, v.Reg(regPayload))
+			default:
+				v.Set(regAt, at+span)
 				v.Goto("clear")
-			}},
-			{
-				Label: "wait", Doc: "sleep: until the header changes",
-				When: func(v *model.View) bool { return v.Peek(c.at(v.Reg(regAt))) != cellBusy },
-				Do:   func(v *model.View) { v.Goto("clear") },
-			},
-			{Label: "clear", Doc: "forget the copy", Do: func(v *model.View) {
-				for r := regHeader; r <= regStrange; r++ {
-					v.Set(r, 0) // unused registers must not multiply states
-				}
-				v.Goto("look")
-			}},
+			}
+		}},
+		{Label: "resync", Doc: "resync: consumer_pos", Do: func(v *model.View) {
+			head := v.Load(obsConsumer)
+			if p.anywhere {
+				head = v.Reg(regProd) - int(p.reach)
+			}
+			if head <= v.Reg(regAt) || head%span != 0 {
+				v.Fail("goes on at %d after %d", head, v.Reg(regAt))
+			}
+			v.Set(regAt, head)
+			v.Goto("clear")
+		}},
+		{
+			Label: "wait", Doc: "sleep: until the header changes",
+			When: func(v *model.View) bool { return v.Peek(c.at(v.Reg(regAt))) != cellBusy },
+			Do:   func(v *model.View) { v.Goto("clear") },
 		},
-	)}
+		{Label: "clear", Doc: "forget the copy", Do: func(v *model.View) {
+			for r := regHeader; r <= regStrange; r++ {
+				v.Set(r, 0) // unused registers must not multiply states
+			}
+			v.Goto("look")
+		}},
+	}
 }
 
 func TestModelOfObserving(t *testing.T) {

@@ -93,43 +93,45 @@ func copied(index int, payload bool) int {
 
 // overwriteReader is a goroutine in Reader.Records.
 func overwriteReader(weak overwriteWeakness) model.Thread {
-	look := func(label, nothing string) []model.Step {
-		return []model.Step{
-			{Label: label, Doc: "ready: producer_pos", Do: func(v *model.View) { v.Set(regGoal, v.Load(producerPos)) }},
-			{Doc: "ready: overwrite_pos", Do: func(v *model.View) {
-				v.Set(regOver, v.Load(overwritePos))
-				switch behind := v.Reg(regOver) > v.Reg(regRead); {
-				case behind && weak != waitsOnBehind:
-					v.Goto("pass")
-				case !behind && v.Reg(regGoal) == v.Reg(regRead):
-					v.Goto(nothing)
-				}
-			}},
-			{Doc: "ready: the header", Do: func(v *model.View) {
-				pos := max(v.Reg(regRead), v.Reg(regOver))
-				if v.Load(headers+model.Word(pos%slots)) == headerBusy {
-					v.Goto(nothing)
-				} else {
-					v.Goto("pass")
-				}
-			}},
-		}
+	return model.Thread{Name: "reader", Steps: slices.Concat(
+		weak.look("wait", "nothing"),
+		[]model.Step{{Label: "nothing", Doc: "sleep: RawRead: runtime_pollReset", Do: func(v *model.View) { v.Poke(pollReady, 0) }}},
+		weak.look("peek", "park"),
+		[]model.Step{{
+			Label: "park", Doc: "sleep: runtime_pollWait: until pdReady, which it takes",
+			When: func(v *model.View) bool { return v.Peek(pollReady) == 1 },
+			Do:   func(v *model.View) { v.Poke(pollReady, 0); v.Goto("peek") },
+		}},
+		weak.begin(), weak.refill(),
+	)}
+}
+
+// look is Reader.ready: it goes to nothing if there is nothing to read.
+func (weak overwriteWeakness) look(label, nothing string) []model.Step {
+	return []model.Step{
+		{Label: label, Doc: "ready: producer_pos", Do: func(v *model.View) { v.Set(regGoal, v.Load(producerPos)) }},
+		{Doc: "ready: overwrite_pos", Do: func(v *model.View) {
+			v.Set(regOver, v.Load(overwritePos))
+			switch behind := v.Reg(regOver) > v.Reg(regRead); {
+			case behind && weak != waitsOnBehind:
+				v.Goto("pass")
+			case !behind && v.Reg(regGoal) == v.Reg(regRead):
+				v.Goto(nothing)
+			}
+		}},
+		{Doc: "ready: the header", Do: func(v *model.View) {
+			pos := max(v.Reg(regRead), v.Reg(regOver))
+			if v.Load(headers+model.Word(pos%slots)) == headerBusy {
+				v.Goto(nothing)
+			} else {
+				v.Goto("pass")
+			}
+		}},
 	}
-	load := func(payload bool) model.Step {
-		base, what := headers, "header"
-		if payload {
-			base, what = payloads, "payload"
-		}
-		return model.Step{Doc: "refill: Data.Read: a " + what, Do: func(v *model.View) {
-			pos := v.Reg(regRead) + v.Reg(regIndex)
-			v.Set(copied(v.Reg(regIndex), payload), v.Load(base+model.Word(pos%slots)))
-		}}
-	}
-	first, second := load(false), load(true)
-	if weak == payloadFirst {
-		first, second = second, first
-	}
-	first.Label = "copy"
+}
+
+// begin starts a pass.
+func (weak overwriteWeakness) begin() []model.Step {
 	begin := []model.Step{
 		{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regGoal, v.Load(producerPos)) }},
 		{Doc: "refill: overwrite_pos", Do: func(v *model.View) { v.Set(regOver, v.Load(overwritePos)) }},
@@ -138,64 +140,73 @@ func overwriteReader(weak overwriteWeakness) model.Thread {
 		begin[0].Label, begin[1].Label = "", "pass"
 		slices.Reverse(begin)
 	}
+	return begin
+}
 
-	steps := slices.Concat(
-		look("wait", "nothing"),
-		[]model.Step{{Label: "nothing", Doc: "sleep: RawRead: runtime_pollReset", Do: func(v *model.View) { v.Poke(pollReady, 0) }}},
-		look("peek", "park"),
-		[]model.Step{{
-			Label: "park", Doc: "sleep: runtime_pollWait: until pdReady, which it takes",
-			When: func(v *model.View) bool { return v.Peek(pollReady) == 1 },
-			Do:   func(v *model.View) { v.Poke(pollReady, 0); v.Goto("peek") },
+// readWord is a step of Data.Read.
+func readWord(payload bool) model.Step {
+	base, what := headers, "header"
+	if payload {
+		base, what = payloads, "payload"
+	}
+	return model.Step{Doc: "refill: Data.Read: a " + what, Do: func(v *model.View) {
+		pos := v.Reg(regRead) + v.Reg(regIndex)
+		v.Set(copied(v.Reg(regIndex), payload), v.Load(base+model.Word(pos%slots)))
+	}}
+}
+
+// refill copies the records of the pass, proves them and hands them out.
+func (weak overwriteWeakness) refill() []model.Step {
+	first, second := readWord(false), readWord(true)
+	if weak == payloadFirst {
+		first, second = second, first
+	}
+	first.Label = "copy"
+	return []model.Step{
+		{Doc: "refill: skipTo", Do: func(v *model.View) {
+			v.Set(regRead, max(v.Reg(regRead), v.Reg(regOver)))
+			v.Set(regIndex, 0)
+			switch n := v.Reg(regGoal) - v.Reg(regRead); {
+			case n <= 0:
+				v.Goto("end")
+			case n > slots-1:
+				v.Fail("%d records in a ring for %d", n, slots-1)
+			}
 		}},
-		begin,
-		[]model.Step{
-			{Doc: "refill: skipTo", Do: func(v *model.View) {
-				v.Set(regRead, max(v.Reg(regRead), v.Reg(regOver)))
-				v.Set(regIndex, 0)
-				switch n := v.Reg(regGoal) - v.Reg(regRead); {
-				case n <= 0:
-					v.Goto("end")
-				case n > slots-1:
-					v.Fail("%d records in a ring for %d", n, slots-1)
-				}
-			}},
-			first, second,
-			{Doc: "refill: Data.Read: the next word", Do: func(v *model.View) {
-				if v.Set(regIndex, v.Reg(regIndex)+1); v.Reg(regIndex) < v.Reg(regGoal)-v.Reg(regRead) {
-					v.Goto("copy")
-				}
-			}},
-			{Doc: "refill: overwrite_pos again; skipTo; hand out what is proven", Do: func(v *model.View) {
-				over := v.Load(overwritePos)
-				for i := range v.Reg(regGoal) - v.Reg(regRead) {
-					pos := v.Reg(regRead)
-					header, payload := v.Reg(copied(i, false)), v.Reg(copied(i, true))
-					if pos >= over || weak == noProof {
-						if header == headerBusy {
-							break
-						}
-						if payload != pos+1 {
-							v.Fail("record %d is torn: it says %d", pos, payload-1)
-						}
+		first, second,
+		{Doc: "refill: Data.Read: the next word", Do: func(v *model.View) {
+			if v.Set(regIndex, v.Reg(regIndex)+1); v.Reg(regIndex) < v.Reg(regGoal)-v.Reg(regRead) {
+				v.Goto("copy")
+			}
+		}},
+		{Doc: "refill: overwrite_pos again; skipTo; hand out what is proven", Do: func(v *model.View) {
+			over := v.Load(overwritePos)
+			for i := range v.Reg(regGoal) - v.Reg(regRead) {
+				pos := v.Reg(regRead)
+				header, payload := v.Reg(copied(i, false)), v.Reg(copied(i, true))
+				if pos >= over || weak == noProof {
+					if header == headerBusy {
+						break
 					}
-					v.Set(regRead, pos+1)
+					if payload != pos+1 {
+						v.Fail("record %d is torn: it says %d", pos, payload-1)
+					}
 				}
-			}},
-			{Label: "end", Doc: "Pass: end: publish", Do: func(v *model.View) {
-				for r := regCopied; r < regCopied+4; r++ {
-					v.Set(r, 0) // unused registers must not multiply states
-				}
-				v.Poke(read, v.Reg(regRead))
-				if v.Reg(regRead) != v.Reg(regPublished) {
-					v.Swap(consumerPos, v.Reg(regRead))
-					v.Set(regPublished, v.Reg(regRead))
-				}
-				v.Goto("wait")
-			}},
-		},
-	)
-	return model.Thread{Name: "reader", Steps: steps}
+				v.Set(regRead, pos+1)
+			}
+		}},
+		{Label: "end", Doc: "Pass: end: publish", Do: func(v *model.View) {
+			for r := regCopied; r < regCopied+4; r++ {
+				v.Set(r, 0) // unused registers must not multiply states
+			}
+			v.Poke(read, v.Reg(regRead))
+			if v.Reg(regRead) != v.Reg(regPublished) {
+				v.Swap(consumerPos, v.Reg(regRead))
+				v.Set(regPublished, v.Reg(regRead))
+			}
+			v.Goto("wait")
+		}},
+	}
 }
 
 func TestModelOfOverwriting(t *testing.T) {

@@ -19,104 +19,105 @@ import (
 // ten produces ten records of 16 bytes, numbered from 0.
 var ten = producer.Job{Op: producer.Output, Size: 16, Count: 10}
 
-func TestWhatAPassConsumes(t *testing.T) {
-	tests := []struct {
-		rule string
-		read func(t *testing.T, r *consumer.Reader)
-		left []uint64 // what the next pass finds
-	}{
-		{
-			"a pass without a limit consumes all",
-			func(t *testing.T, r *consumer.Reader) { seqs(t, r, 0) },
-			nil,
+var passTests = []struct {
+	rule string
+	read func(t *testing.T, r *consumer.Reader)
+	left []uint64 // what the next pass finds
+}{
+	{
+		"a pass without a limit consumes all",
+		func(t *testing.T, r *consumer.Reader) { seqs(t, r, 0) },
+		nil,
+	},
+	{
+		"a limit consumes so many",
+		func(t *testing.T, r *consumer.Reader) { seqs(t, r, 3) },
+		from(3, 7),
+	},
+	{
+		"limits add up",
+		func(t *testing.T, r *consumer.Reader) { seqs(t, r, 3); seqs(t, r, 1); seqs(t, r, 5) },
+		from(9, 1),
+	},
+	{
+		"a limit beyond the last record is none",
+		func(t *testing.T, r *consumer.Reader) { seqs(t, r, 1000) },
+		nil,
+	},
+	{
+		"leaving at the first record consumes nothing",
+		func(t *testing.T, r *consumer.Reader) {
+			for range r.Pass(0) {
+				break
+			}
 		},
-		{
-			"a limit consumes so many",
-			func(t *testing.T, r *consumer.Reader) { seqs(t, r, 3) },
-			from(3, 7),
-		},
-		{
-			"limits add up",
-			func(t *testing.T, r *consumer.Reader) { seqs(t, r, 3); seqs(t, r, 1); seqs(t, r, 5) },
-			from(9, 1),
-		},
-		{
-			"a limit beyond the last record is none",
-			func(t *testing.T, r *consumer.Reader) { seqs(t, r, 1000) },
-			nil,
-		},
-		{
-			"leaving at the first record consumes nothing",
-			func(t *testing.T, r *consumer.Reader) {
-				for range r.Pass(0) {
+		from(0, 10),
+	},
+	{
+		"leaving at a record leaves it and the later ones",
+		func(t *testing.T, r *consumer.Reader) {
+			for rec := range r.Pass(0) {
+				if seq(t, rec) == 4 {
 					break
 				}
-			},
-			from(0, 10),
+			}
 		},
-		{
-			"leaving at a record leaves it and the later ones",
-			func(t *testing.T, r *consumer.Reader) {
-				for rec := range r.Pass(0) {
-					if seq(t, rec) == 4 {
-						break
-					}
+		from(4, 6),
+	},
+	{
+		"leaving at the last record of a limit leaves it",
+		func(t *testing.T, r *consumer.Reader) {
+			for rec := range r.Pass(2) {
+				if seq(t, rec) == 1 {
+					break
 				}
-			},
-			from(4, 6),
+			}
 		},
-		{
-			"leaving at the last record of a limit leaves it",
-			func(t *testing.T, r *consumer.Reader) {
-				for rec := range r.Pass(2) {
-					if seq(t, rec) == 1 {
-						break
-					}
+		from(1, 9),
+	},
+	{
+		"leaving Records at a record leaves it",
+		func(t *testing.T, r *consumer.Reader) {
+			for rec, err := range r.Records(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
 				}
-			},
-			from(1, 9),
-		},
-		{
-			"leaving Records at a record leaves it",
-			func(t *testing.T, r *consumer.Reader) {
-				for rec, err := range r.Records(t.Context()) {
-					if err != nil {
-						t.Fatal(err)
-					}
-					if seq(t, rec) == 4 {
-						break
-					}
+				if seq(t, rec) == 4 {
+					break
 				}
-			},
-			from(4, 6),
+			}
 		},
-		{
-			"Read consumes what it returns",
-			func(t *testing.T, r *consumer.Reader) {
-				for range 4 {
-					if _, err := r.Read(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+		from(4, 6),
+	},
+	{
+		"Read consumes what it returns",
+		func(t *testing.T, r *consumer.Reader) {
+			for range 4 {
+				if _, err := r.Read(t.Context()); err != nil {
+					t.Fatal(err)
 				}
-			},
-			from(4, 6),
+			}
 		},
-		{
-			"a pass that takes over begins where the kernel was told",
-			func(t *testing.T, r *consumer.Reader) {
-				for rec := range r.Pass(0) {
-					if seq(t, rec) == 4 {
-						if diff := cmp.Diff(from(0, 7), seqs(t, r, 7)); diff != "" {
-							t.Errorf("records of the inner pass (-want +got):\n%s", diff)
-						}
-						break
+		from(4, 6),
+	},
+	{
+		"a pass that takes over begins where the kernel was told",
+		func(t *testing.T, r *consumer.Reader) {
+			for rec := range r.Pass(0) {
+				if seq(t, rec) == 4 {
+					if diff := cmp.Diff(from(0, 7), seqs(t, r, 7)); diff != "" {
+						t.Errorf("records of the inner pass (-want +got):\n%s", diff)
 					}
+					break
 				}
-			},
-			from(7, 3),
+			}
 		},
-	}
-	for _, tt := range tests {
+		from(7, 3),
+	},
+}
+
+func TestWhatAPassConsumes(t *testing.T) {
+	for _, tt := range passTests {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := testenv.Ring(t, 4096)

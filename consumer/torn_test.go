@@ -11,6 +11,23 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
+// tornWays are ways to read everything that is in a ring.
+var tornWays = []struct {
+	name string
+	read func(r *Reader, use func(Record))
+}{
+	{"in passes", func(r *Reader, use func(Record)) {
+		for rec := range r.Pass(0) {
+			use(rec)
+		}
+	}},
+	{"one by one, as Read does", func(r *Reader, use func(Record)) {
+		for rec := (Record{}); r.take(&rec); {
+			use(rec)
+		}
+	}},
+}
+
 // A producer that does what the kernel does in overwrite mode, step by step, runs on another CPU at
 // full speed. Each word of a record identifies the record, which exposes torn ones.
 func TestOverwriteIsNeverTorn(t *testing.T) {
@@ -25,23 +42,8 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 		{"many lengths in a large ring", 1 << 20, 1, 1000},
 		{"records longer than a copy", 1 << 20, 9000, 20000},
 	}
-	ways := []struct {
-		name string
-		read func(r *Reader, use func(Record))
-	}{
-		{"in passes", func(r *Reader, use func(Record)) {
-			for rec := range r.Pass(0) {
-				use(rec)
-			}
-		}},
-		{"one by one, as Read does", func(r *Reader, use func(Record)) {
-			for rec := (Record{}); r.take(&rec); {
-				use(rec)
-			}
-		}},
-	}
 	for _, tt := range tests {
-		for _, way := range ways {
+		for _, way := range tornWays {
 			t.Run(tt.rule+" "+way.name, func(t *testing.T) {
 				records := uint64(150_000_000 / (tt.min + tt.max + 100))
 				switch {

@@ -50,77 +50,81 @@ func readOnly(tb testing.TB, m *ebpf.Map) *ebpf.Map {
 
 type mapFunc func(fd int, size uint64) (*Mapping, error)
 
+var page = uint32(os.Getpagesize())
+
+// frozen creates a RINGBUF of a page that is frozen.
+func frozen(tb testing.TB) *ebpf.Map {
+	m := testenv.Ring(tb, page)
+	if err := m.Freeze(); err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+var mapTests = []struct {
+	rule    string
+	mapping mapFunc
+	ring    func(testing.TB) *ebpf.Map
+	size    uint64
+	err     error  // nil if it works
+	text    string // part of the error
+}{
+	{rule: "a ring can be consumed", mapping: Consume},
+	{rule: "a ring can be observed", mapping: Observe},
+	{
+		rule: "a user ring can be observed", mapping: Observe,
+		ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
+	},
+	{
+		rule: "a user ring can be produced into", mapping: Produce,
+		ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
+	},
+	{
+		rule: "a ring is written by the kernel", mapping: Produce,
+		err: unix.EPERM, text: "map producer and data pages: operation not permitted (",
+	},
+	{
+		rule: "a frozen user ring cannot be produced into", mapping: Produce,
+		ring: func(tb testing.TB) *ebpf.Map {
+			m := userRing(tb, page)
+			if err := m.Freeze(); err != nil {
+				tb.Fatal(err)
+			}
+			return m
+		},
+		err: unix.EPERM, text: "or the map is frozen",
+	},
+	{
+		rule: "a user ring is consumed by the kernel", mapping: Consume,
+		ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
+		err:  unix.EPERM, text: "map consumer page: operation not permitted (",
+	},
+	{
+		rule: "a frozen ring cannot be consumed", mapping: Consume, ring: frozen,
+		err: unix.EPERM, text: "or the map is frozen",
+	},
+	{rule: "a frozen ring can be observed", mapping: Observe, ring: frozen},
+	{
+		rule: "a descriptor opened read-only cannot be mapped", mapping: Observe,
+		ring: func(tb testing.TB) *ebpf.Map { return readOnly(tb, testenv.Ring(tb, page)) },
+		err:  unix.EINVAL, text: "opened read-only",
+	},
+	{
+		rule: "nor consumed through", mapping: Consume,
+		ring: func(tb testing.TB) *ebpf.Map { return readOnly(tb, testenv.Ring(tb, page)) },
+		err:  unix.EACCES, text: "opened read-only",
+	},
+	{
+		rule: "no more than the ring is mapped", mapping: Observe, size: 2 * uint64(page),
+		err: unix.EINVAL, text: "map ring read-only: ",
+	},
+	{rule: "no more than the ring is mapped to consume", mapping: Consume, size: 2 * uint64(page), err: unix.EINVAL},
+	{rule: "less than the ring can be mapped, and is not noticed", mapping: Observe, size: uint64(page),
+		ring: func(tb testing.TB) *ebpf.Map { return testenv.Ring(tb, 4*page) }},
+}
+
 func TestWhatTheKernelLetsUsMap(t *testing.T) {
-	page := uint32(os.Getpagesize())
-	frozen := func(tb testing.TB) *ebpf.Map {
-		m := testenv.Ring(tb, page)
-		if err := m.Freeze(); err != nil {
-			tb.Fatal(err)
-		}
-		return m
-	}
-	tests := []struct {
-		rule    string
-		mapping mapFunc
-		ring    func(testing.TB) *ebpf.Map
-		size    uint64
-		err     error  // nil if it works
-		text    string // part of the error
-	}{
-		{rule: "a ring can be consumed", mapping: Consume},
-		{rule: "a ring can be observed", mapping: Observe},
-		{
-			rule: "a user ring can be observed", mapping: Observe,
-			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
-		},
-		{
-			rule: "a user ring can be produced into", mapping: Produce,
-			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
-		},
-		{
-			rule: "a ring is written by the kernel", mapping: Produce,
-			err: unix.EPERM, text: "map producer and data pages: operation not permitted (",
-		},
-		{
-			rule: "a frozen user ring cannot be produced into", mapping: Produce,
-			ring: func(tb testing.TB) *ebpf.Map {
-				m := userRing(tb, page)
-				if err := m.Freeze(); err != nil {
-					tb.Fatal(err)
-				}
-				return m
-			},
-			err: unix.EPERM, text: "or the map is frozen",
-		},
-		{
-			rule: "a user ring is consumed by the kernel", mapping: Consume,
-			ring: func(tb testing.TB) *ebpf.Map { return userRing(tb, page) },
-			err:  unix.EPERM, text: "map consumer page: operation not permitted (",
-		},
-		{
-			rule: "a frozen ring cannot be consumed", mapping: Consume, ring: frozen,
-			err: unix.EPERM, text: "or the map is frozen",
-		},
-		{rule: "a frozen ring can be observed", mapping: Observe, ring: frozen},
-		{
-			rule: "a descriptor opened read-only cannot be mapped", mapping: Observe,
-			ring: func(tb testing.TB) *ebpf.Map { return readOnly(tb, testenv.Ring(tb, page)) },
-			err:  unix.EINVAL, text: "opened read-only",
-		},
-		{
-			rule: "nor consumed through", mapping: Consume,
-			ring: func(tb testing.TB) *ebpf.Map { return readOnly(tb, testenv.Ring(tb, page)) },
-			err:  unix.EACCES, text: "opened read-only",
-		},
-		{
-			rule: "no more than the ring is mapped", mapping: Observe, size: 2 * uint64(page),
-			err: unix.EINVAL, text: "map ring read-only: ",
-		},
-		{rule: "no more than the ring is mapped to consume", mapping: Consume, size: 2 * uint64(page), err: unix.EINVAL},
-		{rule: "less than the ring can be mapped, and is not noticed", mapping: Observe, size: uint64(page),
-			ring: func(tb testing.TB) *ebpf.Map { return testenv.Ring(tb, 4*page) }},
-	}
-	for _, tt := range tests {
+	for _, tt := range mapTests {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			var ring *ebpf.Map
