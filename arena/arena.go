@@ -61,7 +61,7 @@ func Create(opts Options) (*Arena, error) {
 }
 
 func create(opts Options) (*Arena, error) {
-	if err := opts.Check(); err != nil {
+	if err := arenamem.Check(opts.Size, opts.Base); err != nil {
 		return nil, err
 	}
 	if opts.Base == 0 {
@@ -81,23 +81,6 @@ func create(opts Options) (*Arena, error) {
 		return nil, err
 	}
 	return a, nil
-}
-
-// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc) and names the broken
-// rule. The error matches the kernel's errno: EINVAL, E2BIG or ERANGE.
-func (o *Options) Check() error {
-	page := uint64(os.Getpagesize())
-	switch {
-	case o.Size == 0 || o.Size%page != 0:
-		return explain.Error(unix.EINVAL, "size %d is not a positive multiple of the page size %d", o.Size, page)
-	case o.Size > MaxSize:
-		return explain.Error(unix.E2BIG, "size %d is more than 4 GiB", o.Size)
-	case o.Base%page != 0:
-		return explain.Error(unix.EINVAL, "base %#x is not a multiple of the page size %d", o.Base, page)
-	case o.Base>>32 != (o.Base+o.Size-1)>>32:
-		return explain.Error(unix.ERANGE, "base %#x: %d bytes from there cross a multiple of 4 GiB", o.Base, o.Size)
-	}
-	return nil
 }
 
 func (o *Options) spec() *ebpf.MapSpec {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 
 	"github.com/rbtool/rbtool/arena/container"
 	"github.com/rbtool/rbtool/bench/harness"
@@ -116,7 +117,7 @@ func (g *getRig) goServer(ctx context.Context) (figures []float64, err error) {
 func (g *getRig) xdp(context.Context) (figures []float64, err error) {
 	var x *arenaxdp.Accelerator
 	err = g.pair.Server.Do(func() error {
-		x, err = arenaxdp.Attach(g.h, kvName, arenaxdp.Options{Interface: g.pair.Server.Device, Mode: arenaxdp.Native})
+		x, err = arenaxdp.Attach(g.h, kvName, arenaxdp.Options{Interface: g.pair.Server.Device, Mode: link.XDPDriverMode})
 		return err
 	})
 	if err != nil {

@@ -26,8 +26,8 @@ var (
 	ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 	// ErrExists says that there is such a key or root already.
 	ErrExists = errors.New("exists already")
-	// ErrBusy says that others changed the same word for too long; try again.
-	ErrBusy = arenamem.ErrBusy
+	// ErrContended says that others changed the same word for too long; try again.
+	ErrContended = arenamem.ErrContended
 	// ErrEmpty says that a list or queue has nothing in it.
 	ErrEmpty = errors.New("empty")
 )

@@ -248,7 +248,7 @@ func (v *victim) check(tb testing.TB) {
 	began := time.Now()
 	for _, err := range v.use() {
 		known := false
-		for _, is := range []error{ErrFormat, ErrCorrupt, ErrFull, ErrTooLarge, ErrNotAllocated, ErrNotFound, ErrExists, ErrBusy, ErrEmpty, arena.ErrPointer, arena.ErrAbsent} {
+		for _, is := range []error{ErrFormat, ErrCorrupt, ErrFull, ErrTooLarge, ErrNotAllocated, ErrNotFound, ErrExists, ErrContended, ErrEmpty, arena.ErrPointer, arena.ErrAbsent} {
 			known = known || errors.Is(err, is)
 		}
 		if !known {

@@ -64,7 +64,7 @@ func OpenHeap(a *arena.Arena) (*Heap, error) {
 func (h *Heap) Arena() *arena.Arena { return h.a }
 
 // Alloc returns size bytes, aligned to 8, which are not cleared. Errors: [ErrFull],
-// [ErrTooLarge], [ErrBusy], [arena.ErrAbsent].
+// [ErrTooLarge], [ErrContended], [arena.ErrAbsent].
 func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	defer h.h.Catch("allocate", debug.SetPanicOnFault(true), &err)
 	ref, err := h.h.Alloc(size)
@@ -83,7 +83,7 @@ func (h *Heap) Grow(end uint64) (err error) {
 }
 
 // Free gives back what [Heap.Alloc], or arena_alloc, returned. What is not
-// allocated is left alone: the error is [ErrNotAllocated]. After [ErrBusy] and [arena.ErrAbsent] the
+// allocated is left alone: the error is [ErrNotAllocated]. After [ErrContended] and [arena.ErrAbsent] the
 // block is lost.
 func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 	defer h.h.Catch("free", debug.SetPanicOnFault(true), &err)

@@ -57,7 +57,7 @@ func OpenList(h *Heap, name string) (*List, error) {
 }
 
 // Push puts a node, whose first member is a [Link], at the front. It must be in no
-// list. Errors: [ErrPointer], [ErrBusy], [arena.ErrAbsent].
+// list. Errors: [ErrPointer], [ErrContended], [arena.ErrAbsent].
 func (l *List) Push(p arena.Ptr[Link]) (err error) {
 	node := (*Link)(l.h.Mem.Pointer(uint64(p), linkSize, linkSize))
 	if node == nil {
@@ -76,10 +76,10 @@ func (l *List) Push(p arena.Ptr[Link]) (err error) {
 			return nil
 		}
 	}
-	return fmt.Errorf("push: %w", ErrBusy)
+	return fmt.Errorf("push: %w", ErrContended)
 }
 
-// Pop takes the first node away. Errors: [ErrEmpty], [ErrBusy]; [ErrCorrupt] where the head
+// Pop takes the first node away. Errors: [ErrEmpty], [ErrContended]; [ErrCorrupt] where the head
 // does not lead into the heap, [arena.ErrAbsent] where its page is not allocated.
 func (l *List) Pop() (p arena.Ptr[Link], err error) {
 	if l.h.Mem.Size == 0 {
@@ -102,5 +102,5 @@ func (l *List) Pop() (p arena.Ptr[Link], err error) {
 			return arena.Ptr[Link](l.h.Address(ref)), nil
 		}
 	}
-	return 0, fmt.Errorf("pop: %w", ErrBusy)
+	return 0, fmt.Errorf("pop: %w", ErrContended)
 }

@@ -193,7 +193,7 @@ func TestListWalkEnds(t *testing.T) {
 			}
 			last = err
 		}
-		if !errors.Is(last, ErrBusy) {
+		if !errors.Is(last, ErrContended) {
 			t.Errorf("error %v", last)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 )
 
 // All walks over the nodes from the front. It is exact if nothing is popped meanwhile; after a pop
-// it may go astray, and ends with [ErrBusy]. It ends with [ErrCorrupt] at a pointer out of the heap,
+// it may go astray, and ends with [ErrContended]. It ends with [ErrCorrupt] at a pointer out of the heap,
 // and in a cycle after as many steps as there can be nodes; with [arena.ErrAbsent] at a page that is
 // not allocated.
 //
@@ -163,7 +163,7 @@ func (w *walker) end() (err error) {
 	}
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &err)
 	if atomic.LoadUint64(&w.l.l.head)>>32 != w.head>>32 {
-		return fmt.Errorf("walk list: %w: nodes were popped", ErrBusy)
+		return fmt.Errorf("walk list: %w: nodes were popped", ErrContended)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (w *walker) end() (err error) {
 func (l *List) wrong(head, p, left uint64) error {
 	switch {
 	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:
-		return fmt.Errorf("walk list: %w: nodes were popped", ErrBusy)
+		return fmt.Errorf("walk list: %w: nodes were popped", ErrContended)
 	case left == 0:
 		return fmt.Errorf("walk list: %w: it goes in a circle", ErrCorrupt)
 	}

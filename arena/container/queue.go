@@ -38,14 +38,14 @@ type Queue struct {
 	p     arena.Ptr[byte]
 }
 
-// MaxQueue is the largest capacity of a queue, in elements.
-const MaxQueue = 1 << 24
+// maxQueue is the largest capacity of a queue, in elements.
+const maxQueue = 1 << 24
 
 // NewQueue makes an empty queue of n elements, a power of two, with a name. Errors
 // are those of [Heap.Alloc] and [Heap.AddRoot].
 func NewQueue(h *Heap, name string, n int) (*Queue, error) {
-	if n < 2 || n > MaxQueue || n&(n-1) != 0 {
-		return nil, fmt.Errorf("create queue %q: capacity %d is not a power of two from 2 to %d: %w", name, n, MaxQueue, ErrTooLarge)
+	if n < 2 || n > maxQueue || n&(n-1) != 0 {
+		return nil, fmt.Errorf("create queue %q: capacity %d is not a power of two from 2 to %d: %w", name, n, maxQueue, ErrTooLarge)
 	}
 	size := uint64(unsafe.Sizeof(queue{})) + 8*uint64(n)
 	p, err := h.Alloc(size)
@@ -91,7 +91,7 @@ func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
 	return &Queue{h.h, q, slots, n, r.Ptr}, nil
 }
 
-// Put puts p at the end. Errors: [ErrFull], [ErrNil], [ErrBusy], [arena.ErrAbsent].
+// Put puts p at the end. Errors: [ErrFull], [ErrNil], [ErrContended], [arena.ErrAbsent].
 func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 	if q.h.Mem.Size == 0 || q.h.At(uint32(p)&^7, 8) == nil {
 		return fmt.Errorf("put: %w", q.h.Mem.PointerError(uint64(p), 8, 1))
@@ -117,10 +117,10 @@ func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 			q.q.tail.CompareAndSwap(tail, tail+1)
 		}
 	}
-	return fmt.Errorf("put: %w", ErrBusy)
+	return fmt.Errorf("put: %w", ErrContended)
 }
 
-// Take takes the pointer at the front away. Errors: [ErrEmpty], [ErrBusy], [arena.ErrAbsent]; [ErrCorrupt]
+// Take takes the pointer at the front away. Errors: [ErrEmpty], [ErrContended], [arena.ErrAbsent]; [ErrCorrupt]
 // where it does not lead into the heap.
 func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 	if q.h.Mem.Size == 0 {
@@ -150,5 +150,5 @@ func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 			q.q.head.CompareAndSwap(head, head+1)
 		}
 	}
-	return 0, fmt.Errorf("take: %w", ErrBusy)
+	return 0, fmt.Errorf("take: %w", ErrContended)
 }

@@ -254,7 +254,7 @@ func TestQueueProducersAreKilled(t *testing.T) {
 func TestQueueRefused(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 1 << 20})
-	for _, n := range []int{-1, 0, 1, 3, MaxQueue * 2} {
+	for _, n := range []int{-1, 0, 1, 3, maxQueue * 2} {
 		if _, err := NewQueue(h, "q", n); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("capacity %d: %v", n, err)
 		}

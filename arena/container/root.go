@@ -33,27 +33,27 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint32(k))
 }
 
-// MaxRootName is the length of the longest name, in bytes.
-const MaxRootName = 31
+// maxRootName is the length of the longest name, in bytes.
+const maxRootName = 31
 
 // root is struct arena_root. It does not change once it is among the roots.
 type root struct {
 	kind uint32
 	ref  uint32
-	name [MaxRootName + 1]byte
+	name [maxRootName + 1]byte
 }
 
 // Root is something in the arena that is known by a name. Programs find it by its number.
 type Root struct {
-	Number uint32          `json:"number"`
-	Name   string          `json:"name"`
-	Kind   Kind            `json:"kind"`
-	Ptr    arena.Ptr[byte] `json:"address"`
+	Number uint32
+	Name   string
+	Kind   Kind
+	Ptr    arena.Ptr[byte]
 }
 
 // AddRoot gives p, which lies in the heap, a name for as long as the arena exists. Of
 // several that do so at once with one name, one succeeds. Errors: [ErrExists],
-// [ErrFull], [ErrTooLarge] for a name that is empty or too long, [ErrBusy], [arena.ErrAbsent].
+// [ErrFull], [ErrTooLarge] for a name that is empty or too long, [ErrContended], [arena.ErrAbsent].
 func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) {
 	r, err := h.addRoot(name, kind, uint32(p))
 	if err != nil {
@@ -63,8 +63,8 @@ func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) 
 }
 
 func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
-	if name == "" || len(name) > MaxRootName || bytes.IndexByte([]byte(name), 0) >= 0 {
-		return Root{}, fmt.Errorf("%w: a name has 1 to %d bytes, none of them 0", ErrTooLarge, MaxRootName)
+	if name == "" || len(name) > maxRootName || bytes.IndexByte([]byte(name), 0) >= 0 {
+		return Root{}, fmt.Errorf("%w: a name has 1 to %d bytes, none of them 0", ErrTooLarge, maxRootName)
 	}
 	if h.h.At(ref, 8) == nil {
 		return Root{}, h.h.Mem.PointerError(h.h.Address(ref), 8, 8)

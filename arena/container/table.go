@@ -69,8 +69,8 @@ type Table struct {
 
 // TableOptions say what table to make.
 type TableOptions struct {
-	KeySize   int // bytes, 1 to MaxTableBytes
-	ValueSize int // bytes, 0 to MaxTableBytes
+	KeySize   int // bytes, 1 to maxTableBytes
+	ValueSize int // bytes, 0 to maxTableBytes
 	// Capacity is for how many keys it is: the buckets are twice as many, or up to four
 	// times. With more keys it works and gets slower.
 	Capacity int
@@ -78,8 +78,8 @@ type TableOptions struct {
 
 // Limits of tables.
 const (
-	MaxTableBytes    = 4096
-	MaxTableCapacity = 1 << 27
+	maxTableBytes    = 4096
+	maxTableCapacity = 1 << 27
 )
 
 // maxChain is how many nodes are followed in a bucket: with more, something is wrong.
@@ -100,12 +100,12 @@ func newTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 		return nil, err
 	}
 	switch {
-	case opts.KeySize < 1 || opts.KeySize > MaxTableBytes:
-		return nil, fmt.Errorf("%w: keys of %d bytes, not 1 to %d", ErrTooLarge, opts.KeySize, MaxTableBytes)
-	case opts.ValueSize < 0 || opts.ValueSize > MaxTableBytes:
-		return nil, fmt.Errorf("%w: values of %d bytes, not 0 to %d", ErrTooLarge, opts.ValueSize, MaxTableBytes)
-	case opts.Capacity < 1 || opts.Capacity > MaxTableCapacity:
-		return nil, fmt.Errorf("%w: capacity %d, not 1 to %d", ErrTooLarge, opts.Capacity, MaxTableCapacity)
+	case opts.KeySize < 1 || opts.KeySize > maxTableBytes:
+		return nil, fmt.Errorf("%w: keys of %d bytes, not 1 to %d", ErrTooLarge, opts.KeySize, maxTableBytes)
+	case opts.ValueSize < 0 || opts.ValueSize > maxTableBytes:
+		return nil, fmt.Errorf("%w: values of %d bytes, not 0 to %d", ErrTooLarge, opts.ValueSize, maxTableBytes)
+	case opts.Capacity < 1 || opts.Capacity > maxTableCapacity:
+		return nil, fmt.Errorf("%w: capacity %d, not 1 to %d", ErrTooLarge, opts.Capacity, maxTableCapacity)
 	}
 	n := uint32(bits.Len64(uint64(opts.Capacity))) + 1
 	buckets, err := h.Alloc(8 << n)
@@ -163,7 +163,7 @@ func openTable(h *Heap, name string) (_ *Table, err error) {
 	}
 	// A copy: what is checked here must stay so.
 	keys, values, n, buckets := t.keySize, t.valueSize, t.bits, t.buckets
-	if keys < 1 || keys > MaxTableBytes || values > MaxTableBytes || n > 29 || h.h.At(buckets, 8<<n) == nil {
+	if keys < 1 || keys > maxTableBytes || values > maxTableBytes || n > 29 || h.h.At(buckets, 8<<n) == nil {
 		return nil, fmt.Errorf("%w: keys of %d bytes, values of %d, 2^%d buckets at %#x", ErrCorrupt, keys, values, n, h.h.Address(buckets))
 	}
 	tab := &Table{
@@ -196,7 +196,7 @@ func (t *Table) Len() (n int, err error) {
 }
 
 // Lookup copies the value of key to value, which is as long as values are. Errors:
-// [ErrNotFound]; [ErrBusy] where the bucket was changed each time it was read; [ErrCorrupt];
+// [ErrNotFound]; [ErrContended] where the bucket was changed each time it was read; [ErrCorrupt];
 // [arena.ErrAbsent].
 func (t *Table) Lookup(key, value []byte) (err error) {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
@@ -222,7 +222,7 @@ func (t *Table) Lookup(key, value []byte) (err error) {
 		}
 		return err
 	}
-	return ErrBusy
+	return ErrContended
 }
 
 func (t *Table) sizeError(key, value []byte) error {

@@ -115,8 +115,8 @@ func TestTableRefused(t *testing.T) {
 	h := newHeap(t, arena.Options{Size: 1 << 20})
 	before := used(t, h)
 	for _, opts := range []TableOptions{
-		{}, {KeySize: 8}, {KeySize: MaxTableBytes + 1, Capacity: 1}, {KeySize: 8, ValueSize: -1, Capacity: 1},
-		{KeySize: 8, ValueSize: MaxTableBytes + 1, Capacity: 1}, {KeySize: 8, Capacity: MaxTableCapacity + 1},
+		{}, {KeySize: 8}, {KeySize: maxTableBytes + 1, Capacity: 1}, {KeySize: 8, ValueSize: -1, Capacity: 1},
+		{KeySize: 8, ValueSize: maxTableBytes + 1, Capacity: 1}, {KeySize: 8, Capacity: maxTableCapacity + 1},
 	} {
 		if _, err := NewTable(h, "t", opts); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%+v: %v", opts, err)

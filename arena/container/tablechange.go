@@ -32,7 +32,7 @@ type change struct {
 // errChanged says that others have changed the bucket: try again.
 var errChanged = errors.New("bucket was changed")
 
-// Put gives key a value. Errors: [ErrExists] and [ErrNotFound] as flags say, [ErrFull], [ErrBusy],
+// Put gives key a value. Errors: [ErrExists] and [ErrNotFound] as flags say, [ErrFull], [ErrContended],
 // [ErrCorrupt], [arena.ErrAbsent].
 func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
@@ -61,7 +61,7 @@ func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value 
 	})
 }
 
-// Delete takes key away. Errors: [ErrNotFound], [ErrFull], [ErrBusy], [ErrCorrupt], [arena.ErrAbsent].
+// Delete takes key away. Errors: [ErrNotFound], [ErrFull], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
 func (t *Table) Delete(key []byte) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)
@@ -93,7 +93,7 @@ func (c *change) repeat(verb string, try func() error) error {
 		return err
 	}
 	c.discard()
-	return ErrBusy
+	return ErrContended
 }
 
 // put is a try to put a value.

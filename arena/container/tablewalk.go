@@ -18,7 +18,7 @@ type Entry struct {
 // All returns the keys and values, bucket by bucket. What is in one bucket was there
 // at one time; others may be changed before or after it. Each Entry is the caller's to
 // keep. It ends with [ErrCorrupt] at an inconsistent bucket, with
-// [ErrBusy] at a bucket that changes during every read, or with [arena.ErrAbsent].
+// [ErrContended] at a bucket that changes during every read, or with [arena.ErrAbsent].
 func (t *Table) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for i := range t.buckets {
@@ -50,7 +50,7 @@ func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
 			return entries, err
 		}
 	}
-	return nil, ErrBusy
+	return nil, ErrContended
 }
 
 // chain copies the nodes from ref on. The copies are consistent if the bucket's word is the same

@@ -22,27 +22,6 @@ import (
 // DefaultPort is memcached's.
 const DefaultPort = 11211
 
-// Mode is where in the kernel the program runs.
-type Mode int
-
-// Modes. Generic runs in the stack, after the packet was made ready for it, and works with every
-// device; Native in the driver, which must know how.
-const (
-	Any Mode = iota // native where the driver can, else generic
-	Native
-	Generic
-)
-
-func (m Mode) flags() link.XDPAttachFlags {
-	switch m {
-	case Native:
-		return link.XDPDriverMode
-	case Generic:
-		return link.XDPGenericMode
-	}
-	return 0
-}
-
 // Options say on which interface to answer, and which hosts. Only Interface is required. Do not change the slices
 // afterwards.
 type Options struct {
@@ -54,17 +33,19 @@ type Options struct {
 	// Allow are the networks whose hosts are answered, up to 1024. Nil means those of the
 	// interface's addresses.
 	Allow []netip.Prefix
-	// Growth limits an answer to a multiple of its request's bytes, from 1 to MaxGrowth. IP and UDP
-	// headers count. 0 is DefaultGrowth.
+	// Growth limits an answer to a multiple of its request's bytes, from 1 to 1000. IP and UDP headers
+	// count. 0 means 8, which suffices for any value in answer to a get of one key.
 	Growth int
-	Mode   Mode // of the program
+	// Mode is where the program runs: in the driver (link.XDPDriverMode), which must support it, or in
+	// the stack (link.XDPGenericMode). 0 means the driver if it can, else the stack.
+	Mode link.XDPAttachFlags
 }
 
-// DefaultGrowth lets a get of one key return any value of an [container.KV]: at most 312 bytes with
-// IPv4, for a request of 43.
+// The default of Options.Growth lets a get of one key return any value of a [container.KV]: at most 312
+// bytes with IPv4, for a request of 43.
 const (
-	DefaultGrowth = 8
-	MaxGrowth     = 1000
+	defaultGrowth = 8
+	maxGrowth     = 1000
 )
 
 const (
@@ -78,10 +59,10 @@ func (o Options) complete() (Options, error) {
 		o.Port = DefaultPort
 	}
 	if o.Growth == 0 {
-		o.Growth = DefaultGrowth
+		o.Growth = defaultGrowth
 	}
-	if o.Growth < 1 || o.Growth > MaxGrowth {
-		return o, fmt.Errorf("growth %d: not between 1 and %d", o.Growth, MaxGrowth)
+	if o.Growth < 1 || o.Growth > maxGrowth {
+		return o, fmt.Errorf("growth %d: not between 1 and %d", o.Growth, maxGrowth)
 	}
 	if len(o.Allow) > maxAllow {
 		return o, fmt.Errorf("%d networks to allow: at most %d", len(o.Allow), maxAllow)
@@ -104,7 +85,7 @@ type Accelerator struct {
 // Attach lets the program answer on an interface from the KV with a name, as long as the
 // Accelerator is open and the process lives. The arena must stay open as long.
 //
-// Errors: [ErrNoInterface], [ErrLoopback]; those of [container.OpenKV], which refuses tables on arm64, and
+// Errors: [fs.ErrNotExist] without such an interface; those of [container.OpenKV], which refuses tables on arm64, and
 // [loader.NewCollection]; EBUSY where another XDP
 // program is on the interface; EOPNOTSUPP where its driver cannot.
 func Attach(h *container.Heap, table string, opts Options) (*Accelerator, error) {
@@ -135,7 +116,7 @@ func attach(h *container.Heap, table string, opts Options) (_ *Accelerator, err 
 		return nil, err
 	}
 	x.link, err = link.AttachXDP(link.XDPOptions{
-		Program: x.c.Programs[bpfProgKvGet], Interface: x.dev.index, Flags: opts.Mode.flags(),
+		Program: x.c.Programs[bpfProgKvGet], Interface: x.dev.index, Flags: opts.Mode,
 	})
 	if err != nil {
 		x.c.Close()
@@ -262,22 +243,18 @@ func (x *Accelerator) Close() error {
 // Counters are what became of the datagrams to the port, for an address that is answered for,
 // since Attach. All but Hits went up the stack.
 type Counters struct {
-	Hits      uint64 `json:"hits"`      // answered
-	Misses    uint64 `json:"misses"`    // the key is not in the table
-	Others    uint64 `json:"others"`    // no request for one key
-	Malformed uint64 `json:"malformed"` // lengths that contradict each other, a wrong IP checksum
-	Busy      uint64 `json:"busy"`      // the table was changed each time that it was read
-	Broken    uint64 `json:"broken"`    // the table or the value cannot be right
-	NoRoom    uint64 `json:"no_room"`   // the driver left none for the answer
-	Checksums uint64 `json:"checksums"` // a wrong UDP checksum
-	Refused
-}
-
-// Refused counts datagrams that may be requests and get no answer.
-type Refused struct {
-	ServerPorts uint64 `json:"server_ports"` // from a port that servers use
-	Sources     uint64 `json:"sources"`      // from an address that is not allowed
-	Large       uint64 `json:"large"`        // the answer would be larger than Options.Growth allows
+	Hits      uint64 // answered
+	Misses    uint64 // the key is not in the table
+	Others    uint64 // no request for one key
+	Malformed uint64 // lengths that contradict each other, a wrong IP checksum
+	Busy      uint64 // the table was changed each time that it was read
+	Broken    uint64 // the table or the value cannot be right
+	NoRoom    uint64 // the driver left none for the answer
+	Checksums uint64 // a wrong UDP checksum
+	// Datagrams that may be requests and get no answer:
+	ServerPorts uint64 // from a port that servers use
+	Sources     uint64 // from an address that is not allowed
+	Large       uint64 // the answer would be larger than Options.Growth allows
 }
 
 // Counters sums the counters of all CPUs: no snapshot of one moment while packets come.

@@ -4,26 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
-// ErrNoInterface says that there is no interface with the name. It is [fs.ErrNotExist].
-var ErrNoInterface error = noInterface{}
+var errNoInterface = sentinel.New(sentinel.NotFound, "no such interface")
 
-type noInterface struct{}
-
-func (noInterface) Error() string        { return "no such interface" }
-func (noInterface) Is(target error) bool { return target == fs.ErrNotExist }
-
-// ErrLoopback says that an interface is the loopback device: all its clients have addresses of this
+// errLoopback says that an interface is the loopback device: all its clients have addresses of this
 // host, which get no answers.
-var ErrLoopback = errors.New("loopback device: all its clients are on this host")
+var errLoopback = errors.New("loopback device: all its clients are on this host")
 
 // device is an interface, in the network namespace of the thread that opened it.
 type device struct {
@@ -45,12 +40,12 @@ func openDevice(name string) (_ *device, err error) {
 	}
 	l, err := d.handle.LinkByName(name)
 	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent || name == "" {
-		return nil, ErrNoInterface
+		return nil, errNoInterface
 	} else if err != nil {
 		return nil, err
 	}
 	if l.Attrs().Flags&net.FlagLoopback != 0 {
-		return nil, ErrLoopback
+		return nil, errLoopback
 	}
 	d.index, d.mac = l.Attrs().Index, l.Attrs().HardwareAddr
 	// Subscribe before reading the addresses, to miss no change.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/netpair"
@@ -101,7 +102,7 @@ func TestOneForgedDatagramBetweenTwoServersIsTheLast(t *testing.T) {
 	for _, accelerated := range []bool{false, true} {
 		p := newPair(t)
 		if accelerated {
-			attachTo(t, p, h, Native)
+			attachTo(t, p, h, link.XDPDriverMode)
 		}
 		startServer(t, p.Server, kv, Options{})
 		startServer(t, p.Client, kv, Options{})
@@ -142,10 +143,10 @@ func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 		packet datagram
 		want   ServerCounters
 	}{
-		{"from its own port", with(d4, func(d *datagram) { d.fromPort = DefaultPort }), ServerCounters{Refused: Refused{ServerPorts: 1}}},
-		{"from a port of IPv6 servers", with(d6, func(d *datagram) { d.fromPort = 53 }), ServerCounters{Refused: Refused{ServerPorts: 1}}},
-		{"from another network", with(d4, func(d *datagram) { d.from = netip.MustParseAddr("203.0.113.1") }), ServerCounters{Refused: Refused{Sources: 1}}},
-		{"from another IPv6 network", with(d6, func(d *datagram) { d.from = netip.MustParseAddr("2001:db8:1::1") }), ServerCounters{Refused: Refused{Sources: 1}}},
+		{"from its own port", with(d4, func(d *datagram) { d.fromPort = DefaultPort }), ServerCounters{ServerPorts: 1}},
+		{"from a port of IPv6 servers", with(d6, func(d *datagram) { d.fromPort = 53 }), ServerCounters{ServerPorts: 1}},
+		{"from another network", with(d4, func(d *datagram) { d.from = netip.MustParseAddr("203.0.113.1") }), ServerCounters{Sources: 1}},
+		{"from another IPv6 network", with(d6, func(d *datagram) { d.from = netip.MustParseAddr("2001:db8:1::1") }), ServerCounters{Sources: 1}},
 		{"to another address of the host", with(d4, func(d *datagram) { d.to = netip.MustParseAddr("198.51.100.9") }), ServerCounters{NotLocal: 1}},
 		{"to the broadcast address", with(d4, func(d *datagram) { d.to = netip.MustParseAddr("192.0.2.255") }), ServerCounters{NotLocal: 1}},
 		{"to all nodes", with(d6, func(d *datagram) { d.to = netip.MustParseAddr("ff02::1") }), ServerCounters{NotLocal: 1}},
@@ -178,9 +179,7 @@ func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 func (c ServerCounters) since(o ServerCounters) ServerCounters {
 	return ServerCounters{
 		Answered: c.Answered - o.Answered, NoRequest: c.NoRequest - o.NoRequest, NotLocal: c.NotLocal - o.NotLocal,
-		Refused: Refused{
-			ServerPorts: c.ServerPorts - o.ServerPorts, Sources: c.Sources - o.Sources, Large: c.Large - o.Large,
-		},
+		ServerPorts: c.ServerPorts - o.ServerPorts, Sources: c.Sources - o.Sources, Large: c.Large - o.Large,
 	}
 }
 
@@ -256,7 +255,7 @@ func TestAddressesAreFollowed(t *testing.T) {
 	h, kv := newKV(t)
 	put(t, kv, "k", "value")
 	p := newPair(t)
-	x := attachTo(t, p, h, Any)
+	x := attachTo(t, p, h, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- x.Follow(ctx) }()

@@ -88,7 +88,7 @@ func (c *command) appendAnswer(to []byte, kv *container.KV, limit int) ([]byte, 
 	most := start + min(limit, maxAnswer)
 	to, err := c.appendText(to, kv, most)
 	switch {
-	case errors.Is(err, container.ErrBusy), errors.Is(err, container.ErrCorrupt), errors.Is(err, arena.ErrAbsent):
+	case errors.Is(err, container.ErrContended), errors.Is(err, container.ErrCorrupt), errors.Is(err, arena.ErrAbsent):
 		why = err.Error()
 	case err != nil:
 		return to, err

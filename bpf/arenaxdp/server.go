@@ -32,7 +32,7 @@ type Server struct {
 // Listen opens a socket bound to an interface: it receives nothing from others, such as loopback.
 // The caller closes the server.
 //
-// Errors: [ErrNoInterface], [ErrLoopback]; EADDRINUSE where another server has the port.
+// Errors: [fs.ErrNotExist] without such an interface; EADDRINUSE where another server has the port.
 func Listen(kv *container.KV, opts Options) (*Server, error) {
 	s, err := listen(kv, opts)
 	if err != nil {
@@ -208,10 +208,13 @@ func isServerPort(p, own uint16) bool { return p == own || p == DefaultPort || p
 
 // ServerCounters count the datagrams that a [Server] received.
 type ServerCounters struct {
-	Answered  uint64 `json:"answered"`   // with errors too
-	NoRequest uint64 `json:"no_request"` // no command of memcached in one datagram
-	NotLocal  uint64 `json:"not_local"`  // not for an address of the interface
-	Refused
+	Answered  uint64 // with errors too
+	NoRequest uint64 // no command of memcached in one datagram
+	NotLocal  uint64 // not for an address of the interface
+	// Datagrams that may be requests and get no answer:
+	ServerPorts uint64 // from a port that servers use
+	Sources     uint64 // from an address that is not allowed
+	Large       uint64 // the answer would be larger than Options.Growth allows
 }
 
 // Counters returns the counts since Listen.
@@ -219,6 +222,6 @@ func (s *Server) Counters() ServerCounters {
 	n := func(o outcome) uint64 { return s.outcomes[o].Load() }
 	return ServerCounters{
 		Answered: n(answered), NoRequest: n(noRequest), NotLocal: n(notLocal),
-		Refused: Refused{ServerPorts: n(fromServer), Sources: n(fromElsewhere), Large: n(tooLarge)},
+		ServerPorts: n(fromServer), Sources: n(fromElsewhere), Large: n(tooLarge),
 	}
 }

@@ -19,7 +19,7 @@ var (
 	ErrFull         = errors.New("arena is full")
 	ErrTooLarge     = errors.New("too large")
 	ErrNotAllocated = errors.New("not allocated (a double free?)")
-	ErrBusy         = errors.New("contended")
+	ErrContended    = errors.New("contended")
 
 	// ErrClosed is the error of every operation after Close.
 	ErrClosed = fmt.Errorf("use arena: %w", os.ErrClosed)

@@ -129,7 +129,7 @@ func (h *Heap) pop(c uint32) (uint32, error) {
 			return 0, nil
 		}
 	}
-	return 0, ErrBusy
+	return 0, ErrContended
 }
 
 // carve takes memory that was never allocated.
@@ -149,7 +149,7 @@ func (h *Heap) carve(size uint64) (uint32, error) {
 			return h.Low + uint32(brk), nil
 		}
 	}
-	return 0, ErrBusy
+	return 0, ErrContended
 }
 
 // GrowAhead is how much more memory than needed is made present, in bytes, so that
@@ -219,7 +219,7 @@ func (h *Heap) Free(data uint32) error {
 			return nil
 		}
 	}
-	return ErrBusy
+	return ErrContended
 }
 
 // Requested returns how many bytes were asked for when addr was allocated. The error is

@@ -9,8 +9,25 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/explain"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
+
+// Check applies the kernel's rules (kernel/bpf/arena.c, arena_map_alloc) to an arena's size and address
+// and names the broken rule. The error matches the kernel's errno: EINVAL, E2BIG or ERANGE.
+func Check(size, base uint64) error {
+	switch {
+	case size == 0 || size%PageSize != 0:
+		return explain.Error(unix.EINVAL, "size %d is not a positive multiple of the page size %d", size, PageSize)
+	case size > Window:
+		return explain.Error(unix.E2BIG, "size %d is more than 4 GiB", size)
+	case base%PageSize != 0:
+		return explain.Error(unix.EINVAL, "base %#x is not a multiple of the page size %d", base, PageSize)
+	case base/Window != (base+size-1)/Window:
+		return explain.Error(unix.ERANGE, "base %#x: %d bytes from there cross a multiple of 4 GiB", base, size)
+	}
+	return nil
+}
 
 // MapAt maps an arena at its user address, and takes it: Close closes it.
 func (m *Memory) MapAt(arena *ebpf.Map, base uint64) error {

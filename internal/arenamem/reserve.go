@@ -83,7 +83,7 @@ func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 			return m.Size - now.pages()*PageSize, nil
 		}
 	}
-	return 0, ErrBusy
+	return 0, ErrContended
 }
 
 // blank reports whether page 0 is all zeros.
@@ -112,5 +112,5 @@ func (m *Memory) endReservations(s *Super) (limit uint64, err error) {
 			return m.Size - r.pages()*PageSize, nil
 		}
 	}
-	return 0, ErrBusy
+	return 0, ErrContended
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/cilium/ebpf/link"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -27,11 +28,17 @@ type serveOptions struct {
 	duration command.Duration
 }
 
-var serveModes = map[string]arenaxdp.Mode{"any": arenaxdp.Any, "native": arenaxdp.Native, "generic": arenaxdp.Generic}
+var serveModes = map[string]link.XDPAttachFlags{"any": 0, "native": link.XDPDriverMode, "generic": link.XDPGenericMode}
+
+// The default and the largest --max-growth, those of arenaxdp.Options.
+const (
+	defaultGrowth = 8
+	maxGrowth     = 1000
+)
 
 func newServe() *cobra.Command {
 	opts := serveOptions{
-		port: arenaxdp.DefaultPort, growth: arenaxdp.DefaultGrowth,
+		port: arenaxdp.DefaultPort, growth: defaultGrowth,
 		mode: &command.Choice{Value: "any", Among: []string{"any", "native", "generic"}},
 	}
 	cmd := &cobra.Command{
@@ -64,7 +71,7 @@ against third parties,
     answered once per request. The default, %d, suffices for any value in answer to a get of
     one key.
 With --allow any, a forged request can direct up to --max-growth times its bytes at any host:
-allow only networks that drop packets with forged sources, or limit the rate upstream.`, kvName, arenaxdp.DefaultPort, arenaxdp.DefaultGrowth),
+allow only networks that drop packets with forged sources, or limit the rate upstream.`, kvName, arenaxdp.DefaultPort, defaultGrowth),
 		Example: `  rbtool arena serve /sys/fs/bpf/heap --dev eth0
   rbtool arena serve name:heap --dev eth0 --port 11212 --xdp-only
   rbtool arena serve name:heap --dev eth0 --allow 10.0.0.0/8,2001:db8::/32 --max-growth 3`,
@@ -96,8 +103,8 @@ func (o *serveOptions) check() error {
 		return command.Usagef("arena serve: --dev IFACE is missing")
 	case o.port == 0:
 		return command.Usagef("arena serve: --port 0: not between 1 and 65535")
-	case o.growth < 1 || o.growth > arenaxdp.MaxGrowth:
-		return command.Usagef("arena serve: --max-growth %d: not between 1 and %d", o.growth, arenaxdp.MaxGrowth)
+	case o.growth < 1 || o.growth > maxGrowth:
+		return command.Usagef("arena serve: --max-growth %d: not between 1 and %d", o.growth, maxGrowth)
 	}
 	return nil
 }
@@ -172,7 +179,7 @@ func printServed(w io.Writer, x *arenaxdp.Accelerator, s *arenaxdp.Server) error
 		return err
 	}
 	fmt.Fprintf(w, "program: %d hits, %d misses, %d other requests, %d malformed packets", n.Hits, n.Misses, n.Others, n.Malformed)
-	printTallies(w, append(refusals(n.Refused),
+	printTallies(w, append(refusals(n.ServerPorts, n.Sources, n.Large),
 		tally{n.Checksums, "with a wrong UDP checksum"}, tally{n.Busy, "while the table changed"}, tally{n.Broken, "from a corrupt table"},
 		tally{n.NoRoom, "without room for the answer"}))
 	if s == nil {
@@ -180,14 +187,14 @@ func printServed(w io.Writer, x *arenaxdp.Accelerator, s *arenaxdp.Server) error
 	}
 	served := s.Counters()
 	fmt.Fprintf(w, "command: %d answered, %d without a command", served.Answered, served.NoRequest)
-	printTallies(w, append(refusals(served.Refused), tally{served.NotLocal, "for another address"}))
+	printTallies(w, append(refusals(served.ServerPorts, served.Sources, served.Large), tally{served.NotLocal, "for another address"}))
 	return nil
 }
 
-func refusals(r arenaxdp.Refused) []tally {
+func refusals(serverPorts, sources, large uint64) []tally {
 	return []tally{
-		{r.ServerPorts, "from ports of servers"}, {r.Sources, "from sources that are not allowed"},
-		{r.Large, "with an answer above --max-growth"},
+		{serverPorts, "from ports of servers"}, {sources, "from sources that are not allowed"},
+		{large, "with an answer above --max-growth"},
 	}
 }
 

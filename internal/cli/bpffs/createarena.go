@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena"
+	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/pin"
 )
@@ -50,7 +51,7 @@ func (o *arenaOptions) create(w io.Writer) error {
 		Name: o.name, Size: uint64(o.size), Base: uint64(o.base),
 		SegvOnFault: o.segvOnFault, NoUserConv: o.noUserConv,
 	}
-	if err := opts.Check(); err != nil {
+	if err := arenamem.Check(opts.Size, opts.Base); err != nil {
 		return command.Usagef("create arena: %w", err)
 	}
 	if err := pin.Check(o.pin); err != nil {
