@@ -28,7 +28,7 @@ type Helper func(a *arena.Arena, in *bufio.Reader) error
 func Main(m *testing.M, helpers map[string]Helper) {
 	name := os.Getenv(helperVariable)
 	if name == "" {
-		os.Exit(testenv.Main(m))
+		os.Exit(testenv.Main(m, "arena-cast"))
 	}
 	if err := runHelper(helpers[name]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
