@@ -2,15 +2,15 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Answers requests for values of a KV (arena/container/kv.go) where packets arrive, from the arena:
- * the process that fills it does not run for them. The protocol is memcached's over
- * UDP, with this one request, in one datagram:
+ * Answers requests for values of a KV (arena/container/kv.go) in an arena as the packets arrive, without
+ * the process that fills it. The protocol is memcached's over UDP, with this one request, in one
+ * datagram:
  *
  *	struct frame, "get KEY\r\n"
  *	struct frame, "VALUE KEY 0 BYTES\r\n", the value, "\r\nEND\r\n"
  *
- * Every other packet goes up the stack unchanged, among them requests for another host, from a
- * source that may not ask, and for an absent key.
+ * Every other packet goes up the stack unchanged, including requests to another host, from a source
+ * that is not allowed, or for an absent key.
  */
 #include "arena_table.h"
 #include "answer.h"
@@ -35,20 +35,20 @@ const volatile __u16 port;
 /* The number of the table's root in the heap. */
 const volatile __u32 table_root;
 
-/* An answer's packet has at most this many times the bytes of the request's. */
+/* Limits an answer's packet to this many times the bytes of the request's. */
 const volatile __u32 growth;
 
-/* What became of the datagrams to the port at an address of the host. */
+/* Counts of the datagrams to the port at an address of the host, by outcome. */
 struct counts {
 	__u64 hits;	 /* answered */
 	__u64 misses;	 /* the key is not in the table */
 	__u64 others;	 /* no request for one key */
 	__u64 malformed; /* lengths that contradict each other, wrong checksums */
-	__u64 busy;	 /* the table was changed each time it was read */
+	__u64 busy;	 /* the bucket changed during every read */
 	__u64 broken;	 /* the table or the value is corrupt */
 	__u64 no_room;	 /* the driver has no room for the answer */
 	__u64 server_ports; /* from a port of servers */
-	__u64 sources;	 /* from an address that may not ask */
+	__u64 sources;	 /* from a source that is not allowed */
 	__u64 checksums; /* requests with a wrong UDP checksum */
 	__u64 large;	 /* the answer is too large for the request */
 };

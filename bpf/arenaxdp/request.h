@@ -4,7 +4,7 @@
 
 #include "work.h"
 
-/* Which datagrams are requests, and may be answered: the same rules as in reach.go and request.go. */
+/* The rules about requests and their sources; reach.go and request.go have the same. */
 
 /* An address, an IPv4 one as ::ffff:a.b.c.d. */
 struct address {
@@ -28,8 +28,8 @@ struct source {
 };
 
 /*
- * The value is 1 for networks that may ask, and 0 for addresses in them that may not, such as
- * this host's own: the longest match counts.
+ * The value is 1 for allowed networks, and 0 for refused addresses in them, such as this host's own: the
+ * longest match counts.
  */
 struct source_map {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

@@ -5,9 +5,8 @@
 #include "arena.h"
 
 /*
- * The heap of an arena, shared with user space: package arena has the same in
- * Go, and says how it works and why (heap.go). Nothing here waits for anybody:
- * what fails, fails at once.
+ * The heap of an arena, shared with user space. arena/container/heap.go documents the design;
+ * internal/arenamem is the same heap in Go. No function waits for another program or process.
  */
 
 #define ARENA_ROOTS 32
@@ -21,29 +20,29 @@ struct arena_super {
 	__u64 size;
 	__u64 heap_start;
 	__u64 heap_limit;
-	__u64 reserved; /* pages at the end that hold variables of programs; user space only */
+	__u64 reserved; /* pages at the end, with variables of programs; only user space reads it */
 	__u64 unused0;
 
-	__u64 brk; /* blocks below it were allocated once */
+	__u64 brk; /* everything from here to heap_limit was never allocated */
 	__u64 unused1[7];
 
-	__u64 present; /* pages below it are allocated */
-	__u64 touched; /* pages below it may be: user space was about to touch them */
-	__u64 corrupt; /* free lists that were given up because they were broken */
+	__u64 present; /* pages below are allocated */
+	__u64 touched; /* pages below may be: user space was about to touch them */
+	__u64 corrupt; /* corrupt free lists that were given up */
 	__u64 unused2[5];
 
 	__u64 roots[ARENA_ROOTS]; /* references to struct arena_root */
 };
 
-/* Page 1: a free list for each size of blocks. */
+/* Page 1: a free list for each block size. */
 struct arena_class {
 	__u64 head;   /* reference, tag << 32 */
 	__u64 used;   /* blocks in use */
-	__u64 carved; /* blocks that there are */
+	__u64 carved; /* blocks in use or free */
 	__u64 unused[5];
 };
 
-/* What is known by a name. */
+/* A named object in the heap. */
 struct arena_root {
 	__u32 kind;
 	__u32 ref;
@@ -51,8 +50,8 @@ struct arena_root {
 };
 
 /*
- * Before each block: reference to the next free one or the size asked for, the
- * class << 32, the state << 40, a checksum of its place << 48.
+ * The header before each block: the next free block's reference or the requested size, the class << 32,
+ * the state << 40, a checksum of the reference << 48.
  */
 struct arena_block {
 	__u64 header;
@@ -68,8 +67,8 @@ struct arena_block {
 #define ARENA_MAX_BLOCK (1ULL << 31)
 
 /*
- * May be used 8 million times in a run of a program, or for a quarter of a second
- * (Linux 6.15): then it is false for the rest of the run.
+ * The condition of a loop. It is true 8 million times in a run of a program or, from Linux 6.15 on, for
+ * a quarter of a second, and false for the rest of the run.
  */
 #define arena_can_loop                                                                                                 \
 	({                                                                                                             \
@@ -84,18 +83,17 @@ struct arena_block {
 	})
 
 /*
- * What a counter of such a loop begins with. The verifier follows a loop until its
- * registers say nothing new: from a constant on they would for ever, from memory their
- * values are unknown at once.
+ * Zero, for the counters of such loops. The verifier follows a loop until the registers repeat a known
+ * state. A counter that starts at a constant never does; one from memory is unknown at once.
  */
 static volatile __u32 arena_zero;
 
 #define arena_cas(word, old, new) (__sync_val_compare_and_swap(&(word), old, new) == (old))
 
-/* As arena_cas, where it does not matter who is first. */
+/* arena_cas, where the result does not matter. */
 #define arena_try(word, old, new) ((void)__sync_val_compare_and_swap(&(word), old, new))
 
-/* The word that follows one with a tag. */
+/* A reference with the tag that follows a word's. */
 #define arena_retag(word, ref) ((((word) >> 32) + 1) << 32 | (__u32)(ref))
 
 static __always_inline __u32 arena_class_of(__u64 bytes)
@@ -120,7 +118,7 @@ static __always_inline __u64 arena_header(__u32 ref, __u32 class, __u32 state)
 	return (check & 0xffff) << 48 | (__u64)state << 40 | (__u64)class << 32;
 }
 
-/* Takes a block from the free list of its class: its reference, or 0. */
+/* Pops a block from the free list of its class. Returns its reference, or 0. */
 __arena_global __u32 arena_pop(__u32 class)
 {
 	struct arena_class __arena *c = ARENA_CLASS(class & 63);
@@ -137,7 +135,7 @@ __arena_global __u32 arena_pop(__u32 class)
 			if (arena_cas(c->head, head, arena_retag(head, header)))
 				return ref;
 		} else if (ARENA_READ(c->head) == head) {
-			/* Somebody wrote there. What is behind it is lost. */
+			/* The block was overwritten: give up the list behind it. */
 			if (arena_cas(c->head, head, arena_retag(head, 0)))
 				__sync_fetch_and_add(&ARENA_SUPER->corrupt, 1);
 			return 0;
@@ -146,7 +144,7 @@ __arena_global __u32 arena_pop(__u32 class)
 	return 0;
 }
 
-/* Takes memory that was never allocated: its reference, or 0. */
+/* Takes memory that was never allocated. Returns its reference, or 0. */
 __arena_global __u32 arena_carve(__u64 bytes)
 {
 	struct arena_super __arena *s = ARENA_SUPER;
@@ -187,10 +185,7 @@ __arena_global __u64 arena_alloc_address(__u64 bytes)
 	return (__u64)block->data;
 }
 
-/*
- * Allocates memory, which is not cleared: NULL when there is none, or none in pages that
- * are there already; see arena_grow.
- */
+/* Allocates memory, not cleared. Returns NULL without free memory in present pages: see arena_grow. */
 static __always_inline void __arena *arena_alloc(__u64 bytes)
 {
 	return (void __arena *)arena_alloc_address(bytes);
@@ -198,7 +193,7 @@ static __always_inline void __arena *arena_alloc(__u64 bytes)
 
 #define ARENA_SURE_TRIES 16
 
-/* Tries once to put a block on a free list. */
+/* Tries once to push a block to a free list. */
 static __always_inline bool arena_push(struct arena_class __arena *c, struct arena_block __arena *block, __u64 free)
 {
 	__u64 head = ARENA_READ(c->head);
@@ -224,20 +219,20 @@ __arena_global int arena_free_ref(__u32 data)
 		return -EINVAL;
 	free = arena_header(ref, class, ARENA_BLOCK_FREE);
 	if (!arena_cas(block->header, header, free))
-		return -EINVAL; /* somebody else freed it just now */
+		return -EINVAL; /* freed meanwhile */
 	c = ARENA_CLASS(class & 63);
 	__sync_fetch_and_add(&c->used, -1);
-	/* Also a program that has used up its loops gives back what it has. */
+	/* A program without loop iterations left frees its blocks too. */
 	for (int i = 0; i < ARENA_SURE_TRIES; i++)
 		if (arena_push(c, block, free))
 			return 0;
 	while (arena_can_loop)
 		if (arena_push(c, block, free))
 			return 0;
-	return -EAGAIN; /* after millions of tries: the block is lost */
+	return -EAGAIN; /* the block is lost */
 }
 
-/* Gives memory back: -EINVAL when it is not allocated. */
+/* Frees memory. Returns -EINVAL if it is not allocated. */
 static __always_inline int arena_free(void __arena *p)
 {
 	return arena_free_ref(arena_ref(p));
@@ -246,8 +241,8 @@ static __always_inline int arena_free(void __arena *p)
 #define ARENA_GROW_PAGES 16
 
 /*
- * Makes pages for the next bytes of allocations, where the kernel lets the program:
- * sleepable ones everywhere, all from Linux 7.0 on.
+ * Allocates pages for the next bytes of allocations. Before Linux 7.0, the kernel lets only sleepable
+ * programs do that.
  */
 __arena_global int arena_grow(__u64 bytes)
 {
@@ -270,12 +265,12 @@ __arena_global int arena_grow(__u64 bytes)
 			pages = 1;
 			if (!bpf_arena_alloc_pages(&arena, arena_ptr(arena_base + present), 1, NUMA_NO_NODE, 0)) {
 				if (ARENA_READ(s->present) != present)
-					continue; /* another one was faster */
+					continue; /* another program or process allocated it */
 				if (present >= ARENA_READ(s->touched))
 					return -ENOMEM;
 				/*
-				 * A process that touched the page may have been killed before it said
-				 * so. Nobody can tell, so the page is left out.
+				 * A process may have touched the page and been killed before it
+				 * raised present. That cannot be told: skip the page.
 				 */
 				brk = ARENA_READ(s->brk);
 				if (brk < present + ARENA_PAGE_SIZE) {
@@ -292,7 +287,7 @@ __arena_global int arena_grow(__u64 bytes)
 	return -EAGAIN;
 }
 
-/* The root of a number, when it is of this kind: a pointer to what it names, else 0. */
+/* Returns the object of root i, or NULL if that is not of the kind. */
 static __always_inline void __arena *arena_root_at(__u32 i, __u32 kind)
 {
 	struct arena_root __arena *root;

@@ -4,20 +4,20 @@
 
 #include "arena_heap.h"
 
-/* A singly linked list: a stack, without locks. list.go is the same in Go. */
+/* A singly linked list, used as a stack, without locks. arena/container/list.go is the same in Go. */
 
 #define ARENA_KIND_LIST 1
 
 struct arena_list {
-	__u64 head; /* reference to the first, number of pops << 32 */
+	__u64 head; /* reference to the first node, number of pops << 32 */
 };
 
-/* The first member of what is in a list. */
+/* The first member of a node. */
 struct arena_link {
 	struct arena_link __arena *next;
 };
 
-/* Puts a node at the front. It must be in no list. */
+/* Pushes a node, which is in no list, to the front. */
 static __arena_fn int arena_list_push(struct arena_list __arena *list, struct arena_link __arena *node)
 {
 	__u64 head;
@@ -26,14 +26,14 @@ static __arena_fn int arena_list_push(struct arena_list __arena *list, struct ar
 	do {
 		head = ARENA_READ(list->head);
 		ARENA_WRITE(node->next, (__u32)head ? arena_ptr(head) : NULL);
-		/* Only pops count: who pops meanwhile must not take an old next for the new one. */
+		/* Only pops change the tag: a pop must not take a stale next for the current one. */
 		if (arena_cas(list->head, head, (head >> 32) << 32 | arena_ref(node)))
 			return 0;
 	} while (arena_can_loop);
 	return -EAGAIN;
 }
 
-/* Takes the first node away: NULL when there is none. */
+/* Pops the first node, or returns NULL. */
 static __arena_fn struct arena_link __arena *arena_list_pop(struct arena_list __arena *list)
 {
 	struct arena_link __arena *node;

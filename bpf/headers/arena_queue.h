@@ -4,21 +4,24 @@
 
 #include "arena_heap.h"
 
-/* A bounded queue of references, for any number on both ends. queue.go is the same in Go. */
+/*
+ * A bounded queue of references for any number of producers and consumers. arena/container/queue.go is
+ * the same in Go.
+ */
 
 #define ARENA_KIND_QUEUE 3
 
 struct arena_queue {
-	__u64 head; /* number of the next to take */
+	__u64 head; /* number of the next element to take */
 	__u64 unused0[7];
-	__u64 tail; /* number of the next to put */
+	__u64 tail; /* number of the next element to put */
 	__u64 unused1[7];
 	__u32 bits; /* log2 of the slots */
 	__u32 unused2;
 	__u64 slots[]; /* reference or 0, lap << 32 */
 };
 
-/* Puts a reference, which is not 0, at the end: -ENOBUFS when there is no room. */
+/* Puts a reference, not 0, at the end. Returns -ENOBUFS if the queue is full, or -EAGAIN. */
 static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 {
 	__u64 tail, lap, slot;
@@ -38,16 +41,16 @@ static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 			}
 		} else if (slot >> 32 == (__u32)(lap - 1)) {
 			if (ARENA_READ(q->tail) == tail)
-				return -ENOBUFS; /* what lies there is of the last lap */
+				return -ENOBUFS; /* the slot holds an element of the last lap */
 		} else {
-			/* Filled, and who did it has not moved the tail yet, or never will. */
+			/* Filled, but the tail did not move yet, or its owner was killed. */
 			arena_try(q->tail, tail, tail + 1);
 		}
 	} while (arena_can_loop);
 	return -EAGAIN;
 }
 
-/* Takes the reference at the front: -ENODATA when there is none. */
+/* Takes the reference at the front. Returns -ENODATA if the queue is empty, or -EAGAIN. */
 static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref)
 {
 	__u64 head, lap, slot;
@@ -69,7 +72,7 @@ static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref
 				return 0;
 			}
 		} else {
-			/* Taken, and who did it has not moved the head yet, or never will. */
+			/* Taken, but the head did not move yet, or its owner was killed. */
 			arena_try(q->head, head, head + 1);
 		}
 	} while (arena_can_loop);

@@ -5,26 +5,25 @@
 #include "arena_heap.h"
 
 /*
- * A hash table with keys and values of fixed sizes, which any number of programs and
- * processes read and change at once. table.go is the same in Go, and says why it
- * is right.
+ * A hash table with keys and values of fixed sizes, which any number of programs and processes read and
+ * change at once. arena/container/table.go is the same in Go, and documents why it is correct.
  *
- * Sizes are in words of 8 bytes, constants of the program: key_words and
- * value_words of struct arena_table, which arena_table_open compares.
+ * key_words and value_words are the sizes in words of 8 bytes, constants of the program.
+ * arena_table_open compares them with the table's.
  */
 
 #define ARENA_KIND_TABLE 2
 
 struct arena_table {
-	__u32 key_size; /* bytes; the words are filled up with zeros */
+	__u32 key_size; /* bytes; zeros pad the last word */
 	__u32 value_size;
 	__u32 bits; /* log2 of the buckets */
-	__u32 buckets; /* reference to words: reference to the first node, tag << 32 */
+	__u32 buckets; /* reference to the buckets: reference to the first node, tag << 32 */
 	__u64 seed;
-	__u64 count; /* of keys */
+	__u64 count; /* keys */
 };
 
-/* Does not change from when it is in the table to when it is freed. */
+/* Constant from its insertion until it is freed. */
 struct arena_node {
 	__u32 next; /* reference */
 	__u32 hash;
@@ -36,14 +35,14 @@ struct arena_node {
 #define ARENA_EXIST 2
 
 #define ARENA_MAX_CHAIN 4096
-#define ARENA_GAVE_UP 0xffffffff /* a depth: the program has used up its loops */
+#define ARENA_GAVE_UP 0xffffffff /* a depth: the program has no loop iterations left */
 
 static __always_inline __u32 arena_words(__u32 bytes)
 {
 	return (bytes + 7) / 8;
 }
 
-/* The table of this root, if its keys and values have so many words. */
+/* Returns the table of a root, or NULL if its sizes differ. */
 static __always_inline struct arena_table __arena *arena_table_open(__u32 root, __u32 key_words, __u32 value_words)
 {
 	struct arena_table __arena *t = arena_root_at(root, ARENA_KIND_TABLE);
@@ -65,7 +64,7 @@ static __always_inline __u64 arena_hash(__u64 seed, const __u64 *key, __u32 word
 	return hash ^ hash >> 32;
 }
 
-/* What is wrong with a chain in which nothing was found. */
+/* Returns the error of a chain in which the key was not found, or 0. */
 static __always_inline int arena_chain_error(__u32 depth)
 {
 	if (depth == ARENA_GAVE_UP)
@@ -81,9 +80,8 @@ static __always_inline __u64 __arena *arena_bucket(struct arena_table __arena *t
 }
 
 /*
- * Looks for a key in the chain that begins with ref. What others change meanwhile
- * makes the answer wrong: it holds if the bucket's word is still the same
- * afterwards. Returns the node's reference or 0; depth says how many are before it.
+ * Finds a key in the chain that starts at ref. Returns the node's reference or 0, and counts the nodes
+ * before it in depth. The result is valid if the bucket's word is the same afterwards.
  */
 static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key, __u32 words, __u32 *depth)
 {
@@ -111,10 +109,7 @@ static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key,
 	return 0;
 }
 
-/*
- * Tries once to copy the value of a key: 0, -ENOENT, -ELOOP, or
- * -EAGAIN where the bucket was changed meanwhile.
- */
+/* Tries once to copy the value of a key. Returns 0, -ENOENT, -ELOOP, or -EAGAIN if the bucket changed. */
 static __always_inline int arena_table_try_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					       __u64 *value, __u32 value_words)
 {
@@ -131,7 +126,7 @@ static __always_inline int arena_table_try_get(struct arena_table __arena *t, co
 		for (__u32 i = 0; i < value_words; i++)
 			value[i] = ARENA_READ(node->words[key_words + i]);
 	}
-	/* x86 makes loads in their order: what was read is older than this. */
+	/* x86 keeps loads in order: the value was read before this. */
 	if (ARENA_READ(*bucket) != head)
 		return -EAGAIN;
 	if (ref)
@@ -139,7 +134,7 @@ static __always_inline int arena_table_try_get(struct arena_table __arena *t, co
 	return arena_chain_error(depth) ?: -ENOENT;
 }
 
-/* Copies the value of a key: 0, -ENOENT, -ELOOP or -EAGAIN. */
+/* Copies the value of a key. Returns 0, -ENOENT, -ELOOP or -EAGAIN. */
 static __always_inline int arena_table_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					   __u64 *value, __u32 value_words)
 {
@@ -151,7 +146,7 @@ static __always_inline int arena_table_get(struct arena_table __arena *t, const 
 	return err;
 }
 
-/* Frees the first node of a chain that nobody else changes, and returns the next. */
+/* Frees the first node of a private chain, and returns the next. */
 static __always_inline __u32 arena_free_node(__u32 ref)
 {
 	struct arena_node __arena *node = arena_ptr(ref);
@@ -161,7 +156,7 @@ static __always_inline __u32 arena_free_node(__u32 ref)
 	return next;
 }
 
-/* Frees n nodes of a chain that nobody else changes. */
+/* Frees n nodes of a private chain. */
 __arena_global int arena_free_nodes(__u32 ref, __u32 n)
 {
 	__u32 i;
@@ -177,8 +172,8 @@ __arena_global int arena_free_nodes(__u32 ref, __u32 n)
 }
 
 /*
- * Copies n nodes, not 0, from ref on, and lets the last copy lead to tail: the first copy, or 0
- * when there is no memory.
+ * Copies the n nodes from ref on, at least one, in reverse order in front of tail. Returns the first
+ * copy, or 0 without memory.
  */
 __arena_global __u32 arena_copy_nodes(__u32 ref, __u32 n, __u32 tail, __u32 words)
 {
@@ -318,7 +313,7 @@ static __always_inline void arena_set_value(__u64 __arena *value, void *ctx)
 		ARENA_WRITE(value[i], from->words[i]);
 }
 
-/* Puts a value; flags are ARENA_ANY, ARENA_NOEXIST or ARENA_EXIST. See arena_table_change. */
+/* Puts a value. flags are ARENA_ANY, ARENA_NOEXIST or ARENA_EXIST; see arena_table_change. */
 static __always_inline int arena_table_put(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					   const __u64 *value, __u32 value_words, __u32 flags)
 {
@@ -327,7 +322,7 @@ static __always_inline int arena_table_put(struct arena_table __arena *t, const 
 	return arena_table_change(t, key, key_words, value_words, flags, arena_set_value, &from);
 }
 
-/* Deletes a key: 0, -ENOENT, -ENOMEM, -ELOOP or -EAGAIN. */
+/* Deletes a key. Returns 0, -ENOENT, -ENOMEM, -ELOOP or -EAGAIN. */
 static __always_inline int arena_table_delete(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					      __u32 value_words)
 {

@@ -1,10 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/*
- * Pages of an arena, for user space, which cannot allocate, free or look at them
- * without a program: BPF_PROG_TEST_RUN runs these.
- */
+/* Page operations that user space cannot do without a program. BPF_PROG_TEST_RUN runs these. */
 #include "arena.h"
 
 ARENA_DEFINE();
@@ -37,8 +34,8 @@ struct copy {
 };
 
 /*
- * Unlike user space it does not allocate what it looks at: absent memory is 0.
- * Unrolled, because the verifier takes only constant offsets into the context.
+ * Copies memory without allocating its pages, unlike an access in user space: absent pages read as 0.
+ * Unrolled, because the verifier accepts only constant offsets into the context.
  */
 SEC("syscall")
 int copy_out(struct copy *c)

@@ -2,12 +2,11 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * What package arena's heap, list, table and queue are for programs: each program here
- * works on them many times in a run. They are for tests, and examples of how to use
- * the headers.
+ * Programs that use an arena's heap, lists, queues and tables many times in a run: for tests, and as
+ * examples of the headers.
  *
- * Each takes the address of its job, which lies in the arena too, so that syscall
- * programs and others have the same body.
+ * Each takes the address of its job in the arena, so that syscall programs and others have the same
+ * body.
  */
 #include "arena_heap.h"
 #include "arena_list.h"
@@ -18,19 +17,19 @@ ARENA_DEFINE();
 
 struct job {
 	__u64 on;    /* address of the list, table or queue */
-	__u64 count; /* what to do, in all */
-	__u64 done;  /* so far: run again until it is count */
+	__u64 count; /* operations to do */
+	__u64 done;  /* so far: the program is run again until done is count */
 	__u64 keys;  /* of each kind */
 	__u64 seed;
 
-	/* what became of it */
-	__u64 added;    /* to counters */
+	/* results */
+	__u64 added;    /* increments of counters */
 	__u64 inserted;
 	__u64 deleted;
 	__u64 found;
 	__u64 absent;
 	__u64 torn;
-	__u64 full; /* no memory in pages that are there */
+	__u64 full; /* no memory in present pages */
 	__u64 failed;
 	__u64 sum;
 };
@@ -56,7 +55,7 @@ static __arena_fn __u64 next_random(struct job __arena *job)
 	return x * 0x2545f4914f6cdd1dULL >> 32;
 }
 
-/* Puts nodes numbered from job->done on at the front of a list. */
+/* Pushes nodes, numbered from job->done on, to a list. */
 SEC("syscall")
 int list_build(struct context *ctx)
 {
@@ -83,7 +82,7 @@ int list_build(struct context *ctx)
 	return 0;
 }
 
-/* Takes nodes off a list and frees them. */
+/* Pops nodes from a list and frees them. */
 SEC("syscall")
 int list_free(struct context *ctx)
 {
@@ -103,7 +102,7 @@ int list_free(struct context *ctx)
 	return 0;
 }
 
-/* Allocates and frees blocks of all sizes up to 4 KiB, some of them twice. */
+/* Allocates and frees blocks of all sizes up to 4 KiB. */
 SEC("syscall")
 int heap_storm(struct context *ctx)
 {
@@ -192,7 +191,7 @@ static __always_inline __u64 checksum(const __u64 *value)
 	return sum;
 }
 
-/* Counts, and fills the value with what follows from the count. */
+/* Counts up the first word, and derives the others from it. */
 static __always_inline void increment(__u64 __arena *value, void *ctx)
 {
 	__u64 new[VALUE_WORDS];
@@ -205,10 +204,7 @@ static __always_inline void increment(__u64 __arena *value, void *ctx)
 		ARENA_WRITE(value[i], new[i]);
 }
 
-/*
- * Keys below job->keys are counters, which are only counted up; the next job->keys are
- * inserted and deleted; all are looked up.
- */
+/* Counts up the keys below job->keys, inserts and deletes the next job->keys, and looks up all. */
 static __always_inline int storm(struct job __arena *job, bool may_grow)
 {
 	struct arena_table __arena *t = (struct arena_table __arena *)job->on;
@@ -276,7 +272,7 @@ int table_storm(struct context *ctx)
 	return storm((struct job __arena *)ctx->job, true);
 }
 
-/* May not sleep, and so makes no pages. */
+/* Cannot sleep, and therefore cannot allocate pages. */
 SEC("raw_tp")
 int table_storm_tp(struct context *ctx)
 {
@@ -284,8 +280,8 @@ int table_storm_tp(struct context *ctx)
 }
 
 /*
- * Uses up its loops, and goes on: what is there may then not be found, but is never said
- * to be absent, and what is replaced is freed all the same.
+ * Uses up its loop iterations first. Then a lookup may fail with -EAGAIN, but not with -ENOENT for a
+ * present key, and replaced nodes are freed.
  */
 SEC("syscall")
 int table_exhausted(struct context *ctx)
@@ -315,7 +311,7 @@ int table_exhausted(struct context *ctx)
 	return 0;
 }
 
-/* The types that the test of the Go mirrors looks for. Its function is never called. */
+/* Keeps the types in the BTF, for the test of the Go mirrors. keep_layouts is never called. */
 struct layouts {
 	struct job job;
 	struct context context;

@@ -1,5 +1,5 @@
-// Package arenaset holds programs that use an arena's heap, lists, queues and
-// tables beside processes: for tests, and as examples of the C headers.
+// Package arenaset holds programs that use an arena's heap, lists, queues and tables: for tests and
+// benchmarks, and as examples of the C headers.
 package arenaset
 
 //go:generate go tool bpf2go -target bpfel -go-package arenaset -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type job -type context bpf arenaset.bpf.c
@@ -19,10 +19,10 @@ const (
 	Arena        = bpfMapArena
 )
 
-// Job is what a program does, and what became of it. It lies in the arena.
+// Job describes the work of a program, and holds its results. It lies in the arena.
 type Job = bpfJob
 
-// Context is what a program is run with.
+// Context is the context of a program.
 type Context = bpfContext
 
 // Spec returns the programs.

@@ -1,10 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/*
- * One program for each thing that a loader of arena programs has to get right. They
- * work on the arena's first page.
- */
+/* A program for each duty of a loader of arena programs. They work on the arena's first page. */
 #include "arena.h"
 #include <bpf/bpf_tracing.h>
 
@@ -49,7 +46,7 @@ static long callback(__u64 i, void *ctx)
 	return 0;
 }
 
-/* All kinds of references at once. */
+/* All kinds of references in one program. */
 SEC("syscall")
 int references(void *ctx)
 {
@@ -129,7 +126,7 @@ int poke(struct access *a)
 	return 0;
 }
 
-/* Stores the address of the word at addr there, after a conversion to a kernel pointer and back. */
+/* Stores at addr its own address, converted to a kernel pointer and back. */
 SEC("syscall")
 int store_pointer(struct access *a)
 {

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/* Variables that lie in the arena: clang puts them into .addr_space.1. */
+/* Variables in the arena: clang puts them into the section .addr_space.1. */
 #include "arena.h"
 
 ARENA_DEFINE();
