@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 const module = "github.com/rbtool/rbtool/"
@@ -41,7 +43,7 @@ type tree map[string][]string
 func goList(t *testing.T) tree {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("without the go command")
+		testenv.SkipWithout(t, "go-tool", err)
 	}
 	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Standard", module+"...")
 	out, err := cmd.Output()

@@ -37,7 +37,8 @@ func Find(name string) (Feature, bool) {
 func All() []Feature { return slices.Clone(all) }
 
 var all = []Feature{
-	{"bpftool", "", bpftool},
+	{"bpftool", "", command("bpftool")}, // tests compare rbtool's output with its output
+	{"go-tool", "", command("go")},      // tests build and list packages
 	{"btf", "programs that follow the kernel's structures, and record types by name", kernelBTF},
 	{"cgroup2", "", cgroup2},
 	{"tracefs", "", tracefs},

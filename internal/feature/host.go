@@ -15,10 +15,12 @@ func tracefs() error {
 	return err
 }
 
-// bpftool looks for the command: tests compare rbtool's output with its output.
-func bpftool() error {
-	_, err := exec.LookPath("bpftool")
-	return err
+// command returns a trial that looks for a program of the host.
+func command(name string) func() error {
+	return func() error {
+		_, err := exec.LookPath(name)
+		return err
+	}
 }
 
 // cgroup2 looks for a mounted cgroup v2 hierarchy.
