@@ -52,8 +52,11 @@ type Reader struct {
 	ctx      context.Context // of waits since the last Flush or SetDeadline, or nil
 	cancel   context.CancelFunc
 
-	reading sync.Mutex // held by Read, protects what follows
+	queue   sync.Mutex // held by a Read that waits, protects flushed
 	flushed uint64     // the value of flushes that ErrFlushed last answered
+
+	turn    turn // held while a record is read
+	waiting bool // a Read waits, and is the only one that may read; protected by turn
 }
 
 // NewReader returns a Reader of ringbufMap, a map of type [ebpf.RingBuf]. The
@@ -72,8 +75,10 @@ func (r *Reader) Close() error {
 	err := r.ring.Close()
 	r.interrupt(func() { r.closed = true })
 	// A Read under way still writes to its caller's Record.
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	r.queue.Lock()
+	defer r.queue.Unlock()
+	r.turn.begin()
+	r.turn.end()
 	return err
 }
 
@@ -119,8 +124,25 @@ func (r *Reader) Read() (Record, error) {
 // ReadInto is Read into the memory of rec.RawSample, which it replaces by a larger
 // one if needed. After an error rec is unchanged.
 func (r *Reader) ReadInto(rec *Record) error {
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	if r.turn.try() {
+		found, err := false, error(nil)
+		if !r.waiting {
+			found, err = r.take(rec)
+		}
+		r.turn.end()
+		if found || err != nil {
+			return err
+		}
+	}
+	return r.waitInto(rec)
+}
+
+// waitInto is ReadInto for a Read that may have to wait.
+func (r *Reader) waitInto(rec *Record) error {
+	r.queue.Lock()
+	defer r.queue.Unlock()
+	defer r.setWaiting(false)
+	r.setWaiting(true)
 	for expired := false; ; {
 		// Loaded before the look at the ring, which then finds all records that were
 		// there at this Flush.
@@ -142,6 +164,13 @@ func (r *Reader) ReadInto(rec *Record) error {
 			return err
 		}
 	}
+}
+
+// setWaiting makes the caller, which holds the queue, the only one that may read.
+func (r *Reader) setWaiting(only bool) {
+	r.turn.begin()
+	r.waiting = only
+	r.turn.end()
 }
 
 // ended is done: with it consumer.Reader's ReadInto does not wait.
