@@ -53,7 +53,7 @@ func newConsume(r *rig, size, maxSize uint32) (*harness.Benchmark, error) {
 			{Name: ourPass, Run: way(r.g, "pass")},
 			{Name: "ours, Records", Run: way(r.g, "records")},
 			{Name: "ours, ReadInto", Run: way(r.g, "readinto")},
-			{Name: "ours, ringbuf.ReadInto", Run: way(r.g, "dropin")},
+			{Name: dropIn, Run: way(r.g, "dropin")},
 			{Name: "ours, Read (copies)", Run: way(r.g, "read")},
 		},
 		Claims: consumeClaims(size, maxSize),
@@ -68,6 +68,7 @@ const (
 	cLoop       = "C loop (floor)"
 	cilium      = "cilium/ebpf, ReadInto"
 	ourPass     = "ours, Pass"
+	dropIn      = "ours, ringbuf.ReadInto"
 )
 
 func consumeClaims(size, maxSize uint32) []harness.Claim {

@@ -51,7 +51,7 @@ func newHot(r *rig, size, maxSize uint32) (_ *harness.Benchmark, err error) {
 			{Name: cilium, Run: way(r.g, "cilium")},
 			{Name: ourPass, Run: way(r.g, "pass")},
 			{Name: "ours, ReadInto", Run: way(r.g, "readinto")},
-			{Name: "ours, ringbuf.ReadInto", Run: way(r.g, "dropin")},
+			{Name: dropIn, Run: way(r.g, "dropin")},
 			{Name: "ours, Read (copies)", Run: way(r.g, "read")},
 		},
 		Claims: []harness.Claim{{Contender: ourPass, Metric: "time", Base: libbpf, Limit: 1, Floor: cLoop}},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rbtool/rbtool/bench/harness"
 	"github.com/rbtool/rbtool/consumer"
+	dropin "github.com/rbtool/rbtool/consumer/ringbuf"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
@@ -62,6 +63,7 @@ func newStream(r *rig, wakeBytes uint64) (*harness.Benchmark, error) {
 			{Name: libbpf, Run: way(r.c, "libbpf", 0)},
 			{Name: libbpfAgain, Run: way(r.c, "libbpf", 0)},
 			{Name: cilium, Run: way(r.g, "cilium", 0)},
+			{Name: dropIn, Run: way(r.g, "dropin", 0)},
 			{Name: ourPass, Run: way(r.g, "pass", 0)},
 			{Name: coalesced, Run: way(r.g, "pass", coalesce)},
 		},
@@ -129,8 +131,11 @@ func peerStream(req *harness.Request) ([]uint64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	want := req.Number(2)
-	if req.Word(1) == "cilium" {
+	switch req.Word(1) {
+	case "cilium":
 		return streamCilium(req, m, want)
+	case "dropin":
+		return streamDropIn(req, m, want)
 	}
 	return streamPass(ctx, req, m, want)
 }
@@ -144,6 +149,28 @@ func streamCilium(req *harness.Request, m *ebpf.Map, want uint64) ([]uint64, err
 	r.SetDeadline(time.Now().Add(patience))
 	var f flow
 	var rec ringbuf.Record
+	req.Ready()
+	for f.next < want {
+		if err := r.ReadInto(&rec); err != nil {
+			return nil, err
+		}
+		if f.start.IsZero() {
+			f.start = time.Now()
+		}
+		f.see(rec.RawSample)
+	}
+	return f.answer(), nil
+}
+
+func streamDropIn(req *harness.Request, m *ebpf.Map, want uint64) ([]uint64, error) {
+	r, err := dropin.NewReader(m)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	r.SetDeadline(time.Now().Add(patience))
+	var f flow
+	var rec dropin.Record
 	req.Ready()
 	for f.next < want {
 		if err := r.ReadInto(&rec); err != nil {
