@@ -23,6 +23,9 @@ func (r *Reader) claim() error {
 		return errors.New("options Shared and Steal exclude each other")
 	}
 	if r.opts.Shared {
+		if !ordered {
+			r.rivals = foreign // contested proves nothing about a copy that memmove made
+		}
 		return nil
 	}
 	most := claim.Gone
@@ -42,6 +45,32 @@ func (r *Reader) claim() error {
 	r.self = self
 	r.claimed = runtime.AddCleanup(r, heldClaim.giveUp, heldClaim{r.mem, self})
 	return nil
+}
+
+// adopt makes a shared Reader resume where another consumer has moved consumer_pos, unless this
+// Reader has read further.
+func (r *Reader) adopt() {
+	if !r.contested() {
+		return
+	}
+	r.published = r.mem.ConsumerPos()
+	if r.pos.Before(r.published) {
+		r.lastSpan = 0
+		r.setPos(r.published)
+	}
+}
+
+// contested reports whether another consumer has moved consumer_pos under a shared Reader: then the
+// producer may have overwritten what it reads. Partner: the smp_load_acquire of consumer_pos in
+// __bpf_ringbuf_reserve.
+func (r *Reader) contested() bool { return r.opts.Shared && r.mem.ConsumerPos() != r.published }
+
+// excuse clears r.err if another consumer has moved consumer_pos under a shared Reader: what looks
+// corrupt was overwritten.
+func (r *Reader) excuse() {
+	if r.contested() {
+		r.err = nil
+	}
 }
 
 // stolen returns an error if this Reader claimed the ring and another opener has it now.

@@ -1,9 +1,13 @@
 package consumer_test
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"runtime"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -137,5 +141,79 @@ func TestSharedReaders(t *testing.T) {
 	reader(t, m, consumer.Options{Shared: true})
 	if _, err := consumer.NewReader(m, consumer.Options{Shared: true, Steal: true}); err == nil {
 		t.Error("a shared reader steals")
+	}
+}
+
+// Two Readers that read at the same time lose nothing, and what they read is whole.
+func TestSharedReadersAtTheSameTime(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	p := load(t, m)
+	count := uint64(long(200_000, 20_000))
+	var mu sync.Mutex
+	seen, twice := make([]bool, count), 0
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var readers sync.WaitGroup
+	for range 2 {
+		r := reader(t, m, consumer.Options{Shared: true})
+		readers.Go(func() {
+			var rec consumer.Record
+			for {
+				err := r.ReadInto(ctx, &rec)
+				if errors.Is(err, context.Canceled) {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				seq := binary.LittleEndian.Uint64(rec.Data)
+				if err := producer.Verify(seq, rec.Data); err != nil || seq >= count {
+					t.Errorf("record %d: %v", seq, err)
+					return
+				}
+				mu.Lock()
+				if seen[seq] {
+					twice++
+				}
+				seen[seq] = true
+				mu.Unlock()
+			}
+		})
+	}
+	run(t, p, producer.Job{Op: producer.Output, Count: count, Size: 16, MaxSize: 200, RetryFull: true})
+	for o := observe(t, m); o.ConsumerPos() != o.ProducerPos(); {
+		runtime.Gosched()
+	}
+	cancel()
+	readers.Wait()
+	if i := slices.Index(seen, false); i >= 0 {
+		t.Errorf("record %d was lost", i)
+	}
+	t.Logf("%d of %d records were read twice", twice, count)
+}
+
+// A Reader that was open all the time goes on where another one has stopped.
+func TestSharedReadersTakeTurns(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	p := load(t, m)
+	readers := []*consumer.Reader{reader(t, m, consumer.Options{Shared: true}), reader(t, m, consumer.Options{Shared: true})}
+	var want []uint64
+	for turn := range uint64(6) {
+		run(t, p, producer.Job{Op: producer.Output, Seq: 2 * turn, Count: 2, Size: 16})
+		r := readers[turn%2]
+		rec, err := r.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := producer.Verify(2*turn, rec.Data); err != nil {
+			t.Error(err)
+		}
+		want = append(want[:0], 2*turn+1)
+		if got := seqs(t, r, 0); !slices.Equal(got, want) {
+			t.Errorf("turn %d: the pass has records %v, want %v", turn, got, want)
+		}
 	}
 }

@@ -40,6 +40,10 @@ type Options struct {
 	// word in the consumer page, at offset 64, which the kernel ignores. It ends with Close,
 	// when the process ends or calls execve(2), and, if a pass was never left (see
 	// [Reader.Pass]), when the Reader is garbage-collected.
+	//
+	// A shared Reader resumes where another consumer stops. If both read at the same time, each
+	// gets a part of the records, and a few come to both. Records from Read are whole; those of
+	// a pass may be overwritten while its loop body reads them.
 	Shared bool
 
 	// Steal claims the ring even from a live holder. The robbed Reader publishes nothing more,

@@ -102,6 +102,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 		r.leave()
 		return false
 	}
+	r.adopt()
 	w.data = r.mem.Data()
 	w.pos, w.last = r.pos, r.lastSpan
 	w.left = math.MaxUint64
@@ -116,6 +117,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 		w.end = w.pos // nothing is copied yet, however far ahead the producer is
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
+		r.excuse()
 		r.leave()
 		return false
 	}
@@ -170,6 +172,7 @@ func (r *Reader) resolve(w *walk) bool {
 				continue
 			}
 			r.err = r.corrupt("record of %d bytes at position %d, producer position %d", header.Len(), w.pos, w.goal)
+			r.excuse()
 			return false
 		}
 		if state == ring.Discarded {

@@ -94,6 +94,7 @@ func (r *Reader) take(rec *Record) bool {
 	if !r.enter() {
 		return false
 	}
+	r.adopt()
 	found := r.takeNext(rec)
 	r.leave()
 	return found || r.takeAny(rec)
@@ -113,7 +114,7 @@ func (r *Reader) takeNext(rec *Record) bool {
 		return false
 	}
 	copied := append(rec.Data[:0], data.Payload(r.pos, length)...)
-	if !r.holds() { // a thief may have let the producer overwrite the record
+	if !r.holds() || r.contested() { // the producer may have overwritten the record
 		return false
 	}
 	rec.Data, rec.Pos, rec.Ring = copied, uint64(r.pos), 0
@@ -137,7 +138,7 @@ func (r *Reader) takeAny(rec *Record) (found bool) {
 	defer r.leave()
 	if found = r.resolve(&w); found {
 		copied := append(rec.Data[:0], w.data.Payload(w.pos, w.length)...)
-		if r.err = r.stolen(); r.err != nil {
+		if r.err = r.stolen(); r.err != nil || r.contested() {
 			return false
 		}
 		span := ring.Span(w.length)
