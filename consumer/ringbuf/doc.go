@@ -25,8 +25,8 @@
 //
 // # Other consumers
 //
-// As with cilium/ebpf, NewReader neither claims its ring nor fails because another
-// consumer has it open. Two consumers must not read at once: a Reader whose
-// ring was read by another consumer fails with an error matching [consumer.ErrCorrupt].
-// [consumer.NewReader] claims a ring for exclusive use.
+// As with cilium/ebpf, NewReader neither claims its ring nor fails because another consumer
+// has it open: a program can open its ring before its predecessor has closed it, and resumes
+// where that stops. Consumers that read at the same time share the records: each gets a part,
+// and a few records come to both. [consumer.NewReader] claims its ring instead.
 package ringbuf

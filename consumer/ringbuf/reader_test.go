@@ -14,6 +14,7 @@ import (
 	cilium "github.com/cilium/ebpf/ringbuf"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/consumer/ringbuf"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
@@ -329,24 +330,41 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
-// What was read is consumed: another Reader, open all the time, goes on behind it.
+// A ring can be opened while it has a reader, claimed or not. The new Reader goes on where the
+// other one has stopped.
 func TestReadersTakeTurns(t *testing.T) {
 	events := testenv.Ring(t, ringSize)
 	p := load(t, events)
-	produce(t, p, 0, 2)
-	for seq := range uint64(2) {
+	owner, err := consumer.NewReader(events, consumer.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	var readers []*ringbuf.Reader
+	for range 3 {
 		r, err := ringbuf.NewReader(events)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, err := r.Read()
+		defer r.Close()
+		readers = append(readers, r)
+	}
+	produce(t, p, 0, 1)
+	for range owner.Pass(0) {
+	}
+	if err := errors.Join(owner.Err(), owner.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, seq := range []uint64{3, 4, 6} { // 5 is discarded
+		produce(t, p, seq, 1)
+		rec, err := readers[i].Read()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := producer.Verify(seq, rec.RawSample); err != nil {
 			t.Error(err)
 		}
-		if err := r.Close(); err != nil {
+		if err := readers[i].Close(); err != nil {
 			t.Error(err)
 		}
 	}
