@@ -27,7 +27,10 @@ var (
 	ErrDone = errors.New("sample was committed or discarded before")
 )
 
-// BusyError names the process that has claimed a ring.
+// BusyError names the process that has claimed a ring. PID is its pid, in the initial pid
+// namespace if it is known there, or 0. Stolen means that it took the ring from this Producer.
+// Unseen means that it cannot be seen from here and may have ended, see [Options].Steal. The
+// error matches [ErrBusy].
 type BusyError = claim.BusyError
 
 var errClosed = fmt.Errorf("write ring: %w", os.ErrClosed)

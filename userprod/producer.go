@@ -55,7 +55,7 @@ func (o Options) timer() time.Duration {
 //	|  drained next  ...  |  of a Batch, not     |  free    |
 //	|  by the kernel      |  published yet       |          |
 //
-// Reserve and Write take room at head under mu, and then advance head and producer_pos.
+// head, where the next sample begins, is producer_pos.
 type Producer struct {
 	mem    *ring.Mapping
 	pos    ring.Positions
@@ -79,7 +79,7 @@ type Producer struct {
 
 	waits, late atomic.Uint64
 
-	mu    lock
+	mu    lock     // held to take room at head and to advance head and producer_pos
 	head  ring.Pos // producer_pos
 	limit ring.Pos // where room ends: the last consumer_pos loaded, plus size
 	plain any      // nil pointer to the last type found to hold no pointers, see checkPlain
