@@ -117,7 +117,7 @@ func TestCounters(t *testing.T) {
 		{"across 2^64", []frame{{top, top, false}, {8, 512, false}}, top + 1536, top + 1032},
 		{"twice", []frame{{top, top, false}, {1 << 62, 1 << 62, false}, {1 << 63, 1 << 63, false}, {3 << 62, 3 << 62, false}, {0, 0, false}},
 			2 * (1 << 64), 2 * (1 << 64)},
-		{"a position that somebody wrote back does not count back", []frame{{1024, 1024, false}, {64, 1024, false}}, 1024, 1024},
+		{"a position that is set back does not count back", []frame{{1024, 1024, false}, {64, 1024, false}}, 1024, 1024},
 		{"nor do positions that contradict each other", []frame{{1024, 2048, false}, {1 << 40, 2048, false}, {1024, 2048, false}}, 2048, 1024},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {

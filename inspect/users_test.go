@@ -271,11 +271,11 @@ func TestOwnerNames(t *testing.T) {
 		want   string
 	}{
 		{"unknown", nil, 0, ""},
-		{"nobody but this process", []User{self}, 0, ""},
+		{"this process alone", []User{self}, 0, ""},
 		{"the consumer, not who merely holds it", []User{holder("a"), consumer("z"), self}, 0, "z"},
 		{"several, in order", []User{consumer("z"), consumer("b")}, 0, "b,z"},
 		{"several processes of one name", []User{consumer("b"), consumer("a"), consumer("b")}, 0, "a,b"},
-		{"holders where nobody consumes", []User{holder("x"), holder("w")}, 0, "w,x"},
+		{"holders without a consumer", []User{holder("x"), holder("w")}, 0, "w,x"},
 		{"a user ring's producer", []User{holder("x"), {Comm: "p", Produces: true}}, 0, "p"},
 		{"a consumer that cannot be seen", []User{holder("x")}, 1, "(unseen)"},
 		{"consumers, one of them unseen", []User{consumer("z")}, 1, "(unseen),z"},

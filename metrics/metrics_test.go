@@ -37,7 +37,7 @@ func TestARingsMetrics(t *testing.T) {
 	c.Update(newSample(), nil, 250*time.Millisecond)
 	const labels = `{id="12",name="events"}`
 	want := `
-# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host, and its owners now.
+# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host, and its current owners.
 # TYPE rbtool_map_info gauge
 rbtool_map_info{id="12",name="events",owner="agent",type="ringbuf"} 1
 rbtool_map_info{id="13",name="shared",owner="",type="arena"} 1
@@ -45,22 +45,22 @@ rbtool_map_info{id="13",name="shared",owner="",type="arena"} 1
 # TYPE rbtool_owner_info gauge
 rbtool_owner_info{comm="agent",container="",id="12",pid="7",pod="",role="consumer",unit="agent.service"} 1
 rbtool_owner_info{comm="bystander",container="",id="12",pid="8",pod="",role="holder",unit=""} 1
-# HELP rbtool_ring_backlog_bytes Bytes that wait for the consumer.
+# HELP rbtool_ring_backlog_bytes Bytes that the consumer has not read.
 # TYPE rbtool_ring_backlog_bytes gauge
 rbtool_ring_backlog_bytes` + labels + ` 1024
 # HELP rbtool_ring_capacity_bytes Size of the ring's data.
 # TYPE rbtool_ring_capacity_bytes gauge
 rbtool_ring_capacity_bytes` + labels + ` 4096
-# HELP rbtool_ring_consumer_stuck Whether data waits and the consumer does not move.
+# HELP rbtool_ring_consumer_stuck Whether the ring has data and the consumer does not move.
 # TYPE rbtool_ring_consumer_stuck gauge
 rbtool_ring_consumer_stuck` + labels + ` 1
 # HELP rbtool_ring_high_water_bytes The largest backlog that a sample has seen.
 # TYPE rbtool_ring_high_water_bytes gauge
 rbtool_ring_high_water_bytes` + labels + ` 4096
-# HELP rbtool_ring_overwritten_bytes_total Bytes of a ring in overwrite mode that were overwritten before they were consumed, at the least.
+# HELP rbtool_ring_overwritten_bytes_total Bytes of a ring in overwrite mode that were overwritten before they were consumed; a lower bound.
 # TYPE rbtool_ring_overwritten_bytes_total counter
 rbtool_ring_overwritten_bytes_total` + labels + ` 0
-# HELP rbtool_ring_producer_stuck Whether the oldest record stays reserved and is not committed.
+# HELP rbtool_ring_producer_stuck Whether the oldest record stays reserved.
 # TYPE rbtool_ring_producer_stuck gauge
 rbtool_ring_producer_stuck` + labels + ` 0
 # HELP rbtool_ring_saturated_seconds_total Time during which the ring was at least 15/16 full. The kernel does not count refused records.
@@ -92,7 +92,7 @@ func TestCountersGoOnWhenTheOwnerChangesItsName(t *testing.T) {
 		sample.Maps[0].Users[0].Comm = comm
 		c.Update(sample, nil, time.Millisecond)
 		want := `
-# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host, and its owners now.
+# HELP rbtool_map_info A ring buffer, user ring buffer or arena of this host, and its current owners.
 # TYPE rbtool_map_info gauge
 rbtool_map_info{id="12",name="events",owner="` + comm + `",type="ringbuf"} 1
 rbtool_map_info{id="13",name="shared",owner="",type="arena"} 1
