@@ -13,8 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Open opens the map pinned at path for reading and writing, which mapping its memory
-// takes. The caller closes it. Open follows symbolic links.
+// Open opens the map pinned at path for reading and writing. The caller closes it. Open
+// follows symbolic links.
 //
 // If types are given, Open refuses a map of any other type with [ErrWrongType].
 // Other errors: [ErrNotBPFFS], [fs.ErrNotExist], [ErrNotPin] for a directory,
@@ -24,8 +24,8 @@ func Open(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(load, path, types)
 }
 
-// OpenReadOnly is [Open] with read access: it needs only read permission on the pin, and the
-// kernel refuses to map the map's memory.
+// OpenReadOnly is [Open] for reading alone: it needs only read permission on the pin. The
+// kernel does not let such a map be mapped into memory.
 func OpenReadOnly(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(loadReadOnly, path, types)
 }

@@ -39,7 +39,7 @@ func kindOf(o cilium.Pinner) Kind {
 
 // Entry is one pin.
 type Entry struct {
-	Path string // root of the walk included
+	Path string // begins with the root of the walk
 	Kind Kind
 	Mode fs.FileMode // permission bits
 

@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Certainty is the certainty of a type.
+// Certainty says how sure it is that a type is right.
 type Certainty int
 
 const (
