@@ -23,7 +23,7 @@ import (
 	"github.com/rbtool/rbtool/vmtest/report"
 )
 
-// TestMain lets the test binary be the driver in the machines, and vmtest itself.
+// TestMain makes the test binary the driver in machines, and vmtest itself.
 func TestMain(m *testing.M) {
 	if code, inside := insideGuest(os.Args[1:]); inside {
 		os.Exit(code)
@@ -62,7 +62,7 @@ func runPackages(t *testing.T, runner string, series []string, packages ...strin
 	return r
 }
 
-// summary is the state of each package and the problems, without their details.
+// summary returns the state of each package and the problems, without details.
 func summary(k report.Kernel) []string {
 	var lines []string
 	short := func(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
@@ -161,7 +161,7 @@ func TestAMachineThatDoesNotComeUp(t *testing.T) {
 	}
 }
 
-// brokenImage is a kernel by its header, with no code.
+// brokenImage has the header of a kernel and no code.
 func brokenImage() []byte {
 	image := make([]byte, 64<<10)
 	image[0x1f1] = 1
@@ -177,7 +177,8 @@ func brokenImage() []byte {
 	return image
 }
 
-// goTest runs go test in dir on a kernel, with the direct runner, and returns its output and its error.
+// goTest runs go test in dir on a kernel, with the direct runner, and returns its output and its
+// error.
 func goTest(t *testing.T, kernel, dir string, args ...string) ([]byte, error) {
 	t.Helper()
 	return goTestWith(t, "direct", kernel, dir, args...)
@@ -208,7 +209,7 @@ func module(t *testing.T, test string) string {
 	return dir
 }
 
-// go test itself, with a package's own files and a coverage profile.
+// go test, with files of the package and a coverage profile.
 func TestExecOfGoTest(t *testing.T) {
 	for pkg, want := range map[string]string{"fine": "ok  ", "exits": "FAIL", "onekernel": "on 6.1.", "panics": "the last line\n"} {
 		profile := filepath.Join(t.TempDir(), "cover.out")
@@ -248,7 +249,7 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// The input that fails comes back, and go test runs it from then on.
+// The failing input is written to the host, and later runs of go test use it.
 func TestFuzzing(t *testing.T) {
 	dir := module(t, `package x
 
@@ -272,7 +273,7 @@ func FuzzFirstByte(f *testing.F) {
 	}
 }
 
-// onBothRunners runs a test with each runner, each with a kernel of its own.
+// onBothRunners runs a test with each runner, each on another kernel.
 func onBothRunners(t *testing.T, test func(t *testing.T, runner, kernel string)) {
 	for runner, kernel := range map[string]string{"direct": "5.10", "virtme-ng": "7.2"} {
 		t.Run(runner, func(t *testing.T) { test(t, runner, kernel) })
@@ -318,8 +319,8 @@ func numbered(out []byte) int {
 	return n
 }
 
-// A line is on the host when its write has returned, even if the guest panics next and
-// another process writes at the same time.
+// A line is on the host when its write returns, even if the guest then panics and another process
+// writes at the same time.
 func TestTheLastLineBeforeAPanicArrives(t *testing.T) {
 	dir := module(t, `package x
 
@@ -366,8 +367,8 @@ func TestPanicsTheGuest(t *testing.T) {
 	})
 }
 
-// A process that outlives its binary, in a session of its own, writes nothing into the output
-// of the next one.
+// A process that outlives its binary, in its own session, writes nothing into the output of the
+// next binary.
 func TestOutputIsOfOneBinary(t *testing.T) {
 	r := runPackages(t, "direct", []string{"6.12"}, "leaves", "exits")
 	want := []string{"leaves passed", "exits failed", "exits: TestExits3: exit status 3"}

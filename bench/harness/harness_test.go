@@ -33,8 +33,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// measured returns the result of a benchmark whose contenders yield the given
-// figures, one for each round; the base is the first.
+// measured returns the result of a benchmark whose contenders yield the given figures, one a round;
+// the base is the first.
 func measured(t *testing.T, metric Metric, rows map[string][]float64, order ...string) *Result {
 	t.Helper()
 	b := Benchmark{Name: "b", Metrics: []Metric{metric}}
@@ -117,7 +117,7 @@ func TestEveryContenderRunsOnceInEachRound(t *testing.T) {
 	}
 }
 
-// The test's binary is its own peer.
+// The test binary is its own peer.
 func TestMain(m *testing.M) {
 	if os.Getenv("HARNESS_TEST_PEER") == "" {
 		os.Exit(m.Run())

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// drainOn delivers to the target what waits in the user ring.
+// drainOn delivers the samples in the user ring.
 func (p *pair) drainOn(t *testing.T, how string) {
 	t.Helper()
 	p.Drain = newDrain(t, p.user, Options{To: p.ring})
@@ -59,7 +59,7 @@ func TestASampleThatHasNoRoomStaysInTheUserRing(t *testing.T) {
 	}
 }
 
-// Discarded samples are released only where there is room for what may follow.
+// Discarded samples are released only if there is room for a sample after them.
 func TestDiscardedSamplesInFrontOfAFullTarget(t *testing.T) {
 	p := newPair(t, 4096, 4096, Options{})
 	p.fillTarget(t)

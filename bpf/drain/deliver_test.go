@@ -51,7 +51,7 @@ func TestTheLargestSampleOfADynptr(t *testing.T) {
 	}
 }
 
-// The bounds at which a sample fits, in rings of all relations.
+// The longest samples, in rings of different sizes.
 func TestASampleThatNeverFitsIsCountedAndDropped(t *testing.T) {
 	page := uint32(os.Getpagesize())
 	for _, test := range []struct {
@@ -94,7 +94,7 @@ func TestASampleThatNeverFitsIsCountedAndDropped(t *testing.T) {
 	}
 }
 
-// Random sizes through a target that is full again and again.
+// Random sizes, into a target that is full most of the time.
 func TestNothingIsLostWhereTheTargetIsFull(t *testing.T) {
 	count := uint64(20_000)
 	if testing.Short() {
@@ -141,7 +141,7 @@ func TestNothingIsLostWhereTheTargetIsFull(t *testing.T) {
 	}
 }
 
-// Runs by the caller, the timer and a tracepoint at once keep the order.
+// Concurrent runs by the caller, the timer and a tracepoint keep the order.
 func TestTriggersThatRaceKeepTheOrder(t *testing.T) {
 	count := uint64(50_000)
 	if testing.Short() {

@@ -18,8 +18,8 @@ const (
 	discardBit = 1 << 30
 )
 
-// feeder is a producer of the tests' own: it writes what it is told, right or
-// wrong. Package userprod must not vouch for what is tested here.
+// feeder is a producer that also writes what a producer must not. It does not use package userprod,
+// which is not under test here.
 type feeder struct {
 	tb       testing.TB
 	consumer []byte // page 0
@@ -64,8 +64,7 @@ func (f *feeder) header(pos uint64, v uint32) {
 
 func span(n int) uint64 { return (uint64(n) + headerSize + 7) &^ 7 }
 
-// put writes a sample behind the others without publishing it, and reports
-// whether there was room.
+// put appends a sample without publishing it, and reports whether there was room.
 func (f *feeder) put(payload []byte, flags uint32) bool {
 	if f.pos+span(len(payload))-f.consumerPos() > f.size {
 		return false

@@ -11,8 +11,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// This file produces every documented result of bpf_user_ringbuf_drain on
-// purpose (kernel/bpf/ringbuf.c; the helper's text in include/uapi/linux/bpf.h).
+// This file provokes every documented result of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c; the
+// helper's text in include/uapi/linux/bpf.h).
 
 // maxRun is BPF_MAX_USER_RINGBUF_SAMPLES.
 const maxRun = 128 << 10
@@ -82,8 +82,8 @@ func TestDiscardedSamplesCountTowards128Ki(t *testing.T) {
 	expect(t, d, RunOptions{}, 4, nil)
 }
 
-// malformed checks that the ring gives the error again and again, from the first
-// sample that is wrong, until mend.
+// malformed checks that every run returns the error, after the samples before the malformed one,
+// until mend.
 func malformed(t *testing.T, f *feeder, d *Drain, before uint64, want unix.Errno, mend func()) {
 	t.Helper()
 	expect(t, d, RunOptions{}, before, want)
@@ -119,7 +119,7 @@ func TestAnUnalignedPositionIsEINVAL(t *testing.T) {
 	f.feedN(3, 8, 0)
 	good := f.pos
 	f.publish(good + 4)
-	// The position is checked first, so that none is drained.
+	// The position is checked first: no sample is drained.
 	malformed(t, f, d, 0, unix.EINVAL, func() { f.publish(good) })
 }
 
@@ -157,12 +157,12 @@ func TestUnknownFlagsAreEINVAL(t *testing.T) {
 	expect(t, d, RunOptions{}, 1, nil)
 }
 
-// Two that drain one ring: the kernel lets one in, and the other has -EBUSY.
+// Two programs drain one ring: the kernel admits one, and the other gets -EBUSY.
 func TestAnotherDrainIsEBUSY(t *testing.T) {
 	testenv.NoLeaks(t)
 	user := userRing(t, 2<<20)
 	f, a, b := newFeeder(t, user), newDrain(t, user, Options{}), newDrain(t, user, Options{})
-	// On another CPU, if there is one; else the timer interrupts the run.
+	// On another CPU if there is one; otherwise the timer interrupts the run.
 	if err := b.Start(minEvery); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helperVariable makes the test binary a process that drains, over the two maps
-// that it inherits, until it is killed.
+// helperVariable makes the test binary a process that drains, with the two maps that it inherits,
+// until it is killed.
 const helperVariable = "RBTOOL_TEST_DRAIN"
 
 func helper() error {
@@ -75,8 +75,8 @@ func (p *pair) startHelper(t *testing.T) (kill func()) {
 	return kill
 }
 
-// Each sample arrives once, whenever drains are killed: the target is full nearly
-// all the time, and two of them take turns.
+// Each sample arrives once, whenever drains are killed. The target is full most of the time, and
+// two drains take turns.
 func TestKilledDrainsLoseNothing(t *testing.T) {
 	rounds := 60
 	if testing.Short() {

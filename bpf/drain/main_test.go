@@ -26,7 +26,7 @@ func userRing(tb testing.TB, size uint32) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: size})
 }
 
-// newDrain loads a Drain that is closed, and checked for leaks, when the test ends.
+// newDrain loads a Drain and closes it, with a check for leaks, when the test ends.
 func newDrain(tb testing.TB, user *ebpf.Map, opts Options) *Drain {
 	tb.Helper()
 	d, err := Load(user, opts)
@@ -42,7 +42,7 @@ func newDrain(tb testing.TB, user *ebpf.Map, opts Options) *Drain {
 	return d
 }
 
-// counter is a user ring of size bytes, its producer, and a Drain that counts.
+// counter returns a user ring of size bytes, its producer, and a Drain that counts.
 func counter(t *testing.T, size uint32) (*feeder, *Drain, *ebpf.Map) {
 	t.Helper()
 	testenv.NoLeaks(t)
@@ -50,7 +50,7 @@ func counter(t *testing.T, size uint32) (*feeder, *Drain, *ebpf.Map) {
 	return newFeeder(t, user), newDrain(t, user, Options{}), user
 }
 
-// expect does a run that must take n samples, and have the error.
+// expect does a run, which must take n samples and return the error.
 func expect(t *testing.T, d *Drain, opts RunOptions, n uint64, want error) Result {
 	t.Helper()
 	res, err := d.Run(opts)
@@ -82,8 +82,8 @@ func newSleeper(t *testing.T, ring *ebpf.Map, events uint32) *sleeper {
 	return s
 }
 
-// woken reports whether the ring woke the sleeper since the last call. When a
-// wakeup is expected it is waited for: it comes by irq_work, after the run.
+// woken reports whether the ring has woken the sleeper since the last call. It waits for an
+// expected wakeup, which comes by irq_work after the run.
 func (s *sleeper) woken(expected bool) bool {
 	s.t.Helper()
 	timeout := 0

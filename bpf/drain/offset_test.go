@@ -7,8 +7,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// With pages of 16 KiB the positions and the data of a ring lie beyond the 16 bits of a load's
-// offset.
+// With pages of 16 KiB the offsets of positions and data in a ring exceed the 16 bits of a load
+// instruction.
 func TestOffsetsOfARingFitAnyPageSize(t *testing.T) {
 	spec, err := loadBpf()
 	if err != nil {

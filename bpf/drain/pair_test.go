@@ -12,8 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// pattern gives sample seq its bytes: the number, as far as there is room, then what
-// depends on it.
+// pattern fills sample seq with its number, truncated if the sample is shorter, and bytes derived
+// from it.
 var pattern = func() []byte {
 	b := make([]byte, 1<<24+256)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -31,7 +31,7 @@ func payload(seq uint64, size int) []byte {
 	return b
 }
 
-// pair is a user ring, a ring, and a Drain from one into the other.
+// pair is a user ring, a ring, and a Drain from one to the other.
 type pair struct {
 	*feeder
 	*Drain
@@ -53,7 +53,7 @@ func newPair(t *testing.T, userSize, ringSize uint32, opts Options) *pair {
 	return p
 }
 
-// take consumes the records that are there.
+// take consumes the records in the ring.
 func (p *pair) take(t *testing.T) (records [][]byte) {
 	t.Helper()
 	for rec := range p.reader.Pass(0) {
@@ -80,7 +80,7 @@ func mixed(x uint64) uint64 {
 	return x ^ x>>29
 }
 
-// fillTarget feeds samples of 100 bytes with their number until the target has no room for one.
+// fillTarget feeds numbered samples of 100 bytes until the target is full.
 func (p *pair) fillTarget(t *testing.T) (fed uint64) {
 	t.Helper()
 	for {

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// next waits for the next record, a minute at most.
+// next waits for the next record, at most a minute.
 func (p *pair) next(t *testing.T) consumer.Record {
 	t.Helper()
 	deadline := time.AfterFunc(time.Minute, func() { p.reader.Close() })
@@ -80,8 +80,8 @@ func TestATracepointDrains(t *testing.T) {
 	p.nobodyElseDrains(t, p.Drain)
 }
 
-// nobodyElseDrains expects a sample to be left to the runs of d. Neither Stop nor Remove waits
-// for what a tracepoint began, which a run finds under way.
+// nobodyElseDrains expects that only runs of d take samples. Stop and Remove do not wait for a run
+// that a tracepoint started, so that a run may be contended.
 func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
 	t.Helper()
 	for n := range uint64(2) { // what was under way is over after the first
@@ -98,7 +98,7 @@ func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
 	}
 }
 
-// A run by the timer takes no more than the limit, and the next ones the rest.
+// A run by the timer takes at most the limit, and the next runs the rest.
 func TestTheLimitOfATimersRun(t *testing.T) {
 	p := newPair(t, 1<<16, 1<<16, Options{Limit: 10})
 	p.feedN(1000, 8, 0)
@@ -169,7 +169,7 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	}
 }
 
-// The map of the timer has neither pin nor descriptor: the kernel cancels it.
+// Without pin and descriptor of the timer's map the kernel cancels the timer.
 func TestWithoutAPinTheTimerEndsWithClose(t *testing.T) {
 	testenv.NoLeaks(t)
 	user := userRing(t, 4096)
@@ -240,7 +240,7 @@ func TestRemoveLeavesAloneWhatIsNotADrain(t *testing.T) {
 	}
 }
 
-// A pin that fails leaves nothing behind, a directory neither.
+// A failed Pin leaves nothing behind, no directory either.
 func TestAFailedPin(t *testing.T) {
 	dir := testenv.BPFFS(t)
 	p := newPair(t, 4096, 4096, Options{})

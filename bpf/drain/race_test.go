@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Two Drains of one user ring take each other's samples from under their eyes. Each sample
-// is delivered once.
+// Two Drains of one user ring compete for its samples. Each sample is delivered once.
 func TestTwoDrainsOfOneUserRing(t *testing.T) {
 	count := uint64(30_000)
 	if testing.Short() {
@@ -59,8 +58,8 @@ func TestTwoDrainsOfOneUserRing(t *testing.T) {
 	}
 }
 
-// A producer that changes headers while they are drained gets errors and spoilt samples:
-// the target stays in order, and what follows is delivered.
+// A producer that changes headers while they are drained gets errors and damaged samples. The
+// target stays in order, and later samples are delivered.
 func TestHeadersThatChangeMeanwhile(t *testing.T) {
 	rounds := 3000
 	if testing.Short() {

@@ -10,7 +10,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// BenchmarkRun times runs alone, without feeding and consuming.
+// BenchmarkRun measures runs, without feeding and consuming.
 func BenchmarkRun(b *testing.B) {
 	for _, size := range []int{16, 64, 1024, 16 << 10} {
 		b.Run(fmt.Sprintf("%d_bytes", size), func(b *testing.B) {

@@ -52,7 +52,7 @@ type Result struct {
 }
 
 // Run does one run on the calling thread. Errors match [ErrContended], [ErrBusy], or
-// [userprod.ErrCorrupt] if the producer side is not what a producer writes. Samples that were
+// userprod.ErrCorrupt if the producer side of the user ring is inconsistent. Samples that were
 // taken before an error are in the Result.
 func (d *Drain) Run(opts RunOptions) (Result, error) {
 	if err := d.use(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What wakes a consumer that sleeps, and what it costs in discarded records.
+// Which runs wake a sleeping consumer, and with how many discarded records.
 func TestWakeupsOfTheConsumer(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -50,8 +50,8 @@ func TestWakeupsOfTheConsumer(t *testing.T) {
 	}
 }
 
-// A consumer that has only wakeups to go by, edge-triggered and without a timer,
-// gets all, whatever the sizes of the runs.
+// A consumer that relies on edge-triggered wakeups alone gets all records, whatever the sizes of
+// the runs.
 func TestNoWakeupIsLost(t *testing.T) {
 	count := uint64(200_000)
 	if testing.Short() {

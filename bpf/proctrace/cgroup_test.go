@@ -48,7 +48,7 @@ func TestCgroup(t *testing.T) {
 	}
 }
 
-// cgroup2 returns the directory of the test's own cgroup.
+// cgroup2 creates a cgroup for the test and returns its directory.
 func cgroup2(t *testing.T) string {
 	t.Helper()
 	mounts, err := os.ReadFile("/proc/self/mounts")

@@ -23,7 +23,7 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// commandable is a traced host that takes commands.
+// commandable returns an attached tracer that takes commands.
 func commandable(t *testing.T, copies uint32) *Tracer {
 	t.Helper()
 	if !haveCommands() {
@@ -32,7 +32,7 @@ func commandable(t *testing.T, copies uint32) *Tracer {
 	return traceWith(t, Options{}, copies)
 }
 
-// command fails the test when tr does not take a command.
+// command sends a command, and fails the test if it is refused.
 func command(t *testing.T, tr *Tracer, a action, about Subject) {
 	t.Helper()
 	if err := tr.command(a, about); err != nil {
@@ -58,7 +58,7 @@ func runTrue(t *testing.T, dir string) int {
 	return cmd.Process.Pid
 }
 
-// kinds are the types of the events of a process.
+// kinds returns the types of the events of a process.
 func kinds(events []Event, pid int) (types []string) {
 	for _, e := range of(events, pid) {
 		types = append(types, e.Type.String())
@@ -66,7 +66,7 @@ func kinds(events []Event, pid int) (types []string) {
 	return types
 }
 
-// cgroup makes one, and returns its directory and its id.
+// cgroup creates a cgroup, and returns its directory and its id.
 func cgroup(t *testing.T) (dir string, id uint64) {
 	t.Helper()
 	dir, err := os.MkdirTemp(cgroup2(t), "rbtool-test-")
@@ -245,7 +245,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// Whoever writes into the ring, and whatever: the timer takes it.
+// The timer drains any sample of any writer.
 func TestCommandsOfOthers(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
@@ -289,8 +289,7 @@ func TestCommandsOfOthers(t *testing.T) {
 	}
 }
 
-// A pinned tracer takes commands from another process, and shows what it took
-// whoever reads.
+// A pinned tracer obeys commands of another process, and any reader finds the acknowledgements.
 func TestCommandsToAPinnedTracer(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "t")

@@ -29,7 +29,7 @@ func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
 	}
 }
 
-// Records without stacks, as tracers of older versions write them, are decoded too.
+// Records without stacks, as old versions write them, are decoded too.
 func TestDecodeRecordsWithoutStacks(t *testing.T) {
 	const header = 64
 	exec := append([]byte{byte(Exec), header + 4: 6, header + 7: 0}, "/true\x00"...)

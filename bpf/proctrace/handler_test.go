@@ -19,8 +19,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// idle is a tracer of one copy that is not attached: what it counts are the runs of the
-// test alone.
+// idle returns a tracer of one copy that is not attached: it counts only the runs of the test.
 func idle(t *testing.T, opts Options) *Tracer {
 	t.Helper()
 	b := buildFor(kernelTypes())
@@ -33,9 +32,8 @@ func idle(t *testing.T, opts Options) *Tracer {
 	return tr
 }
 
-// runOn runs a program n times on a CPU, in whose context nothing else can run it
-// between. The arguments are no tasks: what is
-// read of them is 0.
+// runOn runs a program n times on a CPU, in a context in which nothing else can run it in between.
+// The arguments are not tasks: their fields read as 0.
 func runOn(p *ebpf.Program, cpu, n int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -57,7 +55,7 @@ func runOn(p *ebpf.Program, cpu, n int) error {
 	return nil
 }
 
-// count reads what is in the ring until stop is closed, and what is left then.
+// count reads records until stop is closed, and then the rest.
 func count(r *consumer.Reader, stop <-chan struct{}) (records int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -78,8 +76,8 @@ func count(r *consumer.Reader, stop <-chan struct{}) (records int, err error) {
 	}
 }
 
-// Handlers are replaced all the time while every CPU runs the programs as fast as it can:
-// the runs, the counts and the records are as many.
+// While every CPU runs the programs as fast as it can, handlers are replaced in a loop: the numbers
+// of runs, counts and records agree.
 func TestReplacingHandlersLosesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
 	each := 100_000
@@ -146,7 +144,7 @@ func TestReplacingHandlersLosesNothing(t *testing.T) {
 	t.Logf("%d events, %.0f a second, handlers replaced %d times", 3*runs, float64(3*runs)/took.Seconds(), replaced)
 }
 
-// handlerIDs are the ids of the handlers by slot.
+// handlerIDs returns the ids of the handlers by slot.
 func handlerIDs(t *testing.T, tr *Tracer) map[int]ebpf.ProgramID {
 	t.Helper()
 	set, err := installed(tr.handlers)
@@ -185,7 +183,7 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// They can be put back.
+	// Replace puts the handler back.
 	if err := tr.Replace(); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +193,7 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	if got, want := stats(t, tr).Exec, (Counts{Written: 5, Missed: 7}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// Unless nothing tells what they write to.
+	// Not without a program that tells the ring.
 	for _, typ := range []Type{Fork, Exec, Exit} {
 		if err := tr.handlers.Delete(slot(0, typ)); err != nil {
 			t.Fatal(err)
@@ -206,8 +204,8 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	}
 }
 
-// Real processes are followed from birth to death while handlers are replaced in a tracer
-// that only its pins keep. Rules stay.
+// Real processes are traced from fork to exit while handlers are replaced in a tracer that only its
+// pins keep. Rules stay.
 func TestReplacingHandlersOfAPinnedTracer(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "tracer")

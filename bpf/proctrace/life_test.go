@@ -19,8 +19,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// TestStatus compares what the exit event says of a process with what wait4
-// says, for every way to end.
+// TestStatus compares the exit event of a process with the result of wait4, for every way to end.
 func TestStatus(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
@@ -71,12 +70,11 @@ func TestStatus(t *testing.T) {
 
 func runAbort() {
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
-	// The runtime catches SIGABRT from outside, but not this.
+	// The runtime catches SIGABRT from outside, but not this one.
 	unix.Exec("/bin/sh", []string{"sh", "-c", "kill -ABRT $$"}, os.Environ())
 }
 
-// TestThreads ends many threads at once, in which each may find itself the
-// last.
+// TestThreads ends many threads at once, each of which may find itself the last.
 func TestThreads(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
@@ -107,8 +105,8 @@ func TestThreads(t *testing.T) {
 			ends++
 		}
 	}
-	// Where programs are preempted, many threads that end at once on a slow machine may be more
-	// than the copies are for: those are counted as missed. Nothing else is lost, nor elsewhere.
+	// On kernels that preempt programs, many threads that end at once on a slow machine may need
+	// more copies than there are: those events are counted as missed. No others are lost.
 	lost := stats(t, tr)
 	if n := total(lost); n.Failed > 0 || n.Missed > 0 && needed() == 1 {
 		t.Errorf("lost: %+v", n)
@@ -203,8 +201,8 @@ func TestLeaderThatExitsFirst(t *testing.T) {
 	}
 }
 
-// runLeaderExits ends the leading thread with 3, and, when that is a zombie,
-// the process with 7.
+// runLeaderExits ends the leading thread with status 3 and, when that is a zombie, the process with
+// 7.
 func runLeaderExits() {
 	go func() {
 		stat := fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid())
@@ -240,7 +238,7 @@ func TestForkWithoutExec(t *testing.T) {
 	}
 }
 
-// script makes an executable script below dir whose path has length bytes.
+// script writes an executable script below dir whose path has length bytes.
 func script(t *testing.T, dir string, length int) string {
 	t.Helper()
 	for length-len(dir) > 200 {
@@ -295,7 +293,7 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// What the helper execveat runs. The kernel puts "/dev/fd/<n>/" before it.
+// The program of the helper execveat. The kernel puts "/dev/fd/<n>/" before it.
 const execveatDir = 1000
 
 var execveatPath = strings.Repeat("./", (unix.PathMax-1)/2-len("true")/2) + "true"

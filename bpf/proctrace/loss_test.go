@@ -55,8 +55,8 @@ func stats(t *testing.T, tr *Tracer) Stats {
 	return s
 }
 
-// quietStats reads the counts of two tracers at a moment when nothing happens: they
-// are the same many times in a row, so that no event is counted in one of them only.
+// quietStats reads the counts of two tracers at a quiet moment: they are the same many times in a
+// row, so that no event is counted in only one of them.
 func quietStats(t *testing.T, a, b *Tracer) (ofA, ofB Stats) {
 	t.Helper()
 	const enough = 50

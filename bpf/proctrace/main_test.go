@@ -17,7 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// helperEnv names what a re-executed test binary does instead of testing.
+// helperEnv is the role of a re-executed test binary.
 const helperEnv = "RBTOOL_PROCTRACE_HELPER"
 
 var helpers = map[string]func(){
@@ -30,7 +30,7 @@ var helpers = map[string]func(){
 	"pin":              runPin,
 }
 
-// In a helper, main is to run on the thread that leads the process.
+// In a helper, main runs on the leading thread of the process.
 func init() {
 	if os.Getenv(helperEnv) != "" {
 		runtime.LockOSThread()
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, "user_ringbuf"))
 }
 
-// helper is a command that runs one of the helpers.
+// helper returns a command that runs one of the helpers.
 func helper(tb testing.TB, name string, args ...string) *exec.Cmd {
 	tb.Helper()
 	if helpers[name] == nil {
@@ -61,7 +61,7 @@ func helper(tb testing.TB, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// trace loads and attaches a tracer for as long as the test runs.
+// trace loads and attaches a tracer, and closes it when the test ends.
 func trace(tb testing.TB, opts Options) *Tracer {
 	tb.Helper()
 	return traceWith(tb, opts, needed())
@@ -70,12 +70,12 @@ func trace(tb testing.TB, opts Options) *Tracer {
 // kernelTypes keeps the kernel's BTF, which Load shares.
 var kernelTypes = sync.OnceValue(kernelbtf.Cache)
 
-// needed is how many copies of the programs this kernel calls for.
+// needed returns the number of copies of the programs for this kernel.
 func needed() uint32 {
 	return buildFor(kernelTypes()).copies
 }
 
-// traceWith is trace with as many copies of the programs.
+// traceWith is trace with a number of copies of the programs.
 func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
 	tb.Helper()
 	b := buildFor(kernelTypes())
@@ -83,7 +83,7 @@ func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
 	return traceBuild(tb, opts, b)
 }
 
-// traceBuild is trace with programs that are loaded like that.
+// traceBuild is trace with a build.
 func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
 	tb.Helper()
 	tr, err := load(opts, b, kernelTypes())
@@ -97,8 +97,8 @@ func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
 	return tr
 }
 
-// eachCopies runs a test with the copies that this kernel needs, and with the
-// most unless -short is given.
+// eachCopies runs a test with the number of copies for this kernel and, without -short, with the
+// maximum.
 func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
 	all := slices.Compact([]uint32{needed(), maxCopies})
 	if testing.Short() {
@@ -112,7 +112,7 @@ func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
 	}
 }
 
-// drain consumes what is in the ring now.
+// drain consumes the records in the ring.
 func drain(tb testing.TB, tr *Tracer) []Event {
 	tb.Helper()
 	var events []Event
@@ -126,8 +126,8 @@ func drain(tb testing.TB, tr *Tracer) []Event {
 	return events
 }
 
-// consume calls use with the records that are in the ring now. One of another process
-// may still be BUSY, before those that the test looks for.
+// consume calls use with the records in the ring. A record of another process may still be BUSY,
+// before those of the test.
 func consume(tb testing.TB, ring *ebpf.Map, use func(record []byte)) {
 	tb.Helper()
 	r, err := consumer.NewReader(ring, consumer.Options{})
@@ -173,13 +173,12 @@ func lost(c Counts) uint64 { return c.Failed + c.Missed }
 // isThread reports whether an event is about a thread other than the first of its process.
 func isThread(e Event) bool { return e.PID != e.TGID }
 
-// of keeps the events of one process, which must be a young one: pids are
-// reused.
+// of returns the events of one process, which must be a young one: pids are reused.
 func of(events []Event, pid int) []Event {
 	return slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.TGID != uint32(pid) })
 }
 
-// boottime is now, by the clock of Event.StartTime.
+// boottime returns the time by the clock of Event.StartTime.
 func boottime(tb testing.TB) uint64 {
 	tb.Helper()
 	var now unix.Timespec

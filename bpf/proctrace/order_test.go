@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOrder runs many short-lived processes from several threads and checks
-// every record of every process on the host.
+// TestOrder runs many short processes from several threads, and checks every record of every
+// process on the host.
 func TestOrder(t *testing.T) { eachCopies(t, testOrder) }
 
 func testOrder(t *testing.T, copies uint32) {
@@ -45,8 +45,7 @@ func testOrder(t *testing.T, copies uint32) {
 	t.Logf("%d processes, %d events; %d times earlier than that of the record before", n, len(events), inversions(events))
 }
 
-// spawn runs the program n times, four at a time, and returns how often each pid was
-// used.
+// spawn runs the program n times, four at a time, and returns how often each pid was used.
 func spawn(t *testing.T, program string, n int) map[uint32]int {
 	t.Helper()
 	const workers = 4
@@ -77,8 +76,8 @@ func spawn(t *testing.T, program string, n int) map[uint32]int {
 	return pids
 }
 
-// exits returns a program named true that does nothing but end. The system's own
-// is linked dynamically: an emulated processor spends most of a storm in the linker.
+// exits returns a program named true that only exits. The system's is linked dynamically: an
+// emulated processor would spend most of the test in the linker.
 func exits(t *testing.T) string {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
@@ -117,22 +116,22 @@ func exits(t *testing.T) string {
 	return path
 }
 
-// life is what is checked of a process whose records are all there.
+// life is what is checked of a process with all its records.
 type life struct {
 	tgid, ppid uint32
 	filename   string
 }
 
-// process is a process as far as its records say.
+// process is the state of a process after its records so far.
 type process struct {
 	threads map[uint32]bool // that live, by pid
 	life    life
 	dead    bool
 }
 
-// follow checks that the records of each process lie in the order of its life,
-// and that those which started after the tracer was attached are whole. It
-// returns the number of ended processes by what they ran.
+// follow checks that the records of each process lie in the order of its life, complete for
+// processes that started after the tracer was attached. It returns the number of ended processes by
+// program.
 func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 	t.Helper()
 	type identity struct {
@@ -170,7 +169,7 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 			p.threads = map[uint32]bool{e.PID: true}
 			p.life.filename = e.Filename
 		case e.Type == Exit:
-			// An io_uring worker was never forked, but is no leader.
+			// An io_uring worker has no fork event, but is not a leader.
 			if !isThread(e) && !p.threads[e.PID] {
 				t.Errorf("record %d: second exit of the leader: %+v", i, e)
 			}
@@ -187,7 +186,7 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 	return whole
 }
 
-// inversions counts the records whose time is before that of the previous one.
+// inversions counts the records with an earlier time than the record before.
 func inversions(events []Event) int {
 	var n int
 	for i := 1; i < len(events); i++ {

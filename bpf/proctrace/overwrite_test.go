@@ -14,8 +14,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A ring of one page that nobody reads has the newest events, and none failed: also when the
-// process that started the tracer is gone, and its handlers were replaced.
+// An unread ring of one page has the newest events, and none fails, even if the process that
+// started the tracer has ended and its handlers were replaced.
 func TestFlightRecorder(t *testing.T) {
 	testenv.NoLeaks(t)
 	overwrite, _ := feature.Find("ringbuf-overwrite")

@@ -85,9 +85,10 @@ func copyPin(kind string, h hook, copy int) string {
 // it is missing. The tracing then no longer depends on this process, and Close only releases
 // its descriptors. The Tracer must be attached, by this process.
 //
-// The ring has the name events in dir, the user ring for commands, as struct command of
-// bpf/headers/proctrace.h, commands, and the arena with the process table, if any,
-// processes.
+// Three of the pins are for other processes:
+//   - events: the ring
+//   - commands: the user ring for struct command of bpf/headers/proctrace.h (Linux 6.1)
+//   - processes: the arena with the process table, if there is one
 //
 // The error matches [fs.ErrExist] if a tracer is pinned in dir; others are those of package
 // pin. A failed Pin leaves nothing behind. A process killed in Pin leaves a part, which

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// list lists a directory; nil when there is none.
+// list lists a directory; nil if there is none.
 func list(t *testing.T, dir string) []string {
 	t.Helper()
 	dirents, err := os.ReadDir(dir)
@@ -30,12 +30,12 @@ func list(t *testing.T, dir string) []string {
 	return names
 }
 
-// usualEntries are those of a tracer without a table of processes.
+// usualEntries are the pins of a tracer without a process table.
 func usualEntries() []entry {
 	return slices.DeleteFunc(entries(int(needed())), func(e entry) bool { return e.name == pinProcesses })
 }
 
-// pinned pins a tracer of its own in dir and gives up its descriptors.
+// pinned pins a new tracer in dir and closes it.
 func pinned(t *testing.T, dir string) {
 	t.Helper()
 	tr := trace(t, Options{})
@@ -88,7 +88,7 @@ func TestAPinnedTracerGoesOn(t *testing.T) {
 	if got := list(t, filepath.Dir(dir)); got != nil {
 		t.Errorf("left behind: %v", got)
 	}
-	// A link that is no longer there ends within moments.
+	// A removed link ends within moments.
 	for before := (Stats{}); before != stats(t, tr); {
 		before = stats(t, tr)
 		if err := exec.Command("/bin/true").Run(); err != nil {
@@ -128,7 +128,7 @@ func TestPinRefusesAnOccupiedDirectory(t *testing.T) {
 	if diff := cmp.Diff(before, list(t, dir)); diff != "" {
 		t.Errorf("pins (-before +after):\n%s", diff)
 	}
-	// The Tracer is as it was.
+	// The Tracer is unchanged.
 	if err := tr.Pin(dir + "2"); err != nil {
 		t.Error(err)
 	}
@@ -154,7 +154,7 @@ func TestAFailedPinLeavesNothing(t *testing.T) {
 		if diff := cmp.Diff([]string{p.name}, list(t, dir)); diff != "" {
 			t.Errorf("pins after a failed Pin (-want +got):\n%s", diff)
 		}
-		// What is not a tracer's, nobody opens or removes.
+		// Objects of others are neither opened nor removed.
 		if _, err := Open(dir); !errors.Is(err, errForeign) {
 			t.Errorf("Open with a foreign %s: %v, want errForeign", p.name, err)
 		}
@@ -174,8 +174,7 @@ func TestAFailedPinLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestPartsAreRemoved takes away any subset of pins that an interrupted Pin or
-// Remove leaves.
+// TestPartsAreRemoved removes any subset of pins that an interrupted Pin or Remove leaves.
 func TestPartsAreRemoved(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "tracer")
@@ -253,7 +252,7 @@ func TestAKilledStartIsRemoved(t *testing.T) {
 	}
 }
 
-// runPin starts a pinned tracer, with a byte to stdout before the first pin, and waits to be killed.
+// runPin pins a tracer, writes a byte to stdout before the first pin, and waits to be killed.
 func runPin() {
 	tr, err := Load(Options{RingBytes: uint32(os.Getpagesize())})
 	if err == nil {

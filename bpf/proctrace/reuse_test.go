@@ -19,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// sleeper is a process that does nothing until the test ends.
+// sleeper starts a process that sleeps until the test ends.
 func sleeper(t *testing.T) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/bin/sleep", "1d")
@@ -33,7 +33,7 @@ func sleeper(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// told is a process that is told when to go on, line by line, and answers each.
+// told is a process that goes on at each line of input, and answers it.
 type told struct {
 	*exec.Cmd
 	in  io.WriteCloser
@@ -71,18 +71,17 @@ func (p told) tell(t *testing.T) {
 	}
 }
 
-// end ends a process that waits to be told.
+// end ends a process that waits for input.
 func (p told) end(t *testing.T) {
 	t.Helper()
 	p.in.Close()
 	p.Wait()
 }
 
-// A shell that runs a program each time it is told, and says that it has.
+// A shell that runs a program at each line of input, and answers it.
 const runsWhenTold = "echo; while read x; do /bin/true; echo; done"
 
-// startAs starts a shell that has the pid of a process which is gone. It fails when somebody
-// else has got that pid meanwhile.
+// startAs starts a shell with the pid of an ended process. It fails if another process has the pid.
 func startAs(t *testing.T, pid int) (told, error) {
 	t.Helper()
 	const last = "/proc/sys/kernel/ns_last_pid"
@@ -102,7 +101,7 @@ func startAs(t *testing.T, pid int) (told, error) {
 	return told{}, fmt.Errorf("pid %d could not be had", pid)
 }
 
-// about are the events of a process and its children, in short.
+// about returns the events of a process and its children, in short.
 func about(events []Event, pid int) (lines []string) {
 	for _, e := range events {
 		if e.TGID == uint32(pid) || e.PPID == uint32(pid) {
@@ -112,15 +111,15 @@ func about(events []Event, pid int) (lines []string) {
 	return lines
 }
 
-// eachHolding runs a test with rules that hold tasks, where the kernel lets them, and with
-// rules that do not.
+// eachHolding runs a test with rules that hold tasks, if the kernel allows it, and with rules that
+// do not.
 func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
 	canHold := buildFor(kernelTypes()).holdsTasks
 	kernel, err := kernelTypes().Kernel()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A function that came (6.11) after those for tasks were for this kind of programs (6.10).
+	// A function of 6.11, later than the functions for tasks in this kind of programs (6.10).
 	if _, err := kernel.AnyTypeByName("bpf_iter_bits_new"); err == nil && !canHold {
 		t.Errorf("rules cannot hold tasks: %v", holding(kernelTypes()))
 	}
@@ -144,8 +143,8 @@ func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
 	}
 }
 
-// A watched process ends, and its pid is used again: nothing of the new process is
-// written, nor of its children. Watching the pid anew means the new one.
+// A watched process ends, and its pid is reused: no event of the new process and its children is
+// written. A new rule about the pid means the new process.
 func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		for attempt := 1; ; attempt++ {
@@ -199,7 +198,7 @@ func reusePid(t *testing.T, tr *Tracer) error {
 	return nil
 }
 
-// A thread that execs takes the leader's place and its pid: the process is the same.
+// A thread that execs takes the leader's place and its pid: the process stays the same.
 func TestAWatchedProcessStaysWatchedAcrossExec(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		cmd := helper(t, "exec-when-told")
@@ -225,7 +224,7 @@ func TestAWatchedProcessStaysWatchedAcrossExec(t *testing.T) {
 	})
 }
 
-// runExecWhenTold becomes a shell, by a thread that is not the leader.
+// runExecWhenTold executes a shell from a thread that is not the leader.
 func runExecWhenTold() {
 	failed := make(chan error)
 	go func() {
@@ -240,7 +239,7 @@ func runExecWhenTold() {
 	panic(<-failed)
 }
 
-// heldTasks is how many rules hold a task.
+// heldTasks returns the number of rules that hold a task.
 func heldTasks(t *testing.T, tr *Tracer) uint32 {
 	t.Helper()
 	var n bpfRuleCounts
@@ -263,7 +262,7 @@ func write(t *testing.T, p *userprod.Producer, a action, about Subject) (cookie 
 	return c.Cookie
 }
 
-// send is command by a producer that is there.
+// send is command with an open producer.
 func send(t *testing.T, tr *Tracer, p *userprod.Producer, a action, about Subject) {
 	t.Helper()
 	if err := tr.control.await(write(t, p, a, about)); err != nil {
@@ -271,14 +270,14 @@ func send(t *testing.T, tr *Tracer, p *userprod.Producer, a action, about Subjec
 	}
 }
 
-// Each rule about a process that is there holds it, and no other rule holds anything.
+// Each rule about a living process holds it, and no other rule holds anything.
 func TestRulesHoldTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		holds := stats(t, tr).HoldsTasks
 		self, other := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 		thread, done := anotherThread()
 		defer close(done)
-		// One for all: to see whether another process writes takes time.
+		// One producer for all commands: opening one looks for other writers, which takes time.
 		p, err := userprod.New(tr.control.commands, userprod.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -293,7 +292,8 @@ func TestRulesHoldTasks(t *testing.T) {
 			{ignore, Subject{PID: other}, 2}, {watch, Subject{Comm: "true"}, 2}, {watch, Subject{PID: 1 << 30}, 2},
 			{watch, Subject{PID: thread}, 2}, {forget, Subject{PID: 1 << 30}, 2}, {forget, Subject{PID: other}, 1}, {reset, Subject{}, 0},
 			{watch, Subject{PID: self}, 1},
-			// Others get the memory of rules that held tasks, which Linux 7.1 and later do not clear.
+			// Other rules get the memory of rules that held tasks, which Linux 7.1 and later do not
+			// clear.
 			{forget, Subject{PID: self}, 0}, {watch, Subject{Comm: "true"}, 0}, {forget, Subject{Comm: "true"}, 0},
 			{watch, Subject{PID: self}, 1}, {reset, Subject{}, 0}, {watch, Subject{PID: 1 << 30}, 0}, {forget, Subject{PID: 1 << 30}, 0},
 			{watch, Subject{PID: self}, 1}, {ignore, Subject{PID: self}, 1}, {watch, Subject{Comm: "false"}, 1}, {forget, Subject{Comm: "false"}, 1},
@@ -309,7 +309,7 @@ func TestRulesHoldTasks(t *testing.T) {
 	})
 }
 
-// The timer, which takes the commands of others, holds tasks as well.
+// The timer, which drains commands of others, holds tasks too.
 func TestTheTimerHoldsTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		p, err := userprod.New(tr.control.commands, userprod.Options{})
@@ -328,7 +328,8 @@ func TestTheTimerHoldsTasks(t *testing.T) {
 	})
 }
 
-// anotherThread is a thread of this process that is not its leader. It lasts until done is closed.
+// anotherThread returns a thread of this process that is not its leader. It lives until done is
+// closed.
 func anotherThread() (tid uint32, done chan struct{}) {
 	tids, done := make(chan int), make(chan struct{})
 	for {

@@ -39,9 +39,9 @@ func stackError(id int32) error {
 
 // Frame is a call in a user stack.
 type Frame struct {
-	// BuildID is the GNU build id of the file, and Offset that of the return address in it, in
-	// bytes. The kernel searches only PT_NOTE segments (lib/buildid.c), where Go's linker
-	// puts none.
+	// BuildID is the GNU build id of the file, and Offset the return address in the file, in
+	// bytes. The kernel searches build ids only in PT_NOTE segments (lib/buildid.c), where Go's
+	// linker puts none.
 	BuildID []byte
 	Offset  uint64
 

@@ -14,7 +14,7 @@ import (
 )
 
 // memoryAtExit reports whether a process has its memory in its exit event: since the tracepoint
-// tells of group_dead (Linux 6.16).
+// passes group_dead (Linux 6.16).
 func memoryAtExit(t *testing.T) bool {
 	t.Helper()
 	kernel, err := btf.LoadKernelSpec()
@@ -39,8 +39,8 @@ func TestStacks(t *testing.T) {
 	t.Errorf("stacks were lost at each of %d tries", tries)
 }
 
-// stacksOfTrue traces true and checks its stacks. It returns false when one was lost to another
-// stack with the same place: those of another tracer, whose programs are elsewhere, have others.
+// stacksOfTrue traces true and checks its stacks. It returns false if one was lost to another stack
+// with the same slot: another tracer, with programs at other addresses, has other stacks.
 func stacksOfTrue(t *testing.T) bool {
 	t.Helper()
 	tr := trace(t, Options{Stacks: true})
@@ -112,7 +112,7 @@ func stacksOfTrue(t *testing.T) bool {
 	return true
 }
 
-// The second of two stacks that have the same place is lost, and counted.
+// The second of two stacks with the same slot is lost, and counted.
 func TestLostStacksAreCounted(t *testing.T) {
 	testenv.NoLeaks(t)
 	b := buildFor(kernelTypes())

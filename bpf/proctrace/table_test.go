@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// tabled is a traced host with a table of processes.
+// tabled returns an attached tracer with a process table.
 func tabled(t *testing.T) *Tracer {
 	t.Helper()
 	tr, err := Load(Options{Processes: true})
@@ -32,7 +32,7 @@ func tabled(t *testing.T) *Tracer {
 	return tr
 }
 
-// openTable reads the table as another process would, by the pin.
+// openTable opens the table as another process would.
 func openTable(t *testing.T, m *ebpf.Map) *container.Table {
 	t.Helper()
 	a, err := arena.Open(m)
@@ -51,7 +51,7 @@ func openTable(t *testing.T, m *ebpf.Map) *container.Table {
 	return table
 }
 
-// lookup returns what the table says of a pid, nil when it has none.
+// lookup returns the entry of a pid, nil if there is none.
 func lookup(t *testing.T, table *container.Table, pid int) *Process {
 	t.Helper()
 	value := make([]byte, table.ValueSize())
@@ -69,7 +69,7 @@ func lookup(t *testing.T, table *container.Table, pid int) *Process {
 	return &p
 }
 
-// Processes come into the table when they are made, or with it, and leave it at their end.
+// Processes are in the table from their fork, or from the start of the table, to their exit.
 func TestProcessTable(t *testing.T) {
 	testenv.NoLeaks(t)
 	old := sleeper(t)
@@ -116,7 +116,7 @@ func TestProcessTable(t *testing.T) {
 			t.Errorf("a process that has ended: %+v", p)
 		}
 	}
-	// Many at once leave nothing.
+	// Many short processes leave no entries.
 	n := 400
 	if testing.Short() {
 		n = 40
@@ -141,7 +141,7 @@ func TestProcessTable(t *testing.T) {
 	}
 }
 
-// What the table has no room for is counted.
+// Changes without room in the table are counted.
 func TestAFullProcessTable(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := tabled(t)

@@ -29,7 +29,7 @@ var mirrors = map[string]reflect.Type{
 	"exit_event":   reflect.TypeFor[bpfExitEvent](),
 }
 
-// field is the place of a field, in bytes.
+// field is the offset and size of a field, in bytes.
 type field struct {
 	Name         string
 	Offset, Size int
@@ -85,7 +85,7 @@ func TestMirrorsHaveTheLayoutOfTheObjectFile(t *testing.T) {
 	for name := range mirrors {
 		checkLayout(t, spec, name)
 	}
-	// Decode reads what all records begin with by the mirror of a fork's.
+	// Decode reads the common fields by the mirror of a fork_event.
 	common := fieldsOfGo(mirrors["fork_event"])
 	common = common[:len(common)-1]
 	for name, typ := range mirrors {
@@ -128,8 +128,8 @@ func TestMirrorsHaveTheLayoutOfTheLoadedPrograms(t *testing.T) {
 	}
 }
 
-// TestRecordsDecodeByTheBTFOfTheRing reads a pinned ring as another process
-// would, knowing nothing but the pin.
+// TestRecordsDecodeByTheBTFOfTheRing reads a ring as another process would, which knows only the
+// pin.
 func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "tracer")
@@ -216,7 +216,7 @@ func asJSON(t *testing.T, set *decode.Set, record []byte) string {
 	return d.Name() + string(text)
 }
 
-// checkJSON compares what package decode shows of a record with the Event.
+// checkJSON compares the JSON of package decode with the Event.
 func checkJSON(t *testing.T, e Event, text string) {
 	t.Helper()
 	text, ok := strings.CutPrefix(text, e.Type.String())

@@ -12,8 +12,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// Each rule finds on the running kernel what is known of its series, and leaves
-// nothing behind.
+// Each rule finds what is known of the running kernel's series, and leaves nothing behind.
 func TestRules(t *testing.T) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -34,21 +33,21 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// matterOfConfiguration tells whether a kernel of any version can lack the
-// feature. The kernels of vmtest's list have it.
+// matterOfConfiguration reports whether kernels of any version can lack the feature. The kernels of
+// vmtest's list have it.
 func matterOfConfiguration(feature string) bool {
 	return os.Getenv(testenv.RequiredFeatures) == "" && feature == "fentry"
 }
 
-// step is what a rule finds from a release on.
+// step is a verdict from a release on.
 type step struct {
 	since   string
 	verdict Verdict
 }
 
-// known is what a rule finds where that is not Yes for all kernels that have the
-// map type of its group. Before the first step it is NotSupported. A fix that came to
-// maintained series too has steps there and back: the releases between have no such fix.
+// known has the verdicts of rules that are not Yes on all kernels with the map type of their group.
+// Before the first step the verdict is NotSupported. A fix that came to maintained series too has
+// steps there and back: the releases in between lack it.
 var known = map[string][]step{
 	"ringbuf/pending-limit":            {{"5.14", Yes}}, // the test needs syscall programs
 	"ringbuf/overwrite-create":         {{"6.19", Yes}},
@@ -76,7 +75,7 @@ var known = map[string][]step{
 	"kptr/kept-by-delete":              cancelledSteps,
 }
 
-// As arenaOneMapping and cancelled say.
+// See arenaOneMapping and cancelled.
 var (
 	arenaOneMappingSteps = []step{
 		{"6.9", No}, {"6.12.88", Yes}, {"6.13", No}, {"6.18.30", Yes}, {"6.19", No}, {"7.0.7", Yes},
@@ -84,7 +83,7 @@ var (
 	cancelledSteps = []step{{"6.9", No}, {"7.1.5", Yes}}
 )
 
-// knownGroups is for groups that need a type of map, or functions of the kernel.
+// knownGroups is for groups that need a map type or functions of the kernel.
 var knownGroups = map[Group][]step{
 	UserRingBuf: {{"6.1", Yes}},
 	Arena:       {{"6.9", Yes}},

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The page of documentation is of a run in virtual machines: what it says must be
-// what is known, as the runs of TestRules in those machines must.
+// The page of documentation comes from a run in virtual machines: like TestRules there, it must
+// show what is known.
 func TestDocument(t *testing.T) {
 	const page = "../../docs/conformance.md"
 	text, err := os.ReadFile(page)
@@ -57,7 +57,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// releasesOf is which release of each series the page is about, from the table at its end.
+// releasesOf returns the release of each series from the table at the end of the page.
 func releasesOf(page string) map[string]string {
 	releases := map[string]string{}
 	_, table, _ := strings.Cut(page, "\n## Kernels\n")

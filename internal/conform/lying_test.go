@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lie is a kernel that does not keep promises of one kind. What it does instead
-// is the same for all rules: none of them knows of it.
+// A lie is a kernel that breaks promises of one kind, in the same way for all rules.
 type lie struct {
 	name string
 	kernel
@@ -32,8 +31,7 @@ func lies() []lie {
 	}
 }
 
-// A rule that cannot fail is not a rule: each that this kernel keeps must be found
-// broken by a kernel that lies.
+// A rule must be able to fail: if this kernel keeps it, some lie must break it.
 func TestEveryRuleCanFail(t *testing.T) {
 	step := 1
 	if testing.Short() { // it is the rules that are tested here, and less the kernel
@@ -50,7 +48,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 				return
 			}
 			for _, l := range lies() {
-				// A rule that waits for what a lying kernel never does need not wait long.
+				// A rule that waits for a lying kernel need not wait long.
 				if res := test(t.Context(), r, l, 50*time.Millisecond); res.Verdict != Yes {
 					t.Logf("where %s: %s, %s", l.name, res.Verdict, res.Detail)
 					caught[l.name]++
@@ -65,7 +63,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 	}
 }
 
-// idle loads a program that does nothing in place of any other.
+// idle loads an empty program instead of any other.
 type idle struct{ bpf }
 
 func (k idle) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
@@ -74,7 +72,7 @@ func (k idle) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return k.bpf.load(s)
 }
 
-// accepting makes an array where the kernel refuses a map.
+// accepting creates an array when the kernel refuses a map.
 type accepting struct{ bpf }
 
 func (k accepting) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
@@ -88,7 +86,7 @@ func anArray() (*ebpf.Map, error) {
 	return ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 }
 
-// flagless makes the map without the flags.
+// flagless creates the map without the flags.
 type flagless struct{ bpf }
 
 func (k flagless) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
@@ -100,7 +98,7 @@ func (k flagless) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	return k.bpf.createMap(spec)
 }
 
-// mapping maps other memory where the kernel refuses.
+// mapping maps other memory when the kernel refuses.
 type mapping struct{ bpf }
 
 func (k mapping) mmap(fd int, offset int64, length, prot, flags int) ([]byte, error) {
@@ -136,8 +134,7 @@ func (k apart) mmapAt(_ int, addr, length uintptr, prot int) (unsafe.Pointer, er
 	return k.bpf.mmapAt(fd, addr, length, prot)
 }
 
-// agreeing says that a call has succeeded when it has not, and hands out the descriptor
-// of an array where one is wanted.
+// agreeing reports success for a failed call, with the descriptor of an array if one is expected.
 type agreeing struct{ bpf }
 
 func (k agreeing) call(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
@@ -155,7 +152,7 @@ func (k agreeing) call(cmd int, attr unsafe.Pointer, size uintptr) (int, error) 
 	return unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 3)
 }
 
-// arrays makes an array of the same size where the kernel would make one.
+// arrays creates an array of the same size instead of any map.
 type arrays struct{ bpf }
 
 func (k arrays) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {

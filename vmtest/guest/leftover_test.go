@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Neither a session of its own nor a dead parent saves a process.
+// Neither its own session nor a dead parent saves a process.
 func TestProcessesThatABinaryLeavesAreKilled(t *testing.T) {
 	if err := adopt(); err != nil {
 		t.Fatal(err)

@@ -17,14 +17,14 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// script is a machine that does what the test says.
+// script is a machine that follows the test's script.
 type script func(ctx context.Context, m vm.Machine) error
 
 func (script) Name() string { return "script" }
 
 func (s script) Run(ctx context.Context, m vm.Machine) error { return s(ctx, m) }
 
-// bounds are how long exec waits for a machine that says nothing.
+// bounds are the times that Exec waits for a silent machine.
 type bounds struct{ boot, limit, grace time.Duration }
 
 // patient is for scripts that end by themselves.
@@ -48,7 +48,7 @@ func exec(t *testing.T, s script, b bounds) (session.Result, error) {
 	return r, err
 }
 
-// say appends events to those of the guest. A binary that starts has an output.
+// say appends events to the guest's. A binary that starts writes output.
 func say(m vm.Machine, events ...guest.Event) error {
 	for _, e := range events {
 		if e.Start != nil {
@@ -60,7 +60,7 @@ func say(m vm.Machine, events ...guest.Event) error {
 	return report(m, events...)
 }
 
-// report appends events to those of the guest.
+// report appends events to the guest's.
 func report(m vm.Machine, events ...guest.Event) error {
 	var text []byte
 	for _, e := range events {
@@ -96,7 +96,7 @@ func TestAPlanThatIsCarriedOut(t *testing.T) {
 	}
 }
 
-// What the runner says at the end does not matter when the guest has done all.
+// The runner's error does not matter if the guest has completed its plan.
 func TestTheGuestHasTheLastWord(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
 		return errors.Join(say(m, up, start, exit, done), errors.New("exit status 255"))
@@ -150,7 +150,7 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 	}
 }
 
-// What the guest wrote before it died is there, to the last byte.
+// Output from before the guest's death is complete.
 func TestOutputOutlivesTheGuest(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start) }, patient)
 	if err != nil || r.Died == nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit != nil {
@@ -158,7 +158,7 @@ func TestOutputOutlivesTheGuest(t *testing.T) {
 	}
 }
 
-// Between two binaries the first one's leftover processes may have written.
+// Leftover processes of a binary may write before the next one starts.
 func TestEachBinaryHasItsPartOfTheOutput(t *testing.T) {
 	dir := t.TempDir()
 	var got []string
@@ -185,7 +185,7 @@ func TestEachBinaryHasItsPartOfTheOutput(t *testing.T) {
 	}
 }
 
-// A line that the guest was writing when it died is not an event.
+// An incomplete last line of a dead guest is not an event.
 func TestHalfAnEventIsNone(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
 		return errors.Join(say(m, up, start), add(filepath.Join(m.Shared, guest.EventsFile), `{"Exit":{"Co`))

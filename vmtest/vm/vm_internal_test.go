@@ -54,7 +54,7 @@ func TestArchiveIsWhatCpioReads(t *testing.T) {
 	}
 }
 
-// The reference must get one TCG thread through, and nothing that its shell would take apart.
+// virtme-ng passes the options for one TCG thread on, unchanged by its shell.
 func TestVirtmeNGIsTold(t *testing.T) {
 	m := Machine{Kernel: kernels.Kernel{Image: "/k/vmlinuz"}, Shared: "/s", Console: "/c"}
 	m.defaults()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// BenchmarkFlood is the speed of the producer alone: a consumer on another CPU
-// gives space back now and then and reads nothing.
+// BenchmarkFlood is the speed of the producer alone: a consumer on another CPU only returns space
+// now and then.
 func BenchmarkFlood(b *testing.B) {
 	for _, fast := range []bool{true, false} {
 		for _, op := range []Op{Reserve, Output, Dynptr} {

@@ -40,7 +40,7 @@ func testHeldRecordIsBusy(t *testing.T, size uint32) {
 	if q, err := p.Query(); err != nil || q.AvailData != uint64(8+(size+7)/8*8)+16 {
 		t.Errorf("query: %+v, %v, want the held record of %d bytes and the one behind it", q, err, size)
 	}
-	// The header as a consumer sees it; cilium's reader would spin on it.
+	// The header as a consumer sees it. cilium/ebpf's reader would spin on it.
 	if got, want := mapPositions(t, ring).header(0), 1<<31|size; got != want {
 		t.Errorf("header %#x, want %#x (BUSY)", got, want)
 	}
@@ -120,7 +120,7 @@ func TestCloseDiscardsHeldRecords(t *testing.T) {
 	rd.none()
 }
 
-// A signal would keep the thread that holds the record spinning in the kernel.
+// A signal would keep the thread of the held record spinning in the kernel.
 func TestHoldingThreadTakesNoSignals(t *testing.T) {
 	p, _ := load(t, 1<<16)
 	wantDeafThreads(t, 0, "before")
@@ -132,9 +132,9 @@ func TestHoldingThreadTakesNoSignals(t *testing.T) {
 	wantDeafThreads(t, 0, "after the release")
 }
 
-// wantDeafThreads waits until as many threads of this process block SIGURG, with which the Go
-// runtime preempts, at each of ten looks: the runtime blocks all signals itself, for a
-// moment, in a thread that starts another.
+// wantDeafThreads waits until n threads of this process block SIGURG, with which the Go runtime
+// preempts, in ten looks in a row: for a moment the runtime itself blocks all signals in a thread
+// that starts another.
 func wantDeafThreads(t *testing.T, want int, when string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
@@ -152,7 +152,7 @@ func wantDeafThreads(t *testing.T, want int, when string) {
 	}
 }
 
-// deafThreads are the threads of this process that block SIGURG now.
+// deafThreads returns the number of threads of this process that block SIGURG.
 func deafThreads(t *testing.T) (deaf []string) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/self/task/*/status")

@@ -10,8 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// The Go mirrors are generated; this holds them, and the numbers that C and Go
-// repeat, against the object that is committed beside them.
+// The generated Go mirrors, and numbers in both C and Go, agree with the committed object.
 func TestMirrorsMatchBTF(t *testing.T) {
 	spec, err := loadBpf()
 	if err != nil {

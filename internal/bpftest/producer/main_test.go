@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// load returns a producer for a new ring of size bytes, both closed, and
-// checked for leaks, when the test ends.
+// load returns a producer for a new ring of size bytes. Both are closed, and checked for leaks,
+// when the test ends.
 func load(tb testing.TB, size uint32) (*Producer, *ebpf.Map) {
 	tb.Helper()
 	testenv.NoLeaks(tb)
@@ -30,7 +30,7 @@ func load(tb testing.TB, size uint32) (*Producer, *ebpf.Map) {
 	return p, ring
 }
 
-// run fails the test when job does not end well.
+// run runs job, and fails the test after an error.
 func run(tb testing.TB, p *Producer, job Job) Result {
 	tb.Helper()
 	res, err := p.Run(tb.Context(), job)
@@ -41,8 +41,8 @@ func run(tb testing.TB, p *Producer, job Job) Result {
 	return res
 }
 
-// reader consumes what p produces. It is cilium's: the packages under test here
-// and in consumer must not vouch for each other.
+// reader consumes the records of p by cilium/ebpf, so that this package and consumer are not tested
+// with each other.
 type reader struct {
 	tb testing.TB
 	*ringbuf.Reader
@@ -58,7 +58,7 @@ func newReader(tb testing.TB, ring *ebpf.Map) *reader {
 	return &reader{tb, rd}
 }
 
-// next returns the next record, which must be there within a minute.
+// next returns the next record, within a minute.
 func (r *reader) next() []byte {
 	r.tb.Helper()
 	r.SetDeadline(time.Now().Add(time.Minute))
@@ -69,7 +69,7 @@ func (r *reader) next() []byte {
 	return rec.RawSample
 }
 
-// none fails the test when a record is there.
+// none fails the test if there is a record.
 func (r *reader) none() {
 	r.tb.Helper()
 	r.SetDeadline(time.Unix(1, 0)) // in the past: read what is there, do not wait

@@ -35,7 +35,7 @@ func TestVerifyRefusesTooMuch(t *testing.T) {
 	}
 }
 
-// A tail under another record's head is what a torn copy looks like.
+// The head of one record with the tail of another, as in a torn copy.
 func TestNeighboursDifferAfterTheHead(t *testing.T) {
 	a, b := make([]byte, 16), make([]byte, 16)
 	for seq := range uint64(2 * shifts) {

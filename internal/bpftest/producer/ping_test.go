@@ -55,7 +55,7 @@ func TestPingKeepsTheNumberWhenFull(t *testing.T) {
 	}
 }
 
-// Ping writes the whole job each time, so others may run in between.
+// Ping stores the whole job each time, so that others may run in between.
 func TestPingAmongOthers(t *testing.T) {
 	p, ring := load(t, 1<<16)
 	rd := newReader(t, ring)

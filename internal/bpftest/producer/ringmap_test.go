@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ringmap is a ring's memory, for a consumer that throws everything away.
+// ringmap is the memory of a ring, for a consumer that discards everything.
 type ringmap struct {
 	consumer []byte // page 0, writable
 	rest     []byte // page 1: producer_pos; then the data
@@ -32,13 +32,13 @@ func mapPositions(tb testing.TB, ring *ebpf.Map) *ringmap {
 	}
 }
 
-// consume gives all space back, unseen. Plain loads and stores are enough: a
-// stale producer_pos gives back less, and nothing but space depends on it.
+// consume frees all space without reading. Plain loads and stores suffice: a stale producer_pos
+// frees less, and only space depends on it.
 func (r *ringmap) consume() {
 	copy(r.consumer[:8], r.rest[:8])
 }
 
-// header returns the first word of the record at pos, in the ring's first lap.
+// header returns the first word of the record at pos, in the first lap of the ring.
 func (r *ringmap) header(pos int) uint32 {
 	return binary.NativeEndian.Uint32(r.rest[os.Getpagesize()+pos:])
 }

@@ -15,7 +15,7 @@ import (
 
 var sizes = []uint32{0, 1, 7, 8, 9, 16, 64, 256, 1024, 4095, 4096, 65536}
 
-// jobs is every kind of record an op can produce; each fits into 4 MiB.
+// jobs has every kind of record of an op; each job fits into 4 MiB.
 func jobs(op Op) map[string]Job {
 	js := map[string]Job{}
 	sizes := sizes
@@ -38,7 +38,7 @@ func jobs(op Op) map[string]Job {
 	return js
 }
 
-// want is the result of a job that finds room for all.
+// want is the result of a job with enough room.
 func want(job Job) Result {
 	res := Result{Next: job.Seq + job.Count}
 	for seq := job.Seq; seq != job.Seq+job.Count; seq++ {
@@ -67,7 +67,7 @@ func TestRecordsAreWhatTheJobSays(t *testing.T) {
 	}
 }
 
-// The programs for old kernels, which a newer one would not choose.
+// The programs for old kernels, which newer ones would not choose.
 func TestRawTracepointProgramsDoTheSame(t *testing.T) {
 	for op, name := range map[Op]string{Reserve: bpfProgReserveRawTp, Output: bpfProgOutputRawTp} {
 		for desc, job := range jobs(op) {
@@ -129,7 +129,7 @@ func TestFullRingFailsAndSkips(t *testing.T) {
 			rd := newReader(t, ring)
 			size := uint32(os.Getpagesize()/4) - headerSize
 			got := run(t, p, Job{Op: op, Count: 10, Seq: 100, Size: size})
-			// The fourth would fill the ring to the last byte, which is one too many.
+			// The fourth would fill the ring to the last byte, one too many.
 			want := Result{Submitted: 3, Failed: 7, Bytes: 3 * uint64(size), Next: 110}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)
@@ -220,7 +220,7 @@ func TestCloseEndsRun(t *testing.T) {
 	}
 }
 
-// waitFor returns when the ring that p produces into holds n bytes.
+// waitFor returns when the ring of p has n bytes.
 func waitFor(t *testing.T, p *Producer, n uint64) {
 	t.Helper()
 	for {

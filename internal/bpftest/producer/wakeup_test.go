@@ -29,8 +29,8 @@ func newSleeper(t *testing.T, ring *ebpf.Map) *sleeper {
 	return &sleeper{t, fd}
 }
 
-// woken reports whether the ring woke the sleeper since the last call. When a
-// wakeup is expected it is waited for: it comes by irq_work, after the commit.
+// woken reports whether the ring has woken the sleeper since the last call. It waits for an
+// expected wakeup, which comes by irq_work after the commit.
 func (s *sleeper) woken(expected bool) bool {
 	s.t.Helper()
 	timeout := 0
@@ -81,8 +81,8 @@ func TestWakeups(t *testing.T) {
 	}
 }
 
-// The boundary, which differs: a reservation counts as available data, a
-// record that bpf_ringbuf_output is yet to reserve does not.
+// The boundary differs: a reservation counts as available data, a record that bpf_ringbuf_output
+// has not reserved yet does not.
 func TestWakeBytesBoundary(t *testing.T) {
 	for op, first := range map[Op]uint64{Reserve: 10, Output: 11, Dynptr: 10} {
 		t.Run(op.String(), func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// A Checker that finds nothing wrong proves nothing unless it finds what is.
+// A Checker must find faults to prove anything by finding none.
 func TestWhatACheckerFinds(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 1 << 16})
