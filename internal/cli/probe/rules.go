@@ -132,9 +132,6 @@ func commandTracer(dir, name string, send func(*proctrace.Tracer) error) error {
 		err = fmt.Errorf("probe proctrace %s: %s is sending commands", name, command.DescribePID(busy.PID))
 		return command.WithStatus(err, command.StatusBusy)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return command.WithStatus(fmt.Errorf("probe proctrace %w", err), command.StatusNotFound)
-	}
 	if err != nil {
 		return fmt.Errorf("probe proctrace %w", err)
 	}
