@@ -10,7 +10,7 @@ import (
 )
 
 // Capture is a Source that reads a capture file. Its errors come from Wait, after the records before them
-// have been flushed: [capture.ErrUnfinished] for a file that was cut off, whose records are whole.
+// have been flushed: [capture.ErrUnfinished] for a truncated file, whose records are complete.
 type Capture struct {
 	*capture.Reader
 	again bool   // the next pass begins with a record that was counted
@@ -39,8 +39,8 @@ func (c *Capture) Pass(limit int) iter.Seq[consumer.Record] {
 // Time returns when the current record of a pass was recorded.
 func (c *Capture) Time() time.Time { return c.Last().Time }
 
-// Totals implements [Source]. They say what the recorder lost up to the current record, and at the end of
-// the file all that it lost.
+// Totals implements [Source]. Lost counts what the recorder lost before the current record, and at the end of the
+// file all that it lost.
 func (c *Capture) Totals() Totals {
 	t := Totals{Lost: c.lost, Pos: c.pos}
 	if end := c.End(); end != nil {

@@ -35,7 +35,7 @@ func FindTypes(m *ebpf.Map) (t Types, err error) {
 	case err == nil:
 		t.Explanation = []string{"the ring is rbtool's own: records are " + t.Set.String()}
 	case errors.Is(err, tracering.ErrStopped):
-		t.note("the tracer was stopped: its records are decoded by the types of this rbtool (--no-decode: in hex)")
+		t.note("the tracer was stopped: its records are decoded with the types of this rbtool (--no-decode shows them in hex)")
 		t.Set, err = bundledTypes()
 		return t, err
 	case errors.Is(err, tracering.ErrNotTraced):

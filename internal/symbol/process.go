@@ -125,7 +125,7 @@ func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool
 // nameFixed returns the name of an address in a process whose mappings are unknown, if its executable loads
 // at a fixed address, as most Go programs do. Only the path identifies the executable; the name says so.
 func (f *Files) nameFixed(program string, ip uint64, returns bool) (string, bool) {
-	unknown := fmt.Sprintf("%#x (in no file that was seen)", ip)
+	unknown := fmt.Sprintf("%#x (in no known file)", ip)
 	st, err := os.Stat(program)
 	if err != nil {
 		return unknown, false

@@ -77,7 +77,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 		wantName(t, f, task, at+0x185, "file+0x1185")
 	}
 	wantName(t, told, child, at+0x5, "first+0x5 (file)")
-	unknown := fmt.Sprintf("%#x (in no file that was seen)", at+0x85)
+	unknown := fmt.Sprintf("%#x (in no known file)", at+0x85)
 	wantName(t, living, task, at+0x85, unknown)
 	later := task
 	later.Start += 1000 * proc.ClockTick
@@ -105,7 +105,7 @@ func TestAddressesOfProgramsThatWereNeverSeen(t *testing.T) {
 	gone := Task{PID: 1 << 30, PPID: uint32(os.Getpid()), Start: 5, Comm: "program"}
 	f.Started(gone, path)
 	wantName(t, f, gone, testenv.CodeAddr+5, "first+0x5 (program, by its path)")
-	wantName(t, f, gone, 5, "0x5 (in no file that was seen)")
+	wantName(t, f, gone, 5, "0x5 (in no known file)")
 
 	t.Chdir(dir)
 	f.Started(gone, "./program") // relative to the parent's directory

@@ -146,7 +146,7 @@ func (p *player) report(w io.Writer, err error) {
 		command.Note(w, "%d bytes of records were lost while recording", lost)
 	}
 	if err != nil {
-		command.Note(w, "the capture was not finished: its %d records are whole", p.Stats().Seen)
+		command.Note(w, "the capture is unfinished: its %d records are complete", p.Stats().Seen)
 	}
 	reportFilter(w, p.Filter)
 }

@@ -128,7 +128,7 @@ func (n *stackNamer) nameKernel(id int32) (frames []string, lasting bool, err er
 	kernel, err := n.kernel.Get(symbol.ReadKernel)
 	if err != nil && !n.told {
 		n.told = true
-		command.Note(n.stderr, "stacks of the kernel are shown as addresses: %v", err)
+		command.Note(n.stderr, "kernel stacks are shown as addresses: %v", err)
 	}
 	for _, ip := range ips {
 		name := ""
