@@ -7,104 +7,116 @@ import (
 
 var errLostWakeup = errors.New("the consumer sleeps, and there is a record")
 
+// Words. A header is 0 before its first use, which is also a committed record of 0 bytes.
+const (
+	header Word = iota
+	producerPos
+	consumerPos
+	payload
+	woken
+)
+const busy, committed, right = 2, 1, 7
+
+type access func(v *View, w Word, value int)
+
+var (
+	plain   access = (*View).Store
+	release access = (*View).Release
+	xchg    access = func(v *View, w Word, value int) { v.Swap(w, value) }
+)
+
+func write(how access, w Word, value int) Step {
+	return Step{Doc: "store", Do: func(v *View) { how(v, w, value) }}
+}
+
+// take reads the record once the position covers it.
+var take = []Step{
+	{Doc: "load producer_pos: nothing there", Do: func(v *View) {
+		if v.Load(producerPos) == 0 {
+			v.Stop()
+		}
+	}},
+	{Doc: "load header: busy", Do: func(v *View) {
+		if v.Load(header) == busy {
+			v.Stop()
+		}
+	}},
+	{Doc: "load payload", Do: func(v *View) {
+		if v.Load(payload) != right {
+			v.Fail("payload read before it was written")
+		}
+	}},
+}
+
+// reserved is reserve and commit of the kernel, and of a producer in user space that fills its
+// sample after publishing it.
+func reserved(publish, commit access) []Step {
+	return []Step{
+		write(plain, header, busy), write(publish, producerPos, 1),
+		write(plain, payload, right), write(commit, header, committed),
+	}
+}
+
+// complete produces a sample of a batch, which is complete before it is published, and never busy.
+func complete(publish access) []Step {
+	return []Step{write(plain, payload, right), write(plain, header, committed), write(publish, producerPos, 1)}
+}
+
+// committer is a commit that checks for a sleeping consumer, and sleeper a consumer that checks for a record
+// before it sleeps. The header is initially busy.
+func committer(commit access) []Step {
+	return []Step{
+		write(commit, header, committed),
+		{Doc: "load consumer_pos: wake", Do: func(v *View) {
+			if v.Load(consumerPos) == 1 {
+				v.Poke(woken, 1)
+			}
+		}},
+	}
+}
+
+func sleeper(publish access) []Step {
+	return []Step{
+		write(publish, consumerPos, 1),
+		{Doc: "load header: committed, no sleep", Do: func(v *View) {
+			if v.Load(header) == committed {
+				v.Poke(woken, 1)
+			}
+		}},
+		{Doc: "sleep", When: func(v *View) bool { return v.Peek(woken) == 1 }, Do: func(*View) {}},
+	}
+}
+
+// asleep is the rule that the consumer does not sleep with a record to read.
+func asleep(v *View) error {
+	if v.Peek(woken) == 0 && v.Peek(header) == committed && v.Peek(consumerPos) == 1 {
+		return errLostWakeup
+	}
+	return nil
+}
+
+var litmusTests = []struct {
+	rule         string
+	a, b         []Step
+	atRest       func(*View) error
+	onTSO, onPSO bool // a rule is broken
+}{
+	{"reserve, commit, consume", reserved(release, xchg), take, nil, false, false},
+	{"commit as a release store", reserved(release, release), take, nil, false, false},
+	{"weakened: commit as a plain store", reserved(release, plain), take, nil, false, true},
+	{"weakened: reservation published by a plain store", reserved(plain, xchg), take, nil, false, true},
+	{"complete, then publish", complete(release), take, nil, false, false},
+	{"weakened: published by a plain store", complete(plain), take, nil, false, true},
+	{"commit and sleep", committer(xchg), sleeper(xchg), asleep, false, false},
+	{"weakened: consumer_pos by a release store", committer(xchg), sleeper(release), asleep, true, true},
+	{"weakened: commit by a release store", committer(release), sleeper(xchg), asleep, true, true},
+}
+
 // The smallest programs of the protocols between the kernel and a process over a ring, each with the
 // access that it depends on and with a weaker one. The packages that implement the protocols have
 // models of the whole; docs/litmus/README.md lists them.
 func TestLitmus(t *testing.T) {
-	// Words. A header is 0 before its first use, which is also a committed record of 0 bytes.
-	const (
-		header Word = iota
-		producerPos
-		consumerPos
-		payload
-		woken
-	)
-	const busy, committed, right = 2, 1, 7
-	type access func(v *View, w Word, value int)
-	var (
-		plain   access = (*View).Store
-		release access = (*View).Release
-		xchg    access = func(v *View, w Word, value int) { v.Swap(w, value) }
-	)
-	store := func(how access, w Word, value int) Step {
-		return Step{Doc: "store", Do: func(v *View) { how(v, w, value) }}
-	}
-	// take reads the record once the position covers it.
-	take := []Step{
-		{Doc: "load producer_pos: nothing there", Do: func(v *View) {
-			if v.Load(producerPos) == 0 {
-				v.Stop()
-			}
-		}},
-		{Doc: "load header: busy", Do: func(v *View) {
-			if v.Load(header) == busy {
-				v.Stop()
-			}
-		}},
-		{Doc: "load payload", Do: func(v *View) {
-			if v.Load(payload) != right {
-				v.Fail("payload read before it was written")
-			}
-		}},
-	}
-	// reserve and commit of the kernel, and of a producer in user space that fills its
-	// sample after publishing it.
-	reserved := func(publish, commit access) []Step {
-		return []Step{
-			store(plain, header, busy), store(publish, producerPos, 1),
-			store(plain, payload, right), store(commit, header, committed),
-		}
-	}
-	// A sample of a batch is complete before it is published, and never busy.
-	complete := func(publish access) []Step {
-		return []Step{store(plain, payload, right), store(plain, header, committed), store(publish, producerPos, 1)}
-	}
-	// A commit that checks for a sleeping consumer, and a consumer that checks for a record
-	// before it sleeps. The header is initially busy.
-	committer := func(commit access) []Step {
-		return []Step{
-			store(commit, header, committed),
-			{Doc: "load consumer_pos: wake", Do: func(v *View) {
-				if v.Load(consumerPos) == 1 {
-					v.Poke(woken, 1)
-				}
-			}},
-		}
-	}
-	sleeper := func(publish access) []Step {
-		return []Step{
-			store(publish, consumerPos, 1),
-			{Doc: "load header: committed, no sleep", Do: func(v *View) {
-				if v.Load(header) == committed {
-					v.Poke(woken, 1)
-				}
-			}},
-			{Doc: "sleep", When: func(v *View) bool { return v.Peek(woken) == 1 }, Do: func(*View) {}},
-		}
-	}
-	asleep := func(v *View) error {
-		if v.Peek(woken) == 0 && v.Peek(header) == committed && v.Peek(consumerPos) == 1 {
-			return errLostWakeup
-		}
-		return nil
-	}
-	tests := []struct {
-		rule         string
-		a, b         []Step
-		atRest       func(*View) error
-		onTSO, onPSO bool // a rule is broken
-	}{
-		{"reserve, commit, consume", reserved(release, xchg), take, nil, false, false},
-		{"commit as a release store", reserved(release, release), take, nil, false, false},
-		{"weakened: commit as a plain store", reserved(release, plain), take, nil, false, true},
-		{"weakened: reservation published by a plain store", reserved(plain, xchg), take, nil, false, true},
-		{"complete, then publish", complete(release), take, nil, false, false},
-		{"weakened: published by a plain store", complete(plain), take, nil, false, true},
-		{"commit and sleep", committer(xchg), sleeper(xchg), asleep, false, false},
-		{"weakened: consumer_pos by a release store", committer(xchg), sleeper(release), asleep, true, true},
-		{"weakened: commit by a release store", committer(release), sleeper(xchg), asleep, true, true},
-	}
-	for _, tt := range tests {
+	for _, tt := range litmusTests {
 		for _, order := range []Order{TSO, PSO} {
 			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {
 				res := Model{

@@ -8,102 +8,112 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// Words of the litmus tests: two of memory, and the results of two threads.
+const x, y, ra, rb = Word(0), Word(1), Word(2), Word(3)
+
+var errWeak = errors.New("weak outcome")
+
+// storeThenLoad stores to its own word and loads the other's.
+func storeThenLoad(name string, own, other, result Word, barrier bool) Thread {
+	return Thread{Name: name, Steps: []Step{
+		{Doc: "store", Do: func(v *View) {
+			if barrier {
+				v.Swap(own, 1)
+			} else {
+				v.Store(own, 1)
+			}
+		}},
+		{Doc: "load", Do: func(v *View) { v.Poke(result, 1+v.Load(other)) }},
+	}}
+}
+
+// bothMissed is the outcome that both threads loaded before the other's store.
+func bothMissed(v *View) error {
+	if v.Peek(ra) == 1 && v.Peek(rb) == 1 {
+		return errWeak
+	}
+	return nil
+}
+
+// message stores data, then a flag by publish, beside a reader of both.
+func message(publish func(v *View, w Word, value int)) []Thread {
+	return []Thread{
+		{Name: "writer", Steps: []Step{
+			{Doc: "data", Do: func(v *View) { v.Store(x, 1) }},
+			{Doc: "flag", Do: func(v *View) { publish(v, y, 1) }},
+		}},
+		{Name: "reader", Steps: []Step{
+			{Doc: "flag", Do: func(v *View) {
+				if v.Load(y) == 0 {
+					v.Stop()
+				}
+			}},
+			{Doc: "data", Do: func(v *View) {
+				if v.Load(x) == 0 {
+					v.Fail("%w", errWeak)
+				}
+			}},
+		}},
+	}
+}
+
+var orderTests = []struct {
+	rule    string
+	threads []Thread
+	atRest  func(v *View) error
+	weak    map[Order]bool // whether the outcome is possible
+}{
+	{
+		"a load comes before the store that precedes it",
+		[]Thread{storeThenLoad("a", x, y, ra, false), storeThenLoad("b", y, x, rb, false)},
+		bothMissed, map[Order]bool{TSO: true, PSO: true},
+	},
+	{
+		"not where the store is a full barrier",
+		[]Thread{storeThenLoad("a", x, y, ra, true), storeThenLoad("b", y, x, rb, true)},
+		bothMissed, map[Order]bool{TSO: false, PSO: false},
+	},
+	{
+		"both must be",
+		[]Thread{storeThenLoad("a", x, y, ra, true), storeThenLoad("b", y, x, rb, false)},
+		bothMissed, map[Order]bool{TSO: true, PSO: true},
+	},
+	{
+		"plain stores pass each other on weak machines",
+		message((*View).Store), nil, map[Order]bool{TSO: false, PSO: true},
+	},
+	{
+		"a release waits for what precedes it",
+		message((*View).Release), nil, map[Order]bool{TSO: false, PSO: false},
+	},
+	{
+		"a barrier too",
+		message(func(v *View, w Word, value int) { v.Swap(w, value) }), nil, map[Order]bool{TSO: false, PSO: false},
+	},
+	{
+		"a thread sees its own stores at once",
+		[]Thread{{Name: "a", Steps: []Step{
+			{Doc: "x = 1", Do: func(v *View) { v.Store(x, 1) }},
+			{Doc: "x = 2", Do: func(v *View) { v.Store(x, 2) }},
+			{Doc: "x?", Do: func(v *View) {
+				if v.Load(x) != 2 {
+					v.Fail("%w", errWeak)
+				}
+			}},
+		}}},
+		func(v *View) error {
+			if v.Peek(x) != 2 {
+				return errWeak
+			}
+			return nil
+		}, map[Order]bool{TSO: false, PSO: false},
+	},
+}
+
 // The classic litmus tests show what each order allows. An order that forbade too much would prove too
 // much.
 func TestOrders(t *testing.T) {
-	const x, y, ra, rb = Word(0), Word(1), Word(2), Word(3)
-	errWeak := errors.New("weak outcome")
-	storeThenLoad := func(name string, own, other, result Word, barrier bool) Thread {
-		return Thread{Name: name, Steps: []Step{
-			{Doc: "store", Do: func(v *View) {
-				if barrier {
-					v.Swap(own, 1)
-				} else {
-					v.Store(own, 1)
-				}
-			}},
-			{Doc: "load", Do: func(v *View) { v.Poke(result, 1+v.Load(other)) }},
-		}}
-	}
-	bothMissed := func(v *View) error {
-		if v.Peek(ra) == 1 && v.Peek(rb) == 1 {
-			return errWeak
-		}
-		return nil
-	}
-	message := func(publish func(v *View, w Word, value int)) []Thread {
-		return []Thread{
-			{Name: "writer", Steps: []Step{
-				{Doc: "data", Do: func(v *View) { v.Store(x, 1) }},
-				{Doc: "flag", Do: func(v *View) { publish(v, y, 1) }},
-			}},
-			{Name: "reader", Steps: []Step{
-				{Doc: "flag", Do: func(v *View) {
-					if v.Load(y) == 0 {
-						v.Stop()
-					}
-				}},
-				{Doc: "data", Do: func(v *View) {
-					if v.Load(x) == 0 {
-						v.Fail("%w", errWeak)
-					}
-				}},
-			}},
-		}
-	}
-	tests := []struct {
-		rule    string
-		threads []Thread
-		atRest  func(v *View) error
-		weak    map[Order]bool // whether the outcome is possible
-	}{
-		{
-			"a load comes before the store that precedes it",
-			[]Thread{storeThenLoad("a", x, y, ra, false), storeThenLoad("b", y, x, rb, false)},
-			bothMissed, map[Order]bool{TSO: true, PSO: true},
-		},
-		{
-			"not where the store is a full barrier",
-			[]Thread{storeThenLoad("a", x, y, ra, true), storeThenLoad("b", y, x, rb, true)},
-			bothMissed, map[Order]bool{TSO: false, PSO: false},
-		},
-		{
-			"both must be",
-			[]Thread{storeThenLoad("a", x, y, ra, true), storeThenLoad("b", y, x, rb, false)},
-			bothMissed, map[Order]bool{TSO: true, PSO: true},
-		},
-		{
-			"plain stores pass each other on weak machines",
-			message((*View).Store), nil, map[Order]bool{TSO: false, PSO: true},
-		},
-		{
-			"a release waits for what precedes it",
-			message((*View).Release), nil, map[Order]bool{TSO: false, PSO: false},
-		},
-		{
-			"a barrier too",
-			message(func(v *View, w Word, value int) { v.Swap(w, value) }), nil, map[Order]bool{TSO: false, PSO: false},
-		},
-		{
-			"a thread sees its own stores at once",
-			[]Thread{{Name: "a", Steps: []Step{
-				{Doc: "x = 1", Do: func(v *View) { v.Store(x, 1) }},
-				{Doc: "x = 2", Do: func(v *View) { v.Store(x, 2) }},
-				{Doc: "x?", Do: func(v *View) {
-					if v.Load(x) != 2 {
-						v.Fail("%w", errWeak)
-					}
-				}},
-			}}},
-			func(v *View) error {
-				if v.Peek(x) != 2 {
-					return errWeak
-				}
-				return nil
-			}, map[Order]bool{TSO: false, PSO: false},
-		},
-	}
-	for _, tt := range tests {
+	for _, tt := range orderTests {
 		for order, weak := range tt.weak {
 			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {
 				res := Model{Words: 4, Order: order, Threads: tt.threads, AtRest: tt.atRest}.Explore()
@@ -116,7 +126,6 @@ func TestOrders(t *testing.T) {
 }
 
 func TestTraceIsAShortestOne(t *testing.T) {
-	const x = Word(0)
 	count := Thread{Name: "count", Steps: []Step{
 		{Label: "again", Doc: "x + 1", Do: func(v *View) {
 			if v.Add(x, 1) < 5 {
