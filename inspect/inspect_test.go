@@ -39,22 +39,13 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	find := func(m *ebpf.Map) *Map {
-		id := idOf(t, m)
-		for i := range report.Maps {
-			if report.Maps[i].ID == id {
-				return &report.Maps[i]
-			}
-		}
-		return nil
-	}
-	if find(hash) != nil {
+	if in(report, idOf(t, hash)) != nil {
 		t.Error("a hash is listed")
 	}
 	if !slices.IsSortedFunc(report.Maps, func(a, b Map) int { return int(a.ID) - int(b.ID) }) {
 		t.Error("not sorted by id")
 	}
-	got := find(ring)
+	got := in(report, idOf(t, ring))
 	if got == nil {
 		t.Fatal("the ring is not listed")
 	}
@@ -82,6 +73,14 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	if diff := gocmp.Diff(got, closer); diff != "" {
 		t.Errorf("-All +One:\n%s", diff)
 	}
+}
+
+// in returns the map with an id in a report, or nil.
+func in(r *Report, id ebpf.MapID) *Map {
+	if i := slices.IndexFunc(r.Maps, func(m Map) bool { return m.ID == id }); i >= 0 {
+		return &r.Maps[i]
+	}
+	return nil
 }
 
 // own keeps this process. Other processes that list maps, as this test does, hold each map for a

@@ -13,6 +13,37 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
+type lookupTest struct {
+	what, ref string
+	types     []ebpf.MapType
+	m         *ebpf.Map
+	want      error
+	cause     string
+}
+
+func (tt lookupTest) run(t *testing.T) {
+	m, err := Lookup(tt.ref, tt.types...)
+	if tt.want == nil {
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if idOf(t, m) != idOf(t, tt.m) {
+			t.Errorf("found map %d, want %d", idOf(t, m), idOf(t, tt.m))
+		}
+		return
+	}
+	if !errors.Is(err, tt.want) {
+		t.Errorf("got error %v, want one that is %v", err, tt.want)
+	}
+	if want := fmt.Sprintf("find map %q: %s", tt.ref, tt.cause); err.Error() != want {
+		t.Errorf("got message\n\t%s\nwant\n\t%s", err, want)
+	}
+	if tt.want == ErrNotFound && !errors.Is(err, fs.ErrNotExist) {
+		t.Error("not an fs.ErrNotExist")
+	}
+}
+
 func TestLookup(t *testing.T) {
 	testenv.NoLeaks(t)
 	// Names that maps of other processes do not have.
@@ -32,13 +63,7 @@ func TestLookup(t *testing.T) {
 	rings := []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf}
 
 	const notRef = "not a reference to a map (a path, id:NUMBER or name:NAME)"
-	for _, tt := range []struct {
-		what, ref string
-		types     []ebpf.MapType
-		m         *ebpf.Map
-		want      error
-		cause     string
-	}{
+	for _, tt := range []lookupTest{
 		{"a path", dir + "/ring", rings, ring, nil, ""},
 		{"an id", fmt.Sprint("id:", idOf(t, ring)), rings, ring, nil, ""},
 		{"a name", "name:" + name("ring"), rings, ring, nil, ""},
@@ -73,27 +98,6 @@ func TestLookup(t *testing.T) {
 		{"too large an id", "id:4294967296", nil, nil, ErrReference, notRef},
 		{"no name", "name:", nil, nil, ErrReference, notRef},
 	} {
-		t.Run(tt.what, func(t *testing.T) {
-			m, err := Lookup(tt.ref, tt.types...)
-			if tt.want == nil {
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer m.Close()
-				if idOf(t, m) != idOf(t, tt.m) {
-					t.Errorf("found map %d, want %d", idOf(t, m), idOf(t, tt.m))
-				}
-				return
-			}
-			if !errors.Is(err, tt.want) {
-				t.Errorf("got error %v, want one that is %v", err, tt.want)
-			}
-			if want := fmt.Sprintf("find map %q: %s", tt.ref, tt.cause); err.Error() != want {
-				t.Errorf("got message\n\t%s\nwant\n\t%s", err, want)
-			}
-			if tt.want == ErrNotFound && !errors.Is(err, fs.ErrNotExist) {
-				t.Error("not an fs.ErrNotExist")
-			}
-		})
+		t.Run(tt.what, tt.run)
 	}
 }

@@ -37,66 +37,67 @@ func foreign(t *testing.T) (programs, maps string) {
 	return programs, maps
 }
 
+var foreignTests = []struct {
+	rule, ring, program string
+	certainty           infer.Certainty
+	why                 []string // in Result.Why
+	records             []string // as JSON, "" for those without a type
+}{
+	{
+		"passed to a function", "by_argument", "argument", infer.Certain,
+		[]string{"passed (certain: it is passed to fill as e)"},
+		[]string{`{"kind":"KIND_CLOSE","pid":*,"comm":"*"}`},
+	},
+	{
+		"a global variable", "by_variable", "variable", infer.Certain,
+		[]string{"counters (certain: it is the variable totals)"},
+		[]string{`{"a":1,"b":2}`},
+	},
+	{
+		"an element of a map", "by_element", "element", infer.Certain,
+		[]string{"scratch (certain: it is an element of the map heap)"},
+		[]string{`{"time":7,"words":[0,0,0,9]}`},
+	},
+	{
+		"named in the source", "by_line", "line", infer.Certain,
+		[]string{"spoken (certain: its source line names spoken)"},
+		[]string{`{"pid":1,"cpu":2,"time":3}`},
+	},
+	{
+		"of a size that one type has", "by_size", "size", infer.Likely,
+		[]string{"lonely (likely: ", "lonely"},
+		[]string{`{"a":1,"b":2,"c":2,"d":2,"e":2}`},
+	},
+	{
+		"in no BTF", "by_nothing", "nothing", infer.Unknown,
+		[]string{"records of 12 bytes of program ", "names struct hidden, which the program's BTF lacks"},
+		nil,
+	},
+	{
+		"told apart by a constant", "by_tag", "tag", infer.Certain,
+		[]string{"opened (certain: it is passed to opening as e)", "closed (", "renamed ("},
+		[]string{`{"kind":10,"fd":3}`, `{"kind":11,"result":-9}`, `{"kind":12,"to":"elsewhere"}`},
+	},
+	{
+		"told apart by length, and not", "by_length", "length", infer.Certain,
+		[]string{"middle (certain: it is passed to middles as e)", "records of left, right cannot be told apart from others"},
+		[]string{"", "", `{"m":[5,5,5]}`},
+	},
+	{
+		"of no constant size", "by_chance", "chance", infer.Unknown,
+		[]string{"the size of its records is not constant"},
+		nil,
+	},
+	{
+		"no program", "by_nobody", "nobody", infer.Unknown,
+		[]string{"no program refers to the ring"},
+		nil,
+	},
+}
+
 func TestForeignObjects(t *testing.T) {
 	programs, maps := foreign(t)
-	tests := []struct {
-		rule, ring, program string
-		certainty           infer.Certainty
-		why                 []string // in Result.Why
-		records             []string // as JSON, "" for those without a type
-	}{
-		{
-			"passed to a function", "by_argument", "argument", infer.Certain,
-			[]string{"passed (certain: it is passed to fill as e)"},
-			[]string{`{"kind":"KIND_CLOSE","pid":*,"comm":"*"}`},
-		},
-		{
-			"a global variable", "by_variable", "variable", infer.Certain,
-			[]string{"counters (certain: it is the variable totals)"},
-			[]string{`{"a":1,"b":2}`},
-		},
-		{
-			"an element of a map", "by_element", "element", infer.Certain,
-			[]string{"scratch (certain: it is an element of the map heap)"},
-			[]string{`{"time":7,"words":[0,0,0,9]}`},
-		},
-		{
-			"named in the source", "by_line", "line", infer.Certain,
-			[]string{"spoken (certain: its source line names spoken)"},
-			[]string{`{"pid":1,"cpu":2,"time":3}`},
-		},
-		{
-			"of a size that one type has", "by_size", "size", infer.Likely,
-			[]string{"lonely (likely: ", "lonely"},
-			[]string{`{"a":1,"b":2,"c":2,"d":2,"e":2}`},
-		},
-		{
-			"in no BTF", "by_nothing", "nothing", infer.Unknown,
-			[]string{"records of 12 bytes of program ", "names struct hidden, which the program's BTF lacks"},
-			nil,
-		},
-		{
-			"told apart by a constant", "by_tag", "tag", infer.Certain,
-			[]string{"opened (certain: it is passed to opening as e)", "closed (", "renamed ("},
-			[]string{`{"kind":10,"fd":3}`, `{"kind":11,"result":-9}`, `{"kind":12,"to":"elsewhere"}`},
-		},
-		{
-			"told apart by length, and not", "by_length", "length", infer.Certain,
-			[]string{"middle (certain: it is passed to middles as e)", "records of left, right cannot be told apart from others"},
-			[]string{"", "", `{"m":[5,5,5]}`},
-		},
-		{
-			"of no constant size", "by_chance", "chance", infer.Unknown,
-			[]string{"the size of its records is not constant"},
-			nil,
-		},
-		{
-			"no program", "by_nobody", "nobody", infer.Unknown,
-			[]string{"no program refers to the ring"},
-			nil,
-		},
-	}
-	for _, tt := range tests {
+	for _, tt := range foreignTests {
 		t.Run(tt.rule, func(t *testing.T) {
 			m, err := ebpf.LoadPinnedMap(filepath.Join(maps, tt.ring), nil)
 			if err != nil {
