@@ -81,16 +81,19 @@ func cgroup(t *testing.T) (dir string, id uint64) {
 	return dir, st.Ino
 }
 
+// ruleTest has rules and the events of /bin/true that they leave.
+type ruleTest struct {
+	name          string
+	rules         func(cgroup uint64) map[Subject]action
+	inside, other []string // in the cgroup, and in another one
+	onlyOurs      bool     // no event of another process is written
+}
+
 func TestRulesAreApplied(t *testing.T) {
 	all := []string{"fork_event", "exec_event", "exit_event"}
 	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs
 	self, bystander := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
-	tests := []struct {
-		name          string
-		rules         func(cgroup uint64) map[Subject]action
-		inside, other []string // of /bin/true in the cgroup, and in another one
-		onlyOurs      bool     // nothing of anybody else is written
-	}{
+	tests := []ruleTest{
 		{"without rules, everything", func(uint64) map[Subject]action { return nil }, all, all, false},
 		{"watch a comm", func(uint64) map[Subject]action { return map[Subject]action{{Comm: "true"}: watch} }, named, named, false},
 		{"ignore a comm", func(uint64) map[Subject]action { return map[Subject]action{{Comm: "true"}: ignore} }, all[:1], all[:1], false},
@@ -110,40 +113,37 @@ func TestRulesAreApplied(t *testing.T) {
 		tr := commandable(t, copies)
 		dir, id := cgroup(t)
 		for _, test := range tests {
-			t.Run(test.name, func(t *testing.T) {
-				command(t, tr, reset, Subject{})
-				for subject, action := range test.rules(id) {
-					command(t, tr, action, subject)
-				}
-				drain(t, tr)
-				before, err := tr.Stats()
-				if err != nil {
-					t.Fatal(err)
-				}
-				inside, other := runTrue(t, dir), runTrue(t, "")
-				events := drain(t, tr)
-				if diff := cmp.Diff(test.inside, kinds(events, inside)); diff != "" {
-					t.Errorf("in the cgroup (-want +got):\n%s", diff)
-				}
-				if diff := cmp.Diff(test.other, kinds(events, other)); diff != "" {
-					t.Errorf("in another cgroup (-want +got):\n%s", diff)
-				}
-				for _, e := range events {
-					if test.onlyOurs && e.PPID != self && e.TGID != self {
-						t.Errorf("an event of somebody else: %+v", e)
-					}
-				}
-				after, err := tr.Stats()
-				if err != nil {
-					t.Fatal(err)
-				}
-				ignored := total(after).Ignored - total(before).Ignored
-				if want := uint64(6 - len(test.inside) - len(test.other)); ignored < want || want == 0 && ignored > 0 && len(test.rules(id)) == 0 {
-					t.Errorf("%d events counted as ignored, want %d or more", ignored, want)
-				}
-			})
+			t.Run(test.name, func(t *testing.T) { test.run(t, tr, dir, id) })
 		}
 	})
+}
+
+// run applies the rules and runs /bin/true in the cgroup with the directory dir, and in another.
+func (test *ruleTest) run(t *testing.T, tr *Tracer, dir string, id uint64) {
+	command(t, tr, reset, Subject{})
+	for subject, action := range test.rules(id) {
+		command(t, tr, action, subject)
+	}
+	drain(t, tr)
+	before := stats(t, tr)
+	inside, other := runTrue(t, dir), runTrue(t, "")
+	events := drain(t, tr)
+	if diff := cmp.Diff(test.inside, kinds(events, inside)); diff != "" {
+		t.Errorf("in the cgroup (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(test.other, kinds(events, other)); diff != "" {
+		t.Errorf("in another cgroup (-want +got):\n%s", diff)
+	}
+	self := uint32(os.Getpid())
+	for _, e := range events {
+		if test.onlyOurs && e.PPID != self && e.TGID != self {
+			t.Errorf("an event of another process: %+v", e)
+		}
+	}
+	ignored := total(stats(t, tr)).Ignored - total(before).Ignored
+	if want := uint64(6 - len(test.inside) - len(test.other)); ignored < want || want == 0 && ignored > 0 && len(test.rules(id)) == 0 {
+		t.Errorf("%d events counted as ignored, want %d or more", ignored, want)
+	}
 }
 
 // Each command is acknowledged, in the order of the commands.

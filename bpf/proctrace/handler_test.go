@@ -116,15 +116,8 @@ func TestReplacingHandlersLosesNothing(t *testing.T) {
 	}()
 	replaced := 0
 	for running.Load() > 0 || replaced == 0 {
-		before := handlerIDs(t, tr)
-		if err := tr.Replace(); err != nil {
-			t.Error(err)
+		if !replaceAll(t, tr) {
 			break
-		}
-		for slot, id := range handlerIDs(t, tr) {
-			if id == before[slot] {
-				t.Errorf("slot %d still has program %d", slot, id)
-			}
 		}
 		replaced++
 	}
@@ -142,6 +135,21 @@ func TestReplacingHandlersLosesNothing(t *testing.T) {
 		t.Errorf("%d records of %d runs", read, 3*runs)
 	}
 	t.Logf("%d events, %.0f a second, handlers replaced %d times", 3*runs, float64(3*runs)/took.Seconds(), replaced)
+}
+
+// replaceAll replaces the handlers, and reports whether that succeeded.
+func replaceAll(t *testing.T, tr *Tracer) bool {
+	before := handlerIDs(t, tr)
+	if err := tr.Replace(); err != nil {
+		t.Error(err)
+		return false
+	}
+	for slot, id := range handlerIDs(t, tr) {
+		if id == before[slot] {
+			t.Errorf("slot %d still has program %d", slot, id)
+		}
+	}
+	return true
 }
 
 // handlerIDs returns the ids of the handlers by slot.

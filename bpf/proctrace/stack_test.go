@@ -53,17 +53,6 @@ func stacksOfTrue(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inKernel := func(e Event) string {
-		ips, err := stacks.Kernel(e.KernelStack)
-		if err != nil {
-			t.Errorf("kernel's stack of %s: %v", e.Type, err)
-		}
-		var names []string
-		for _, ip := range ips {
-			names = append(names, kernel.Name(ip))
-		}
-		return strings.Join(names, " ")
-	}
 	for _, replaced := range []bool{false, true} {
 		if replaced {
 			if err := tr.Replace(); err != nil {
@@ -79,37 +68,57 @@ func stacksOfTrue(t *testing.T) bool {
 				t.Logf("lost: %+v", e)
 				return false
 			}
-			switch {
-			case e.Type == Exec:
-				if names := inKernel(e); !strings.Contains(names, "execve+") {
-					t.Errorf("kernel's stack at exec: %s", names)
-				}
-				if frames, err := stacks.User(e.UserStack); len(frames) == 0 || err != nil {
-					t.Errorf("stack at exec: %v, %v", frames, err)
-				}
-			case e.Type == Exit && e.GroupDead:
-				if names := inKernel(e); !strings.Contains(names, " do_exit+") {
-					t.Errorf("kernel's stack at exit: %s", names)
-				}
-				frames, err := stacks.User(e.UserStack)
-				if !memoryAtExit(t) {
-					if !errors.Is(err, errStackGone) {
-						t.Errorf("stack at exit: %v, %v, want errStackGone", frames, err)
-					}
-					continue
-				}
-				if len(frames) == 0 || err != nil {
-					t.Errorf("stack at exit: %v, %v", frames, err)
-				}
-				for _, f := range frames {
-					if f.BuildID == nil && f.IP == 0 || f.BuildID != nil && len(f.BuildID) != 20 {
-						t.Errorf("a frame at exit: %+v", f)
-					}
-				}
-			}
+			checkStacks(t, stacks, kernel, e)
 		}
 	}
 	return true
+}
+
+// checkStacks checks the stacks of an exec, or of the exit of a process.
+func checkStacks(t *testing.T, stacks *Stacks, kernel *symbol.Kernel, e Event) {
+	t.Helper()
+	switch {
+	case e.Type == Exec:
+		if names := kernelNames(t, stacks, kernel, e); !strings.Contains(names, "execve+") {
+			t.Errorf("kernel's stack at exec: %s", names)
+		}
+		if frames, err := stacks.User(e.UserStack); len(frames) == 0 || err != nil {
+			t.Errorf("stack at exec: %v, %v", frames, err)
+		}
+	case e.Type == Exit && e.GroupDead:
+		if names := kernelNames(t, stacks, kernel, e); !strings.Contains(names, " do_exit+") {
+			t.Errorf("kernel's stack at exit: %s", names)
+		}
+		frames, err := stacks.User(e.UserStack)
+		if !memoryAtExit(t) {
+			if !errors.Is(err, errStackGone) {
+				t.Errorf("stack at exit: %v, %v, want errStackGone", frames, err)
+			}
+			return
+		}
+		if len(frames) == 0 || err != nil {
+			t.Errorf("stack at exit: %v, %v", frames, err)
+		}
+		for _, f := range frames {
+			if f.BuildID == nil && f.IP == 0 || f.BuildID != nil && len(f.BuildID) != 20 {
+				t.Errorf("a frame at exit: %+v", f)
+			}
+		}
+	}
+}
+
+// kernelNames returns the functions in the kernel stack of an event, innermost first.
+func kernelNames(t *testing.T, stacks *Stacks, kernel *symbol.Kernel, e Event) string {
+	t.Helper()
+	ips, err := stacks.Kernel(e.KernelStack)
+	if err != nil {
+		t.Errorf("kernel's stack of %s: %v", e.Type, err)
+	}
+	var names []string
+	for _, ip := range ips {
+		names = append(names, kernel.Name(ip))
+	}
+	return strings.Join(names, " ")
 }
 
 // The second of two stacks with the same slot is lost, and counted.

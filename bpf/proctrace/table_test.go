@@ -100,21 +100,7 @@ func TestProcessTable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		young := start(t, exec.Command("/bin/sh", "-c", "echo; read x; exec /bin/sh -c 'echo; read x'"))
-		young.answer(t)
-		p := lookup(t, table, young.Process.Pid)
-		if p == nil || p.PPID != self || p.Execs != 1 || p.Comm != "sh" || p.StartTime < begin {
-			t.Errorf("a young process: %+v", p)
-		}
-		young.tell(t)
-		young.answer(t)
-		if again := lookup(t, table, young.Process.Pid); again == nil || again.Execs != 2 || again.StartTime != p.StartTime {
-			t.Errorf("after another exec: %+v, before %+v", again, p)
-		}
-		young.end(t)
-		if p := lookup(t, table, young.Process.Pid); p != nil {
-			t.Errorf("a process that has ended: %+v", p)
-		}
+		checkEntry(t, table, begin)
 	}
 	// Many short processes leave no entries.
 	n := 400
@@ -138,6 +124,27 @@ func TestProcessTable(t *testing.T) {
 	}
 	if !seen[self] || !seen[uint32(old.Process.Pid)] || !seen[1] {
 		t.Errorf("the table has %d processes, and not all that were there before", len(seen))
+	}
+}
+
+// checkEntry follows the entry of a new process, which starts after begin, through two execs to
+// its end.
+func checkEntry(t *testing.T, table *container.Table, begin uint64) {
+	t.Helper()
+	young := start(t, exec.Command("/bin/sh", "-c", "echo; read x; exec /bin/sh -c 'echo; read x'"))
+	young.answer(t)
+	p := lookup(t, table, young.Process.Pid)
+	if p == nil || p.PPID != uint32(os.Getpid()) || p.Execs != 1 || p.Comm != "sh" || p.StartTime < begin {
+		t.Fatalf("a young process: %+v", p)
+	}
+	young.tell(t)
+	young.answer(t)
+	if again := lookup(t, table, young.Process.Pid); again == nil || again.Execs != 2 || again.StartTime != p.StartTime {
+		t.Errorf("after another exec: %+v, before %+v", again, p)
+	}
+	young.end(t)
+	if p := lookup(t, table, young.Process.Pid); p != nil {
+		t.Errorf("a process that has ended: %+v", p)
 	}
 }
 

@@ -15,76 +15,78 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
+// checked is a Checker, its ring, and the counts that it must have.
+type checked struct {
+	*usercheck.Checker
+	mem  *ring.Mapping
+	want usercheck.Counts
+}
+
+// write writes a sample of n bytes, changed, and drains it.
+func (c *checked) write(t *testing.T, n int, worker, seq uint32, change func(b []byte)) {
+	t.Helper()
+	pos := c.mem.ProducerPos()
+	b := c.mem.Data().Payload(pos, uint32(n))
+	usercheck.Fill(b, worker, seq)
+	if change != nil {
+		change(b)
+	}
+	c.mem.Data().SetTagged(pos, ring.Tag(ring.Header(n), 0))
+	c.mem.SetProducerPos(pos.Next(uint32(n)))
+	if n, err := c.Drain(0, 0); n != 1 || err != nil {
+		t.Fatalf("Drain() = %d, %v", n, err)
+	}
+	c.want.Samples++
+	c.want.Bytes += uint64(n)
+}
+
+func (c *checked) expect(t *testing.T, rule string) {
+	t.Helper()
+	if got, err := c.Counts(); got != c.want || err != nil {
+		t.Fatalf("%s:\n got %+v, %v\nwant %+v", rule, got, err, c.want)
+	}
+}
+
 // A Checker must find faults to prove anything by finding none.
 func TestWhatACheckerFinds(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 1 << 16})
-	c, err := usercheck.Load(m, 2, 100)
+	checker, err := usercheck.Load(m, 2, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer checker.Close()
 	mem, err := ring.Produce(m.FD(), 1<<16)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mem.Unmap()
-	write := func(n int, worker, seq uint32, change func(b []byte)) {
-		t.Helper()
-		pos := mem.ProducerPos()
-		b := mem.Data().Payload(pos, uint32(n))
-		usercheck.Fill(b, worker, seq)
-		change(b)
-		mem.Data().SetTagged(pos, ring.Tag(ring.Header(n), 0))
-		mem.SetProducerPos(pos.Next(uint32(n)))
-		if n, err := c.Drain(0, 0); n != 1 || err != nil {
-			t.Fatalf("Drain() = %d, %v", n, err)
-		}
-	}
-	nothing := func([]byte) {}
-	want := usercheck.Counts{}
-	expect := func(rule string) {
-		t.Helper()
-		if got, err := c.Counts(); got != want || err != nil {
-			t.Fatalf("%s:\n got %+v, %v\nwant %+v", rule, got, err, want)
-		}
-	}
+	c := &checked{Checker: checker, mem: mem}
 	seq := uint32(0)
 	for _, n := range []int{16, 17, 23, 24, 25, 1000, 4088, 4095, 4096} {
-		write(n, 1, seq, nothing)
-		want.Samples++
-		want.Bytes += uint64(n)
-		expect("an intact one")
+		c.write(t, n, 1, seq, nil)
+		c.expect(t, "an intact one")
 		for _, i := range []int{n - 1, n / 2, 8} { // not its name
-			write(n, 1, seq+10, func(b []byte) { b[max(i, 8)] ^= 1 })
-			want.Samples++
-			want.Bytes += uint64(n)
-			if want.Bad++; want.Bad == 1 {
-				want.FirstBad = uint64(n)<<32 | uint64(seq+10)
+			c.write(t, n, 1, seq+10, func(b []byte) { b[max(i, 8)] ^= 1 })
+			if c.want.Bad++; c.want.Bad == 1 {
+				c.want.FirstBad = uint64(n)<<32 | uint64(seq+10)
 			}
-			expect("a changed one")
+			c.expect(t, "a changed one")
 		}
 		seq++
 	}
-	write(16, 1, 0, nothing)
-	want.Samples, want.Bytes, want.Twice = want.Samples+1, want.Bytes+16, want.Twice+1
-	expect("one that came before")
-	write(4097, 1, 50, nothing)
-	want.Samples, want.Bytes, want.Bad = want.Samples+1, want.Bytes+4097, want.Bad+1
-	expect("one too long")
+	c.write(t, 16, 1, 0, nil)
+	c.want.Twice++
+	c.expect(t, "one that came before")
+	c.write(t, 4097, 1, 50, nil)
+	c.want.Bad++
+	c.expect(t, "one too long")
 	for _, name := range [][2]uint32{{2, 0}, {0, 100}, {1 << 31, 1 << 31}} {
-		write(16, name[0], name[1], nothing)
-		want.Samples, want.Bytes, want.Bad = want.Samples+1, want.Bytes+16, want.Bad+1
-		expect("one of nobody")
+		c.write(t, 16, name[0], name[1], nil)
+		c.want.Bad++
+		c.expect(t, "one of an unknown worker")
 	}
-	for n := range 16 {
-		b := make([]byte, n)
-		usercheck.Fill(b, 0, 7)
-		write(n, 0, 7, nothing)
-		want.Samples, want.Bytes, want.Small = want.Samples+1, want.Bytes+uint64(n), want.Small+1
-		want.SmallSum += usercheck.SmallSum(b)
-		expect("a small one")
-	}
+	checkSmall(t, c)
 	came, err := c.Seen(1)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +98,19 @@ func TestWhatACheckerFinds(t *testing.T) {
 	}
 	if came, err := c.Seen(0); err != nil || came[7] {
 		t.Errorf("a small sample is kept account of: %t, %v", came[7], err)
+	}
+}
+
+// checkSmall writes samples that are too short to be checked.
+func checkSmall(t *testing.T, c *checked) {
+	t.Helper()
+	for n := range 16 {
+		b := make([]byte, n)
+		usercheck.Fill(b, 0, 7)
+		c.write(t, n, 0, 7, nil)
+		c.want.Small++
+		c.want.SmallSum += usercheck.SmallSum(b)
+		c.expect(t, "a small one")
 	}
 }
 
