@@ -35,8 +35,8 @@ var statuses = []struct {
 	{consumer.ErrBusy, StatusBusy}, // and userprod.ErrBusy, which is the same
 	{inspect.ErrUnseen, StatusBusy},
 	{inspect.ErrReference, StatusUsage},
-	{fs.ErrNotExist, StatusNotFound},
-	{pin.ErrName, StatusFailed}, // also matches fs.ErrPermission
+	{fs.ErrNotExist, StatusNotFound}, // also matched by every ErrNotFound
+	{pin.ErrName, StatusFailed},      // also matches fs.ErrPermission
 	{pin.ErrNotPin, StatusFailed},
 	{ebpf.ErrNotSupported, StatusUnable},
 	{fs.ErrPermission, StatusUnable},
