@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -120,4 +121,17 @@ func TestWhatIsNoGroup(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Group whose second ring is claimed leaves the first one unclaimed.
+func TestGroupOfAClaimedRing(t *testing.T) {
+	testenv.NoLeaks(t)
+	maps := rings(t, 2)
+	reader(t, maps[1], consumer.Options{})
+	_, err := consumer.NewGroup(maps, consumer.Options{})
+	if ringErr, ok := errors.AsType[*consumer.RingError](err); !ok || ringErr.Ring != 1 {
+		t.Errorf("error %v", err)
+	}
+	refused(t, err, os.Getpid())
+	reader(t, maps[0], consumer.Options{})
 }
