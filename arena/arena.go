@@ -14,19 +14,18 @@ import (
 	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
-// MaxSize is the size of the largest arena, in bytes: what 32-bit offsets reach.
+// MaxSize is the size of the largest arena, in bytes.
 const MaxSize = arenamem.Window
 
-// Options say what arena to create.
+// Options describe the arena to create.
 type Options struct {
 	Name string // shown by the kernel, up to 15 characters
 	Size uint64 // bytes, a multiple of the page size, at most MaxSize
-	// Base is the user address, a multiple of the page size, from which Size bytes
-	// do not cross a multiple of 4 GiB. Zero picks a window of 4 GiB that is free in this
-	// process and, as far as this process may see, no other arena's.
+	// Base is the user address of the first byte, a multiple of the page size. The arena must not cross
+	// a multiple of 4 GiB. Zero picks a 4 GiB window that is free in this process and, as far as this
+	// process can see, used by no other arena.
 	Base uint64
-	// SegvOnFault makes a touch of a page that no program allocated a fault, where
-	// without it the touch allocates the page.
+	// SegvOnFault makes an access to an absent page fault. Without it, the access allocates the page.
 	SegvOnFault bool
 	// NoUserConv makes programs store pointers without their upper 32 bits.
 	NoUserConv bool
@@ -34,12 +33,11 @@ type Options struct {
 
 // Arena is one arena map, mapped into this process.
 //
-// Its methods, and those of what lies in it, may be called by many goroutines at
-// once; Close may not be called together with them.
+// Its methods may be called by many goroutines at once, except that Close must not run together with
+// other calls on the arena or its contents.
 //
 // Only Close removes the mapping. An unreachable Arena stays mapped until the process ends, so that
-// pointers from [Ptr.In], [Arena.Bytes] and [Nodes] stay valid; the garbage collector closes only its
-// descriptors.
+// pointers into it stay valid; the garbage collector closes only its descriptors.
 type Arena struct {
 	mem arenamem.Memory
 	handle
@@ -48,10 +46,11 @@ type Arena struct {
 // handle gives packages container and loader the arena's memory.
 type handle = arenamem.Handle
 
-// Create makes an arena and maps it. It exists until it is closed, unmapped
-// and unpinned everywhere.
+// Create creates an arena and maps it. The arena exists until it is closed, unmapped and unpinned
+// everywhere.
 //
-// Errors: [ebpf.ErrNotSupported], [ErrAddressTaken], an EPERM without CAP_BPF, ENOMEM.
+// Errors match EINVAL, E2BIG or ERANGE for options that the kernel refuses, EPERM without CAP_BPF,
+// [ebpf.ErrNotSupported], [ErrAddressTaken] or ENOMEM.
 func Create(opts Options) (*Arena, error) {
 	a, err := create(opts)
 	if err != nil {
@@ -100,7 +99,7 @@ func (o *Options) spec() *ebpf.MapSpec {
 	return spec
 }
 
-// explainCreate says whether the kernel lacks arenas, of which its errno is EINVAL.
+// explainCreate explains why the kernel refused a map: EINVAL can mean that it has no arenas.
 func explainCreate(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
@@ -112,11 +111,11 @@ func explainCreate(err error) error {
 	return err
 }
 
-// Open maps the arena m, which stays the caller's. Its address is the one that it
-// was created with; else the one where a process first mapped it; else, where
-// none did yet, a free window.
+// Open maps the arena m, which remains the caller's. The address is the one of its creation; without
+// one, that of its first mapping in any process; without a mapping so far, a free window.
 //
-// Errors: [ErrAddressTaken] when something else is mapped at the address.
+// The error matches [ErrAddressTaken] if something else is mapped at the address, which another Arena of
+// the same map in this process is too.
 func Open(m *ebpf.Map) (*Arena, error) {
 	a, err := open(m)
 	if err != nil {
@@ -149,7 +148,7 @@ func open(m *ebpf.Map) (*Arena, error) {
 	return a, nil
 }
 
-// attach maps m, which becomes the arena's.
+// attach maps m and takes it.
 func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	a := &Arena{}
 	if err := a.mem.MapAt(m, base); err != nil {
@@ -160,7 +159,7 @@ func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	return a, nil
 }
 
-// Map returns the arena's map, which the Arena owns.
+// Map returns the arena's map. It belongs to the Arena: do not close it.
 func (a *Arena) Map() *ebpf.Map { return a.mem.Map }
 
 // Base returns the user address of the arena's first byte.
@@ -169,7 +168,7 @@ func (a *Arena) Base() uint64 { return a.mem.Base }
 // Size returns the arena's size in bytes, 0 after Close.
 func (a *Arena) Size() uint64 { return a.mem.Size }
 
-// Close unmaps the arena from this process: all pointers into it become invalid.
-// What other processes, programs and pins hold of it stays. It is idempotent;
-// every later use of the Arena gives an error that is [os.ErrClosed].
+// Close unmaps the arena from this process, and all pointers into it become invalid. Other processes,
+// programs and pins keep the arena. Close is idempotent; later operations on the arena and its contents
+// return an error matching [os.ErrClosed].
 func (a *Arena) Close() error { return a.mem.Close() }

@@ -2,7 +2,7 @@ package arena
 
 import "github.com/rbtool/rbtool/internal/arenamem"
 
-// Errors that a caller can act on.
+// Errors that a caller can act on. Test for them with errors.Is.
 var (
 	// ErrAddressTaken means that something else is mapped at the arena's address. The error names it,
 	// and matches the kernel's EEXIST.

@@ -2,16 +2,17 @@ package arena
 
 import "unsafe"
 
-// Ptr is a pointer to a T in an arena, as BPF programs store it: the user address,
-// and 0 for nil. T must hold no Go pointers: the garbage collector does not see them.
+// Ptr is a pointer to a T in an arena, as BPF programs store it: a user address, or 0 for nil. T must
+// hold no Go pointers: the garbage collector does not see the arena. A Ptr is a plain number, and may be
+// stored in the arena.
 type Ptr[T any] uint64
 
-// In returns p as a Go pointer into the mapping of a, without copying. It is valid until
-// a.Close, even if a is unreachable. The memory may change at any time: load fields that others
-// write with sync/atomic.
+// In returns p as a Go pointer into the mapping of a, valid until a.Close, even if a is unreachable. It
+// checks the address, not the page: see [Arena.Guard]. The memory may change at any time: access fields
+// that others write with sync/atomic.
 //
-// Errors: [ErrPointer] where p is nil, the T is not wholly inside the arena or not
-// aligned; [os.ErrClosed].
+// The error matches [ErrPointer] if p is nil or not aligned, or if the T is not wholly inside the arena,
+// and [os.ErrClosed] after Close.
 func (p Ptr[T]) In(a *Arena) (*T, error) {
 	var t T
 	off := a.mem.Offset(uint64(p))
@@ -22,11 +23,9 @@ func (p Ptr[T]) In(a *Arena) (*T, error) {
 	return (*T)(unsafe.Add(a.mem.Addr, off)), nil
 }
 
-// Load returns a copy of what p points to. Unlike what In returns it can be used where a
-// page may be absent: the error is [ErrAbsent] then. In an arena without SegvOnFault
-// it allocates the page instead.
-//
-// The copy is no snapshot: others may write meanwhile.
+// Load returns a copy of the value at p. If its page is absent, the error matches [ErrAbsent]; in an
+// arena without SegvOnFault, Load allocates the page instead. The copy is no snapshot: others may write
+// to the value meanwhile. Other errors are those of [Ptr.In].
 func (p Ptr[T]) Load(a *Arena) (t T, err error) {
 	at, err := p.In(a)
 	if err != nil {
@@ -36,7 +35,7 @@ func (p Ptr[T]) Load(a *Arena) (t T, err error) {
 	return t, err
 }
 
-// Store writes t to where p points; see Load.
+// Store writes t to p. Errors are those of [Ptr.Load].
 func (p Ptr[T]) Store(a *Arena, t T) error {
 	at, err := p.In(a)
 	if err != nil {
@@ -45,6 +44,5 @@ func (p Ptr[T]) Store(a *Arena, t T) error {
 	return a.Guard(func() error { *at = t; return nil })
 }
 
-// Bytes returns n bytes of the arena from p on, without copying, valid until Close. Errors are
-// those of [Ptr.In].
+// Bytes returns the n bytes from p on, without copying, valid until Close. Errors are those of [Ptr.In].
 func (a *Arena) Bytes(p Ptr[byte], n uint64) ([]byte, error) { return a.mem.Bytes(uint64(p), n) }

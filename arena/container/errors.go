@@ -7,27 +7,27 @@ import (
 	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
-// Errors that a caller can act on. Operations also fail with [arena.ErrPointer] and
-// [arena.ErrAbsent].
+// Errors that a caller can act on. Test for them with errors.Is. Operations can also fail with
+// [arena.ErrPointer] and [arena.ErrAbsent].
 var (
-	// ErrFormat says that what lies in the arena was not made by this package, or
-	// by a version of it that is not known.
+	// ErrFormat means that the arena, or the named object, has another layout: this package did not
+	// make it, or an unknown version did.
 	ErrFormat = arenamem.ErrFormat
-	// ErrCorrupt says that what lies in the arena contradicts itself.
+	// ErrCorrupt means that data in the arena is inconsistent: something else wrote to it.
 	ErrCorrupt = arenamem.ErrCorrupt
-	// ErrFull says that the arena, a queue or the table of roots has no room left.
+	// ErrFull means that the heap, a queue or the list of roots has no room left.
 	ErrFull = arenamem.ErrFull
-	// ErrTooLarge says that an allocation or value can never fit.
+	// ErrTooLarge means that a size is above a fixed limit.
 	ErrTooLarge = arenamem.ErrTooLarge
-	// ErrNotAllocated says that what was to be freed is not allocated: it was freed before,
-	// or never was.
+	// ErrNotAllocated means that a block to be freed is not allocated: it was freed before, or is no
+	// block.
 	ErrNotAllocated = arenamem.ErrNotAllocated
-	// ErrNotFound says that there is no such key or root.
+	// ErrNotFound means that there is no such key or root. It matches fs.ErrNotExist.
 	ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
-	// ErrExists says that there is such a key or root already.
+	// ErrExists means that the key or root exists already.
 	ErrExists = errors.New("exists already")
-	// ErrContended says that others changed the same word for too long; try again.
+	// ErrContended means that others kept changing the same word: try again.
 	ErrContended = arenamem.ErrContended
-	// ErrEmpty says that a list or queue has nothing in it.
+	// ErrEmpty means that a list or queue is empty.
 	ErrEmpty = errors.New("empty")
 )

@@ -9,38 +9,37 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// A Heap gives out memory of an arena, to programs and processes alike. Nobody
-// ever waits for anybody: a process that is killed, or a program that interrupts
-// another, leaves nothing locked.
+// Heap allocates memory of an arena, for programs and processes alike, without locks.
 //
-//	page 0    super: identity, how far the heap reaches, roots
-//	page 1    a free list for each size of blocks
-//	page 2..  blocks: header (8 bytes), data
+//	page 0    superblock: identity, limits, roots
+//	page 1    a free list for each block size
+//	page 2..  blocks: a header of 8 bytes, then the data
 //
-// Memory comes from a free list, which is a stack whose head carries a tag, so that a head
-// that was taken and put back is not mistaken for the one that was read; else
-// from where nothing was allocated yet. It never goes back to the kernel, nor to blocks of
-// another size: what once was a block always is one, so that a reader that comes
-// too late reads garbage, which it must notice, and never faults.
+// Memory comes from the free list of its size, else from the part that was never allocated. A free list
+// is a stack. Its head carries a tag that counts the changes, so that a compare-and-swap fails if the
+// head was taken and pushed again meanwhile. A block never returns to the kernel and never changes its
+// size: a reader that comes too late reads garbage, which it must detect, and does not fault.
 //
-// Killing a process loses at most the blocks that it holds: those that it allocated and
-// did not publish, took out and did not free, or was allocating or freeing. The tag
-// has 32 bits: whoever sleeps between two instructions while exactly a multiple of 2^32
-// blocks of one size are taken breaks the list.
+// A killed process loses at most the blocks that it held: those that it allocated and did not publish,
+// took out of a structure and did not free, or was allocating or freeing. The tag has 32 bits: a process
+// that sleeps between two instructions while exactly a multiple of 2^32 blocks of one size are taken
+// corrupts the list.
 //
-// bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB: on kernels with
-// other pages [Format] and [OpenHeap] fail with [ebpf.ErrNotSupported].
+// bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB: on kernels with other
+// pages [Format] and [OpenHeap] fail with [ebpf.ErrNotSupported].
+//
+// All methods may be called by many goroutines at once.
 type Heap struct {
 	h *arenamem.Heap
 	a *arena.Arena
 }
 
-// Format gives the arena a heap, or opens the one that it has. The heap takes all pages but the first
-// two and those at the end that hold variables of programs (see package loader). Any number of
-// processes may call Format at once, and a process killed during the call leaves the arena usable.
+// Format creates a heap in the arena, or opens the existing one. The heap takes all pages except those
+// at the end that hold variables of programs (see package loader). Any number of processes may call
+// Format at once, and a process killed during the call leaves the arena usable.
 //
-// Errors: [ErrFormat] if page 0 has other contents; [ErrFull] if fewer than three pages are left;
-// [ebpf.ErrNotSupported] if the kernel's pages are not of 4 KiB.
+// The error matches [ErrFormat] if page 0 has other contents, [ErrFull] if fewer than three pages are
+// left, and [ebpf.ErrNotSupported] if the kernel's pages are not of 4 KiB.
 func Format(a *arena.Arena) (*Heap, error) {
 	h, err := arenamem.Of(a).Format()
 	if err != nil {
@@ -49,9 +48,8 @@ func Format(a *arena.Arena) (*Heap, error) {
 	return &Heap{h, a}, nil
 }
 
-// OpenHeap returns the heap that a process gave to the arena with [Format]. The
-// error is [ErrFormat] if there is none or it is corrupt, and [ebpf.ErrNotSupported] if the
-// kernel's pages are not of 4 KiB.
+// OpenHeap opens the heap that [Format] created. The error matches [ErrFormat] if there is none or its
+// superblock is corrupt, and [ebpf.ErrNotSupported] if the kernel's pages are not of 4 KiB.
 func OpenHeap(a *arena.Arena) (*Heap, error) {
 	h, err := arenamem.Of(a).OpenHeap()
 	if err != nil {
@@ -60,11 +58,11 @@ func OpenHeap(a *arena.Arena) (*Heap, error) {
 	return &Heap{h, a}, nil
 }
 
-// Arena is what the heap lies in.
+// Arena returns the arena of the heap.
 func (h *Heap) Arena() *arena.Arena { return h.a }
 
-// Alloc returns size bytes, aligned to 8, which are not cleared. Errors: [ErrFull],
-// [ErrTooLarge], [ErrContended], [arena.ErrAbsent].
+// Alloc allocates size bytes, at most 2 GiB minus 8, aligned to 8 and not cleared. [Heap.Free] frees
+// them. Errors: [ErrFull], [ErrTooLarge], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	defer h.h.Catch("allocate", debug.SetPanicOnFault(true), &err)
 	ref, err := h.h.Alloc(size)
@@ -74,17 +72,17 @@ func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	return arena.Ptr[byte](h.h.Address(ref)), nil
 }
 
-// Grow makes the pages up to end bytes from the base present, and some more. Programs
-// that may not sleep allocate only from pages that are: before Linux 7.0 they cannot
-// make any. Errors: [ErrFull], [arena.ErrAbsent].
+// Grow allocates the pages up to end bytes from the arena's base, and 64 KiB more. Before Linux 7.0,
+// programs that cannot sleep do not allocate pages: their allocations succeed only in present pages.
+// Errors: [ErrFull], [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Grow(end uint64) (err error) {
 	defer h.h.Catch("grow", debug.SetPanicOnFault(true), &err)
 	return h.h.Grow(end)
 }
 
-// Free gives back what [Heap.Alloc], or arena_alloc, returned. What is not
-// allocated is left alone: the error is [ErrNotAllocated]. After [ErrContended] and [arena.ErrAbsent] the
-// block is lost.
+// Free frees a block of [Heap.Alloc], [New] or arena_alloc. It changes nothing if the block is not
+// allocated: the error matches [ErrNotAllocated]. After [ErrContended] and [arena.ErrAbsent] the block is
+// lost.
 func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 	defer h.h.Catch("free", debug.SetPanicOnFault(true), &err)
 	if off := h.h.Mem.Offset(uint64(p)); p == 0 || off >= h.h.Mem.Size {
@@ -96,7 +94,8 @@ func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 	return nil
 }
 
-// New allocates a T and clears it.
+// New allocates a T, without Go pointers, and clears it. It returns the T as both kinds of pointers; see
+// [arena.Ptr.In] for the second. Errors are those of [Heap.Alloc].
 func New[T any](h *Heap) (arena.Ptr[T], *T, error) {
 	var zero T
 	p, err := h.Alloc(uint64(unsafe.Sizeof(zero)))

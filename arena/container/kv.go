@@ -9,12 +9,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// KV is a Table whose keys and values are byte strings of any length up to a maximum. Programs
-// see a key as a byte with its length and then MaxKey bytes, filled up with zeros, and a
-// value as two bytes with its length, little endian, and then MaxValue bytes.
+// KV is a [Table] whose keys and values are byte strings of variable length. Programs see a key as a
+// byte with its length and MaxKey bytes, padded with zeros, and a value as two bytes with its length,
+// little endian, and MaxValue bytes.
+//
+// All methods may be called by many goroutines at once.
 type KV struct{ t *Table }
 
-// Lengths of the longest key and value, in bytes.
+// Lengths of the longest key and value, in bytes. The shortest key has 1 byte, the shortest value 0.
 const (
 	MaxKey   = 63
 	MaxValue = 254
@@ -25,7 +27,7 @@ const (
 	kvValueSize = 2 + MaxValue
 )
 
-// NewKV makes an empty KV for so many keys with a name. Errors are those of [NewTable].
+// NewKV creates a KV, named like a table, for capacity keys. Errors are those of [NewTable].
 func NewKV(h *Heap, name string, capacity int) (*KV, error) {
 	t, err := NewTable(h, name, TableOptions{KeySize: kvKeySize, ValueSize: kvValueSize, Capacity: capacity})
 	if err != nil {
@@ -34,21 +36,21 @@ func NewKV(h *Heap, name string, capacity int) (*KV, error) {
 	return &KV{t}, nil
 }
 
-// OpenKV finds a KV by its name. Errors are those of [OpenTable], and [ErrFormat]
-// for a table with keys or values of other sizes.
+// OpenKV opens a KV by its name. Errors are those of [OpenTable]; [ErrFormat] also for a table with
+// other sizes.
 func OpenKV(h *Heap, name string) (*KV, error) {
 	t, err := OpenTable(h, name)
 	if err != nil {
 		return nil, err
 	}
 	if t.keySize != kvKeySize || t.valueSize != kvValueSize {
-		return nil, fmt.Errorf("open table %q: %w: keys of %d bytes and values of %d are no byte strings",
+		return nil, fmt.Errorf("open table %q: %w: keys of %d bytes and values of %d are not those of a KV",
 			name, ErrFormat, t.keySize, t.valueSize)
 	}
 	return &KV{t}, nil
 }
 
-// Get returns the value of key: a copy. Errors are those of [Table.Lookup].
+// Get returns a copy of the value of key. Errors are those of [Table.Lookup], and [ErrTooLarge].
 func (kv *KV) Get(key string) ([]byte, error) {
 	k, err := kvKey(key)
 	if err != nil {
@@ -65,7 +67,7 @@ func (kv *KV) Get(key string) ([]byte, error) {
 	return v, nil
 }
 
-// Put gives key a value. Errors are those of [Table.Put].
+// Put sets the value of key. Errors are those of [Table.Put], and [ErrTooLarge].
 func (kv *KV) Put(key string, value []byte) error {
 	k, err := kvKey(key)
 	if err != nil {
@@ -83,7 +85,7 @@ func (kv *KV) Put(key string, value []byte) error {
 	return nil
 }
 
-// Delete takes key away. Errors are those of [Table.Delete].
+// Delete deletes key. Errors are those of [Table.Delete], and [ErrTooLarge].
 func (kv *KV) Delete(key string) error {
 	k, err := kvKey(key)
 	if err != nil {
@@ -95,8 +97,8 @@ func (kv *KV) Delete(key string) error {
 	return nil
 }
 
-// All returns the keys and values as [Table.All] does, and ends with [ErrCorrupt] at one whose length
-// is more than the maximum.
+// All iterates over the keys and values as [Table.All] does. It ends with [ErrCorrupt] at a key or value
+// above the maximum length.
 func (kv *KV) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for e, err := range kv.t.All() {

@@ -10,27 +10,30 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// Link is struct arena_link: the first member of what is in a List.
+// Link is struct arena_link, the first member of a node of a [List].
 type Link struct {
 	Next arena.Ptr[Link]
 }
 
 // list is struct arena_list.
 type list struct {
-	head uint64 // reference to the first, number of pops << 32
+	head uint64 // reference to the first node, number of pops << 32
 }
 
-// List is a singly linked list of a heap: a stack. Programs push and pop with bpf/headers/arena_list.h.
+// List is a singly linked list in a heap, used as a stack. Programs push and pop with
+// bpf/headers/arena_list.h.
 //
-// Pushing changes the head alone and popping counts in it. So a walk is right if the
-// count did not change meanwhile: what was pushed is not freed.
+// A pop counts in the list's head, a push does not. A walk is therefore correct if the count did not
+// change meanwhile: only popped nodes are freed.
+//
+// All methods may be called by many goroutines, processes and programs at once.
 type List struct {
 	h *arenamem.Heap
 	l *list
 	p arena.Ptr[byte]
 }
 
-// NewList makes an empty list with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot].
+// NewList creates an empty list with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot].
 func NewList(h *Heap, name string) (*List, error) {
 	p, l, err := New[list](h)
 	if err != nil {
@@ -43,7 +46,7 @@ func NewList(h *Heap, name string) (*List, error) {
 	return &List{h.h, l, arena.Ptr[byte](p)}, nil
 }
 
-// OpenList finds a list by its name. Errors are those of [Heap.Root].
+// OpenList opens a list by its name. Errors are those of [Heap.Root], and [ErrCorrupt].
 func OpenList(h *Heap, name string) (*List, error) {
 	r, err := h.Root(name, KindList)
 	if err != nil {
@@ -51,13 +54,13 @@ func OpenList(h *Heap, name string) (*List, error) {
 	}
 	l := (*list)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(list{}))))
 	if l == nil {
-		return nil, fmt.Errorf("open list %q: %w: it lies at %#x", name, ErrCorrupt, uint64(r.Ptr))
+		return nil, fmt.Errorf("open list %q: %w: its address is %#x", name, ErrCorrupt, uint64(r.Ptr))
 	}
 	return &List{h.h, l, r.Ptr}, nil
 }
 
-// Push puts a node, whose first member is a [Link], at the front. It must be in no
-// list. Errors: [ErrPointer], [ErrContended], [arena.ErrAbsent].
+// Push pushes the node at p, whose first member is the [Link], to the front. The node must not be in a
+// list. Errors: [arena.ErrPointer], [ErrContended], [arena.ErrAbsent].
 func (l *List) Push(p arena.Ptr[Link]) (err error) {
 	node := (*Link)(l.h.Mem.Pointer(uint64(p), linkSize, linkSize))
 	if node == nil {
@@ -71,7 +74,7 @@ func (l *List) Push(p arena.Ptr[Link]) (err error) {
 			next = l.h.Address(ref)
 		}
 		atomic.StoreUint64((*uint64)(&node.Next), next)
-		// Its partner is the exchange in arena_list_pop, which then finds Next.
+		// Its partner is the compare-and-swap of a pop, there or in arena_list_pop: it publishes Next.
 		if atomic.CompareAndSwapUint64(&l.l.head, head, head>>32<<32|uint64(uint32(p))) {
 			return nil
 		}
@@ -79,8 +82,8 @@ func (l *List) Push(p arena.Ptr[Link]) (err error) {
 	return fmt.Errorf("push: %w", ErrContended)
 }
 
-// Pop takes the first node away. Errors: [ErrEmpty], [ErrContended]; [ErrCorrupt] where the head
-// does not lead into the heap, [arena.ErrAbsent] where its page is not allocated.
+// Pop removes the first node, which the caller then owns, and returns its address. Errors: [ErrEmpty];
+// [ErrContended]; [ErrCorrupt] if the head does not point into the heap; [arena.ErrAbsent].
 func (l *List) Pop() (p arena.Ptr[Link], err error) {
 	if l.h.Mem.Size == 0 {
 		return 0, arenamem.ErrClosed
@@ -94,9 +97,9 @@ func (l *List) Pop() (p arena.Ptr[Link], err error) {
 		}
 		node := l.h.Word(ref)
 		if node == nil {
-			return 0, fmt.Errorf("pop: %w: the head leads to %#x", ErrCorrupt, l.h.Address(ref))
+			return 0, fmt.Errorf("pop: %w: the head points to %#x", ErrCorrupt, l.h.Address(ref))
 		}
-		// What others do with the node meanwhile makes next wrong, and the exchange fail.
+		// Others may pop and reuse the node meanwhile. Then next is wrong, and the swap fails.
 		next := atomic.LoadUint64(node)
 		if atomic.CompareAndSwapUint64(&l.l.head, head, arenamem.Tagged(head, uint32(next))) {
 			return arena.Ptr[Link](l.h.Address(ref)), nil

@@ -12,10 +12,9 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// All walks over the nodes from the front. It is exact if nothing is popped meanwhile; after a pop
-// it may go astray, and ends with [ErrContended]. It ends with [ErrCorrupt] at a pointer out of the heap,
-// and in a cycle after as many steps as there can be nodes; with [arena.ErrAbsent] at a page that is
-// not allocated.
+// All iterates over the nodes from the front. It is exact if no node is popped meanwhile. After a pop it
+// may yield wrong nodes, and ends with [ErrContended]. It ends with [ErrCorrupt] at a pointer out of the
+// heap and in a cycle, and with [arena.ErrAbsent] at an absent page.
 //
 // The walk is up to 64 nodes ahead of the loop's body.
 func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
@@ -35,24 +34,24 @@ func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
 	}
 }
 
-// Nodes walks as [List.All] does, and yields pointers into the arena, without copying: T begins
-// with a [Link] and holds no Go pointers. A node that is not wholly inside the arena is
-// [ErrCorrupt]. Load fields that others change at the same time with sync/atomic.
+// Nodes iterates as [List.All] does, and yields pointers into the arena, without copying. T begins with a
+// [Link] and holds no Go pointers. Nodes ends with [ErrCorrupt] at a node that is not wholly inside the
+// arena. Access fields that others write meanwhile with sync/atomic.
 //
-// Each page was allocated when the walk entered it. If others may free pages during the walk, run
-// the loop under [Arena.Guard], as for [Ptr.In].
+// Each page was allocated when the walk entered it. If others may free pages during the walk, run the
+// loop under [arena.Arena.Guard].
 func Nodes[T any](l *List) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		w := walker{l: l}
 		w.begin(uint64(unsafe.Sizeof(*new(T))))
-		// In registers: fields of w are loaded again for each node.
+		// Local copies stay in registers; fields of w would be loaded for each node.
 		p, left, from, span, short := w.next, w.left, w.from, w.span, w.short
 		origin := w.l.h.Mem.Origin()
 		for ; p != 0; left-- {
 			if short {
 				p = from>>32<<32 | uint64(uint32(p))
 			}
-			// Rotated, an offset that is no multiple of 8 is larger than all others.
+			// The rotation makes an offset that is no multiple of 8 larger than any other.
 			if bits.RotateLeft64(p-from, -3) > span || left == 0 {
 				if w.enter(p, left); w.err != nil {
 					break
@@ -84,15 +83,15 @@ type walker struct {
 	head uint64 // of the list when the walk began
 	size uint64 // of a node, in bytes
 	next uint64 // address of the next node
-	left uint64 // bound of the nodes to come
-	// The present pages: their address, and the index of the last word in them at which a node
-	// can begin.
+	left uint64 // bound on the remaining nodes
+	// The pages that the walk has entered: their address, and the index of the last word at which a
+	// node in them can begin.
 	from, span uint64
 	short      bool // pointers are stored without the upper half
 	err        error
 }
 
-// begin starts a walk over nodes of size bytes, and enters the first.
+// begin starts a walk over nodes of size bytes, and enters the pages of the first.
 func (w *walker) begin(size uint64) {
 	h := w.l.h
 	if h.Mem.Size == 0 {
@@ -115,7 +114,7 @@ func (w *walker) begin(size uint64) {
 	}
 }
 
-// enter enters the pages of the node at p. It fails if p is no node or a page is absent.
+// enter checks the node at p and that its pages are present.
 func (w *walker) enter(p, left uint64) {
 	m := w.l.h.Mem
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
@@ -126,7 +125,7 @@ func (w *walker) enter(p, left uint64) {
 	}
 	first, end := off/arenamem.PageSize, (off+w.size+arenamem.PageSize-1)/arenamem.PageSize
 	for page := first; page < end; page++ {
-		// SAFETY: the page lies in the mapping, as was just checked.
+		// SAFETY: the check above holds the page in the mapping.
 		atomic.LoadUint64((*uint64)(unsafe.Add(m.Addr, page*arenamem.PageSize)))
 	}
 	w.from, w.span = m.Base+first*arenamem.PageSize, ((end-first)*arenamem.PageSize-w.size)/8
@@ -168,13 +167,13 @@ func (w *walker) end() (err error) {
 	return nil
 }
 
-// wrong returns why a walk that began with head cannot go on at p.
+// wrong explains why a walk that started at head cannot continue at p.
 func (l *List) wrong(head, p, left uint64) error {
 	switch {
 	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:
 		return fmt.Errorf("walk list: %w: nodes were popped", ErrContended)
 	case left == 0:
-		return fmt.Errorf("walk list: %w: it goes in a circle", ErrCorrupt)
+		return fmt.Errorf("walk list: %w: it is a cycle", ErrCorrupt)
 	}
-	return fmt.Errorf("walk list: %w: a node leads to %#x", ErrCorrupt, p)
+	return fmt.Errorf("walk list: %w: a node points to %#x", ErrCorrupt, p)
 }

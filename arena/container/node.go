@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// hash is arena_hash: of the key's words, the last one filled up with zeros.
+// hash is arena_hash: it hashes the key's words, the last one padded with zeros.
 func (t *Table) hash(key []byte) uint64 {
 	hash := t.seed
 	for len(key) >= 8 {
@@ -23,7 +23,7 @@ func (t *Table) hash(key []byte) uint64 {
 	return hash ^ hash>>32
 }
 
-// lastWord is the word of less than 8 bytes.
+// lastWord returns fewer than 8 bytes as a word, padded with zeros.
 func lastWord(b []byte) (w uint64) {
 	for i, c := range b {
 		w |= uint64(c) << (8 * i)
@@ -35,41 +35,40 @@ func (t *Table) bucket(hash uint64) *atomic.Uint64 {
 	return &t.buckets[hash&uint64(len(t.buckets)-1)]
 }
 
-// find looks for key in the chain from ref on. What others change meanwhile makes the
-// answer wrong: it holds if the bucket's word is the same afterwards. depth is how
-// many nodes come before the one found.
+// find finds key in the chain from node ref on, after depth other nodes. The result is valid if the
+// bucket's word is the same afterwards.
 func (t *Table) find(ref uint32, hash uint64, key []byte) (found *node, depth int, err error) {
 	for ref != 0 {
 		n := t.node(ref)
 		if n == nil {
-			return nil, depth, fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.Address(ref))
+			return nil, depth, fmt.Errorf("%w: a node points to %#x", ErrCorrupt, t.h.Address(ref))
 		}
 		if t.hasKey(n, hash, key) {
 			return n, depth, nil
 		}
 		if depth++; depth > maxChain {
-			return nil, depth, fmt.Errorf("%w: a bucket with more than %d keys", ErrCorrupt, maxChain)
+			return nil, depth, fmt.Errorf("%w: a bucket has more than %d keys", ErrCorrupt, maxChain)
 		}
 		ref = atomic.LoadUint32(&n.next)
 	}
 	return nil, depth, nil
 }
 
-// node returns the node of a reference: nil where it does not lie in the heap, or the
-// reference is no multiple of 8. The caller has checked that the arena is open.
+// node returns the node of a reference, or nil if it is not in the heap or not a multiple of 8. The
+// caller has checked that the arena is open.
 //
-// SAFETY: nodeBytes from there on lie in the mapping.
+// SAFETY: lastNode is the largest offset from which nodeBytes lie in the mapping.
 func (t *Table) node(ref uint32) *node {
-	off := uint64(ref-t.h.Low) - t.h.Start // huge when it lies before the heap
+	off := uint64(ref-t.h.Low) - t.h.Start // wraps around before the heap
 	if off > t.lastNode || ref%8 != 0 {
 		return nil
 	}
 	return (*node)(unsafe.Add(t.h.Mem.Addr, t.h.Start+off))
 }
 
-// words are n's key and value.
+// words returns n's key and value.
 //
-// SAFETY of this and what uses it: n comes from node.
+// SAFETY: n comes from node, which holds all its words in the mapping.
 func (t *Table) words(n *node) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Add(unsafe.Pointer(n), nodeSize)), t.keyWords+t.valueWords)
 }
@@ -99,7 +98,7 @@ func (t *Table) copyValue(to []byte, n *node) {
 	fence() // copy may load in any order
 }
 
-// setKey prepares a node that is not in the table yet.
+// setKey sets the key of a node that is not in the table yet.
 func (t *Table) setKey(ref uint32, hash uint64, key []byte) {
 	n := t.node(ref)
 	n.hash = uint32(hash >> 32)
@@ -113,12 +112,14 @@ func (t *Table) setKey(ref uint32, hash uint64, key []byte) {
 	}
 }
 
-// valueOf is the value of a node, as whole words.
+// valueOf returns n's value, as whole words.
+//
+// SAFETY: as for words.
 func (t *Table) valueOf(n *node) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(n), nodeSize+8*uint64(t.keyWords))), 8*t.valueWords)
 }
 
-// freeNodes frees n nodes of a chain that nobody else changes.
+// freeNodes frees n nodes of a private chain.
 func (t *Table) freeNodes(ref uint32, n int) {
 	for range n {
 		at := t.node(ref)

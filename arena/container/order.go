@@ -16,8 +16,8 @@ func fence() {
 	word.Add(1)
 }
 
-// checkOrder refuses tables on machines that reorder loads: a reader's second load of the bucket,
-// which proves the node unchanged, might come before the loads of the node.
+// checkOrder refuses tables on machines that reorder loads. There, a reader's second load of the bucket,
+// which proves the node unchanged, could precede the loads of the node.
 func checkOrder(arch string) error {
 	if !order.Total(arch) {
 		return fmt.Errorf("tables on %s: %w: their readers rely on loads in program order, as on amd64", arch, ebpf.ErrNotSupported)

@@ -13,23 +13,23 @@ import (
 
 // queue is struct arena_queue, which the slots follow.
 type queue struct {
-	head atomic.Uint64 // number of the next to take
+	head atomic.Uint64 // number of the next element to take
 	_    [7]uint64
-	tail atomic.Uint64 // number of the next to put
+	tail atomic.Uint64 // number of the next element to put
 	_    [7]uint64
 	bits uint32 // log2 of the slots
 	_    uint32
 }
 
-// Queue is a bounded queue of a heap, in order, for any number of programs and
-// processes on both ends. What it carries are pointers into the heap. Programs use
+// Queue is a bounded first-in, first-out queue of pointers into a heap. Programs use
 // bpf/headers/arena_queue.h.
 //
-// A slot is one word: a reference, or 0, and in which lap around the queue it was put
-// or is to be put. Whoever puts or takes changes the slot in one exchange, and then moves
-// the tail or head on; when it is killed in between, the next one does it in its
-// place. So nobody waits for anybody, and what is lost is at most the element that a
-// killed process had taken, or had not put yet.
+// A slot is one word: a reference or 0, and the lap around the queue in which the element was put or is
+// to be put. An operation changes the slot with one compare-and-swap, and then advances the tail or the
+// head. If it is killed in between, the next operation advances it instead. No operation waits for
+// another, and a killed process loses at most the element that it had taken or had not put yet.
+//
+// Any number of goroutines, processes and programs may put and take at once.
 type Queue struct {
 	h     *arenamem.Heap
 	q     *queue
@@ -41,8 +41,8 @@ type Queue struct {
 // maxQueue is the largest capacity of a queue, in elements.
 const maxQueue = 1 << 24
 
-// NewQueue makes an empty queue of n elements, a power of two, with a name. Errors
-// are those of [Heap.Alloc] and [Heap.AddRoot].
+// NewQueue creates an empty queue with a name for n elements, a power of two from 2 to 1<<24. Errors are
+// those of [Heap.Alloc] and [Heap.AddRoot], and [ErrTooLarge] for another n.
 func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	if n < 2 || n > maxQueue || n&(n-1) != 0 {
 		return nil, fmt.Errorf("create queue %q: capacity %d is not a power of two from 2 to %d: %w", name, n, maxQueue, ErrTooLarge)
@@ -71,7 +71,7 @@ func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	return OpenQueue(h, name)
 }
 
-// OpenQueue finds a queue by its name. Errors are those of [Heap.Root], and [ErrCorrupt].
+// OpenQueue opens a queue by its name. Errors are those of [Heap.Root], and [ErrCorrupt].
 func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
 	defer h.h.Catch("open queue", debug.SetPanicOnFault(true), &err)
 	r, err := h.Root(name, KindQueue)
@@ -80,18 +80,19 @@ func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
 	}
 	q := (*queue)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))))
 	if q == nil {
-		return nil, fmt.Errorf("open queue %q: %w: it lies at %#x", name, ErrCorrupt, uint64(r.Ptr))
+		return nil, fmt.Errorf("open queue %q: %w: its address is %#x", name, ErrCorrupt, uint64(r.Ptr))
 	}
 	n := q.bits
 	if n > 24 || h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))+8<<n) == nil {
 		return nil, fmt.Errorf("open queue %q: %w: 2^%d slots", name, ErrCorrupt, n)
 	}
-	// SAFETY: the slots lie in the mapping, as was just checked.
+	// SAFETY: the check above holds the slots in the mapping.
 	slots := unsafe.Slice((*atomic.Uint64)(unsafe.Add(unsafe.Pointer(q), unsafe.Sizeof(*q))), 1<<n)
 	return &Queue{h.h, q, slots, n, r.Ptr}, nil
 }
 
-// Put puts p at the end. Errors: [ErrFull], [ErrNil], [ErrContended], [arena.ErrAbsent].
+// Put puts p, which lies in the heap, at the end. Errors: [ErrFull], [arena.ErrPointer], [ErrContended],
+// [arena.ErrAbsent].
 func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 	if q.h.Mem.Size == 0 || q.h.At(uint32(p)&^7, 8) == nil {
 		return fmt.Errorf("put: %w", q.h.Mem.PointerError(uint64(p), 8, 1))
@@ -110,18 +111,18 @@ func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 			}
 		case uint32(slot>>32) == lap-1:
 			if q.q.tail.Load() == tail {
-				return ErrFull // what lies there is of the last lap
+				return ErrFull // the slot holds an element of the last lap
 			}
 		default:
-			// Filled, and who did it has not moved the tail yet, or never will.
+			// Filled, but the tail did not move yet, or its owner was killed.
 			q.q.tail.CompareAndSwap(tail, tail+1)
 		}
 	}
 	return fmt.Errorf("put: %w", ErrContended)
 }
 
-// Take takes the pointer at the front away. Errors: [ErrEmpty], [ErrContended], [arena.ErrAbsent]; [ErrCorrupt]
-// where it does not lead into the heap.
+// Take removes the pointer at the front and returns it. Errors: [ErrEmpty]; [ErrContended];
+// [arena.ErrAbsent]; [ErrCorrupt] if it does not point into the heap.
 func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 	if q.h.Mem.Size == 0 {
 		return 0, arenamem.ErrClosed
@@ -146,7 +147,7 @@ func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 			}
 			return arena.Ptr[byte](q.h.Address(ref)), nil
 		default:
-			// Taken, and who did it has not moved the head yet, or never will.
+			// Taken, but the head did not move yet, or its owner was killed.
 			q.q.head.CompareAndSwap(head, head+1)
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// Kind is what a root is.
+// Kind is the type of a root's object.
 type Kind uint32
 
-// Kinds of roots. Those from KindUser on are free for users.
+// Kinds of roots. Applications use those from KindUser on.
 const (
 	KindList  Kind = 1
 	KindTable Kind = 2
@@ -36,14 +36,14 @@ func (k Kind) String() string {
 // maxRootName is the length of the longest name, in bytes.
 const maxRootName = 31
 
-// root is struct arena_root. It does not change once it is among the roots.
+// root is struct arena_root. It is constant once it is published.
 type root struct {
 	kind uint32
 	ref  uint32
 	name [maxRootName + 1]byte
 }
 
-// Root is something in the arena that is known by a name. Programs find it by its number.
+// Root is a named object in the heap. Programs find it by its number.
 type Root struct {
 	Number uint32
 	Name   string
@@ -51,9 +51,10 @@ type Root struct {
 	Ptr    arena.Ptr[byte]
 }
 
-// AddRoot gives p, which lies in the heap, a name for as long as the arena exists. Of
-// several that do so at once with one name, one succeeds. Errors: [ErrExists],
-// [ErrFull], [ErrTooLarge] for a name that is empty or too long, [ErrContended], [arena.ErrAbsent].
+// AddRoot publishes the object at p, in the heap, under a name of 1 to 31 bytes, for the lifetime of the
+// arena. A heap has at most 32 roots. Of concurrent calls with one name, one succeeds. Errors:
+// [ErrExists], [ErrFull], [ErrTooLarge] for the name, [ErrContended], [arena.ErrPointer],
+// [arena.ErrAbsent].
 func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) {
 	r, err := h.addRoot(name, kind, uint32(p))
 	if err != nil {
@@ -80,13 +81,13 @@ func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
 	return there, err
 }
 
-// publish makes r, at p, a root with this name.
+// publish fills r, at p, and makes it a root.
 func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there Root, err error) {
 	defer h.h.Catch("publish", debug.SetPanicOnFault(true), &err)
 	copy(is.name[:], name)
 	*r = is
-	// Names are added at the first free number, and none is ever removed. So two of
-	// the same name meet there, and the later one looks again.
+	// Roots are added at the first free number and never removed. Two of one name therefore meet at a
+	// number: the later one finds the earlier.
 	for i := range uint32(arenamem.MaxRoots) {
 		if atomic.CompareAndSwapUint64(&h.h.Super.Roots[i], 0, uint64(uint32(p))) {
 			return Root{i, name, Kind(is.kind), arena.Ptr[byte](h.h.Address(is.ref))}, nil
@@ -102,18 +103,18 @@ func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there 
 	return Root{}, fmt.Errorf("%w: there are %d roots", ErrFull, arenamem.MaxRoots)
 }
 
-// rootAt returns a root that is there.
+// rootAt returns root i, which exists.
 func (h *Heap) rootAt(i uint32) (Root, error) {
 	ref := uint32(atomic.LoadUint64(&h.h.Super.Roots[i]))
 	r := (*root)(h.h.At(ref, 40))
 	if r == nil {
-		return Root{}, fmt.Errorf("%w: root %d lies at %#x", ErrCorrupt, i, ref)
+		return Root{}, fmt.Errorf("%w: root %d is at %#x", ErrCorrupt, i, ref)
 	}
 	name, _, _ := bytes.Cut(r.name[:], []byte{0})
 	return Root{i, string(name), Kind(r.kind), arena.Ptr[byte](h.h.Address(r.ref))}, nil
 }
 
-// Roots returns all roots by their numbers. Errors: [ErrCorrupt], [arena.ErrAbsent].
+// Roots returns all roots, sorted by number. Errors: [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Roots() (roots []Root, err error) {
 	if h.h.Mem.Size == 0 {
 		return nil, arenamem.ErrClosed
@@ -132,8 +133,8 @@ func (h *Heap) Roots() (roots []Root, err error) {
 	return roots, nil
 }
 
-// Root finds a root by its name. Errors: [ErrNotFound]; [ErrFormat] where it is of
-// another kind.
+// Root returns the root with a name. Errors: those of [Heap.Roots], [ErrNotFound], and [ErrFormat] if it
+// is of another kind.
 func (h *Heap) Root(name string, kind Kind) (Root, error) {
 	roots, err := h.Roots()
 	for _, r := range roots {

@@ -24,7 +24,7 @@ type table struct {
 	count     atomic.Int64
 }
 
-// node is struct arena_node; the key and the value follow, in words of 8 bytes.
+// node is struct arena_node. The words of the key and the value follow.
 type node struct {
 	next uint32 // reference
 	hash uint32
@@ -32,29 +32,27 @@ type node struct {
 
 const nodeSize = uint64(unsafe.Sizeof(node{}))
 
-// Table is a hash table of a heap, with keys and values of fixed sizes. Programs and
-// processes read and change it at once, with no locks. Programs use
+// Table is a hash table in a heap, with keys and values of fixed sizes. Programs use
 // bpf/headers/arena_table.h.
 //
-// A bucket is one word: a reference to its first node and a tag. Nodes do not change while
-// they are in the table. Every change makes new ones and puts them in place with
-// one exchange of the bucket's word, which counts the tag on; the replaced nodes are
-// freed. So:
+// A bucket is one word: a reference to its first node and a tag. Nodes are constant while they are in
+// the table. Every change makes new nodes and publishes them with one compare-and-swap of the bucket's
+// word, which increments the tag, and frees the replaced nodes. Therefore:
 //
-//   - who changes a bucket knows from the exchange that nobody else did since it read it:
-//     no update is lost, no key is there twice;
-//   - who reads a bucket looks at its word again afterwards. If it is the same, all that
-//     was read belongs together: a value is never torn. If not, it reads again;
-//   - who is killed loses the nodes that it had not put in place, or not freed yet, and holds
-//     up nobody.
+//   - A change succeeds only if no other changed the bucket since it was read: no update is lost, and no
+//     key is there twice.
+//   - A reader loads the bucket's word again after reading. If it is the same, everything that was read
+//     belongs together, and a value is never torn. If not, it reads again.
+//   - A killed process loses only the nodes that it had not published or not freed yet, and blocks no
+//     other.
 //
-// The price is that replacing or deleting a key copies the nodes before it in its
-// bucket, of which there are few when the table was made large enough: it does not grow.
-// Deleting can thereby fail with [ErrFull].
+// Replacing or deleting a key copies the nodes before it in its bucket. There are few of them if
+// Capacity is right: the table does not grow. Deleting can fail with [ErrFull] therefore.
 //
-// x86 reorders neither loads with loads nor stores with stores. Other machines would need barriers in
-// programs and processes, which have none: there, [NewTable] and [OpenTable] fail with
-// [ErrNotSupported].
+// The readers rely on x86, which keeps loads and stores in order. Programs and processes have no barriers
+// for other machines, where [NewTable] and [OpenTable] fail with [ebpf.ErrNotSupported].
+//
+// All methods may be called by many goroutines, processes and programs at once.
 type Table struct {
 	h                    *arenamem.Heap
 	t                    *table
@@ -63,30 +61,30 @@ type Table struct {
 	keySize, valueSize   int
 	keyWords, valueWords int
 	nodeBytes            uint64
-	lastNode             uint64 // where the last node can lie, in bytes from the heap's start
+	lastNode             uint64 // largest offset of a node from the heap's start, in bytes
 	p                    arena.Ptr[byte]
 }
 
-// TableOptions say what table to make.
+// TableOptions describe the table to create.
 type TableOptions struct {
-	KeySize   int // bytes, 1 to maxTableBytes
-	ValueSize int // bytes, 0 to maxTableBytes
-	// Capacity is for how many keys it is: the buckets are twice as many, or up to four
-	// times. With more keys it works and gets slower.
+	KeySize   int // bytes, 1 to 4096
+	ValueSize int // bytes, 0 to 4096
+	// Capacity is the number of keys to expect, 1 to 1<<27. The table has two to four times as many
+	// buckets. With more keys it works, but slower.
 	Capacity int
 }
 
-// Limits of tables.
+// Limits of TableOptions.
 const (
 	maxTableBytes    = 4096
 	maxTableCapacity = 1 << 27
 )
 
-// maxChain is how many nodes are followed in a bucket: with more, something is wrong.
+// maxChain bounds the nodes of a bucket: a longer chain is corrupt.
 const maxChain = 4096
 
-// NewTable makes an empty table with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot],
-// [ErrTooLarge], and [ErrNotSupported] on machines other than x86-64.
+// NewTable creates an empty table with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot],
+// [ErrTooLarge] for options out of range, and [ebpf.ErrNotSupported] on machines other than x86-64.
 func NewTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	t, err := newTable(h, name, opts)
 	if err != nil {
@@ -138,8 +136,8 @@ func newTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	return openTable(h, name)
 }
 
-// OpenTable finds a table by its name. Errors are those of [Heap.Root], [ErrCorrupt], and
-// [ErrNotSupported] as with [NewTable].
+// OpenTable opens a table by its name. Errors are those of [Heap.Root], [ErrCorrupt], and
+// [ebpf.ErrNotSupported] as with [NewTable].
 func OpenTable(h *Heap, name string) (*Table, error) {
 	t, err := openTable(h, name)
 	if err != nil {
@@ -159,9 +157,9 @@ func openTable(h *Heap, name string) (_ *Table, err error) {
 	}
 	t := (*table)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(table{}))))
 	if t == nil {
-		return nil, fmt.Errorf("%w: it lies at %#x", ErrCorrupt, uint64(r.Ptr))
+		return nil, fmt.Errorf("%w: its address is %#x", ErrCorrupt, uint64(r.Ptr))
 	}
-	// A copy: what is checked here must stay so.
+	// Copies, which stay as checked.
 	keys, values, n, buckets := t.keySize, t.valueSize, t.bits, t.buckets
 	if keys < 1 || keys > maxTableBytes || values > maxTableBytes || n > 29 || h.h.At(buckets, 8<<n) == nil {
 		return nil, fmt.Errorf("%w: keys of %d bytes, values of %d, 2^%d buckets at %#x", ErrCorrupt, keys, values, n, h.h.Address(buckets))
@@ -170,7 +168,7 @@ func openTable(h *Heap, name string) (_ *Table, err error) {
 		h: h.h, t: t, seed: t.seed, p: r.Ptr,
 		keySize: int(keys), valueSize: int(values),
 		keyWords: int(keys+7) / 8, valueWords: int(values+7) / 8,
-		// SAFETY: the buckets lie in the mapping, as was just checked.
+		// SAFETY: the check above holds the buckets in the mapping.
 		buckets: unsafe.Slice((*atomic.Uint64)(h.h.At(buckets, 8<<n)), 1<<n),
 	}
 	tab.nodeBytes = nodeSize + 8*uint64(tab.keyWords+tab.valueWords)
@@ -181,12 +179,14 @@ func openTable(h *Heap, name string) (_ *Table, err error) {
 	return tab, nil
 }
 
-// KeySize and ValueSize are in bytes.
-func (t *Table) KeySize() int   { return t.keySize }
+// KeySize returns the size of a key in bytes.
+func (t *Table) KeySize() int { return t.keySize }
+
+// ValueSize returns the size of a value in bytes.
 func (t *Table) ValueSize() int { return t.valueSize }
 
-// Len is how many keys there are. Who was killed in a change may have left it wrong
-// by one. The error is [arena.ErrAbsent] or [os.ErrClosed].
+// Len returns the number of keys. Each process that was killed during a change can make it wrong by one.
+// The error matches [arena.ErrAbsent] or [os.ErrClosed].
 func (t *Table) Len() (n int, err error) {
 	if t.h.Mem.Size == 0 {
 		return 0, arenamem.ErrClosed
@@ -195,9 +195,8 @@ func (t *Table) Len() (n int, err error) {
 	return int(t.t.count.Load()), nil
 }
 
-// Lookup copies the value of key to value, which is as long as values are. Errors:
-// [ErrNotFound]; [ErrContended] where the bucket was changed each time it was read; [ErrCorrupt];
-// [arena.ErrAbsent].
+// Lookup copies the value of key to value. Both have the sizes of the table. Errors: [ErrNotFound];
+// [ErrContended] if the bucket changed during every read; [ErrCorrupt]; [arena.ErrAbsent].
 func (t *Table) Lookup(key, value []byte) (err error) {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
 		return t.sizeError(key, value)
@@ -211,8 +210,8 @@ func (t *Table) Lookup(key, value []byte) (err error) {
 		if n != nil {
 			t.copyValue(value, n)
 		}
-		// Partner: the exchange that replaces the nodes. Before it they are unchanged; after
-		// it this load sees another tag.
+		// Partner: the compare-and-swap that replaces the nodes. They are constant before it;
+		// after it, this load returns another tag.
 		if bucket.Load() != head {
 			left -= 1 + depth // bounds the steps, not the tries
 			continue

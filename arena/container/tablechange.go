@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// change is one change of a bucket, with the nodes that it holds until it succeeds.
+// change is one change of a bucket. It owns its new nodes until it succeeds.
 type change struct {
 	t      *Table
 	key    []byte
@@ -20,19 +20,20 @@ type change struct {
 	bucket *atomic.Uint64
 
 	head  uint64 // the bucket's word when it was read
-	old   *node  // the key's node there, or nil
+	old   *node  // the key's node, or nil
 	depth int    // nodes before it
 
 	fresh  uint32 // the new node
-	first  uint32 // copy of the nodes before the old one
-	copies int    // of such nodes
-	made   bool   // the exchange has succeeded
+	first  uint32 // the first copy of the nodes before the old one
+	copies int    // number of copies
+	made   bool   // the compare-and-swap has succeeded
 }
 
-// errChanged says that others have changed the bucket: try again.
+// errChanged means that the bucket has changed: try again.
 var errChanged = errors.New("bucket was changed")
 
-// Put gives key a value. Errors: [ErrExists] and [ErrNotFound] as flags say, [ErrFull], [ErrContended],
+// Put sets the value of key. With [ebpf.UpdateNoExist] it fails with [ErrExists] if the key exists; with
+// [ebpf.UpdateExist], with [ErrNotFound] if it does not. Other errors: [ErrFull], [ErrContended],
 // [ErrCorrupt], [arena.ErrAbsent].
 func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
@@ -42,10 +43,10 @@ func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	return c.repeat("put", func() error { return c.put(value) })
 }
 
-// Update replaces key's value by what change makes of it. change edits a consistent copy of the
-// value in place, or zeros with there false if the key is absent. If others change the bucket first,
-// change is called again with the newer value. The copy is valid until change returns. Errors are
-// those of [Table.Put].
+// Update replaces the value of key by the result of change, which edits a consistent copy of the value in
+// place, or zeros with there false if the key is absent. If others change the bucket first, Update calls
+// change again with the newer value. The copy is valid until change returns. Flags and errors are those
+// of [Table.Put].
 func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value []byte, there bool)) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)
@@ -56,12 +57,13 @@ func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value 
 		if err := c.get(value); err != nil {
 			return err
 		}
-		change(value, c.old != nil) // outside the guard: its faults are the caller's
+		change(value, c.old != nil) // outside the guard: a fault in it is the caller's
 		return c.replace(value)
 	})
 }
 
-// Delete takes key away. Errors: [ErrNotFound], [ErrFull], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
+// Delete deletes key. Errors: [ErrNotFound], [ErrFull], [ErrContended], [ErrCorrupt],
+// [arena.ErrAbsent].
 func (t *Table) Delete(key []byte) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)
@@ -75,8 +77,8 @@ func (t *Table) change(key []byte, flags ebpf.MapUpdateFlags) change {
 	return change{t: t, key: key, hash: hash, flags: flags, bucket: t.bucket(hash)}
 }
 
-// repeat tries until no other change interferes. A change whose exchange succeeded is made, even
-// if freeing the old nodes fails: these are lost, as when the process is killed there.
+// repeat tries until no other change interferes. Once the compare-and-swap has succeeded, the change is
+// made: if freeing the old nodes fails, they are lost.
 func (c *change) repeat(verb string, try func() error) error {
 	for left := arenamem.MaxTries; left > 0; left -= 1 + c.depth {
 		err := try()
@@ -96,7 +98,7 @@ func (c *change) repeat(verb string, try func() error) error {
 	return ErrContended
 }
 
-// put is a try to put a value.
+// put tries once to put a value.
 func (c *change) put(value []byte) (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -105,8 +107,8 @@ func (c *change) put(value []byte) (err error) {
 	return c.exchange(value)
 }
 
-// get is the first half of a try to update a value: it copies the value. The copy is
-// consistent, and of this key, since the bucket is the same afterwards.
+// get is the first half of an update: it copies the value. The copy is consistent, and of this key,
+// since the bucket's word is the same afterwards.
 func (c *change) get(value []byte) (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -117,20 +119,20 @@ func (c *change) get(value []byte) (err error) {
 		return nil
 	}
 	c.t.copyValue(value, c.old)
-	// Partner: the exchange that replaces the node, as in Lookup.
+	// Partner: the compare-and-swap that replaces the node, as in Lookup.
 	if c.bucket.Load() != c.head {
 		return errChanged
 	}
 	return nil
 }
 
-// replace is the second half.
+// replace is the second half of an update.
 func (c *change) replace(value []byte) (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	return c.exchange(value)
 }
 
-// remove is a try to delete the key.
+// remove tries once to delete the key.
 func (c *change) remove() (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -142,7 +144,7 @@ func (c *change) remove() (err error) {
 	return c.swap(c.first)
 }
 
-// find looks for the key in the state of the bucket that head names.
+// find loads the bucket's word into head and finds the key in that state.
 func (c *change) find() (err error) {
 	c.head = c.bucket.Load()
 	c.old, c.depth, err = c.t.find(uint32(c.head), c.hash, c.key)
@@ -160,7 +162,7 @@ func (c *change) find() (err error) {
 	return nil
 }
 
-// exchange puts a new node with the value in place of the old one.
+// exchange replaces the old node by a new one with the value.
 func (c *change) exchange(value []byte) (err error) {
 	t := c.t
 	if c.fresh == 0 {
@@ -183,7 +185,7 @@ func (c *change) exchange(value []byte) (err error) {
 	return c.swap(c.fresh)
 }
 
-// swap makes the change: ref is the bucket's new first node.
+// swap publishes ref as the bucket's first node.
 func (c *change) swap(ref uint32) error {
 	t := c.t
 	if !c.bucket.CompareAndSwap(c.head, arenamem.Tagged(c.head, ref)) {
@@ -202,8 +204,7 @@ func (c *change) swap(ref uint32) error {
 	return nil
 }
 
-// copyNodes copies the nodes before the old one in front of tail, in reverse order. first is then the
-// first copy, or tail without any.
+// copyNodes copies the nodes before the old one in front of tail, in reverse order, and sets first.
 func (c *change) copyNodes(tail uint32) error {
 	t, ref := c.t, uint32(c.head)
 	c.first, c.copies = tail, 0
@@ -226,14 +227,14 @@ func (c *change) copyNodes(tail uint32) error {
 	return nil
 }
 
-// freeCopies frees the copies, once: a fault loses those that are left.
+// freeCopies frees the copies, once: after a fault the remaining ones are lost.
 func (c *change) freeCopies() {
 	n := c.copies
 	c.copies = 0
 	c.t.freeNodes(c.first, n)
 }
 
-// discard frees the nodes of a change that was not made.
+// discard frees the nodes of a failed change.
 func (c *change) discard() {
 	fresh := c.fresh
 	c.fresh = 0

@@ -10,15 +10,15 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// Entry is a key of a table and its value: copies that belong together.
+// Entry is a consistent copy of a key and its value.
 type Entry struct {
 	Key, Value []byte
 }
 
-// All returns the keys and values, bucket by bucket. What is in one bucket was there
-// at one time; others may be changed before or after it. Each Entry is the caller's to
-// keep. It ends with [ErrCorrupt] at an inconsistent bucket, with
-// [ErrContended] at a bucket that changes during every read, or with [arena.ErrAbsent].
+// All iterates over the keys and values, in no order. The entries of one bucket existed at one time;
+// different buckets are read at different times. The caller owns each Entry. All ends with [ErrCorrupt]
+// at an inconsistent bucket, with [ErrContended] at one that changes during every read, or with
+// [arena.ErrAbsent].
 func (t *Table) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for i := range t.buckets {
@@ -40,7 +40,7 @@ func (t *Table) All() iter.Seq2[Entry, error] {
 	}
 }
 
-// entries copies what is in a bucket.
+// entries copies the entries of a bucket.
 func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
 	defer t.h.Catch("read", debug.SetPanicOnFault(true), &err)
 	for left := arenamem.MaxTries; left > 0; left -= 1 + len(entries) {
@@ -53,13 +53,13 @@ func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
 	return nil, ErrContended
 }
 
-// chain copies the nodes from ref on. The copies are consistent if the bucket's word is the same
+// chain copies the entries from node ref on. They are consistent if the bucket's word is the same
 // afterwards.
 func (t *Table) chain(ref uint32) (entries []Entry, err error) {
 	for ref != 0 {
 		n := t.node(ref)
 		if n == nil {
-			return entries, fmt.Errorf("%w: a node leads to %#x", ErrCorrupt, t.h.Address(ref))
+			return entries, fmt.Errorf("%w: a node points to %#x", ErrCorrupt, t.h.Address(ref))
 		}
 		if len(entries) == maxChain {
 			return entries, fmt.Errorf("%w: more than %d keys", ErrCorrupt, maxChain)
@@ -74,7 +74,7 @@ func (t *Table) chain(ref uint32) (entries []Entry, err error) {
 	return entries, nil
 }
 
-// copyKey copies n's key as whole words.
+// copyKey copies n's key, as whole words.
 func (t *Table) copyKey(to []byte, n *node) {
 	for i, words := 0, t.words(n); i < t.keyWords; i++ {
 		binary.LittleEndian.PutUint64(to[8*i:], atomic.LoadUint64(&words[i]))
