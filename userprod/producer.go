@@ -57,20 +57,27 @@ func (o Options) timer() time.Duration {
 //
 // head, where the next sample begins, is producer_pos.
 type Producer struct {
-	mem    *ring.Mapping
+	// What every sample needs comes first, in two or three cache lines.
 	pos    ring.Positions
 	data   ring.Data
-	size   uint64 // of the ring
 	max    uint64 // bytes of the largest sample
-	poller *syscall.Poller
-	opts   Options
 	claim  claim.ID
+	failed atomic.Pointer[error] // why all calls fail: closed, or a corrupt ring
+
+	mu    lock     // held to take room at head and to advance head and producer_pos
+	head  ring.Pos // producer_pos
+	limit ring.Pos // where room ends: the last consumer_pos loaded, plus size
+	plain any      // nil pointer to the last type found to hold no pointers, see checkPlain
+
+	mem    *ring.Mapping
+	size   uint64 // of the ring
+	poller *syscall.Poller
+	timer  time.Duration
 	found  userring.Recovery
 
-	failed atomic.Pointer[error] // why all calls fail: closed, or a corrupt ring
-	turn   chan struct{}         // held by the goroutine that waits in the poller
-	queue  atomic.Int32          // goroutines that want the turn
-	done   chan struct{}         // closed by Close
+	turn  chan struct{} // held by the goroutine that waits in the poller
+	queue atomic.Int32  // goroutines that want the turn
+	done  chan struct{} // closed by Close
 
 	closed once.Value[struct{}] // Close has succeeded
 	end    sync.Once            // endWaits
@@ -78,11 +85,6 @@ type Producer struct {
 	endErr error                // of endWaits
 
 	waits, late atomic.Uint64
-
-	mu    lock     // held to take room at head and to advance head and producer_pos
-	head  ring.Pos // producer_pos
-	limit ring.Pos // where room ends: the last consumer_pos loaded, plus size
-	plain any      // nil pointer to the last type found to hold no pointers, see checkPlain
 }
 
 // New claims m, a map of type UserRingbuf, and returns its Producer, which keeps its own
@@ -137,7 +139,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 	p := &Producer{
 		mem: mem, pos: mem.Positions, data: mem.Data(), size: size,
 		max:   min(size-ring.HeaderSize, ring.MaxSample),
-		opts:  opts,
+		timer: opts.timer(),
 		found: found,
 		turn:  make(chan struct{}, 1),
 		done:  make(chan struct{}),

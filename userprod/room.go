@@ -61,13 +61,14 @@ func (p *Producer) checkHead(cons ring.Pos) error {
 
 // publish moves producer_pos to end. If it returns false, unpublished returns the reason.
 // The caller holds mu.
-func (p *Producer) publish(end ring.Pos) bool { return p.intact() && p.advance(end) }
+func (p *Producer) publish(end ring.Pos) bool {
+	return p.unmoved() && p.holds() && p.advance(end)
+}
 
-// intact reports whether no other process has moved producer_pos or taken the claim. The
-// caller holds mu.
-func (p *Producer) intact() bool { return p.pos.ProducerPos() == p.head && p.holds() }
+// unmoved reports whether no other process has moved producer_pos. The caller holds mu.
+func (p *Producer) unmoved() bool { return p.pos.ProducerPos() == p.head }
 
-// advance is publish for a caller that has checked intact.
+// advance is publish for a caller that has checked unmoved and holds.
 func (p *Producer) advance(end ring.Pos) bool {
 	p.pos.SetProducerPos(end)
 	p.head = end

@@ -51,21 +51,18 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 			return Sample{}, err
 		}
 	}
-	s := Sample{p, p.data.Place(p.head), p.head, reserved(p.head, uint32(n))}
 	// If another process has moved producer_pos, the header at head may be that process's.
-	if !p.intact() {
-		err := p.unpublished()
-		p.mu.Unlock()
-		return Sample{}, err
+	if p.unmoved() {
+		s := Sample{p, p.data.Place(p.head), p.head, reserved(p.head, uint32(n))}
+		*s.header = s.busy
+		if p.holds() && p.advance(s.pos.Next(uint32(n))) {
+			p.mu.Unlock()
+			return s, nil
+		}
 	}
-	*s.header = s.busy
-	if !p.advance(s.pos.Next(uint32(n))) {
-		err := p.unpublished()
-		p.mu.Unlock()
-		return Sample{}, err
-	}
+	err := p.unpublished()
 	p.mu.Unlock()
-	return s, nil
+	return Sample{}, err
 }
 
 // reserved returns the header of a busy sample of n bytes at pos.

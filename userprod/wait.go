@@ -63,7 +63,7 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	// loaded the old position, a wakeup for the new one follows.
 	roomy := func() bool { return p.failed.Load() != nil || need.NotAfter(p.pos.ConsumerPos()) }
 	p.waits.Add(1)
-	late, err := p.poller.Wait(ctx, p.opts.timer(),
+	late, err := p.poller.Wait(ctx, p.timer,
 		func(int) bool { return roomy() },
 		func() bool { return roomy() || p.stuck() })
 	if errors.Is(err, os.ErrClosed) {
