@@ -2,9 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * The producing that only benchmarks need: records that carry the time of
- * their commit, and a refill that a consumer runs on its own CPU. Both are run
- * with BPF_PROG_TEST_RUN.
+ * Produces records for benchmarks: records with the time of their commit, and a refill that a
+ * consumer runs on its own CPU. Both programs are run with BPF_PROG_TEST_RUN.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -13,7 +12,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096); /* always replaced by the ring under test */
+	__uint(max_entries, 4096); /* replaced by the ring under test */
 } ring SEC(".maps");
 
 /* A record of stamp. */
@@ -29,7 +28,7 @@ struct stamp_arg {
 	__u64 seq;
 };
 
-/* Returns 1 when the ring was full. */
+/* Returns 1 if the ring was full. */
 SEC("syscall")
 int stamp(struct stamp_arg *arg)
 {
@@ -54,8 +53,8 @@ struct refill_arg {
 
 static __u8 scratch[MAX_RECORD] __attribute__((aligned(8)));
 
-/* splitmix64 and its use for a length: as in internal/bpftest/producer, so that its
- * Job.Len holds for both. */
+/* splitmix64, and the length derived from it, as in internal/bpftest/producer and its
+ * Job.Len. */
 static __always_inline __u64 mix(__u64 x)
 {
 	x += 0x9e3779b97f4a7c15;
@@ -79,16 +78,16 @@ static long refill_step(__u32 i, struct refill_arg *arg)
 	return bpf_ringbuf_output(&ring, scratch, len, BPF_RB_NO_WAKEUP) != 0;
 }
 
-/* Returns how many records were not produced. */
+/* Returns the number of records that were not produced. */
 SEC("syscall")
 int refill(struct refill_arg *ctx)
 {
-	/* The callback of bpf_loop is given a pointer to the stack. */
+	/* On the stack, for the callback of bpf_loop. */
 	struct refill_arg arg = *ctx;
 	__u32 n = arg.end - arg.seq;
 
 	return n - bpf_loop(n, refill_step, &arg, 0);
 }
 
-/* For the kernel, see internal/bpftest/producer. */
+/* See internal/bpftest/producer. */
 char LICENSE[] SEC("license") = "GPL";

@@ -5,8 +5,8 @@
 #include "peer.h"
 
 /*
- * lookup MAP WAY LOOKUPS KEYS: looks up random ones of the keys in a hash map, twice; answers
- * ns of the second time, lookups, and the sum of the values' first 8 bytes.
+ * lookup MAP WAY LOOKUPS KEYS: looks up random keys in a hash map, twice; answers ns of the second
+ * pass, lookups, and the sum of the values' first 8 bytes.
  */
 void lookup(const struct request *req)
 {

@@ -48,10 +48,9 @@ void loop_close(struct loop *l)
 }
 
 /*
- * Guesses that a record is as long as the one before and then compares: the
- * address of the next header does not wait for the length of this one. Where
- * the guess fails, a line some way ahead is fetched. The data is mapped twice,
- * so that all there is to read is contiguous.
+ * Guesses that a record is as long as the one before, and compares afterwards: the address of
+ * the next header does not wait for the length of this one. After a wrong guess it prefetches a
+ * line ahead. The data are mapped twice, so that all records are contiguous.
  */
 void loop_consume(struct loop *l, struct tally *t)
 {

@@ -5,8 +5,8 @@
 #include "peer.h"
 
 /*
- * The floor: a loop over the mapping with nothing in it that a library needs.
- * It trusts the ring, and publishes once.
+ * The floor: a loop over the mapping without the work of a library. It does not check the ring,
+ * and publishes once.
  */
 struct loop {
 	size_t size, page;

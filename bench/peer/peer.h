@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The C side of the benchmarks: what a program with libbpf does, for the Go
- * side to be compared with. The protocol is that of bench/harness/serve.go.
+ * The C side of the benchmarks: a program with libbpf, with which the Go side is compared. The
+ * protocol is that of bench/harness/serve.go.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -22,7 +22,7 @@ struct request {
 uint64_t number(const struct request *req, int i);
 const char *word(const struct request *req, int i);
 
-/* Tells the other side that the work begins, for requests that say so. */
+/* Tells the other side that the work starts, for requests that wait for it. */
 void ready(void);
 /* Answers a request; each request ends with one of the two. */
 void answer(const uint64_t *values, size_t n);
@@ -38,7 +38,7 @@ void arenalist(const struct request *req);
 void lookup(const struct request *req);
 void udpget(const struct request *req);
 
-/* What every reader makes of the records: proof that it saw all of them. */
+/* A proof that a reader has seen all records. */
 struct tally {
 	uint64_t records;
 	uint64_t sum; /* of the first 8 bytes and the length of each */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stream MAP WAY RECORDS: says ready, then waits for records and reads them
- * until it has that many; answers ns from the first to the last, records, lost ones.
+ * stream MAP WAY RECORDS: answers ready, then waits for records and reads that many; answers ns
+ * from the first to the last, records, lost records.
  */
 #include "peer.h"
 #include "ring.h"
 
 struct flow {
 	uint64_t next; /* sequence number */
-	uint64_t lost; /* or out of order */
+	uint64_t lost; /* lost or out of order */
 	uint64_t start;
 };
 

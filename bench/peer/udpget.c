@@ -25,7 +25,7 @@ struct load {
 	char request[BATCH][64], answer[BATCH][512];
 };
 
-/* A socket in another network namespace, connected to the server: -1 after fail(). */
+/* Returns a socket in another network namespace, connected to the server, or -1 after fail(). */
 static int open_socket(const char *ns_path, const char *addr, int port)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
@@ -59,7 +59,7 @@ static int set_patience(int fd, int ms)
 	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ? errno : 0;
 }
 
-/* Asks until there is an answer: devices that have just come up drop packets. */
+/* Sends requests until there is an answer: devices that have just come up drop packets. */
 static int wait_for_server(int fd)
 {
 	static const char request[] = "\0\0\0\0\0\1\0\0get key0\r\n";
@@ -73,7 +73,7 @@ static int wait_for_server(int fd)
 	return err ?: ETIMEDOUT;
 }
 
-/* Sends requests for the next keys: how many, or an error of sendmmsg(2). */
+/* Sends requests for the next keys. Returns their number, or an error of sendmmsg(2). */
 static int send_batch(struct load *l)
 {
 	uint64_t n = l->gets - l->sent < BATCH ? l->gets - l->sent : BATCH;
@@ -87,7 +87,7 @@ static int send_batch(struct load *l)
 	return sendmmsg(l->fd, l->out, n, 0);
 }
 
-/* Whether an answer has the value of the key that its request was for. */
+/* Reports whether an answer has the value of the requested key. */
 static int is_right(const struct load *l, int i)
 {
 	const unsigned char *frame = (const unsigned char *)l->answer[i];
@@ -103,7 +103,7 @@ static int is_right(const struct load *l, int i)
 	return l->in[i].msg_len == FRAME + n + 64u + 7 && !memcmp(l->answer[i] + FRAME, want, n);
 }
 
-/* As many in flight as a batch has. Returns an errno. */
+/* Keeps a batch of requests in flight. Returns an errno. */
 static int ask_all(struct load *l)
 {
 	while (l->sent < l->gets) {
@@ -125,7 +125,7 @@ static int ask_all(struct load *l)
 	return 0;
 }
 
-/* Measures with a socket of its own, to which no late answer comes. Returns an errno. */
+/* Measures with a new socket, which gets no late answers. Returns an errno. */
 static int measure(struct load *l, uint64_t *ns, uint64_t *cpu_ns)
 {
 	struct timespec cpu;
@@ -150,9 +150,9 @@ static int measure(struct load *l, uint64_t *ns, uint64_t *cpu_ns)
 }
 
 /*
- * udpget NETNS ADDRESS PORT GETS KEYS TIMED: asks a server for the values of keys, or where TIMED is
- * 0 once, until it is there; answers ns, ns of this thread's CPU, answers, and how many of them were
- * wrong.
+ * udpget NETNS ADDRESS PORT GETS KEYS TIMED: requests the values of keys from a server, or, if TIMED
+ * is 0, waits until it answers; answers ns, ns of this thread's CPU time, answers, and wrong
+ * answers.
  */
 void udpget(const struct request *req)
 {

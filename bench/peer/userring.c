@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * userring MAP WAY PROGRAM PASSES SAMPLES SIZE: writes samples, has the program drain
- * them, and starts again; answers ns of writing and of draining. The first 8
- * bytes of a sample are its number, from 0.
+ * userring MAP WAY PROGRAM PASSES SAMPLES SIZE: writes samples, runs the program, which drains
+ * them, and starts again; answers ns of writing and of draining. The first 8 bytes of a sample are
+ * its number, from 0.
  *
- * tokernel MAP WAY PASSES SAMPLES: the same with 64 bytes by other ways, the values of
- * an array or a pipe; answers ns of all.
+ * tokernel MAP WAY PASSES SAMPLES: writes 64 bytes into values of an array or a pipe; answers ns.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -18,7 +17,7 @@
 
 #define HEADER 8
 
-/* Samples of the sizes that are asked for, so that copying one is no call. */
+/* Samples of the measured sizes: copying one is not a call. */
 struct sample_16 { uint64_t seq, rest[1]; };
 struct sample_64 { uint64_t seq, rest[7]; };
 struct sample_256 { uint64_t seq, rest[31]; };
@@ -60,7 +59,7 @@ static int write_libbpf_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 	return 0;								\
 }										\
 										\
-/* The floor: no more than must be stored, published once. */			\
+/* The floor: only the necessary stores, published once. */			\
 static int write_loop_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 {										\
 	uint64_t pos = *u->producer_pos;					\
@@ -222,7 +221,7 @@ void userring(const struct request *req)
 	user_close(&u);
 }
 
-/* What tokernel needs. */
+/* The state of tokernel. */
 struct other {
 	int fd, pipe[2];
 	uint32_t *keys;
@@ -248,7 +247,7 @@ static int by_batch(const struct other *o, uint64_t n)
 	return bpf_map_update_batch(o->fd, o->keys, o->values, &count, &opts);
 }
 
-/* A pipe holds 64 KiB: it is read each time that it is half full. */
+/* A pipe holds 64 KiB: it is read each time it is half full. */
 static int by_pipe(const struct other *o, uint64_t n)
 {
 	struct sample_64 back[512];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wake MAP WAY RECORDS: says ready, then sleeps until each record comes; answers for each
- * the ns from the time that it carries to the time when it is in hand.
+ * wake MAP WAY RECORDS: answers ready, then sleeps until each record arrives; answers for each the
+ * ns from the time in the record to its arrival.
  */
 #include <errno.h>
 #include <stdlib.h>

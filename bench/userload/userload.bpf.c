@@ -2,15 +2,15 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * The draining that only benchmarks need: it does the least that proves that all
- * samples came. Run with BPF_PROG_TEST_RUN, by whoever wrote them.
+ * Drains a user ring for benchmarks, with the least work that proves the arrival of all samples.
+ * The writer of the samples runs it with BPF_PROG_TEST_RUN.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 4096); /* always replaced by the ring under test */
+	__uint(max_entries, 4096); /* replaced by the ring under test */
 } ring SEC(".maps");
 
 /* Of all runs so far. */
@@ -32,12 +32,12 @@ static long on_sample(struct bpf_dynptr *sample, void *ctx)
 	return 0;
 }
 
-/* Returns how many samples came. */
+/* Returns the number of samples. */
 SEC("syscall")
 int drain(void *ctx)
 {
 	return bpf_user_ringbuf_drain(&ring, on_sample, NULL, BPF_RB_NO_WAKEUP);
 }
 
-/* For the kernel, see internal/bpftest/producer. */
+/* See internal/bpftest/producer. */
 char LICENSE[] SEC("license") = "GPL";

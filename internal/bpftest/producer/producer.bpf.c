@@ -2,11 +2,11 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Records on demand: user space fills in run, runs one of these programs
- * with BPF_PROG_TEST_RUN, and runs it again until run.seq reached run.end.
+ * Produces records on demand: user space fills in run and runs one of these programs with
+ * BPF_PROG_TEST_RUN until run.seq is run.end.
  *
- * Each way of producing comes twice with one body: as a syscall program, and as
- * a raw_tp program for kernels without that type (before 5.14).
+ * Each way of producing is a syscall program, and a raw_tp program with the same body for
+ * kernels before 5.14.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -15,23 +15,22 @@
 #define SHIFTS 4096 /* a power of two */
 
 /*
- * What the verifier must see as constants: bpf_ringbuf_reserve takes no other
- * size. User space sets them before it loads, the map is frozen, and the
- * verifier drops the branches that they decide. So each loaded program does one
- * job and pays for nothing else.
+ * Constants for the verifier: bpf_ringbuf_reserve takes only a constant size. User space sets
+ * them before loading, and the verifier removes the branches that they decide, so that a loaded
+ * program does one job only.
  */
 const volatile __u32 steps;	    /* records of one run; the verifier walks each */
 const volatile __u32 size;	    /* bytes, the smallest */
 const volatile __u32 max_size;	    /* bytes, the largest */
 const volatile bool fast;	    /* write the first 8 bytes only */
 const volatile __u64 discard_every; /* 0: never */
-const volatile __u64 wake_bytes;    /* 0: as run.flags says */
+const volatile __u64 wake_bytes;    /* 0: run.flags applies */
 
-/* What is left of a job, and what became of the rest. */
+/* The rest of a job, and the result so far. */
 struct run_state {
 	__u64 seq;   /* of the next record */
 	__u64 end;   /* the first sequence number not to produce */
-	__u64 flags; /* of commits; not 0: wake_bytes does not count */
+	__u64 flags; /* of commits; if not 0, wake_bytes is ignored */
 	__u64 retry; /* whether a full ring ends the program run */
 	__u64 submitted;
 	__u64 discarded;
@@ -40,7 +39,7 @@ struct run_state {
 };
 struct run_state run;
 
-/* What bpf_ringbuf_query says. */
+/* Results of bpf_ringbuf_query. */
 struct query_result {
 	__u64 avail_data;
 	__u64 ring_size;
@@ -52,12 +51,12 @@ struct query_result query;
 
 /* Record seq is seq in the first 8 bytes, then pattern[seq % SHIFTS + i] at byte i. */
 __u8 pattern[MAX_RECORD + SHIFTS];
-/* Where bpf_ringbuf_output finds the record. */
+/* The source of records for bpf_ringbuf_output. */
 __u8 scratch[MAX_RECORD] __attribute__((aligned(8)));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4096); /* always replaced by the ring under test */
+	__uint(max_entries, 4096); /* replaced by the ring under test */
 } ring SEC(".maps");
 
 /* splitmix64; mirrored by mix in job.go. */
@@ -87,7 +86,7 @@ static __always_inline bool is_discarded(__u64 seq)
 	return discard_every && (seq + 1) % discard_every == 0;
 }
 
-/* The flags to commit a record with. */
+/* Returns the flags of a commit. */
 static __always_inline __u64 wakeup(void)
 {
 	if (!wake_bytes || run.flags)
@@ -102,7 +101,7 @@ static __always_inline const void *payload(__u64 seq)
 	return pattern + (seq & (SHIFTS - 1));
 }
 
-/* Writes record seq of size bytes, all of it reserved. */
+/* Fills record seq of size reserved bytes. */
 static __always_inline void fill(void *rec, __u64 seq)
 {
 	if (!fast && size > 8)
@@ -113,7 +112,7 @@ static __always_inline void fill(void *rec, __u64 seq)
 		bpf_probe_read_kernel(rec, size, &seq);
 }
 
-/* Each step returns whether to go on. */
+/* A step returns whether to go on. */
 static __always_inline bool failed(__u64 seq)
 {
 	run.failed++;
@@ -177,7 +176,7 @@ static __always_inline bool dynptr_step(void)
 
 	if (seq == run.end)
 		return false;
-	/* A failed reservation leaves a null dynptr that must be released too. */
+	/* A failed reservation leaves a null dynptr, which must be released. */
 	if (bpf_ringbuf_reserve_dynptr(&ring, len, 0, &rec)) {
 		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_NO_WAKEUP);
 		return failed(seq);
@@ -193,7 +192,7 @@ static __always_inline bool dynptr_step(void)
 	return committed(seq, len, false);
 }
 
-/* Each program returns whether the ring was full for some record of the run. */
+/* A program returns whether the ring was full for a record of the run. */
 #define PROGRAM(type, op)                                                      \
 	SEC(#type) int op##_##type(void *ctx)                                  \
 	{                                                                      \
@@ -207,7 +206,7 @@ PROGRAM(syscall, reserve)
 PROGRAM(raw_tp, reserve)
 PROGRAM(syscall, output)
 PROGRAM(raw_tp, output)
-PROGRAM(syscall, dynptr) /* 5.19: no kernel needs the other */
+PROGRAM(syscall, dynptr) /* 5.19: all such kernels have syscall programs */
 
 SEC("raw_tp")
 int query_ring(void *ctx)
@@ -220,16 +219,16 @@ int query_ring(void *ctx)
 	return 0;
 }
 
-/* The argument of hold_record: where to read the verdict from, and the record's number. */
+/* The argument of hold_record: the address of the verdict, and the record's number. */
 struct hold_arg {
 	__u64 verdict_addr;
 	__u64 seq;
 };
 
 /*
- * Reserves a record, then waits for user space to say what becomes of it: the
- * verdict lies in a page that a userfaultfd serves, and bpf_copy_from_user
- * sleeps until it does. Returns 1 when the ring was full.
+ * Reserves a record, waits for the verdict of user space, and commits or discards. The verdict is
+ * in a page that a userfaultfd serves: bpf_copy_from_user sleeps until then. Returns 1 if the
+ * ring was full.
  */
 SEC("syscall")
 int hold_record(struct hold_arg *ctx)
@@ -251,8 +250,7 @@ int hold_record(struct hold_arg *ctx)
 }
 
 /*
- * The string for the kernel, which knows none for this file's pair of licences
- * (license_is_gpl_compatible): of the two offered, the one under which the kernel
- * lets a program call GPL-only helpers such as bpf_ringbuf_query.
+ * The kernel has no string for the two licenses of this file (license_is_gpl_compatible). With
+ * this one it lets a program call GPL-only helpers such as bpf_ringbuf_query.
  */
 char LICENSE[] SEC("license") = "GPL";

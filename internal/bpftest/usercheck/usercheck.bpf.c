@@ -1,10 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/*
- * Drains a user ring and checks each sample where it arrives: that nothing in it
- * was changed and that it comes once. For tests and benchmarks.
- */
+/* Drains a user ring and checks each sample: it must be unchanged, and arrive once. */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include "usercheck.h"
@@ -13,13 +10,13 @@
 #define WORD 8
 #define PRIME 0x9e3779b97f4a7c15ULL
 
-/* Of user space, before it loads. */
+/* Set by user space before loading. */
 const volatile __u32 workers = 1;
 const volatile __u32 seqs = 64; /* of each worker */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
-	__uint(max_entries, 4096); /* replaced by the caller's */
+	__uint(max_entries, 4096); /* replaced by the ring under test */
 } user SEC(".maps");
 
 /* A bit for each sample, worker after worker. */
@@ -30,7 +27,7 @@ struct {
 	__type(value, __u64);
 } seen SEC(".maps");
 
-/* The sample in hand. The verifier takes an offset of 13 bits for possible. */
+/* The current sample. The verifier assumes offsets of up to 13 bits. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -38,13 +35,13 @@ struct {
 	__uint(value_size, 2 * LARGEST);
 } hand SEC(".maps");
 
-/* One run at a time: the kernel lets nobody else drain. */
+/* For one run at a time: the kernel admits only one drain. */
 struct usercheck_counts counts;
 __u64 drain_flags; /* of bpf_user_ringbuf_drain */
 __u64 limit;	   /* samples of a run; 0: all */
 __u64 left;
 
-/* struct bpf_dynptr as the kernel sees it, up to 6.4 without a function to ask. */
+/* struct bpf_dynptr_kern; up to 6.4 there is no function for the size. */
 struct dynptr_kern {
 	void *data;
 	__u32 size; /* in the low 24 bits: DYNPTR_SIZE_MASK, kernel/bpf/helpers.c */
@@ -73,7 +70,7 @@ static __always_inline __u64 mix(__u64 sum, __u64 word)
 
 struct sum {
 	__u64 sum;
-	__u32 first, size; /* a word; bytes of all */
+	__u32 first, size; /* a word; the size in bytes */
 };
 
 static long sum_word(__u32 i, void *ctx)
@@ -89,8 +86,8 @@ static long sum_word(__u32 i, void *ctx)
 }
 
 /*
- * The sum of the words from the first to the end of size bytes. A callback the verifier
- * looks at once; a loop, which it takes its time for at each load, 512 times.
+ * The sum of the words from first to the end of size bytes. A callback of bpf_loop, because the
+ * verifier walks it once; a loop it would walk 512 times.
  */
 static __always_inline __u64 sum_up(__u32 size, __u64 sum, __u32 first)
 {
@@ -153,9 +150,5 @@ int drain(void *ctx)
 	return bpf_user_ringbuf_drain(&user, check, NULL, drain_flags);
 }
 
-/*
- * bpf_probe_read_kernel is for programs under the GPL
- * (license_is_gpl_compatible): of the two offered, the one under which the kernel
- * takes it.
- */
+/* bpf_probe_read_kernel requires a GPL-compatible license (license_is_gpl_compatible). */
 char LICENSE[] SEC("license") = "GPL";
