@@ -52,6 +52,7 @@ func OpenList(h *Heap, name string) (*List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open list %q: %w", name, err)
 	}
+	// SAFETY: At returns nil unless the whole list lies in the mapping.
 	l := (*list)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(list{}))))
 	if l == nil {
 		return nil, fmt.Errorf("open list %q: %w: its address is %#x", name, ErrCorrupt, uint64(r.Ptr))

@@ -58,6 +58,7 @@ func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	}
 	err = h.a.Guard(func() error {
 		clear(b)
+		// SAFETY: b begins with a queue.
 		(*queue)(unsafe.Pointer(unsafe.SliceData(b))).bits = uint32(bits.TrailingZeros(uint(n)))
 		return nil
 	})
@@ -78,6 +79,7 @@ func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open queue %q: %w", name, err)
 	}
+	// SAFETY: At returns nil unless the whole queue lies in the mapping.
 	q := (*queue)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))))
 	if q == nil {
 		return nil, fmt.Errorf("open queue %q: %w: its address is %#x", name, ErrCorrupt, uint64(r.Ptr))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/internal/arenamem"
@@ -106,7 +107,8 @@ func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there 
 // rootAt returns root i, which exists.
 func (h *Heap) rootAt(i uint32) (Root, error) {
 	ref := uint32(atomic.LoadUint64(&h.h.Super.Roots[i]))
-	r := (*root)(h.h.At(ref, 40))
+	// SAFETY: At returns nil unless the whole root lies in the mapping.
+	r := (*root)(h.h.At(ref, uint64(unsafe.Sizeof(root{}))))
 	if r == nil {
 		return Root{}, fmt.Errorf("%w: root %d is at %#x", ErrCorrupt, i, ref)
 	}

@@ -155,6 +155,7 @@ func openTable(h *Heap, name string) (_ *Table, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// SAFETY: At returns nil unless the whole table lies in the mapping.
 	t := (*table)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(table{}))))
 	if t == nil {
 		return nil, fmt.Errorf("%w: its address is %#x", ErrCorrupt, uint64(r.Ptr))

@@ -15,12 +15,11 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Variables in C with address_space(1) lie in the section .addr_space.1, which is
-// not to become a map: it lies in the arena. cilium/ebpf v0.22 refuses objects
-// that have it. So it gets to see the object with the section under another name, of
-// the same length, that it takes for a section of data; NewCollection then moves
-// the contents into the arena, and makes the instructions refer to them there, as
-// libbpf does (src/libbpf.c, init_arena_map_data).
+// C variables with address_space(1) lie in the section .addr_space.1. It does not become a map: its
+// contents lie in the arena. cilium/ebpf v0.22 refuses objects with this section. LoadCollectionSpec
+// renames it to a name of the same length that cilium/ebpf takes for a data section. NewCollection then
+// moves the contents into the arena and lets the instructions refer to them there, as libbpf does
+// (src/libbpf.c, init_arena_map_data).
 const (
 	elfGlobalsSection = ".addr_space.1"
 	globalsSection    = ".data.arena.1"
@@ -29,8 +28,8 @@ const (
 // maxObject bounds an object file, in bytes.
 const maxObject = 64 << 20
 
-// LoadCollectionSpec reads an object file as [ebpf.LoadCollectionSpec] does, and
-// takes variables that lie in the arena. The file is a regular one of at most 64 MiB.
+// LoadCollectionSpec parses an object file as [ebpf.LoadCollectionSpec] does, and also accepts variables
+// in the arena. It reads regular files of at most 64 MiB.
 func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
 	file, err := elffile.ReadFile(path, maxObject)
 	if err != nil {
@@ -43,7 +42,7 @@ func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-// LoadCollectionSpecFromReader is as [LoadCollectionSpec], from what was read already.
+// LoadCollectionSpecFromReader is [LoadCollectionSpec] for an object that r reads.
 func LoadCollectionSpecFromReader(r io.ReaderAt) (*ebpf.CollectionSpec, error) {
 	object, err := io.ReadAll(io.NewSectionReader(r, 0, 1<<62))
 	if err != nil {
@@ -55,8 +54,7 @@ func LoadCollectionSpecFromReader(r io.ReaderAt) (*ebpf.CollectionSpec, error) {
 	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
 }
 
-// renameGlobals changes the name of the section in the sections' string table, and
-// of its type in the BTF.
+// renameGlobals renames the section in the string table of the sections, and its type in the BTF.
 func renameGlobals(object []byte) error {
 	file, err := elf.NewFile(bytes.NewReader(object))
 	if err != nil {
@@ -89,8 +87,8 @@ func renameGlobals(object []byte) error {
 	return nil
 }
 
-// takeGlobals moves the collection's variables that lie in the arena there. It returns
-// where instructions find them. Loading a collection again makes new ones.
+// takeGlobals moves the variables in the arena from the collection into the arena, and returns the place
+// that instructions refer to. Each load of a collection creates new variables.
 func (c *Collection) takeGlobals(spec *ebpf.CollectionSpec) (syscall.MapRef, error) {
 	section := spec.Maps[globalsSection]
 	if section == nil {
@@ -140,8 +138,8 @@ func (c *Collection) placeGlobals(spec *ebpf.CollectionSpec, section *ebpf.MapSp
 	return syscall.MapRef{Map: m.Map, Offset: uint32(off)}, nil
 }
 
-// initialValues returns the contents of a section with the values that its variables were set
-// to, as cilium/ebpf puts them together (MapSpec.updateDataSection).
+// initialValues returns the contents of a section with the values of its variables, as cilium/ebpf
+// builds them (MapSpec.updateDataSection).
 func initialValues(spec *ebpf.CollectionSpec, section *ebpf.MapSpec) ([]byte, error) {
 	if len(section.Contents) != 1 {
 		return nil, fmt.Errorf("section %s has no contents", section.Name)

@@ -15,40 +15,40 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// baseVariable is the constant in which programs find the arena's user address, as
-// bpf/headers/arena.h declares it: const volatile __u64 arena_base. NewCollection
-// sets it where a collection has it.
+// baseVariable is the constant with the arena's user address, declared in bpf/headers/arena.h as
+// const volatile __u64 arena_base. NewCollection sets it in a collection that has it.
 const baseVariable = "arena_base"
 
-// Options say how to load a collection. The zero value is right for most.
+// Options describe how to load a collection. The zero value suits most.
 type Options struct {
-	// Arenas are used in place of the arena maps of these names, whatever size and
-	// flags the collection gives them. They stay the caller's. The other arenas are
-	// created as the collection says.
+	// Arenas replace the collection's arena maps of these names, whose size and flags are ignored.
+	// They remain the caller's. NewCollection creates the other arenas as the collection declares
+	// them.
 	Arenas map[string]*arena.Arena
-	// Collection is for all that is not special to arenas.
+	// Collection holds cilium/ebpf's options.
 	Collection ebpf.CollectionOptions
-	// NoVariables leaves Collection.Variables empty: cilium/ebpf maps the sections that
-	// they lie in until the garbage collector finds nobody uses them. Values that were
-	// set in the spec count all the same.
+	// NoVariables leaves Collection.Variables empty, for which cilium/ebpf maps the sections of the
+	// variables until they are garbage. Values set in the spec apply all the same.
 	NoVariables bool
 }
 
-// Collection is a loaded collection with its arenas, mapped.
+// Collection is a loaded collection with its mapped arenas. It may be used by many goroutines at once,
+// except that Close must not run together with other uses.
 type Collection struct {
 	*ebpf.Collection
-	// Arenas are by the names of their maps. Close closes those that were created
-	// for the collection, not those of the options.
+	// Arenas holds the arenas by the names of their maps. Close closes those that NewCollection
+	// created, not those of the options.
 	Arenas map[string]*arena.Arena
-	// Globals are the addresses of the object's variables with address_space(1). They have pages of
-	// their own for the arena's lifetime. In an arena without a heap these are at its end, and
-	// page 0 records that for other processes and [container.Format]; it must be empty ([container.ErrFormat]).
+	// Globals holds the addresses of the object's variables with address_space(1), by name. They lie on
+	// pages of their own for the arena's lifetime: in an arena without a heap at its end, which page 0
+	// records for other processes and container.Format. NewCollection fails with container.ErrFormat if
+	// page 0 has other contents.
 	Globals map[string]arena.Ptr[byte]
 
 	own []*arena.Arena
 }
 
-// Close closes programs, maps and the arenas that were created for them.
+// Close closes the programs, the maps and the arenas that NewCollection created.
 func (c *Collection) Close() {
 	if c == nil {
 		return
@@ -59,13 +59,13 @@ func (c *Collection) Close() {
 	}
 }
 
-// NewCollection loads programs that use arenas, which cilium/ebpf v0.22 alone cannot do:
-// it loses the instructions that convert arena pointers. Programs without those
-// are left to it, with all that it can do; for the others see
-// [github.com/rbtool/rbtool/internal/syscall.Loader]. The spec is not changed.
+// NewCollection loads a collection whose programs use arenas. The caller closes it. The spec is not
+// changed. cilium/ebpf loads the programs without conversions of arena pointers, with all its features.
+// The other programs cannot be struct_ops, attach to other programs or to kernel modules, or use kernel
+// variables other than functions.
 //
-// Where a kernel refuses a program the error wraps [ebpf.VerifierError]; where it lacks
-// something, [ebpf.ErrNotSupported].
+// The error wraps an [ebpf.VerifierError] if the kernel refuses a program, and matches
+// [ebpf.ErrNotSupported] if the kernel lacks a feature.
 func NewCollection(spec *ebpf.CollectionSpec, opts Options) (*Collection, error) {
 	c, err := newCollection(spec.Copy(), opts)
 	if err != nil {
@@ -125,8 +125,8 @@ func newCollection(spec *ebpf.CollectionSpec, opts Options) (_ *Collection, err 
 	return c, tails.put(c.Collection)
 }
 
-// openArenas makes the arenas that the collection declares, or takes those that the caller
-// has, and lets the collection's maps be theirs.
+// openArenas creates the arenas that the collection declares, or takes the caller's, and replaces the
+// collection's maps by theirs.
 func (c *Collection) openArenas(spec *ebpf.CollectionSpec, opts *Options) error {
 	replaced := maps.Clone(opts.Collection.MapReplacements)
 	if replaced == nil {
@@ -160,7 +160,7 @@ func (c *Collection) openArenas(spec *ebpf.CollectionSpec, opts *Options) error 
 	return c.setBase(spec)
 }
 
-// arenaFor makes the arena that a collection declares, or opens the one that replaces it.
+// arenaFor creates the arena that a collection declares, or opens its replacement.
 func arenaFor(spec *ebpf.MapSpec, replacement *ebpf.Map) (*arena.Arena, error) {
 	if replacement != nil {
 		return arena.Open(replacement)
@@ -175,7 +175,7 @@ func arenaFor(spec *ebpf.MapSpec, replacement *ebpf.Map) (*arena.Arena, error) {
 	return arena.Create(o)
 }
 
-// setBase tells the programs the address of the only arena.
+// setBase sets the programs' constant to the address of the only arena.
 func (c *Collection) setBase(spec *ebpf.CollectionSpec) error {
 	v := spec.Variables[baseVariable]
 	if v == nil || len(c.Arenas) == 0 {
@@ -192,8 +192,8 @@ func (c *Collection) setBase(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// setVariables writes the values of the variables into the contents of their
-// sections, and forgets them.
+// setVariables writes the values of the variables into the contents of their sections, and removes the
+// variables from the spec.
 func setVariables(spec *ebpf.CollectionSpec) error {
 	for _, v := range spec.Variables {
 		section := spec.Maps[v.SectionName]
@@ -210,7 +210,7 @@ func setVariables(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// takeCasts takes the programs that cilium/ebpf cannot load out of the collection.
+// takeCasts removes the programs that cilium/ebpf cannot load from the collection, and returns them.
 func takeCasts(spec *ebpf.CollectionSpec) map[string]*ebpf.ProgramSpec {
 	casts := map[string]*ebpf.ProgramSpec{}
 	for name, p := range spec.Programs {
@@ -222,8 +222,8 @@ func takeCasts(spec *ebpf.CollectionSpec) map[string]*ebpf.ProgramSpec {
 	return casts
 }
 
-// tailCalls are elements of program arrays that can be set only when all programs
-// are loaded, by the name of the map.
+// tailCalls are elements of program arrays, by the name of the map. They are set after all programs are
+// loaded.
 type tailCalls map[string][]ebpf.MapKV
 
 func takeTailCalls(spec *ebpf.CollectionSpec, casts map[string]*ebpf.ProgramSpec) tailCalls {

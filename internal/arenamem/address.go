@@ -12,21 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Windows of 4 GiB are picked from this range. Below it lie the heaps of Go and of C
-// programs and the address sanitizer's shadow (up to 0x10007fff8000), above it
-// the thread sanitizer's, on which Go's race detector builds (from
-// 0x200000000000), and far above programs and libraries.
+// The range of the windows for new arenas. Below it are the heaps of Go and C programs and the shadow of
+// the address sanitizer (up to 0x10007fff8000); above it that of the thread sanitizer, which Go's race
+// detector uses (from 0x200000000000), and far above programs and libraries.
 const (
 	FirstWindow = 0x1100_0000_0000
 	lastWindow  = 0x1fff_0000_0000
 )
 
-// windowTries is how many windows are looked at: with so many taken, something is wrong.
+// windowTries bounds the windows to try.
 const windowTries = 256
 
-// FreeWindow picks the address of a Window in which this process has nothing mapped
-// and no other arena lies. It picks at random, so that arenas that know nothing of
-// each other can still be mapped into one process.
+// FreeWindow returns the address of a window without mappings in this process and without another arena.
+// It picks at random, so that arenas of different processes can be mapped into one.
 func FreeWindow() (uint64, error) {
 	taken := arenaWindows()
 	mapped, err := readMaps()
@@ -42,8 +40,7 @@ func FreeWindow() (uint64, error) {
 	return 0, fmt.Errorf("find a free Window: %d of them are taken: %w", windowTries, ErrAddressTaken)
 }
 
-// arenaWindows are the windows of the host's arenas: none where this process may
-// not see them.
+// arenaWindows returns the windows of the host's arenas, or none without CAP_SYS_ADMIN.
 func arenaWindows() map[uint64]bool {
 	taken := map[uint64]bool{}
 	var id ebpf.MapID
@@ -58,7 +55,7 @@ func arenaWindows() map[uint64]bool {
 			return taken
 		}
 		if err != nil {
-			continue // it went away
+			continue // removed meanwhile
 		}
 		if m.Type() == ebpf.Arena {
 			if info, err := m.Info(); err == nil {
@@ -70,7 +67,7 @@ func arenaWindows() map[uint64]bool {
 	}
 }
 
-// region is a line of /proc/self/maps.
+// region is a mapping: a line of /proc/self/maps.
 type region struct {
 	start, end uint64
 	line       string
@@ -79,7 +76,7 @@ type region struct {
 func readMaps() ([]region, error) {
 	text, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
-		return nil, fmt.Errorf("find out what is mapped: %w", err)
+		return nil, fmt.Errorf("read mappings: %w", err)
 	}
 	var regions []region
 	for line := range strings.Lines(string(text)) {
@@ -92,7 +89,7 @@ func readMaps() ([]region, error) {
 	return regions, nil
 }
 
-// overlap returns the lines for what lies between base and base+size.
+// overlap returns the lines of the regions that overlap base to base+size.
 func overlap(regions []region, base, size uint64) []string {
 	var lines []string
 	for _, r := range regions {
@@ -103,7 +100,7 @@ func overlap(regions []region, base, size uint64) []string {
 	return lines
 }
 
-// Overlapping returns the lines of /proc/self/maps for what lies there now.
+// Overlapping returns the lines of /proc/self/maps for the mappings that overlap base to base+size.
 func Overlapping(base, size uint64) []string {
 	regions, err := readMaps()
 	if err != nil {
@@ -112,10 +109,9 @@ func Overlapping(base, size uint64) []string {
 	return overlap(regions, base, size)
 }
 
-// Address returns the user address of an arena: 0 when it has none yet. The
-// address that the kernel gave to the first mapping is not in the map's info, but
-// a program that refers to byte 0 of the map has it in an instruction
-// (kernel/bpf/arena.c, arena_map_direct_value_addr).
+// Address returns the user address of an arena, or 0 if it has none yet: it was created without one and
+// never mapped. The map's info does not have an address that came with the first mapping, but a program
+// that refers to byte 0 of the map does (kernel/bpf/arena.c, arena_map_direct_value_addr).
 func Address(m *ebpf.Map) (uint64, error) {
 	info, err := m.Info()
 	if err != nil {
@@ -132,7 +128,7 @@ func Address(m *ebpf.Map) (uint64, error) {
 	return uint64(upper)<<32 | uint64(lower), err
 }
 
-// askAddress runs a program that returns 32 bits of the address.
+// askAddress runs a program that returns 32 bits of the address, selected by shift.
 func askAddress(m *ebpf.Map, shift ...asm.Instruction) (uint32, error) {
 	insns := append(asm.Instructions{asm.LoadMapValue(asm.R0, m.FD(), 0)}, shift...)
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
@@ -141,16 +137,15 @@ func askAddress(m *ebpf.Map, shift ...asm.Instruction) (uint32, error) {
 	})
 	switch {
 	case errors.Is(err, unix.ERANGE), errors.Is(err, unix.EINVAL):
-		// Without an address there is no byte 0, or the verifier says: arena's
-		// user address must be set via map_extra or mmap().
+		// Without an address there is no byte 0, or the verifier refuses the program.
 		return 0, nil
 	case err != nil:
-		return 0, fmt.Errorf("ask for the arena's address: %w", err)
+		return 0, fmt.Errorf("query the arena's address: %w", err)
 	}
 	defer prog.Close()
 	ret, err := prog.Run(&ebpf.RunOptions{})
 	if err != nil {
-		return 0, fmt.Errorf("ask for the arena's address: %w", err)
+		return 0, fmt.Errorf("query the arena's address: %w", err)
 	}
 	return ret, nil
 }

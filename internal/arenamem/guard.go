@@ -12,7 +12,8 @@ func (m *Memory) Guard(f func() error) (err error) {
 	return f()
 }
 
-// Catch ends a guarded access. Defer it as Guard does: before is the old value of SetPanicOnFault.
+// Catch ends a guarded access. Defer it as Guard does: before is the previous setting of
+// SetPanicOnFault.
 func (m *Memory) Catch(before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if fault := recover(); fault != nil {
@@ -30,8 +31,7 @@ func (h *Heap) Catch(verb string, before bool, err *error) {
 	}
 }
 
-// absent returns the address and the error of a fault in the arena. It repeats any other
-// panic.
+// absent returns the address and the error of a fault in the arena. It repeats any other panic.
 func (m *Memory) absent(fault any) (uint64, error) {
 	at, ok := fault.(interface{ Addr() uintptr })
 	if !ok || uint64(at.Addr())-m.Base >= m.Size {
@@ -41,8 +41,8 @@ func (m *Memory) absent(fault any) (uint64, error) {
 	return addr, fmt.Errorf("%w: %#x", ErrAbsent, addr)
 }
 
-// giveUp empties the free lists whose first block is at an address that faulted: every later
-// allocation would fault there again. The blocks behind it are lost, as in pop.
+// giveUp empties the free lists whose first block is at an address that faulted, where every allocation
+// would fault again. The blocks behind it are lost, as in pop.
 func (h *Heap) giveUp(addr uint64) {
 	_ = h.Mem.Guard(func() error { // the lists may be absent too
 		for c := range uint32(Classes) {

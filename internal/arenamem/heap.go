@@ -12,7 +12,7 @@ import (
 type Heap struct {
 	Mem   *Memory
 	Super *Super
-	// Constant, as they were when they were checked.
+	// Constants, as checked by OpenHeap.
 	Start, Limit uint64 // of the heap, in bytes from the base
 	Low          uint32 // lower half of the base
 }
@@ -33,12 +33,12 @@ const (
 type Class struct {
 	Head   atomic.Uint64 // reference, tag << 32
 	Used   atomic.Int64  // blocks in use
-	Carved atomic.Int64  // blocks that there are
+	Carved atomic.Int64  // blocks in use or free
 	_      [5]uint64
 }
 
-// ClassOf returns the class of blocks of n bytes, the header included. There are
-// two to each doubling: 16, 24, 32, 48, 64 bytes and so on.
+// ClassOf returns the class of blocks of n bytes, the header included. There are two classes to each
+// doubling: 16, 24, 32, 48, 64 bytes and so on.
 func ClassOf(n uint64) uint32 {
 	if n <= 16 {
 		return 0
@@ -50,28 +50,28 @@ func ClassOf(n uint64) uint32 {
 	return 2*(b-4) + 1
 }
 
-// ClassSize is the size of a class's blocks in bytes, with the header.
+// ClassSize returns the size of a class's blocks in bytes, with the header.
 func ClassSize(c uint32) uint64 { return (16 + 8*uint64(c&1)) << (c / 2) }
 
-// Classes is how many there are: the last has blocks of 2 GiB.
+// Classes is the number of classes. The last has blocks of 2 GiB.
 const Classes = 55
 
-// header returns the upper half of a block's header: a checksum of its place << 16, its
-// state << 8, its class. The lower half is the next free block's reference or the size asked for.
+// header returns the upper half of a block's header: a checksum of the reference << 16, the state << 8,
+// the class. The lower half is the next free block's reference or the requested size.
 func header(ref, class uint32, state uint32) uint32 {
 	check := ((ref>>3)*0x9e3779b1)>>16 ^ class*0x101 ^ 0x5a5a
 	return check<<16 | state<<8 | class
 }
 
-// Tagged returns the word after one with a tag: the tag counts on.
+// Tagged returns a reference with the tag that follows a word's.
 func Tagged(word uint64, ref uint32) uint64 { return (word>>32+1)<<32 | uint64(ref) }
 
 func (h *Heap) Class(c uint32) *Class {
-	// SAFETY: the classes fill page 1, whose presence Heap has checked; see at for Close.
+	// SAFETY: the classes fill page 1, which OpenHeap has found present; callers check Size.
 	return (*Class)(h.Mem.known(PageSize + uint64(c)*uint64(unsafe.Sizeof(Class{}))))
 }
 
-// MaxTries bounds loops whose every turn means that somebody else got on.
+// MaxTries bounds loops in which a failed compare-and-swap means that another one succeeded.
 const MaxTries = 1 << 20
 
 // Alloc returns a reference to size bytes, aligned to 8.
@@ -102,8 +102,7 @@ func (h *Heap) Alloc(size uint64) (uint32, error) {
 	return ref + HeaderSize, nil
 }
 
-// pop takes a block from a free list: 0 when it is empty. The program's partner of the
-// exchange is arena_pop.
+// pop pops a block from a free list. It returns 0 if the list is empty. Partner in programs: arena_pop.
 func (h *Heap) pop(c uint32) (uint32, error) {
 	list := h.Class(c)
 	for range MaxTries {
@@ -122,7 +121,7 @@ func (h *Heap) pop(c uint32) (uint32, error) {
 				return ref, nil
 			}
 		} else if list.Head.Load() == head {
-			// Somebody wrote there. What is behind it is lost.
+			// The block was overwritten: give up the list behind it.
 			if list.Head.CompareAndSwap(head, Tagged(head, 0)) {
 				atomic.AddUint64(&h.Super.Corrupt, 1)
 			}
@@ -152,11 +151,11 @@ func (h *Heap) carve(size uint64) (uint32, error) {
 	return 0, ErrContended
 }
 
-// GrowAhead is how much more memory than needed is made present, in bytes, so that
-// programs that cannot do it themselves find some.
+// GrowAhead is the memory that is allocated beyond need, in bytes, for programs that cannot allocate
+// pages themselves.
 const GrowAhead = 64 << 10
 
-// Grow makes the pages up to end bytes from the base present, and some more.
+// Grow allocates the pages up to end bytes from the base, and GrowAhead more.
 func (h *Heap) Grow(end uint64) error {
 	if h.Mem.Size == 0 {
 		return ErrClosed
@@ -169,11 +168,11 @@ func (h *Heap) Grow(end uint64) error {
 		return fmt.Errorf("grow to %d bytes: %w", end, ErrFull)
 	}
 	if present < h.Start || present > h.Limit || present%PageSize != 0 {
-		return fmt.Errorf("%w: pages are there up to %#x", ErrCorrupt, present)
+		return fmt.Errorf("%w: pages are present up to %#x", ErrCorrupt, present)
 	}
 	target := min((end+GrowAhead+PageSize-1)/PageSize*PageSize, h.Limit)
-	// Said first: whoever is killed now leaves pages that nobody knows to be there, and
-	// arena_grow does not wait for them.
+	// First raise touched: if this process is killed after it touched the pages and before it raises
+	// present, arena_grow skips them.
 	maximum(&h.Super.Touched, target)
 	if err := h.Mem.Present(present, target-present); err != nil {
 		return fmt.Errorf("grow to %d bytes: %w", end, err)
@@ -182,7 +181,7 @@ func (h *Heap) Grow(end uint64) error {
 	return nil
 }
 
-// maximum stores v unless there is something larger.
+// maximum raises word to v.
 func maximum(word *uint64, v uint64) {
 	for range MaxTries {
 		now := atomic.LoadUint64(word)
@@ -192,7 +191,7 @@ func maximum(word *uint64, v uint64) {
 	}
 }
 
-// Free gives back what Alloc, or arena_alloc, returned.
+// Free frees a block by the reference that Alloc returned.
 func (h *Heap) Free(data uint32) error {
 	ref := data - HeaderSize
 	word := h.Word(ref)
@@ -206,15 +205,15 @@ func (h *Heap) Free(data uint32) error {
 	}
 	free := uint64(header(ref, c, blockFree)) << 32
 	if !atomic.CompareAndSwapUint64(word, now, free) {
-		return ErrNotAllocated // somebody else freed it just now
+		return ErrNotAllocated // freed meanwhile
 	}
 	list := h.Class(c)
 	list.Used.Add(-1)
 	for range MaxTries {
 		head := list.Head.Load()
 		atomic.StoreUint64(word, free|uint64(uint32(head)))
-		// Its partner is the exchange in arena_pop, which then finds the next one's
-		// reference in the header.
+		// Its partner is the compare-and-swap of a pop, there or in arena_pop: it publishes the next
+		// block's reference in the header.
 		if list.Head.CompareAndSwap(head, Tagged(head, ref)) {
 			return nil
 		}
@@ -222,8 +221,8 @@ func (h *Heap) Free(data uint32) error {
 	return ErrContended
 }
 
-// Requested returns how many bytes were asked for when addr was allocated. The error is
-// [ErrNotAllocated] where it is not, or [ErrAbsent].
+// Requested returns the size that was requested for the block at addr. The error matches ErrNotAllocated
+// or ErrAbsent.
 func (h *Heap) Requested(addr uint64) (n uint64, err error) {
 	defer h.Catch("find block", debug.SetPanicOnFault(true), &err)
 	off := h.Mem.Offset(addr)
@@ -243,10 +242,10 @@ func (h *Heap) Requested(addr uint64) (n uint64, err error) {
 	return uint64(uint32(now)), nil
 }
 
-// at returns the n bytes of a reference: nil where they do not lie in the heap, or the
-// reference is no multiple of 8.
+// At returns a pointer to n bytes at a reference, or nil if they are not in the heap or the reference is
+// not a multiple of 8.
 //
-// SAFETY: the bytes lie in the mapping: size is 0 after Close, so nothing does.
+// SAFETY: the check holds the bytes in the mapping. After Close, Size is 0 and every check fails.
 func (h *Heap) At(ref uint32, n uint64) unsafe.Pointer {
 	off := uint64(ref - h.Low)
 	if off%8 != 0 || off < h.Start || off >= h.Mem.Size || n > h.Mem.Size-off {
@@ -255,21 +254,21 @@ func (h *Heap) At(ref uint32, n uint64) unsafe.Pointer {
 	return unsafe.Add(h.Mem.Addr, off)
 }
 
-// word returns the word of a reference, or nil.
+// Word returns the word at a reference, or nil.
 func (h *Heap) Word(ref uint32) *uint64 { return (*uint64)(h.At(ref, 8)) }
 
-// address returns the user address of a reference.
+// Address returns the user address of a reference.
 func (h *Heap) Address(ref uint32) uint64 { return h.Mem.Base + uint64(ref-h.Low) }
 
-// ClassStats is how many blocks of one size there are.
+// ClassStats counts the blocks of one size.
 type ClassStats struct {
 	Size   uint64 `json:"size"`   // bytes, without the header
 	Used   int64  `json:"used"`   // blocks in use
-	Carved int64  `json:"blocks"` // blocks that there are
+	Carved int64  `json:"blocks"` // blocks in use or free
 }
 
-// HeapStats are the state of a heap. Who was killed while allocating or freeing may
-// have left a count wrong by one.
+// HeapStats is the state of a heap. Each process that was killed while allocating or freeing can make a
+// count wrong by one.
 type HeapStats struct {
 	Size    uint64       `json:"size"`    // bytes that it can have
 	Carved  uint64       `json:"carved"`  // bytes that are blocks
@@ -279,8 +278,8 @@ type HeapStats struct {
 	Classes []ClassStats `json:"classes"` // of which there are blocks
 }
 
-// Stats counts blocks. It is no snapshot: others change the heap meanwhile. The error is [ErrAbsent]
-// or [os.ErrClosed].
+// Stats counts blocks. The counts are no snapshot: others may change the heap meanwhile. The error
+// matches ErrAbsent or ErrClosed.
 func (h *Heap) Stats() (st HeapStats, err error) {
 	if h.Mem.Size == 0 {
 		return st, ErrClosed

@@ -29,7 +29,7 @@ func Check(size, base uint64) error {
 	return nil
 }
 
-// MapAt maps an arena at its user address, and takes it: Close closes it.
+// MapAt maps an arena at its user address and takes the map: Close closes it.
 func (m *Memory) MapAt(arena *ebpf.Map, base uint64) error {
 	size := uint64(arena.MaxEntries()) * uint64(os.Getpagesize())
 	addr, err := syscall.MmapAt(arena.FD(), uintptr(base), uintptr(size), unix.PROT_READ|unix.PROT_WRITE)
@@ -40,10 +40,10 @@ func (m *Memory) MapAt(arena *ebpf.Map, base uint64) error {
 	return nil
 }
 
-// addressTakenError says what lies where an arena has to be mapped.
+// addressTakenError names the mappings at the address of an arena.
 type addressTakenError struct {
 	base, size uint64
-	// by are the lines of /proc/self/maps for what is there.
+	// by holds their lines of /proc/self/maps.
 	by []string
 }
 
@@ -51,21 +51,21 @@ func (e *addressTakenError) Error() string {
 	return fmt.Sprintf("%v: %#x-%#x overlaps %s", ErrAddressTaken, e.base, e.base+e.size, strings.Join(e.by, "; "))
 }
 
-// Is makes it an ErrAddressTaken and the kernel's EEXIST.
+// Is reports whether target is ErrAddressTaken or the kernel's EEXIST.
 func (e *addressTakenError) Is(target error) bool {
 	return target == ErrAddressTaken || target == unix.EEXIST
 }
 
-// explainMap says why the kernel did not map an arena at base.
+// explainMap explains why the kernel did not map an arena at base.
 func explainMap(err error, base, size uint64) error {
 	switch {
 	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EBUSY):
 		if by := Overlapping(base, size); len(by) > 0 {
 			return &addressTakenError{base, size, by}
 		}
-		err = fmt.Errorf("%w (another mapping was there)", err)
+		err = fmt.Errorf("%w (something else was mapped there)", err)
 	case errors.Is(err, unix.EINVAL):
-		err = fmt.Errorf("%w (the arena lies at another address)", err)
+		err = fmt.Errorf("%w (the arena has another address)", err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		err = fmt.Errorf("%w (the map was opened read-only)", err)
 	case errors.Is(err, unix.ENOMEM):

@@ -16,8 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Window is the size that an arena can have at most, in bytes, and the alignment of the addresses
-// that no arena crosses.
+// Window is the maximum size of an arena, in bytes. No arena crosses a multiple of it.
 const Window = 1 << 32
 
 // PageSize is the kernel's, in bytes.
@@ -30,7 +29,7 @@ type Memory struct {
 	Map   *ebpf.Map
 	Base  uint64         // the user address of the first byte
 	Addr  unsafe.Pointer // the same: pointers into the mapping are derived from it
-	Size  uint64         // bytes, 0 after Close: then no offset is inside
+	Size  uint64         // bytes; 0 after Close, so that every bounds check fails
 	Flags uint32         // the map's
 
 	mu       sync.Mutex
@@ -73,9 +72,9 @@ func (m *Memory) SegvOnFault() bool { return m.Flags&mapflag.SegvOnFault != 0 }
 // NoUserConv reports whether programs store pointers without their upper half.
 func (m *Memory) NoUserConv() bool { return m.Flags&mapflag.NoUserConv != 0 }
 
-// Offset returns the distance of an address from the base: at least Size if it lies outside. In an
-// arena with NO_USER_CONV only the lower 32 bits of a pointer count. They identify it: an arena does
-// not cross a multiple of 4 GiB.
+// Offset returns the offset of an address from the base, which is at least Size if it is outside. In an
+// arena with NO_USER_CONV only the lower 32 bits of a pointer count, which identify it: an arena does not
+// cross a multiple of 4 GiB.
 func (m *Memory) Offset(addr uint64) uint64 {
 	off := addr - m.Base
 	if m.Flags&mapflag.NoUserConv != 0 {
@@ -94,7 +93,7 @@ func (m *Memory) Bytes(addr, n uint64) ([]byte, error) {
 	return unsafe.Slice((*byte)(unsafe.Add(m.Addr, off)), n), nil
 }
 
-// PointerError says why size bytes at addr, aligned to align, are no value in the arena.
+// PointerError explains why there are no size bytes, aligned to align, at addr in the arena.
 func (m *Memory) PointerError(addr, size, align uint64) error {
 	switch {
 	case m.Size == 0:
@@ -118,5 +117,6 @@ func (m *Memory) Pointer(addr, size, align uint64) unsafe.Pointer {
 	return unsafe.Add(m.Addr, off)
 }
 
-// Origin returns the pointer from which an arena's user addresses are offsets: Addr is at Base.
+// Origin returns a pointer to address 0, derived from the mapping: the user addresses of the arena are
+// offsets from it, as Base is the offset of Addr. Adding an address to it takes no subtraction first.
 func (m *Memory) Origin() unsafe.Pointer { return unsafe.Add(m.Addr, -m.Base) }

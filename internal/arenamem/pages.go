@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// run runs a program of package arenapages, which all are loaded when one is first needed.
+// run runs a program of package arenapages.
 func (m *Memory) run(program string, context any) error {
 	programs, err := m.load()
 	if err != nil {
@@ -26,7 +26,8 @@ func (m *Memory) run(program string, context any) error {
 	return err
 }
 
-// load loads the programs, once. Package loader would do it, but stands on this one.
+// load returns the programs, and loads them on the first call. It cannot use package loader, which
+// imports this one.
 func (m *Memory) load() (map[string]*ebpf.Program, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -102,34 +103,34 @@ func (m *Memory) Peek(addr uint64, buf []byte) error {
 		if err := m.run(arenapages.CopyOut, &c); err != nil {
 			return fmt.Errorf("peek: %w", err)
 		}
-		// SAFETY: the bytes of the array.
+		// SAFETY: the slice is the array.
 		n := copy(buf, unsafe.Slice((*byte)(unsafe.Pointer(&c.Data)), unsafe.Sizeof(c.Data)))
 		buf, addr = buf[n:], addr+uint64(n)
 	}
 	return nil
 }
 
-// Present makes sure that the pages of n bytes from off on are allocated.
+// Present allocates the absent pages among those of the n bytes from off on.
 func (m *Memory) Present(off, n uint64) error {
 	first, end := off/PageSize, (off+n+PageSize-1)/PageSize
 	if !m.SegvOnFault() {
 		return m.Touch(first, end)
 	}
 	for page := first; page < end; page++ {
-		// One that is allocated already is refused, so each is asked for alone.
+		// One call per page: the kernel refuses a range with an allocated page.
 		r := arenapages.Range{Addr: m.Base + page*PageSize, Count: 1}
 		if err := m.run(arenapages.AllocPages, &r); err != nil {
 			return err
 		}
 	}
-	return m.Touch(first, end) // says whether they are all there
+	return m.Touch(first, end) // fails if one is absent
 }
 
-// Touch writes to pages without changing them: others may use them already.
+// Touch writes to pages without changing them, since others may use them.
 func (m *Memory) Touch(first, end uint64) error {
 	return m.Guard(func() error {
 		for page := first; page < end; page++ {
-			// SAFETY: the caller gives pages of the arena.
+			// SAFETY: the caller passes pages of the arena.
 			atomic.AddUint64((*uint64)(unsafe.Add(m.Addr, page*PageSize)), 0)
 		}
 		return nil

@@ -9,9 +9,9 @@ import (
 	"unsafe"
 )
 
-// reservation records the pages at the end of an arena without a heap that hold variables of
-// programs. It lies in page 0, where all processes see it; a heap that is made later ends before
-// these pages. Format ends reservations: from then on such memory comes from the heap.
+// reservation records the pages at the end of an arena that hold variables of programs. It lies in page
+// 0, where all processes see it. A heap that is created later ends before these pages. Format ends
+// reservations: from then on such memory comes from the heap.
 //
 //	bits 0-30   pages
 //	bit 31      reservations have ended
@@ -28,8 +28,8 @@ func (r reservation) valid() bool { return r>>32<<32 == reservationMark }
 
 func (r reservation) pages() uint64 { return uint64(r & reservationPages) }
 
-// Reserve takes n bytes on pages of their own, never to be freed, and returns their offset. They come
-// from the heap, or from the end of an arena without one.
+// Reserve allocates n bytes on pages of their own, which are never freed, and returns their offset. They
+// come from the heap, or from the end of an arena without a heap.
 func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
 	n = (n + PageSize - 1) / PageSize * PageSize
@@ -39,7 +39,7 @@ func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
 		if off, err = m.reserveAtEnd(n / PageSize); !errors.Is(err, errReservationEnded) {
 			return off, err
 		}
-		// A process is making a heap, or was killed doing so.
+		// A process is creating a heap, or was killed while it did.
 		h, err = m.Format()
 	}
 	if err != nil {
@@ -54,19 +54,19 @@ func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
 
 var errReservationEnded = errors.New("arena is being formatted")
 
-// reserveAtEnd takes pages before those already reserved.
+// reserveAtEnd reserves pages before those already reserved.
 func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
 	if err := m.Present(0, PageSize); err != nil {
 		return 0, err
 	}
-	s := (*Super)(m.Addr)
+	s := m.super()
 	for range MaxTries {
 		r := reservation(atomic.LoadUint64(&s.Reserved))
 		switch {
 		case r == 0 && !m.blank(s):
 			if atomic.LoadUint64(&s.Reserved) != 0 {
-				continue // another process was faster
+				continue // reserved by another process meanwhile
 			}
 			return 0, fmt.Errorf("%w: page 0 has other contents and cannot record reserved pages", ErrFormat)
 		case r != 0 && !r.valid():
@@ -75,7 +75,7 @@ func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 			return 0, errReservationEnded
 		case r.pages() >= m.Size/PageSize:
 			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrCorrupt, r.pages(), m.Size/PageSize)
-		case pages > m.Size/PageSize-1-r.pages(): // page 0 has the record
+		case pages > m.Size/PageSize-1-r.pages(): // page 0 holds the record
 			return 0, fmt.Errorf("%d bytes: %w", pages*PageSize, ErrFull)
 		}
 		now := reservationMark | (r&reservationPages + reservation(pages))
@@ -88,17 +88,18 @@ func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 
 // blank reports whether page 0 is all zeros.
 func (m *Memory) blank(s *Super) bool {
+	// SAFETY: s is page 0.
 	page := unsafe.Slice((*byte)(unsafe.Pointer(s)), PageSize)
 	return len(bytes.TrimLeft(page, "\x00")) == 0
 }
 
-// endReservations ends reservations and returns the offset at which a heap must end.
+// endReservations ends reservations and returns the offset at which the heap ends.
 func (m *Memory) endReservations(s *Super) (limit uint64, err error) {
 	for range MaxTries {
 		r := reservation(atomic.LoadUint64(&s.Reserved))
 		if r == 0 && !m.blank(s) {
 			if atomic.LoadUint64(&s.Reserved) != 0 {
-				continue // another process was faster
+				continue // reserved by another process meanwhile
 			}
 			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
 		}

@@ -21,14 +21,20 @@ type Super struct {
 	HeapLimit uint64
 	Reserved  uint64 // see reservation
 	_         uint64
-	Brk       uint64 // blocks below it were allocated once
+	Brk       uint64 // everything from here to HeapLimit was never allocated
 	_         [7]uint64
-	Present   uint64 // pages below it are allocated
-	Touched   uint64 // pages below it may be
+	Present   uint64 // pages below are allocated
+	Touched   uint64 // pages below may be: a process was about to touch them
 	Corrupt   uint64
 	_         [5]uint64
 	Roots     [MaxRoots]uint64 // references to root
 }
+
+// super returns page 0.
+//
+// SAFETY: an arena has at least one page, and Super fits into it. The caller has checked that the arena
+// is open.
+func (m *Memory) super() *Super { return (*Super)(m.Addr) }
 
 // Identity of the layout.
 const (
@@ -36,18 +42,13 @@ const (
 	version = 1
 )
 
-// MaxRoots is how many names an arena can have.
+// MaxRoots is the maximum number of roots.
 const MaxRoots = 32
 
-// HeadPages are those before the heap: super and classes.
+// HeadPages is the number of pages before the blocks: superblock and classes.
 const HeadPages = 2
 
-// Format gives the arena a heap, or opens the one that it has. The heap takes all pages but the first
-// two and those at the end that hold variables of programs (see [LoadCollection]). Any number of
-// processes may call Format at once, and a process killed during the call leaves the arena usable.
-//
-// Errors: [ErrFormat] if page 0 has other contents; [ErrFull] if fewer than three pages are left;
-// [ErrNotSupported] if the kernel's pages are not of 4 KiB.
+// Format creates a heap, or opens the existing one: see container.Format.
 func (m *Memory) Format() (h *Heap, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
 	if m.Size == 0 {
@@ -62,14 +63,14 @@ func (m *Memory) Format() (h *Heap, err error) {
 	if err := m.Present(0, HeadPages*PageSize); err != nil {
 		return nil, err
 	}
-	s := (*Super)(m.Addr)
+	s := m.super()
 	if atomic.LoadUint64(&s.Magic) == 0 {
 		limit, err := m.endReservations(s)
 		if err != nil {
 			return nil, err
 		}
-		// Whoever does this at the same time writes the same, so that it does not matter
-		// who is first, or killed: only what changes later is set but once.
+		// Concurrent calls store the same values, so neither their order nor a kill matters. Fields
+		// that change later are set only once.
 		atomic.StoreUint32(&s.Version, version)
 		atomic.StoreUint32(&s.PageSize, uint32(PageSize))
 		atomic.StoreUint64(&s.Base, m.Base)
@@ -83,7 +84,7 @@ func (m *Memory) Format() (h *Heap, err error) {
 	return m.OpenHeap()
 }
 
-// OpenHeap returns the heap that [Memory.Format] made.
+// OpenHeap opens the heap that [Memory.Format] created.
 func (m *Memory) OpenHeap() (h *Heap, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
 	if err := checkPages(PageSize); err != nil {
@@ -100,7 +101,7 @@ func (m *Memory) OpenHeap() (h *Heap, err error) {
 	} else if err != nil {
 		return nil, err
 	}
-	s := (*Super)(m.Addr)
+	s := m.super()
 	h = &Heap{Mem: m, Super: s, Start: s.HeapStart, Limit: s.HeapLimit, Low: uint32(m.Base)}
 	switch {
 	case atomic.LoadUint64(&s.Magic) != magic:
@@ -115,8 +116,7 @@ func (m *Memory) OpenHeap() (h *Heap, err error) {
 	return h, nil
 }
 
-// Formatted reports whether the arena has a heap's magic number, without allocating the page
-// that it lies in, as [Arena.Heap] may.
+// Formatted reports whether the arena has a heap's magic number. Unlike OpenHeap, it allocates no page.
 func (m *Memory) Formatted() (bool, error) {
 	word := make([]byte, 8)
 	if err := m.Peek(m.Base, word); err != nil {
@@ -125,8 +125,8 @@ func (m *Memory) Formatted() (bool, error) {
 	return binary.NativeEndian.Uint64(word) == magic, nil
 }
 
-// Fresh reports whether there is nothing but zeros, or no page, where a heap begins: whether
-// Format would take memory that others use cannot be told otherwise.
+// Fresh reports whether the first pages of a heap are absent or zeros: then Format takes no memory that
+// others use.
 func (m *Memory) Fresh() (bool, error) {
 	head := make([]byte, min((HeadPages+1)*PageSize, m.Size))
 	if err := m.Peek(m.Base, head); err != nil {
@@ -138,7 +138,7 @@ func (m *Memory) Fresh() (bool, error) {
 	return len(bytes.TrimLeft(head, "\x00")) == 0, nil
 }
 
-// known returns an address in the first two pages.
+// known returns a pointer into the first two pages.
 //
-// SAFETY: the caller has checked that the arena is open and its head present.
+// SAFETY: off is below HeadPages pages, and the caller has checked that the arena is open.
 func (m *Memory) known(off uint64) unsafe.Pointer { return unsafe.Add(m.Addr, off) }
