@@ -60,6 +60,14 @@ func (r *Reader) adopt() {
 	}
 }
 
+// share publishes the records of a shared Reader once it has read all: otherwise another consumer
+// that waits for the same record would read it too.
+func (r *Reader) share() {
+	if r.opts.Shared && r.pos == r.seen {
+		r.publish(0) // if it fails, the next publication reports why
+	}
+}
+
 // contested reports whether another consumer has moved consumer_pos under a shared Reader: then the
 // producer may have overwritten what it reads. Partner: the smp_load_acquire of consumer_pos in
 // __bpf_ringbuf_reserve.

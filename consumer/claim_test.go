@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -146,46 +148,74 @@ func TestSharedReaders(t *testing.T) {
 
 // Two Readers that read at the same time lose nothing, and what they read is whole.
 func TestSharedReadersAtTheSameTime(t *testing.T) {
+	t.Run("a flood", func(t *testing.T) {
+		count := uint64(long(50_000, 10_000))
+		together(t, count, func(p *producer.Producer, _ *ring.Mapping) {
+			run(t, p, producer.Job{Op: producer.Output, Count: count, Size: 16, MaxSize: 200, RetryFull: true})
+		})
+	})
+	t.Run("one record at a time", func(t *testing.T) {
+		const count = 500
+		together(t, count, func(p *producer.Producer, o *ring.Mapping) {
+			for seq := range uint64(count) {
+				run(t, p, producer.Job{Op: producer.Output, Seq: seq, Count: 1, Size: 16})
+				drained(o)
+			}
+		})
+	})
+}
+
+// drained returns once the ring is empty.
+func drained(o *ring.Mapping) {
+	for o.ConsumerPos() != o.ProducerPos() {
+		runtime.Gosched()
+	}
+}
+
+// together has two shared Readers read count records of produce.
+func together(t *testing.T, count uint64, produce func(*producer.Producer, *ring.Mapping)) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
 	p := load(t, m)
-	count := uint64(long(200_000, 20_000))
 	var mu sync.Mutex
 	seen, twice := make([]bool, count), 0
+	note := func(rec consumer.Record) error {
+		seq := binary.LittleEndian.Uint64(rec.Data)
+		if err := producer.Verify(seq, rec.Data); err != nil {
+			return fmt.Errorf("record %d: %w", seq, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[seq] {
+			twice++
+		}
+		seen[seq] = true
+		return nil
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var readers sync.WaitGroup
 	for range 2 {
 		r := reader(t, m, consumer.Options{Shared: true})
 		readers.Go(func() {
-			var rec consumer.Record
 			for {
-				err := r.ReadInto(ctx, &rec)
+				rec, err := r.Read(ctx)
 				if errors.Is(err, context.Canceled) {
 					return
+				}
+				if err == nil {
+					err = note(rec)
 				}
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				seq := binary.LittleEndian.Uint64(rec.Data)
-				if err := producer.Verify(seq, rec.Data); err != nil || seq >= count {
-					t.Errorf("record %d: %v", seq, err)
-					return
-				}
-				mu.Lock()
-				if seen[seq] {
-					twice++
-				}
-				seen[seq] = true
-				mu.Unlock()
 			}
 		})
 	}
-	run(t, p, producer.Job{Op: producer.Output, Count: count, Size: 16, MaxSize: 200, RetryFull: true})
-	for o := observe(t, m); o.ConsumerPos() != o.ProducerPos(); {
-		runtime.Gosched()
-	}
+	o := observe(t, m)
+	produce(p, o)
+	drained(o)
 	cancel()
 	readers.Wait()
 	if i := slices.Index(seen, false); i >= 0 {

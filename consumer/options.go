@@ -42,8 +42,9 @@ type Options struct {
 	// [Reader.Pass]), when the Reader is garbage-collected.
 	//
 	// A shared Reader resumes where another consumer stops. If both read at the same time, each
-	// gets a part of the records, and a few come to both. Records from Read are whole; those of
-	// a pass may be overwritten while its loop body reads them.
+	// gets a part of the records, and a few come to both. Records from Read are whole, and are
+	// published as soon as the ring is empty; those of a pass may be overwritten while its loop
+	// body reads them.
 	Shared bool
 
 	// Steal claims the ring even from a live holder. The robbed Reader publishes nothing more,

@@ -96,6 +96,9 @@ func (r *Reader) take(rec *Record) bool {
 	}
 	r.adopt()
 	found := r.takeNext(rec)
+	if found {
+		r.share()
+	}
 	r.leave()
 	return found || r.takeAny(rec)
 }
@@ -146,5 +149,8 @@ func (r *Reader) takeAny(rec *Record) (found bool) {
 		w.set(span, span, 0, uint64(w.length))
 	}
 	r.advance(&w) // also over what was skipped to find none
+	if found {
+		r.share()
+	}
 	return found
 }

@@ -9,10 +9,10 @@
 //
 // # Differences
 //
-// The kernel learns which records were read once per batch, of at most an eighth of the
-// ring, and before Read waits; cilium/ebpf publishes each record. A process that is
-// killed therefore gets the records of its last batch again. [Reader.Close] publishes all
-// records that were read.
+// The kernel learns which records were read once per batch, of at most an eighth of the ring,
+// and as soon as the ring is empty; cilium/ebpf publishes each record. A process that is killed
+// may therefore get the records of its last batch again. [Reader.Close] publishes all records
+// that were read.
 //
 // A waiting Read also looks at the ring every 100 ms: it returns records that were
 // committed with BPF_RB_NO_WAKEUP without [Reader.Flush].
