@@ -19,18 +19,17 @@ import (
 	"github.com/rbtool/rbtool/arena/loader"
 )
 
-// DefaultPort is memcached's.
+// DefaultPort is the port of memcached.
 const DefaultPort = 11211
 
-// Options say on which interface to answer, and which hosts. Only Interface is required. Do not change the slices
+// Options describe where and whom to answer. Only Interface is required. The slices must not change
 // afterwards.
 type Options struct {
 	Interface string // its name
 	Port      uint16 // 0 is DefaultPort
-	// Addresses are the destinations that are answered for, up to 256. Nil means those of the
-	// interface.
+	// Addresses are the destinations of requests, at most 256. Nil means the interface's addresses.
 	Addresses []netip.Addr
-	// Allow are the networks whose hosts are answered, up to 1024. Nil means those of the
+	// Allow are the networks of the hosts to answer, at most 1024. Nil means the networks of the
 	// interface's addresses.
 	Allow []netip.Prefix
 	// Growth limits an answer to a multiple of its request's bytes, from 1 to 1000. IP and UDP headers
@@ -70,8 +69,8 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-// Accelerator is the program on an interface. Its methods may be called by many goroutines
-// at once.
+// Accelerator is the program attached to an interface. Its methods may be called by many goroutines at
+// once.
 type Accelerator struct {
 	opts Options
 	dev  *device
@@ -79,15 +78,15 @@ type Accelerator struct {
 
 	mu    sync.Mutex
 	c     *loader.Collection // nil after Close
-	reach *reach             // what the maps hold
+	reach *reach             // the contents of the maps
 }
 
-// Attach lets the program answer on an interface from the KV with a name, as long as the
-// Accelerator is open and the process lives. The arena must stay open as long.
+// Attach attaches the program to an interface, to answer from the KV called table. It answers until Close
+// or the end of the process. The arena must stay open as long.
 //
-// Errors: [fs.ErrNotExist] without such an interface; those of [container.OpenKV], which refuses tables on arm64, and
-// [loader.NewCollection]; EBUSY where another XDP
-// program is on the interface; EOPNOTSUPP where its driver cannot.
+// Errors match [fs.ErrNotExist] if there is no such interface, EBUSY if it has another XDP program,
+// EOPNOTSUPP if its driver does not support Options.Mode; others are those of [container.OpenKV] and
+// [loader.NewCollection]. The loopback device is refused: all its clients are on this host.
 func Attach(h *container.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)
 	if err != nil {
@@ -125,7 +124,7 @@ func attach(h *container.Heap, table string, opts Options) (_ *Accelerator, err 
 	return x, nil
 }
 
-// load returns the program for an interface with this Ethernet address. opts are complete.
+// load loads the program for an interface with this Ethernet address. opts are complete.
 func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts Options) (*loader.Collection, error) {
 	if _, err := container.OpenKV(h, table); err != nil {
 		return nil, err
@@ -136,7 +135,7 @@ func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts 
 	}
 	var ethernet [6]byte // zeros where the interface has none
 	if len(mac) != 0 && len(mac) != len(ethernet) {
-		return nil, fmt.Errorf("it is no Ethernet: its address is %s", mac)
+		return nil, fmt.Errorf("not an Ethernet device: its address is %s", mac)
 	}
 	copy(ethernet[:], mac)
 	spec, err := loadBpf()
@@ -165,7 +164,7 @@ func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts 
 	return c, nil
 }
 
-// setReach replaces the old reach in the program's maps by now.
+// setReach replaces the contents of the program's maps.
 func setReach(c *loader.Collection, old, now *reach) error {
 	return errors.Join(
 		exchange(c.Maps[bpfMapSources], old.sources(), now.sources()),
@@ -173,7 +172,7 @@ func setReach(c *loader.Collection, old, now *reach) error {
 	)
 }
 
-// exchange makes m, which holds old, hold now. Keys of both are never absent.
+// exchange replaces the contents old of m by now. Keys in both stay present.
 func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
 	for key, value := range now {
 		if err := m.Put(key, value); err != nil {
@@ -191,11 +190,10 @@ func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
 	return nil
 }
 
-// Follow updates the program when addresses of the interface change, until ctx ends: then it returns
-// nil. Without it the addresses at the time of Attach count. Call it once.
+// Follow updates the program when the addresses of the interface change. It returns nil when ctx ends.
+// Without it, the program uses the addresses at the time of Attach. Call it once.
 //
-// Errors: one matching [os.ErrClosed] after Close; E2BIG if the interface gets more than 256
-// addresses.
+// The error matches [os.ErrClosed] after Close, and E2BIG if the interface gets more than 256 addresses.
 func (x *Accelerator) Follow(ctx context.Context) error {
 	err := x.dev.follow(ctx, x.opts, func(r *reach) error {
 		x.mu.Lock()
@@ -223,7 +221,7 @@ func explain(err error) error {
 	return err
 }
 
-// Close takes the program from the interface.
+// Close detaches the program. It is idempotent.
 func (x *Accelerator) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -240,24 +238,24 @@ func (x *Accelerator) Close() error {
 	return nil
 }
 
-// Counters are what became of the datagrams to the port, for an address that is answered for,
-// since Attach. All but Hits went up the stack.
+// Counters counts the datagrams to the port at one of the addresses since Attach, by outcome. All but Hits
+// went up the stack.
 type Counters struct {
 	Hits      uint64 // answered
 	Misses    uint64 // the key is not in the table
-	Others    uint64 // no request for one key
+	Others    uint64 // not a request for one key
 	Malformed uint64 // lengths that contradict each other, a wrong IP checksum
-	Busy      uint64 // the table was changed each time that it was read
-	Broken    uint64 // the table or the value cannot be right
-	NoRoom    uint64 // the driver left none for the answer
+	Busy      uint64 // the bucket changed during every read
+	Broken    uint64 // the table or the value is corrupt
+	NoRoom    uint64 // the driver has no room for the answer
 	Checksums uint64 // a wrong UDP checksum
 	// Datagrams that may be requests and get no answer:
-	ServerPorts uint64 // from a port that servers use
+	ServerPorts uint64 // from a port of servers
 	Sources     uint64 // from an address that is not allowed
-	Large       uint64 // the answer would be larger than Options.Growth allows
+	Large       uint64 // the answer would exceed Options.Growth
 }
 
-// Counters sums the counters of all CPUs: no snapshot of one moment while packets come.
+// Counters returns the sums over all CPUs. While packets arrive, they are no snapshot.
 func (x *Accelerator) Counters() (Counters, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

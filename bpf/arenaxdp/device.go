@@ -16,8 +16,7 @@ import (
 
 var errNoInterface = sentinel.New(sentinel.NotFound, "no such interface")
 
-// errLoopback says that an interface is the loopback device: all its clients have addresses of this
-// host, which get no answers.
+// errLoopback means that all clients of the interface have addresses of this host, which get no answers.
 var errLoopback = errors.New("loopback device: all its clients are on this host")
 
 // device is an interface, in the network namespace of the thread that opened it.
@@ -25,7 +24,7 @@ type device struct {
 	index   int
 	mac     net.HardwareAddr
 	handle  *netlink.Handle
-	changes *nl.NetlinkSocket // a message for each address that comes or goes
+	changes *nl.NetlinkSocket // receives a message for each change of an address
 }
 
 func openDevice(name string) (_ *device, err error) {
@@ -89,7 +88,7 @@ func (d *device) networks() ([]network, error) {
 	return networks, nil
 }
 
-// reach returns the reach of the interface's present addresses.
+// reach returns the reach for the interface's current addresses.
 func (d *device) reach(opts Options) (*reach, error) {
 	networks, err := d.networks()
 	if err != nil {
@@ -108,8 +107,8 @@ func prefixOf(n *net.IPNet) netip.Prefix {
 	return netip.PrefixFrom(addr.Unmap(), bits)
 }
 
-// follow calls f with the new reach whenever an address is added or removed, until f fails or ctx
-// ends: then it returns nil. It can be called once.
+// follow calls f with the new reach after each change of an address, until f fails or ctx ends. It then
+// returns f's error or nil. Call it once.
 func (d *device) follow(ctx context.Context, opts Options, f func(*reach) error) error {
 	stop := context.AfterFunc(ctx, d.changes.Close)
 	defer stop()

@@ -13,12 +13,11 @@ type network struct {
 	broadcast netip.Addr   // the zero Addr if there is none
 }
 
-// reach says which requests may be answered, by their addresses. The program and the server use
-// the same rules.
+// reach holds the addresses of the requests to answer. The program and the server use the same rules.
 type reach struct {
-	local   []netip.Addr   // requests are for one of these
-	allowed []netip.Prefix // and from one of these,
-	refused []netip.Addr   // but not from these
+	local   []netip.Addr   // destinations
+	allowed []netip.Prefix // networks of the sources
+	refused []netip.Addr   // sources in them to refuse
 }
 
 // newReach returns the reach of an interface with these networks.
@@ -69,8 +68,8 @@ func (r *reach) mayAsk(from netip.Addr) bool {
 		slices.ContainsFunc(r.allowed, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
-// isUnicast reports whether an address can be that of another host, as is_host4 and is_host6 in
-// request.h.
+// isUnicast reports whether an address can belong to another host, as is_host4 and is_host6 in
+// request.h do.
 func isUnicast(a netip.Addr) bool {
 	if a.Is4() {
 		first := a.As4()[0]
@@ -89,8 +88,7 @@ func (r *reach) addresses() map[[16]byte]uint8 {
 	return m
 }
 
-// sources returns the contents of the map sources: the longest match of an address says whether it
-// may ask.
+// sources returns the contents of the map sources. The longest match of an address decides.
 func (r *reach) sources() map[bpfSource]uint8 {
 	const may, mayNot = 1, 0
 	m := map[bpfSource]uint8{}

@@ -23,8 +23,8 @@ type command struct {
 	keys []string // of a get, each once
 }
 
-// parseCommand parses the command in a datagram. ok is false if there is none. An answer of a server
-// is none: it begins with a capital letter or a digit.
+// parseCommand parses the command in a datagram. ok is false if there is none. The answer of a server is
+// not a command: it begins with a capital letter or a digit.
 func parseCommand(request []byte) (c command, ok bool) {
 	if len(request) < frameSize || binary.BigEndian.Uint16(request[2:]) != 0 || binary.BigEndian.Uint16(request[4:]) != 1 {
 		return c, false
@@ -67,14 +67,14 @@ func isCommand(word string) bool {
 	return false
 }
 
-// Reasons for SERVER_ERROR, for people.
+// Texts of SERVER_ERROR.
 const (
 	tooMuchForDatagram = "the values are too large for a datagram"
 	tooMuchForRequest  = "the values are too large for the request"
 )
 
-// appendAnswer appends the answer, of at most limit bytes with its frame, or nothing if none fits. An
-// error is one of the arena.
+// appendAnswer appends the answer, of at most limit bytes with its frame, or nothing if none fits. The
+// error is one of package container.
 //
 // A get whose values do not fit gets SERVER_ERROR: END would say that the keys are absent.
 func (c *command) appendAnswer(to []byte, kv *container.KV, limit int) ([]byte, error) {
@@ -102,8 +102,8 @@ func (c *command) appendAnswer(to []byte, kv *container.KV, limit int) ([]byte, 
 	return to, nil
 }
 
-// appendText appends the values of the keys that are present and END, or ERROR without keys. It stops
-// once to is longer than most.
+// appendText appends the values of the present keys and END, or ERROR without keys. It stops once to is
+// longer than most.
 func (c *command) appendText(to []byte, kv *container.KV, most int) ([]byte, error) {
 	if len(c.keys) == 0 {
 		return append(to, "ERROR\r\n"...), nil

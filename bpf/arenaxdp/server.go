@@ -16,9 +16,9 @@ import (
 	"github.com/rbtool/rbtool/arena/container"
 )
 
-// Server answers requests in a process, with the same rules as the program. Beside an [Accelerator] it
-// answers the requests that the program passes on. All methods but Serve may be called by many
-// goroutines at once.
+// Server answers requests in a process, by the same rules as the program. Beside an [Accelerator], it
+// answers the requests that the program passes on. Its methods may be called by many goroutines at once,
+// except that Serve is called once, and Close after Serve.
 type Server struct {
 	kv   *container.KV
 	opts Options
@@ -29,10 +29,10 @@ type Server struct {
 	outcomes [outcomes]atomic.Uint64
 }
 
-// Listen opens a socket bound to an interface: it receives nothing from others, such as loopback.
-// The caller closes the server.
+// Listen opens a socket that receives only from an interface. The caller closes the server.
 //
-// Errors: [fs.ErrNotExist] without such an interface; EADDRINUSE where another server has the port.
+// Errors match [fs.ErrNotExist] if there is no such interface, and EADDRINUSE if another server uses the
+// port.
 func Listen(kv *container.KV, opts Options) (*Server, error) {
 	s, err := listen(kv, opts)
 	if err != nil {
@@ -63,8 +63,8 @@ func listen(kv *container.KV, opts Options) (_ *Server, err error) {
 	return s, err
 }
 
-// bind returns a socket for a port of an interface, by IPv4 and IPv6. A control message with each
-// datagram holds its destination address.
+// bind returns a socket for a port of an interface, by IPv4 and IPv6. Each datagram comes with a control
+// message that holds its destination address.
 func bind(device string, port uint16) (*net.UDPConn, error) {
 	config := net.ListenConfig{Control: func(family, _ string, raw syscall.RawConn) error {
 		var failed error
@@ -93,11 +93,11 @@ func (s *Server) Close() error {
 	return s.conn.Close()
 }
 
-// Serve answers requests until ctx ends: then it returns nil. It follows the interface's addresses as
-// they change. Call it once.
+// Serve answers requests until ctx ends, and then returns nil. It follows changes of the interface's
+// addresses. Call it once.
 //
-// It answers get with any number of keys, each once, if the values fit into one datagram. Other
-// commands of memcached get ERROR; anything else gets no answer.
+// It answers a get of any number of keys, each once, if the values fit into one datagram. Other commands
+// of memcached get ERROR. Other datagrams get no answer.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -134,7 +134,7 @@ func (s *Server) serve(ctx context.Context) error {
 		}
 		s.outcomes[result].Add(1)
 		if result == answered {
-			// The same control message makes the request's destination the answer's source. An
+			// The same control message sets the answer's source to the request's destination. An
 			// unreachable client is no reason to stop.
 			_, _, _ = s.conn.WriteMsgUDPAddrPort(reply, control[:controlLen], from)
 		}
@@ -158,7 +158,7 @@ func sentTo(control []byte) netip.Addr {
 	return netip.Addr{}
 }
 
-// outcome is the fate of a datagram.
+// outcome is the result of processing a datagram.
 type outcome int
 
 const (
@@ -171,8 +171,7 @@ const (
 	outcomes
 )
 
-// answer writes the answer to a datagram into reply if the outcome is answered. An error is one of
-// the arena.
+// answer sets reply to the answer if the outcome is answered. The error is one of package container.
 func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to netip.Addr) (outcome, error) {
 	r := s.reach.Load()
 	switch {
@@ -206,15 +205,15 @@ func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to n
 // memcached's, or a privileged one.
 func isServerPort(p, own uint16) bool { return p == own || p == DefaultPort || p < 1024 }
 
-// ServerCounters count the datagrams that a [Server] received.
+// ServerCounters counts the datagrams that a [Server] received, by outcome.
 type ServerCounters struct {
-	Answered  uint64 // with errors too
-	NoRequest uint64 // no command of memcached in one datagram
+	Answered  uint64 // including answers with an error
+	NoRequest uint64 // not a command of memcached in one datagram
 	NotLocal  uint64 // not for an address of the interface
 	// Datagrams that may be requests and get no answer:
-	ServerPorts uint64 // from a port that servers use
+	ServerPorts uint64 // from a port of servers
 	Sources     uint64 // from an address that is not allowed
-	Large       uint64 // the answer would be larger than Options.Growth allows
+	Large       uint64 // the answer would exceed Options.Growth
 }
 
 // Counters returns the counts since Listen.
