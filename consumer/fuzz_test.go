@@ -73,6 +73,25 @@ func FuzzPassOfAThief(f *testing.F) {
 	})
 }
 
+// FuzzPassOfASharedReader is FuzzPass for a Reader that follows other consumers.
+func FuzzPassOfASharedReader(f *testing.F) {
+	for _, seed := range seeds() {
+		f.Add(seed.data, seed.consumer, seed.producer, seed.limit, seed.changing)
+	}
+	size := uint64(os.Getpagesize())
+	m := newMemory(f, size)
+	f.Fuzz(func(t *testing.T, data []byte, consumer, producer uint64, limit int, changing bool) {
+		h := hostile{data: data, consumer: consumer, producer: producer, limit: limit, changing: changing}
+		m.fill(h)
+		r := m.reader(t, false)
+		r.opts.Shared = true
+		if h.changing {
+			defer m.change(h)()
+		}
+		walkOver(t, m, r, h.limit)
+	})
+}
+
 // seeds are rings that could confuse a walk.
 func seeds() []hostile {
 	const size = 4096
