@@ -238,7 +238,7 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.Holder, want.HolderAlive = p.claim, true
+		want.Holder = p.claim
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", rule, diff)
 		}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/internal/userring"
@@ -309,7 +310,7 @@ func (s *userSoak) account() {
 		s.fault("samples are torn or came twice: %+v", counts)
 	}
 	d, err := userring.Diagnose(s.ring)
-	if err != nil || d.Fault != nil || d.ConsumerPos != d.ProducerPos || d.HolderAlive {
+	if err != nil || d.Fault != nil || d.ConsumerPos != d.ProducerPos || d.Holder.State() != claim.Gone {
 		s.fault("the ring is not empty, or not free: %+v, %v", d, err)
 	}
 	for n, w := range s.workers {

@@ -20,10 +20,8 @@ type Diagnosis struct {
 	// is abandoned if the ring has no producer.
 	BusyPos uint64
 
-	// Holder is the claim of the ring's producer, 0 if there is none. HolderAlive means that
-	// its process lives, or may live.
-	Holder      claim.ID
-	HolderAlive bool
+	// Holder is the claim of the ring's producer, which may have ended. It is 0 if there is none.
+	Holder claim.ID
 
 	// Fault is nil if the ring is consistent.
 	Fault *Fault
@@ -67,7 +65,6 @@ func Examine(mem *ring.Mapping) Diagnosis {
 		}
 	}
 	d.Holder = claim.ID(mem.ProducerClaim().Load())
-	d.HolderAlive = d.Holder.State() != claim.Gone
 	return d
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/userring"
 	"github.com/rbtool/rbtool/userprod"
@@ -94,7 +95,7 @@ func producedBy(process, hint string) error {
 // producer maps the ring before it claims it, so the claim is forged or its holder has ended.
 func releaseForged(m *ebpf.Map) error {
 	d, err := userring.Diagnose(m)
-	if err != nil || !d.HolderAlive {
+	if err != nil || d.Holder.State() == claim.Gone {
 		return err
 	}
 	info, err := m.Info()
