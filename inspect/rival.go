@@ -6,9 +6,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// ErrUnseen means that a process which this one cannot see may consume or produce a ring:
-// some processes are hidden, and the kernel's count of mappings cannot be read, see
-// [Usage.Unseen].
+// ErrUnseen means that a hidden process may consume or produce a ring: the kernel's count of
+// mappings cannot be read, see [Usage.Unseen].
 var ErrUnseen = errors.New("processes are hidden")
 
 // unseenError is an ErrUnseen with the text of its reason.
@@ -18,13 +17,13 @@ func (e unseenError) Is(target error) bool { return target == ErrUnseen }
 func (e unseenError) Unwrap() error        { return e.error }
 
 // Rival returns a process other than the caller that has the RINGBUF m mapped for consuming
-// or the USER_RINGBUF m for producing, nil if there is none. It finds those that follow no
-// protocol of this module, such as libbpf's. A process that cannot be seen has PID 0. If
-// there may be one, the error matches [ErrUnseen].
+// or the USER_RINGBUF m for producing, nil if there is none. It also finds processes that claim
+// nothing, such as libbpf's. A process that cannot be seen has PID 0. If there may be one, the
+// error matches [ErrUnseen].
 func Rival(m *ebpf.Map) (*User, error) { return steady(func() ([]User, error) { return rivals(m) }) }
 
-// steady returns a user that two calls of find return. Openers that lose a race for a ring
-// have it mapped for a moment.
+// steady returns a user that find returns twice. Openers that lose a race for a ring have it
+// mapped for a moment.
 func steady(find func() ([]User, error)) (*User, error) {
 	before, err := find()
 	if err != nil || len(before) == 0 {

@@ -92,3 +92,25 @@ func drop(t *testing.T) {
 		t.Fatal(errno)
 	}
 }
+
+// A process without /proc claims rings too. Of its claim is known only whether a process with its
+// pid lives.
+func TestAClaimWithoutProc(t *testing.T) {
+	skipOutsideInitial(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, id := neighbour(t, exec.Command("unshare", "--mount", "sh", "-c", "mount -t tmpfs none /proc && exec "+exe))
+	if want := (process{pid: uint32(c.Process.Pid)}); id.process() != want {
+		t.Errorf("it claims as %+v, want %+v", id.process(), want)
+	}
+	if state := id.State(); state != Unknown {
+		t.Errorf("state %d while it lives, want %d", state, Unknown)
+	}
+	c.stdin.Close()
+	c.Wait()
+	if state := id.State(); state != Gone {
+		t.Errorf("state %d after its end, want %d", state, Gone)
+	}
+}
