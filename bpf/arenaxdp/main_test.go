@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m, "arena-cast", "veth")) }
 
 // newKV returns an empty KV in an arena of its own.
 func newKV(tb testing.TB) (*container.Heap, *container.KV) {
