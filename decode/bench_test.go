@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// exitEvent is the Go equivalent of the measured type.
+// exitEvent is the measured type as a Go struct.
 type exitEvent struct {
 	Type      uint32   `json:"type"`
 	CPU       uint32   `json:"cpu"`
@@ -70,7 +70,7 @@ func BenchmarkText(b *testing.B) {
 	}
 }
 
-// BenchmarkJSONByReflection does the same with a Go struct and the standard library.
+// BenchmarkJSONByReflection converts the record of BenchmarkJSON with encoding/binary and encoding/json.
 func BenchmarkJSONByReflection(b *testing.B) {
 	record := exitEventRecord()
 	var out bytes.Buffer

@@ -11,12 +11,12 @@ var (
 	// ErrShort reports a record with fewer bytes than its type needs.
 	ErrShort = errors.New("record is shorter than its type")
 
-	// ErrTooLong reports a record whose output is longer than that of any sane type (see the
-	// package comment), or JSON whose record is longer than the caller's limit.
+	// ErrTooLong reports a record whose output exceeds the limit in the package comment, or JSON
+	// whose record exceeds the caller's limit.
 	ErrTooLong = errors.New("output is too long")
 )
 
-// Codec is a compiled type. It decodes the records of that type and encodes them. A Codec does not
+// Codec is a compiled type. It decodes and encodes the records of that type. A Codec does not
 // change: any number of goroutines can use it.
 type Codec struct {
 	typ  btf.Type
@@ -24,11 +24,11 @@ type Codec struct {
 	root *node
 	ops  []op // flatten(root)
 	size int  // bytes of the shortest record that can be decoded
-	full int  // bytes of the shortest record that is encoded
+	full int  // bytes of the shortest record that AppendRecord makes
 }
 
-// New compiles t, of any kind that has a size. It refuses types that it cannot show, and types that only
-// broken or hostile BTF has.
+// New compiles t, which can be of any kind that has a size. It refuses types that it cannot show, and types
+// that only broken or hostile BTF contains.
 func New(t btf.Type) (*Codec, error) {
 	name := nameOf(t)
 	root, size, err := compile(t)
@@ -57,8 +57,8 @@ func (c *Codec) AppendJSON(dst, record []byte) ([]byte, error) {
 	return c.run(dst, record, nil, false)
 }
 
-// AppendText appends a record as key=value pairs to dst, without a newline. With columns it pads values,
-// so that those of successive records align; nil pads nothing. Errors are those of AppendJSON.
+// AppendText appends a record as key=value pairs to dst, without a newline. If columns is not nil, it pads
+// values so that those of successive records align. Errors are those of AppendJSON.
 func (c *Codec) AppendText(dst, record []byte, columns *Columns) ([]byte, error) {
 	return c.run(dst, record, columns, true)
 }
@@ -79,14 +79,15 @@ func (c *Codec) run(dst, record []byte, columns *Columns, text bool) ([]byte, er
 	return r.out, nil
 }
 
-// Columns holds the widths of the columns of a stream of text. The zero value is ready for the first
-// record. It serves the records of one [Codec], and one goroutine at a time.
+// Columns holds the widths of the columns in a sequence of text records. The zero value is ready for the first
+// record. Use a Columns for the records of one [Codec] only, and from one goroutine at a time.
 type Columns struct{ widths []int }
 
 // maxColumn bounds the width of a column, so that one long string does not widen all later rows.
 const maxColumn = 32
 
-// pad appends the spaces that column i lacks after a value of the given width.
+// pad widens column i to the given width of a value, up to maxColumn, and appends spaces up to the column's
+// width.
 func (c *Columns) pad(dst []byte, i, width int) []byte {
 	for i >= len(c.widths) {
 		c.widths = append(c.widths, 0)

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Limits that only hostile BTF reaches. They bound the compiled type, and the work of compiling it.
+// Limits that only hostile BTF reaches. They bound the size of the compiled type and the work of compiling it.
 const (
 	maxDepth  = 32
 	maxFields = 1 << 16
@@ -21,41 +21,41 @@ const (
 var (
 	errUnsized = errors.New("incomplete type")
 	errWidth   = errors.New("unknown width")
-	errLayout  = errors.New("lies outside its type")
+	errLayout  = errors.New("extends beyond the enclosing type or is misaligned")
 	errDepth   = errors.New("nested too deeply or recursive")
 	errFields  = errors.New("too many fields")
-	errNames   = errors.New("names too long")
+	errNames   = errors.New("names of fields and enumerators are too long in total")
 	errSize    = errors.New("larger than any record")
 	errName    = errors.New("name is not UTF-8")
 )
 
-// node is the tree of a type: a scalar, an array, or an object (a struct, union or section). Encoding walks
-// it; decoding runs the operations that flatten makes of it.
+// node is a node of the tree of a type: a scalar, an array, or an object (a struct, union or section). Encoding
+// walks the tree; decoding runs the operations that flatten makes of the tree.
 type node struct {
-	op                      // how to load and store it; off counts from the start of the record or element
-	name   string           // of a field
-	object bool             // it has fields
-	fields []*node          // in their order, those of anonymous members too
-	byName map[string]*node // the fields
-	elem   *node            // of an array, but not of a string
-	most   int              // most elements that encoding accepts; -1 for a flexible array
+	op                      // loads and stores the value; off is relative to the record or element
+	name   string           // if the node is a field
+	object bool             // the node is a struct, union or section
+	fields []*node          // in the order of the type, including the fields of anonymous members
+	byName map[string]*node // fields by name
+	elem   *node            // element of an array; nil for a string
+	most   int              // maximum number of elements that encoding accepts; -1 for a flexible array
 }
 
-// compiler makes the tree of a record, or of one element of an array.
+// compiler makes the tree of a record or of the element type of an array.
 type compiler struct {
 	*budget
-	size int // bytes that a record needs
+	size int // bytes that the record or element needs
 }
 
-// budget bounds the tree of a record, elements of arrays included.
+// budget counts what has been compiled for a record, including the element types of its arrays, to bound it.
 type budget struct {
 	fields int
-	names  int // bytes
+	names  int // bytes of all names
 	enums  map[*btf.Enum]*enum
 }
 
-// addName counts a name. It refuses names that are not UTF-8, which no C compiler makes: two of them could
-// look alike in JSON.
+// addName counts a name. It refuses a name that is not UTF-8, because two such names could look alike in
+// JSON. No C compiler emits such names.
 func (b *budget) addName(name string) error {
 	if b.names += len(name); b.names > maxNames {
 		return errNames
@@ -66,14 +66,14 @@ func (b *budget) addName(name string) error {
 	return nil
 }
 
-// place says where a value lies.
+// place is the position of a value in a record or element.
 type place struct {
 	depth int
 	off   int   // bytes from the start of the record or element
-	tail  bool  // nothing of the record follows
-	cut   bool  // if it is an array, the record can end within it
-	bits  uint8 // of a bitfield
-	shift uint8 // of a bitfield: its first bit within the byte at off
+	tail  bool  // the value is at the end of the record
+	cut   bool  // if the value is an array, the record can end within it
+	bits  uint8 // width of a bitfield; 0 for other values
+	shift uint8 // first bit of a bitfield within the byte at off
 }
 
 // compile returns the tree of t, and the length in bytes of the shortest record that can be decoded.
@@ -92,7 +92,7 @@ func compile(t btf.Type) (root *node, size int, err error) {
 	return root, c.size, nil
 }
 
-// count counts a value at p against the budget.
+// count counts a value at p, and returns an error if it exceeds a limit.
 func (c *compiler) count(p *place) error {
 	if p.depth++; p.depth > maxDepth {
 		return errDepth
@@ -199,7 +199,7 @@ func (c *compiler) addArray(t *btf.Array, p place) (*node, error) {
 	a := &array{stride: stride, rest: p.tail && (p.cut || t.Nelems == 0)}
 	n := &node{op: op{kind: kindArray, off: p.off, array: a}, most: int(t.Nelems)}
 	switch {
-	case stride == 0: // elements without bytes are not shown
+	case stride == 0: // elements of size 0 are not shown
 		a.rest = false
 	case t.Nelems == 0 && a.rest:
 		a.n, n.most = math.MaxInt, -1
@@ -235,8 +235,8 @@ func membersOf(t btf.Type) (members []btf.Member, size int, union, ok bool) {
 	return nil, 0, false, false
 }
 
-// addMembers adds to n the members of a struct or union of size bytes at p: of n itself, or of an anonymous
-// member.
+// addMembers adds to n the members of a struct or union of size bytes at p, which is n itself or an anonymous
+// member of n.
 func (c *compiler) addMembers(n *node, members []btf.Member, size int, p place, union bool) error {
 	for i, m := range members {
 		last := i == len(members)-1
@@ -324,7 +324,7 @@ func (p *place) set(m btf.Member, size int) error {
 	return nil
 }
 
-// sizeof is btf.Sizeof within the limits of a record.
+// sizeof returns the size of t in bytes, and an error if no record is that large.
 func sizeof(t btf.Type) (int, error) {
 	size, err := btf.Sizeof(t)
 	if err != nil {
@@ -336,8 +336,8 @@ func sizeof(t btf.Type) (int, error) {
 	return size, nil
 }
 
-// isChar reports whether an array of t is text. C programs use the other types of one byte, u8 and
-// signed char, for numbers.
+// isChar reports whether an array of t is text, which only char is. C programs use the other types of one byte,
+// u8 and signed char, for numbers.
 func isChar(t btf.Type) bool {
 	i, ok := btf.UnderlyingType(t).(*btf.Int)
 	return ok && i.Size == 1 && (i.Name == "char" || i.Encoding == btf.Char)

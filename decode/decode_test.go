@@ -59,7 +59,7 @@ func le(values ...any) []byte {
 
 var nested = structOf(8, member("x", u32, 0), member("y", arrayOf(u16, 2), 4))
 
-// samples has records of all kinds of types with their JSON and text.
+// samples has records of all kinds of types, each with its JSON and text.
 var samples = []struct {
 	name   string
 	typ    btf.Type
@@ -244,7 +244,7 @@ func TestRefusedTypes(t *testing.T) {
 	for range 16 {
 		wide = &btf.Union{Size: 1, Members: []btf.Member{member("a", wide, 0), member("b", wide, 0), member("c", wide, 0), member("d", wide, 0)}}
 	}
-	nothing := btf.Type(structOf(0)) // 4^16 times
+	nothing := btf.Type(structOf(0)) // 4^16 empty structs
 	for range 16 {
 		nothing = structOf(0, member("a", nothing, 0), member("", nothing, 0), member("c", nothing, 0), member("", nothing, 0))
 	}

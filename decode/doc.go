@@ -1,5 +1,5 @@
-// Package decode converts records to text by their BTF type, JSON for programs and
-// key=value pairs for people, and JSON to records.
+// Package decode converts records to text by their BTF type: to JSON for programs, and to
+// key=value pairs for people. It also converts JSON to records.
 //
 // A type is compiled once:
 //
@@ -14,7 +14,7 @@
 //	line, err = codec.AppendJSON(line[:0], record)
 //
 // For a ring with records of several types, a [Set] finds the type of each record.
-// Package infer finds the types of a ring's records by its programs.
+// Package infer finds the types of a ring's records from the programs that produce them.
 //
 // # Values
 //
@@ -29,7 +29,7 @@
 //	float, double             a number, or "NaN",  without the quotes
 //	                          "+Inf", "-Inf"
 //	enum                      "ENUMERATOR", or a   without the quotes
-//	                          number without one
+//	                          number if unnamed
 //	char array                "up to the NUL",     bare, or quoted as in Go
 //	                          or [byte,...]
 //	other array               [v,...]              the same
@@ -40,19 +40,19 @@
 // JSON numbers for doubles, such as jq 1.6 and JavaScript, round those above
 // 2^53.
 //
-// A string that is not UTF-8 is an array of its bytes in JSON, whose strings are
-// Unicode; in text such bytes are \xNN. So different strings never look alike.
+// JSON strings are Unicode, so in JSON a string that is not UTF-8 is an array of its bytes. In
+// text such bytes are \xNN. Different strings never look alike.
 // [Codec.AppendRecord] restores the string, with zeros after the NUL.
 //
-// Unprintable characters are escaped in JSON and text, so neither can command a
-// terminal. JSON is always valid.
+// Unprintable characters are escaped in JSON and text, so the output of a record never
+// contains terminal control sequences. JSON is always valid.
 //
 // # Records of other lengths
 //
 // A record can be shorter than its type: padding at the end can be missing, and an
 // array that is the last member can end anywhere, since programs often submit only the
-// part that they filled. A flexible array takes the rest of the record. Anything shorter
-// is [ErrShort]. Bytes beyond the type are not shown.
+// part that they filled. A flexible array takes the rest of the record. A record that is
+// shorter still is an error, [ErrShort]. Bytes beyond the type are not shown.
 //
 // # Trust
 //

@@ -14,19 +14,19 @@ import (
 var ErrMismatch = errors.New("does not fit the type")
 
 // AppendRecord appends the record for one JSON value to dst, at most limit bytes. It is the reverse of
-// AppendJSON: it takes what that writes, and beyond that
+// AppendJSON: it accepts all output of AppendJSON, and also
 //
-//   - fields in any order; a missing one is zero. Where members of a union overlap, the
-//     last one given counts.
+//   - fields in any order; a missing field is zero. Where members of a union overlap, the
+//     last member given counts.
 //   - arrays of fewer elements and strings of fewer bytes than the type has; the
 //     rest is zero. A flexible array gets as many elements as are given. No NUL is added to a
-//     string that fills its array, nor to one in a flexible array.
-//   - an array of bytes for any string, as AppendJSON writes those that are not UTF-8.
-//   - the number of an enumerator for its name; an integer as a string, in
-//     decimal or, after 0x, in hex, for readers and writers that round numbers.
+//     string that fills its array, nor to a string in a flexible array.
+//   - an array of bytes in place of any string, as AppendJSON writes strings that are not UTF-8.
+//   - a number in place of an enumerator's name; a string in place of an integer, in
+//     decimal or, after 0x, in hex, for JSON libraries that round numbers.
 //
-// After an error it returns dst unchanged. Errors: [ErrMismatch], [ErrTooLong] for limit, and those of
-// encoding/json for text that is not JSON.
+// After an error it returns dst unchanged. Errors are [ErrMismatch], [ErrTooLong] if the record exceeds limit,
+// and those of encoding/json for text that is not JSON.
 func (c *Codec) AppendRecord(dst, text []byte, limit int) ([]byte, error) {
 	p := parser{dec: json.NewDecoder(bytes.NewReader(text)), start: len(dst), limit: limit}
 	p.dec.UseNumber()
@@ -48,8 +48,8 @@ func (c *Codec) AppendRecord(dst, text []byte, limit int) ([]byte, error) {
 type parser struct {
 	dec    *json.Decoder
 	record []byte
-	start  int // where the record begins in it
-	limit  int // of its length
+	start  int // index of the record's first byte
+	limit  int // maximum length of the record
 }
 
 // grow makes the record n bytes long if it is shorter.
@@ -83,7 +83,7 @@ func (p *parser) end() error {
 	return nil
 }
 
-// value stores the next value of the text. base is the offset of the record or element that n is part of.
+// value stores the next value of the text as n. base is the offset of the record or element that contains n.
 func (p *parser) value(n *node, base int) error {
 	t, err := p.token()
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *parser) object(n *node, t json.Token, base int) error {
 		if err != nil {
 			return err
 		}
-		name := t.(string) // the parser takes nothing else here
+		name := t.(string) // json.Decoder accepts only a string here
 		f := n.byName[name]
 		switch {
 		case f == nil:
@@ -172,7 +172,7 @@ func (p *parser) string(n *node, t json.Token, base int) error {
 		return wrongKind(t, "a string")
 	}
 	if n.most >= 0 && len(s) > n.most {
-		return fmt.Errorf("%w: a string of %d bytes, more than %d", ErrMismatch, len(s), n.most)
+		return fmt.Errorf("%w: a string of %d bytes, the array has %d", ErrMismatch, len(s), n.most)
 	}
 	size := max(len(s), n.most)
 	if err := p.grow(base + size); err != nil {
@@ -183,7 +183,7 @@ func (p *parser) string(n *node, t json.Token, base int) error {
 	return nil
 }
 
-// bytes returns the elements of an array of at most n bytes; a negative n stands for p.limit.
+// bytes parses the rest of a JSON array of at most n bytes, after its "[". A negative n means p.limit.
 func (p *parser) bytes(n int) ([]byte, error) {
 	if n < 0 {
 		n = p.limit
@@ -211,7 +211,7 @@ func (p *parser) bytes(n int) ([]byte, error) {
 	return bytes, err
 }
 
-// wrongKind returns the error for t where the type wants something else.
+// wrongKind returns the error for t in place of a value of kind want.
 func wrongKind(t json.Token, want string) error {
 	got := "null"
 	switch t := t.(type) {
@@ -227,7 +227,7 @@ func wrongKind(t json.Token, want string) error {
 	return fmt.Errorf("%w: %s, wanted %s", ErrMismatch, got, want)
 }
 
-// short returns s, cut for a message.
+// short returns s, truncated for an error message.
 func short(s string) string {
 	if len(s) > 32 {
 		return s[:32] + "..."

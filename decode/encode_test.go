@@ -123,7 +123,7 @@ func TestJSONThatDoesNotFit(t *testing.T) {
 		{"an unknown enumerator", `{"color":"GREEN"}`, `no enumerator "GREEN"`},
 		{"an empty enumerator", `{"color":""}`, `no enumerator ""`},
 		{"a number for a string", `{"comm":1}`, `the number 1, wanted a string`},
-		{"a string that is too long", `{"comm":"abcde"}`, `a string of 5 bytes, more than 4`},
+		{"a string that is too long", `{"comm":"abcde"}`, `a string of 5 bytes, the array has 4`},
 		{"a number for an object", `{"n":1}`, `the number 1, wanted an object`},
 		{"an array for an object", `{"n":[]}`, `an array, wanted an object`},
 		{"an object for an array", `{"n":{"y":{}}}`, `an object, wanted an array`},
@@ -174,7 +174,7 @@ func TestEncodedRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzEncode: a record from any JSON is decoded to JSON that gives the same record.
+// FuzzEncode encodes JSON to a record, decodes the record to JSON, and does both again: the JSON is the same.
 func FuzzEncode(f *testing.F) {
 	typ := everything()
 	c, err := New(typ)
@@ -195,13 +195,13 @@ func FuzzEncode(f *testing.F) {
 			return
 		}
 		if !json.Valid(text) {
-			t.Fatal("taken, but not JSON")
+			t.Fatal("AppendRecord accepted text that is not JSON")
 		}
 		again, err := c.AppendJSON(nil, record)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(again, []byte("NaN")) { // JSON has one word for many NaNs
+		if bytes.Contains(again, []byte("NaN")) { // different NaNs are all "NaN" in JSON
 			return
 		}
 		record2, err := c.AppendRecord(nil, again, 4096)

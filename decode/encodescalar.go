@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// words are the bits of a scalar, the lowest first.
+// words are the bits of a scalar: the low 64, then the high 64.
 type words [2]uint64
 
 // store writes the bits of a scalar at the start of b.
@@ -23,13 +23,13 @@ func (o *op) store(b []byte, v words) {
 		copy(b, le[:])
 		return
 	}
-	for i := range int(o.width) { // a bitfield, which shares its bytes
+	for i := range int(o.width) { // a bitfield, which can share bytes with its neighbors
 		at := int(o.shift) + i
 		b[at/8] = b[at/8]&^(1<<(at%8)) | byte(v[0]>>i&1)<<(at%8)
 	}
 }
 
-// parse returns the bits of a scalar for a JSON value.
+// parse returns the bits of the scalar o for the JSON value t.
 func (o *op) parse(t json.Token) (words, error) {
 	switch o.kind {
 	case kindBool:
@@ -54,7 +54,7 @@ func (o *op) parse(t json.Token) (words, error) {
 	return o.parseInt(t)
 }
 
-// fits returns an error if a bitfield cannot hold an enumerator.
+// fits returns an error if o is a bitfield too narrow for bits, the value of the enumerator name.
 func (o *op) fits(bits uint64, name string) error {
 	back := lowBits(bits, o.width)
 	if o.enum.signed {
@@ -91,7 +91,7 @@ func (o *op) parseInt(t json.Token) (words, error) {
 	return words{low.Uint64(), new(big.Int).Rsh(n, 64).Uint64()}, nil
 }
 
-// bounds returns the least and the greatest integer that o can hold.
+// bounds returns the minimum and maximum of the integers that o can hold.
 func (o *op) bounds() (least, most *big.Int) {
 	one := big.NewInt(1)
 	width := uint(o.width)
@@ -104,7 +104,7 @@ func (o *op) bounds() (least, most *big.Int) {
 
 // parseBig parses an integer in decimal or, after 0x, in hex.
 func parseBig(text string) (*big.Int, bool) {
-	const longest = 80 // digits of any integer that fits, and leading zeros
+	const longest = 80 // bytes: enough for any integer that fits, with leading zeros
 	if len(text) > longest {
 		return nil, false
 	}

@@ -71,7 +71,7 @@ func ExampleCodec_Select() {
 	// map[comm:bash]
 }
 
-// The records of a ring have one of two types, which their first member tells apart.
+// The records of a ring have one of two types. Their first member, an enum, says which.
 func ExampleSet() {
 	kind := &btf.Enum{Name: "kind", Size: 4, Values: []btf.EnumValue{{Name: "OPENED", Value: 1}, {Name: "CLOSED", Value: 2}}}
 	record := func(name, field string) btf.Type {

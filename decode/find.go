@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
-// ErrNotFound says that BTF has no type of a name.
+// ErrNotFound reports that BTF has no type of the given name.
 var ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 
 // Find returns the type called name: a struct, union, enum or typedef, with or
@@ -42,10 +42,10 @@ func Find(spec *btf.Spec, name string) (btf.Type, error) {
 		size, _ := btf.Sizeof(t) // 0 for a type without a size
 		kinds = append(kinds, fmt.Sprintf("%s %s of %d bytes", keywordOf(t), bare, size))
 	}
-	return nil, fmt.Errorf("find type %q: there are %d: %s", name, len(found), strings.Join(kinds, ", "))
+	return nil, fmt.Errorf("find type %q: there are %d such types: %s", name, len(found), strings.Join(kinds, ", "))
 }
 
-// keywordOf returns the C keyword of t, or "" if a record cannot be a t.
+// keywordOf returns the C keyword of t, or "" if t cannot be the type of a record.
 func keywordOf(t btf.Type) string {
 	switch t.(type) {
 	case *btf.Struct:
@@ -74,7 +74,7 @@ func similar(spec *btf.Spec, name string) string {
 	var near []candidate
 	for t, err := range spec.All() {
 		if err != nil {
-			break // the hints need not be complete
+			break // BTF is broken here: list the names found so far
 		}
 		n := t.TypeName()
 		if n == "" || keywordOf(t) == "" {

@@ -2,7 +2,8 @@ package decode
 
 import "github.com/rbtool/rbtool/internal/escape"
 
-// flatten returns the operations that decode a record of type n, or an element of an array.
+// flatten returns the operations that decode a value of type n: a record, or if element is set an element of an
+// array.
 func flatten(n *node, element bool) []op {
 	f := flattener{element: element}
 	f.add(n, true)
@@ -14,9 +15,9 @@ func flatten(n *node, element bool) []op {
 
 type flattener struct {
 	ops []op
-	// The names and punctuation since the last operation, for the next one.
+	// Names and punctuation since the last operation: the literals of the next operation.
 	json, text []byte
-	opened     bool // the last object has no member yet
+	opened     bool // the current object has no members yet
 	element    bool
 	field      *field
 }
@@ -24,7 +25,7 @@ type flattener struct {
 // emit adds an operation.
 func (f *flattener) emit(o op) {
 	if n := len(f.ops); n > 0 && !f.element && len(f.text) > 0 && f.text[0] == ' ' {
-		f.ops[n-1].column = true // a space follows in any case
+		f.ops[n-1].column = true // a space follows the value, so padding does not change how text is read
 	}
 	o.json, o.text = string(f.json), string(f.text)
 	o.field = f.field
@@ -37,7 +38,7 @@ func (f *flattener) add(n *node, root bool) {
 		f.emit(n.op)
 		return
 	}
-	braces := !root || f.element // text has none around the record
+	braces := !root || f.element // a record has no braces around it in text
 	f.json = append(f.json, '{')
 	if braces {
 		f.text = append(f.text, '{')

@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// everything has a field of each kind of operation.
+// everything returns a struct that has a field for each kind of operation.
 func everything() *btf.Struct {
 	inner := structOf(12, member("i", s32, 0), bitfield("b", u16, 36, 9), member("s", arrayOf(char, 4), 6), bitfield("e", color, 80, 3))
 	union := &btf.Union{Size: 16, Members: []btf.Member{member("u", u128, 0), member("s", s128, 0), member("d", &btf.Float{Size: 8}, 0), member("h", &btf.Float{Size: 16}, 0)}}
@@ -21,7 +21,7 @@ func everything() *btf.Struct {
 		member("big", enum64, 80), member("f", &btf.Float{Size: 4}, 88), member("rest", arrayOf(arrayOf(char, 3), 0), 92))
 }
 
-// check decodes record, and fails if the result breaks a guarantee.
+// check decodes record, and fails the test if the result breaks a guarantee of the package.
 func check(t *testing.T, d *Codec, record []byte) {
 	t.Helper()
 	limit := 2*(1<<20+256*len(record)) + 16*maxNames
@@ -47,7 +47,7 @@ func check(t *testing.T, d *Codec, record []byte) {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// FuzzStrings decodes char arrays and encodes them again. All bytes come back, so no two
+// FuzzStrings decodes char arrays and encodes them again. The bytes are the same, so no two
 // strings have the same JSON.
 func FuzzStrings(f *testing.F) {
 	const n = 16
@@ -125,8 +125,8 @@ func FuzzBTF(f *testing.F) {
 	})
 }
 
-// FuzzTypes decodes a record with a type made from arbitrary bytes, which can have every
-// fault that a parser of BTF could let through.
+// FuzzTypes decodes a record with a type made from arbitrary bytes. The type can have any
+// fault that a BTF parser might not detect.
 func FuzzTypes(f *testing.F) {
 	f.Add([]byte{3, 2, 4, 0, 0, 0, 5, 2, 8, 0, 1, 0}, make([]byte, 64))
 	f.Add([]byte{4, 2, 4, 0, 0, 0, 4, 2, 8, 0, 1, 0, 2, 255, 255, 255}, make([]byte, 64))
@@ -139,7 +139,7 @@ func FuzzTypes(f *testing.F) {
 		}
 		check(t, d, record)
 		if text, err := d.AppendJSON(nil, record); err == nil {
-			// Names can be duplicate, unlike in C.
+			// Ignore errors: unlike in C, two fields can have the same name.
 			const limit = 1 << 16
 			if out, _ := d.AppendRecord(nil, text, limit); len(out) > limit {
 				t.Errorf("a record of %d bytes", len(out))
@@ -188,7 +188,7 @@ func (g *generator) typ() btf.Type {
 	case 9:
 		return &btf.Typedef{Name: "t", Type: g.typ()}
 	case 10:
-		if len(g.made) > 0 { // possibly the one in progress
+		if len(g.made) > 0 { // possibly a type that is still being made: a recursive type
 			return g.made[int(g.next())%len(g.made)]
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// TestKernelTypes decodes noise with every type of the running kernel.
+// TestKernelTypes decodes random bytes with every type of the running kernel.
 func TestKernelTypes(t *testing.T) {
 	spec, err := btf.LoadKernelSpec()
 	if err != nil {
@@ -29,7 +29,7 @@ func TestKernelTypes(t *testing.T) {
 		}
 		d, err := New(typ)
 		if err != nil {
-			// The kernel's BTF has incomplete types, but no wrong ones.
+			// The kernel's BTF has incomplete types, but no invalid types.
 			if !errors.Is(err, errUnsized) {
 				t.Error(err)
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// op appends a literal, and then the value at off according to kind.
+// op is an operation: append the literal json or text, then the value at off according to kind.
 type op struct {
 	json, text string
 	kind       kind
@@ -16,9 +16,9 @@ type op struct {
 	shift      uint8 // bits below a bitfield in its first byte
 	column     bool  // text can pad the value
 	off        int
-	field      *field // of the value; nil for the record or element itself
-	enum       *enum  // of kindEnum
-	array      *array // of kindArray and kindString
+	field      *field // that the value belongs to; nil for the record or element itself
+	enum       *enum  // for kindEnum
+	array      *array // for kindArray and kindString
 }
 
 type kind uint8
@@ -38,7 +38,7 @@ const (
 	kindArray
 )
 
-// field is a member of the field up, or of the record or element.
+// field is a member of the field up, or if up is nil of the record or element.
 type field struct {
 	name string
 	up   *field
@@ -53,19 +53,19 @@ func (f *field) path() []string {
 }
 
 type array struct {
-	elem   []op // relative to an element
-	stride int  // bytes
-	n      int  // most elements
-	rest   bool // the record can end within
+	elem   []op // offsets are relative to the element
+	stride int  // bytes from one element to the next
+	n      int  // maximum number of elements
+	rest   bool // the record can end within the array
 }
 
 type enum struct {
 	signed bool
-	names  map[uint64]enumerator // by key
-	values map[string]uint64     // the keys, by name
+	names  map[uint64]enumerator // by key, see enum.key
+	values map[string]uint64     // keys by name
 }
 
-// add adds an enumerator. The first one of a name or a value counts.
+// add adds an enumerator. If a name or a value is repeated, the first enumerator counts.
 func (e *enum) add(name string, key uint64) {
 	if _, ok := e.names[key]; !ok {
 		e.names[key] = enumerator{
@@ -78,7 +78,7 @@ func (e *enum) add(name string, key uint64) {
 	}
 }
 
-// key returns the key of a value of width bits.
+// key returns the key in names of a value of width bits.
 func (e *enum) key(v uint64, width uint8) uint64 {
 	if e.signed {
 		return uint64(signed(v, width))
@@ -107,7 +107,7 @@ func (a *array) bytes(b []byte) []byte {
 	return b
 }
 
-// load loads an integer or bitfield. A bitfield of 64 bits can span 9 bytes.
+// load loads the integer or bitfield of o from b. A bitfield of 64 bits can span 9 bytes.
 func (o *op) load(b []byte) uint64 {
 	b = b[o.off : o.off+int(o.size)]
 	var v uint64

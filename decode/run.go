@@ -11,13 +11,13 @@ import (
 // run is the state of the decoding of one record.
 type run struct {
 	out     []byte
-	limit   int64 // of len(out)
+	limit   int64 // maximum of len(out)
 	text    bool
 	columns *Columns
 }
 
-// do runs ops over b, the record or an element of an array. It returns false if the output exceeds its
-// limit.
+// do runs ops on b, which is the record or an element of an array. It returns false if the output exceeds
+// r.limit.
 func (r *run) do(ops []op, b []byte) bool {
 	for i := range ops {
 		o := &ops[i]
@@ -83,7 +83,7 @@ func (r *run) rare(o *op, b []byte) {
 	}
 }
 
-// quote appends a quote in JSON.
+// quote appends a quote if the output is JSON.
 func (r *run) quote() {
 	if !r.text {
 		r.out = append(r.out, '"')

@@ -18,8 +18,8 @@ var (
 	ErrAmbiguous = errors.New("types cannot be told apart")
 )
 
-// Set is the types of the records of one ring. It finds the type of a record. A Set does not change:
-// any number of goroutines can use it.
+// Set holds the types of the records of one ring and finds the type of each record. A Set does not
+// change: any number of goroutines can use it.
 type Set struct {
 	codecs   []*Codec
 	only     *Codec
@@ -30,8 +30,8 @@ type Set struct {
 
 // NewSet returns a Set of types. It tells their records apart by the first of these that applies:
 //   - there is only one type;
-//   - a tag: all types are structs whose first member is the same enum, and the name of each
-//     struct is that of an enumerator, in any case, which is the tag of its records;
+//   - a tag: all types are structs whose first member is the same enum, and each struct is
+//     named after an enumerator, ignoring case; the enumerator is the tag of its records;
 //   - the length: all types have different sizes, and none ends with a flexible array.
 //
 // If none applies, the error matches [ErrAmbiguous].
@@ -49,8 +49,8 @@ func NewSet(types ...btf.Type) (*Set, error) {
 	return newByLength(types)
 }
 
-// NewTagged returns a Set of structs whose first member is a tag, an integer or enum of the same size
-// in all of them. tags maps the values of the tag to the types.
+// NewTagged returns a Set of structs whose first member is a tag: an integer or enum that has the same size
+// in all structs. tags maps the values of the tag to the structs.
 func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
 	s := &Set{byTag: make(map[uint64]*Codec, len(tags))}
 	for _, value := range slices.Sorted(maps.Keys(tags)) {
@@ -61,7 +61,7 @@ func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
 		}
 		tag, ok := tagOp(t)
 		if !ok || len(s.codecs) > 0 && tag.size != s.tag.size {
-			return nil, fmt.Errorf("compile type %q: %w: its first member is no tag, or not of the size of the others'",
+			return nil, fmt.Errorf("compile type %q: %w: its first member is not an integer or enum, or differs in size from that of other types",
 				d.name, ErrAmbiguous)
 		}
 		s.tag = tag
@@ -71,7 +71,7 @@ func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
 	return s, nil
 }
 
-// tagOp returns the operation that loads the first member of t, if that can be a tag.
+// tagOp returns the operation that loads the first member of t, and false if that member cannot be a tag.
 func tagOp(t btf.Type) (op, bool) {
 	first, ok := firstMember(t)
 	if !ok {
@@ -147,7 +147,7 @@ func newByLength(types []btf.Type) (*Set, error) {
 		names = append(names, d.name)
 	}
 	if ambiguous {
-		return nil, fmt.Errorf("compile types %s: %w: they share no leading enum that names them, nor has each a length of its own",
+		return nil, fmt.Errorf("compile types %s: %w: no enum at their start names them, and their lengths are not distinct and fixed",
 			strings.Join(names, ", "), ErrAmbiguous)
 	}
 	return s, nil
@@ -173,7 +173,7 @@ func (s *Set) Codec(record []byte) (*Codec, error) {
 // Codecs returns the codecs of all types of the set. The caller must not change the slice.
 func (s *Set) Codecs() []*Codec { return s.codecs }
 
-// tagsOf maps the values of the enum that all types begin with to the types. It returns nil if the types
+// tagsOf returns the types by the value of their tag, as [NewSet] describes it. It returns nil if the types
 // have no such tag.
 func tagsOf(types []btf.Type) map[uint64]btf.Type {
 	tags := make(map[uint64]btf.Type, len(types))

@@ -19,7 +19,7 @@ func plain(name string, size uint32) *btf.Struct {
 func TestSet(t *testing.T) {
 	tag := &btf.Enum{Name: "type", Size: 4, Values: []btf.EnumValue{{Name: "FORK_EVENT", Value: 1}, {Name: "exec_event", Value: 2}, {Name: "LAST", Value: 3}}}
 	flexible := structOf(4, member("n", u32, 0), member("a", arrayOf(char, 0), 4))
-	type records map[string]string // a record, the name of its type or ""
+	type records map[string]string // record to the name of its type, "" if it has none
 	for _, test := range []struct {
 		name  string
 		types []btf.Type
@@ -109,7 +109,7 @@ func TestFind(t *testing.T) {
 		"event":             `find type "event": not found (near: exec_event, exit_event)`,
 		"forward":           `find type "forward": not found`,
 		"":                  `find type "": not found`,
-		"twice":             `find type "twice": there are 2: struct twice of 4 bytes, typedef twice of 8 bytes`,
+		"twice":             `find type "twice": there are 2 such types: struct twice of 4 bytes, typedef twice of 8 bytes`,
 	} {
 		typ, err := Find(spec, name)
 		switch {

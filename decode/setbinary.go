@@ -11,14 +11,14 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// What tells the types of a set apart, in its binary form.
+// What tells the types of a set apart, in the set's binary form.
 const (
-	byNothing uint32 = iota // there is only one
+	byNothing uint32 = iota // there is only one type
 	byTag
 	byLength
 )
 
-// part is a type of a set, and the tag or length of its records.
+// part is a type of a set. key is the tag or length of its records.
 type part struct {
 	key uint64
 	typ btf.Type
@@ -40,7 +40,8 @@ func (s *Set) parts() (by uint32, parts []part) {
 	return byLength, parts
 }
 
-// assemble is the reverse of parts. The error matches [ErrAmbiguous] for parts that no set has.
+// assemble makes a set from what [Set.parts] returned for it. The error matches [ErrAmbiguous] if no set has
+// these parts.
 func assemble(by uint32, parts []part) (*Set, error) {
 	tags, lengths := map[uint64]btf.Type{}, map[int]btf.Type{}
 	for _, p := range parts {
@@ -118,7 +119,8 @@ func unmarshalSet(body []byte) (*Set, error) {
 		return nil, errTruncated
 	}
 	raw = raw[4 : 4+size]
-	// cilium/ebpf would also accept an ELF file, and decompress it: 1 KiB can become 1 MiB.
+	// Pass only raw BTF: cilium/ebpf also accepts an ELF file and decompresses its sections, which can turn
+	// 1 KiB of input into 1 MiB.
 	if len(raw) < 2 || le.Uint16(raw) != btfMagic {
 		return nil, errNotBTF
 	}

@@ -9,11 +9,11 @@ import (
 	"slices"
 )
 
-// Field is a field of a record, or of the elements of an array, that is not a struct or union: the members
-// of those are Fields instead.
+// Field is a field of a record, or of the elements of an array. A struct or union is not a Field: its members
+// are.
 type Field struct {
-	// Path is the names of the enclosing members and of the field. It is empty for a
-	// record or an element that is not a struct.
+	// Path is the names of the enclosing members, the outermost first, and of the field. It is
+	// empty if the record or element is no struct but a single value.
 	Path []string
 	// Type is the type of its value: int, uint64, bool, float64, string, *big.Int or []any, see
 	// [Selection.Values].
@@ -78,8 +78,8 @@ type Selection struct {
 	ops []op
 }
 
-// Select returns a Selection of the members of the record with the given names, or of all
-// members without names. Only selected fields cost time.
+// Select returns a Selection of the record's members with the given names, or of all
+// members if no names are given. Only selected fields cost time.
 func (c *Codec) Select(names ...string) *Selection {
 	s := &Selection{c: c}
 	for _, o := range c.ops {
@@ -91,12 +91,13 @@ func (c *Codec) Select(names ...string) *Selection {
 	return s
 }
 
-// Values returns the fields of a record: a map[string]any for a struct or union, in which
+// Values returns a record as a Go value:
 //
+//   - a struct or union is a map[string]any of its members,
 //   - an integer or bitfield is an int, or a uint64 if it is unsigned with 64
 //     bits, or a *big.Int if it has 128; a pointer is a uint64,
-//   - a bool is a bool, a float or double a float64, another float a string of its bytes,
-//   - an enum is a string: its enumerator, or a decimal number without one,
+//   - a bool is a bool, a float or double a float64, a float of another size a string: 0x and its hex digits,
+//   - an enum is a string: its enumerator, or a decimal number if it has none,
 //   - a char array is a string up to the NUL, any other array a []any.
 //
 // Errors are [ErrShort] and [ErrTooLong], as those of [Codec.AppendJSON].
@@ -113,7 +114,8 @@ func (s *Selection) Values(record []byte) (any, error) {
 	return v, nil
 }
 
-// values returns the values of b, and false if they are more than left.
+// values returns the values that ops decode from b. It subtracts their number from left, and returns false if
+// left becomes negative.
 func values(ops []op, b []byte, left *int) (any, bool) {
 	var fields map[string]any
 	for i := range ops {
@@ -142,7 +144,7 @@ func values(ops []op, b []byte, left *int) (any, bool) {
 	return fields, true
 }
 
-// into returns the map for the members of f.
+// into returns the map for the members of f, which is fields itself if f is nil, and adds it if it is absent.
 func into(fields map[string]any, f *field) map[string]any {
 	if f == nil {
 		return fields
@@ -184,7 +186,7 @@ func (o *op) value(b []byte, left *int) (any, bool) {
 	case kindArray:
 		return o.array.values(b[o.off:], left)
 	}
-	// An enum, or a float that Go does not have: the same text as elsewhere.
+	// An enum, or a float of a size that Go does not have: its text, as in AppendText.
 	r := run{text: true, limit: math.MaxInt64}
 	r.value(o, b)
 	return string(r.out), true

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Values are equal to the JSON.
+// Values returns the same values as the JSON of AppendJSON.
 func TestValuesAreThoseOfJSON(t *testing.T) {
 	d, err := New(everything())
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/decode/infer"
 )
 
-// The type of a ring's records, from the program that produces them.
+// Find the type of a ring's records from the program that produces them.
 func Example() {
 	spec, err := ebpf.LoadCollectionSpec("testdata/foreign_bpfel.o")
 	if err != nil {

@@ -6,12 +6,13 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// fits reports whether stores can be to the fields of t: none covers part of a number or pointer.
+// fits reports whether a program that stores into a t can make these stores: each is inside fields of t, and
+// none covers only part of a number or pointer.
 func fits(t btf.Type, stores []store) bool {
 	var leaves []leaf
 	budget := 4096
 	if !addLeaves(&leaves, t, 0, &budget) {
-		return true // too large to say
+		return true // t has too many fields to check
 	}
 	for _, s := range stores {
 		inside := false
@@ -31,7 +32,7 @@ func fits(t btf.Type, stores []store) bool {
 	return true
 }
 
-// leaf is a field without fields.
+// leaf is a field that is not divided further.
 type leaf struct {
 	off, size int64
 	whole     bool // programs write all of it at once
@@ -50,7 +51,7 @@ func addLeaves(leaves *[]leaf, t btf.Type, off int64, budget *int) bool {
 	case *btf.Struct:
 		members = t.Members
 	case *btf.Union:
-		// A program can write any of its members.
+		// A program can write any member of a union.
 		*leaves = append(*leaves, leaf{off, int64(size), false})
 		return true
 	case *btf.Int, *btf.Enum, *btf.Pointer, *btf.Float:

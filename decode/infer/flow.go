@@ -9,8 +9,8 @@ import (
 // value is what is known about the contents of a register.
 type value struct {
 	kind valueKind
-	id   uint32 // map id, index of the call, or number of the argument
-	off  int64  // bytes from there, or the constant
+	id   uint32 // map id, index of the call, or number of the argument, depending on kind
+	off  int64  // offset in bytes, or the value of a constant
 }
 
 type valueKind uint8
@@ -26,9 +26,9 @@ const (
 	argument            // off bytes from where argument id of the function points
 )
 
-// state is what is known before an instruction.
+// state is what is known about registers and stack before an instruction.
 type state struct {
-	regs  [16]value      // as many as an instruction can encode
+	regs  [16]value      // an instruction has 4 bits for a register
 	stack map[int64]slot // by offset from the frame pointer; slots do not overlap
 }
 
@@ -40,7 +40,8 @@ type slot struct {
 
 func (s *state) clone() *state { return &state{s.regs, maps.Clone(s.stack)} }
 
-// join reduces s to what is known whether s or o holds, and reports whether it changed.
+// join reduces s to what is true in both s and o, where two paths through the program meet. It reports whether
+// s changed.
 func (s *state) join(o *state) (changed bool) {
 	for i := range s.regs {
 		if v := joined(s.regs[i], o.regs[i]); v != s.regs[i] {
@@ -60,7 +61,8 @@ func (s *state) join(o *state) (changed bool) {
 	return changed
 }
 
-// joined returns what is known of a register that holds a or b. It takes NULL for the other pointer.
+// joined returns what is known of a register that holds a on one path and b on another. If one is NULL and the
+// other a pointer, it returns the pointer.
 func joined(a, b value) value {
 	null := value{kind: constant}
 	switch {
@@ -74,7 +76,7 @@ func joined(a, b value) value {
 	return value{}
 }
 
-// store records that size bytes at off from the frame pointer hold v.
+// store sets the stack slot of size bytes at off from the frame pointer to v.
 func (s *state) store(off, size int64, v value) {
 	s.forget(off, off+size)
 	if s.stack == nil {
@@ -83,7 +85,7 @@ func (s *state) store(off, size int64, v value) {
 	s.stack[off] = slot{size, v}
 }
 
-// forget drops the slots of the stack that overlap lo to hi.
+// forget drops the stack slots that overlap the bytes from lo up to hi, relative to the frame pointer.
 func (s *state) forget(lo, hi int64) {
 	for off, sl := range s.stack {
 		if off < hi && off+sl.size > lo {
@@ -130,8 +132,8 @@ func stored(s *state, ins *asm.Instruction) value {
 	return s.regs[ins.Src]
 }
 
-// loaded returns the value of a load of 64 immediate bits. The kernel's dump has the id of a map there
-// (kernel/bpf/syscall.c, bpf_insn_prepare_dump).
+// loaded returns the value that a load of a 64-bit immediate yields. In the kernel's dump of a program, the
+// immediate of a map is the map's id (kernel/bpf/syscall.c, bpf_insn_prepare_dump).
 func loaded(ins *asm.Instruction) value {
 	id, off := uint32(ins.Constant), int64(uint64(ins.Constant)>>32)
 	switch ins.Src {
@@ -175,8 +177,8 @@ func (p *program) alu(s *state, ins *asm.Instruction) value {
 	return value{}
 }
 
-// percpu is BPF_ADDR_PERCPU, the offset of a move with which the verifier converts an address to that of
-// this CPU (include/linux/filter.h).
+// percpu is BPF_ADDR_PERCPU (include/linux/filter.h): the verifier emits a move with this offset to convert a
+// per-CPU address to the address on the current CPU.
 const percpu = -1
 
 func (p *program) load(s *state, ins *asm.Instruction) value {
@@ -188,13 +190,13 @@ func (p *program) load(s *state, ins *asm.Instruction) value {
 			return sl.val
 		}
 	case from.kind == mapInside && size == 8 && p.isPerCPU(from.id):
-		return from // the element's address, in code that the verifier inlines
+		return from // loads the address of a per-CPU element, in a map lookup that the verifier inlined
 	}
 	return value{}
 }
 
-// afterCall forgets what a call can change: the argument registers, and the stack memory whose address it
-// received.
+// afterCall forgets what a call can change: the argument registers, and the stack from each address that the
+// callee received up to the frame pointer.
 func (s *state) afterCall() {
 	for r := asm.R1; r <= asm.R5; r++ {
 		if v := s.regs[r]; v.kind == stack {

@@ -20,11 +20,12 @@ const (
 	callDrain   = "bpf_user_ringbuf_drain"
 )
 
-// helpers names the helpers. A dumped call has the distance of the function from __bpf_call_base
-// (kernel/bpf/verifier.c, fixup_bpf_calls or do_misc_fixups). Without CAP_SYSLOG, or with
-// kernel.kptr_restrict, it has 0 (bpf_insn_prepare_dump), and the kernel hides the addresses.
+// helpers identifies the helper that an instruction calls. In the kernel's dump of a program, the immediate of a
+// call is the distance of the helper's address from __bpf_call_base (kernel/bpf/verifier.c, fixup_bpf_calls or
+// do_misc_fixups). Without CAP_SYSLOG, or with kernel.kptr_restrict, the immediate is 0 (bpf_insn_prepare_dump),
+// and /proc/kallsyms shows no addresses.
 type helpers struct {
-	names map[int32]string // by distance
+	names map[int32]string // by distance from __bpf_call_base
 }
 
 var readHelpers = once.Func(func() (*helpers, error) {
@@ -42,7 +43,7 @@ var readHelpers = once.Func(func() (*helpers, error) {
 			continue
 		}
 		fields := strings.Fields(line)
-		if len(fields) != 3 { // of a module
+		if len(fields) != 3 { // a fourth field names a module
 			continue
 		}
 		switch fields[2] {
@@ -62,8 +63,9 @@ var readHelpers = once.Func(func() (*helpers, error) {
 	return h, nil
 })
 
-// name returns the name of the helper that an instruction calls with the ring as its first argument. If the
-// kernel hides it, the name comes from the source line or from the other arguments, and how says so.
+// name returns the name of the helper that ins calls with the ring as its first argument. If the
+// kernel hides the helper, name derives it from the source line or from the other arguments, and how says from
+// which.
 func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how string) {
 	if ins.Constant != 0 {
 		if name := h.names[int32(ins.Constant)]; name != "" {
@@ -85,11 +87,11 @@ func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how s
 	return "", ""
 }
 
-// How a helper is known that the kernel hides.
+// How the name of a helper that the kernel hides was found.
 const (
 	byLine      = "the kernel hides the helper; its source line names it"
 	byArguments = "the kernel hides the helper; its arguments identify it"
 )
 
-// maxQuery is the largest of the flags of bpf_ringbuf_query, BPF_RB_OVERWRITE_POS.
+// maxQuery is BPF_RB_OVERWRITE_POS, the largest flag of bpf_ringbuf_query. A larger second argument is a size.
 const maxQuery = 4

@@ -12,7 +12,7 @@ import (
 )
 
 // hidden returns a program of testdata/foreign.bpf.c as the kernel dumps it to processes that
-// cannot see its addresses: the ring has the id 7, and helpers have none.
+// cannot see kernel addresses: the ring has the id 7, and calls of helpers have the immediate 0.
 func hidden(t *testing.T, name, ring string, lines bool) *program {
 	t.Helper()
 	b, err := os.ReadFile("testdata/foreign_bpfel.o")
@@ -106,7 +106,7 @@ func FuzzFollow(f *testing.F) {
 	})
 }
 
-// FuzzFits fits stores to types of hostile BTF.
+// FuzzFits calls fits with the types of hostile BTF.
 func FuzzFits(f *testing.F) {
 	f.Add(uint32(8), uint32(0), uint32(4), int64(0), int64(4))
 	f.Fuzz(func(t *testing.T, size, bit, field uint32, off, width int64) {

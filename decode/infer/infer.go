@@ -10,30 +10,30 @@
 // # Certainty
 //
 // The kernel keeps a program's instructions, its source lines, and the BTF that its loader
-// passed: libbpf and bpftool pass all of the object's BTF, cilium/ebpf only the types that
-// functions refer to. BTF has no local variables, so it lacks a struct that is used only
-// within functions. The type of a record is
+// passed: libbpf and bpftool pass all of the object's BTF, cilium/ebpf passes only the types
+// that functions refer to. BTF does not describe local variables, so it lacks a struct that is
+// used only within functions. The type of a record is
 //
-//   - certain if the program states it: it passes the record to a function that takes a
-//     pointer to the struct; or the record is a global variable, an element of a map or
-//     an argument of known type; or the source line of the call names the struct;
-//   - likely if the record has a constant size, and only one type of that size has its
-//     fields where the program stores, or a variable exports one, as in
+//   - certain if the program states it: the program passes the record to a function that
+//     takes a pointer to the struct; or the record is a global variable, an element of a map
+//     or an argument of known type; or the source line of the call names the struct;
+//   - likely if the record has a constant size, and only one type of that size has
+//     fields that match the program's stores, or a variable exports one such type, as in
 //     "const struct event *unused";
 //   - unknown otherwise; [Site.Why] says why.
 //
 // # Privileges
 //
-// [Of] takes CAP_SYS_ADMIN. The kernel shows instructions only with CAP_BPF and CAP_PERFMON,
-// and never if net.core.bpf_jit_harden is set. It shows which helper a call calls only if
-// the caller can see kernel addresses (CAP_SYSLOG, kernel.kptr_restrict below 2); without
-// that, the source line or the arguments tell.
+// [Of] needs CAP_SYS_ADMIN. The kernel shows instructions only with CAP_BPF and CAP_PERFMON,
+// and never if net.core.bpf_jit_harden is set. It shows which helper an instruction calls only
+// if the process can see kernel addresses (CAP_SYSLOG, kernel.kptr_restrict below 2).
+// Otherwise the helper is derived from the source line or the arguments of the call.
 //
 // # Several types
 //
 // Records of several types are told apart by the constant that the program stores at
-// their start, or by their length. The set leaves out types that cannot be told apart, and
-// types of a length that records of unknown type also have.
+// their start, or by their length. The set lacks types that cannot be told apart, and
+// types whose length is also that of records of unknown type.
 package infer
 
 import (
@@ -48,15 +48,15 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// Result is the types of a ring's records.
+// Result is what [Of] found about the types of a ring's records.
 type Result struct {
 	// Set has the types that were found; nil if there are none.
 	Set *decode.Set
-	// Certainty is that of the least certain type in Set.
+	// Certainty is the certainty of the least certain type in Set.
 	Certainty Certainty
 	// Partial reports that some records have no type in Set.
 	Partial bool
-	// Why is one line for people: the types and their certainty, or why there are none.
+	// Why explains in one line the types and their certainty, or why no type was found.
 	Why string
 	// Sites are the places in programs that produce records.
 	Sites []*Site
@@ -64,8 +64,8 @@ type Result struct {
 	Notes []string
 }
 
-// Of finds the record types of a RINGBUF. It takes CAP_SYS_ADMIN, to open the programs of other
-// processes. Types that it cannot find are not an error. ring stays the caller's. Any number of
+// Of finds the record types of a RINGBUF. It needs CAP_SYS_ADMIN, to open the programs of other
+// processes. Types that it cannot find are not an error. The caller still owns ring. Any number of
 // goroutines can call Of at once.
 func Of(ring *ebpf.Map) (*Result, error) {
 	info, err := ring.Info()
@@ -79,7 +79,7 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	}
 	id, ok := info.ID()
 	if !ok {
-		return nil, errors.New("find record types: the kernel does not say the ring's id")
+		return nil, errors.New("find record types: the kernel does not report the ring's id")
 	}
 	found, notes, err := programs(id)
 	if err != nil {
@@ -108,7 +108,7 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	return r, nil
 }
 
-// combine sets the Set from the sites.
+// combine sets all fields of r that follow from r.Sites, of which there is at least one.
 func (r *Result) combine() {
 	var types []*group
 	var unknown []*Site
@@ -159,7 +159,7 @@ func (r *Result) combine() {
 	r.Why = strings.Join(whys, "; ")
 }
 
-// leftOut returns the types that set lacks.
+// leftOut returns the types of groups that set lacks.
 func leftOut(groups []*group, set *decode.Set) (types []btf.Type) {
 	for _, g := range groups {
 		has := func(d *decode.Codec) bool { return d.Name() == g.typ.TypeName() }
@@ -179,14 +179,14 @@ func (s *Site) reason() string {
 	return fmt.Sprintf("%s of %s are unknown: %s", what, s.Program, s.Why)
 }
 
-// group is a type and the sites of its records, the least certain one first.
+// group is a type and the sites that produce its records. The first site is the least certain.
 type group struct {
 	typ   btf.Type
 	sites []*Site
 }
 
-// add adds a site to those of its type. Programs of one object have the same types, each in
-// its own BTF.
+// add adds a site to the group of its type. Types of different programs are the same if they have the same
+// name and size: programs of one object have the same types, but each has its own BTF.
 func add(groups []*group, s *Site) []*group {
 	size, _ := btf.Sizeof(s.Type)
 	for _, g := range groups {
@@ -209,8 +209,8 @@ func all(groups []*group) (types []btf.Type) {
 	return types
 }
 
-// tagsOf returns the types by the constant at their start, or nil if that does not
-// tell them apart.
+// tagsOf returns the types by the constant at the start of their records, or nil if that does not
+// tell the types apart.
 func tagsOf(groups []*group) map[uint64]btf.Type {
 	tags := map[uint64]btf.Type{}
 	for _, g := range groups {
@@ -241,7 +241,7 @@ func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 	}
 	for _, s := range unknown {
 		if s.Size < 0 {
-			return nil, fmt.Errorf("%s; they could be mistaken for those of %s", s.reason(), groups[0].typ.TypeName())
+			return nil, fmt.Errorf("%s; they could be mistaken for records of %s", s.reason(), groups[0].typ.TypeName())
 		}
 		taken[s.Size]++
 	}
@@ -258,7 +258,7 @@ func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 	return decode.NewByLength(lengths)
 }
 
-// Explain returns lines for people: for each site how its type was found, or why not, then
+// Explain returns lines of text: for each site how its type was found, or why it was not, then
 // the notes and the types.
 func (r *Result) Explain() []string {
 	var lines []string

@@ -41,7 +41,7 @@ var foreignTests = []struct {
 	rule, ring, program string
 	certainty           infer.Certainty
 	why                 []string // in Result.Why
-	records             []string // as JSON, "" for those without a type
+	records             []string // as JSON; "" for a record without a type
 }{
 	{
 		"passed to a function", "by_argument", "argument", infer.Certain,

@@ -10,14 +10,14 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// program is a program that refers to the ring.
+// program is a BPF program that refers to the ring.
 type program struct {
 	id     ebpf.ProgramID
 	name   string
 	ring   uint32
 	spec   *btf.Spec // nil without BTF
 	code   *code
-	before map[int]*state // what is known before each block
+	before map[int]*state // state before each block, by the block's start
 	names  map[uint32]mapFacts
 	calls  *helpers
 }
@@ -40,7 +40,7 @@ func programs(ring ebpf.MapID) (found []*program, notes []string, err error) {
 		}
 		p, err := load(id, ring)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // it ended meanwhile
+		case errors.Is(err, fs.ErrNotExist): // the program has been unloaded
 		case err != nil && p != nil:
 			notes = append(notes, fmt.Sprintf("%s: %v", p, err))
 		case err != nil:
@@ -51,8 +51,8 @@ func programs(ring ebpf.MapID) (found []*program, notes []string, err error) {
 	}
 }
 
-// load returns the program if it refers to the map. An error with a program concerns only that
-// program.
+// load returns the program if it refers to the ring, otherwise nil. If it returns both a program and an error,
+// only this program cannot be read.
 func load(id ebpf.ProgramID, ring ebpf.MapID) (*program, error) {
 	prog, err := ebpf.NewProgramFromID(id)
 	if err != nil {
@@ -106,8 +106,8 @@ func (p *program) String() string { return fmt.Sprintf("program %d (%s)", p.id, 
 
 func (p *program) isPerCPU(id uint32) bool { return p.names[id].perCPU }
 
-// global returns the type and name of the global variable at off in the value of a map. libbpf keeps a
-// section of variables in one map and names that after the section.
+// global returns the type and name of the global variable at off in the value of a map. libbpf stores each
+// section of variables in one map and names the map after the section.
 func (p *program) global(id uint32, off int64) (btf.Type, string) {
 	_, suffix, ok := strings.Cut(p.names[id].name, ".")
 	if p.spec == nil || !ok {
@@ -127,8 +127,8 @@ func (p *program) global(id uint32, off int64) (btf.Type, string) {
 	return nil, ""
 }
 
-// element returns the type of a map's values as the program's section of maps declares it, and the map's
-// name there.
+// element returns the type of a map's values and the map's full name, both from the declaration of the map in
+// the program's .maps section.
 func (p *program) element(id uint32) (btf.Type, string) {
 	name := p.names[id].name
 	if p.spec == nil || name == "" {
@@ -141,7 +141,7 @@ func (p *program) element(id uint32) (btf.Type, string) {
 		}
 		for _, v := range sec.Vars {
 			named, ok := v.Type.(*btf.Var)
-			// The kernel keeps 15 bytes of a name.
+			// The kernel truncates the name of a map to 15 bytes.
 			if !ok || named.Name != name && (len(name) < 15 || !strings.HasPrefix(named.Name, name)) {
 				continue
 			}

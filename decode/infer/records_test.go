@@ -10,8 +10,8 @@ import (
 	"github.com/rbtool/rbtool/decode/infer"
 )
 
-// decoded runs a pinned program and returns its records as JSON: "" for a record without a
-// type, and * for what depends on the process.
+// decoded runs a pinned program and returns its records as JSON, "" for a record without a
+// type. Values that depend on the process are replaced by *.
 func decoded(t *testing.T, ring *ebpf.Map, program string, found *infer.Result) (records []string) {
 	t.Helper()
 	prog, err := ebpf.LoadPinnedProgram(program, nil)
@@ -42,5 +42,5 @@ func decoded(t *testing.T, ring *ebpf.Map, program string, found *infer.Result) 
 	return records
 }
 
-// varies matches what depends on the process that runs a program.
+// varies matches the JSON of values that depend on the process that runs a program.
 var varies = regexp.MustCompile(`("comm":"|"pid":)(?:[^",]{2,})`)

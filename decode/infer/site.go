@@ -9,13 +9,13 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Certainty says how sure it is that a type is right.
+// Certainty is how certain an inferred type is.
 type Certainty int
 
 const (
 	// Unknown means that no type was found.
 	Unknown Certainty = iota
-	// Likely means that this is the only type that fits, but the program does not state it.
+	// Likely means that the program does not state the type, but only this type fits.
 	Likely
 	// Certain means that the program states the type.
 	Certain
@@ -27,23 +27,23 @@ func (c Certainty) String() string { return [...]string{"unknown", "likely", "ce
 // Site is a place in a program that puts records into the ring.
 type Site struct {
 	Program string // "program 12 (name)"
-	Call    string // the helper
-	Line    string // of the source; "" if the program has no line information
-	Size    int64  // of its records in bytes; -1 if it is not constant
-	// Tags are the values that the program stores at the start of its records; nil unless
-	// they are all constants.
+	Call    string // name of the helper that is called
+	Line    string // source line; "" if the program has no line information
+	Size    int64  // size of the records in bytes; -1 if it is not constant
+	// Tags are the values that the program stores at the start of the records; nil unless
+	// all of them are constants.
 	Tags []uint64
 
 	Type      btf.Type // nil if unknown
 	Certainty Certainty
-	Why       string // how the type is known, or why not
-	How       string // how the helper is known if the kernel hides it; "" otherwise
+	Why       string // how the type is known, or why it is unknown
+	How       string // if the kernel hides the helper, how its name was found; "" otherwise
 
 	stores   []store
 	untagged bool // some value stored at the start is not a constant
 }
 
-// store is a store into a record.
+// store is a store of size bytes at off in a record.
 type store struct{ off, size int64 }
 
 // sites returns the places where p puts records into the ring.
@@ -55,7 +55,7 @@ func (p *program) sites() []*Site {
 	}
 	slices.Sort(starts)
 	var found []*Site
-	// Calls first: an earlier block can use their records.
+	// Find all calls first, then the uses of their records: a block can use the record of a later block's call.
 	for _, start := range starts {
 		p.block(start, func(i int, ins *asm.Instruction, s *state) {
 			if site := p.siteAt(i, ins, s); site != nil && byCall[i] == nil {
@@ -126,7 +126,8 @@ func (p *program) output(i int, site *Site, data value, s *state) {
 	}
 }
 
-// watch follows the records that sites reserved.
+// watch notes what the instruction does to a record that one of sites reserved: a store into it, or a call that
+// passes it to a function.
 func (p *program) watch(i int, ins *asm.Instruction, s *state, sites map[int]*Site) {
 	if target, ok := p.code.callee(i); ok {
 		f := p.code.funcs[target]
@@ -178,7 +179,7 @@ func truncate(v, size int64) uint64 {
 	return uint64(v) & (1<<(8*size) - 1)
 }
 
-// settle sets the type that the program states, if it has the size of the records.
+// settle sets the type of the site's records to t, which the program states, if t has their size.
 func (s *Site) settle(t btf.Type, why string) {
 	size, err := btf.Sizeof(t)
 	if s.Certainty == Certain || object(t) == nil || err != nil || size == 0 {
@@ -200,7 +201,7 @@ func pointee(t btf.Type) btf.Type {
 	return object(p.Target)
 }
 
-// object returns t without qualifiers if that is a struct or union, otherwise nil.
+// object returns t without its qualifiers if it is a struct or union, otherwise nil.
 func object(t btf.Type) btf.Type {
 	for {
 		switch q := t.(type) {
@@ -220,11 +221,11 @@ func object(t btf.Type) btf.Type {
 	}
 }
 
-// named finds the types that a source line of C names where it makes a record.
+// named matches the names of types in a line of C source: "struct x", "union x", "sizeof(x)".
 var named = regexp.MustCompile(`\b(?:struct|union)\s+(\w+)|sizeof\s*\(\s*(\w+)\s*\)`)
 
-// fallBack looks for the type where the program does not say it: in the source line, and
-// among the types of the right size.
+// fallBack looks for the type of a site that no instruction determined: in the source line of the call, then
+// among the types of the records' size.
 func (p *program) fallBack(site *Site) {
 	if site.Certainty == Certain {
 		return
@@ -275,8 +276,8 @@ func (p *program) object(name string) (btf.Type, bool) {
 	return nil, false
 }
 
-// bySize takes the only type that records of this site can have: one of its size
-// whose fields are where the program stores.
+// bySize sets the type of the site's records if only one type has their size and fields that match the
+// program's stores.
 func (p *program) bySize(site *Site) {
 	var fit, exported []btf.Type
 	pointed := map[btf.Type]bool{} // by variables that exist to export a type

@@ -8,28 +8,28 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// maxSteps bounds the work for one program: the kernel accepts at most a million instructions, and few are
-// visited more than several times.
+// maxSteps bounds the instructions visited for one program: the kernel accepts at most a million, and most are
+// visited only a few times.
 const maxSteps = 1 << 23
 
-var errTooLong = errors.New("too long to follow")
+var errTooLong = errors.New("the program takes too many steps to analyze")
 
-// code is a program's instructions by raw index: a load of 64 immediate bits takes two.
+// code is a program's instructions by raw index: a load of a 64-bit immediate has two indexes.
 type code struct {
-	at      []*asm.Instruction // nil in the middle of an instruction
-	leaders []bool             // a block begins there
-	funcs   map[int]*function  // by start
+	at      []*asm.Instruction // nil for the second index of an instruction
+	leaders []bool             // a block begins at this index
+	funcs   map[int]*function  // by index of the first instruction
 }
 
-// function is a function of the program, with the arguments on which all callers agree.
+// function is a function of the program, with the arguments that are the same in all calls.
 type function struct {
 	name   string
 	params []btf.FuncParam
 	args   [5]value
-	called [5]bool // args is known
+	called [5]bool // a call has set this argument in args
 }
 
-// newCode finds the functions and the beginnings of blocks.
+// newCode returns the code of insns, with its functions and the first instructions of blocks.
 func newCode(insns asm.Instructions) *code {
 	c := &code{funcs: map[int]*function{}}
 	iter := insns.Iterate()
@@ -68,7 +68,7 @@ func newCode(insns asm.Instructions) *code {
 	return c
 }
 
-// functionOf returns the function of instruction i.
+// functionOf returns the function that contains instruction i.
 func (c *code) functionOf(i int) *function {
 	for c.funcs[i] == nil {
 		i--
@@ -76,7 +76,8 @@ func (c *code) functionOf(i int) *function {
 	return c.funcs[i]
 }
 
-// lineOf returns the source line of instruction i. The kernel has a line only for its first instruction.
+// lineOf returns the source line of instruction i. The kernel records a line only for the first of its
+// instructions.
 func (c *code) lineOf(i int) string {
 	for ; i >= 0; i-- {
 		if c.at[i] == nil {
@@ -92,8 +93,9 @@ func (c *code) lineOf(i int) string {
 	return ""
 }
 
-// callee returns the start of the function that instruction i calls, if it does. The dump has that in the
-// offset (kernel/bpf/verifier.c, jit_subprogs), or for an interpreted program in the immediate.
+// callee returns the index of the function that instruction i calls, and false if it calls none. The kernel's
+// dump has the distance in the offset (kernel/bpf/verifier.c, jit_subprogs), or for an interpreted program in
+// the immediate.
 func (c *code) callee(i int) (int, bool) {
 	ins := c.at[i]
 	if !isCall(ins) || ins.Src != asm.PseudoCall {
@@ -111,7 +113,7 @@ func isCall(ins *asm.Instruction) bool {
 	return ins.OpCode.Class() == asm.JumpClass && ins.OpCode.JumpOp() == asm.Call
 }
 
-// next returns where control goes after instruction i, and whether that is a jump.
+// next returns the instructions that can run after instruction i, and whether i is a jump or exit.
 func (c *code) next(i int) (next []int, jumps bool) {
 	ins := c.at[i]
 	after := i + int(ins.Width())
@@ -138,8 +140,8 @@ func (c *code) next(i int) (next []int, jumps bool) {
 	return next, true
 }
 
-// follow computes what is known before each block of all functions. It repeats until the arguments of
-// called functions do not change.
+// follow computes p.before, the state before each block. It repeats until the known arguments of
+// functions no longer change, at most a few times.
 func (p *program) follow() error {
 	const rounds = 4
 	steps := 0
@@ -157,7 +159,7 @@ func (p *program) follow() error {
 	return nil
 }
 
-// entry returns what is known when f is called.
+// entry returns the state when f is entered.
 func (f *function) entry() *state {
 	s := &state{}
 	s.regs[asm.RFP] = value{kind: stack}
@@ -193,8 +195,8 @@ func (p *program) followFrom(start int, entry *state, steps *int) error {
 	return nil
 }
 
-// block follows the block that begins at i, and returns its last instruction and what is known after it. It
-// calls each before an instruction takes effect.
+// block applies the instructions of the block that begins at i to a copy of its state. It calls each with every
+// instruction and the state before that. It returns the block's last instruction and the state after it.
 func (p *program) block(i int, each func(int, *asm.Instruction, *state)) (end int, s *state) {
 	s = p.before[i].clone()
 	for {
@@ -213,7 +215,7 @@ func (p *program) block(i int, each func(int, *asm.Instruction, *state)) (end in
 	}
 }
 
-// call applies a call to s.
+// call applies the call ins at index i to s.
 func (p *program) call(i int, ins *asm.Instruction, s *state) {
 	first := s.regs[asm.R1]
 	s.afterCall()
@@ -224,11 +226,11 @@ func (p *program) call(i int, ins *asm.Instruction, s *state) {
 	if first.id == p.ring {
 		s.regs[asm.R0] = value{kind: record, id: uint32(i)}
 	} else {
-		s.regs[asm.R0] = value{kind: mapInside, id: first.id} // of bpf_map_lookup_elem
+		s.regs[asm.R0] = value{kind: mapInside, id: first.id} // bpf_map_lookup_elem
 	}
 }
 
-// pass joins the arguments of calls into the functions called, and reports whether any changed.
+// pass sets the known arguments of functions from the calls of them, and reports whether any changed.
 func (p *program) pass() (changed bool) {
 	learned := map[int]*function{}
 	for i := range p.before {

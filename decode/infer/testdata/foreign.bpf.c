@@ -2,8 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 
-// Programs as other people write them: compiled with -g, loaded by libbpf. Each ring is one
-// case of what can be known of its records.
+// Programs as found on other systems: compiled with -g, loaded by libbpf. Each ring is one
+// case of how the type of its records can be found, or why it cannot.
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 
@@ -15,7 +15,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 		__uint(max_entries, 64 << 10);       \
 	} name SEC(".maps")
 
-// Passed to a function.
+// The record is passed to a function.
 enum kind { KIND_OPEN = 1, KIND_CLOSE = 2 };
 struct passed {
 	enum kind kind;
@@ -45,7 +45,7 @@ int argument(void *ctx)
 	return 0;
 }
 
-// A global variable.
+// The record is a global variable.
 struct counters {
 	__u64 a, b;
 };
@@ -60,7 +60,7 @@ int variable(void *ctx)
 	return bpf_ringbuf_output(&by_variable, &totals, sizeof(totals), 0);
 }
 
-// An element of another map, in code that the verifier inlines.
+// The record is an element of another map; the verifier inlines the lookup.
 struct scratch {
 	__u64 time;
 	__u32 words[4];
@@ -85,7 +85,7 @@ int element(void *ctx)
 	return bpf_ringbuf_output(&by_element, s, sizeof(*s), 0);
 }
 
-// Named in the source line; exported because no function has it as an argument.
+// The source line names the type, which a variable exports because no function has it as an argument.
 struct spoken {
 	__u32 pid;
 	__u32 cpu;
@@ -107,7 +107,7 @@ int line(void *ctx)
 	return 0;
 }
 
-// Of a size that one type only has; the pointer is declared elsewhere.
+// Only one type has the size of the record; the pointer is declared on another line.
 struct lonely {
 	__u64 a, b, c, d, e;
 };
@@ -127,7 +127,7 @@ int size(void *ctx)
 	return 0;
 }
 
-// In no BTF at all.
+// The type is in no BTF.
 struct hidden {
 	__u32 a, b, c;
 };
@@ -146,7 +146,7 @@ int nothing(void *ctx)
 	return 0;
 }
 
-// Three types in one ring, two of one length: a constant at their start tells them apart.
+// Three types in one ring, two of the same length: a constant at their start tells them apart.
 struct opened {
 	__u32 kind;
 	__u32 fd;
@@ -189,7 +189,7 @@ int tag(void *ctx)
 	return 0;
 }
 
-// Two types of one length with nothing to tell them apart, and one of another length.
+// Two types of the same length that cannot be told apart, and one type of another length.
 struct left {
 	__u64 l;
 };
@@ -226,7 +226,7 @@ int length(void *ctx)
 	return 0;
 }
 
-// Of a size that is not constant.
+// The size of the record is not constant.
 char text[64];
 RING(by_chance);
 
@@ -237,7 +237,7 @@ int chance(void *ctx)
 	return bpf_ringbuf_output(&by_chance, text, n, 0);
 }
 
-// Put into the ring by a function that gets it from its callers.
+// The record is put into the ring by a function that gets a pointer to it from its callers.
 RING(by_caller);
 
 static __attribute__((noinline)) int emit(struct counters *c)
@@ -254,7 +254,7 @@ int caller(void *ctx)
 	return emit(&totals);
 }
 
-// That no program refers to.
+// No program refers to this ring.
 RING(by_nobody);
 SEC("raw_tp")
 int nobody(void *ctx)
