@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // The range of the windows for new arenas. Below it are the heaps of Go and C programs and the shadow of
@@ -74,17 +75,13 @@ type region struct {
 }
 
 func readMaps() ([]region, error) {
-	text, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return nil, fmt.Errorf("read mappings: %w", err)
-	}
 	var regions []region
-	for line := range strings.Lines(string(text)) {
-		r := region{line: strings.Join(strings.Fields(line), " ")}
-		if _, err := fmt.Sscanf(line, "%x-%x ", &r.start, &r.end); err != nil {
-			return nil, fmt.Errorf("parse /proc/self/maps: %q: %w", r.line, err)
+	for m, err := range proc.Mappings("/proc/self") {
+		if err != nil {
+			return nil, fmt.Errorf("read mappings: %w", err)
 		}
-		regions = append(regions, r)
+		line := strings.Join(strings.Fields(string(m.Line)), " ")
+		regions = append(regions, region{m.Start, m.End, line})
 	}
 	return regions, nil
 }

@@ -15,9 +15,9 @@ type Mapping struct {
 	Writable   bool
 	Executable bool
 
-	// Path is the file's path in the process's root, a name such as "[stack]", or empty.
-	// It is overwritten by the next iteration.
-	Path []byte
+	// Path is the file's path in the process's root, a name such as "[stack]", or empty. Line
+	// is the whole line. The next iteration overwrites both.
+	Path, Line []byte
 }
 
 // Mappings iterates over the mappings of the process whose directory is dir, by ascending
@@ -57,7 +57,7 @@ func parseMapping(line []byte) (Mapping, bool) {
 	if len(perms) != len("rwxp") || len(inode) == 0 {
 		return Mapping{}, false
 	}
-	m := Mapping{Writable: perms[1] == 'w', Executable: perms[2] == 'x', Path: bytes.TrimLeft(path, " ")}
+	m := Mapping{Writable: perms[1] == 'w', Executable: perms[2] == 'x', Path: bytes.TrimLeft(path, " "), Line: line}
 	for _, f := range []struct {
 		to   *uint64
 		text []byte

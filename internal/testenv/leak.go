@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rbtool/rbtool/internal/proc"
 )
 
 // NoLeaks fails the test if, after all cleanups registered later, the process has a descriptor, a
@@ -78,14 +80,13 @@ func descriptors(tb testing.TB) []string {
 // mappings lists the mappings of BPF maps.
 func mappings(tb testing.TB) []string {
 	tb.Helper()
-	text, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		tb.Fatal(err)
-	}
 	var maps []string
-	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, "bpf-map") {
-			maps = append(maps, strings.TrimSpace(line))
+	for m, err := range proc.Mappings("/proc/self") {
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if strings.Contains(string(m.Path), "bpf-map") {
+			maps = append(maps, string(m.Line))
 		}
 	}
 	return maps
