@@ -24,8 +24,8 @@ func Commands() []*cobra.Command {
 		newPut(), newGet(), newDel(), newServe())}
 }
 
-// withArena opens the arena ref, calls f, and closes it. Errors name the subcommand verb. An arena
-// without an address is refused: opening it would fix its address for good.
+// withArena opens the arena ref, calls f, and closes the arena. Its errors name the subcommand verb. It
+// refuses an arena without an address, because to open such an arena would fix its address for good.
 func withArena(verb, ref string, f func(*arena.Arena) error) error {
 	m, err := inspect.Lookup(ref, ebpf.Arena)
 	if err != nil {
@@ -50,10 +50,10 @@ func withArena(verb, ref string, f func(*arena.Arena) error) error {
 	return nil
 }
 
-// errNoHeap is the error for an arena in which neither rbtool nor package container made a heap.
+// errNoHeap is the error for an arena without a heap of rbtool or package container.
 var errNoHeap = fmt.Errorf("%w: there is no heap in it", container.ErrFormat)
 
-// withHeap does the same for the heap of an arena.
+// withHeap opens the heap of the arena ref, calls f, and closes the arena.
 func withHeap(verb, ref string, f func(*container.Heap) error) error {
 	return withArena(verb, ref, func(a *arena.Arena) error {
 		h, err := openHeap(a)
@@ -64,7 +64,7 @@ func withHeap(verb, ref string, f func(*container.Heap) error) error {
 	})
 }
 
-// openHeap opens the heap of an arena. It does not touch an arena without one.
+// openHeap opens the heap of an arena. If the arena has none, it changes nothing.
 func openHeap(a *arena.Arena) (*container.Heap, error) {
 	formatted, err := arenamem.Of(a).Formatted()
 	if err != nil {

@@ -20,7 +20,7 @@ type dumpOptions struct {
 	valueOptions
 	length command.Size
 	at     arena.Ptr[byte] // an address, or an offset if relative
-	// relative means that the argument is an offset, or missing.
+	// relative means that at is an offset: the argument begins with +, or there is none.
 	relative bool
 	whole    bool // --length is not given
 }
@@ -131,7 +131,8 @@ func (o *dumpOptions) dumpValue(out *stream.Writer, a *arena.Arena, p arena.Ptr[
 	return nil
 }
 
-// peek copies n bytes without allocating pages. The program that reads them needs an aligned address.
+// peek copies n bytes at p without allocating pages. It reads from an aligned address on: the program
+// that copies them needs one.
 func peek(a *arena.Arena, p arena.Ptr[byte], n uint64) ([]byte, error) {
 	skip := uint64(p) % 8
 	data := make([]byte, skip+n)
@@ -144,7 +145,7 @@ func peek(a *arena.Arena, p arena.Ptr[byte], n uint64) ([]byte, error) {
 // dumpLine is how many bytes a line shows.
 const dumpLine = 16
 
-// append appends the memory at an address.
+// append appends the lines for the memory at an address, in the format of the output.
 func (o *dumpOptions) append(out *stream.Writer, at uint64, data []byte) {
 	switch o.output.Value {
 	case "raw":

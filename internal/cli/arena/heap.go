@@ -45,7 +45,7 @@ A process that was killed while it allocated may have left a count off by one.`,
 	return cmd
 }
 
-// heapJSON is the JSON output of arena heap. Scripts rely on its names.
+// heapJSON is the JSON output of arena heap. Scripts rely on its member names.
 type heapJSON struct {
 	Size    uint64      `json:"size"`
 	Carved  uint64      `json:"carved"`
@@ -80,7 +80,7 @@ func jsonHeap(st arenamem.HeapStats, roots []container.Root) heapJSON {
 	return j
 }
 
-// printHeap prints up to three tables: the heap, its blocks, its roots.
+// printHeap prints up to three tables: about the heap, its blocks and its roots.
 func printHeap(w io.Writer, st arenamem.HeapStats, roots []container.Root) error {
 	heap := [][]string{
 		{"size", command.FormatSize(st.Size)},

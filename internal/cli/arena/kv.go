@@ -17,7 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// kvName is the name of the table of put, get, del and serve.
+// kvName is the name of the table that put, get, del and serve use.
 const kvName = "kv"
 
 func newPut() *cobra.Command {
@@ -43,7 +43,8 @@ are empty, make the table. A key has at most %d bytes, a value %d.`, kvName, con
 	}
 }
 
-// makeKV opens the table of byte strings, or makes it in a fresh arena.
+// makeKV opens the table of byte strings. In a fresh arena (no heap, and no pages where it would be) it
+// makes both.
 func makeKV(a *arena.Arena) (*container.KV, error) {
 	formatted, err := arenamem.Of(a).Formatted()
 	if err != nil {
@@ -66,11 +67,12 @@ func makeKV(a *arena.Arena) (*container.KV, error) {
 	if !errors.Is(err, container.ErrNotFound) {
 		return kv, err
 	}
-	// A full table takes half of the arena: the rest is left for other structures.
+	// A table with this many keys takes half of the arena when it is full: the rest is left for other
+	// structures.
 	const perKey = 1024
 	kv, err = container.NewKV(h, kvName, int(max(a.Size()/perKey, 8)))
 	if errors.Is(err, container.ErrExists) {
-		return container.OpenKV(h, kvName) // another process was faster
+		return container.OpenKV(h, kvName) // another process made the table in the meantime
 	}
 	return kv, err
 }
@@ -145,7 +147,8 @@ func newDel() *cobra.Command {
 	}
 }
 
-// withKV opens the table of byte strings and calls f. In a fresh arena no key is found.
+// withKV opens the table of byte strings and calls f. In an arena to which nothing was ever put, it
+// returns container.ErrNotFound.
 func withKV(verb, ref string, f func(*container.KV) error) error {
 	return withArena(verb, ref, func(a *arena.Arena) error {
 		h, err := openHeap(a)
@@ -167,8 +170,8 @@ func withKV(verb, ref string, f func(*container.KV) error) error {
 	})
 }
 
-// pair is the JSON output of a key and its value: as strings if they are text, else in hex. Scripts
-// rely on its names.
+// pair is the JSON output of a key and its value: as strings if they are text, otherwise in hex. Scripts
+// rely on its member names.
 type pair struct {
 	Key      *string `json:"key,omitempty"`
 	KeyHex   *string `json:"key_hex,omitempty"`
@@ -182,7 +185,7 @@ func newPair(key, value []byte) (p pair) {
 	return p
 }
 
-// textOrHex returns b as text if it is UTF-8 without NUL, else in hex.
+// textOrHex returns b as text if it is UTF-8 without NUL, otherwise in hex.
 func textOrHex(b []byte) (text, inHex *string) {
 	if utf8.Valid(b) && !bytes.ContainsRune(b, 0) {
 		s := string(b)
@@ -192,7 +195,7 @@ func textOrHex(b []byte) (text, inHex *string) {
 	return nil, &s
 }
 
-// quotedIfNeeded returns text, in quotes if it needs escapes.
+// quotedIfNeeded returns text, quoted if it contains characters that need escaping.
 func quotedIfNeeded(text []byte) string {
 	if s := string(text); escape.String(s) == s {
 		return s

@@ -99,11 +99,11 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 // maxNode is how many bytes of a node are shown.
 const maxNode = 64 << 10
 
-// nodeData copies a node, with as many bytes as were allocated for it.
+// nodeData copies a node: all bytes of the block that was allocated for it.
 func nodeData(h *arenamem.Heap, p arena.Ptr[container.Link]) ([]byte, error) {
 	n, err := h.Requested(uint64(p))
 	if err != nil {
-		n = 8 // not a block of the heap: show the pointer to the next node
+		n = 8 // p is not a block of the heap: show only the pointer to the next node
 	}
 	data := make([]byte, min(n, maxNode))
 	mem, err := h.Mem.Bytes(uint64(p), uint64(len(data)))

@@ -30,7 +30,7 @@ type serveOptions struct {
 
 var serveModes = map[string]link.XDPAttachFlags{"any": 0, "native": link.XDPDriverMode, "generic": link.XDPGenericMode}
 
-// The default and the largest --max-growth, those of arenaxdp.Options.
+// The default and the maximum of --max-growth are those of arenaxdp.Options.
 const (
 	defaultGrowth = 8
 	maxGrowth     = 1000
@@ -96,7 +96,7 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 	return cmd
 }
 
-// check checks what does not depend on the machine's state.
+// check checks the flags, as far as they can be checked without the machine's state.
 func (o *serveOptions) check() error {
 	switch {
 	case o.dev == "":
@@ -172,7 +172,7 @@ type tally struct {
 	what string
 }
 
-// printServed prints the counts of the program, and those of the server unless it is nil.
+// printServed prints the counts of the program x, and those of the server s unless s is nil.
 func printServed(w io.Writer, x *arenaxdp.Accelerator, s *arenaxdp.Server) error {
 	n, err := x.Counters()
 	if err != nil {

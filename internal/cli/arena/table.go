@@ -56,7 +56,8 @@ probe proctrace start --processes keeps needs no type.`,
 	return cmd
 }
 
-// tableName returns the name on the command line, or else that of the only table, or kvName.
+// tableName returns the name that the command line gives; without one, the name of the heap's only
+// table, or else kvName.
 func tableName(h *container.Heap, given []string) (string, error) {
 	if len(given) > 0 {
 		return given[0], nil
@@ -72,7 +73,8 @@ func tableName(h *container.Heap, given []string) (string, error) {
 	return kvName, nil
 }
 
-// table prints a table. kv is the same table, or nil if its keys and values are not byte strings.
+// table prints the entries of a table. kv is the same table, or nil if its keys and values are not byte
+// strings.
 func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, name string) (err error) {
 	dec, err := o.decoder(t.ValueSize())
 	if err == nil && dec == nil && name == stream.ProcessTable {

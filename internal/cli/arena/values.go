@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-// valueOptions are the flags that say how values in an arena are shown.
+// valueOptions are the flags that select how values in an arena are shown.
 type valueOptions struct {
 	types  command.TypeOptions
 	output *command.Choice
@@ -27,8 +27,8 @@ func (o *valueOptions) flags(cmd *cobra.Command, formats ...string) {
 // typed reports whether --type is given.
 func (o *valueOptions) typed() bool { return len(o.types.Names) > 0 }
 
-// decoder returns the decoder for --type, or nil without the flag. The type must fit into size bytes,
-// unless size is negative.
+// decoder returns the decoder for the type of --type, or nil without the flag. It refuses a type that is
+// larger than size bytes; a negative size allows any type.
 func (o *valueOptions) decoder(size int) (*decode.Codec, error) {
 	if !o.typed() {
 		return nil, nil
@@ -50,7 +50,7 @@ func (o *valueOptions) decoder(size int) (*decode.Codec, error) {
 
 // values formats values of one type.
 type values struct {
-	dec     *decode.Codec   // nil for hex
+	dec     *decode.Codec   // nil shows values in hex
 	columns *decode.Columns // aligns the lines of several values; may be nil
 }
 
@@ -74,8 +74,8 @@ func (v values) appendText(dst, value []byte) []byte {
 	return hex.AppendEncode(dst, value)
 }
 
-// trim returns value without what was allocated beyond its type. The size of the type is not dec.Size,
-// which excludes an array of characters at the end.
+// trim returns the bytes of value that belong to its type: the block can be larger. It does not use
+// dec.Size, which excludes an array of characters at the end.
 func (v values) trim(value []byte) []byte {
 	size, err := btf.Sizeof(v.dec.Type())
 	if err != nil {

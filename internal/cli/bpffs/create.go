@@ -25,7 +25,7 @@ func newCreate() *cobra.Command {
 		newCreateRing(), newCreateUserRing(), newCreateArena())
 }
 
-// createOptions are the flags that all subcommands of create have.
+// createOptions are the flags that all create commands have.
 type createOptions struct {
 	pin    string
 	name   string
@@ -46,14 +46,14 @@ func (o *createOptions) flags(cmd *cobra.Command, sizeHelp string) {
 	_ = cmd.MarkFlagRequired("size")
 }
 
-// A map's name is what bpf_obj_name_cpy allows (kernel/bpf/syscall.c). BPF_OBJ_NAME_LEN leaves 15
-// bytes for it.
+// bpf_obj_name_cpy (kernel/bpf/syscall.c) defines which names a map can have. BPF_OBJ_NAME_LEN is 16, so
+// 15 bytes and a NUL.
 var (
 	validName  = regexp.MustCompile(`^[A-Za-z0-9_.]{1,15}$`)
 	notInAName = regexp.MustCompile(`[^A-Za-z0-9_.]`)
 )
 
-// checkName checks --name. Without the flag it derives the name from the path of the pin.
+// checkName checks --name. If the flag is not given, it derives the name from the path of the pin.
 func (o *createOptions) checkName(cmd *cobra.Command) error {
 	if !cmd.Flags().Changed("name") {
 		o.name = notInAName.ReplaceAllString(filepath.Base(o.pin), "_")
@@ -65,7 +65,7 @@ func (o *createOptions) checkName(cmd *cobra.Command) error {
 	return nil
 }
 
-// pinNew pins a new map of size bytes and prints it. If either fails, there is no pin.
+// pinNew pins a new map of size bytes and prints it. If it cannot pin or print, it leaves no pin.
 func (o *createOptions) pinNew(w io.Writer, m *ebpf.Map, size uint64) error {
 	path, err := filepath.Abs(o.pin)
 	if err != nil {
@@ -83,7 +83,7 @@ func (o *createOptions) pinNew(w io.Writer, m *ebpf.Map, size uint64) error {
 	return err
 }
 
-// created is the JSON output of create. Scripts rely on its names.
+// created is the JSON output of create. Scripts rely on its member names.
 type created struct {
 	ID       ebpf.MapID `json:"id"`
 	Name     string     `json:"name"`

@@ -54,7 +54,8 @@ Fill it with rbtool produce --user, empty it with rbtool drain.`,
 	})
 }
 
-// command adds to cmd what both commands share.
+// command adds to cmd the flags and the run function that create ringbuf and create user-ringbuf have in
+// common.
 func (o *ringOptions) command(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.NoArgs
 	o.flags(cmd, "hold this many bytes: a power of two, at least a page")
@@ -95,7 +96,7 @@ func (o *ringOptions) spec() *ebpf.MapSpec {
 }
 
 func (o *ringOptions) create(w io.Writer) error {
-	// Check the pin first: a wrong path is the most frequent mistake.
+	// Check the pin before creating the ring: a wrong path is the most frequent mistake.
 	if err := pin.Check(o.pin); err != nil {
 		return err
 	}
@@ -112,10 +113,10 @@ func (o *ringOptions) create(w io.Writer) error {
 	return o.pinNew(w, m, uint64(m.MaxEntries()))
 }
 
-// explain adds to err why the kernel refused to create the ring.
+// explain returns err, from the kernel's refusal to create the ring, with the likely reason.
 func (o *ringOptions) explain(err error) error {
 	refused := errors.Is(err, unix.EPERM)
-	// The limit applies if it could not be lifted and this process may create maps.
+	// RLIMIT_MEMLOCK is the reason if it could not be lifted, and this process may create maps.
 	memlock := refused && rlimit.RemoveMemlock() != nil && !(command.Lacks(unix.CAP_BPF) && command.Lacks(unix.CAP_SYS_ADMIN))
 	switch {
 	case memlock:

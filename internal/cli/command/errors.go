@@ -39,8 +39,8 @@ func Usagef(format string, args ...any) error {
 	return WithStatus(fmt.Errorf(format, args...), StatusUsage)
 }
 
-// PrintError writes err and its hint, if it has one, on a line each. The errors of an [errors.Join]
-// have lines of their own. Unprintable characters are escaped.
+// PrintError writes err on a line, and its hint, if any, on the next. It writes each error of an
+// [errors.Join] on its own line. It escapes unprintable characters.
 func PrintError(w io.Writer, err error) {
 	for _, err := range split(err) {
 		fmt.Fprintf(w, "rbtool: %s\n", escape.String(err.Error()))
@@ -50,8 +50,8 @@ func PrintError(w io.Writer, err error) {
 	}
 }
 
-// split returns the errors of an [errors.Join] in err, each with the text before the join as its
-// prefix; or err alone. A hint for the join goes to the last of them.
+// split returns the errors in an [errors.Join] that err contains, each prefixed with err's text before
+// the join. The last one gets the hint of err. Without a join, split returns only err.
 func split(err error) []error {
 	hint := ""
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
@@ -75,14 +75,14 @@ func split(err error) []error {
 	return []error{err}
 }
 
-// joined returns the errors in an [errors.Join], or nil if err is something else.
+// joined returns the errors in err if it is an [errors.Join], otherwise nil.
 func joined(err error) []error {
 	several, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil
 	}
 	parts := several.Unwrap()
-	if errors.Join(parts...).Error() != err.Error() { // fmt.Errorf with several %w
+	if errors.Join(parts...).Error() != err.Error() { // an error of fmt.Errorf with several %w
 		return nil
 	}
 	return parts

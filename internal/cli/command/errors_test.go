@@ -8,7 +8,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// An error is one line, and says of what it is; several are several.
+// PrintError writes each error of a join on its own line, with the name of the command and the object.
 func TestEachErrorIsALine(t *testing.T) {
 	a, b := errors.New("a"), WithHint(errors.New("b"), "mend it")
 	joined := errors.Join(a, b)

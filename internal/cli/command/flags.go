@@ -39,12 +39,12 @@ func (d *Duration) Type() string { return "duration" }
 
 func (d *Duration) String() string {
 	if *d == 0 {
-		return "0" // not shown by help
+		return "0" // help does not show a default of 0
 	}
 	return time.Duration(*d).String()
 }
 
-// Interval is a flag for the time between two samples or runs, of at least Least.
+// Interval is a flag for a duration of at least Least between two samples or runs.
 type Interval struct{ Value, Least time.Duration }
 
 func (i *Interval) Set(text string) error {
@@ -79,7 +79,7 @@ func (a *Address) Type() string { return "address" }
 
 func (a *Address) String() string {
 	if *a == 0 {
-		return "" // not shown by help
+		return "" // help does not show an empty default
 	}
 	return fmt.Sprintf("%#x", uint64(*a))
 }

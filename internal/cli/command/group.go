@@ -27,12 +27,12 @@ func NeedSubcommand(cmd *cobra.Command) {
 	cmd.RunE = func(*cobra.Command, []string) error { return nil } // without it cobra ignores Args
 }
 
-// UnknownCommand returns the error for a name that is no subcommand of parent.
+// UnknownCommand returns the error for a name that is not a subcommand of parent.
 func UnknownCommand(parent *cobra.Command, name string) error {
 	return fmt.Errorf("unknown command %q for %q", name, parent.CommandPath())
 }
 
-// NonEmpty returns a check of arguments that also refuses empty ones.
+// NonEmpty returns an argument check that calls check, and refuses empty arguments.
 func NonEmpty(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if slices.Contains(args, "") {

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// hintFor returns what to do about err, or "" if that is not known.
+// hintFor returns a hint on what to do about err, or "" if there is none.
 func hintFor(err error) string {
 	if h, ok := errors.AsType[*hintError](err); ok {
 		return h.hint
@@ -30,14 +30,14 @@ func hintFor(err error) string {
 	return ""
 }
 
-// byMode reports whether the mode of a file caused err.
+// byMode reports whether err is due to a file's permission bits.
 func byMode(err error) bool {
 	_, ofFile := errors.AsType[*fs.PathError](err)
 	return errors.Is(err, bpffs.ErrMode) || ofFile && errors.Is(err, unix.EACCES)
 }
 
-// privilegeHint names the capabilities that commands need and this process lacks. It returns "" if
-// the process has them all: the kernel then has another reason, such as lockdown.
+// privilegeHint names the capabilities that rbtool's commands need and this process lacks. It returns ""
+// if the process has all of them: then the kernel has another reason to refuse, such as lockdown.
 func privilegeHint() string {
 	var lacked []string
 	for _, c := range []struct {
@@ -58,10 +58,10 @@ func privilegeHint() string {
 		"CAP_NET_ADMIN for arena serve); this process lacks " + strings.Join(lacked, ", ")
 }
 
-// Lacks reports whether this process lacks a capability, a unix.CAP constant. It returns false if
-// the kernel does not say.
+// Lacks reports whether this process lacks a capability (a unix.CAP constant). It returns false if the
+// kernel does not tell the capabilities.
 func Lacks(capability int) bool {
-	var data [2]unix.CapUserData // 64 bits in version 3
+	var data [2]unix.CapUserData // version 3 has 64 bits in two words
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return false

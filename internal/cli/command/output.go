@@ -59,12 +59,12 @@ func writeJSON(w io.Writer, v any, opts ...json.Options) error {
 	return nil
 }
 
-// AppendJSON appends v as encoding/json does, except that strings that are not UTF-8 are written as
-// [escape.AppendJSONString] does, and that unprintable runes are escaped.
+// AppendJSON appends v as encoding/json encodes it, with two differences: strings that are not UTF-8 are
+// written as [escape.AppendJSONString] writes them, and unprintable runes are escaped.
 func AppendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
 	bytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
 		if utf8.ValidString(s) {
-			return errors.ErrUnsupported // use the default
+			return errors.ErrUnsupported // encode b with the default encoder
 		}
 		return enc.WriteValue(escape.AppendJSONString(nil, []byte(s)))
 	})
@@ -76,8 +76,8 @@ func AppendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
 	return escape.AppendJSON(dst, doc), nil
 }
 
-// PrintTable writes rows in aligned columns. Cells are escaped, so that they have no newlines and no
-// bytes that are special to a tabwriter.
+// PrintTable writes rows in aligned columns. It escapes the cells: they then contain no newlines, and no
+// bytes with a meaning for a tabwriter.
 func PrintTable(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

@@ -8,8 +8,8 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// DescribePID describes a process, given by its pid in the initial pid namespace. Its name is
-// included if /proc is that of the initial namespace: "process 12 (sh)".
+// DescribePID describes a process, given by its pid in the initial pid namespace: "process 12 (sh)". It
+// leaves the name out unless /proc is that of the initial pid namespace.
 func DescribePID(pid uint32) string {
 	var comm []byte
 	if initial, _ := proc.InitialPIDNamespace(); initial {
@@ -18,8 +18,8 @@ func DescribePID(pid uint32) string {
 	return DescribeProcess(int(pid), strings.TrimSpace(string(comm)))
 }
 
-// DescribeProcess describes a process: "process 12 (sh)". comm may be empty. pid is 0 for a process of
-// which only a mapping is known.
+// DescribeProcess describes a process: "process 12 (sh)". comm may be empty. pid is 0 if only a mapping
+// of the process is known.
 func DescribeProcess(pid int, comm string) string {
 	switch {
 	case pid == 0:

@@ -1,5 +1,5 @@
-// Package command holds what the families of rbtool's subcommands share: flag values, output, errors
-// and the exit statuses that they lead to.
+// Package command provides what the packages of rbtool's subcommands share: types of flags, output,
+// errors and exit statuses.
 package command
 
 import (
@@ -14,29 +14,29 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Exit statuses. Scripts rely on them: they do not change.
+// Exit statuses. Scripts rely on them: they must not change.
 const (
 	StatusDone        = 0
-	StatusFailed      = 1 // because of the machine's state
-	StatusUsage       = 2 // wrong on any machine
-	StatusUnable      = 3 // the kernel or the privileges do not allow it
+	StatusFailed      = 1 // the command failed because of the machine's state
+	StatusUsage       = 2 // the command line is wrong on any machine
+	StatusUnable      = 3 // the kernel lacks a feature, or the process a privilege
 	StatusNotFound    = 4
-	StatusBusy        = 5 // would disturb another process
+	StatusBusy        = 5 // the command would disturb another process
 	StatusInterrupted = 130
-	StatusQuit        = 131 // by SIGQUIT
+	StatusQuit        = 131 // SIGQUIT ended the command
 )
 
-// statuses gives the exit status of an error that matches a sentinel. The first match counts.
+// statuses has the exit status for errors that match a sentinel. The first match counts.
 var statuses = []struct {
 	is     error
 	status int
 }{
 	{context.Canceled, StatusInterrupted},
-	{consumer.ErrBusy, StatusBusy}, // and userprod.ErrBusy, which is the same
+	{consumer.ErrBusy, StatusBusy}, // userprod.ErrBusy is the same error
 	{inspect.ErrUnseen, StatusBusy},
 	{inspect.ErrReference, StatusUsage},
-	{fs.ErrNotExist, StatusNotFound}, // also matched by every ErrNotFound
-	{pin.ErrName, StatusFailed},      // also matches fs.ErrPermission
+	{fs.ErrNotExist, StatusNotFound}, // every ErrNotFound matches it too
+	{pin.ErrName, StatusFailed},      // matches fs.ErrPermission too
 	{pin.ErrNotPin, StatusFailed},
 	{ebpf.ErrNotSupported, StatusUnable},
 	{fs.ErrPermission, StatusUnable},
@@ -56,7 +56,7 @@ func StatusOf(err error) int {
 			continue
 		}
 		if s.status == StatusNotFound && withoutProc(err) {
-			return StatusFailed // what the user named may well exist
+			return StatusFailed // /proc is missing, but the object that the user named may exist
 		}
 		return s.status
 	}

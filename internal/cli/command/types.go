@@ -15,7 +15,7 @@ import (
 // TypeOptions are the flags that say how records are decoded.
 type TypeOptions struct {
 	Names    []string
-	from     string // --btf
+	from     string // value of --btf
 	NoDecode bool
 	explain  bool
 }
@@ -28,7 +28,7 @@ func (o *TypeOptions) Flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain", false, "print to stderr how the types of records were found, and how certain they are")
 }
 
-// Check returns a usage error for flags of a command that contradict each other.
+// Check returns a usage error if flags contradict each other. command is the name in the error.
 func (o *TypeOptions) Check(command string) error {
 	switch {
 	case o.NoDecode && o.explain:
@@ -48,7 +48,8 @@ func (o *TypeOptions) Check(command string) error {
 	return nil
 }
 
-// Find returns the types of the records of m, as the flags say.
+// Find returns the types of the records of m: those that the flags name, otherwise those that it finds
+// out.
 func (o *TypeOptions) Find(m *ebpf.Map) (stream.Types, error) {
 	switch {
 	case o.NoDecode:
@@ -63,7 +64,7 @@ func (o *TypeOptions) Find(m *ebpf.Map) (stream.Types, error) {
 // Load returns the types that --type names.
 func (o *TypeOptions) Load() (*decode.Set, error) { return stream.NamedSet(o.Names, o.from) }
 
-// Report writes how types are known, for --explain, or else what is uncertain.
+// Report prints how the types are known if --explain is given, otherwise only what is uncertain.
 func (o *TypeOptions) Report(w io.Writer, types stream.Types) {
 	if o.explain && len(types.Explanation) > 0 {
 		for _, line := range types.Explanation {

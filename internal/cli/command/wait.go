@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Pause waits for d or until ctx is done.
+// Pause waits for the duration d, or until ctx is done if that is earlier.
 func Pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -14,7 +14,7 @@ func Pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Interrupted replaces the error of a canceled context by one that says so in words.
+// Interrupted replaces the error of a canceled context by one with the text "interrupted".
 func Interrupted(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return WithStatus(errors.New("interrupted"), StatusInterrupted)

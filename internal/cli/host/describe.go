@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// describe returns the rows of a table about m, and about its flow unless that is nil.
+// describe returns the rows of a table about m, followed by rows about flow unless flow is nil.
 func describe(m *inspect.Map, flow *ringFlow) [][]string {
 	rows := [][]string{
 		{"id", fmt.Sprint(m.ID)},
@@ -86,7 +86,7 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 	var does []string
 	maps := "maps it"
 	if m.Arena != nil && m.Arena.UserBase != 0 {
-		maps = fmt.Sprintf("maps it at %#x", m.Arena.UserBase) // the same in every process: the kernel refuses other addresses
+		maps = fmt.Sprintf("maps it at %#x", m.Arena.UserBase) // the address is the same in every process: the kernel refuses others
 	}
 	for _, d := range []struct {
 		is   bool
@@ -110,7 +110,7 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 	return text
 }
 
-// describeUnseen describes what processes that cannot be seen from here do with m.
+// describeUnseen describes how processes that are invisible to this process use m.
 func describeUnseen(m *inspect.Map) string {
 	does := map[ebpf.MapType]string{ebpf.RingBuf: "consume it", ebpf.UserRingbuf: "produce into it", ebpf.Arena: "have it mapped writable"}
 	return fmt.Sprintf("processes that cannot be seen from here %s (writable mappings: %d)", does[m.Type], m.UnseenWriters)
@@ -159,8 +159,8 @@ func arenaFill(m *inspect.Map) float64 {
 	return 100 * float64(*m.Arena.Pages) * float64(os.Getpagesize()) / float64(m.Bytes)
 }
 
-// list returns a row for each item; the first row has the label. An empty list is shown as "-" and nil
-// as "unknown": then a note says why.
+// list returns one row for each item, with the label in the first. It shows an empty list as "-", and
+// nil as "unknown": a note of m then says why.
 func list[T any](label string, items []T, text func(T) string) [][]string {
 	if items == nil {
 		return [][]string{{label, "unknown"}}

@@ -46,7 +46,7 @@ deploy/ has a Grafana dashboard, alert rules, a systemd unit and a Kubernetes Da
 	return cmd
 }
 
-// checkAddress checks the form of an address.
+// checkAddress returns an error if address is not of the form HOST:PORT.
 func checkAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -58,12 +58,12 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// export serves metrics until ctx is done.
+// export samples the host at an interval and serves the metrics until ctx is done.
 func export(ctx context.Context, stderr io.Writer, address string, interval time.Duration) error {
 	s := inspect.NewSampler(inspect.SamplerOptions{Options: inspect.Options{SkipPrograms: true, SkipPins: true}})
 	defer s.Close()
 	collector := metrics.NewCollector()
-	// Fail before listening if sampling is not permitted.
+	// Take a sample before listening: if sampling is not permitted, fail at once.
 	first, err := takeSample(s, collector)
 	if err != nil {
 		return fmt.Errorf("exporter: %w", err)
@@ -96,10 +96,10 @@ func export(ctx context.Context, stderr io.Writer, address string, interval time
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("exporter: %w", err)
 	}
-	return nil // stopped by the user
+	return nil // the user stopped the exporter
 }
 
-// listenError replaces what net.OpError says about address, and adds a hint.
+// listenError replaces the text of a net.OpError by one with address, and adds a hint.
 func listenError(address string, err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err
@@ -118,8 +118,8 @@ func takeSample(s *inspect.Sampler, c *metrics.Collector) (*inspect.Report, erro
 	return sample, err
 }
 
-// keepSampling samples at an interval until ctx is done. It prints when samples begin to fail and when
-// they succeed again.
+// keepSampling takes a sample at each interval until ctx is done. It prints a line when sampling starts
+// to fail and when it works again.
 func keepSampling(ctx context.Context, stderr io.Writer, s *inspect.Sampler, c *metrics.Collector, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

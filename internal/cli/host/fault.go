@@ -10,8 +10,8 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// ringFault describes the fault of a corrupt ring, and the command that repairs it. Both are empty if
-// the ring is intact or cannot be mapped.
+// ringFault describes what is corrupt in a ring, and returns the command that repairs it. Both are empty
+// if the ring is intact or cannot be mapped.
 func ringFault(m *ebpf.Map, ref string) (fault, repair string) {
 	switch m.Type() {
 	case ebpf.RingBuf:

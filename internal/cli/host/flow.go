@@ -16,18 +16,18 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-// ringFlow is what flowed through a ring while inspect --for watched it.
+// ringFlow is the flow through a ring while inspect --for watched it.
 type ringFlow struct {
-	inspect.Flow // with the rates over the whole time
+	inspect.Flow // its rates are over the whole time
 
 	watched time.Duration
-	// recordRate is in records per second. It includes discarded records, but not those that were
-	// overwritten before they were read.
+	// recordRate is in records per second. It counts discarded records, but no records that were
+	// overwritten before they could be read.
 	recordRate float64
 	unread     uint64 // bytes of records that were overwritten before they were read
 }
 
-// watchedJSON is what inspect --for adds to flowJSON.
+// watchedJSON has the members that inspect --for adds to flowJSON.
 type watchedJSON struct {
 	Watched    float64 `json:"watched_seconds"`
 	RecordRate float64 `json:"records_per_second"`
@@ -41,8 +41,8 @@ func (f *ringFlow) json() *watchedJSON {
 	return &watchedJSON{f.watched.Seconds(), f.recordRate, f.unread}
 }
 
-// watchFlow watches the ring m for a duration: its positions by sampling, as top does, and its records
-// through an observer.
+// watchFlow watches the ring m for a duration: it samples the positions, as top does, and reads the
+// records as an observer.
 func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringFlow, error) {
 	if m.Type() == ebpf.Arena {
 		return nil, errors.New("--for: nothing flows through an arena")
@@ -56,7 +56,7 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 		Options: inspect.Options{SkipPrograms: true, SkipPins: true}, StuckAfter: min(duration/2, time.Second/2),
 	})
 	defer s.Close()
-	// The first sample takes longest: it loads the iterators.
+	// Take a sample before the watch begins: the first one takes longest, since it loads the iterators.
 	if _, err := flowOf(s, id); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	if err = errors.Join(err, observed, o.Close()); err != nil {
 		return nil, err
 	}
-	// The samples began earlier than the observer. Its time is used for all rates.
+	// The samples began before the observer. All rates are per second of the observer's time.
 	perSecond := func(n uint64) float64 { return float64(n) / watched.Seconds() }
 	last.ProducedRate = perSecond(advance(from.Start, to.ProducerPos))
 	last.ConsumedRate = perSecond(advance(from.ConsumerPos, to.ConsumerPos))
@@ -89,8 +89,8 @@ func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringF
 	}, nil
 }
 
-// advance returns how far a position moved. It is 0 for one that moved back: another process may have
-// written it.
+// advance returns how far a position moved forward. It returns 0 if the position moved back, which
+// happens if another process writes it.
 func advance(from, to uint64) uint64 { return uint64(max(int64(to-from), 0)) }
 
 // sampleFor takes samples for a duration, and returns the flow of a map in the last one.
@@ -124,7 +124,7 @@ func flowOf(s *inspect.Sampler, id ebpf.MapID) (*inspect.Flow, error) {
 	return sample.Maps[i].Flow, nil
 }
 
-// follow reads records until ctx is done, and then those that are left.
+// follow reads records until ctx is done, and then those that are still in the ring.
 func follow(ctx context.Context, src stream.Source) error {
 	s := stream.Stream{Source: src, Sink: stream.Discard{}}
 	if err := s.Run(ctx); err != nil && !errors.Is(err, ctx.Err()) {
@@ -133,7 +133,7 @@ func follow(ctx context.Context, src stream.Source) error {
 	return nil
 }
 
-// rows returns rows of a table.
+// rows returns the flow as rows of a table.
 func (f *ringFlow) rows() [][]string {
 	in := fmt.Sprintf("%.0f bytes/s, %.1f records/s", f.ProducedRate, f.recordRate)
 	if f.unread > 0 {

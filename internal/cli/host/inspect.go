@@ -47,7 +47,7 @@ type inspectOptions struct {
 func (o *inspectOptions) run(ctx context.Context, w io.Writer, ref string) error {
 	lookup := inspect.LookupToRead
 	if o.watch > 0 {
-		lookup = inspect.Lookup // a read-only descriptor cannot be mapped
+		lookup = inspect.Lookup // the command maps the ring, and a read-only descriptor cannot be mapped
 	}
 	m, err := lookup(ref, ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena)
 	if err != nil {
@@ -83,7 +83,7 @@ func (o *inspectOptions) run(ctx context.Context, w io.Writer, ref string) error
 	return command.PrintTable(w, rows)
 }
 
-// hideSelf removes this process from the users of m: it holds the map only to inspect it.
+// hideSelf removes this process from the users of m: it uses the map only because it inspects it.
 func hideSelf(m *inspect.Map) {
 	m.Users = slices.DeleteFunc(slices.Clone(m.Users), func(u inspect.User) bool { return u.Self })
 }

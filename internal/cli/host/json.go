@@ -11,16 +11,17 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// The JSON output of ls, inspect and top. Scripts rely on the names: they do not change.
+// Types of the JSON output of ls, inspect and top. Scripts rely on the member names: they must not
+// change.
 
 // reportJSON is a list of maps.
 type reportJSON struct {
-	Time  *time.Time `json:"time,omitempty"` // of samples
+	Time  *time.Time `json:"time,omitempty"` // when the sample was taken
 	Maps  []mapJSON  `json:"maps"`
 	Notes []string   `json:"notes,omitempty"`
 }
 
-// mapJSON is a map. An object or array that is missing or null is unknown.
+// mapJSON is a map. If an object or array is missing or null, its content is unknown.
 type mapJSON struct {
 	ID       ebpf.MapID `json:"id"`
 	Name     string     `json:"name"`
@@ -88,7 +89,7 @@ type attachmentJSON struct {
 	Target string  `json:"target"`
 }
 
-// flowJSON is what went through a ring. Totals are integers, or floats from 2^64 on.
+// flowJSON is the flow through a ring. Totals below 2^64 are integers, larger ones floats.
 type flowJSON struct {
 	Produced     any           `json:"produced_bytes"`
 	Consumed     any           `json:"consumed_bytes"`
@@ -111,7 +112,7 @@ func jsonReport(r *inspect.Report) reportJSON {
 	return reportJSON{Maps: maps, Notes: r.Notes}
 }
 
-// jsonSample is jsonReport of a sample, with its time.
+// jsonSample is jsonReport plus the time of the sample.
 func jsonSample(r *inspect.Report) reportJSON {
 	j := jsonReport(r)
 	j.Time = &r.Time
@@ -165,7 +166,7 @@ func jsonTotal(t inspect.Total) any {
 	return t.Float64()
 }
 
-// convertAll converts the elements of a list; nil, which means unknown, stays nil.
+// convertAll converts the elements of a list. It keeps nil, which means that the list is unknown.
 func convertAll[T, U any](list []T, convert func(T) U) []U {
 	if list == nil {
 		return nil

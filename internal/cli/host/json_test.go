@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
-// Scripts depend on these names.
+// Scripts depend on these member names.
 func TestMapJSON(t *testing.T) {
 	pos := uint64(16)
 	m := inspect.Map{

@@ -64,7 +64,7 @@ func lsTable(maps []inspect.Map) [][]string {
 	return rows
 }
 
-// owners lists the processes that use m.
+// owners lists the processes that use m, in one line.
 func owners(m *inspect.Map) string {
 	var names []string
 	for _, u := range m.Users {

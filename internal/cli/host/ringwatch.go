@@ -14,13 +14,13 @@ import (
 	"github.com/rbtool/rbtool/internal/top"
 )
 
-// ringWatch follows the records of a ring for a screen. It counts all of them, keeps the last few, and formats
-// those when the screen is drawn.
+// ringWatch follows the records of a ring for a screen. It counts all records and keeps the last few. It
+// formats the kept ones when the screen is drawn.
 type ringWatch struct {
 	source stream.Source
 	recent *stream.Recent
 	format stream.Format
-	ended  chan struct{} // closed when nothing reads any more
+	ended  chan struct{} // closed when the goroutine that reads has ended
 
 	mu  sync.Mutex
 	err error
@@ -28,14 +28,14 @@ type ringWatch struct {
 
 var _ top.Watch = (*ringWatch)(nil)
 
-// The most that a screen can show.
+// Limits of what a screen can show.
 const (
 	keepRecords = 64
-	keepBytes   = 16 << 10 // of each record: a longer one is not decoded
-	keepText    = 2 << 10  // of each record's line
+	keepBytes   = 16 << 10 // bytes kept of each record: a longer record is not decoded
+	keepText    = 2 << 10  // bytes kept of each line
 )
 
-// watchRing watches the ring with an id, until Close.
+// watchRing watches the ring with the given id until Close is called.
 func watchRing(ctx context.Context, id ebpf.MapID) (*ringWatch, error) {
 	m, err := ebpf.NewMapFromID(id)
 	if err != nil {
@@ -63,7 +63,7 @@ func (w *ringWatch) follow(ctx context.Context) {
 	s := stream.Stream{Source: w.source, Sink: w.recent}
 	err := s.Run(ctx)
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, context.Canceled) {
-		return // how a watch ends
+		return // Close has ended the watch: this is not an error
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -87,7 +87,7 @@ func (w *ringWatch) News() top.News {
 	return news
 }
 
-// Close ends the watch. Nothing of it runs afterwards.
+// Close ends the watch. When it returns, the watch's goroutine has ended.
 func (w *ringWatch) Close() error {
 	err := w.source.Close()
 	<-w.ended

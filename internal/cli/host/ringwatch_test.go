@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/top"
 )
 
-// newsUntil asks for news until so many records have come.
+// newsUntil asks for news until at least the given number of records has arrived.
 func newsUntil(w *ringWatch, records uint64) top.News {
 	var all top.News
 	for {
@@ -54,7 +54,7 @@ func TestARingOnTheScreenIsObserved(t *testing.T) {
 			t.Errorf("line %q", line)
 		}
 	}
-	// Of many the last ones are shown, and all counted.
+	// Only the last records are shown, but all are counted.
 	produce(1000)
 	news = newsUntil(w, 1003)
 	if n := len(news.Lines); n < keepRecords || news.Records != 1003 {
@@ -66,7 +66,7 @@ func TestARingOnTheScreenIsObserved(t *testing.T) {
 	if diff := gocmp.Diff(top.News{Records: 1003}, w.News()); diff != "" {
 		t.Errorf("nothing new, -want +got:\n%s", diff)
 	}
-	// Nothing was consumed.
+	// The watch has consumed no record.
 	q, err := p.Query()
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,7 @@ document a line after each interval, or a single document with --once.`,
 	return cmd
 }
 
-// printSamples prints a sample after each interval, until ctx is done; or one sample.
+// printSamples prints one sample if once is set; otherwise one after each interval, until ctx is done.
 func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration, once, asJSON bool) error {
 	ctx := cmd.Context()
 	if _, err := s.Sample(); err != nil {
@@ -71,7 +71,7 @@ func printSamples(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration
 			if once {
 				return ctx.Err()
 			}
-			return nil // stopped by the user
+			return nil // the user stopped the command
 		}
 		sample, err := s.Sample()
 		if err != nil {
@@ -117,14 +117,14 @@ func topTable(maps []inspect.Map) [][]string {
 	return rows
 }
 
-// topScreen shows the screen until the user leaves it.
+// topScreen shows the screen until the user quits.
 func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) error {
 	ctx := cmd.Context()
 	out, ok := escape.Unwrap(cmd.OutOrStdout()).(*os.File)
 	if !ok || !command.IsTerminal(out) {
 		return command.WithHint(errors.New("standard output is not a terminal"), "use --once to print one sample, or -o json for scripts")
 	}
-	// Fail before the screen is drawn if sampling is not permitted.
+	// Take a sample before the screen is drawn: if sampling is not permitted, fail at once.
 	first, err := s.Sample()
 	if err != nil {
 		return err
@@ -145,18 +145,18 @@ func topScreen(cmd *cobra.Command, s *inspect.Sampler, interval time.Duration) e
 	defer m.Close()
 	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithOutput(out), tea.WithoutSignalHandler()).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
-		return nil // a signal quits, as the key q does
+		return nil // a signal quits like the key q
 	}
 	return err
 }
 
-// utf8Locale reports whether the encoding of the locale, chosen as setlocale(3) does, is UTF-8.
+// utf8Locale reports whether the locale's encoding is UTF-8. It chooses the locale as setlocale(3) does.
 func utf8Locale(getenv func(string) string) bool {
 	locale := cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG"))
 	locale = strings.ToLower(locale)
 	return strings.HasSuffix(locale, "utf-8") || strings.HasSuffix(locale, "utf8")
 }
 
-// shortestInterval is the least time between two samples. A sample of hundreds of rings takes a
-// millisecond.
+// shortestInterval is the shortest time between two samples. For comparison: a sample of hundreds of
+// rings takes a millisecond.
 const shortestInterval = 10 * time.Millisecond

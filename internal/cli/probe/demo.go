@@ -26,7 +26,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// newDemo returns the command demo, which calls run to run the commands that it shows.
+// newDemo returns the command demo. It calls run for each command line that it shows.
 func newDemo(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
@@ -61,7 +61,7 @@ func demo(d *script) (err error) {
 	events := eventsPin(dir)
 	d.say("Start a tracer of all processes. It is pinned: it outlives the command that starts it.")
 	d.rbtool("probe", "proctrace", "start", "--pin-dir", dir)
-	d.work() // before the tail, so that its events come first
+	d.work() // do the work before the tail, so that its events are printed first
 	d.say("It writes into a BPF ring buffer. These are the rings of this host:")
 	d.rbtool("ls")
 	d.say("Read the ring through mmap: processes of the demo and of others.")
@@ -88,7 +88,7 @@ func demo(d *script) (err error) {
 	return d.err
 }
 
-// roundTrip shows user ring buffers: from processes to the kernel.
+// roundTrip demonstrates user ring buffers, which carry samples from processes to the kernel.
 func (s *script) roundTrip(dir string) {
 	user, ring, drained := filepath.Join(dir, "in"), filepath.Join(dir, "out"), filepath.Join(dir, "drain")
 	s.say("Tell the tracer, through a user ring buffer, to trace nothing but ls. A record among its events acknowledges it.")
@@ -107,8 +107,8 @@ func (s *script) roundTrip(dir string) {
 	s.rbtool("unpin", user, ring)
 }
 
-// demoRoot returns the mount point of a bpffs. If there is none, it mounts one, which unmount
-// unmounts.
+// demoRoot returns the mount point of a bpffs. If there is none, it mounts one, and unmount unmounts
+// that.
 func demoRoot() (root string, unmount func() error, err error) {
 	root, err = bpffs.Default()
 	if !errors.Is(err, bpffs.ErrNotMounted) {
@@ -126,7 +126,7 @@ func demoRoot() (root string, unmount func() error, err error) {
 	}, nil
 }
 
-// sweep removes what killed demos left behind.
+// sweep removes the pins of demos that were killed.
 func sweep(root string) {
 	dirs, _ := filepath.Glob(filepath.Join(root, demoName+"*"))
 	for _, dir := range dirs {
@@ -152,7 +152,7 @@ func removeTracer(dir string) error {
 	return nil
 }
 
-// script prints commands and runs them until one fails or ctx is done.
+// script prints commands and runs them until a command fails or ctx is done.
 type script struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
@@ -179,8 +179,8 @@ func (s *script) rbtool(args ...string) {
 	s.err = s.run(s.ctx, s.stdout, s.stderr, args)
 }
 
-// workload are commands whose events differ. None starts a process, which would outlive it when the
-// demo is interrupted.
+// workload has commands that cause different events. None starts another process: such a process would
+// survive when the demo is interrupted.
 var workload = [][]string{
 	{"sh", "-c", "true"},
 	{"sh", "-c", "exit 3"},
@@ -195,12 +195,12 @@ func (s *script) work() {
 		if s.over() {
 			return
 		}
-		// Some are meant to fail.
+		// Some commands of the workload are meant to fail.
 		_ = exec.CommandContext(s.ctx, args[0], args[1:]...).Run()
 	}
 }
 
-// workOn repeats the workload until stop is called.
+// workOn repeats the workload in another goroutine until stop is called.
 func (s *script) workOn() (stop func()) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	on := &script{ctx: ctx}

@@ -62,7 +62,7 @@ func checkGroups(groups []string, rules bool) error {
 	return nil
 }
 
-// found is a feature in the JSON output. Scripts rely on its names.
+// found is a feature in the JSON output. Scripts rely on its member names.
 type found struct {
 	Name   string `json:"name"`
 	For    string `json:"for"`
@@ -74,7 +74,7 @@ func showFeatures(w io.Writer, format string) error {
 	var all []found
 	for _, f := range feature.All() {
 		if f.For == "" {
-			continue // only tests need it
+			continue // only this project's tests need it
 		}
 		one := found{Name: f.Name, For: f.For, Have: true}
 		if err := f.Have(); err != nil {
@@ -99,7 +99,7 @@ func showFeatures(w io.Writer, format string) error {
 	return command.PrintTable(w, rows)
 }
 
-// oneLine returns the text of an error without the verifier's log.
+// oneLine returns the text of err without the verifier's log, which has many lines.
 func oneLine(err error) string {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	return text
@@ -154,7 +154,7 @@ func printReport(w io.Writer, r conform.Report, format string) error {
 	return nil
 }
 
-// printMarkdown writes rows as a table. The first row is the header.
+// printMarkdown writes rows as a Markdown table. The first row is the header.
 func printMarkdown(w io.Writer, rows [][]string) error {
 	var b strings.Builder
 	for i, row := range rows {

@@ -1,5 +1,5 @@
-// Package probe provides the commands for the bundled tracer (probe proctrace), for what the kernel
-// supports (features), and the demo.
+// Package probe provides the commands for the bundled tracer (probe proctrace), the command that shows
+// the kernel's features (features), and the demo.
 package probe
 
 import (
@@ -19,7 +19,8 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Commands returns the commands of this package. The demo calls run to run commands of any family.
+// Commands returns the commands of this package. The demo calls run with the arguments of any rbtool
+// command.
 func Commands(run func(ctx context.Context, stdout, stderr io.Writer, args []string) error) []*cobra.Command {
 	return []*cobra.Command{newProbe(), newFeatures(), newDemo(run)}
 }
@@ -43,8 +44,8 @@ func pinDirFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("pin-dir", "", "use the tracer pinned in this directory (default: rbtool/proctrace on the bpffs)")
 }
 
-// tracerDir returns the absolute path of --pin-dir or of the default directory. It refuses the default
-// directory if another user can change it.
+// tracerDir returns the absolute path of --pin-dir, or the default directory without the flag. It
+// refuses the default directory if another user can change it.
 func tracerDir(flag string) (string, error) {
 	if flag != "" {
 		return filepath.Abs(flag)
@@ -60,7 +61,7 @@ func tracerDir(flag string) (string, error) {
 	return dir, nil
 }
 
-// eventsPin is the ring of the tracer that is pinned in dir.
+// eventsPin is the path of the event ring of the tracer that is pinned in dir.
 func eventsPin(dir string) string { return filepath.Join(dir, "events") }
 
 func newStart() *cobra.Command {
@@ -101,7 +102,8 @@ a symbol table.`,
 }
 
 func startTracer(w io.Writer, dir string, opts proctrace.Options) (err error) {
-	// Check the pin before loading anything: a tracer that runs already is the most frequent error.
+	// Check the pin before loading anything: the most frequent error is that a tracer is already
+	// running.
 	events := eventsPin(dir)
 	if err := pin.Check(events); errors.Is(err, fs.ErrExist) {
 		return command.WithHint(fmt.Errorf("start proctrace: a tracer is already pinned in %q", dir),
@@ -157,7 +159,7 @@ func newStop() *cobra.Command {
 			return err
 		}
 		if !cmd.Flags().Changed("pin-dir") {
-			_ = os.Remove(filepath.Dir(dir)) // start may have made it; it stays if it is not empty
+			_ = os.Remove(filepath.Dir(dir)) // start may have made this directory; Remove keeps it if it is not empty
 		}
 		return nil
 	}

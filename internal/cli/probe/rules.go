@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newRules returns the commands that tell a running tracer what to trace.
+// newRules returns the commands that tell a running tracer which processes to trace.
 func newRules() []*cobra.Command {
 	return []*cobra.Command{
 		newRule("watch", (*proctrace.Tracer).Watch, "Trace only what is watched", `Add a process and its children, a name, or a cgroup to what the tracer watches. While
@@ -29,7 +29,7 @@ acknowledges it.`),
 	}
 }
 
-// ruleFunc gives a tracer a command about a subject.
+// ruleFunc sends a tracer a command about a subject.
 type ruleFunc func(*proctrace.Tracer, proctrace.Subject) error
 
 func newRule(name string, send ruleFunc, short, long string) *cobra.Command {
@@ -79,7 +79,7 @@ func newReset() *cobra.Command {
 	return cmd
 }
 
-// subjectFlags are the flags that select what a rule is about.
+// subjectFlags are the flags that select the processes to which a rule applies.
 type subjectFlags struct {
 	pid          uint32
 	comm, cgroup string
@@ -99,7 +99,7 @@ func (s *subjectFlags) subject() (proctrace.Subject, error) {
 	return about, err
 }
 
-// cgroupID returns the id of the cgroup with directory dir: its inode number.
+// cgroupID returns the id of the cgroup whose directory is dir: the directory's inode number.
 func cgroupID(dir string) (uint64, error) {
 	var where unix.Statfs_t
 	var st unix.Stat_t
@@ -116,7 +116,7 @@ func cgroupID(dir string) (uint64, error) {
 	return st.Ino, nil
 }
 
-// commandTracer sends the command with a name to the tracer pinned in dir.
+// commandTracer calls send for the tracer pinned in dir. name is the command's name in errors.
 func commandTracer(dir, name string, send func(*proctrace.Tracer) error) error {
 	dir, err := tracerDir(dir)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
-// tracerDoc is the JSON output of status. Scripts rely on its names.
+// tracerDoc is the JSON output of status. Scripts rely on its member names.
 type tracerDoc struct {
 	Dir    string                  `json:"pin_dir"`
 	Events string                  `json:"events"`
 	Counts map[string]tracerCounts `json:"counts"`
 	Uses   tracerUses              `json:"uses"`
-	// Unlisted counts changes that the table of processes had no room for.
+	// Unlisted counts changes that are not in the table of processes because it was full.
 	Unlisted uint64 `json:"unlisted"`
 }
 
@@ -42,7 +42,8 @@ type tracerUses struct {
 	Processes bool `json:"processes"`
 }
 
-// usesOf finds out what a tracer uses. It takes CAP_SYS_ADMIN, to find its stacks.
+// usesOf finds out which features of the kernel a tracer uses. It needs CAP_SYS_ADMIN to find the
+// tracer's map of stacks.
 func usesOf(t *proctrace.Tracer, s proctrace.Stats) (tracerUses, error) {
 	u := tracerUses{
 		Copies: s.Copies, Commands: s.Commands, HeldTasks: s.HoldsTasks,
@@ -119,7 +120,7 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 	return command.PrintTable(w, usesTable(u))
 }
 
-// usesTable shows which features of the kernel are used, and what is different without them.
+// usesTable shows which features of the kernel the tracer uses, and what it lacks without each.
 func usesTable(u tracerUses) [][]string {
 	table := [][]string{{"PART", "IN USE"}}
 	for _, part := range []struct {

@@ -144,7 +144,7 @@ func (o *drainOptions) load(user *ebpf.Map) (*drain.Drain, error) {
 	return drain.Load(user, how)
 }
 
-// drainOnce drains what is in the user ring now. It waits while the target is full.
+// drainOnce drains the samples that are in the user ring now. It waits while the target ring is full.
 func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
 	before, err := userring.Diagnose(user)
 	if err != nil {
@@ -166,7 +166,7 @@ func drainOnce(ctx context.Context, d *drain.Drain, user *ebpf.Map) error {
 			return err
 		}
 		if now.ConsumerPos == pos || int64(now.ConsumerPos-end) >= 0 {
-			return nil // nothing moved: the next sample is still being written
+			return nil // no sample was moved: the producer is still writing the next one
 		}
 		pos = now.ConsumerPos
 	}
@@ -214,7 +214,7 @@ func printDrained(stderr io.Writer, d *drain.Drain) error {
 	return err
 }
 
-// leaveRunning pins the drain in dir and prints that.
+// leaveRunning pins the drain in dir and prints that it continues there.
 func leaveRunning(w io.Writer, d *drain.Drain, dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

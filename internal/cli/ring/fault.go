@@ -11,7 +11,8 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
-// explainReader names the other consumer in the error of a refused ring, and adds a hint.
+// explainReader adds to the error of a ring that could not be opened for reading the process that
+// consumes it, and a hint.
 func explainReader(err error) error {
 	switch {
 	case errors.Is(err, consumer.ErrBusy):
@@ -22,7 +23,8 @@ func explainReader(err error) error {
 	return err
 }
 
-// explainBusy explains the error of a claimed ring. usedBy returns the error for a known holder.
+// explainBusy explains the error of a ring that another process has claimed. If that process is
+// visible, it returns usedBy(process).
 func explainBusy(err error, usedBy func(process string) error) error {
 	busy, ok := errors.AsType[*consumer.BusyError](err)
 	switch {
@@ -34,10 +36,11 @@ func explainBusy(err error, usedBy func(process string) error) error {
 	return usedBy(command.DescribePID(busy.PID))
 }
 
-// unseenHolder adds a hint to the error of a ring whose holder may have ended.
+// unseenHolder adds a hint to the error of a claimed ring whose claim may be left over from a process
+// that has ended.
 func unseenHolder(err error) error {
 	return command.WithHint(command.WithStatus(err, command.StatusBusy),
-		"with CAP_BPF and CAP_PERFMON rbtool can tell whether it lives; --steal takes the ring from that process")
+		"with CAP_BPF and CAP_PERFMON rbtool sees whether that process is alive; --steal takes the ring from that process")
 }
 
 // refuseConsumed returns an error if another process consumes the ring.
@@ -45,10 +48,10 @@ func refuseConsumed(m *ebpf.Map) error {
 	rival, err := inspect.Rival(m)
 	switch {
 	case errors.Is(err, inspect.ErrUnseen):
-		err = command.WithStatus(fmt.Errorf("another process may consume it: %w", err), command.StatusBusy)
-		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; "+consumeHint)
+		err = command.WithStatus(fmt.Errorf("another process may consume the ring: %w", err), command.StatusBusy)
+		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool sees every process; "+consumeHint)
 	case err != nil:
-		return fmt.Errorf("find its consumer: %w", err)
+		return fmt.Errorf("find the ring's consumer: %w", err)
 	case rival != nil:
 		return consumedBy(command.DescribeProcess(rival.PID, rival.Comm))
 	}

@@ -46,7 +46,7 @@ func openInput(ctx context.Context, stdin io.Reader, file string) (io.ReadCloser
 type input struct {
 	ctx    context.Context
 	r      io.Reader
-	before func() error // called before each read
+	before func() error // Read calls it before each read of r
 }
 
 func (in *input) Read(p []byte) (int, error) {
@@ -57,7 +57,7 @@ func (in *input) Read(p []byte) (int, error) {
 		n   int
 		err error
 	}
-	buf := make([]byte, len(p)) // of the goroutine alone: it may outlive this call
+	buf := make([]byte, len(p)) // the goroutine may use buf after Read has returned
 	done := make(chan result, 1)
 	go func() {
 		n, err := in.r.Read(buf)
@@ -75,9 +75,9 @@ func (in *input) Read(p []byte) (int, error) {
 type sampleReader struct {
 	in     *bufio.Reader
 	max    int    // largest sample, in bytes
-	unit   string // counted by number: "line" or "sample"
-	number uint64 // of the last sample, from 1
-	line   []byte // a line longer than the buffer of in
+	unit   string // what number counts: "line" or "sample"
+	number uint64 // number of the last sample, from 1
+	line   []byte // holds a line that is longer than the buffer of in
 	sample []byte // the decoded sample
 	parse  func() ([]byte, error)
 }
@@ -113,9 +113,11 @@ func newSampleReader(in io.Reader, format string, largest int, encode encoder) *
 	case "lp32":
 		s.unit, s.parse = "sample", s.readPrefixed
 	case "json":
-		// The longest JSON of a record has a number and a comma for each of its bits.
+		// Names of members and enumerators are repeated in each element of an array. A real type has
+		// less than 1 KiB of JSON for each byte of a record. The limit only ends input that has no
+		// newlines.
 		s.parse = func() ([]byte, error) {
-			text, err := s.readLine(1<<20 + 16*s.max)
+			text, err := s.readLine(1<<20 + 1<<10*s.max)
 			if err != nil {
 				return nil, err
 			}
@@ -137,7 +139,7 @@ func (s *sampleReader) next() ([]byte, error) {
 	return nil, s.at(err)
 }
 
-// at adds the number of the current line or sample to err.
+// at adds the number of the current line or sample to the text of err.
 func (s *sampleReader) at(err error) error { return fmt.Errorf("%s %d: %w", s.unit, s.number, err) }
 
 // errTooLong returns the error of a sample that does not fit into an empty ring.
@@ -178,7 +180,7 @@ func (s *sampleReader) decoded(limit int, decode func(dst, src []byte) (int, err
 			return nil, err
 		}
 		if s.sample == nil {
-			s.sample = make([]byte, s.max+3) // base64 decodes groups of three
+			s.sample = make([]byte, s.max+3) // base64 decodes into groups of three bytes
 		}
 		n, err := decode(s.sample, line)
 		return s.sample[:n], err

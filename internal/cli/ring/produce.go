@@ -94,7 +94,7 @@ func produce(ctx context.Context, stdin io.Reader, stderr io.Writer, file string
 			err = fmt.Errorf("produce %s: %w", opts.user, err)
 		}
 	}()
-	// Open the input first: a mistake there must not touch the ring.
+	// Open the input before the ring: if that fails, the ring is unchanged.
 	encode, err := opts.encoder()
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ func showProgress(w io.Writer, p *produced) (stop func()) {
 	if !command.IsTerminal(w) {
 		return func() {}
 	}
-	w = escape.Unwrap(w) // clearLine is an escape sequence
+	w = escape.Unwrap(w) // clearLine is an escape sequence, which w would escape
 	ended := make(chan struct{})
 	var shown sync.WaitGroup
 	shown.Go(func() {

@@ -18,7 +18,7 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-// readOptions are the flags that tail and record share: what they read from a ring, and when they stop.
+// readOptions are the flags of tail and record that say what to read from a ring and when to stop.
 type readOptions struct {
 	from     *command.Choice
 	count    command.Count
@@ -62,17 +62,18 @@ func (o *readOptions) check(cmd *cobra.Command) error {
 type reading struct {
 	stream.Stream
 	opts  *readOptions
-	title string // of its errors: "tail MAP"
+	title string // prefix of its errors: "tail MAP"
 	ring  *ebpf.Map
 	types stream.Types
 	began time.Time
 }
 
-// batchRecords is how many records a command writes before it tells the kernel that they are consumed: at
-// most as many are read again after a SIGKILL.
+// batchRecords is how many records a command writes before it tells the kernel that they are consumed.
+// After a SIGKILL, at most that many records are read a second time.
 const batchRecords = 256
 
-// find finds the ring ref and, if typed is set, the types of its records. The caller calls close.
+// find opens the map ref. If typed is set, it also finds the types of the records. The caller calls
+// close.
 func (o *readOptions) find(verb, ref string, typed bool) (r *reading, err error) {
 	kinds := []ebpf.MapType{ebpf.RingBuf}
 	if o.observe {
@@ -101,7 +102,7 @@ func (o *readOptions) find(verb, ref string, typed bool) (r *reading, err error)
 	return r, nil
 }
 
-// open opens the source. flush is that of the sink.
+// open opens the ring as a source. flush is the Flush of the sink.
 func (r *reading) open(flush func() error) (err error) {
 	now := r.opts.from.Value == "now"
 	if r.opts.observe {
@@ -117,7 +118,8 @@ func (r *reading) open(flush func() error) (err error) {
 	return nil
 }
 
-// consume opens a ring that no other process consumes, or any with --steal.
+// consume opens the ring for consuming. It refuses a ring that another process consumes, unless --steal
+// is given.
 func (r *reading) consume(flush func() error, now bool) (stream.Source, error) {
 	if !r.opts.steal {
 		if err := refuseConsumed(r.ring); err != nil {
@@ -127,7 +129,7 @@ func (r *reading) consume(flush func() error, now bool) (stream.Source, error) {
 	return stream.Consume(r.ring, consumer.Options{BeforePublish: flush, Steal: r.opts.steal, Mend: r.opts.recover}, now)
 }
 
-// run moves records until a limit is reached, or until a signal ends ctx, which is as the user asked.
+// run moves records until a limit is reached. It also returns nil if a signal cancels ctx.
 func (r *reading) run(ctx context.Context) error {
 	if err := r.Run(ctx); err != nil && !errors.Is(err, ctx.Err()) {
 		return err
@@ -135,7 +137,7 @@ func (r *reading) run(ctx context.Context) error {
 	return nil
 }
 
-// fail returns err as an error of the command.
+// fail adds the command's title to err.
 func (r *reading) fail(err error) error {
 	if err == nil {
 		return nil
@@ -151,7 +153,7 @@ func (r *reading) close() (err error) {
 	return errors.Join(err, r.ring.Close())
 }
 
-// announce notes how the records are decoded, and what --recover repaired.
+// announce prints how the records are decoded and what --recover repaired.
 func (r *reading) announce(w io.Writer) {
 	r.opts.types.Report(w, r.types)
 	if c, ok := r.Source.(*stream.ConsumedRing); ok {
@@ -162,7 +164,7 @@ func (r *reading) announce(w io.Writer) {
 	}
 }
 
-// report writes the line of --stats, and notes which records are missing from the output.
+// report prints the line of --stats, and notes about records that are missing from the output.
 func (r *reading) report(w io.Writer) {
 	total, stats := r.Source.Totals(), r.Stats()
 	if r.opts.stats {
@@ -179,7 +181,7 @@ func (r *reading) report(w io.Writer) {
 	reportFilter(w, r.Filter)
 }
 
-// newFilter compiles --filter, nil without one.
+// newFilter compiles the expression of --filter. It returns nil if expression is empty.
 func newFilter(name, expression string, types *decode.Set) (*filter.Filter, error) {
 	if expression == "" {
 		return nil, nil
@@ -191,7 +193,7 @@ func newFilter(name, expression string, types *decode.Set) (*filter.Filter, erro
 	return f, nil
 }
 
-// reportFilter notes how many records a filter, which may be nil, could not evaluate.
+// reportFilter prints how many records f could not evaluate. f may be nil.
 func reportFilter(w io.Writer, f *filter.Filter) {
 	if f == nil {
 		return

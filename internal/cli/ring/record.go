@@ -51,7 +51,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts readOp
 	if err := r.open(out.Flush); err != nil {
 		return err
 	}
-	// Created after the ring is open, so that a ring that cannot be read leaves no file.
+	// Create the file after the ring is open: if the ring cannot be read, no file is left behind.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return r.fail(err)
@@ -67,7 +67,7 @@ func record(ctx context.Context, stderr io.Writer, ref, path string, opts readOp
 	return r.fail(errors.Join(err, file.Close()))
 }
 
-// record writes a whole capture.
+// record writes a capture from its header to its end.
 func (r *reading) record(ctx context.Context, rec *stream.Recorder) error {
 	info, err := r.ring.Info()
 	if err != nil {
@@ -87,8 +87,8 @@ func (r *reading) record(ctx context.Context, rec *stream.Recorder) error {
 	return rec.Finish(r.Stats().Taken)
 }
 
-// removeEmpty removes the file of a failed recording if it has no whole record, so that the next attempt can
-// create it. It keeps another file that has taken its place.
+// removeEmpty removes the file of a failed recording if it has no whole record: the next attempt can
+// then create it. It does not remove a different file that now has that name.
 func removeEmpty(file *os.File, rec *stream.Recorder) error {
 	ours, err := file.Stat()
 	if err != nil {

@@ -66,10 +66,10 @@ read up to its last whole record, and a note says so. FILE - is the standard inp
 	return cmd
 }
 
-// replay writes the records of a capture.
+// replay writes the records of a capture to stdout or into a user ring.
 func replay(ctx context.Context, in io.Reader, stdout, stderr io.Writer, name string, opts replayOptions) error {
 	p := &player{flush: func() error { return nil }, atOnce: opts.speed.Value == "max"}
-	// A read may take long: what came before it is written first.
+	// A read may block for long. Before it, write the records that were read earlier.
 	src := &input{ctx: ctx, r: in, before: func() error { return p.flush() }}
 	reader, err := capture.NewReader(bufio.NewReaderSize(src, 1<<16))
 	if err != nil {
@@ -96,12 +96,12 @@ func replay(ctx context.Context, in io.Reader, stdout, stderr io.Writer, name st
 	return nil
 }
 
-// player is a stream out of a capture.
+// player replays a capture.
 type player struct {
 	stream.Stream
 	capture *stream.Capture
-	flush   func() error // of the sink
-	atOnce  bool         // not at the intervals of the recording
+	flush   func() error // the sink's Flush
+	atOnce  bool         // do not wait for the intervals of the recording
 }
 
 // play moves the records to a sink.
@@ -113,8 +113,8 @@ func (p *player) play(ctx context.Context, sink stream.Sink) error {
 	return p.Run(ctx)
 }
 
-// intoRing writes the records into a user ring. Those before an error are published, and counted like the
-// others.
+// intoRing writes the records into a user ring. If it fails, the records before the error are published
+// and counted.
 func (p *player) intoRing(ctx context.Context, stderr io.Writer, to userRing) (err error) {
 	ring, err := openProducer(stderr, to)
 	if err != nil {
@@ -131,8 +131,8 @@ func (p *player) intoRing(ctx context.Context, stderr io.Writer, to userRing) (e
 	return err
 }
 
-// worse joins the error that ended a capture and a later one. The later one replaces [capture.ErrUnfinished], for
-// which a command does not fail.
+// worse joins the error that ended a capture and a later error. If the first is [capture.ErrUnfinished],
+// for which a command does not fail, it returns only the later one.
 func worse(end, after error) error {
 	if after != nil && errors.Is(end, capture.ErrUnfinished) {
 		return after
@@ -140,7 +140,7 @@ func worse(end, after error) error {
 	return errors.Join(end, after)
 }
 
-// report notes what a capture lacks. err is nil, or matches [capture.ErrUnfinished].
+// report prints how many records the capture is missing. err is nil or matches [capture.ErrUnfinished].
 func (p *player) report(w io.Writer, err error) {
 	if lost := p.capture.Totals().Lost; lost > 0 {
 		command.Note(w, "%d bytes of records were lost while recording", lost)

@@ -80,7 +80,7 @@ func (w *sampleWriter) write(ctx context.Context, sample []byte) error {
 	return nil
 }
 
-// room reserves n bytes in the ring.
+// room reserves n bytes in the ring. It waits while the ring is full.
 func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if w.onFull == "wait" {
 		return w.batch.Next(ctx, n)
@@ -89,7 +89,7 @@ func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if !errors.Is(err, userprod.ErrFull) {
 		return buf, err
 	}
-	// Publish, so that the kernel can drain: it may have made room since.
+	// The ring is full. Publish the written samples: the kernel can only drain published ones.
 	if err := w.publish(); err != nil {
 		return nil, err
 	}
@@ -105,21 +105,21 @@ func (w *sampleWriter) summary() string {
 
 // pace spreads samples over time.
 type pace struct {
-	interval time.Duration // 0: as fast as possible
+	interval time.Duration // 0 writes as fast as possible
 	next     time.Time     // when the next sample is due
 }
 
-// slack is how far a pace may run ahead, since shorter sleeps are inexact.
+// slack is how far ahead of its schedule a pace may run: a shorter sleep would be inexact.
 const slack = time.Millisecond
 
-// wait returns when the next sample is due. It calls before ahead of sleeping.
+// wait returns when the next sample is due. If it must sleep, it first calls before.
 func (p *pace) wait(ctx context.Context, before func() error) error {
 	if p.interval == 0 {
 		return nil
 	}
 	now := time.Now()
 	if p.next.Before(now) {
-		p.next = now // do not catch up
+		p.next = now // the pace is late: do not catch up
 	}
 	due := p.next.Sub(now)
 	p.next = p.next.Add(p.interval)
@@ -133,12 +133,12 @@ func (p *pace) wait(ctx context.Context, before func() error) error {
 	return ctx.Err()
 }
 
-// rate is a flag for a rate above 0, a second. It is 0 if the flag is not given.
+// rate is a flag for a number above 0, per second. It is 0 if the flag is not given.
 type rate float64
 
 func (r *rate) Set(text string) error {
 	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n > 0) { // or NaN
+	if err != nil || !(n > 0) { // also refuses NaN
 		return errors.New("not a number above 0")
 	}
 	*r = rate(n)

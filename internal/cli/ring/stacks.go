@@ -17,23 +17,23 @@ import (
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
-// maxStacks bounds the named stacks in memory, of 64 frames of at most 1.3 KiB each.
+// maxStacks bounds how many named stacks are in memory. Each has at most 64 frames of at most 1.3 KiB.
 const maxStacks = 256
 
-// stackNamer adds the stacks of proctrace's events to the output. The names of a stack do not change once
-// all its files are known, so it looks up each stack once.
+// stackNamer adds the stacks of proctrace's events to the output. It looks up each stack once: its names
+// do not change once all its files are known.
 type stackNamer struct {
 	stacks *proctrace.Stacks
 	stderr io.Writer
 	kernel once.Value[*symbol.Kernel]
-	told   bool // that kernel symbols cannot be read
+	told   bool // the user was told that kernel symbols cannot be read
 	files  *symbol.Files
-	ended  uint32 // the process that ended with the previous record, or 0
+	ended  uint32 // pid of the process whose end the previous record reported, or 0
 
 	kernelNames, userNames map[int32]namedStack
 }
 
-// noStack is the id in events of a tracer without stacks (NO_STACK of
+// noStack is the stack id in events of a tracer that does not record stacks (NO_STACK of
 // bpf/headers/proctrace.h).
 const noStack = -1
 
@@ -55,7 +55,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 	}
 	n := &stackNamer{
 		stacks: stacks, stderr: stderr, files: symbol.NewFiles(),
-		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading takes long
+		kernel:      once.Value[*symbol.Kernel]{Pause: 10 * time.Second}, // reading them takes long
 		kernelNames: make(map[int32]namedStack), userNames: make(map[int32]namedStack),
 	}
 	n.files.AddProcesses()
@@ -64,7 +64,7 @@ func newStackNamer(m *ebpf.Map, stderr io.Writer) *stackNamer {
 
 func (n *stackNamer) Close() error { return n.stacks.Close() }
 
-// watch learns from all records, shown or not, which files processes run.
+// watch learns from each record, shown or not, which files a process has mapped.
 func (n *stackNamer) watch(record []byte) {
 	if n.ended != 0 {
 		n.files.Ended(n.ended)
@@ -99,14 +99,15 @@ func (n *stackNamer) of(record []byte) (kernel, user namedStack, ok bool) {
 	return kernel, user, true
 }
 
-// named returns the names of a stack. It remembers them if they are valid for every event with that stack.
+// named returns the names of the stack id, from known if they are there. It adds them to known if name
+// reports that they are the same in every event with that id.
 func named(known map[int32]namedStack, id int32, name func(int32) ([]string, bool, error)) namedStack {
 	s, ok := known[id]
 	if ok {
 		return s
 	}
 	frames, lasting, err := name(id)
-	s.frames = append([]string{}, frames...) // [] in JSON, not null
+	s.frames = append([]string{}, frames...) // JSON shows an empty slice as [] and nil as null
 	if err != nil {
 		s.missing = err.Error()
 		return s
@@ -140,15 +141,16 @@ func (n *stackNamer) nameKernel(id int32) (frames []string, lasting bool, err er
 		}
 		frames = append(frames, name)
 		if strings.HasPrefix(name, "__traceiter_") {
-			frames = frames[:0] // the calls so far belong to the tracing itself
+			frames = frames[:0] // the frames so far belong to the tracer itself
 		}
 	}
-	_, lasting = n.kernel.Known() // otherwise a later attempt may name addresses
+	_, lasting = n.kernel.Known() // if the symbols are not known yet, look this stack up again in its next event
 	return frames, lasting, nil
 }
 
-// nameUser names a stack of a process. Names from mappings are valid for this process only: a stack of another
-// process can have the same addresses, and so the same id.
+// nameUser names a user stack of a process. Names that come from the process's current mappings are
+// valid for this process only: another process can have different files at the same addresses, and so
+// the same stack id.
 func (n *stackNamer) nameUser(id int32, task symbol.Task) (frames []string, lasting bool, err error) {
 	calls, err := n.stacks.User(id)
 	lasting = true
@@ -187,7 +189,7 @@ func (n *stackNamer) AppendJSON(dst, record []byte) []byte {
 		UserMissing   string   `json:"user_missing,omitempty"`
 	}{kernel.frames, kernel.missing, user.frames, user.missing})
 	if err != nil {
-		return dst // not reached: strings can always be encoded
+		return dst // cannot happen: any list of strings can be encoded
 	}
 	return out
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// whileRead returns a context that is cancelled with parent, or when the reader of w, a pipe or socket, has
-// closed it. Otherwise a command that waits for a record would notice only at its next write. The caller
-// calls stop.
+// whileRead returns a context that is cancelled with parent, or when the reader of w (a pipe or socket)
+// closes it. Without it, a command that waits for a record would notice the closed pipe only at its next
+// write. The caller calls stop.
 func whileRead(parent context.Context, w io.Writer) (ctx context.Context, stop context.CancelFunc) {
 	ctx, stop = context.WithCancel(parent)
 	if f, ok := escape.Unwrap(w).(*os.File); ok {
@@ -26,15 +26,16 @@ func whileRead(parent context.Context, w io.Writer) (ctx context.Context, stop c
 	return ctx, stop
 }
 
-// unread waits until the reader of f has closed it. It returns false if ctx is done first, or if f does not
+// unread waits until the reader of f closes it. It returns false if ctx is done first, or if f does not
 // support poll.
 func unread(ctx context.Context, f *os.File) bool {
-	const interval = 250 * time.Millisecond // at which ctx is checked
+	const interval = 250 * time.Millisecond // how often ctx is checked
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return false
 	}
-	// poll(2) always reports POLLERR (fs/pipe.c, pipe_poll; net/unix/af_unix.c, unix_poll).
+	// With no events requested, poll(2) still reports POLLERR (fs/pipe.c, pipe_poll; net/unix/af_unix.c,
+	// unix_poll).
 	var fds [1]unix.PollFd
 	for ctx.Err() == nil {
 		var pollErr error

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// userRing is the user ring buffer to produce into, and the refusals to override.
+// userRing is the user ring buffer to produce into, with the flags that override refusals.
 type userRing struct {
 	user    string
 	recover bool
@@ -31,7 +31,7 @@ func (u *userRing) overrideFlags(f *pflag.FlagSet) {
 	f.BoolVar(&u.unseen, "ignore-unseen", false, "produce even if processes that cannot be seen may produce into the ring")
 }
 
-// openProducer opens a user ring buffer for producing, and notes what it repaired.
+// openProducer opens a user ring buffer for producing, and prints what it repaired.
 func openProducer(stderr io.Writer, ring userRing) (*userprod.Producer, error) {
 	m, err := inspect.Lookup(ring.user, ebpf.UserRingbuf)
 	if err != nil {
@@ -78,9 +78,9 @@ func refuseProduced(m *ebpf.Map, ignoreUnseen bool) error {
 		return nil
 	case errors.Is(err, inspect.ErrUnseen):
 		err = command.WithStatus(fmt.Errorf("another process may produce into the ring: %w", err), command.StatusBusy)
-		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool can tell; --ignore-unseen produces anyway")
+		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool sees every process; --ignore-unseen produces anyway")
 	case err != nil:
-		return fmt.Errorf("find its producer: %w", err)
+		return fmt.Errorf("find the ring's producer: %w", err)
 	case rival != nil:
 		return producedBy(command.DescribeProcess(rival.PID, rival.Comm), "stop that process; a ring has one producer")
 	}
@@ -91,8 +91,8 @@ func producedBy(process, hint string) error {
 	return command.WithHint(command.WithStatus(fmt.Errorf("produced into by %s", process), command.StatusBusy), "%s", hint)
 }
 
-// releaseForged releases the claim of a ring that no process has mapped for producing. A
-// producer maps the ring before it claims it, so the claim is forged or its holder has ended.
+// releaseForged releases the claim of a ring that no process has mapped for producing. A producer maps
+// the ring before it claims it. If there is no mapping, the claim is forged or its holder has ended.
 func releaseForged(m *ebpf.Map) error {
 	d, err := userring.Diagnose(m)
 	if err != nil || d.Holder.State() == claim.Gone {
@@ -105,16 +105,17 @@ func releaseForged(m *ebpf.Map) error {
 	id, _ := info.ID()
 	usage, err := inspect.Users(m)
 	if err != nil {
-		return fmt.Errorf("find its producer: %w", err)
+		return fmt.Errorf("find the ring's producer: %w", err)
 	}
 	produces := func(u inspect.User) bool { return u.Produces }
 	if unseen, err := usage.Unseen(id); err != nil || unseen > 0 || slices.ContainsFunc(usage.Users[id], produces) {
-		return nil // the claim decides
+		return nil // a process has mapped the ring: the claim decides
 	}
 	return userring.Release(m, d.Holder)
 }
 
-// explainProducer names the other producer in the error of a refused ring, and adds a hint.
+// explainProducer adds to the error of a ring that could not be opened for producing the process that
+// produces into it, and a hint.
 func explainProducer(err error) error {
 	switch {
 	case errors.Is(err, userprod.ErrBusy):
