@@ -78,7 +78,7 @@ func newSleeper(t *testing.T, ring *ebpf.Map, events uint32) *sleeper {
 		t.Fatal(err)
 	}
 	s := &sleeper{t, fd}
-	s.woken(false) // by what was true at the start
+	s.woken(false) // consumes the state at the start
 	return s
 }
 

@@ -84,7 +84,7 @@ func TestATracepointDrains(t *testing.T) {
 // that a tracepoint started, so that a run may be contended.
 func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
 	t.Helper()
-	for n := range uint64(2) { // what was under way is over after the first
+	for n := range uint64(2) { // a run that was going on has ended after the first
 		if n > 0 {
 			p.feed(payload(n, 8))
 		}

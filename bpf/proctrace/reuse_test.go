@@ -96,7 +96,7 @@ func startAs(t *testing.T, pid int) (told, error) {
 		if p.Process.Pid == pid {
 			return p, nil
 		}
-		p.end(t) // somebody else forked between the two
+		p.end(t) // another process forked in between
 	}
 	return told{}, fmt.Errorf("pid %d could not be had", pid)
 }

@@ -10,7 +10,7 @@ import (
 
 // Mapping is a line of /proc/PID/maps (fs/proc/task_mmu.c, show_map_vma).
 type Mapping struct {
-	Start, End uint64 // addresses; End is that of the first byte behind the mapping
+	Start, End uint64 // addresses; End is exclusive
 	Offset     uint64 // of Start in the file, in bytes
 	Writable   bool
 	Executable bool

@@ -38,7 +38,7 @@ func (a apt) options() []string {
 		"Acquire::Languages=none", "Acquire::GzipIndexes=true",
 		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
 		"Acquire::Check-Valid-Until=false", "Acquire::Retries=3", "Acquire::http::Timeout=30",
-		"APT::Update::Error-Mode=any", // where the network fails, apt would not
+		"APT::Update::Error-Mode=any", // by default apt ignores failures of the network
 	}
 	args := []string{"-q"}
 	for _, o := range options {
@@ -65,7 +65,7 @@ func (a *apt) update(ctx context.Context, l List, refresh bool) error {
 		return err
 	}
 	stamp := filepath.Join(a.dir, "stamp")
-	have, _ := os.ReadFile(a.sources()) // none yet is as good as another
+	have, _ := os.ReadFile(a.sources()) // a missing file differs from want
 	st, err := os.Stat(stamp)
 	if err == nil && !refresh && bytes.Equal(have, want) && time.Since(st.ModTime()) < 24*time.Hour {
 		return nil

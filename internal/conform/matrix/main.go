@@ -1,4 +1,4 @@
-// Command matrix makes docs/conformance.md of reports that
+// Command matrix writes docs/conformance.md from reports that
 // `rbtool features --conform -o json` wrote on several kernels:
 //
 //	go run ./internal/conform/matrix 5.10.json 6.1.json ... > docs/conformance.md
