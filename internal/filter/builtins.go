@@ -35,7 +35,7 @@ var functions = map[string]func(args []any) (any, error){
 	"bitshr": func(args []any) (any, error) { return shift(args, (*big.Int).Rsh) },
 }
 
-// ofText are the string functions of expr.
+// ofText are expr's string functions that a filter can use.
 var ofText = []string{
 	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "split", "splitAfter", "replace", "join",
 	"indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
@@ -65,7 +65,7 @@ func (c *compiler) builtin(n *ast.BuiltinNode) (expression, error) {
 	}, nil
 }
 
-// textFunction returns a function that calls f with checked and converted arguments.
+// textFunction returns a function that converts its arguments, checks their types and calls f.
 func textFunction(f *builtin.Function) func(args []any) (any, error) {
 	return func(args []any) (any, error) {
 		for i, arg := range args {
@@ -76,7 +76,7 @@ func textFunction(f *builtin.Function) func(args []any) (any, error) {
 				texts := make([]string, len(parts))
 				for j := range parts {
 					if texts[j], ok = parts[j].(string); !ok {
-						return nil, fmt.Errorf("%s of a list with %s", f.Name, kindOf(parts[j]))
+						return nil, fmt.Errorf("%s does not take a list that contains %s", f.Name, kindOf(parts[j]))
 					}
 				}
 				args[i] = texts
@@ -99,7 +99,7 @@ func textFunction(f *builtin.Function) func(args []any) (any, error) {
 			}
 			return out, err
 		}
-		return nil, fmt.Errorf("%s of %s", f.Name, kindOf(args[0]))
+		return nil, fmt.Errorf("%s does not take %s", f.Name, kindsOf(args))
 	}
 }
 
@@ -116,7 +116,7 @@ func takes(function reflect.Type, args []any) bool {
 	return true
 }
 
-// length returns the length of a string in characters, of a list in elements, of a struct in members.
+// length returns the number of characters of a string, elements of a list, or members of a struct.
 func length(v any) (any, error) {
 	switch v := v.(type) {
 	case string:
@@ -126,7 +126,7 @@ func length(v any) (any, error) {
 	case map[string]any:
 		return len(v), nil
 	}
-	return nil, fmt.Errorf("len of %s", kindOf(v))
+	return nil, fmt.Errorf("len does not take %s", kindOf(v))
 }
 
 func abs(v any) (any, error) {
@@ -139,7 +139,8 @@ func abs(v any) (any, error) {
 	return arithmetic("-", 0, v)
 }
 
-// extreme returns the greatest of numbers and lists of numbers, or the least if sign is -1.
+// extreme returns the greatest number in args if sign is 1, and the least if sign is -1. Arguments can
+// be numbers and lists of numbers.
 func extreme(name string, args []any, sign int) (best any, err error) {
 	for _, arg := range args {
 		if list, ok := arg.([]any); ok && len(list) > 0 {
@@ -152,7 +153,10 @@ func extreme(name string, args []any, sign int) (best any, err error) {
 		}
 		order, ok := compareNumbers(arg, best)
 		if !ok {
-			return nil, fmt.Errorf("%s of %s", name, kindOf(arg))
+			if f, isFloat := arg.(float64); isFloat && math.IsNaN(f) {
+				return nil, fmt.Errorf("%s does not take NaN", name)
+			}
+			return nil, fmt.Errorf("%s does not take %s", name, kindOf(arg))
 		}
 		if order == sign {
 			best = arg
@@ -168,7 +172,7 @@ func ceil(x *big.Rat) *big.Int {
 	return below.Neg(below)
 }
 
-// half rounds to the nearest integer, half away from zero, like math.Round.
+// half rounds x to the nearest integer, and halves away from zero, like math.Round.
 func half(x *big.Rat) *big.Int {
 	if x.Sign() < 0 {
 		return ceil(new(big.Rat).Sub(x, big.NewRat(1, 2)))
@@ -185,12 +189,12 @@ func round(v any, ofFloat func(float64) float64, ofRat func(*big.Rat) *big.Int) 
 	}
 	r, ok := rational(v)
 	if !ok {
-		return nil, fmt.Errorf("round of %s", kindOf(v))
+		return nil, fmt.Errorf("%s cannot be rounded", kindOf(v))
 	}
 	return normal(ofRat(r))
 }
 
-// toInteger truncates a number or parses a string.
+// toInteger truncates a number to an integer, or parses a string as one.
 func toInteger(v any) (any, error) {
 	switch v := v.(type) {
 	case float64:
@@ -200,7 +204,7 @@ func toInteger(v any) (any, error) {
 		i, _ := big.NewFloat(v).Int(nil)
 		return normal(i)
 	case string:
-		if len(v) > maxBits { // big.Int takes quadratic time
+		if len(v) > maxBits { // big.Int needs quadratic time to parse
 			return nil, errTooLarge
 		}
 		i, ok := new(big.Int).SetString(v, 10)
@@ -229,15 +233,16 @@ func text(v any) (any, error) {
 	case int, uint64, *big.Int, float64, bool, nil:
 		return fmt.Sprint(v), nil
 	}
-	return nil, fmt.Errorf("string of %s", kindOf(v))
+	return nil, fmt.Errorf("string does not take %s", kindOf(v))
 }
 
-// end returns the first or last element of a list, or nil if it is empty.
+// end returns the first element of a list, or the last one if last is set. It returns nil if the list is
+// empty.
 func end(v any, last bool) (any, error) {
 	list, ok := v.([]any)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("first or last of %s", kindOf(v))
+		return nil, fmt.Errorf("%s has no first or last element", kindOf(v))
 	case len(list) == 0:
 		return nil, nil
 	case last:
@@ -251,12 +256,12 @@ func bitwise(args []any, apply func(z, x, y *big.Int) *big.Int) (any, error) {
 	x, okX := integer(args[0])
 	y, okY := integer(args[1])
 	if !okX || !okY {
-		return nil, fmt.Errorf("bit operation on %s and %s", kindOf(args[0]), kindOf(args[1]))
+		return nil, fmt.Errorf("bit operations take integers, not %s", kindsOf(args))
 	}
 	return normal(apply(new(big.Int), x, y))
 }
 
-// shift shifts an integer. A left shift loses no bits.
+// shift shifts an integer by a number of bits. A left shift loses no bits: integers have no fixed width.
 func shift(args []any, apply func(z, x *big.Int, n uint) *big.Int) (any, error) {
 	x, ok := integer(args[0])
 	n, okN := word(args[1])

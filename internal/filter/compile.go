@@ -15,39 +15,40 @@ type expression func(*scope) (any, error)
 // scope holds a record and the intermediate values of the expression.
 type scope struct {
 	seq, pos uint64
-	size     int // of the record, in bytes
+	size     int // size of the record in bytes
 	typ      string
 	data     any
 	fields   map[string]any
-	vars     []any // of let, and elements of lists
-	steps    int   // that remain, see step
+	vars     []any // values of the let variables, and the elements that loops visit
+	steps    int   // number of steps left, see step
 }
 
-// maxSteps bounds the list elements that an expression visits per record:
-// any(0..1000000, any(0..1000000, ...)) must terminate.
+// maxSteps bounds how many list elements an expression visits per record, so that any(0..1000000,
+// any(0..1000000, ...)) terminates.
 const maxSteps = 1 << 20
 
-// step counts n elements.
+// step counts n visited list elements. It returns an error if that makes more than maxSteps.
 func (s *scope) step(n int) error {
 	if s.steps -= n; s.steps < 0 {
-		return fmt.Errorf("more than %d list elements", maxSteps)
+		return fmt.Errorf("the expression visits more than %d list elements", maxSteps)
 	}
 	return nil
 }
 
-// compiler compiles a tree to an expression. It rejects nodes that it does not know.
+// compiler compiles a syntax tree to an expression. It rejects kinds of nodes that it does not know.
 type compiler struct {
 	*syntax
-	vars  map[string]int // the variables of let, by name
-	slots int            // in use
-	size  int            // the largest value of slots
-	loop  *loop          // that encloses the node, or nil
+	vars  map[string]int // slots of the let variables in scope, by name
+	slots int            // number of slots in use
+	size  int            // the largest value that slots has had
+	loop  *loop          // the loop that encloses the node, or nil
 }
 
-// loop has the slots for the list element that a builtin function visits and for its index.
+// loop has the two slots of a builtin function that visits a list: for the current element and its
+// index.
 type loop struct{ element, index int }
 
-// reserve returns a slot of the scope's vars.
+// reserve reserves a slot of the scope's vars, and returns it.
 func (c *compiler) reserve() int {
 	c.slots++
 	c.size = max(c.size, c.slots)
@@ -58,7 +59,7 @@ func (c *compiler) refuse(node ast.Node, what string) error {
 	return fmt.Errorf("filters do not support %s %s", what, c.position(node))
 }
 
-// constant returns an expression with a fixed value.
+// constant returns an expression whose value is always v.
 func constant(v any) expression { return func(*scope) (any, error) { return v, nil } }
 
 func (c *compiler) compile(node ast.Node) (expression, error) {
@@ -96,7 +97,7 @@ func (c *compiler) compile(node ast.Node) (expression, error) {
 	case *ast.VariableDeclaratorNode:
 		return c.let(n)
 	case *ast.SequenceNode:
-		return c.compile(n.Nodes[len(n.Nodes)-1]) // the others have no effect
+		return c.compile(n.Nodes[len(n.Nodes)-1]) // only the last expression of a sequence has an effect
 	case *ast.CallNode:
 		return nil, c.refuse(node, "calls of members")
 	case *ast.MapNode:
@@ -127,7 +128,7 @@ func (c *compiler) integer(n *ast.IntegerNode) (expression, error) {
 	return constant(exact), err
 }
 
-// name compiles the name of a variable, of a value that every record has, or of a field.
+// name compiles a name: of a variable, of a value that every record has, or of a field.
 func (c *compiler) name(n *ast.IdentifierNode) (expression, error) {
 	if slot, ok := c.vars[n.Value]; ok {
 		return func(s *scope) (any, error) { return s.vars[slot], nil }, nil
@@ -155,7 +156,7 @@ func (c *compiler) name(n *ast.IdentifierNode) (expression, error) {
 	}, nil
 }
 
-// pointer compiles # and #index: the element of the enclosing loop, and its index.
+// pointer compiles # (the current element of the enclosing loop) and #index (its index).
 func (c *compiler) pointer(n *ast.PointerNode) (expression, error) {
 	if c.loop == nil {
 		return nil, c.refuse(n, "# outside of a list")
@@ -169,7 +170,7 @@ func (c *compiler) pointer(n *ast.PointerNode) (expression, error) {
 	return func(s *scope) (any, error) { return s.vars[slot], nil }, nil
 }
 
-// let compiles a variable declaration.
+// let compiles the declaration of a variable.
 func (c *compiler) let(n *ast.VariableDeclaratorNode) (expression, error) {
 	value, err := c.compile(n.Value)
 	if err != nil {
@@ -241,7 +242,7 @@ func (c *compiler) array(n *ast.ArrayNode) (expression, error) {
 	}, nil
 }
 
-// variable reports whether a node is not a literal.
+// variable reports whether the value of a node can vary: it is not a literal.
 func variable(node ast.Node) bool {
 	switch n := node.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.StringNode, *ast.BoolNode, *ast.NilNode:

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// numbers returns a type with integers of all sizes, some of which have the names of functions.
+// numbers returns a type with integers of all sizes. Some of its members have the names of functions.
 func numbers(t testing.TB) *decode.Set {
 	s64 := &btf.Int{Name: "s64", Size: 8, Encoding: btf.Signed}
 	double := &btf.Float{Name: "double", Size: 8}
@@ -28,13 +28,13 @@ func numbers(t testing.TB) *decode.Set {
 	return set
 }
 
-// record is a record of the type of numbers.
+// record has the layout of the type that numbers returns.
 type record struct {
-	A, Max, S, Count uint64 // S and Count as signed
-	U, I             uint32 // I as signed
+	A, Max, S, Count uint64 // the type has S and Count as signed integers
+	U, I             uint32 // the type has I as a signed integer
 	List             [3]uint64
 	F                float64
-	Wide             [2]uint64 // the lower half first
+	Wide             [2]uint64 // an integer of 128 bits, lower half first
 }
 
 func (r record) bytes(t testing.TB) []byte {
@@ -94,7 +94,7 @@ func TestIntegersAreExact(t *testing.T) {
 	}
 }
 
-// A record without an exact result does not match, and is counted.
+// A record for which the expression has no exact result does not match, and is counted as an error.
 func TestWhatHasNoExactAnswerIsNotJudged(t *testing.T) {
 	r := record{A: 1<<53 + 1, F: math.NaN()}
 	for expression, cause := range map[string]string{
@@ -102,7 +102,7 @@ func TestWhatHasNoExactAnswerIsNotJudged(t *testing.T) {
 		`a / u > 0`: "division by zero", `a % u == 0`: "division by zero", `a ** a > 0`: "more than 4096 bits", `9 ** 9 ** 9 > 0`: "more than 4096 bits",
 		`list[a] == 1`: "index 9007199254740993 out of range for a list of 3", `int(f) == 0`: "NaN is not an integer", `len(0..a) > 0`: "list elements",
 		`any(0..1000000, any(0..1000000, # < 0))`: "list elements", `bitshl(1, a) > 0`: "cannot shift",
-		`max(a, f) == a`: "max of", `u ** -1 > 0`: "division by zero", `2 ** (1 / 2) > 0`: "exponent",
+		`max(a, f) == a`: "max does not take NaN", `u ** -1 > 0`: "division by zero", `2 ** (1 / 2) > 0`: "exponent",
 	} {
 		t.Run(expression, func(t *testing.T) {
 			matched, err := match(t, expression, r)
@@ -113,7 +113,7 @@ func TestWhatHasNoExactAnswerIsNotJudged(t *testing.T) {
 	}
 }
 
-// A record cannot make a filter parse or print a number for seconds.
+// No record can make a filter spend seconds on parsing or printing a number.
 func TestNumbersInRecordsAreBounded(t *testing.T) {
 	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}
 	const digits = 1 << 20
@@ -139,7 +139,7 @@ func TestNumbersInRecordsAreBounded(t *testing.T) {
 	}
 }
 
-// New rejects operators and functions that are not exact, or meaningless in a filter, by name.
+// New rejects operators and functions that are inexact or have no use in a filter. The error names them.
 func TestUnknownOperatorsAreRefused(t *testing.T) {
 	for expression, cause := range map[string]string{
 		`mean(list) > 1`: "the function mean (1:1)", `sort(list)[0] == 1`: "the function sort", `a == median(list)`: "the function median (1:6)",
@@ -156,7 +156,8 @@ func TestUnknownOperatorsAreRefused(t *testing.T) {
 	}
 }
 
-// agree compares the filter with the reference. It returns false if the filter has no result.
+// agree compares the filter's result with that of the reference. It returns false if the filter has no
+// result.
 func agree(t *testing.T, set *decode.Set, seed uint64, depth int) bool {
 	t.Helper()
 	g := newGenerator(seed)

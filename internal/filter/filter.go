@@ -32,7 +32,7 @@ import (
 // Filter is a compiled expression. One goroutine at a time may use it.
 type Filter struct {
 	types   *decode.Set
-	untyped *compiled // for records without a type
+	untyped *compiled // for records whose type is unknown
 	typed   map[*decode.Codec]*compiled
 	errors  uint64
 	err     error
@@ -42,10 +42,10 @@ type Filter struct {
 type compiled struct {
 	expression
 	scope
-	selection *decode.Selection // nil if it uses no field
+	selection *decode.Selection // nil if the expression uses no field
 }
 
-// The names that are defined for every record.
+// Names that are defined for every record.
 const (
 	nameSeq  = "seq"
 	namePos  = "pos"
@@ -54,13 +54,15 @@ const (
 	nameData = "data"
 )
 
-// New compiles an expression for records of types. If types is nil, the expression can name no fields.
+// New compiles an expression for records of the given types. If types is nil, the expression cannot use
+// fields.
 func New(expression string, types *decode.Set) (*Filter, error) {
 	var decoders []*decode.Codec
 	if types != nil {
 		decoders = types.Codecs()
 	}
-	// First check it for a record with the fields of all types: what is wrong here is wrong for each type.
+	// Check the expression against a record that has the fields of all types: an error there is an error
+	// for each type.
 	all, err := parse(expression)
 	if err != nil {
 		return nil, explain(err, types)
@@ -96,8 +98,8 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	return f, nil
 }
 
-// forType compiles an expression for records with the names in env. It appends "&& true", so that absent can
-// replace the whole expression as an operand.
+// forType compiles an expression for records with the names in env. absent replaces operands; "&& true"
+// makes the whole expression an operand, which it can replace too.
 func forType(expression string, env types.Map) (*compiled, error) {
 	s, err := parse(expression)
 	if err != nil {
@@ -122,7 +124,8 @@ func (s *syntax) compile() (*compiled, error) {
 	return &compiled{expression: e, scope: scope{vars: make([]any, c.size)}}, nil
 }
 
-// explain returns the first line of an error of expr, which has several.
+// explain returns the first line of an error of package expr; the other lines quote the expression. If
+// types is nil, it also says why a field is unknown.
 func explain(err error, types *decode.Set) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	if types == nil && strings.Contains(text, "unknown name") {
@@ -131,8 +134,8 @@ func explain(err error, types *decode.Set) error {
 	return errors.New(text)
 }
 
-// Match reports whether the expression is true for a record. It is false for a record for which it cannot be
-// evaluated, see [Filter.Errors].
+// Match reports whether the expression is true for a record. It returns false if the expression cannot
+// be evaluated, and counts the record, see [Filter.Errors].
 func (f *Filter) Match(seq, pos uint64, record []byte) bool {
 	c := f.untyped
 	if f.types != nil {
@@ -160,7 +163,8 @@ func (c *compiled) match(record []byte) (bool, error) {
 	return truth(c.expression, &c.scope)
 }
 
-// reserved reports whether a name is defined for every record, and so hides a member.
+// reserved reports whether a name is defined for every record. Such a name hides a member of the same
+// name.
 func reserved(name string) bool {
 	switch name {
 	case nameSeq, namePos, nameLen, nameType, nameData:

@@ -62,7 +62,7 @@ func TestMatch(t *testing.T) {
 		{`type == "opened" && pid == 42 && comm startsWith "ba"`, true, false, 0},
 		{`pid == 42`, true, false, 0},
 		{`pid > 41 or result < 0`, true, true, 0},
-		{`pid > 41`, true, false, 0}, // closed has no pid
+		{`pid > 41`, true, false, 0}, // the type "closed" has no member pid
 		{`any(list, # == 2) // and nothing else`, true, false, 0},
 		{`!(pid == 42)`, false, true, 0},
 		{`data.pid == 42 || data.result == -7`, true, true, 0},

@@ -6,10 +6,11 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// visit returns the value of the predicate for element i of a list, or the element without a predicate.
+// visit returns the value of a loop's predicate for element i, or the element if the loop has no
+// predicate.
 type visit func(i int) (any, error)
 
-// loops are the functions that visit the elements of a list.
+// loops are the builtin functions that visit the elements of a list.
 var loops = map[string]func(list []any, at visit) (any, error){
 	"all":    func(list []any, at visit) (any, error) { i, err := find(list, at, false); return i < 0, err },
 	"any":    func(list []any, at visit) (any, error) { i, err := find(list, at, true); return i >= 0, err },
@@ -28,7 +29,8 @@ var loops = map[string]func(list []any, at visit) (any, error){
 	"findLastIndex": func(list []any, at visit) (any, error) { i, err := findLast(list, at); return indexOf(i), err },
 }
 
-// over compiles a call of one of loops, with its list and its predicate, which some functions can omit.
+// over compiles a call of a function in loops: its list, and its predicate, which some functions can
+// omit.
 func (c *compiler) over(n *ast.BuiltinNode, run func(list []any, at visit) (any, error)) (expression, error) {
 	source, err := c.compile(n.Arguments[0])
 	if err != nil {
@@ -55,7 +57,7 @@ func (c *compiler) over(n *ast.BuiltinNode, run func(list []any, at visit) (any,
 		}
 		list, ok := v.([]any)
 		if !ok {
-			return nil, fmt.Errorf("%s over %s", n.Name, kindOf(v))
+			return nil, fmt.Errorf("%s takes a list, not %s", n.Name, kindOf(v))
 		}
 		return run(list, func(i int) (any, error) {
 			s.vars[l.element], s.vars[l.index] = list[i], i
@@ -67,12 +69,12 @@ func (c *compiler) over(n *ast.BuiltinNode, run func(list []any, at visit) (any,
 	}, nil
 }
 
-// holds returns the value of the predicate for element i, which must be a bool.
+// holds returns the value of the predicate for element i. It returns an error if that is not a bool.
 func (at visit) holds(i int) (bool, error) {
 	return truth(func(*scope) (any, error) { return at(i) }, nil)
 }
 
-// find returns the index of the first element for which the predicate has a value, or -1.
+// find returns the index of the first element for which the predicate is value, or -1.
 func find(list []any, at visit, value bool) (int, error) {
 	for i := range list {
 		holds, err := at.holds(i)

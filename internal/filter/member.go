@@ -26,8 +26,8 @@ func (c *compiler) member(n *ast.MemberNode) (expression, error) {
 	}, nil
 }
 
-// fetch returns a member of a struct, nil if there is none of that name, or an element of a list. A negative
-// index counts from the end.
+// fetch returns a member of a struct (nil if it has none of that name), or an element of a list. A
+// negative index counts from the end of the list.
 func fetch(base, property any) (any, error) {
 	switch base := base.(type) {
 	case map[string]any:
@@ -44,10 +44,10 @@ func fetch(base, property any) (any, error) {
 		}
 		return base[i], nil
 	}
-	return nil, fmt.Errorf("no member %v in %s", property, kindOf(base))
+	return nil, fmt.Errorf("%[2]s has no member %[1]v", property, kindOf(base))
 }
 
-// slice compiles a slice of a list, or of a string in bytes.
+// slice compiles a slice expression: of a list by elements, of a string by bytes.
 func (c *compiler) slice(n *ast.SliceNode) (expression, error) {
 	nodes := []ast.Node{n.Node, &ast.NilNode{}, &ast.NilNode{}}
 	if n.From != nil {
@@ -73,12 +73,12 @@ func (c *compiler) slice(n *ast.SliceNode) (expression, error) {
 			from, to, err := bounds(args[1], args[2], len(base))
 			return base[from:to], err
 		}
-		return nil, fmt.Errorf("slice of %s", kindOf(args[0]))
+		return nil, fmt.Errorf("%s cannot be sliced", kindOf(args[0]))
 	}, nil
 }
 
-// bounds clamps the bounds of a slice to a length. Negative bounds count from the end. With an error it
-// returns 0 and 0.
+// bounds clamps the bounds of a slice to a length. Negative bounds count from the end. If it returns an
+// error, both bounds are 0, which the caller can use.
 func bounds(from, to any, length int) (int, int, error) {
 	a, okA := clamp(from, 0, length)
 	b, okB := clamp(to, length, length)
@@ -88,7 +88,7 @@ func bounds(from, to any, length int) (int, int, error) {
 	return min(a, b), b, nil
 }
 
-// clamp returns a bound clamped to a length, or def for nil.
+// clamp clamps a bound to 0..length. It returns def if v is nil, and false if v is not an integer.
 func clamp(v any, def, length int) (int, bool) {
 	if v == nil {
 		return def, true
@@ -107,7 +107,7 @@ func clamp(v any, def, length int) (int, bool) {
 	return min(max(i, 0), length), true
 }
 
-// values evaluates all expressions.
+// values evaluates all expressions, in order.
 func values(all []expression, s *scope) ([]any, error) {
 	out := make([]any, len(all))
 	for i, e := range all {

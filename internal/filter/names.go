@@ -7,10 +7,10 @@ import (
 	"github.com/expr-lang/expr/types"
 )
 
-// names collects the names that an expression uses, and the strings that it compares fields with.
+// names collects the names that an expression uses, and the strings with which it compares fields.
 type names struct {
 	found     []string
-	variables []string // of let
+	variables []string // names of let variables
 	constants []comparison
 }
 
@@ -51,7 +51,7 @@ func pathOf(node ast.Node) string {
 	return ""
 }
 
-// fields returns the members that the expression uses.
+// fields returns the names of the record's members that the expression uses.
 func (n *names) fields() (members []string) {
 	for _, name := range n.found {
 		if !reserved(name) {
@@ -61,10 +61,10 @@ func (n *names) fields() (members []string) {
 	return members
 }
 
-// absent replaces each comparison with a field that a type does not have by false.
+// absent replaces comparisons by false if they use a field that the type does not have.
 type absent struct {
 	known     types.Map
-	variables []string // of let: always present
+	variables []string // let variables, which are never absent
 }
 
 func (a *absent) Visit(node *ast.Node) {
@@ -89,7 +89,7 @@ func (a *absent) Visit(node *ast.Node) {
 	}
 }
 
-// settle replaces a node that cannot be evaluated by false.
+// settle replaces a node by false if it uses a field that the type does not have.
 func (a *absent) settle(node *ast.Node) {
 	if ast.Find(*node, a.missing) != nil {
 		ast.Patch(node, &ast.BoolNode{Value: false})

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strings"
 )
 
-// A number is an int, a uint64, a *big.Int, a quotient of integers that is not whole (a fraction or a
-// *big.Rat), or a float64. Arithmetic is exact for all but the last. Its integer results are normal:
-// they have the first of these types that can hold the value.
+// A number is an int, a uint64, a *big.Int, a fraction or *big.Rat (a quotient of integers that is not
+// an integer), or a float64. Arithmetic is exact except with float64. An integer result is normal: it
+// has the first of the types int, uint64 and *big.Int that can hold it.
 
-// maxBits bounds the size of integers: 9**9**9 must terminate.
+// maxBits bounds the size of integers, so that 9**9**9 terminates.
 const maxBits = 4096
 
 var (
@@ -20,7 +21,7 @@ var (
 	errZero     = errors.New("division by zero")
 )
 
-// normal returns x in the first type that can hold it.
+// normal returns x as an int, uint64 or *big.Int: the first of them that can hold it.
 func normal(x *big.Int) (any, error) {
 	switch {
 	case x.IsInt64():
@@ -33,7 +34,7 @@ func normal(x *big.Int) (any, error) {
 	return x, nil
 }
 
-// normalRat returns x in the first type that can hold it.
+// normalRat returns x as an integer, fraction or *big.Rat: the first of them that can hold it.
 func normalRat(x *big.Rat) (any, error) {
 	if x.IsInt() {
 		return normal(new(big.Int).Set(x.Num()))
@@ -86,8 +87,8 @@ func whole(v any) bool {
 	return ok
 }
 
-// float returns a number as a float. It fails for an integer that no float equals, and rounds a quotient, as
-// a division of floats does.
+// float converts a number to a float. It returns an error for an integer that no float equals. A
+// quotient is rounded to the nearest float.
 func float(v any) (float64, error) {
 	switch v := v.(type) {
 	case float64:
@@ -158,8 +159,8 @@ func compareNumbers(a, b any) (order int, ok bool) {
 	return x.Cmp(y), true
 }
 
-// compareFloat compares a number that is not a float with a float: an integer exactly, a quotient after rounding
-// it to the nearest float.
+// compareFloat compares v, a number that is not a float, with the float f. It compares an integer
+// exactly. It rounds a quotient to the nearest float first.
 func compareFloat(v any, f float64) (order int, ok bool) {
 	if math.IsNaN(f) {
 		return 0, false
@@ -204,7 +205,7 @@ func arithmetic(operator string, a, b any) (any, error) {
 	p, okP := rational(a)
 	q, okQ := rational(b)
 	if !okP || !okQ {
-		return nil, fmt.Errorf("operator %s on %s and %s", operator, kindOf(a), kindOf(b))
+		return nil, fmt.Errorf("operator %s does not take %s and %s", operator, kindOf(a), kindOf(b))
 	}
 	if operator == "**" {
 		return power(p, y)
@@ -246,17 +247,18 @@ func quotients(operator string, x, y *big.Rat) (any, error) {
 		}
 		return normalRat(new(big.Rat).Quo(x, y))
 	}
-	return nil, fmt.Errorf("operator %s on a fraction", operator)
+	return nil, fmt.Errorf("operator %s does not take a fraction", operator)
 }
 
-// power raises x to an integer power. A nil exponent stands for one that is not an integer.
+// power raises x to an integer power. A nil exponent means that the exponent was not an integer, which
+// is an error.
 func power(x *big.Rat, exponent *big.Int) (any, error) {
 	if exponent == nil {
-		return nil, errors.New("operator ** with a fraction as exponent")
+		return nil, errors.New("the exponent of ** is a fraction")
 	}
 	one := big.NewInt(1)
 	if !exponent.IsInt64() {
-		switch { // all other results are too large or too close to 0
+		switch { // the exponent is huge: only 0, 1 and -1 have a result that is neither too large nor too close to 0
 		case x.Sign() == 0 && exponent.Sign() > 0:
 			return 0, nil
 		case x.IsInt() && x.Num().CmpAbs(one) == 0:
@@ -302,7 +304,16 @@ func floats(operator string, a, b any) (any, error) {
 	case "**":
 		return math.Pow(x, y), nil
 	}
-	return nil, fmt.Errorf("operator %s on floating-point numbers", operator)
+	return nil, fmt.Errorf("operator %s does not take floating-point numbers", operator)
+}
+
+// kindsOf names the kinds of several values.
+func kindsOf(all []any) string {
+	kinds := make([]string, len(all))
+	for i, v := range all {
+		kinds[i] = kindOf(v)
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // kindOf names the kind of a value.

@@ -28,7 +28,7 @@ func (c *compiler) unary(n *ast.UnaryNode) (expression, error) {
 				return nil, err
 			}
 			if f, ok := v.(float64); ok && operator == "-" {
-				return -f, nil // 0 - f loses the sign of zero
+				return -f, nil // 0 - f would lose the sign of a zero
 			}
 			return arithmetic(operator, 0, v)
 		}, nil
@@ -102,7 +102,8 @@ func (c *compiler) binary(n *ast.BinaryNode) (expression, error) {
 	}, nil
 }
 
-// logical compiles "and" and "or". If left has the value decides, right is not evaluated.
+// logical compiles "and" and "or". If left has the value decides, the result is decides and right is not
+// evaluated.
 func logical(left, right expression, decides bool) expression {
 	return func(s *scope) (any, error) {
 		b, err := truth(left, s)
@@ -113,7 +114,7 @@ func logical(left, right expression, decides bool) expression {
 	}
 }
 
-// equal reports whether two values are equal. Values of different kinds are not.
+// equal reports whether two values are equal. Values of different kinds are never equal.
 func equal(a, b any) bool {
 	switch x := a.(type) {
 	case nil:
@@ -162,9 +163,9 @@ func ordered(operator string, a, b any, holds func(order int) bool) (any, error)
 		}
 	}
 	if numeric(a) && numeric(b) {
-		return false, nil // a NaN
+		return false, nil // one operand is NaN
 	}
-	return nil, fmt.Errorf("operator %s on %s and %s", operator, kindOf(a), kindOf(b))
+	return nil, fmt.Errorf("operator %s does not take %s and %s", operator, kindOf(a), kindOf(b))
 }
 
 // add adds numbers and concatenates strings.
@@ -195,19 +196,20 @@ func in(a, b any) (any, error) {
 			return has, nil
 		}
 	}
-	return nil, fmt.Errorf("operator in on %s and %s", kindOf(a), kindOf(b))
+	return nil, fmt.Errorf("operator in does not take %s and %s", kindOf(a), kindOf(b))
 }
 
 func texts(operator string, a, b any, holds func(a, b string) bool) (any, error) {
 	x, okX := a.(string)
 	y, okY := b.(string)
 	if !okX || !okY {
-		return nil, fmt.Errorf("operator %s on %s and %s", operator, kindOf(a), kindOf(b))
+		return nil, fmt.Errorf("operator %s does not take %s and %s", operator, kindOf(a), kindOf(b))
 	}
 	return holds(x, y), nil
 }
 
-// matches compiles "matches". It compiles a constant pattern once.
+// matches compiles the operator "matches". If the pattern is a constant, it compiles the pattern only
+// once.
 func matches(left, right expression, pattern ast.Node) (expression, error) {
 	var compiled *regexp.Regexp
 	if text, ok := pattern.(*ast.StringNode); ok {
@@ -224,7 +226,7 @@ func matches(left, right expression, pattern ast.Node) (expression, error) {
 		text, ok := both[0].(string)
 		source, okPattern := both[1].(string)
 		if !ok || !okPattern {
-			return nil, fmt.Errorf("operator matches on %s and %s", kindOf(both[0]), kindOf(both[1]))
+			return nil, fmt.Errorf("operator matches does not take %s and %s", kindOf(both[0]), kindOf(both[1]))
 		}
 		re := compiled
 		if re == nil {
@@ -236,7 +238,7 @@ func matches(left, right expression, pattern ast.Node) (expression, error) {
 	}, nil
 }
 
-// inRange compiles "x in from..to" without making the list.
+// inRange compiles "x in from..to" without building the list of the range.
 func (c *compiler) inRange(left expression, r *ast.BinaryNode) (expression, error) {
 	ends, err := c.compileAll([]ast.Node{r.Left, r.Right})
 	if err != nil {
@@ -257,17 +259,17 @@ func (c *compiler) inRange(left expression, r *ast.BinaryNode) (expression, erro
 	}, nil
 }
 
-// checkRange returns an error for the ends of a range unless they are integers.
+// checkRange returns an error unless both ends of a range are integers.
 func checkRange(from, to any) error {
 	for _, end := range []any{from, to} {
 		if _, ok := integer(end); !ok {
-			return fmt.Errorf("operator .. on %s", kindOf(end))
+			return fmt.Errorf("operator .. takes integers, not %s", kindOf(end))
 		}
 	}
 	return nil
 }
 
-// list evaluates a range.
+// list evaluates a range to the list of its integers.
 func list(left, right expression, s *scope) (any, error) {
 	ends, err := values([]expression{left, right}, s)
 	if err != nil {
@@ -285,7 +287,7 @@ func list(left, right expression, s *scope) (any, error) {
 	}
 	last, ok := count.(int)
 	if !ok || last >= maxSteps {
-		last = maxSteps // too many
+		last = maxSteps // step will refuse this many
 	}
 	if err := s.step(last + 1); err != nil {
 		return nil, err

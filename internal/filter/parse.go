@@ -19,17 +19,17 @@ import (
 // syntax is a parsed expression.
 type syntax struct {
 	tree *parser.Tree
-	// large has the integers that expr's parser cannot hold, by offset in characters. The tree has 0 in
-	// their place.
+	// large has the integers that expr's parser cannot represent, by their offset in characters. The
+	// tree has 0 in place of each.
 	large map[int]*big.Int
 }
 
-// parse parses an expression. It does not know the names of fields, so a field hides no builtin function:
-// "len" is a name, "len(" a call.
+// parse parses an expression. It does not know the names of fields, so a field never hides a builtin
+// function: "len" is a name and "len(" is a call.
 func parse(expression string) (*syntax, error) {
 	source := []rune(expression)
 	s := &syntax{large: map[int]*big.Int{}}
-	// The parser reports what the lexer rejects.
+	// Ignore the lexer's error: the parser reports it too.
 	tokens, _ := lexer.Lex(file.NewSource(expression))
 	for _, t := range tokens {
 		if t.Kind != lexer.Number {
@@ -52,8 +52,9 @@ func parse(expression string) (*syntax, error) {
 	return s, err
 }
 
-// large returns the value of a literal that expr would round or reject: an integer that does not fit an int64,
-// or one with a fraction or exponent from 2^53 to 2^200. For other literals it returns nil.
+// large returns the value of a literal that expr would round or reject: an integer that does not fit an
+// int64, or a number from 2^53 to 2^200 with a fraction or an exponent. It returns nil for other
+// literals.
 func large(literal string) (*big.Int, error) {
 	lower := strings.ToLower(literal)
 	if strings.ContainsAny(lower, ".e") && !strings.HasPrefix(lower, "0x") {
@@ -87,7 +88,8 @@ func large(literal string) (*big.Int, error) {
 	return value, nil
 }
 
-// check returns an error for names that env does not have and operations on the wrong types.
+// check returns an error if the expression uses a name that is not in env, or an operation on the wrong
+// type.
 func (s *syntax) check(env types.Map) error {
 	c := conf.CreateNew()
 	expr.Env(env)(c)
@@ -96,7 +98,7 @@ func (s *syntax) check(env types.Map) error {
 	return err
 }
 
-// position returns the position of a node, formatted as in the errors of expr's checker.
+// position returns the position of a node in the format of expr's own errors.
 func (s *syntax) position(node ast.Node) string {
 	at := &file.Error{Location: node.Location()}
 	at.Bind(s.tree.Source)

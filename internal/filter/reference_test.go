@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 )
 
-// reference is an expression with its value as computed by math/big. A bool is 0 or 1.
+// reference is an expression with its value, computed by math/big. A bool has the value 0 or 1.
 type reference struct {
 	text  string
 	value func() (*big.Rat, error)
@@ -22,7 +22,7 @@ type generator struct {
 	r record
 }
 
-// edges are values near which arithmetic tends to be wrong.
+// edges are values at which arithmetic often goes wrong.
 var edges = []uint64{0, 1, 2, 3, 10, 1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 1<<53 - 1, 1 << 53, 1<<53 + 1, 1<<63 - 1, 1 << 63, 1<<63 + 1, math.MaxUint64 - 1, math.MaxUint64}
 
 func (g *generator) word() uint64 {
@@ -63,7 +63,7 @@ func (g *generator) leaf() reference {
 	return known(fmt.Sprintf([]string{"%d", "%#x", "%#b"}[g.IntN(3)], v), unsigned(v))
 }
 
-// binaryReference combines two values.
+// binaryReference returns the reference for a binary expression of a and b.
 func binaryReference(text string, a, b reference, combine combination) reference {
 	return reference{fmt.Sprintf(text, a.text, b.text), func() (*big.Rat, error) {
 		x, err := a.value()
@@ -85,7 +85,8 @@ func truthOf(b bool) *big.Rat {
 	return new(big.Rat)
 }
 
-// combination computes a value from two. It returns nil for a division by zero and for bits of fractions.
+// combination computes a binary operation. It returns nil for a division by zero and for bit operations
+// on fractions.
 type combination func(x, y *big.Rat) (*big.Rat, error)
 
 func exact(f func(z, x, y *big.Rat) *big.Rat) combination {
@@ -123,7 +124,7 @@ func order(holds func(order int) bool) combination {
 	return func(x, y *big.Rat) (*big.Rat, error) { return truthOf(holds(x.Cmp(y))), nil }
 }
 
-// arithmeticReferences are the operators with a number as result.
+// arithmeticReferences are the operators whose result is a number.
 var arithmeticReferences = []struct {
 	text    string
 	combine combination
@@ -145,7 +146,7 @@ var arithmeticReferences = []struct {
 	{"bitxor(%s, %s)", ofIntegers((*big.Int).Xor)},
 }
 
-// number returns a random expression with a number as value.
+// number returns a random expression whose value is a number.
 func (g *generator) number(depth int) reference {
 	if depth == 0 {
 		return g.leaf()
@@ -167,7 +168,7 @@ func (g *generator) number(depth int) reference {
 	}}
 }
 
-// comparisonReferences are the operators with a bool as result.
+// comparisonReferences are the operators whose result is a bool.
 var comparisonReferences = []struct {
 	text    string
 	combine combination
@@ -189,7 +190,7 @@ var comparisonReferences = []struct {
 	}},
 }
 
-// truth returns a random expression with a bool as value.
+// truth returns a random expression whose value is a bool.
 func (g *generator) truth(depth int) reference {
 	if depth > 0 && g.IntN(3) == 0 {
 		return g.logical(depth - 1)
@@ -208,7 +209,7 @@ func (g *generator) truth(depth int) reference {
 	})
 }
 
-// logical combines bools. It does not evaluate the second if the first decides.
+// logical returns a random "and" or "or". Its value ignores the second operand if the first decides.
 func (g *generator) logical(depth int) reference {
 	a, b := g.truth(depth), g.truth(depth)
 	and := g.IntN(2) == 0

@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// Fast paths for numbers that need no math/big.
+// Fast paths for numbers that fit a machine word: they do not use math/big.
 
-// word returns an integer that fits an int. It returns false for other values.
+// word returns v as an int if v is an integer that fits.
 func word(v any) (int, bool) {
 	switch v := v.(type) {
 	case int:
@@ -21,7 +21,7 @@ func word(v any) (int, bool) {
 	return 0, false
 }
 
-// small applies an operator to ints. It returns false if the result may not be an int.
+// small applies an operator to ints. It returns false if the result might not fit an int.
 func small(operator string, x, y int) (int, bool) {
 	switch operator {
 	case "+":
@@ -45,7 +45,7 @@ func small(operator string, x, y int) (int, bool) {
 	return 0, false
 }
 
-// natural returns an integer that fits a uint64. It returns false for other values.
+// natural returns v as a uint64 if v is an integer that fits.
 func natural(v any) (uint64, bool) {
 	switch v := v.(type) {
 	case int:
@@ -56,7 +56,7 @@ func natural(v any) (uint64, bool) {
 	return 0, false
 }
 
-// naturals applies an operator to uint64s. It returns false if the result is not a uint64.
+// naturals applies an operator to uint64s. It returns false if the result is not an integer that fits a uint64.
 func naturals(operator string, x, y uint64) (v any, ok bool) {
 	var result uint64
 	switch operator {
@@ -84,13 +84,13 @@ func naturals(operator string, x, y uint64) (v any, ok bool) {
 	return result, ok
 }
 
-// fraction is a quotient of ints that is not an integer. The denominator is positive.
+// fraction is a quotient of ints that is not an integer. Its denominator is positive.
 type fraction struct{ num, denom int }
 
-// compare compares f with an integer that fits an int. It returns false for other values.
+// compare compares f with v. It returns false unless v is an integer that fits an int.
 func (f fraction) compare(v any) (order int, ok bool) {
 	n, ok := word(v)
-	below := f.num / f.denom // the next integer below
+	below := f.num / f.denom // the greatest integer below f
 	if f.num < 0 {
 		below--
 	}

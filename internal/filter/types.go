@@ -11,7 +11,8 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// environment returns the names that an expression can use, with their types.
+// environment returns the names, with their types, that an expression for records of the given types can
+// use.
 func environment(decoders ...*decode.Codec) types.Map {
 	data := types.Map{}
 	for _, d := range decoders {
@@ -26,12 +27,12 @@ func environment(decoders ...*decode.Codec) types.Map {
 	return env
 }
 
-// addFields adds fields to a struct. A field with different types in different records is checked when it is
-// evaluated.
+// addFields adds fields to a struct type. If a name has different types in different records, its uses
+// are checked only at evaluation.
 func addFields(to types.Map, fields []decode.Field) {
 	for _, f := range fields {
 		if len(f.Path) == 0 {
-			continue // the record is not a struct
+			continue // the record is not a struct: it has no members
 		}
 		in := to
 		for _, name := range f.Path[:len(f.Path)-1] {
@@ -61,7 +62,7 @@ func typeOf(f decode.Field) types.Type {
 	case reflect.Slice:
 		return types.Array(elementOf(f.Elem))
 	}
-	return types.Int // of any size: arithmetic is exact
+	return types.Int // types.Int stands for integers of any size: arithmetic here is exact
 }
 
 func elementOf(fields []decode.Field) types.Type {
@@ -73,7 +74,8 @@ func elementOf(fields []decode.Field) types.Type {
 	return m
 }
 
-// check returns an error for a comparison with a string that is never true: an unknown type or enumerator.
+// check returns an error for a comparison with a string that is never true: the string names no type, or
+// no enumerator.
 func (n *names) check(decoders []*decode.Codec) error {
 	if len(decoders) == 0 {
 		return nil
@@ -105,7 +107,8 @@ func (n *names) check(decoders []*decode.Codec) error {
 	return nil
 }
 
-// isNumber reports whether text can be an enum value without an enumerator.
+// isNumber reports whether text can be an enum's value that has no enumerator, which is shown as a
+// number.
 func isNumber(text string) bool {
 	return text != "" && strings.Trim(text, "-0123456789") == ""
 }
