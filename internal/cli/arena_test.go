@@ -20,8 +20,8 @@ func TestArenaScripts(t *testing.T) {
 	runScripts(t, "testdata/arena")
 }
 
-// skipWithoutArena skips the test if the kernel has no arenas, after checking the errors of commands that
-// need them.
+// skipWithoutArena skips the test if the kernel has no arenas. Before, it checks the errors of the
+// commands that need one.
 func skipWithoutArena(t *testing.T) {
 	t.Helper()
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {

@@ -21,7 +21,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// serveRig is an arena with the key colour, and a network namespace each for the server and a client.
+// serveRig is an arena that has the key colour, and two network namespaces: one for the server, one for
+// a client.
 type serveRig struct {
 	t    *testing.T
 	pair *netpair.Pair
@@ -44,7 +45,8 @@ func newServeRig(t *testing.T) *serveRig {
 	return r
 }
 
-// ownProcess returns rbtool as a process of its own: two in one process could not map the same arena.
+// ownProcess returns a command that runs rbtool in another process: this process could not map the same
+// arena twice.
 func ownProcess(args ...string) *exec.Cmd {
 	// testscript.Main runs the command that argv[0] names.
 	return &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{"rbtool"}, args...)}
@@ -57,7 +59,7 @@ func (r *serveRig) must(args ...string) {
 	}
 }
 
-// serve runs arena serve in the server's namespace until it ends.
+// serve runs arena serve in the server's namespace and waits until it ends.
 func (r *serveRig) serve(args ...string) (status int, said string) {
 	cmd, _ := r.start(args...)
 	return r.end(cmd)
@@ -68,7 +70,7 @@ func (r *serveRig) end(cmd *exec.Cmd) (status int, said string) {
 	return cmd.ProcessState.ExitCode(), cmd.Stdout.(*bytes.Buffer).String()
 }
 
-// start starts arena serve; stop interrupts it.
+// start starts arena serve. stop interrupts it and returns its exit status and output.
 func (r *serveRig) start(args ...string) (cmd *exec.Cmd, stop func() (int, string)) {
 	r.t.Helper()
 	cmd = ownProcess(append([]string{"arena", "serve"}, args...)...)
@@ -86,8 +88,8 @@ func (r *serveRig) start(args ...string) (cmd *exec.Cmd, stop func() (int, strin
 
 const frame = "\x00\x01\x00\x00\x00\x01\x00\x00"
 
-// dial returns a socket in the namespace of an end, connected to the server from an address and port.
-// Zero means any.
+// dial returns a socket in the namespace of e, bound to the address from and connected to the server. A
+// zero port or address in from means any.
 func (r *serveRig) dial(e *netpair.End, from netip.AddrPort, server netip.Addr) (conn *net.UDPConn) {
 	r.t.Helper()
 	err := e.Do(func() (err error) {
@@ -102,7 +104,7 @@ func (r *serveRig) dial(e *netpair.End, from netip.AddrPort, server netip.Addr) 
 	return conn
 }
 
-// ask repeats a request until it is answered.
+// ask sends a request until it is answered, and returns the answer.
 func (r *serveRig) ask(text string) string {
 	r.t.Helper()
 	return r.askOn(r.dial(r.pair.Client, netip.AddrPort{}, r.pair.Server.IPv4), text)
@@ -113,7 +115,7 @@ func (r *serveRig) askOn(conn *net.UDPConn, text string) string {
 	var err error
 	buf := make([]byte, 2048)
 	for range 100 {
-		// Retry a refused request too: the command may not listen yet.
+		// If the kernel refuses the request, send it again: the command may not be listening yet.
 		if _, err = conn.Write([]byte(frame + text)); err != nil {
 			continue
 		}
@@ -130,7 +132,7 @@ func (r *serveRig) askOn(conn *net.UDPConn, text string) string {
 func TestArenaServe(t *testing.T) {
 	r := newServeRig(t)
 	_, stop := r.start(r.pin, "--dev", "server")
-	r.ask("get colour\r\n") // the command answers requests from before the program is attached
+	r.ask("get colour\r\n") // the command answers requests even before it attaches the program
 	for ask, want := range map[string]string{
 		"get colour\r\n":       "VALUE colour 0 4\r\nblue\r\nEND\r\n",
 		"get shape\r\n":        "END\r\n",
@@ -151,7 +153,7 @@ func TestArenaServe(t *testing.T) {
 		!strings.Contains(said, "program: ") || strings.Contains(said, "program: 0 hits") || strings.Contains(said, "command: 0 answered") {
 		t.Errorf("status %d: %s", status, said)
 	}
-	// The program left the interface when the command ended.
+	// The program was detached from the interface when the command ended: another one can be attached.
 	_, stop = r.start(r.pin, "--dev", "server", "--xdp-only", "--mode", "generic")
 	if got, want := r.ask("get colour\r\n"), "VALUE colour 0 4\r\nblue\r\nEND\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -161,8 +163,8 @@ func TestArenaServe(t *testing.T) {
 	}
 }
 
-// silent fails the test if a datagram is answered. The command has read it once it answers a later
-// request of another client.
+// silent sends a datagram and fails the test if the server answers it. To know that the server has read
+// it, silent waits for the answer to a later request of another client.
 func (r *serveRig) silent(conn *net.UDPConn, text string) {
 	r.t.Helper()
 	if _, err := conn.Write([]byte(frame + text)); err != nil {
@@ -176,7 +178,7 @@ func (r *serveRig) silent(conn *net.UDPConn, text string) {
 	}
 }
 
-// Datagrams with forged sources cannot make the command attack third parties.
+// An attacker who forges source addresses cannot make the command send traffic to third parties.
 func TestArenaServeCannotBeUsedAgainstOthers(t *testing.T) {
 	r := newServeRig(t)
 	r.ip(r.pair.Client, "addr add 198.51.100.2/32 dev client")
@@ -243,7 +245,8 @@ func (r *serveRig) ip(e *netpair.End, args string) {
 	}
 }
 
-// otherProcesses checks that values put by another process are served, and that it sees the server.
+// otherProcesses checks that values which another process puts are served, and that the other process
+// sees the server.
 func (r *serveRig) otherProcesses() {
 	r.t.Helper()
 	r.must("arena", "put", r.pin, "shape", "round")
@@ -283,7 +286,7 @@ func TestArenaServeErrors(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", tt.args, status, tt.status, said)
 		}
 	}
-	// Another server uses the port.
+	// Another server already uses the port.
 	var conn *net.UDPConn
 	err := r.pair.Server.Do(func() (err error) {
 		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: arenaxdp.DefaultPort})

@@ -21,7 +21,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// payloads returns the payloads in a capture, and the error after the last one.
+// payloads returns the payloads of the records in a capture, and the error that ended it.
 func payloads(t *testing.T, file []byte) ([][]byte, error) {
 	t.Helper()
 	r, err := capture.NewReader(bytes.NewReader(file))
@@ -40,7 +40,7 @@ func payloads(t *testing.T, file []byte) ([][]byte, error) {
 
 func equal(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
-// recordRing returns what rbtool record writes of the ring pinned at path.
+// recordRing runs rbtool record on the ring pinned at path and returns the capture.
 func recordRing(t *testing.T, path string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "capture.pcapng")
@@ -54,9 +54,9 @@ func recordRing(t *testing.T, path string) []byte {
 	return b
 }
 
-// What is recorded, replayed into a user ring, drained to another ring and recorded again
-// has the payloads that were submitted, byte for byte, whatever their lengths; and cut off
-// anywhere it is readable to the last whole record.
+// Records that are recorded, replayed into a user ring, drained to another ring and recorded again have
+// their original payloads, whatever their lengths. A capture that is cut off anywhere is readable up to
+// its last whole record.
 func TestACaptureGoesRound(t *testing.T) {
 	m, path := pinnedRing(t, 1<<20)
 	p, err := producer.Load(m)
@@ -65,7 +65,8 @@ func TestACaptureGoesRound(t *testing.T) {
 	}
 	defer p.Close()
 	var want [][]byte
-	// The user ring is as large as three of the largest, so that replay has to wait for room.
+	// The user ring has room for three of the largest records, so that replay must wait while it is
+	// full.
 	for _, size := range []uint32{0, 1, 7, 8, 9, 4095, 4096, producer.MaxRecord} {
 		job := producer.Job{Op: producer.Output, Size: size, Seq: uint64(len(want)), Count: 3}
 		if _, err := p.Run(t.Context(), job); err != nil {
@@ -117,10 +118,11 @@ func TestACaptureGoesRound(t *testing.T) {
 	}
 }
 
-// cutAnywhere reads a capture of the records that is cut off: at each byte of the small
-// ones, and at some of the large ones.
+// cutAnywhere reads a capture of the given records that is cut off: at each byte of small records, and
+// at some bytes of large ones.
 func cutAnywhere(t *testing.T, file []byte, records [][]byte) {
-	// Blocks are as long here as there, so the ends are known from the last one's.
+	// Find where each record's block ends, from the last one backwards. AppendRecord makes blocks of the
+	// same lengths as those in the file.
 	ends := make([]int, len(records))
 	end := len(file) - len(capture.AppendEnd(nil, capture.End{}))
 	for i, rec := range slices.Backward(records) {
@@ -153,8 +155,8 @@ func cutAnywhere(t *testing.T, file []byte, records [][]byte) {
 	}
 }
 
-// A record that no user ring of that size can carry ends the replay, and says which it was;
-// those before it are in the ring.
+// A record that is too large for the user ring ends the replay with an error that names the record. The
+// records before it are in the ring.
 func TestReplayOfARecordThatDoesNotFit(t *testing.T) {
 	buf, err := capture.AppendHeader(nil, capture.Info{Type: ebpf.RingBuf, Size: 1 << 16})
 	if err != nil {
@@ -187,7 +189,8 @@ func TestReplayOfARecordThatDoesNotFit(t *testing.T) {
 	}
 }
 
-// While replay waits for more of a capture, what came is printed, and it can be interrupted.
+// While replay waits for the rest of a capture, the records so far have been printed, and a signal ends
+// it.
 func TestReplayOfWhatIsStillWritten(t *testing.T) {
 	buf, err := capture.AppendHeader(nil, capture.Info{Type: ebpf.RingBuf, Size: 4096})
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// leftovers lists what a demo left behind. The kernel frees programs some time after their last user
-// has gone, without an event: poll for a bounded time.
+// leftovers lists pins and programs that remain after a demo. The kernel frees a program some time after
+// its last user is gone, and no event tells when: leftovers polls for a bounded time.
 func leftovers(t *testing.T) (left []string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
@@ -31,7 +31,7 @@ func leftovers(t *testing.T) (left []string) {
 	return left
 }
 
-// gone reports whether a process group has ended. The process that inherits its members may take a
+// gone reports whether a process group has ended. The process that adopts the group's members may need a
 // moment to reap them.
 func gone(t *testing.T, group int) bool {
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
@@ -57,7 +57,7 @@ func pinsAndPrograms(t *testing.T) []string {
 		}
 		prog, err := ebpf.NewProgramFromID(id)
 		if err != nil {
-			continue // unloaded meanwhile
+			continue // the program was unloaded in the meantime
 		}
 		if info, err := prog.Info(); err == nil && strings.HasPrefix(info.Name, "proctrace_") {
 			left = append(left, "program "+info.Name)
@@ -70,7 +70,7 @@ func pinsAndPrograms(t *testing.T) []string {
 const demoEnd = "rbtool probe proctrace start &&"
 
 func TestDemoShowsEventsAndCleansUp(t *testing.T) {
-	testenv.BPFFS(t) // mounted, as on most machines
+	testenv.BPFFS(t) // most machines have a bpffs mounted
 	out, err := rbtool(t, "demo").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestDemoShowsEventsAndCleansUp(t *testing.T) {
 	if features.HaveMapType(ebpf.UserRingbuf) == nil {
 		wanted = append(wanted, "ack_event ", "command=WATCH_COMMAND", "delivered  2")
 	}
-	// The tail ends after 60 records. On a busy machine, all may be of other processes.
+	// The tail ends after 60 records. On a busy machine, all of them can be from other processes.
 	if strings.Count(string(out), "\nexit_event ") < 20 {
 		wanted = append(wanted, "exit_code=3", "signal=15")
 	}
@@ -93,7 +93,7 @@ func TestDemoShowsEventsAndCleansUp(t *testing.T) {
 	}
 }
 
-// A terminal sends an interrupt to all processes of the demo, at any moment, possibly twice.
+// A terminal sends SIGINT to all processes of the demo. It can come at any moment and more than once.
 func TestAnInterruptedDemoCleansUp(t *testing.T) {
 	testenv.BPFFS(t)
 	times := 25
@@ -111,7 +111,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// It may not handle signals before its first output.
+		// Before its first output, the demo might not handle signals yet.
 		out := make([]byte, 1)
 		if _, err := io.ReadFull(stdout, out); err != nil {
 			t.Fatal(err)
@@ -127,7 +127,7 @@ func TestAnInterruptedDemoCleansUp(t *testing.T) {
 		cmd.Wait()
 		first.Stop()
 		second.Stop()
-		whole := strings.Contains(string(rest), demoEnd) // on a busy machine it ends early
+		whole := strings.Contains(string(rest), demoEnd) // on a busy machine the demo can end before it is interrupted
 		if code := cmd.ProcessState.ExitCode(); code != command.StatusInterrupted && !(whole && code == command.StatusDone) {
 			t.Errorf("interrupted after %v: exit status %d (%v)", delay, code, cmd.ProcessState)
 		}

@@ -17,7 +17,7 @@ const (
 	rulesFile     = "../../deploy/prometheus/rbtool.rules.yml"
 )
 
-// The dashboard and the alerts use only metrics that the exporter has.
+// The dashboard and the alerts only use metrics that the exporter exports.
 func TestDeployedQueriesNameMetricsThatExist(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
 	metrics.NewCollector().Describe(descs)
@@ -44,7 +44,7 @@ func TestDeployedQueriesNameMetricsThatExist(t *testing.T) {
 	}
 }
 
-// dashboard is the part of a Grafana dashboard with queries.
+// dashboard has the members of a Grafana dashboard that contain queries.
 type dashboard struct {
 	Panels []struct {
 		Title   string

@@ -28,11 +28,11 @@ import (
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
-// hostile is a name of 15 bytes, the length that the kernel keeps of a process's name. It has terminal
-// commands in C0 and C1, newlines, and the end of an escaped cell of text/tabwriter.
+// hostile is the name of a process, with 15 bytes, the most that the kernel keeps. It contains C0 and C1
+// terminal commands, newlines, and the byte that ends an escaped cell of text/tabwriter.
 const hostile = "\x1b[2J\x9b\n\xff\u202e\nrbtl"
 
-// checkText fails the test if a terminal would not just show out.
+// checkText fails the test if out contains anything that a terminal interprets instead of showing it.
 func checkText(t *testing.T, out []byte) {
 	t.Helper()
 	if !utf8.Valid(out) || bytes.ContainsFunc(out, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }) {
@@ -51,7 +51,7 @@ func checkJSON(t *testing.T, out []byte) {
 	}
 }
 
-// consumeAs starts a process with this name that consumes a ring.
+// consumeAs starts a process with the given name that consumes a ring.
 func consumeAs(t *testing.T, name, path string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,7 +65,7 @@ func consumeAs(t *testing.T, name, path string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	if _, err := os.ReadFile(fifo); err != nil { // it has mapped the ring
+	if _, err := os.ReadFile(fifo); err != nil { // returns once the process has mapped the ring
 		t.Fatal(err)
 	}
 }
@@ -100,7 +100,8 @@ func TestTheNameOfAProcessCommandsNoTerminal(t *testing.T) {
 		}
 		checkText(t, out)
 	}
-	// U+FFFD would turn it into the name of another process.
+	// The JSON has the name's bytes: if they were replaced by U+FFFD, it could be another process's
+	// name.
 	out, err := rbtool(t, "inspect", path, "-o", "json").Output()
 	var ring struct {
 		Owners []struct{ Comm any }
@@ -117,7 +118,8 @@ func TestTheNameOfAProcessCommandsNoTerminal(t *testing.T) {
 	}
 }
 
-// hostileTypes returns a record type whose names are all name.
+// hostileTypes returns a record type in which the type, its members and its enumerators all have the
+// given name.
 func hostileTypes(name string) (*decode.Set, error) {
 	u32 := &btf.Int{Name: "u32", Size: 4}
 	enum := &btf.Enum{Name: name, Size: 4, Values: []btf.EnumValue{{Name: name, Value: 1}}}
@@ -160,7 +162,7 @@ func TestACaptureCommandsNoTerminal(t *testing.T) {
 			checkJSON(t, out)
 		}
 	}
-	// The error lists the types.
+	// The error message lists the names of the types.
 	cmd := rbtool(t, "replay", path, "--filter", `type == "no such type"`)
 	cmd.Stderr = nil
 	out, err := cmd.CombinedOutput()
@@ -173,7 +175,7 @@ func TestACaptureCommandsNoTerminal(t *testing.T) {
 	}
 }
 
-// FuzzFormats formats records of types with any name and any string.
+// FuzzFormats formats records with arbitrary type names and strings.
 func FuzzFormats(f *testing.F) {
 	f.Add(hostile, hostile)
 	f.Add("\u009b\x7f\a\u202e\"\\", "\xff\xfe")
@@ -193,7 +195,7 @@ func FuzzFormats(f *testing.F) {
 	})
 }
 
-// charsBTF returns BTF with one struct, of 16 characters.
+// charsBTF returns the path of BTF that has one struct, with an array of 16 characters.
 func charsBTF(tb testing.TB) string {
 	tb.Helper()
 	char := &btf.Int{Name: "char", Size: 1, Encoding: btf.Signed}
@@ -214,7 +216,7 @@ func charsBTF(tb testing.TB) string {
 	return path
 }
 
-// Records survive the way through JSON, whatever bytes their strings have.
+// produce restores each record from the JSON that tail prints, whatever bytes its strings contain.
 func TestProduceReadsTheJSONOfTail(t *testing.T) {
 	_, user := pinnedUserRing(t, 4096)
 	_, ring := pinnedRing(t, 4096)

@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// startExporter runs rbtool exporter and returns its address. It stops with the test, and must then
-// exit with status 0.
+// startExporter starts rbtool exporter and returns its address. When the test ends it stops the
+// exporter, which must exit with status 0.
 func startExporter(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -59,7 +59,7 @@ func get(t *testing.T, url string) string {
 	return string(text)
 }
 
-// metric returns the value of a ring's metric, or false if there is none.
+// metric returns the value of a metric for a ring, or false if the scrape does not have it.
 func metric(t *testing.T, scrape, name, ring string) (float64, bool) {
 	t.Helper()
 	m := regexp.MustCompile(`(?m)^rbtool_` + name + `\{[^}]*name="` + ring + `"[^}]*\} (\S+)$`).FindStringSubmatch(scrape)
@@ -90,7 +90,7 @@ func TestExporter(t *testing.T) {
 	}
 	produce(10)
 	url := startExporter(t, "--interval", "10ms")
-	// until scrapes until a metric has a value.
+	// until scrapes until the metric has the value want, and returns that scrape.
 	until := func(metricName string, want float64) string {
 		t.Helper()
 		for ; ; command.Pause(t.Context(), lookAgain) {

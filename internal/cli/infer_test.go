@@ -12,8 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Rings of a foreign object, loaded by bpftool, are decoded without flags. Uncertain types are noted,
-// and unknown ones shown in hex, with the reason.
+// Records from programs that bpftool loaded are decoded without flags. If a type is uncertain, a note
+// says so. If it is unknown, the record is shown in hex and a note says why.
 func TestTailOfForeignObjects(t *testing.T) {
 	bpftool, err := exec.LookPath("bpftool")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// inspectFor returns the output of inspect --for about the ring pinned at path.
+// inspectFor runs inspect --for on the ring pinned at path and returns its JSON output.
 func inspectFor(t *testing.T, path, duration string) (m struct {
 	Backlog  uint64  `json:"backlog"`
 	State    string  `json:"state"`

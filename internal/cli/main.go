@@ -1,5 +1,5 @@
-// Package cli is the command rbtool: the root command, its families of subcommands, and how a
-// process runs them. A family imports package command and no other family.
+// Package cli is the command rbtool: the root command, the packages of its subcommands, and how a
+// process runs them. Each of these packages imports package command, but none of the others.
 package cli
 
 import (
@@ -18,22 +18,23 @@ import (
 
 // Main runs rbtool with the arguments of the process and returns its exit status.
 func Main() int {
-	// Writing to a closed stdout fails with EPIPE and does not kill the process, so that commands
-	// remove their pins and claims.
+	// Ignore SIGPIPE: writing to a closed stdout then fails with EPIPE instead of killing the process,
+	// and the command can remove its pins and claims.
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
-	context.AfterFunc(ctx, stop) // a second signal kills
+	context.AfterFunc(ctx, stop) // a second signal kills the process
 	quitQuietly()
 	defer stop()
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// runArgs runs rbtool with args.
+// runArgs runs rbtool with args and returns the command's error.
 func runArgs(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	return execute(ctx, newRoot(stdout, stderr), args)
 }
 
-// endings returns the signals that end the command: SIGHUP is not among them under nohup(1).
+// endings returns the signals that end the command. SIGHUP is not one of them if nohup(1) makes the
+// process ignore it.
 func endings() []os.Signal {
 	signals := []os.Signal{unix.SIGINT, unix.SIGTERM}
 	if !signal.Ignored(unix.SIGHUP) {
@@ -42,8 +43,9 @@ func endings() []os.Signal {
 	return signals
 }
 
-// quitQuietly makes SIGQUIT end the process at once, with the status that a shell reports for it. If
-// GOTRACEBACK is set, the Go runtime prints the stacks of all goroutines as usual.
+// quitQuietly makes SIGQUIT end the process at once, with the exit status that a shell reports for
+// SIGQUIT. If GOTRACEBACK is set, SIGQUIT instead prints the stacks of all goroutines, as in other Go
+// programs.
 func quitQuietly() {
 	if os.Getenv("GOTRACEBACK") != "" {
 		return
@@ -56,11 +58,11 @@ func quitQuietly() {
 	}()
 }
 
-// run runs rbtool with args, prints its error, and returns its exit status. Unprintable characters
-// in its output are escaped.
+// run runs rbtool with args, prints its error, and returns its exit status. It escapes unprintable
+// characters in the output.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	// Kernels up to 5.10 account maps against RLIMIT_MEMLOCK. If the limit cannot be raised, the
-	// command that runs into it says so.
+	// Kernels up to 5.10 count maps against RLIMIT_MEMLOCK. If raising the limit fails here, the command
+	// that reaches the limit explains it.
 	_ = rlimit.RemoveMemlock()
 
 	out, errs := escape.NewWriter(stdout), escape.NewWriter(stderr)
@@ -72,7 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return command.StatusDone
 	}
 	if errors.Is(err, unix.EPIPE) {
-		return command.StatusDone // the reader of the output has ended, as head(1) does
+		return command.StatusDone // the reader of the output, such as head(1), has closed it
 	}
 	command.PrintError(errs, err)
 	return command.StatusOf(err)

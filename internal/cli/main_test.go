@@ -34,10 +34,10 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// The test binary also serves as the commands that scripts run: rbtool itself, and stand-ins for other
-// people's programs.
+// The test binary is also rbtool itself, and the other commands that scripts run: produce, consume and
+// so on stand for programs of other projects.
 func TestMain(m *testing.M) {
-	_ = rlimit.RemoveMemlock() // fails for the user nobody, who needs no maps
+	_ = rlimit.RemoveMemlock() // fails for the user nobody, whose commands need no maps
 	testscript.Main(m, map[string]func(){
 		"rbtool":      func() { os.Exit(Main()) },
 		"produce":     produceMain,
@@ -74,8 +74,8 @@ func TestMain(m *testing.M) {
 // 0.1 s, and 0.4 s more if it looks for the consumer of a ring or loads programs.
 func TestScripts(t *testing.T) { runScripts(t, "testdata") }
 
-// oneByOne runs scripts sequentially. Where one thread emulates all CPUs, two scripts at once take 15%
-// longer than one after the other.
+// oneByOne runs scripts sequentially. In a VM where one thread emulates all CPUs, running two scripts at
+// once takes 15% longer.
 type oneByOne struct{ *testing.T }
 
 func (oneByOne) Parallel() {}
@@ -110,10 +110,11 @@ func runScripts(t *testing.T, dir string) {
 	})
 }
 
-// lookAgain is how long to sleep before checking a condition again.
+// lookAgain is the pause between two checks of a condition.
 const lookAgain = time.Millisecond
 
-// pairBTF returns BTF with one struct of 16 bytes. The command produce writes a number into the first 8.
+// pairBTF returns BTF with one struct of 16 bytes: the records of the command produce, which writes a
+// number into the first 8 bytes.
 func pairBTF(tb testing.TB) []byte {
 	tb.Helper()
 	u64 := &btf.Int{Name: "u64", Size: 8}
@@ -129,8 +130,8 @@ func pairBTF(tb testing.TB) []byte {
 	return raw
 }
 
-// condition reports whether the kernel has the feature with a name, or must have it: then a
-// script that needs it runs, and fails.
+// condition reports whether scripts that need the named feature run: the kernel has the feature, or is
+// required to have it. If it lacks a required feature, such a script fails.
 func condition(name string) (bool, error) {
 	f, ok := feature.Find(name)
 	if !ok {
@@ -195,7 +196,7 @@ func cmdClaimed(ts *testscript.TestScript, neg bool, args []string) {
 	m, err := pin.Open(args[0], ebpf.UserRingbuf, ebpf.RingBuf)
 	ts.Check(err)
 	defer m.Close()
-	// There is no event for it: poll for a bounded time.
+	// The kernel sends no event when a claim changes: poll for a bounded time.
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(context.Background(), lookAgain) {
 		claimed, err := isClaimed(m)
 		ts.Check(err)
@@ -220,13 +221,14 @@ func isClaimed(m *ebpf.Map) (bool, error) {
 	return holder.State() != claim.Gone, mem.Unmap()
 }
 
-// nobody is a user without files and privileges. Commands run as nobody execute /proc/self/exe, since
-// nobody may not be able to reach the binary. A fresh copy would not do: it is "text file busy" while
-// a fork of another script has it open.
+// nobody is the uid of a user without files and privileges. Its commands execute /proc/self/exe, because
+// nobody might have no access to the path of the binary. A copy of the binary would not work: execve
+// fails with ETXTBSY while a process that another script just forked still has the copy open for
+// writing.
 const nobody = 65534
 
 // produceMain is the command produce PIN OP COUNT SIZE [SEQ]. It writes COUNT records of SIZE bytes into
-// a pinned ring, numbered from SEQ. With OP discard it discards every third.
+// a pinned ring, numbered from SEQ. If OP is discard, it discards every third record.
 func produceMain() {
 	ops := map[string]producer.Job{
 		"reserve": {Op: producer.Reserve},
@@ -274,7 +276,7 @@ func holdMain() {
 	fatal(err)
 	defer m.Close()
 	fatal(os.WriteFile(os.Args[2], []byte("holding\n"), 0))
-	for { // an empty select would be a deadlock
+	for { // an empty select would panic: deadlock
 		syscall.Pause()
 	}
 }
@@ -298,8 +300,9 @@ func seekMain() {
 	binary.LittleEndian.PutUint64(mem, uint64(number(os.Args[2])))
 }
 
-// pushMain is the command push PIN COUNT [circle]. It makes a list called nodes in an arena, of COUNT
-// nodes of two words. The second word counts from 1. With circle, the last node points to the first.
+// pushMain is the command push PIN COUNT [circle]. In an arena it makes a list with the name nodes, of
+// COUNT nodes of two words. The second word of each is its number, from 1. With circle, the last node
+// points to the first.
 func pushMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)
@@ -326,8 +329,9 @@ func pushMain() {
 	fatal(a.Close())
 }
 
-// absentMain is the command absent PIN OFFSET [NAME]. At OFFSET in the structure NAME, or in the arena, it
-// writes a reference to the middle of the arena, which is not allocated.
+// absentMain is the command absent PIN OFFSET [NAME]. It writes a reference to a page in the middle of
+// the arena that is not allocated. It writes it at OFFSET of the structure NAME, or of the arena if NAME
+// is not given.
 func absentMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)

@@ -20,8 +20,8 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Killing observers at any point does not affect the owner of the ring: it gets every record once, in
-// order. Observers print what was submitted.
+// An observer that is killed at any point does not affect the owner of the ring: the owner gets every
+// record once, in order. Observers print only records that were submitted.
 func TestAKilledObserverLeavesTheOwnerAlone(t *testing.T) {
 	kills := 100
 	if testing.Short() {
@@ -82,7 +82,7 @@ func TestAKilledObserverLeavesTheOwnerAlone(t *testing.T) {
 	t.Logf("%d observers killed, %d records seen by them and %d by the owner", kills, seen, owned)
 }
 
-// Samples that the kernel has not drained yet can be observed.
+// An observer sees samples in a user ring before the kernel drains them.
 func TestObserveAUserRing(t *testing.T) {
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: 4096})
 	path := testenv.PinPath(t, "samples")

@@ -22,19 +22,19 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// privilege is a row of the first table in docs/security.md: the capabilities that a command needs if
-// the user owns the pins.
+// privilege is a row of the first table in docs/security.md: a command, and the capabilities that it
+// needs if the user owns the pins.
 type privilege struct {
-	command string   // as in the table
-	needs   []string // capabilities
-	without int      // exit status without one of them; 0 means StatusUnable
-	given   []string // commands that root runs before
-	run     string   // the command, which must end by itself
-	network bool     // run it in a network namespace of the test
-	short   bool     // test it with -short too: it is the same on all kernels
+	command string   // the first cell of the row
+	needs   []string // the capabilities in the row
+	without int      // exit status if a capability is missing; 0 means StatusUnable
+	given   []string // commands that root runs first
+	run     string   // the command to test, which must end by itself
+	network bool     // run it in the network namespace of the test
+	short   bool     // test it with -short too, although it is the same on all kernels
 }
 
-// In commands, $B is a directory on a bpffs, $W one elsewhere, and $ID the id of the ring.
+// In the commands, $B is a directory on a bpffs, $W a directory elsewhere, and $ID the id of the ring.
 var (
 	aRing     = "create ringbuf --pin $B/ring --size 64KiB"
 	aUserRing = "create user-ringbuf --pin $B/user --size 64KiB"
@@ -87,8 +87,8 @@ var capabilities = map[string]uintptr{
 	"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN,
 }
 
-// Each command works with exactly the capabilities that docs/security.md lists. If any one is missing, it
-// is refused and names that one.
+// Each command works with exactly the capabilities that docs/security.md lists for it. If one of them is
+// missing, the command is refused and its error names that capability.
 func TestLeastPrivileges(t *testing.T) {
 	for _, p := range privileges {
 		if testing.Short() && !p.short {
@@ -112,7 +112,7 @@ func TestLeastPrivileges(t *testing.T) {
 	}
 }
 
-// try runs the command with these capabilities, as a user who owns the pins.
+// try runs the row's command with only the given capabilities, as the user who owns the pins.
 func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 	t.Helper()
 	pins, files := testenv.BPFFS(t), t.TempDir()
@@ -133,7 +133,7 @@ func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 			t.Fatalf("%s: %v: %s", line, err, out)
 		}
 	}
-	t.Cleanup(func() { // stop what the command started
+	t.Cleanup(func() { // stop programs that the command has left running
 		for dir, end := range map[string]string{"trace": "probe proctrace stop", "drain": "drain stop --force"} {
 			if _, err := os.Stat(filepath.Join(pins, dir)); err == nil {
 				ownProcess(expand(end + " --pin-dir $B/" + dir)...).Run()
@@ -156,7 +156,7 @@ func (p *privilege) try(t *testing.T, with []string) (status int, said string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-// start starts the command in the network namespace that the row asks for.
+// start starts cmd, in the network namespace of the test if the row needs it.
 func (p *privilege) start(t *testing.T, cmd *exec.Cmd) error {
 	if !p.network {
 		return cmd.Start()
@@ -172,7 +172,7 @@ func (p *privilege) start(t *testing.T, cmd *exec.Cmd) error {
 	return pair.Server.Do(cmd.Start)
 }
 
-// own gives directories and their contents to the user nobody.
+// own makes the user nobody the owner of directories and their contents.
 func own(t *testing.T, dirs ...string) {
 	t.Helper()
 	for _, dir := range dirs {
@@ -185,7 +185,7 @@ func own(t *testing.T, dirs ...string) {
 	}
 }
 
-// The table in docs/security.md lists what is tested.
+// The table in docs/security.md has the same rows as the table here.
 func TestSecurityPageListsTheLeastPrivileges(t *testing.T) {
 	page, err := os.ReadFile("../../docs/security.md")
 	if err != nil {

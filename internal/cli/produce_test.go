@@ -35,7 +35,8 @@ func pinnedUserRing(t *testing.T, size uint32) (*ebpf.Map, string) {
 	return m, path
 }
 
-// produceLines returns produce, started with the lines 1 to n as input, and its standard error.
+// produceLines starts produce with the lines 1 to n as input. It returns the command and its standard
+// error.
 func produceLines(t *testing.T, path string, n int, flags ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	cmd := rbtool(t, append([]string{"produce", "--user", path}, flags...)...)
@@ -64,8 +65,8 @@ func produceLines(t *testing.T, path string, n int, flags ...string) (*exec.Cmd,
 	return cmd, &said
 }
 
-// Lines pass unchanged through produce, a drain by a timer of the kernel, and tail. Rings of one page are
-// full most of the time.
+// Lines pass unchanged through produce, a drain that runs from a kernel timer, and tail. The rings have
+// one page each and are full most of the time.
 func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
 	count, sizes := 1_000_000, []uint32{4096, 1 << 20}
 	if testing.Short() {
@@ -109,12 +110,12 @@ func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
 	}
 }
 
-// tail -o raw and produce --format lp32 compose on a live ring: its records go into a user ring, and
-// through the kernel into another ring, each once, in order and unchanged.
+// The output of tail -o raw can be piped into produce --format lp32: all records of a ring arrive
+// through a user ring and the kernel in another ring, each once, in order and unchanged.
 func TestTailComposesWithProduce(t *testing.T) {
 	count := 50_000
 	if testing.Short() {
-		count = 300 // more than a ring holds
+		count = 300 // more records than a ring can hold
 	}
 	page := uint32(os.Getpagesize())
 	_, firstRing := pinnedRing(t, page)
@@ -170,7 +171,7 @@ func TestTailComposesWithProduce(t *testing.T) {
 // untilFull waits until the user ring has no room for another line.
 func untilFull(t *testing.T, m *ebpf.Map) {
 	t.Helper()
-	// There is no event for it: poll for a bounded time.
+	// No event tells that a ring is full: poll for a bounded time.
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
 		d, err := userring.Diagnose(m)
 		if err != nil {
@@ -205,12 +206,13 @@ func cpuTime(t *testing.T, pid int) (used time.Duration) {
 	return used
 }
 
-// While nobody drains the ring, produce waits without using the CPU. Then it continues without loss.
+// While the user ring is full and not drained, produce waits without using the CPU. Once it is drained,
+// produce continues and no line is lost.
 func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 	count, watch, spans := 5000, 3*time.Second, 1
 	if testing.Short() {
-		// An emulated CPU counts time that its host takes away as used, but not in each of several
-		// spans. A spinning process uses all of each.
+		// An emulated CPU can count time that the host took away as used, but not in each of several
+		// spans. A process that spins uses all of each span.
 		count, watch, spans = 600, 500*time.Millisecond, 5
 	}
 	user, path := pinnedUserRing(t, uint32(os.Getpagesize()))
@@ -221,7 +223,7 @@ func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 			t.Fatal("more than 5% of CPU time while it waits")
 		}
 		before, began := cpuTime(t, produce.Process.Pid), time.Now()
-		time.Sleep(watch) // the span that is measured
+		time.Sleep(watch) // not a synchronisation: the time whose CPU use is measured
 		used, passed := cpuTime(t, produce.Process.Pid)-before, time.Since(began)
 		t.Logf("%v of CPU time in %v", used, passed)
 		idle = used <= passed/20
@@ -256,8 +258,8 @@ func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
 	}
 }
 
-// An interrupt ends produce while it waits for room or for input. The samples written before are in the
-// ring.
+// A signal ends produce while it waits for input, or for the ring to have room. The samples that it
+// wrote before are in the ring.
 func TestAnInterruptedProduce(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -316,7 +318,7 @@ func TestProgressIsShownOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	slave.Close()
-	said, _ := io.ReadAll(master) // ends with EIO
+	said, _ := io.ReadAll(master) // the read ends with EIO
 	const line = `\r\x1b\[K[0-9]+ samples, [0-9]+ bytes, 0 dropped, [0-9]+ samples/s`
 	if ok, _ := regexp.Match(`^(`+line+`){2,}\r\x1b\[K10 samples, 40 bytes, 0 dropped, 0 waited\r\n$`, said); !ok {
 		t.Errorf("it said: %q", said)

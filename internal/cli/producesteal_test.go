@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// onUserRing calls do with m mapped as a producer maps it.
+// onUserRing maps m as a producer does and calls do with the mapping.
 func onUserRing(t *testing.T, m *ebpf.Map, do func(mem *ring.Mapping)) {
 	t.Helper()
 	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
@@ -24,8 +24,8 @@ func onUserRing(t *testing.T, m *ebpf.Map, do func(mem *ring.Mapping)) {
 	}
 }
 
-// A process that has the ring can write a claim into it that names any other process. The claim is
-// void if no process has the ring mapped for producing.
+// Any process with access to the ring can write a claim that names another process as holder. The claim
+// is void unless a process has the ring mapped for producing.
 func TestStealTakesTheRingFromAVoidClaim(t *testing.T) {
 	m, path := pinnedUserRing(t, 4096)
 	others, othersPath := pinnedUserRing(t, 4096)

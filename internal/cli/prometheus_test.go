@@ -25,8 +25,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// TestRealPrometheus has a Prometheus server scrape the exporter, and runs all queries of the dashboard.
-// It needs prometheus and promtool in PATH:
+// TestRealPrometheus makes a Prometheus server scrape the exporter, and runs all queries of the
+// dashboard. It needs prometheus and promtool in PATH:
 //
 //	go test -tags prometheus -run RealPrometheus ./internal/cli
 func TestRealPrometheus(t *testing.T) {
@@ -39,7 +39,7 @@ func TestRealPrometheus(t *testing.T) {
 
 	exporter := startExporter(t, "--interval", "200ms")
 	server := startPrometheus(t, strings.TrimSuffix(strings.TrimPrefix(exporter, "http://"), "/metrics"))
-	// Rates need two scrapes.
+	// A rate exists only after two scrapes.
 	waitFor(t, "rates", func() bool {
 		result := server.query(t, fmt.Sprintf(`rate(rbtool_ring_produced_bytes_total{name=%q}[10s]) > 0`, flowing))
 		return len(result) == 1
@@ -72,7 +72,7 @@ func TestRealPrometheus(t *testing.T) {
 	}
 }
 
-// flow passes records through a ring until the test ends.
+// flow writes records into a ring and consumes them until the test ends.
 func flow(t *testing.T, name string) {
 	t.Helper()
 	m := testenv.Map(t, &ebpf.MapSpec{Name: name, Type: ebpf.RingBuf, MaxEntries: 1 << 16})
@@ -112,10 +112,11 @@ func fill(t *testing.T, m *ebpf.Map, records uint64) {
 	}
 }
 
-// overwritingRing creates a ring in overwrite mode, or returns false if the kernel has none.
+// overwritingRing creates a ring in overwrite mode. It returns false if the kernel does not support that
+// mode.
 func overwritingRing(t *testing.T) bool {
 	t.Helper()
-	const overwriteFlag = mapflag.RBOverwrite // BPF_F_RB_OVERWRITE
+	const overwriteFlag = mapflag.RBOverwrite
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "prom_overwrite", Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag})
 	if err != nil {
 		return false
@@ -125,8 +126,8 @@ func overwritingRing(t *testing.T) bool {
 	return true
 }
 
-// holdElsewhere has another process hold m until the test ends. The exporter runs in this process, which
-// it does not show.
+// holdElsewhere starts a process that holds m until the test ends. The exporter runs in the test's
+// process, and does not show its own process as a user.
 func holdElsewhere(t *testing.T, m *ebpf.Map) {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -150,7 +151,7 @@ func holdElsewhere(t *testing.T, m *ebpf.Map) {
 // promServer is a running Prometheus server.
 type promServer struct{ url string }
 
-// startPrometheus starts a server that scrapes target every second until the test ends.
+// startPrometheus starts a Prometheus server that scrapes target every second until the test ends.
 func startPrometheus(t *testing.T, target string) promServer {
 	t.Helper()
 	rules, err := filepath.Abs(rulesFile)
@@ -191,7 +192,7 @@ func startPrometheus(t *testing.T, target string) promServer {
 	return s
 }
 
-// waitFor waits until a condition holds. There is no event for it: poll for a bounded time.
+// waitFor waits until a condition holds. No event tells when: it polls for a bounded time.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
@@ -202,7 +203,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	t.Fatalf("gave up waiting for %s", what)
 }
 
-// api returns the data of a response of the HTTP API.
+// api requests a path of the HTTP API and decodes the data of the response.
 func (s promServer) api(t *testing.T, path string, data any) {
 	t.Helper()
 	answer := struct {
@@ -214,7 +215,7 @@ func (s promServer) api(t *testing.T, path string, data any) {
 	}
 }
 
-// query returns the series of an expression.
+// query returns the series that an expression evaluates to.
 func (s promServer) query(t *testing.T, expr string) []any {
 	t.Helper()
 	var data struct{ Result []any }
@@ -222,8 +223,8 @@ func (s promServer) query(t *testing.T, expr string) []any {
 	return data.Result
 }
 
-// checkRules checks that the server evaluates each rule, and that the alert about the unconsumed ring is
-// pending.
+// checkRules checks that the server evaluates each alert rule, and that the alert for the ring without a
+// consumer is pending.
 func (s promServer) checkRules(t *testing.T) {
 	t.Helper()
 	var data struct {

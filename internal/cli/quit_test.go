@@ -42,7 +42,7 @@ func TestSIGQUITEndsItWithoutStacks(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := stdout.Read(make([]byte, 1)); err != nil { // it has started
+			if _, err := stdout.Read(make([]byte, 1)); err != nil { // the command has started
 				t.Fatal(err)
 			}
 			if err := cmd.Process.Signal(unix.SIGQUIT); err != nil {

@@ -30,7 +30,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 not supported by the kernel or
 not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 131 quit
 (SIGQUIT ends rbtool at once; with GOTRACEBACK=all it prints its goroutines).`,
 		Example:       "  rbtool demo\n  rbtool ls",
-		Version:       command.Version(), // cobra adds --version
+		Version:       command.Version(), // makes cobra add the flag --version
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -57,7 +57,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 	return root
 }
 
-// needCommand makes help for an unknown command an error.
+// needCommand returns an error if help is asked for an unknown command.
 func needCommand(help *cobra.Command, args []string) error {
 	about, rest, err := help.Root().Find(args)
 	if err == nil && len(rest) > 0 {
@@ -66,7 +66,7 @@ func needCommand(help *cobra.Command, args []string) error {
 	return err
 }
 
-// execute runs root with args. An error from before a command starts is a usage error.
+// execute runs root with args. It turns an error that occurs before a command starts into a usage error.
 func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	started := false
 	noteStart(root, &started)
@@ -81,7 +81,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	return err
 }
 
-// noteStart makes cmd and its subcommands set started when they start.
+// noteStart makes cmd and all its subcommands set *started when they start.
 func noteStart(cmd *cobra.Command, started *bool) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -97,8 +97,8 @@ func noteStart(cmd *cobra.Command, started *bool) {
 	}
 }
 
-// emptyFlag returns an error if a flag is given an empty string: in a script, that is a variable that
-// was never set.
+// emptyFlag returns an error if the value of a flag is empty: in a script this comes from a variable
+// that was never set.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {

@@ -21,23 +21,23 @@ import (
 )
 
 const (
-	// soakEnv is the environment variable for the duration of a soak, such as 1h.
+	// soakEnv is the environment variable that sets the duration of a soak, such as 1h.
 	soakEnv = "RBTOOL_SOAK"
-	// soakSeedEnv is the environment variable for the seed of a soak to repeat. It repeats the acts,
-	// but not their timing, which is up to the scheduler.
+	// soakSeedEnv is the environment variable with the seed of an earlier soak to repeat. A repeated
+	// soak does the same acts; their timing depends on the scheduler and differs.
 	soakSeedEnv = "RBTOOL_SOAK_SEED"
 )
 
-// soak disturbs processes that share a ring, at random and in rounds. One goroutine acts. Any goroutine may
-// call count, add and fault.
+// soak runs processes that share a ring, and disturbs them at random, in rounds. Only one goroutine
+// disturbs them. count, add and fault may be called by any goroutine.
 type soak struct {
 	t      *testing.T
 	rng    *rand.Rand
 	seed   uint64
-	dir    string // for files
-	host   *place // the pid namespace of the test
-	alone  *place // a new one for each process
-	pod    *place // one that its processes share
+	dir    string // directory for files
+	host   *place // actors run in the pid namespace of the test
+	alone  *place // each actor runs in a new pid namespace
+	pod    *place // actors share one pid namespace
 	actors []*actor
 
 	mu     sync.Mutex
@@ -68,7 +68,7 @@ func newSoak(t *testing.T) *soak {
 	return s
 }
 
-// run runs rounds for the duration in the environment, or a few rounds if there is none.
+// run calls round repeatedly for the duration in the environment, or a few times if that is not set.
 func (s *soak) run(round func()) {
 	s.t.Helper()
 	lasts, rounds := time.Duration(0), 4
@@ -99,7 +99,7 @@ func (s *soak) run(round func()) {
 	s.t.Logf("%v: %s", time.Since(began).Round(time.Second), s.summary())
 }
 
-// summary returns the counts of what was done.
+// summary returns how often each act was done.
 func (s *soak) summary() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *soak) add(what string, n uint64) {
 	s.counts[what] += n
 }
 
-// fault records a failure. The round continues.
+// fault records a failure of the test. The round continues.
 func (s *soak) fault(format string, args ...any) {
 	const enough = 20
 	s.mu.Lock()
@@ -151,8 +151,8 @@ func (s *soak) openPod() {
 	s.pod.inside, s.pod.flags, s.pod.init = true, unix.CLONE_NEWNS, init
 }
 
-// closePod kills process 1 of the namespace, and with it all others. It returns when they have been
-// reaped, for which their output must be read.
+// closePod kills process 1 of the namespace. The kernel kills the other processes with it. closePod
+// returns when all have been reaped, which requires that their output is read.
 func (s *soak) closePod() {
 	if s.pod == nil {
 		return
@@ -169,7 +169,7 @@ func (s *soak) somewhere() *place {
 	return all[s.rng.IntN(len(all))]
 }
 
-// start starts a command of this binary. read gets its output.
+// start starts a command of this binary at p. read is called with its standard output.
 func (s *soak) start(p *place, read func(*bufio.Reader) error, stdin *os.File, args ...string) *actor {
 	s.t.Helper()
 	a, err := newActor(p, read, stdin, args...)
@@ -181,7 +181,7 @@ func (s *soak) start(p *place, read func(*bufio.Reader) error, stdin *os.File, a
 	return a
 }
 
-// any returns a random actor, or nil if there is none.
+// any returns a random actor, or nil if none is running.
 func (s *soak) any() *actor {
 	if len(s.actors) == 0 {
 		return nil
@@ -189,7 +189,8 @@ func (s *soak) any() *actor {
 	return s.actors[s.rng.IntN(len(s.actors))]
 }
 
-// disturb stops, interrupts or kills an actor, or kills all of the pod.
+// disturb does one of these at random: it stops, interrupts or kills an actor, or kills all actors of
+// the pod.
 func (s *soak) disturb(a *actor) {
 	switch s.rng.IntN(8) {
 	case 0, 1, 2:
@@ -214,7 +215,7 @@ func (s *soak) disturb(a *actor) {
 	}
 }
 
-// killAll ends all actors.
+// killAll kills all actors and calls judge for each.
 func (s *soak) killAll(judge func(*actor)) {
 	for _, a := range s.actors {
 		if !a.over() {
@@ -227,7 +228,7 @@ func (s *soak) killAll(judge func(*actor)) {
 	s.collect(judge)
 }
 
-// collect judges and removes the actors that have ended.
+// collect calls judge for each actor that has ended, and removes it.
 func (s *soak) collect(judge func(*actor)) {
 	s.actors = slices.DeleteFunc(s.actors, func(a *actor) bool {
 		if a.over() {
@@ -237,7 +238,7 @@ func (s *soak) collect(judge func(*actor)) {
 	})
 }
 
-// wait waits for an actor to end, and removes it unjudged.
+// wait waits for an actor to end, and removes it without calling judge.
 func (s *soak) wait(a *actor) {
 	s.actors = slices.DeleteFunc(s.actors, func(other *actor) bool { return other == a })
 	select {
@@ -249,13 +250,13 @@ func (s *soak) wait(a *actor) {
 	}
 }
 
-// moment lets the actors run for a random time. No check depends on it.
+// moment sleeps for a random time while the actors run. No check depends on how long.
 func (s *soak) moment() {
 	const longest = 60 * time.Millisecond
 	command.Pause(s.t.Context(), time.Duration(s.rng.Int64N(int64(longest))))
 }
 
-// until waits for a condition for at most a second, and reports whether it holds.
+// until waits for a condition for at most a second. It reports whether the condition holds.
 func (s *soak) until(holds func() bool) bool {
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); command.Pause(s.t.Context(), lookAgain) {
 		if holds() {
@@ -265,7 +266,7 @@ func (s *soak) until(holds func() bool) bool {
 	return holds()
 }
 
-// says waits for a line on the standard error of an actor. Its absence is a fault.
+// says waits until an actor prints a line on standard error. If the line does not come, that is a fault.
 func (s *soak) says(a *actor, what string) bool {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); command.Pause(s.t.Context(), lookAgain) {
 		ended := a.over()
@@ -275,13 +276,13 @@ func (s *soak) says(a *actor, what string) bool {
 		if ended {
 			break
 		}
-		a.signal(unix.SIGCONT) // it may have stopped itself
+		a.signal(unix.SIGCONT) // the actor may have stopped itself
 	}
 	s.fault("it should have said %q: %v", what, a)
 	return false
 }
 
-// holder matches the process that the error of a refused process names.
+// holder matches the process that an actor's "busy" error names as the holder.
 var holder = regexp.MustCompile(`by process ([0-9]+)`)
 
 // refusedByItself reports whether an actor was refused because of its own claim.

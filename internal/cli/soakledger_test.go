@@ -16,19 +16,21 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// ledger tracks the records of a round: those committed, and those that a consumer printed completely.
+// ledger tracks which records of a round were committed, and which of them a consumer has printed
+// completely.
 type ledger struct {
 	*soak
 	job producer.Job
 
 	mu        sync.Mutex
-	base      uint64 // the first record of the round
+	base      uint64 // number of the first record of the round
 	next      uint64 // records from base to next are committed
 	attempted uint64 // records up to attempted may be committed
-	seen      []bool // from base
+	seen      []bool // whether record base+i was printed
 }
 
-// attempt returns the number of the next record, which may appear from now on.
+// attempt returns the number for the next record. From now on consumers may print that record, even
+// before its producer knows that it is committed.
 func (l *ledger) attempt() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +44,7 @@ func (l *ledger) commit() {
 	l.next = l.attempted
 }
 
-// check returns an error for a record that was not committed in this round with this content.
+// check returns an error unless rec was committed in this round with this content.
 func (l *ledger) check(rec []byte) error {
 	l.mu.Lock()
 	base, end := l.base, l.attempted
@@ -60,7 +62,7 @@ func (l *ledger) check(rec []byte) error {
 	return producer.Verify(seq, rec)
 }
 
-// consumed notes a record that a consumer printed.
+// consumed notes that a consumer printed rec.
 func (l *ledger) consumed(rec []byte) error {
 	if err := l.check(rec); err != nil {
 		return err
@@ -75,7 +77,7 @@ func (l *ledger) consumed(rec []byte) error {
 	return nil
 }
 
-// complete checks that every committed record was consumed.
+// complete checks that every committed record was printed by a consumer.
 func (l *ledger) complete(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +102,8 @@ func (l *ledger) close() {
 	l.base, l.seen = l.next, l.seen[:0]
 }
 
-// raw reads the output of tail -o raw; observed reads that of an observer.
+// raw reads the output of a consumer's tail -o raw; observed reads that of an observer, which is not
+// counted as consumed.
 func (l *ledger) raw(r *bufio.Reader) error      { return readRaw(r, l.consumed) }
 func (l *ledger) observed(r *bufio.Reader) error { return readRaw(r, l.check) }
 
@@ -155,11 +158,11 @@ func (l *ledger) json(r *bufio.Reader) error {
 	}
 }
 
-// capture reads the file that record has written.
+// capture reads the file that rbtool record has written.
 func (l *ledger) capture(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the ring was refused
+		return nil // record was refused the ring
 	}
 	if err != nil {
 		return err
@@ -181,7 +184,7 @@ func (l *ledger) capture(path string) error {
 	return cutOff(err)
 }
 
-// cutOff turns the error at the end of an output into errCutOff if the last record is incomplete.
+// cutOff returns errCutOff if err says that the output ends within a record, otherwise err.
 func cutOff(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):

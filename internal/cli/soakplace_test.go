@@ -19,24 +19,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is a thread that starts actors in a pid namespace. Its actors die with it, and so with the test,
-// however the test ends.
+// place starts actors in a pid namespace, from one thread. The kernel kills its actors when that thread
+// ends, and so when the test ends, for whatever reason.
 type place struct {
 	name   string
-	inside bool    // in another pid namespace, with a /proc of its own
-	flags  uintptr // of clone(2)
+	inside bool    // actors run in another pid namespace, with its own /proc
+	flags  uintptr // flags for clone(2)
 	calls  chan func()
-	init   *actor // process 1 of the namespace; nil if each actor is its own
+	init   *actor // process 1 of the namespace; nil if each actor is process 1 of its own
 }
 
-// newPlace returns a place whose children join the pid namespace ns, or stay in that of the
-// test if ns is nil.
+// newPlace returns a place whose actors run in the pid namespace ns, or in that of the test if ns is
+// nil.
 func newPlace(t *testing.T, name string, ns *os.File) *place {
 	t.Helper()
 	p := &place{name: name, calls: make(chan func())}
 	failed := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, as it is of no other use.
+		// Do not unlock: children of this thread start in ns, so the thread must end with this goroutine.
 		runtime.LockOSThread()
 		var err error
 		if ns != nil {
@@ -53,15 +53,16 @@ func newPlace(t *testing.T, name string, ns *os.File) *place {
 	return p
 }
 
-// start starts cmd on the thread of the place.
+// start starts cmd from the thread of the place.
 func (p *place) start(cmd *exec.Cmd) (err error) {
 	if p.inside {
 		cmd.Args = append([]string{"soak-inside"}, cmd.Args...)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: p.flags}
 	if p.init == nil {
-		// The kernel kills the other processes of a pod with process 1. They see parent 0, which
-		// package syscall would take for a dead parent.
+		// The kernel kills the other processes of a pod together with process 1: they need no Pdeathsig.
+		// Their parent's pid appears as 0 to them, which package syscall would mistake for a dead
+		// parent.
 		cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	}
 	done := make(chan struct{})
@@ -80,8 +81,8 @@ func soakInsideMain() {
 	fatal(syscall.Exec("/proc/self/exe", os.Args[1:], os.Environ()))
 }
 
-// soakPodMain is the command soak-pod: process 1 of a pid namespace that others join. It prints a line
-// when it has started.
+// soakPodMain is the command soak-pod. It runs as process 1 of a pid namespace that actors join. It
+// prints a line when it has started.
 func soakPodMain() {
 	fmt.Println("ready")
 	end := make(chan os.Signal, 1)
@@ -89,30 +90,30 @@ func soakPodMain() {
 	<-end
 }
 
-// actor is a process of a soak and its output.
+// actor is a process of a soak, with its output.
 type actor struct {
 	name  string
-	kind  string // the command
+	kind  string // name of its command
 	place *place
-	file  string // the file that it writes, or ""
+	file  string // path of the file that it writes, or ""
 	cmd   *exec.Cmd
 	valve valve
 	said  lastWords
-	ended chan struct{} // closed when it has been reaped and its output read
+	ended chan struct{} // closed when the process has been reaped and its output has been read
 
-	interrupted bool // by SIGINT
-	killed      bool // by SIGKILL
+	interrupted bool // the soak sent it SIGINT
+	killed      bool // the soak sent it SIGKILL
 
-	// Valid once ended is closed.
-	status    int            // exit status, or -1
-	died      syscall.Signal // -1 if it exited
-	outputErr error          // the fault of its output
+	// The following fields are valid once ended is closed.
+	status    int            // exit status, or -1 if a signal killed it
+	died      syscall.Signal // signal that killed it, or -1 if it exited
+	outputErr error          // what is wrong with its output, or nil
 }
 
 var errCutOff = errors.New("output ends within a record")
 
-// newActor starts a command of this binary at p. read gets its standard output and returns
-// errCutOff if the last record is incomplete.
+// newActor starts a command of this binary at p. It calls read with the command's standard output. read
+// returns errCutOff if the last record is incomplete.
 func newActor(p *place, read func(*bufio.Reader) error, stdin *os.File, args ...string) (*actor, error) {
 	a := &actor{name: p.name + ": " + strings.Join(args, " "), kind: args[0], place: p, ended: make(chan struct{})}
 	a.cmd = exec.Command("/proc/self/exe")
@@ -136,7 +137,7 @@ func newActor(p *place, read func(*bufio.Reader) error, stdin *os.File, args ...
 		a.outputErr = read(in)
 		io.Copy(io.Discard, in)
 		r.Close()
-		a.cmd.Wait() // its error is the status
+		a.cmd.Wait() // the exit status is read from ProcessState
 		a.status, a.died = a.cmd.ProcessState.ExitCode(), a.cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()
 	}()
 	return a, nil
@@ -153,18 +154,19 @@ func smallPipe() (r, w *os.File, err error) {
 	return r, w, nil
 }
 
-func (a *actor) signal(sig syscall.Signal) { _ = a.cmd.Process.Signal(sig) } // it may have ended
+func (a *actor) signal(sig syscall.Signal) { _ = a.cmd.Process.Signal(sig) } // fails if the actor has ended
 
-// kill ends a, whatever its state.
+// kill kills a, even if it is stopped or its output is blocked.
 func (a *actor) kill() {
 	a.killed = true
 	a.signal(unix.SIGKILL)
 	a.valve.open()
 }
 
-// wasKilled reports whether a signal of the soak ended a: SIGKILL, or a signal that arrived before the
-// program handled it, at its start or after execve. Process 1 of a namespace cannot kill itself with
-// a signal; the Go runtime then exits with status 2 (runtime/signal_unix.go, dieFromSignal).
+// wasKilled reports whether a signal of the soak ended a. The signal can be other than SIGKILL if the
+// program did not handle it yet, at its start or after execve. Process 1 of a namespace cannot kill
+// itself with a signal: in it the Go runtime exits with status 2 instead (runtime/signal_unix.go,
+// dieFromSignal).
 func (a *actor) wasKilled() bool {
 	if a.place.flags&unix.CLONE_NEWPID != 0 && a.status == 2 && !bytes.Contains(a.said.bytes(), []byte("rbtool:")) {
 		return true
@@ -192,13 +194,14 @@ func (a *actor) String() string {
 	return fmt.Sprintf("%s (process %d, status %d): %s", a.name, a.cmd.Process.Pid, a.status, bytes.TrimSpace(a.said.bytes()))
 }
 
-// valve is the reading end of an actor's output. The pipe fills up while it is shut.
+// valve reads an actor's output. While it is shut it does not read: the pipe fills up and blocks the
+// actor.
 type valve struct {
 	r      io.Reader
-	passed atomic.Uint64 // bytes
+	passed atomic.Uint64 // bytes that were read
 
 	mu   sync.Mutex
-	shut chan struct{} // nil while open
+	shut chan struct{} // nil while the valve is open
 }
 
 func (v *valve) Read(b []byte) (int, error) {
@@ -230,7 +233,7 @@ func (v *valve) open() {
 	}
 }
 
-// lastWords keeps the end of its input.
+// lastWords is a writer that keeps only the end of its input.
 type lastWords struct {
 	mu  sync.Mutex
 	buf []byte

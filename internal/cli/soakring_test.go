@@ -28,16 +28,16 @@ import (
 type ringSoak struct {
 	*soak
 	ring     *ebpf.Map
-	id       string        // instead of a pin, which would outlive a killed test
-	memory   *ring.Mapping // for checks
+	id       string        // actors find the ring by id: a pin would remain if the test were killed
+	memory   *ring.Mapping // a mapping of the ring, for checks
 	pinger   *producer.Pinger
 	ledger   ledger
-	produced atomic.Uint64 // bytes of the ring
+	produced atomic.Uint64 // bytes that were written into the ring
 }
 
-// Consumers of a ring are killed, stopped, robbed, blocked at their output and restarted, inside and outside
-// of pid namespaces. After each round, no record is lost or torn, and the ring can be consumed and
-// filled.
+// Consumers of a ring run inside and outside of pid namespaces. They are killed, stopped, restarted,
+// robbed of the ring, and blocked at their output. After each round, no record is lost or torn, and the
+// ring can still be filled and consumed.
 func TestSoakOfConsumers(t *testing.T) {
 	t.Parallel()
 	s := &ringSoak{soak: newSoak(t)}
@@ -108,7 +108,7 @@ func (s *ringSoak) act() {
 	}
 }
 
-// consume starts a consumer of a random kind.
+// consume starts a random kind of consumer.
 func (s *ringSoak) consume(steal bool) *actor {
 	switch s.rng.IntN(4) {
 	case 0:
@@ -126,10 +126,10 @@ func (s *ringSoak) consume(steal bool) *actor {
 	}
 }
 
-// number returns a random number, for a seed or a name.
+// number returns a random number, for use as a seed or in a name.
 func (s *ringSoak) number() string { return strconv.Itoa(s.rng.IntN(1 << 30)) }
 
-// tail starts a tail with flags.
+// tail starts rbtool tail with flags.
 func (s *ringSoak) tail(read func(*bufio.Reader) error, flags ...string) *actor {
 	return s.start(s.somewhere(), read, nil, append([]string{"rbtool", "tail", "id:" + s.id, "--no-decode"}, flags...)...)
 }
@@ -149,8 +149,8 @@ func stealing(steal bool, args ...string) []string {
 	return args
 }
 
-// rob stops a consumer, or blocks its output, while another takes the ring and the producer wraps around
-// several times. Then the first continues.
+// rob stops a consumer, or blocks its output, while another consumer steals the ring and the producer
+// writes several times the size of the ring. Then the first consumer continues.
 func (s *ringSoak) rob() {
 	victim := s.consume(true)
 	s.until(func() bool { return victim.over() || victim.valve.passed.Load() > 0 || victim.file != "" })
@@ -169,7 +169,7 @@ func (s *ringSoak) rob() {
 	s.count("robbed")
 }
 
-// respected checks that others are refused while a consumer lives, even if it is stopped.
+// respected checks that other consumers are refused while a consumer is alive, even while it is stopped.
 func (s *ringSoak) respected() {
 	holder := s.lone()
 	if holder == nil {
@@ -187,7 +187,8 @@ func (s *ringSoak) respected() {
 	s.killAll(s.judge)
 }
 
-// selfRobbed checks that a process keeps its claim if it robs itself and then calls execve.
+// selfRobbed checks that a process still holds its claim after it steals the ring from itself and then
+// calls execve.
 func (s *ringSoak) selfRobbed() {
 	holder := s.lone()
 	if holder == nil {
@@ -210,7 +211,7 @@ func (s *ringSoak) selfRobbed() {
 	s.killAll(s.judge)
 }
 
-// lone starts a single consumer and waits until it consumes.
+// lone starts a consumer when there is no other, and waits until it consumes. It returns nil if it does not.
 func (s *ringSoak) lone() *actor {
 	a := s.start(s.somewhere(), s.ledger.raw, nil, "soak-read", s.id, "exclusive", s.number())
 	if !s.says(a, soakReading) {
@@ -219,7 +220,7 @@ func (s *ringSoak) lone() *actor {
 	return a
 }
 
-// judge checks how a consumer ended.
+// judge records a fault unless a consumer ended as it should.
 func (s *ringSoak) judge(a *actor) {
 	cutOff := a.wasKilled()
 	if a.file != "" {
@@ -261,7 +262,7 @@ func (s *ringSoak) produce(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// ping commits the next record, unless the ring is full.
+// ping commits the next record. It returns full if the ring is full.
 func (s *ringSoak) ping() (full bool, err error) {
 	seq := s.ledger.attempt()
 	err = s.pinger.Ping()
@@ -275,7 +276,7 @@ func (s *ringSoak) ping() (full bool, err error) {
 	return false, err
 }
 
-// usable checks that, after all consumers have died, the ring is usable and nothing was lost.
+// usable checks that the ring can be used after all consumers have died, and that no record was lost.
 func (s *ringSoak) usable() {
 	s.readAll("what the consumers left")
 	for room := s.memory.Size(); ; {
@@ -293,7 +294,7 @@ func (s *ringSoak) usable() {
 	s.ledger.close()
 }
 
-// readAll consumes what is in the ring, without flags.
+// readAll runs tail without --steal, and checks that it consumes all records in the ring.
 func (s *ringSoak) readAll(what string) {
 	tail := s.tail(s.ledger.raw, "-o", "raw", "--idle", "50ms")
 	s.wait(tail)

@@ -26,7 +26,7 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// The maximum of producers in a round, and of samples of a producer.
+// The maximum number of producers in a round, and of samples of each.
 const (
 	soakWorkers = 32
 	soakSeqs    = 1 << 17
@@ -37,21 +37,21 @@ type userSoak struct {
 	*soak
 	ring    *ebpf.Map
 	id      string
-	checker *usercheck.Checker // of the round
-	workers []*worker          // of the round, by number
+	checker *usercheck.Checker // checks the samples of this round
+	workers []*worker          // producers of this round, by their number
 }
 
-// worker is an actor that produces, and what is known of its samples.
+// worker is an actor that produces, with what the soak knows about its samples.
 type worker struct {
 	*actor
-	input *soakInput // for rbtool produce, or nil
+	input *soakInput // input of rbtool produce; nil if the worker uses the library
 	mode  string
-	acked []uint32 // the committed samples of a worker that uses the library
+	acked []uint32 // numbers of the samples that a worker has committed through the library
 }
 
-// Producers into a user ring are killed, stopped, interrupted and restarted, inside and outside of pid
-// namespaces. After each round, every committed sample has been drained once and complete, and the
-// ring accepts samples.
+// Producers into a user ring run inside and outside of pid namespaces. They are killed, stopped,
+// interrupted and restarted. After each round, every committed sample has been drained, once and
+// complete, and the ring still accepts samples.
 func TestSoakOfProducers(t *testing.T) {
 	t.Parallel()
 	s := &userSoak{soak: newSoak(t)}
@@ -105,7 +105,8 @@ func (s *userSoak) act() {
 			s.count("end of input")
 		}
 	case n < 14:
-		// Steal only from dead producers: a live one writes into what the thief reserves.
+		// Kill all producers before stealing: a live one would still write into memory that the thief
+		// reserves.
 		s.killAll(s.judge)
 		if s.count("stolen from the dead"); s.rng.IntN(2) == 0 {
 			s.library(s.somewhere(), true)
@@ -126,7 +127,7 @@ func (s *userSoak) workerOf(a *actor) *worker {
 	return nil
 }
 
-// produce starts a producer of a random kind.
+// produce starts a random kind of producer.
 func (s *userSoak) produce(p *place) *worker {
 	if s.rng.IntN(3) == 0 {
 		return s.library(p, false)
@@ -134,7 +135,7 @@ func (s *userSoak) produce(p *place) *worker {
 	return s.command(p, []string{"wait", "drop", "fail"}[s.rng.IntN(3)], 1<<30)
 }
 
-// library starts a producer that uses the library.
+// library starts a producer that uses package userprod.
 func (s *userSoak) library(p *place, steal bool) *worker {
 	w := &worker{}
 	w.actor = s.start(p, w.acks, nil, "soak-write", s.id, strconv.Itoa(len(s.workers)), "0", claimWord(steal), strconv.Itoa(s.rng.IntN(1<<30)))
@@ -142,7 +143,7 @@ func (s *userSoak) library(p *place, steal bool) *worker {
 	return w
 }
 
-// acks reads the numbers of the samples that a worker committed.
+// acks reads the numbers of committed samples that a worker prints.
 func (w *worker) acks(r *bufio.Reader) error {
 	for {
 		var seq [4]byte
@@ -153,7 +154,8 @@ func (w *worker) acks(r *bufio.Reader) error {
 	}
 }
 
-// command starts rbtool produce with at most limit samples as input, until it is stopped.
+// command starts rbtool produce and writes at most limit samples to its input. The input stays open
+// until it is stopped.
 func (s *userSoak) command(p *place, mode string, limit uint32, flags ...string) *worker {
 	r, in, err := smallPipe()
 	if err != nil {
@@ -177,7 +179,7 @@ type soakInput struct {
 	quit          chan struct{}
 	once          sync.Once
 	done          chan struct{}
-	fed           atomic.Uint32 // samples written so far
+	fed           atomic.Uint32 // number of samples written so far
 }
 
 func newSoakInput(worker, limit uint32, w *os.File, seed uint64) *soakInput {
@@ -190,7 +192,7 @@ func newSoakInput(worker, limit uint32, w *os.File, seed uint64) *soakInput {
 // stop ends the input.
 func (f *soakInput) stop() { f.once.Do(func() { close(f.quit) }) }
 
-// run writes samples until stop is called or the reading end is closed.
+// run writes samples until stop is called or the command closes its end of the pipe.
 func (f *soakInput) run() {
 	defer close(f.done)
 	defer f.w.Close()
@@ -209,7 +211,7 @@ func (f *soakInput) run() {
 		}
 		f.fed.Add(1)
 		if f.rng.IntN(64) == 0 {
-			command.Pause(context.Background(), time.Millisecond) // produce publishes before it waits for input
+			command.Pause(context.Background(), time.Millisecond) // let produce wait for input: it publishes its samples before it waits
 		}
 	}
 }
@@ -220,7 +222,7 @@ func (s *userSoak) drain(ctx context.Context, rng *rand.Rand) {
 		over := ctx.Err() != nil
 		limit := uint64(rng.IntN(100))
 		if over {
-			limit = 0 // all
+			limit = 0 // drain all samples
 		}
 		n, err := s.checker.Drain(0, limit)
 		if err != nil {
@@ -237,7 +239,7 @@ func (s *userSoak) drain(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// respected checks that others are refused while a producer lives, even if it is stopped.
+// respected checks that other producers are refused while a producer is alive, even while it is stopped.
 func (s *userSoak) respected() {
 	holder := s.library(s.somewhere(), false)
 	if !s.says(holder.actor, soakWriting) {
@@ -256,7 +258,7 @@ func (s *userSoak) respected() {
 	s.killAll(s.judge)
 }
 
-// usable checks that the ring is usable after all producers have died.
+// usable checks that the ring can be used after all producers have died.
 func (s *userSoak) usable() {
 	w := s.command(s.somewhere(), "wait", 100)
 	s.wait(w.actor)
@@ -266,7 +268,7 @@ func (s *userSoak) usable() {
 	}
 }
 
-// judge checks how a producer ended.
+// judge records a fault unless a producer ended as it should.
 func (s *userSoak) judge(a *actor) {
 	w := s.workerOf(a)
 	if w.input != nil {
@@ -299,7 +301,7 @@ func (s *userSoak) judge(a *actor) {
 // summaryLine matches the last line of produce.
 var summaryLine = regexp.MustCompile(`(?m)^([0-9]+) samples, [0-9]+ bytes, ([0-9]+) dropped`)
 
-// account compares the drained samples with what the producers reported.
+// account compares the samples that were drained with those that the producers reported as committed.
 func (s *userSoak) account() {
 	counts, err := s.checker.Counts()
 	if err != nil {
@@ -324,7 +326,8 @@ func (s *userSoak) account() {
 	}
 }
 
-// compare returns an error unless the drained samples are those that a producer wrote.
+// compare returns an error unless the drained samples of this worker are those that it wrote. came tells
+// which numbers were drained.
 func (w *worker) compare(came []bool) error {
 	for _, seq := range w.acked {
 		if !came[seq] {

@@ -24,16 +24,16 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// The lines that workers print on standard error after doing what a signal asked for.
+// Lines that workers print on standard error when they have done what a signal requested.
 const (
 	soakReading = "reading"
 	soakWriting = "writing"
 	soakRobbed  = "robbed itself"
 )
 
-// soakReadMain is the command soak-read ID exclusive|steal SEED. It consumes ring ID through the library
-// and prints each record as tail -o raw does, before it is consumed. SIGUSR1 makes it call execve,
-// SIGUSR2 steal the ring from itself, SIGINT end.
+// soakReadMain is the command soak-read ID exclusive|steal SEED. It consumes the ring with that id
+// through the library. It prints each record before it consumes it, in the format of tail -o raw. On
+// SIGUSR1 it calls execve, on SIGUSR2 it steals the ring from itself, on SIGINT it ends.
 func soakReadMain() {
 	s := &soakReader{ring: soakMap(), rng: soakRand(3)}
 	signals := make(chan os.Signal, 8)
@@ -58,7 +58,7 @@ func soakReadMain() {
 	}
 }
 
-// soakMap opens the map that the first argument names by id.
+// soakMap opens the map whose id is the first argument.
 func soakMap() *ebpf.Map {
 	m, err := ebpf.NewMapFromID(ebpf.MapID(number(os.Args[1])))
 	fatal(err)
@@ -67,10 +67,10 @@ func soakMap() *ebpf.Map {
 
 func soakRand(arg int) *rand.Rand { return rand.New(rand.NewPCG(uint64(number(os.Args[arg])), 0)) }
 
-// execAgain replaces the program of this process by a command of the same binary.
+// execAgain calls execve: this process runs another command of the same binary.
 func execAgain(args ...string) { fatal(syscall.Exec("/proc/self/exe", args, os.Environ())) }
 
-// exitSoak ends a worker with the exit status of rbtool for err.
+// exitSoak ends a worker with the exit status that rbtool has for err.
 func exitSoak(err error) {
 	switch {
 	case err == nil, errors.Is(err, os.ErrClosed):
@@ -82,32 +82,33 @@ func exitSoak(err error) {
 	fatal(err)
 }
 
-// soakReader holds the Readers of a process. Each Reader is robbed by the next.
+// soakReader holds the Readers that a process has opened. Each new Reader steals the ring from the one
+// before.
 type soakReader struct {
 	ring *ebpf.Map
 	rng  *rand.Rand
 	last *soakPass
-	out  sync.Mutex // held while a Reader writes
+	out  sync.Mutex // held while a Reader writes to standard output
 }
 
-// soakPass is a Reader and how it ends.
+// soakPass is a Reader and the goroutine that reads with it.
 type soakPass struct {
 	reader  *consumer.Reader
-	abandon atomic.Bool // makes the loop body panic
+	abandon atomic.Bool // when set, the loop body panics
 	ended   chan error
 }
 
-// errAbandoned is what the loop body panics with.
+// errAbandoned is the value with which the loop body panics.
 var errAbandoned = errors.New("pass abandoned")
 
-// open opens a new Reader, which becomes the last.
+// open opens a new Reader, which becomes the last, and starts to read with it.
 func (s *soakReader) open(steal bool) {
 	p := &soakPass{ended: make(chan error, 1)}
 	var buf []byte
 	rng := rand.New(rand.NewPCG(s.rng.Uint64(), 0))
 	flush := func() error {
 		if rng.IntN(50) == 0 {
-			unix.Kill(os.Getpid(), unix.SIGSTOP) // until the soak continues it
+			unix.Kill(os.Getpid(), unix.SIGSTOP) // sleep until the soak sends SIGCONT
 		}
 		s.out.Lock()
 		defer s.out.Unlock()
@@ -140,8 +141,8 @@ func (s *soakReader) open(steal bool) {
 	}()
 }
 
-// rob steals the ring from the last Reader, which is then closed before it notices, continues, or is left
-// to the garbage collector in the middle of a pass.
+// rob steals the ring from the last Reader. Then, at random, that Reader is closed before it notices,
+// continues until it notices, or is left to the garbage collector in the middle of a pass.
 func (s *soakReader) rob() {
 	robbed := s.last
 	s.open(true)
@@ -160,9 +161,10 @@ func (s *soakReader) rob() {
 	}()
 }
 
-// soakWriteMain is the command soak-write ID WORKER SEQ exclusive|steal SEED. It writes samples of package
-// usercheck into user ring ID, from number SEQ on, and the numbers of the committed samples to
-// standard output, 4 bytes each. SIGUSR1 makes it call execve, SIGUSR2 reopen the ring, SIGINT end.
+// soakWriteMain is the command soak-write ID WORKER SEQ exclusive|steal SEED. It writes samples in the
+// format of package usercheck into the user ring with that id, numbered from SEQ. It prints the numbers
+// of the committed samples, 4 bytes each. On SIGUSR1 it calls execve, on SIGUSR2 it reopens the ring, on
+// SIGINT it ends.
 func soakWriteMain() {
 	w := &soakWriter{ring: soakMap(), worker: uint32(number(os.Args[2])), seq: uint32(number(os.Args[3])), rng: soakRand(5)}
 	signals := make(chan os.Signal, 8)
@@ -176,7 +178,7 @@ func soakWriteMain() {
 		case sig := <-signals:
 			switch sig {
 			case unix.SIGUSR1:
-				w.numbers.Lock() // for good: no number may be used twice
+				w.numbers.Lock() // stay locked until execve: a sample written after w.seq is passed on would have its number used twice
 				execAgain("soak-write", os.Args[1], os.Args[2], strconv.Itoa(int(w.seq)), "exclusive", strconv.Itoa(w.rng.IntN(1<<30)))
 			case unix.SIGUSR2:
 				w.close()
@@ -189,16 +191,16 @@ func soakWriteMain() {
 	}
 }
 
-// soakWriter holds the Producer of a process.
+// soakWriter holds the Producer of a process and the goroutine that writes with it.
 type soakWriter struct {
 	ring     *ebpf.Map
 	worker   uint32
 	rng      *rand.Rand
 	producer *userprod.Producer
-	failed   chan error // the error of the writing goroutine
+	failed   chan error // receives the error of the writing goroutine
 
 	numbers sync.Mutex
-	seq     uint32 // the next sample
+	seq     uint32 // number of the next sample
 }
 
 // fill fills b with the next sample and returns its number.
@@ -232,7 +234,7 @@ func (w *soakWriter) open(steal bool) {
 	}()
 }
 
-// refuseForeign returns an error if a process without a claim produces into the ring.
+// refuseForeign returns an error if another process produces into the ring without a claim.
 func (w *soakWriter) refuseForeign() error {
 	rival, err := inspect.Rival(w.ring)
 	if rival != nil {
@@ -241,7 +243,7 @@ func (w *soakWriter) refuseForeign() error {
 	return err
 }
 
-// close ends the Producer and the writing goroutine.
+// close closes the Producer and waits for the writing goroutine to end.
 func (w *soakWriter) close() {
 	err := w.producer.Close()
 	if e := <-w.failed; !errors.Is(e, os.ErrClosed) {
@@ -252,7 +254,7 @@ func (w *soakWriter) close() {
 	}
 }
 
-// write commits some samples through a random method of the library, then prints their numbers.
+// write commits some samples through a random method of the library, then prints the numbers of those.
 func (w *soakWriter) write(p *userprod.Producer, rng *rand.Rand) error {
 	sample := func() int { return usercheck.HeadSize + rng.IntN(400) }
 	var wrote []uint32
@@ -284,7 +286,7 @@ func (w *soakWriter) reserve(p *userprod.Producer, size int, rng *rand.Rand) (wr
 		return nil, err
 	}
 	if rng.IntN(50) == 0 {
-		unix.Kill(os.Getpid(), unix.SIGSTOP) // until the soak continues it
+		unix.Kill(os.Getpid(), unix.SIGSTOP) // sleep until the soak sends SIGCONT
 	}
 	if rng.IntN(5) == 0 {
 		return nil, s.Discard()

@@ -15,8 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// exitsAtOnce writes a program that calls exit_group(0). Like those that Go links it has a build id that
-// no PT_NOTE segment covers, and one function, first, at a fixed address.
+// exitsAtOnce writes a program that only calls exit_group(0). Like a program that the Go linker writes,
+// it has a build id that no PT_NOTE segment covers, and a function (first) at a fixed address.
 func exitsAtOnce(t *testing.T, path string) {
 	t.Helper()
 	testenv.WriteELF(t, path, []byte{1, 2, 3}, "first")
@@ -47,8 +47,8 @@ func exitsAtOnce(t *testing.T, path string) {
 	}
 }
 
-// Where the kernel finds no build id the frames have names all the same: here by the path in an event that
-// the filter may leave out, for the process has ended.
+// If the kernel finds no build id for a file, its frames still have names. Here the process has ended,
+// so the file is found by the path in its exec event, which the filter of tail may leave out.
 func TestStacksWithoutABuildIDAreNamed(t *testing.T) {
 	dir := filepath.Join(testenv.BPFFS(t), "t")
 	if err := rbtool(t, "probe", "proctrace", "start", "--stacks", "--size", "1MiB", "--pin-dir", dir).Run(); err != nil {
@@ -76,7 +76,7 @@ func TestStacksWithoutABuildIDAreNamed(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", event, err, out)
 		}
 		s := record.Stacks
-		if s.Missing != "" { // lost, or gone before the exit (kernels before 6.16)
+		if s.Missing != "" { // the stack was lost, or the process had released its memory before the exit event (kernels before 6.16)
 			t.Logf("%s: %s", event, s.Missing)
 			continue
 		}

@@ -24,7 +24,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// rbtool returns the command with args, as the binary that this test is.
+// rbtool returns a command that runs this test binary as rbtool with args.
 func rbtool(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", args...)
@@ -44,8 +44,8 @@ func pinnedRing(t *testing.T, size uint32) (*ebpf.Map, string) {
 	return m, path
 }
 
-// splitRaw splits the output of tail -o raw into records. What is left of the last
-// one, when the output was cut off, is dropped.
+// splitRaw splits the output of tail -o raw into records. It drops the last record if the output was cut
+// off within it.
 func splitRaw(out []byte) (records [][]byte) {
 	for len(out) >= 4 {
 		n := binary.LittleEndian.Uint32(out)
@@ -60,8 +60,8 @@ func splitRaw(out []byte) (records [][]byte) {
 
 func TestRawOutputIsWhatWasSubmitted(t *testing.T) {
 	const ringSize = 128 << 10
-	// More than once around, so that records wrap the ring's end. With -short they fit: a
-	// producer that waits for room takes the CPU from the tail that starts.
+	// The records fill the ring more than once, so that they wrap around its end. With -short they fit
+	// into the ring: a producer that waits for room would take the CPU from the tail that is starting.
 	sizes, total := []uint32{0, 1, 7, 8, 9, 4095, 4096, 65536 - 8, 65536}, uint64(3*ringSize)
 	if testing.Short() {
 		sizes, total = []uint32{4095}, ringSize/2
@@ -79,7 +79,7 @@ func TestRawOutputIsWhatWasSubmitted(t *testing.T) {
 	}
 }
 
-// tailRaw checks that tail -o raw prints the records of a job that are not discarded.
+// tailRaw checks that tail -o raw prints the records of a job, except discarded ones.
 func tailRaw(t *testing.T, ringSize uint32, job producer.Job) {
 	m, path := pinnedRing(t, ringSize)
 	p, err := producer.Load(m)
@@ -122,8 +122,8 @@ func tailRaw(t *testing.T, ringSize uint32, job producer.Job) {
 	}
 }
 
-// A program that takes the ring by the name of its pin, as LIBBPF_PIN_BY_NAME and
-// cilium's PinByName do, is one that rbtool knows nothing of.
+// tail works on a ring whose programs know nothing of rbtool: they find the ring by the name of its pin,
+// as with libbpf's LIBBPF_PIN_BY_NAME or cilium/ebpf's PinByName.
 func TestAProgramThatPinsByNameCanBeTailed(t *testing.T) {
 	dir := testenv.BPFFS(t)
 	path := filepath.Join(dir, "by_name")
@@ -165,8 +165,7 @@ func TestAProgramThatPinsByNameCanBeTailed(t *testing.T) {
 	}
 }
 
-// A tail that is killed at any point loses nothing, and the next one repeats
-// no more than a batch.
+// If tail is killed at any point, no record is lost, and the next tail repeats at most one batch.
 func TestAKilledTailLosesNothing(t *testing.T) {
 	kills := 200
 	if testing.Short() {
@@ -211,7 +210,8 @@ func TestAKilledTailLosesNothing(t *testing.T) {
 	checkSeen(t, seen, produced.Next, kills)
 }
 
-// checkSeen checks how often the records from 0 to end were printed by tails that were killed.
+// checkSeen checks how often each record from 0 to end was printed. kills is how many of the tails were
+// killed.
 func checkSeen(t *testing.T, seen map[uint64]int, end uint64, kills int) {
 	t.Helper()
 	missing, again := 0, 0
@@ -226,7 +226,7 @@ func checkSeen(t *testing.T, seen map[uint64]int, end uint64, kills int) {
 	if missing > 0 {
 		t.Errorf("%d of %d records are missing", missing, end)
 	}
-	const batch = 256 // records that tail prints before it consumes them
+	const batch = 256 // the number of records that tail prints before it consumes them
 	if again > kills*batch {
 		t.Errorf("%d records were printed again, more than %d for each kill", again, batch)
 	}
@@ -235,8 +235,7 @@ func checkSeen(t *testing.T, seen map[uint64]int, end uint64, kills int) {
 	}
 }
 
-// tailAndKill runs tail, kills it a random time after its first output, and
-// returns what it printed.
+// tailAndKill runs tail, kills it after its first output and a random time, and returns its output.
 func tailAndKill(t *testing.T, path string, flags ...string) []byte {
 	t.Helper()
 	cmd := rbtool(t, append([]string{"tail", path, "-o", "raw"}, flags...)...)

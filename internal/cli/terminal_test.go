@@ -30,14 +30,14 @@ func terminal(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// screen is a terminal with rbtool in its foreground. Like a serial console it answers no queries.
-// Reading it returns what the terminal shows; writing to it types.
+// screen is a terminal with rbtool in its foreground. Like a serial console it answers no terminal
+// queries. Reading from it returns what rbtool writes to the terminal; writing to it types.
 type screen struct {
 	*os.File
 	cmd *exec.Cmd
 }
 
-// onTerminal starts rbtool on a terminal of a size, on which typed has already been typed.
+// onTerminal starts rbtool on a terminal of the given size. typed is typed before it starts.
 func onTerminal(t *testing.T, size pty.Winsize, typed string, args ...string) *screen {
 	t.Helper()
 	master, slave := terminal(t)
@@ -60,7 +60,7 @@ func onTerminal(t *testing.T, size pty.Winsize, typed string, args ...string) *s
 	return &screen{master, cmd}
 }
 
-// until reads from the terminal until it has shown want.
+// until reads from the terminal until rbtool has written want, and returns all that it read.
 func (s *screen) until(t *testing.T, want string) string {
 	t.Helper()
 	var shown bytes.Buffer
@@ -72,11 +72,11 @@ func (s *screen) until(t *testing.T, want string) string {
 	return shown.String()
 }
 
-// end waits for the command to end and returns the rest of what the terminal shows.
+// end waits for the command to end and returns the rest of its output.
 func (s *screen) end(t *testing.T) string {
 	t.Helper()
 	shown, err := io.ReadAll(s)
-	if err != nil && !errors.Is(err, unix.EIO) { // the last user of the terminal has gone
+	if err != nil && !errors.Is(err, unix.EIO) { // EIO: no process has the terminal open any more
 		t.Fatal(err)
 	}
 	if err := s.cmd.Wait(); err != nil {
@@ -85,7 +85,7 @@ func (s *screen) end(t *testing.T) string {
 	return string(shown)
 }
 
-// terminalSize is the size of terminals that report one.
+// terminalSize is the size of a terminal, for tests of terminals that report theirs.
 var terminalSize = pty.Winsize{Rows: 24, Cols: 80}
 
 func TestNoCommandAsksTheTerminal(t *testing.T) {
@@ -114,7 +114,7 @@ func TestProduceReadsWhatWasTypedBeforeItStarted(t *testing.T) {
 func TestTopAssumes80x24WhereTheTerminalHasNoSize(t *testing.T) {
 	testenv.Ring(t, 4096)
 	top := onTerminal(t, pty.Winsize{}, "", "top")
-	shown := top.until(t, "q quit") // in the last of 24 lines, from column 70 on
+	shown := top.until(t, "q quit") // the last of 24 lines begins with "q quit" in column 70
 	if _, err := io.WriteString(top, "q"); err != nil {
 		t.Fatal(err)
 	}
