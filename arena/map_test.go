@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	arenatest.Main(m, map[string]arenatest.Helper{"first-word": firstWord})
 }
 
-// freeBase returns the address of a arenamem.Window that nothing uses.
+// freeBase returns the address of a free window.
 func freeBase(tb testing.TB) uint64 {
 	tb.Helper()
 	base, err := arenamem.FreeWindow()
@@ -34,7 +34,7 @@ func freeBase(tb testing.TB) uint64 {
 	return base
 }
 
-// The kernel's rules, as it applies them itself.
+// The kernel's own rules.
 func TestKernelCreationRules(t *testing.T) {
 	arenatest.New(t, arena.Options{}) // or skip
 	base := freeBase(t)
@@ -129,7 +129,7 @@ func TestSeveralArenasInOneProcess(t *testing.T) {
 	}
 }
 
-// firstWord prints the arena's address and first word, and counts the word up.
+// firstWord prints the arena's address and first word, and increments the word.
 func firstWord(a *arena.Arena, in *bufio.Reader) error {
 	p, err := arena.Ptr[uint64](a.Base()).In(a)
 	if err != nil {
@@ -157,7 +157,7 @@ func TestSecondProcessSeesTheSameBytes(t *testing.T) {
 			}
 			*word = 41
 			if rule == "address of a mapping that is gone" {
-				// Another process opens it when nobody has it mapped.
+				// Open it again while no process has it mapped.
 				m, err := a.Map().Clone()
 				if err != nil {
 					t.Fatal(err)
@@ -185,7 +185,7 @@ func TestSecondProcessSeesTheSameBytes(t *testing.T) {
 	}
 }
 
-// arenaWithoutExtra returns an arena whose address came with its first mapping.
+// arenaWithoutExtra returns an arena that got its address with the first mapping.
 func arenaWithoutExtra(tb testing.TB) *arena.Arena {
 	tb.Helper()
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Arena, MaxEntries: 4, Flags: unix.BPF_F_MMAPABLE})
@@ -204,7 +204,7 @@ func arenaWithoutExtra(tb testing.TB) *arena.Arena {
 	return a
 }
 
-// The kernel keeps all mappings at one address and of one size, also when the first is gone.
+// All mappings have one address and size, even after the first is gone.
 func TestKernelMappingRules(t *testing.T) {
 	testenv.NoLeaks(t)
 	base := freeBase(t)
@@ -250,7 +250,7 @@ func TestAddressTaken(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{})
 	base := freeBase(t)
-	// A page of something else in the middle of where the arena is to lie.
+	// Map another page in the middle of the arena's range.
 	fd, err := unix.MemfdCreate("in-the-way", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func TestAbsentPages(t *testing.T) {
 	}
 }
 
-// Without SEGV_ON_FAULT a touch allocates a page of zeros.
+// Without SEGV_ON_FAULT an access allocates a page of zeros.
 func TestTouchAllocates(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{})
@@ -96,7 +96,7 @@ func TestTouchAllocates(t *testing.T) {
 	}
 }
 
-// What is looked at with Peek is still absent afterwards.
+// Peek leaves absent pages absent.
 func TestPeekAllocatesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{SegvOnFault: true, Size: 8 * arenamem.PageSize})
@@ -134,8 +134,8 @@ func TestStoredPointers(t *testing.T) {
 	}
 }
 
-// Page 0 is like the others, though programs cannot tell its address from NULL when the
-// base is a multiple of 4 GiB.
+// Programs can access page 0, although its address looks like NULL to them if the base is a multiple of
+// 4 GiB.
 func TestPageZero(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{})

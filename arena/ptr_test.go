@@ -60,7 +60,7 @@ func TestPtr(t *testing.T) {
 	}
 }
 
-// Guard is for the arena's own faults only.
+// Guard catches only faults in its arena.
 func TestGuard(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{SegvOnFault: true})
@@ -88,7 +88,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// Pointers into an arena that was dropped, not closed, stay valid after it was collected.
+// Pointers into an arena that was not closed stay valid after it is collected.
 func TestPointersOutliveACollectedArena(t *testing.T) {
 	arenatest.New(t, arena.Options{}) // or skip
 	collected := make(chan struct{})

@@ -6,9 +6,8 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// A bucket of the table with one key: a writer replaces its value again and again, with two
-// nodes in turn; a reader must never take a torn value for a whole one. The bucket's word is
-// tag*bucketTag + reference.
+// The model of a bucket with one key: a writer replaces the value repeatedly, with two nodes in turn. A
+// reader must never accept a torn value. The bucket's word is tag*bucketTag + reference.
 const (
 	bucketWord  model.Word = iota
 	bucketNode             // of three nodes, two words each: two of the writer's, one of an updater's
@@ -89,8 +88,8 @@ func bucketReader(weak bucketWeakness) model.Thread {
 	return model.Thread{Name: "reader", Steps: steps}
 }
 
-// bucketUpdater replaces the value once, with what its callback makes of the one that it read: the
-// callback must never get a torn one, also when the exchange fails later. It has a node of its own.
+// bucketUpdater replaces the value once, by the result of its callback on the old one. The callback must
+// never get a torn value, even if the compare-and-swap fails later. It has a node of its own.
 func bucketUpdater(weak bucketWeakness) model.Thread {
 	const (
 		regHead = iota

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// victim is an arena with one of everything, which a test damages. The last pages are absent.
+// victim is an arena with one of each structure, for a test to damage. Its last pages are absent.
 type victim struct {
 	h    *Heap
 	mem  []byte // that is present
@@ -76,7 +76,7 @@ func newVictim(tb testing.TB, opts arena.Options) *victim {
 	return v
 }
 
-// mend makes everything as it was.
+// mend restores the arena.
 func (v *victim) mend(tb testing.TB) {
 	tb.Helper()
 	a, present := v.h.a, uint64(len(v.mem))
@@ -88,8 +88,7 @@ func (v *victim) mend(tb testing.TB) {
 	copy(v.mem, v.good)
 }
 
-// damage writes words to places, both from data: 2 bytes for the place, 1 for a kind, 8 for
-// the word.
+// damage writes words. data holds for each 2 bytes for the place, 1 for the kind and 8 for the word.
 func (v *victim) damage(data []byte) {
 	a := v.h.a
 	for ; len(data) >= 11; data = data[11:] {
@@ -111,7 +110,7 @@ func (v *victim) damage(data []byte) {
 	}
 }
 
-// use does everything that there is to do. It returns all errors.
+// use runs every operation, and returns all errors.
 func (v *victim) use() (errs []error) {
 	note := func(err error) {
 		if err != nil {
@@ -242,7 +241,7 @@ func (v *victim) useKV(h *Heap, note func(error)) {
 	note(kv.Delete("another"))
 }
 
-// check uses the victim: errors are those of this package, and it ends.
+// check uses the victim: it ends, with known errors only.
 func (v *victim) check(tb testing.TB) {
 	tb.Helper()
 	began := time.Now()
@@ -260,11 +259,10 @@ func (v *victim) check(tb testing.TB) {
 	}
 }
 
-// tooLong is more than all loops of use take together, when nobody else runs.
+// tooLong is more than all bounded loops of use take together.
 const tooLong = 20 * time.Second
 
-// Whatever lies in the arena, it is used without a fault, an endless loop or a panic,
-// and errors are ones of this package.
+// Operations on arbitrary contents do not fault, loop without bound or panic, and return known errors.
 func FuzzDamagedArena(f *testing.F) {
 	victims := []*victim{newVictim(f, arena.Options{}), newVictim(f, arena.Options{SegvOnFault: true})}
 	for _, v := range victims {
@@ -273,8 +271,8 @@ func FuzzDamagedArena(f *testing.F) {
 		}
 		v.mend(f)
 	}
-	// Every word that is in use in turn: once all ones, once a reference, once an address; and
-	// references and addresses of absent pages.
+	// Each used word in turn is all ones, a reference, an address, and a reference and an address of
+	// absent pages.
 	for at := 0; at < len(victims[0].good); at += 8 {
 		if binary.LittleEndian.Uint64(victims[0].good[at:]) != 0 {
 			f.Add(hostileWord(at, 0, ^uint64(0)))
@@ -292,7 +290,7 @@ func FuzzDamagedArena(f *testing.F) {
 	})
 }
 
-// hostileWord is what makes damage write one word.
+// hostileWord returns data with which damage writes one word.
 func hostileWord(at int, kind byte, value uint64) []byte {
 	return binary.LittleEndian.AppendUint64(append(binary.LittleEndian.AppendUint16(nil, uint16(at/8)), kind), value)
 }

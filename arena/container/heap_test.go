@@ -139,7 +139,7 @@ func TestHeapLimits(t *testing.T) {
 	}
 }
 
-// What wrote over a free block costs the blocks on its list, and no more.
+// An overwritten free block costs the blocks behind it in its list, and no more.
 func TestBrokenFreeListIsGivenUp(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})
@@ -173,8 +173,8 @@ func TestBrokenFreeListIsGivenUp(t *testing.T) {
 	}
 }
 
-// A program makes pages itself, also where nobody can tell whether a page is there because a
-// process was killed before it said so.
+// A program allocates pages itself, even if a process was killed before it recorded that it touched the
+// next ones.
 func TestProgramsGrowTheHeap(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, killed := range []bool{false, true} {
@@ -182,7 +182,7 @@ func TestProgramsGrowTheHeap(t *testing.T) {
 			h := newHeap(t, arena.Options{NoUserConv: true})
 			p := loadSet(t, h, arenaset.HeapStorm)
 			if killed {
-				// What Grow does, up to where it would have said so.
+				// Grow, up to where it would raise present.
 				present := h.h.Super.Present
 				h.h.Super.Touched = present + 8*arenamem.PageSize
 				if err := h.h.Mem.Touch(present/arenamem.PageSize, present/arenamem.PageSize+3); err != nil {
@@ -196,7 +196,7 @@ func TestProgramsGrowTheHeap(t *testing.T) {
 			if used(t, h) != 0 {
 				t.Error("blocks are left")
 			}
-			// And so can a process afterwards.
+			// A process can allocate afterwards too.
 			if _, err := h.Alloc(100 << 10); err != nil {
 				t.Error(err)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Processes and programs allocate and free at once: nobody gets what another has.
+// Processes and programs allocate and free at once: no block has two owners.
 func TestHeapStorm(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 16 << 20})
@@ -56,7 +56,7 @@ func TestHeapStorm(t *testing.T) {
 	}
 }
 
-// Two that free one block at once: one succeeds.
+// Of two concurrent calls that free one block, one succeeds.
 func TestFreedByTwo(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})

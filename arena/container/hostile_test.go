@@ -18,8 +18,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Whatever word another process writes over one of a structure, every operation gives an error
-// or a result: none dies of a page that is not allocated.
+// Whichever word of a structure leads to an absent page, every operation returns a result or an error.
 func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})
@@ -44,7 +43,7 @@ func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 	}
 }
 
-// A program may free any page under what lies there.
+// A program may free any page of a structure.
 func TestEveryPageIsFreed(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})
@@ -54,7 +53,7 @@ func TestEveryPageIsFreed(t *testing.T) {
 		if err := a.FreePages(at, 1); err != nil {
 			t.Fatal(err)
 		}
-		// The heap that was opened before, and then what opens it anew.
+		// First the heap that is open already, then a new one.
 		if _, err := v.h.h.Stats(); off < arenamem.HeadPages*arenamem.PageSize && !errors.Is(err, arena.ErrAbsent) {
 			t.Errorf("page at %#x is freed: %v", off, err)
 		}
@@ -67,8 +66,8 @@ func TestEveryPageIsFreed(t *testing.T) {
 	}
 }
 
-// An absent page behind the head of a free list is found once: the list is given up, and
-// the next allocation succeeds.
+// An absent page behind the head of a free list fails one allocation: the list is given up, and the next
+// allocation succeeds.
 func TestFreeListThatLeadsToAnAbsentPage(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newVictim(t, arena.Options{SegvOnFault: true}).h
@@ -85,7 +84,7 @@ func TestFreeListThatLeadsToAnAbsentPage(t *testing.T) {
 	}
 }
 
-// A change that comes to an absent page gives its blocks back.
+// A change that meets an absent page frees its blocks.
 func TestAbsentPageInATable(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newVictim(t, arena.Options{SegvOnFault: true}).h
@@ -116,7 +115,7 @@ func TestAbsentPageInATable(t *testing.T) {
 	}
 }
 
-// A fault of a caller's function, in an iterator's body or a callback, stays the caller's.
+// A fault in a caller's function, such as an iterator's body or a callback, is not caught.
 func TestFaultsOfCallersAreTheirs(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})
@@ -203,7 +202,7 @@ func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
 		default:
 		}
 		word := hostileWord(rand.IntN(int(present)), byte(rand.IntN(6)), rand.Uint64())
-		// A page that this process freed is absent for it too.
+		// The word may be on a page that this process freed.
 		if err := a.Guard(func() error { v.damage(word); return nil }); err != nil && !errors.Is(err, arena.ErrAbsent) {
 			return err
 		}
@@ -226,7 +225,7 @@ func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
 	}
 }
 
-// A process goes on writing hostile words and freeing pages while this one works.
+// A process writes hostile words and frees pages while this one works.
 func TestHostileNeighbour(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})

@@ -70,7 +70,7 @@ func TestKV(t *testing.T) {
 	if err := kv.Put("x", make([]byte, MaxValue+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a long value: %v", err)
 	}
-	// A length in the arena that cannot be.
+	// An impossible length in the arena.
 	if err := kv.t.Update(mustKey(t, "key"), ebpf.UpdateExist, func(v []byte, _ bool) { v[0], v[1] = 255, 255 }); err != nil {
 		t.Fatal(err)
 	}

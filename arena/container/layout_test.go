@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
-// Every field of a Go mirror lies where the C field of its name does.
+// Every field of a Go mirror has the offset and size of the C field of its name.
 func TestMirrorsMatchBTF(t *testing.T) {
 	spec, err := arenaset.Spec()
 	if err != nil {

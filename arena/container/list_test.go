@@ -27,7 +27,7 @@ func newList(tb testing.TB, h *Heap) *List {
 	return l
 }
 
-// A list of a million nodes that a program builds is walked here, and the other way round.
+// A process walks a list of a million nodes that a program built, and a program frees it.
 func TestListOfAMillion(t *testing.T) {
 	testenv.NoLeaks(t)
 	n := uint64(1_000_000)
@@ -66,7 +66,7 @@ func TestListOfAMillion(t *testing.T) {
 	}
 }
 
-// Processes' goroutines and a program push and pop at once: what was pushed is popped, once.
+// Goroutines and a program push and pop at once: each pushed node is popped once.
 func TestListStorm(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})
@@ -247,7 +247,7 @@ func BenchmarkListWalk(b *testing.B) {
 	})
 }
 
-// A node that begins in the arena, or the heap, and ends outside is none.
+// A node that ends outside the arena or the heap is refused.
 func TestNodesThatDoNotFit(t *testing.T) {
 	h := newHeap(t, arena.Options{Size: 4 * arenamem.PageSize})
 	l := newList(t, h)

@@ -8,12 +8,11 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// The queue over every interleaving, with one producer that is killed anywhere. Nothing
-// may go wrong in it:
+// The model of the queue: every interleaving, with a producer that is killed anywhere. In each,
 //
-//   - what was put is taken, once, in the order in which it was put,
-//   - the queue is called full only when it is, and empty only when it is,
-//   - nobody needs more tries than others make changes.
+//   - every element that was put is taken, once, in order,
+//   - the queue is reported full or empty only if it is,
+//   - an operation needs at most as many tries as others make changes.
 //
 // A slot's word is lap*slotLap + reference. Both ends count elements.
 const (
@@ -22,7 +21,7 @@ const (
 	queueSlot // of modelSlots
 )
 
-// Words that are no memory.
+// Words that record the test's state.
 const (
 	queueKilled = queueSlot + modelSlots + iota
 	queuePuts   // elements put so far
@@ -47,7 +46,7 @@ const (
 	regTruth        // whether it was full or empty when the slot was loaded
 )
 
-// queueWeakness is what is left out, to see that it is needed.
+// queueWeakness is a part of the algorithm that is left out, to show that it is needed.
 type queueWeakness int
 
 const (
@@ -70,9 +69,9 @@ func tries(v *model.View) bool {
 func slotOf(v *model.View) model.Word { return queueSlot + model.Word(v.Reg(regEnd)%modelSlots) }
 func lapOf(v *model.View) int         { return v.Reg(regEnd) / modelSlots }
 
-// putter puts the references from first on, count of them.
+// putter puts count references, from first on.
 func putter(name string, weak queueWeakness, first, count int, mortal bool) model.Thread {
-	// step ends a thread that was killed before it does what it does.
+	// step wraps a step: a thread that was killed ends before it.
 	step := func(label, doc string, do func(*model.View)) model.Step {
 		return model.Step{Label: label, Doc: doc, Do: func(v *model.View) {
 			if mortal && v.Peek(queueKilled) == 1 {
@@ -149,7 +148,7 @@ func putter(name string, weak queueWeakness, first, count int, mortal bool) mode
 	}}
 }
 
-// taker takes whenever there is something.
+// taker takes until it has every element.
 func taker(name string, weak queueWeakness) model.Thread {
 	return model.Thread{Name: name, Steps: []model.Step{
 		{
@@ -262,7 +261,7 @@ func TestModelOfQueue(t *testing.T) {
 		})
 	}
 	t.Run("weakened: nobody moves the head for another", func(t *testing.T) {
-		// A taker that is killed is one that stops after the slot.
+		// A killed taker stops after the slot.
 		mortal := taker("mortal", queueWhole)
 		mortal.Steps[3].Do = func(v *model.View) { v.Stop() }
 		threads := func(w queueWeakness) []model.Thread {

@@ -57,7 +57,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 	}
 }
 
-// Whoever is killed between a slot and the end that it moves is helped.
+// If an operation is killed between the slot and the tail or head, the next one completes it.
 func TestQueueIsHelpedOn(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, by := range []string{"a process", "a program"} {
@@ -131,7 +131,7 @@ func putHelper(a *arena.Arena, _ *bufio.Reader) error {
 	}
 }
 
-// Many put, many take, some are killed: everything that was put comes out once.
+// Processes and programs put and take, and some are killed: every element comes out once.
 func TestQueueStorm(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
 )
 
-// newHeap makes an arena with a heap.
+// newHeap creates an arena with a heap.
 func newHeap(tb testing.TB, opts arena.Options) *Heap {
 	tb.Helper()
 	if opts.Size == 0 {
@@ -26,7 +26,7 @@ func newHeap(tb testing.TB, opts arena.Options) *Heap {
 	return h
 }
 
-// programs are those of arenaset, and a job for them.
+// programs runs jobs with the programs of arenaset.
 type programs struct {
 	tb testing.TB
 	h  *Heap
@@ -47,7 +47,8 @@ func loadSet(tb testing.TB, h *Heap, names ...string) programs {
 	return programs{tb, h, arenatest.Load(tb, spec, h.a)}
 }
 
-// run runs a program until its job is done, or does not get on. It may be called by many at once.
+// run runs a program until its job is done or makes no progress. It may be called by many goroutines at
+// once.
 func (p programs) run(name string, job arenaset.Job) (arenaset.Job, error) {
 	at, mem, err := New[arenaset.Job](p.h)
 	if err != nil {
@@ -64,12 +65,12 @@ func (p programs) run(name string, job arenaset.Job) (arenaset.Job, error) {
 		}
 		switch {
 		case mem.Full > full && name == arenaset.TableStormTP:
-			// It cannot make pages; somebody else has to.
+			// It cannot allocate pages.
 			if err := p.h.Grow(p.h.h.Super.Brk + 1<<16); err != nil {
 				return *mem, err
 			}
 		case mem.Done == before:
-			return *mem, errors.New("the program does not get on")
+			return *mem, errors.New("the program makes no progress")
 		}
 	}
 	return *mem, nil

@@ -21,12 +21,11 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The storm: processes and programs change one table at once (storm in
-// arenaset.bpf.c, and storm here). Keys below stormKeys are counters, which
-// are only counted up; the next stormKeys are inserted and deleted.
+// The storm: processes and programs change one table at once (storm in arenaset.bpf.c, and storm here).
+// Keys below stormKeys are counters; the next stormKeys are inserted and deleted.
 const stormKeys = 500
 
-// stormCounts are what one of them did.
+// stormCounts counts the changes of one of them.
 type stormCounts struct {
 	Added, Inserted, Deleted, Found, Absent, Torn uint64
 }
@@ -42,7 +41,7 @@ func (c *stormCounts) add(o stormCounts) {
 
 const stormValue = 64
 
-// checksum is that of the programs.
+// checksum is checksum of arenaset.bpf.c.
 func checksum(value []byte) uint64 {
 	sum := uint64(1)
 	for i := range 7 {
@@ -64,7 +63,7 @@ func increment(value []byte, _ bool) {
 
 func stormKey(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
-// storm does what the programs do until stop says so.
+// storm does the work of the programs until stop returns true.
 func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	value := make([]byte, stormValue)
 	for i := 0; ; i++ {
@@ -107,7 +106,7 @@ func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	}
 }
 
-// stormHelper goes on until its input ends, then prints its counts.
+// stormHelper works until its input ends, and then prints its counts.
 func stormHelper(a *arena.Arena, in *bufio.Reader) error {
 	h, err := OpenHeap(a)
 	if err != nil {
@@ -134,8 +133,8 @@ func stormHelper(a *arena.Arena, in *bufio.Reader) error {
 	return json.NewEncoder(os.Stdout).Encode(c)
 }
 
-// checkStorm compares the table with what was done to it. Processes that were killed
-// may each have made one change more than anybody counted.
+// checkStorm compares the table with the counts. Each killed process may have made one change that was
+// not counted.
 func checkStorm(tb testing.TB, t *Table, c stormCounts, killed bool) {
 	tb.Helper()
 	var counted, there uint64
@@ -202,7 +201,7 @@ func used(tb testing.TB, h *Heap) uint64 {
 	return st.Used
 }
 
-// howLong is a test's time: what the variable says, in which CI can ask for more.
+// howLong returns the duration of a test: that of the environment variable, or a default.
 func howLong(tb testing.TB, variable string, short, long time.Duration) time.Duration {
 	tb.Helper()
 	if text := os.Getenv(variable); text != "" {
@@ -272,11 +271,11 @@ func TestTableStorm(t *testing.T) {
 	}
 }
 
-// maxHeld is how many blocks a process can hold that is in the middle of a change of a
-// table: the new node, copies of those before it, and those that it replaced.
+// maxHeld bounds the blocks of a process in the middle of a change: the new node, copies of the nodes
+// before it, and the replaced nodes.
 const maxHeld = 8
 
-// Processes are killed inside their work, RBTOOL_ARENA_KILLS times (200); the others go on.
+// Processes are killed at work, RBTOOL_ARENA_KILLS times (200), while others continue.
 func TestKilledInsideAnOperation(t *testing.T) {
 	testenv.NoLeaks(t)
 	kills := 200
@@ -299,7 +298,7 @@ func TestKilledInsideAnOperation(t *testing.T) {
 	for i := range kills {
 		q := arenatest.Start(t, "storm", h.a)
 		q.Line() // it is at work
-		// The program and this process work beside it, and go on after its death.
+		// The program and this process work beside it, and continue after its death.
 		for range 2 {
 			job := p.must(arenaset.TableStorm, arenaset.Job{On: uint64(tab.p), Count: 1000, Keys: stormKeys, Seed: uint64(i + 1)})
 			if job.Failed != 0 || job.Torn != 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// formatHelper is a helper.
+// formatHelper formats the arena and allocates a block.
 func formatHelper(a *arena.Arena, _ *bufio.Reader) error {
 	h, err := Format(a)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestFormatByMany(t *testing.T) {
 	}
 }
 
-// What programs have in page 0 of an arena without a heap is theirs, wherever in it.
+// Format refuses an arena whose page 0 has other contents, wherever they are.
 func TestFormatTakesNoMemoryOfOthers(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, off := range []uint64{8, 48, 64, arenamem.PageSize - 8} {

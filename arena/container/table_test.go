@@ -17,7 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The table against a Go map, with sizes that fill words and that do not.
+// Compares the table with a Go map, for sizes that fill words and sizes that do not.
 func TestTableAgainstMap(t *testing.T) {
 	testenv.NoLeaks(t)
 	rounds := 20_000
@@ -149,7 +149,7 @@ func TestTableRefused(t *testing.T) {
 	}
 }
 
-// A table whose heap is full refuses what is new, and loses nothing.
+// A table in a full heap refuses new keys, and loses none.
 func TestTableInFullHeap(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 6 * arenamem.PageSize})
@@ -181,7 +181,7 @@ func TestTableInFullHeap(t *testing.T) {
 	left := n
 	for round := 0; left > 0 && round < n; round++ {
 		for i := range n {
-			// One behind another needs memory, which the others give back.
+			// Deleting a key behind others needs memory, which the first deletions free.
 			if err := tab.Delete(key(i)); err == nil {
 				left--
 			} else if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrFull) {
@@ -206,7 +206,7 @@ func benchmarkTable(b *testing.B, keys int) (*Table, []byte) {
 			b.Fatal(err)
 		}
 	}
-	// The keys lie one behind another, so that reading them costs little.
+	// The keys lie in one slice, in which reading them costs little.
 	order := make([]byte, 0, 8*keys)
 	for range keys {
 		order = append(order, stormKey(rand.Uint64N(uint64(keys)))...)
@@ -242,7 +242,7 @@ func BenchmarkTable(b *testing.B) {
 	}
 }
 
-// What a process without an arena does: a system call for each key.
+// The alternative without an arena: a system call for each key.
 func BenchmarkMapLookup(b *testing.B) {
 	for _, keys := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprintf("lookup in %d", keys), func(b *testing.B) {

@@ -163,7 +163,7 @@ func TestLoadCreatesTheArena(t *testing.T) {
 	}
 }
 
-// What has no casts is loaded by cilium/ebpf, whatever else is in the collection.
+// cilium/ebpf loads the programs without casts.
 func TestLoadWithoutCasts(t *testing.T) {
 	a := arenatest.New(t, arena.Options{})
 	spec := arenatest.Spec(t, "without_cast")
@@ -195,7 +195,7 @@ func TestLoadGlobals(t *testing.T) {
 			if err := spec.Variables["number"].Set(uint64(40)); err != nil {
 				t.Fatal(err)
 			}
-			// Each has its own.
+			// Each collection has its own variables.
 			for range 2 {
 				c := arenatest.Load(t, spec, a)
 				if ret := arenatest.Run(t, c.Programs["globals"], ebpf.RunOptions{}); ret != 0 {
@@ -288,7 +288,7 @@ func TestLoadRefused(t *testing.T) {
 	})
 }
 
-// cilium/ebpf alone cannot load casts: when this fails, the loader can go.
+// cilium/ebpf alone cannot load casts. When this test fails, syscall.Loader is no longer needed.
 func TestCiliumStillLosesCasts(t *testing.T) {
 	a := arenatest.New(t, arena.Options{})
 	spec := arenatest.Spec(t, "tail")
@@ -305,7 +305,7 @@ func TestCiliumStillLosesCasts(t *testing.T) {
 	}
 }
 
-// On a kernel without arenas the error says so, whatever errno it gave.
+// On a kernel without arenas, the error says so whatever the errno.
 func TestLoadWhereArenasAreMissing(t *testing.T) {
 	c, err := loader.NewCollection(arenatest.Spec(t, "references"), loader.Options{NoVariables: true})
 	if err == nil {

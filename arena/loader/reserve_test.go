@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	arenatest.Main(m, map[string]arenatest.Helper{"globals": globals})
 }
 
-// globals loads a collection with variables and prints where they lie; then runs it when a line comes.
+// globals loads a collection with variables and prints an address, then runs it when a line arrives.
 func globals(a *arena.Arena, in *bufio.Reader) error {
 	c, err := loadGlobals(a)
 	if err != nil {
@@ -50,7 +50,7 @@ func globals(a *arena.Arena, in *bufio.Reader) error {
 	return err
 }
 
-// useUp allocates all that the heap has, and writes to it.
+// useUp allocates the whole heap, and writes to it.
 func useUp(tb testing.TB, h *container.Heap) {
 	tb.Helper()
 	for {
@@ -67,8 +67,8 @@ func useUp(tb testing.TB, h *container.Heap) {
 	}
 }
 
-// Variables of collections of several processes lie on pages of their own, and a heap that is made
-// later leaves them alone.
+// The variables of each process's collection lie on pages of their own, outside a heap that is created
+// later.
 func TestVariablesOfProcessesAreApart(t *testing.T) {
 	for _, rule := range []string{"without a heap", "segv on fault", "in a heap"} {
 		t.Run(rule, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestVariablesOfProcessesAreApart(t *testing.T) {
 	}
 }
 
-// Many reserve while one formats: nothing overlaps.
+// Goroutines reserve while one formats: nothing overlaps.
 func TestReserveWhileFormatting(t *testing.T) {
 	testenv.NoLeaks(t)
 	for range 20 {

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A FIFO is not waited for, and a sparse file not read.
+// LoadCollectionSpec does not wait for a FIFO or read a sparse file.
 func TestLoadCollectionSpecReadsRegularFilesOfABoundedSize(t *testing.T) {
 	dir := t.TempDir()
 	fifo, sparse := filepath.Join(dir, "fifo"), filepath.Join(dir, "sparse")

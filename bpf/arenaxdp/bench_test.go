@@ -2,8 +2,8 @@ package arenaxdp
 
 import "testing"
 
-// BenchmarkMiss measures the program on a request for an absent key: all of its work but the
-// answer, and the packet stays as it is from run to run.
+// BenchmarkMiss measures a request for an absent key: all of the program's work except the answer. It
+// leaves the packet unchanged for the next run.
 func BenchmarkMiss(b *testing.B) {
 	h, kv := newKV(b)
 	put(b, kv, "k", "value")

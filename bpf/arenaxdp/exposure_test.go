@@ -21,7 +21,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// inject sends a packet from one end of the pair to the other, whatever its source is.
+// inject sends a packet with any source from one end of the pair to the other.
 func inject(tb testing.TB, from, to *netpair.End, d datagram) {
 	tb.Helper()
 	packet := d.bytes()
@@ -74,7 +74,7 @@ func ip(tb testing.TB, e *netpair.End, args string) {
 	}
 }
 
-// received is how many UDP datagrams the sockets of a namespace have read.
+// received returns the number of UDP datagrams that the sockets of a namespace have read.
 func received(tb testing.TB, e *netpair.End) (n int) {
 	tb.Helper()
 	err := e.Do(func() error {
@@ -93,8 +93,7 @@ func received(tb testing.TB, e *netpair.End) (n int) {
 	return n
 }
 
-// Two servers, one forged datagram that says it comes from the other: nothing goes on between
-// them, and what each said before it is counted.
+// A datagram forged from one server to another starts no exchange between them.
 func TestOneForgedDatagramBetweenTwoServersIsTheLast(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
@@ -112,7 +111,7 @@ func TestOneForgedDatagramBetweenTwoServersIsTheLast(t *testing.T) {
 			before := received(t, p.Server) + received(t, p.Client)
 			sent := askServer.sent + askClient.sent
 			inject(t, p.Client, p.Server, datagram{p.Client.IPv4, p.Server.IPv4, DefaultPort, DefaultPort, framed(7, text)})
-			// Each server reads what came before this: the forged one, and what it led to.
+			// Each server has read the forged datagram and its consequences before this.
 			for range 2 {
 				askServer.must(t, "get absent\r\n")
 				askClient.must(t, "get absent\r\n")
@@ -125,8 +124,8 @@ func TestOneForgedDatagramBetweenTwoServersIsTheLast(t *testing.T) {
 	}
 }
 
-// What the program passes on, the server refuses too. After each a request of a client is answered,
-// so what was sent before it has been read.
+// The server refuses what the program passes on. An answered request after each datagram shows that the
+// datagram was read.
 func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 	testenv.NoLeaks(t)
 	_, kv := newKV(t)
@@ -154,7 +153,7 @@ func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 		{"a request", d4, ServerCounters{Answered: 1}},
 		{"a request by IPv6", d6, ServerCounters{Answered: 1}},
 	}
-	// Routes back, without which the kernel itself would drop what comes from elsewhere.
+	// Without routes back, the kernel drops datagrams from other networks.
 	ip(t, p.Server, "route add default via 192.0.2.2")
 	ip(t, p.Server, "route add default via 2001:db8::2")
 	for _, tt := range tests {
@@ -201,8 +200,8 @@ func TestServerIsNotOnLoopback(t *testing.T) {
 			t.Errorf("%s: %v, want it refused", addr, err)
 		}
 	}
-	// What a host sends to an address of its own goes by loopback, and yet is the device's to the
-	// kernel (net/ipv4/route.c, ip_route_output_key_hash_rcu: orig_oif).
+	// A datagram to an own address goes by loopback, but the kernel attributes it to the device
+	// (net/ipv4/route.c, ip_route_output_key_hash_rcu: orig_oif).
 	for _, addr := range []netip.Addr{p.Server.IPv4, p.Server.IPv6} {
 		c := newClientIn(t, p.Server, addr)
 		before := s.Counters()
@@ -222,7 +221,7 @@ func TestServerIsNotOnLoopback(t *testing.T) {
 	}
 }
 
-// A get of many keys is not answered by more than the request allows.
+// The answer to a get of many keys is within the limit of the request.
 func TestServerKeepsToItsGrowth(t *testing.T) {
 	testenv.NoLeaks(t)
 	_, kv := newKV(t)
@@ -238,7 +237,7 @@ func TestServerKeepsToItsGrowth(t *testing.T) {
 			t.Errorf("to %s: got %q", addr, got)
 		}
 	}
-	// Too short for that, too.
+	// Too short for SERVER_ERROR.
 	c := newClient(t, p, p.Server.IPv4)
 	before := s.Counters()
 	if _, err := c.conn.Write([]byte(framed(9, "get a\r\n"))); err != nil {

@@ -33,7 +33,7 @@ func newKV(tb testing.TB) (*container.Heap, *container.KV) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	// The program is told the root's number, which is not 0.
+	// The table's root is not number 0.
 	if _, err := container.NewList(h, "other"); err != nil {
 		tb.Fatal(err)
 	}
@@ -56,7 +56,7 @@ var (
 	server6, client6 = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 )
 
-// runner runs the program on packets, with no interface.
+// runner runs the program on packets, without an interface.
 type runner struct {
 	tb testing.TB
 	c  *loader.Collection
@@ -67,7 +67,7 @@ func newRunner(tb testing.TB, h *container.Heap) *runner {
 	return newRunnerWith(tb, h, Options{})
 }
 
-// networks are those of the server.
+// networks are the server's.
 func networks() []network {
 	return []network{
 		{addr: server4, prefix: netip.MustParsePrefix("192.0.2.0/24"), broadcast: netip.MustParseAddr("192.0.2.255")},
@@ -95,7 +95,7 @@ const (
 	xdpTx   = 3
 )
 
-// run returns the verdict and what became of the packet.
+// run returns the verdict and the resulting packet.
 func (r *runner) run(packet []byte) (verdict uint32, out []byte) {
 	r.tb.Helper()
 	o := ebpf.RunOptions{Data: packet, DataOut: make([]byte, 2048)}

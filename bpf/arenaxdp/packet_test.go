@@ -46,7 +46,7 @@ func TestRequestsAreAnswered(t *testing.T) {
 	}
 }
 
-// A checksum of 0 says that there is none: the sum that is 0 is sent as 0xffff.
+// A checksum of 0 means none: a sum of 0 is sent as 0xffff.
 func TestChecksumOfZero(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
@@ -67,10 +67,10 @@ func TestChecksumOfZero(t *testing.T) {
 	}
 }
 
-// change is a packet that was made wrong.
+// change is a malformed packet.
 func change(d datagram, f func(p []byte) []byte) []byte { return f(d.bytes()) }
 
-// resum mends the checksum of the IPv4 header.
+// resum corrects the checksum of the IPv4 header.
 func resum(p []byte) []byte {
 	ip := p[ethernetSize : ethernetSize+20]
 	ip[10], ip[11] = 0, 0
@@ -199,8 +199,8 @@ func TestOthersPassUnchanged(t *testing.T) {
 	}
 }
 
-// A datagram of IPv4 may come without a checksum, and one that a virtual device has, of IPv4 and
-// IPv6, only with the sum of the pseudo header.
+// An IPv4 datagram may have no checksum. A datagram of a virtual device, IPv4 or IPv6, may have only the
+// sum of the pseudo header.
 func TestRequestsWithoutChecksumAreAnswered(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
@@ -223,7 +223,7 @@ func TestRequestsWithoutChecksumAreAnswered(t *testing.T) {
 	}
 }
 
-// Keys of all lengths have a checksum over an odd number of bytes, and over an even one.
+// The checksum covers odd and even numbers of bytes.
 func TestEveryBitOfARequestIsInItsChecksum(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
@@ -332,7 +332,7 @@ func TestCutPacketsPassUnchanged(t *testing.T) {
 	}
 }
 
-// What is in the table cannot be right: nothing is answered from it.
+// A corrupt value gets no answer.
 func TestBrokenTable(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)

@@ -79,7 +79,7 @@ func startServer(tb testing.TB, e *netpair.End, kv *container.KV, opts Options) 
 	return s
 }
 
-// client asks over UDP.
+// client sends requests by UDP.
 type client struct {
 	conn *net.UDPConn
 	id   uint16
@@ -106,8 +106,7 @@ func newClientIn(tb testing.TB, e *netpair.End, server netip.Addr) *client {
 	return c
 }
 
-// ask sends a text until it is answered: datagrams may be lost, as where the devices have just
-// come up.
+// ask sends a request until it is answered: datagrams may be lost while the devices come up.
 func (c *client) ask(text string) (string, error) {
 	c.id++
 	var last error
@@ -152,7 +151,7 @@ func TestVeth(t *testing.T) {
 			x := attachTo(t, p, h, mode)
 			clients := []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)}
 			for _, c := range clients {
-				// There is no server: the answer is the program's.
+				// Without a server, only the program answers.
 				if got := c.must(t, "get colour\r\n"); got != answer("colour", value) {
 					t.Errorf("got %q", got)
 				}
@@ -173,7 +172,7 @@ func TestVeth(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// A test that was slow may have asked more than once.
+			// A slow test may have sent a request more than once.
 			if n.Hits < 2 || n.Misses < 2 || n.Others < 4 || n.Malformed+n.Busy+n.Broken+n.NoRoom+n.Checksums != 0 || n.ServerPorts+n.Sources+n.Large != 0 {
 				t.Errorf("counters %+v", n)
 			}
@@ -191,7 +190,7 @@ func TestVeth(t *testing.T) {
 	}
 }
 
-// Whatever the device has room for, every value is answered, by the program or by the server.
+// Every value is answered, by the program if the device has room, else by the server.
 func TestVethValuesOfAllSizes(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
@@ -214,8 +213,8 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	}
 }
 
-// Values are replaced, deleted and put again while they are asked for, for RBTOOL_ARENA_STORM
-// (a second). Each is made of one number.
+// Values are replaced, deleted and put again while clients request them, for RBTOOL_ARENA_STORM (a
+// second). Each value repeats one number.
 func TestVethUpdatesWhileReading(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
@@ -266,7 +265,7 @@ func TestVethUpdatesWhileReading(t *testing.T) {
 	}
 	for _, c := range clients {
 		wg.Go(func() {
-			// The last round, after the time, finds what is never deleted.
+			// The last round, after the time, finds the keys that are never deleted.
 			for i, more := 0, keys; more > 0; i++ {
 				if ctx.Err() != nil {
 					more--

@@ -19,7 +19,7 @@ const ethernetSize = 14
 
 var be = binary.BigEndian
 
-// get is a request of the client whose addresses are of the server's kind.
+// get returns a request from the client's address of the server's family.
 func get(to netip.Addr, key string) datagram {
 	from := client4
 	if to.Is6() {
@@ -28,7 +28,7 @@ func get(to netip.Addr, key string) datagram {
 	return datagram{from, to, 40000, DefaultPort, framed(7, "get "+key+"\r\n")}
 }
 
-// framed puts a frame before a text.
+// framed returns a text behind a frame.
 func framed(id uint16, text string) string {
 	return string(be.AppendUint16(nil, id)) + "\x00\x00\x00\x01\x00\x00" + text
 }
@@ -61,7 +61,7 @@ func (d datagram) bytes() []byte {
 	return append(packet, udp...)
 }
 
-// checksum adds up words of 16 bits, RFC 1071, without the final inversion.
+// checksum sums words of 16 bits as in RFC 1071, without the final inversion.
 func checksum(b []byte, sum uint32) uint16 {
 	for i := 0; i+1 < len(b); i += 2 {
 		sum += uint32(be.Uint16(b[i:]))
@@ -75,12 +75,12 @@ func checksum(b []byte, sum uint32) uint16 {
 	return uint16(sum)
 }
 
-// pseudo is the sum of the pseudo header.
+// pseudo returns the sum of the pseudo header.
 func pseudo(from, to netip.Addr, udpLen int) uint32 {
 	return uint32(checksum(append(from.AsSlice(), to.AsSlice()...), 17+uint32(udpLen)))
 }
 
-// parse takes a packet apart, and finds what is wrong with it.
+// parse parses and checks a packet.
 func parse(p []byte) (d datagram, err error) {
 	if len(p) < ethernetSize+28 || string(p[:6]) != "\x02\x00\x00\x00\x00\x02" || string(p[6:12]) != "\x02\x00\x00\x00\x00\x01" {
 		return d, fmt.Errorf("%d bytes from %x to %x", len(p), p[6:12], p[:6])

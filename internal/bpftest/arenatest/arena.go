@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// New creates an arena, closed when the test ends. It skips where the kernel has none.
+// New creates an arena, closed when the test ends. It skips the test if the kernel has none.
 func New(tb testing.TB, opts arena.Options) *arena.Arena {
 	tb.Helper()
 	if opts.Name == "" {
