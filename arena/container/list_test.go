@@ -133,31 +133,39 @@ func TestListStorm(t *testing.T) {
 	}
 }
 
-func TestListWalkEnds(t *testing.T) {
-	testenv.NoLeaks(t)
-	h := newHeap(t, arena.Options{Size: 1 << 20})
-	l := newList(t, h)
-	var nodes [3]*numbered
-	var at [3]arena.Ptr[numbered]
+// walkAll returns the number of nodes that a walk yields, and its error.
+func walkAll(l *List) (n int, err error) {
+	for _, err := range l.All() {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// newNodes returns a list of three nodes, the nodes in the order in which they were pushed, and their
+// addresses.
+func newNodes(tb testing.TB, h *Heap) (l *List, nodes [3]*numbered, at [3]arena.Ptr[numbered]) {
+	tb.Helper()
+	l = newList(tb, h)
 	for i := range nodes {
 		var err error
 		if at[i], nodes[i], err = New[numbered](h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := l.Push(arena.Ptr[Link](at[i])); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	walk := func() (n int, err error) {
-		for _, err := range l.All() {
-			if err != nil {
-				return n, err
-			}
-			n++
-		}
-		return n, nil
-	}
-	if n, err := walk(); n != 3 || err != nil {
+	return l, nodes, at
+}
+
+func TestListWalkEnds(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, arena.Options{Size: 1 << 20})
+	l, nodes, at := newNodes(t, h)
+	if n, err := walkAll(l); n != 3 || err != nil {
 		t.Errorf("%d nodes, %v", n, err)
 	}
 	tests := []struct {
@@ -175,41 +183,46 @@ func TestListWalkEnds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
 			nodes[0].Next = tt.next
-			if n, err := walk(); !errors.Is(err, tt.want) || n < 3 {
+			if n, err := walkAll(l); !errors.Is(err, tt.want) || n < 3 {
 				t.Errorf("%d nodes, %v; want %v", n, err, tt.want)
 			}
 		})
 	}
-	t.Run("when a node is popped meanwhile", func(t *testing.T) {
-		nodes[0].Next = 0
-		popped := false
-		var last error
-		for _, err := range l.All() {
-			if !popped {
-				popped = true
-				if _, err := l.Pop(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			last = err
-		}
-		if !errors.Is(last, ErrContended) {
-			t.Errorf("error %v", last)
-		}
-	})
-	t.Run("an empty list", func(t *testing.T) {
-		for range 2 {
+}
+
+func TestListWalkWhileANodeIsPopped(t *testing.T) {
+	testenv.NoLeaks(t)
+	l, _, _ := newNodes(t, newHeap(t, arena.Options{Size: 1 << 20}))
+	popped := false
+	var last error
+	for _, err := range l.All() {
+		if !popped {
+			popped = true
 			if _, err := l.Pop(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := l.Pop(); !errors.Is(err, ErrEmpty) {
-			t.Errorf("pop: %v", err)
+		last = err
+	}
+	if !errors.Is(last, ErrContended) {
+		t.Errorf("error %v", last)
+	}
+}
+
+func TestEmptyList(t *testing.T) {
+	testenv.NoLeaks(t)
+	l, nodes, _ := newNodes(t, newHeap(t, arena.Options{Size: 1 << 20}))
+	for range nodes {
+		if _, err := l.Pop(); err != nil {
+			t.Fatal(err)
 		}
-		if n, err := walk(); n != 0 || err != nil {
-			t.Errorf("%d nodes, %v", n, err)
-		}
-	})
+	}
+	if _, err := l.Pop(); !errors.Is(err, ErrEmpty) {
+		t.Errorf("pop: %v", err)
+	}
+	if n, err := walkAll(l); n != 0 || err != nil {
+		t.Errorf("%d nodes, %v", n, err)
+	}
 }
 
 func BenchmarkListWalk(b *testing.B) {

@@ -131,79 +131,90 @@ func putHelper(a *arena.Arena, _ *bufio.Reader) error {
 	}
 }
 
-// Processes and programs put and take, and some are killed: every element comes out once.
+// A process and programs put and take at once: every element comes out once.
 func TestQueueStorm(t *testing.T) {
 	testenv.NoLeaks(t)
-	h := newHeap(t, arena.Options{})
-	q := newQueue(t, h, 64)
-	p := loadSet(t, h, arenaset.QueuePut, arenaset.QueueTake)
 	n := uint64(100_000)
 	if testing.Short() {
 		n = 5000
 	}
+	h := newHeap(t, arena.Options{})
+	s := &queueStorm{t: t, q: newQueue(t, h, 64), p: loadSet(t, h, arenaset.QueuePut, arenaset.QueueTake), n: n}
 	var wg sync.WaitGroup
-	var taken, sum atomic.Uint64
-	for i := range 2 {
-		wg.Go(func() {
-			if i == 0 {
-				for i := range n {
-					at, mem, err := New[[2]uint64](h)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					mem[1] = i
-					for {
-						err := q.Put(arena.Ptr[byte](at))
-						if err == nil {
-							break
-						}
-						if !errors.Is(err, ErrFull) {
-							t.Error(err)
-							return
-						}
-						runtime.Gosched()
-					}
-				}
-				return
-			}
-			for job := (arenaset.Job{On: uint64(q.p), Count: n}); job.Done < n; {
-				job, _ = p.run(arenaset.QueuePut, job) // stops where the queue is full
-				runtime.Gosched()
-			}
-		})
-		wg.Go(func() {
-			for taken.Load() < 2*n && !t.Failed() {
-				if i == 0 {
-					at, err := q.Take()
-					if errors.Is(err, ErrEmpty) {
-						runtime.Gosched()
-						continue
-					}
-					mem, err2 := arena.Ptr[[2]uint64](at).In(h.a)
-					if err != nil || err2 != nil {
-						t.Error(err, err2)
-						return
-					}
-					sum.Add(mem[1])
-					if err := h.Free(at); err != nil {
-						t.Error(err)
-					}
-					taken.Add(1)
-					continue
-				}
-				job, _ := p.run(arenaset.QueueTake, arenaset.Job{On: uint64(q.p), Count: 100})
-				if job.Failed != 0 {
-					t.Errorf("%+v", job)
-				}
-				taken.Add(job.Done)
-				sum.Add(job.Sum)
-			}
-		})
+	for _, f := range []func(){s.put, s.putByProgram, s.take, s.takeByProgram} {
+		wg.Go(f)
 	}
 	wg.Wait()
-	if want := n * (n - 1); sum.Load() != want || taken.Load() != 2*n {
-		t.Errorf("took %d of %d, their sum is %d, want %d", taken.Load(), 2*n, sum.Load(), want)
+	if want := n * (n - 1); s.sum.Load() != want || s.taken.Load() != 2*n {
+		t.Errorf("took %d of %d, their sum is %d, want %d", s.taken.Load(), 2*n, s.sum.Load(), want)
+	}
+}
+
+// queueStorm puts the numbers below n into a queue twice, once by a program, and takes them.
+type queueStorm struct {
+	t          *testing.T
+	q          *Queue
+	p          programs
+	n          uint64
+	taken, sum atomic.Uint64
+}
+
+func (s *queueStorm) put() {
+	for i := range s.n {
+		at, mem, err := New[[2]uint64](s.p.h)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		mem[1] = i
+		for err = s.q.Put(arena.Ptr[byte](at)); errors.Is(err, ErrFull); err = s.q.Put(arena.Ptr[byte](at)) {
+			runtime.Gosched()
+		}
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+	}
+}
+
+func (s *queueStorm) putByProgram() {
+	for job := (arenaset.Job{On: uint64(s.q.p), Count: s.n}); job.Done < s.n; {
+		job, _ = s.p.run(arenaset.QueuePut, job) // stops when the queue is full
+		runtime.Gosched()
+	}
+}
+
+// more reports whether there are elements to take.
+func (s *queueStorm) more() bool { return s.taken.Load() < 2*s.n && !s.t.Failed() }
+
+func (s *queueStorm) take() {
+	for s.more() {
+		at, err := s.q.Take()
+		if errors.Is(err, ErrEmpty) {
+			runtime.Gosched()
+			continue
+		}
+		mem, err2 := arena.Ptr[[2]uint64](at).In(s.p.h.a)
+		if err != nil || err2 != nil {
+			s.t.Error(err, err2)
+			return
+		}
+		s.sum.Add(mem[1])
+		if err := s.p.h.Free(at); err != nil {
+			s.t.Error(err)
+		}
+		s.taken.Add(1)
+	}
+}
+
+func (s *queueStorm) takeByProgram() {
+	for s.more() {
+		job, _ := s.p.run(arenaset.QueueTake, arenaset.Job{On: uint64(s.q.p), Count: 100})
+		if job.Failed != 0 {
+			s.t.Errorf("%+v", job)
+		}
+		s.taken.Add(job.Done)
+		s.sum.Add(job.Sum)
 	}
 }
 

@@ -38,75 +38,92 @@ func TestTableAgainstMap(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := used(t, h)
-			want := map[string]string{}
+			m := mirror{tab, map[string]string{}}
 			random := rand.New(rand.NewPCG(1, 2))
 			for i := range rounds {
 				key := make([]byte, opts.KeySize)
 				key[0], key[opts.KeySize-1] = byte(random.IntN(20)), byte(random.IntN(50))
-				value := bytes.Repeat([]byte{byte(i)}, opts.ValueSize)
-				old, there := want[string(key)]
-				switch random.IntN(5) {
-				case 0:
-					got := make([]byte, opts.ValueSize)
-					err := tab.Lookup(key, got)
-					if there && (err != nil || string(got) != old) || !there && !errors.Is(err, ErrNotFound) {
-						t.Fatalf("lookup of %x: %x, %v; want %x", key, got, err, old)
-					}
-				case 1:
-					if err := tab.Put(key, value, ebpf.UpdateAny); err != nil {
-						t.Fatal(err)
-					}
-					want[string(key)] = string(value)
-				case 2:
-					err := tab.Put(key, value, ebpf.UpdateNoExist)
-					if there != errors.Is(err, ErrExists) || !there && err != nil {
-						t.Fatalf("put of %x, which is there %t: %v", key, there, err)
-					}
-					if !there {
-						want[string(key)] = string(value)
-					}
-				case 3:
-					err := tab.Update(key, ebpf.UpdateExist, func(now []byte, was bool) {
-						if string(now) != old || !was {
-							t.Errorf("update of %x: from %x, %t; want %x", key, now, was, old)
-						}
-						copy(now, value)
-					})
-					if there == errors.Is(err, ErrNotFound) || there && err != nil {
-						t.Fatalf("update of %x, which is there %t: %v", key, there, err)
-					}
-					if there {
-						want[string(key)] = string(value)
-					}
-				case 4:
-					if err := tab.Delete(key); there == errors.Is(err, ErrNotFound) || there && err != nil {
-						t.Fatalf("delete of %x, which is there %t: %v", key, there, err)
-					}
-					delete(want, string(key))
-				}
+				m.do(t, random.IntN(5), key, bytes.Repeat([]byte{byte(i)}, opts.ValueSize))
 			}
-			got := map[string]string{}
-			for e, err := range tab.All() {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got[string(e.Key)] = string(e.Value)
-			}
-			if n, _ := tab.Len(); n != len(want) || len(got) != len(want) {
-				t.Errorf("%d keys, walked over %d, want %d", n, len(got), len(want))
-			}
-			for k, v := range want {
-				if got[k] != v {
-					t.Errorf("%x: %x, want %x", k, got[k], v)
-				}
-				if err := tab.Delete([]byte(k)); err != nil {
-					t.Fatal(err)
-				}
-			}
+			m.empty(t)
 			if now := used(t, h); now != before {
 				t.Errorf("%d bytes in use, %d at first", now, before)
 			}
 		})
+	}
+}
+
+// mirror is a table beside a Go map with the same contents.
+type mirror struct {
+	table *Table
+	want  map[string]string
+}
+
+// do does one of five operations on both, and compares the results.
+func (m mirror) do(t *testing.T, op int, key, value []byte) {
+	t.Helper()
+	old, there := m.want[string(key)]
+	switch op {
+	case 0:
+		got := make([]byte, m.table.ValueSize())
+		err := m.table.Lookup(key, got)
+		if there && (err != nil || string(got) != old) || !there && !errors.Is(err, ErrNotFound) {
+			t.Fatalf("lookup of %x: %x, %v; want %x", key, got, err, old)
+		}
+	case 1:
+		if err := m.table.Put(key, value, ebpf.UpdateAny); err != nil {
+			t.Fatal(err)
+		}
+		m.want[string(key)] = string(value)
+	case 2:
+		err := m.table.Put(key, value, ebpf.UpdateNoExist)
+		if there != errors.Is(err, ErrExists) || !there && err != nil {
+			t.Fatalf("put of %x, which is there %t: %v", key, there, err)
+		}
+		if !there {
+			m.want[string(key)] = string(value)
+		}
+	case 3:
+		err := m.table.Update(key, ebpf.UpdateExist, func(now []byte, was bool) {
+			if string(now) != old || !was {
+				t.Errorf("update of %x: from %x, %t; want %x", key, now, was, old)
+			}
+			copy(now, value)
+		})
+		if there == errors.Is(err, ErrNotFound) || there && err != nil {
+			t.Fatalf("update of %x, which is there %t: %v", key, there, err)
+		}
+		if there {
+			m.want[string(key)] = string(value)
+		}
+	case 4:
+		if err := m.table.Delete(key); there == errors.Is(err, ErrNotFound) || there && err != nil {
+			t.Fatalf("delete of %x, which is there %t: %v", key, there, err)
+		}
+		delete(m.want, string(key))
+	}
+}
+
+// empty compares the contents of both, and deletes all keys of the table.
+func (m mirror) empty(t *testing.T) {
+	t.Helper()
+	got := map[string]string{}
+	for e, err := range m.table.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[string(e.Key)] = string(e.Value)
+	}
+	if n, _ := m.table.Len(); n != len(m.want) || len(got) != len(m.want) {
+		t.Errorf("%d keys, walked over %d, want %d", n, len(got), len(m.want))
+	}
+	for k, v := range m.want {
+		if got[k] != v {
+			t.Errorf("%x: %x, want %x", k, got[k], v)
+		}
+		if err := m.table.Delete([]byte(k)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
