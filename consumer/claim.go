@@ -23,9 +23,7 @@ func (r *Reader) claim() error {
 		return errors.New("options Shared and Steal exclude each other")
 	}
 	if r.opts.Shared {
-		if !ordered {
-			r.rivals = foreign // contested proves nothing about a copy that memmove made
-		}
+		r.rivals = foreign
 		return nil
 	}
 	most := claim.Gone
@@ -61,12 +59,19 @@ func (r *Reader) adopt() {
 }
 
 // share publishes the records of a shared Reader once it has read all: otherwise another consumer
-// that waits for the same record would read it too.
+// that waits for the same record would read it too. Records longer than an eighth of the ring are
+// published at once.
 func (r *Reader) share() {
-	if r.opts.Shared && r.pos == r.seen {
+	if r.opts.Shared && r.opts.BeforePublish == nil &&
+		(r.pos == r.seen || uint64(r.pos-r.published) > r.mem.Size()/8) {
 		r.publish(0) // if it fails, the next publication reports why
 	}
 }
+
+// direct reports whether one record can be copied out of the ring itself: this Reader is its only
+// consumer, or contested tells after the copy that another one has moved on. It cannot tell on machines
+// that reorder loads, because memmove makes the copy.
+func (r *Reader) direct() bool { return !r.copies() || r.opts.Shared && ordered && !r.over }
 
 // contested reports whether another consumer has moved consumer_pos under a shared Reader: then the
 // producer may have overwritten what it reads. Partner: the smp_load_acquire of consumer_pos in

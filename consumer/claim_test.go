@@ -247,3 +247,22 @@ func TestSharedReadersTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// The caller does not have the record yet when Read could publish it.
+func TestSharedReaderPublishesNoRecordBeforeItsOwnerHasIt(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := testenv.Ring(t, 4096)
+	p := load(t, m)
+	had, published := 0, 0
+	r := reader(t, m, consumer.Options{Shared: true, BeforePublish: func() error { published = had; return nil }})
+	for _, size := range []uint32{16, 2000} {
+		run(t, p, producer.Job{Op: producer.Output, Count: 1, Size: size})
+		if _, err := r.TryRead(); err != nil {
+			t.Fatal(err)
+		}
+		had++
+	}
+	if o := observe(t, m); published != 1 || o.ConsumerPos() != 24 {
+		t.Errorf("%d records published, consumer position %d", published, o.ConsumerPos())
+	}
+}

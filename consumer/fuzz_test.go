@@ -83,8 +83,7 @@ func FuzzPassOfASharedReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, consumer, producer uint64, limit int, changing bool) {
 		h := hostile{data: data, consumer: consumer, producer: producer, limit: limit, changing: changing}
 		m.fill(h)
-		r := m.reader(t, false)
-		r.opts.Shared = true
+		r := m.shared(t)
 		if h.changing {
 			defer m.change(h)()
 		}

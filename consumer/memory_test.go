@@ -20,11 +20,22 @@ func newMemory(tb testing.TB, size uint64) memory {
 // reader returns a Reader of m, closed when the test ends. It must not wait: m cannot be polled.
 func (m memory) reader(tb testing.TB, overwrite bool) *Reader {
 	tb.Helper()
+	return m.readerWith(tb, overwrite, Options{Timer: -1})
+}
+
+// shared is reader of a shared ring.
+func (m memory) shared(tb testing.TB) *Reader {
+	tb.Helper()
+	return m.readerWith(tb, false, Options{Timer: -1, Shared: true})
+}
+
+func (m memory) readerWith(tb testing.TB, overwrite bool, opts Options) *Reader {
+	tb.Helper()
 	mem, err := ring.Consume(m.FD, m.Size)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := newReader(mem, overwrite, Options{Timer: -1})
+	r, err := newReader(mem, overwrite, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}

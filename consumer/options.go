@@ -42,9 +42,10 @@ type Options struct {
 	// [Reader.Pass]), when the Reader is garbage-collected.
 	//
 	// A shared Reader resumes where another consumer stops. If both read at the same time, each
-	// gets a part of the records, and a few come to both. Records from Read are whole, and are
-	// published as soon as the ring is empty; those of a pass may be overwritten while its loop
-	// body reads them.
+	// gets a part of the records, and some come to both, at most as many as a pass copies at a
+	// time or as one of them has read and not published. Records are whole: passes yield copies.
+	// Read publishes as soon as the ring is empty, and after a record longer than an eighth of
+	// it, unless BeforePublish is set.
 	Shared bool
 
 	// Steal claims the ring even from a live holder. The robbed Reader publishes nothing more,

@@ -79,6 +79,7 @@ type walk struct {
 	noted  uint64   // left when the counters were last updated
 	bytes  uint64   // of payload consumed since then
 	length uint32   // of the record at pos, from resolve
+	direct bool     // data is the ring, see Reader.direct
 }
 
 // set updates w from the variables of the loop; last is the span of the record before off, unless
@@ -113,7 +114,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	// Acquire: the headers below this position are initialised.
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
-	if r.copies() && w.pos.NotAfter(w.goal) {
+	if r.copies() && !w.direct && w.pos.NotAfter(w.goal) {
 		w.end = w.pos // nothing is copied yet, however far ahead the producer is
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
@@ -156,6 +157,7 @@ func (r *Reader) resolve(w *walk) bool {
 		}
 		if w.pos == w.end {
 			if !r.refill(w) {
+				r.excuse()
 				return false
 			}
 			continue
@@ -176,6 +178,9 @@ func (r *Reader) resolve(w *walk) bool {
 			return false
 		}
 		if state == ring.Discarded {
+			if w.direct && r.contested() {
+				return false
+			}
 			r.counts.discarded.Add(1)
 			w.pos, w.last = w.pos+ring.Pos(span), span
 			continue

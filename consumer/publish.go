@@ -36,7 +36,7 @@ func (r *Reader) move(to ring.Pos) error {
 		r.moveDone(to)
 		return nil
 	}
-	if r.opts.Shared || r.rivals != noRivals && r.holds() {
+	if r.rivals != noRivals && r.holds() {
 		return r.follow(to)
 	}
 	return r.moved(r.mem.ConsumerPos())

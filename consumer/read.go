@@ -65,7 +65,8 @@ func (r *Reader) TryRead() (Record, error) {
 
 // ReadInto is [Reader.Read] into the memory of rec.Data. It allocates only if the record exceeds
 // the capacity. rec.Data must not be that of a Record of a pass, which lies in the ring. An error
-// leaves rec unchanged, except that [ErrBusy] may leave other bytes in rec.Data.
+// leaves rec unchanged, except that [ErrBusy], and another consumer of a shared ring, may leave other
+// bytes in rec.Data.
 func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	for {
 		if r.take(rec) {
@@ -100,14 +101,14 @@ func (r *Reader) take(rec *Record) bool {
 		r.share()
 	}
 	r.leave()
-	return found || r.takeAny(rec)
+	return found || r.takeAny(rec, r.direct()) || r.err == nil && r.contested() && r.takeAny(rec, false)
 }
 
 // takeNext is take for the frequent case: a committed record at r.pos, and nothing else to do. The
 // next publication or pass adds what it counts to the counters.
 func (r *Reader) takeNext(rec *Record) bool {
 	end, data := r.mem.ProducerPos(), r.mem.Data()
-	if r.copies() || r.pos == end || r.check(r.pos, end) != nil {
+	if !r.direct() || r.pos == end || r.check(r.pos, end) != nil {
 		return false
 	}
 	length := uint32(data.Header(r.pos))
@@ -132,16 +133,16 @@ func (r *Reader) takeNext(rec *Record) bool {
 	return true
 }
 
-// takeAny is take for all other cases.
-func (r *Reader) takeAny(rec *Record) (found bool) {
-	var w walk
+// takeAny is take for all other cases. If direct, it takes no record while the ring is contested.
+func (r *Reader) takeAny(rec *Record, direct bool) (found bool) {
+	w := walk{direct: direct}
 	if !r.begin(&w, 1) {
 		return false
 	}
 	defer r.leave()
 	if found = r.resolve(&w); found {
 		copied := append(rec.Data[:0], w.data.Payload(w.pos, w.length)...)
-		if r.err = r.stolen(); r.err != nil || r.contested() {
+		if r.err = r.stolen(); r.err != nil || direct && r.contested() {
 			return false
 		}
 		span := ring.Span(w.length)
@@ -149,7 +150,7 @@ func (r *Reader) takeAny(rec *Record) (found bool) {
 		w.set(span, span, 0, uint64(w.length))
 	}
 	r.advance(&w) // also over what was skipped to find none
-	if found {
+	if r.err == nil {
 		r.share()
 	}
 	return found

@@ -17,7 +17,7 @@ const (
 	noRivals rivals = iota
 	// robbed: an earlier holder of the claim, until this Reader has published.
 	robbed
-	// foreign: a consumer without claims, such as libbpf's, at any time.
+	// foreign: a consumer without claims, such as libbpf's or a shared Reader, at any time.
 	foreign
 )
 
