@@ -17,6 +17,9 @@
 // A waiting Read also looks at the ring every 100 ms: it returns records that were
 // committed with BPF_RB_NO_WAKEUP without [Reader.Flush].
 //
+// Rings in overwrite mode can be read, except on machines that reorder stores, such as arm64, where
+// NewReader refuses them; cilium/ebpf opens them and takes overwritten bytes for records.
+//
 // While the next record is still being written, Read sleeps rather than spins;
 // [Reader.Close] and a deadline end that wait.
 //
@@ -28,5 +31,6 @@
 // As with cilium/ebpf, NewReader neither claims its ring nor fails because another consumer
 // has it open: a program can open its ring before its predecessor has closed it, and resumes
 // where that stops. Consumers that read at the same time share the records: each gets a part,
-// and a few records come to both. [consumer.NewReader] claims its ring instead.
+// and some records come to both: what one has read and not published. [consumer.NewReader]
+// claims its ring instead.
 package ringbuf

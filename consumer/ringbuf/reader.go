@@ -122,7 +122,8 @@ func (r *Reader) Read() (Record, error) {
 }
 
 // ReadInto is Read into the memory of rec.RawSample, which it replaces by a larger
-// one if needed. After an error rec is unchanged.
+// one if needed. After an error rec is unchanged, but another consumer of the ring may cause other
+// bytes in rec.RawSample.
 func (r *Reader) ReadInto(rec *Record) error {
 	if r.turn.try() {
 		found, err := false, error(nil)

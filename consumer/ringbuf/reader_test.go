@@ -270,6 +270,48 @@ func TestWhatEndsARead(t *testing.T) {
 	})
 }
 
+// A ring takes as much after a record was read as it takes with cilium/ebpf, if the record is large
+// for the ring or Read has found no more.
+func TestRoomForTheNextRecords(t *testing.T) {
+	tests := []struct {
+		rule  string
+		count uint64
+		size  uint32
+		last  func(*ringbuf.Reader) error // called before the last Read, unless nil
+		want  error
+	}{
+		{"a large record", 1, 40 << 10, nil, nil},
+		{"a passed deadline", 7, ringSize/8 - 8, func(r *ringbuf.Reader) error { r.SetDeadline(time.Now()); return nil }, os.ErrDeadlineExceeded},
+		{"Flush", 7, ringSize/8 - 8, (*ringbuf.Reader).Flush, ringbuf.ErrFlushed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.rule, func(t *testing.T) {
+			r, p := open(t)
+			for range 3 {
+				res, err := p.Run(t.Context(), producer.Job{Count: tt.count, Size: tt.size})
+				if err != nil || res.Failed > 0 {
+					t.Fatalf("%d of %d records did not fit: %v", res.Failed, tt.count, err)
+				}
+				r.SetDeadline(time.Now().Add(time.Minute))
+				for range tt.count {
+					if _, err := r.Read(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if tt.last == nil {
+					continue
+				}
+				if err := tt.last(r); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Read(); !errors.Is(err, tt.want) {
+					t.Fatalf("Read() = %v, want %v", err, tt.want)
+				}
+			}
+		})
+	}
+}
+
 // All methods are safe for concurrent use, Close included.
 func TestConcurrentUse(t *testing.T) {
 	testenv.NoLeaks(t)
