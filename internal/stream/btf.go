@@ -15,7 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// CheckBTF returns an error if from is malformed, whatever the state of the machine.
+// CheckBTF returns an error if from is malformed. It does not check whether the file, program or kernel
+// BTF exists.
 func CheckBTF(from string) error {
 	if id, ok := strings.CutPrefix(from, "prog:"); ok {
 		if _, err := strconv.ParseUint(id, 10, 32); err != nil {
@@ -25,7 +26,7 @@ func CheckBTF(from string) error {
 	return nil
 }
 
-// loadBTF loads the BTF that from names, see [NamedTypes].
+// loadBTF loads the BTF that from names, in the forms that [NamedTypes] lists.
 func loadBTF(from string) (*btf.Spec, error) {
 	if from == "kernel" {
 		spec, err := btf.LoadKernelSpec()
@@ -53,10 +54,10 @@ func loadBTF(from string) (*btf.Spec, error) {
 	return spec, nil
 }
 
-// maxBTF bounds the BTF of a file, in bytes. A kernel's has some 10 MiB.
+// maxBTF is the size limit of a BTF file, in bytes. The BTF of a kernel has about 10 MiB.
 const maxBTF = 64 << 20
 
-// loadBTFFile reads the BTF of an ELF file, or a file of raw BTF.
+// loadBTFFile reads BTF from an ELF file or from a file of raw BTF.
 func loadBTFFile(path string) (*btf.Spec, error) {
 	f, err := elffile.Open(path)
 	if err != nil {

@@ -9,12 +9,13 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Capture is a Source that reads a capture file. Its errors come from Wait, after the records before them
-// have been flushed: [capture.ErrUnfinished] for a truncated file, whose records are complete.
+// Capture is a Source that reads a capture file. If reading fails, the records before the error are
+// still passed on and flushed; then Wait returns the error. For a truncated file it is
+// [capture.ErrUnfinished], and the records before it are complete.
 type Capture struct {
 	*capture.Reader
-	again bool   // the next pass begins with a record that was counted
-	pos   uint64 // after the current record
+	again bool   // the first record of the next pass was returned and counted before
+	pos   uint64 // position after the current record
 	lost  uint64
 }
 
@@ -36,11 +37,11 @@ func (c *Capture) Pass(limit int) iter.Seq[consumer.Record] {
 	}
 }
 
-// Time returns when the current record of a pass was recorded.
+// Time returns the time at which the current record of a pass was recorded.
 func (c *Capture) Time() time.Time { return c.Last().Time }
 
-// Totals implements [Source]. Lost counts what the recorder lost before the current record, and at the end of the
-// file all that it lost.
+// Totals implements [Source]. Lost counts the bytes that the recorder lost before the current record; at
+// the end of the file, all that it lost.
 func (c *Capture) Totals() Totals {
 	t := Totals{Lost: c.lost, Pos: c.pos}
 	if end := c.End(); end != nil {

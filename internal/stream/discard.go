@@ -2,7 +2,7 @@ package stream
 
 import "context"
 
-// Discard is a Sink that takes records and does nothing with them, for callers that only count.
+// Discard is a Sink that drops all records, for callers that only count them.
 type Discard struct{}
 
 // Append implements [Sink].

@@ -9,13 +9,13 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// Format appends the output for a record to dst.
+// Format appends the output for rec to dst.
 type Format func(dst []byte, rec *Record) []byte
 
-// Extras adds to what text and JSON show of a record.
+// Extras adds something to the text and JSON output of a record.
 type Extras interface {
-	AppendText(dst, record []byte) []byte // lines below the record
-	AppendJSON(dst, record []byte) []byte // members of the record's object, each after a comma
+	AppendText(dst, record []byte) []byte // appends lines below the record
+	AppendJSON(dst, record []byte) []byte // appends members to the record's object, each preceded by a comma
 }
 
 // The names of formats.
@@ -26,11 +26,11 @@ const (
 	Raw  = "raw"
 )
 
-// FormatNames returns the names of all formats, the default first.
+// FormatNames returns the names of all formats. The first is the default.
 func FormatNames() []string { return []string{Text, JSON, Hex, Raw} }
 
-// NewFormat returns the format with one of the names. Text and JSON decode the records that types fit, show
-// others in hex, and add extras; both may be nil.
+// NewFormat returns the format with the given name. Text and JSON decode the records that have one of
+// types, show others in hex, and add extras. types and extras may be nil.
 func NewFormat(name string, types *decode.Set, extras Extras) Format {
 	switch name {
 	case JSON:
@@ -43,10 +43,10 @@ func NewFormat(name string, types *decode.Set, extras Extras) Format {
 	return textFormat(types, extras)
 }
 
-// Decodes reports whether the format with a name shows decoded records.
+// Decodes reports whether the named format shows decoded records.
 func Decodes(name string) bool { return name == Text || name == JSON }
 
-// appendRaw appends a record after its length as 4 bytes little-endian.
+// appendRaw appends the length of a record, as 4 bytes little-endian, and the record.
 func appendRaw(dst []byte, rec *Record) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(rec.Data)))
 	return append(dst, rec.Data...)
@@ -72,7 +72,7 @@ func jsonFormat(types *decode.Set, extras Extras) Format {
 	}
 }
 
-// appendData appends the data of a record, decoded if types fit.
+// appendData appends the data of a record: decoded if it has one of types, otherwise in hex.
 func appendData(dst, data []byte, types *decode.Set) []byte {
 	if dec := decoderFor(types, data); dec != nil {
 		if out, ok := AppendTyped(dst, data, dec); ok {
@@ -82,8 +82,8 @@ func appendData(dst, data []byte, types *decode.Set) []byte {
 	return AppendHex(dst, data)
 }
 
-// AppendTyped appends data to a JSON object as the members "type" and "data". If dec does not decode data it
-// returns dst and false.
+// AppendTyped appends data to a JSON object as the members "type" and "data". If dec cannot decode
+// data, it returns dst and false.
 func AppendTyped(dst, data []byte, dec *decode.Codec) ([]byte, bool) {
 	out := append(dst, `"type":`...)
 	out = escape.AppendJSONString(out, []byte(dec.Name()))
@@ -109,7 +109,7 @@ func textFormat(types *decode.Set, extras Extras) Format {
 	return func(dst []byte, rec *Record) []byte { return extras.AppendText(line(dst, rec), rec.Data) }
 }
 
-// textLine aligns the columns of records of one type.
+// textLine returns a Format for text. It aligns the columns of records of one type.
 func textLine(types *decode.Set) Format {
 	type heading struct {
 		name    string
@@ -145,7 +145,7 @@ func textLine(types *decode.Set) Format {
 	}
 }
 
-// decoderFor returns the decoder of a record, or nil if there is none.
+// decoderFor returns the decoder for a record, or nil if the record has none of types.
 func decoderFor(types *decode.Set, record []byte) *decode.Codec {
 	if types == nil {
 		return nil

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// Paced is a Sink that passes records on at the intervals at which they were recorded.
+// Paced is a Sink that passes records to another Sink, at the intervals at which they were recorded.
 type Paced struct {
 	Sink
-	Time func() time.Time // of the record that Append gets: [Capture.Time]
+	Time func() time.Time // Time returns when the record passed to Append was recorded: see [Capture.Time].
 
-	began time.Time // when the first record was passed on
-	first time.Time // when that was recorded
+	began time.Time // when this Sink passed on the first record
+	first time.Time // when the first record was recorded
 }
 
-// Append implements [Sink]. It flushes before it waits.
+// Append implements [Sink]. Before it waits it flushes the records so far.
 func (p *Paced) Append(ctx context.Context, rec *Record) error {
 	at := p.Time()
 	if p.began.IsZero() {

@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// Recent is a Sink that keeps copies of the last records, for a screen that shows a few dozen of a million. Its
-// methods may be called by several goroutines.
+// Recent is a Sink that keeps copies of the last records, for a screen that can only show a few of them.
+// Its methods may be called concurrently.
 type Recent struct {
 	maxData int
 
 	mu    sync.Mutex
-	kept  []Record // a circle
-	next  int      // index of the next record
-	fresh int      // records since the last call of Take, at most len(kept)
+	kept  []Record // a circular buffer
+	next  int      // index in kept for the next record
+	fresh int      // number of records since the last call of Take, at most len(kept)
 	seen  uint64
 }
 
-// NewRecent keeps at most n records, and of each at most maxData bytes.
+// NewRecent returns a Recent that keeps at most n records, and at most maxData bytes of each.
 func NewRecent(n, maxData int) *Recent {
 	return &Recent{maxData: maxData, kept: make([]Record, n)}
 }
@@ -39,8 +39,8 @@ func (r *Recent) Append(_ context.Context, rec *Record) error {
 // Flush implements [Sink].
 func (r *Recent) Flush() error { return nil }
 
-// Take calls each with the kept records that no call before has had, and returns how many the Sink has taken in
-// all. The records are valid until each returns.
+// Take calls each for every kept record that no earlier call has passed to it. It returns how many
+// records the Sink has received in total. A record is valid until each returns.
 func (r *Recent) Take(each func(*Record)) (taken uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

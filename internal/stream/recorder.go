@@ -12,14 +12,14 @@ type Recorder struct {
 	*Writer
 	Source Source
 
-	next   uint64 // position after the last record, unless there is a gap
-	lost   uint64 // bytes that the capture already accounts for
-	header int    // bytes of the file before the first record
-	first  int    // bytes of the first record, 0 without one
+	next   uint64 // position after the last record; that of the next record unless records between them were lost
+	lost   uint64 // lost bytes that are already in the capture
+	header int    // bytes before the first record in the file
+	first  int    // size of the first record in bytes, 0 if there is none
 }
 
-// Begin writes the header of the capture and sets the Format of the Writer. It sets info.Start to the position
-// of the source.
+// Begin sets info.Start to the position of the source, writes the header of the capture, and sets the
+// Format of the Writer.
 func (r *Recorder) Begin(info capture.Info) error {
 	info.Start = r.Source.Totals().Pos
 	r.next, r.Format = info.Start, r.format
@@ -31,7 +31,8 @@ func (r *Recorder) Begin(info capture.Info) error {
 	return r.Flush()
 }
 
-// format is a [Format]. It asks the source for losses only where positions have a gap.
+// format is a [Format]. It asks the source for its losses only if there is a gap between the positions
+// of two records.
 func (r *Recorder) format(dst []byte, rec *Record) []byte {
 	written := capture.Record{Pos: rec.Pos, Time: time.Now(), Data: rec.Data}
 	if rec.Pos != r.next {
@@ -47,7 +48,7 @@ func (r *Recorder) format(dst []byte, rec *Record) []byte {
 	return dst
 }
 
-// Finish writes the end of a capture of that many records.
+// Finish writes the end of the capture. records is how many records it has.
 func (r *Recorder) Finish(records uint64) error {
 	t := r.Source.Totals()
 	r.Buf = capture.AppendEnd(r.Buf, capture.End{
@@ -56,7 +57,7 @@ func (r *Recorder) Finish(records uint64) error {
 	return r.Flush()
 }
 
-// HasRecord reports whether the first size bytes of the capture have a whole record.
+// HasRecord reports whether the first size bytes of the capture contain a whole record.
 func (r *Recorder) HasRecord(size int64) bool {
 	return r.first > 0 && size >= int64(r.header+r.first)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A capture marks what an observer lost at the record that follows the loss.
+// If an observer loses records, the capture marks the loss at the first record after it.
 func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	p, err := producer.Load(m)
@@ -38,7 +38,7 @@ func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
 	if err := rec.Begin(capture.Info{Type: ebpf.RingBuf, Size: 4096}); err != nil {
 		t.Fatal(err)
 	}
-	// In the second round the owner gets a whole ring ahead of the observer.
+	// In the second round, the owner consumes a whole ring of records before the observer reads any.
 	var want []uint64
 	seq := uint64(0)
 	for _, rounds := range []int{1, 3, 1} {
@@ -62,7 +62,7 @@ func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
 	}
 }
 
-// lostIn returns the sum of the losses that a capture of records of 8 bytes has marked.
+// lostIn returns how many bytes a capture of 8-byte records has marked as lost.
 func lostIn(t *testing.T, file io.Reader) (lost uint64) {
 	t.Helper()
 	r, err := capture.NewReader(file)
@@ -85,7 +85,7 @@ func lostIn(t *testing.T, file io.Reader) (lost uint64) {
 	}
 }
 
-// benchmark observes a ring of 100,000 records of 16 bytes per iteration, into the sink for each source.
+// benchmark observes 100,000 records of 16 bytes in each iteration. into returns the sink for a source.
 func benchmark(b *testing.B, into func(src Source) Sink) {
 	const records = 100_000
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 1 << 22})
@@ -114,7 +114,7 @@ func benchmark(b *testing.B, into func(src Source) Sink) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/records, "ns/record")
 }
 
-// BenchmarkRecord measures recording a record into a capture, reading it from the ring included.
+// BenchmarkRecord measures reading a record from the ring and writing it to a capture.
 func BenchmarkRecord(b *testing.B) {
 	benchmark(b, func(src Source) Sink {
 		rec := &Recorder{Writer: &Writer{W: io.Discard}, Source: src}
@@ -125,7 +125,7 @@ func BenchmarkRecord(b *testing.B) {
 	})
 }
 
-// BenchmarkRaw measures printing a record in the format raw, reading it from the ring included.
+// BenchmarkRaw measures reading a record from the ring and printing it in the format raw.
 func BenchmarkRaw(b *testing.B) {
 	benchmark(b, func(Source) Sink { return &Writer{W: io.Discard, Format: NewFormat(Raw, nil, nil)} })
 }

@@ -10,18 +10,19 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ConsumedRing is a Source that consumes a ring: each record is gone once a sink has acknowledged it.
+// ConsumedRing is a Source that consumes a ring: once a sink has acknowledged a record, the kernel may
+// overwrite it.
 type ConsumedRing struct {
 	*consumer.Reader
-	start uint64 // records below this position are skipped; 0 skips none
+	start uint64 // records before this position are skipped; 0 skips none
 
-	// source is Reader. A direct call of Reader.Pass would be inlined, but not the calls in its loop, which
-	// costs 3 ns a record.
+	// source is the Reader as an interface: the compiler would inline a direct call of Reader.Pass, but
+	// not the calls in its loop, which costs 3 ns per record.
 	source consumer.Source
 }
 
-// Consume opens m, a map of type RingBuf, for consuming. With now it skips the records that are in the ring. Set
-// opts.BeforePublish to the Flush of the stream's sink.
+// Consume opens m, a map of type RingBuf, for consuming. If now is set, it skips the records that are
+// already in the ring. Set opts.BeforePublish to the Flush of the stream's sink.
 func Consume(m *ebpf.Map, opts consumer.Options, now bool) (*ConsumedRing, error) {
 	r, err := consumer.NewReader(m, opts)
 	if err != nil {
@@ -42,7 +43,8 @@ func (c *ConsumedRing) Pass(limit int) iter.Seq[consumer.Record] {
 	return c.source.Pass(limit)
 }
 
-// skip consumes the records below c.start. It returns false if more of them may come.
+// skip consumes the records before c.start. It returns false if the ring has no record at or after c.start
+// yet: more records to skip may come.
 func (c *ConsumedRing) skip() bool {
 	for rec := range c.Reader.Pass(0) {
 		if ring.Pos(c.start).NotAfter(ring.Pos(rec.Pos)) {
@@ -74,7 +76,7 @@ func (o ObservedRing) Totals() Totals {
 	return Totals{Discarded: s.Discarded, Lost: s.Lost, Losses: s.Losses, Pos: s.Pos, End: s.ProducerPos}
 }
 
-// Refuses reports whether the kernel refuses records while the ring m is full, and counts them nowhere
-// (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). A ring in overwrite mode refuses none, and the kernel does not
-// write into a user ring.
+// Refuses reports whether the kernel refuses records while the ring m is full; it does not count them
+// (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). It refuses none for a ring in overwrite mode, nor for a
+// user ring, into which it does not write.
 func Refuses(m *ebpf.Map) bool { return m.Type() == ebpf.RingBuf && m.Flags()&mapflag.RBOverwrite == 0 }

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// produce writes records of 8 bytes, numbered from seq.
+// produce writes count records of 8 bytes, numbered from seq.
 func produce(t *testing.T, p *producer.Producer, seq, count uint64) {
 	t.Helper()
 	if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Size: 8, Seq: seq, Count: count}); err != nil {
@@ -22,7 +22,7 @@ func produce(t *testing.T, p *producer.Producer, seq, count uint64) {
 	}
 }
 
-// lossy is a Writer whose Flush fails while err is set, as where a disk is full.
+// lossy is a Writer whose Flush returns err unless it is nil, as if the disk were full.
 type lossy struct {
 	*Writer
 	err error

@@ -10,76 +10,76 @@ import (
 	"github.com/rbtool/rbtool/internal/filter"
 )
 
-// Record is a record on its way. Its Data is valid until [Sink.Append] returns.
+// Record is a record on its way from a Source to a Sink. Its Data is valid until [Sink.Append] returns.
 type Record struct {
 	consumer.Record
-	Seq uint64 // from 1; counts records of the source, including those that the filter leaves out
+	Seq uint64 // number of the record in the source, from 1; the filter's rejects count too
 }
 
-// Source yields the records of a ring or of a capture. Wait returns [io.EOF] after the last record of a source
-// that has an end.
+// Source yields the records of a ring or a capture. If the source has an end, Wait returns [io.EOF]
+// after the last record.
 type Source interface {
 	consumer.Source
 
-	// Totals returns what has become of the source's bytes so far.
+	// Totals returns the counts so far.
 	Totals() Totals
 }
 
-// Totals counts the bytes of a source. Positions are those of its ring.
+// Totals counts what happened to the records of a source. Positions are byte positions in its ring.
 type Totals struct {
-	Discarded uint64 // records that their producers discarded
-	Lost      uint64 // bytes of records that could not be read, headers included
-	Losses    uint64 // gaps that Lost is made of, if the source counts them
-	Pos       uint64 // of the next record
-	End       uint64 // of the producer
+	Discarded uint64 // number of records that their producers discarded
+	Lost      uint64 // bytes of records, with headers, that were lost before they could be read
+	Losses    uint64 // number of gaps in which they were lost, if the source counts gaps
+	Pos       uint64 // position of the next record to read
+	End       uint64 // position of the producer
 }
 
 // Sink takes records in batches.
 type Sink interface {
-	// Append adds a record to the batch, and may wait until ctx is done. It does not retain rec.Data.
+	// Append adds a record to the batch. It may wait until ctx is done. It must not retain rec.Data.
 	Append(ctx context.Context, rec *Record) error
 
-	// Flush ends the batch. It returns nil once none of its records can be lost, which acknowledges
-	// their positions to the source. An empty batch costs nothing.
+	// Flush ends the batch. When it returns nil, the sink can no longer lose these records, and the
+	// source may release them. Flushing an empty batch is free.
 	Flush() error
 }
 
-// Limits end a stream. The zero value has none.
+// Limits tell when a stream ends. The zero value has no limits.
 type Limits struct {
-	Records uint64        // that the sink has taken
-	For     time.Duration // since Run was called
-	Idle    time.Duration // without a record
+	Records uint64        // after the sink has taken this many records
+	For     time.Duration // this long after Run was called
+	Idle    time.Duration // after this long without a record
 }
 
 // Stats counts the records of a stream.
 type Stats struct {
-	Seen  uint64 // records from the source
-	Taken uint64 // records that passed the filter into the sink
-	Bytes uint64 // of payload in those
+	Seen  uint64 // number of records from the source
+	Taken uint64 // number of records that passed the filter and were taken by the sink
+	Bytes uint64 // bytes of payload in the records taken
 }
 
 // Stream joins a source to a sink.
 type Stream struct {
 	Source Source
 	Sink   Sink
-	Filter *filter.Filter      // nil passes every record
-	Watch  func(record []byte) // sees every record before the filter, unless nil
+	Filter *filter.Filter      // if nil, every record passes
+	Watch  func(record []byte) // if set, is called with every record, before the filter
 	Limits Limits
 
-	// Batch is the most records between two flushes; 0 is all that the source has. After a kill
-	// these are read again.
+	// Batch is the maximum number of records between two flushes; 0 flushes after all that the source
+	// has. If the process is killed, at most one batch is read a second time.
 	Batch int
 
-	rec   Record // the current one
-	taken uint64 // by the sink
-	bytes uint64 // of payload in those
+	rec   Record // the current record
+	taken uint64 // number of records taken by the sink
+	bytes uint64 // bytes of payload in the records taken
 }
 
-// Stats returns the counts so far. Call it from the goroutine of Run, or after Run.
+// Stats returns the counts so far. Call it from the goroutine that calls Run, or after Run.
 func (s *Stream) Stats() Stats { return Stats{s.rec.Seq, s.taken, s.bytes} }
 
-// Run moves records until a limit is reached or the source ends, and then returns nil. When ctx is done it moves
-// what the source has and returns ctx's error.
+// Run moves records until a limit is reached or the source ends; then it returns nil. When ctx is done,
+// it moves the records that the source still has, and returns ctx's error.
 func (s *Stream) Run(ctx context.Context) error {
 	limited := ctx
 	if s.Limits.For > 0 {
@@ -96,7 +96,7 @@ func (s *Stream) Run(ctx context.Context) error {
 		if err != nil && !over {
 			return err
 		}
-		// The time may be over before the first pass: records that are there still count.
+		// Limits.For may be over before the first pass: still move the records that are already there.
 		seen := s.rec.Seq
 		if err := s.pass(ctx); err != nil {
 			return err
@@ -108,10 +108,10 @@ func (s *Stream) Run(ctx context.Context) error {
 	return nil
 }
 
-// full reports whether the sink has taken all the records that it may.
+// full reports whether the sink has taken as many records as the limit allows.
 func (s *Stream) full() bool { return s.Limits.Records > 0 && s.taken >= s.Limits.Records }
 
-// wait waits for a record, for Limits.Idle at most.
+// wait waits for a record, for Limits.Idle at most if that is set.
 func (s *Stream) wait(ctx context.Context) error {
 	if s.Limits.Idle > 0 {
 		var cancel context.CancelFunc
@@ -123,10 +123,10 @@ func (s *Stream) wait(ctx context.Context) error {
 
 // pass moves one batch.
 func (s *Stream) pass(ctx context.Context) error {
-	w, direct := s.Sink.(*Writer) // called without the interface, which saves tail 3 ns a record
+	w, direct := s.Sink.(*Writer) // a direct call instead of one through the interface saves tail 3 ns per record
 	for rec := range s.Source.Pass(s.Batch) {
 		if s.full() {
-			break // leaves this record in the source
+			break // this record stays in the source
 		}
 		s.rec.Seq++
 		if s.Watch != nil {

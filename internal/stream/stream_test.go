@@ -20,7 +20,7 @@ import (
 	"github.com/rbtool/rbtool/internal/filter"
 )
 
-// recorded returns the bytes of a capture, with its end if finished.
+// recorded returns a capture of records as bytes. It has an end block if finished is set.
 func recorded(t *testing.T, records []capture.Record, finished bool) []byte {
 	t.Helper()
 	buf, err := capture.AppendHeader(nil, capture.Info{Name: "events", Type: ebpf.RingBuf, Size: 4096})
@@ -45,7 +45,7 @@ func captureSource(t *testing.T, file []byte) *Capture {
 	return NewCapture(r)
 }
 
-// bytesAt makes n records of one byte each, one a second.
+// bytesAt returns n records of one byte each, one second apart.
 func bytesAt(n int) (records []capture.Record) {
 	for i := range n {
 		records = append(records, capture.Record{
@@ -112,7 +112,7 @@ func TestACancelledStreamMovesWhatIsThere(t *testing.T) {
 	}
 }
 
-// fussy is a Sink that fails once, at a record.
+// fussy is a Sink whose Append fails once, at a given record.
 type fussy struct {
 	*Writer
 	at  uint64
@@ -143,7 +143,7 @@ func TestARecordThatASinkRefusesStaysInTheSource(t *testing.T) {
 	}
 }
 
-// stamps is a Sink that notes when records come and when they are flushed.
+// stamps is a Sink that notes when it gets records and when they are flushed.
 type stamps struct {
 	began time.Time
 	log   strings.Builder
@@ -186,7 +186,7 @@ func TestAPacedStreamCanBeCancelled(t *testing.T) {
 	})
 }
 
-// A recorder over a capture makes the same capture again, losses included.
+// A recorder that reads from a capture writes an identical capture, with the same losses.
 func TestARecorderKeepsPositionsAndLosses(t *testing.T) {
 	want := bytesAt(4)
 	want[2].Pos, want[2].Lost = want[2].Pos+64, 64
@@ -213,7 +213,7 @@ func TestARecorderKeepsPositionsAndLosses(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec.Data = bytes.Clone(rec.Data)
-		rec.Time = want[len(got)].Time // that of this recording
+		rec.Time = want[len(got)].Time // a recorder sets its own times: do not compare them
 		got = append(got, rec)
 	}
 	if diff := gocmp.Diff(want, got); diff != "" {
@@ -253,7 +253,7 @@ func TestRecentKeepsTheLastRecords(t *testing.T) {
 	}
 }
 
-// halves is a writer that takes half of each write.
+// halves is a writer that writes only half of the bytes in each call.
 type halves struct{ strings.Builder }
 
 func (h *halves) Write(p []byte) (int, error) {
@@ -275,7 +275,7 @@ func TestAWriterKeepsWhatWasNotWritten(t *testing.T) {
 	}
 }
 
-// stacked is Extras that show the length of a record.
+// stacked implements Extras: it adds the length of each record.
 type stacked struct{}
 
 func (stacked) AppendText(dst, record []byte) []byte {

@@ -9,8 +9,8 @@ import (
 	"github.com/rbtool/rbtool/internal/bpf/tracering"
 )
 
-// tracerTypes returns what decodes the records of a ring that a proctrace of any version
-// writes, by the BTF of its programs. The errors are those of package tracering.
+// tracerTypes returns the types of the records in a ring of proctrace, of any version, from the BTF of
+// its programs. Its errors are those of package tracering.
 func tracerTypes(m *ebpf.Map) (*decode.Set, error) {
 	types, err := tracering.Types(m)
 	if err != nil {
@@ -19,15 +19,15 @@ func tracerTypes(m *ebpf.Map) (*decode.Set, error) {
 	return decode.NewSet(types...)
 }
 
-// bundledTypes returns what decodes the records of this version's proctrace.
+// bundledTypes returns the types of the records of proctrace in this version of rbtool.
 func bundledTypes() (*decode.Set, error) {
 	return structTypes("fork_event", "exec_event", "exit_event", "ack_event")
 }
 
-// ProcessTable is the name of proctrace's table of processes.
+// ProcessTable is the name of the map in which proctrace keeps its table of processes.
 const ProcessTable = "processes"
 
-// ProcessDecoder decodes the values of that table.
+// ProcessDecoder returns the decoder for the values of that map.
 func ProcessDecoder() (*decode.Codec, error) {
 	set, err := structTypes("process_entry")
 	if err != nil {

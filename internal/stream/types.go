@@ -12,14 +12,14 @@ import (
 	"github.com/rbtool/rbtool/internal/bpf/tracering"
 )
 
-// Types says how the records of a ring are decoded.
+// Types is how the records of a ring are decoded.
 type Types struct {
-	// Set decodes the records. It is nil if they are shown in hex.
+	// Set decodes the records. If it is nil, they are shown in hex.
 	Set *decode.Set
-	// Notes say what is uncertain, each in one line.
+	// Notes name what is uncertain about the types, one line each.
 	Notes []string
-	// Explanation says in full how the types are known, and covers Notes. It is empty if there is nothing to
-	// explain.
+	// Explanation tells in full how the types were found, including what Notes say. It is empty if there
+	// is nothing to explain.
 	Explanation []string
 }
 
@@ -27,8 +27,8 @@ func (t *Types) note(format string, args ...any) {
 	t.Notes = append(t.Notes, fmt.Sprintf(format, args...))
 }
 
-// FindTypes finds the types of the records of m: those of the bundled tracer for its ring, or else what the
-// programs that use m tell.
+// FindTypes finds the types of the records of m. For a ring of the bundled tracer they are known; for
+// others they are inferred from the programs that use m.
 func FindTypes(m *ebpf.Map) (t Types, err error) {
 	t.Set, err = tracerTypes(m)
 	switch {
@@ -46,7 +46,7 @@ func FindTypes(m *ebpf.Map) (t Types, err error) {
 	return t, nil
 }
 
-// infer sets t to the types that the programs tell.
+// infer sets t to the types inferred from the programs that use m.
 func (t *Types) infer(m *ebpf.Map) {
 	found, err := infer.Of(m)
 	if err != nil {
@@ -62,9 +62,9 @@ func (t *Types) infer(m *ebpf.Map) {
 	}
 }
 
-// NamedTypes returns the types with the given names out of the BTF that from names: "kernel", "prog:ID" or a file,
-// of ELF or raw BTF. Its errors name the flags --type and --btf; one for a program or a type that does not exist
-// matches [fs.ErrNotExist] or [decode.ErrNotFound].
+// NamedTypes returns the types with the given names from BTF. from is "kernel", "prog:ID", or the path
+// of an ELF file or of raw BTF. Its errors name the flag --type or --btf. If the program does not exist,
+// the error matches [fs.ErrNotExist]; if a type does not, [decode.ErrNotFound].
 func NamedTypes(names []string, from string) ([]btf.Type, error) {
 	spec, err := loadBTF(from)
 	if err != nil {
@@ -81,7 +81,7 @@ func NamedTypes(names []string, from string) ([]btf.Type, error) {
 	return types, nil
 }
 
-// NamedSet returns a Set of the types that [NamedTypes] returns.
+// NamedSet returns a Set of the types that [NamedTypes] returns for these arguments.
 func NamedSet(names []string, from string) (*decode.Set, error) {
 	types, err := NamedTypes(names, from)
 	if err != nil {

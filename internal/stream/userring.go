@@ -7,11 +7,12 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// UserRing is a Sink that makes samples of a user ring buffer out of records. It waits for room.
+// UserRing is a Sink that writes each record as a sample into a user ring buffer. It waits while the
+// ring is full.
 type UserRing struct{ batch *userprod.Batch }
 
-// NewUserRing returns a Sink into the ring of p. It waits for p until ctx is done. Nothing else
-// uses p until Close.
+// NewUserRing returns a Sink into the ring of p. It waits until p is unused or ctx is done. No other
+// goroutine can use p until Close is called.
 func NewUserRing(ctx context.Context, p *userprod.Producer) (*UserRing, error) {
 	batch, err := p.Batch(ctx)
 	if err != nil {

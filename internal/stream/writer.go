@@ -8,13 +8,14 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// Writer is a Sink that writes formatted records to a file, a pipe or a terminal. Each batch is one write.
+// Writer is a Sink that writes formatted records to a file, a pipe or a terminal. It writes each batch
+// with one call.
 type Writer struct {
-	W      io.Writer // an escape.Writer is bypassed
+	W      io.Writer // if it is an escape.Writer, Flush writes to the writer below it
 	Format Format
 
-	// Buf has the output that is not written yet. Formats escape text as they append it: a second pass over the
-	// output would cost 100 ns a record.
+	// Buf has output that is not written yet. Formats must escape text when they append it: to escape
+	// the whole output again would cost 100 ns per record.
 	Buf []byte
 }
 
@@ -24,7 +25,7 @@ func (w *Writer) Append(_ context.Context, rec *Record) error {
 	return nil
 }
 
-// Flush implements [Sink]. After an error Buf has what was not written.
+// Flush implements [Sink]. If it fails, Buf keeps what was not written.
 func (w *Writer) Flush() error {
 	if len(w.Buf) == 0 {
 		return nil
@@ -37,7 +38,7 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
-// FlushLarge flushes once Buf has 64 KiB.
+// FlushLarge calls Flush if Buf has 64 KiB or more.
 func (w *Writer) FlushLarge() error {
 	if len(w.Buf) < 64<<10 {
 		return nil
