@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// String escapes the unprintable runes of s, newlines included.
+// String escapes the unprintable runes of s. Newlines and tabs are escaped too.
 func String(s string) string {
 	for i := range len(s) {
 		if c := s[i]; c >= utf8.RuneSelf || !line[c] {
@@ -33,9 +33,9 @@ func AppendQuoted(dst, s []byte) []byte {
 	return append(rewrite(append(dst, '"'), s, &quoted, appendGo), '"')
 }
 
-// AppendJSONString appends s as a JSON string (RFC 8259, section 7) if it is UTF-8, and
-// otherwise as an array of its bytes, as journalctl -o json does. Different strings stay
-// different, and no JSON parser replaces or rejects one.
+// AppendJSONString appends s as a JSON string (RFC 8259, section 7) if s is UTF-8, otherwise as an array
+// of its bytes, as journalctl -o json does. Different strings have different output, and no JSON parser
+// replaces or rejects any of it.
 func AppendJSONString(dst, s []byte) []byte {
 	if utf8.Valid(s) {
 		return append(rewrite(append(dst, '"'), s, &quoted, appendJSON), '"')
@@ -50,18 +50,18 @@ func AppendJSONString(dst, s []byte) []byte {
 	return append(dst, ']')
 }
 
-// AppendJSON appends doc, a JSON document, with unprintable runes escaped. JSON has such runes in
-// strings only, where an escape sequence stands for the same rune.
+// AppendJSON appends the JSON document doc with its unprintable runes escaped. Such runes are only in
+// strings, where the escape sequence means the same rune.
 func AppendJSON(dst, doc []byte) []byte { return rewrite(dst, doc, &document, appendJSON) }
 
-// set holds the ASCII characters that need no escape.
+// set tells which ASCII characters need no escape.
 type set [utf8.RuneSelf]bool
 
 var (
-	line     = printable("", "")       // in one line of text
-	text     = printable("\n\t", "")   // in lines of text
-	quoted   = printable("", `"\`)     // between quotes
-	document = printable("\n\t\r", "") // in JSON
+	line     = printable("", "")       // for one line of text
+	text     = printable("\n\t", "")   // for several lines of text
+	quoted   = printable("", `"\`)     // for text between double quotes
+	document = printable("\n\t\r", "") // for a JSON document
 )
 
 // printable returns the printable ASCII characters, plus those in with and minus those in without.
@@ -78,7 +78,7 @@ func printable(with, without string) (s set) {
 	return s
 }
 
-// rewrite appends s to dst and escapes each rune that is neither in shown nor printable.
+// rewrite appends s to dst. It escapes each rune that is neither in shown nor printable.
 func rewrite(dst, s []byte, shown *set, escape func(dst, r []byte) []byte) []byte {
 	done := 0 // s[:done] is in dst
 	for i := 0; i < len(s); {
@@ -99,14 +99,14 @@ func rewrite(dst, s []byte, shown *set, escape func(dst, r []byte) []byte) []byt
 	return append(dst, s[done:]...)
 }
 
-// appendGo appends r, the bytes of a rune or an invalid byte, as in a Go string literal.
+// appendGo appends r as an escape sequence of Go. r is the bytes of a rune, or one invalid byte.
 func appendGo(dst, r []byte) []byte {
 	literal := strconv.Quote(string(r))
 	return append(dst, literal[1:len(literal)-1]...)
 }
 
-// appendJSON appends b, the bytes of a rune, as in a JSON string. An invalid byte, which a JSON
-// document cannot have, becomes U+FFFD.
+// appendJSON appends b as an escape sequence of JSON. b is the bytes of a rune; an invalid byte, which
+// valid JSON does not have, becomes U+FFFD.
 func appendJSON(dst, b []byte) []byte {
 	switch b[0] {
 	case '"', '\\':

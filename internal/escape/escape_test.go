@@ -70,7 +70,7 @@ func TestAppendJSONString(t *testing.T) {
 	}
 }
 
-// unsafe reports whether a line of text must not contain a rune.
+// unsafe reports whether a rune must be escaped in a line of text.
 func unsafe(r rune) bool { return r == '\n' || r == '\t' || !unicode.IsPrint(r) }
 
 func FuzzEscape(f *testing.F) {
@@ -125,7 +125,7 @@ func checkJSON(t *testing.T, b []byte) {
 	}
 }
 
-// Splitting text into writes does not change how it is escaped.
+// The same text is escaped in the same way, into however many writes it is split.
 func checkWriter(t *testing.T, b []byte) {
 	t.Helper()
 	var atOnce, byByte bytes.Buffer

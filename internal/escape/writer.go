@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// Writer escapes unprintable runes, except newlines and tabs, on their way to another writer. It may
-// be used concurrently; each Write makes one write to the other writer.
+// Writer escapes unprintable runes, except newlines and tabs, and writes the result to another writer.
+// It may be used concurrently. Each Write calls the other writer once.
 type Writer struct {
 	mu   sync.Mutex
 	w    io.Writer
-	part []byte // the first bytes of a rune that the next Write completes
+	part []byte // the first bytes of a rune that is incomplete until the next Write
 	buf  []byte
 }
 
 // NewWriter returns a Writer that writes to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Unwrap returns the writer below w if w is a [Writer], and w otherwise: for binary data, terminal
-// sequences and text that is already escaped.
+// Unwrap returns the writer below w if w is a [Writer], otherwise w. It is for output that must not be
+// escaped: binary data, terminal sequences, and text that is already escaped.
 func Unwrap(w io.Writer) io.Writer {
 	if w, ok := w.(*Writer); ok {
 		return w.w
@@ -27,7 +27,7 @@ func Unwrap(w io.Writer) io.Writer {
 	return w
 }
 
-// Write implements [io.Writer]. With an error it returns 0, even if some of p was written.
+// Write implements [io.Writer]. If it fails it returns 0, even if a part of p was written.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -43,7 +43,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush writes the bytes of an incomplete rune.
+// Flush writes the bytes of an incomplete rune, escaped.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -61,7 +61,7 @@ func (w *Writer) write(p []byte) error {
 	return err
 }
 
-// partial returns the length of the incomplete rune at the end of p, 0 without one.
+// partial returns the length of the incomplete rune at the end of p, or 0.
 func partial(p []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
 		if tail := p[len(p)-n:]; utf8.RuneStart(tail[0]) {
