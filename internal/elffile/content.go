@@ -10,7 +10,7 @@ import (
 // ErrTooLarge is the error for a file or section that exceeds the caller's limit.
 var ErrTooLarge = fmt.Errorf("%w: too large", fs.ErrInvalid)
 
-// ReadFile reads a regular file of at most limit bytes. See [Open].
+// ReadFile reads a regular file of at most limit bytes. It opens the file as [Open] does.
 func ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -24,8 +24,8 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// readAll reads r to its end. It fails if that takes more than limit bytes, and does so before reading
-// if r knows its size.
+// readAll reads r to its end. It fails if r has more than limit bytes; if r can tell its size, it fails
+// before reading.
 func readAll(r io.Reader, limit int64) ([]byte, error) {
 	if f, ok := r.(fs.File); ok {
 		if st, err := f.Stat(); err == nil && st.Size() > limit {
@@ -39,14 +39,14 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// maxSectionNames bounds the string table of section names, in bytes.
+// maxSectionNames is the maximum size of the string table of section names, in bytes.
 const maxSectionNames = 64 << 10
 
-// Content returns the content of the section with a name. Compressed sections and sections of more than
-// limit bytes are refused with [ErrTooLarge]. Without such a section the error matches [fs.ErrNotExist].
+// Content returns the content of the named section. It refuses sections that are compressed or larger
+// than limit bytes with [ErrTooLarge]. If there is no such section, the error matches [fs.ErrNotExist].
 func (f *File) Content(name string, limit uint64) ([]byte, error) {
 	if f.nameTable >= len(f.Sections) || f.Sections[f.nameTable].Size > maxSectionNames {
-		return nil, fmt.Errorf("%w: no section names", ErrFormat)
+		return nil, fmt.Errorf("%w: the names of sections are missing or too large", ErrFormat)
 	}
 	names := make([]byte, f.Sections[f.nameTable].Size)
 	if err := f.readAt(names, f.Sections[f.nameTable].Offset); err != nil {
@@ -65,7 +65,7 @@ func (f *File) Content(name string, limit uint64) ([]byte, error) {
 	return nil, fmt.Errorf("section %s: %w", name, fs.ErrNotExist)
 }
 
-// hasName reports whether names has name, followed by a NUL, at offset at.
+// hasName reports whether the string table names has name, followed by a NUL, at offset at.
 func hasName(names []byte, at uint32, name string) bool {
 	end := uint64(at) + uint64(len(name))
 	return end < uint64(len(names)) && string(names[at:end]) == name && names[end] == 0

@@ -1,15 +1,14 @@
-// Package elffile reads untrusted ELF files in bounded memory: whatever the headers claim, and however
-// large a sparse file is, it streams sections or refuses them.
+// Package elffile reads untrusted ELF files in bounded memory. It streams sections or refuses them,
+// whatever the headers claim and however large a sparse file is.
 //
 //	f, err := elffile.Open(path) // does not block; regular files only
 //	e, err := elffile.New(f)
 //	id, err := e.BuildID()
 //
-// debug/elf is unbounded: it keeps all section headers and every section that a caller reads,
-// decompresses, and copies the name of each symbol, which may all be the same long one.
-//
-// A file has at most 1024 segments and 1024 sections; executables and libraries have some 40. Notes of
-// more than 4 KiB are skipped. [File.Functions] states the bounds of symbol tables.
+// debug/elf has no such bounds: it keeps all section headers, reads and decompresses each section as a
+// whole, and copies the name of each symbol, although all symbols can share one long name.
+// A file may have at most 1024 segments and 1024 sections; executables and libraries have about 40.
+// Notes of more than 4 KiB are skipped. [File.Functions] states the bounds of symbol tables.
 package elffile
 
 import (
@@ -31,26 +30,26 @@ const (
 )
 
 // ErrFormat is the error for a file that is not ELF, or whose headers exceed the bounds.
-var ErrFormat = errors.New("not an ELF file of the usual size")
+var ErrFormat = errors.New("malformed or unusually large ELF file")
 
-// File holds the headers of an ELF file. It may be used concurrently if its reader may.
+// File is the headers of an ELF file. It may be used concurrently if its reader may.
 type File struct {
 	Type     elf.Type
 	Segments []elf.ProgHeader
-	Sections []elf.SectionHeader // without names
+	Sections []elf.SectionHeader // the names of sections are not kept
 
 	r         io.ReaderAt
-	wide      bool // ELFCLASS64
+	wide      bool // the file is ELFCLASS64
 	order     binary.ByteOrder
-	nameTable int      // index of the section with the section names
-	nameAt    []uint32 // offset in it of each section's name
+	nameTable int      // index of the section that has the names of sections
+	nameAt    []uint32 // offset of each section's name in that section
 }
 
-// Open opens a regular file for reading and does not block. For any other file it returns an error
-// matching [fs.ErrInvalid], without calling the open function of a device or a FIFO. The caller closes
-// the file.
+// Open opens a regular file for reading, without blocking. For any other kind of file it returns an
+// error matching [fs.ErrInvalid], and does not call the open function of a device or FIFO. The caller
+// closes the file.
 func Open(path string) (*os.File, error) {
-	// O_PATH runs no code of a driver (fs/open.c, do_dentry_open).
+	// An open with O_PATH does not call the driver (fs/open.c, do_dentry_open).
 	at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -63,7 +62,7 @@ func Open(path string) (*os.File, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: not a regular file", fs.ErrInvalid)}
 	}
-	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0) // O_NONBLOCK: a lease fails the open
+	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(at), os.O_RDONLY|unix.O_NONBLOCK, 0) // O_NONBLOCK: fail instead of waiting for a lease on the file
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)}
 	}
@@ -114,7 +113,7 @@ func New(r io.ReaderAt) (*File, error) {
 	})
 }
 
-// header reads the ELF header, and converts a 32-bit one to 64 bits.
+// header reads the ELF header. It converts a 32-bit header to 64 bits.
 func (f *File) header() (h elf.Header64, err error) {
 	if f.wide {
 		err = f.decode(0, &h)
@@ -124,9 +123,10 @@ func (f *File) header() (h elf.Header64, err error) {
 		h.Type, h.Phoff, h.Shoff = narrow.Type, uint64(narrow.Phoff), uint64(narrow.Shoff)
 		h.Phnum, h.Shnum, h.Shstrndx = narrow.Phnum, narrow.Shnum, narrow.Shstrndx
 	}
-	// With 65280 sections or more, Shnum is 0 and section 0 has their number (elf(5), e_shnum).
+	// A file with 65280 sections or more has Shnum 0 and the number in section 0 (elf(5), e_shnum): its
+	// 0 sections are all that New reads.
 	if err == nil && (h.Phnum > maxHeaders || h.Shnum > maxHeaders) {
-		err = fmt.Errorf("%w: %d segments and %d sections", ErrFormat, h.Phnum, h.Shnum)
+		err = fmt.Errorf("%w: %d segments and %d sections, limit %d", ErrFormat, h.Phnum, h.Shnum, maxHeaders)
 	}
 	return h, err
 }
@@ -140,10 +140,10 @@ func (f *File) decode(off uint64, v any) error {
 	return err
 }
 
-// readAt reads all of b.
+// readAt reads len(b) bytes at off, or fails.
 func (f *File) readAt(b []byte, off uint64) error {
 	if off > 1<<62 {
-		return fmt.Errorf("%w: offset %#x", ErrFormat, off)
+		return fmt.Errorf("%w: offset %#x is out of range", ErrFormat, off)
 	}
 	if n, err := f.r.ReadAt(b, int64(off)); n < len(b) {
 		return fmt.Errorf("%w: truncated: %w", ErrFormat, err)
@@ -151,7 +151,7 @@ func (f *File) readAt(b []byte, off uint64) error {
 	return nil
 }
 
-// table calls each for the n headers at off. It sets one argument, according to the file's class.
+// table calls each for the n headers at off. It sets wide if the file is ELFCLASS64, otherwise narrow.
 func table[N, W any](f *File, off uint64, n uint16, each func(narrow N, wide W)) error {
 	narrow, wide := make([]N, n), make([]W, n)
 	if n == 0 {
@@ -173,9 +173,9 @@ func table[N, W any](f *File, off uint64, n uint16, each func(narrow N, wide W))
 // BuildIDSize is BPF_BUILD_ID_SIZE (include/uapi/linux/bpf.h).
 const BuildIDSize = 20
 
-// BuildID returns the file's NT_GNU_BUILD_ID, padded with zeros to 20 bytes as the kernel pads it. The
-// kernel searches PT_NOTE segments only (lib/buildid.c, parse_build_id); BuildID also searches
-// sections, since the Go linker puts the note into no segment.
+// BuildID returns the file's NT_GNU_BUILD_ID, padded with zeros to 20 bytes as by the kernel. The kernel
+// searches only PT_NOTE segments (lib/buildid.c, parse_build_id). BuildID also searches sections,
+// because no segment covers the note of the Go linker.
 func (f *File) BuildID() ([]byte, error) {
 	looked := 0
 	look := func(off, size uint64) []byte {
@@ -204,10 +204,10 @@ func (f *File) BuildID() ([]byte, error) {
 			return id, nil
 		}
 	}
-	return nil, errors.New("no build id")
+	return nil, errors.New("the file has no build id")
 }
 
-// buildID finds the build id in notes (struct elf64_note: n_namesz, n_descsz, n_type).
+// buildID returns the build id in notes, or nil (struct elf64_note: n_namesz, n_descsz, n_type).
 func (f *File) buildID(notes []byte) []byte {
 	const header, ntGNUBuildID = 12, 3
 	for len(notes) >= header {

@@ -19,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// written returns an ELF file with two functions.
+// written returns the bytes of an ELF file with two functions.
 func written(t testing.TB) []byte {
 	path := filepath.Join(t.TempDir(), "file")
 	testenv.WriteELF(t, path, []byte{1, 2, 3}, "first", "second")
@@ -49,7 +49,7 @@ func TestHeadersNotesAndFunctions(t *testing.T) {
 	}
 }
 
-// The test binary was linked by Go: no PT_NOTE segment covers the section with its build id.
+// The Go linker made the test binary: no PT_NOTE segment covers the section with its build id.
 func TestWhatDebugELFReadsOfThisProgram(t *testing.T) {
 	file, err := Open("/proc/self/exe")
 	if err != nil {
@@ -71,7 +71,7 @@ func TestWhatDebugELFReadsOfThisProgram(t *testing.T) {
 			t.Errorf("build id %x, %v; the note is %x, %v", id, errID, note, err)
 		}
 	}
-	symbols, _ := other.Symbols() // go test strips all but those of C
+	symbols, _ := other.Symbols() // go test strips all symbols except those of C code
 	dynamic, _ := other.DynamicSymbols()
 	var want []Function
 	for _, s := range slices.Concat(symbols, dynamic) {
@@ -85,7 +85,7 @@ func TestWhatDebugELFReadsOfThisProgram(t *testing.T) {
 	}
 }
 
-// Neither the size of a file nor its headers determine the memory that it takes.
+// Reading takes a bounded amount of memory, whatever the size of the file and the values in its headers.
 func TestMemoryIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for _, size := range []int64{200 << 20, 8 << 30} {
@@ -107,13 +107,13 @@ func TestMemoryIsBounded(t *testing.T) {
 			t.Errorf("%d bytes allocated for a file of %d whose tables exceed the bounds", got, size)
 		}
 	}
-	// The largest tables within the bounds, in which all symbols share one long name.
+	// This file has the largest tables that are accepted. All its symbols share one long name.
 	got := testenv.Allocated(func() {
 		f := &File{r: same('A'), wide: true, order: binary.LittleEndian, Sections: []elf.SectionHeader{
 			{Type: elf.SHT_SYMTAB, Size: maxFunctions * elf.Sym64Size, Entsize: elf.Sym64Size, Link: 1},
 			{Type: elf.SHT_STRTAB, Size: maxNames},
 		}}
-		if functions, _ := f.Functions(); len(functions) != 0 { // 'A' is no STT_FUNC
+		if functions, _ := f.Functions(); len(functions) != 0 { // the symbols have type 'A', which is not STT_FUNC
 			t.Errorf("%d functions", len(functions))
 		}
 		f.r = same(elf.ST_INFO(elf.STB_GLOBAL, elf.STT_FUNC))
@@ -127,7 +127,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// same is a file that repeats one byte.
+// same is an endless file in which all bytes are the same.
 type same byte
 
 func (s same) ReadAt(b []byte, _ int64) (int, error) {
@@ -160,7 +160,7 @@ func TestHeadersBeyondTheBoundsAreRefused(t *testing.T) {
 	}
 }
 
-// Open opens regular files only, and does not block.
+// Open refuses everything but regular files, and does not block.
 func TestOpenRefusesWhatIsNoRegularFile(t *testing.T) {
 	dir := t.TempDir()
 	fifo, link := filepath.Join(dir, "fifo"), filepath.Join(dir, "link")
@@ -254,5 +254,5 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// Read makes same an endless file.
+// Read implements [io.Reader], without an end.
 func (s same) Read(b []byte) (int, error) { return s.ReadAt(b, 0) }

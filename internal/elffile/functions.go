@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Bounds of a symbol table. Longer names are truncated.
+// Bounds of a symbol table. Names longer than the bound are truncated.
 const (
 	maxSymbols   = 1 << 19
 	maxFunctions = 1 << 18
-	maxNames     = 32 << 20 // bytes
+	maxNames     = 32 << 20 // bytes of names
 	maxName      = 1024
 )
 
@@ -19,14 +19,15 @@ const (
 type Function struct {
 	Addr uint64
 	Size uint64 // in bytes; 0 if unknown
-	Name string // shares memory with all names of its table
+	Name string // a part of one string that has all names of the table
 }
 
 // functionSize is the size of a Function without its name, in bytes.
 const functionSize = 32
 
-// Functions returns the functions of the symbol tables, in table order, and the memory that they take in
-// bytes, at most 80 MiB. It skips a table of more than 2^19 symbols, 2^18 functions or 32 MiB of names.
+// Functions returns the functions in the symbol tables, in table order, and the memory that they take in
+// bytes, at most 80 MiB. It skips a table with more than 2^19 symbols, 2^18 functions or 32 MiB of
+// names.
 func (f *File) Functions() (all []Function, size int) {
 	// Linkers write at most one table of each kind.
 	for _, kind := range []elf.SectionType{elf.SHT_SYMTAB, elf.SHT_DYNSYM} {
@@ -42,16 +43,16 @@ func (f *File) Functions() (all []Function, size int) {
 	return all, size
 }
 
-// functions returns the functions of a symbol table and the size of their names in bytes.
+// functions returns the functions in a symbol table, and the size of their names in bytes.
 func (f *File) functions(s elf.SectionHeader) (functions []Function, size int, err error) {
 	entry := uint64(elf.Sym32Size)
 	if f.wide {
 		entry = elf.Sym64Size
 	}
 	if s.Entsize != entry || s.Size/entry > maxSymbols || int(s.Link) >= len(f.Sections) {
-		return nil, 0, fmt.Errorf("%w: symbol table of %d bytes", ErrFormat, s.Size)
+		return nil, 0, fmt.Errorf("%w: malformed or too large symbol table of %d bytes", ErrFormat, s.Size)
 	}
-	var offsets []uint32 // of names in the string table
+	var offsets []uint32 // offsets of the functions' names in the string table
 	for left := s.Size / entry; left > 0; {
 		n := min(left, 1024)
 		chunk := make([]byte, n*entry)
@@ -87,7 +88,7 @@ func (f *File) functions(s elf.SectionHeader) (functions []Function, size int, e
 	return functions, len(names), nil
 }
 
-// symbol decodes a symbol, and converts a 32-bit one to 64 bits.
+// symbol decodes a symbol. It converts a 32-bit symbol to 64 bits.
 func (f *File) symbol(b []byte) elf.Sym64 {
 	if f.wide { // struct elf64_sym
 		return elf.Sym64{
@@ -103,7 +104,7 @@ func (f *File) symbol(b []byte) elf.Sym64 {
 // names reads a string table.
 func (f *File) names(s elf.SectionHeader) (string, error) {
 	if s.Type != elf.SHT_STRTAB || s.Size > maxNames || s.Flags&elf.SHF_COMPRESSED != 0 || s.Offset > 1<<62 {
-		return "", fmt.Errorf("%w: string table of %d bytes", ErrFormat, s.Size)
+		return "", fmt.Errorf("%w: malformed or too large string table of %d bytes", ErrFormat, s.Size)
 	}
 	var names strings.Builder
 	names.Grow(int(s.Size))
