@@ -16,53 +16,54 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// Files finds ELF files by build id: files passed to Add, files that running processes have mapped, files
-// below /usr/lib/debug, and programs and libraries in the usual directories. It remembers the paths of
-// files, so it finds a file after its processes have ended.
-//
-// It bounds its memory, whatever processes map and files contain, to 16384 paths and 96 MiB of symbols.
+// Files finds ELF files by build id. It looks among the files passed to Add, the files that running
+// processes have mapped, files below /usr/lib/debug, and programs and libraries in the usual
+// directories. It remembers the paths of files that processes had mapped, and so finds them after the
+// processes have ended.
+// It bounds its memory to 16384 paths and 96 MiB of symbols, whatever processes map and files contain.
 // One goroutine at a time may use a Files.
 type Files struct {
-	paths     map[string]string // by build id
-	known     map[string]bool   // paths that were read
-	images    []*image          // least recently used first
-	scanned   time.Time         // time of the last scanProcesses
-	installed bool              // scanInstalled is done
+	paths     map[string]string // path of the file with each build id
+	known     map[string]bool   // paths of files whose build id was read
+	images    []*image          // loaded files, the least recently used first
+	scanned   time.Time         // when scanProcesses last ran
+	installed bool              // scanInstalled has run
 	processes map[uint32]*process
 }
 
-// Bounds of a Files.
+// Limits of a Files.
 const (
 	maxPaths      = 16384
 	maxImageBytes = 96 << 20
 	scanEvery     = time.Second
 )
 
-// image holds the functions and the executable segments of a file.
+// image has the functions and the executable segments of a file.
 type image struct {
-	key       string // a build id, or a path
+	key       string // the file's build id, or its path
 	name      string
-	doubt     string // how the file was identified, unless that is certain
+	doubt     string // how the file was found, if it may be the wrong one
 	functions []function
 	segments  []elf.ProgHeader
-	size      int // approximate, in bytes of memory
+	size      int // approximate size in memory, in bytes
 }
 
-// NewFiles returns an empty Files. It reads files on demand.
+// NewFiles returns an empty Files, which reads files when names are requested.
 func NewFiles() *Files {
 	return &Files{paths: make(map[string]string), known: make(map[string]bool), processes: make(map[uint32]*process)}
 }
 
-// Add makes the file at an absolute path known.
+// Add makes the file at an absolute path known to f.
 func (f *Files) Add(path string) {
 	if filepath.IsAbs(path) {
 		f.add(path)
 	}
 }
 
-// Name returns the function and file at an offset of the file with a build id: "exit+0x12 (libc.so.6)".
-// Set returns for a return address: then Name looks up the call before it. Without a symbol there, name
-// is the file and the offset; without the file it is the build id and the offset, and found is false.
+// Name returns the function at an offset in the file with a build id, and the file: "exit+0x12
+// (libc.so.6)". If returns is set, offset is a return address, and Name looks up the call instruction
+// before it. If no function contains the offset, name is the file and the offset. If the file is not
+// found, name is the build id and the offset, and found is false.
 func (f *Files) Name(buildID []byte, offset uint64, returns bool) (name string, found bool) {
 	img := f.byBuildID(string(buildID))
 	if img == nil {
@@ -71,12 +72,12 @@ func (f *Files) Name(buildID []byte, offset uint64, returns bool) (name string, 
 	return img.at(offset, returns), true
 }
 
-// at returns the name of an offset of the file.
+// at returns the name of an offset in the file, as [Files.Name] describes.
 func (i *image) at(offset uint64, returns bool) string {
 	ip := i.address(offset)
 	at := ip
 	if returns {
-		at-- // the call
+		at-- // in the call instruction, which precedes the return address
 	}
 	name := nameIn(i.functions, ip, at)
 	switch {
@@ -90,7 +91,7 @@ func (i *image) at(offset uint64, returns bool) string {
 	return name + " (" + i.name + ", " + i.doubt + ")"
 }
 
-// address returns the virtual address of an offset of the file, relative to the load base.
+// address converts an offset in the file to a virtual address relative to the load base.
 func (i *image) address(offset uint64) uint64 {
 	for _, s := range i.segments {
 		if offset >= s.Off && offset-s.Off <= s.Filesz {
@@ -100,7 +101,8 @@ func (i *image) address(offset uint64) uint64 {
 	return 0
 }
 
-// byBuildID searches the cheapest places first. It does not remember a miss: the file may appear later.
+// byBuildID returns the image of the file with a build id, or nil. It searches the cheapest places
+// first. If it finds nothing it searches again next time: the file may appear later.
 func (f *Files) byBuildID(id string) *image {
 	places := []func(){
 		func() {},
@@ -126,14 +128,16 @@ func (f *Files) byBuildID(id string) *image {
 		if img != nil {
 			return img
 		}
-		// The file is gone, as /proc/PID/root is with its process. Another path may have it.
+		// The path is gone: for example /proc/PID/root of a process that has ended. Another path may
+		// lead to the same file.
 		delete(f.paths, id)
 		delete(f.known, path)
 	}
 	return nil
 }
 
-// image returns the image for key, from memory or from the file at path if right accepts that.
+// image returns the image for key: from memory, or loaded from the file at path if right accepts that
+// file.
 func (f *Files) image(key, path string, right func(*elffile.File, *os.File) bool) *image {
 	if i := slices.IndexFunc(f.images, func(img *image) bool { return img.key == key }); i >= 0 {
 		img := f.images[i]
@@ -157,8 +161,8 @@ func (f *Files) image(key, path string, right func(*elffile.File, *os.File) bool
 	return img
 }
 
-// scanProcesses adds the files that all processes have mapped executable. It runs at most once a second:
-// every record can have a stack of unknown files.
+// scanProcesses adds the files that running processes have mapped executable. It runs at most once a
+// second: otherwise it could run for every record that has a stack with unknown files.
 func (f *Files) scanProcesses() {
 	if time.Since(f.scanned) < scanEvery {
 		return
@@ -169,12 +173,12 @@ func (f *Files) scanProcesses() {
 		dir := proc.Dir(pid)
 		for _, m := range readMappings(dir) {
 			f.add(m.path)
-			f.add(filepath.Join(dir, "root", m.path)) // for a container
+			f.add(filepath.Join(dir, "root", m.path)) // path of the file as seen by a process in a container
 		}
 	}
 }
 
-// scanInstalled adds the programs and libraries in the usual directories, once.
+// scanInstalled adds the programs and libraries in the usual directories. It runs only once.
 func (f *Files) scanInstalled() {
 	if f.installed {
 		return
@@ -197,7 +201,7 @@ func (f *Files) scanInstalled() {
 	}
 }
 
-// add remembers the build id of the file at path. It reads each path once.
+// add remembers the path of a file by its build id. It reads each path only once.
 func (f *Files) add(path string) {
 	if f.known[path] || len(f.known) >= maxPaths {
 		return
@@ -234,7 +238,7 @@ func buildIDOf(path string) (string, error) {
 	return string(id), err
 }
 
-// load reads the functions of the file at path, if right accepts it.
+// load reads the functions of the file at path. It returns an error if right does not accept the file.
 func load(path string, right func(*elffile.File, *os.File) bool) (*image, error) {
 	file, err := elffile.Open(path)
 	if err != nil {
@@ -267,15 +271,15 @@ func load(path string, right func(*elffile.File, *os.File) bool) (*image, error)
 // mapping is an executable mapping of a file.
 type mapping struct {
 	start, end, offset uint64
-	path               string // in the root of the process
+	path               string // path in the root directory of the process
 }
 
-// maxMappings bounds the mappings read per process. A process can have 65530 (vm.max_map_count), each with
-// 4 KiB of text.
+// maxMappings limits how many mappings are read per process. A process can have 65530
+// (vm.max_map_count), each with a line of 4 KiB.
 const maxMappings = 256
 
-// readMappings returns the executable file mappings of the process with a directory in /proc, none if it has
-// ended.
+// readMappings returns the executable file mappings of a process. dir is its directory in /proc. If the
+// process has ended, there are none.
 func readMappings(dir string) (list []mapping) {
 	for m, err := range proc.Mappings(dir) {
 		if err != nil || len(list) == maxMappings {

@@ -1,6 +1,6 @@
-// Package symbol names the addresses in stacks: kernel addresses by /proc/kallsyms, user addresses by the
-// symbols of ELF files, which it finds by build id or by mapping. It does not guess: an address without
-// a symbol has no name.
+// Package symbol names the addresses in stacks. It names kernel addresses by /proc/kallsyms. It names
+// user addresses by the symbols of ELF files, which it finds by build id or by the mappings of
+// processes. An address that no symbol contains gets no function name.
 package symbol
 
 import (
@@ -15,18 +15,18 @@ import (
 	"strconv"
 )
 
-// Kernel holds the function symbols of the running kernel, as of [ReadKernel]. It may be used
-// concurrently.
+// Kernel has the function symbols of the kernel, as they were when [ReadKernel] was called. It may be
+// used concurrently.
 type Kernel struct{ functions []function }
 
-// function extends for size bytes, or to the next function if size is 0.
+// function is a function symbol. If its size is 0, it extends to the next function.
 type function struct {
 	addr uint64
 	size uint64 // 0 if unknown
 	name string
 }
 
-// ErrHidden is the error for a /proc/kallsyms without addresses.
+// ErrHidden is returned if /proc/kallsyms shows all addresses as 0.
 var ErrHidden = errors.New("the kernel hides its addresses (kernel.kptr_restrict, CAP_SYSLOG)")
 
 // ReadKernel reads /proc/kallsyms.
@@ -43,7 +43,7 @@ func readKernel(r io.Reader) (*Kernel, error) {
 	k := &Kernel{}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		// "ffffffff81000000 T _stext", "ffffffffc0000000 t name\t[module]"
+		// Lines are "ffffffff81000000 T _stext" or "ffffffffc0000000 t name\t[module]".
 		fields := bytes.Fields(lines.Bytes())
 		if len(fields) < 3 || len(fields[1]) != 1 || !bytes.ContainsAny(fields[1], "tTwW") {
 			continue
@@ -71,9 +71,9 @@ func readKernel(r io.Reader) (*Kernel, error) {
 	return k, nil
 }
 
-// Name returns the function and offset of a return address, such as "do_exit+0x1a2", or "" if no function
-// has it. It looks up the call instruction before ip: if that is the last one of a function, ip lies in
-// the next function.
+// Name returns the function and offset of a return address, such as "do_exit+0x1a2", or "" if no
+// function contains it. It looks up the call instruction before ip, because ip is in the next function
+// if the call is the last instruction of its own.
 func (k *Kernel) Name(ip uint64) string {
 	if ip == 0 {
 		return ""
@@ -85,7 +85,7 @@ func sortFunctions(fs []function) {
 	slices.SortStableFunc(fs, func(a, b function) int { return cmp.Compare(a.addr, b.addr) })
 }
 
-// nameIn returns the name of ip relative to the function that contains at.
+// nameIn returns the function in fs that contains at, with the offset of ip in it.
 func nameIn(fs []function, ip, at uint64) string {
 	i, found := slices.BinarySearchFunc(fs, at, func(f function, at uint64) int { return cmp.Compare(f.addr, at) })
 	if !found {

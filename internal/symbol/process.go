@@ -11,24 +11,25 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// process describes the files that a process has mapped.
+// process has the files that a process has mapped.
 type process struct {
-	start    uint64 // in clock ticks since boot; tells a later process with its pid apart
+	start    uint64 // start time in clock ticks since boot: a later process with the same pid has another one
 	mappings []mappedFile
-	program  string // path of its executable, derived from the name passed to execve(2)
+	program  string // path of its executable, from the path passed to execve(2)
 }
 
-// mappedFile is a mapping with the identity of its file, which remains valid after the process has ended.
+// mappedFile is a mapping and its file. The file's device and inode still identify it after the process
+// has ended.
 type mappedFile struct {
 	mapping
-	paths    [3]string // to try: in map_files, in our root, in the root of the process
+	paths    [3]string // where to look for it: in map_files, below our root directory, below that of the process
 	dev, ino uint64
 }
 
-// maxProcesses bounds the processes that a Files remembers.
+// maxProcesses limits how many processes a Files remembers.
 const maxProcesses = 4096
 
-// Task identifies a process by its ids and start time in the initial namespaces, as events do. Start is
+// Task identifies a process as events do: by its ids and start time in the initial namespaces. Start is
 // in nanoseconds since boot.
 type Task struct {
 	PID, PPID uint32
@@ -36,14 +37,14 @@ type Task struct {
 	Comm      string
 }
 
-// seesHost reports whether /proc has the pids of the initial pid namespace, as a Task has.
+// seesHost reports whether /proc shows pids of the initial pid namespace, as they are in a Task.
 func seesHost() bool {
 	initial, _ := proc.InitialPIDNamespace()
 	return initial
 }
 
-// AddProcesses remembers the mapped files of all processes, so that addresses can be named after a process
-// has ended.
+// AddProcesses remembers the mapped files of all running processes, so that their addresses can still be
+// named when they have ended.
 func (f *Files) AddProcesses() {
 	f.scanProcesses()
 	if !seesHost() {
@@ -58,12 +59,12 @@ func (f *Files) AddProcesses() {
 	}
 }
 
-// Started records that a process has called execve(2) with the path program.
+// Started tells f that a process has called execve(2) with the path program.
 func (f *Files) Started(t Task, program string) {
 	dir := proc.Dir(t.PID)
 	p := &process{start: t.Start / proc.ClockTick, program: program}
 	if !filepath.IsAbs(program) {
-		// The process may have ended; the working directory of its parent is often the same.
+		// The process may have ended. Its working directory was often that of its parent.
 		p.program = filepath.Join(proc.Dir(t.PPID), "cwd", program)
 	}
 	if seesHost() {
@@ -76,21 +77,21 @@ func (f *Files) Started(t Task, program string) {
 			f.add(path)
 		}
 	}
-	if real, err := filepath.EvalSymlinks(p.program); err == nil { // while the parent runs
+	if real, err := filepath.EvalSymlinks(p.program); err == nil { // works only while the parent is running
 		p.program = real
 	}
 	f.Add(p.program)
 	f.remember(t.PID, p)
 }
 
-// Forked records that a process has the mappings of its parent.
+// Forked tells f that a process was forked, with the mappings of its parent.
 func (f *Files) Forked(t Task) {
 	if parent := f.processes[t.PPID]; parent != nil {
 		f.remember(t.PID, &process{t.Start / proc.ClockTick, parent.mappings, parent.program})
 	}
 }
 
-// Ended forgets a process. No later call refers to it.
+// Ended tells f that a process has ended. No later call names it: f forgets the process.
 func (f *Files) Ended(pid uint32) { delete(f.processes, pid) }
 
 func (f *Files) remember(pid uint32, p *process) {
@@ -103,8 +104,8 @@ func (f *Files) remember(pid uint32, p *process) {
 	f.processes[pid] = p
 }
 
-// NameAt returns the name of an address in a process, as [Files.Name] does, for files in which the kernel
-// finds no build id. It finds the file by the mapping at the address, current or remembered.
+// NameAt returns the name of an address in a process, as [Files.Name] does. It is for files in which the
+// kernel finds no build id: it finds the file by the mapping at the address, current or remembered.
 func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool) {
 	p := f.processes[t.PID]
 	if p == nil || p.start != t.Start/proc.ClockTick {
@@ -122,8 +123,9 @@ func (f *Files) NameAt(t Task, ip uint64, returns bool) (name string, found bool
 	return f.nameFixed(p.program, ip, returns)
 }
 
-// nameFixed returns the name of an address in a process whose mappings are unknown, if its executable loads
-// at a fixed address, as most Go programs do. Only the path identifies the executable; the name says so.
+// nameFixed returns the name of an address in a process whose mappings are unknown. This works only if
+// its executable has a fixed load address, as most Go programs have. The executable is identified only
+// by its path, and so may be the wrong one: the name says so.
 func (f *Files) nameFixed(program string, ip uint64, returns bool) (string, bool) {
 	unknown := fmt.Sprintf("%#x (in no known file)", ip)
 	st, err := os.Stat(program)
@@ -144,7 +146,7 @@ func (f *Files) nameFixed(program string, ip uint64, returns bool) (string, bool
 	return unknown, false
 }
 
-// at returns the mapping that contains an address, or nil.
+// at returns the mapping of p that contains an address, or nil.
 func (p *process) at(ip uint64) *mappedFile {
 	for i, m := range p.mappings {
 		if ip >= m.start && ip < m.end {
@@ -154,7 +156,7 @@ func (p *process) at(ip uint64) *mappedFile {
 	return nil
 }
 
-// nameMapped returns the name of an address in a mapping.
+// nameMapped returns the name of an address in the mapping m.
 func (f *Files) nameMapped(m *mappedFile, ip uint64, returns bool) (string, bool) {
 	offset := ip - m.start + m.offset
 	key := fmt.Sprintf("%s %d %d", m.path, m.dev, m.ino)
@@ -164,14 +166,14 @@ func (f *Files) nameMapped(m *mappedFile, ip uint64, returns bool) (string, bool
 			return err == nil && dev == m.dev && ino == m.ino
 		})
 		if img != nil {
-			img.name = filepath.Base(m.path) // not the name of a link in map_files
+			img.name = filepath.Base(m.path) // the file may have been read by a link in map_files, whose name is an address range
 			return img.at(offset, returns), true
 		}
 	}
 	return fmt.Sprintf("%s+%#x", filepath.Base(m.path), offset), false
 }
 
-// identity returns the device and inode of a file.
+// identity returns the device and inode in info, or err. Its parameters are the results of Stat.
 func identity(info os.FileInfo, err error) (dev, ino uint64, _ error) {
 	if err != nil {
 		return 0, 0, err
@@ -180,8 +182,9 @@ func identity(info os.FileInfo, err error) (dev, ino uint64, _ error) {
 	return uint64(st.Dev), st.Ino, nil
 }
 
-// readMapped returns the mappings of a process with the identities of their files. A link in map_files
-// resolves to the mapped file, whichever file has the path now (fs/proc/base.c, map_files_get_link).
+// readMapped returns the mappings of a process and the identities of their files. A link in map_files
+// leads to the mapped file, even if its path now belongs to another file (fs/proc/base.c,
+// map_files_get_link).
 func readMapped(dir string) (list []mappedFile) {
 	for _, m := range readMappings(dir) {
 		link := filepath.Join(dir, "map_files", fmt.Sprintf("%x-%x", m.start, m.end))
@@ -194,7 +197,8 @@ func readMapped(dir string) (list []mappedFile) {
 	return list
 }
 
-// alive reports whether the process of a task still runs the same program.
+// alive reports whether the process whose directory in /proc is dir is that of t, and still runs the
+// same program.
 func alive(dir string, t Task) bool {
 	stat, err := proc.ReadStat(dir)
 	return err == nil && stat.Start == t.Start/proc.ClockTick && stat.Comm == t.Comm

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// taskSelf returns the Task of this process, as in an event.
+// taskSelf returns the Task of this process, as events have it.
 func taskSelf(t *testing.T) Task {
 	t.Helper()
 	stat, err := proc.ReadStat("/proc/self")
@@ -26,7 +26,7 @@ func taskSelf(t *testing.T) Task {
 	return Task{PID: uint32(os.Getpid()), PPID: uint32(os.Getppid()), Start: stat.Start * proc.ClockTick, Comm: stat.Comm}
 }
 
-// mapped maps the code of a file as a loader does, and returns the address.
+// mapped maps the code of a file as a program loader does. It returns the address of the mapping.
 func mapped(t *testing.T, path string) (at uint64, unmap func()) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -54,8 +54,9 @@ func wantName(t *testing.T, f *Files, task Task, ip uint64, want string) {
 	}
 }
 
-// A file in which the kernel finds no build id is found by the mapping at the address, even after the process
-// has ended or unmapped it, but not for another process.
+// A file in which the kernel finds no build id is found by the mapping at the address, even after the
+// process has ended or unmapped the file. An address in a different process is not named by this
+// mapping.
 func TestAddressesAreNamedByMappings(t *testing.T) {
 	if !seesHost() {
 		t.Skip("not in the initial pid namespace")
@@ -83,7 +84,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	later.Start += 1000 * proc.ClockTick
 	wantName(t, seen, later, at+0x85, unknown)
 
-	// Another file that takes the path is not used for the mapping.
+	// If another file takes the path, it is not used for the mapping.
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,8 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	wantName(t, seen, task, at+0x85, unknown)
 }
 
-// A program that loads at a fixed address is found by its path, and the name says so.
+// If a program has a fixed load address, it is found by its path, and the name says that this is
+// uncertain.
 func TestAddressesOfProgramsThatWereNeverSeen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "program")
@@ -108,11 +110,11 @@ func TestAddressesOfProgramsThatWereNeverSeen(t *testing.T) {
 	wantName(t, f, gone, 5, "0x5 (in no known file)")
 
 	t.Chdir(dir)
-	f.Started(gone, "./program") // relative to the parent's directory
+	f.Started(gone, "./program") // this path is relative to the parent's working directory
 	wantName(t, f, gone, testenv.CodeAddr+5, "first+0x5 (program, by its path)")
 }
 
-// The file of a process that has ended is found by build id if it was seen before.
+// A file that was seen while a process had it mapped is found by build id after the process has ended.
 func TestFilesOfEndedProcessesAreRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	testenv.WriteELF(t, path, []byte{7, 7, 7}, "first")
@@ -124,7 +126,7 @@ func TestFilesOfEndedProcessesAreRemembered(t *testing.T) {
 	if got, found := f.Name(id, testenv.CodeOffset+5, true); got != "first+0x5 (file)" || !found {
 		t.Errorf("%q (%v)", got, found)
 	}
-	// A miss is not remembered.
+	// A file that was not found is searched again.
 	other := NewFiles()
 	if _, found := other.Name(id, testenv.CodeOffset+5, true); found {
 		t.Error("a file that was never seen is found")
@@ -135,7 +137,7 @@ func TestFilesOfEndedProcessesAreRemembered(t *testing.T) {
 	}
 }
 
-// A program in a usual directory is found without having been seen.
+// A program in one of the usual directories is found even if no process has it mapped.
 func TestInstalledProgramsAreFound(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
@@ -146,7 +148,7 @@ func TestInstalledProgramsAreFound(t *testing.T) {
 	}
 }
 
-// A large sparse file takes no more memory than a small one.
+// Reading a large sparse file takes no more memory than reading a small file.
 func TestMemoryForFilesOfOthersIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	f := NewFiles()
@@ -180,7 +182,7 @@ func TestMemoryForFilesOfOthersIsBounded(t *testing.T) {
 	}
 }
 
-// The number of mappings read per process is bounded.
+// The number of mappings that are read per process is limited.
 func TestMappingsAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	maps, err := os.Create(filepath.Join(dir, "maps"))

@@ -23,9 +23,9 @@ ffffffffc0000000 t other	[module]
 		t.Fatal(err)
 	}
 	for ip, want := range map[uint64]string{
-		0: "", 0xffffffff80ffffff: "", 0xffffffff81000000: "", // the call before it is in no function
+		0: "", 0xffffffff80ffffff: "", 0xffffffff81000000: "", // no function contains the call before these
 		0xffffffff81000001: "first+0x1",
-		0xffffffff81000100: "first+0x100", // after its last instruction, a call
+		0xffffffff81000100: "first+0x100", // the return address of a call that is the last instruction of "first"
 		0xffffffff81000101: "second+0x1",
 		0xffffffff81000190: "second+0x90",
 		0xffffffffc0000010: "other [module]+0x10",
@@ -62,7 +62,7 @@ func TestFileNames(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	short := []byte{0xab, 0xcd, 0xef, 1, 2, 3, 4, 5}
 	testenv.WriteELF(t, path, short, "first", "second")
-	id := append(short, make([]byte, elffile.BuildIDSize-len(short))...) // as the kernel reports it
+	id := append(short, make([]byte, elffile.BuildIDSize-len(short))...) // the id padded with zeros, as the kernel reports it
 	told, mapped := NewFiles(), NewFiles()
 	told.Add(path)
 	f, err := os.Open(path)
@@ -92,7 +92,7 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// Add skips everything but ELF files with a build id.
+// Add ignores everything but ELF files with a build id.
 func TestFilesThatAreNone(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
