@@ -12,11 +12,11 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// glyphs are the characters of bars and sparklines.
+// glyphs are the characters from which bars and sparklines are drawn.
 type glyphs struct {
-	bar   []rune // fillings of a cell, from empty to full
-	spark []rune // heights, from low to high
-	more  string // marks truncated text
+	bar   []rune // a cell of a bar, from empty to full
+	spark []rune // a cell of a sparkline, from low to high
+	more  string // is put where text was truncated
 }
 
 var (
@@ -24,7 +24,7 @@ var (
 	asciiGlyphs   = glyphs{[]rune(" #"), []rune("_.-:=+*#"), "~"}
 )
 
-// fillBar draws fill, 0 to 1, as a bar of width cells. Any fill above 0 is visible.
+// fillBar draws fill, from 0 to 1, as a bar of width cells. A fill above 0 is never drawn as empty.
 func (g glyphs) fillBar(fill float64, width int) string {
 	steps := len(g.bar) - 1
 	n := int(math.Round(min(max(fill, 0), 1) * float64(width*steps)))
@@ -39,7 +39,7 @@ func (g glyphs) fillBar(fill float64, width int) string {
 	return b.String()
 }
 
-// sparkline draws the last width values, scaled to the highest of them.
+// sparkline draws the last width values, scaled to the greatest of them.
 func (g glyphs) sparkline(values []float64, width int) string {
 	values = values[max(len(values)-width, 0):]
 	highest := 0.0
@@ -59,7 +59,7 @@ func (g glyphs) sparkline(values []float64, width int) string {
 	return b.String()
 }
 
-// cell escapes s and pads or truncates it to width columns.
+// cell escapes s and pads or truncates it to width columns. If right is set, it aligns s on the right.
 func (g glyphs) cell(s string, width int, right bool) string {
 	s = escape.String(s)
 	if runewidth.StringWidth(s) > width {
@@ -72,7 +72,7 @@ func (g glyphs) cell(s string, width int, right bool) string {
 	return s + pad
 }
 
-// span is text in one style. The text may be untrusted: render escapes it.
+// span is text in one style. The text may be untrusted: only render escapes it.
 type span struct {
 	style lipgloss.Style
 	text  string
@@ -90,8 +90,8 @@ func styled(style lipgloss.Style, text string) line { return line{{style, text}}
 // add returns the line with text appended.
 func (l line) add(style lipgloss.Style, text string) line { return append(l, span{style, text}) }
 
-// render returns lines for a terminal, truncated to the size of the screen. It escapes their text, so the
-// styles make the only escape sequences.
+// render joins lines for a terminal, and truncates them to the size of the screen. It escapes their
+// text: all escape sequences in the result are from styles.
 func render(lines []line, width, height int) string {
 	if width <= 0 || height <= 0 {
 		return ""
@@ -108,7 +108,7 @@ func render(lines []line, width, height int) string {
 	return strings.Join(rendered, "\n")
 }
 
-// bytes formats a number of bytes with up to three digits and a binary unit.
+// bytes formats a number of bytes with a binary unit and at most three digits.
 func bytes(n float64) string {
 	units := []string{"", "K", "M", "G", "T", "P", "E"}
 	i := 0
@@ -122,7 +122,7 @@ func bytes(n float64) string {
 	return fmt.Sprintf("%.0f%s", n, units[i])
 }
 
-// rate formats bytes per second; 0 is "-".
+// rate formats a number of bytes per second. It returns "-" for 0.
 func rate(n float64) string {
 	if n <= 0 {
 		return "-"

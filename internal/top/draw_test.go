@@ -12,7 +12,7 @@ func TestFillBar(t *testing.T) {
 		ascii   string
 	}{
 		{0, "    ", "    "},
-		{1e-9, "▏   ", "#   "}, // any fill is visible
+		{1e-9, "▏   ", "#   "}, // a fill above 0 is visible
 		{0.5, "██  ", "##  "},
 		{0.53, "██▏ ", "##  "},
 		{1, "████", "####"},

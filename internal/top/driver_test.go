@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// ringSample returns a ring of a sample.
+// ringSample returns a ring as it is in a sample.
 func ringSample(id ebpf.MapID, name string, fill float64, rate float64, state inspect.State) inspect.Map {
 	const size = 1 << 20
 	return inspect.Map{
@@ -46,7 +46,7 @@ func newTestSample() *inspect.Report {
 	}
 }
 
-// driver drives a Model without a terminal.
+// driver runs a Model without a terminal.
 type driver struct {
 	*Model
 	t *testing.T
@@ -60,13 +60,13 @@ func newDriver(t *testing.T, cfg Config) driver {
 	return d
 }
 
-// send sends messages, and runs the commands that result, except timers.
+// send sends messages to the Model and runs the commands that it returns, except timers.
 func (d driver) send(msgs ...tea.Msg) {
 	d.t.Helper()
 	for _, msg := range msgs {
 		if _, cmd := d.Update(msg); cmd != nil {
 			if _, isSample := msg.(sampled); isSample {
-				continue // the timer for the next one
+				continue // the timer for the next sample
 			}
 			if _, isNews := msg.(newsDue); isNews {
 				continue
@@ -79,7 +79,7 @@ func (d driver) send(msgs ...tea.Msg) {
 	}
 }
 
-// press presses keys, given by name, or the keys of a word.
+// press presses keys. Each argument is the name of a key, or a word whose letters are the keys.
 func (d driver) press(keys ...string) {
 	d.t.Helper()
 	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown,

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// key handles a key.
+// key handles the press of a key.
 func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 	if msg.String() == "ctrl+c" {
 		return tea.Quit
@@ -74,7 +74,7 @@ func (m *Model) listKey(msg tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-// typeFilter edits the filter.
+// typeFilter handles the press of a key while the user types the filter.
 func (m *Model) typeFilter(msg tea.KeyPressMsg) {
 	switch msg.String() {
 	case "enter":
@@ -91,14 +91,14 @@ func (m *Model) typeFilter(msg tea.KeyPressMsg) {
 	}
 }
 
-// paste appends text to the filter while the user types it.
+// paste appends text to the filter if the user is typing it.
 func (m *Model) paste(text string) {
 	if m.typing {
 		m.filter += text
 	}
 }
 
-// move moves the selection by a number of rows.
+// move moves the selection by a number of rows, up if by is negative.
 func (m *Model) move(by int) {
 	list := m.rows()
 	if len(list) == 0 {
@@ -107,7 +107,7 @@ func (m *Model) move(by int) {
 	m.selected = list[min(max(m.index(list)+by, 0), len(list)-1)].ID
 }
 
-// index returns the index of the selected row, or 0 if that row is gone.
+// index returns the index of the selected row, or 0 if that row is no longer in list.
 func (m *Model) index(list []*inspect.Map) int {
 	return max(slices.IndexFunc(list, func(d *inspect.Map) bool { return d.ID == m.selected }), 0)
 }

@@ -29,7 +29,7 @@ func (m *Model) View() tea.View {
 	return view
 }
 
-// content returns the text of the screen, styles included.
+// content returns the text of the screen with escape sequences for styles.
 func (m *Model) content() string {
 	var lines []line
 	switch m.view {
@@ -43,7 +43,8 @@ func (m *Model) content() string {
 	return render(lines, m.width, m.height)
 }
 
-// frameLines is the number of lines around the rows of the list: title, column heads, footer.
+// frameLines is the number of lines on the screen besides the rows of the list: title, column heads,
+// footer.
 const frameLines = 3
 
 // listHeight returns the number of rows that fit on the screen.
@@ -76,7 +77,7 @@ func (m *Model) listLines() []line {
 	return append(lines, m.footer())
 }
 
-// title summarizes the host.
+// title returns the first line: a summary of the host.
 func (m *Model) title() line {
 	if m.sample == nil {
 		return styled(headStyle, "rbtool top")
@@ -134,8 +135,8 @@ type column struct {
 	text  func(m *Model, d *inspect.Map, width int) string
 }
 
-// columns are those of the list, from left to right, each with the least width of the screen that shows it.
-// The last column takes the rest of the width.
+// columns are the columns of the list, from left to right. Each has the least width of a screen on which
+// it is shown. The last column gets the rest of the width.
 var columns = []struct {
 	column
 	from int
@@ -156,7 +157,8 @@ var columns = []struct {
 	{column{"OWNER", 0, false, func(_ *Model, d *inspect.Map, _ int) string { return d.OwnerNames() }}, 75},
 }
 
-// fit returns the columns for a screen of a width. On a wide screen the bar and the history are wider.
+// fit returns the columns for a screen of the given width. On a wide screen the bar and the history are
+// wider.
 func fit(width int) []column {
 	var list []column
 	used := 0
@@ -206,7 +208,7 @@ func stateStyle(s inspect.State) lipgloss.Style {
 	return noStyle
 }
 
-// stateText returns a short word for a state, which the help screen explains.
+// stateText returns one word for the state of a map. The help screen explains these words.
 func stateText(d *inspect.Map) string {
 	switch s := flow(d).State; s {
 	case "":
@@ -238,7 +240,7 @@ func percentText(_ *Model, d *inspect.Map, _ int) string {
 	return fmt.Sprintf("%.0f", 100*d.Positions.Fill)
 }
 
-// rateText formats a rate without the "/s" that the head of the column has.
+// rateText formats a rate without "/s", which is in the head of the column.
 func rateText(n float64) string {
 	if n <= 0 {
 		return "-"

@@ -85,14 +85,14 @@ func TestFiltering(t *testing.T) {
 	if got := names(d); got != "audit events left shared" {
 		t.Error(got)
 	}
-	// Fast typing arrives as one message. Words may be in any column.
+	// Keys that are typed fast arrive in one message. Each word of the filter can be in any column.
 	d.press("/ARENA sh")
 	if got := names(d); got != "shared" {
 		t.Error(got)
 	}
 	d.press("backspace", "backspace", "backspace", "xyz", "enter")
 	d.contains("nothing matches the filter")
-	d.press("enter") // opens nothing
+	d.press("enter") // no row is selected: enter opens nothing
 	if d.view != listView {
 		t.Error("a ring was opened")
 	}
@@ -144,7 +144,7 @@ func TestManyRingsScroll(t *testing.T) {
 	d.contains("ring00")
 }
 
-// At every width, each column has room.
+// On a screen of any width, the columns fit and each has its full width.
 func TestColumnsFit(t *testing.T) {
 	for width := 47; width < 300; width++ {
 		used := -1

@@ -11,9 +11,10 @@ import (
 
 // Config connects a Model to the host.
 type Config struct {
-	// Sample samples the host, as [inspect.Sampler.Sample] does. One goroutine at a time calls it.
+	// Sample takes a sample of the host, as [inspect.Sampler.Sample] does. It is not called
+	// concurrently.
 	Sample func() (*inspect.Report, error)
-	// Watch opens a ring to follow its records.
+	// Watch opens a ring so that the Model can show its records.
 	Watch func(id ebpf.MapID) (Watch, error)
 	// Interval is the time between two samples.
 	Interval time.Duration
@@ -23,20 +24,20 @@ type Config struct {
 
 // Watch follows the records of a ring. Its methods may be called concurrently.
 type Watch interface {
-	// News returns the records since the last call.
+	// News returns what happened since the last call.
 	News() News
 	Close() error
 }
 
-// News describes the records of a ring.
+// News is the new records of a ring, and its counts.
 type News struct {
-	Lines     []string // the last new records, one line each; earlier ones may be missing
-	Records   uint64   // in total, discarded ones included
-	LostBytes uint64   // in total, overwritten before they could be read
-	Err       error    // why there will be no more records
+	Lines     []string // the latest new records, one line each; if there were too many, earlier ones are left out
+	Records   uint64   // number of all records so far, discarded ones included
+	LostBytes uint64   // bytes of all records that were overwritten before they could be read
+	Err       error    // if set, why no more records will come
 }
 
-// view selects the screen.
+// view is one of the screens.
 type view int
 
 const (
@@ -52,25 +53,25 @@ type Model struct {
 	width, height int
 
 	sample *inspect.Report
-	err    error // of the last sample
+	err    error // error of the last sample
 	paused bool
 
 	view    view
-	back    view // to return to from the help
+	back    view // view to show when the user leaves the help
 	by      order
 	reverse bool
 	filter  string
-	typing  bool // keys edit the filter
+	typing  bool // the user is typing the filter
 
 	selected ebpf.MapID
-	first    int // index of the first row on the screen
+	first    int // index of the first row that is on the screen
 
 	watch   Watch
 	watched ebpf.MapID
 	records recordLog
 }
 
-// NewModel returns a Model that has not sampled yet.
+// NewModel returns a Model that has no sample yet.
 func NewModel(cfg Config) *Model {
 	m := &Model{cfg: cfg, glyphs: unicodeGlyphs}
 	if cfg.ASCII {
@@ -79,9 +80,9 @@ func NewModel(cfg Config) *Model {
 	return m
 }
 
-// Messages.
+// Messages to the Model.
 type (
-	// sampled is the result of a sample.
+	// sampled is the result of Config.Sample.
 	sampled struct {
 		sample *inspect.Report
 		err    error
@@ -93,17 +94,18 @@ type (
 		watch Watch
 		err   error
 	}
-	// newsDue says that it is time for the news of the open ring.
+	// newsDue tells that it is time to get the news of an open ring.
 	newsDue struct{ id ebpf.MapID }
 )
 
-// newsEvery is the interval at which new records are drawn.
+// newsEvery is the interval at which new records are fetched and drawn.
 const newsEvery = 200 * time.Millisecond
 
 // Init implements [tea.Model].
 func (m *Model) Init() tea.Cmd { return m.takeSample }
 
-// takeSample takes a sample. The next one is scheduled when the result arrives, so one runs at a time.
+// takeSample takes a sample. The next one is scheduled when its result arrives, so that only one runs at
+// a time.
 func (m *Model) takeSample() tea.Msg {
 	sample, err := m.cfg.Sample()
 	return sampled{sample, err}
@@ -140,7 +142,7 @@ func newsTick(id ebpf.MapID) tea.Cmd {
 	return tea.Tick(newsEvery, func(time.Time) tea.Msg { return newsDue{id} })
 }
 
-// keep keeps a sample for drawing, unless the screen is paused.
+// keep stores a sample to be drawn, unless the user has paused the screen.
 func (m *Model) keep(msg sampled) {
 	if m.paused && m.sample != nil {
 		return
@@ -151,11 +153,11 @@ func (m *Model) keep(msg sampled) {
 	}
 }
 
-// show starts to draw the records of an opened ring.
+// show begins to show the records of a ring that was opened.
 func (m *Model) show(msg opened) tea.Cmd {
 	if msg.id != m.watched || m.watch != nil {
 		if msg.watch != nil {
-			msg.watch.Close() // the user has left the ring
+			msg.watch.Close() // the user has left the ring while it was being opened
 		}
 		return nil
 	}
@@ -186,7 +188,7 @@ func (m *Model) enter() tea.Cmd {
 	}
 }
 
-// leave returns to the list.
+// leave closes the open ring and returns to the list.
 func (m *Model) leave() {
 	if m.watch != nil {
 		m.watch.Close()
@@ -194,7 +196,7 @@ func (m *Model) leave() {
 	m.view, m.watch, m.watched = listView, nil, 0
 }
 
-// Close closes the open ring.
+// Close closes the open ring, if any.
 func (m *Model) Close() { m.leave() }
 
 // rows returns the rows of the list.
@@ -205,7 +207,7 @@ func (m *Model) rows() []*inspect.Map {
 	return rows(m.sample.Maps, m.filter, m.by, m.reverse)
 }
 
-// find returns a map of the last sample, or nil if it is gone.
+// find returns the map with an id in the last sample, or nil if it is not there.
 func (m *Model) find(id ebpf.MapID) *inspect.Map {
 	if m.sample != nil {
 		for i := range m.sample.Maps {
@@ -217,13 +219,13 @@ func (m *Model) find(id ebpf.MapID) *inspect.Map {
 	return nil
 }
 
-// recordLog holds the records that the view of a ring shows.
+// recordLog has the records that the view of a ring shows.
 type recordLog struct {
-	lines  []string // of the last records
+	lines  []string // one line for each of the last records
 	total  uint64
 	lost   uint64
 	perSec float64
-	since  time.Time // time of the last news
+	since  time.Time // when the last news came
 	err    error
 }
 
@@ -232,7 +234,8 @@ const logLen = 500
 
 func (l *recordLog) add(n News, now time.Time) {
 	if s := now.Sub(l.since).Seconds(); !l.since.IsZero() && s > 0 {
-		// Smoothed, since a rate that jumps five times per second is unreadable.
+		// weight is that of the new rate in the rate that is shown: without smoothing, it would change too fast
+		// to be read.
 		const weight = 0.3
 		l.perSec += weight * (float64(n.Records-l.total)/s - l.perSec)
 	}

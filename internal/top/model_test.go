@@ -46,7 +46,7 @@ func TestBeforeTheFirstSample(t *testing.T) {
 	d.press("enter", "down", "s", "/", "x", "enter", "?", "esc", "p")
 }
 
-// For all sizes and keys the screen fits the terminal.
+// The screen fits the terminal, whatever its size and whichever keys are pressed.
 func TestAnySize(t *testing.T) {
 	keys := []string{"enter", "esc", "up", "down", "end", "home", "pgdown", "backspace", "s", "r", "/", "x", "?", "p", "q", "ab"}
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -69,7 +69,7 @@ func TestAnySize(t *testing.T) {
 		default:
 			k := keys[rng.IntN(len(keys))]
 			if k == "q" {
-				continue // its command ends the program
+				continue // this key ends the program
 			}
 			d.press(k)
 		}

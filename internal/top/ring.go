@@ -9,7 +9,8 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// ringLines returns the view of the open ring. Records fill the rest of the screen, the newest last.
+// ringLines returns the lines of the view of the open ring. The records are below the rest, the newest
+// last.
 func (m *Model) ringLines() []line {
 	d := m.find(m.watched)
 	if d == nil {
@@ -26,7 +27,7 @@ func (m *Model) ringLines() []line {
 	if d.Arena != nil {
 		lines = append(lines, plain(fmt.Sprintf("address  %#x   memory %s", d.Arena.UserBase, bytes(float64(d.Memory)))))
 	}
-	// At least a third of the screen is for the records.
+	// Leave at least a third of the screen for the records.
 	room := max(m.height*2/3-len(lines)-2, 3)
 	var related []string
 	for _, u := range d.Users {
@@ -53,7 +54,7 @@ func (m *Model) ringLines() []line {
 	return append(m.withRecords(lines, d), styled(faintStyle, "esc back  p pause  ? help  q quit"))
 }
 
-// flowLines describe the flow through a ring.
+// flowLines returns the lines about the flow through a ring.
 func (m *Model) flowLines(d *inspect.Map) []line {
 	f, p := d.Flow, d.Positions
 	lag := ago(f.Lag)
@@ -77,7 +78,7 @@ func (m *Model) flowLines(d *inspect.Map) []line {
 	}
 }
 
-// withRecords appends the last records, as many as fit above the footer.
+// withRecords appends the last records: as many as fit above the footer.
 func (m *Model) withRecords(lines []line, d *inspect.Map) []line {
 	end := max(m.height-1, 1)
 	if d.Positions != nil {

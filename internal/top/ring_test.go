@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// fakeWatch is a Watch whose news a test sets.
+// fakeWatch is a Watch that returns the news that a test has set.
 type fakeWatch struct {
 	news   News
 	closed int
@@ -57,7 +57,7 @@ func TestLookingIntoARing(t *testing.T) {
 	if w.closed != 1 || d.view != listView {
 		t.Errorf("closed %d times", w.closed)
 	}
-	d.send(newsDue{12}) // scheduled before
+	d.send(newsDue{12}) // was scheduled while the ring was open
 }
 
 func TestARingThatCannotBeOpenedSaysWhy(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// order is the key by which rows are sorted.
+// order is what rows are sorted by.
 type order int
 
 const (
@@ -20,13 +20,13 @@ const (
 	byState
 	byName
 	byID
-	orders // the number of orders
+	orders // the number of orders above
 )
 
 var orderNames = [orders]string{"fill", "rate", "lag", "state", "name", "id"}
 
-// rows returns the maps that match the filter, sorted. Equal ones are sorted by id, which keeps rows in
-// place from sample to sample.
+// rows returns the maps that match the filter, sorted. It sorts maps with equal keys by id: a row then
+// stays in place from sample to sample.
 func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
 	var list []*inspect.Map
 	for i := range maps {
@@ -44,7 +44,7 @@ func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.
 	return list
 }
 
-// compare sorts the most urgent map first.
+// compare returns a negative number if a comes before b: the more urgent map comes first.
 func compare(a, b *inspect.Map, by order) int {
 	switch by {
 	case byFill:
@@ -61,7 +61,8 @@ func compare(a, b *inspect.Map, by order) int {
 	return cmp.Compare(a.ID, b.ID)
 }
 
-// fill returns -1 for a map without positions, such as an arena.
+// fill returns how full a ring is, from 0 to 1. It returns -1 for a map without positions, such as an
+// arena.
 func fill(m *inspect.Map) float64 {
 	if m.Positions == nil {
 		return -1
@@ -81,7 +82,7 @@ func urgency(m *inspect.Map) int {
 		inspect.ConsumerStuck, inspect.ProducerStuck, inspect.Contradictory}, flow(m).State)
 }
 
-// matches reports whether the row of m contains each word of the filter.
+// matches reports whether the row of m contains each of the words in filter.
 func matches(m *inspect.Map, filter string) bool {
 	text := strings.ToLower(fmt.Sprintf("%d %s %s %s %s", m.ID, m.Name, maptype.Name(m.Type), m.OwnerNames(), flow(m).State))
 	for _, word := range strings.Fields(strings.ToLower(filter)) {
