@@ -1,10 +1,10 @@
-// Package explain replaces the text of errors. The kernel uses one errno for many refusals, and its
-// text, such as "argument list too long", is often misleading.
+// Package explain replaces the texts of kernel errors. The kernel uses one errno for many causes, and
+// the errno's text, such as "argument list too long", often misleads.
 package explain
 
 import "fmt"
 
-// Error returns an error that wraps cause and has only the formatted text.
+// Error returns an error that wraps cause. Its text is only the formatted text, without that of cause.
 func Error(cause error, format string, args ...any) error {
 	return &explained{cause, fmt.Sprintf(format, args...)}
 }

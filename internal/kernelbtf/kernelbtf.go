@@ -1,5 +1,5 @@
-// Package kernelbtf shares the kernel's BTF among the loaders of programs. Decoding it takes tens of
-// milliseconds, and seconds in an emulator; without sharing, each program that is loaded pays for it.
+// Package kernelbtf lets all loaders of programs share the kernel's BTF. Decoding it takes tens of
+// milliseconds, in an emulator seconds. Without sharing it is decoded for each program that is loaded.
 package kernelbtf
 
 import (
@@ -14,10 +14,9 @@ var (
 	shared weak.Pointer[btf.Cache]
 )
 
-// Cache returns the cache that a caller still holds, or a new and empty one, which decodes the BTF on
-// first use. The package holds only a weak reference: once the callers drop the cache, its megabytes
-// are garbage.
-//
+// Cache returns the cache of the kernel's BTF. If no caller holds a cache, it returns a new one, which
+// decodes the BTF on first use. This package has only a weak reference to the cache: once no caller
+// holds it, the garbage collector frees its megabytes.
 // Cache and the methods of the cache may be called concurrently.
 func Cache() *btf.Cache {
 	mu.Lock()

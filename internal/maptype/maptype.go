@@ -10,11 +10,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// ErrWrong reports an object of another type than the caller wants.
+// ErrWrong is the error for an object whose type is not the one that the caller wants.
 var ErrWrong = errors.New("wrong type")
 
-// Name returns the name of a map type for people and scripts: "ringbuf", "user_ringbuf" and "arena", as
-// bpftool prints them; for other types cilium/ebpf's in lower case.
+// Name returns the name of a map type for output: "ringbuf", "user_ringbuf" and "arena", as bpftool
+// prints them. For other types it returns the name in cilium/ebpf in lower case.
 func Name(t ebpf.MapType) string {
 	if t == ebpf.UserRingbuf {
 		return "user_ringbuf"
@@ -22,7 +22,7 @@ func Name(t ebpf.MapType) string {
 	return strings.ToLower(t.String())
 }
 
-// List returns "a or b" for several types, and "a map" for none.
+// List joins the names of types as in "ringbuf or user_ringbuf". Without types it returns "a map".
 func List(types []ebpf.MapType) string {
 	if len(types) == 0 {
 		return "a map"
@@ -34,7 +34,7 @@ func List(types []ebpf.MapType) string {
 	return strings.Join(names, " or ")
 }
 
-// Check returns [ErrWrong] unless t is one of want, or want is empty.
+// Check returns an error matching [ErrWrong] unless t is in want, or want is empty.
 func Check(t ebpf.MapType, want []ebpf.MapType) error {
 	if len(want) == 0 || slices.Contains(want, t) {
 		return nil

@@ -1,5 +1,5 @@
-// Package once caches the result of a function, as sync.OnceValues does, but calls the function again
-// after an error: a shortage of descriptors or memory may be temporary.
+// Package once caches the result of a function, as sync.OnceValues does. Unlike that, it does not cache
+// an error: the function is called again, since a lack of descriptors or memory can be temporary.
 package once
 
 import (
@@ -10,18 +10,19 @@ import (
 // Value caches the result of a function that is called until it succeeds. The zero Value is ready for
 // use. Its methods may be called concurrently: one goroutine calls the function, the others wait.
 type Value[T any] struct {
-	// Pause is how long an error is returned again before the next attempt, for an expensive function.
-	// With 0 each call makes an attempt.
+	// Pause is the time after a failed call during which its error is returned without another call, for
+	// a function that is expensive. With 0, there is no such time.
 	Pause time.Duration
 
 	mu     sync.Mutex
-	known  bool // value is set
+	known  bool // the function has succeeded: value is its result
 	value  T
-	err    error     // of the last attempt
-	failed time.Time // time of err
+	err    error     // error of the last call
+	failed time.Time // when the last call failed
 }
 
-// Get returns the result of the first successful call of f, or the error of the last one.
+// Get returns the result of the first call of f that succeeded. If there is none yet, it calls f, or
+// returns the last error during Pause.
 func (v *Value[T]) Get(f func() (T, error)) (T, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -37,14 +38,14 @@ func (v *Value[T]) Get(f func() (T, error)) (T, error) {
 	return value, nil
 }
 
-// Known returns the result if there is one.
+// Known returns the result of the function, or false if no call has succeeded yet.
 func (v *Value[T]) Known() (T, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.value, v.known
 }
 
-// Func returns a function that calls f until it succeeds, and from then on returns that result.
+// Func returns a function that calls f until a call succeeds, and then always returns that result.
 func Func[T any](f func() (T, error)) func() (T, error) {
 	var v Value[T]
 	return func() (T, error) { return v.Get(f) }

@@ -1,15 +1,16 @@
-// Package sentinel makes sentinel errors of different packages match each other: errors.Is finds the
-// ErrCorrupt of an arena in that of a ring, and the other way round, while each keeps its own text.
+// Package sentinel makes sentinel errors of different packages match each other with errors.Is: the
+// ErrCorrupt of the arena packages matches that of the ring packages, and vice versa. Each keeps its own
+// text.
 package sentinel
 
 import "io/fs"
 
-// Kind is what sentinels that match have in common.
+// Kind is a kind of error. Sentinels of the same kind match each other.
 type Kind int
 
 // Kinds of errors.
 const (
-	Corrupt  Kind = iota // shared memory contradicts itself
+	Corrupt  Kind = iota // the content of shared memory is inconsistent
 	NotFound             // the named object does not exist; matches fs.ErrNotExist too
 )
 
