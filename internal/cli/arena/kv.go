@@ -24,8 +24,7 @@ func newPut() *cobra.Command {
 	return &cobra.Command{
 		Use:   "put MAP KEY VALUE",
 		Short: "Put a value into the table of byte strings in an arena",
-		Long: fmt.Sprintf(`Put a value into the table %q of an arena. If the arena is fresh, that is, its first pages
-are empty, make the table. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
+		Long: fmt.Sprintf(`Put a value into the table %q of an arena. Make the table if the first pages of the arena are empty. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
 		Example: "  rbtool arena put /sys/fs/bpf/heap colour blue",
 		Args:    cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -56,7 +55,7 @@ func makeKV(a *arena.Arena) (*container.KV, error) {
 			return nil, err
 		}
 		if !fresh {
-			return nil, fmt.Errorf("%w: its first pages are in use", container.ErrFormat)
+			return nil, fmt.Errorf("%w: the first pages of the arena are in use", container.ErrFormat)
 		}
 	}
 	h, err := container.Format(a)

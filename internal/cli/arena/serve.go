@@ -81,7 +81,7 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 	f.StringVar(&opts.dev, "dev", "", "serve on this interface")
 	f.Uint16Var(&opts.port, "port", opts.port, "serve on this UDP port")
 	f.Var(opts.mode, "mode", "run the program native (in the driver), generic (in the stack) or any")
-	f.BoolVar(&opts.alone, "xdp-only", false, "leave to another server what the program does not answer")
+	f.BoolVar(&opts.alone, "xdp-only", false, "leave requests that the program does not answer to another server")
 	f.Var(&opts.allow, "allow", "answer hosts in these networks, CIDR[,CIDR...] or any (default: those of the interface)")
 	f.IntVar(&opts.growth, "max-growth", opts.growth, "limit an answer to this many times the bytes of its request")
 	f.Var(&opts.duration, "for", "exit after this duration")
@@ -96,7 +96,7 @@ allow only networks that drop packets with forged sources, or limit the rate ups
 	return cmd
 }
 
-// check checks the flags, as far as they can be checked without the machine's state.
+// check returns an error for flags that are wrong on any machine.
 func (o *serveOptions) check() error {
 	switch {
 	case o.dev == "":

@@ -69,7 +69,7 @@ func (o *ringOptions) command(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// check checks what does not depend on the machine's state.
+// check returns an error for flags that are wrong on any machine.
 func (o *ringOptions) check(cmd *cobra.Command) error {
 	if err := command.CheckRing(uint64(o.size), uint64(os.Getpagesize())); err != nil {
 		return command.Usagef("create %s: --size %w", cmd.Name(), err)

@@ -45,7 +45,7 @@ func (f *ringFlow) json() *watchedJSON {
 // records as an observer.
 func watchFlow(ctx context.Context, m *ebpf.Map, duration time.Duration) (*ringFlow, error) {
 	if m.Type() == ebpf.Arena {
-		return nil, errors.New("--for: nothing flows through an arena")
+		return nil, errors.New("--for does not go with an arena: nothing flows through it")
 	}
 	info, err := m.Info()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 func newFeatures() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "features",
-		Short: "Show what this kernel supports, and why not",
+		Short: "Show which features this kernel supports, and why others are missing",
 		Long: `Show which of the features that rbtool uses this kernel supports. Each is found by trying it.
 
 With --conform, test every rule of ring buffers, user ring buffers, arenas and the objects
@@ -48,7 +48,7 @@ else (the exit status is then 1).`,
 
 func checkGroups(groups []string, rules bool) error {
 	if len(groups) > 0 && !rules {
-		return command.Usagef("features: --group without --conform")
+		return command.Usagef("features: --group goes with --conform")
 	}
 	for _, g := range groups {
 		if !slices.Contains(conform.Groups(), conform.Group(g)) {

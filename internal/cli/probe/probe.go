@@ -200,7 +200,7 @@ func newStatus() *cobra.Command {
 		Long: `Show the counts of events: written into the ring, failed because the ring was full,
 missed because the kernel did not run the program, and ignored by a rule (rbtool probe
 proctrace watch and ignore). Then show which features of the kernel the tracer uses, and
-what is different without them.`,
+what is lost without them.`,
 		Example: "  rbtool probe proctrace status -o json",
 		Args:    cobra.NoArgs,
 	}

@@ -129,7 +129,7 @@ func commandTracer(dir, name string, send func(*proctrace.Tracer) error) error {
 	defer t.Close()
 	err = send(t)
 	if busy, ok := errors.AsType[*userprod.BusyError](err); ok {
-		err = fmt.Errorf("probe proctrace %s: %s is sending commands", name, command.DescribePID(busy.PID))
+		err = fmt.Errorf("probe proctrace %s: the tracer is busy: %s is sending commands", name, command.DescribePID(busy.PID))
 		return command.WithStatus(err, command.StatusBusy)
 	}
 	if err != nil {

@@ -115,7 +115,7 @@ func tracerStatus(w, stderr io.Writer, dir string, asJSON bool) error {
 		command.Note(stderr, "%d stacks were lost: other stacks occupied their slots", lost)
 	}
 	if s.Unlisted > 0 {
-		command.Note(stderr, "the table of processes was full: it misses %d changes", s.Unlisted)
+		command.Note(stderr, "the table of processes was full: %d changes are missing from it", s.Unlisted)
 	}
 	return command.PrintTable(w, usesTable(u))
 }

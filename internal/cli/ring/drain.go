@@ -45,7 +45,7 @@ drained stay there for the next drain. Only samples larger than the target can h
 lost; they are counted.
 
 A timer in the kernel drains at intervals, a tracepoint drains whenever it is hit, and
---once drains what is there. Draining ends with the command. With --pin-dir, the command
+--once drains the samples that are in the ring now. Draining ends with the command. With --pin-dir, the command
 returns and draining continues until rbtool drain stop.
 
 At the end, a line on standard error shows the counts.`,
@@ -60,7 +60,7 @@ At the end, a line on standard error shows the counts.`,
 	f.BoolVar(&opts.count, "count", false, "count the samples and discard them")
 	f.Var(&opts.every, "every", "drain at this interval, at least "+leastEvery.String())
 	f.StringVar(&opts.on, "on", "", "drain whenever this tracepoint is hit (sched_process_exec, sys_enter ...)")
-	f.BoolVar(&opts.once, "once", false, "drain what is there and exit")
+	f.BoolVar(&opts.once, "once", false, "drain the samples that are in the ring now, and exit")
 	f.Uint32Var(&opts.limit, "limit", 4096, "drain at most this many samples at a time, by timer or tracepoint")
 	f.Var(&opts.maxSample, "max-sample", "deliver samples up to this size, and allocate that much memory (default: what both rings can hold)")
 	f.StringVar(&opts.pinDir, "pin-dir", "", "leave the drain running, pinned in this directory")
@@ -78,7 +78,7 @@ At the end, a line on standard error shows the counts.`,
 	return cmd
 }
 
-// check checks what does not depend on the machine's state.
+// check returns an error for flags that are wrong on any machine.
 func (o *drainOptions) check(given func(flag string) bool) error {
 	for _, pair := range [][2]string{
 		{"to", "count"}, {"every", "on"}, {"every", "once"}, {"on", "once"},

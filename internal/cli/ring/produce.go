@@ -56,10 +56,10 @@ the ring.`,
 	opts.onFull = &command.Choice{Value: "wait", Among: []string{"wait", "drop", "fail"}}
 	f := cmd.Flags()
 	f.StringVar(&opts.user, "user", "", "write into this user ring buffer: a pin, id:NUMBER or name:NAME")
-	f.Var(opts.format, "format", "parse the input as this")
+	f.Var(opts.format, "format", "parse the input in this format")
 	f.StringVar(&opts.typ, "type", "", "encode samples as this type (for --format json)")
 	f.StringVar(&opts.btf, "btf", "", "read the type from FILE (BTF or ELF), prog:ID or kernel")
-	f.Var(opts.onFull, "on-full", "wait for room, drop the sample, or fail")
+	f.Var(opts.onFull, "on-full", "while the ring is full, wait, drop samples, or fail")
 	f.Var(&opts.rate, "rate", "write at most this many samples a second")
 	opts.overrideFlags(f)
 	_ = cmd.MarkFlagRequired("user")
@@ -76,7 +76,7 @@ the ring.`,
 	return cmd
 }
 
-// check checks what does not depend on the machine's state.
+// check returns an error for flags that are wrong on any machine.
 func (o *produceOptions) check() error {
 	asJSON := o.format.Value == "json"
 	switch {

@@ -26,10 +26,10 @@ func newReplay() *cobra.Command {
 	opts := replayOptions{speed: &command.Choice{Value: "max", Among: []string{"max", "1x"}}}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
-		Short: "Print the records of a capture, or write them somewhere",
+		Short: "Print the records of a capture, or write them into a user ring buffer",
 		Long: `Print the records of a file that rbtool record wrote, as tail prints the records of a ring,
 decoded by the types in the file. With --to MAP they become samples of a user ring buffer, as
-rbtool produce writes them, waiting for room; rbtool produce --help explains --recover,
+rbtool produce writes them, waiting while the ring is full; rbtool produce --help explains --recover,
 --steal and --ignore-unseen. With --to - they go to the standard output undecoded, each
 preceded by its length as 4 bytes little-endian, as tail -o raw writes them and rbtool produce
 --format lp32 reads them.
