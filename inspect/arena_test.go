@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The kernel counts pages if struct bpf_arena has nr_pages.
+// Pages is known if the kernel counts the pages of arenas, in bpf_arena.nr_pages.
 func TestPagesOfAnArena(t *testing.T) {
 	testenv.NoLeaks(t)
 	a, err := arenas.Create(arenas.Options{Name: "test_pages", Size: 1 << 20})

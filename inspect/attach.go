@@ -12,9 +12,9 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// Attachment is one place where a program runs.
+// Attachment is one place where a program is attached.
 type Attachment struct {
-	Link   link.ID // of the BPF link, or 0
+	Link   link.ID // id of the BPF link, or 0 if there is none
 	Type   string  // such as tracing, raw_tracepoint, cgroup, perf_event
 	Target string  // such as a function's name; may be empty
 }
@@ -27,9 +27,9 @@ func (a Attachment) String() string {
 	return a.Type + " " + a.Target
 }
 
-// attachments returns where programs are attached, nil if that is unknown, and notes. It finds BPF links, and
-// attachments without a link to perf events, cgroups and network interfaces. It does not find the sockets of
-// socket filters and the maps of sk_msg and sk_skb programs.
+// attachments returns where programs are attached, or nil if that is unknown, and notes. It finds BPF links, and
+// programs attached without a link to perf events, cgroups or network interfaces. It does not find socket
+// filters, or sk_msg and sk_skb programs attached to maps.
 func attachments(types map[ebpf.ProgramID]ebpf.ProgramType) (map[ebpf.ProgramID][]Attachment, []string) {
 	p := places{types: types, at: map[ebpf.ProgramID][]Attachment{}}
 	if len(types) == 0 {
@@ -51,7 +51,7 @@ func (p *places) addLinks() error {
 	for it.Next() {
 		info, err := it.Link.Info()
 		if err != nil {
-			continue // this kind of link has no info, or it vanished
+			continue // this kind of link has no info, or the link has vanished
 		}
 		if _, asked := p.types[info.Program]; asked {
 			p.add(info.Program, Attachment{Link: info.ID, Type: linkType(info.Type), Target: functions.target(info)})
@@ -138,7 +138,8 @@ func perfTarget(p *link.PerfEventInfo) string {
 	return ""
 }
 
-// place describes where a probe is, in the notation of the kernel's tracing.
+// place describes the location of a probe as the kernel's tracing does: symbol+0xoffset, or the address if the
+// symbol is unknown.
 func place(symbol string, offset, address uint64) string {
 	switch {
 	case symbol == "" && address == 0:
@@ -159,10 +160,11 @@ func interfaceName(index uint32) string {
 	if i, err := net.InterfaceByIndex(int(index)); err == nil {
 		return i.Name
 	}
-	return fmt.Sprintf("interface %d", index) // in another network namespace, or gone
+	return fmt.Sprintf("interface %d", index) // the interface is in another network namespace, or gone
 }
 
-// functionNames caches the BTF that names the targets of tracing programs.
+// functionNames caches the BTF of the kernel and modules, which names the functions that tracing programs attach
+// to. The value is nil if the BTF cannot be read.
 type functionNames map[btf.ID]*btf.Spec
 
 // name returns the function that a tracing link is attached to.

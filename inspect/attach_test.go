@@ -17,7 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// attachedTo returns where the one program that uses m is attached.
+// attachedTo returns where the only program that uses m is attached.
 func attachedTo(t *testing.T, m *ebpf.Map) []Attachment {
 	t.Helper()
 	d, err := One(m, Options{SkipUsers: true, SkipPins: true})
@@ -28,7 +28,7 @@ func attachedTo(t *testing.T, m *ebpf.Map) []Attachment {
 		t.Fatalf("programs %+v", d.Programs)
 	}
 	for i := range d.Programs[0].Attached {
-		d.Programs[0].Attached[i].Link = 0 // not known in advance
+		d.Programs[0].Attached[i].Link = 0 // the test does not know the link's id
 	}
 	return d.Programs[0].Attached
 }
@@ -79,7 +79,7 @@ func TestABTFTracepointIsNamed(t *testing.T) {
 	}
 	defer l.Close()
 	got := attachedTo(t, m)
-	// Before 5.13 the kernel does not report the target.
+	// Kernels before 5.13 do not report the target of the link.
 	if len(got) != 1 || !strings.Contains("tracing raw_tracepoint", got[0].Type) ||
 		got[0].Target != "traceraw_tp btf_trace_sched_process_exec" && got[0].Target != "sched_process_exec" {
 		t.Errorf("got %+v", got)
@@ -101,7 +101,7 @@ func TestACgroupsProgram(t *testing.T) {
 	}
 }
 
-// The way before BPF links for cgroups (5.7), which systemd still uses.
+// Attach with BPF_PROG_ATTACH, the only way before BPF links for cgroups (Linux 5.7). systemd still uses it.
 func TestACgroupsProgramWithoutALink(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, id := newCgroup(t)
@@ -124,7 +124,7 @@ func TestACgroupsProgramWithoutALink(t *testing.T) {
 	m.Close()
 }
 
-// newCgroup creates a cgroup until the end of the test, and returns its path and id.
+// newCgroup creates a cgroup, which is removed at the end of the test, and returns its path and id.
 func newCgroup(t *testing.T) (dir string, id uint64) {
 	t.Helper()
 	root, err := cgroup2Root()
@@ -142,7 +142,7 @@ func newCgroup(t *testing.T) (dir string, id uint64) {
 	return dir, st.Ino
 }
 
-// The way before BPF links for tracepoints.
+// Attach with ioctl(2), the only way before BPF links for perf events (Linux 5.15).
 func TestAPerfEventWithoutALink(t *testing.T) {
 	testenv.NoLeaks(t)
 	text, err := os.ReadFile("/sys/kernel/tracing/events/sched/sched_process_exec/id")

@@ -36,7 +36,8 @@ var cgroupAttachTypes = map[ebpf.ProgramType][]ebpf.AttachType{
 	},
 }
 
-// addCgroups adds the programs attached without a link to the cgroups of the unified hierarchy mounted here.
+// addCgroups adds the programs attached without a link to cgroups, in the unified hierarchy that is mounted in
+// this mount namespace.
 func (p *places) addCgroups() {
 	var attachTypes []ebpf.AttachType
 	for typ, list := range cgroupAttachTypes {
@@ -53,7 +54,7 @@ func (p *places) addCgroups() {
 		return
 	}
 	var denied error
-	// A cgroup can vanish at any time, so unreadable ones are skipped.
+	// Skip cgroups that cannot be read: a cgroup can vanish at any time.
 	_ = filepath.WalkDir(root, func(dir string, e fs.DirEntry, err error) error {
 		if err != nil || !e.IsDir() {
 			return nil
@@ -70,7 +71,7 @@ func (p *places) addCgroups() {
 	}
 }
 
-// queryCgroup adds the programs attached to one cgroup. It returns the attach types that the kernel knows.
+// queryCgroup adds the programs attached to one cgroup. It returns those of attachTypes that the kernel knows.
 func (p *places) queryCgroup(dir string, attachTypes []ebpf.AttachType) ([]ebpf.AttachType, error) {
 	cgroup, err := os.Open(dir)
 	if err != nil {
@@ -87,7 +88,7 @@ func (p *places) queryCgroup(dir string, attachTypes []ebpf.AttachType) ([]ebpf.
 		if errors.Is(err, unix.EPERM) {
 			denied = err
 		}
-		return errors.Is(err, unix.EINVAL) // too new for this kernel
+		return errors.Is(err, unix.EINVAL) // this kernel does not know the attach type
 	})
 	return left, denied
 }
@@ -98,7 +99,7 @@ func cgroupTarget(attach uint32, id uint64) string {
 	return fmt.Sprintf("%s of cgroup %d", attachType(attach), id)
 }
 
-// cgroup2Root returns the mount point of the unified hierarchy.
+// cgroup2Root returns the mount point of the unified cgroup hierarchy.
 func cgroup2Root() (string, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {

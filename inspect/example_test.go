@@ -10,7 +10,7 @@ import (
 	"github.com/rbtool/rbtool/inspect"
 )
 
-// A ring of this process in depth. Positions is nil for arenas, and if they are unknown.
+// Describe a ring of this process. Positions is nil for arenas, and if the positions are unknown.
 func ExampleOne() {
 	events, err := ebpf.NewMap(&ebpf.MapSpec{Name: "events", Type: ebpf.RingBuf, MaxEntries: 64 << 10})
 	if err != nil {
@@ -36,7 +36,7 @@ func ExampleOne() {
 	// this process holds it: true
 }
 
-// Rings that lose data or whose consumer does not move, from two samples.
+// Find rings that lose data, or whose consumer does not move, with two samples.
 func ExampleSampler() {
 	s := inspect.NewSampler(inspect.SamplerOptions{Options: inspect.Options{SkipPrograms: true, SkipPins: true}})
 	defer s.Close()
@@ -54,7 +54,7 @@ func ExampleSampler() {
 	}
 }
 
-// Processes that consume a ring, whatever library they use.
+// List the processes that consume a ring. They can use any library.
 func ExampleUsers() {
 	events, err := inspect.Lookup("name:events", ebpf.RingBuf)
 	if err != nil {

@@ -7,51 +7,51 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Flow is what went through a ring, as a [Sampler] saw it.
+// Flow describes the bytes that went through a ring, as a [Sampler] measured them.
 type Flow struct {
 	// Produced and Consumed are bytes, headers included, since the ring's creation.
 	// They never decrease, although positions wrap at 2^64.
 	Produced, Consumed Total
-	// Overwritten is a lower bound of the bytes that a ring in overwrite mode lost:
-	// they were overwritten before they were consumed.
+	// Overwritten is a lower bound of the bytes that were overwritten before they were
+	// consumed, in a ring in overwrite mode.
 	Overwritten Total
 
-	// The rates are bytes per second between the last two samples; 0 in the first.
+	// The rates are in bytes per second between the last two samples; 0 in the first sample.
 	ProducedRate, ConsumedRate float64
 
 	// HighWater is the largest backlog of any sample, in bytes.
 	HighWater uint64
-	// Saturated is the time for which the ring was at least 15/16 full: producers were
-	// refused, or about to be. The kernel does not count refusals.
+	// Saturated is the time for which the ring was at least 15/16 full: reservations failed,
+	// or were about to. The kernel does not count failed reservations.
 	Saturated time.Duration
 
-	// Lag is the age of the oldest record in the ring, as far as the history of the
-	// positions tells: it is exact to a sample's interval.
+	// Lag is the age of the oldest record in the ring, estimated from earlier samples. Its
+	// error is at most the interval between two samples.
 	Lag time.Duration
-	// LagAtLeast reports that the record is older than the history.
+	// LagAtLeast reports that the record is older than the samples kept: Lag is a lower bound.
 	LagAtLeast bool
 
 	State State
 	// StuckFor is how long State has been ConsumerStuck, ProducerStuck or Unconsumed; otherwise 0.
 	StuckFor time.Duration
 
-	// Rates are the last values of ProducedRate, the newest last.
+	// Rates are the most recent values of ProducedRate, the newest at the end.
 	Rates []float64
 }
 
-// State says whether a ring flows.
+// State says whether data moves through a ring.
 type State string
 
 const (
 	Idle          State = "idle"           // the ring is empty
-	Flowing       State = "flowing"        // it has data, and the consumer moves or has just been given it
-	ConsumerStuck State = "consumer_stuck" // it has data, and the consumer does not move
+	Flowing       State = "flowing"        // the ring has data, and consumer_pos moves or the data is new
+	ConsumerStuck State = "consumer_stuck" // the ring has data, and consumer_pos does not move
 	ProducerStuck State = "producer_stuck" // the oldest record stays BUSY
-	Unconsumed    State = "unconsumed"     // it has data, and no process consumes the ring
+	Unconsumed    State = "unconsumed"     // the ring has data, and no process consumes it
 	Contradictory State = "contradictory"  // the positions cannot be right
 )
 
-// Total is a count of bytes of 128 bits: Hi<<64 | Lo.
+// Total is a 128-bit count of bytes: Hi<<64 | Lo.
 type Total struct{ Hi, Lo uint64 }
 
 func (t *Total) add(n uint64) {
@@ -66,7 +66,7 @@ func (t Total) Float64() float64 { return float64(t.Hi)*(1<<64) + float64(t.Lo) 
 const (
 	// historyLen is the number of samples in a ring's history.
 	historyLen = 128
-	// saturation is the least fill at which a ring counts as saturated.
+	// saturation is the minimum fill of a ring that counts as saturated.
 	saturation = 15.0 / 16
 )
 
@@ -75,10 +75,10 @@ type track struct {
 	flow    Flow
 	started bool
 	last    Positions
-	seen    time.Time // of last
+	seen    time.Time // when last was sampled
 
-	// head is the state of the consumer's end, since headSince. If it has not changed for
-	// stuckAfter, nothing moves.
+	// head is the state of the consumer's end, which has been the same since headSince. The ring
+	// is stuck if head does not change for stuckAfter.
 	head       head
 	headSince  time.Time
 	stuckAfter time.Duration
@@ -88,13 +88,13 @@ type track struct {
 
 // head is the state of the consumer's end of a ring.
 type head struct {
-	waits    bool // there is a record
+	waits    bool // the ring has data
 	consumer uint64
-	busy     bool // the oldest record is
-	busyPos  uint64
+	busy     bool   // the oldest record is BUSY
+	busyPos  uint64 // position of the BUSY record
 }
 
-// point is a position of the producer.
+// point is producer_pos at one time.
 type point struct {
 	at  time.Time
 	pos uint64
@@ -102,7 +102,7 @@ type point struct {
 
 // sample adds the positions of a ring of size bytes, read at now.
 func (k *track) sample(now time.Time, p Positions, size uint64) {
-	// The backlog can exceed size while both move: see Positions.judge.
+	// The backlog can exceed size while producer and consumer move: see Positions.judge.
 	if ahead := p.Producer - p.oldest(); int64(ahead) < 0 || ahead > 2*size {
 		k.flow.State, k.flow.ProducedRate, k.flow.ConsumedRate = Contradictory, 0, 0
 		return
@@ -126,7 +126,7 @@ func (k *track) sample(now time.Time, p Positions, size uint64) {
 	k.last, k.seen = p, now
 }
 
-// count adds what moved since the last sample.
+// count adds the bytes that were produced, consumed and overwritten since the last sample.
 func (k *track) count(now time.Time, p Positions) {
 	f := &k.flow
 	produced := ring.Pos(k.last.Producer).To(ring.Pos(p.Producer))
@@ -134,7 +134,7 @@ func (k *track) count(now time.Time, p Positions) {
 	f.Produced.add(produced)
 	f.Consumed.add(consumed)
 	if p.Overwrite != nil && k.last.Overwrite != nil {
-		// Bytes before either position were consumed or counted before.
+		// Bytes before the later of the two positions were consumed, or are already counted as overwritten.
 		from := ring.Later(ring.Pos(*k.last.Overwrite), ring.Pos(p.Consumer))
 		f.Overwritten.add(from.To(ring.Pos(*p.Overwrite)))
 	}
@@ -146,7 +146,7 @@ func (k *track) count(now time.Time, p Positions) {
 		f.Rates = append(f.Rates[:0], f.Rates[1:]...)
 	}
 	f.Rates = append(f.Rates, f.ProducedRate)
-	// The fill is known at both ends of the interval, and each counts for a half.
+	// Each end of the interval at which the ring is saturated counts as half the interval.
 	for _, fill := range []float64{k.last.Fill, p.Fill} {
 		if fill >= saturation {
 			f.Saturated += interval / 2
@@ -154,10 +154,11 @@ func (k *track) count(now time.Time, p Positions) {
 	}
 }
 
-// judge sets the state. [Sampler.Sample] changes it to Unconsumed for rings without a consumer.
+// judge sets State and StuckFor. [Sampler.Sample] changes ConsumerStuck to Unconsumed if no process consumes the
+// ring.
 func (k *track) judge(now time.Time, p Positions) {
-	// The consumer's position, not that of the oldest record: in overwrite mode the latter moves without
-	// the consumer.
+	// Use consumer_pos, not the position of the oldest record: in overwrite mode that moves even if the consumer
+	// does not.
 	h := head{waits: p.Backlog > 0, consumer: p.Consumer}
 	if p.Busy != nil {
 		h.busy, h.busyPos = true, p.Busy.Pos
@@ -185,18 +186,18 @@ func (k *track) lag(now time.Time, p Positions) (lag time.Duration, atLeast bool
 		return 0, false
 	}
 	oldest := p.oldest()
-	// The record was produced after the last sample whose producer_pos is not beyond it, and before the
-	// next one.
+	// Find the last sample whose producer_pos is not beyond the record: the record was produced between that
+	// sample and the next.
 	i := len(k.history) - 2
 	for i >= 0 && int64(k.history[i].pos-oldest) > 0 {
 		i--
 	}
 	if i < 0 {
-		// headSince can be further back than the history.
+		// The record is older than the history, and headSince can be earlier still.
 		return max(now.Sub(k.history[0].at), now.Sub(k.headSince)), true
 	}
 	a := k.history[i]
-	b := k.history[i+1] // the last one is beyond the oldest record
+	b := k.history[i+1] // exists: the newest sample's producer_pos is beyond the oldest record
 	part := float64(oldest-a.pos) / float64(b.pos-a.pos)
 	produced := a.at.Add(time.Duration(part * float64(b.at.Sub(a.at))))
 	return now.Sub(produced), false

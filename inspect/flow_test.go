@@ -8,7 +8,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// film is a ring of 4096 bytes, sampled once a second.
+// film is a track of a ring of 4096 bytes that is sampled once a second.
 type film struct {
 	track
 	now time.Time
@@ -97,7 +97,7 @@ func TestAStuckConsumerOfAnOverwritingRing(t *testing.T) {
 	if f.flow.State != ConsumerStuck || f.flow.Overwritten.Float64() != 8192 {
 		t.Errorf("%s, %v bytes overwritten", f.flow.State, f.flow.Overwritten)
 	}
-	// Bytes that the consumer missed count once.
+	// Bytes that the consumer missed are counted only once.
 	over := uint64(8192)
 	f.sample(f.now, Positions{Consumer: 8192, Producer: 12288, Overwrite: &over}, 4096)
 	if f.flow.Overwritten.Float64() != 8192 {
@@ -146,7 +146,7 @@ func TestRatesAndMarks(t *testing.T) {
 	if f.flow.HighWater != 4088 {
 		t.Errorf("high water %d", f.flow.HighWater)
 	}
-	if f.flow.Saturated.Seconds() != 1 { // a half before and a half after
+	if f.flow.Saturated.Seconds() != 1 { // half of the interval before the full sample, and half of that after
 		t.Errorf("saturated for %v", f.flow.Saturated)
 	}
 	// 15/16 of 4096 are 3840.
@@ -198,7 +198,7 @@ func TestLagBeyondTheHistory(t *testing.T) {
 	}
 }
 
-// FuzzFlow: the figures stay possible, whatever a process writes into the pages.
+// FuzzFlow checks that no positions that a process can write lead to impossible figures.
 func FuzzFlow(f *testing.F) {
 	f.Add(uint64(0), uint64(64), uint64(8), uint64(128), true)
 	f.Add(uint64(1)<<63, uint64(0), ^uint64(0), uint64(1), false)

@@ -21,12 +21,12 @@ type Home struct {
 // String returns the first 12 digits of the container, or else the unit.
 func (h Home) String() string {
 	if h.Container != "" {
-		return h.Container[:min(12, len(h.Container))] // as runtimes print it
+		return h.Container[:min(12, len(h.Container))] // the form that container runtimes print
 	}
 	return h.Unit
 }
 
-// findHomes fills in the homes of the users. A process that ended or is hidden has none.
+// findHomes sets Home of the users. It stays empty for a process that has ended or is hidden.
 func (u *Usage) findHomes() {
 	homes := map[int]Home{}
 	for _, list := range u.Users {
@@ -43,7 +43,7 @@ func (u *Usage) findHomes() {
 }
 
 // parseCgroup parses the text of /proc/PID/cgroup: lines of hierarchy:controllers:path (cgroups(7)).
-// Cgroups version 1 have several lines; each field comes from the first line that has it.
+// With cgroups version 1 there are several lines; each field of Home comes from the first line that has it.
 func parseCgroup(text string) Home {
 	var h Home
 	for line := range strings.Lines(text) {
@@ -67,16 +67,16 @@ func parseCgroup(text string) Home {
 }
 
 var (
-	// Runtimes name a container's cgroup ID, or with systemd docker-ID.scope, cri-containerd-ID.scope or
-	// libpod-ID.scope.
+	// The name of a container's cgroup is the container's ID, or if systemd manages cgroups docker-ID.scope,
+	// cri-containerd-ID.scope or libpod-ID.scope.
 	containerID = regexp.MustCompile(`^(?:[a-z][a-z-]*-)?([0-9a-f]{64})(?:\.scope)?$`)
-	// The kubelet names a pod's cgroup pod1234-..., or with systemd, where "-" separates levels,
-	// kubepods-besteffort-pod1234_....slice.
+	// The kubelet names a pod's cgroup pod1234-..., or if systemd manages cgroups
+	// kubepods-besteffort-pod1234_....slice, with "_" for "-", which separates levels there.
 	podUID = regexp.MustCompile(`^(?:kubepods-(?:[a-z]+-)?)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$`)
 )
 
-// homeOf parses a cgroup's path. The innermost name of each kind counts: a container's processes can have
-// units of their own.
+// homeOf parses a cgroup's path. If several names are of one kind, it takes the innermost: a container's
+// processes can have units of their own.
 func homeOf(dir string) Home {
 	var h Home
 	for _, name := range strings.Split(path.Clean(dir), "/") {

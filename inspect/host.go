@@ -14,17 +14,17 @@ import (
 	"github.com/rbtool/rbtool/internal/once"
 )
 
-// host reads the maps of the host and their users: with the kernel's iterators, or without them one map and
-// one process at a time. It loads an iterator when it first needs it, and keeps it.
+// host reads the maps of the host and their users: with the kernel's iterators, or without iterators one map and
+// one process at a time. It loads an iterator when it first needs it, and keeps it loaded.
 type host struct {
 	maps    once.Value[*mapiter.Scanner]
 	users   once.Value[*mapusers.Scanner]
-	entries []mapiter.Entry // reused
-	// types are kept until both iterators are loaded.
+	entries []mapiter.Entry // buffer of Scan, reused
+	// types keeps the kernel's BTF in memory until both iterators are loaded.
 	types *btf.Cache
 }
 
-// loadPause is how long a failure to load an iterator is remembered: another attempt takes tens of
+// loadPause is the time between attempts to load an iterator after a failure. An attempt takes tens of
 // milliseconds.
 const loadPause = 10 * time.Second
 
@@ -60,7 +60,7 @@ func (h *host) close() {
 // found is a list of maps.
 type found struct {
 	maps  []Map              // by ascending id, without users, programs and pins
-	ids   []mapiter.Identity // of the maps; nil without the iterator
+	ids   []mapiter.Identity // ids[i] belongs to maps[i]; nil without the iterator
 	notes []string
 }
 
@@ -69,7 +69,8 @@ func (h *host) list() (found, error) {
 	if err != nil {
 		f, byID := listOneByOne()
 		if errors.Is(err, unix.EPERM) && errors.Is(byID, unix.EPERM) {
-			byID = fmt.Errorf("%w (needs CAP_BPF and CAP_PERFMON)", unix.EPERM) // the lesser privileges
+			// With either set of privileges list works; name the lesser one.
+			byID = fmt.Errorf("%w (needs CAP_BPF and CAP_PERFMON)", unix.EPERM)
 		}
 		return f, byID
 	}
@@ -117,7 +118,7 @@ func fromEntry(e *mapiter.Entry) Map {
 	return d
 }
 
-// listOneByOne is list without the iterator: it opens each map, and maps the positions of rings.
+// listOneByOne is list without the iterator: it opens each map, and mmaps the position pages of rings.
 func listOneByOne() (found, error) {
 	kernel, err := kernelFields()
 	var f found
@@ -144,8 +145,8 @@ func listOneByOne() (found, error) {
 	return f, nil
 }
 
-// complete fills in d from the iterator: the address of an arena, or the positions of a ring that could not
-// be mapped, for the reason why.
+// complete sets fields of d from the iterator: the address of an arena, or the positions of a ring that could
+// not be mapped. why is the error of mapping the ring.
 func (h *host) complete(d *Map, why error) {
 	_, err := h.mapScanner()
 	var f found
@@ -167,7 +168,7 @@ func (h *host) complete(d *Map, why error) {
 	}
 }
 
-// relate fills in the users, programs and pins of the maps. It returns notes on what is unknown, and whether
+// relate sets the users, programs and pins of the maps. It returns notes on what is unknown, and whether
 // users can be missing.
 func (h *host) relate(maps []Map, opts Options) (notes []string, blind bool) {
 	if !opts.SkipUsers {

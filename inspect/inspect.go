@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Options skip what the caller does not need. The zero value skips nothing.
+// Options says which parts of a description to skip. The zero value skips nothing.
 type Options struct {
 	SkipUsers    bool // Map.Users stays nil
 	SkipPrograms bool // Map.Programs stays nil
@@ -33,40 +33,42 @@ type Map struct {
 	ID   ebpf.MapID
 	Name string       // at most 15 bytes, may be empty
 	Type ebpf.MapType // RingBuf, UserRingbuf or Arena
-	// Bytes is the size: of a ring its data, without the position pages; of an arena the most that can
-	// be allocated in it.
+	// Bytes is the size of a ring's data, without its position pages, or the maximum that can be
+	// allocated in an arena.
 	Bytes    uint64
 	Flags    uint32 // BPF_F_*
-	MapExtra uint64 // of an arena: the address given at creation, or 0
-	// Memory is the size in bytes of the pages that the kernel holds: of a ring data and positions, of
-	// an arena the allocated pages. It is 0 for arenas before Linux 7.3, which do not count them.
+	MapExtra uint64 // address given at the creation of an arena, or 0
+	// Memory is the size in bytes of the pages that the kernel has allocated: data and positions of a
+	// ring, or the allocated pages of an arena. It is 0 for arenas before Linux 7.3, which does not
+	// count their pages.
 	Memory uint64
 
-	Positions *Positions // of a ring
-	Arena     *Arena     // of an arena
-	// Flow is what went through a ring. Only a [Sampler] sets it, if the positions are known.
+	Positions *Positions // nil for arenas
+	Arena     *Arena     // nil for rings
+	// Flow describes the bytes that went through a ring. Only a [Sampler] sets it, and only if
+	// Positions is known.
 	Flow *Flow
 
-	Users []User // processes that hold or map it, this one included
-	// UnseenWriters counts the writable mappings of processes that this one cannot see; see
+	Users []User // processes that hold or map the map, including the caller
+	// UnseenWriters counts the writable mappings of processes that the caller cannot see; see
 	// [Usage.Unseen].
 	UnseenWriters int
-	Programs      []Program // programs that use it
-	Pins          []string  // paths
+	Programs      []Program // programs that use the map
+	Pins          []string  // paths at which the map is pinned
 	// Notes say what is unknown about the map, or wrong with it.
 	Notes []string
 }
 
-// Arena is where an arena lies.
+// Arena describes the address and the pages of an arena.
 type Arena struct {
-	// UserBase is the address at which every process maps it. It is 0 until the first mapping if
-	// none was given at creation.
+	// UserBase is the address at which every process maps the arena. If the arena was created
+	// without an address, UserBase is 0 until the first mapping.
 	UserBase uint64
-	// Pages is the number of allocated pages; nil before Linux 7.3, which does not count them.
+	// Pages is the number of allocated pages; nil on kernels before 7.3, which do not count them.
 	Pages *uint64
 }
 
-// arenaOf returns where the arena of an entry lies.
+// arenaOf describes the arena of an entry.
 func arenaOf(e *mapiter.Entry) *Arena {
 	a := &Arena{UserBase: e.UserBase}
 	if e.Memory != nil {
@@ -76,8 +78,9 @@ func arenaOf(e *mapiter.Entry) *Arena {
 	return a
 }
 
-// All describes every ring and arena on the host. With the kernel's iterator over maps it takes CAP_BPF
-// and CAP_PERFMON, and opens no map; on a kernel without it, it takes CAP_SYS_ADMIN.
+// All describes every ring and arena on the host. It uses the kernel's iterator over maps, which needs
+// CAP_BPF and CAP_PERFMON, and opens no map. If the iterator is not available, All opens each map,
+// which needs CAP_SYS_ADMIN.
 func All(opts Options) (*Report, error) {
 	h := newHost()
 	defer h.close()
@@ -91,9 +94,9 @@ func All(opts Options) (*Report, error) {
 	return &r, nil
 }
 
-// One describes m, a ring or an arena; for other types it returns [pin.ErrWrongType]. m stays the
-// caller's. If m was opened read-only ([LookupToRead]), its positions take CAP_BPF and CAP_PERFMON.
-// Notes name what is missing without CAP_SYS_ADMIN.
+// One describes m, a ring or an arena; for other types it returns [pin.ErrWrongType]. The caller still
+// owns m. If m was opened read-only ([LookupToRead]), reading its positions needs CAP_BPF and
+// CAP_PERFMON. Without CAP_SYS_ADMIN some properties are unknown; Notes name them.
 func One(m *ebpf.Map, opts Options) (*Map, error) {
 	if err := maptype.Check(m.Type(), types); err != nil {
 		return nil, fmt.Errorf("describe map: %w", err)
@@ -108,18 +111,18 @@ func One(m *ebpf.Map, opts Options) (*Map, error) {
 	}
 	h := newHost()
 	defer h.close()
-	// A map that was opened read-only cannot be mapped.
+	// observe fails if m was opened read-only, because then m cannot be mapped.
 	if why := d.observe(m, kernel); why != nil || m.Type() == ebpf.Arena {
 		h.complete(&d, why)
 	}
 	one := []Map{d}
 	notes, _ := h.relate(one, opts)
-	runtime.KeepAlive(m) // so that the caller is found to hold it
+	runtime.KeepAlive(m) // the caller holds m until its users have been found
 	one[0].Notes = append(one[0].Notes, notes...)
 	return &one[0], nil
 }
 
-// describe returns the properties of m itself.
+// describe returns the properties of m that do not depend on other objects or on the ring's positions.
 func describe(m *ebpf.Map) (Map, error) {
 	info, err := m.Info()
 	if err != nil {
@@ -156,7 +159,7 @@ func size(typ ebpf.MapType, maxEntries uint32) uint64 {
 	return uint64(maxEntries)
 }
 
-// known returns list, or an empty list for nil, which would mean unknown.
+// known returns list, or an empty list if list is nil, since nil means unknown in a [Map].
 func known[T any](list []T) []T {
 	if list == nil {
 		return []T{}

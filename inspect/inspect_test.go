@@ -63,7 +63,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 		t.Errorf("programs %+v", got.Programs)
 	}
 
-	// One says the same, with the host's notes.
+	// One returns the same description, and adds the notes of the report.
 	closer, err := One(ring, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	}
 }
 
-// in returns the map with an id in a report, or nil.
+// in returns the map with the given id in a report, or nil.
 func in(r *Report, id ebpf.MapID) *Map {
 	if i := slices.IndexFunc(r.Maps, func(m Map) bool { return m.ID == id }); i >= 0 {
 		return &r.Maps[i]
@@ -83,8 +83,8 @@ func in(r *Report, id ebpf.MapID) *Map {
 	return nil
 }
 
-// own keeps this process. Other processes that list maps, as this test does, hold each map for a
-// moment.
+// own returns the users that are this process. Other processes that list maps, as this test does,
+// hold each map for a moment.
 func own(users []User) []User {
 	return slices.DeleteFunc(users, func(u User) bool { return !u.Self })
 }
@@ -167,7 +167,7 @@ func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 	}
 }
 
-// Maps that appear or vanish during the listing are in it or not, but cause no error.
+// Maps that appear or vanish while All lists maps cause no error, whether they are listed or not.
 func TestAllWhileMapsComeAndGo(t *testing.T) {
 	testenv.NoLeaks(t)
 	rounds := 30
@@ -274,8 +274,8 @@ func TestWithoutPrivilegesWhatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
-// The capabilities that the exporter's unit and DaemonSet grant suffice for rings, positions
-// and owners, and each is necessary.
+// The capabilities that the exporter's systemd unit and DaemonSet grant suffice for rings, positions
+// and owners, and each of them is necessary.
 func TestLeastCapabilities(t *testing.T) {
 	needIterators(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 8192})
@@ -315,8 +315,8 @@ func TestWithoutPrivilegesTheRestIsFound(t *testing.T) {
 	}
 }
 
-// unprivileged returns what a process without capabilities finds. In the role "describe" it
-// holds the map.
+// unprivileged returns what this process, which has no capabilities, finds. In the role "describe"
+// it holds the map.
 func unprivileged(role string, maps []*ebpf.Map) string {
 	var err error
 	switch role {

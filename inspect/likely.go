@@ -7,7 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// likelyUsers infers who uses the maps from what /proc shows.
+// likelyUsers infers from what /proc shows which processes use the maps.
 func likelyUsers(shapes []shape, procs []process) *Usage {
 	usage := &Usage{Users: map[ebpf.MapID][]User{}}
 	for _, p := range procs {
@@ -24,12 +24,13 @@ func likelyUsers(shapes []shape, procs []process) *Usage {
 // judge infers how p uses the map of shape s.
 //
 // /proc shows the offset, size and protection of a mapping, but not its map. A consumer of a ring usually has
-// two mappings: page 0 writable, which looks like the global variables of a program, and the rest read-only,
-// which only rings of one size have. So the second one counts; a process that has it without page 0 observes.
-// The producer of a user ring has the second one writable, which the kernel refuses to consumers.
+// two mappings. That of page 0 is writable, and looks like one of a program's global variables. That of the rest
+// of the ring is read-only, and only a ring of this size has such a mapping: it decides whether p uses the ring.
+// A process that has it, but not page 0, observes. A producer of a user ring has the mapping of the rest
+// writable, which the kernel refuses to consumers.
 func (p process) judge(s shape) User {
 	u := User{PID: p.pid, Comm: p.comm, Self: p.self}
-	alike := 0 // held maps with equal mappings
+	alike := 0 // maps that p holds and whose mappings would look the same
 	for _, h := range p.held {
 		u.Holds = u.Holds || h.id == s.id
 		if h.typ == s.typ && h.size == s.size {
@@ -76,7 +77,7 @@ func (p process) judge(s shape) User {
 		u.Why = "it has a map of this size mapped"
 	}
 	if u.Consumes {
-		u.Why += ", and the consumer page of one writable"
+		u.Why += ", and the consumer page of a ring mapped writable"
 	}
 	return u
 }

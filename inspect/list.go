@@ -14,9 +14,9 @@ import (
 // types are the map types that this package describes.
 var types = []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf, ebpf.Arena}
 
-// maps opens the maps of the given types, or all maps if there are none, one at a time in the order of
-// their ids. It closes a map after the loop body. A map that it cannot open is an error of type *mapError,
-// after which the loop goes on; any other error ends it.
+// maps opens the host's maps of the given types, or all maps if no types are given, one at a time in the order
+// of their ids. It closes a map after the loop body. For a map that it cannot open it yields an error of type
+// *mapError and goes on; any other error ends the loop.
 func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 	return func(yield func(*ebpf.Map, error) bool) {
 		ids, err := mapIDs()
@@ -36,7 +36,7 @@ func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 				continue
 			}
 			more := yield(m, err)
-			m.Close() // nil is fine
+			m.Close() // m can be nil
 			if !more {
 				return
 			}
@@ -44,8 +44,8 @@ func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 	}
 }
 
-// mapIDs lists the ids of all maps. New maps get higher ids, so maps calls it first: opening maps meanwhile
-// could fall behind a process that keeps making them.
+// mapIDs lists the ids of all maps. The function maps calls it before it opens any map: new maps get higher
+// ids, so a loop that also opens maps might never catch up with a process that keeps creating them.
 func mapIDs() ([]ebpf.MapID, error) {
 	var ids []ebpf.MapID
 	var id ebpf.MapID
@@ -60,8 +60,8 @@ func mapIDs() ([]ebpf.MapID, error) {
 	}
 }
 
-// vanished reports whether err means that a map or program does not exist any more. A missing file means
-// something else: cilium/ebpf reads /proc/self/fdinfo, and /proc need not be mounted.
+// vanished reports whether err means that a map or program does not exist any more. A file that does not exist
+// means something else: cilium/ebpf reads /proc/self/fdinfo, and /proc might not be mounted.
 func vanished(err error) bool {
 	_, file := errors.AsType[*fs.PathError](err)
 	return !file && errors.Is(err, fs.ErrNotExist)
@@ -76,14 +76,14 @@ type mapError struct {
 func (e *mapError) Error() string { return fmt.Sprintf("map id:%d unknown: %v", e.id, e.err) }
 func (e *mapError) Unwrap() error { return e.err }
 
-// isMapError reports whether err concerns one map only.
+// isMapError reports whether err concerns only one map.
 func isMapError(err error) bool {
 	var e *mapError
 	return errors.As(err, &e)
 }
 
-// adminReason explains an error of the calls that go by id (bpf_obj_get_next_id and
-// bpf_map_get_fd_by_id in kernel/bpf/syscall.c).
+// adminReason adds the missing capability to EPERM from bpf(2) commands that take an id
+// (bpf_obj_get_next_id and bpf_map_get_fd_by_id in kernel/bpf/syscall.c).
 func adminReason(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w (needs CAP_SYS_ADMIN)", unix.EPERM)

@@ -15,29 +15,29 @@ import (
 )
 
 var (
-	// ErrReference reports a text that is not a reference to a map, see [Lookup].
+	// ErrReference reports a string that is not a reference to a map, see [Lookup].
 	ErrReference = errors.New("not a reference to a map (a path, id:NUMBER or name:NAME)")
 
 	// ErrAmbiguous reports a name that several maps have.
 	ErrAmbiguous = errors.New("several maps have this name")
 
-	// ErrNotFound reports that there is no such map. It matches [fs.ErrNotExist].
+	// ErrNotFound reports that no map has the given path, id or name. It matches [fs.ErrNotExist].
 	ErrNotFound = sentinel.New(sentinel.NotFound, "no such map")
 )
 
-// Lookup opens the map that ref refers to for reading and writing: the path of a pin,
-// id:12 or name:events. The caller closes it.
+// Lookup opens a map for reading and writing. ref is the path of a pin, id:12 or name:events.
+// The caller closes the map.
 //
 // If types are given, Lookup refuses a map of any other type with [pin.ErrWrongType], and
-// only maps of these types count for a name. Other errors: [ErrReference]; [ErrNotFound];
-// [ErrAmbiguous], which lists the matches; those of [pin.Open] for a path. Ids and names
-// take CAP_SYS_ADMIN.
+// ignores other types when it looks for a name. Other errors are [ErrReference]; [ErrNotFound];
+// [ErrAmbiguous], which lists the matches; and those of [pin.Open] for a path. Ids and names
+// need CAP_SYS_ADMIN.
 func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(pin.Open, ref, types)
 }
 
-// LookupToRead is [Lookup], but opens a pin without write permission read-only, as
-// [pin.OpenReadOnly] does. That suffices for [One].
+// LookupToRead is like [Lookup], but if the caller may not write a pin, it opens the pin
+// read-only, as [pin.OpenReadOnly] does. That suffices for [One].
 func LookupToRead(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(openToRead, ref, types)
 }
@@ -76,7 +76,7 @@ func lookup(open opener, ref string, types []ebpf.MapType) (*ebpf.Map, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the path, which Lookup adds
+		return nil, errors.Unwrap(err) // remove the path, which lookupWith adds
 	}
 	return m, nil
 }
@@ -100,11 +100,11 @@ func byID(text string, types []ebpf.MapType) (*ebpf.Map, error) {
 	return m, nil
 }
 
-// nameLen is the greatest length of a map's name: BPF_OBJ_NAME_LEN less the final NUL,
+// nameLen is the maximum length of a map's name in bytes: BPF_OBJ_NAME_LEN less the final NUL,
 // include/uapi/linux/bpf.h.
 const nameLen = 15
 
-// named is a map with the name in question.
+// named is a map that has the name byName looks for.
 type named struct {
 	id  ebpf.MapID
 	typ ebpf.MapType

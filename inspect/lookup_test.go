@@ -46,7 +46,7 @@ func (tt lookupTest) run(t *testing.T) {
 
 func TestLookup(t *testing.T) {
 	testenv.NoLeaks(t)
-	// Names that maps of other processes do not have.
+	// name returns a name that maps of other processes do not have.
 	name := func(s string) string { return fmt.Sprintf("%s%d", s, os.Getpid()) }
 	newRing := func(s string) *ebpf.Map {
 		return testenv.Map(t, &ebpf.MapSpec{Name: name(s), Type: ebpf.RingBuf, MaxEntries: 4096})

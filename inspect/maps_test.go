@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Reading a process with the greatest number of mappings takes little memory.
+// Reading a process that has as many mappings as the kernel allows takes little memory.
 func TestMapsAreReadLineByLine(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "maps"))

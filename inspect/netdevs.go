@@ -52,7 +52,7 @@ func (p *places) addXDP(links []netlink.Link) {
 	}
 }
 
-// addMprog adds the users of bpf_mprog: tcx since Linux 6.6, netkit since 6.7.
+// addMprog adds the programs that the kernel attaches with bpf_mprog: tcx since Linux 6.6, netkit since 6.7.
 func (p *places) addMprog(links []netlink.Link) {
 	for _, place := range []struct {
 		typ    string
@@ -76,7 +76,7 @@ func (p *places) addMprog(links []netlink.Link) {
 }
 
 // addFilters adds the programs that are tc filters of clsact, ingress and other qdiscs. It does not find
-// filters of a class within a qdisc, nor actions of other filters.
+// filters of a class within a qdisc, or programs that are actions of other filters.
 func (p *places) addFilters(links []netlink.Link) {
 	qdiscs, err := netlink.QdiscList(nil)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
@@ -90,14 +90,15 @@ func (p *places) addFilters(links []netlink.Link) {
 	for _, q := range qdiscs {
 		l := byIndex[q.Attrs().LinkIndex]
 		if l == nil {
-			continue // it was created or removed meanwhile
+			continue // the interface was created or removed between the two dumps
 		}
 		switch handle := q.Attrs().Handle; {
 		case q.Type() == "clsact":
 			p.addFiltersOf(l, netlink.HANDLE_MIN_INGRESS, "ingress")
 			p.addFiltersOf(l, netlink.HANDLE_MIN_EGRESS, "egress")
 		case q.Type() == "ingress":
-			// It accepts any class as its only one (net/sched/sch_ingress.c, ingress_tcf_block).
+			// An ingress qdisc has one list of filters, whatever parent is given (net/sched/sch_ingress.c,
+			// ingress_tcf_block).
 			p.addFiltersOf(l, netlink.HANDLE_MIN_INGRESS, "ingress")
 		case handle != 0:
 			p.addFiltersOf(l, handle, strings.TrimSuffix(fmt.Sprintf("%s %s", q.Type(), netlink.HandleStr(handle)), "0"))
@@ -117,7 +118,7 @@ func (p *places) addFiltersOf(l netlink.Link, parent uint32, where string) {
 	}
 }
 
-// interfaceTarget describes an attach type at an interface.
+// interfaceTarget describes an interface to which a program is attached with the given attach type.
 func interfaceTarget(attach ebpf.AttachType, name string) string {
 	return fmt.Sprintf("%s of %s", attachType(uint32(attach)), name)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// inNetns runs f on a thread in a new network namespace, which has only lo, and returns f's
-// error.
+// inNetns runs f on a thread in a new network namespace, whose only interface is lo, and returns
+// the error of f.
 func inNetns(t *testing.T, f func(lo netlink.Link) error) error {
 	t.Helper()
 	done := make(chan error)
@@ -97,7 +97,7 @@ func TestTCFilters(t *testing.T) {
 				expect(t, m, "", Attachment{Type: "tc", Target: tt.want})
 				return nil
 			})
-			if errors.Is(err, unix.ENOENT) { // the module is missing
+			if errors.Is(err, unix.ENOENT) { // the kernel lacks the qdisc's module
 				testenv.SkipWithout(t, feature, err)
 			}
 			if err != nil {
@@ -140,7 +140,7 @@ func TestTCXWithoutALink(t *testing.T) {
 		expect(t, m, "", Attachment{Type: "tcx", Target: "tcxingress of lo"})
 		return nil
 	})
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, ebpf.ErrNotSupported) { // before 6.6
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, ebpf.ErrNotSupported) { // the kernel is older than 6.6
 		testenv.SkipWithout(t, "tcx", err)
 	}
 	if err != nil {
@@ -148,7 +148,7 @@ func TestTCXWithoutALink(t *testing.T) {
 	}
 }
 
-// The interface reports the program of a link too, which is shown once.
+// A program attached by a link is found twice, by the link and at the interface, but shown once.
 func TestWhatALinkAttachesIsShownOnce(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.XDP})

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// withoutDescriptors calls f while this process cannot open a file.
+// withoutDescriptors calls f while this process cannot open any file, because of RLIMIT_NOFILE.
 func withoutDescriptors(t *testing.T, f func()) {
 	t.Helper()
 	var limit unix.Rlimit
@@ -40,7 +40,7 @@ func TestASamplerLoadsTheIteratorThatItCouldNotLoadBefore(t *testing.T) {
 	defer sampler.Close()
 	sampler.host.maps.Pause, sampler.host.users.Pause = 0, 0
 	withoutDescriptors(t, func() {
-		_, _ = sampler.Sample() // the result does not matter
+		_, _ = sampler.Sample() // can fail
 		if _, loaded := sampler.host.maps.Known(); loaded {
 			t.Error("the iterator is loaded without a descriptor")
 		}

@@ -27,9 +27,9 @@ var taskFDTypes = map[uint32]string{
 // BPF links for them (Linux 5.15). It skips processes that it cannot read.
 func (p *places) addPerfEvents() {
 	if !p.any(ebpf.Kprobe, ebpf.TracePoint, ebpf.PerfEvent) {
-		return // before it reads all descriptors of all processes
+		return // reading the descriptors of all processes is slow
 	}
-	linked := map[ebpf.ProgramID]bool{} // their events are found here too
+	linked := map[ebpf.ProgramID]bool{} // programs attached by BPF links, whose perf events are found here too
 	for id := range p.at {
 		linked[id] = true
 	}

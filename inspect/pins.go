@@ -25,7 +25,7 @@ func pinsByMap() (pins map[ebpf.MapID][]string, notes []string, err error) {
 			case err != nil:
 				failed++
 				example = err
-			case e.Kind == pin.KindMap && !slices.Contains(pins[e.ID], e.Path): // a bpffs mounted in another is walked twice
+			case e.Kind == pin.KindMap && !slices.Contains(pins[e.ID], e.Path): // a bpffs mounted inside another is walked twice
 				pins[e.ID] = append(pins[e.ID], e.Path)
 			}
 		}

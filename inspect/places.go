@@ -9,12 +9,12 @@ import (
 
 // places collects where programs are attached.
 type places struct {
-	types map[ebpf.ProgramID]ebpf.ProgramType // the programs in question
+	types map[ebpf.ProgramID]ebpf.ProgramType // programs whose attachments are wanted
 	at    map[ebpf.ProgramID][]Attachment
 	notes []string
 }
 
-// any reports whether one of the programs in question has one of the types.
+// any reports whether a program in p.types has one of the types.
 func (p *places) any(types ...ebpf.ProgramType) bool {
 	for _, t := range p.types {
 		if slices.Contains(types, t) {
@@ -24,8 +24,8 @@ func (p *places) any(types ...ebpf.ProgramType) bool {
 	return false
 }
 
-// add adds a place unless it is known: the target of a link reports the program too, and a program can be
-// attached on each CPU.
+// add adds an attachment of a program in p.types unless it is already known. The same one is found repeatedly:
+// by its link and by a query of its target, or once for each CPU.
 func (p *places) add(id ebpf.ProgramID, a Attachment) {
 	same := func(b Attachment) bool {
 		return a.Type == b.Type && a.Target == b.Target && (a.Link == 0 || a.Link == b.Link)
@@ -35,8 +35,8 @@ func (p *places) add(id ebpf.ProgramID, a Attachment) {
 	}
 }
 
-// query adds the programs attached to the target with an attach type, except by a link. It returns the
-// kernel's error, such as that for an attach type that it does not know.
+// query adds the programs attached to the target with an attach type but without a link. It returns the
+// kernel's error, such as EINVAL for an attach type that the kernel does not know.
 func (p *places) query(target int, attach ebpf.AttachType, place Attachment) error {
 	r, err := link.QueryPrograms(link.QueryOptions{Target: target, Attach: attach})
 	if err != nil {

@@ -18,17 +18,17 @@ import (
 
 // Positions are the positions of a ring: bytes since its creation, which wrap at 2^64.
 //
-// Both move while they are read. Consumer is read before Producer, so that Producer is never
-// the smaller, and again after it, until it has not changed, for a bounded number of times.
-// If it changes each time, the backlog can seem larger than it was, but never larger than
-// the ring.
+// Consumer and Producer move while they are read. Consumer is read before Producer, so that
+// Producer is never less than Consumer. Consumer is read again after Producer; if it has
+// changed, both are read again, a bounded number of times. If Consumer changes each time, the
+// backlog can be reported larger than it was, but never larger than the ring.
 type Positions struct {
 	Consumer uint64
 	Producer uint64
-	// Pending is where the oldest uncommitted record was at the last reservation: a hint.
-	// It is nil for a user ring, and on kernels without it, such as those before 6.10.
+	// Pending is the position of the oldest uncommitted record as of the last reservation: a hint.
+	// It is nil for a user ring, and on kernels that do not keep it, such as those before 6.10.
 	Pending *uint64
-	// Overwrite is the position of the oldest record that was not overwritten. It is nil
+	// Overwrite is the position of the oldest record that is not overwritten. It is nil
 	// unless the ring is in overwrite mode.
 	Overwrite *uint64
 
@@ -37,25 +37,24 @@ type Positions struct {
 	// Fill is Backlog divided by the ring's size, 0 to 1.
 	Fill float64
 
-	// Busy is the oldest record if it is still being written, which blocks the consumer;
-	// otherwise nil.
+	// Busy is the oldest record if it is BUSY, which blocks the consumer; otherwise nil.
 	Busy *Busy
 }
 
-// Busy is a record that is reserved and not committed.
+// Busy is a record that is reserved and neither submitted nor discarded.
 type Busy struct {
 	Pos uint64
 	Len uint32 // bytes
 }
 
-// fields are the optional members of struct bpf_ringbuf (kernel/bpf/ringbuf.c) that this
-// kernel has.
+// fields says which optional members struct bpf_ringbuf (kernel/bpf/ringbuf.c) has in this
+// kernel.
 type fields struct {
 	pending bool
 }
 
-// kernelFields reads the kernel's BTF, which takes tens of milliseconds. The memory of a ring
-// does not say: a position that the kernel lacks reads as 0.
+// kernelFields reads the kernel's BTF, which takes tens of milliseconds. A ring's memory does
+// not show whether the kernel has a member: one that is absent reads as 0.
 var kernelFields = once.Func(func() (fields, error) {
 	spec, err := kernelbtf.Cache().Kernel()
 	if err != nil {
@@ -82,7 +81,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 	// Mapping takes time in proportion to the size: more than a second for the largest rings.
 	// One page of data suffices to reach the position pages.
 	mem, err := ring.Observe(m.FD(), uint64(os.Getpagesize()))
-	runtime.KeepAlive(m) // its finalizer closes the descriptor
+	runtime.KeepAlive(m) // the finalizer of m closes the descriptor
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 	return nil
 }
 
-// header loads the header at pos, a multiple of 8. It maps only the page in which that lies.
+// header loads the header at pos, a multiple of 8. It maps only the page that contains the header.
 func header(m *ebpf.Map, pos uint64) (ring.Header, error) {
 	page := uint64(os.Getpagesize())
 	first := pos &^ (page - 1) // the position at which the page begins
@@ -122,7 +121,7 @@ func header(m *ebpf.Map, pos uint64) (ring.Header, error) {
 	return ring.Copy(mem, ring.Pos(first)).Header(ring.Pos(pos)), nil
 }
 
-// pages reads the position pages of a ring.
+// pages loads the positions of a ring from its position pages.
 type pages interface {
 	ConsumerPos() ring.Pos
 	ProducerPos() ring.Pos
@@ -136,7 +135,7 @@ type reading struct {
 	overwrite bool // the ring is in overwrite mode
 }
 
-// tries bounds the attempts to read positions while the consumer does not move.
+// tries bounds the attempts to read all positions without consumer_pos changing meanwhile.
 const tries = 16
 
 // positions reads the positions, and returns a note if they cannot be right.
@@ -146,8 +145,8 @@ func (r reading) positions() (*Positions, string) {
 	for i := 0; i < tries && !steady; i++ {
 		p.Consumer = uint64(r.ring.ConsumerPos())
 		if r.overwrite {
-			// Before producer_pos, so that this is not the smaller: the kernel
-			// stores them in this order (__bpf_ringbuf_reserve).
+			// Load overwrite_pos before producer_pos, so that producer_pos is not the lesser: the
+			// kernel stores them in this order (__bpf_ringbuf_reserve).
 			pos := uint64(r.ring.OverwritePos())
 			p.Overwrite = &pos
 		}
@@ -158,9 +157,9 @@ func (r reading) positions() (*Positions, string) {
 }
 
 // judge sets Backlog and Fill for a ring of size bytes, and returns a note if the positions
-// cannot be right. steady means that the consumer did not move while they were loaded.
+// cannot be right. steady means that consumer_pos did not change while the positions were loaded.
 func (p *Positions) judge(size uint64, steady bool) (note string) {
-	// Positions wrap, so it is the difference that counts.
+	// Positions wrap: compare differences, not positions.
 	p.Backlog = p.Producer - p.oldest()
 	if p.Backlog > size {
 		// While the consumer moves, or the producer overwrites, the producer can get
@@ -187,8 +186,8 @@ func (p *Positions) oldest() uint64 {
 	return uint64(ring.Later(ring.Pos(p.Consumer), ring.Pos(*p.Overwrite)))
 }
 
-// busy returns the oldest record if it is busy. It returns nil if that is committed, or was
-// consumed or overwritten meanwhile, and a note if it cannot be a record.
+// busy returns the oldest record if it is BUSY. It returns nil if the record is committed, or was
+// consumed or overwritten meanwhile. It returns a note if no record can be at this position.
 func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error)) (*Busy, string) {
 	if p.Backlog < ring.HeaderSize {
 		return nil, ""
@@ -212,9 +211,9 @@ func (r reading) busy(p Positions, header func(pos uint64) (ring.Header, error))
 	return p.head(h)
 }
 
-// head returns the oldest record if its header h is busy, and a note if it cannot be a record.
+// head returns the oldest record if its header h is BUSY, and a note if h cannot be the header of a record.
 func (p *Positions) head(h ring.Header) (*Busy, string) {
-	// Both bits are set in user rings only.
+	// ring.User serves both kinds of rings here: only user rings have headers with both state bits set.
 	if h.State(ring.User) != ring.Busy {
 		return nil, ""
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// script is a ring whose loads return the listed positions in turn; the last value stays.
+// script is a ring whose loads return the listed positions in turn. The last value of a list repeats.
 type script struct {
 	consumer, producer, overwrite []uint64
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// process is a process that uses maps, as /proc shows it.
+// process is what /proc shows of a process that uses maps.
 type process struct {
 	pid  int
 	comm string
@@ -29,17 +29,17 @@ type vma struct {
 	writable     bool
 }
 
-// mapFile is the name of the file of any map (kernel/bpf/syscall.c, bpf_map_new_fd).
+// mapFile is the file name that /proc shows for every map (kernel/bpf/syscall.c, bpf_map_new_fd).
 const mapFile = "anon_inode:bpf-map"
 
-// readProcesses returns the processes in root, a /proc, that use maps, and the number of those that it could
-// not read fully.
+// readProcesses returns the processes that use maps, and the number of processes that it could not read fully.
+// root is a mount of /proc.
 func readProcesses(root string) (procs []process, hidden int, err error) {
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, 0, err
 	}
-	// The pid namespace of this mount of /proc need not be that of os.Getpid.
+	// os.Getpid can be wrong here: root can show another pid namespace than that of this process.
 	self, err := os.Readlink(filepath.Join(root, "self"))
 	if err != nil {
 		return nil, 0, err
@@ -51,7 +51,7 @@ func readProcesses(root string) (procs []process, hidden int, err error) {
 		}
 		p, err := readProcess(filepath.Join(root, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue // it ended
+			continue // the process has ended
 		}
 		if err != nil {
 			hidden++
@@ -64,7 +64,8 @@ func readProcesses(root string) (procs []process, hidden int, err error) {
 	return procs, hidden, nil
 }
 
-// readProcess returns what it can read, with an error if that is not all.
+// readProcess returns what it can read of the process with the given directory. The error says what it could not
+// read.
 func readProcess(dir string) (process, error) {
 	var p process
 	comm, err := os.ReadFile(filepath.Join(dir, "comm"))
@@ -88,7 +89,7 @@ func readProcess(dir string) (process, error) {
 	return p, errors.Join(err, mapsErr, fdErr)
 }
 
-// readMaps returns the mappings of BPF maps in the process with the given directory.
+// readMaps returns the mappings of BPF maps by the process with the given directory.
 func readMaps(dir string) ([]vma, error) {
 	var vmas []vma
 	for m, err := range proc.Mappings(dir) {

@@ -44,14 +44,14 @@ func command(t *testing.T, role string, maps []*ebpf.Map) *exec.Cmd {
 	return cmd
 }
 
-// actor is a process that uses maps in a role.
+// actor is a process that uses maps in a role, see use.
 type actor struct {
 	pid int
 	end func()
 }
 
-// start starts this test binary as a process that uses the maps in a role, and waits until it
-// does. The process ends with the test, or by end.
+// start starts this test binary as a process that uses the maps in a role, and waits until the
+// process uses them. The process ends with the test, or when actor.end is called.
 func start(t *testing.T, role string, maps ...*ebpf.Map) actor {
 	t.Helper()
 	cmd := command(t, role, maps)
@@ -115,7 +115,7 @@ func play(role string, fds []string) int {
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)
 	for _, m := range maps {
-		m.Close() // keeps them alive until here
+		m.Close() // also keeps the maps alive until here
 	}
 	return 0
 }
@@ -132,9 +132,9 @@ func use(role string, maps []*ebpf.Map) (err error) {
 	const ro, rw = unix.PROT_READ, unix.PROT_READ | unix.PROT_WRITE
 	switch role {
 	case "hold":
-	case "consume": // the usual way
+	case "consume": // with the Reader of cilium/ebpf
 		_, err = ringbuf.NewReader(m)
-	case "read": // and read all the time
+	case "read": // like consume, and read records until the process ends
 		var rd *ringbuf.Reader
 		if rd, err = ringbuf.NewReader(m); err == nil {
 			go func() {
@@ -157,7 +157,7 @@ func use(role string, maps []*ebpf.Map) (err error) {
 				err = e
 			}
 		}
-	case "produce": // as libbpf's user_ring_buffer__new
+	case "produce": // with the mappings that user_ring_buffer__new of libbpf makes
 		mmap(m.FD(), 0, page, ro)
 		mmap(m.FD(), page, data, rw)
 	case "map globals":
@@ -175,14 +175,14 @@ func use(role string, maps []*ebpf.Map) (err error) {
 	return err
 }
 
-// asNobody runs a role as a user without capabilities that holds the maps, and returns its
-// answer.
+// asNobody runs a role in a process without capabilities that holds the maps, and returns its
+// output.
 func asNobody(t *testing.T, role string, maps ...*ebpf.Map) string {
 	t.Helper()
 	return asNobodyWith(t, nil, role, maps...)
 }
 
-// asNobodyWith is asNobody with capabilities.
+// asNobodyWith is asNobody with the given capabilities.
 func asNobodyWith(t *testing.T, caps []uintptr, role string, maps ...*ebpf.Map) string {
 	t.Helper()
 	cmd := command(t, "nobody: "+role, maps)

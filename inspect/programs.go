@@ -12,13 +12,14 @@ type Program struct {
 	ID   ebpf.ProgramID
 	Name string // at most 15 bytes, may be empty
 	Type ebpf.ProgramType
-	// Via is the map of maps through which it reaches the map, or 0.
+	// Via is the map of maps through which the program reaches the map; 0 if it refers to the map itself.
 	Via ebpf.MapID
-	// Attached is where it runs; nil if unknown.
+	// Attached is where the program is attached; nil if unknown.
 	Attached []Attachment
 }
 
-// programsOf returns the programs that use each of the maps, by ascending id, and notes on what is unknown.
+// programsOf returns for each of the maps the programs that use it, by ascending id, and notes on what is
+// unknown.
 func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
 	inner, err := innerMaps()
 	if err != nil {
@@ -83,7 +84,7 @@ func programMaps(id ebpf.ProgramID) (ebpf.ProgramType, Program, []ebpf.MapID, er
 	return info.Type, Program{ID: id, Name: info.Name, Type: info.Type}, used, nil
 }
 
-// innerMaps lists the contents of the host's maps of maps.
+// innerMaps returns the ids of the inner maps of each map of maps on the host.
 func innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
 	inner := map[ebpf.MapID][]ebpf.MapID{}
 	for m, err := range maps(ebpf.ArrayOfMaps, ebpf.HashOfMaps) {
@@ -104,7 +105,7 @@ func innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
 		for it.Next(&key, &value) {
 			inner[outer] = append(inner[outer], ebpf.MapID(value))
 		}
-		// An iteration can fail because the map changes; the entries so far count.
+		// Ignore it.Err: an iteration can fail because the map changes. Keep the entries so far.
 	}
 	return inner, nil
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// nothingElse skips all but the map itself.
+// nothingElse skips users, programs and pins.
 var nothingElse = Options{SkipUsers: true, SkipPrograms: true, SkipPins: true}
 
 func one(t *testing.T, m *ebpf.Map) *Map {
@@ -67,7 +67,7 @@ func TestPositionsAreThoseOfTheKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // the first one changes nothing
+	for range 2 { // twice, to see that One changes nothing
 		got, err := p.Query()
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func TestABusyHeadIsReported(t *testing.T) {
 	}
 }
 
-// testABusyHead inspects a busy record after others of 1 KiB, header included.
+// testABusyHead inspects a BUSY record that follows before records of 1 KiB each, header included.
 func testABusyHead(t *testing.T, before int) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 1<<15)
@@ -134,7 +134,7 @@ func testABusyHead(t *testing.T, before int) {
 		t.Errorf("pending position %v", d.Positions.Pending)
 	}
 	pos := uint64(before+1) * 1024
-	// The kernel updates it only at a reservation.
+	// The kernel updates pending_pos only when a record is reserved.
 	if d.Positions.Pending != nil && *d.Positions.Pending != pos {
 		t.Errorf("pending position %d, want %d", *d.Positions.Pending, pos)
 	}
@@ -174,7 +174,7 @@ func TestAnOverwritingRing(t *testing.T) {
 	}
 }
 
-// Positions stay possible while a ring is produced and consumed at full speed.
+// Positions are always possible values while a ring is produced and consumed at full speed.
 func TestPositionsUnderFlood(t *testing.T) {
 	testenv.NoLeaks(t)
 	looks := 20000
@@ -280,7 +280,7 @@ func userRing(tb testing.TB, size uint32) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Name: "user_ring", Type: ebpf.UserRingbuf, MaxEntries: size})
 }
 
-// FuzzHostileRing writes arbitrary bytes where the producer of a user ring can.
+// FuzzHostileRing writes arbitrary bytes to the pages that the producer of a user ring can write.
 func FuzzHostileRing(f *testing.F) {
 	m := userRing(f, 4096)
 	page := os.Getpagesize()

@@ -6,24 +6,26 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// ErrUnseen means that a hidden process may consume or produce a ring: the kernel's count of
-// mappings cannot be read, see [Usage.Unseen].
+// ErrUnseen reports that a process which the caller cannot see may consume or produce a ring:
+// some processes are hidden, and the kernel's count of mappings cannot be read, see
+// [Usage.Unseen].
 var ErrUnseen = errors.New("processes are hidden")
 
-// unseenError is an ErrUnseen with the text of its reason.
+// unseenError matches [ErrUnseen]. Its text is that of the reason why processes are hidden.
 type unseenError struct{ error }
 
 func (e unseenError) Is(target error) bool { return target == ErrUnseen }
 func (e unseenError) Unwrap() error        { return e.error }
 
 // Rival returns a process other than the caller that has the RINGBUF m mapped for consuming
-// or the USER_RINGBUF m for producing, nil if there is none. It also finds processes that claim
-// nothing, such as libbpf's. A process that cannot be seen has PID 0. If there may be one, the
-// error matches [ErrUnseen].
+// or the USER_RINGBUF m mapped for producing, or nil if there is none. It also finds processes
+// that do not take this module's claims, such as users of libbpf. If a process exists that the
+// caller cannot see, its PID is 0. If it is unknown whether one exists, the error matches
+// [ErrUnseen].
 func Rival(m *ebpf.Map) (*User, error) { return steady(func() ([]User, error) { return rivals(m) }) }
 
-// steady returns a user that find returns twice. Openers that lose a race for a ring have it
-// mapped for a moment.
+// steady returns a user that two consecutive calls of find return, or nil. A process that only
+// tries to open a ring and finds it taken has it mapped for a moment; steady ignores it.
 func steady(find func() ([]User, error)) (*User, error) {
 	before, err := find()
 	if err != nil || len(before) == 0 {
@@ -43,7 +45,7 @@ func steady(find func() ([]User, error)) (*User, error) {
 	return nil, nil
 }
 
-// rivals returns the other users that work with m.
+// rivals returns the users of m other than the caller that consume or produce it.
 func rivals(m *ebpf.Map) ([]User, error) {
 	info, err := m.Info()
 	if err != nil {

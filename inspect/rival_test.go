@@ -33,7 +33,7 @@ func TestRival(t *testing.T) {
 	}
 }
 
-// Openers that lose a race for a ring have it mapped for a moment, perhaps one after the other.
+// Processes that try to open a ring and find it taken have it mapped for a moment. They are not rivals.
 func TestARivalIsThereTwice(t *testing.T) {
 	for _, tt := range []struct {
 		found [2][]int

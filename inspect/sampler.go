@@ -16,59 +16,59 @@ import (
 type SamplerOptions struct {
 	Options
 	// RelateEvery is the interval at which users, programs and pins are looked up again, which
-	// takes longer than a sample; 0 stands for 10 seconds. A new map causes a lookup too, at
+	// takes longer than a sample; 0 means 10 seconds. A new map also causes a lookup, at
 	// most every 2 seconds.
 	RelateEvery time.Duration
-	// StuckAfter is the least time between samples without progress after which a ring counts
-	// as stuck; 0 stands for half a second.
+	// StuckAfter is the time without progress after which a ring counts as stuck; 0 means half
+	// a second.
 	StuckAfter time.Duration
 }
 
 const (
 	defaultRelateEvery = 10 * time.Second
 	defaultStuckAfter  = 500 * time.Millisecond
-	relateNew          = 2 * time.Second // bounds the cost if maps come and go all the time
+	relateNew          = 2 * time.Second // interval at which a new map can cause a lookup: bounds the cost if maps keep appearing
 )
 
-// Sampler takes samples of the positions of all rings of the host. From one sample to the next it
-// computes what flowed and which rings are stuck. With the kernel's iterator a sample of 500 rings
-// takes about a millisecond and three descriptors.
+// Sampler takes samples of the positions of all rings of the host. From successive samples it
+// computes the flow of each ring and which rings are stuck. With the kernel's iterator a sample of
+// 500 rings takes about a millisecond and three descriptors.
 //
 // Only one goroutine at a time can use a Sampler.
 type Sampler struct {
 	opts   SamplerOptions
 	host   *host
 	tracks map[ebpf.MapID]*tracked
-	count  uint64 // of samples
+	count  uint64 // number of samples taken
 
-	related  time.Time // when relations were looked up
-	notes    []string  // of that lookup
-	appeared bool      // a map has, since then
+	related  time.Time // when relations were last looked up
+	notes    []string  // notes of that lookup
+	appeared bool      // a map has appeared since that lookup
 }
 
-// tracked is a map of an earlier sample.
+// tracked is what a Sampler remembers about a map between samples.
 type tracked struct {
 	track
 	identity identity
 	relations
-	seen uint64 // the count of the sample that saw it last
+	seen uint64 // value of Sampler.count in the last sample that had the map
 }
 
 // relations are the users, programs and pins of a map.
 type relations struct {
 	users    []User
 	unseen   int
-	blind    bool // users can be missing
+	blind    bool // users may be incomplete
 	programs []Program
 	pins     []string
 }
 
-// setUsers stores the users of m.
+// setUsers copies the users of m to r.
 func (r *relations) setUsers(m *Map, blind bool) {
 	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, blind
 }
 
-// identity distinguishes a map from a later one with the same id.
+// identity distinguishes a map from a later map with the same id.
 type identity struct {
 	kernel mapiter.Identity // 0 if unknown
 	typ    ebpf.MapType
@@ -77,9 +77,9 @@ type identity struct {
 	flags  uint32
 }
 
-// NewSampler returns a Sampler, which the caller closes. Its first Sample loads the iterators. If a
-// privilege or kernel feature for them is missing, the Sampler works without them, and what it cannot
-// do then is an error or a note.
+// NewSampler returns a Sampler, which the caller must close. The first call of Sample loads the
+// iterators. If a privilege or kernel feature for them is missing, the Sampler works without them;
+// Sample then returns an error or notes for what it cannot do.
 func NewSampler(opts SamplerOptions) *Sampler {
 	if opts.RelateEvery == 0 {
 		opts.RelateEvery = defaultRelateEvery
@@ -90,7 +90,7 @@ func NewSampler(opts SamplerOptions) *Sampler {
 	return &Sampler{opts: opts, host: newHost(), tracks: map[ebpf.MapID]*tracked{}}
 }
 
-// Close unloads the iterators. It is idempotent. A Sample after it returns an error matching
+// Close unloads the iterators. It is idempotent. Sample after Close returns an error matching
 // [os.ErrClosed].
 func (s *Sampler) Close() error {
 	if s.host != nil {
@@ -139,7 +139,8 @@ func (s *Sampler) Sample() (*Report, error) {
 	return &Report{Time: now, Maps: f.maps, Notes: append(f.notes, s.notes...)}, nil
 }
 
-// relate looks up the relations of maps if it is time for that.
+// relate looks up the relations of maps if they are older than RelateEvery or a map has appeared. If a ring just
+// became stuck, it looks up the users only.
 func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck bool) {
 	age := now.Sub(s.related)
 	switch {
@@ -152,7 +153,7 @@ func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck 
 			k.setUsers(&maps[i], blind)
 		}
 	case gotStuck && !s.opts.SkipUsers:
-		// Is there a consumer at all? Users alone take a tenth of the time.
+		// Find out whether the ring has a consumer. Looking up only users takes a tenth of the time.
 		_, blind := s.host.relate(maps, Options{SkipPrograms: true, SkipPins: true})
 		for i, k := range tracks {
 			k.setUsers(&maps[i], blind)
@@ -160,7 +161,7 @@ func (s *Sampler) relate(now time.Time, maps []Map, tracks []*tracked, gotStuck 
 	}
 }
 
-// follow returns the track of a map.
+// follow returns what is remembered about m. It starts anew if m is not the map that had this id before.
 func (s *Sampler) follow(m *Map, kernel mapiter.Identity) *tracked {
 	id := identity{kernel, m.Type, m.Name, m.Bytes, m.Flags}
 	k := s.tracks[m.ID]
@@ -173,8 +174,8 @@ func (s *Sampler) follow(m *Map, kernel mapiter.Identity) *tracked {
 	return k
 }
 
-// restarted reports whether m must be another ring than the one tracked although no identity says so: the
-// kernel, which writes the producer_pos of a RINGBUF, never moves it back.
+// restarted reports whether m must be another ring than the tracked one. It serves if the kernel's identity is
+// unknown: producer_pos of a RINGBUF, which only the kernel writes, never moves back.
 func (k *tracked) restarted(m *Map) bool {
 	return k.identity.kernel == 0 && m.Type == ebpf.RingBuf && k.started && m.Positions != nil &&
 		!ring.Pos(k.last.Producer).NotAfter(ring.Pos(m.Positions.Producer))
@@ -195,7 +196,8 @@ func (k *tracked) addTo(m *Map) {
 	m.Flow = &flow
 }
 
-// unconsumed reports whether certainly no process consumes a RINGBUF. The kernel consumes user rings.
+// unconsumed reports whether it is certain that no process consumes a RINGBUF. It does not apply to user rings,
+// which the kernel consumes.
 func (r *relations) unconsumed() bool {
 	if r.users == nil || r.unseen > 0 || r.blind {
 		return false

@@ -48,7 +48,7 @@ func withoutIterators(h *host) {
 	h.users.Get(func() (*mapusers.Scanner, error) { return nil, errNoIterator })
 }
 
-// ringIn returns m from a new sample.
+// ringIn takes a sample and returns the description of m.
 func ringIn(t *testing.T, s *Sampler, m *ebpf.Map) Map {
 	t.Helper()
 	sample, err := s.Sample()
@@ -135,7 +135,7 @@ func TestAReusedIDIsAnotherRing(t *testing.T) {
 			t.Errorf("with another %s it counts %v", what, k.flow.Produced)
 		}
 	}
-	// Without an identity, the kernel's position decides.
+	// If the kernel's identity is unknown, a producer_pos that moves back shows that the ring is another.
 	ring.identity = 0
 	first = follow(ring)
 	ring.Positions = &Positions{Producer: 48}
@@ -183,7 +183,7 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 	find := func(f found) []Map {
 		return slices.DeleteFunc(f.maps, func(d Map) bool { return !slices.Contains(ours, d.ID) })
 	}
-	// Only the iterator knows the address of an arena.
+	// Only the iterator reports the address of an arena.
 	ignore := cmpopts.IgnoreFields(Map{}, "Arena")
 	a, b := find(withIterator), find(oneByOne)
 	if diff := gocmp.Diff(a, b, ignore); diff != "" || len(a) != len(ours) {

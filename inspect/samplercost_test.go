@@ -15,8 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A sample has no effect on the host: it keeps no map alive and moves no position. It takes as
-// many descriptors for many rings as for one.
+// A sample has no effect on the host: it keeps no map alive and moves no position. It opens the same
+// number of descriptors for many rings as for one ring.
 func TestSamplingLeavesNoTrace(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
@@ -41,7 +41,7 @@ func TestSamplingLeavesNoTrace(t *testing.T) {
 		if diff := gocmp.Diff(before.Positions, after.Positions); diff != "" {
 			t.Errorf("positions before and after:\n%s", diff)
 		}
-		id := idOf(t, rings[0]) // no program that is freed late holds this one
+		id := idOf(t, rings[0]) // no program uses this ring: the kernel frees programs, and then their maps, late
 		for _, m := range rings {
 			m.Close()
 		}
@@ -62,7 +62,8 @@ func descriptors(t *testing.T) int {
 	return len(fds)
 }
 
-// Limits: 50 ms for a sample of 500 rings, and 1% CPU at one sample per second: 10 ms.
+// A sample of 500 rings may take 50 ms of real time, and 10 ms of CPU time: 1% of a CPU at one sample per
+// second.
 func TestFiveHundredRings(t *testing.T) {
 	needIterators(t)
 	rings, samples := 500, 50
@@ -86,14 +87,14 @@ func TestFiveHundredRings(t *testing.T) {
 		}
 		return cpuTime(t) - before
 	}
-	look() // loads the iterators
+	look() // also loads the iterators
 	s.related = time.Time{}
 	first := look()
 	var total time.Duration
 	for range samples {
 		total += look()
 	}
-	// One sample in ten looks up the relations, like the first one here.
+	// One sample in ten looks up the relations, as the first sample here does.
 	mean := (total/time.Duration(samples)*9 + first) / 10
 	t.Logf("CPU time: with relations %v, without %v, %v a second", first, total/time.Duration(samples), mean)
 	if mean > 10*time.Millisecond && !testing.Short() && !testenv.Race {

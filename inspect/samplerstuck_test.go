@@ -18,7 +18,7 @@ var eager = SamplerOptions{Options: Options{SkipPrograms: true, SkipPins: true},
 func TestAStoppedConsumerIsStuck(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 1<<15) // the only one of this size: /proc shows no more
+		m := testenv.Ring(t, 1<<15) // the only ring of this size, since /proc shows only the size
 		p := load(t, m)
 		defer p.Close()
 		reader := start(t, "read", m)
@@ -37,7 +37,7 @@ func TestAStoppedConsumerIsStuck(t *testing.T) {
 		}
 
 		produce(t, p, producer.Job{Op: producer.Output, Count: 10, Size: 100})
-		settle() // until the reader has them
+		settle() // until the reader has consumed the records
 		stop(t, reader)
 		for range 3 {
 			expect("stopped, nothing waits", Idle)
@@ -48,7 +48,7 @@ func TestAStoppedConsumerIsStuck(t *testing.T) {
 		produce(t, p, producer.Job{Op: producer.Output, Count: 10, Size: 100})
 		expect("more data", ConsumerStuck)
 		unix.Kill(reader.pid, unix.SIGCONT)
-		settle() // until the reader has those too
+		settle() // until the reader has consumed the new records too
 		expect("going on", Idle)
 	})
 }
@@ -115,7 +115,7 @@ func TestARingThatNobodyConsumes(t *testing.T) {
 	if got := ringIn(t, s, m); got.Flow.State != Unconsumed || got.Flow.StuckFor == 0 {
 		t.Error(got.Flow.State, got.Flow.StuckFor)
 	}
-	// A new consumer is found when the ring is stuck again.
+	// The Sampler finds a new consumer when the ring becomes stuck again.
 	start(t, "consume", m)
 	page0, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {

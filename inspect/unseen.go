@@ -12,29 +12,29 @@ import (
 	"github.com/rbtool/rbtool/internal/bpf/mapusers"
 )
 
-// errOutside is the reason for missing users outside this pid namespace.
+// errOutside says why users outside this pid namespace are missing from a [Usage].
 var errOutside = errors.New("processes outside this pid namespace are not visible")
 
-// errHidden is the reason for missing processes of other users.
+// errHidden says why processes of other users are missing from a [Usage].
 var errHidden = errors.New("processes of other users are hidden (/proc is mounted with hidepid)")
 
-// hidesProcesses reports whether /proc hides processes (hidepid= in proc(5)). Pid 1 lives as
-// long as its pid namespace, and rarely belongs to the caller's user.
+// hidesProcesses reports whether /proc hides processes (hidepid= in proc(5)). It looks for pid 1,
+// which lives as long as its pid namespace and rarely belongs to the caller's user.
 func hidesProcesses() bool {
 	_, err := os.Lstat("/proc/1")
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// Unseen returns the number of writable mappings of the map in processes that this one
-// cannot see: outside its pid namespace, or without permission to read their /proc. Each
-// is a consumer of a RINGBUF, or a producer of a USER_RINGBUF.
+// Unseen returns the number of writable mappings of the map that belong to processes which the
+// caller cannot see: they are outside its pid namespace, or it may not read their /proc. Each
+// such mapping is that of a consumer of a RINGBUF, or of a producer of a USER_RINGBUF.
 //
 // The kernel counts writable mappings in all pid namespaces (bpf_map_mmap in
-// kernel/bpf/syscall.c); reading the count takes CAP_BPF and CAP_PERFMON. If processes
+// kernel/bpf/syscall.c); reading the count needs CAP_BPF and CAP_PERFMON. If processes
 // are hidden and the count cannot be read, the error says why.
 func (u *Usage) Unseen(id ebpf.MapID) (int, error) { return u.unseen[id], u.blind }
 
-// usersOf finds the users of maps, and counts the mappings of hidden ones.
+// usersOf finds the users of maps, and counts the writable mappings of hidden processes.
 func (h *host) usersOf(shapes []shape) (*Usage, error) {
 	usage, err := h.visibleUsers(shapes)
 	if err != nil || usage.blind == nil {
@@ -45,7 +45,8 @@ func (h *host) usersOf(shapes []shape) (*Usage, error) {
 	const ms = time.Millisecond
 	for _, pause := range [...]time.Duration{0, 5 * ms, 10 * ms, 20 * ms, 40 * ms} {
 		time.Sleep(pause)
-		// The kernel's count first: then a new mapping is found among the users too.
+		// Read the kernel's count before the users: a mapping that it counts is then found among the users,
+		// unless its process is hidden.
 		writers, why := h.writers()
 		if errors.Is(why, fs.ErrPermission) {
 			return usage, nil
@@ -78,14 +79,14 @@ func (h *host) writers() (map[ebpf.MapID]int, error) {
 	counts := map[ebpf.MapID]int{}
 	for _, e := range entries {
 		if e.Writers == nil {
-			return nil, errors.New("this kernel does not have it")
+			return nil, errors.New("this kernel does not count them")
 		}
 		counts[e.ID] = int(*e.Writers)
 	}
 	return counts, nil
 }
 
-// compare counts the mappings that the kernel counts and no visible process has.
+// compare sets unseen to the kernel's counts less the mappings of visible processes.
 func (u *Usage) compare(shapes []shape, writers map[ebpf.MapID]int) {
 	u.unseen, u.blind = map[ebpf.MapID]int{}, nil
 	for _, s := range shapes {
@@ -95,7 +96,7 @@ func (u *Usage) compare(shapes []shape, writers map[ebpf.MapID]int) {
 	}
 }
 
-// countWritable counts the writable mappings of each map, once each.
+// countWritable counts the writable mappings of each map. A mapping that several uses share counts once.
 func countWritable(uses []mapusers.Use) map[ebpf.MapID]int {
 	counts := map[ebpf.MapID]int{}
 	counted := map[mapusers.Mapping]bool{}
@@ -108,7 +109,7 @@ func countWritable(uses []mapusers.Use) map[ebpf.MapID]int {
 	return counts
 }
 
-// countLikely counts the users that probably have a map mapped writable.
+// countLikely counts for each map the users that probably have it mapped writable.
 func countLikely(users map[ebpf.MapID][]User) map[ebpf.MapID]int {
 	counts := map[ebpf.MapID]int{}
 	for id, list := range users {

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// lookers are kinds of processes that cannot see all users of a map.
+// lookers are processes that cannot see all users of a map, each for another reason.
 var lookers = []struct {
 	how  string
 	attr syscall.SysProcAttr
@@ -108,7 +108,7 @@ func TestConsumersAndProducersThatCannotBeSeenAreCounted(t *testing.T) {
 	}
 }
 
-// Without the count, hidden processes are unknown, not absent.
+// If the kernel's count cannot be read, the number of hidden users is unknown, not 0.
 func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -121,7 +121,7 @@ func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 func TestProcessesThatProcHidesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
-	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
 	for _, err := range []error{
 		unix.Unshare(unix.CLONE_NEWNS),
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),

@@ -20,20 +20,20 @@ import (
 type User struct {
 	PID  int
 	Comm string
-	Self bool // it is this process
-	Home Home // where it runs; [Users] leaves it empty
+	Self bool // the calling process itself
+	Home Home // where the process runs; [Users] leaves it empty
 
-	Holds  bool // has a descriptor
-	Mapped bool // has some of the memory mapped
+	Holds  bool // the process has a descriptor of the map
+	Mapped bool // the process has at least part of the map's memory mapped
 
-	// Consumes reports that it has the consumer page of a RINGBUF mapped writable, as
-	// only a consumer needs it. Produces reports that it has the producer page of a
+	// Consumes reports that the process has the consumer page of a RINGBUF mapped writable,
+	// which only a consumer needs. Produces reports that it has the producer page of a
 	// USER_RINGBUF mapped writable. Neither means that the process is active.
 	Consumes bool
 	Produces bool
 
-	// Exact reports that all of this comes from the kernel's iterators. Otherwise Holds is
-	// certain if true, and the rest is likely, for the reason in Why.
+	// Exact reports that the fields come from the kernel's iterators. Otherwise Holds is
+	// certain if true, and the other fields are inferred, for the reason in Why.
 	Exact bool
 	Why   string
 }
@@ -44,17 +44,17 @@ type Usage struct {
 	// Notes say what is unknown or inexact, and why.
 	Notes []string
 
-	seen   map[ebpf.MapID]int // writable mappings of the users
-	unseen map[ebpf.MapID]int // those of hidden processes, for maps that have any
+	seen   map[ebpf.MapID]int // number of writable mappings of the users
+	unseen map[ebpf.MapID]int // number of writable mappings of hidden processes, if not 0
 	blind  error              // why unseen is unknown, or nil
 }
 
-// Users finds the processes that use the maps, rings or arenas, in one pass over all processes.
-// For maps of other types it returns [pin.ErrWrongType].
+// Users finds the processes that use the maps, which are rings or arenas, in one pass over all
+// processes. For maps of other types it returns [pin.ErrWrongType].
 //
-// It uses the kernel's iterators over descriptors and mappings, which take CAP_BPF and
-// CAP_PERFMON. Without them it infers the users from /proc, which shows the sizes of mappings
-// but not their maps.
+// It uses the kernel's iterators over descriptors and mappings, which need CAP_BPF and
+// CAP_PERFMON. Without the iterators it infers the users from /proc, which shows the sizes of
+// mappings but not their maps.
 func Users(maps ...*ebpf.Map) (*Usage, error) {
 	var shapes []shape
 	for _, m := range maps {
@@ -70,14 +70,14 @@ func Users(maps ...*ebpf.Map) (*Usage, error) {
 		shapes = append(shapes, shapeOf(m, id))
 	}
 	usage, err := users(shapes)
-	runtime.KeepAlive(maps) // so that the caller is found to hold them
+	runtime.KeepAlive(maps) // the caller holds the maps until their users have been found
 	if err != nil {
 		return nil, fmt.Errorf("find users of map: %w", err)
 	}
 	return usage, nil
 }
 
-// shape is the properties of a map that its mappings show.
+// shape describes a map by what /proc shows of its descriptors and mappings.
 type shape struct {
 	id   ebpf.MapID
 	typ  ebpf.MapType
@@ -94,7 +94,7 @@ func users(shapes []shape) (*Usage, error) {
 	return h.usersOf(shapes)
 }
 
-// visibleUsers finds the users of maps among the processes that this one can see.
+// visibleUsers finds the users of maps among the processes that this process can see.
 func (h *host) visibleUsers(shapes []shape) (*Usage, error) {
 	s, why := h.userScanner()
 	if s != nil {
@@ -121,13 +121,13 @@ func (h *host) visibleUsers(shapes []shape) (*Usage, error) {
 	return usage, nil
 }
 
-// missing notes why users are missing.
+// missing records why users can be missing from u.
 func (u *Usage) missing(why error) {
 	u.blind = why
 	u.Notes = append(u.Notes, why.Error())
 }
 
-// lookOutside notes if processes outside this pid namespace are hidden.
+// lookOutside records that users are missing if there are processes outside this pid namespace, which are hidden.
 func (u *Usage) lookOutside() {
 	if initial, err := proc.InitialPIDNamespace(); err != nil {
 		u.missing(fmt.Errorf("processes outside this pid namespace may be hidden: %w", err))
@@ -136,13 +136,13 @@ func (u *Usage) lookOutside() {
 	}
 }
 
-// exactUsers sums up the uses for each map and process.
+// exactUsers combines the uses of each map by each process.
 func exactUsers(shapes []shape, uses []mapusers.Use) *Usage {
 	typeOf := map[ebpf.MapID]ebpf.MapType{}
 	for _, s := range shapes {
 		typeOf[s.id] = s.typ
 	}
-	// A pid can have been given to another process between the two iterators.
+	// started distinguishes processes: a pid can be reused between the runs of the two iterators.
 	type key struct {
 		id      ebpf.MapID
 		pid     int
@@ -151,7 +151,7 @@ func exactUsers(shapes []shape, uses []mapusers.Use) *Usage {
 	found := map[key]*User{}
 	for _, use := range uses {
 		typ, asked := typeOf[use.Map]
-		if !asked || use.PID == 0 { // 0: its last thread is exiting
+		if !asked || use.PID == 0 { // PID 0: the last thread of the process is exiting
 			continue
 		}
 		k := key{use.Map, use.PID, use.Started}
@@ -189,9 +189,9 @@ func (u *User) add(use mapusers.Use, typ ebpf.MapType) {
 	}
 }
 
-// OwnerNames returns the names, sorted and joined by commas, of the other processes that work
-// with the map: its consumers or producers, with "(unseen)" for those that this process cannot
-// see, or if there are none, the processes that hold or map it.
+// OwnerNames returns the names, sorted and joined by commas, of the processes other than the
+// caller that consume or produce the map, with "(unseen)" for processes that the caller cannot
+// see. If there are none, it returns the names of the other processes that hold or map the map.
 func (m *Map) OwnerNames() string {
 	var at, other []string
 	for _, u := range m.Users {

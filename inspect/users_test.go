@@ -19,8 +19,8 @@ import (
 // scene is a set of processes that use maps in all relevant ways.
 type scene struct {
 	maps  []*ebpf.Map
-	exact map[ebpf.MapID][]User // PID and Comm come from the processes
-	// likely is what /proc shows.
+	exact map[ebpf.MapID][]User // users that the iterators find
+	// likely is what can be inferred from /proc.
 	likely map[ebpf.MapID][]User
 }
 
@@ -34,7 +34,7 @@ func newScene(t *testing.T) scene {
 	}
 	const (
 		mapped   = "it has a map of this size mapped"
-		consumer = ", and the consumer page of one writable"
+		consumer = ", and the consumer page of a ring mapped writable"
 		closed   = "it has mapped a map of this size whose descriptor it closed"
 		oneOfTwo = "it has mapped 1 of the 2 maps of this size that it holds"
 	)
@@ -47,7 +47,7 @@ func newScene(t *testing.T) scene {
 		sc.likely[id] = append(sc.likely[id], likely)
 	}
 	ring := ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: 8192}
-	// Sizes that no other map has, so that the likely answer is unambiguous.
+	// No other map has these sizes, so what is inferred from /proc is unambiguous.
 	ring1, ring2, ring3, ring4, ring5 := ring, ring, ring, ring, ring
 	ring1.MaxEntries, ring2.MaxEntries, ring4.MaxEntries, ring5.MaxEntries = 16384, 32768, 65536, 1<<17
 
@@ -59,7 +59,7 @@ func newScene(t *testing.T) scene {
 	m = newMap(ring2)
 	expect(m, start(t, "keep the mapping", m), User{Mapped: true, Consumes: true}, closed+consumer)
 
-	// /proc does not show which of two rings of one size is mapped.
+	// /proc does not show which of two rings of the same size is mapped.
 	m, other := newMap(ring3), newMap(ring3)
 	a := start(t, "consume the first of several", m, other)
 	expect(m, a, User{Holds: true, Mapped: true, Consumes: true}, oneOfTwo+consumer)
@@ -72,15 +72,15 @@ func newScene(t *testing.T) scene {
 	expect(m, a, User{Holds: true, Mapped: true, Consumes: true}, mapped+consumer)
 	expect(other, a, User{Holds: true, Mapped: true, Consumes: true}, mapped+consumer)
 
-	// The global variables of a program look like a consumer page.
+	// In /proc a mapping of a program's global variables looks like one of a consumer page.
 	globals := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 64, MaxEntries: 1, Flags: mmapable})
 	expect(m, start(t, "map globals", m, globals), User{Holds: true}, "")
 
 	return sc
 }
 
-// check compares users with the expected ones, without this process, which holds all
-// maps.
+// check compares the users got with the users wanted. It checks this process, which holds all maps,
+// separately.
 func (sc scene) check(t *testing.T, want, got map[ebpf.MapID][]User) {
 	t.Helper()
 	for _, m := range sc.maps {
@@ -136,8 +136,8 @@ func TestUsersLikely(t *testing.T) {
 	sc.check(t, sc.likely, sc.likelyUsers(t))
 }
 
-// likelyUsers is users without iterators. It omits processes of others, which can have a ring
-// of the same size.
+// likelyUsers returns the users inferred from /proc. It omits processes that the test did not
+// start, which can have a ring of the same size.
 func (sc scene) likelyUsers(t *testing.T) map[ebpf.MapID][]User {
 	t.Helper()
 	procs, _, err := readProcesses("/proc")
@@ -234,7 +234,7 @@ func TestUsersRefusesOtherMaps(t *testing.T) {
 	}
 }
 
-// needIterators skips the test if package mapusers does not work.
+// needIterators skips the test if the iterators of package mapusers cannot be loaded.
 func needIterators(t *testing.T) {
 	t.Helper()
 	s, err := mapusers.NewScanner()
