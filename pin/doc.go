@@ -12,26 +12,25 @@
 //	events, err := pin.Open("/sys/fs/bpf/app/events", ebpf.RingBuf)
 //
 // An object can have any number of pins. Closing the object does not remove them;
-// [Remove] or rm(1) does. The package works on descriptors of its own, so
-// cilium/ebpf's record of an object's pin (IsPinned, Unpin, and that a second Pin
-// moves the first) does not change.
+// [Remove] or rm(1) does. The package works on descriptors of its own, so it does not
+// change cilium/ebpf's record of an object's pin, which IsPinned, Unpin and Pin use.
 //
-// A path is absolute or relative to the working directory, and must lie on a mounted
+// A path is absolute or relative to the working directory, and must be on a mounted
 // bpffs; systemd mounts one on /sys/fs/bpf. The package mounts nothing.
 //
 // # Other users
 //
 // A bpffs has mode 1777 by default: any user can create directories and symbolic links
-// there. So functions resolve a path once, to a handle (O_PATH). They refuse directories
-// that users other than the caller and root can change, and symbolic links of such users:
-// [ErrUnsafe]. A pin has its mode before it is visible.
+// there. So functions resolve a path once, to a handle (O_PATH). They refuse, with
+// [ErrUnsafe], directories that users other than the caller and root can change, and symbolic
+// links that such users own. The mode of a pin is set before the pin becomes visible.
 //
 // # Concurrency and errors
 //
 // Any number of goroutines can call all functions at once.
 //
-// A message names the path and the reason in words. The kernel's errno stays
-// reachable by [errors.Is]: [fs.ErrExist], [fs.ErrNotExist] and [fs.ErrPermission] match.
+// The text of an error names the path and explains the reason. The error also matches the
+// kernel's errno, and [fs.ErrExist], [fs.ErrNotExist] and [fs.ErrPermission] where they apply.
 package pin
 
 import (
@@ -46,31 +45,30 @@ import (
 )
 
 var (
-	// ErrNotBPFFS reports that a path lies on another file system.
+	// ErrNotBPFFS reports that a path is not on a bpffs.
 	ErrNotBPFFS = bpffs.ErrNotBPFFS
 
-	// ErrName reports that bpffs accepts no entry of this name: it contains a dot
-	// or is longer than 255 bytes.
+	// ErrName reports a name that bpffs does not accept: it contains a dot or is longer
+	// than 255 bytes.
 	ErrName = bpffs.ErrName
 
-	// ErrUnsafe reports that a user other than the caller and root could replace a pin: a directory
-	// above it, below the root of the bpffs, belongs to such a user, or is writable for others and
-	// not sticky; or the path has a symbolic link of such a user.
+	// ErrUnsafe reports that a user other than the caller and root could replace a pin. Either a
+	// directory between the root of the bpffs and the pin belongs to such a user, or is writable
+	// by others and not sticky; or such a user owns a symbolic link in the path.
 	ErrUnsafe = bpffs.ErrUnsafe
 
-	// ErrWrongType reports that a pin holds another kind of object, or a map of another type, than
-	// the caller wants.
+	// ErrWrongType reports that a pinned object is of another kind than the caller wants, or a map
+	// of another type.
 	ErrWrongType = maptype.ErrWrong
 
-	// ErrNotPin reports that an entry of a bpffs is a directory or a symbolic
-	// link, which holds no object.
+	// ErrNotPin reports that an entry of a bpffs is a directory or a symbolic link, not a pin.
 	ErrNotPin = bpffs.ErrNotPin
 )
 
 // reason is [bpffs.Reason] for an error of BPF_OBJ_PIN and BPF_OBJ_GET.
 func reason(err error) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return file // of /proc, where cilium/ebpf reads a map's properties
+		return file // cilium/ebpf could not read the properties of a map in /proc
 	}
 	if errors.Is(err, unix.EPERM) {
 		return explain.Error(unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)")

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// A ring outlives the process that created it, and another one opens it.
+// Pin a ring, so that it outlives the process that created it, and open it by its path.
 func Example() {
 	dir, err := os.MkdirTemp("/sys/fs/bpf", "example-")
 	if err != nil {

@@ -46,7 +46,7 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 		t.Errorf("Default: %q, %v", got, err)
 	}
 
-	// One can cover another.
+	// A mount covers an earlier mount on the same directory.
 	mountBPFFS(t, blank)
 	got, err = bpffs.Mounts()
 	must(t, err)
@@ -55,7 +55,7 @@ func TestMountsFindsEveryVisibleBPFFS(t *testing.T) {
 	}
 	must(t, unix.Unmount(blank, 0))
 
-	// If only directories of a file system are mounted, each of them counts.
+	// If a bpffs is reachable only through bind mounts of its directories, each of these is listed.
 	must(t, unix.Unmount(blank, 0))
 	must(t, unix.Unmount(bind, 0))
 	got, err = bpffs.Mounts()
@@ -78,7 +78,7 @@ func TestMountMountsOnRequestOnly(t *testing.T) {
 	wantError(t, err, pin.ErrNotBPFFS, `pin map to "/sys/fs/bpf/x": not on a bpffs`)
 
 	must(t, bpffs.Mount(bpffs.DefaultRoot))
-	must(t, bpffs.Mount(bpffs.DefaultRoot)) // a second time: no effect
+	must(t, bpffs.Mount(bpffs.DefaultRoot)) // does nothing the second time
 	mounts, err := bpffs.Mounts()
 	must(t, err)
 	if !slices.Equal(mounts, []string{bpffs.DefaultRoot}) {
@@ -109,7 +109,7 @@ func TestDefaultIsWhereEverybodyPins(t *testing.T) {
 	}
 }
 
-// unmountAll leaves no bpffs in this mount namespace.
+// unmountAll unmounts every bpffs in this mount namespace.
 func unmountAll(t *testing.T) {
 	t.Helper()
 	for {

@@ -13,19 +13,19 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Open opens the map pinned at path for reading and writing. The caller closes it. Open
+// Open opens the map pinned at path for reading and writing. The caller closes the map. Open
 // follows symbolic links.
 //
 // If types are given, Open refuses a map of any other type with [ErrWrongType].
-// Other errors: [ErrNotBPFFS], [fs.ErrNotExist], [ErrNotPin] for a directory,
-// [ErrWrongType] for a program or link, [fs.ErrPermission], [ErrUnsafe] for another
+// Other errors are [ErrNotBPFFS], [fs.ErrNotExist], [ErrNotPin] for a directory,
+// [ErrWrongType] for a program or link, [fs.ErrPermission], and [ErrUnsafe] for another
 // user's symbolic link.
 func Open(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(load, path, types)
 }
 
-// OpenReadOnly is [Open] for reading alone: it needs only read permission on the pin. The
-// kernel does not let such a map be mapped into memory.
+// OpenReadOnly is like [Open], but opens the map only for reading, which needs only read
+// permission on the pin. The kernel refuses mmap(2) of such a map.
 func OpenReadOnly(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return openWith(loadReadOnly, path, types)
 }
@@ -66,11 +66,11 @@ func open(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
 	return m, nil
 }
 
-// Remove removes the pin at path. The object lives on while something else
-// holds it: a descriptor, another pin, a program that uses it.
+// Remove removes the pin at path. The object stays as long as something else
+// holds it: a descriptor, another pin, or a program that uses it.
 //
-// Errors: [fs.ErrNotExist]; [ErrNotBPFFS]; [ErrNotPin] for a directory or symbolic link,
-// which stays.
+// Errors are [fs.ErrNotExist], [ErrNotBPFFS], and [ErrNotPin] for a directory or symbolic
+// link, which Remove does not remove.
 func Remove(path string) error {
 	if err := remove(path); err != nil {
 		return fmt.Errorf("unpin %q: %w", path, err)
@@ -87,7 +87,7 @@ func remove(path string) error {
 	if err := p.CheckPin(); err != nil {
 		return err
 	}
-	// Unlike os.Remove this never removes a directory that has replaced the pin.
+	// Unlike os.Remove, unlinkat without AT_REMOVEDIR cannot remove a directory that has replaced the pin.
 	if err := unix.Unlinkat(p.Dir, p.Names[0], 0); err != nil {
 		return bpffs.Reason(err)
 	}
@@ -97,8 +97,8 @@ func remove(path string) error {
 // load opens the object pinned at the file of handle fd, for reading and writing.
 func load(fd int) (cilium.Pinner, error) { return loadAs(fd, nil) }
 
-// loadReadOnly is load with read access. The kernel refuses that for links with EINVAL
-// (bpf_obj_get_user in kernel/bpf/inode.c), so they are opened as load does.
+// loadReadOnly is load for reading only. The kernel refuses this for links with EINVAL
+// (bpf_obj_get_user in kernel/bpf/inode.c), so loadReadOnly opens links for reading and writing.
 func loadReadOnly(fd int) (cilium.Pinner, error) {
 	o, err := loadAs(fd, &ebpf.LoadPinOptions{ReadOnly: true})
 	if errors.Is(err, unix.EINVAL) {
@@ -111,7 +111,7 @@ func loadAs(fd int, opts *ebpf.LoadPinOptions) (cilium.Pinner, error) {
 	path := bpffs.ByHandle(fd)
 	o, err := cilium.Load(path, opts)
 	if isMissing(err) {
-		// The handle is open, so this fails only without /proc.
+		// Stat fails only if /proc is not mounted, since the handle is open.
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
 		}

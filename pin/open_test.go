@@ -93,7 +93,7 @@ func TestPermissionsAreThoseOfThePin(t *testing.T) {
 	if !asNobody(t, variable+"="+dir) {
 		return
 	}
-	// The bpffs is sticky: only its owner can remove an entry.
+	// The root of the bpffs is sticky: only the owner of an entry can remove it.
 	wantError(t, pin.Remove(dir+"/public"), fs.ErrPermission, `unpin "`+dir+`/public": operation not permitted`)
 	const denied = "permission denied (by the mode of the path or of a directory above it)"
 	wantError(t, pin.Check(dir+"/closed/x"), fs.ErrPermission, `pin to "`+dir+`/closed/x": `+denied)
@@ -146,7 +146,7 @@ func TestRemove(t *testing.T) {
 			wantError(t, pin.Remove(tt.path), tt.want, `unpin "`+tt.path+`": `+tt.cause)
 		})
 	}
-	// The map is not affected.
+	// Removing the pin does not affect the map.
 	if _, err := m.Info(); err != nil {
 		t.Error(err)
 	}

@@ -17,21 +17,22 @@ import (
 	"github.com/rbtool/rbtool/internal/bpffs"
 )
 
-// Options say how to pin. The zero value suits most uses.
+// Options say how to pin an object. The zero value suits most uses.
 type Options struct {
-	// Mode is the pin's permission bits. [Open] takes read and write permission. Zero keeps the
-	// kernel's default: 0600 less the umask (bpf_obj_do_pin in kernel/bpf/inode.c). With another
-	// mode the pin is created in a directory of mode 0700 beside path, named rbtool- and random
-	// letters, and moved. A process that is killed before the move leaves that directory behind.
+	// Mode is the pin's permission bits. [Open] needs read and write permission. Zero means the
+	// kernel's default: 0600 less the umask (bpf_obj_do_pin in kernel/bpf/inode.c). If Mode is not
+	// zero, the pin is created in a new directory next to path, of mode 0700 and named rbtool-
+	// and random letters, and then moved to path. A process that is killed before the move leaves
+	// the directory behind.
 	Mode fs.FileMode
 }
 
 // Map pins m to path. It creates missing directories on the bpffs above path, with mode
-// 0755 less the umask, and removes them again if pinning fails. m stays the caller's.
+// 0755 less the umask, and removes them again if pinning fails. The caller still owns m.
 //
-// Map refuses an existing path with [fs.ErrExist], and one that other users can change with
-// [ErrUnsafe]. Other errors: [ErrNotBPFFS], [ErrName], ENOTDIR if the path leads through a
-// file.
+// Map refuses a path that exists with [fs.ErrExist], and a path that other users can change
+// with [ErrUnsafe]. Other errors are [ErrNotBPFFS], [ErrName], and ENOTDIR if the path leads
+// through a file.
 func Map(m *ebpf.Map, path string, opts Options) error {
 	c, err := m.Clone()
 	if err != nil {
@@ -41,7 +42,7 @@ func Map(m *ebpf.Map, path string, opts Options) error {
 	return pin("map", c, path, opts)
 }
 
-// Program pins p to path as [Map] does.
+// Program pins p to path like [Map].
 func Program(p *ebpf.Program, path string, opts Options) error {
 	c, err := p.Clone()
 	if err != nil {
@@ -51,8 +52,8 @@ func Program(p *ebpf.Program, path string, opts Options) error {
 	return pin("program", c, path, opts)
 }
 
-// Link pins l to path as [Map] does. The program stays attached after l is closed, as long as
-// the pin exists. A perf event without a BPF link (before Linux 5.15) is refused with
+// Link pins l to path like [Map]. While the pin exists, the program stays attached even after l
+// is closed. A perf event without a BPF link (before Linux 5.15) is refused with
 // [ebpf.ErrNotSupported].
 func Link(l link.Link, path string, opts Options) error {
 	c, err := cloneLink(l)
@@ -66,7 +67,7 @@ func Link(l link.Link, path string, opts Options) error {
 func cloneLink(l link.Link) (link.Link, error) {
 	raw, ok := l.(interface{ FD() int })
 	if !ok {
-		// A perf event, for which kernels before 5.15 have no link.
+		// l is a perf event, for which kernels before 5.15 have no BPF link.
 		return nil, fmt.Errorf("%w: %T has no descriptor", ebpf.ErrNotSupported, l)
 	}
 	fd, err := unix.FcntlInt(uintptr(raw.FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -92,7 +93,8 @@ func Check(path string) error {
 	return nil
 }
 
-// object is a clone of the caller's: Pin records the path in it.
+// object is a map, program or link of cilium/ebpf. It is a clone of the caller's object, because Pin records the
+// path in it.
 type object interface {
 	io.Closer
 	Pin(path string) error
@@ -145,7 +147,7 @@ func move(p *bpffs.Path, o object, opts Options, flags uint) (err error) {
 		return bpffs.Reason(err)
 	}
 	defer unix.Close(own)
-	// Another user can have replaced it if the root of the bpffs is world-writable and not sticky.
+	// If the root of the bpffs is world-writable and not sticky, another user can have replaced the directory.
 	st, err := bpffs.Stat(own)
 	if err != nil {
 		return err
@@ -174,11 +176,12 @@ func move(p *bpffs.Path, o object, opts Options, flags uint) (err error) {
 }
 
 // Replace pins m to path like [Map], and atomically replaces a map that is pinned there: a
-// concurrent [Open] gets the old map or the new one. The new pin does not inherit the old
-// one's mode.
+// concurrent [Open] gets the old or the new map. The new pin does not inherit the mode of the
+// old pin.
 //
-// It pins in a directory beside path and moves the pin, as described at Options.Mode.
-// It replaces only pins of maps: [ErrNotPin], [ErrWrongType].
+// It pins m in a new directory next to path and then moves the pin, as described at
+// Options.Mode. If something other than a map is at path, Replace leaves it alone and returns
+// [ErrNotPin] or [ErrWrongType].
 func Replace(m *ebpf.Map, path string, opts Options) error {
 	if err := replace(m, filepath.Clean(path), opts); err != nil {
 		return fmt.Errorf("replace map at %q: %w", path, err)

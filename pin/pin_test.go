@@ -138,7 +138,7 @@ func TestWhatCannotBePinnedToIsRefused(t *testing.T) {
 
 func TestAFailedPinRemovesTheDirectoriesItMade(t *testing.T) {
 	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
-	// No single name is too long, but the path is. The kernel refuses it after most of
+	// Each name is short enough, but the path is too long. The kernel refuses it after most of
 	// the directories are created.
 	path := dir + strings.Repeat("/"+strings.Repeat("d", 255), 16)
 	wantError(t, pin.Map(m, path, pin.Options{}), unix.ENAMETOOLONG, `pin map to "`+path+`": file name too long`)

@@ -20,7 +20,7 @@ func TestReplaceMakesThePinThere(t *testing.T) {
 	path := dir + "/a/ring"
 	must(t, pin.Replace(first, path, pin.Options{Mode: 0o644}))
 	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640}))
-	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640})) // a new pin
+	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640}))
 	if diff := cmp.Diff([]string{"a", "a/ring"}, tree(t, dir)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -122,7 +122,7 @@ func TestReplaceIsAtomic(t *testing.T) {
 	t.Logf("%d replacements, %d opens", 2*rounds, opened[0]+opened[1])
 }
 
-// One of several concurrent pins to a path succeeds.
+// If several processes pin to one path at once, exactly one succeeds.
 func TestOnlyOnePinWins(t *testing.T) {
 	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
 	const racers = 8

@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// stage tells a test that rerun started which process it is.
+// stage is the stage given to rerun in a test process that rerun started, otherwise empty.
 var stage = os.Getenv("RBTOOL_TEST_STAGE")
 
 const (
@@ -25,7 +25,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if stage == nobody {
-		os.Exit(m.Run()) // it cannot change limits
+		os.Exit(m.Run()) // a process that rerun started cannot change limits
 	}
 	os.Exit(testenv.Main(m))
 }
@@ -43,8 +43,8 @@ func rerun(t *testing.T, test, stage string, attr *syscall.SysProcAttr, env ...s
 	}
 }
 
-// privateMounts runs the calling test in a new mount namespace, and reports whether this is the process
-// in it.
+// privateMounts runs the calling test again in a process with a new mount namespace. It returns true in that
+// process, and false in the process that started it.
 func privateMounts(t *testing.T) bool {
 	t.Helper()
 	if stage != "" {
@@ -54,8 +54,8 @@ func privateMounts(t *testing.T) bool {
 	return false
 }
 
-// asNobody runs the calling test as a user without capabilities, and reports whether this is the process
-// of that user.
+// asNobody runs the calling test again in a process of a user without capabilities. It returns true in that
+// process, and false in the process that started it.
 func asNobody(t *testing.T, env ...string) bool {
 	t.Helper()
 	if stage == nobody {

@@ -19,8 +19,8 @@ import (
 
 const other = 65534 // the user of asNobody
 
-// Another user keeps replacing a new pin with a symbolic link. The mode goes to the pin, never to the
-// link's target.
+// While another user keeps replacing new pins with symbolic links, a mode is set only on a pin, never on the
+// target of a link.
 func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 	const variable = "RBTOOL_TEST_DIR"
 	if stage == nobody {
@@ -31,7 +31,7 @@ func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 		return
 	}
 	dir := publicBPFFS(t)
-	must(t, unix.Chmod(dir, 0o777)) // and not sticky, as when mounted: any user can rename its entries
+	must(t, unix.Chmod(dir, 0o777)) // not sticky, unlike after the mount: any user can rename entries
 	attacker := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
 	attacker.Env = append(os.Environ(), "RBTOOL_TEST_STAGE="+nobody, variable+"="+dir)
 	attacker.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
@@ -53,7 +53,7 @@ func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 	must(t, os.WriteFile(target, nil, 0o600))
 	m := testenv.Ring(t, 4096)
 	for pins := range 500 {
-		// The other user exchanges them.
+		// Fails if the other user has exchanged the pin.
 		_ = os.Remove(dir + "/ring")
 		_ = os.Remove(dir + "/link")
 		_ = os.Remove(dir + "/ring")
@@ -66,7 +66,7 @@ func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 	}
 }
 
-// plant exchanges each pin in dir and a link until standard input ends.
+// plant exchanges each new pin in dir with a symbolic link until standard input ends.
 func plant(t *testing.T, dir string) {
 	ended := make(chan struct{})
 	go func() {
@@ -153,12 +153,12 @@ func TestDirectoriesThatOthersCannotChangeAreTaken(t *testing.T) {
 	must(t, os.Symlink("sticky", dir+"/link"))
 	must(t, pin.Map(m, dir+"/link/second", pin.Options{}))
 	must(t, pin.Remove(dir+"/link/ring"))
-	// Pins in a directory of another user can be removed.
+	// A pin can be removed even if another user owns its directory.
 	must(t, os.Chown(dir+"/readable", other, other))
 	must(t, pin.Remove(dir+"/readable/ring"))
 }
 
-// A loop of links is an error.
+// A loop of symbolic links is an error.
 func TestALoopOfSymbolicLinksEnds(t *testing.T) {
 	dir := testenv.BPFFS(t)
 	must(t, os.Symlink("b", dir+"/a"))

@@ -39,11 +39,11 @@ func kindOf(o cilium.Pinner) Kind {
 
 // Entry is one pin.
 type Entry struct {
-	Path string // begins with the root of the walk
+	Path string // the root of the walk, joined with the path below it
 	Kind Kind
 	Mode fs.FileMode // permission bits
 
-	// For maps only; zero otherwise.
+	// Zero unless Kind is KindMap.
 	ID   ebpf.MapID
 	Type ebpf.MapType
 	Name string // at most 15 bytes, may be empty
@@ -52,9 +52,9 @@ type Entry struct {
 // Walk yields the pins in and below root, a directory on a bpffs, in lexical order. It follows
 // no symbolic links, except for root itself, and enters no other file systems.
 //
-// It yields an entry that it cannot read with its path and an error, and goes on. It omits
-// entries that vanish during the walk. It keeps no object open: a path can lead to another
-// object by the time the caller uses it.
+// For an entry that it cannot read, it yields the path and an error, and goes on. It omits
+// entries that vanish during the walk. It keeps no object open: when the caller uses a path,
+// another object can be pinned there.
 func Walk(root string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		fd, err := openRoot(root)
@@ -67,7 +67,7 @@ func Walk(root string) iter.Seq2[Entry, error] {
 	}
 }
 
-// openRoot returns a handle of a directory on a bpffs.
+// openRoot returns a handle (O_PATH) of path, which must be on a bpffs.
 func openRoot(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -83,7 +83,7 @@ func openRoot(path string) (int, error) {
 	return fd, err
 }
 
-// walk visits the entries of the directory path, whose handle is dir. It returns false if yield did.
+// walk visits the entries of the directory path, whose handle is dir. It returns false if yield returned false.
 func walk(dir int, path string, yield func(Entry, error) bool) bool {
 	entries, err := readDir(dir, path)
 	if err != nil && !isMissing(err) && !yield(Entry{Path: path}, fmt.Errorf("walk %q: %w", path, bpffs.Reason(err))) {
@@ -110,7 +110,8 @@ func walk(dir int, path string, yield func(Entry, error) bool) bool {
 	return true
 }
 
-// visit walks the directory, or yields the pin, of handle fd. It returns false if yield did.
+// visit walks the directory fd, or yields the pin fd, whose path is path. It returns false if yield returned
+// false.
 func visit(fd int, path string, yield func(Entry, error) bool) bool {
 	entry := Entry{Path: path}
 	st, err := bpffs.Stat(fd)
@@ -122,7 +123,7 @@ func visit(fd int, path string, yield func(Entry, error) bool) bool {
 		return true
 	case err == nil:
 		entry.Mode = fs.FileMode(st.Mode).Perm()
-		// ENOENT: the pin is gone, or it is one of the kernel's own (maps.debug, progs.debug).
+		// ENOENT: the pin is gone, or the kernel itself created it (maps.debug, progs.debug).
 		if err = entry.read(fd); isMissing(err) {
 			return true
 		}
@@ -146,7 +147,7 @@ func readDir(dir int, path string) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// read fills in what the file of handle fd holds.
+// read sets the fields that describe the object pinned at the file of handle fd.
 func (e *Entry) read(fd int) error {
 	o, err := loadReadOnly(fd)
 	if err != nil {

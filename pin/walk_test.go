@@ -15,7 +15,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// bpf(2) does not open the iterators that the kernel pins itself.
+// Walk omits the iterators that the kernel pins itself, which bpf(2) cannot open.
 func TestWalkPassesOverPinsThatCannotBeOpened(t *testing.T) {
 	for e, err := range pin.Walk("/sys/fs/bpf") {
 		if strings.HasSuffix(e.Path, ".debug") {
@@ -110,7 +110,7 @@ func TestOneBadEntryDoesNotStopTheWalk(t *testing.T) {
 	if stage == inPrivateMounts {
 		dir = publicBPFFS(t)
 		m := testenv.Ring(t, 4096)
-		must(t, pin.Map(m, dir+"/a", pin.Options{Mode: 0o444})) // enough to read it
+		must(t, pin.Map(m, dir+"/a", pin.Options{Mode: 0o444})) // readable by any user
 		must(t, pin.Map(m, dir+"/b", pin.Options{Mode: 0o600}))
 		must(t, pin.Map(m, dir+"/c/d", pin.Options{}))
 		must(t, os.Chmod(dir+"/c", 0o700))
@@ -125,7 +125,7 @@ func TestOneBadEntryDoesNotStopTheWalk(t *testing.T) {
 	for e, err := range pin.Walk(dir) {
 		switch {
 		case strings.HasSuffix(e.Path, ".debug"):
-			// Pinned by the kernel with CONFIG_BPF_PRELOAD (populate_bpffs in kernel/bpf/inode.c).
+			// The kernel pins these if it has CONFIG_BPF_PRELOAD (populate_bpffs in kernel/bpf/inode.c).
 		case err == nil:
 			got = append(got, e.Path+" "+string(e.Kind))
 		case errors.Is(err, fs.ErrPermission):
