@@ -36,7 +36,7 @@ func types(tb testing.TB) *decode.Set {
 	return set
 }
 
-// records have lengths with and without padding.
+// records returns records whose lengths need padding, and records whose lengths do not.
 func records() []capture.Record {
 	at := time.Unix(1_700_000_000, 123_456_789)
 	var list []capture.Record
@@ -47,7 +47,7 @@ func records() []capture.Record {
 	return list
 }
 
-// write returns a capture and the end of each of its records.
+// write returns a capture and the offset in it at which each of its records ends.
 func write(tb testing.TB, finished bool) (file []byte, ends []int) {
 	tb.Helper()
 	file, err := capture.AppendHeader(nil, capture.Info{
@@ -66,7 +66,7 @@ func write(tb testing.TB, finished bool) (file []byte, ends []int) {
 	return file, ends
 }
 
-// read returns the records of a capture, and the error after them.
+// read returns the records of a capture, and the error that follows them.
 func read(file []byte) (*capture.Reader, []capture.Record, error) {
 	r, err := capture.NewReader(bytes.NewReader(file))
 	if err != nil {
@@ -116,8 +116,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-// A capture that is truncated at any byte is readable up to its last whole record, and known to be
-// truncated.
+// A capture that is truncated at any byte is readable up to its last complete record, and then reports
+// ErrUnfinished.
 func TestCutAnywhere(t *testing.T) {
 	file, ends := write(t, true)
 	for n := range len(file) {
@@ -135,7 +135,7 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
-// Wireshark accepts packets of 256 KiB and blocks of 16 MiB; a record can have 1 GiB.
+// Wireshark accepts packets up to 256 KiB and blocks up to 16 MiB. A record can have 1 GiB.
 func TestLongRecords(t *testing.T) {
 	info := capture.Info{Name: "events", Type: ebpf.RingBuf, Size: 1 << 26}
 	file, err := capture.AppendHeader(nil, info)
@@ -149,7 +149,7 @@ func TestLongRecords(t *testing.T) {
 		file = capture.AppendRecord(file, rec)
 	}
 	file = capture.AppendEnd(file, capture.End{Time: time.Unix(6, 0), Records: 5})
-	// cmp takes minutes for so many bytes.
+	// go-cmp would take minutes for records of this size.
 	same := func(a, b capture.Record) bool {
 		return a.Pos == b.Pos && a.Time.Equal(b.Time) && bytes.Equal(a.Data, b.Data)
 	}
@@ -257,13 +257,13 @@ func bomb(tb testing.TB, size uint64) []byte {
 	return file
 }
 
-// The types of a capture are raw BTF, not an ELF file with compressed sections.
+// The types of a capture must be raw BTF. An ELF file with compressed sections is refused and not decompressed.
 func TestTypesAreNotUnpacked(t *testing.T) {
 	file, _ := write(t, true)
 	blockType := []byte{0x62, 0x72, 0x00, 0x80}
 	at := bytes.Index(file, blockType)
 	length := binary.LittleEndian.Uint32(file[at+4:])
-	list := file[at+8 : at+8+16+2*16] // two types
+	list := file[at+8 : at+8+16+2*16] // the block up to the BTF: it has two types
 	types := bomb(t, 64<<20)
 	body := append(bytes.Clone(list), binary.LittleEndian.AppendUint32(nil, uint32(len(types)))...)
 	body = append(body, types...)
@@ -289,8 +289,8 @@ func (zero) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A sparse file can have blocks of any size at no cost. Only records are read into memory
-// whatever their size.
+// A sparse file can have blocks of any size that take no space on disk. Memory is bounded for all blocks except
+// those of records.
 func TestTheMemoryForBlocksIsBounded(t *testing.T) {
 	file, ends := write(t, true)
 	const size = 256 << 20
@@ -321,7 +321,7 @@ func TestTheMemoryForBlocksIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzReader reads arbitrary files, in memory bounded by their size.
+// FuzzReader reads arbitrary files. A file must not yield more bytes of records than it has.
 func FuzzReader(f *testing.F) {
 	finished, _ := write(f, true)
 	cut, _ := write(f, false)

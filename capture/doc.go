@@ -1,12 +1,12 @@
 // Package capture writes and reads files of a ring's records: their bytes, positions and
 // times, the losses between them, and their types.
 //
-// A capture is a pcapng file (docs/capture.md), which Wireshark and its tools open. Each
+// A capture is a pcapng file (docs/capture.md), which Wireshark and its tools can open. Each
 // block has its length at both ends. So a file whose writer was killed, or that was
-// truncated anywhere, is readable up to its last whole record.
+// truncated anywhere, is readable up to its last complete record.
 //
-// The Append functions make the parts of a file; the caller writes them. They hold no
-// state, so any number of goroutines can call them at once:
+// The Append functions make the parts of a file; the caller writes the parts. The functions
+// have no state, so any number of goroutines can call them at once:
 //
 //	buf, err := capture.AppendHeader(nil, capture.Info{Name: "events", Type: ebpf.RingBuf, Size: size})
 //	...
@@ -14,7 +14,7 @@
 //	...
 //	buf = capture.AppendEnd(buf, capture.End{Records: n})
 //
-// A [Reader] reads them:
+// A [Reader] reads a capture:
 //
 //	r, err := capture.NewReader(bufio.NewReader(file))
 //	...
@@ -26,10 +26,10 @@
 //		...
 //	}
 //
-// It is also a [consumer.Source], for code that takes records of rings.
+// A Reader is also a [consumer.Source], so code that reads rings can read captures.
 //
 // # Trust
 //
-// Files are not trusted. What does not fit the format is an error that matches [ErrFormat],
-// and memory grows with what is read, not with the lengths that a file states.
+// Files are not trusted. A file that does not follow the format causes an error that matches
+// [ErrFormat]. Memory grows with the bytes read, not with the lengths that a file states.
 package capture

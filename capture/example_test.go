@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/capture"
 )
 
-// A capture in memory. The second record follows a loss of 24 bytes.
+// Write a capture to memory and read it. Before the second record, 24 bytes were lost.
 func Example() {
 	file, err := capture.AppendHeader(nil, capture.Info{Name: "events", ID: 12, Type: ebpf.RingBuf, Size: 4096})
 	if err != nil {

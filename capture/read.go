@@ -19,7 +19,7 @@ var (
 	ErrFormat = errors.New("not a capture of rbtool")
 
 	// ErrUnfinished reports a capture without an end: its recorder was killed, or the file is
-	// truncated. All records before are whole.
+	// truncated. All records before the error are complete.
 	ErrUnfinished = errors.New("the capture was not finished")
 )
 
@@ -28,18 +28,18 @@ var (
 type Reader struct {
 	r      io.Reader
 	info   Info
-	rings  []bool // which of the section's interfaces are rings
+	rings  []bool // for each interface of the section, whether it is a ring
 	end    *End
 	last   Record
-	unread bool  // last was not read by the caller
-	err    error // after last
+	unread bool  // the caller has not read last yet
+	err    error // follows last; final
 	closed atomic.Bool
 	body   bytes.Buffer
-	record []byte // one of several blocks
+	record []byte // buffer of a record that has several blocks
 }
 
-// NewReader returns a Reader of r, which should be buffered. It reads up to the first record, or to the end
-// of a capture without records. r stays the caller's. The error matches [ErrFormat] if r is not a capture.
+// NewReader returns a Reader of r, which should be buffered. It reads r up to the first record, or to the end
+// if there are no records. The caller still owns r. The error matches [ErrFormat] if r is not a capture.
 func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: r}
 	typ, body, err := c.block()
@@ -59,12 +59,12 @@ func NewReader(r io.Reader) (*Reader, error) {
 	case err != io.EOF && !errors.Is(err, ErrUnfinished):
 		return nil, err
 	case !slices.Contains(c.rings, true):
-		return nil, fmt.Errorf("read capture: %w: no ring was recorded in it", ErrFormat)
+		return nil, fmt.Errorf("read capture: %w: it has no recorded ring", ErrFormat)
 	}
 	return c, nil
 }
 
-// asFormat turns the error of a file that is too short for a capture into ErrFormat.
+// asFormat turns ErrUnfinished into ErrFormat, for a file that is too short to be a capture.
 func asFormat(err error) error {
 	if errors.Is(err, ErrUnfinished) {
 		return ErrFormat
@@ -72,16 +72,16 @@ func asFormat(err error) error {
 	return err
 }
 
-// Info returns the description of the ring. It changes when the Reader comes to another capture in the same
+// Info returns the description of the ring. It changes when the Reader reaches another capture in the same
 // file.
 func (c *Reader) Info() Info { return c.info }
 
-// End returns what the capture says at its end. It is nil before the end, and for an unfinished capture.
+// End returns the end of the capture. It is nil before the Reader reaches the end, and for an unfinished capture.
 func (c *Reader) End() *End { return c.end }
 
-// Next returns the next record, whose Data is valid until the next call. At the end it returns [io.EOF], or
-// an error matching [ErrUnfinished] if the capture has no end. Other errors are those of the file, and
-// [ErrFormat] for what this package did not write. They are final.
+// Next returns the next record, whose Data is valid until the next call. At the end of the file it returns
+// [io.EOF], or an error matching [ErrUnfinished] if the capture has no end. Other errors are those of reading the
+// file, and [ErrFormat] if the file does not follow the format. Errors are final.
 func (c *Reader) Next() (Record, error) {
 	if c.unread {
 		c.unread = false
@@ -113,7 +113,7 @@ func (c *Reader) read() (Record, error) {
 	}
 }
 
-// take uses a block. It reports whether that completes a record.
+// take processes a block, and returns the record if it is a packet of a ring.
 func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err error) {
 	switch typ {
 	case blockSection:
@@ -127,11 +127,11 @@ func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err erro
 	case blockPacket:
 		return c.packet(body)
 	}
-	return rec, false, nil // a block of another program
+	return rec, false, nil // a block that another program added
 }
 
-// block reads a block's type and body. If the file ends before the block does, the error is ErrUnfinished;
-// typ is 0 if there is no byte of the block.
+// block reads a block and returns its type and body. If the file ends before the block does, the error is
+// ErrUnfinished; typ is then 0 if the file has no byte of the block.
 func (c *Reader) block() (typ uint32, body []byte, err error) {
 	var head [8]byte
 	if n, err := io.ReadFull(c.r, head[:]); err != nil {
@@ -142,7 +142,7 @@ func (c *Reader) block() (typ uint32, body []byte, err error) {
 	}
 	typ, length := le.Uint32(head[:]), le.Uint32(head[4:])
 	if length < blockOverhead || length%4 != 0 || length > limitOf(typ) {
-		return typ, nil, fmt.Errorf("%w: a block of %d bytes", ErrFormat, length)
+		return typ, nil, fmt.Errorf("%w: a block has invalid length %d", ErrFormat, length)
 	}
 	if !known(typ) { // other programs can add blocks of any size
 		_, err := io.CopyN(io.Discard, c.r, int64(length-8))
@@ -156,12 +156,12 @@ func (c *Reader) block() (typ uint32, body []byte, err error) {
 	}
 	body = c.body.Bytes()
 	if le.Uint32(body[n-4:]) != length {
-		return typ, nil, fmt.Errorf("%w: a block of %d bytes that says %d at its end", ErrFormat, length, le.Uint32(body[n-4:]))
+		return typ, nil, fmt.Errorf("%w: a block has length %d at its start and %d at its end", ErrFormat, length, le.Uint32(body[n-4:]))
 	}
 	return typ, body[:n-4], nil
 }
 
-// known reports whether take uses blocks of a type.
+// known reports whether the Reader uses blocks of this type.
 func known(typ uint32) bool {
 	switch typ {
 	case blockSection, blockInterface, blockTypes, blockStatistics, blockPacket, blockRest:
@@ -170,8 +170,8 @@ func known(typ uint32) bool {
 	return false
 }
 
-// limitOf returns the greatest length of blocks of a type, in bytes. A sparse file can have large blocks at
-// no cost, and all but those of records are read into memory whole.
+// limitOf returns the maximum length of blocks of a type, in bytes. The limit bounds memory: blocks are read into
+// memory completely, and a sparse file can have large blocks that take no space on disk.
 func limitOf(typ uint32) uint32 {
 	switch typ {
 	case blockSection, blockInterface, blockStatistics:
@@ -192,7 +192,7 @@ func unfinished(err error) error {
 // section starts a new capture: a file can hold several, one after the other.
 func (c *Reader) section(body []byte) error {
 	if len(body) < 16 || le.Uint32(body) != byteOrder || le.Uint16(body[4:]) != 1 {
-		return fmt.Errorf("%w: of another byte order or version", ErrFormat)
+		return fmt.Errorf("%w: unsupported byte order or version", ErrFormat)
 	}
 	c.rings, c.end, c.info = nil, nil, Info{}
 	return options(body[16:], func(code uint16, value []byte) {
@@ -204,7 +204,7 @@ func (c *Reader) section(body []byte) error {
 
 func (c *Reader) ring(body []byte) error {
 	if len(body) < 8 {
-		return fmt.Errorf("%w: a short interface block", ErrFormat)
+		return fmt.Errorf("%w: an interface block is too short", ErrFormat)
 	}
 	var info Info
 	resolution, ring := byte(6), false
@@ -234,7 +234,7 @@ func (c *Reader) ring(body []byte) error {
 // maxInterfaces bounds the interfaces of a section.
 const maxInterfaces = 65536
 
-// ringOf reports whether the interface of a block is a ring.
+// ringOf reports whether the block with this body belongs to an interface that is a ring.
 func (c *Reader) ringOf(body []byte) bool {
 	i := le.Uint32(body)
 	return uint64(i) < uint64(len(c.rings)) && c.rings[i]
@@ -242,7 +242,7 @@ func (c *Reader) ringOf(body []byte) bool {
 
 func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 	if len(body) < packetFixed {
-		return rec, false, fmt.Errorf("%w: a short packet block", ErrFormat)
+		return rec, false, fmt.Errorf("%w: a packet block is too short", ErrFormat)
 	}
 	if !c.ringOf(body) {
 		return rec, false, nil
@@ -250,7 +250,7 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 	n, size := uint64(le.Uint32(body[12:])), uint64(le.Uint32(body[16:]))
 	padded := (n + 3) &^ 3
 	if padded > uint64(len(body)-packetFixed) {
-		return rec, false, fmt.Errorf("%w: a record of %d bytes in a block of %d", ErrFormat, n, len(body)+blockOverhead)
+		return rec, false, fmt.Errorf("%w: %d bytes of a record do not fit into a block of %d bytes", ErrFormat, n, len(body)+blockOverhead)
 	}
 	rec.Time = timeOf(body[4:])
 	rec.Data = body[packetFixed : packetFixed+n]
@@ -265,9 +265,9 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 			rec.Lost = le.Uint64(value)
 		}
 	})
-	c.end = nil // of an earlier capture
+	c.end = nil // a record follows, so this was the end of an earlier capture
 	if size > maxRecord {
-		return rec, false, fmt.Errorf("%w: a record of %d bytes", ErrFormat, size)
+		return rec, false, fmt.Errorf("%w: a record of %d bytes is too long", ErrFormat, size)
 	}
 	if err == nil && size > n {
 		rec.Data, err = c.rest(rec.Data, size)
@@ -275,8 +275,8 @@ func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
 	return rec, err == nil, err
 }
 
-// rest returns a record of size bytes. data is the part in its packet; the rest is in the blocks that
-// follow.
+// rest returns a record of size bytes. data is the part of the record in its packet; rest reads the other parts
+// from the blocks that follow.
 func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
 	c.record = append(c.record[:0], data...)
 	for uint64(len(c.record)) < size {
@@ -287,7 +287,7 @@ func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
 		left := size - uint64(len(c.record))
 		data := body[:min(uint64(len(body)), left)]
 		if typ != blockRest || len(data) == 0 || len(body)-len(data) > 3 {
-			return nil, fmt.Errorf("%w: a record of %d bytes of which %d are there", ErrFormat, size, len(c.record))
+			return nil, fmt.Errorf("%w: only %d of %d bytes of a record are present", ErrFormat, len(c.record), size)
 		}
 		c.record = append(c.record, data...)
 	}
@@ -296,7 +296,7 @@ func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
 
 func (c *Reader) statistics(body []byte) error {
 	if len(body) < statisticsFixed {
-		return fmt.Errorf("%w: a short statistics block", ErrFormat)
+		return fmt.Errorf("%w: a statistics block is too short", ErrFormat)
 	}
 	if !c.ringOf(body) {
 		return nil
@@ -324,7 +324,7 @@ func timeOf(b []byte) time.Time {
 	return time.Unix(0, int64(uint64(le.Uint32(b))<<32|uint64(le.Uint32(b[4:]))))
 }
 
-// options calls each for the options in b.
+// options calls each for every option in b.
 func options(b []byte, each func(code uint16, value []byte)) error {
 	for len(b) >= 4 {
 		code, n := le.Uint16(b), int(le.Uint16(b[2:]))
@@ -333,7 +333,7 @@ func options(b []byte, each func(code uint16, value []byte)) error {
 		}
 		padded := (n + 3) &^ 3
 		if padded > len(b)-4 {
-			return fmt.Errorf("%w: an option of %d bytes", ErrFormat, n)
+			return fmt.Errorf("%w: an option of %d bytes goes beyond its block", ErrFormat, n)
 		}
 		each(code, b[4:4+n])
 		b = b[4+padded:]
@@ -344,10 +344,10 @@ func options(b []byte, each func(code uint16, value []byte)) error {
 // types reads the types of the records.
 func (c *Reader) types(body []byte) (err error) {
 	if len(body) < 16 {
-		return fmt.Errorf("%w: a short block of types", ErrFormat)
+		return fmt.Errorf("%w: a block of types is too short", ErrFormat)
 	}
 	if le.Uint32(body[4:]) != typesVersion || !c.ringOf(body) {
-		return nil // of a later rbtool: records stay readable without
+		return nil // a later version of rbtool wrote these types; records are readable without them
 	}
 	if c.info.Types, err = decode.UnmarshalSet(body[8:]); err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)

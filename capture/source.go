@@ -12,11 +12,11 @@ import (
 
 var _ consumer.Source = (*Reader)(nil)
 
-// passBytes bounds the records of a pass, headers included.
+// passBytes is the approximate number of bytes of records in a pass, headers included.
 const passBytes = 64 << 10
 
-// Wait returns the error that Next would return, [io.EOF] at the end, once all records before are read. It
-// does not wait: Pass does, for the file.
+// Wait returns the error that the next call of Next would return, such as [io.EOF] at the end of the file. While
+// there are records, it returns nil. It does not block; Pass blocks while it reads the file.
 func (c *Reader) Wait(ctx context.Context) error {
 	if c.closed.Load() {
 		return fmt.Errorf("read capture: %w", os.ErrClosed)
@@ -27,8 +27,8 @@ func (c *Reader) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Pass returns an iterator over the next records: at most limit of them, if that is not zero, and about
-// 64 KiB. A record is valid until the loop body ends, and stays unread if the loop ends at it.
+// Pass returns an iterator over the next records: about 64 KiB, and at most limit records unless limit is zero.
+// A record is valid until the end of the loop body. If the loop body ends the loop, its record stays unread.
 func (c *Reader) Pass(limit int) iter.Seq[consumer.Record] {
 	return func(yield func(consumer.Record) bool) {
 		for n, bytes := 0, 0; (limit == 0 || n < limit) && bytes < passBytes && !c.closed.Load(); n++ {
@@ -45,7 +45,7 @@ func (c *Reader) Pass(limit int) iter.Seq[consumer.Record] {
 	}
 }
 
-// Last returns the record that Next returned or Pass yielded last, with its time.
+// Last returns the last record that Next returned or Pass yielded, with its time.
 func (c *Reader) Last() Record { return c.last }
 
 // Err returns nil: Wait returns the errors of the file.

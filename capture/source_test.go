@@ -19,7 +19,7 @@ func TestAReaderIsASource(t *testing.T) {
 		t.Fatal(err)
 	}
 	var src consumer.Source = r
-	for rec := range src.Pass(0) { // a record that the loop ends at stays unread
+	for rec := range src.Pass(0) { // the record at which the loop ends stays unread
 		if rec.Pos != records()[0].Pos {
 			t.Errorf("position %d", rec.Pos)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// Block types of pcapng. Those with the highest bit set are for local use.
+// Block types of pcapng. Types with the highest bit set are for private use.
 const (
 	blockSection    = 0x0a0d0d0a
 	blockInterface  = 1
@@ -21,7 +21,7 @@ const (
 	blockRest       = 0x80007263
 )
 
-// Options of blocks. Those with the highest bit set are for local use.
+// Options of blocks. Options with the highest bit set are for private use.
 const (
 	optEnd         = 0
 	optComment     = 1
@@ -39,11 +39,11 @@ const (
 
 // Values of fields.
 const (
-	byteOrder     = 0x1a2b3c4d // the magic number of a section
-	unknownLength = ^uint64(0) // of a section
+	byteOrder     = 0x1a2b3c4d // byte-order magic of a section
+	unknownLength = ^uint64(0) // section length: unknown
 	linkUser0     = 147        // LINKTYPE_USER0, for private use
 	nanoseconds   = 9          // if_tsresol: 10^-9 s
-	typesVersion  = 1          // of blockTypes
+	typesVersion  = 1          // version of the format of blockTypes
 )
 
 // Lengths in bytes.
@@ -58,9 +58,9 @@ const (
 	maxRecord = 1<<30 - 1 // RINGBUF_MAX_RECORD_SZ, kernel/bpf/ringbuf.c
 	maxBlock  = maxRecord + 4096
 	maxPacket = 256 << 10 // WTAP_MAX_PACKET_SIZE_STANDARD, wireshark/wiretap/wtap.h: Wireshark stops at a longer packet
-	maxRest   = 8 << 20   // half of Wireshark's limit for a block
-	maxTypes  = 16 << 20  // Wireshark's limit for a block
-	maxHead   = 1 << 20   // of blocks to which other programs can add options
+	maxRest   = 8 << 20   // data of a blockRest: half of Wireshark's limit for a block
+	maxTypes  = 16 << 20  // blockTypes: Wireshark's limit for a block
+	maxHead   = 1 << 20   // section, interface and statistics blocks, to which other programs can add options
 )
 
 // Info describes the recorded ring.
@@ -80,7 +80,7 @@ type Info struct {
 type Record struct {
 	Pos  uint64    // bytes from the ring's creation to the record's header
 	Time time.Time // when it was read from the ring; nanoseconds
-	Lost uint64    // bytes lost since the record before, headers included
+	Lost uint64    // bytes lost between the previous record and this one, headers included
 	Data []byte
 }
 
@@ -106,7 +106,7 @@ func block(dst []byte, typ uint32, fill func([]byte) []byte) []byte {
 	return le.AppendUint32(dst, length)
 }
 
-// pad appends the zeros that n bytes lack to a multiple of 4.
+// pad appends zeros that pad n bytes to a multiple of 4.
 func pad(dst []byte, n int) []byte { return append(dst, make([]byte, -n&3)...) }
 
 func option(dst []byte, code uint16, value []byte) []byte {
@@ -124,11 +124,11 @@ func option64(dst []byte, code uint16, value uint64) []byte {
 
 func endOptions(dst []byte) []byte { return le.AppendUint32(dst, optEnd) }
 
-// text returns the part of s that fits into an option.
+// text returns s, truncated to the length allowed for the text of an option.
 func text(s string) []byte { return []byte(s[:min(len(s), 1024)]) }
 
-// AppendHeader appends the beginning of a capture to dst. It fails only for types that exceed 16 MiB of BTF or
-// that cannot be marshalled.
+// AppendHeader appends the beginning of a capture to dst. It returns an error only if info.Types cannot be
+// marshalled or exceeds 16 MiB.
 func AppendHeader(dst []byte, info Info) ([]byte, error) {
 	dst = block(dst, blockSection, func(b []byte) []byte {
 		b = le.AppendUint32(b, byteOrder)
@@ -140,7 +140,7 @@ func AppendHeader(dst []byte, info Info) ([]byte, error) {
 	dst = block(dst, blockInterface, func(b []byte) []byte {
 		b = le.AppendUint16(b, linkUser0)
 		b = le.AppendUint16(b, 0)
-		b = le.AppendUint32(b, 0) // records are whole
+		b = le.AppendUint32(b, 0) // snapshot length: unlimited
 		b = option(b, optName, text(info.Name))
 		b = option(b, optDescription, fmt.Appendf(nil, "BPF %s, map id %d, %d bytes", info.Type, info.ID, info.Size))
 		b = option(b, optResolution, []byte{nanoseconds})
@@ -156,23 +156,23 @@ func AppendHeader(dst []byte, info Info) ([]byte, error) {
 	return appendTypes(dst, info.Types)
 }
 
-// appendTypes appends the types of the records, with no more BTF than they need.
+// appendTypes appends the types of the records, with only the BTF that they need.
 func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
 	set, err := types.MarshalBinary()
 	if err != nil {
 		return dst, fmt.Errorf("write capture: %w", err)
 	}
-	body := le.AppendUint32(nil, 0) // of interface 0
+	body := le.AppendUint32(nil, 0) // the types belong to interface 0
 	body = le.AppendUint32(body, typesVersion)
 	body = append(body, set...)
 	if len(body)+blockOverhead > maxTypes {
-		return dst, fmt.Errorf("write capture: types of %d bytes, more than %d", len(body), maxTypes-blockOverhead)
+		return dst, fmt.Errorf("write capture: types have %d bytes, more than %d", len(body), maxTypes-blockOverhead)
 	}
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }
 
-// AppendRecord appends a record to dst. rec.Data must not exceed 1 GiB. The bytes of a long record that
-// Wireshark would refuse go to custom blocks after its packet.
+// AppendRecord appends a record to dst. rec.Data must not exceed 1 GiB. If the record is longer than a packet
+// that Wireshark accepts, the rest of it goes into private blocks after the packet.
 func AppendRecord(dst []byte, rec Record) []byte {
 	packet := rec.Data[:min(len(rec.Data), maxPacket)]
 	dst = appendPacket(dst, rec, packet)
@@ -182,7 +182,7 @@ func AppendRecord(dst []byte, rec Record) []byte {
 	return dst
 }
 
-// appendPacket appends the packet of a record; data is the part of rec.Data in it.
+// appendPacket appends the packet of a record. data is the part of rec.Data that goes into the packet.
 func appendPacket(dst []byte, rec Record, data []byte) []byte {
 	return block(dst, blockPacket, func(b []byte) []byte {
 		b = le.AppendUint32(b, 0)
