@@ -2,7 +2,7 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// The metrics. Dashboards and alerts depend on their names, which do not change.
+// The metrics. Do not change their names: dashboards and alerts depend on them.
 var (
 	descs []*prometheus.Desc
 

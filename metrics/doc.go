@@ -11,19 +11,20 @@
 //		c.Update(sample, err, time.Since(began))
 //	}
 //
-// The program takes samples at an interval of its own, not at each scrape. That interval is
-// the resolution of the saturated time, the high-water mark and the stuck states, however
-// many servers scrape.
+// The program takes samples at its own interval, not at each scrape. That interval is the
+// resolution of the saturated time, the high-water mark and the stuck states, and does not
+// depend on how many servers scrape.
 //
 // # Labels
 //
-// The labels of a map's metrics are its id and name, which never change. rbtool_map_info adds
-// its type, and as owner the names of its consumers (of a user ring its producers; without
-// either, its holders). When the owner changes, that series ends and another begins; the
-// counters continue. Join it to get the owner:
+// The labels of a map's metrics are its id and name, which never change. rbtool_map_info also
+// has the map's type and owner: the names of a ring's consumers or a user ring's producers, or
+// of the map's holders if there are none. When the owner changes, that series ends and another
+// begins; the counters continue. To get the owner in a query, join rbtool_map_info:
 //
 //	rate(rbtool_ring_consumed_bytes_total[5m]) * on (instance, id) group_left (owner) rbtool_map_info
 //
-// rbtool_owner_info has a series for each process. The kernel reuses an id only after 2^31 other
-// maps. Then the counters restart, as after a restart of the exporter.
+// rbtool_owner_info has a series for each process that uses a map. The kernel reuses the id of a
+// map only after it has created 2^31 other maps. Then the counters restart, as they do when the
+// exporter restarts.
 package metrics

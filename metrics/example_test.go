@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/metrics"
 )
 
-// The metrics of a report. Reports usually come from an [inspect.Sampler].
+// Export the metrics of a report. Reports usually come from an [inspect.Sampler].
 func Example() {
 	report := &inspect.Report{Maps: []inspect.Map{{
 		ID: 12, Name: "events", Type: ebpf.RingBuf, Bytes: 4096,

@@ -13,8 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Collector is a [prometheus.Collector] of the last sample. Any number of goroutines can
-// use it at once.
+// Collector is a [prometheus.Collector] that exports the last sample. Any number of goroutines
+// can use it at once.
 type Collector struct {
 	mu      sync.Mutex
 	sample  *inspect.Report // nil after a failure
@@ -25,12 +25,12 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// NewCollector returns a Collector, which has no rings before the first Update.
+// NewCollector returns a Collector. It exports no metrics of rings before the first Update.
 func NewCollector() *Collector { return &Collector{} }
 
-// Update sets the sample and how long it took. The caller must not change the report
-// afterwards. If err is not nil, the Collector exports no metrics of rings, so that stale ones
-// are not taken for current, and rbtool_up is 0.
+// Update sets the sample and the time that taking it took. The caller must not change the
+// sample afterwards. If err is not nil, rbtool_up is 0 and the Collector exports no metrics of
+// rings, so that old values are not mistaken for current values.
 func (c *Collector) Update(sample *inspect.Report, err error, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +88,7 @@ func truth(b bool) float64 {
 // describe emits the metrics of a map.
 func (e emitter) describe(m *inspect.Map) {
 	id := strconv.FormatUint(uint64(m.ID), 10)
-	labels := []string{id, clean(m.Name)} // they never change: rate() needs one series
+	labels := []string{id, clean(m.Name)} // rate() needs one series for each map, so its labels must not change
 	e.gauge(mapInfo, 1, append(slices.Clip(labels), clean(m.OwnerNames()), maptype.Name(m.Type))...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {
@@ -120,7 +120,7 @@ func (e emitter) describe(m *inspect.Map) {
 	e.gauge(stuckSeconds, f.StuckFor.Seconds(), labels...)
 }
 
-// clean makes a label of a name, which can have any bytes.
+// clean returns name as a valid label value. name can have any bytes; labels must be UTF-8.
 func clean(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
 
 func role(u inspect.User) string {

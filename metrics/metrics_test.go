@@ -127,7 +127,7 @@ rbtool_up 0
 	}
 }
 
-// Programs and processes can have any bytes in their names.
+// The names of maps and processes can have any bytes; the metrics stay valid.
 func TestHostileNames(t *testing.T) {
 	sample := newSample()
 	m := &sample.Maps[0]
