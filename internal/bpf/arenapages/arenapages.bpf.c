@@ -9,7 +9,7 @@ ARENA_DEFINE();
 struct page_range {
 	__u64 addr; /* user address of the first page, or 0 for any */
 	__u64 count;
-	__u64 result; /* of alloc_pages: the address, or 0 */
+	__u64 result; /* set by alloc_pages: the user address of the first page, or 0 */
 };
 
 SEC("syscall")
@@ -29,13 +29,13 @@ int free_pages(struct page_range *r)
 #define COPY_WORDS 512
 
 struct copy {
-	__u64 addr; /* a multiple of 8 */
+	__u64 addr; /* user address, a multiple of 8 */
 	__u64 data[COPY_WORDS];
 };
 
 /*
- * Copies memory without allocating its pages, unlike an access in user space: absent pages read as 0.
- * Unrolled, because the verifier accepts only constant offsets into the context.
+ * Copies arena memory without allocating absent pages, unlike an access in user space: absent pages read as 0.
+ * The loop is unrolled, because the verifier accepts only constant offsets into the context.
  */
 SEC("syscall")
 int copy_out(struct copy *c)

@@ -1,5 +1,5 @@
-// Package arenapages holds the programs that allocate and free pages of an arena, and
-// look at them without allocating them. Package arena loads them.
+// Package arenapages holds the programs that allocate and free pages of an arena, and read its
+// memory without allocating pages. Package arena loads them.
 package arenapages
 
 //go:generate go tool bpf2go -target bpfel -go-package arenapages -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type page_range -type copy bpf arenapages.bpf.c

@@ -2,9 +2,9 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Where the producer and the consumer of every ring are: an iterator over all
- * maps (kernel/bpf/map_iter.c) that reports the rings and arenas, without a
- * descriptor or a mapping for any of them.
+ * Report the positions of every ring and the address of every arena: an iterator
+ * over all maps (kernel/bpf/map_iter.c), which needs no descriptor or mapping of
+ * any map.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -12,10 +12,11 @@
 
 #define NAME_LEN 16 /* BPF_OBJ_NAME_LEN */
 
-/* How often a ring is read again when its consumer moved meanwhile. */
+/* Maximum number of attempts to read a ring's positions without the consumer moving
+ * meanwhile. */
 #define TRIES 8
 
-/* The parts in use of the kernel's types. */
+/* The members that the program uses of the kernel's types. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 enum bpf_map_type {
@@ -70,13 +71,13 @@ struct bpf_iter__bpf_map {
 
 #pragma clang attribute pop
 
-/* What is known of an entry beyond the members that every kernel has. */
+/* The optional members of struct entry that are set. */
 #define HAS_POSITIONS (1 << 0)
 #define HAS_PENDING (1 << 1)
 #define HAS_OVERWRITE (1 << 2)
-#define HAS_HEADER (1 << 3) /* of the oldest record */
+#define HAS_HEADER (1 << 3)
 #define HAS_ARENA (1 << 4)  /* user_vm_start */
-#define HAS_PAGES (1 << 5)  /* memory, in pages */
+#define HAS_PAGES (1 << 5)
 #define HAS_STEADY (1 << 6) /* the consumer did not move between the loads */
 #define HAS_WRITERS (1 << 7)
 
@@ -87,21 +88,21 @@ struct entry {
 	__u32 max_entries;
 	__u32 flags;
 	__u64 map_extra;
-	__u64 address; /* of the map in the kernel: tells it from another one with its id */
+	__u64 address; /* of struct bpf_map: distinguishes maps that had the same id */
 	__u64 consumer_pos;
 	__u64 producer_pos;
 	__u64 pending_pos;
 	__u64 overwrite_pos;
 	__u64 user_vm_start;
 	__u64 pages;
-	__u64 writers; /* writable mappings, in all processes of all namespaces */
+	__u64 writers; /* number of writable mappings in all processes of all namespaces */
 	__u32 known;  /* HAS_* */
 	__u32 header; /* of the record at max(consumer_pos, overwrite_pos) */
 	char name[NAME_LEN];
 };
 
-/* Apart, so that the compiler does not merge its test with others: the verifier
- * must see that a kernel without the member does not come to the load. */
+/* A function of its own, so that the compiler does not merge its test with others: the
+ * verifier must see that the load is dead code on a kernel without the member. */
 static __noinline __u64 load_overwrite_pos(struct bpf_ringbuf *rb)
 {
 	if (!bpf_core_field_exists(rb->overwrite_pos))
@@ -109,16 +110,16 @@ static __noinline __u64 load_overwrite_pos(struct bpf_ringbuf *rb)
 	return BPF_CORE_READ(rb, overwrite_pos);
 }
 
-/* All ring types look alike: user rings are bpf_ringbuf_map too. A kernel
- * that knows the flag has overwrite_pos. */
+/* Reads the positions of a ring or user ring: both are a bpf_ringbuf_map. A kernel that
+ * accepts BPF_F_RB_OVERWRITE has overwrite_pos. */
 static __noinline void positions(struct bpf_ringbuf *rb, struct entry *e)
 {
 	bool overwrites = e->flags & BPF_F_RB_OVERWRITE;
 	int i;
 
 	for (i = 0; i < TRIES; i++) {
-		/* consumer_pos first: what is loaded later is not behind it.
-		 * overwrite_pos is stored before producer_pos. */
+		/* Load consumer_pos first, so that the other positions are not behind it, and
+		 * overwrite_pos before producer_pos, the order in which the kernel stores them. */
 		e->consumer_pos = BPF_CORE_READ(rb, consumer_pos);
 		if (overwrites)
 			e->overwrite_pos = load_overwrite_pos(rb);
@@ -138,7 +139,7 @@ static __noinline void positions(struct bpf_ringbuf *rb, struct entry *e)
 	}
 }
 
-/* The header at the oldest position, if there is a record at all. */
+/* Reads the header of the oldest record, if there is a record. */
 static __always_inline void header(struct bpf_ringbuf *rb, struct entry *e)
 {
 	__u64 pos = e->consumer_pos;
@@ -147,13 +148,13 @@ static __always_inline void header(struct bpf_ringbuf *rb, struct entry *e)
 
 	if ((e->known & HAS_OVERWRITE) && (__s64)(e->overwrite_pos - pos) > 0)
 		pos = e->overwrite_pos;
-	/* consumer_pos and, of a user ring, producer_pos are what a process wrote.
-	 * The mask keeps any of them within the data. */
+	/* A process can write any value to consumer_pos, and to producer_pos of a user ring.
+	 * The mask keeps the access within the data. */
 	if (pos % 8 || e->producer_pos - pos < 8 || e->producer_pos - pos > mask + 1)
 		return;
 	if (bpf_probe_read_kernel(&e->header, sizeof(e->header), data + (pos & mask)))
 		return;
-	/* Consumed or overwritten meanwhile, it may be no header any more. */
+	/* If the record was consumed or overwritten meanwhile, this may not be its header. */
 	if (BPF_CORE_READ(rb, consumer_pos) != e->consumer_pos)
 		return;
 	if ((e->known & HAS_OVERWRITE) && load_overwrite_pos(rb) != e->overwrite_pos)
@@ -187,7 +188,7 @@ int rings(struct bpf_iter__bpf_map *ctx)
 	}
 	bpf_core_read_str(e.name, sizeof(e.name), &map->name);
 
-	/* The map is the first member of what embeds it. */
+	/* struct bpf_map is the first member of struct bpf_arena and struct bpf_ringbuf_map. */
 	if (e.type == BPF_MAP_TYPE_ARENA) {
 		struct bpf_arena *arena = (void *)map;
 

@@ -1,9 +1,9 @@
-// Package mapiter reads the positions of every ring on the host, and where every
-// arena lies, out of the kernel's own structures: with a BPF iterator over all maps,
-// which takes one pass and no descriptor or mapping of any of them.
+// Package mapiter reads the positions of every ring and the address of every arena
+// on the host. Its BPF iterator over all maps reads the kernel's own structures, in
+// one pass, without a descriptor or mapping of any map.
 //
 // It needs the iterator iter/bpf_map (Linux 5.8), kernel BTF, and CAP_BPF and
-// CAP_PERFMON. Package inspect uses it, and mappings where it cannot be used.
+// CAP_PERFMON. Package inspect uses it, and falls back to mapping each ring.
 //
 //	s, err := mapiter.NewScanner()
 //	if err != nil {
@@ -12,8 +12,8 @@
 //	defer s.Close()
 //	entries, err := s.Scan(nil)
 //
-// Loading takes the most time: keep a Scanner for repeated scans. One goroutine
-// at a time may use a Scanner.
+// Loading the program takes most of the time: keep a Scanner for repeated scans.
+// Only one goroutine at a time can use a Scanner.
 package mapiter
 
 //go:generate go tool bpf2go -target bpfel -go-package mapiter -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type entry bpf mapiter.bpf.c
@@ -39,47 +39,47 @@ type Entry struct {
 	ID         ebpf.MapID
 	Type       ebpf.MapType
 	Name       string // at most 15 bytes, may be empty
-	MaxEntries uint32 // of a ring bytes, of an arena pages
+	MaxEntries uint32 // bytes of a ring, pages of an arena
 	Flags      uint32 // BPF_F_*
 	MapExtra   uint64
-	// Memory is how many bytes the kernel holds for the data: of a ring its
-	// data and position pages; of an arena what is allocated in it. It is nil for an
-	// arena where the kernel does not count that (before 7.3).
+	// Memory is the number of bytes that the kernel has allocated: data and position
+	// pages of a ring, or the allocated pages of an arena. It is nil for an arena if the
+	// kernel does not count its pages (before 7.3).
 	Memory *uint64
-	// Identity is the same for as long as the map lives, and tells it from a later
-	// map that was given its id.
+	// Identity does not change while the map exists. It distinguishes the map from a
+	// later map with the same id.
 	Identity Identity
-	// Writers is how many writable mappings of the map there are, in the processes of all
-	// pid namespaces: bpf_map.writecnt (kernel/bpf/syscall.c, bpf_map_mmap). A consumer
-	// of a ring has one, and so has a producer of a user ring. It is nil if the kernel has no
-	// such atomic64_t (before 5.16).
+	// Writers is the number of writable mappings of the map in the processes of all pid
+	// namespaces: bpf_map.writecnt (kernel/bpf/syscall.c, bpf_map_mmap). A consumer of a
+	// ring has such a mapping, and so does a producer of a user ring. It is nil if the
+	// kernel's writecnt is not an atomic64_t (before 5.16).
 	Writers *uint64
 
-	*Positions // of rings
-	*Arena     // of arenas
+	*Positions // nil for arenas
+	*Arena     // nil for rings
 }
 
-// Identity tells maps apart. It is derived from an address in the kernel: do not
-// show it.
+// Identity identifies a map. It is derived from a kernel address: do not show it
+// to users.
 type Identity uint64
 
-// Positions are those of a ring, in bytes; see [inspect.Positions].
+// Positions are the positions of a ring, in bytes; see [inspect.Positions].
 type Positions struct {
 	Consumer, Producer uint64
-	Pending            *uint64 // where the kernel has it
-	Overwrite          *uint64 // of a ring in overwrite mode
-	// Steady says that the consumer did not move between the loads, so that
+	Pending            *uint64 // nil if the kernel does not have it
+	Overwrite          *uint64 // nil unless the ring is in overwrite mode
+	// Steady reports that consumer_pos did not change between the loads, so that
 	// the positions are those of one moment.
 	Steady bool
-	// Header is the one of the oldest record: at the consumer's position, or at
-	// the overwrite position when that is ahead. It is nil when no record can be there.
+	// Header is the header of the oldest record: at the consumer's position, or at
+	// the overwrite position if that is ahead. It is nil if no record can be there.
 	Header *ring.Header
 }
 
-// Arena is where an arena lies.
+// Arena describes the address of an arena.
 type Arena struct {
-	// UserBase is the address at which all processes map it, 0 as long as none is
-	// fixed.
+	// UserBase is the address at which all processes map the arena, or 0 if it is not
+	// fixed yet.
 	UserBase uint64
 }
 
@@ -89,8 +89,8 @@ type Scanner struct {
 	buf bytes.Buffer
 }
 
-// NewScanner loads and attaches the iterator. Where the kernel does not have it
-// the error is [ebpf.ErrNotSupported], where it is not allowed EPERM.
+// NewScanner loads and attaches the iterator. The error matches [ebpf.ErrNotSupported]
+// if the kernel lacks the iterator, and EPERM if a capability is missing.
 func NewScanner() (*Scanner, error) {
 	it, err := attach()
 	if errors.Is(err, unix.EPERM) {
@@ -119,8 +119,8 @@ func attach() (*link.Iter, error) {
 func (s *Scanner) Close() error { return s.it.Close() }
 
 // Scan appends the rings and arenas of the host to entries, by ascending id, and
-// returns the result. It is no snapshot: the kernel walks from map to map, and a
-// map that comes or goes meanwhile is there or not.
+// returns the result. The result is not a snapshot: the kernel visits one map after
+// the other, and a map that appears or vanishes meanwhile may be missing.
 func (s *Scanner) Scan(entries []Entry) ([]Entry, error) {
 	if err := s.read(); err != nil {
 		return nil, fmt.Errorf("scan maps: %w", err)
@@ -136,7 +136,7 @@ func (s *Scanner) Scan(entries []Entry) ([]Entry, error) {
 	return entries, nil
 }
 
-// read fills buf with what one pass of the iterator writes.
+// read fills buf with the output of one pass of the iterator.
 func (s *Scanner) read() error {
 	s.buf.Reset()
 	r, err := s.it.Open()
@@ -146,15 +146,15 @@ func (s *Scanner) read() error {
 	defer r.Close()
 	for {
 		_, err := s.buf.ReadFrom(r)
-		// The kernel went over a million maps without reporting one
-		// (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c).
+		// EAGAIN: the kernel visited a million maps without reporting one
+		// (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c). Read on.
 		if !errors.Is(err, unix.EAGAIN) {
 			return err
 		}
 	}
 }
 
-// HAS_* in mapiter.bpf.c.
+// These bits are HAS_* in mapiter.bpf.c.
 const (
 	hasPositions = 1 << iota
 	hasPending

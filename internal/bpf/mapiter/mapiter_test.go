@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("RBTOOL_TEST_NOBODY") != "" {
-		os.Exit(m.Run()) // which may not change limits
+		os.Exit(m.Run()) // this process is not privileged to change limits
 	}
 	os.Exit(testenv.Main(m))
 }
@@ -57,7 +57,7 @@ func idOf(t *testing.T, m *ebpf.Map) ebpf.MapID {
 	return id
 }
 
-// find returns the entry of m, which must be there once.
+// find returns the entry of m. It fails the test unless Scan returns m exactly once.
 func find(t *testing.T, s *Scanner, m *ebpf.Map) Entry {
 	t.Helper()
 	entries, err := s.Scan(nil)
@@ -106,7 +106,7 @@ func TestARing(t *testing.T) {
 	}
 	ignore := gocmp.Options{
 		cmpopts.IgnoreFields(Entry{}, "Identity"),
-		cmpopts.IgnoreFields(Positions{}, "Pending"), // not in all kernels
+		cmpopts.IgnoreFields(Positions{}, "Pending"), // not all kernels have pending_pos
 	}
 	if diff := gocmp.Diff(want, find(t, s, m), ignore); diff != "" {
 		t.Errorf("an empty ring, -want +got:\n%s", diff)
@@ -146,7 +146,7 @@ func TestABusyHead(t *testing.T) {
 	if e = find(t, s, m); e.Header == nil || e.Header.Busy() || !e.Header.Discarded() {
 		t.Errorf("header %v after the end", e.Header)
 	}
-	// The next reservation moves pending_pos, where there is one.
+	// The next reservation moves pending_pos, if the kernel has it.
 	produce(t, p, producer.Job{Op: producer.Output, Count: 1, Size: 8})
 	if e = find(t, s, m); e.Pending != nil && *e.Pending != 112 {
 		t.Errorf("pending position %d, want 112", *e.Pending)
@@ -195,7 +195,7 @@ func userRing(t *testing.T) *ebpf.Map {
 	return testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
 }
 
-// What a consumer writes into its page, the scan bears.
+// Scan works whatever a consumer writes into its page.
 func TestHostilePositions(t *testing.T) {
 	s, m := newTestScanner(t), testenv.Ring(t, 4096)
 	page0, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -252,7 +252,7 @@ func TestAnArena(t *testing.T) {
 	if fixed.Positions != nil || fixed.Arena == nil || fixed.UserBase != 1<<44 || fixed.MapExtra != 1<<44 || fixed.MaxEntries != pages {
 		t.Errorf("got %+v, %+v", fixed, fixed.Arena)
 	}
-	// The first mapping gives an arena its address, which nothing else tells.
+	// Without MapExtra, the first mapping fixes the arena's address. Only the iterator reports it.
 	m := newArena(0)
 	if e := find(t, s, m); e.UserBase != 0 {
 		t.Errorf("base %#x before the first mapping", e.UserBase)
@@ -272,7 +272,7 @@ func TestAnArena(t *testing.T) {
 	}
 }
 
-// The kernel hands out some 250 at a time, and the walk goes on where it was.
+// The kernel returns about 250 entries in a read; the next read continues the walk.
 func TestManyRingsAreReportedOnceEach(t *testing.T) {
 	testenv.NoLeaks(t)
 	s := newTestScanner(t)
@@ -313,7 +313,7 @@ func TestManyRingsAreReportedOnceEach(t *testing.T) {
 	}
 }
 
-// Maps that come and go during a scan are there or not, and no error.
+// Maps that appear or vanish during a scan cause no error, whether they are reported or not.
 func TestScanWhileMapsComeAndGo(t *testing.T) {
 	testenv.NoLeaks(t)
 	s := newTestScanner(t)

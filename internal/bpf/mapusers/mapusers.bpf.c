@@ -2,15 +2,15 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Which processes use which maps: iterators over the descriptors and over the
- * memory mappings of all processes (kernel/bpf/task_iter.c) that report those of maps.
+ * Find which processes use which maps: iterators over the descriptors and over the memory
+ * mappings of all processes (kernel/bpf/task_iter.c) report those that belong to maps.
  *
- * A map's descriptor and the mappings made with it share one struct file,
- * which a mapping keeps when the descriptor is closed (vma->vm_file). It is
- * a map's file when its f_op is bpf_map_fops and then has the map in private_data
- * (bpf_map_mmap and bpf_map_get in kernel/bpf/syscall.c). The address of bpf_map_fops
- * is not to be had by name, kallsyms being without data on many kernels: learn
- * takes it from the descriptor of a map that belongs to this object.
+ * A map's descriptor and the mappings made with it share one struct file, which a mapping
+ * keeps when the descriptor is closed (vma->vm_file). A file is a map's if its f_op is
+ * bpf_map_fops; its private_data is then the map (bpf_map_mmap and bpf_map_get in
+ * kernel/bpf/syscall.c). On many kernels kallsyms has no data symbols, so the address of
+ * bpf_map_fops cannot be looked up by name: learn takes it from the descriptor of a map
+ * of this object.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -18,7 +18,7 @@
 
 #define COMM_LEN 16 /* TASK_COMM_LEN */
 
-/* The parts in use of the kernel's types. */
+/* The members that the programs use of the kernel's types. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct upid {
@@ -81,10 +81,10 @@ struct bpf_iter__task_vma {
 
 #pragma clang attribute pop
 
-/* One use of a map: a descriptor, or a mapping when size is not 0. */
+/* One use of a map: a descriptor if size is 0, otherwise a mapping. */
 struct use {
 	__u32 map_id;
-	__s32 pid; /* of the process, in the reader's pid namespace */
+	__s32 pid; /* pid of the process in the reader's pid namespace */
 	__u64 start_boottime;
 	__u64 pgoff; /* pages */
 	__u64 size;  /* bytes */
@@ -97,7 +97,7 @@ struct use {
 /* The address of bpf_map_fops. */
 const struct file_operations *map_fops;
 
-/* A map whose only purpose is to be known by its address. */
+/* A map whose descriptor learn looks for, by the map's address. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -105,8 +105,8 @@ struct {
 	__type(value, __u32);
 } known SEC(".maps");
 
-/* Set map_fops and report one byte, so that a reader that asks for one is
- * returned to without the rest of the walk. */
+/* Sets map_fops and reports one byte, so that a read(2) of one byte returns without walking
+ * the other processes. */
 SEC("iter/task_file")
 int learn(struct bpf_iter__task_file *ctx)
 {
@@ -120,20 +120,20 @@ int learn(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-/* The process's id as the reader knows it. The iterators visit no task that
- * has none: their pid namespace is the one of the reader (init_seq_pidns). */
+/* Returns the process's pid in the reader's pid namespace. Every task that the iterators visit
+ * has one, because they visit only tasks of that namespace (init_seq_pidns). */
 static __always_inline __s32 pid_of(struct task_struct *leader)
 {
 	struct task_struct *reader = (void *)bpf_get_current_task();
 	unsigned int level = BPF_CORE_READ(reader, thread_pid, level);
-	/* Not leader->thread_pid: the verifier would know the type and refuse
-	 * the arithmetic below. */
+	/* Do not load leader->thread_pid directly: the verifier would know the pointer's type and
+	 * refuse the arithmetic below. */
 	struct pid *pid = BPF_CORE_READ(leader, thread_pid);
 	struct upid *upid;
 
 	if (!pid)
 		return 0;
-	/* numbers[level], with the kernel's size of an element */
+	/* &pid->numbers[level], with the size that struct upid has in this kernel */
 	upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
 	       level * bpf_core_type_size(struct upid);
 	return BPF_CORE_READ(upid, nr);

@@ -1,10 +1,10 @@
-// Package mapusers finds out which processes use which BPF maps, by descriptor
-// or by mapped memory, exactly: it asks the kernel, with BPF iterators, instead
-// of reading names and sizes out of /proc. A process that closed a map's
-// descriptor and kept its mapping is found too.
+// Package mapusers finds which processes use which BPF maps, by descriptor or by
+// mapped memory. Its BPF iterators read the kernel's own structures, so the result
+// is exact, unlike what can be inferred from names and sizes in /proc. It also finds
+// a process that closed a map's descriptor and kept its mapping.
 //
 // It needs the iterator iter/task_vma (Linux 5.12), kernel BTF, and CAP_BPF and
-// CAP_PERFMON. Package inspect uses it, and /proc where it cannot be used.
+// CAP_PERFMON. Package inspect uses it, and falls back to /proc.
 //
 //	s, err := mapusers.NewScanner()
 //	if err != nil {
@@ -13,8 +13,8 @@
 //	defer s.Close()
 //	uses, err := s.Scan()
 //
-// Loading takes the most time: keep a Scanner for repeated scans. One goroutine
-// at a time may use a Scanner.
+// Loading the programs takes most of the time: keep a Scanner for repeated scans.
+// Only one goroutine at a time can use a Scanner.
 package mapusers
 
 //go:generate go tool bpf2go -target bpfel -go-package mapusers -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type use bpf mapusers.bpf.c
@@ -34,13 +34,13 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// Use is one way in which a process uses a map: a descriptor, or a mapping of
-// its memory when Size is not 0.
+// Use is one way in which a process uses a map: a descriptor (Size is 0) or a
+// mapping of the map's memory.
 type Use struct {
 	Map     ebpf.MapID
-	PID     int           // of the process, as this process's pid namespace counts
-	Started time.Duration // from boot; tells processes that had the same PID apart
-	Comm    string        // of the process's first thread
+	PID     int           // pid of the process in the caller's pid namespace
+	Started time.Duration // start time since boot; distinguishes processes that had the same PID
+	Comm    string        // name of the process's first thread
 
 	Offset   uint64 // bytes from the beginning of the map's memory
 	Size     uint64 // bytes, a multiple of the page size
@@ -48,8 +48,8 @@ type Use struct {
 	Mapping  Mapping // the zero Mapping for a descriptor
 }
 
-// Mapping tells mappings apart. Processes that share their memory, as after vfork(2), share
-// its mappings. It is derived from an address in the kernel: do not show it.
+// Mapping identifies a mapping. Processes that share memory, as after vfork(2), share mappings.
+// It is derived from a kernel address: do not show it to users.
 type Mapping struct {
 	space, start uint64
 }
@@ -59,15 +59,15 @@ type Scanner struct {
 	descriptors, mappings *link.Iter
 }
 
-// objects are what is loaded into the kernel, without the variables: those would
-// be mapped into this process.
+// objects are the programs and maps that are loaded. They do not include bpfVariables,
+// which would map the variables into this process.
 type objects struct {
 	bpfPrograms
 	bpfMaps
 }
 
-// NewScanner loads and attaches the iterators. Where the kernel does not have
-// them the error is [ebpf.ErrNotSupported], where they are not allowed EPERM.
+// NewScanner loads and attaches the iterators. The error matches [ebpf.ErrNotSupported]
+// if the kernel lacks them, and EPERM if a capability is missing.
 func NewScanner() (*Scanner, error) {
 	s, err := newScanner()
 	if errors.Is(err, unix.EPERM) {
@@ -88,7 +88,7 @@ func newScanner() (_ *Scanner, err error) {
 	if err := spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache()}); err != nil {
 		return nil, err
 	}
-	// The links hold the programs, and the programs the maps.
+	// Close these: the links hold the programs, and the programs hold the maps.
 	defer objs.bpfPrograms.Close()
 	defer objs.bpfMaps.Close()
 	if err := learn(objs.Learn); err != nil {
@@ -109,8 +109,8 @@ func newScanner() (_ *Scanner, err error) {
 	return &s, nil
 }
 
-// learn lets the programs find out what the file of a map looks like. The map
-// that it looks for is still open in this process.
+// learn runs the program learn, which finds how to recognize the file of a map. The
+// map that the program looks for is still open in this process.
 func learn(p *ebpf.Program) error {
 	it, err := link.AttachIter(link.IterOptions{Program: p})
 	if err != nil {
@@ -122,7 +122,7 @@ func learn(p *ebpf.Program) error {
 		return err
 	}
 	defer r.Close()
-	// Reading no more than the byte that it reports ends the walk there.
+	// Read only the byte that the program reports: that ends the walk.
 	if _, err := io.ReadFull(patient{r}, make([]byte, 1)); err != nil {
 		return fmt.Errorf("find a known descriptor: %w", err)
 	}
@@ -141,11 +141,11 @@ func (s *Scanner) Close() error {
 }
 
 // Scan returns the uses of all maps by all processes in this process's pid
-// namespace and the ones below it, this process included. Each descriptor and
-// each mapping is one use; of a process with threads that do not share their
-// descriptors, a mapping is reported once for each of these.
+// namespace and its descendants, including this process. Each descriptor and
+// each mapping is one use. If a process has threads that do not share descriptors,
+// Scan reports each of its mappings once for each such thread.
 //
-// It is no snapshot: the kernel walks from process to process.
+// The result is not a snapshot: the kernel visits one process after the other.
 func (s *Scanner) Scan() ([]Use, error) {
 	uses, err := read(nil, s.descriptors)
 	if err == nil {
@@ -163,7 +163,7 @@ func read(uses []Use, it *link.Iter) ([]Use, error) {
 		return nil, err
 	}
 	defer r.Close()
-	// The kernel copies out of a buffer of 8 pages (bpf_seq_read in kernel/bpf/bpf_iter.c).
+	// A read returns at most 8 pages, the kernel's buffer (bpf_seq_read in kernel/bpf/bpf_iter.c).
 	text, err := io.ReadAll(patient{r})
 	if err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func (u bpfUse) use() Use {
 	}
 }
 
-// patient reads on where an iterator gives EAGAIN: it went over a million
+// patient repeats a read that returns EAGAIN: the iterator has visited a million
 // objects without reporting one (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c).
 type patient struct{ io.Reader }
 

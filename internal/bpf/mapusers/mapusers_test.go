@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("RBTOOL_TEST_NOBODY") != "" {
-		os.Exit(m.Run()) // which may not change limits
+		os.Exit(m.Run()) // this process is not privileged to change limits
 	}
 	os.Exit(testenv.Main(m))
 }
@@ -39,7 +39,7 @@ func newTestScanner(t *testing.T) *Scanner {
 	return s
 }
 
-// scanFor returns the uses of m by this process, but for who and when.
+// scanFor returns the uses of m by this process. It checks PID, Comm and Started, and clears them.
 func scanFor(t *testing.T, s *Scanner, m ebpf.MapID) []Use {
 	t.Helper()
 	all, err := s.Scan()
@@ -123,7 +123,7 @@ func TestDescriptorsAndMappingsAreReported(t *testing.T) {
 func TestOtherFilesAreNotReported(t *testing.T) {
 	testenv.NoLeaks(t)
 	s := newTestScanner(t)
-	fd, err := unix.MemfdCreate("bpf-map", 0) // the name of a map's file
+	fd, err := unix.MemfdCreate("bpf-map", 0) // has the same name in /proc as a map's file
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestOtherFilesAreNotReported(t *testing.T) {
 	}
 }
 
-// The kernel hands out some 500 at a time, and the walk goes on where it was.
+// The kernel returns about 500 uses in a read; the next read continues the walk.
 func TestManyUsesAreReportedOnceEach(t *testing.T) {
 	testenv.NoLeaks(t)
 	s, ring := newTestScanner(t), testenv.Ring(t, 4096)
@@ -161,7 +161,7 @@ func TestManyUsesAreReportedOnceEach(t *testing.T) {
 	}
 	for i := range mappings {
 		prot := unix.PROT_READ
-		if i%2 == 0 { // so that neighbours are not merged
+		if i%2 == 0 { // otherwise the kernel would merge adjacent mappings
 			prot |= unix.PROT_WRITE
 		}
 		mmap(t, ring.FD(), 0, page, prot)
@@ -179,8 +179,8 @@ func TestManyUsesAreReportedOnceEach(t *testing.T) {
 	}
 }
 
-// Pids are those of the reader's namespace: a process that is number 1 there sees
-// itself as that, and not the processes outside.
+// Pids are those of the reader's pid namespace: process 1 of a new namespace finds
+// itself as 1, and does not find processes outside the namespace.
 func TestPIDsAreOfTheReadersNamespace(t *testing.T) {
 	const variable = "RBTOOL_TEST_OUTER_MAP"
 	if outer := os.Getenv(variable); outer != "" {

@@ -3,14 +3,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
  * Finds a live process by its pid in its own pid namespace, from any pid namespace. User space
- * runs the program with BPF_PROG_TEST_RUN. It walks the initial pid namespace's idr, which
- * has all processes: iter/task shows those of the caller's namespace only.
+ * runs the program with BPF_PROG_TEST_RUN. The program walks the idr of the initial pid
+ * namespace, which has all processes; iter/task shows only those of the caller's namespace.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
-/* The parts in use of the kernel's types. */
+/* The members that the program uses of the kernel's types. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 /* include/linux/xarray.h */
@@ -24,7 +24,7 @@ struct xa_node {
 };
 
 struct idr {
-	struct xarray idr_rt; /* struct radix_tree_root is a macro for it */
+	struct xarray idr_rt; /* the kernel declares struct radix_tree_root, a macro for xarray */
 	unsigned int idr_base;
 };
 
@@ -96,13 +96,13 @@ struct task_struct {
 /* A pid has at most 22 bits, and a node resolves at least 4. */
 #define MAX_HEIGHT 6
 
-/* The result of find: flags, and a pid in the initial pid namespace: that of the process found,
- * or the next one to check. */
+/* The result of find: a flag, or none, and a pid in the initial pid namespace. With FOUND it is
+ * the pid of the process, without a flag the next pid to check. */
 #define FOUND (1U << 31)
 #define UNREADABLE (1U << 30) /* the kernel's structures are not as declared here */
-#define END (1U << 29)	      /* no process is left */
+#define END (1U << 29)	      /* all pids are checked */
 
-#define STEPS 64 /* of the walk in one run, for the verifier */
+#define STEPS 64 /* pids or ranges checked in one run: a bound for the verifier */
 
 #define START_BITS 18
 #define START_MASK ((1U << START_BITS) - 1)
@@ -112,12 +112,12 @@ struct task_struct {
 
 #define INITIAL (1U << 31)
 
-/* What the caller looks for. */
+/* The process that the caller looks for. */
 struct wanted {
 	__u64 from;  /* first pid to check, in the initial pid namespace */
-	__u64 pid;   /* in the process's own pid namespace; with INITIAL, that is the initial one */
-	__u64 start; /* as in its own /proc/PID/stat, & START_MASK, 0 for any; above START_BITS
-		      * the pid namespace, see in_namespace, 0 for any */
+	__u64 pid;   /* in the process's own pid namespace; INITIAL is set if that is the initial one */
+	__u64 start; /* low START_BITS: start time in the process's own /proc/PID/stat, 0 for any;
+		      * above: number of the pid namespace, see in_namespace, 0 for any */
 };
 
 /* xa_is_node (include/linux/xarray.h) */
@@ -126,8 +126,9 @@ static __always_inline bool is_node(void *entry)
 	return ((__u64)entry & 3) == 2 && (__u64)entry > 4096;
 }
 
-/* idr_get_next (lib/idr.c), but returns an empty range as one step: *next is the index after
- * the entry, or after the range. */
+/* Like idr_get_next (lib/idr.c), but stops after an empty range too. *pid is the entry at index
+ * at, or NULL if a range without entries begins there. *next is the index after the entry or
+ * range. Returns 0, END or UNREADABLE. */
 static __always_inline __u32 step(struct pid_namespace *ns, __u32 at, __u32 *next, struct pid **pid)
 {
 	void *entry = BPF_CORE_READ(ns, idr.idr_rt.xa_head);
@@ -159,8 +160,8 @@ static __always_inline __u32 step(struct pid_namespace *ns, __u32 at, __u32 *nex
 	return 0;
 }
 
-/* The thread group leader, which stays in the list after it has ended: pid_task
- * (kernel/pid.c). */
+/* Returns the thread group leader, as pid_task does (kernel/pid.c). A leader stays in the list
+ * after it has ended. */
 static __always_inline struct task_struct *leader_of(struct pid *pid)
 {
 	struct hlist_node *first = BPF_CORE_READ(pid, tasks[PIDTYPE_TGID].first);
@@ -171,7 +172,8 @@ static __always_inline struct task_struct *leader_of(struct pid *pid)
 	       PIDTYPE_TGID * bpf_core_type_size(struct hlist_node);
 }
 
-/* What getpid(2) returns to the task, task_pid_vnr: the number in its deepest namespace. */
+/* Returns what getpid(2) returns to the process (task_pid_vnr): its number in its own pid
+ * namespace, which *ns is set to. Sets INITIAL if that is the initial namespace. */
 static __always_inline __u32 own_number(struct pid *pid, struct pid_namespace **ns)
 {
 	__u32 level = BPF_CORE_READ(pid, level);
@@ -183,13 +185,13 @@ static __always_inline __u32 own_number(struct pid *pid, struct pid_namespace **
 	return level ? nr : nr | INITIAL;
 }
 
-/* NamespaceOf in process.go. */
+/* Reports whether wanted is the number of ns, as NamespaceOf in process.go computes it, or 0. */
 static __always_inline bool in_namespace(struct pid_namespace *ns, __u32 wanted)
 {
 	return !wanted || BPF_CORE_READ(ns, ns.inum) % NAMESPACES + 1 == wanted;
 }
 
-/* The start time as struct wanted has it. */
+/* Converts a start time to the form in struct wanted. */
 static __always_inline __u32 ticks(__u64 nsec)
 {
 	__u32 start = nsec / NSEC_PER_TICK & START_MASK;
@@ -197,8 +199,8 @@ static __always_inline __u32 ticks(__u64 nsec)
 	return start ? start : 1;
 }
 
-/* Whether start is field 22 of /proc/PID/stat as the task itself reads it: do_task_stat
- * (fs/proc/array.c). The offset of its time namespace is added since Linux 5.11. */
+/* Reports whether the task itself reads start in field 22 of its /proc/PID/stat: do_task_stat
+ * (fs/proc/array.c). Since Linux 5.11 the kernel adds the offset of the task's time namespace. */
 static __always_inline bool started(struct task_struct *task, struct nsproxy *nsproxy, __u32 start)
 {
 	struct time_namespace *time_ns = NULL;
@@ -232,16 +234,18 @@ static __always_inline bool matches(struct pid *pid, struct signal_struct *self,
 	if (!task)
 		return false;
 	signal = BPF_CORE_READ(task, signal);
-	/* live counts the threads that have not begun to exit. */
+	/* live is the number of threads that have not begun to exit. */
 	if (!signal || signal == self || BPF_CORE_READ(signal, live.counter) <= 0)
 		return false;
-	/* A leader that has ended while other threads live has no namespaces: let it match. */
+	/* A leader that has ended has no namespaces, even if other threads live: its start time
+	 * cannot be compared, so accept it. */
 	nsproxy = BPF_CORE_READ(task, nsproxy);
 	return !start || !nsproxy || started(task, nsproxy, start);
 }
 
-/* Check one pid of the initial pid namespace and return the result of find. The verifier checks
- * a global function once instead of in each step of the walk; its arguments must be scalars. */
+/* Checks one pid of the initial pid namespace and returns the result of find. It is a global
+ * function so that the verifier checks it once, not in each step of the walk. The arguments of
+ * a global function must be scalars. */
 __noinline int visit(__u64 ns, __u64 self, __u32 at, __u32 nr, __u32 start)
 {
 	struct pid_namespace *initial = (void *)ns;
@@ -257,7 +261,7 @@ __noinline int visit(__u64 ns, __u64 self, __u32 at, __u32 nr, __u32 start)
 	return next + base;
 }
 
-/* Find a live process other than the caller's. */
+/* Finds a live process other than the caller's. */
 SEC("raw_tp")
 int find(struct wanted *ctx)
 {

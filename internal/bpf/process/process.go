@@ -1,9 +1,8 @@
-// Package process finds live processes of the host from inside any pid namespace. It asks the
-// kernel with a BPF program, since the /proc of a namespace shows only its own processes.
+// Package process finds live processes of the host from inside any pid namespace. It uses a
+// BPF program, since the /proc of a pid namespace shows only the processes of that namespace.
 //
-// It needs kernel BTF, CAP_BPF and CAP_PERFMON; it works from Linux 5.10 on. All
-// functions may be called by many goroutines at once. They load their program for
-// each call.
+// It needs Linux 5.10, kernel BTF, CAP_BPF and CAP_PERFMON. Any number of goroutines can call
+// all functions at once. [Find] loads the program for each call.
 package process
 
 //go:generate go tool bpf2go -target bpfel -go-package process -cflags "-O2 -g -Wall -Werror -mcpu=v3 -I../../../bpf/headers" bpf process.bpf.c
@@ -17,16 +16,17 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// ErrUnreadable means that the kernel's pid table is not laid out as expected.
+// ErrUnreadable reports that the layout of the kernel's pid table is not the expected one.
 var ErrUnreadable = errors.New("unknown layout of the kernel's pid table")
 
 // StartBits is the number of low bits of a start time that [Find] compares.
 const StartBits = 18
 
-// NamespaceOf returns a number from 1 to 1023 for a pid namespace, given its inode number.
+// NamespaceOf returns the number, 1 to 1023, by which [Find] compares pid namespaces. inode is
+// the namespace's inode number. Different namespaces can have the same number.
 func NamespaceOf(inode uint32) uint32 { return inode%1023 + 1 }
 
-// The result of the program find, see process.bpf.c.
+// Flags in the result of the program find, see process.bpf.c.
 const (
 	found      = 1 << 31
 	unreadable = 1 << 30
@@ -38,19 +38,21 @@ const initial = 1 << 31
 
 // Wanted describes a process as it sees itself.
 type Wanted struct {
-	// PID is the pid in the process's own pid namespace. Initial means that this is the
-	// initial one.
+	// PID is the pid in the process's own pid namespace. Initial means that this namespace
+	// is the initial one.
 	PID     uint32
 	Initial bool
-	// Namespace is what [NamespaceOf] returns for that namespace. 0 stands for any.
+	// Namespace is the number that [NamespaceOf] returns for this namespace; 0 means any
+	// namespace.
 	Namespace uint32
-	// Start is the low [StartBits] of the start time, field 22 of /proc/self/stat, but 1
-	// instead of 0. 0 stands for any.
+	// Start is the low [StartBits] of the start time, field 22 of /proc/self/stat, or 1 if
+	// these bits are 0. A Start of 0 means any start time.
 	Start uint32
 }
 
 // Find returns the pid, in the initial pid namespace, of a live process other than the
-// caller, 0 if there is none. A process lives until its last thread begins to exit.
+// caller that matches w, or 0 if there is none. A process is live until its last thread begins
+// to exit.
 func Find(w Wanted) (pid uint32, err error) {
 	pid, err = w.find()
 	if err != nil {
@@ -73,7 +75,7 @@ func (w Wanted) find() (uint32, error) {
 	if w.Initial {
 		from, stop, pid = w.PID, w.PID+1, w.PID|initial
 	}
-	// Each run takes some steps from a pid on.
+	// Each run of the program checks a bounded number of pids and returns the next pid to check.
 	for from < stop {
 		r, err := objs.Find.Run(&ebpf.RunOptions{Context: []uint64{uint64(from), uint64(pid), uint64(w.Namespace<<StartBits | w.Start)}})
 		switch {

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 const startMask = 1<<process.StartBits - 1
 
-// startOf returns what Find takes for the start time of a process.
+// startOf returns the start time of a process in the form of Wanted.Start.
 func startOf(t *testing.T, pid int) uint32 {
 	t.Helper()
 	s, err := proc.ReadStat(proc.Dir(uint32(pid)))
@@ -67,7 +67,7 @@ func TestFindSeesAProcessUntilItEnds(t *testing.T) {
 	}
 }
 
-// A process in other pid and time namespaces is found by what it sees of itself.
+// A process in other pid and time namespaces is found by the pid and start time that it reads of itself.
 func TestFindSeesProcessesOfOtherNamespaces(t *testing.T) {
 	testenv.NoLeaks(t)
 	cmd := exec.Command("unshare", "--pid", "--mount-proc", "--time", "--boottime", "123456", "--fork", "--kill-child",

@@ -1,9 +1,10 @@
-// Package tracering finds the programs of package proctrace that write to a ring, whichever
-// process and whichever version of rbtool loaded them. Types of records come from their BTF:
-// the kernel keeps none with a ring (kernel/bpf/syscall.c, map_check_btf).
+// Package tracering finds the programs of package proctrace that write to a ring. Any process,
+// with any version of rbtool, can have loaded them. It reads the types of the ring's records from
+// the BTF of these programs, since the kernel keeps no BTF with a ring (kernel/bpf/syscall.c,
+// map_check_btf).
 //
-// All functions take CAP_SYS_ADMIN, to enumerate programs, and may be called by many
-// goroutines at once.
+// All functions need CAP_SYS_ADMIN, to enumerate programs. Any number of goroutines can call
+// them at once.
 package tracering
 
 import (
@@ -21,30 +22,30 @@ import (
 const Name = "proctrace"
 
 var (
-	// ErrNotTraced: the ring belongs to other programs.
+	// ErrNotTraced reports that other programs than a tracer's write to the ring.
 	ErrNotTraced = errors.New("no proctrace writes to the ring")
 
-	// ErrStopped: the ring has the name of a tracer's ring, and no program uses it. Its records
-	// were probably written by a tracer.
+	// ErrStopped reports that the ring has the name of a tracer's ring, but not all programs of
+	// a tracer use it any more. A tracer probably wrote its records.
 	ErrStopped = errors.New("the tracer of the ring was stopped")
 )
 
-// writers maps the names of programs that write records to the C structs of these. Old
-// versions have no handlers.
+// writers maps the names of programs that write records to the names of the records' C structs.
+// In old versions of rbtool, which have no handle_* programs, the proctrace_* programs write them.
 var writers = map[string]string{
 	"handle_exit": "exit_event", "handle_exec": "exec_event", "handle_fork": "fork_event",
 	"proctrace_obey": "ack_event",
 	"proctrace_exit": "exit_event", "proctrace_exec": "exec_event", "proctrace_fork": "fork_event",
 }
 
-// required are the records of every tracer. Where the kernel lacks user rings, none writes
-// an ack_event.
+// required are the records that the programs of every tracer write. ack_event is not among them:
+// if the kernel lacks user rings, a tracer has no program that writes it.
 var required = []string{"fork_event", "exec_event", "exit_event"}
 
 // Types returns the C structs of the ring's records. It returns [ErrStopped] or
 // [ErrNotTraced] if no tracer writes to the ring.
 func Types(ring *ebpf.Map) ([]btf.Type, error) {
-	byName := make(map[string]btf.Type) // a program can have copies
+	byName := make(map[string]btf.Type) // several programs can write the same record
 	err := Visit(ring, func(p *ebpf.Program, record string) (err error) {
 		byName[record], err = typeOf(p, record)
 		return err
@@ -55,7 +56,7 @@ func Types(ring *ebpf.Map) ([]btf.Type, error) {
 	return slices.Collect(maps.Values(byName)), nil
 }
 
-// typeOf returns the C struct with a name in the BTF of a program.
+// typeOf returns the C struct with the given name from the BTF of a program.
 func typeOf(p *ebpf.Program, name string) (btf.Type, error) {
 	handle, err := p.Handle()
 	if err != nil {
@@ -110,12 +111,12 @@ func Visit(ring *ebpf.Map, f func(p *ebpf.Program, record string) error) error {
 	}
 }
 
-// visit reports whether a program uses the ring. If it is a tracer's, visit calls f with it
-// and returns the name of its records.
+// visit reports whether a program uses the ring. If the program is a tracer's, visit calls f with
+// the program and returns the C struct of its records.
 func visit(id ebpf.ProgramID, ring ebpf.MapID, f func(*ebpf.Program, string) error) (record string, uses bool, err error) {
 	p, err := ebpf.NewProgramFromID(id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil // unloaded meanwhile
+		return "", false, nil // the program has been unloaded
 	}
 	if err != nil {
 		return "", false, err
