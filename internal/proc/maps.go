@@ -10,20 +10,20 @@ import (
 
 // Mapping is a line of /proc/PID/maps (fs/proc/task_mmu.c, show_map_vma).
 type Mapping struct {
-	Start, End uint64 // addresses; End is exclusive
-	Offset     uint64 // of Start in the file, in bytes
+	Start, End uint64 // addresses of the first byte and of the byte after the last
+	Offset     uint64 // offset in the file of the byte at Start
 	Writable   bool
 	Executable bool
 
-	// Path is the file's path in the process's root, a name such as "[stack]", or empty. Line
-	// is the whole line. The next iteration overwrites both.
+	// Path is the file's path relative to the process's root, a name such as "[stack]", or
+	// empty. Line is the whole line. The next iteration overwrites both.
 	Path, Line []byte
 }
 
-// Mappings iterates over the mappings of the process whose directory is dir, by ascending
-// address. It skips lines that it cannot parse and ends after the first error. It holds
-// one line in memory: a process can have 65530 mappings (vm.max_map_count), each of a file
-// with a path of 4 KiB.
+// Mappings iterates over the mappings of a process, by ascending address. dir is the process's
+// directory in /proc. Mappings skips lines that it cannot parse and ends after the first error.
+// It holds only one line in memory, since a process can have 65530 mappings (vm.max_map_count),
+// each of a file with a path of 4 KiB.
 func Mappings(dir string) iter.Seq2[Mapping, error] {
 	return func(yield func(Mapping, error) bool) {
 		file, err := os.Open(dir + "/maps")

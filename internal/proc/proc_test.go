@@ -121,7 +121,7 @@ func TestNamespaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Process 1 may be that of a container.
+		// Process 1 can be in another namespace than the initial one, if the test runs in a container.
 		first, err := os.Readlink("/proc/1/ns/" + kind)
 		mine, _ := os.Readlink("/proc/self/ns/" + kind)
 		if own && err == nil && first != mine {
@@ -130,7 +130,7 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
-// The test runs itself in a new pid namespace, with its own /proc and with none.
+// The test runs itself in a new pid namespace, first with a /proc of that namespace, then without /proc.
 func TestOtherPIDNamespace(t *testing.T) {
 	const variable = "RBTOOL_TEST_NAMESPACE"
 	switch os.Getenv(variable) {

@@ -51,8 +51,8 @@ type Stat struct {
 	Start uint64 // in clock ticks since boot, in the reader's time namespace
 }
 
-// Ended reports whether the thread has ended: it is a zombie or about to vanish. The other
-// threads of the process may still run if it was the first one.
+// Ended reports whether the thread has ended: it is a zombie or about to vanish. If it was the
+// first thread of its process, other threads can still run.
 func (s Stat) Ended() bool { return s.State == 'Z' || s.State == 'X' }
 
 // ReadStat reads the file stat in dir, the directory of a process or of a thread.
@@ -68,7 +68,7 @@ func ReadStat(dir string) (Stat, error) {
 	return s, nil
 }
 
-// ended makes the error of a process that ended between open and read match fs.ErrNotExist.
+// ended makes ESRCH match fs.ErrNotExist: the process ended after its file was opened.
 func ended(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
@@ -76,8 +76,8 @@ func ended(err error) error {
 	return err
 }
 
-// parseStat parses "1 (comm) S 0 ...". The comm may contain parentheses and spaces; no
-// later field does.
+// parseStat parses "1 (comm) S 0 ...". The comm can contain parentheses and spaces; later
+// fields cannot.
 func parseStat(text []byte) (Stat, error) {
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {

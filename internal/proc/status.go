@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// OwnPID returns the pid that the process whose directory is dir has in its own pid namespace:
-// the last number of NSpid in its status file (fs/proc/array.c, task_state).
+// OwnPID returns the pid of a process in its own pid namespace: the last number of NSpid in the
+// process's status file (fs/proc/array.c, task_state). dir is the process's directory in /proc.
 func OwnPID(dir string) (uint32, error) {
 	text, err := os.ReadFile(dir + "/status")
 	if err != nil {
@@ -22,8 +22,8 @@ func OwnPID(dir string) (uint32, error) {
 	return pid, nil
 }
 
-// parseOwnPID parses a status file. Without CONFIG_PID_NS it has no NSpid, and Pid is the
-// only number. Name comes first; a line break in it is shown as \n.
+// parseOwnPID parses a status file. If the kernel lacks CONFIG_PID_NS, the file has no NSpid, and
+// Pid is the number. A process cannot forge these lines: a line break in its name is shown as \n.
 func parseOwnPID(text []byte) (uint32, error) {
 	var numbers []byte
 	for line := range bytes.Lines(text) {

@@ -8,7 +8,7 @@ import (
 func TestParseOwnPID(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text string
-		want uint32 // 0: an error
+		want uint32 // 0: parseOwnPID returns an error
 	}{
 		"one namespace":        {"Name:\tsh\nPid:\t12\nNSpid:\t12\n", 12},
 		"a namespace in it":    {"Name:\tsh\nPid:\t12\nNStgid:\t12\t1\nNSpid:\t12\t7\t1\nNSpgid:\t9\n", 1},
