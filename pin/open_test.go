@@ -47,7 +47,7 @@ func TestOpenChecksTheType(t *testing.T) {
 		{"nothing", dir + "/nothing", nil, fs.ErrNotExist, "file does not exist"},
 		{"nothing, in no directory", dir + "/no/thing", nil, fs.ErrNotExist, "file does not exist"},
 		{"a dangling symbolic link", dir + "/dangling", nil, fs.ErrNotExist, "file does not exist"},
-		{"a name that cannot be", dir + "/a.b", nil, fs.ErrNotExist, `no such pin (not a name for a pin: "a.b" has a dot, which bpffs keeps for the kernel's own names)`},
+		{"a name that cannot be", dir + "/a.b", nil, fs.ErrNotExist, `no such pin (not a name for a pin: "a.b" has a dot, which bpffs reserves for the kernel's own entries)`},
 		{"below a pin", dir + "/ring/x", nil, unix.ENOTDIR, dir + "/ring is not a directory"},
 		{"a file elsewhere", plain + "/file", nil, pin.ErrNotBPFFS, "not on a bpffs"},
 		{"nothing elsewhere", plain + "/nothing", nil, pin.ErrNotBPFFS, "not on a bpffs"},

@@ -115,8 +115,8 @@ func TestWhatCannotBePinnedToIsRefused(t *testing.T) {
 		{"the mount point", bpffs.DefaultRoot, fs.ErrExist, "file already exists"},
 		{"below a pin", dir + "/taken/x", unix.ENOTDIR, dir + "/taken is not a directory"},
 		{"further below a pin", dir + "/taken/a/x", unix.ENOTDIR, dir + "/taken is not a directory"},
-		{"a dot", dir + "/a.b", pin.ErrName, `not a name for a pin: "a.b" has a dot, which bpffs keeps for the kernel's own names`},
-		{"a dot in a directory", dir + "/.a/b/c", pin.ErrName, `not a name for a pin: ".a" has a dot, which bpffs keeps for the kernel's own names`},
+		{"a dot", dir + "/a.b", pin.ErrName, `not a name for a pin: "a.b" has a dot, which bpffs reserves for the kernel's own entries`},
+		{"a dot in a directory", dir + "/.a/b/c", pin.ErrName, `not a name for a pin: ".a" has a dot, which bpffs reserves for the kernel's own entries`},
 		{"too long", dir + "/a/" + long, pin.ErrName, "not a name for a pin: 256 bytes are more than 255"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -51,7 +51,7 @@ func TestReplaceRefusesWhatIsNotAMap(t *testing.T) {
 		dir + "/prog":    {pin.ErrWrongType, "wrong type: a program is pinned there, wanted a map"},
 		dir + "/dir":     {pin.ErrNotPin, "not a pin: it is a directory"},
 		dir + "/symlink": {pin.ErrNotPin, "not a pin: it is a symbolic link"},
-		dir + "/a.b":     {pin.ErrName, `not a name for a pin: "a.b" has a dot, which bpffs keeps for the kernel's own names`},
+		dir + "/a.b":     {pin.ErrName, `not a name for a pin: "a.b" has a dot, which bpffs reserves for the kernel's own entries`},
 		"/tmp/x":         {pin.ErrNotBPFFS, "not on a bpffs"},
 	} {
 		wantError(t, pin.Replace(m, path, pin.Options{}), tt.want, fmt.Sprintf("replace map at %q: %s", path, tt.cause))

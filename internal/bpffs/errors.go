@@ -1,8 +1,8 @@
 // Package bpffs finds mounts of bpffs and resolves paths on them safely.
 //
 // A bpffs has mode 1777 by default: any user can create directories and symbolic links there. So
-// [Resolve] walks a path once, by handles (O_PATH), and refuses what other users can change. Package pin
-// creates and opens pins relative to the handles; no path is resolved twice.
+// [Resolve] walks a path once, by handles (O_PATH), and refuses directories and links that other users can
+// change. Package pin creates and opens pins relative to the handles; no path is resolved twice.
 package bpffs
 
 import (
@@ -22,7 +22,7 @@ var (
 	// [fs.ErrPermission].
 	ErrMode = explain.Error(unix.EACCES, "permission denied (by the mode of the path or of a directory above it)")
 
-	// The errors below are those of package pin, which documents them.
+	// Package pin exports and documents the errors below.
 
 	ErrNotBPFFS = errors.New("not on a bpffs")
 	ErrName     = errors.New("not a name for a pin")
@@ -30,8 +30,8 @@ var (
 	ErrNotPin   = errors.New("not a pin")
 )
 
-// Reason returns the errno in err, without the path that the os package and cilium/ebpf add: messages
-// here name the path already. An error without an errno is returned as it is.
+// Reason returns the errno in err, without the path that the os package and cilium/ebpf add, because callers
+// add the path themselves. It returns an error without an errno unchanged.
 func Reason(err error) error {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {

@@ -14,8 +14,8 @@ import (
 // DefaultRoot is where systemd mounts a bpffs.
 const DefaultRoot = "/sys/fs/bpf"
 
-// Mounts returns the mount points of bpffs that this process can see, in mount order. It omits a bind
-// mount of part of another one, so that no pin is reachable through two of them.
+// Mounts returns the mount points of bpffs that this process can see, in mount order. It omits a mount whose
+// files another mount shows too, so that no pin is reachable through two of the mount points.
 func Mounts() ([]string, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -23,7 +23,7 @@ func Mounts() ([]string, error) {
 	}
 	var visible []mount
 	for _, m := range parseMountinfo(string(text)) {
-		// A later mount may cover this one.
+		// Skip m if a later mount covers it.
 		if on, err := onBPFFS(m.path); on && err == nil {
 			visible = append(visible, m)
 		}
@@ -73,7 +73,7 @@ func Mount(dir string) error {
 	return nil
 }
 
-// onBPFFS reports whether the existing path, after symbolic links, lies on a bpffs.
+// onBPFFS reports whether the file at path is on a bpffs. It follows symbolic links.
 func onBPFFS(path string) (bool, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -82,7 +82,7 @@ func onBPFFS(path string) (bool, error) {
 	return st.Type == unix.BPF_FS_MAGIC, nil
 }
 
-// Contains reports whether the file of a descriptor lies on a bpffs.
+// Contains reports whether the file of a descriptor is on a bpffs.
 func Contains(fd int) (bool, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
@@ -98,7 +98,7 @@ type mount struct {
 	path   string
 }
 
-// partOf reports whether all of m is reachable through o.
+// partOf reports whether every file of m is also reachable through o.
 func (m mount) partOf(o mount) bool {
 	return m.device == o.device && (m.root == o.root || strings.HasPrefix(m.root, strings.TrimSuffix(o.root, "/")+"/"))
 }
@@ -125,7 +125,7 @@ func parseMountinfo(text string) []mount {
 	return mounts
 }
 
-// unescape undoes mangle_path (fs/seq_file.c), which writes blank, tab, newline and backslash as a
+// unescape reverses mangle_path (fs/seq_file.c), which writes space, tab, newline and backslash as a
 // backslash and three octal digits.
 func unescape(s string) string {
 	var b strings.Builder

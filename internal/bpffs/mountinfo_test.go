@@ -35,7 +35,7 @@ func TestUnescapeLeavesOtherBackslashes(t *testing.T) {
 		`a\`:             `a\`,
 		`a\04`:           `a\04`,
 		`\999`:           `\999`,
-		`\777`:           `\777`, // more than a byte
+		`\777`:           `\777`, // exceeds a byte
 		`\\040`:          `\ `,
 		`\134040`:        `\040`, // the mangled form of a backslash and 040
 		`\303\244 \0401`: "\u00e4  1",

@@ -17,7 +17,7 @@ import (
 // CheckSafe returns an error matching [ErrUnsafe] if a user other than the caller and root can change
 // the pins in dir, or replace dir. Parts of dir may be missing.
 func CheckSafe(dir string) error {
-	p, err := Resolve(filepath.Join(dir, "x"), false) // as for an entry of dir
+	p, err := Resolve(filepath.Join(dir, "x"), false) // an entry of dir, so that dir itself is checked
 	if err == nil {
 		defer p.Close()
 		err = p.Unsafe
@@ -28,8 +28,8 @@ func CheckSafe(dir string) error {
 	return nil
 }
 
-// MissingParents returns the directories above path that do not exist, the deepest first. A caller that
-// undoes a pin removes these.
+// MissingParents returns the directories above path that do not exist, the deepest first. A caller that may
+// have to undo a pin calls it before pinning, to know which directories to remove.
 func MissingParents(path string) []string {
 	var dirs []string
 	for dir := filepath.Dir(filepath.Clean(path)); ; dir = filepath.Dir(dir) {
@@ -46,8 +46,8 @@ type entry struct {
 	name string
 }
 
-// MakeParents creates the missing directories above the path, with mode 0755 less the umask, and enters
-// them: Names has one element afterwards. After an error the caller calls RemoveParents too.
+// MakeParents creates the missing directories above the path, with mode 0755 less the umask. Afterwards Dir is
+// the last of them and Names has one element. After an error the caller must call RemoveParents.
 func (p *Path) MakeParents() error {
 	for len(p.Names) > 1 {
 		if err := p.mkdir(); err != nil {
@@ -57,15 +57,15 @@ func (p *Path) MakeParents() error {
 	return nil
 }
 
-// RemoveParents removes the directories that MakeParents created, the deepest first. A directory with
-// another process's entry stays.
+// RemoveParents removes the directories that MakeParents created, the deepest first. It keeps a directory in
+// which another process has created an entry.
 func (p *Path) RemoveParents() {
 	for _, e := range slices.Backward(p.made) {
 		unix.Unlinkat(e.dir, e.name, unix.AT_REMOVEDIR)
 	}
 }
 
-// mkdir creates the first missing directory, unless another process just has, and enters it.
+// mkdir creates the first missing directory, if another process has not just created it, and makes it p.Dir.
 func (p *Path) mkdir() error {
 	name := p.Names[0]
 	err := unix.Mkdirat(p.Dir, name, 0o755)
@@ -95,7 +95,7 @@ func (p *Path) mkdir() error {
 func checkName(name string) error {
 	switch {
 	case strings.Contains(name, "."):
-		return fmt.Errorf("%w: %q has a dot, which bpffs keeps for the kernel's own names", ErrName, name)
+		return fmt.Errorf("%w: %q has a dot, which bpffs reserves for the kernel's own entries", ErrName, name)
 	case len(name) > unix.NAME_MAX:
 		return explain.Error(errors.Join(ErrName, unix.ENAMETOOLONG), "%v: %d bytes are more than %d", ErrName, len(name), unix.NAME_MAX)
 	}

@@ -14,28 +14,28 @@ import (
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// Path is a resolved path: a handle of the last directory on it that exists, and the names below that.
-// Operations on the handles do not resolve the path again.
+// Path is a resolved path: a handle of the deepest existing directory on the path, and the names below that
+// directory. Operations on the handles do not resolve the path again.
 type Path struct {
-	Dir    int      // handle (O_PATH) of the last existing directory
+	Dir    int      // handle (O_PATH) of the deepest existing directory
 	At     string   // path of Dir
-	Names  []string // what the path has below Dir; only the first can exist
-	File   int      // handle of Dir's entry Names[0]; -1 if that is missing, or the path is Dir itself
+	Names  []string // components of the path below Dir; only the first can exist
+	File   int      // handle of Names[0] in Dir; -1 if it does not exist, or if the path is Dir itself
 	Unsafe error    // [ErrUnsafe] if other users can change the entries of Dir or of a directory above it
 
-	bpffs bool // Dir lies on one
+	bpffs bool // Dir is on a bpffs
 	mode  uint32
-	made  []entry // by MakeParents
+	made  []entry // directories that MakeParents created
 }
 
-// maxLinks bounds the symbolic links in a path, as MAXSYMLINKS (include/linux/namei.h).
+// maxLinks bounds the symbolic links in a path, like MAXSYMLINKS in the kernel (include/linux/namei.h).
 const maxLinks = 40
 
-// Resolve resolves path, parts of which may be missing. With follow it follows a symbolic link at the
-// end. The caller closes the result.
+// Resolve resolves path, of which any part may be missing. If follow is set, it also follows a symbolic link in
+// the last component. The caller closes the result.
 //
-// Any user can create symbolic links on a bpffs, so Resolve refuses those of users other than the caller
-// and root: [ErrUnsafe].
+// Any user can create symbolic links on a bpffs, so Resolve refuses links there that belong to users other than
+// the caller and root, with [ErrUnsafe].
 func Resolve(path string, follow bool) (_ *Path, err error) {
 	if path == "" {
 		return nil, fmt.Errorf("%w: it is empty", ErrName)
@@ -92,7 +92,7 @@ func split(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
 }
 
-// begin enters the root directory or the working directory.
+// begin makes the root directory or the working directory the Dir of p.
 func (p *Path) begin(root bool) error {
 	at := "."
 	if root {
@@ -106,8 +106,8 @@ func (p *Path) begin(root bool) error {
 	return p.enter(fd, at)
 }
 
-// step takes fd, the handle of entry parts[0], as the next directory, or as the file if it is the last
-// part. It returns the target of a symbolic link to follow.
+// step processes fd, the handle of parts[0]: a symbolic link to follow, whose target it returns; the last
+// component, which becomes p.File; or a directory, which becomes p.Dir.
 func (p *Path) step(fd int, parts []string, follow bool) (target string, err error) {
 	st, err := Stat(fd)
 	if err != nil {
@@ -157,7 +157,7 @@ func (p *Path) enter(fd int, name string) error {
 		return Reason(err)
 	}
 	if !p.bpffs || !above || p.Unsafe != nil {
-		return nil // see checkOwner for the root of a bpffs
+		return nil // the root of a bpffs needs no check, see checkOwner
 	}
 	st, err := Stat(fd)
 	if err != nil {
@@ -168,8 +168,8 @@ func (p *Path) enter(fd int, name string) error {
 }
 
 // checkOwner returns [ErrUnsafe] for a directory in which another user can replace the caller's
-// entries. The root of a bpffs needs no check: it belongs to the user who mounted it, and
-// bpf_fill_super in kernel/bpf/inode.c makes it sticky regardless of the mount's mode=.
+// entries. The root of a bpffs needs no check: it belongs to the user who mounted it, and it is
+// sticky whatever mode= the mount has (bpf_fill_super in kernel/bpf/inode.c).
 func checkOwner(dir string, st unix.Stat_t) error {
 	if !isTrusted(st.Uid) {
 		return fmt.Errorf("%w: directory %s belongs to user %d", ErrUnsafe, dir, st.Uid)
@@ -218,7 +218,7 @@ func (p *Path) handle() int {
 	return p.Dir
 }
 
-// checkBPFFS returns [ErrNotBPFFS] unless the path, or the existing part of it, lies on a bpffs.
+// checkBPFFS returns [ErrNotBPFFS] unless the path, or its deepest existing directory, is on a bpffs.
 func (p *Path) checkBPFFS() error {
 	on := p.bpffs
 	if p.exists() {
@@ -265,8 +265,8 @@ func (p *Path) CheckFree() error {
 	return p.Unsafe
 }
 
-// regular returns [ErrNotPin] unless an entry of a bpffs is a regular file. All regular files there are
-// pins: bpf_dir_iops in kernel/bpf/inode.c has no create.
+// regular returns [ErrNotPin] unless p, an entry of a bpffs, is a regular file. All regular files on a bpffs are
+// pins: bpf_dir_iops in kernel/bpf/inode.c has no create operation.
 func regular(p *Path) error {
 	switch kind := p.mode & unix.S_IFMT; {
 	case p.File < 0, kind == unix.S_IFDIR:
@@ -277,12 +277,12 @@ func regular(p *Path) error {
 	return nil
 }
 
-// nowhere reports whether err, from a lookup, means that the entry does not exist. For a lookup on bpffs
-// the kernel returns EPERM only if the name has a dot (bpf_lookup in kernel/bpf/inode.c).
+// nowhere reports whether err, from opening an entry of a directory, means that the entry does not exist. On
+// bpffs this includes EPERM, which the kernel returns if the name has a dot (bpf_lookup in kernel/bpf/inode.c).
 func nowhere(err error) bool {
 	return isMissing(err) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EPERM)
 }
 
 // ByHandle returns a path to the file of a handle, for calls that need a path. BPF_OBJ_PIN and BPF_OBJ_GET
-// take the descriptor of a directory since Linux 6.5, and never that of a pin.
+// accept the descriptor of a directory only since Linux 6.5, and never the descriptor of a pin.
 func ByHandle(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
