@@ -48,7 +48,7 @@ func openArena(req *harness.Request) (*container.Heap, error) {
 	return h, nil
 }
 
-// runJob runs a program of arenaset until its job is done.
+// runJob runs a program of package arenaset until it has done the whole job.
 func runJob(h *container.Heap, program string, job arenaset.Job) error {
 	spec, err := arenaset.Spec()
 	if err != nil {
@@ -73,7 +73,7 @@ func runJob(h *container.Heap, program string, job arenaset.Job) error {
 			return fmt.Errorf("run %s: %w", program, err)
 		}
 		if mem.Done == before {
-			return fmt.Errorf("%s stopped after %d of %d", program, before, job.Count)
+			return fmt.Errorf("%s stopped after %d of %d elements", program, before, job.Count)
 		}
 	}
 	return h.Free(arena.Ptr[byte](at))

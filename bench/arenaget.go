@@ -16,11 +16,11 @@ import (
 
 const (
 	kvName = "kv"
-	// getKeys is the number of keys that are requested in turn.
+	// getKeys is the number of keys in the table. The client requests them in turn.
 	getKeys = 1000
 )
 
-// getRig is a table, and network namespaces of a server and a client.
+// getRig has a table in an arena, and the network namespaces of a server and a client.
 type getRig struct {
 	r              *rig
 	h              *container.Heap
@@ -29,8 +29,8 @@ type getRig struct {
 	server, client napi
 }
 
-// newArenaGet returns the benchmark of answering GET requests by UDP from a table in an arena: by a
-// Go server in this process, and in the kernel.
+// newArenaGet returns the benchmark of answering GET requests over UDP from a table in an arena.
+// The contenders are a Go server in this process and an XDP program in the kernel.
 func newArenaGet(r *rig) (*harness.Benchmark, error) {
 	g := &getRig{r: r}
 	if err := g.open(); err != nil {
@@ -73,7 +73,7 @@ func (g *getRig) open() (err error) {
 	} else if err != nil {
 		return err
 	}
-	// Without threads, veth processes packets on the CPU that sends them.
+	// Without NAPI threads, veth processes packets on the CPU that sends them.
 	if g.server, err = threadNAPI(g.pair.Server, g.r.cpus[1]); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (g *getRig) close() error {
 	return errors.Join(errs...)
 }
 
-// goServer measures with the Go server alone.
+// goServer measures the Go server, without the XDP program.
 func (g *getRig) goServer(ctx context.Context) (figures []float64, err error) {
 	var s *arenaxdp.Server
 	err = g.pair.Server.Do(func() error {
@@ -113,7 +113,7 @@ func (g *getRig) goServer(ctx context.Context) (figures []float64, err error) {
 	return g.measure()
 }
 
-// xdp measures the program alone, without a listener.
+// xdp measures the XDP program, without the Go server.
 func (g *getRig) xdp(context.Context) (figures []float64, err error) {
 	var x *arenaxdp.Accelerator
 	err = g.pair.Server.Do(func() error {
@@ -133,7 +133,7 @@ func (g *getRig) measure() ([]float64, error) {
 	ask := func(timed int) ([]uint64, error) {
 		return g.r.c.Call("udpget", g.pair.Client.Namespace(), g.pair.Server.IPv4, arenaxdp.DefaultPort, gets, getKeys, timed)
 	}
-	if _, err := ask(0); err != nil { // until the server is up
+	if _, err := ask(0); err != nil { // waits until the server answers
 		return nil, err
 	}
 	server, client, err := g.cpuTimes()
@@ -156,8 +156,8 @@ func (g *getRig) measure() ([]float64, error) {
 	return []float64{each(server), each(server + client), 1e9 * float64(got[2]) / float64(got[0])}, nil
 }
 
-// cpuTimes returns the CPU times of the server's side, kernel threads and this process, and of the
-// client's kernel threads.
+// cpuTimes returns the CPU time of the server's side (its kernel threads and this process) and that
+// of the client's kernel threads.
 func (g *getRig) cpuTimes() (server, client int64, err error) {
 	server, err = g.server.cpuTime()
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
-// listName is the list of the benchmark.
+// listName is the name of the benchmark's list in the arena.
 const listName = "list"
 
-// numbered is struct numbered of arenaset.bpf.c.
+// numbered mirrors struct numbered of arenaset.bpf.c.
 type numbered struct {
 	container.Link
 	Number uint64
@@ -62,7 +62,7 @@ func newArenaList(r *rig) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// peerArenaList is the Go side: arenalist MAP WAY LIST.
+// peerArenaList serves the request "arenalist MAP WAY LIST" in the Go peer.
 func peerArenaList(req *harness.Request) ([]uint64, error) {
 	h, err := openArena(req)
 	if err != nil {

@@ -13,14 +13,15 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// tableName is the table of the benchmark.
+// tableName is the name of the benchmark's table in the arena.
 const tableName = "table"
 
-// lookupValue is the size of a value, in bytes; its first 8 are the key's number again.
+// lookupValue is the size of a value in bytes. The first 8 bytes of a value are the number of its
+// key.
 const lookupValue = 64
 
 // newLookup returns the benchmark of looking up random keys in a table of an arena and in a hash
-// map with the same contents. A limit is a fraction of libbpf's time.
+// map with the same contents. limit is the highest permitted ratio to libbpf's time.
 func newLookup(r *rig, keys uint64, limit float64) (_ *harness.Benchmark, err error) {
 	h, id, err := newArena(512 << 20)
 	if err != nil {
@@ -68,7 +69,7 @@ func newLookup(r *rig, keys uint64, limit float64) (_ *harness.Benchmark, err er
 	}, nil
 }
 
-// fillBoth puts the keys into a table of the heap and into the map.
+// fillBoth puts the same keys and values into a table of the heap and into the hash map.
 func fillBoth(h *container.Heap, hash *ebpf.Map, keys uint64) error {
 	t, err := container.NewTable(h, tableName, container.TableOptions{KeySize: 8, ValueSize: lookupValue, Capacity: int(keys)})
 	if err != nil {
@@ -88,20 +89,20 @@ func fillBoth(h *container.Heap, hash *ebpf.Map, keys uint64) error {
 	return nil
 }
 
-// randomKeys yields n of the keys, the same as bench/peer/lookup.c.
+// randomKeys yields n random key numbers below keys, the same sequence as bench/peer/lookup.c.
 func randomKeys(n, keys uint64) func(func(uint64) bool) {
 	return func(yield func(uint64) bool) {
 		x := uint64(1)
 		for range n {
 			x = x*6364136223846793005 + 1442695040888963407
-			if !yield((x >> 32) * keys >> 32) { // no division, which takes as long as a lookup
+			if !yield((x >> 32) * keys >> 32) { // multiplies and shifts: a division would take as long as a lookup
 				return
 			}
 		}
 	}
 }
 
-// peerLookup is the Go side: lookup MAP WAY LOOKUPS KEYS.
+// peerLookup serves the request "lookup MAP WAY LOOKUPS KEYS" in the Go peer.
 func peerLookup(req *harness.Request) ([]uint64, error) {
 	if req.Word(1) == "map" {
 		m, err := openRing(req)
@@ -123,7 +124,7 @@ func peerLookup(req *harness.Request) ([]uint64, error) {
 	return lookups(req, t.Lookup)
 }
 
-// lookups looks the keys up twice: the first pass maps the pages.
+// lookups looks up the keys in two passes and times the second: the first maps the pages.
 func lookups(req *harness.Request, lookup func(key, value []byte) error) ([]uint64, error) {
 	var t tally
 	var ns time.Duration

@@ -13,7 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// asCommand makes the test binary run the program, for machines without Go.
+// asCommand is an environment variable. If it is set, the test binary runs main instead of the
+// tests: the test can run the command on machines without a Go toolchain.
 const asCommand = "RBTOOL_BENCH_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -24,8 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The harness and all contenders run, read every record, and agree on checksums: one round of
-// little work, whose figures mean nothing.
+// Runs one round of every benchmark with little work: each contender must read every record and
+// report the right checksum. The figures are not checked.
 func TestQuickRunVerifiesEveryContender(t *testing.T) {
 	testenv.SkipIfNotSupported(t, "bpf-syscall-program", features.HaveProgramType(ebpf.Syscall))
 	peer, err := filepath.Abs("../build/bench-peer")

@@ -13,8 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// consume reads a full ring that the other CPU has written: records come from its caches and from
-// memory.
+// consume is the benchmark of reading a full ring that another CPU has filled: the reader loads the
+// records from that CPU's caches and from memory.
 type consume struct {
 	m   *ebpf.Map
 	id  ebpf.MapID
@@ -24,7 +24,8 @@ type consume struct {
 
 var perRecord = []harness.Metric{{Name: "time", Unit: "ns/record"}}
 
-// newConsume returns the benchmark for records of size bytes, or of size to maxSize.
+// newConsume returns the benchmark for records of size bytes or, if maxSize is larger, of size to
+// maxSize bytes.
 func newConsume(r *rig, size, maxSize uint32) (*harness.Benchmark, error) {
 	m, id, err := newRing(r.size.ring)
 	if err != nil {
@@ -95,10 +96,10 @@ func (c *consume) round(ctx context.Context, peer *harness.Peer, way string) ([]
 	return perRecordFigure(got, want)
 }
 
-// perRecordFigure verifies an answer of ns, records and sum.
+// perRecordFigure verifies a peer's answer (ns, records and sum) and returns the ns per record.
 func perRecordFigure(got []uint64, want tally) ([]float64, error) {
 	if len(got) != 3 || (tally{got[1], got[2]}) != want {
-		return nil, fmt.Errorf("read %v (ns, records, sum): want %v", got, want)
+		return nil, fmt.Errorf("read %v (ns, records, sum), want %v (records, sum)", got, want)
 	}
 	return []float64{float64(got[0]) / float64(want.records)}, nil
 }
@@ -109,7 +110,7 @@ func (c *consume) fill(ctx context.Context) (tally, error) {
 	c.job.Count = want.records
 	res, err := c.p.Run(ctx, c.job)
 	if err == nil && res.Submitted != want.records {
-		err = fmt.Errorf("filled %d records: want %d", res.Submitted, want.records)
+		err = fmt.Errorf("produced %d records, want %d", res.Submitted, want.records)
 	}
 	c.job.Seq += want.records
 	return want, err
@@ -117,7 +118,8 @@ func (c *consume) fill(ctx context.Context) (tally, error) {
 
 // fit returns the count and sum of the next records that fit into the ring.
 func (c *consume) fit() tally {
-	// One byte less than full, so that the positions of producer and consumer differ.
+	// The records fill at most all bytes but one: if they filled the ring, the positions of
+	// producer and consumer would be equal modulo its size.
 	room := uint64(c.m.MaxEntries()) - 1
 	var t tally
 	for seq := c.job.Seq; ; seq++ {
@@ -130,7 +132,7 @@ func (c *consume) fit() tally {
 	}
 }
 
-// peerConsume is the Go side: consume MAP WAY RECORDS.
+// peerConsume serves the request "consume MAP WAY RECORDS" in the Go peer.
 func peerConsume(req *harness.Request) ([]uint64, error) {
 	m, err := openRing(req)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// servePeer serves as the Go peer.
+// servePeer serves requests as the Go peer until its input ends, and exits.
 func servePeer() {
 	err := harness.Serve(os.Stdin, os.Stdout, map[string]func(*harness.Request) ([]uint64, error){
 		"consume":   peerConsume,
@@ -32,8 +32,8 @@ func servePeer() {
 	}
 }
 
-// openRing opens the ring of a request, whose first argument is its id. It collects the garbage of
-// the previous request, so that this one does not pay for it.
+// openRing opens the ring of a request, whose first argument is its id. It first collects the
+// garbage of the previous request, so that the time of this request does not include that.
 func openRing(req *harness.Request) (*ebpf.Map, error) {
 	m, err := ebpf.NewMapFromID(ebpf.MapID(req.Number(0)))
 	if err != nil {

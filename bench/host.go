@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// host describes the machine of the figures.
+// host describes the machine on which the figures were measured.
 type host struct {
 	CPU    string `json:"cpu"`
 	CPUs   int    `json:"cpus"`

@@ -16,8 +16,8 @@ import (
 // hotRecords is the number of records in a pass, which fit into the first-level cache.
 const hotRecords = 256
 
-// newHot returns the benchmark of reading cached records: each peer fills the ring on its own CPU
-// and reads it, in turn. Only the reading is timed.
+// newHot returns the benchmark of reading cached records: a peer alternately fills the ring on its
+// own CPU and reads it. Only the reading is timed.
 func newHot(r *rig, size, maxSize uint32) (_ *harness.Benchmark, err error) {
 	m, id, err := newRing(64 << 10)
 	if err != nil {
@@ -59,7 +59,7 @@ func newHot(r *rig, size, maxSize uint32) (_ *harness.Benchmark, err error) {
 	}, nil
 }
 
-// hotTally returns the tally of the first n records of job.
+// hotTally returns the count and sum of the first n records of job.
 func hotTally(n uint64, job producer.Job) tally {
 	t := tally{records: n}
 	for seq := range n {
@@ -68,7 +68,7 @@ func hotTally(n uint64, job producer.Job) tally {
 	return t
 }
 
-// peerHot is the Go side: hot MAP WAY PROGRAM PASSES RECORDS SIZE MAX_SIZE.
+// peerHot serves the request "hot MAP WAY PROGRAM PASSES RECORDS SIZE MAX_SIZE" in the Go peer.
 func peerHot(req *harness.Request) ([]uint64, error) {
 	m, err := openRing(req)
 	if err != nil {
@@ -88,8 +88,8 @@ func peerHot(req *harness.Request) ([]uint64, error) {
 		if err := refill.Run(n); err != nil {
 			return nil, err
 		}
-		// These records wake no reader: cilium/ebpf's finds the first of them only if it is opened
-		// later.
+		// The program wakes no reader. A reader of cilium/ebpf checks the ring only when it is
+		// opened or woken, so it is opened after the first records are in the ring.
 		if rd == nil {
 			if rd, err = openReader(m, req.Word(1)); err != nil {
 				return nil, err

@@ -20,15 +20,16 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// roleEnv is the role of this process: the producer, which also sends the requests, on one CPU, or
-// the Go peer, which consumes, on another. It is not set at the start.
+// roleEnv is the environment variable with the role of this process: the producer, which runs on
+// one CPU and also sends the requests, or the Go peer, which consumes on another. The user starts
+// the program without it.
 const (
 	roleEnv      = "RBTOOL_BENCH_ROLE"
 	roleProducer = "producer"
 	rolePeer     = "peer"
 )
 
-// cpusEnv has the producer's CPU and that of the peers.
+// cpusEnv is the environment variable with two CPU numbers, the producer's and the peers'.
 const cpusEnv = "RBTOOL_BENCH_CPUS"
 
 func main() {
@@ -56,13 +57,13 @@ func becomeProducer() error {
 		return err
 	}
 	if len(cpus) < 2 {
-		return errors.New("needs two CPUs, one to produce and one to consume on")
+		return errors.New("the benchmarks need two CPUs, one for the producer and one for the consumer")
 	}
 	both := fmt.Sprintf("%s=%d %d", cpusEnv, cpus[0], cpus[1])
 	return harness.Become(cpus[0], roleEnv+"="+roleProducer, both)
 }
 
-// options are the flags.
+// options has the values of the command's flags.
 type options struct {
 	peer   string
 	rounds int
@@ -93,14 +94,14 @@ func parse(args []string) (options, error) {
 	case fs.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	case o.rounds < 1:
-		return o, fmt.Errorf("%d rounds", o.rounds)
+		return o, fmt.Errorf("-rounds %d: must be positive", o.rounds)
 	case o.output != "text" && o.output != "json":
 		return o, fmt.Errorf("unknown output format %q (text or json)", o.output)
 	}
 	return o, nil
 }
 
-// report is the output in JSON.
+// report is the document that -o json prints.
 type report struct {
 	Host     host              `json:"host"`
 	Rounds   int               `json:"rounds"`
@@ -129,7 +130,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	rep := report{Host: thisHost(), Rounds: o.rounds, Seed: o.seed}
-	// Progress is for a terminal; JSON is one document.
+	// JSON output is one document: progress and tables go to standard output only in text mode.
 	text := stdout
 	if o.output == "json" {
 		text = io.Discard
@@ -152,7 +153,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return rep.failed(o.check)
 }
 
-// measure runs the benchmarks and writes the table of each as it ends.
+// measure runs the benchmarks that match only, and writes the table of each to text when it ends.
 func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, text io.Writer) error {
 	rng := rand.New(rand.NewPCG(rep.Seed, 0))
 	for _, entry := range benchmarks {
@@ -190,7 +191,7 @@ func (rep *report) measure(ctx context.Context, r *rig, only *regexp.Regexp, tex
 	return nil
 }
 
-// failed returns an error if check is set and a claim does not hold.
+// failed returns an error if check (the flag -check) is true and a claim does not hold.
 func (rep *report) failed(check bool) error {
 	n := 0
 	for _, v := range rep.Verdicts {

@@ -13,19 +13,19 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// napi has the kernel threads that process packets of a device. In threads of their own their CPU
-// time is separate from the senders'.
+// napi has the kernel threads that process the packets of a network device. With such threads, the
+// CPU time of receiving is separate from that of the senders.
 type napi struct{ pids []int }
 
-// threadNAPI makes a device process packets in threads, bound to a CPU. It makes both ends do so
-// with or without an XDP program, which otherwise implies GRO here and no TSO there
-// (drivers/net/veth.c, veth_xmit).
+// threadNAPI makes the device process its packets in threads (NAPI), bound to cpu. It enables GRO
+// and disables TSO, so that a device works alike with and without an XDP program: loading one would
+// enable GRO on this end and disable TSO on the other (drivers/net/veth.c, veth_xmit).
 func threadNAPI(e *netpair.End, cpu int) (n napi, err error) {
 	err = e.Do(func() error {
 		if err := ethtool(e.Device, unix.ETHTOOL_SGRO, 1); err != nil {
 			return err
 		}
-		// Not supported with an XDP program at the other end, which implies that it is off.
+		// EOPNOTSUPP: the other end has an XDP program, so TSO is off already.
 		if err := ethtool(e.Device, unix.ETHTOOL_STSO, 0); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
@@ -88,7 +88,7 @@ func (n napi) cpuTime() (ns int64, err error) {
 	return ns, nil
 }
 
-// cpuTime returns the CPU time of a process, in ns; pid 0 is this one.
+// cpuTime returns the CPU time of a process, in ns. pid 0 is the calling process.
 func cpuTime(pid int) (int64, error) {
 	clock := int32(unix.CLOCK_PROCESS_CPUTIME_ID)
 	if pid != 0 {
@@ -115,7 +115,7 @@ func ethtool(device string, command, value uint32) error {
 		_    [16]byte
 	}{arg: unsafe.Pointer(&arg)} // struct ifreq
 	copy(request.name[:], device)
-	// SAFETY: the kernel reads both before it returns.
+	// SAFETY: the kernel accesses request and arg only during the call.
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
 		return fmt.Errorf("ethtool command %#x: %w", command, errno)
 	}

@@ -16,26 +16,28 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// observed is a ring whose owner reads at half of its full speed, beside another process: one that
-// observes the ring, or one that burns as much CPU as the observer.
+// observed is the benchmark of a ring that its owner reads at half of the highest rate while
+// another process, the company, either observes the ring or uses as much CPU time as an observer
+// does.
 type observed struct {
 	stream  *stream
 	owner   *harness.Peer
 	way     string
 	company *harness.Peer
-	chunk   uint64 // records at each beat
-	burned  uint64 // ns of CPU, by the last observer
+	chunk   uint64 // records produced at each beat
+	burned  uint64 // ns of CPU time that the last observer used
 	took    time.Duration
 }
 
 const (
-	// beat is the interval at which a chunk of the load is produced.
+	// beat is the interval at which the producer produces a chunk of records.
 	beat = time.Millisecond
 	// span is the size of a record in the ring, in bytes.
 	span = streamRecord + 8
 )
 
-// newObserved returns the benchmark of one owner.
+// newObserved returns the benchmark for a ring whose owner is the given peer and reads in the given
+// way.
 func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark, err error) {
 	m, id, err := newRing(streamRing)
 	if err != nil {
@@ -64,7 +66,7 @@ func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark,
 		return nil, err
 	}
 	closeAll = func() error { return errors.Join(o.company.Close(), p.Close(), m.Close()) }
-	if _, err := o.beside(r.ctx, o.observe); err != nil { // measures the time to burn
+	if _, err := o.beside(r.ctx, o.observe); err != nil { // sets o.burned and o.took
 		return nil, err
 	}
 	with := func(company func(context.Context) (func() error, error)) func(context.Context) ([]float64, error) {
@@ -72,7 +74,7 @@ func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark,
 	}
 	const burner, watcher = "beside a burner", "beside an Observer"
 	return &harness.Benchmark{
-		Title: fmt.Sprintf("records of %d bytes to their owner at half of his load, %.2f Mrec/s; an Observer burns %.1f%% of a CPU",
+		Title: fmt.Sprintf("records of %d bytes read by their owner at half of its highest rate, %.2f Mrec/s; an Observer uses %.1f%% of a CPU",
 			streamRecord, float64(o.chunk)/beat.Seconds()/1e6, 100*float64(o.burned)/float64(o.took)),
 		Metrics: []harness.Metric{{Name: "rate", Unit: "Mrec/s", MoreIsBetter: true}},
 		Contenders: []harness.Contender{
@@ -86,8 +88,8 @@ func newObserved(r *rig, owner *harness.Peer, way string) (_ *harness.Benchmark,
 	}, nil
 }
 
-// beside makes the owner read the load beside a company, and returns the rate from its first to its
-// last record.
+// beside starts the company, makes the owner read the load at the same time, and returns the rate
+// between the first and the last record.
 func (o *observed) beside(ctx context.Context, company func(context.Context) (func() error, error)) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -137,7 +139,7 @@ func (o *observed) pace(ctx context.Context) error {
 
 func nobody(context.Context) (func() error, error) { return func() error { return nil }, nil }
 
-// observe makes the company observe the ring, to the last record of the load.
+// observe makes the company observe the ring until the last record of the load.
 func (o *observed) observe(context.Context) (func() error, error) {
 	if err := o.company.Begin("observe", o.stream.id, o.stream.job.Count*span); err != nil {
 		return nil, err
@@ -148,14 +150,14 @@ func (o *observed) observe(context.Context) (func() error, error) {
 			return err
 		}
 		if len(got) != 3 || got[1] == 0 || got[1]*span+got[2] != o.stream.job.Count*span {
-			return fmt.Errorf("observed %v (ns, records, bytes lost) of %d records", got, o.stream.job.Count)
+			return fmt.Errorf("observed %v (ns, records, bytes lost), want records and losses of %d records", got, o.stream.job.Count)
 		}
 		o.burned = got[0]
 		return nil
 	}, nil
 }
 
-// burn makes the company burn the CPU time of the observer in the same time.
+// burn makes the company use as much CPU time as the last observer, spread over the same wall time.
 func (o *observed) burn(context.Context) (func() error, error) {
 	if err := o.company.Begin("burn", o.burned, o.took.Nanoseconds()); err != nil {
 		return nil, err
@@ -166,7 +168,7 @@ func (o *observed) burn(context.Context) (func() error, error) {
 	}, nil
 }
 
-// peerObserve is the Go side: observe MAP BYTES.
+// peerObserve serves the request "observe MAP BYTES" in the Go peer.
 func peerObserve(req *harness.Request) ([]uint64, error) {
 	m, err := openRing(req)
 	if err != nil {
@@ -205,8 +207,8 @@ func observeRing(req *harness.Request, m *ebpf.Map, bytes uint64) ([]uint64, err
 	}
 }
 
-// peerBurn is a process that does not touch the ring: burn CPU_NS WALL_NS. It burns a piece at each
-// interval, as an observer does.
+// peerBurn serves the request "burn CPU_NS WALL_NS" in the Go peer: it uses CPU time without
+// touching the ring, a part of it at each interval, as an observer does.
 func peerBurn(req *harness.Request) ([]uint64, error) {
 	cpu, wall := time.Duration(req.Number(0)), time.Duration(req.Number(1))
 	if err := req.Err(); err != nil {
@@ -214,7 +216,7 @@ func peerBurn(req *harness.Request) ([]uint64, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	const interval = 10 * time.Millisecond // an Observer's default
+	const interval = 10 * time.Millisecond // the default interval of an Observer
 	looks := max(wall/interval, 1)
 	req.Ready()
 	for range looks {
@@ -225,12 +227,12 @@ func peerBurn(req *harness.Request) ([]uint64, error) {
 	return nil, nil
 }
 
-// clockTime returns the CPU time of the clock's thread or process.
+// clockTime reads a CPU clock, CLOCK_THREAD_CPUTIME_ID or CLOCK_PROCESS_CPUTIME_ID.
 func clockTime(clock int32) time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {
 		fmt.Fprintln(os.Stderr, "bench peer:", err)
-		os.Exit(1) // the clock always exists
+		os.Exit(1) // cannot happen: the clock exists on every Linux
 	}
 	return time.Duration(t.Nano())
 }

@@ -18,7 +18,7 @@ type reader interface {
 	close() error
 }
 
-// openReader opens the reader with a name for m.
+// openReader opens m with the reader that way names.
 func openReader(m *ebpf.Map, way string) (reader, error) {
 	switch way {
 	case "cilium":
@@ -105,7 +105,7 @@ func (p passReader) read(_ uint64, t *tally) error {
 
 type recordsReader struct{ r *consumer.Reader }
 
-// close consumes the record at which read left the loop.
+// close makes another pass, which consumes the record at which read left the loop.
 func (p recordsReader) close() error {
 	for range p.r.Pass(0) {
 	}

@@ -12,19 +12,19 @@ import (
 	"github.com/rbtool/rbtool/bench/harness"
 )
 
-// rig is shared by all benchmarks of a run.
+// rig has what all benchmarks of a run share: the peers, the CPUs and the sizes.
 type rig struct {
 	ctx  context.Context
 	c    *harness.Peer // bench/peer, with libbpf
 	g    *harness.Peer // this program
-	cpus []int         // the producer's and the peers'
+	cpus []int         // the producer's CPU, then that of the peers
 	size sizes
 }
 
-// sizes are the amounts of work in a round.
+// sizes has the amounts of work in one round of each benchmark.
 type sizes struct {
-	ring    uint32 // bytes, where it is filled and then read
-	passes  uint64 // over the hot records
+	ring    uint32 // size in bytes of the rings that are filled before they are read
+	passes  uint64 // passes over the records of the hot benchmark
 	records uint64 // of a stream
 	wakes   uint64
 	nodes   uint64 // of a list
@@ -70,7 +70,7 @@ func (r *rig) goPeer(cpus []int) (*harness.Peer, error) {
 	return harness.StartPeer(r.ctx, cpus, self, roleEnv+"="+rolePeer)
 }
 
-// close ends the peers.
+// close ends the peers and waits for them.
 func (r *rig) close() error { return errors.Join(r.c.Close(), r.g.Close()) }
 
 // newRing returns a ring and its id, by which peers open it.
@@ -100,7 +100,7 @@ func idOf(m *ebpf.Map) (ebpf.MapID, error) {
 	return id, nil
 }
 
-// benchmarks are in the order of the run.
+// benchmarks lists the benchmarks in the order in which they run.
 var benchmarks = []struct {
 	name string
 	new  func(*rig) (*harness.Benchmark, error)

@@ -18,8 +18,8 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newRoundtrip returns the benchmark of a round trip through the kernel to a sleeping goroutine:
-// user ring, drain, ring, reader; beside a pipe.
+// newRoundtrip returns the benchmark of sending a message through the kernel to a sleeping
+// goroutine: through a user ring, a drain, a ring and a reader, compared with a pipe.
 func newRoundtrip(r *rig) (*harness.Benchmark, error) {
 	way := func(name string) func(context.Context) ([]float64, error) {
 		return func(context.Context) ([]float64, error) {
@@ -42,7 +42,7 @@ func newRoundtrip(r *rig) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// loop is a path from a sender to a receiver in this process.
+// loop is a path through the kernel from a sender to a receiver, both in this process.
 type loop struct {
 	send    func(b []byte) error
 	receive func(b []byte) error // blocks
@@ -121,7 +121,7 @@ func ringLoop() (_ *loop, err error) {
 	}, nil
 }
 
-// peerRoundtrip is the Go side: roundtrip WAY TIMES.
+// peerRoundtrip serves the request "roundtrip WAY TIMES" in the Go peer.
 func peerRoundtrip(req *harness.Request) ([]uint64, error) {
 	open := ringLoop
 	if req.Word(0) == "pipe" {
@@ -133,8 +133,8 @@ func peerRoundtrip(req *harness.Request) ([]uint64, error) {
 	}
 	got := make(chan error)
 	var took []time.Duration
-	// The data go through the kernel: the race detector does not see that the store precedes the
-	// load.
+	// start is atomic for the race detector: the data go through the kernel, so the detector does
+	// not see that the store of start precedes its load.
 	begin, start := time.Now(), atomic.Int64{}
 	times := req.Number(1)
 	go func() {
@@ -143,7 +143,7 @@ func peerRoundtrip(req *harness.Request) ([]uint64, error) {
 			err := l.receive(b)
 			took = append(took, time.Since(begin)-time.Duration(start.Load()))
 			if n := binary.LittleEndian.Uint64(b); err == nil && n != seq {
-				err = fmt.Errorf("received %d: want %d", n, seq)
+				err = fmt.Errorf("received %d, want %d", n, seq)
 			}
 			got <- err
 		}
@@ -151,7 +151,7 @@ func peerRoundtrip(req *harness.Request) ([]uint64, error) {
 	b := make([]byte, 64)
 	for seq := range times {
 		binary.LittleEndian.PutUint64(b, seq)
-		// The receiver sleeps: after its answer it has run, during this sleep, until it waits.
+		// This sleep gives the receiver time to call receive and block there.
 		time.Sleep(50 * time.Microsecond)
 		start.Store(int64(time.Since(begin)))
 		err := l.send(b)

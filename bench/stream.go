@@ -16,7 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// stream is a flood of records from one CPU, read by the other.
+// stream is the benchmark of reading records on one CPU while the other produces them at full
+// speed.
 type stream struct {
 	id  ebpf.MapID
 	p   *producer.Producer
@@ -26,12 +27,13 @@ type stream struct {
 const (
 	streamRing   = 16 << 20
 	streamRecord = 64
-	// coalesce is the value that consumer.Options recommends for a flood.
+	// coalesce is the value of Options.Coalesce that package consumer recommends for a high rate of
+	// records.
 	coalesce = 50 * time.Microsecond
 )
 
-// newStream returns the benchmark with default wakeups or, if wakeBytes is above zero, with a
-// wakeup each time that many bytes are in the ring.
+// newStream returns the benchmark with default wakeups or, if wakeBytes is not 0, with a wakeup
+// each time that wakeBytes bytes are in the ring.
 func newStream(r *rig, wakeBytes uint64) (*harness.Benchmark, error) {
 	m, id, err := newRing(streamRing)
 	if err != nil {
@@ -72,10 +74,10 @@ func newStream(r *rig, wakeBytes uint64) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// patience is the time after which a round fails.
+// patience is the longest time that a round may take.
 const patience = 60 * time.Second
 
-// round makes peer read what the producer produces.
+// round makes peer read all records of one run of the producer.
 func (s *stream) round(ctx context.Context, peer *harness.Peer, way string, pause time.Duration) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -92,15 +94,15 @@ func (s *stream) round(ctx context.Context, peer *harness.Peer, way string, paus
 	return s.rate(got)
 }
 
-// rate converts an answer to Mrec/s.
+// rate verifies a peer's answer and returns its rate in Mrec/s.
 func (s *stream) rate(got []uint64) ([]float64, error) {
 	if len(got) != 3 || got[1] != s.job.Count || got[2] != 0 {
-		return nil, fmt.Errorf("read %v (ns, records, lost): want %d records and none lost", got, s.job.Count)
+		return nil, fmt.Errorf("read %v (ns, records, lost), want %d records and none lost", got, s.job.Count)
 	}
 	return []float64{float64(got[1]) / float64(got[0]) * 1e3}, nil
 }
 
-// flow follows the sequence numbers of a stream.
+// flow checks the sequence numbers of the records of a stream, and times them.
 type flow struct {
 	next  uint64
 	lost  uint64 // lost or out of order
@@ -115,19 +117,20 @@ func (f *flow) see(data []byte) {
 	f.next = seq + 1
 }
 
-// answer ends the time that the first record started.
+// answer returns the peer's answer: the ns since the first record, the number of records, and how
+// many were lost.
 func (f *flow) answer() []uint64 {
 	return []uint64{uint64(time.Since(f.start)), f.next, f.lost}
 }
 
-// peerStream is the Go side: stream MAP WAY RECORDS COALESCE.
+// peerStream serves the request "stream MAP WAY RECORDS COALESCE" in the Go peer.
 func peerStream(req *harness.Request) ([]uint64, error) {
 	m, err := openRing(req)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	// With a context, as in a program that can be stopped.
+	// The reads take a context with a deadline, as those of a program that can be stopped do.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	want := req.Number(2)

@@ -12,7 +12,8 @@ import (
 
 type runFunc = func(context.Context) ([]float64, error)
 
-// runOther writes to an array, or into a pipe, in passes.
+// runOther makes the C peer write the samples to an array map or a pipe, as name says, in the given
+// number of passes.
 func runOther(c *harness.Peer, name string, array *ebpf.Map, id ebpf.MapID, passes uint64) runFunc {
 	return func(context.Context) ([]float64, error) {
 		got, err := c.Call("tokernel", id, name, passes, userSamples)
@@ -27,8 +28,8 @@ func runOther(c *harness.Peer, name string, array *ebpf.Map, id ebpf.MapID, pass
 	}
 }
 
-// newTokernel returns the benchmark of passing 64 bytes to the kernel: through user rings, written
-// and drained, as values of a map, and through a pipe.
+// newTokernel returns the benchmark of passing 64 bytes to the kernel: through a user ring that is
+// written and drained, as a value of an array map, and through a pipe.
 func newTokernel(r *rig) (*harness.Benchmark, error) {
 	m, id, l, err := newUserRing(512 << 10)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// newUsermany returns the benchmark of goroutines that write at the same time, on both CPUs.
+// newUsermany returns the benchmark of several goroutines that write to one user ring at the same
+// time, on both CPUs.
 func newUsermany(r *rig) (*harness.Benchmark, error) {
 	m, id, l, err := newUserRing(r.size.ring)
 	if err != nil {
@@ -26,7 +27,8 @@ func newUsermany(r *rig) (*harness.Benchmark, error) {
 		return nil, errors.Join(err, l.Close(), m.Close())
 	}
 	const passes = 4
-	// As many samples as fit and one drain takes; a multiple of all batches.
+	// n is the number of samples that fit into the ring, at most as many as one drain consumes,
+	// rounded down to a multiple of all batch sizes.
 	n := min(uint64(r.size.ring)/72, 128<<10) &^ (4*userBatch - 1)
 	way := func(goroutines int) func(context.Context) ([]float64, error) {
 		return func(context.Context) ([]float64, error) {
@@ -35,7 +37,7 @@ func newUsermany(r *rig) (*harness.Benchmark, error) {
 				return nil, err
 			}
 			if len(got) != 1 {
-				return nil, fmt.Errorf("answer %d", got)
+				return nil, fmt.Errorf("answer %d, want one number (ns)", got)
 			}
 			if _, err := userFigures(got, l, passes*n); err != nil {
 				return nil, err
@@ -58,7 +60,7 @@ func newUsermany(r *rig) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// peerUsermany is the Go side: usermany MAP GOROUTINES PROGRAM PASSES SAMPLES.
+// peerUsermany serves the request "usermany MAP GOROUTINES PROGRAM PASSES SAMPLES" in the Go peer.
 func peerUsermany(req *harness.Request) ([]uint64, error) {
 	p, prog, err := openUserRing(req)
 	if err != nil {
@@ -82,7 +84,8 @@ func peerUsermany(req *harness.Request) ([]uint64, error) {
 	return []uint64{uint64(writing)}, req.Err()
 }
 
-// writeTogether makes each goroutine write its part of the n samples from seq on.
+// writeTogether starts goroutines, each of which writes its part of the n samples from number seq
+// on.
 func writeTogether(p *userprod.Producer, goroutines, seq, n uint64) error {
 	var all sync.WaitGroup
 	errs := make([]error, goroutines)

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/bench/userload"
 )
 
-// userSamples is the number of samples that a pass writes before they are drained.
+// userSamples is the number of samples that a peer writes before it drains them.
 const userSamples = 1024
 
 // userBatch is the number of samples in a batch.
@@ -28,14 +28,14 @@ func newUserRing(size uint32) (m *ebpf.Map, id ebpf.MapID, l *userload.Load, err
 	return m, id, l, nil
 }
 
-// userMetrics are the figures of a peer's answer to userring.
+// userMetrics describes the numbers of a peer's answer to the request userring.
 var userMetrics = []harness.Metric{
 	{Name: "write", Unit: "ns/sample"},
 	{Name: "drain", Unit: "ns/sample"},
 }
 
-// newUserring returns the benchmark of writing samples of size bytes: each peer writes some, drains
-// them, and starts again, so that the ring is in the cache of its CPU.
+// newUserring returns the benchmark of writing samples of size bytes: a peer writes [userSamples]
+// samples, drains them, and repeats that, so that the ring stays in the cache of its CPU.
 func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 	m, id, l, err := newUserRing(512 << 10)
 	if err != nil {
@@ -92,14 +92,15 @@ func newUserring(r *rig, size uint32) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// userFigures verifies that n samples arrived, and returns the times of the answer for one sample.
+// userFigures verifies that n samples were drained, and returns the times of the peer's answer
+// divided by n.
 func userFigures(got []uint64, l *userload.Load, n uint64) ([]float64, error) {
 	t, err := l.Take()
 	if err != nil {
 		return nil, err
 	}
 	if want := (userload.Tally{Samples: n, Sum: n * (n - 1) / 2}); t.Samples != want.Samples || t.Sum != want.Sum {
-		return nil, fmt.Errorf("drained %d samples with sum %d: want %d, %d", t.Samples, t.Sum, want.Samples, want.Sum)
+		return nil, fmt.Errorf("drained %d samples with sum %d, want %d samples with sum %d", t.Samples, t.Sum, want.Samples, want.Sum)
 	}
 	var figures []float64
 	for _, ns := range got {

@@ -14,17 +14,18 @@ import (
 	"github.com/rbtool/rbtool/userprod"
 )
 
-// Samples of the measured sizes. Their first word is their number.
+// The samples, one type for each size. The first word of a sample is its number.
 type (
 	sample16  [2]uint64
 	sample64  [8]uint64
 	sample256 [32]uint64
 )
 
-// writer writes the samples from seq to end in one way of package userprod.
+// writer writes the samples with numbers from seq to end-1 with one of the methods of package
+// userprod.
 type writer func(p *userprod.Producer, seq, end uint64) error
 
-// userWriters has the ways for one type of sample.
+// userWriters returns the writers of samples of type T by their names in requests.
 func userWriters[T any]() map[string]writer {
 	return map[string]writer{
 		"samples/1":  func(p *userprod.Producer, seq, end uint64) error { return writeSamples[T](p, seq, end, 1) },
@@ -37,20 +38,20 @@ func userWriters[T any]() map[string]writer {
 	}
 }
 
-// writersOf has the ways by the size of a sample.
+// writersOf has the writers by the size of a sample in bytes and by their names in requests.
 var writersOf = map[uint64]map[string]writer{
 	16:  userWriters[sample16](),
 	64:  userWriters[sample64](),
 	256: userWriters[sample256](),
 }
 
-// number sets the number of sample v.
+// number stores seq as the number of sample v.
 //
 // SAFETY: every T is an array of uint64.
 func number[T any](v *T, seq uint64) { *(*uint64)(unsafe.Pointer(v)) = seq }
 
-// put copies v into room, whose size is that of T, and then its number. Setting the number in
-// v first would store to v and load it at once, which is slow.
+// put copies v into room, whose size is that of T, and then stores seq as the number there. Storing
+// seq in v before the copy would be slow: the copy would load v right after the store.
 //
 // SAFETY: the room has T's size and begins at a multiple of 8.
 func put[T any](room []byte, v T, seq uint64) {
@@ -59,7 +60,7 @@ func put[T any](room []byte, v T, seq uint64) {
 	number(to, seq)
 }
 
-// writeBatch publishes each time batch samples are complete.
+// writeBatch writes the samples with a Batch, and publishes each group of together samples at once.
 func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 	var v T
 	size := int(unsafe.Sizeof(v))
@@ -84,7 +85,8 @@ func writeBatch[T any](p *userprod.Producer, seq, end, together uint64) error {
 	return b.End()
 }
 
-// writeSamples writes in a loop over the rooms of a batch.
+// writeSamples writes the samples in a loop over Batch.Samples, which publishes together samples at
+// once.
 func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) error {
 	var v T
 	b, err := p.Batch(context.Background())
@@ -108,7 +110,8 @@ func writeSamples[T any](p *userprod.Producer, seq, end uint64, together int) er
 func writeBulk[T any](p *userprod.Producer, seq, end uint64) error {
 	var values [userBatch]T
 	for seq < end {
-		// Four at a time: then the time does not depend on the alignment of the loop.
+		// The loop is unrolled four times: otherwise its speed depends on the alignment of its
+		// code.
 		for i := 0; i < len(values); i += 4 {
 			number(&values[i], seq)
 			number(&values[i+1], seq+1)
@@ -151,8 +154,8 @@ func writeReserved[T any](p *userprod.Producer, seq, end uint64) error {
 	return nil
 }
 
-// openUserRing opens the ring and the drain program of a request, whose first and third arguments
-// are their ids.
+// openUserRing opens the ring and the drain program of a request. The first argument of the request
+// is the ring's id, the third the program's.
 func openUserRing(req *harness.Request) (*userprod.Producer, *ebpf.Program, error) {
 	m, err := openRing(req)
 	if err != nil {
@@ -170,23 +173,23 @@ func openUserRing(req *harness.Request) (*userprod.Producer, *ebpf.Program, erro
 	return p, prog, nil
 }
 
-// drainAll runs the drain program, which must find n samples.
+// drainAll runs the drain program, and returns an error if it did not drain n samples.
 func drainAll(prog *ebpf.Program, n uint64) error {
 	got, err := syscall.TestRun(prog)
 	if err != nil {
 		return fmt.Errorf("drain: %w", err)
 	}
 	if uint64(got) != n {
-		return fmt.Errorf("drained %d samples: want %d", int32(got), n)
+		return fmt.Errorf("drained %d samples, want %d", int32(got), n)
 	}
 	return nil
 }
 
-// peerUserring is the Go side: userring MAP WAY PROGRAM PASSES SAMPLES SIZE.
+// peerUserring serves the request "userring MAP WAY PROGRAM PASSES SAMPLES SIZE" in the Go peer.
 func peerUserring(req *harness.Request) ([]uint64, error) {
 	write := writersOf[req.Number(5)][req.Word(1)]
 	if write == nil {
-		return nil, fmt.Errorf("no way %q for samples of %d bytes", req.Word(1), req.Number(5))
+		return nil, fmt.Errorf("unknown writer %q for samples of %d bytes", req.Word(1), req.Number(5))
 	}
 	p, prog, err := openUserRing(req)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 )
 
-// wake is the time from the commit of a record, which the BPF program writes into it, until the
-// consumer has the record.
+// wake is the benchmark of the time from the commit of a record until the consumer has it. The BPF
+// program writes the time of the commit into the record.
 type wake struct {
 	id    ebpf.MapID
 	l     *load.Load
@@ -26,13 +26,14 @@ type wake struct {
 	gap   time.Duration
 }
 
-// The shortest gap between two records; the longest is twice as long.
+// The shortest gaps between two records. Gaps are random; the longest is twice as long.
 const (
-	sleepGap = 200 * time.Microsecond // all but a long spin are asleep
-	soonGap  = 20 * time.Microsecond  // a short spin finds the next record
+	sleepGap = 200 * time.Microsecond // the consumer is asleep, unless it spins for longer
+	soonGap  = 20 * time.Microsecond  // a consumer that spins for [spin] finds the next record
 )
 
-// spin is a BusyPoll longer than the gaps of soonGap and shorter than those of sleepGap.
+// spin is the value of Options.BusyPoll: longer than all gaps with soonGap and shorter than all
+// with sleepGap.
 const spin = 50 * time.Microsecond
 
 func newWake(r *rig, gap time.Duration) (*harness.Benchmark, error) {
@@ -82,7 +83,7 @@ func (w *wake) round(ctx context.Context, peer *harness.Peer, way string, busy t
 		return nil, err
 	}
 	if uint64(len(ns)) != w.wakes {
-		return nil, fmt.Errorf("%d records in hand: want %d", len(ns), w.wakes)
+		return nil, fmt.Errorf("received %d records, want %d", len(ns), w.wakes)
 	}
 	return []float64{harness.Quantile(ns, 0.5) / 1e3, harness.Quantile(ns, 0.99) / 1e3}, nil
 }
@@ -102,8 +103,8 @@ func (w *wake) produce(ctx context.Context) error {
 	return nil
 }
 
-// rest waits for d. For a short time it polls the clock: a sleep would end as late as the
-// consumer's, which is to be measured.
+// rest waits for d. If d is short it polls the clock: a sleep would end late, by as much as the
+// wakeups that are measured.
 func rest(d time.Duration) error {
 	if d < sleepGap {
 		for start := time.Now(); time.Since(start) < d; {
@@ -117,7 +118,7 @@ func rest(d time.Duration) error {
 	return nil
 }
 
-// peerWake is the Go side: wake MAP WAY RECORDS BUSY_POLL.
+// peerWake serves the request "wake MAP WAY RECORDS BUSY_POLL" in the Go peer.
 func peerWake(req *harness.Request) ([]uint64, error) {
 	m, err := openRing(req)
 	if err != nil {
@@ -131,7 +132,7 @@ func peerWake(req *harness.Request) ([]uint64, error) {
 	return wakePass(req, m, d)
 }
 
-// delays has the times from commit to consumer.
+// delays collects, for each record, the ns from its commit until the consumer has it.
 type delays struct {
 	clock clock
 	ns    []uint64
@@ -141,7 +142,7 @@ func (d *delays) missing() bool { return len(d.ns) < cap(d.ns) }
 
 func (d *delays) see(data []byte) {
 	in, committed := d.clock.now(), binary.LittleEndian.Uint64(data)
-	// The clocks agree to a few ten ns.
+	// A difference below 0 counts as 0: the two clocks agree only to some tens of ns.
 	d.ns = append(d.ns, max(in, committed)-committed)
 }
 
@@ -169,7 +170,7 @@ func wakePass(req *harness.Request, m *ebpf.Map, d delays) ([]uint64, error) {
 		return nil, err
 	}
 	defer r.Close()
-	// With a context, as in a program that can be stopped.
+	// The reads take a context with a deadline, as those of a program that can be stopped do.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req.Ready()
@@ -184,15 +185,15 @@ func wakePass(req *harness.Request, m *ebpf.Map, d delays) ([]uint64, error) {
 	return d.ns, req.Err()
 }
 
-// clock reads CLOCK_MONOTONIC, as bpf_ktime_get_ns does, at the cost of time.Now: x/sys makes a
-// system call for clock_gettime(2).
+// clock reads CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns, by time.Now. x/sys would make a
+// system call for clock_gettime(2), which takes longer.
 type clock struct {
 	start time.Time
-	base  uint64 // at start, ns
+	base  uint64 // CLOCK_MONOTONIC at start, ns
 }
 
-// newClock reads both clocks at about the same time. Of several attempts it takes the shortest, and
-// assumes that the system call reads its clock halfway.
+// newClock reads CLOCK_MONOTONIC between two calls of time.Now. It keeps the shortest of several
+// attempts, and assumes that CLOCK_MONOTONIC was read halfway between the two calls.
 func newClock() clock {
 	var c clock
 	shortest := time.Hour
@@ -200,7 +201,7 @@ func newClock() clock {
 		before := time.Now()
 		var t unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-			panic(err) // the clock always exists
+			panic(err) // cannot happen: the clock exists on every Linux
 		}
 		if took := time.Since(before); took < shortest {
 			shortest = took

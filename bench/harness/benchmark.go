@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-// Metric is a figure that every contender of a benchmark yields in a round.
+// Metric describes a figure that every contender of a benchmark yields in each round.
 type Metric struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`
@@ -14,22 +14,22 @@ type Metric struct {
 	MoreIsBetter bool `json:"more_is_better,omitempty"`
 }
 
-// Contender is one way of doing the work.
+// Contender is one way of doing the work of a benchmark.
 type Contender struct {
 	Name string
 	// Run does the work once, verifies that it was done, and returns a figure for each metric.
 	Run func(ctx context.Context) ([]float64, error)
 }
 
-// Benchmark is some work and its contenders. The first contender is the base; the second is the
-// base again.
+// Benchmark is some work and the contenders that do it. The first contender is the base, to which
+// the others are compared. The second does the same as the first, to show the noise.
 type Benchmark struct {
-	Name       string // unique
-	Title      string // a line that says what the work is
+	Name       string // unique in a run
+	Title      string // one line that describes the work
 	Metrics    []Metric
 	Contenders []Contender
 	Claims     []Claim
-	// Close releases what the contenders use; nil if there is nothing.
+	// Close releases the resources of the contenders; nil if they have none.
 	Close func() error
 }
 
@@ -66,19 +66,20 @@ type Result struct {
 	Name    string   `json:"name"`
 	Title   string   `json:"title"`
 	Metrics []Metric `json:"metrics"`
-	Rows    []Row    `json:"rows"` // in the order of the contenders
+	Rows    []Row    `json:"rows"` // in the order of Benchmark.Contenders
 }
 
-// Row has the figures of one contender.
+// Row has the figures of one contender. Its slices have one element for each metric.
 type Row struct {
 	Contender string `json:"contender"`
-	// Figures has one figure a round for each metric.
+	// Figures[i] has the figure of each round for metric i.
 	Figures [][]float64 `json:"figures"`
-	// Spreads summarizes the figures of each metric.
+	// Spreads[i] summarizes Figures[i].
 	Spreads []Spread `json:"spreads"`
 }
 
-// Noise returns how far the base was from itself in 19 of 20 rounds, as a factor of at least 1.
+// Noise returns the factor, at least 1, within which the two measurements of the base agreed in 95%
+// of the rounds.
 func (r *Result) Noise(metric int) float64 {
 	apart := ratios(r.Rows[1].Figures[metric], r.Rows[0].Figures[metric])
 	for i, x := range apart {
@@ -90,12 +91,13 @@ func (r *Result) Noise(metric int) float64 {
 // Spread summarizes one contender's ratios to the base.
 type Spread struct {
 	Figure float64 `json:"figure"` // median, in the metric's unit
-	Ratio  float64 `json:"ratio"`  // median of the rounds
-	Best   float64 `json:"best"`   // of all rounds
-	Bad    float64 `json:"bad"`    // 95th percentile of rounds, from the best to the worst
+	Ratio  float64 `json:"ratio"`  // median of the ratios of all rounds
+	Best   float64 `json:"best"`   // best ratio of all rounds
+	Bad    float64 `json:"bad"`    // 95th percentile of the ratios, counted from the best
 }
 
-// Spread returns the spread of row for a metric, as ratios to the row base of the same rounds.
+// Spread compares the figures of a row in one metric with those of the row base in the same rounds.
+// All arguments are indices.
 func (r *Result) Spread(metric, row, base int) Spread {
 	figures := r.Rows[row].Figures[metric]
 	rel := ratios(figures, r.Rows[base].Figures[metric])

@@ -2,21 +2,23 @@ package harness
 
 import "fmt"
 
-// Claim is a limit for one contender in one metric: an upper limit, or a lower one if more is
-// better.
+// Claim is a limit for one contender in one metric: a lower limit if the metric's MoreIsBetter is
+// true, an upper limit otherwise.
 type Claim struct {
 	Contender string
 	Metric    string
-	// Base is the contender with ratio 1; without it the limit is in the metric's unit.
+	// Base is the contender to which ratios are computed. If it is empty, Limit is in the metric's
+	// unit.
 	Base  string
 	Limit float64
-	// Noise replaces a limit of 1 by the noise of the run.
+	// Noise replaces Limit by [Result.Noise].
 	Noise bool
-	// Floor, if set, is a contender that does only the necessary work: the limit of the machine.
+	// Floor, if set, is a contender that does only the necessary work: no other can be faster on
+	// the machine.
 	Floor string
 }
 
-// Verdict is the outcome of a Claim.
+// Verdict reports whether a Claim holds, and the figures that decided it.
 type Verdict struct {
 	Benchmark string  `json:"benchmark"`
 	Claim     string  `json:"claim"`
@@ -28,7 +30,7 @@ type Verdict struct {
 	OK        bool    `json:"ok"`
 }
 
-// Check compares the claim with r, which has its contenders and metric.
+// Check compares the claim with r, which must have the claim's contenders and metric.
 func (c Claim) Check(r *Result) Verdict {
 	m, row := r.metric(c.Metric), r.row(c.Contender)
 	metric := r.Metrics[m]

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// priority is in the middle of the real-time range.
+// priority is the real-time priority of all processes of a run, in the middle of the range 1 to 99.
 const priority = 50
 
 // CPUs returns the CPUs on which this program may run.
@@ -28,8 +28,9 @@ func CPUs() ([]int, error) {
 }
 
 // Become executes this program again, with env added, bound to a CPU and with real-time priority if
-// that is permitted. Unlike binding a goroutine's thread, that applies to all threads of the Go
-// runtime, which then runs Go code on one at a time. Become returns only if it fails.
+// that is permitted. Executing the program again binds all threads of the Go runtime, not only that
+// of a goroutine, and the runtime then runs Go code on one thread at a time. Become returns only if
+// it fails.
 func Become(cpu int, env ...string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -41,12 +42,12 @@ func Become(cpu int, env ...string) error {
 	})
 }
 
-// onCPUs calls f on a thread that is bound to CPUs. Processes that f starts inherit that and the
-// priority.
+// onCPUs calls f on a thread that is bound to cpus and has real-time priority. Processes that f
+// starts inherit both.
 func onCPUs(cpus []int, f func() error) error {
 	done := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine.
+		// No UnlockOSThread: the bound thread must end with the goroutine.
 		runtime.LockOSThread()
 		var only unix.CPUSet
 		for _, cpu := range cpus {
@@ -56,7 +57,7 @@ func onCPUs(cpus []int, f func() error) error {
 			done <- fmt.Errorf("bind thread to CPUs %d: %w", cpus, err)
 			return
 		}
-		// Without the privilege the figures are noisier, and RealTime reports false.
+		// If this fails for lack of privilege, the figures are noisier and RealTime reports false.
 		_ = setRealTime()
 		done <- f()
 	}()

@@ -33,8 +33,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// measured returns the result of a benchmark whose contenders yield the given figures, one a round;
-// the base is the first.
+// measured returns the result of a benchmark whose contenders, in the given order, yield the
+// figures in rows, one in each round. The first contender in order is the base.
 func measured(t *testing.T, metric Metric, rows map[string][]float64, order ...string) *Result {
 	t.Helper()
 	b := Benchmark{Name: "b", Metrics: []Metric{metric}}
@@ -59,8 +59,8 @@ func TestClaim(t *testing.T) {
 	time, rate := Metric{Name: "time", Unit: "ns"}, Metric{Name: "rate", Unit: "rec/s", MoreIsBetter: true}
 	rows := map[string][]float64{
 		"base":  {10, 20, 40},
-		"again": {11, 20, 40}, // apart by 1.1, 1 and 1
-		"half":  {5, 10, 20},  // as the machine slows down, so does the base
+		"again": {11, 20, 40}, // differs from the base by factors of 1.1, 1 and 1
+		"half":  {5, 10, 20},  // gets slower from round to round, as the base does
 		"level": {10.4, 20.8, 41.6},
 	}
 	tests := []struct {
@@ -117,7 +117,7 @@ func TestEveryContenderRunsOnceInEachRound(t *testing.T) {
 	}
 }
 
-// The test binary is its own peer.
+// The test binary runs as a peer if HARNESS_TEST_PEER is set.
 func TestMain(m *testing.M) {
 	if os.Getenv("HARNESS_TEST_PEER") == "" {
 		os.Exit(m.Run())
@@ -128,7 +128,7 @@ func TestMain(m *testing.M) {
 		},
 		"wait": func(r *Request) ([]uint64, error) {
 			r.Ready()
-			return nil, errors.New("nothing came")
+			return nil, errors.New("no event arrived")
 		},
 	})
 }
@@ -158,7 +158,7 @@ func TestPeer(t *testing.T) {
 	if err := p.Begin("wait"); err != nil {
 		t.Errorf("begin: %v", err)
 	}
-	if _, err := p.Answer(); err == nil || err.Error() != "peer: nothing came" {
+	if _, err := p.Answer(); err == nil || err.Error() != "peer failed: no event arrived" {
 		t.Errorf("answer: error %v", err)
 	}
 	if err := p.Close(); err != nil {

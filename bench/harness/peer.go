@@ -12,14 +12,15 @@ import (
 	"strings"
 )
 
-// Peer is a process that serves requests; [Serve] describes the protocol.
+// Peer is a process that serves requests, seen from the process that sends them. [Serve] describes
+// the protocol.
 type Peer struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// StartPeer starts a peer on CPUs. It is killed when ctx ends.
+// StartPeer starts the program at path as a peer on cpus. The peer is killed when ctx ends.
 func StartPeer(ctx context.Context, cpus []int, path string, env ...string) (*Peer, error) {
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = append(os.Environ(), env...)
@@ -38,16 +39,17 @@ func StartPeer(ctx context.Context, cpus []int, path string, env ...string) (*Pe
 	return &Peer{cmd: cmd, in: in, out: bufio.NewReader(out)}, nil
 }
 
-// Close ends the peer.
+// Close ends the peer and waits for it.
 func (p *Peer) Close() error {
-	p.in.Close() // it reads to the end of its input
+	p.in.Close() // the peer exits at the end of its input
 	if err := p.cmd.Wait(); err != nil {
 		return fmt.Errorf("peer %s: %w", p.cmd.Path, err)
 	}
 	return nil
 }
 
-// Call sends a request and returns the numbers of the answer.
+// Call sends a request and returns the numbers of the answer. The words of a request are separated
+// by spaces.
 func (p *Peer) Call(request ...any) ([]uint64, error) {
 	if err := p.send(request); err != nil {
 		return nil, err
@@ -63,7 +65,7 @@ func (p *Peer) Begin(request ...any) error {
 	}
 	word, _, err := p.receive()
 	if err == nil && word != wordReady {
-		err = fmt.Errorf("peer: %q where ready was expected", word)
+		err = fmt.Errorf("peer sent %q, want ready", word)
 	}
 	return err
 }
@@ -75,13 +77,13 @@ func (p *Peer) Answer() ([]uint64, error) {
 		return nil, err
 	}
 	if word != wordOK {
-		return nil, fmt.Errorf("peer: %q where an answer was expected", word)
+		return nil, fmt.Errorf("peer sent %q, want ok or error", word)
 	}
 	var numbers []uint64
 	for field := range strings.FieldsSeq(rest) {
 		n, err := strconv.ParseUint(field, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("peer: answer: %w", err)
+			return nil, fmt.Errorf("parse answer of peer: %w", err)
 		}
 		numbers = append(numbers, n)
 	}
@@ -95,18 +97,19 @@ func (p *Peer) send(request []any) error {
 	return nil
 }
 
-// receive reads a line and cuts off its first word.
+// receive reads a line and splits off its first word. An error that the peer reports becomes an
+// error.
 func (p *Peer) receive() (word, rest string, err error) {
 	line, err := p.out.ReadString('\n')
 	if errors.Is(err, io.EOF) {
-		return "", "", fmt.Errorf("peer %s ended", p.cmd.Path)
+		return "", "", fmt.Errorf("peer %s exited before it answered", p.cmd.Path)
 	}
 	if err != nil {
 		return "", "", fmt.Errorf("peer: receive answer: %w", err)
 	}
 	word, rest, _ = strings.Cut(strings.TrimSpace(line), " ")
 	if word == wordError {
-		return "", "", fmt.Errorf("peer: %s", rest)
+		return "", "", fmt.Errorf("peer failed: %s", rest)
 	}
 	return word, rest, nil
 }

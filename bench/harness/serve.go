@@ -8,21 +8,22 @@ import (
 	"strings"
 )
 
-// First words of a peer's lines.
+// The first words of the lines that a peer sends.
 const (
-	wordReady = "ready" // the work starts, and may wait for events
-	wordOK    = "ok"    // then numbers
-	wordError = "error" // then a text
+	wordReady = "ready" // the work starts: events may be produced now
+	wordOK    = "ok"    // followed by the numbers of the answer
+	wordError = "error" // followed by the text of an error
 )
 
-// Request is a line that a peer received, without its first word, the name.
+// Request has the arguments of a line that a peer received: its words after the first, which names
+// the command.
 type Request struct {
 	args []string
 	out  *bufio.Writer
 	err  error
 }
 
-// Word returns argument i.
+// Word returns argument i. If it is missing, [Request.Err] returns an error.
 func (r *Request) Word(i int) string {
 	if i >= len(r.args) {
 		r.err = fmt.Errorf("request has no argument %d", i)
@@ -31,7 +32,8 @@ func (r *Request) Word(i int) string {
 	return r.args[i]
 }
 
-// Number returns argument i.
+// Number returns argument i as a number. If it is missing or not a number, [Request.Err] returns an
+// error.
 func (r *Request) Number(i int) uint64 {
 	n, err := strconv.ParseUint(r.Word(i), 10, 64)
 	if err != nil && r.err == nil {
@@ -43,7 +45,7 @@ func (r *Request) Number(i int) uint64 {
 // Err returns an error if an argument that was read is missing or not a number.
 func (r *Request) Err() error { return r.err }
 
-// Ready makes [Peer.Begin] return.
+// Ready tells the sender of the request that the work starts: its [Peer.Begin] returns.
 func (r *Request) Ready() {
 	fmt.Fprintln(r.out, wordReady)
 	r.out.Flush()
@@ -69,7 +71,7 @@ func Serve(in io.Reader, out io.Writer, commands map[string]func(*Request) ([]ui
 			w.WriteByte('\n')
 		}
 		if err := w.Flush(); err != nil {
-			return fmt.Errorf("answer: %w", err)
+			return fmt.Errorf("send answer: %w", err)
 		}
 	}
 	return lines.Err()

@@ -16,13 +16,13 @@ func quantile(values []float64, q float64) float64 {
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// Quantile sorts values, and returns the one below which the fraction q of them lies.
+// Quantile sorts values in place, and returns the value below which the fraction q of them lies.
 func Quantile(values []uint64, q float64) float64 {
 	slices.Sort(values)
 	return float64(values[int(q*float64(len(values)-1))])
 }
 
-// ratios divides figures by those of the same rounds in base.
+// ratios divides the figure of each round by that of the same round in base.
 func ratios(figures, base []float64) []float64 {
 	rel := make([]float64, len(figures))
 	for i := range figures {

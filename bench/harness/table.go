@@ -6,7 +6,7 @@ import (
 	"text/tabwriter"
 )
 
-// WriteTable writes the result for a reader, one table for each metric.
+// WriteTable writes the result as text, one table for each metric.
 func (r *Result) WriteTable(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s\n", r.Name, r.Title)
 	for m, metric := range r.Metrics {
@@ -32,7 +32,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	return err
 }
 
-// WriteVerdicts writes the table of claims.
+// WriteVerdicts writes the verdicts as a table, one line for each claim.
 func WriteVerdicts(w io.Writer, verdicts []Verdict) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(tw, "claim\twanted\tmeasured\tp95\tfloor\tok")

@@ -2,8 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Produces records for benchmarks: records with the time of their commit, and a refill that a
- * consumer runs on its own CPU. Both programs are run with BPF_PROG_TEST_RUN.
+ * Produces records for benchmarks. stamp produces a record with the time of its commit. refill
+ * produces many records; a consumer runs it on its own CPU. Both run by BPF_PROG_TEST_RUN.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -15,20 +15,20 @@ struct {
 	__uint(max_entries, 4096); /* replaced by the ring under test */
 } ring SEC(".maps");
 
-/* A record of stamp. */
+/* The record that stamp produces. */
 struct stamped {
-	__u64 time; /* CLOCK_MONOTONIC, right before the commit */
+	__u64 time; /* CLOCK_MONOTONIC in ns, right before the commit */
 	__u64 seq;
 };
 
-/* Keeps the type in the BTF, from which its Go mirror is generated. */
+/* Keeps struct stamped in the BTF, from which the Go type is generated. */
 const struct stamped *unused __attribute__((unused));
 
 struct stamp_arg {
 	__u64 seq;
 };
 
-/* Returns 1 if the ring was full. */
+/* Produces record arg->seq. Returns 1 if the ring is full, else 0. */
 SEC("syscall")
 int stamp(struct stamp_arg *arg)
 {
@@ -43,7 +43,7 @@ int stamp(struct stamp_arg *arg)
 	return 0;
 }
 
-/* The records seq to end - 1, of size bytes, or of size to max_size ones. */
+/* Requests records seq to end - 1, of size bytes or, if max_size > size, of size to max_size. */
 struct refill_arg {
 	__u64 seq;
 	__u64 end;
@@ -78,16 +78,16 @@ static long refill_step(__u32 i, struct refill_arg *arg)
 	return bpf_ringbuf_output(&ring, scratch, len, BPF_RB_NO_WAKEUP) != 0;
 }
 
-/* Returns the number of records that were not produced. */
+/* Produces the records of ctx. Returns the number of records that did not fit into the ring. */
 SEC("syscall")
 int refill(struct refill_arg *ctx)
 {
-	/* On the stack, for the callback of bpf_loop. */
+	/* bpf_loop passes its callback a pointer to the stack, not to the context. */
 	struct refill_arg arg = *ctx;
 	__u32 n = arg.end - arg.seq;
 
 	return n - bpf_loop(n, refill_step, &arg, 0);
 }
 
-/* See internal/bpftest/producer. */
+/* "GPL" for both licenses of this file; see internal/bpftest/producer/producer.bpf.c. */
 char LICENSE[] SEC("license") = "GPL";

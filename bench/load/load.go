@@ -15,7 +15,7 @@ type Load struct {
 	progs bpfPrograms
 }
 
-// New loads the programs for ring, a RINGBUF map, which the caller keeps.
+// New loads the programs for ring, a RINGBUF map. The caller may close ring afterwards.
 func New(ring *ebpf.Map) (*Load, error) {
 	spec, err := loadBpf()
 	if err != nil {
@@ -35,15 +35,14 @@ func New(ring *ebpf.Map) (*Load, error) {
 // Close unloads the programs.
 func (l *Load) Close() error { return l.progs.Close() }
 
-// Stamp produces record seq: 16 bytes, of which the first 8 are the time of its commit,
-// CLOCK_MONOTONIC in ns, and the others seq.
+// Stamp produces a record of 16 bytes: the time of its commit (CLOCK_MONOTONIC, ns), then seq.
 func (l *Load) Stamp(seq uint64) error {
 	full, err := l.progs.Stamp.Run(&ebpf.RunOptions{Context: &bpfStampArg{Seq: seq}})
 	if err != nil {
 		return fmt.Errorf("stamp record %d: %w", seq, err)
 	}
 	if full != 0 {
-		return fmt.Errorf("stamp record %d: ring full", seq)
+		return fmt.Errorf("stamp record %d: ring is full", seq)
 	}
 	return nil
 }
@@ -56,20 +55,21 @@ func (l *Load) RefillID() (ebpf.ProgramID, error) {
 	}
 	id, ok := info.ID()
 	if !ok {
-		return 0, errors.New("refill program: no id")
+		return 0, errors.New("refill program has no id")
 	}
 	return id, nil
 }
 
-// Refill produces records in the calling thread, so that they are in that CPU's cache.
+// Refill runs the program that fills the ring. The program runs in the calling thread, so the
+// records are in the cache of that CPU.
 type Refill struct {
 	prog *ebpf.Program
 	opts ebpf.RunOptions
 	arg  bpfRefillArg
 }
 
-// OpenRefill opens the program, which another process may have loaded. Records have size bytes, or
-// size to maxSize if that is larger, as producer.Job.Len returns.
+// OpenRefill opens the program, which another process may have loaded. Records have size bytes or,
+// if maxSize is larger, the lengths from size to maxSize that producer.Job.Len returns.
 func OpenRefill(id ebpf.ProgramID, size, maxSize uint32) (*Refill, error) {
 	prog, err := ebpf.NewProgramFromID(id)
 	if err != nil {
@@ -80,8 +80,8 @@ func OpenRefill(id ebpf.ProgramID, size, maxSize uint32) (*Refill, error) {
 	return r, nil
 }
 
-// Run produces the next n records; their first 8 bytes are their number, from 0. It wakes no
-// consumer.
+// Run produces the next n records. The first 8 bytes of a record are its number, counted from 0
+// since OpenRefill. Run wakes no consumer.
 func (r *Refill) Run(n uint64) error {
 	r.arg.Seq, r.arg.End = r.arg.End, r.arg.End+n
 	missing, err := r.prog.Run(&r.opts)
@@ -89,7 +89,7 @@ func (r *Refill) Run(n uint64) error {
 		return fmt.Errorf("refill: %w", err)
 	}
 	if missing != 0 {
-		return fmt.Errorf("refill: ring full, %d of %d records missing", missing, n)
+		return fmt.Errorf("refill: ring is full: %d of %d records were not produced", missing, n)
 	}
 	return nil
 }

@@ -6,13 +6,13 @@
 
 #include "peer.h"
 
-/* struct numbered of arenaset.bpf.c */
+/* Mirrors struct numbered of arenaset.bpf.c. */
 struct numbered {
 	struct numbered *next;
 	uint64_t number;
 };
 
-/* Maps an arena at its address, as every process must. Returns MAP_FAILED after fail(). */
+/* Maps an arena at its fixed address, the same in every process. Returns MAP_FAILED after fail(). */
 static void *map_arena(uint64_t id, uint64_t *size)
 {
 	int fd = bpf_map_get_fd_by_id(id), err;
@@ -39,8 +39,8 @@ static void *map_arena(uint64_t id, uint64_t *size)
 }
 
 /*
- * arenalist MAP WAY LIST: walks the list at that address twice; answers ns of the second walk,
- * nodes, and the sum of their numbers.
+ * arenalist MAP WAY LIST: walks the list at address LIST of the arena twice; answers ns of the
+ * second walk, the number of nodes, and the sum of their numbers.
  */
 void arenalist(const struct request *req)
 {
@@ -51,7 +51,7 @@ void arenalist(const struct request *req)
 	if (mem == MAP_FAILED)
 		return;
 	for (int pass = 0; pass < 2; pass++) {
-		/* The head is the lower half of the first node's address; see struct arena_list. */
+		/* The list head has the lower 32 bits of the first node's address; see struct arena_list. */
 		const struct numbered *n =
 			(const void *)(((uintptr_t)mem & 0xffffffff00000000ull) | (uint32_t)*list);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* consume MAP WAY RECORDS: reads the records in the ring; answers ns, records, sum. */
+/* consume MAP WAY RECORDS: reads RECORDS records from the ring; answers ns, records, sum. */
 #include "loop.h"
 #include "peer.h"
 #include "ring.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hot MAP WAY PROGRAM PASSES RECORDS SIZE MAX_SIZE: fills the ring on this CPU and reads
- * it, PASSES times; answers ns (of the reading alone), records, sum.
+ * hot MAP WAY PROGRAM PASSES RECORDS SIZE MAX_SIZE: fills the ring on this CPU and reads it, PASSES
+ * times; answers ns (of reading only), records, sum.
  */
 #include <bpf/bpf.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include "peer.h"
 #include "ring.h"
 
-/* struct refill_arg of load.bpf.c */
+/* Mirrors struct refill_arg of load.bpf.c. */
 struct refill_arg {
 	uint64_t seq, end;
 	uint32_t size, max_size;
@@ -37,7 +37,7 @@ static int refill(int prog, struct refill_arg *arg, uint64_t records)
 	return err || opts.retval;
 }
 
-/* Returns the ns of all passes, or 0 after fail(). */
+/* Returns the ns of reading in all passes, or 0 after fail(). */
 static uint64_t passes(const struct request *req, struct ring *r, struct loop *l, struct tally *t)
 {
 	struct refill_arg arg = { .size = number(req, 5), .max_size = number(req, 6) };

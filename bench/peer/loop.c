@@ -48,9 +48,9 @@ void loop_close(struct loop *l)
 }
 
 /*
- * Guesses that a record is as long as the one before, and compares afterwards: the address of
- * the next header does not wait for the length of this one. After a wrong guess it prefetches a
- * line ahead. The data are mapped twice, so that all records are contiguous.
+ * Assumes that a record is as long as the previous one and checks that later, so that the CPU can
+ * load the next header before it has loaded the length of this record. If the assumption is wrong,
+ * prefetches a cache line ahead. The data are mapped twice in a row, so a record never wraps.
  */
 void loop_consume(struct loop *l, struct tally *t)
 {

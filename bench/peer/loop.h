@@ -5,8 +5,8 @@
 #include "peer.h"
 
 /*
- * The floor: a loop over the mapping without the work of a library. It does not check the ring,
- * and publishes once.
+ * The floor of all readers: a loop over the mapping that does only the necessary work. It does not
+ * check the ring's contents, and stores consumer_pos once at the end.
  */
 struct loop {
 	size_t size, page;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The C side of the benchmarks: a program with libbpf, with which the Go side is compared. The
- * protocol is that of bench/harness/serve.go.
+ * The C peer of the benchmarks: a program that uses libbpf, to which the Go peer is compared. It
+ * speaks the protocol of bench/harness/serve.go.
  */
 #ifndef PEER_H
 #define PEER_H
@@ -13,7 +13,7 @@
 
 #define MAX_ARGS 8
 
-/* The arguments of a request after its name. */
+/* The arguments of a request, without its name. */
 struct request {
 	int argc;
 	const char *argv[MAX_ARGS];
@@ -22,9 +22,9 @@ struct request {
 uint64_t number(const struct request *req, int i);
 const char *word(const struct request *req, int i);
 
-/* Tells the other side that the work starts, for requests that wait for it. */
+/* Tells the sender of the request that the work starts. Only some requests need it. */
 void ready(void);
-/* Answers a request; each request ends with one of the two. */
+/* Sends the answer to a request. Each request ends with one call of answer() or fail(). */
 void answer(const uint64_t *values, size_t n);
 void fail(const char *what, int err);
 
@@ -38,7 +38,7 @@ void arenalist(const struct request *req);
 void lookup(const struct request *req);
 void udpget(const struct request *req);
 
-/* A proof that a reader has seen all records. */
+/* Counts and sums records, to verify that a reader has read all of them. */
 struct tally {
 	uint64_t records;
 	uint64_t sum; /* of the first 8 bytes and the length of each */
@@ -53,7 +53,7 @@ static inline void count(struct tally *t, const void *data, size_t len)
 	t->sum += first + len;
 }
 
-/* The time in ns, CLOCK_MONOTONIC as bpf_ktime_get_ns. */
+/* Returns CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns, in ns. */
 static inline uint64_t now(void)
 {
 	struct timespec t;
@@ -62,7 +62,7 @@ static inline uint64_t now(void)
 	return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-/* How long to wait for a record that does not come, in ms. */
+/* The longest time to wait for a record, in ms. */
 #define PATIENCE 10000
 
 #endif

@@ -39,7 +39,7 @@ int ring_poll(struct ring *r, const uint64_t *got, uint64_t want)
 			fail("ring_buffer__poll", n);
 			return -1;
 		}
-		/* A BUSY record is an event without a record. */
+		/* epoll may report an event when the next record is still BUSY: then n is 0. */
 		if (n > 0)
 			since = 0;
 		else if (!since)

@@ -5,7 +5,7 @@
 #include <bpf/libbpf.h>
 #include <stdint.h>
 
-/* A ring of another process, opened with libbpf. */
+/* A ring that another process created, opened with libbpf. */
 struct ring {
 	int fd;
 	struct ring_buffer *rb;
@@ -16,7 +16,7 @@ int ring_open(struct ring *r, uint64_t map_id, ring_buffer_sample_fn fn, void *c
 void ring_close(struct ring *r);
 
 /*
- * Polls until *got, which the callback counts, is want. Returns 0 or, after
+ * Polls until *got, which the callback increments for each record, is want. Returns 0 or, after
  * fail(), -1.
  */
 int ring_poll(struct ring *r, const uint64_t *got, uint64_t want);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stream MAP WAY RECORDS: answers ready, then waits for records and reads that many; answers ns
+ * stream MAP WAY RECORDS: answers ready, then waits for RECORDS records and reads them; answers ns
  * from the first to the last, records, lost records.
  */
 #include "peer.h"
 #include "ring.h"
 
 struct flow {
-	uint64_t next; /* sequence number */
+	uint64_t next; /* expected sequence number */
 	uint64_t lost; /* lost or out of order */
 	uint64_t start;
 };

@@ -14,7 +14,7 @@
 
 #define BATCH 32
 
-/* Before each request and answer: id, number, count of datagrams, 0; big endian. */
+/* The size of the header of a datagram: id, number, count of datagrams, 0; 16 bits each, big endian. */
 #define FRAME 8
 
 struct load {
@@ -51,7 +51,7 @@ static int open_socket(const char *ns_path, const char *addr, int port)
 	return fd;
 }
 
-/* How long recvmmsg(2) waits, in ms. */
+/* Sets how long recvmmsg(2) waits for answers, in ms. */
 static int set_patience(int fd, int ms)
 {
 	struct timeval patience = { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
@@ -59,7 +59,7 @@ static int set_patience(int fd, int ms)
 	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ? errno : 0;
 }
 
-/* Sends requests until there is an answer: devices that have just come up drop packets. */
+/* Sends requests until one is answered: devices that have just come up drop packets. */
 static int wait_for_server(int fd)
 {
 	static const char request[] = "\0\0\0\0\0\1\0\0get key0\r\n";
@@ -73,7 +73,7 @@ static int wait_for_server(int fd)
 	return err ?: ETIMEDOUT;
 }
 
-/* Sends requests for the next keys. Returns their number, or an error of sendmmsg(2). */
+/* Sends requests for the next keys. Returns the number of requests, or -1 if sendmmsg(2) fails. */
 static int send_batch(struct load *l)
 {
 	uint64_t n = l->gets - l->sent < BATCH ? l->gets - l->sent : BATCH;
@@ -103,7 +103,7 @@ static int is_right(const struct load *l, int i)
 	return l->in[i].msg_len == FRAME + n + 64u + 7 && !memcmp(l->answer[i] + FRAME, want, n);
 }
 
-/* Keeps a batch of requests in flight. Returns an errno. */
+/* Sends all requests, a batch of them in flight at any time. Returns 0 or an errno. */
 static int ask_all(struct load *l)
 {
 	while (l->sent < l->gets) {
@@ -125,7 +125,7 @@ static int ask_all(struct load *l)
 	return 0;
 }
 
-/* Measures with a new socket, which gets no late answers. Returns an errno. */
+/* Measures with a new socket, which receives no late answers. Returns 0 or an errno. */
 static int measure(struct load *l, uint64_t *ns, uint64_t *cpu_ns)
 {
 	struct timespec cpu;
@@ -150,9 +150,9 @@ static int measure(struct load *l, uint64_t *ns, uint64_t *cpu_ns)
 }
 
 /*
- * udpget NETNS ADDRESS PORT GETS KEYS TIMED: requests the values of keys from a server, or, if TIMED
- * is 0, waits until it answers; answers ns, ns of this thread's CPU time, answers, and wrong
- * answers.
+ * udpget NETNS ADDRESS PORT GETS KEYS TIMED: requests GETS values from a server or, if TIMED is 0,
+ * only waits until the server answers; answers ns, ns of this thread's CPU time, the number of
+ * answers, and that of wrong answers.
  */
 void udpget(const struct request *req)
 {

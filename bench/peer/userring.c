@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * userring MAP WAY PROGRAM PASSES SAMPLES SIZE: writes samples, runs the program, which drains
- * them, and starts again; answers ns of writing and of draining. The first 8 bytes of a sample are
+ * userring MAP WAY PROGRAM PASSES SAMPLES SIZE: in each pass, writes samples and runs the program,
+ * which drains them; answers ns of writing and ns of draining. The first 8 bytes of a sample are
  * its number, from 0.
  *
- * tokernel MAP WAY PASSES SAMPLES: writes 64 bytes into values of an array or a pipe; answers ns.
+ * tokernel MAP WAY PASSES SAMPLES: in each pass, writes samples of 64 bytes as values of an array
+ * map or into a pipe; answers ns.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -17,7 +18,7 @@
 
 #define HEADER 8
 
-/* Samples of the measured sizes: copying one is not a call. */
+/* Samples of the measured sizes. Their sizes are constants, so the compiler copies them inline. */
 struct sample_16 { uint64_t seq, rest[1]; };
 struct sample_64 { uint64_t seq, rest[7]; };
 struct sample_256 { uint64_t seq, rest[31]; };
@@ -25,7 +26,7 @@ struct sample_256 { uint64_t seq, rest[31]; };
 struct user {
 	int fd, prog;
 	struct user_ring_buffer *rb;
-	/* of the loop */
+	/* used by the ways "loop" and "locked", which do without libbpf */
 	size_t size, page;
 	const uint64_t *consumer_pos;
 	uint64_t *producer_pos;
@@ -41,7 +42,7 @@ static int drained(const struct user *u)
 	return err ? err : (int)opts.retval;
 }
 
-/* Each sample is reserved, filled and submitted. */
+/* The ways of writing, for one size of sample. libbpf reserves, fills and submits each sample. */
 #define WRITE(SIZE)								\
 static int write_libbpf_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 {										\
@@ -59,7 +60,7 @@ static int write_libbpf_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 	return 0;								\
 }										\
 										\
-/* The floor: only the necessary stores, published once. */			\
+/* The floor: only the necessary stores; stores producer_pos once. */		\
 static int write_loop_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 {										\
 	uint64_t pos = *u->producer_pos;					\
@@ -80,8 +81,8 @@ static int write_loop_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 }										\
 										\
 /*										\
- * The floor of reserving and committing by many threads: a lock around the	\
- * reservation, and an exchange, so that of two commits one fails.		\
+ * The floor of a ring for many threads: takes a lock to reserve a sample, and	\
+ * commits it by compare-and-exchange, so that a second commit would fail.	\
  */										\
 static int write_locked_##SIZE(struct user *u, uint64_t seq, uint64_t n)	\
 {										\
@@ -135,7 +136,7 @@ static write_fn writer(const char *way, uint64_t size)
 	return NULL;
 }
 
-/* Returns 0 or, after fail(), -1; user_close() either way. */
+/* Returns 0 or, after fail(), -1. The caller calls user_close() in both cases. */
 static int user_open(struct user *u, uint64_t map_id, uint64_t prog_id)
 {
 	struct bpf_map_info info = {};
@@ -247,7 +248,7 @@ static int by_batch(const struct other *o, uint64_t n)
 	return bpf_map_update_batch(o->fd, o->keys, o->values, &count, &opts);
 }
 
-/* A pipe holds 64 KiB: it is read each time it is half full. */
+/* Writes n samples to a pipe, which holds 64 KiB: reads it each time it is half full. */
 static int by_pipe(const struct other *o, uint64_t n)
 {
 	struct sample_64 back[512];

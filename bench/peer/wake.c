@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wake MAP WAY RECORDS: answers ready, then sleeps until each record arrives; answers for each the
- * ns from the time in the record to its arrival.
+ * wake MAP WAY RECORDS: answers ready, then waits for RECORDS records, one at a time; answers for
+ * each record the ns from the time in the record to its arrival.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Drains a user ring for benchmarks, with the least work that proves the arrival of all samples.
- * The writer of the samples runs it with BPF_PROG_TEST_RUN.
+ * Drains a user ring for benchmarks, and only counts the samples and sums their first words, which
+ * proves that all have arrived. The writer of the samples runs it by BPF_PROG_TEST_RUN.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -13,10 +13,10 @@ struct {
 	__uint(max_entries, 4096); /* replaced by the ring under test */
 } ring SEC(".maps");
 
-/* Of all runs so far. */
+/* Counts the samples of all runs since user space last reset it. */
 struct tally {
 	__u64 samples;
-	__u64 sum; /* of the first 8 bytes of each */
+	__u64 sum; /* of the first 8 bytes of each sample */
 };
 
 struct tally tally;
@@ -32,12 +32,12 @@ static long on_sample(struct bpf_dynptr *sample, void *ctx)
 	return 0;
 }
 
-/* Returns the number of samples. */
+/* Returns the number of samples drained, or a negative errno. */
 SEC("syscall")
 int drain(void *ctx)
 {
 	return bpf_user_ringbuf_drain(&ring, on_sample, NULL, BPF_RB_NO_WAKEUP);
 }
 
-/* See internal/bpftest/producer. */
+/* "GPL" for both licenses of this file; see internal/bpftest/producer/producer.bpf.c. */
 char LICENSE[] SEC("license") = "GPL";

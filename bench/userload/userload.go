@@ -14,16 +14,16 @@ import (
 // Tally is the count of samples and the sum of their first 8 bytes.
 type Tally = bpfTally
 
-// Load is the loaded program for one ring.
+// Load is the program that drains one user ring, loaded into the kernel.
 type Load struct {
 	objs struct {
 		Drain *ebpf.Program `ebpf:"drain"`
 		State *ebpf.Map     `ebpf:".bss"`
 	}
-	tally uint32 // offset in State
+	tally uint32 // offset of the tally in the map State
 }
 
-// New loads the program for ring, a USER_RINGBUF map, which the caller keeps.
+// New loads the program for ring, a USER_RINGBUF map. The caller may close ring afterwards.
 func New(ring *ebpf.Map) (*Load, error) {
 	spec, err := loadBpf()
 	if err != nil {
@@ -43,7 +43,7 @@ func New(ring *ebpf.Map) (*Load, error) {
 // Close unloads the program.
 func (l *Load) Close() error { return errors.Join(l.objs.Drain.Close(), l.objs.State.Close()) }
 
-// ID returns the id of the program, by which other processes run it.
+// ID returns the id of the program, by which other processes open it.
 func (l *Load) ID() (ebpf.ProgramID, error) {
 	info, err := l.objs.Drain.Info()
 	if err != nil {
@@ -51,12 +51,12 @@ func (l *Load) ID() (ebpf.ProgramID, error) {
 	}
 	id, ok := info.ID()
 	if !ok {
-		return 0, errors.New("drain program: no id")
+		return 0, errors.New("drain program has no id")
 	}
 	return id, nil
 }
 
-// Take returns the tally since the last Take.
+// Take returns the tally of the samples drained since the previous Take.
 func (l *Load) Take() (Tally, error) {
 	var t Tally
 	bss := make([]byte, l.objs.State.ValueSize())
