@@ -15,7 +15,7 @@ import (
 )
 
 // MaxSize is the size of the largest arena, in bytes.
-const MaxSize = arenamem.Window
+const MaxSize = 1 << 32
 
 // Options describe the arena to create.
 type Options struct {

@@ -60,7 +60,7 @@ func TestAbsentPages(t *testing.T) {
 		t.Errorf("a program wrote 5, load gives %d, %v", v, err)
 	}
 	if err := p.Store(a, 6); err != nil || x.do("peek", addr, 0) != 6 {
-		t.Errorf("a program does not see what was stored: %v", err)
+		t.Errorf("a program does not see the stored value: %v", err)
 	}
 	if err := a.FreePages(arena.Ptr[byte](addr), 1); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func newHeap() *container.Heap {
 	return h
 }
 
-// Counters by name: Update loses no increment, whoever else updates the same key.
+// Counters by name: concurrent updates of a key lose no increment.
 func ExampleTable() {
 	h := newHeap()
 	defer h.Arena().Close()

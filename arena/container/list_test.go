@@ -126,7 +126,7 @@ func TestListStorm(t *testing.T) {
 	}
 	wg.Wait()
 	if want := n * (n - 1); sum.Load() != want {
-		t.Errorf("the sum of what was popped is %d, want %d", sum.Load(), want)
+		t.Errorf("the sum of the popped numbers is %d, want %d", sum.Load(), want)
 	}
 	if now := used(t, h); now != before {
 		t.Errorf("%d bytes in use, %d at first", now, before)

@@ -207,7 +207,7 @@ func queueModel(threads ...model.Thread) model.Model {
 		Words: int(queueWords), Order: model.TSO, Threads: append(threads, death),
 		AtRest: func(v *model.View) error {
 			if v.Peek(queuePuts) != v.Peek(queueTakes) {
-				return errors.New("what was put is not taken")
+				return errors.New("an element was not taken")
 			}
 			return nil
 		},
@@ -237,8 +237,8 @@ func TestModelOfQueue(t *testing.T) {
 		weak  queueWeakness
 		fails string
 	}{
-		{"nobody moves the tail for another", noTailHelp, "no progress"},
-		{"nobody moves the tail past what is taken", noHelpIfTaken, "no progress"},
+		{"no operation moves the tail for another", noTailHelp, "no progress"},
+		{"no operation moves the tail past a taken slot", noHelpIfTaken, "no progress"},
 		{"a slot does not know its lap", noLaps, ""},
 	}
 	for _, tt := range tests {
@@ -260,7 +260,7 @@ func TestModelOfQueue(t *testing.T) {
 			}
 		})
 	}
-	t.Run("weakened: nobody moves the head for another", func(t *testing.T) {
+	t.Run("weakened: no operation moves the head for another", func(t *testing.T) {
 		// A killed taker stops after the slot.
 		mortal := taker("mortal", queueWhole)
 		mortal.Steps[3].Do = func(v *model.View) { v.Stop() }

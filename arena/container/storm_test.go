@@ -67,7 +67,7 @@ func stormKey(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n)
 func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	value := make([]byte, stormValue)
 	for i := 0; ; i++ {
-		if i%64 == 63 && stop() { // whoever is told late has still done something
+		if i%64 == 63 && stop() { // at least 64 rounds
 			return c, nil
 		}
 		key := stormKey(rand.Uint64N(2 * stormKeys))

@@ -32,8 +32,8 @@
 //
 // # Who gets an answer
 //
-// The source of a datagram can be forged, and the answer goes to it. So that nobody can direct answers at
-// third parties, the program and a [Server] answer only
+// The source of a datagram can be forged, and the answer goes to it. To keep answers from third parties,
+// the program and a [Server] answer only
 //
 //   - requests that arrive at the interface for one of its addresses: not by loopback, broadcast or
 //     multicast, nor for an address of another interface;

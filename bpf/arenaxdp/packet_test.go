@@ -286,7 +286,7 @@ func TestAllowedNetworks(t *testing.T) {
 		{"a host", prefixes("198.51.100.1/32"), "198.51.100.1", true},
 		{"its neighbour", prefixes("198.51.100.1/32"), "198.51.100.2", false},
 		{"all of IPv4", prefixes("0.0.0.0/0"), "203.0.113.9", true},
-		{"all of IPv4 but what is not unicast", prefixes("0.0.0.0/0"), "224.0.0.1", false},
+		{"all of IPv4, except multicast", prefixes("0.0.0.0/0"), "224.0.0.1", false},
 		{"all of IPv4 but the host itself", prefixes("0.0.0.0/0"), server4.String(), false},
 		{"an own address in the list", prefixes("192.0.2.1/32"), server4.String(), false},
 		{"all of IPv4 is not IPv6", prefixes("0.0.0.0/0"), "2001:db8::2", false},

@@ -314,7 +314,7 @@ func TestAttachErrors(t *testing.T) {
 		{"an interface has one program", unix.EBUSY, "another XDP program", Options{Interface: p.Server.Device}, "kv"},
 		{"an interface that is not there", errNoInterface, "no such interface", Options{Interface: "absent"}, "kv"},
 		{"a table that is not there", container.ErrNotFound, `"absent"`, Options{Interface: p.Server.Device}, "absent"},
-		{"what is no table", container.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
+		{"a list", container.ErrFormat, "it is a list", Options{Interface: p.Server.Device}, "other"},
 		{"the loopback device", errLoopback, "loopback", Options{Interface: "lo"}, "kv"},
 		{"no name", errNoInterface, "no such interface", Options{}, "kv"},
 		{"a growth below 1", nil, "between 1 and 1000", Options{Interface: p.Server.Device, Growth: -1}, "kv"},

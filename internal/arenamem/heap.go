@@ -274,7 +274,7 @@ type HeapStats struct {
 	Carved  uint64       `json:"carved"`  // bytes that are blocks
 	Present uint64       `json:"present"` // bytes in allocated pages
 	Used    uint64       `json:"used"`    // bytes of blocks in use, with headers
-	Corrupt uint64       `json:"corrupt"` // free lists that were given up because somebody had written over them
+	Corrupt uint64       `json:"corrupt"` // corrupt free lists that were given up
 	Classes []ClassStats `json:"classes"` // of which there are blocks
 }
 
