@@ -63,8 +63,8 @@ func (h *host) binary(ctx context.Context) (int, error) {
 	return binaryStatus(r)
 }
 
-// binaryStatus returns the exit status of a binary, or the error that go test could not see from
-// it.
+// binaryStatus returns the exit status of a binary. It returns an error for what an exit status
+// cannot express: the machine died, or the binary was killed or not started.
 func binaryStatus(r session.Result) (int, error) {
 	if r.Died != nil {
 		return 1, fmt.Errorf("%s\n%s", r.Died.What, r.Died.Console)
@@ -73,18 +73,18 @@ func binaryStatus(r session.Result) (int, error) {
 	case run.Exit.Error != "":
 		return 1, fmt.Errorf("run test binary: %s", run.Exit.Error)
 	case run.Exit.TimedOut:
-		return 1, fmt.Errorf("killed at its time limit")
+		return 1, fmt.Errorf("test binary was killed at its time limit")
 	case run.Exit.Signal != "":
-		return 1, fmt.Errorf("killed by %s", run.Exit.Signal)
+		return 1, fmt.Errorf("test binary was killed by signal %s", run.Exit.Signal)
 	case run.Exit.Bytes != run.Bytes:
-		return 1, fmt.Errorf("output truncated: %d of %d bytes arrived", run.Bytes, run.Exit.Bytes)
+		return 1, fmt.Errorf("output of test binary is truncated: %d of %d bytes arrived", run.Bytes, run.Exit.Bytes)
 	default:
 		return run.Exit.Code, nil
 	}
 }
 
 // writable creates the directories in which a test binary with these arguments writes files. undo
-// removes those that are empty.
+// removes those of them that it created and that are empty.
 func writable(args []string, dir string) (dirs []string, undo func(), err error) {
 	var made []string
 	undo = func() {
@@ -137,11 +137,12 @@ func written(args []string, dir string) []string {
 	return dirs
 }
 
-// endless is the limit of a binary that runs until the user stops it.
+// endless is the time limit of a binary that runs until the user stops it.
 const endless = 365 * 24 * time.Hour
 
-// limitOf returns the limit of go test, or else otherwise. It does not include fuzzing
-// (testing.M.Run stops its alarm), which has its own limit or none.
+// limitOf returns the -test.timeout of the arguments (otherwise if there is none) plus the time for
+// fuzzing, which -test.timeout does not limit (testing.M.Run stops the alarm): -test.fuzztime, by
+// default [endless].
 func limitOf(args []string, otherwise time.Duration) time.Duration {
 	limit, fuzzing := otherwise, time.Duration(0)
 	for _, a := range args {
@@ -164,7 +165,7 @@ func limitOf(args []string, otherwise time.Duration) time.Duration {
 	return limit + fuzzing
 }
 
-// shell runs a shell in a machine, on this terminal.
+// shell runs a shell in a machine, connected to the terminal of vmtest.
 func (h *host) shell(ctx context.Context) (int, error) {
 	k, err := h.store.Named(ctx, h.kernels[0])
 	if err != nil {

@@ -16,16 +16,17 @@ import (
 	"github.com/rbtool/rbtool/vmtest/report"
 )
 
-// suite has the tests of one package.
+// suite is the tests of one package, compiled.
 type suite struct {
 	path, dir string
-	// binary is the compiled tests, empty if there are none or they do not build.
+	// binary is the path of the test binary, empty if the package has no tests or they do not
+	// build.
 	binary string
-	// failure is the output of a failed build.
+	// failure is the output of the compiler if the build failed.
 	failure string
 }
 
-// build compiles the tests of the packages, statically, each once.
+// build compiles the tests of each package into a static binary, which all kernels run.
 func (h *host) build(ctx context.Context) ([]suite, error) {
 	suites, err := list(ctx, h.args)
 	if err != nil {
@@ -48,7 +49,7 @@ func (h *host) build(ctx context.Context) ([]suite, error) {
 }
 
 func (s *suite) compile(ctx context.Context, binary string) {
-	// Without DWARF, a quarter of the file that nothing in a guest reads.
+	// -w omits DWARF, a quarter of the file: nothing in a guest reads it.
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", binary, s.path)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	s.binary = binary
@@ -57,7 +58,7 @@ func (s *suite) compile(ctx context.Context, binary string) {
 	}
 }
 
-// list lists the packages; binary is set for those with tests.
+// list lists the packages that match patterns. It sets binary for those with tests.
 func list(ctx context.Context, patterns []string) ([]suite, error) {
 	args := append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "--"}, patterns...)
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -85,7 +86,7 @@ func list(ctx context.Context, patterns []string) ([]suite, error) {
 		suites = append(suites, s)
 	}
 	if len(suites) == 0 {
-		return nil, errors.New("list packages: there are none")
+		return nil, errors.New("list packages: no package matches")
 	}
 	return suites, nil
 }
@@ -96,7 +97,7 @@ func results(ctx context.Context, pkg string, output []byte) ([]report.Test, err
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(output), os.Stderr
 	events, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("read output of %s: go tool test2json: %w", pkg, err)
+		return nil, fmt.Errorf("parse output of %s: go tool test2json: %w", pkg, err)
 	}
 	return report.Tests(bytes.NewReader(events))
 }

@@ -16,13 +16,13 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// host is the state that all commands share.
+// host is the state that all commands of vmtest share.
 type host struct {
 	options
 	known  kernels.List
 	store  kernels.Store
 	driver string
-	// grace and bootLimit are those of session.Options.
+	// grace and bootLimit are Grace and Boot of session.Options.
 	grace, bootLimit time.Duration
 	dir              runDir
 }
@@ -57,7 +57,8 @@ func (h *host) do(ctx context.Context) (int, error) {
 	return h.matrix(ctx)
 }
 
-// checkStatic refuses a program that would not start in the initramfs.
+// checkStatic returns an error if the program at path is linked dynamically: the initramfs has no
+// libraries.
 func checkStatic(path string) error {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -66,13 +67,13 @@ func checkStatic(path string) error {
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return errors.New("this program is linked dynamically, build it with CGO_ENABLED=0")
+			return errors.New("vmtest is linked dynamically: build it with CGO_ENABLED=0")
 		}
 	}
 	return nil
 }
 
-// newRunner returns the runner of the command line.
+// newRunner returns the runner that the option -runner names.
 func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 	if h.runner == "direct" {
 		return vm.Direct{Driver: h.driver}, nil
@@ -84,7 +85,7 @@ func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 	return vm.VirtmeNG{Dir: dir, Home: filepath.Join(h.cache, "virtme-ng")}, nil
 }
 
-// newMachine returns the machine for a kernel, with an accelerator that works.
+// newMachine returns a machine for kernel k with an accelerator that works on this host.
 func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, error) {
 	m := vm.Machine{Kernel: k, CPUs: h.cpus, MemoryMiB: h.memory, Accel: vm.TCG}
 	if k.Tree != "" {
@@ -104,8 +105,8 @@ func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, er
 	return m, nil
 }
 
-// environment returns the variables of every test on kernel k, apart from those that the guest
-// sets: the caller's, and the features that the kernel must have.
+// environment returns the environment of the tests on kernel k: variables of this process, and one
+// with the features that the kernel must have. The guest adds its own.
 func (h *host) environment(k kernels.Kernel) []string {
 	env := passedOn(os.Environ())
 	if required := h.known.Required(k.Series); len(required) > 0 {
@@ -114,8 +115,8 @@ func (h *host) environment(k kernels.Kernel) []string {
 	return env
 }
 
-// hostOnly has variables that name paths, devices and processes of the host. A name that ends in
-// "_" stands for all names that begin with it.
+// hostOnly has variables that name paths, devices and processes of the host, which guests do not
+// get. A name that ends in "_" stands for all names that begin with it.
 var hostOnly = []string{
 	"PATH", "HOME", "TMPDIR", "TMP", "TEMP", "PWD", "OLDPWD", "SHELL", "SHLVL", "_",
 	"USER", "LOGNAME", "MAIL", "HOSTNAME", "TERM", "LANG", "LANGUAGE", "LC_", "LD_", "XDG_",
@@ -124,7 +125,7 @@ var hostOnly = []string{
 	"MODPROBE_OPTIONS", "VMTEST_",
 }
 
-// passedOn returns the variables of env that a guest gets.
+// passedOn returns the variables of env that a guest gets: all except [hostOnly].
 func passedOn(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -134,11 +135,12 @@ func passedOn(env []string) []string {
 	})
 }
 
-// hidden has directories on which a guest mounts a file system.
+// hidden has directories of the host that a guest does not see, because it mounts a file system of
+// its own on each.
 var hidden = []string{"/tmp", "/run", "/dev", "/media", "/var/tmp", "/var/cache", "/var/log"}
 
-// moduleRoot returns the directory above dir that has the go.mod, whose files tests may read, or
-// dir if there is none.
+// moduleRoot returns the root of the module that contains dir (the directory of its go.mod), since
+// tests may read files of the whole module. Without a go.mod it returns dir.
 func moduleRoot(dir string) string {
 	for above := dir; ; above = filepath.Dir(above) {
 		if _, err := os.Stat(filepath.Join(above, "go.mod")); err == nil {
@@ -150,7 +152,8 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// addShare adds a host directory to the machine, at the same path.
+// addShare makes a host directory visible in the machine at the same path, unless it is visible
+// already.
 func addShare(m *vm.Machine, dir string, writable bool) {
 	covered := slices.ContainsFunc(hidden, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })
 	known := slices.ContainsFunc(m.Shares, func(s vm.Share) bool {

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// kernelRun runs all suites on one kernel.
+// kernelRun runs all suites on one kernel and collects the results.
 type kernelRun struct {
 	*host
 	runner vm.Runner
@@ -29,7 +29,7 @@ type kernelRun struct {
 	probed bool
 }
 
-// run reports errors in the result.
+// run runs the suites on the kernel with this name. It reports errors as problems in the result.
 func (k *kernelRun) run(ctx context.Context, name string) report.Kernel {
 	begin := time.Now()
 	k.result = report.Kernel{Name: name, Runner: k.runner.Name(), Features: map[string]string{}}
@@ -56,8 +56,8 @@ func (k *kernelRun) run(ctx context.Context, name string) report.Kernel {
 
 func (k *kernelRun) problem(p report.Problem) { k.result.Problems = append(k.result.Problems, p) }
 
-// boots boots the machine, and again after it has died in a package, for the remaining packages or
-// the probe.
+// boots boots the machine until all packages and the probe have run: if the machine dies in a
+// package, the next boot continues with the package after it.
 func (k *kernelRun) boots(ctx context.Context, name string) error {
 	kernel, err := k.store.Named(ctx, name)
 	if err != nil {
@@ -78,13 +78,14 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 			return err
 		}
 		if len(k.todo) == left {
-			return nil // it died of none of them: the next boot would too
+			return nil // the machine died before any package ended: it would die again
 		}
 	}
 	return nil
 }
 
-// boot runs the remaining packages until all are done or the machine dies.
+// boot boots the machine once and runs the remaining packages until all have ended or the machine
+// dies.
 func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.Machine) error {
 	plan := guest.Plan{Probe: !k.probed}
 	files := map[string]string{}
@@ -96,7 +97,8 @@ func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.
 			Dir:  k.suites[i].dir,
 			Args: k.testArgs(),
 			Env:  k.environment(kernel),
-			// The testing package's timeout comes first: it prints the goroutines.
+			// Longer than -test.timeout, at which the testing package prints the goroutines and
+			// exits.
 			Limit: k.limit + 10*time.Second,
 		})
 	}
@@ -157,7 +159,7 @@ func (k *kernelRun) event(ctx context.Context, e guest.Event) error {
 	return nil
 }
 
-// ended records the end of the package that ran.
+// ended records the results of the package whose binary has ended.
 func (k *kernelRun) ended(ctx context.Context, end report.End, elapsed time.Duration) error {
 	i := k.todo[k.done]
 	p := &k.result.Packages[i]
@@ -177,7 +179,8 @@ func (k *kernelRun) ended(ctx context.Context, end report.End, elapsed time.Dura
 	return nil
 }
 
-// died records the death of the machine, in a package or not.
+// died records the death of the machine: as the end of the package that was running or, if none
+// was, as a problem of the kernel.
 func (k *kernelRun) died(ctx context.Context, r session.Result) error {
 	if n := len(r.Runs); n > 0 && r.Runs[n-1].Exit == nil {
 		end := report.End{Bytes: int64(k.output.Len()), Limit: k.limit, Died: r.Died.What, Console: r.Died.Console}

@@ -30,7 +30,8 @@ func main() {
 	os.Exit(code)
 }
 
-// insideGuest runs the part of the program for a guest, if this is one.
+// insideGuest runs the program's part inside a guest, if this process is the first process or the
+// driver of a guest.
 func insideGuest(args []string) (code int, inside bool) {
 	var err error
 	switch {

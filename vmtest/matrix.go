@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// matrix runs all packages on all kernels and reports.
+// matrix runs all packages on all kernels and writes the reports.
 func (h *host) matrix(ctx context.Context) (int, error) {
 	r, err := h.runAll(ctx)
 	if err != nil {
@@ -29,7 +29,7 @@ func (h *host) matrix(ctx context.Context) (int, error) {
 	return 0, nil
 }
 
-// runAll runs all packages on all kernels.
+// runAll runs all packages on all kernels and returns the report.
 func (h *host) runAll(ctx context.Context) (report.Report, error) {
 	runner, err := h.newRunner(ctx)
 	if err != nil {
@@ -58,7 +58,8 @@ func (h *host) runAll(ctx context.Context) (report.Report, error) {
 }
 
 // fetchKernels fetches kernels that the cache lacks, while tests are compiled and the first
-// machines run. A kernel that cannot be fetched is reported at its boot, which tries again.
+// machines run. It ignores errors: [kernelRun.run] tries to fetch the kernel again, and reports the
+// error.
 func (h *host) fetchKernels(ctx context.Context) {
 	if h.refresh {
 		return // each then is looked for once more
@@ -79,8 +80,8 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// runKernels runs the kernels, several at a time. It starts with newer kernels: they have more
-// features and take longer.
+// runKernels runs the tests on the kernels, several kernels at a time. It starts with the newest
+// kernels, whose runs take longest because more features are tested.
 func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite, r *report.Report) {
 	slots := make(chan struct{}, h.parallel)
 	var all sync.WaitGroup
@@ -95,7 +96,7 @@ func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite,
 	all.Wait()
 }
 
-// line prints a line of progress.
+// line prints a line of progress: the result of one package on one kernel.
 func (h *host) line(kernel string, p report.Package) {
 	if p.State == report.NoTests {
 		return

@@ -28,7 +28,7 @@ VMTEST_SECURITY_MIRROR override the mirrors of apt.
 
 `
 
-// command is the task of a run.
+// command says what vmtest is to do.
 type command int
 
 const (
@@ -37,7 +37,7 @@ const (
 	runShell
 )
 
-// options has the command line.
+// options has the options and arguments of the command line.
 type options struct {
 	command  command
 	kernels  []string
@@ -53,11 +53,11 @@ type options struct {
 	json     string
 	markdown string
 	cache    string
-	// args has packages, or a test binary and its arguments.
+	// args has package patterns, or a test binary and its arguments.
 	args []string
 }
 
-// parse parses the command line. It prints errors, with the usage.
+// parse parses the command line. It prints errors and the usage to out.
 func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	var o options
 	if len(args) > 0 && args[0] == "shell" {
@@ -96,7 +96,7 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	return o, err
 }
 
-// complete sets defaults that depend on the command, and checks the options.
+// complete sets the defaults that depend on the command, and checks the options.
 func (o *options) complete(kernel string) error {
 	if o.runner == "" {
 		o.runner = "direct"
@@ -106,13 +106,13 @@ func (o *options) complete(kernel string) error {
 	}
 	switch {
 	case o.runner != "direct" && o.runner != "virtme-ng":
-		return fmt.Errorf("no runner %q: have direct and virtme-ng", o.runner)
+		return fmt.Errorf("unknown runner %q (direct or virtme-ng)", o.runner)
 	case o.command != runMatrix && kernel == "":
-		return errors.New("needs -kernel")
+		return errors.New("option -kernel is missing")
 	case o.command == runBinary && len(o.args) == 0:
-		return errors.New("no test binary after --")
+		return errors.New("test binary is missing after --")
 	case o.command == runShell && o.runner != "direct":
-		return errors.New("a shell needs the direct runner")
+		return errors.New("a shell needs -runner direct")
 	case o.cpus < 1 || o.memory < 1 || o.parallel < 1 || o.limit <= 0:
 		return errors.New("-cpus, -memory, -parallel and -timeout must be positive")
 	}
@@ -124,14 +124,14 @@ func (o *options) complete(kernel string) error {
 	return err
 }
 
-// cacheDir returns the directory for everything that outlives a run.
+// cacheDir returns the directory for kernels and other files that later runs use again.
 func cacheDir() (string, error) {
 	if dir := os.Getenv("VMTEST_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find cache: %w (set VMTEST_CACHE)", err)
+		return "", fmt.Errorf("find cache directory: %w (set VMTEST_CACHE)", err)
 	}
 	return filepath.Join(dir, "rbtool", "vmtest"), nil
 }

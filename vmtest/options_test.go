@@ -52,11 +52,11 @@ func TestTheCommandLineSaysWhatToDo(t *testing.T) {
 
 func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"-runner walker":                      `no runner "walker": have direct and virtme-ng`,
-		"shell":                               "needs -kernel",
-		"-- /x.test":                          "needs -kernel",
-		"-kernel 6.1 --":                      "no test binary after --",
-		"shell -kernel 6.1 -runner virtme-ng": "a shell needs the direct runner",
+		"-runner walker":                      `unknown runner "walker" (direct or virtme-ng)`,
+		"shell":                               "option -kernel is missing",
+		"-- /x.test":                          "option -kernel is missing",
+		"-kernel 6.1 --":                      "test binary is missing after --",
+		"shell -kernel 6.1 -runner virtme-ng": "a shell needs -runner direct",
 		"-parallel 0":                         "-cpus, -memory, -parallel and -timeout must be positive",
 	} {
 		if _, err := parsed(t, args); err == nil || err.Error() != want {

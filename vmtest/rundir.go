@@ -9,15 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runDir is the directory of a run in the cache. It is locked while the run lives.
+// runDir is the directory for the files of one run, below the cache directory. The process holds a
+// lock on it, which ends with the process.
 type runDir struct{ dir *os.File }
 
-// newRunDir creates one, and removes those of killed runs.
+// newRunDir creates the directory of this run, and removes those of runs that were killed.
 func newRunDir(cache string) (runDir, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return runDir{}, err
 	}
-	// One process at a time: a directory that is not locked yet looks like that of a killed run.
+	// The lock on the cache lets one process at a time do this: a directory that has been created
+	// but not yet locked looks like that of a killed run.
 	all, err := os.Open(cache)
 	if err != nil {
 		return runDir{}, err
@@ -49,7 +51,7 @@ func newRunDir(cache string) (runDir, error) {
 	return runDir{d}, nil
 }
 
-// sweep removes the directory at path unless its run lives.
+// sweep removes the run directory at path unless its run still holds the lock.
 func sweep(path string) error {
 	d, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {

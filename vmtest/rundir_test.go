@@ -19,7 +19,7 @@ func TestDirectoriesOfKilledRunsAreRemoved(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(killed.path(), "0.test"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	killed.dir.Close() // as the kernel does for one that is killed
+	killed.dir.Close() // releases the lock, as the kernel does when a process is killed
 	last, err := newRunDir(cache)
 	if err != nil {
 		t.Fatal(err)

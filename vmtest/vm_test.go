@@ -1,7 +1,7 @@
 //go:build vm
 
-// Tests that boot machines. They need qemu, and kernels in VMTEST_CACHE or a
-// mirror, and minutes: go test -tags vm ./vmtest
+// Tests that boot machines: go test -tags vm ./vmtest. They need qemu, kernels from VMTEST_CACHE or
+// a mirror, and several minutes.
 
 package main
 
@@ -23,7 +23,7 @@ import (
 	"github.com/rbtool/rbtool/vmtest/report"
 )
 
-// TestMain makes the test binary the driver in machines, and vmtest itself.
+// TestMain lets the test binary run as the driver in machines, and as the command vmtest.
 func TestMain(m *testing.M) {
 	if code, inside := insideGuest(os.Args[1:]); inside {
 		os.Exit(code)
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runPackages runs packages below testdata on kernels, as the command does.
+// runPackages runs packages below testdata on the kernels of the given series, as the command does.
 func runPackages(t *testing.T, runner string, series []string, packages ...string) report.Report {
 	t.Helper()
 	known, err := kernels.Known()
@@ -62,7 +62,7 @@ func runPackages(t *testing.T, runner string, series []string, packages ...strin
 	return r
 }
 
-// summary returns the state of each package and the problems, without details.
+// summary returns the state of each package and the problems without their details.
 func summary(k report.Kernel) []string {
 	var lines []string
 	short := func(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
@@ -97,7 +97,7 @@ func TestEachFailureIsReportedAsWhatItWas(t *testing.T) {
 		"loops: TestLoopsForEver: time limit of 20s passed (exit status 2)",
 		"panics: TestPanicsTheGuest: guest panic: sysrq triggered crash",
 		"reboots: TestReboots: guest rebooted",
-		"hangs: TestHangs: guest hung: no sign of life for 50s",
+		"hangs: TestHangs: guest hung: no event for 50s",
 	}
 	states := []string{"exits failed", "floods failed", "killed failed", "loops failed", "panics died", "reboots died", "hangs died", "fine passed"}
 	only := []string{"onekernel: TestFailsOn61: failed"}
@@ -144,7 +144,7 @@ func TestVirtmeNGReportsAPanicToo(t *testing.T) {
 	}
 }
 
-// A kernel that cannot boot fails alone.
+// A kernel that cannot boot is reported, and does not affect the others.
 func TestAMachineThatDoesNotComeUp(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "vmlinuz")
 	if err := os.WriteFile(image, brokenImage(), 0o644); err != nil {
@@ -161,7 +161,7 @@ func TestAMachineThatDoesNotComeUp(t *testing.T) {
 	}
 }
 
-// brokenImage has the header of a kernel and no code.
+// brokenImage returns a bzImage with a valid header whose code only halts.
 func brokenImage() []byte {
 	image := make([]byte, 64<<10)
 	image[0x1f1] = 1
@@ -170,21 +170,22 @@ func brokenImage() []byte {
 	image[0x211] = 1 // LOADED_HIGH
 	image[0x20e], image[0x20f] = 0x00, 0x01
 	copy(image[0x300:], "0.0-broken (nobody) #1\x00")
-	// The entry point at 0x200 of the protected mode part: hlt; jmp to it.
+	// Fill the protected-mode part, whose entry point is at offset 0x200, with "hlt; jmp to the
+	// hlt".
 	for i := 1024; i < len(image); i++ {
 		image[i] = 0xf4
 	}
 	return image
 }
 
-// goTest runs go test in dir on a kernel, with the direct runner, and returns its output and its
-// error.
+// goTest runs go test in dir with -exec vmtest, on a kernel with the direct runner. It returns the
+// output and error of go test.
 func goTest(t *testing.T, kernel, dir string, args ...string) ([]byte, error) {
 	t.Helper()
 	return goTestWith(t, "direct", kernel, dir, args...)
 }
 
-// goTestWith is goTest with a runner.
+// goTestWith is goTest with the given runner.
 func goTestWith(t *testing.T, runner, kernel, dir string, args ...string) ([]byte, error) {
 	t.Helper()
 	t.Setenv("VMTEST_TEST_AS_COMMAND", "1")
@@ -197,7 +198,7 @@ func goTestWith(t *testing.T, runner, kernel, dir string, args ...string) ([]byt
 	return cmd.CombinedOutput()
 }
 
-// module writes a module with one test file and returns its directory.
+// module creates a Go module with one test file and returns its directory.
 func module(t *testing.T, test string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -209,7 +210,7 @@ func module(t *testing.T, test string) string {
 	return dir
 }
 
-// go test, with files of the package and a coverage profile.
+// A test run by go test -exec can read files of its package and write a coverage profile.
 func TestExecOfGoTest(t *testing.T) {
 	for pkg, want := range map[string]string{"fine": "ok  ", "exits": "FAIL", "onekernel": "on 6.1.", "panics": "the last line\n"} {
 		profile := filepath.Join(t.TempDir(), "cover.out")
@@ -249,7 +250,7 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// The failing input is written to the host, and later runs of go test use it.
+// The fuzzer's failing input is written to the host, and later runs of go test use it.
 func TestFuzzing(t *testing.T) {
 	dir := module(t, `package x
 
@@ -273,14 +274,14 @@ func FuzzFirstByte(f *testing.F) {
 	}
 }
 
-// onBothRunners runs a test with each runner, each on another kernel.
+// onBothRunners runs a test with each runner, on a different kernel each.
 func onBothRunners(t *testing.T, test func(t *testing.T, runner, kernel string)) {
 	for runner, kernel := range map[string]string{"direct": "5.10", "virtme-ng": "7.2"} {
 		t.Run(runner, func(t *testing.T) { test(t, runner, kernel) })
 	}
 }
 
-// All lines arrive, in order. A write takes a fraction of a millisecond.
+// All lines of the output arrive in order, and writing a line takes less than a millisecond.
 func TestManyLines(t *testing.T) {
 	dir := module(t, `package x
 
@@ -308,7 +309,7 @@ func TestLines(t *testing.T) {
 	})
 }
 
-// numbered counts the lines "line 0", "line 1" and so on.
+// numbered returns how many of the lines "line 0", "line 1", ... out has in order.
 func numbered(out []byte) int {
 	n := 0
 	for line := range bytes.Lines(out) {
@@ -319,8 +320,8 @@ func numbered(out []byte) int {
 	return n
 }
 
-// A line is on the host when its write returns, even if the guest then panics and another process
-// writes at the same time.
+// When the write of a line returns, the line is on the host: it is not lost if the guest panics
+// next, also while another process writes.
 func TestTheLastLineBeforeAPanicArrives(t *testing.T) {
 	dir := module(t, `package x
 
@@ -367,8 +368,8 @@ func TestPanicsTheGuest(t *testing.T) {
 	})
 }
 
-// A process that outlives its binary, in its own session, writes nothing into the output of the
-// next binary.
+// A process that a test binary leaves running in a session of its own does not write into the
+// output of the next binary.
 func TestOutputIsOfOneBinary(t *testing.T) {
 	r := runPackages(t, "direct", []string{"6.12"}, "leaves", "exits")
 	want := []string{"leaves passed", "exits failed", "exits: TestExits3: exit status 3"}

@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/feature"
 )
 
-// Run is the driver, which the first process starts: it carries out the plan in dir and writes
-// events there.
+// Run is the driver, which the first process starts. It carries out the plan in the directory dir
+// and appends events to a file there.
 func Run(dir string) error {
 	var plan Plan
 	text, err := os.ReadFile(filepath.Join(dir, PlanFile))
@@ -33,7 +33,7 @@ func Run(dir string) error {
 	}
 	events, err := os.OpenFile(filepath.Join(dir, EventsFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
-		return fmt.Errorf("report: %w", err)
+		return fmt.Errorf("write event: %w", err)
 	}
 	defer events.Close()
 	d := driver{dir: dir, report: json.NewEncoder(events), env: append(environment(), moduleOptions(plan.Modules)...)}
@@ -75,7 +75,7 @@ type driver struct {
 
 func (d *driver) send(e Event) error {
 	if err := d.report.Encode(e); err != nil {
-		return fmt.Errorf("report: %w", err)
+		return fmt.Errorf("write event: %w", err)
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (d *driver) run(index int, b Binary, out output) error {
 	begin := time.Now()
 	exit := execute(b, d.env, out.port)
 	exit.Elapsed = time.Since(begin)
-	if err := killDescendants(); err != nil { // from here on the output stays as it is
+	if err := killDescendants(); err != nil { // afterwards no process writes output
 		return err
 	}
 	to, err := out.written()
@@ -135,7 +135,7 @@ func (d *driver) run(index int, b Binary, out output) error {
 	return d.send(Event{Exit: &exit})
 }
 
-// execute runs b to its end or its limit.
+// execute runs b until it ends, and kills it at its limit.
 func execute(b Binary, env []string, out *os.File) Exit {
 	path, err := local(b.Path)
 	if err != nil {
@@ -163,8 +163,8 @@ func execute(b Binary, env []string, out *os.File) Exit {
 	return ending(cmd.ProcessState, err, late)
 }
 
-// local copies a binary into memory. From the host's directory every page would go through the file
-// server, for each process.
+// local copies a binary into a memory file system and returns its path. If it ran from the host's
+// directory, every process would load each page through the file server.
 func local(path string) (string, error) {
 	in, err := os.Open(path)
 	if err != nil {

@@ -15,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Files beside the program of the first process.
+// Files in the directory of the first process's program.
 const (
-	// ConfigFile has the Config.
+	// ConfigFile has the [Config] as JSON.
 	ConfigFile = "init.json"
-	// ModuleDir, if it exists, has the kernel modules that the root needs, uncompressed and named
-	// in the order of loading.
+	// ModuleDir, if it exists, has the kernel modules that are needed to mount the root,
+	// decompressed. The order of their names is the order of loading.
 	ModuleDir = "modules"
 )
 
@@ -28,9 +28,9 @@ const (
 type Config struct {
 	// Root is the 9p tag of the host's root, mounted read-only.
 	Root string
-	// Shares are other host directories.
+	// Shares are further host directories to mount.
 	Shares []Share
-	// Driver is the path of the driver after all mounts.
+	// Driver is the path of the driver in the mounted root.
 	Driver string
 }
 
@@ -41,8 +41,8 @@ type Share struct {
 	Writable  bool
 }
 
-// Init is the first process of a machine: it mounts the host's root as the guest's, runs the
-// driver, and powers the machine off. It returns only an error.
+// Init is the first process of a machine: it mounts the host's root as the guest's root, runs the
+// driver, and powers the machine off. It returns only if that fails.
 func Init() error {
 	var config Config
 	dir := filepath.Dir(os.Args[0])
@@ -72,8 +72,8 @@ func Init() error {
 	return PowerOff()
 }
 
-// succeed writes the exit status of the script to the port at which virtme-ng waits for it, if the
-// machine has that port.
+// succeed reports exit status 0 to virtme-ng, which waits for it at a serial port. Without that
+// port it does nothing.
 func succeed() error {
 	port, err := findPort("virtme.ret")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +88,7 @@ func succeed() error {
 	return nil
 }
 
-// PowerOff powers the machine off.
+// PowerOff powers the machine off. It returns only if that fails.
 func PowerOff() error {
 	unix.Sync()
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
@@ -114,9 +114,9 @@ func loadModules(dir string) error {
 	return nil
 }
 
-// nineOptions returns the options of a 9p mount. Requests are large, except on kernels before 6.0,
-// which clear a buffer of the largest size each time: for 256 KiB that takes an emulated processor
-// 1 ms.
+// nineOptions returns the options of a 9p mount. The maximum size of a request is large, except on
+// kernels before 6.0: they clear a buffer of that size for each request, and 256 KiB take an
+// emulated processor 1 ms.
 func nineOptions() (string, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -135,10 +135,11 @@ func nineOptions() (string, error) {
 	return fmt.Sprintf("trans=virtio,version=9p2000.L,msize=%d", most), nil
 }
 
-// enterRoot mounts the host's root and the file systems of a running system on it.
+// enterRoot mounts the host's root, mounts the file systems that a running system needs in it, and
+// makes it the root directory.
 func enterRoot(config Config) error {
-	// Under virtme-ng this is still the host's root, mounted without a cache by its initramfs: only
-	// a memory file system is writable.
+	// Under virtme-ng the current root is the host's too, mounted read-only and without a cache by
+	// virtme-ng's initramfs. So the mount point is in a memory file system.
 	const root = "/run/newroot"
 	nine, err := nineOptions()
 	if err != nil {
@@ -146,7 +147,7 @@ func enterRoot(config Config) error {
 	}
 	mounts := []mount{
 		{"tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=755"},
-		// The host's files do not change while tests run: the guest may cache.
+		// The guest may cache: the host's files do not change while tests run.
 		{config.Root, root, "9p", unix.MS_RDONLY, nine + ",cache=loose"},
 		{"proc", root + "/proc", "proc", 0, ""},
 		{"sysfs", root + "/sys", "sysfs", 0, ""},
@@ -167,9 +168,9 @@ func enterRoot(config Config) error {
 		if s.Writable {
 			m.flags = 0
 		}
-		// Writes go to the host at once in this mode too. Without it, kernels that read by netfs
-		// (6.8) request each page separately, which takes ten times as long; kernels without the
-		// mode (before 6.4) do not.
+		// With cache=readahead, writes still go to the host at once. Without that mode, kernels
+		// that read through netfs (from 6.8 on) request each page separately, which takes ten times
+		// as long. Kernels before 6.4 do not have the mode and do not need it.
 		err := m.do()
 		if errors.Is(err, unix.EINVAL) {
 			m.data = nine
@@ -191,7 +192,8 @@ func enterRoot(config Config) error {
 	return os.Chdir("/")
 }
 
-// runAndReap runs a command, and reaps orphans of the machine until that command ends.
+// runAndReap runs a command, and reaps orphaned processes of the machine until the command ends. It
+// returns the exit status of the command.
 func runAndReap(argv ...string) (int, error) {
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Env: environment(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},

@@ -19,9 +19,9 @@ func adopt() error {
 	return nil
 }
 
-// killDescendants kills and reaps all descendants of this process, which has called adopt and waits
-// for none elsewhere, also in other sessions and process groups: they have the port, and would
-// write into the output of the next binary.
+// killDescendants kills and reaps all descendants of this process, also those in other sessions and
+// process groups: they have the output port open and would write into the output of the next
+// binary. This process must have called adopt, and must not wait for children elsewhere.
 func killDescendants() error {
 	for {
 		pids, err := children()
@@ -35,7 +35,7 @@ func killDescendants() error {
 			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 				return fmt.Errorf("kill leftover process %d: %w", pid, err)
 			}
-			// Its children become ours.
+			// The children of the dead process become children of this process.
 			if _, err := unix.Wait4(pid, nil, 0, nil); err != nil && err != unix.EINTR {
 				return fmt.Errorf("wait for leftover process %d: %w", pid, err)
 			}

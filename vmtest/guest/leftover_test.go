@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Neither its own session nor a dead parent saves a process.
+// killDescendants also kills processes in another session, and those whose parent has ended.
 func TestProcessesThatABinaryLeavesAreKilled(t *testing.T) {
 	if err := adopt(); err != nil {
 		t.Fatal(err)

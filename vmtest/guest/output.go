@@ -14,23 +14,24 @@ import (
 
 // output is the port [OutputPort], to which binaries write. A write queues a buffer and notifies
 // the device, under the lock of the port (drivers/char/virtio_console.c, __send_to_port). The
-// notification accesses a register, and qemu writes the buffer to the host's file before the access
-// returns: when write(2) returns, the data are on the host, even if the guest panics next. The port
-// takes at most 32 KiB at a time and returns a short count for more.
+// notification accesses a register of the device, and qemu writes the buffer to the host's file
+// before that access returns. So when write(2) returns, the data are on the host, and are not lost
+// if the guest panics next. The port takes at most 32 KiB at a time and returns a short count for
+// more.
 //
-// A file of the 9p file server passes through two more threads of qemu and takes
-// 50 times as long.
+// A write to a file of the 9p file server would pass through two more threads of qemu and take 50
+// times as long.
 type output struct {
 	port *os.File
-	// file is the host's file, in the shared directory.
+	// file is the path of the host's output file, in the shared directory.
 	file string
 }
 
 // portBound is the time within which the port must appear.
 const portBound = 10 * time.Second
 
-// openOutput opens the port for the output file at path. The kernel creates ports in the background
-// after it has found their device.
+// openOutput opens the port. path is the output file to which the host appends the port's data.
+// openOutput waits for the port, which the kernel creates some time after it has found the device.
 func openOutput(path string) (output, error) {
 	for end := time.Now().Add(portBound); ; time.Sleep(10 * time.Millisecond) {
 		device, err := findPort(OutputPort)
@@ -51,7 +52,7 @@ func openOutput(path string) (output, error) {
 	}
 }
 
-// written returns the length of all output so far on the host.
+// written returns the length of the output file: of all output so far.
 func (o output) written() (int64, error) {
 	info, err := os.Stat(o.file)
 	if err != nil {
@@ -60,8 +61,8 @@ func (o output) written() (int64, error) {
 	return info.Size(), nil
 }
 
-// findPort returns the device of the virtio serial port with a name. The error matches
-// [fs.ErrNotExist] if there is none yet.
+// findPort returns the path of the device of the virtio serial port with this name. The error
+// matches [fs.ErrNotExist] if the port does not exist (yet).
 func findPort(name string) (string, error) {
 	paths, err := filepath.Glob("/sys/class/virtio-ports/*/name")
 	if err != nil {

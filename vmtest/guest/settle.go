@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount is one call of mount(2).
+// mount has the arguments of one call of mount(2).
 type mount struct {
 	source, target, fs string
 	flags              uintptr
@@ -26,9 +26,9 @@ func (m mount) do() error {
 	return nil
 }
 
-// settle sets up what tests expect, with any runner: bpffs, cgroup2 and tracefs mounted, no limit
-// on locked memory (kernels up to 5.10 account maps against it), the loopback interface up, modules
-// found.
+// settle sets up what tests expect of a system, for every runner: it mounts bpffs, cgroup2 and
+// tracefs, lifts the limit on locked memory (to which kernels up to 5.10 charge maps), brings up
+// the loopback interface, and tells the kernel where its modules are.
 func settle(modules string) error {
 	for _, m := range []mount{
 		{"bpf", "/sys/fs/bpf", "bpf", 0, ""},
@@ -59,23 +59,23 @@ func mounted(path string) bool {
 // modprobe is the program that the guest's kernel calls for a module.
 const modprobe = "/run/vmtest-modprobe"
 
-// findModules makes the kernel load modules from a tree. The host may have no /lib/modules on which
-// to mount it.
+// findModules makes the kernel load modules from tree. It does not mount tree on /lib/modules,
+// since the host may not have that directory.
 func findModules(tree string) error {
 	if tree == "" {
 		return nil
 	}
 	script := fmt.Sprintf("#!/bin/sh\nexec modprobe -d '%s' \"$@\"\n", tree)
 	if err := os.WriteFile(modprobe, []byte(script), 0o755); err != nil {
-		return fmt.Errorf("find modules: %w", err)
+		return fmt.Errorf("set up modprobe: %w", err)
 	}
 	if err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(modprobe), 0); err != nil {
-		return fmt.Errorf("find modules: %w", err)
+		return fmt.Errorf("set up modprobe: %w", err)
 	}
 	return nil
 }
 
-// moduleOptions is the environment that makes modprobe use the tree.
+// moduleOptions returns the environment variables that make modprobe use tree.
 func moduleOptions(tree string) []string {
 	if tree == "" {
 		return nil

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// apt runs apt with its own configuration below dir. It neither changes nor needs the sources,
+// apt runs apt with a private configuration below dir. It neither changes nor uses the sources,
 // lists and packages of the system.
 type apt struct {
 	dir string
-	// trouble is why update could not read all lists, or empty.
+	// trouble is the reason why update could not read all lists, or empty.
 	trouble string
 }
 
@@ -49,11 +49,12 @@ func (a apt) options() []string {
 
 func (a apt) sources() string { return filepath.Join(a.dir, "sources.list") }
 
-// updateLimit is the time after which a mirror is too slow to be of use.
+// updateLimit is the longest time that an update may take.
 const updateLimit = 5 * time.Minute
 
-// update reads the lists of the suites, unless it did so in the last day. If a suite has left the
-// mirror, only that suite fails; whether that matters turns out when a package is searched.
+// update reads the lists of the suites, unless it did so in the last day. If the mirror no longer
+// has a suite, update sets trouble and goes on: the suite may not be needed. It fails only if it
+// could read no list.
 func (a *apt) update(ctx context.Context, l List, refresh bool) error {
 	for _, d := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
@@ -97,7 +98,7 @@ func complaint(out []byte) string {
 	if first := complaints.Find(out); first != nil {
 		return string(first)
 	}
-	return "no word of why"
+	return "apt gave no reason"
 }
 
 // sourcesList returns the sources.list for the suites of l.
@@ -126,14 +127,15 @@ func sourcesList(ctx context.Context, l List) ([]byte, error) {
 var releaseFile = regexp.MustCompile(`(?m)^'(.*)/dists/([^/']*)/InRelease'`)
 var mainSuite = regexp.MustCompile(`^(bullseye|bookworm|trixie|forky|sid|(old)*stable|testing|unstable)$`)
 
-// mirrors returns the mirrors of the machine's apt configuration, which are known before its first
-// update. Environment variables override them.
+// mirrors returns the mirrors that the machine's apt is configured to use. They are known even
+// before the machine's first "apt-get update". Environment variables override them.
 func mirrors(ctx context.Context) (main, security string, err error) {
 	main, security = os.Getenv("VMTEST_MIRROR"), os.Getenv("VMTEST_SECURITY_MIRROR")
 	if main != "" && security != "" {
 		return main, security, nil
 	}
-	// It fails if the lists directory cannot be locked, but prints the mirrors.
+	// The error is ignored: apt-get prints the mirrors even if it then fails to lock its directory
+	// of lists.
 	out, err := exec.CommandContext(ctx, "apt-get", "--print-uris", "update").Output()
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", "", fmt.Errorf("find mirror: %w (without apt, use -kernel PATH)", err)
@@ -152,14 +154,16 @@ func mirrors(ctx context.Context) (main, security string, err error) {
 	return main, security, nil
 }
 
-// kernelPackages matches the packages with a kernel image of the series: linux-binary-RELEASE from
-// 6.19 on, linux-image-RELEASE before. The part after the series excludes metapackages.
+// kernelPackages matches the names of packages with a kernel image of the series:
+// linux-binary-RELEASE from 6.19 on, linux-image-RELEASE before. Metapackages, such as
+// linux-image-6.1-amd64, do not match.
 func kernelPackages(series string) *regexp.Regexp {
 	s := regexp.QuoteMeta(series)
 	return regexp.MustCompile(`^linux-(binary-` + s + `([.+~-].*)?|image-` + s + `\..*)-amd64$`)
 }
 
-// newest returns the newest kernel image of the series, with its other packages.
+// newest returns the package with the newest kernel image of the series, and the other packages of
+// that kernel.
 func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
 	names, err := a.cache(ctx, "pkgnames", "linux-")
 	if err != nil {
@@ -174,7 +178,7 @@ func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
 		return nil, err
 	}
 	if best.name == "" {
-		return nil, errors.New("no suite of the mirror has one")
+		return nil, errors.New("no suite of the mirror has such a kernel")
 	}
 	pkgs := []pkg{best}
 	release, ok := strings.CutPrefix(best.name, "linux-binary-")
@@ -188,7 +192,8 @@ func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
 	return pkgs, nil
 }
 
-// latest returns the highest version of any of the packages, or none.
+// latest returns the package with the highest version among those named, or the zero pkg if none
+// exists.
 func (a apt) latest(ctx context.Context, names []string) (pkg, error) {
 	var best pkg
 	if len(names) == 0 {

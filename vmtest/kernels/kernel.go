@@ -17,13 +17,13 @@ import (
 type Kernel struct {
 	// Name is the name on the command line: a series, a path, or a tag such as v6.12.
 	Name string
-	// Series is its series in the list, empty if the kernel is not from there.
+	// Series is its series in kernels.txt, empty if the kernel is not in that list.
 	Series string
-	// Release is that of uname -r, empty if it is not known before the boot.
+	// Release is the output of uname -r, empty if it is not known before the boot.
 	Release string
-	// Image is the bzImage, empty for a tag, which virtme-ng resolves.
+	// Image is the path of the bzImage, empty for a tag, whose kernel virtme-ng fetches.
 	Image string
-	// PVH is the same kernel as an ELF file, which qemu boots faster, or empty.
+	// PVH is the path of the same kernel as an ELF file, which qemu boots faster, or empty.
 	PVH string
 	// Tree is the directory with lib/modules/RELEASE, or empty.
 	Tree string
@@ -31,8 +31,8 @@ type Kernel struct {
 
 var upstream = regexp.MustCompile(`^v\d+(\.\d+)*(-rc\d+)?$`)
 
-// Named returns the kernel with a name on the command line: a series in the store, the path of a
-// bzImage, or an upstream tag.
+// Named returns the kernel that a name on the command line denotes: a series of the store, the path
+// of a bzImage, or an upstream tag.
 func (s Store) Named(ctx context.Context, name string) (Kernel, error) {
 	switch {
 	case strings.Contains(name, "/"):
@@ -43,7 +43,7 @@ func (s Store) Named(ctx context.Context, name string) (Kernel, error) {
 	return s.Kernel(ctx, name)
 }
 
-// FromImage returns the kernel of any bzImage. Its modules are searched where distributions install
+// FromImage returns the kernel of any bzImage. It looks for the modules where distributions install
 // them: beside the image, or in /lib/modules.
 func FromImage(path string) (Kernel, error) {
 	image, err := filepath.Abs(path)
@@ -66,7 +66,7 @@ func FromImage(path string) (Kernel, error) {
 	return k, nil
 }
 
-// fromTree returns the kernel of an unpacked and prepared package.
+// fromTree returns the kernel in a directory that [prepareKernel] has prepared.
 func fromTree(tree string) (Kernel, error) {
 	tree, err := filepath.EvalSymlinks(tree)
 	if err != nil {
@@ -96,7 +96,8 @@ func imageIn(tree string) (string, error) {
 	return "", fmt.Errorf("no kernel image in %s", tree)
 }
 
-// prepareKernel adds module dependencies, and the kernel as an ELF file, to an unpacked package.
+// prepareKernel adds two things to an unpacked kernel package: the dependencies of its modules
+// (modules.dep), and the kernel as an ELF file.
 func prepareKernel(ctx context.Context, tree string) error {
 	if _, err := os.Stat(filepath.Join(tree, "lib")); errors.Is(err, os.ErrNotExist) {
 		if err := os.Symlink("usr/lib", filepath.Join(tree, "lib")); err != nil {
@@ -133,12 +134,13 @@ func header(r io.ReaderAt) ([]byte, error) {
 		return nil, fmt.Errorf("not a bzImage: %w", err)
 	}
 	if string(h[headerMagic:headerMagic+4]) != "HdrS" {
-		return nil, errors.New("not a bzImage: no header")
+		return nil, errors.New("not a bzImage: it has no HdrS header")
 	}
 	return h, nil
 }
 
-// imageRelease reads the release, the first word of the version, from the header.
+// imageRelease reads the kernel's release from the bzImage header: the first word of the version
+// string.
 func imageRelease(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -156,13 +158,13 @@ func imageRelease(path string) (string, error) {
 	}
 	release, _, _ := strings.Cut(string(version), " ")
 	if release == "" || strings.ContainsAny(release, "\x00/") {
-		return "", errors.New("read version: there is none")
+		return "", errors.New("read version: the image has no version string")
 	}
 	return release, nil
 }
 
-// extract writes the kernel inside a bzImage to path. If it does not know the compression it writes
-// no file and returns nil.
+// extract decompresses the ELF kernel inside a bzImage into the file path. If it does not know the
+// compression, it writes no file and returns nil.
 func extract(ctx context.Context, image, path string) error {
 	f, err := os.Open(image)
 	if err != nil {
@@ -199,13 +201,14 @@ func decompress(ctx context.Context, tool []string, from io.Reader, path string)
 	}
 	cmd := exec.CommandContext(ctx, tool[0], tool[1:]...)
 	cmd.Stdin, cmd.Stdout = from, out
-	// xz and zstd fail at the data behind the stream, after writing all of it.
+	// The error is reported only if the result is bad: xz and zstd write all output, then fail at
+	// the data that follow the compressed stream.
 	runErr := cmd.Run()
 	if err := out.Close(); err != nil {
 		return err
 	}
 	if !isELF(path) {
-		return errors.Join(fmt.Errorf("decompress kernel with %s: no ELF came out: %w", tool[0], runErr), os.Remove(path))
+		return errors.Join(fmt.Errorf("decompress kernel with %s: output is not an ELF file: %w", tool[0], runErr), os.Remove(path))
 	}
 	return nil
 }

@@ -1,9 +1,9 @@
-// Package kernels fetches the kernels that vmtest boots, and knows the features that each must
+// Package kernels fetches the kernels that vmtest boots, and tells which features each of them must
 // have. kernels.txt lists both.
 //
-// Kernels are Debian packages from the mirrors of the machine's apt. They are read through a
-// private apt configuration in the cache directory, verified by apt, and unpacked without being
-// installed.
+// Kernels are Debian packages from the mirrors that the machine's apt uses. The package downloads
+// them with a private apt configuration in the cache directory, so that apt verifies them, and
+// unpacks them without installing them.
 package kernels
 
 import (
@@ -21,24 +21,25 @@ var text string
 type List struct {
 	// Series are the kernels to test, such as "6.12", oldest first.
 	Series []string
-	// Features are in the order of kernels.txt.
+	// Features are the features listed, in the order of kernels.txt.
 	Features []Feature
 	// Debian and Security are the suites to search for kernels.
 	Debian, Security []string
-	// VirtmeNG is the package of virtme-ng, as PACKAGE=VERSION.
+	// VirtmeNG is the Debian package of virtme-ng, as PACKAGE=VERSION.
 	VirtmeNG string
-	// Env is the environment variable with the features that a test must find.
+	// Env is the name of the environment variable that tells tests which features the kernel must
+	// have.
 	Env string
 }
 
-// Feature is a feature that kernels have from some series on.
+// Feature is a kernel feature that tests may need.
 type Feature struct {
 	Name string
-	// Since is that series, empty if it depends on more than the version.
+	// Since is the first series with the feature, empty if it depends on more than the version.
 	Since string
 }
 
-// Known returns the list that is built into vmtest.
+// Known returns the list in kernels.txt, which is embedded in vmtest.
 func Known() (List, error) {
 	return parse(text)
 }
@@ -64,7 +65,7 @@ func (l *List) directive(name string, args []string) error {
 		want = 2
 	}
 	if len(args) != want {
-		return fmt.Errorf("%s has %d arguments, wants %d", name, len(args), want)
+		return fmt.Errorf("directive %s has %d arguments, want %d", name, len(args), want)
 	}
 	switch name {
 	case "kernel":
@@ -86,7 +87,7 @@ func (l *List) directive(name string, args []string) error {
 	case "env":
 		l.Env = args[0]
 	default:
-		return fmt.Errorf("no directive %q", name)
+		return fmt.Errorf("unknown directive %q", name)
 	}
 	return nil
 }
@@ -101,7 +102,8 @@ func (l List) Absent(series string) []string {
 	return l.split(series, false)
 }
 
-// split returns no features for a kernel that is not in the list, whose configuration is unknown.
+// split returns the features whose presence in a kernel of series is has. For a kernel that is not
+// in the list it returns none, since its configuration is unknown.
 func (l List) split(series string, has bool) []string {
 	if !slices.Contains(l.Series, series) {
 		return nil
@@ -117,7 +119,7 @@ func (l List) split(series string, has bool) []string {
 
 func checkSeries(s string) error {
 	if _, _, ok := numbers(s); !ok {
-		return fmt.Errorf("not a kernel series, such as 6.12: %q", s)
+		return fmt.Errorf("%q is not a kernel series such as 6.12", s)
 	}
 	return nil
 }
@@ -129,7 +131,7 @@ func numbers(series string) (major, minor int, ok bool) {
 	return major, minor, ok && err1 == nil && err2 == nil
 }
 
-// compare orders series by their numbers: 5.9 is before 5.10.
+// compare orders series numerically: 5.9 is before 5.10.
 func compare(a, b string) int {
 	aMajor, aMinor, _ := numbers(a)
 	bMajor, bMinor, _ := numbers(b)

@@ -43,7 +43,7 @@ func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
 	for series, want := range map[string][2][]string{
 		"5.10": {{"old"}, {"new"}},
 		"6.1":  {{"old", "new"}, nil},
-		"6.2":  {nil, nil}, // not in the list: nothing is known of it
+		"6.2":  {nil, nil}, // not in the list: its features are unknown
 		"":     {nil, nil},
 	} {
 		if diff := cmp.Diff(want, [2][]string{l.Required(series), l.Absent(series)}); diff != "" {
@@ -54,11 +54,11 @@ func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
 
 func TestWhatIsWrongInTheListIsSaid(t *testing.T) {
 	for text, want := range map[string]string{
-		"kernel":          "read kernels.txt: line 1: kernel has 0 arguments, wants 1",
-		"\nkernel six":    `read kernels.txt: line 2: not a kernel series, such as 6.12: "six"`,
-		"feature a":       "read kernels.txt: line 1: feature has 1 arguments, wants 2",
-		"feature a b.c":   `read kernels.txt: line 1: not a kernel series, such as 6.12: "b.c"`,
-		"colonel mustard": `read kernels.txt: line 1: no directive "colonel"`,
+		"kernel":          "read kernels.txt: line 1: directive kernel has 0 arguments, want 1",
+		"\nkernel six":    `read kernels.txt: line 2: "six" is not a kernel series such as 6.12`,
+		"feature a":       "read kernels.txt: line 1: directive feature has 1 arguments, want 2",
+		"feature a b.c":   `read kernels.txt: line 1: "b.c" is not a kernel series such as 6.12`,
+		"colonel mustard": `read kernels.txt: line 1: unknown directive "colonel"`,
 	} {
 		if _, err := parse(text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v", text, err)

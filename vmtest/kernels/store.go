@@ -11,23 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Store is a directory of unpacked kernels and of virtme-ng. Several processes may use it at once.
+// Store is a directory of unpacked kernels and of virtme-ng. Several processes may use one
+// directory at the same time.
 type Store struct {
 	// Dir is the directory, created if it is missing.
 	Dir string
-	// List is the list of kernels.
+	// List says which suites to search for kernels, and which version of virtme-ng to use.
 	List List
-	// Refresh fetches newer builds of kernels in the store.
+	// Refresh makes the store fetch a newer build of a kernel that it has, if there is one.
 	Refresh bool
-	// Log, if not nil, is called before slow operations.
+	// Log, if not nil, is called before slow operations with a message for the user.
 	Log func(format string, args ...any)
 }
 
-// complete is the last file written into an unpacked tree.
+// complete is the name of the file that is written last into an unpacked tree: a tree that has it
+// is whole.
 const complete = ".complete"
 
-// Kernel returns the newest build of a series, such as "6.12". For a kernel in the store it needs
-// no network.
+// Kernel returns a kernel of a series, such as "6.12": the build in the store or, if there is none
+// or Refresh is set, the newest build of the mirror.
 func (s Store) Kernel(ctx context.Context, series string) (Kernel, error) {
 	if err := checkSeries(series); err != nil {
 		return Kernel{}, err
@@ -47,7 +49,7 @@ func (s Store) VirtmeNG(ctx context.Context) (string, error) {
 	tree := filepath.Join(s.dir(), "virtme-ng")
 	name, version, ok := strings.Cut(s.List.VirtmeNG, "=")
 	if !ok {
-		return "", fmt.Errorf("get virtme-ng: not PACKAGE=VERSION: %q", s.List.VirtmeNG)
+		return "", fmt.Errorf("get virtme-ng: %q is not PACKAGE=VERSION", s.List.VirtmeNG)
 	}
 	find := func(apt) ([]pkg, error) { return []pkg{{name, version}}, nil }
 	if err := s.provide(ctx, tree, find, nil); err != nil {
@@ -58,8 +60,8 @@ func (s Store) VirtmeNG(ctx context.Context) (string, error) {
 
 func (s Store) dir() string { return filepath.Join(s.Dir, "kernels") }
 
-// provide makes link name a complete tree of the packages that find returns; prepare, if not nil,
-// prepares a new tree.
+// provide makes link a symbolic link to a complete tree of the packages that find returns. If it
+// unpacks a new tree and prepare is not nil, it calls prepare on the tree.
 func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) error {
 	if _, err := os.Stat(filepath.Join(link, complete)); err == nil && !s.Refresh {
 		return nil
@@ -86,7 +88,8 @@ func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, 
 	return replaceLink(tree, link)
 }
 
-// fetch downloads the packages unless they are in the store, and returns their tree.
+// fetch returns the name of the tree with the packages that find returns. It downloads them unless
+// the store has them.
 func (s Store) fetch(ctx context.Context, a apt, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) (string, error) {
 	pkgs, err := find(a)
 	if err != nil {
@@ -102,7 +105,8 @@ func (s Store) fetch(ctx context.Context, a apt, find func(apt) ([]pkg, error), 
 	return tree, s.unpack(ctx, a, pkgs, tree, prepare)
 }
 
-// treeName returns the kernel's release, or the name of another package.
+// treeName returns the name of the tree of package p: the kernel's release or, for other packages,
+// name and version.
 func treeName(p pkg) string {
 	for _, prefix := range []string{"linux-image-", "linux-binary-"} {
 		if release, ok := strings.CutPrefix(p.name, prefix); ok {
@@ -112,7 +116,8 @@ func treeName(p pkg) string {
 	return p.name + "_" + p.version
 }
 
-// unpack downloads and unpacks beside the tree and renames: a tree with its last file is complete.
+// unpack builds the tree in a temporary directory and renames it to its place. It writes the file
+// [complete] last: a tree that has it is whole.
 func (s Store) unpack(ctx context.Context, a apt, pkgs []pkg, tree string, prepare func(context.Context, string) error) error {
 	tmp, err := os.MkdirTemp(s.dir(), ".new.")
 	if err != nil {
@@ -158,7 +163,7 @@ func replaceLink(target, link string) error {
 	return os.Rename(tmp, link)
 }
 
-// lock takes an exclusive lock, which ends with the process.
+// lock takes an exclusive lock on the file path. The kernel releases it when the process ends.
 func lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

@@ -9,29 +9,29 @@ import (
 	"github.com/rbtool/rbtool/vmtest/guest"
 )
 
-// End is the end of a package's binary as the host sees it.
+// End is what the host knows about the end of a package's test binary.
 type End struct {
 	// Exit is the report of the guest's driver, nil if the machine died first.
 	Exit *guest.Exit
 	// Bytes is the length of the output that arrived.
 	Bytes int64
-	// Output is that output.
+	// Output is the output that arrived.
 	Output string
-	// Limit is the time that it was given.
+	// Limit is the time limit of the binary.
 	Limit time.Duration
 	// Died and Console are set if the machine died.
 	Died, Console string
 }
 
-// JudgeBinary sets the state of the package, and returns the problems of its binary's end and of
-// its tests.
+// JudgeBinary sets the state and counts of the package, and returns its problems: failed tests, and
+// a bad end of the binary.
 func JudgeBinary(p *Package, end End) []Problem {
 	p.Count()
 	p.State = Passed
 	problems := testProblems(p)
 	if what := endProblem(end); what != "" {
 		problem := Problem{Package: p.Path, Test: running(p.Tests), What: what, Detail: end.Console}
-		// The exit status of a binary with failed tests adds nothing.
+		// Exit status 1 is no further problem if tests failed.
 		failed := len(problems) > 0 && end.Exit != nil && end.Exit.Code == 1 && end.Exit.Bytes == end.Bytes
 		if !failed {
 			if problem.Detail == "" {
@@ -61,7 +61,7 @@ func testProblems(p *Package) []Problem {
 	return problems
 }
 
-// running returns the innermost test that was running.
+// running returns the innermost test that was running when the binary ended, or the empty string.
 func running(tests []Test) string {
 	for _, t := range slices.Backward(tests) {
 		if t.Result == Unfinished {
@@ -71,14 +71,14 @@ func running(tests []Test) string {
 	return ""
 }
 
-// endProblem returns the problem of an end, or the empty string.
+// endProblem returns what is wrong with the end of a binary, or the empty string.
 func endProblem(end End) string {
 	exit := end.Exit
 	switch {
 	case end.Died != "":
 		return end.Died
 	case exit == nil:
-		return "no word of its end"
+		return "the guest did not report how the binary ended"
 	case exit.TimedOut:
 		return fmt.Sprintf("killed at its time limit of %v", end.Limit)
 	case exit.Signal != "":
@@ -95,7 +95,8 @@ func endProblem(end End) string {
 	return ""
 }
 
-// JudgeKernel adds the problems of a kernel's features, and of its tests' skips.
+// JudgeKernel adds the problems of the kernel's features (required but missing, or the reverse) and
+// of skipped tests.
 func JudgeKernel(k *Kernel) {
 	if k.Features != nil {
 		for _, f := range k.Required {
@@ -105,7 +106,7 @@ func JudgeKernel(k *Kernel) {
 		}
 		for _, f := range k.Absent {
 			if why, probed := k.Features[f]; probed && why == "" {
-				k.problem("", "", fmt.Sprintf("feature %s is there, and the list says that it is not", f), "")
+				k.problem("", "", fmt.Sprintf("feature %s is present, but kernels.txt says that it is not", f), "")
 			}
 		}
 	}
@@ -122,7 +123,8 @@ func (k *Kernel) problem(pkg, test, what, detail string) {
 	k.Problems = append(k.Problems, Problem{Package: pkg, Test: test, What: what, Detail: detail})
 }
 
-// judgeSkip compares a skip with the result of the probe.
+// judgeSkip adds a problem if the skipped test names no missing feature, or a feature that the
+// kernel must have, that the probe found, or that no probe knows.
 func (k *Kernel) judgeSkip(pkg string, t Test) {
 	why, probed := k.Features[t.Feature]
 	switch {
@@ -138,7 +140,7 @@ func (k *Kernel) judgeSkip(pkg string, t Test) {
 	}
 }
 
-// JudgeRun adds problems that only all kernels together show: tests that every kernel skipped.
+// JudgeRun adds the problems of the whole run: tests that were skipped on every kernel.
 func JudgeRun(r *Report) {
 	if !r.Complete {
 		return
@@ -161,7 +163,7 @@ func JudgeRun(r *Report) {
 	}
 	for _, id := range skipped {
 		if !ran[id] {
-			r.Problems = append(r.Problems, Problem{Package: id.pkg, Test: id.test, What: "no kernel runs it", Detail: reasons[id]})
+			r.Problems = append(r.Problems, Problem{Package: id.pkg, Test: id.test, What: "skipped on every kernel", Detail: reasons[id]})
 		}
 	}
 }

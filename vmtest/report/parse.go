@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// event is a line of `go tool test2json` (cmd/test2json).
+// event is one line of output of `go tool test2json` (cmd/test2json, TestEvent).
 type event struct {
 	Action, Test, Output string
 	Elapsed              float64 // seconds
 }
 
-// missingFeature matches the message of testenv.SkipWithout.
+// missingFeature matches the message with which testenv.SkipWithout skips a test.
 var missingFeature = regexp.MustCompile(`missing feature ([A-Za-z0-9_-]+)(:|\s*$)`)
 
 // Tests parses the output of `go tool test2json`, and returns the tests in the order of their
@@ -56,12 +56,12 @@ func Tests(r io.Reader) ([]Test, error) {
 	return tests, nil
 }
 
-// finish completes the results after the last line.
+// finish completes the result of test t when all events have been read.
 func finish(t *Test, all []Test, output string) {
 	inside := func(sub Test) bool { return strings.HasPrefix(sub.Name, t.Name+"/") }
 	t.Leaf = !slices.ContainsFunc(all, inside)
 	if t.Result == Fail || t.Result == Unfinished {
-		// A test that failed only because of a subtest is not counted.
+		// A test that failed only because a subtest failed is not counted.
 		own := !slices.ContainsFunc(all, func(sub Test) bool { return inside(sub) && sub.Result == t.Result })
 		t.Leaf = t.Leaf || own
 		t.Output = tail(output, 16<<10)
@@ -75,7 +75,7 @@ func finish(t *Test, all []Test, output string) {
 	}
 }
 
-// reason returns the last message of a skipped test.
+// reason returns why a test was skipped: the last message of its output.
 func reason(output string) string {
 	var last string
 	for line := range strings.Lines(output) {
@@ -94,7 +94,7 @@ var framing = regexp.MustCompile(`(?m)^\x16=== NAME .*\n|\x16`)
 // Plain returns output of -test.v=test2json without its framing.
 func Plain(output []byte) string { return string(framing.ReplaceAll(output, nil)) }
 
-// tail returns the end of s, from the start of a line if possible.
+// tail returns at most the last most bytes of s, from the start of a line if possible.
 func tail(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -106,7 +106,7 @@ func tail(s string, most int) string {
 	return "[...]\n" + s
 }
 
-// Count sets the counts of a package from its tests.
+// Count sets Pass, Fail and Skip from the results of Tests.
 func (p *Package) Count() {
 	p.Pass, p.Fail, p.Skip = 0, 0, 0
 	for _, t := range p.Tests {

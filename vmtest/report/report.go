@@ -1,5 +1,6 @@
 // Package report judges the results of a run: which tests passed, failed and skipped on which
-// kernel, which features each kernel has, and which problems fail the run. It only computes.
+// kernel, which features each kernel has, and which problems fail the run. The package does no I/O
+// apart from writing the report.
 package report
 
 import (
@@ -10,29 +11,31 @@ import (
 // Report is the report of a whole run.
 type Report struct {
 	Date time.Time
-	// Complete means that all kernels of the list were run: a test that every one of them skipped
-	// runs nowhere.
+	// Complete means that all kernels of the list were run. Only then is a test that every kernel
+	// skipped a problem.
 	Complete bool
 	Kernels  []Kernel
-	// Features are the names of the probed features, in the order of display.
+	// Features are the names of the probed features, in the order in which they are shown.
 	Features []string
-	// Problems are those of the whole run; a kernel has its own.
+	// Problems are the problems of the whole run. Those of one kernel are in Kernel.Problems.
 	Problems []Problem `json:",omitempty"`
 }
 
 // Kernel has the results of one kernel.
 type Kernel struct {
-	// Name is the name on the command line, Release that of uname(2).
+	// Name is the kernel's name on the command line, Release its release according to uname(2).
 	Name, Release string
-	// Runner and Accel tell how it was run.
+	// Runner and Accel name the runner and the accelerator that were used.
 	Runner, Accel string
 	// Boot is the time from the start of the machine to the first test.
 	Boot time.Duration
 	// Elapsed is the total time.
 	Elapsed time.Duration
-	// Required and Absent are the features that it must have and must lack by the list.
+	// Required and Absent are the features that this kernel must have and must lack according to
+	// kernels.txt.
 	Required, Absent []string `json:",omitempty"`
-	// Features maps each probed feature to why it is missing, "" if it is present.
+	// Features maps the name of each probed feature to the reason why it is missing, or to "" if it
+	// is present.
 	Features map[string]string
 	Packages []Package
 	Problems []Problem `json:",omitempty"`
@@ -42,20 +45,20 @@ type Kernel struct {
 type Package struct {
 	Path  string
 	State State
-	// Pass, Fail and Skip count tests; for a test with subtests, the subtests.
+	// Pass, Fail and Skip count tests. Of a test with subtests only the subtests are counted.
 	Pass, Fail, Skip int
 	Elapsed          time.Duration
 	Tests            []Test `json:",omitempty"`
 }
 
-// State tells how far a package came.
+// State is the outcome of a package's tests on one kernel.
 type State string
 
 const (
 	NoTests     State = "no tests"
 	BuildFailed State = "build failed"
 	NotRun      State = "not run"
-	Died        State = "died" // the machine, during the package
+	Died        State = "died" // the machine died while the package's tests ran
 	Failed      State = "failed"
 	Passed      State = "passed"
 )
@@ -67,7 +70,7 @@ const (
 	Pass Result = "pass"
 	Fail Result = "fail"
 	Skip Result = "skip"
-	// Unfinished: it was running when its binary ended.
+	// Unfinished: the test was running when its binary ended.
 	Unfinished Result = "unfinished"
 )
 
@@ -75,8 +78,8 @@ const (
 type Test struct {
 	Name    string
 	Result  Result
-	Elapsed time.Duration // as the guest's clock has it, with its subtests
-	// Feature is what a skipped test lacks, Reason its whole message.
+	Elapsed time.Duration // by the guest's clock, subtests included
+	// Feature is the feature for lack of which the test was skipped, Reason the whole message.
 	Feature string `json:",omitempty"`
 	Reason  string `json:",omitempty"`
 	// Leaf is true for a test without subtests; only those are counted.
@@ -85,12 +88,12 @@ type Test struct {
 	Output string `json:",omitempty"`
 }
 
-// Problem fails the run.
+// Problem is something that makes the run fail.
 type Problem struct {
-	// Package and Test are empty if the problem is not theirs.
+	// Package and Test are empty if the problem does not belong to a package or a test.
 	Package, Test string `json:",omitempty"`
 	What          string
-	// Detail is output, or the end of a console.
+	// Detail is output of a test, or the end of the machine's console.
 	Detail string `json:",omitempty"`
 }
 

@@ -64,7 +64,7 @@ func TestWhichFeatureASkipNames(t *testing.T) {
 	for text, want := range map[string]string{
 		"a_test.go:1: missing feature user_ringbuf: no": "user_ringbuf",
 		"a_test.go:1: missing feature arena":            "arena",
-		"missing feature initial pid namespace":         "", // which of the words?
+		"missing feature initial pid namespace":         "", // ambiguous: a feature's name has no spaces
 		"it rains":                                      "",
 		"":                                              "",
 	} {
@@ -131,7 +131,7 @@ func TestFeaturesAndSkipsAreHeldAgainstTheProbe(t *testing.T) {
 		{"a skip for nothing", Kernel{Features: features, Packages: skipping("")}, []string{"p: TestA: skipped without naming a missing feature"}},
 		{"a skip for what must be there", Kernel{Features: features, Required: []string{"gone"}, Packages: skipping("gone")}, []string{
 			"required feature gone is missing", "p: TestA: skipped for feature gone, which this kernel must have"}},
-		{"a feature before its time", Kernel{Features: features, Absent: []string{"here", "gone"}}, []string{"feature here is there, and the list says that it is not"}},
+		{"a feature before its time", Kernel{Features: features, Absent: []string{"here", "gone"}}, []string{"feature here is present, but kernels.txt says that it is not"}},
 	} {
 		JudgeKernel(&tt.kernel)
 		var got []string

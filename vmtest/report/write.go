@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// JSON writes the whole report.
+// JSON writes the whole report as one JSON document.
 func (r Report) JSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)
 }
 
-// Text writes the problems, then the matrix, for a terminal.
+// Text writes the problems and then the matrix as plain text for a terminal.
 func (r Report) Text(w io.Writer) error {
 	var b strings.Builder
 	r.problems(&b)
@@ -73,7 +73,7 @@ func markdownTable(b *strings.Builder, rows [][]string) {
 	}
 }
 
-// String returns one line, without the detail.
+// String returns the problem as one line, without its detail.
 func (p Problem) String() string {
 	var parts []string
 	for _, s := range []string{p.Package, p.Test, p.What} {
@@ -106,7 +106,7 @@ func (r Report) problems(b *strings.Builder) {
 	}
 }
 
-// group is a problem, and the number of others that differ only in the test.
+// group is a problem, and the number of further problems that differ from it only in the test.
 type group struct {
 	Problem
 	more int
@@ -136,7 +136,7 @@ func (r Report) head(first string) []string {
 	return row
 }
 
-// features writes the matrix of kernels and features.
+// features returns the table of features by kernel.
 func (r Report) features() [][]string {
 	rows := [][]string{r.head("feature")}
 	for _, f := range r.Features {
@@ -160,7 +160,7 @@ func (k Kernel) feature(name string) string {
 	return "-"
 }
 
-// packages writes the matrix of kernels and packages.
+// packages returns the table of packages by kernel.
 func (r Report) packages() [][]string {
 	rows := [][]string{r.head("package")}
 	if len(r.Kernels) == 0 {
@@ -177,7 +177,7 @@ func (r Report) packages() [][]string {
 	return rows
 }
 
-// commonPrefix returns the part of the packages' paths that is the same.
+// commonPrefix returns the prefix that all package paths share.
 func (r Report) commonPrefix() string {
 	packages := r.Kernels[0].Packages
 	if len(packages) < 2 {
@@ -192,7 +192,7 @@ func (r Report) commonPrefix() string {
 	return prefix
 }
 
-// cell describes a package on a kernel in a few words.
+// cell returns the table cell of a package on a kernel: its outcome in a few words.
 func (p Package) cell() string {
 	counts := fmt.Sprint(p.Pass)
 	if p.Skip > 0 {
@@ -211,7 +211,8 @@ func (p Package) cell() string {
 	return string(p.State)
 }
 
-// verdict writes the sums, in the words of other test runners.
+// verdict writes the last lines: the number of problems, and how many tests passed, failed and were
+// skipped.
 func (r Report) verdict(b *strings.Builder) {
 	var pass, fail, skip int
 	for _, k := range r.Kernels {

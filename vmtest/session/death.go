@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// death returns why the machine died; run is the runner's error.
+// death returns why the machine died. run is the error that the runner returned.
 func (s *session) death(run error) *Death {
 	console, err := os.ReadFile(s.options.Machine.Console)
 	if err != nil {
-		console = nil // a machine that never was has none
+		console = nil // without the file, the machine was never started
 	}
 	return &Death{What: cause(string(console), s.result.Up != nil, s.late, run), Console: tail(string(console))}
 }
@@ -23,8 +23,8 @@ var (
 	driverLine = regexp.MustCompile(`(?m)^vmtest: ([^\r\n]*)`)
 )
 
-// cause names the cause of a machine's end, the most certain first: the kernel reports a panic, a
-// reboot and a power-off itself.
+// cause returns the cause of a machine's end. It checks the most certain signs first: messages of
+// the kernel and the driver. late is the time limit that the machine exceeded, or 0.
 func cause(console string, up bool, late time.Duration, run error) string {
 	if m := panicLine.FindStringSubmatch(console); m != nil {
 		return "guest panic: " + m[1]
@@ -36,7 +36,7 @@ func cause(console string, up bool, late time.Duration, run error) string {
 	case late != 0 && !up:
 		return fmt.Sprintf("VM did not come up within %v", late)
 	case late != 0:
-		return fmt.Sprintf("guest hung: no sign of life for %v", late)
+		return fmt.Sprintf("guest hung: no event for %v", late)
 	case strings.Contains(console, "reboot: Restarting system"):
 		return "guest rebooted"
 	case strings.Contains(console, "reboot: Power down"):
@@ -48,15 +48,15 @@ func cause(console string, up bool, late time.Duration, run error) string {
 	case !up:
 		return "VM ended before it came up"
 	}
-	// A triple fault, or a reset by the firmware: without a message of the kernel.
-	return "VM reset or ended without a word from the kernel"
+	// After a triple fault or a reset by the firmware there is no message from the kernel.
+	return "VM reset or ended without a message from the kernel"
 }
 
-// trouble matches the first line of the kernel's report of its death.
+// trouble matches the line with which a kernel begins to report a fatal error.
 var trouble = regexp.MustCompile(`Kernel panic|BUG: |Oops: |general protection fault|watchdog: |rcu: INFO`)
 
-// tail returns the end of a console for a report: its last lines, or the text from the trouble on
-// if that is longer.
+// tail returns the end of the console output for a report: the last lines or, if that is more, all
+// from a few lines before the first line that [trouble] matches.
 func tail(console string) string {
 	const least, most, before = 30, 150, 3
 	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(console, "\r", ""), "\n"), "\n")

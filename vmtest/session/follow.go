@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// follower reads the lines of a growing file.
+// follower reads lines from a file to which another process appends.
 type follower struct {
 	path string
 	file *os.File
@@ -15,7 +15,7 @@ type follower struct {
 	read int64
 }
 
-// line returns the next whole line, nil if it has not arrived yet.
+// line returns the next line, or nil if no complete line has arrived.
 func (f *follower) line() ([]byte, error) {
 	if f.file == nil {
 		file, err := os.Open(f.path)

@@ -14,23 +14,23 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// AccelEnv is the environment variable with the accelerator: kvm, tcg, or any value of qemu's
-// option -accel.
+// AccelEnv is the environment variable that selects the accelerator: kvm, tcg, or any value of
+// qemu's option -accel.
 const AccelEnv = "VMTEST_ACCEL"
 
-// kvmBound is the time within which a kernel must boot under KVM. On some hosts it hangs or dies
-// under /dev/kvm.
+// kvmBound is the time within which a kernel must boot under KVM. On some hosts /dev/kvm exists,
+// but a kernel hangs or dies.
 const kvmBound = 8 * time.Second
 
-// verdict is the result of a trial of KVM, and what it depends on.
+// verdict says whether KVM works, and under which conditions that was tested.
 type verdict struct {
 	BootID, Qemu string
 	Works        bool
 	Why          string
 }
 
-// Accel returns KVM if the machine m boots with the driver under it in time, else TCG. The answer
-// is kept in cache until the host reboots or has another qemu.
+// Accel returns KVM if machine m boots with the driver under KVM in time, else TCG; why is the
+// reason. It keeps the result in the directory cache until the host reboots or its qemu changes.
 func Accel(ctx context.Context, m vm.Machine, driver, cache string) (accel vm.Accel, why string, err error) {
 	switch v := os.Getenv(AccelEnv); v {
 	case "":
@@ -90,7 +90,7 @@ func circumstances(ctx context.Context) (verdict, error) {
 	return verdict{BootID: strings.TrimSpace(string(id)), Qemu: version}, nil
 }
 
-// tryKVM boots the machine and returns why it did not come up, or the empty string.
+// tryKVM boots machine m under KVM. It returns why m did not boot, or the empty string.
 func tryKVM(ctx context.Context, m vm.Machine, driver, dir string) (string, error) {
 	m.Accel = vm.KVM
 	r, err := Exec(ctx, guest.Plan{}, Options{

@@ -1,6 +1,6 @@
-// Package session runs a plan in a virtual machine: it follows the guest's events, kills a
-// machine that is silent for too long, and finds the cause of a machine's death in its
-// console.
+// Package session runs a plan in a virtual machine: it reads the guest's events, kills a machine
+// that reports no event for too long, and finds the cause of a machine's death in its console
+// output.
 package session
 
 import (
@@ -20,20 +20,21 @@ import (
 // Options configure a session.
 type Options struct {
 	Runner vm.Runner
-	// Machine is the machine to boot; Exec sets Shared, Scratch and Console. The tree of its kernel
-	// has the same path in the guest.
+	// Machine is the machine to boot. Exec sets its Shared, Scratch and Console, and shares the
+	// tree of its kernel at the same path.
 	Machine vm.Machine
 	// Driver is the statically linked program that runs in the guest.
 	Driver string
-	// Files are copied beside the plan under their names, so that the guest has them in guest.Dir.
+	// Files maps names to files of the host. Exec copies (or links) each into the shared directory
+	// under its name, so that the guest has it in guest.Dir.
 	Files map[string]string
-	// Dir is the directory in which Exec creates its own, and removes it.
+	// Dir is the directory in which Exec creates a temporary directory.
 	Dir string
-	// Boot is the time within which the guest must be up; 0 is 5 minutes, for an emulated machine
-	// on a busy host.
+	// Boot is the time within which the guest must report its boot. 0 means 5 minutes, enough for
+	// an emulated machine on a busy host.
 	Boot time.Duration
 	// Grace is the time after a binary's limit within which the guest must report that it has
-	// killed it; 0 is a minute.
+	// killed the binary. 0 means a minute.
 	Grace time.Duration
 	// Event, if not nil, is called with each event, in order.
 	Event func(guest.Event)
@@ -46,32 +47,32 @@ type Options struct {
 type Result struct {
 	// Up is the guest's report of its boot, nil if it did not boot.
 	Up *guest.Up
-	// Boot is the time from the start of the machine until then.
+	// Boot is the time from the start of the machine until that report.
 	Boot time.Duration
 	// Runs has an element for each binary that was started.
 	Runs []Run
-	// Died tells why the plan was not completed, nil if it was.
+	// Died tells why the plan was not completed. It is nil if the plan was completed.
 	Died *Death
 }
 
 // Run is the outcome of one binary.
 type Run struct {
-	// Exit is its end, nil if it was running when the machine died.
+	// Exit is the guest's report of the binary's end, nil if it was running when the machine died.
 	Exit *guest.Exit
 	// Bytes is the length of the output that arrived.
 	Bytes int64
 }
 
-// Death is the end of a machine before the end of its plan.
+// Death describes the end of a machine that did not complete its plan.
 type Death struct {
 	// What is the cause, such as "guest panic: sysrq triggered crash".
 	What string
-	// Console is the end of the kernel's messages.
+	// Console is the end of the console output.
 	Console string
 }
 
-// Exec runs the plan. The error is about the host; the Result has everything that happens to the
-// machine.
+// Exec runs the plan. It returns an error for failures of the host; failures of the machine are in
+// the Result.
 func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	dir, err := os.MkdirTemp(o.Dir, "vm-")
 	if err != nil {
@@ -82,7 +83,7 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	if err := s.prepare(dir); err != nil {
 		return Result{}, err
 	}
-	// Opened before the guest can replace it.
+	// The file is opened before the machine starts, so that the guest cannot replace it.
 	if s.output, err = os.Open(filepath.Join(s.shared, guest.OutputFile)); err != nil {
 		return Result{}, err
 	}
@@ -98,7 +99,7 @@ func Exec(ctx context.Context, plan guest.Plan, o Options) (Result, error) {
 	return s.result, nil
 }
 
-// mostOutput is the most output of a binary that is kept in memory.
+// mostOutput is the limit for the output of one binary, which is kept in memory.
 const mostOutput = 256 << 20 // bytes
 
 type session struct {
@@ -106,11 +107,11 @@ type session struct {
 	plan    guest.Plan
 	shared  string   // directory
 	output  *os.File // of all binaries
-	from    int64    // where that of the last one begins
+	from    int64    // offset of the output of the last binary
 	begin   time.Time
 	result  Result
 	done    bool
-	late    time.Duration // the bound that passed, if one did
+	late    time.Duration // the time limit that the machine exceeded, or 0
 }
 
 func (s *session) prepare(dir string) error {
@@ -121,7 +122,7 @@ func (s *session) prepare(dir string) error {
 			return err
 		}
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // guests have unprivileged users too
+	if err := os.Chmod(dir, 0o755); err != nil { // unprivileged users of the guest read it too
 		return err
 	}
 	s.plan.Modules = m.Kernel.Tree
@@ -145,7 +146,7 @@ func (s *session) prepare(dir string) error {
 	return nil
 }
 
-// linkFile makes a hard link, or a copy if that fails.
+// linkFile makes to a hard link of from or, if that fails, a copy.
 func linkFile(from, to string) error {
 	if os.Link(from, to) == nil {
 		return nil
@@ -167,7 +168,7 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// run runs the machine and returns the runner's error after the last event.
+// run runs the machine until it ends, processes all its events, and returns the runner's error.
 func (s *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -176,7 +177,8 @@ func (s *session) run(ctx context.Context) error {
 
 	f := &follower{path: filepath.Join(s.shared, guest.EventsFile)}
 	defer f.close()
-	// Polling: the file is on the other side of a file server, which reports no writes.
+	// The events file is polled: the guest writes it through a file server, which does not notify
+	// of writes.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	bound := or(s.options.Boot, 5*time.Minute)
@@ -203,8 +205,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// patience returns the time that the guest may go on without an event: a test may be silent until
-// its limit.
+// patience returns how long the guest may take to report the next event. While a binary runs that
+// is the binary's limit plus the grace.
 func (s *session) patience() time.Duration {
 	grace := or(s.options.Grace, time.Minute)
 	if s.running() != nil {
@@ -225,7 +227,8 @@ func or(d, otherwise time.Duration) time.Duration {
 
 // read processes the events and the output that have arrived.
 func (s *session) read(f *follower) error {
-	// The output first: it belongs to no binary later than that of the events.
+	// The length of the output is read before the events, so that it includes no output of a binary
+	// whose start has not been read.
 	info, err := s.output.Stat()
 	if err != nil {
 		return fmt.Errorf("read output: %w", err)
@@ -242,7 +245,7 @@ func (s *session) read(f *follower) error {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
-		if e.Exit != nil { // all its output was written before
+		if e.Exit != nil { // the binary's output was written before this event
 			if err := s.readOutput(e.Exit.Bytes); err != nil {
 				return err
 			}
@@ -253,7 +256,7 @@ func (s *session) read(f *follower) error {
 	}
 }
 
-// running returns the binary that runs, or nil.
+// running returns the binary that is running, or nil.
 func (s *session) running() *Run {
 	if n := len(s.result.Runs); n > 0 && s.result.Runs[n-1].Exit == nil {
 		return &s.result.Runs[n-1]
@@ -261,7 +264,8 @@ func (s *session) running() *Run {
 	return nil
 }
 
-// readOutput reads the output of the running binary, if there is one, up to a length.
+// readOutput reads the output of the running binary, if there is one, until length bytes of it have
+// been read.
 func (s *session) readOutput(length int64) error {
 	run := s.running()
 	if run == nil {
@@ -276,7 +280,7 @@ func (s *session) readOutput(length int64) error {
 		}
 		switch {
 		case run.Bytes > mostOutput:
-			return fmt.Errorf("more than %d MiB of output", mostOutput>>20)
+			return fmt.Errorf("output of a test binary exceeds %d MiB", mostOutput>>20)
 		case err == io.EOF || run.Bytes >= length:
 			return nil
 		case err != nil:
@@ -285,8 +289,8 @@ func (s *session) readOutput(length int64) error {
 	}
 }
 
-// take processes one event. The guest is not trusted, being a kernel under test: events in an
-// impossible order are an error.
+// take processes one event. It returns an error for events in an impossible order: the guest runs a
+// kernel under test and is not trusted.
 func (s *session) take(e guest.Event) error {
 	r := &s.result
 	current := s.running()
@@ -295,7 +299,7 @@ func (s *session) take(e guest.Event) error {
 		r.Up, r.Boot = e.Up, time.Since(s.begin)
 	case e.Start != nil:
 		if current != nil || e.Start.Binary != len(r.Runs) || e.Start.Binary >= len(s.plan.Binaries) {
-			return fmt.Errorf("binary %d starts out of order", e.Start.Binary)
+			return fmt.Errorf("binary %d started out of order", e.Start.Binary)
 		}
 		if e.Start.From < s.from {
 			return fmt.Errorf("output of binary %d starts at byte %d, before %d", e.Start.Binary, e.Start.From, s.from)
@@ -304,7 +308,7 @@ func (s *session) take(e guest.Event) error {
 		r.Runs = append(r.Runs, Run{})
 	case e.Exit != nil:
 		if current == nil {
-			return errors.New("end of no binary")
+			return errors.New("a binary ended, but none was running")
 		}
 		current.Exit = e.Exit
 	case e.Done:

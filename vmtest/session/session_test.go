@@ -17,17 +17,18 @@ import (
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
 
-// script is a machine that follows the test's script.
+// script is a fake runner: instead of a machine it runs a function of the test, which writes the
+// guest's events.
 type script func(ctx context.Context, m vm.Machine) error
 
 func (script) Name() string { return "script" }
 
 func (s script) Run(ctx context.Context, m vm.Machine) error { return s(ctx, m) }
 
-// bounds are the times that Exec waits for a silent machine.
+// bounds are the time limits of Exec: of the boot, of a binary, and the grace.
 type bounds struct{ boot, limit, grace time.Duration }
 
-// patient is for scripts that end by themselves.
+// patient has limits that no script reaches, for scripts that end by themselves.
 var patient = bounds{time.Minute, time.Minute, time.Minute}
 
 func exec(t *testing.T, s script, b bounds) (session.Result, error) {
@@ -48,7 +49,8 @@ func exec(t *testing.T, s script, b bounds) (session.Result, error) {
 	return r, err
 }
 
-// say appends events to the guest's. A binary that starts writes output.
+// say appends events to the events file. For each start of a binary it also appends output to the
+// output file.
 func say(m vm.Machine, events ...guest.Event) error {
 	for _, e := range events {
 		if e.Start != nil {
@@ -60,7 +62,7 @@ func say(m vm.Machine, events ...guest.Event) error {
 	return report(m, events...)
 }
 
-// report appends events to the guest's.
+// report appends events to the events file.
 func report(m vm.Machine, events ...guest.Event) error {
 	var text []byte
 	for _, e := range events {
@@ -96,7 +98,7 @@ func TestAPlanThatIsCarriedOut(t *testing.T) {
 	}
 }
 
-// The runner's error does not matter if the guest has completed its plan.
+// If the guest has completed its plan, an error of the runner is ignored.
 func TestTheGuestHasTheLastWord(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error {
 		return errors.Join(say(m, up, start, exit, done), errors.New("exit status 255"))
@@ -109,8 +111,8 @@ func TestTheGuestHasTheLastWord(t *testing.T) {
 func TestADeathIsNamedByItsCause(t *testing.T) {
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	hangs := map[string]bounds{
-		"VM did not come up within 1s":         {time.Second, time.Minute, time.Minute},
-		"guest hung: no sign of life for 50ms": {time.Minute, 20 * time.Millisecond, 30 * time.Millisecond},
+		"VM did not come up within 1s":  {time.Second, time.Minute, time.Minute},
+		"guest hung: no event for 50ms": {time.Minute, 20 * time.Millisecond, 30 * time.Millisecond},
 	}
 	for want, s := range map[string]script{
 		"guest panic: oops": func(_ context.Context, m vm.Machine) error {
@@ -126,13 +128,13 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 			return add(m.Console, "vmtest: mount: no\r\n[ 1.0] reboot: Power down\r\n")
 		},
 		"VM did not come up within 1s": func(ctx context.Context, _ vm.Machine) error { return hang(ctx) },
-		"guest hung: no sign of life for 50ms": func(ctx context.Context, m vm.Machine) error {
+		"guest hung: no event for 50ms": func(ctx context.Context, m vm.Machine) error {
 			return errors.Join(say(m, up, start), hang(ctx))
 		},
-		"VM did not come up: no qemu":                      func(context.Context, vm.Machine) error { return errors.New("no qemu") },
-		"VM ended before it came up":                       func(context.Context, vm.Machine) error { return nil },
-		"VM reset or ended without a word from the kernel": func(_ context.Context, m vm.Machine) error { return say(m, up) },
-		"VM died: read events: binary 7 starts out of order": func(_ context.Context, m vm.Machine) error {
+		"VM did not come up: no qemu":                         func(context.Context, vm.Machine) error { return errors.New("no qemu") },
+		"VM ended before it came up":                          func(context.Context, vm.Machine) error { return nil },
+		"VM reset or ended without a message from the kernel": func(_ context.Context, m vm.Machine) error { return say(m, up) },
+		"VM died: read events: binary 7 started out of order": func(_ context.Context, m vm.Machine) error {
 			return say(m, up, guest.Event{Start: &guest.Start{Binary: 7}})
 		},
 		"VM died: read events: output of binary 0 starts at byte -1, before 0": func(_ context.Context, m vm.Machine) error {
@@ -150,7 +152,7 @@ func TestADeathIsNamedByItsCause(t *testing.T) {
 	}
 }
 
-// Output from before the guest's death is complete.
+// All output that the guest wrote before its death is read.
 func TestOutputOutlivesTheGuest(t *testing.T) {
 	r, err := exec(t, func(_ context.Context, m vm.Machine) error { return say(m, up, start) }, patient)
 	if err != nil || r.Died == nil || len(r.Runs) != 1 || r.Runs[0].Bytes != 5 || r.Runs[0].Exit != nil {
@@ -158,7 +160,7 @@ func TestOutputOutlivesTheGuest(t *testing.T) {
 	}
 }
 
-// Leftover processes of a binary may write before the next one starts.
+// Output that leftover processes write between two binaries belongs to neither.
 func TestEachBinaryHasItsPartOfTheOutput(t *testing.T) {
 	dir := t.TempDir()
 	var got []string

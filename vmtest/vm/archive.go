@@ -9,8 +9,8 @@ import (
 
 // archive writes a cpio archive for an initramfs
 // (Documentation/driver-api/early-userspace/buffer-format.rst, "newc"): a header of eight-digit
-// hexadecimal numbers before each file, everything padded to four bytes. It keeps the first error
-// for close.
+// hexadecimal numbers before each file, everything padded to four bytes. close returns the first
+// error.
 type archive struct {
 	w     *bufio.Writer
 	n     int64

@@ -12,11 +12,12 @@ import (
 	"github.com/rbtool/rbtool/vmtest/guest"
 )
 
-// Direct starts qemu itself, with a small initramfs that has the driver.
+// Direct is a runner that starts qemu without virtme-ng, with a small initramfs that contains the
+// driver.
 type Direct struct {
 	// Driver is the statically linked program that calls guest.Init.
 	Driver string
-	// Qemu is the program, by default qemu-system-x86_64.
+	// Qemu is the qemu program, by default qemu-system-x86_64.
 	Qemu string
 }
 
@@ -29,7 +30,7 @@ const rootTag = "root"
 func (d Direct) Run(ctx context.Context, m Machine) error {
 	m.defaults()
 	if m.Kernel.Image == "" {
-		return fmt.Errorf("start qemu: kernel %s has no image here (virtme-ng could fetch it)", m.Kernel.Name)
+		return fmt.Errorf("start qemu: kernel %s has no image on this host (-runner virtme-ng can fetch it)", m.Kernel.Name)
 	}
 	initramfs := filepath.Join(m.Scratch, "initramfs")
 	if err := d.initramfs(ctx, initramfs, m); err != nil {
@@ -68,7 +69,7 @@ func (d Direct) args(m Machine, initramfs string) []string {
 	return args
 }
 
-// shares returns those of the configuration that the guest mounts on its root.
+// shares returns the shares of m with the 9p tags by which the guest mounts them.
 func (Direct) shares(m Machine) []guest.Share {
 	shares := []guest.Share{{Tag: "shared", Path: guest.Dir, Writable: true}}
 	for i, s := range m.Shares {
@@ -77,8 +78,8 @@ func (Direct) shares(m Machine) []guest.Share {
 	return shares
 }
 
-// share returns the 9p device of a directory. Several host file systems are one device in the
-// guest, so their inode numbers must be remapped.
+// share returns the qemu options of a 9p device for a directory. If the directory spans several
+// file systems of the host, their inode numbers may collide in the guest, so qemu remaps them.
 func share(tag, path string, writable bool) []string {
 	dev := fmt.Sprintf("local,id=%s,path=%s,security_model=none,multidevs=remap", tag, escape(path))
 	if !writable {

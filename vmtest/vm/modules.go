@@ -15,14 +15,14 @@ import (
 	"github.com/rbtool/rbtool/vmtest/kernels"
 )
 
-// module is a kernel module, decompressed.
+// module is a decompressed kernel module.
 type module struct {
 	name string
 	data []byte
 }
 
-// rootModules returns the modules for a 9p root and a serial port over virtio, in the order of
-// loading, without drivers that are built into the kernel.
+// rootModules returns the modules that a guest needs to mount a 9p root and to use a virtio serial
+// port, in the order of loading. Drivers that are built into the kernel are not among them.
 func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
 	if k.Tree == "" {
 		return nil, nil
@@ -43,8 +43,9 @@ func rootModules(ctx context.Context, k kernels.Kernel) ([]module, error) {
 	return modules, nil
 }
 
-// loadOrder parses modules.dep: each line has a module, a colon, and its dependencies in reverse
-// order of loading.
+// loadOrder returns the modules want and their dependencies in the order of loading. dep is the
+// content of modules.dep: each line has a module, a colon, and its dependencies in reverse order of
+// loading.
 func loadOrder(dep string, want ...string) []string {
 	needs := map[string][]string{}
 	for line := range strings.Lines(dep) {

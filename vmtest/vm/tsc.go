@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// kernelArgs returns the command line of a machine's kernel.
+// kernelArgs returns the kernel command line of the machine.
 func (m Machine) kernelArgs() []string {
 	if m.Accel.kvm() {
 		return commandLine
@@ -23,10 +23,10 @@ func (m Machine) kernelArgs() []string {
 // the kernel ignores the name.
 const nolockArg = "slab_debug=F,kmalloc-*"
 
-// tscArgs tells the guest the rate of its time stamp counter, which under TCG is that of the host
-// (qemu's cpu_get_tsc). Without it a guest measures the rate by an emulated timer; on a busy host
-// the result was eight times too small, and the guest's clock eight times too fast. If the rate is
-// unknown it returns nothing.
+// tscArgs returns kernel arguments with the rate of the guest's time stamp counter, which under TCG
+// is that of the host (qemu's cpu_get_tsc). Without them the guest measures the rate with an
+// emulated timer; on a busy host the result was eight times too small, so the guest's clock ran
+// eight times too fast. If the rate is unknown, tscArgs returns nil.
 func tscArgs() []string {
 	if runtime.GOARCH != "amd64" {
 		return nil
@@ -41,8 +41,9 @@ func tscArgs() []string {
 	return nil
 }
 
-// tscKHz returns the rate by /proc/cpuinfo, or 0. For its delays the kernel uses a counter of
-// constant rate, and shows twice the rate, in MHz, as bogomips (calibrate_delay, init/calibrate.c).
+// tscKHz computes the rate of the time stamp counter from the contents of /proc/cpuinfo, or returns
+// 0 if it is unknown. On processors with a constant rate the kernel delays by that counter, and
+// bogomips is twice its rate in MHz (calibrate_delay, init/calibrate.c).
 func tscKHz(cpuinfo string) int {
 	fields := make(map[string]string)
 	for line := range strings.Lines(cpuinfo) {

@@ -13,11 +13,11 @@ import (
 	"github.com/rbtool/rbtool/vmtest/guest"
 )
 
-// VirtmeNG runs machines under virtme-ng.
+// VirtmeNG is a runner that runs machines with virtme-ng.
 type VirtmeNG struct {
-	// Dir is the directory with its unpacked package, empty for an installed one.
+	// Dir is the directory of the unpacked package virtme-ng, empty to use the installed program.
 	Dir string
-	// Home is the directory for the upstream kernels that it fetches.
+	// Home is the directory in which virtme-ng stores the upstream kernels that it fetches.
 	Home string
 }
 
@@ -28,7 +28,7 @@ func (VirtmeNG) Name() string { return "virtme-ng" }
 func (v VirtmeNG) Run(ctx context.Context, m Machine) error {
 	m.defaults()
 	if m.Terminal {
-		return fmt.Errorf("run virtme-ng: no terminals here, vng -r %s gives one", m.Kernel.Image)
+		return fmt.Errorf("run virtme-ng: vmtest has no shell with this runner (vng -r %s starts one)", m.Kernel.Image)
 	}
 	vng := "vng"
 	if v.Dir != "" {
@@ -51,7 +51,7 @@ func (v VirtmeNG) Run(ctx context.Context, m Machine) error {
 		return fmt.Errorf("run virtme-ng: %w", err)
 	}
 	defer console.Close()
-	// A pipe, since qemu opens the file again, and truncates it.
+	// MultiWriter makes exec use a pipe: qemu would open the file again and truncate it.
 	cmd.Stderr = io.MultiWriter(console)
 	if err := run(ctx, cmd, false); err != nil {
 		return fmt.Errorf("run virtme-ng: %w", err)
@@ -90,12 +90,12 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 		"--cpus", strconv.Itoa(m.CPUs), "--memory", strconv.Itoa(m.MemoryMiB)+"M",
 		"-r", kernel,
 		"--", "true") // without a command it wants a terminal
-	if strings.ContainsAny(m.Shared, " \t") { // its initramfs reads the kernel's command line word by word
+	if strings.ContainsAny(m.Shared, " \t") { // virtme-ng's initramfs splits the kernel's command line at blanks
 		return nil, fmt.Errorf("cannot pass %q through virtme-ng", m.Shared)
 	}
-	for _, a := range args { // virtme-ng passes them through a shell
+	for _, a := range args { // virtme-ng passes these arguments through a shell
 		if a == nolockArg {
-			continue // a pattern that matches no file stays as it is
+			continue // the shell does not change a pattern that matches no file
 		}
 		if strings.ContainsAny(strings.TrimPrefix(a, "--qemu-opts="), "'\"$\\;&|<>()`*?\n") {
 			return nil, fmt.Errorf("cannot pass %q through virtme-ng", a)
@@ -104,9 +104,10 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 	return args, nil
 }
 
-// configure writes the files for the guest's first process. virtme-ng's own is a script that starts
-// a hundred programs through the file server, udev among them, which takes an emulated processor 15
-// s. Ours mounts the shares itself, and the host's root again, cached.
+// configure writes the program and configuration of the guest's first process. virtme-ng's own
+// first process is a script that starts a hundred programs from the host's file system, udev among
+// them, which takes an emulated processor 15 s. [guest.Init] replaces it: it mounts the shares
+// itself, and mounts the host's root again with a cache.
 func (v VirtmeNG) configure(m Machine) error {
 	config := guest.Config{Driver: filepath.Join(guest.Dir, guest.DriverFile)}
 	for _, s := range v.shares(m) {
@@ -127,15 +128,16 @@ func (v VirtmeNG) configure(m Machine) error {
 	return os.WriteFile(filepath.Join(m.Shared, initFile), []byte(script), 0o755)
 }
 
-// initFile starts the driver as the first process. A Go program reads a file in /sys when it
-// starts: the host's there has 8 bytes and claims 4096, and 6.12 would keep asking the file server
-// for the rest (netfs_retry_reads).
+// initFile is a script that starts the driver as the first process. When a Go program starts, it
+// reads a file in /sys. At that time /sys is the host's: its files report a size of 4096 bytes but
+// have fewer, and Linux 6.12 would request the rest from the file server again and again
+// (netfs_retry_reads).
 const (
 	initFile   = "init"
 	initScript = "#!/bin/sh\nmount -t proc proc /proc && mount -t sysfs sysfs /sys && exec %s\n"
 )
 
-// shares returns the directories that virtme-ng shares, under its tags: it numbers the writable
+// shares returns the shares of m with the tags that virtme-ng gives them. It numbers the writable
 // ones first.
 func (VirtmeNG) shares(m Machine) (shares []guest.Share) {
 	all := append([]Share{{Path: guest.Dir, Writable: true}, {Path: "/"}}, m.Shares...)
@@ -150,7 +152,7 @@ func (VirtmeNG) shares(m Machine) (shares []guest.Share) {
 	return shares
 }
 
-// environment hides the user's configuration of virtme-ng.
+// environment returns an environment in which virtme-ng does not find the user's configuration.
 func (v VirtmeNG) environment(tmp string) []string {
 	path := os.Getenv("PATH")
 	if v.Dir != "" {

@@ -1,9 +1,9 @@
-// Package vm starts virtual machines that share the host's file system and run
-// vmtest's driver (package guest). [VirtmeNG] is the reference; [Direct] starts
-// qemu itself and boots in a fraction of the time.
+// Package vm starts virtual machines that share the host's file system and run vmtest's driver
+// (package guest). [VirtmeNG] uses virtme-ng; [Direct] starts qemu itself and boots in a fraction
+// of the time.
 //
-// A machine leaves nothing behind: its disk is the host's root, read-only, with memory file
-// systems on the directories that a system writes, and its processes end with Run.
+// A machine leaves nothing behind. Its root is the host's root, read-only, with memory file systems
+// on directories that a running system writes. Its processes end when Run returns.
 package vm
 
 import (
@@ -29,21 +29,21 @@ type Machine struct {
 	Kernel kernels.Kernel
 	// CPUs and MemoryMiB default to 2 and 2048.
 	CPUs, MemoryMiB int
-	// Accel is the accelerator, by default TCG.
+	// Accel is the accelerator that qemu uses, by default TCG.
 	Accel Accel
 	// Shared is the host's side of guest.Dir, with the plan and the driver.
 	Shared string
 	// Scratch is an empty directory for the runner's files.
 	Scratch string
-	// Console is the file for the kernel's messages.
+	// Console is the file to which the console output, such as kernel messages, is written.
 	Console string
-	// Shares are other host directories, at the same path in the guest.
+	// Shares are further host directories that the guest sees at the same paths.
 	Shares []Share
-	// Terminal connects ShellDevice to stdin and stdout. Direct only.
+	// Terminal connects ShellDevice to stdin and stdout. Only Direct supports it.
 	Terminal bool
 }
 
-// ShellDevice is the terminal in the guest of a Machine with Terminal.
+// ShellDevice is the path in the guest of the terminal that Machine.Terminal connects.
 const ShellDevice = "/dev/ttyS1"
 
 // Share is a host directory that a guest sees at the same path.
@@ -56,10 +56,10 @@ type Share struct {
 type Accel string
 
 const (
-	// KVM is the processor itself.
+	// KVM runs the guest on the host's processor.
 	KVM Accel = "kvm"
-	// TCG emulates. With qemu 7.2 its threads, one for each CPU, crash 7.x guests now and then; a
-	// single thread does not.
+	// TCG emulates the processor, in a single thread: with qemu 7.2 and a thread for each CPU,
+	// guests with 7.x kernels sometimes crash.
 	TCG Accel = "tcg,thread=single"
 )
 
@@ -70,13 +70,14 @@ func (a Accel) cpu() string {
 	if a.kvm() {
 		return "host"
 	}
-	// Without ERMS kernels copy and clear memory by words. Copying by bytes, best on processors
-	// that have it, takes an emulated one twice the time.
+	// Without the feature ERMS, kernels copy and clear memory by words. With it they do so by
+	// bytes, which takes an emulated processor twice as long.
 	//
-	// Without CX16 they do not execute CMPXCHG16B, which qemu 7.2 emulates with the condition
-	// code of an earlier instruction: after a return from an interrupt (or POPF), an ADD and a
-	// CMPXCHG16B, RFLAGS holds the addend. An interrupt before the kernel's allocator sets NT,
-	// AC or IOPL that way, and the guest dies of a double fault.
+	// Without the feature CX16, kernels do not execute CMPXCHG16B. qemu 7.2 emulates that
+	// instruction with the condition code of an earlier instruction: after a return from an
+	// interrupt (or POPF), an ADD and a CMPXCHG16B, RFLAGS holds the addend. If an interrupt
+	// arrives before such code in the kernel's allocator, NT, AC or IOPL may get set, and the guest
+	// dies of a double fault.
 	return "max,-erms,-cx16"
 }
 
@@ -86,18 +87,19 @@ func (a Accel) args() []string {
 	if a.kvm() {
 		return args
 	}
-	// The thread that emulates the processors also handles their requests to devices. By qemu's
-	// default another thread does, which polls an eventfd of each queue at every timer of the
-	// guest: virtme-ng's serial devices have 320.
+	// ioeventfd=off makes the thread that emulates the processors handle their requests to devices.
+	// By default another thread of qemu does that: it polls one eventfd for each queue at every
+	// timer of the guest, and virtme-ng's serial devices have 320 queues.
 	for _, device := range []string{"virtio-9p-pci", "virtio-serial-pci"} {
 		args = append(args, "-global", device+".ioeventfd=off")
 	}
 	return args
 }
 
-// outputArgs give the machine the port guest.OutputPort, whose data qemu writes to the file
-// guest.OutputFile. Without an eventfd the thread of the notifying processor writes them before the
-// next instruction, under KVM too; with one another thread does, later.
+// outputArgs returns the qemu options for the port guest.OutputPort, whose data qemu writes to the
+// file guest.OutputFile. ioeventfd=off makes the thread of the processor that notifies the device
+// write the data before the processor's next instruction, under KVM too. With an eventfd, another
+// thread would write them later.
 func (m Machine) outputArgs() []string {
 	return []string{
 		"-chardev", "file,id=output,path=" + escape(filepath.Join(m.Shared, guest.OutputFile)),
@@ -108,10 +110,10 @@ func (m Machine) outputArgs() []string {
 
 // Runner runs machines.
 type Runner interface {
-	// Name is its name in a report.
+	// Name is the runner's name in a report.
 	Name() string
-	// Run boots the machine and returns when it has ended, at the latest when ctx ends. The error
-	// tells why the machine could not be run, not what happened in it.
+	// Run boots the machine and returns when the machine has ended. It kills the machine when ctx
+	// ends. The error tells why the machine could not be run, not what happened in it.
 	Run(ctx context.Context, m Machine) error
 }
 
@@ -127,7 +129,7 @@ func (m *Machine) defaults() {
 	}
 }
 
-// hostPath returns the host's path of a path in the guest.
+// hostPath returns the path on the host of a path in the guest.
 func (m *Machine) hostPath(path string) string {
 	if path == guest.Dir {
 		return m.Shared
@@ -135,16 +137,16 @@ func (m *Machine) hostPath(path string) string {
 	return path
 }
 
-// commandLine is that of every kernel: panic at an oops; reboot at once at a panic, which ends
-// qemu; trust the TSC, without which kernels up to 6.1 read the time slowly from an emulated HPET;
-// and skip the check of the timer, which fails when the host is too busy to deliver its first ticks
-// ("IO-APIC + timer doesn't work" is a panic).
+// commandLine has the arguments of every kernel: panic at an oops; reboot at once at a panic, which
+// ends qemu; trust the TSC, since kernels up to 6.1 would otherwise read the time from an emulated
+// HPET, which is slow; and skip the check of the timer, since it fails ("IO-APIC + timer doesn't
+// work", a panic) when the host is too busy to deliver the first ticks.
 var commandLine = []string{"panic=-1", "oops=panic", "loglevel=5", "tsc=reliable", "no_timer_check"}
 
-// run runs a command and its processes until it ends or ctx does. An error has the end of its
-// stderr, unless that goes elsewhere.
+// run runs a command until it ends. When ctx ends, run kills the command and its children. An error
+// includes the end of the command's stderr, unless cmd.Stderr is set.
 func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
-	// The parent-death signal is sent when the forking thread ends.
+	// The kernel sends the parent-death signal when the thread that forked ends: keep that thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var stderr bytes.Buffer
@@ -154,8 +156,8 @@ func run(ctx context.Context, cmd *exec.Cmd, terminal bool) error {
 	} else {
 		cmd.SysProcAttr.Setpgid = true
 		if mayUnshare() {
-			// virtme-ng's children do not die with it, but with the first process of their
-			// namespace.
+			// Killing virtme-ng does not kill its children. In a PID namespace of its own, whose
+			// first process it is, it does.
 			cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
 		}
 		if cmd.Stderr == nil {
@@ -187,8 +189,8 @@ func mayUnshare() bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
-// end kills a process and its group, or terminates a process in our own group so that it restores
-// the terminal.
+// end kills the process group of pid. If terminal is true, the process is in the group of vmtest:
+// end sends it SIGTERM, so that it restores the terminal.
 func end(pid int, terminal bool) {
 	if terminal {
 		syscall.Kill(pid, syscall.SIGTERM)

@@ -54,7 +54,7 @@ func TestArchiveIsWhatCpioReads(t *testing.T) {
 	}
 }
 
-// virtme-ng passes the options for one TCG thread on, unchanged by its shell.
+// virtme-ng passes the option for a single TCG thread to qemu, unchanged by the shell in between.
 func TestVirtmeNGIsTold(t *testing.T) {
 	m := Machine{Kernel: kernels.Kernel{Image: "/k/vmlinuz"}, Shared: "/s", Console: "/c"}
 	m.defaults()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// 10 MB, with a last line that shows that all of it came.
+// Prints 10 MB, and a last line by which the host sees that all of it arrived.
 func TestPrints10MB(t *testing.T) {
 	line := strings.Repeat("x", 999)
 	for range 10_000 {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As seen from the host, a driver that is stopped is a guest that hangs.
+// Stops the driver: to the host the guest then seems to hang.
 func TestHangs(t *testing.T) {
 	if _, err := os.Stat("/media/plan.json"); err != nil {
 		t.Fatalf("not in a guest of vmtest: %v", err)

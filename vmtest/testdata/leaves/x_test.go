@@ -10,7 +10,7 @@ import (
 )
 
 func TestLeavesAProcessThatWrites(t *testing.T) {
-	// Where this test is run by mistake the process would stay.
+	// Do nothing outside a guest, where the process would remain.
 	if _, err := os.Stat("/media/plan.json"); err != nil {
 		t.Fatalf("not in a guest of vmtest: %v", err)
 	}

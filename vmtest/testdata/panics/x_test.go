@@ -7,7 +7,7 @@ import (
 )
 
 func TestPanicsTheGuest(t *testing.T) {
-	// Where this test is run by mistake there is nothing to write to.
+	// Outside a guest this file does not exist, so the test does not panic the machine.
 	f, err := os.OpenFile("/media/plan.json", os.O_RDONLY, 0)
 	if err != nil {
 		t.Fatalf("not in a guest of vmtest: %v", err)
