@@ -8,16 +8,16 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ErrBusy means that another opener uses the ring. The error is a [*BusyError].
+// ErrBusy means that another opener has claimed the ring. The error is a [*BusyError].
 var ErrBusy = claim.ErrBusy
 
-// BusyError names the process that uses a ring; it matches [ErrBusy]. Its fields: PID uint32 is the
-// process's pid in the initial pid namespace, 0 if unknown; Stolen bool means that this Reader held
-// the claim until that process took it; Unseen bool means that the process is invisible from here and
-// may have ended.
+// BusyError names the process that has claimed a ring; it matches [ErrBusy]. Its fields: PID uint32
+// is the process's pid in the initial pid namespace, 0 if unknown; Stolen bool means that this
+// Reader held the claim until that process took it; Unseen bool means that this process cannot see
+// that process, which may therefore have ended.
 type BusyError = claim.BusyError
 
-// claim claims the ring as opts say.
+// claim claims the ring according to r.opts. A shared Reader claims nothing.
 func (r *Reader) claim() error {
 	if r.opts.Shared && r.opts.Steal {
 		return errors.New("options Shared and Steal exclude each other")
@@ -45,7 +45,7 @@ func (r *Reader) claim() error {
 	return nil
 }
 
-// adopt makes a shared Reader resume where another consumer has moved consumer_pos, unless this
+// adopt moves a shared Reader to the position that another consumer has published, unless this
 // Reader has read further.
 func (r *Reader) adopt() {
 	if !r.contested() {
@@ -78,8 +78,8 @@ func (r *Reader) direct() bool { return !r.copies() || r.opts.Shared && ordered 
 // __bpf_ringbuf_reserve.
 func (r *Reader) contested() bool { return r.opts.Shared && r.mem.ConsumerPos() != r.published }
 
-// excuse clears r.err if another consumer has moved consumer_pos under a shared Reader: what looks
-// corrupt was overwritten.
+// excuse clears r.err if another consumer has moved consumer_pos under a shared Reader: the record
+// only looks corrupt because it was overwritten.
 func (r *Reader) excuse() {
 	if r.contested() {
 		r.err = nil
@@ -94,7 +94,8 @@ func (r *Reader) stolen() error {
 	return &BusyError{PID: claim.ID(r.mem.ConsumerClaim().Load()).PID(), Stolen: true}
 }
 
-// holds reports whether the ring is still this Reader's, and always true without a claim.
+// holds reports whether the ring still contains the claim of this Reader. It is always true for a
+// Reader without a claim.
 func (r *Reader) holds() bool {
 	return r.self == 0 || claim.ID(r.mem.ConsumerClaim().Load()) == r.self
 }
@@ -107,7 +108,8 @@ func (r *Reader) disclaim() {
 	}
 }
 
-// heldClaim is a claim of self in mem, which stays mapped while this is reachable.
+// heldClaim is the claim of self in mem. It refers to mem, which stays mapped while the heldClaim
+// is reachable.
 type heldClaim struct {
 	mem  *ring.Mapping
 	self claim.ID

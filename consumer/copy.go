@@ -11,22 +11,23 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// copyBuffer holds a copy of records that may be overwritten while they are copied. A position
-// loaded after the copy proves what lies at it or after it.
+// copyBuffer holds a copy of records that the producer may overwrite during the copy. A position
+// loaded after the copy shows which part is whole: all that lies at that position or after it.
 type copyBuffer struct {
 	buf  []byte
-	want uint64 // span of the record that the last copy cut off, or 0
+	want uint64 // span of the record that the end of the last copy cut off, or 0
 }
 
-// How many bytes of the ring are copied at a time, unless a record is longer.
+// Bytes of the ring that are copied at a time. A longer record is copied as a whole.
 const (
 	copyPass = 64 << 10
 	copyOne  = 4 << 10 // for a pass of one record
 )
 
-// take copies records from pos up to goal, limit bytes of them unless the first is longer. It
-// returns the copy, its end, and the position from which on it is proven: the one that oldest
-// returns after the copy, at least pos. pos and goal are aligned and at most the ring's size apart.
+// take copies records from pos up to goal: limit bytes, or c.want if that is more. It returns the
+// copy, the position at which it ends, and the position from which on it is whole: the result of
+// oldest, called after the copy, but at least pos. pos and goal are multiples of 8 and at most the
+// size of the ring apart.
 func (c *copyBuffer) take(src ring.Data, pos, goal ring.Pos, limit uint64, oldest func() ring.Pos) (data ring.Data, end, proven ring.Pos) {
 	n := min(max(limit, c.want), uint64(goal-pos))
 	if n > uint64(len(c.buf)) {
@@ -40,8 +41,8 @@ func (c *copyBuffer) take(src ring.Data, pos, goal ring.Pos, limit uint64, oldes
 // copies reports whether records are copied before they are handed out.
 func (r *Reader) copies() bool { return r.over || r.rivals != noRivals }
 
-// refill continues w on a fresh copy of the records from w.pos on, or, once this Reader
-// is the ring's only consumer, in the ring itself. It returns false when the pass is over.
+// refill continues w at w.pos: on a fresh copy of the records, or in the ring itself once this
+// Reader has no rivals. It returns false when the pass is over.
 func (r *Reader) refill(w *walk) bool {
 	if r.copies() {
 		return r.copyProven(w)
@@ -61,7 +62,7 @@ func (r *Reader) copyProven(w *walk) bool {
 	if w.left == 1 {
 		limit = copyOne
 	}
-	// All iterations but the last find their whole copy gone, and resume after it.
+	// If the producer has overwritten all of a copy, copy again what follows it.
 	for {
 		r.skipTo(w, r.oldestIntact())
 		if !w.pos.Before(w.goal) {
@@ -81,15 +82,16 @@ func (r *Reader) copyProven(w *walk) bool {
 	}
 }
 
-// oldestIntact returns a position from which on nothing was overwritten before the call, up to
-// the producer position at which the pass began.
+// oldestIntact returns a position. The records between it and the producer position at which the
+// pass began were not overwritten before the call.
 //
-// In overwrite mode the kernel overwrites the oldest records whatever the consumer position is,
-// and stores overwrite_pos before producer_pos (__bpf_ringbuf_reserve).
+// In overwrite mode the kernel overwrites the oldest records, whatever the consumer position is. It
+// stores overwrite_pos before producer_pos (__bpf_ringbuf_reserve).
 //
-// Otherwise it overwrites what any consumer has published. Partner: the smp_load_acquire of
-// consumer_pos in __bpf_ringbuf_reserve. If a copy has any of what a producer wrote over a
-// record, this load sees the position that made room for it.
+// In other rings the kernel overwrites only records below consumer_pos. Partner: the
+// smp_load_acquire of consumer_pos in __bpf_ringbuf_reserve. If a copy contains bytes that a
+// producer wrote over a record, the load here returns at least the consumer_pos that let the
+// producer write there.
 func (r *Reader) oldestIntact() ring.Pos {
 	if r.over {
 		return r.mem.OverwritePos()
@@ -97,8 +99,8 @@ func (r *Reader) oldestIntact() ring.Pos {
 	return r.mem.ConsumerPos()
 }
 
-// skipTo moves w to the record at pos, if it is later: the records before it were overwritten,
-// or consumed by a rival.
+// skipTo moves w to the record at pos, if pos is after w.pos. The records in between were
+// overwritten, or consumed by a rival.
 func (r *Reader) skipTo(w *walk, pos ring.Pos) {
 	gone := w.pos.To(pos)
 	if gone == 0 {
@@ -110,9 +112,9 @@ func (r *Reader) skipTo(w *walk, pos ring.Pos) {
 	w.pos, w.last = pos, 0
 }
 
-// recopy makes the next refill copy the whole record at w.pos, of span bytes, which the end of
-// this copy cuts off. It returns false if the record ends past the producer position too: then
-// its header is wrong.
+// recopy makes the next refill begin with the record at w.pos, because the end of the current copy
+// cuts it off. span is the size of the record. recopy returns false if the record would end after
+// the producer position: its header is then wrong.
 func (r *Reader) recopy(w *walk, span uint64) bool {
 	if w.end == w.goal || span > uint64(w.goal-w.pos) {
 		return false
@@ -125,8 +127,9 @@ func (r *Reader) recopy(w *walk, span uint64) bool {
 // ordered reports whether this machine keeps stores in program order.
 var ordered = order.Total(runtime.GOARCH)
 
-// checkOverwrite refuses rings in overwrite mode on machines that reorder the kernel's stores: a
-// record may then be overwritten before overwrite_pos says so, and a torn copy pass for whole.
+// checkOverwrite refuses rings in overwrite mode on machines that reorder the stores of the kernel.
+// There a record may be overwritten before overwrite_pos shows it, and a torn copy would be taken
+// for a whole record.
 func checkOverwrite(flags uint32, arch string) error {
 	if flags&mapflag.RBOverwrite != 0 && !order.Total(arch) {
 		return fmt.Errorf("overwrite mode on %s: %w: a copy is proven by the order of the kernel's stores, as on amd64",

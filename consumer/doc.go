@@ -14,32 +14,34 @@
 //		handle(rec.Data)
 //	}
 //
-// [Reader.Pass] is the fastest way: one pass over the records that are ready, without a copy, a
-// call or a barrier for each. [Reader.Records] waits between passes. [Reader.Read] waits and
-// returns one record as a copy, [Reader.ReadInto] reuses the caller's memory for it, and
-// [Reader.TryRead] does not wait. [Group] reads many rings on one goroutine. [Observer] watches a
-// ring that another process consumes, and changes nothing in it. [Source] is the interface that
-// they share.
+// [Reader.Pass] is the fastest way: one pass over the records that are ready, without a copy, call
+// or barrier per record. [Reader.Records] waits between passes. [Reader.Read] waits and returns one
+// record as a copy, [Reader.ReadInto] reuses the caller's memory for the copy, and [Reader.TryRead]
+// does not wait. [Group] reads many rings on one goroutine. [Observer] watches a ring that another
+// process consumes, and changes nothing in it. Reader, Group and Observer implement the interface
+// [Source].
 //
 // # What is consumed
 //
-// A record is consumed when the loop goes on to the next one; leaving the loop at a record leaves
-// it and the later ones in the ring. The kernel is told once for a batch of records. A process that
-// is killed gets the records of its last batch again: delivery is at least once.
+// A record is consumed when the loop moves on to the next record. Leaving the loop at a record
+// leaves that record and the later ones in the ring. Consumption is published to the kernel once
+// for a batch of records. If a process is killed, the records of its last batch are read again by
+// its successor: delivery is at least once.
 //
 // # One consumer
 //
 // A ring has one consumer: the kernel does not guard against a second. [NewReader] therefore claims
-// the ring against other users of this package and fails with [ErrBusy] if it is claimed, unless
-// [Options].Shared or [Options].Steal is set. A Reader whose ring is stolen stops without harm.
+// the ring against other users of this package, and fails with [ErrBusy] if it is claimed already,
+// unless [Options].Shared or [Options].Steal is set. A Reader whose ring is stolen publishes
+// nothing more and fails with [ErrBusy].
 //
 // # Concurrency
 //
-// One goroutine at a time may read from a Reader, Group or Observer. Close and Stats may be called
-// by any, at any time.
+// One goroutine at a time may read from a Reader, Group or Observer. Any goroutine may call Close
+// and Stats at any time.
 //
 // # Trust
 //
-// Lengths and positions are checked against the mapping before use. Inconsistent ones are an error
-// matching [ErrCorrupt], never a fault.
+// Lengths and positions are checked against the mapping before use. If they are inconsistent,
+// reading fails with an error matching [ErrCorrupt]; it never faults.
 package consumer

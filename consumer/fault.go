@@ -33,7 +33,7 @@ func Diagnose(m *ebpf.Map) error {
 }
 
 func diagnose(mem *ring.Mapping, overwrite bool) *fault {
-	// A consumer that moves between the loads makes the ring look inconsistent: retry.
+	// If consumer_pos moves between the loads, the ring looks inconsistent: try again.
 	var f *fault
 	for range rivalTries {
 		cons := mem.ConsumerPos()
@@ -55,8 +55,8 @@ func (f *fault) Error() string { return fmt.Sprintf("%v: %s", ErrCorrupt, f.text
 
 func (f *fault) Is(target error) bool { return errors.Is(ErrCorrupt, target) }
 
-// faultOf returns the fault of a ring, nil if a consumer can begin at cons. Processes cannot
-// write records, so if no chain of records leads from cons to prod, cons is wrong.
+// faultOf returns the fault of a ring, or nil if a consumer can begin at cons. Only the kernel can
+// write records. So if no chain of records leads from cons to prod, cons is wrong.
 func faultOf(mem *ring.Mapping, cons, prod ring.Pos, overwrite bool) *fault {
 	f := &fault{cons: cons, prod: prod}
 	switch {
@@ -65,7 +65,7 @@ func faultOf(mem *ring.Mapping, cons, prod ring.Pos, overwrite bool) *fault {
 	case !cons.NotAfter(prod):
 		f.text = fmt.Sprintf("consumer position %d is ahead of the producer position %d", cons, prod)
 	case overwrite:
-		return nil // overwrite_pos is where the oldest record begins
+		return nil // reading begins at overwrite_pos, if cons is behind it
 	case uint64(prod-cons) > mem.Size():
 		f.text = fmt.Sprintf("consumer position %d is more than the ring's %d bytes behind the producer position %d: producers find no room",
 			cons, mem.Size(), prod)
@@ -87,7 +87,7 @@ func faultOf(mem *ring.Mapping, cons, prod ring.Pos, overwrite bool) *fault {
 type repair struct {
 	mended  error    // the fault, matching ErrCorrupt, or nil
 	resumed ring.Pos // the new consumer position
-	gone    uint64   // bytes from the old one to it, 0 if the old one was not behind
+	gone    uint64   // bytes from the old consumer position to resumed; 0 if the old position was not behind
 }
 
 // mend moves the consumer position of a corrupt ring to an intact record. The caller has
@@ -109,8 +109,8 @@ func mend(mem *ring.Mapping, overwrite bool) (repair, error) {
 	return found, fmt.Errorf("still corrupt after repair: another process is writing: %w", found.mended)
 }
 
-// resume returns the position at which reading resumes: that of the record that contains the
-// consumer position, or else of the oldest.
+// resume returns the position at which reading resumes: the beginning of the record that contains
+// the consumer position, or else of the oldest record.
 func resume(mem *ring.Mapping, fault *fault, overwrite bool) ring.Pos {
 	if overwrite {
 		return mem.OverwritePos()
@@ -126,12 +126,12 @@ func resume(mem *ring.Mapping, fault *fault, overwrite bool) ring.Pos {
 	return pos
 }
 
-// oldestRecord returns the lowest position, not below from, at which a record is known to
-// begin, or prod. Records form a chain that ends at prod. A payload can imitate headers, so
-// several chains are possible; records are known from the position where all chains meet.
-// The rest of a record whose header is overwritten can still pass for records.
+// oldestRecord returns the lowest position, not below from, at which a record certainly begins, or
+// prod if there is none. Records form a chain that ends at prod. A payload can imitate headers, so
+// several chains are possible; the position at which all chains meet certainly begins a record. If
+// the header of a record is overwritten, the rest of the record can still look like records.
 func oldestRecord(mem *ring.Mapping, from, prod ring.Pos) ring.Pos {
-	begins := make([]uint64, (prod-from)/8/64+1) // a bit for each position: a chain leads from it to prod
+	begins := make([]uint64, (prod-from)/8/64+1) // one bit per position: a chain of records leads from it to prod
 	oldest, meet := prod, prod
 	for pos := prod - 8; prod-pos <= prod-from; pos -= 8 {
 		end, ok := mem.RecordEnd(pos, prod)

@@ -17,17 +17,17 @@ import (
 )
 
 // Group consumes many rings on one goroutine and with one descriptor. It is fair: a pass takes a
-// bounded number of records from each ring that has some when the pass begins, so that a flooded
-// ring does not starve a quiet one.
+// bounded number of records from each ring that has records when the pass begins, so a flooded ring
+// does not starve a quiet ring.
 //
-// One goroutine at a time may read. Close and Stats may be called by any.
+// One goroutine at a time may read. Any goroutine may call Close and Stats.
 type Group struct {
 	members []member
 	opts    Options
 	poller  *syscall.Poller // of an epoll instance that watches all rings
 	closed  atomic.Bool
 
-	// The reading goroutine owns these.
+	// The reading goroutine owns the fields below.
 	hot     []int // members that may have records, in the order of their turns
 	bad     int   // number of bad members
 	scanned time.Time
@@ -38,12 +38,12 @@ type member struct {
 	*Reader
 	keys [][]byte
 	hot  bool
-	bad  bool // reported as corrupt or stolen, and left out since
+	bad  bool // its ring was reported as corrupt or stolen; later passes leave it out
 }
 
 // RingError is an error of one ring of a Group.
 type RingError struct {
-	Ring int // its index
+	Ring int // index of the ring in the Group
 	Err  error
 }
 
@@ -52,9 +52,9 @@ func (e *RingError) Error() string { return fmt.Sprintf("ring %d of the group: %
 // Unwrap returns the cause.
 func (e *RingError) Unwrap() error { return e.Err }
 
-// NewGroup returns a Group of maps, all of type RingBuf; their indices are those of the rings. The
-// Group keeps what it needs of them; maps may be closed. Each ring is opened as by [NewReader],
-// with its errors in a [*RingError]. A ring given twice is an error.
+// NewGroup returns a Group of maps, all of type RingBuf. Ring i of the Group is maps[i]. The Group
+// keeps its own mappings; maps may be closed. Each ring is opened as by [NewReader], and an error
+// of a ring is a [*RingError]. Passing the same ring twice is an error.
 func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 	return newGroup(opts, func(g *Group, epoll int) error {
 		ids := make(map[ebpf.MapID]int)
@@ -82,7 +82,7 @@ func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error
 		return nil, fmt.Errorf("read group: create epoll: %w", err)
 	}
 	defer unix.Close(epoll) // the poller duplicates it
-	// The runtime's poller can poll an epoll instance.
+	// An epoll instance can itself be polled, so the runtime can wait for it.
 	poller, err := syscall.NewPoller(epoll)
 	if err != nil {
 		return nil, fmt.Errorf("read group: %w", err)
@@ -95,8 +95,8 @@ func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error
 	return g, nil
 }
 
-// add makes m the next member. The mapping keeps the open file description alive, and with it the
-// epoll registration, so no descriptor is kept.
+// add makes m the next member. The mapping keeps the open file description of m alive, and with it
+// the registration in epoll, so the Group keeps no descriptor of m.
 func (g *Group) add(epoll int, m *ebpf.Map) error {
 	r, err := mapReader(m, g.opts)
 	if err != nil {
@@ -131,15 +131,15 @@ func mapID(m *ebpf.Map) (ebpf.MapID, error) {
 // Len returns the number of rings.
 func (g *Group) Len() int { return len(g.members) }
 
-// Keys returns the keys of ring i in the map of maps, in its byte order; none for a Group of
-// NewGroup.
+// Keys returns the keys under which [NewGroupFromMap] found ring i, as bytes in the order of the
+// map. It returns none for a Group from [NewGroup].
 func (g *Group) Keys(i int) [][]byte { return g.members[i].keys }
 
 // Stats returns the state of ring i, see [Reader.Stats]. Any goroutine may call it.
 func (g *Group) Stats(i int) (Stats, error) { return g.members[i].Stats() }
 
-// Err returns the error that ended the last pass early, or nil, see [Reader.Err]. An error of a
-// single ring is a [*RingError].
+// Err returns the error that ended the last pass early, or nil. It is like [Reader.Err], but an
+// error of a single ring is a [*RingError].
 func (g *Group) Err() error { return g.err }
 
 // Close closes all rings, see [Reader.Close].
@@ -149,20 +149,20 @@ func (g *Group) Close() error {
 	}
 	errs := []error{g.poller.Close()}
 	for i := range g.members {
-		// By index: the reading goroutine owns the rest of the member.
+		// Do not copy the member: the reading goroutine may be writing its other fields.
 		errs = append(errs, g.members[i].Close())
 	}
 	return errors.Join(errs...)
 }
 
-// defaultShare is how many records a pass takes from a ring by default.
+// defaultShare is the number of records that a pass takes from a ring at most by default.
 const defaultShare = 1024
 
-// Pass returns an iterator over the records of all rings that have some, with the index of each
-// record's ring in [Record].Ring: at most limit records of each ring, 1,024 if limit is zero. As
-// in [Reader.Pass], records are not copied, and going on to the next record consumes the one
-// before. A ring that is corrupt or was stolen ends the pass with a [*RingError] in [Group.Err],
-// once, and later passes leave it out.
+// Pass returns an iterator over the records of all rings that have records, at most limit of each
+// ring, or 1,024 if limit is zero. [Record].Ring is the index of the ring. As in [Reader.Pass],
+// records are not copied, and moving on to the next record consumes the previous record. A ring
+// that is corrupt or was stolen ends one pass with a [*RingError] in [Group.Err]; later passes
+// leave that ring out.
 func (g *Group) Pass(limit int) iter.Seq[Record] {
 	if limit <= 0 {
 		limit = defaultShare
@@ -171,7 +171,7 @@ func (g *Group) Pass(limit int) iter.Seq[Record] {
 		if g.err = g.refresh(); g.err != nil {
 			return
 		}
-		// The first ring of this pass comes last in the next.
+		// The ring with the first turn in this pass has the last turn in the next.
 		if len(g.hot) > 1 {
 			first := g.hot[0]
 			copy(g.hot, g.hot[1:])
@@ -193,7 +193,8 @@ func (g *Group) Pass(limit int) iter.Seq[Record] {
 	}
 }
 
-// fail makes the error of ring i the Group's.
+// fail makes the error of ring i the error of the Group. If the ring is corrupt or stolen, later
+// passes leave it out.
 func (g *Group) fail(i int) {
 	m := &g.members[i]
 	g.err = &RingError{i, m.err}

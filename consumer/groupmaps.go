@@ -11,13 +11,13 @@ import (
 
 // NewGroupFromMap returns a Group of the rings in outer, a map of type ArrayOfMaps (such as a ring
 // for each CPU) or HashOfMaps. [Group.Keys] returns the keys of a ring; a ring under several keys
-// is one ring of the group. The Group does not follow later changes of outer. An entry that is
-// replaced during the call counts with its new ring; the kernel may hide an entry of a HashOfMaps
-// that is replaced continuously. Opening maps by id takes CAP_SYS_ADMIN (kernel/bpf/syscall.c,
-// bpf_map_get_fd_by_id).
+// is one ring of the Group. The Group does not follow later changes of outer. If an entry is
+// replaced during the call, the Group gets the new ring. An entry of a HashOfMaps that is replaced
+// continuously may be missing, because the iteration of the kernel can skip it. Opening maps by id
+// requires CAP_SYS_ADMIN (kernel/bpf/syscall.c, bpf_map_get_fd_by_id).
 func NewGroupFromMap(outer *ebpf.Map, opts Options) (*Group, error) {
 	if t := outer.Type(); t != ebpf.ArrayOfMaps && t != ebpf.HashOfMaps {
-		return nil, fmt.Errorf("read group %s: map is a %s, not one of maps", outer, t)
+		return nil, fmt.Errorf("read group %s: map is a %s, not an ArrayOfMaps or HashOfMaps", outer, t)
 	}
 	return newGroup(opts, func(g *Group, epoll int) error { return g.addAll(epoll, outer) })
 }
@@ -46,8 +46,8 @@ func (g *Group) addAll(epoll int, outer *ebpf.Map) error {
 	return nil
 }
 
-// addInner adds the ring under key, last seen with id, and returns its present id. A ring that is
-// already a member is not added again.
+// addInner adds the ring under key to the Group, unless it is already a member, and returns the id
+// of the ring. The argument id is the id when the entry was read.
 func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, ids map[ebpf.MapID]int) (ebpf.MapID, error) {
 	m, id, err := openInner(outer, key, id)
 	if err != nil {
@@ -61,11 +61,11 @@ func (g *Group) addInner(epoll int, outer *ebpf.Map, key []byte, id ebpf.MapID, 
 	return id, g.add(epoll, m)
 }
 
-// openInner opens the ring under key, last seen with id, and returns its present id: the entry may
-// have been replaced and the old ring freed. The error is [ebpf.ErrKeyNotExist] if the entry was
-// deleted.
+// openInner opens the ring that is now under key, and returns its id. The argument id is the id
+// when the entry was read; since then the entry may have been replaced and that ring freed. The
+// error is [ebpf.ErrKeyNotExist] if the entry was deleted.
 func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapID, error) {
-	const tries = 100 // another process may keep replacing it
+	const tries = 100 // another process may keep replacing the entry
 	for range tries {
 		m, err := ebpf.NewMapFromID(id)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -75,11 +75,11 @@ func openInner(outer *ebpf.Map, key []byte, id ebpf.MapID) (*ebpf.Map, ebpf.MapI
 		if err := outer.Lookup(key, &id); err != nil {
 			return nil, 0, err
 		}
-		if id == was { // the entry keeps the ring alive, so err means something else
+		if id == was { // the entry still refers to this ring and keeps it alive, so err has another cause
 			return nil, 0, err
 		}
 	}
-	return nil, 0, fmt.Errorf("replaced %d times while opening it", tries)
+	return nil, 0, fmt.Errorf("entry was replaced %d times while its ring was being opened", tries)
 }
 
 // entry is an entry of a map of maps.
@@ -88,9 +88,9 @@ type entry struct {
 	id  ebpf.MapID // of the inner map when the entry was read
 }
 
-// entriesOf returns the entries of outer. While a hash is updated, an iteration may miss entries
-// that are in it throughout, or start over (htab_map_get_next_key in kernel/bpf/hashtab.c), so it is
-// repeated until it finds no new key.
+// entriesOf returns the entries of outer. If a hash is updated during an iteration, the iteration
+// may miss entries that are in the hash all the time, or start over (htab_map_get_next_key in
+// kernel/bpf/hashtab.c). So entriesOf iterates until an iteration finds no new key.
 func entriesOf(outer *ebpf.Map) ([]entry, error) {
 	const tries = 32
 	var all []entry

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wait is [Reader.Wait] for a record of any ring.
+// Wait is [Reader.Wait] for a record of any ring of the Group.
 //
-// It checks only rings that may have records. A ring stops being one of them if it has nothing to
-// read after everything consumed was published: the epoll instance then announces its next record
-// by an edge.
+// Wait checks only hot rings, which may have records. A ring stops being hot if it has nothing to
+// read after everything consumed was published: the epoll instance then reports its next record as
+// an edge.
 func (g *Group) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -35,8 +35,8 @@ func (g *Group) Wait(ctx context.Context) error {
 	return err
 }
 
-// poll looks for records in all ways that do not sleep in the poller. If it finds none, everything
-// consumed is published and no ring is hot.
+// poll looks for records without waiting for the poller. It may pause for Options.Coalesce and spin
+// for Options.BusyPoll. If it finds no record, everything consumed is published and no ring is hot.
 func (g *Group) poll(ctx context.Context) (bool, error) {
 	ended := func() bool { return ctx.Err() != nil || g.closed.Load() }
 	if g.anyHot() {
@@ -67,7 +67,8 @@ func (g *Group) anyHot() bool {
 	return false
 }
 
-// held reports whether space of a hot ring is held back from its producer.
+// held reports whether the last pass left the space of a record of a hot ring unpublished, for
+// Options.Coalesce.
 func (g *Group) held() bool {
 	for _, i := range g.hot {
 		m := &g.members[i]
@@ -83,8 +84,8 @@ func (g *Group) held() bool {
 	return false
 }
 
-// cool publishes what was consumed of the hot rings, and drops those that then have nothing to
-// read.
+// cool publishes what was consumed from the hot rings. Rings that then have nothing to read are no
+// longer hot.
 func (g *Group) cool() error {
 	kept := g.hot[:0]
 	for n, i := range g.hot {
@@ -107,8 +108,8 @@ func (g *Group) cool() error {
 	return nil
 }
 
-// refresh makes rings hot that got records while others kept the Group from waiting. Records without
-// a wakeup are found at the interval of the slow timer.
+// refresh makes hot the rings that got records while the Group was reading other rings and did not
+// wait. It finds records without a wakeup only at the interval of the slow timer.
 func (g *Group) refresh() error {
 	if g.closed.Load() {
 		return errGroupClosed
@@ -123,7 +124,7 @@ func (g *Group) refresh() error {
 	return g.poller.Do(func(fd int) { g.harvest(fd) })
 }
 
-// heat makes ring i hot: it may have records.
+// heat makes ring i hot, because it may have records.
 func (g *Group) heat(i int) {
 	if m := &g.members[i]; !m.hot && !m.bad {
 		m.hot = true
@@ -131,7 +132,8 @@ func (g *Group) heat(i int) {
 	}
 }
 
-// scan makes all rings hot that have a record to read, and reports whether any ring is hot.
+// scan makes hot all rings that have a record to read. It reports whether any ring is hot or the
+// Group is closed.
 func (g *Group) scan() bool {
 	for i := range g.members {
 		if g.members[i].peek() {
@@ -141,8 +143,8 @@ func (g *Group) scan() bool {
 	return len(g.hot) > 0 || g.closed.Load()
 }
 
-// harvest takes the pending edges of the epoll instance fd, makes their rings hot that have a record
-// to read, and reports whether any ring is hot.
+// harvest takes the pending edges of the epoll instance fd, and makes hot those of their rings that
+// have a record to read. It reports whether any ring is hot or the Group is closed.
 func (g *Group) harvest(fd int) bool {
 	var events [64]unix.EpollEvent
 	for {
@@ -153,7 +155,7 @@ func (g *Group) harvest(fd int) bool {
 			}
 		}
 		switch {
-		case err == unix.EINTR || n == len(events): // there may be more
+		case err == unix.EINTR || n == len(events): // there may be more events
 		case err != nil:
 			return g.scan()
 		default:

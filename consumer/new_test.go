@@ -35,7 +35,7 @@ func TestWhatIsNotARing(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("NewGroup: %v", err)
 			}
-			if _, err = consumer.NewGroupFromMap(m, consumer.Options{}); err == nil || !strings.Contains(err.Error(), "not one of maps") {
+			if _, err = consumer.NewGroupFromMap(m, consumer.Options{}); err == nil || !strings.Contains(err.Error(), "not an ArrayOfMaps or HashOfMaps") {
 				t.Errorf("NewGroupFromMap: %v", err)
 			}
 		})

@@ -15,33 +15,34 @@ import (
 
 // Observer watches the records of a ring without consuming them: a RINGBUF that another process
 // consumes, or a USER_RINGBUF whose samples are on their way to the kernel. It maps the ring
-// read-only, so it cannot affect producers or the consumer. It does not poll the map either, which
-// would make each wakeup take longer.
+// read-only, so it cannot affect producers or the consumer. It does not wait for the map with poll
+// or epoll, because each further waiter makes a wakeup take longer.
 //
-// An Observer copies records first and proves the copy afterwards: the producer position, loaded
-// after the copy, tells what may have been overwritten meanwhile. What cannot be proven is counted
-// as lost, and watching resumes at the consumer position, where a record begins. In bytes, headers
-// included,
+// An Observer first copies records and then proves that the copy is whole: the producer position,
+// loaded after the copy, shows what producers may have overwritten during the copy. Records that
+// cannot be proven are counted as lost, and the Observer resumes at the consumer position, where a
+// record begins. In bytes, headers included,
 //
 //	Seen + Skipped + Lost == Pos - Start
 //
 // holds in all [ObserverStats], whatever the producers do.
 //
-// One goroutine at a time may read. Close and Stats may be called by any.
+// One goroutine at a time may read. Any goroutine may call Close and Stats.
 //
 // # Proof
 //
-// The kernel writes a record's header before it publishes the record by producer_pos, and its
-// payload after that (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). So a copy of the record at p
-// is whole if producer_pos - p <= size - 8 after it, in overwrite mode too. This holds where stores
-// become visible in program order, as on x86-64. On other machines a payload may be visible before
-// its producer_pos, and the proof is that the record was not consumed before the copy ended:
-// producers overwrite nothing else. Records of rings in overwrite mode have no proof there:
-// [NewObserver] and [NewReader] refuse such rings with [ebpf.ErrNotSupported].
+// The kernel writes the header of a record before it publishes the record by producer_pos, and the
+// payload after that (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). So a copy of the record at
+// position p is whole if producer_pos - p <= size - 8 after the copy, in overwrite mode too. This
+// holds where stores become visible in program order, as on x86-64. On other machines a payload may
+// become visible before its producer_pos. There the proof is that the record was not consumed
+// before the copy ended, since producers overwrite only consumed records. A record of a ring in
+// overwrite mode cannot be proven there: [NewObserver] and [NewReader] refuse such rings with
+// [ebpf.ErrNotSupported].
 //
-// The producer of a USER_RINGBUF is another process, which may write any distance ahead of
-// producer_pos into drained space. The proof of a sample is that it was not drained before the copy
-// ended, unless [ObserverOptions].Ahead allows more.
+// The producer of a USER_RINGBUF is another process, which may write at any distance ahead of
+// producer_pos into drained space. So a sample is proven only if it was not drained before the copy
+// ended, unless [ObserverOptions].Ahead bounds that distance.
 type Observer struct {
 	mem    *ring.Mapping
 	opts   ObserverOptions
@@ -50,7 +51,7 @@ type Observer struct {
 	closed chan struct{}
 	close  sync.Once
 
-	// The reading goroutine owns these.
+	// The reading goroutine owns the fields below.
 	pos   ring.Pos // the next record to read
 	buf   copyBuffer
 	pass  uint64 // counts passes: a later pass ends an earlier one
@@ -62,21 +63,21 @@ type Observer struct {
 	stats ObserverStats
 }
 
-// ObserverOptions change where an Observer begins and how often it polls. The zero value is right
-// for most.
+// ObserverOptions change where an Observer begins and how often it polls. The zero value suits most
+// uses.
 type ObserverOptions struct {
-	// Now begins with the records that are produced after NewObserver, instead of those that
-	// wait for the consumer.
+	// Now makes the Observer begin with the next record that is produced. By default it begins with
+	// the oldest record that is not consumed.
 	Now bool
-	// Interval is the longest time between two polls of the ring. Wakeups cannot be had without
-	// disturbing the ring's owner, and the kernel sends none unless its consumer has caught up.
-	// Under load the Observer polls more often, up to some thousand times a second, and finds
-	// about an eighth of the ring each time. Zero means 10 ms.
+	// Interval is the longest time between two polls of the ring. The Observer polls because
+	// waiting for wakeups would slow the producers, and the kernel sends no wakeup while the
+	// consumer is behind. Under load the Observer polls more often, up to 10,000 times a second, so
+	// that each poll finds about an eighth of the ring. Zero means 10 ms.
 	Interval time.Duration
 	// Ahead is the largest number of bytes that the producer of a USER_RINGBUF writes ahead of its
-	// producer_pos, if known: 8 for libbpf's, which writes a header. Samples drained during the
-	// copy can then be proven too. Zero means unknown: package userprod writes as far ahead as
-	// there is room.
+	// producer_pos, if known: 8 for libbpf, which writes a header. Samples that are drained during
+	// the copy can then be proven too. Zero means unknown; it is right for package userprod, which
+	// writes as far ahead as there is room.
 	Ahead uint64
 }
 
@@ -86,10 +87,10 @@ const defaultInterval = 10 * time.Millisecond
 // shortestNap bounds the cost of following a flood.
 const shortestNap = 100 * time.Microsecond
 
-// NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf. It keeps its own
-// mapping; m may be closed. The mapping is read-only, but the kernel requires that m was opened for
-// reading and writing. The error is [ebpf.ErrNotSupported] for a ring in overwrite mode on machines
-// that reorder stores, such as arm64.
+// NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf. The Observer keeps
+// its own mapping; m may be closed. The mapping is read-only, but the kernel requires that m was
+// opened for reading and writing. The error matches [ebpf.ErrNotSupported] for a ring in overwrite
+// mode on machines that reorder stores, such as arm64.
 func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	kind := ring.Kernel
 	switch t := m.Type(); t {
@@ -134,12 +135,12 @@ func (o *Observer) head() ring.Pos {
 	return pos
 }
 
-// proven returns the position from which on nothing was overwritten before the call, for the
-// reasons given at Observer.
+// proven returns a position: nothing at or after it was overwritten before the call. The
+// documentation of Observer says why.
 //
-// Its loads follow those of a copy. Partner: the smp_store_release that publishes a record in
-// __bpf_ringbuf_reserve. Without that order a record could be overwritten before the position that
-// tells is visible.
+// proven is called after a copy. Partner of its loads: the smp_store_release that publishes a
+// record in __bpf_ringbuf_reserve. Without that order, the copy could contain bytes of a new record
+// while the positions loaded here still show the old record as intact.
 func (o *Observer) proven() ring.Pos {
 	size := o.mem.Size()
 	switch {
@@ -161,13 +162,13 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-// Err returns the error that ended the last pass early, or nil: it matches [ErrCorrupt] or, after
-// Close, [os.ErrClosed]. Call it from the reading goroutine.
+// Err returns the error that ended the last pass early, or nil. The error matches [ErrCorrupt] or,
+// after Close, [os.ErrClosed]. Call Err only from the reading goroutine.
 func (o *Observer) Err() error { return o.err }
 
 var errObserverClosed = fmt.Errorf("observe ring: %w", os.ErrClosed)
 
-// enter begins an access to the ring's memory. leave ends it.
+// enter begins an access to the ring's memory, and leave ends it. enter returns false after Close.
 func (o *Observer) enter() bool {
 	if o.mem.Acquire() {
 		return true
@@ -184,25 +185,27 @@ func (o *Observer) leave() {
 
 // ObserverStats is what an Observer has seen of its ring. Positions and sizes are in bytes.
 type ObserverStats struct {
-	// Start is the position at which the Observer began, Pos that of the next record it reads.
+	// Start is the position at which the Observer began, Pos the position of the next record to
+	// read.
 	Start, Pos uint64
-	// Seen, Skipped and Lost divide the bytes between Start and Pos, headers and padding
-	// included: of records handed out, of records that their producers discarded, and of those
-	// overwritten or not proven. Records that the kernel refused because the ring was full had
-	// no bytes in it, and nothing counts them (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
+	// Seen, Skipped and Lost divide the bytes between Start and Pos, headers and padding included:
+	// Seen counts those of records handed out, Skipped those of records that their producers
+	// discarded, and Lost those of records that were overwritten or not proven. A record that the
+	// kernel refused because the ring was full takes no space, and nothing counts it
+	// (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
 	Seen, Skipped, Lost uint64
-	// Records counts the records handed out, Bytes their payload, Discarded the discarded
-	// records. The number of lost records is unknown.
+	// Records counts the records handed out, Bytes the bytes of their payload, Discarded the
+	// discarded records. The number of lost records is unknown.
 	Records, Bytes, Discarded uint64
-	// Losses counts the gaps: how many times bytes were lost in a row.
+	// Losses counts the gaps: runs of lost bytes.
 	Losses uint64
 
-	// ConsumerPos and ProducerPos are the ring's at the time of the call.
+	// ConsumerPos and ProducerPos are the positions of the ring at the time of the call.
 	ConsumerPos, ProducerPos uint64
 }
 
 // Stats returns what was seen so far. Its counters move during a pass and are always consistent.
-// After Close it returns them with an error matching [os.ErrClosed]. Any goroutine may call it.
+// After Close, Stats returns them with an error matching [os.ErrClosed]. Any goroutine may call it.
 func (o *Observer) Stats() (ObserverStats, error) {
 	o.mu.Lock()
 	s := o.stats

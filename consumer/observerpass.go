@@ -10,13 +10,14 @@ import (
 
 // Pass returns an iterator over the records that are in the ring when the loop begins, at most
 // limit of them, or all if limit is zero. Their data is a copy that is valid until the loop body
-// ends. Pass skips discarded records and ends early at a BUSY one. It does not wait: see
+// ends. Pass skips discarded records and ends early at a BUSY record. It does not wait: see
 // [Observer.Wait].
 //
-// If the loop ends at a record, the next pass begins with that record, unless it is lost by then.
+// If the loop is left at a record, the next pass begins with that record, unless it is lost by
+// then.
 //
-// After the loop, [Observer.Err] returns the error that ended it early, if any. A pass that begins
-// in the loop body takes over; the body must then leave the loop.
+// After the loop, [Observer.Err] returns the error that ended it early, if any. If the loop body
+// begins another pass, that pass takes over, and the body must then leave its loop.
 func (o *Observer) Pass(limit int) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		if !o.enter() {
@@ -54,11 +55,11 @@ type observation struct {
 	end  ring.Pos // where the copy ends
 	left uint64   // records until the limit
 	data ring.Data
-	did  ObserverStats // since the last note
+	did  ObserverStats // counted by this pass since its last note
 }
 
-// resyncs bounds how often a pass resynchronises before it leaves that to the next one: a small
-// ring under a flood may need some attempts.
+// resyncs is how often one pass resynchronises at most. Reading a small ring under a flood may take
+// several attempts; the next pass continues.
 const resyncs = 8
 
 // copy makes a proven copy of the records at o.pos. It returns false if this pass has nothing more
@@ -88,12 +89,12 @@ func (w *observation) copy() bool {
 	return false
 }
 
-// resync moves o.pos, whose record the producer has overwritten, to the head of the ring, where a
-// record begins.
+// resync moves o.pos to the head of the ring, where a record begins, because the record at o.pos
+// was overwritten.
 func (w *observation) resync() bool {
 	o := w.Observer
-	// At most a ring's size is unconsumed, so the head, loaded after producer_pos, is at most
-	// that far behind it, and it is not past producer_pos as loaded after the head.
+	// At most the size of the ring is unconsumed. So the head, loaded second, is at most that far
+	// behind the producer_pos loaded first, and not past the producer_pos loaded third.
 	before := o.mem.ProducerPos()
 	head := o.head()
 	after := o.mem.ProducerPos()
@@ -150,7 +151,7 @@ func (w *observation) walk(yield func(Record) bool) bool {
 // note adds the counters of the pass to the Observer's.
 func (w *observation) note() {
 	if w.id != w.pass {
-		return // another pass took over
+		return // another pass has taken over
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,12 +9,12 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Wait blocks until the next record can be read, or something was lost. It returns ctx's error if
-// ctx is done first, and an error matching [os.ErrClosed] after Close.
+// Wait blocks until the next record can be read, or records were lost. It returns the error of ctx
+// if ctx is done first, and an error matching [os.ErrClosed] after Close.
 //
-// If the last pass left nothing to read, Wait sleeps at least once, unless an eighth of the ring has
-// come since. Following a stream then costs a bounded number of polls a second, and between them the
-// producer's cache lines are left alone.
+// If the last pass left nothing to read, Wait sleeps at least once, unless an eighth of the ring
+// was produced since. So an Observer that follows a stream makes a bounded number of polls a
+// second, and does not disturb the cache lines of the producer between them.
 func (o *Observer) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (o *Observer) Wait(ctx context.Context) error {
 	}
 }
 
-// poll returns the number of bytes to read, lost ones included, and 0 behind a BUSY record.
+// poll returns the number of bytes to read, lost ones included, or 0 if the next record is BUSY.
 func (o *Observer) poll() (came uint64, err error) {
 	if !o.mem.Acquire() {
 		return 0, errObserverClosed
@@ -53,7 +53,8 @@ func (o *Observer) poll() (came uint64, err error) {
 	return came, nil
 }
 
-// adapt sets the next sleep so that about an eighth of the ring comes in it.
+// adapt sets the length of the next sleep, so that about an eighth of the ring is produced during
+// it. came is the number of bytes to read after the last sleep.
 func (o *Observer) adapt(came uint64) {
 	nap := 2 * o.nap
 	if aim := o.mem.Size() / 8; came > aim/2 {
@@ -82,9 +83,9 @@ func (o *Observer) sleep(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Records returns an iterator that waits for records and yields them as [Observer.Pass] does, until
-// an error, which it yields last: ctx's when ctx is done, and one matching [os.ErrClosed] after
-// Close.
+// Records returns an iterator that waits for records and yields them as [Observer.Pass] does. An
+// error ends it and is yielded last: the error of ctx when ctx is done, and one matching
+// [os.ErrClosed] after Close.
 func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
@@ -105,8 +106,8 @@ func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	}
 }
 
-// Read waits for the next record and returns a copy of it, which the caller owns. A record that
-// is ready comes before ctx's error. Pass and Records are much faster.
+// Read waits for the next record and returns a copy of it, which the caller owns. If a record is
+// ready, Read returns it even if ctx is done. Pass and Records are much faster.
 func (o *Observer) Read(ctx context.Context) (Record, error) {
 	for {
 		rec, err := o.TryRead()

@@ -11,20 +11,20 @@ import (
 
 // Pass returns an iterator over the records that are in the ring when the loop begins, without
 // copying them: at most limit of them, or all if limit is zero. It skips discarded records and ends
-// early at a BUSY one. It does not wait: see [Reader.Wait].
+// early at a BUSY record. It does not wait: see [Reader.Wait].
 //
-// Going on to the next record consumes the one before; leaving the loop at a record does not
-// consume it. Consumption is published when the pass ends, and whenever an eighth of the ring has
+// Moving on to the next record consumes the previous record. A record at which the loop is left is
+// not consumed. Consumption is published when the pass ends, and whenever an eighth of the ring has
 // been consumed.
 //
 // After the loop, [Reader.Err] returns the error that ended it early, if any. A loop body that
-// panics or calls runtime.Goexit leaves its pass open: the next pass takes over and repeats
-// unpublished records, and after Close the memory stays mapped and the ring claimed until the
-// Reader is garbage-collected. A pass that begins in the loop body takes over in the same way; the
-// body must then leave the loop.
+// panics or calls runtime.Goexit leaves its pass open. The next pass then takes over and repeats
+// unpublished records; after Close the memory stays mapped and the ring claimed until the Reader is
+// garbage-collected. A pass that begins in the loop body takes over in the same way, and the body
+// must then leave its loop.
 func (r *Reader) Pass(limit int) iter.Seq[Record] {
-	// The compiler inlines this function literal, and the loop body as yield, into the
-	// caller. What every record needs is here, in registers; what is rare is in resolve.
+	// The compiler inlines this function literal, and the loop body as yield, into the caller. The
+	// work for every record is done here, in registers; rare work is done in resolve.
 	return func(yield func(Record) bool) {
 		var w walk
 		if !r.begin(&w, limit) {
@@ -34,14 +34,14 @@ func (r *Reader) Pass(limit int) iter.Seq[Record] {
 		win, off, pause, left := w.data.Window(w.pos), uint64(0), uint64(0), w.left
 		length, span, bytes := uint32(0), ring.Span(0), uint64(0)
 		for {
-			// Guess that this record is as long as the one before, then check: the
-			// address of the next header then depends on no load that may miss the cache.
+			// Guess that this record is as long as the previous record, then check. So the address
+			// of the next header does not depend on a load that may miss the cache.
 			header, next := uint32(win.Header(off)), off+span
 			if header != length || next > pause || left == 0 {
 				last := span
 				length, span = header, ring.Span(header)
 				next = off + span
-				// A flag bit in length makes it longer than any window.
+				// With a flag bit set, length is greater than any window.
 				if next <= pause && left != 0 {
 					win.Touch(off)
 				} else {
@@ -71,19 +71,19 @@ type walk struct {
 	data   ring.Data
 	id     uint64   // of the pass
 	pos    ring.Pos // the next record
-	last   uint64   // bytes of the record before pos, 0 if unknown
+	last   uint64   // bytes of the record that ends at pos, 0 if unknown
 	pause  uint64   // bytes from pos on that need no resolve
 	end    ring.Pos // where the copy ends; goal if records are not copied
 	goal   ring.Pos // producer_pos when the pass began
 	left   uint64   // records until the limit
 	noted  uint64   // left when the counters were last updated
-	bytes  uint64   // of payload consumed since then
+	bytes  uint64   // of payload consumed since the counters were last updated
 	length uint32   // of the record at pos, from resolve
 	direct bool     // data is the ring, see Reader.direct
 }
 
-// set updates w from the variables of the loop; last is the span of the record before off, unless
-// off is 0.
+// set updates w from the variables of the loop in Pass. last is the size of the record that ends at
+// off; it is unused if off is 0.
 func (w *walk) set(off, last, left, bytes uint64) {
 	if off > 0 {
 		w.last = last
@@ -92,7 +92,7 @@ func (w *walk) set(off, last, left, bytes uint64) {
 	w.left, w.bytes = left, bytes
 }
 
-// begin starts a pass. If it returns false, there is nothing to end.
+// begin starts a pass. If it returns false, the pass is over and needs no call of end.
 func (r *Reader) begin(w *walk, limit int) bool {
 	if !r.enter() {
 		return false
@@ -125,8 +125,8 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	return true
 }
 
-// check returns an error if there cannot be records from pos to end. One check serves a whole
-// pass, which advances by multiples of 8 and not beyond end.
+// check returns an error if pos and end cannot enclose records. One check serves a whole pass,
+// which advances by multiples of 8 and not beyond end.
 func (r *Reader) check(pos, end ring.Pos) error {
 	if pos.Aligned() && end.Aligned() && uint64(end-pos) <= r.mem.Size() {
 		return nil
@@ -134,8 +134,8 @@ func (r *Reader) check(pos, end ring.Pos) error {
 	return r.corrupt("consumer position %d, producer position %d, ring of %d bytes", pos, end, r.mem.Size())
 }
 
-// corrupt returns an error matching ErrCorrupt, or ErrBusy if the ring was stolen: once the new
-// holder publishes, the ring looks corrupt to a robbed Reader.
+// corrupt returns an error matching ErrCorrupt, or ErrBusy if the ring was stolen: to a robbed
+// Reader the ring looks corrupt once the new holder has published.
 func (r *Reader) corrupt(format string, args ...any) error {
 	if err := r.stolen(); err != nil {
 		return err
@@ -143,9 +143,9 @@ func (r *Reader) corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
-// resolve handles a record at w.pos that cannot be handed out at once: it publishes, skips
-// discarded records, and detects a BUSY head, the end, or an inconsistent header. It returns true
-// with a record to hand out at w.pos, of w.length bytes.
+// resolve handles a record at w.pos that Pass cannot hand out at once. It publishes, skips
+// discarded records, and detects a BUSY record, the end of the pass, or an inconsistent header. It
+// returns true if there is a record to hand out at w.pos, of w.length bytes.
 func (r *Reader) resolve(w *walk) bool {
 	if w.id != r.pass {
 		return false
@@ -202,7 +202,7 @@ func (r *Reader) resolve(w *walk) bool {
 	}
 }
 
-// advance updates the Reader with what the loop consumed.
+// advance adds what the loop has consumed to the counters, and stores the new position.
 func (r *Reader) advance(w *walk) {
 	r.count()
 	if n := w.noted - w.left; n > 0 {
@@ -217,7 +217,7 @@ func (r *Reader) advance(w *walk) {
 // setPos stores the position of the next record. Partner: the load in Stats.
 func (r *Reader) setPos(pos ring.Pos) { order.StoreRelease((*uint64)(&r.pos), uint64(pos)) }
 
-// end ends a pass: it publishes, holding back the last record when coalescing.
+// end ends a pass. It publishes what was consumed; with Coalesce, it holds back the last record.
 func (r *Reader) end(w *walk) {
 	if w.id == r.pass {
 		r.advance(w)
@@ -228,9 +228,9 @@ func (r *Reader) end(w *walk) {
 	r.leave()
 }
 
-// hold returns how many bytes are held back from the producer while coalescing: those of the last
-// record, unless it is large for the ring. More would look like a backlog to producers that wake
-// their consumer at a certain fill.
+// hold returns how many bytes Coalesce holds back from the producer: those of the last record, or
+// none if it is longer than an eighth of the ring. More bytes would look like a backlog to
+// producers that wake their consumer when a certain amount is unread.
 func (r *Reader) hold() uint64 {
 	if r.opts.Coalesce <= 0 || r.lastSpan > r.mem.Size()/8 {
 		return 0

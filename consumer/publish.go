@@ -6,8 +6,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// publish moves consumer_pos to pos, less the last hold bytes. It is a full barrier: a record
-// committed later is either seen by the next load of its header or followed by a wakeup.
+// publish moves consumer_pos to r.pos - hold. It is a full barrier: a record committed later is
+// either seen by the next load of its header or followed by a wakeup.
 func (r *Reader) publish(hold uint64) error {
 	to := r.pos - ring.Pos(hold)
 	if to == r.published {
@@ -16,7 +16,7 @@ func (r *Reader) publish(hold uint64) error {
 	err := r.stolen()
 	if err == nil && r.opts.BeforePublish != nil {
 		if err = r.opts.BeforePublish(); err == nil {
-			err = r.stolen() // during the callback
+			err = r.stolen() // it may have been stolen during the callback
 		}
 	}
 	if err == nil {
@@ -29,8 +29,8 @@ func (r *Reader) publish(hold uint64) error {
 	return nil
 }
 
-// move moves consumer_pos from where this Reader left it, never back: the producer may have
-// overwritten the records below it.
+// move moves consumer_pos to the position to, if it is still where this Reader left it. It never
+// moves consumer_pos back, since the producer may have overwritten the records below it.
 func (r *Reader) move(to ring.Pos) error {
 	if r.mem.MoveConsumerPos(r.published, to) {
 		r.moveDone(to)
@@ -42,7 +42,7 @@ func (r *Reader) move(to ring.Pos) error {
 	return r.moved(r.mem.ConsumerPos())
 }
 
-// moveDone records that this Reader has moved consumer_pos.
+// moveDone notes that this Reader has moved consumer_pos to the position to.
 func (r *Reader) moveDone(to ring.Pos) {
 	r.published = to
 	if r.rivals == robbed {
@@ -55,7 +55,7 @@ func (r *Reader) moved(pos ring.Pos) error {
 	return r.corrupt("consumer position moved from %d to %d: another process consumes the ring", r.published, pos)
 }
 
-// count adds the records of takeNext to the counters.
+// count adds the records of takeNext, counted in r.taken, to the counters.
 func (r *Reader) count() {
 	if r.taken.records > 0 {
 		r.counts.records.Add(r.taken.records)

@@ -9,9 +9,9 @@ import (
 )
 
 // Records returns an iterator that waits for records and yields them as [Reader.Pass] does, without
-// copying, until an error, which it yields last: ctx's when ctx is done, and one matching
-// [os.ErrClosed] after Close. Going on to the next record consumes the one before; leaving the
-// loop at a record does not.
+// copying. An error ends it and is yielded last: the error of ctx when ctx is done, and one
+// matching [os.ErrClosed] after Close. Moving on to the next record consumes the previous record. A
+// record at which the loop is left is not consumed.
 func (r *Reader) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
@@ -35,12 +35,12 @@ func (r *Reader) Records(ctx context.Context) iter.Seq2[Record, error] {
 // ErrEmpty means that no record is ready: the ring is empty, or its next record is not committed.
 var ErrEmpty = errors.New("no record is ready")
 
-// Read waits for the next record and returns a copy of it, which the caller owns. A record that
-// is ready comes before ctx's error.
+// Read waits for the next record and returns a copy of it, which the caller owns. If a record is
+// ready, Read returns it even if ctx is done.
 //
-// The record is consumed, but the kernel is told by a later call, once an eighth of the ring
-// was read or no record is ready, or by Close: a process that is killed gets its last records
-// again.
+// Read consumes the record, but does not publish that at once. Later calls publish: whenever an
+// eighth of the ring was read, and when no record is ready. Close publishes too. If the process is
+// killed before, its successor gets the last records again.
 func (r *Reader) Read(ctx context.Context) (Record, error) {
 	var rec Record
 	err := r.ReadInto(ctx, &rec)
@@ -76,7 +76,7 @@ func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 			return r.err
 		}
 		if err := r.Wait(ctx); err != nil {
-			// A record may have come without a wakeup.
+			// A record may have been committed without a wakeup.
 			if ctx.Err() != nil && r.take(rec) {
 				return nil
 			}
@@ -89,8 +89,8 @@ func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 // [Reader.Read] or [Reader.TryRead] when it was read. Call it from the reading goroutine.
 func (r *Reader) Remaining() uint64 { return r.pos.To(r.seen) }
 
-// take consumes one record and copies it to rec. It returns false if none is ready, or with r.err
-// set. It publishes only if the next record needs the space.
+// take consumes one record and copies it to rec. It returns false if no record is ready, or after
+// an error, which is then in r.err.
 func (r *Reader) take(rec *Record) bool {
 	if !r.enter() {
 		return false
@@ -104,8 +104,8 @@ func (r *Reader) take(rec *Record) bool {
 	return found || r.takeAny(rec, r.direct()) || r.err == nil && r.contested() && r.takeAny(rec, false)
 }
 
-// takeNext is take for the frequent case: a committed record at r.pos, and nothing else to do. The
-// next publication or pass adds what it counts to the counters.
+// takeNext is take for the frequent case: a committed record is at r.pos, and nothing else is to be
+// done. It counts the record in r.taken, which the next publication or pass adds to the counters.
 func (r *Reader) takeNext(rec *Record) bool {
 	end, data := r.mem.ProducerPos(), r.mem.Data()
 	if !r.direct() || r.pos == end || r.check(r.pos, end) != nil {
@@ -113,12 +113,12 @@ func (r *Reader) takeNext(rec *Record) bool {
 	}
 	length := uint32(data.Header(r.pos))
 	span := ring.Span(length)
-	// A flag bit in length makes it longer than an eighth of any ring.
+	// With a flag bit set, length is greater than an eighth of any ring.
 	if span > uint64(end-r.pos) || uint64(r.pos-r.published)+span > r.mem.Size()/8 {
 		return false
 	}
 	copied := append(rec.Data[:0], data.Payload(r.pos, length)...)
-	if !r.holds() || r.contested() { // the producer may have overwritten the record
+	if !r.holds() || r.contested() { // if so, the producer may have overwritten the record
 		return false
 	}
 	rec.Data, rec.Pos, rec.Ring = copied, uint64(r.pos), 0

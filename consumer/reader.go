@@ -22,7 +22,7 @@ var ErrCorrupt = ring.ErrCorrupt
 // Reader consumes one ring. It is the ring's only consumer among the users of this package
 // unless [Options].Shared is set.
 //
-// One goroutine at a time may read. Close and Stats may be called by any.
+// One goroutine at a time may read. Any goroutine may call Close and Stats.
 type Reader struct {
 	mem    *ring.Mapping
 	poller *syscall.Poller // nil in a Group, which polls for all its rings
@@ -31,29 +31,29 @@ type Reader struct {
 	self   claim.ID // this Reader's claim, 0 without one
 	found  repair
 
-	claimed runtime.Cleanup // releases the claim if the last pass is never left
+	claimed runtime.Cleanup // releases the claim if the loop body of the last pass never returned
 
-	// The reading goroutine owns these, between mem.Acquire and mem.Release.
+	// The reading goroutine owns the fields below, between mem.Acquire and mem.Release.
 	pos       ring.Pos // the next record to read; stored by setPos
 	seen      ring.Pos // producer_pos as last loaded
 	published ring.Pos // consumer_pos as last stored; at most pos
-	lastSpan  uint64   // bytes of the record before pos, 0 if unknown
+	lastSpan  uint64   // bytes of the record that ends at pos, 0 if unknown
 	pass      uint64   // counts passes: a later pass ends an earlier one
 	rivals    rivals
 	copy      copyBuffer
 	err       error
-	taken     struct{ records, bytes uint64 } // by takeNext, not in counts yet
+	taken     struct{ records, bytes uint64 } // counted by takeNext and not yet in counts
 
 	counts counters
 	busy   busyHead
 }
 
-// counters are written by the reading goroutine once a batch.
+// The reading goroutine writes the counters once a batch.
 type counters struct {
 	records, bytes, discarded, lost, late atomic.Uint64
 }
 
-// NewReader returns a Reader for m, a map of type RingBuf. The Reader keeps its own descriptor and
+// NewReader returns a Reader of m, a map of type RingBuf. The Reader keeps its own descriptor and
 // mappings; m may be closed. Reading starts at the first record that was not consumed.
 //
 // The error matches [ErrBusy] while another opener has claimed the ring, [ErrCorrupt] if
@@ -92,7 +92,7 @@ func mapReader(m *ebpf.Map, opts Options) (*Reader, error) {
 	return r, nil
 }
 
-// newReader returns a Reader that owns mem, unless there is an error.
+// newReader returns a Reader that owns mem. After an error the caller still owns mem.
 func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error) {
 	r := &Reader{mem: mem, opts: opts, over: overwrite}
 	if err := r.claim(); err != nil {
@@ -105,20 +105,20 @@ func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error)
 			return nil, err
 		}
 	}
-	// Loaded after the claim: until then another Reader may move it.
+	// consumer_pos is loaded after the ring is claimed: until then another Reader may move it.
 	r.pos = mem.ConsumerPos()
 	r.published = r.pos
 	return r, nil
 }
 
-// Err returns the error that ended the last pass early, or nil: it matches [ErrCorrupt], [ErrBusy]
-// if the ring was stolen, or, after Close, [os.ErrClosed], or is that of [Options].BeforePublish.
-// Call it from the reading goroutine.
+// Err returns the error that ended the last pass early, or nil. The error matches [ErrCorrupt];
+// [ErrBusy] if the ring was stolen; or [os.ErrClosed] after Close; or it wraps the error of
+// [Options].BeforePublish. Call Err only from the reading goroutine.
 func (r *Reader) Err() error { return r.err }
 
-// Close ends a wait in progress and makes later calls fail with [os.ErrClosed]. A pass in
-// progress may finish; the memory is unmapped when it ends. Close publishes what was consumed,
-// and is idempotent.
+// Close ends a wait in progress and makes later calls fail with [os.ErrClosed]. A pass in progress
+// may finish; the memory is unmapped when it ends. Close publishes what was consumed. It is
+// idempotent.
 func (r *Reader) Close() error {
 	var err error
 	if r.poller != nil {
@@ -130,7 +130,7 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// enter begins an access to the ring's memory. leave ends it.
+// enter begins an access to the ring's memory, and leave ends it. enter returns false after Close.
 func (r *Reader) enter() bool {
 	if r.mem.Acquire() {
 		return true
@@ -152,7 +152,7 @@ func (r *Reader) unmap() error {
 	var err error
 	if r.opts.BeforePublish == nil {
 		if err = r.publish(0); errors.Is(err, ErrBusy) {
-			err = nil // the records are the thief's
+			err = nil // the thief will read the unpublished records
 		}
 	}
 	r.disclaim()
@@ -160,15 +160,15 @@ func (r *Reader) unmap() error {
 }
 
 // ready reports whether the next pass has something to do: a record to read or skip, or a corrupt
-// or stolen ring to report. It notes a BUSY head.
+// or stolen ring to report. If the next record is BUSY, ready notes when it was first seen.
 func (r *Reader) ready() bool {
 	if !r.holds() {
 		return true
 	}
 	end := r.mem.ProducerPos()
 	if r.over && r.pos.Before(r.mem.OverwritePos()) {
-		// The next pass resumes where the kernel left records, and publishes that: a
-		// commit wakes a consumer only if consumer_pos is the record's position.
+		// The next pass resumes at overwrite_pos and publishes that position: a commit wakes a
+		// consumer only if consumer_pos is the position of the committed record.
 		return true
 	}
 	if r.pos == end {

@@ -5,27 +5,28 @@ import "github.com/rbtool/rbtool/internal/ring"
 // rivals are the other consumers that may move consumer_pos although this Reader has
 // claimed the ring.
 //
-// A Reader checks its claim, then publishes. If it is preempted and robbed in between, it
-// still moves consumer_pos when it resumes: forward, and only once, because it checks
-// again before the next time. Positions only grow, so its compare-and-swap fails once
-// the thief has published. Until then the producer may overwrite what the thief reads.
-// So the thief hands out copies, each proven by consumer_pos loaded after it, and
-// follows where the robbed Reader moves it.
+// A Reader checks its claim and then publishes. If it is preempted and robbed between the two, it
+// still moves consumer_pos when it continues: forward, and only once, because it checks the claim
+// again before it next publishes. Positions only grow, so the compare-and-swap of the robbed Reader
+// fails once the thief has published. Until then the robbed Reader may move consumer_pos past
+// records that the thief is reading, and the producer may overwrite them. So until the thief has
+// published, it hands out copies, proves each copy by consumer_pos loaded after the copy, and
+// resumes at the position to which the robbed Reader moves consumer_pos.
 type rivals int
 
 const (
 	noRivals rivals = iota
-	// robbed: an earlier holder of the claim, until this Reader has published.
+	// robbed: the previous holder of the claim, until this Reader has published.
 	robbed
 	// foreign: a consumer without claims, such as libbpf's or a shared Reader, at any time.
 	foreign
 )
 
-// rivalTries bounds how often consumer_pos may move under one call.
+// rivalTries is how often one call tries again because consumer_pos has moved.
 const rivalTries = 8
 
-// follow moves consumer_pos on to a position after a rival has moved it. If the rival moved
-// it further, its records are consumed and this Reader resumes there.
+// follow moves consumer_pos to the position to after a rival has moved it. If the rival has moved
+// it to or beyond that position, the records before it are consumed, and this Reader resumes there.
 func (r *Reader) follow(to ring.Pos) error {
 	var pos ring.Pos
 	for range rivalTries {

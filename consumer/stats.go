@@ -14,33 +14,33 @@ type Stats struct {
 	ConsumerPos uint64
 	// ProducerPos is where the next reservation begins.
 	ProducerPos uint64
-	// Backlog is the distance from the oldest record to ProducerPos: what is unread, not
-	// committed, or read and not published, headers and padding included.
+	// Backlog is the distance from the oldest record to ProducerPos. It includes headers, padding,
+	// records not committed, and records read but not published.
 	Backlog uint64
 	// Unread is the part of Backlog that this Reader has not read.
 	Unread uint64
 
-	// Records and Bytes count what was consumed since NewReader, payload only.
+	// Records counts the records consumed since NewReader, Bytes the bytes of their payload.
 	Records, Bytes uint64
 	// Discarded counts the records that their producers discarded.
 	Discarded uint64
-	// Lost counts bytes, headers included, that the kernel overwrote before they were read. It
-	// is 0 unless the ring is in overwrite mode: the kernel does not count records that it
-	// refuses because the ring is full (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
+	// Lost counts bytes, headers included, that the kernel overwrote before they were read. It is 0
+	// unless the ring is in overwrite mode: records that the kernel refuses because the ring is
+	// full are not counted anywhere (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
 	Lost uint64
-	// Late counts the waits that only the slow timer ended: a record was ready, and no wakeup
-	// announced it.
+	// Late counts the waits that only the slow timer ended: a record was ready, but no wakeup had
+	// been sent for it.
 	Late uint64
 
 	// Mended is the fault that NewReader repaired because of [Options].Mend, an error matching
-	// [ErrCorrupt], or nil. Reading resumed at the position Resumed; the Overwritten bytes,
-	// headers included, from the old consumer position to it were gone.
+	// [ErrCorrupt]; or nil. Reading resumed at the position Resumed. Overwritten is the number of
+	// bytes, headers included, from the old consumer position to Resumed: they could not be read.
 	Mended               error
 	Resumed, Overwritten uint64
 
-	// Busy means that the record at the head of the ring is not committed, so that nothing
-	// behind it can be read. BusyPos is its position, BusyAge the time since the Reader first
-	// saw it.
+	// Busy means that the record at the head of the ring is not committed, so that the records
+	// behind it cannot be read. BusyPos is the position of that record, BusyAge the time since the
+	// Reader first saw it BUSY.
 	Busy    bool
 	BusyPos uint64
 	BusyAge time.Duration
@@ -54,7 +54,7 @@ func (r *Reader) Stats() (Stats, error) {
 		return Stats{}, errClosed
 	}
 	defer r.leave()
-	// Loaded before producer_pos, which is therefore not behind them.
+	// Both are loaded before producer_pos, so producer_pos is not behind them.
 	consumer, next := r.mem.ConsumerPos(), ring.Pos(atomic.LoadUint64((*uint64)(&r.pos)))
 	head := r.oldest(consumer)
 	next = ring.Later(head, next)
@@ -62,7 +62,7 @@ func (r *Reader) Stats() (Stats, error) {
 	s := Stats{
 		ConsumerPos: uint64(consumer),
 		ProducerPos: uint64(producer),
-		// The kernel may have moved on between the loads.
+		// min, because records may have been produced and overwritten between the loads.
 		Backlog:   min(uint64(producer-head), r.mem.Size()),
 		Unread:    min(next.To(producer), r.mem.Size()),
 		Records:   r.counts.records.Load(),
@@ -73,7 +73,7 @@ func (r *Reader) Stats() (Stats, error) {
 
 		Mended: r.found.mended, Resumed: uint64(r.found.resumed), Overwritten: r.found.gone,
 	}
-	// What lies at head is a header only while head is the oldest record's position.
+	// The word at head is a header only if head is still the position of the oldest record.
 	if s.Backlog > 0 && head.Aligned() && r.mem.Data().Header(head).Busy() && r.oldest(r.mem.ConsumerPos()) == head {
 		s.Busy, s.BusyPos = true, uint64(head)
 		s.BusyAge = time.Since(r.busy.seen(head))
@@ -89,14 +89,14 @@ func (r *Reader) oldest(consumer ring.Pos) ring.Pos {
 	return ring.Later(consumer, r.mem.OverwritePos())
 }
 
-// busyHead remembers since when the head of the ring has been BUSY.
+// busyHead notes since when the record at the head of the ring has been BUSY.
 type busyHead struct {
 	mu    sync.Mutex
 	pos   ring.Pos
 	since time.Time
 }
 
-// seen notes a BUSY record at pos and returns when it was first seen.
+// seen notes that the record at pos is BUSY and returns when it was first seen.
 func (b *busyHead) seen(pos ring.Pos) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()

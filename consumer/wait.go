@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wait blocks until the next record can be read, or the next pass has an error to report. It returns
-// ctx's error if ctx is done first, and an error matching [os.ErrClosed] after Close. Before it
-// sleeps, it publishes what was consumed, and returns the error of [Options].BeforePublish.
+// Wait blocks until the next record can be read, or the next pass has an error to report. It
+// returns the error of ctx if ctx is done first, and an error matching [os.ErrClosed] after Close.
+// Before it sleeps, Wait publishes what was consumed, and returns the error of
+// [Options].BeforePublish.
 //
-// A waiting Reader costs a goroutine, not a thread, and no CPU time but the slow timer's, whether
-// the ring is empty or its head is BUSY.
+// A waiting Reader uses a goroutine, not a thread, and no CPU time except for the slow timer,
+// whether the ring is empty or the next record is BUSY.
 func (r *Reader) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -32,8 +33,8 @@ func (r *Reader) Wait(ctx context.Context) error {
 	return err
 }
 
-// poll looks for a record in all ways that do not sleep in the poller. If it finds none, everything
-// consumed is published.
+// poll looks for a record without waiting for the poller. It may pause for Options.Coalesce and
+// spin for Options.BusyPoll. If it finds no record, everything consumed is published.
 func (r *Reader) poll(ctx context.Context) (bool, error) {
 	if !r.enter() {
 		return false, errClosed
@@ -55,7 +56,7 @@ func (r *Reader) poll(ctx context.Context) (bool, error) {
 	return spin(r.opts.BusyPoll, r.ready, ended), nil
 }
 
-// peek is ready outside of enter and leave. After Close it returns true, to end waits.
+// peek is ready for callers that have not called enter. After Close it returns true, to end waits.
 func (r *Reader) peek() bool {
 	if !r.mem.Acquire() {
 		return true
@@ -64,8 +65,8 @@ func (r *Reader) peek() bool {
 	return r.ready()
 }
 
-// pause sleeps for d, or until ended returns true. It suits a d too short for the runtime's timers,
-// which in an idle process are as coarse as epoll_wait(2), 1 ms.
+// pause sleeps for d, or until ended returns true. It is for times too short for the timers of the
+// runtime, which in an idle process have the resolution of epoll_wait(2), 1 ms.
 func pause(d time.Duration, ended func() bool) {
 	const longestNap = time.Millisecond
 	for ; d > 0 && !ended(); d -= longestNap {
@@ -74,12 +75,13 @@ func pause(d time.Duration, ended func() bool) {
 	}
 }
 
-// spin calls ready for up to d, until it or ended returns true. It returns ready's result.
+// spin calls ready for up to d, until ready or ended returns true. It returns the last result of
+// ready.
 func spin(d time.Duration, ready, ended func() bool) bool {
 	if d <= 0 {
 		return false
 	}
-	// Reading the clock takes longer than polling the ring.
+	// Read the clock only after several polls: it takes longer than a poll.
 	const polls = 16
 	for start := time.Now(); ; {
 		for range polls {
