@@ -24,7 +24,7 @@ var (
 	steal     = consumer.Options{Steal: true}
 )
 
-// three is the job of most of these tests.
+// three is the job of most tests in this file.
 var three = producer.Job{Count: 3, Size: 8}
 
 // refused fails the test unless err says that process pid has claimed the ring.
@@ -83,8 +83,8 @@ func TestAClaimEndsWithExec(t *testing.T) {
 	refused(t, err, a.Process.Pid)
 }
 
-// A Reader whose pass ended by a panic holds its claim until it is garbage-collected, and then
-// releases no other Reader's claim.
+// If the loop body of a pass panics, the Reader keeps its claim until it is garbage-collected. It
+// then releases its own claim and not that of another Reader.
 func TestAClaimLeftByAPanicIsItsOwn(t *testing.T) {
 	m := testenv.Ring(t, 4096)
 	run(t, load(t, m), three)
@@ -100,7 +100,7 @@ func TestAClaimLeftByAPanicIsItsOwn(t *testing.T) {
 	}
 }
 
-// panicking abandons a Reader in whose pass the loop body panicked.
+// panicking abandons a Reader after the loop body of its pass has panicked.
 func panicking(tb testing.TB, m *ebpf.Map) {
 	r, err := consumer.NewReader(m, exclusive)
 	if err != nil {
@@ -146,7 +146,8 @@ func TestSharedReaders(t *testing.T) {
 	}
 }
 
-// Two Readers that read at the same time lose nothing, and what they read is whole.
+// Two shared Readers that read at the same time lose no record, and every record they read is
+// whole.
 func TestSharedReadersAtTheSameTime(t *testing.T) {
 	t.Run("a flood", func(t *testing.T) {
 		count := uint64(long(50_000, 10_000))
@@ -172,7 +173,7 @@ func drained(o *ring.Mapping) {
 	}
 }
 
-// together has two shared Readers read count records of produce.
+// together has two shared Readers read count records that produce produces.
 func together(t *testing.T, count uint64, produce func(*producer.Producer, *ring.Mapping)) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -224,7 +225,7 @@ func together(t *testing.T, count uint64, produce func(*producer.Producer, *ring
 	t.Logf("%d of %d records were read twice", twice, count)
 }
 
-// A Reader that was open all the time goes on where another one has stopped.
+// A shared Reader that was open all the time resumes where another Reader has stopped.
 func TestSharedReadersTakeTurns(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)

@@ -9,18 +9,19 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// A model of Readers that steal a ring from each other while a producer writes, with the words and
-// the producer of the model of waiting. The holder is stopped anywhere, robbed, and continues. Rules:
+// A model of Readers that steal a ring from each other while a producer writes. It has the words
+// and the producer of the model of waiting. The holder of the claim is preempted at any step,
+// robbed, and continues. Rules:
 //
 //   - consumer_pos never moves back: the producer would never find room again,
 //   - no Reader uses a record that was overwritten while it read it,
 //   - no record is overwritten before a Reader used it, and none is skipped.
 //
-// A Reader uses a record (writes it to its output, in BeforePublish) at most once. Two Readers may
-// use the same record.
+// A Reader uses a record at most once: it writes the record to its output, in BeforePublish. Two
+// Readers may use the same record.
 const (
 	claimWord  = protocolWords + iota // the Reader that holds the ring, from 1 on
-	claimWords                        // in the model
+	claimWords                        // number of words of the model
 )
 
 // Registers of a Reader with a claim.
@@ -30,21 +31,22 @@ const (
 	regEnd             // walk.goal
 	regSeen            // payload of the record at regPosition, as read
 	regAlone           // Reader.rivals is noRivals
-	regBatch           // formatted records, each as its position + 1 and its payload
+	regBatch           // formatted records: position + 1 and payload of each
 )
 
-// batch is how many records a Reader formats before it publishes them.
+// batch is the number of records that a Reader formats before it publishes them.
 const batch = 2
 
-// claimWeakness is a part of the protocol that is left out, to show that it is needed.
+// claimWeakness is a part of the protocol that a test leaves out to show that the part is
+// necessary.
 type claimWeakness int
 
 const (
 	whole          claimWeakness = iota
-	storePublish                 // consumer_pos is stored, not swapped, and the claim is not checked again
+	storePublish                 // consumer_pos is stored without a compare-and-swap, and the claim is not checked again
 	storeAfterLook               // consumer_pos is stored right after a second check of the claim
 	unproven                     // the thief does not load consumer_pos after its copy
-	useUnlooked                  // a record is used without a check of the claim
+	useUnlooked                  // a record is used without a check of the claim before
 	ignoreRobbed                 // the thief takes a failed swap for a success
 )
 
@@ -115,7 +117,7 @@ func lookAtClaim(self int, doc string) model.Step {
 	}}
 }
 
-// skipTaken is Reader.skipTo of consumer_pos. It reports whether it skipped anything.
+// skipTaken models Reader.skipTo to consumer_pos. It reports whether it skipped records.
 func skipTaken(v *model.View) bool {
 	if v.Reg(regAlone) == 1 {
 		return false
@@ -128,7 +130,8 @@ func skipTaken(v *model.View) bool {
 	return true
 }
 
-// formatRecord adds the record that was read to the batch, and reports whether another one fits.
+// formatRecord adds the record that was read to the batch, and reports whether the batch has room
+// for another record.
 func formatRecord(v *model.View) bool {
 	pos := v.Reg(regPosition)
 	v.Set(regPosition, pos+1)
@@ -142,7 +145,7 @@ func formatRecord(v *model.View) bool {
 	}
 }
 
-// useRecords writes the batch.
+// useRecords writes the batch to the output, and checks each record.
 func useRecords(v *model.View) {
 	for i := regBatch; i < regBatch+2*batch && v.Reg(i) != 0; i += 2 {
 		pos := v.Reg(i) - 1
@@ -158,10 +161,10 @@ func useRecords(v *model.View) {
 	}
 }
 
-// movePos is Reader.move and follow.
+// movePos models Reader.move and Reader.follow.
 func movePos(v *model.View, self int, weak claimWeakness) {
 	to, old := v.Reg(regPosition), v.Reg(regMoved)
-	now := v.Peek(consumerPos) // a locked instruction leaves no store of this thread pending
+	now := v.Peek(consumerPos) // Peek suffices: a locked instruction leaves no store of this thread pending
 	if weak == storePublish || weak == storeAfterLook {
 		old = now
 	}
@@ -183,7 +186,7 @@ func movePos(v *model.View, self int, weak claimWeakness) {
 	case now >= to:
 		v.Set(regMoved, now)
 		v.Set(regPosition, now)
-	default: // the next try
+	default: // follow tries again
 		v.Set(regMoved, now)
 		v.Goto("move")
 		return
@@ -191,7 +194,8 @@ func movePos(v *model.View, self int, weak claimWeakness) {
 	v.Goto("wait")
 }
 
-// allRead is the rule for states at rest.
+// allRead is the rule for states in which no thread can take a step: the ring is empty, and all
+// records were used.
 func allRead(v *model.View) error {
 	if produced := v.Peek(producerPos); v.Peek(consumerPos) != produced || v.Peek(read) != produced {
 		return errors.New("the ring is not empty at rest")

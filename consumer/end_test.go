@@ -18,7 +18,8 @@ import (
 // forever is longer than any test runs.
 const forever = time.Hour
 
-// The places at which a reading goroutine can be when its work is ended.
+// places are the states in which a reading goroutine can be when Close or the end of its context
+// ends its call.
 var places = []struct {
 	name string
 	opts consumer.Options
@@ -39,7 +40,7 @@ func inside(function string) func(testing.TB) {
 	return func(tb testing.TB) { testenv.Inside(tb, function) }
 }
 
-// What ends it, and the error.
+// ends are what can end a waiting call, with the error that the call then returns.
 var ends = []struct {
 	name string
 	end  func(close func() error, cancel context.CancelFunc)
@@ -49,7 +50,7 @@ var ends = []struct {
 	{"the end of the context", func(_ func() error, cancel context.CancelFunc) { cancel() }, context.Canceled},
 }
 
-// kinds are the types that can be read from: their waiting calls and Close.
+// kinds are the types that can be read from: their waiting methods and Close.
 var kinds = []struct {
 	name string
 	open func(tb testing.TB, m *ebpf.Map, opts consumer.Options) (wait func(context.Context) error, close func() error)
@@ -152,7 +153,7 @@ func TestWaitsEndAtADeadline(t *testing.T) {
 	}
 }
 
-// A context that is done ends a call even if there is something to read.
+// If its context is done, a call fails even if there is a record to read.
 func TestEndedContextReadsNothing(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -169,7 +170,7 @@ func TestEndedContextReadsNothing(t *testing.T) {
 	}
 }
 
-// A pass in progress may finish after Close, and unmaps when it ends.
+// A pass in progress may finish after Close. The ring is unmapped when the pass ends.
 func TestCloseDuringAPass(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -224,7 +225,7 @@ func TestCloseDuringRecords(t *testing.T) {
 	}
 }
 
-// checkClosed calls all methods of a Reader.
+// checkClosed calls all methods of a closed Reader and checks their errors.
 func checkClosed(t *testing.T, r *consumer.Reader) {
 	t.Helper()
 	check := func(name string, err error) {
@@ -270,8 +271,8 @@ func TestAfterClose(t *testing.T) {
 	checkClosed(t, r)
 }
 
-// Close comes at any time, from two goroutines, while a third calls Stats and a producer floods the
-// ring. A fault would end the process.
+// Two goroutines call Close at any time, while a third calls Stats and a producer floods the ring.
+// A fault would end the process.
 func TestCloseAtAnyTime(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -316,7 +317,8 @@ func TestCloseAtAnyTime(t *testing.T) {
 	<-flood
 }
 
-// readAll reads from r in order until an error ends it, which it sends.
+// readAll reads records from r and checks their order until an error ends the loop. It sends that
+// error.
 func readAll(t *testing.T, ctx context.Context, r *consumer.Reader) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
@@ -350,7 +352,7 @@ func askForStats(r *consumer.Reader) <-chan error {
 	return ended
 }
 
-// The garbage collector closes a Reader that was not closed.
+// The garbage collector closes a Reader that the program does not close.
 func TestForgottenReader(t *testing.T) {
 	testenv.NoLeaks(t)
 	maps := rings(t, 2)

@@ -25,8 +25,8 @@ func ringWith(records ...string) *ebpf.Map {
 	return events
 }
 
-// Records waits for records until its context ends. They lie in the ring: copy what must outlive
-// the loop body.
+// Records waits for records until its context is done. The records lie in the ring: copy what must
+// outlive the loop body.
 func ExampleReader_Records() {
 	events := ringWith("alpha", "beta") // a map of type RingBuf
 	defer events.Close()
@@ -55,8 +55,8 @@ func ExampleReader_Records() {
 	// no more records
 }
 
-// Pass reads what the ring holds now, without waiting. Leaving the loop at a record keeps it and
-// the records behind it in the ring.
+// Pass reads the records that are in the ring now, without waiting. Leaving the loop at a record
+// keeps that record and later ones in the ring.
 func ExampleReader_Pass() {
 	events := ringWith("alpha", "beta", "gamma")
 	defer events.Close()
@@ -112,7 +112,7 @@ func ExampleReader_TryRead() {
 	// empty
 }
 
-// Opening a ring is exclusive: a second Reader would take records from the first one.
+// Opening a ring claims it: a second Reader would take records away from the first.
 func ExampleBusyError() {
 	events := ringWith()
 	defer events.Close()
@@ -151,7 +151,7 @@ func ExampleGroup() {
 	// ring 1: gamma
 }
 
-// An Observer leaves the records to the ring's consumer.
+// An Observer reads records and leaves them to the consumer of the ring.
 func ExampleObserver() {
 	events := ringWith("alpha")
 	defer events.Close()

@@ -6,10 +6,10 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// A record whose payload may imitate headers lies between two records of 8 bytes. No part of that
-// payload is taken for a record.
+// A record whose payload imitates headers lies between two records of 8 bytes. oldestRecord must
+// not take a part of that payload for a record.
 func TestPayloadsThatImitateRecords(t *testing.T) {
-	const size, page = 4096, 3 // page is where the data begins, RINGBUF_NR_META_PAGES
+	const size, page = 4096, 3 // page is the page where the data begins, RINGBUF_NR_META_PAGES
 	for _, tt := range []struct {
 		rule    string
 		payload []ring.Tagged // words of the record in the middle

@@ -13,17 +13,17 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// hostile is the contents of a ring that another process wrote.
+// hostile is the content of a ring that a hostile process wrote.
 type hostile struct {
-	data                         []byte // the data pages, repeated to their size
-	consumer, producer, overwrit uint64 // positions
-	overwrite                    bool   // a ring in overwrite mode
-	limit                        int    // of passes
-	changing                     bool   // data and positions change during the walk
+	data                         []byte // written repeatedly until the data pages are full
+	consumer, producer, overwrit uint64
+	overwrite                    bool // a ring in overwrite mode
+	limit                        int  // of passes
+	changing                     bool // another goroutine changes data and positions during the walk
 }
 
-// FuzzPass walks over arbitrary memory. It must not fault, loop forever, hand out memory outside the
-// ring, or allocate more than the ring's size.
+// FuzzPass walks over arbitrary memory. The walk must not fault, loop forever, hand out memory
+// outside the ring, or allocate more than the size of the ring.
 func FuzzPass(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, seed.limit, seed.changing)
@@ -44,8 +44,8 @@ func FuzzPass(f *testing.F) {
 	})
 }
 
-// FuzzPassOfAThief is FuzzPass for a Reader with rivals that may move consumer_pos. It mends the ring
-// at the end.
+// FuzzPassOfAThief is FuzzPass for a Reader with rivals that may move consumer_pos. At the end it
+// mends the ring.
 func FuzzPassOfAThief(f *testing.F) {
 	for _, seed := range seeds() {
 		for _, foreigner := range []bool{false, true} {
@@ -91,7 +91,7 @@ func FuzzPassOfASharedReader(f *testing.F) {
 	})
 }
 
-// seeds are rings that could confuse a walk.
+// seeds are contents of rings that could confuse a walk.
 func seeds() []hostile {
 	const size = 4096
 	rec := func(words ...uint32) (b []byte) {
@@ -117,21 +117,21 @@ func seeds() []hostile {
 	all := [3]uint64{0, size - 8, 0}
 	add(rec(0), all)                                           // empty records
 	add(rec(8, 0), all, [3]uint64{8, size, 0})                 // a walk that begins in a payload
-	add(rec(discard), all)                                     // discarded ones only
+	add(rec(discard), all)                                     // only discarded records
 	add(rec(busy), all)                                        // a BUSY head
 	add(rec(math.MaxUint32), all)                              // both flags and the longest length
 	add(rec(busy-1), all, [3]uint64{size - 8, 2*size - 16, 0}) // DISCARD and the longest length
 	add(rec(discard-1), all)                                   // the longest length
 	add(rec(size-8, discard|size, 3*size), all)                // about the ring's size
-	add(rec(16, 0, 0, 1<<20), all)                             // a good record, then a bad one
-	add(rec(0, discard|24, 0, 0, 0, 8, 0),                     // good records, and bad positions:
-		[3]uint64{size, 0, 0},                      // consumer ahead
-		[3]uint64{0, size + 8, 0},                  // more than the ring
-		[3]uint64{4, size, 0}, [3]uint64{0, 12, 0}, // not at a boundary of 8
-		[3]uint64{math.MaxUint64 - 7, 64, 0}, // around 2^64
+	add(rec(16, 0, 0, 1<<20), all)                             // a valid record, then an invalid header
+	add(rec(0, discard|24, 0, 0, 0, 8, 0),                     // valid records, and invalid positions:
+		[3]uint64{size, 0, 0},                      // consumer_pos ahead of producer_pos
+		[3]uint64{0, size + 8, 0},                  // more unread than the size of the ring
+		[3]uint64{4, size, 0}, [3]uint64{0, 12, 0}, // not multiples of 8
+		[3]uint64{math.MaxUint64 - 7, 64, 0}, // consumer_pos before, producer_pos after the wrap-around at 2^64
 		[3]uint64{math.MaxUint64 - size + 1, 0, math.MaxUint64 - 63},
-		[3]uint64{1 << 63, 1<<63 + 512, 0},                                       // at the sign
-		[3]uint64{0, 10 * size, 9*size + 8}, [3]uint64{0, 10 * size, 9*size + 9}, // overwritten
+		[3]uint64{1 << 63, 1<<63 + 512, 0},                                       // positions at the sign bit
+		[3]uint64{0, 10 * size, 9*size + 8}, [3]uint64{0, 10 * size, 9*size + 9}, // overwrite_pos ahead of consumer_pos
 		[3]uint64{0, 64, 128}, [3]uint64{0, size, math.MaxUint64})
 	return s
 }
@@ -170,10 +170,10 @@ func (m memory) change(h hostile) (stop func()) {
 	}
 }
 
-// walkOver makes all calls that do not wait.
+// walkOver makes several passes over r and calls its other methods that do not wait.
 func walkOver(t *testing.T, m memory, r *Reader, limit int) {
-	// Each pass ends at its limit, at the positions it began with, or with an error. Later
-	// passes find what the first left.
+	// Each pass ends at its limit, at the producer position loaded when it began, or with an error.
+	// A later pass begins where the previous pass ended.
 	var rec Record
 	for range 4 {
 		pass(t, m, r, limit)
@@ -190,7 +190,7 @@ func walkOver(t *testing.T, m memory, r *Reader, limit int) {
 	}
 }
 
-// pass walks over the ring once.
+// pass makes one pass and checks its records.
 func pass(t *testing.T, m memory, r *Reader, limit int) {
 	n := uint64(0)
 	for rec := range r.Pass(limit) {
@@ -213,7 +213,7 @@ func pass(t *testing.T, m memory, r *Reader, limit int) {
 	}
 }
 
-// ringMemory returns the memory of r's records if they are not copied.
+// ringMemory returns the memory in which the records of r lie if they are not copied.
 func ringMemory(r *Reader) []byte {
 	return r.mem.Data().Payload(0, uint32(2*r.mem.Size()-ring.HeaderSize))
 }

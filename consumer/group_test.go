@@ -57,7 +57,7 @@ func TestGroupPass(t *testing.T) {
 					}
 				}
 			},
-			left: records{0: from(0, 10), 1: from(2, 8), 2: from(0, 10)}, // ring 1 has its turn first
+			left: records{0: from(0, 10), 1: from(2, 8), 2: from(0, 10)}, // ring 1 has the first turn in this pass
 		},
 		{
 			rule: "rings that had nothing are looked at again",
@@ -89,7 +89,7 @@ func TestGroupPass(t *testing.T) {
 	}
 }
 
-// A Group with more rings than it harvests edges at a time.
+// The Group has more rings than it takes edges from epoll at a time.
 func TestManyRings(t *testing.T) {
 	testenv.NoLeaks(t)
 	n := long(150, 70)

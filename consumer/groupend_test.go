@@ -45,7 +45,7 @@ func TestGroupClosedDuringAPass(t *testing.T) {
 		}
 		got[rec.Ring] = append(got[rec.Ring], seq(t, rec))
 	}
-	// The pass over one ring is in progress; that over the next does not begin.
+	// The pass over the first ring finishes; the pass over the next ring does not begin.
 	if err := g.Err(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("error %v", err)
 	}
@@ -58,7 +58,7 @@ func TestGroupClosedDuringAPass(t *testing.T) {
 	checkGroupClosed(t, g)
 }
 
-// checkGroupClosed calls all methods of a Group.
+// checkGroupClosed calls all methods of a closed Group and checks their errors.
 func checkGroupClosed(t *testing.T, g *consumer.Group) {
 	t.Helper()
 	check := func(name string, err error) {

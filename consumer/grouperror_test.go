@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A ring with inconsistent positions is reported once. The others are read on.
+// A ring with inconsistent positions is reported once. The Group continues to read its other rings.
 func TestCorruptRingInAGroup(t *testing.T) {
 	testenv.NoLeaks(t)
 	maps := rings(t, 3)
@@ -123,7 +123,7 @@ func TestWhatIsNoGroup(t *testing.T) {
 	}
 }
 
-// A Group whose second ring is claimed leaves the first one unclaimed.
+// If the second ring is claimed, NewGroup fails and leaves the first ring unclaimed.
 func TestGroupOfAClaimedRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	maps := rings(t, 2)

@@ -9,8 +9,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// flooded returns a Group of two rings. The first is flooded, and the second has not had a record
-// yet, so that the Group must find out when it gets one.
+// flooded returns a Group of two rings. The first ring is flooded. The second ring has had no
+// record yet, so the Group must notice its first record while it reads the first ring.
 func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *consumer.Group, flood func(), quiet *producer.Pinger) {
 	t.Helper()
 	maps := rings(t, 2)
@@ -28,7 +28,7 @@ func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *con
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
-		asleep(t) // both are empty
+		asleep(t) // both rings are empty
 		flood()
 	}()
 	if err := g.Wait(t.Context()); err != nil {
@@ -38,13 +38,13 @@ func flooded(t *testing.T, opts consumer.Options, quietJob producer.Job) (g *con
 	return g, flood, quiet
 }
 
-// Between the commit of a quiet ring's record and its turn, a flooded ring gets at most the rest of
-// its share and another share.
+// Between the commit of a record of the quiet ring and the turn of that ring, the Group reads from
+// the flooded ring at most the rest of one share and another share.
 func TestFloodDoesNotStarve(t *testing.T) {
 	const share = 20
 	tests := []struct {
 		rule string
-		wait bool // between passes
+		wait bool // the Group waits between passes
 	}{
 		{"waiting between passes", true},
 		{"pass after pass", false},
@@ -78,13 +78,13 @@ func TestFloodDoesNotStarve(t *testing.T) {
 				if g.Err() != nil {
 					t.Fatal(g.Err())
 				}
-				flood() // it never runs empty
+				flood() // the flooded ring never runs empty
 			}
 		})
 	}
 }
 
-// A record of a quiet ring without a wakeup is found too.
+// The Group also finds a record that the quiet ring gets without a wakeup.
 func TestFloodDoesNotHideWhatNobodyAnnounces(t *testing.T) {
 	testenv.NoLeaks(t)
 	g, flood, quiet := flooded(t, consumer.Options{Timer: time.Millisecond},

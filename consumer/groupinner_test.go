@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// An entry can be replaced or deleted between the lookup of its id and its opening.
+// An entry can be replaced or deleted after its id was looked up and before its ring is opened.
 func TestTheRingThatIsUnderTheKeyNowIsOpened(t *testing.T) {
 	testenv.NoLeaks(t)
 	outer := testenv.Map(t, &ebpf.MapSpec{

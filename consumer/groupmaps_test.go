@@ -22,12 +22,12 @@ func outer(tb testing.TB, typ ebpf.MapType, entries uint32) *ebpf.Map {
 	})
 }
 
-// A map of rings gives a Group with one member for each ring, under whichever keys it is.
+// A Group from a map of rings has one member for each ring, even if the ring is under several keys.
 func TestGroupFromMap(t *testing.T) {
 	tests := []struct {
 		rule  string
 		typ   ebpf.MapType
-		slots map[uint32]int // key to ring
+		slots map[uint32]int // maps a key to the index of its ring
 		rings int
 	}{
 		{"an array that is full: a ring for each CPU", ebpf.ArrayOfMaps, map[uint32]int{0: 0, 1: 1, 2: 2, 3: 3}, 4},
@@ -83,7 +83,8 @@ func TestGroupFromMap(t *testing.T) {
 	}
 }
 
-// A ring that is replaced between the lookup of its id and its opening does not fail the Group.
+// A ring that is replaced between the lookup of its id and its opening does not make
+// NewGroupFromMap fail.
 func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 	testenv.NoLeaks(t)
 	const groups = 50
@@ -142,7 +143,7 @@ func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 	}
 }
 
-// A Group of a map of maps works like any other.
+// A Group from a map of maps can wait and read as any other Group.
 func TestGroupFromMapWaits(t *testing.T) {
 	testenv.NoLeaks(t)
 	out := outer(t, ebpf.ArrayOfMaps, 2)

@@ -50,11 +50,11 @@ func TestIdleCPU(t *testing.T) {
 	})
 }
 
-// checkIdle measures the CPU time of this process while wait does not return.
+// checkIdle measures the CPU time that this process uses while wait waits.
 func checkIdle(t *testing.T, wait func(context.Context) error) {
 	t.Helper()
-	// An emulated CPU takes many times longer for each turn of the timer, and counts time that
-	// its host takes away as used. A spinning wait uses all the time there too.
+	// On an emulated CPU each turn of the timer takes many times longer, and time that its host
+	// takes away counts as used. A wait that spins uses all of the CPU time there too.
 	span, limit := 1500*time.Millisecond, 0.005
 	if testing.Short() {
 		span, limit = 500*time.Millisecond, 0.5
@@ -68,8 +68,8 @@ func checkIdle(t *testing.T, wait func(context.Context) error) {
 		wait(ctx)
 	}()
 	asleep(t)
-	// The runtime's own work adds time now and then. A spinning wait exceeds the limit in every
-	// round.
+	// The Go runtime itself uses some CPU time now and then, so one round below the limit is
+	// enough. A wait that spins exceeds the limit in every round.
 	const most = 10
 	share := 1.0
 	for tries := 0; tries < most && share > limit; tries++ {

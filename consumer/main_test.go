@@ -59,8 +59,7 @@ func load(tb testing.TB, m *ebpf.Map) *producer.Producer {
 	return p
 }
 
-// run produces all records of the job. It skips the test if the kernel lacks the job's way of
-// producing.
+// run produces all records of the job. It skips the test if the kernel does not support job.Op.
 func run(tb testing.TB, p *producer.Producer, job producer.Job) producer.Result {
 	tb.Helper()
 	res, err := p.Run(tb.Context(), job)
@@ -92,7 +91,7 @@ func ping(tb testing.TB, pg *producer.Pinger) {
 	}
 }
 
-// hold returns a BUSY record in p's ring.
+// hold reserves a record in the ring of p and leaves it BUSY.
 func hold(tb testing.TB, p *producer.Producer, seq uint64) *producer.Held {
 	tb.Helper()
 	h, err := p.Hold(seq, 16)
@@ -119,7 +118,7 @@ func observe(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	return o
 }
 
-// setConsumerPos moves m's consumer position behind its Reader's back.
+// setConsumerPos moves the consumer position of m without its Reader.
 func setConsumerPos(tb testing.TB, m *ebpf.Map, pos uint64) {
 	tb.Helper()
 	c, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
@@ -177,7 +176,7 @@ func le64(b []byte) uint64 {
 	return v
 }
 
-// from returns n numbers from first on.
+// from returns n consecutive numbers, beginning with first.
 func from(first, n uint64) []uint64 {
 	var s []uint64
 	for i := range n {
@@ -194,8 +193,8 @@ func settle(tb testing.TB, r *consumer.Reader) {
 	}
 }
 
-// ways are all ways to read n records from a Reader. They call use with each record while it is
-// valid, and leave later records in the ring.
+// ways are all ways to read n records from a Reader. They call use with each record while the
+// record is valid, and leave later records in the ring.
 var ways = []struct {
 	name string
 	take func(ctx context.Context, r *consumer.Reader, n int, use func(consumer.Record)) error
@@ -220,7 +219,7 @@ var ways = []struct {
 		defer enough()
 		for rec, err := range r.Records(ctx) {
 			switch {
-			case n == 0: // the record after the last, or the end of ctx
+			case n == 0: // the loop is at the record after the last, or ctx is done
 				return nil
 			case err != nil:
 				return err

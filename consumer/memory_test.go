@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// memory is a ring without a kernel.
+// memory is a ring in ordinary memory, without a BPF map.
 type memory struct{ *testenv.Memory }
 
 func newMemory(tb testing.TB, size uint64) memory {
@@ -17,7 +17,8 @@ func newMemory(tb testing.TB, size uint64) memory {
 	return memory{testenv.NewMemory(tb, size)}
 }
 
-// reader returns a Reader of m, closed when the test ends. It must not wait: m cannot be polled.
+// reader returns a Reader of m, closed when the test ends. The Reader must not wait, because m
+// cannot be polled.
 func (m memory) reader(tb testing.TB, overwrite bool) *Reader {
 	tb.Helper()
 	return m.readerWith(tb, overwrite, Options{Timer: -1})
@@ -49,14 +50,14 @@ func (m memory) offset(pos uint64) uint64 { return pos & (m.Size - 1) }
 // header returns the header of the record at pos.
 func (m memory) header(pos uint64) ring.Header { return ring.Header(*m.Word(m.offset(pos))) }
 
-// setHeader stores a header as a full barrier, like the xchg in bpf_ringbuf_commit.
+// setHeader stores a header with a full barrier, as the xchg in bpf_ringbuf_commit does.
 func (m memory) setHeader(pos uint64, h uint32) {
 	for _, repetition := range []uint64{0, m.Size} {
 		atomic.SwapUint32((*uint32)(unsafe.Pointer(m.Word(repetition+m.offset(pos)))), h)
 	}
 }
 
-// put writes b at pos, in the data and in its repetition.
+// put writes b at pos, in the data and in the repetition of the data after it.
 func (m memory) put(pos uint64, b []byte) {
 	data := m.Data()
 	for len(b) > 0 {

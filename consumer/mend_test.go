@@ -12,14 +12,15 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Of 100 records the first 60 are consumed; 36 to 99 are in the ring.
+// 100 records were produced and the first 60 are consumed. The ring still contains records 36 to
+// 99.
 func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
 		pos   uint64
-		fault string // "" for none
+		fault string // "" if the position is valid
 		first uint64 // the record at which reading resumes
-		lost  uint64 // bytes
+		lost  uint64 // bytes skipped
 	}{
 		{"where it belongs", 60 * slot, "", 60, 0},
 		{"at a record", 90 * slot, "", 90, 0},

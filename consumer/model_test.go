@@ -10,36 +10,37 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A model of a Reader that waits and the kernel's producers. Rules:
+// A model of a Reader that waits, and of the producers in the kernel. Rules:
 //
 //   - no wakeup is lost: a Reader never sleeps for good with a record to read,
 //   - no payload is read before its record is committed,
 //   - no record is lost or read twice,
 //   - no record is overwritten before it was read.
 //
-// Positions count records. Each record takes one slot of the ring; as in the kernel, one slot stays
-// free. Words that model memory are accessed with Load, Store and so on, others with Peek and Poke.
+// Positions count records. Each record takes one slot of the ring. As in the kernel, one slot stays
+// free. Words that model memory are accessed with Load, Store and so on; words that model other
+// state are accessed with Peek and Poke.
 const (
 	consumerPos model.Word = iota
 	producerPos
 	spinlock                   // bpf_ringbuf.spinlock
-	headers                    // of the slots
-	payloads = headers + slots // of the slots: the record's position + 1
+	headers                    // one word per slot
+	payloads = headers + slots // one word per slot: position of the record + 1
 )
 
 // Words that model other state.
 const (
 	irqWork    = payloads + slots + iota // bpf_ringbuf.work is queued
-	epollReady                           // the runtime's epoll instance has the ring in its ready list
+	epollReady                           // the ring is in the ready list of the runtime's epoll instance
 	pollReady                            // internal state of the runtime: pollDesc.rg is pdReady
-	read                                 // records that the Reader has read
+	read                                 // number of records that the Reader has read
 	protocolWords
 )
 
 const slots = 3
 
-// The states of a header. A slot is empty before the first lap, and then keeps the header of the
-// previous lap.
+// States of a header. A slot is empty before the first lap. After that it keeps the header of the
+// previous lap until the next record is reserved in it.
 const (
 	headerEmpty = iota
 	headerBusy
@@ -49,18 +50,19 @@ const (
 
 // Registers of a producer.
 const (
-	regSeq  = iota // reservations so far
-	regPos         // of its record
+	regSeq  = iota // number of reservations so far
+	regPos         // position of its record
 	regCons        // consumer_pos as loaded
 )
 
-// kernelFlags are flags of bpf_ringbuf_submit or discard.
+// kernelFlags say how a producer ends a record: with bpf_ringbuf_submit or bpf_ringbuf_discard, and
+// with which wakeup flag.
 type kernelFlags struct {
 	noWakeup, force, discard bool
 }
 
-// producer is the kernel's code for a program that reserves and commits a record for each element of
-// flags in turn. It drops a record if there is no room.
+// kernelProducer models the kernel's code for a program that reserves and commits one record for
+// each element of flags. It drops a record if the ring is full.
 func kernelProducer(name string, weak weakness, flags ...kernelFlags) model.Thread {
 	flag := func(v *model.View) kernelFlags { return flags[v.Reg(regSeq)] }
 	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPos) % slots) }
@@ -122,7 +124,7 @@ func kernelProducer(name string, weak weakness, flags ...kernelFlags) model.Thre
 	}}
 }
 
-// The path of a wakeup, from the producer's CPU to the Reader's goroutine.
+// wakeup models the path of a wakeup from the CPU of the producer to the goroutine of the Reader.
 var wakeup = []model.Thread{
 	{Name: "irq", Steps: []model.Step{{
 		Label: "irq", Doc: "bpf_ringbuf_notify: wake_up_all; ep_poll_callback",
@@ -136,7 +138,7 @@ var wakeup = []model.Thread{
 	}}},
 }
 
-// weakness is a part of the protocol that is left out, to show that it is needed.
+// weakness is a part of the protocol that a test leaves out to show that the part is necessary.
 type weakness int
 
 const (
@@ -144,7 +146,7 @@ const (
 	plainPublish               // consumer_pos is stored without a barrier
 	lookOnlyBefore             // the ring is not checked after the publication
 	resetAfterLook             // the ready flag is reset after the check, not before it
-	sleepHolding               // the space held back stays held back in sleep
+	sleepHolding               // Coalesce keeps the space of the last record unpublished during the sleep
 	publishBeforeRead          // consumer_pos is stored before the payload is read
 	ignoreBusy                 // the BUSY bit is ignored
 	plainCommit                // the kernel commits without a barrier
@@ -156,21 +158,21 @@ const (
 	regPublished        // Reader.published
 	regGoal             // walk.goal
 	regFrom             // where the pass began
-	regPaused           // 1 if it has paused since the last pass
+	regPaused           // 1 if the Reader has paused since the last pass
 )
 
-// mode is when a Reader publishes.
+// mode says when a Reader publishes.
 type mode int
 
 const (
-	atEnd    mode = iota // of the pass
+	atEnd    mode = iota // at the end of a pass
 	early                // after each record, as if each were an eighth of the ring
-	coalesce             // all but the last record, until it has paused and checked again
+	coalesce             // all but the last record; that one after a pause and another check
 )
 
 func (m mode) String() string { return [...]string{"at the end", "early", "coalesce"}[m] }
 
-// readerModel is a goroutine in Reader.Records.
+// readerModel models a goroutine in Reader.Records.
 type readerModel struct {
 	weak weakness
 	mode mode
@@ -194,8 +196,8 @@ func (r readerModel) store(v *model.View, pos int) {
 	v.Set(regPublished, pos)
 }
 
-// look is Reader.ready: it goes to a label if there is nothing to read, and begins a pass
-// otherwise.
+// look models Reader.ready. It goes to the label nothing if there is nothing to read, and otherwise
+// begins a pass.
 func look(label, doc, nothing string) []model.Step {
 	return []model.Step{
 		{Label: label, Doc: doc + ": ready: producer_pos", Do: func(v *model.View) {
@@ -213,7 +215,7 @@ func look(label, doc, nothing string) []model.Step {
 	}
 }
 
-// poll is Reader.poll.
+// poll models Reader.poll.
 func (r readerModel) poll() []model.Step {
 	return append(look("wait", "Wait", "nothing"), []model.Step{
 		{Label: "nothing", Doc: "Wait: hold: pause", Do: func(v *model.View) {
@@ -236,7 +238,7 @@ func (r readerModel) poll() []model.Step {
 	}...)
 }
 
-// sleep is Poller.Wait.
+// sleep models Poller.Wait.
 func (r readerModel) sleep() []model.Step {
 	reset := func(label, next string) model.Step {
 		return model.Step{Label: label, Doc: "sleep: RawRead: runtime_pollReset: pollDesc.rg = pdNil", Do: func(v *model.View) {
@@ -258,7 +260,7 @@ func (r readerModel) sleep() []model.Step {
 	)
 }
 
-// pass is Reader.Pass.
+// pass models Reader.Pass.
 func (r readerModel) pass() []model.Step {
 	return []model.Step{
 		{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) {
@@ -310,7 +312,8 @@ func (r readerModel) pass() []model.Step {
 	}
 }
 
-// noLostWakeup is the rule for states at rest: the Reader sleeps and has nothing to read.
+// noLostWakeup is the rule for states in which no thread can take a step: the Reader sleeps and has
+// nothing to read.
 func noLostWakeup(v *model.View) error {
 	pos := v.Peek(read)
 	if pos == v.Peek(producerPos) || v.Peek(headers+model.Word(pos%slots)) == headerBusy {
@@ -319,7 +322,7 @@ func noLostWakeup(v *model.View) error {
 	return errors.New("lost wakeup: the reader sleeps with a record to read")
 }
 
-// protocol is a model of the Reader with these producers.
+// protocol is a model of a Reader with one producer for each element of producers.
 func protocol(order model.Order, weak weakness, mode mode, producers ...[]kernelFlags) model.Model {
 	m := model.Model{Words: int(protocolWords), Order: order, AtRest: noLostWakeup, Threads: slices.Clone(wakeup)}
 	m.Threads = append(m.Threads, readerThread(weak, mode))
@@ -336,8 +339,8 @@ var (
 	discard  = kernelFlags{discard: true}
 )
 
-// leaveOutLong reports whether to leave out models with many states: on slow machines, and with the
-// race detector, which finds nothing in a model.
+// leaveOutLong reports whether to leave out models with many states: with -short, for slow
+// machines, and with the race detector, which finds nothing in a model.
 func leaveOutLong() bool { return testing.Short() || testenv.Race }
 
 func TestModelOfWaiting(t *testing.T) {
@@ -345,7 +348,7 @@ func TestModelOfWaiting(t *testing.T) {
 		rule      string
 		producers [][]kernelFlags
 		fails     string
-		long      bool // not with -short
+		long      bool // left out with -short
 	}{
 		{rule: "a record", producers: [][]kernelFlags{{adaptive}}},
 		{rule: "a record for each slot", producers: [][]kernelFlags{{adaptive, adaptive, adaptive}}},
@@ -356,7 +359,7 @@ func TestModelOfWaiting(t *testing.T) {
 		{rule: "discarded records of two producers", producers: [][]kernelFlags{{discard}, {adaptive, discard}}, long: true},
 		{rule: "a run without wakeup closed by a forced one", producers: [][]kernelFlags{{noWakeup, force, noWakeup, force}}},
 		{rule: "forced ones beside others", producers: [][]kernelFlags{{force}, {adaptive, force}}, long: true},
-		// These rely on the slow timer.
+		// In these cases only the slow timer, which is not in the model, wakes the Reader.
 		{rule: "a run whose forced one finds no room", producers: [][]kernelFlags{{noWakeup, noWakeup, force}}, fails: "lost wakeup"},
 		{rule: "a record without wakeup", producers: [][]kernelFlags{{noWakeup}}, fails: "lost wakeup"},
 		{
@@ -378,7 +381,7 @@ func TestModelOfWaiting(t *testing.T) {
 	}
 }
 
-// Each part of the protocol is needed: without it, the explorer finds a broken rule.
+// Each part of the protocol is necessary: without it, the explorer finds a broken rule.
 func TestModelOfWaitingWeakened(t *testing.T) {
 	one, two, four := []kernelFlags{adaptive}, []kernelFlags{adaptive, adaptive}, []kernelFlags{adaptive, adaptive, adaptive, adaptive}
 	tests := []struct {

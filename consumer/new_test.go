@@ -87,7 +87,7 @@ func TestMapMayBeClosed(t *testing.T) {
 	}
 }
 
-// Inconsistent positions are an error of every way to read.
+// Every way to read fails if the positions are inconsistent.
 func TestCorruptPositions(t *testing.T) {
 	tests := []struct {
 		rule string

@@ -36,7 +36,7 @@ func observer(tb testing.TB, m *ebpf.Map, opts consumer.ObserverOptions) *consum
 	return o
 }
 
-// balanced returns the Stats of o and checks that they account for all bytes.
+// balanced returns the Stats of o and checks that Seen, Skipped and Lost add up to all bytes.
 func balanced(tb testing.TB, o *consumer.Observer) consumer.ObserverStats {
 	tb.Helper()
 	s, err := o.Stats()
@@ -44,7 +44,7 @@ func balanced(tb testing.TB, o *consumer.Observer) consumer.ObserverStats {
 		tb.Fatal(err)
 	}
 	if s.Seen+s.Skipped+s.Lost != s.Pos-s.Start {
-		tb.Fatalf("seen, skipped and lost make %d, not %d: %+v", s.Seen+s.Skipped+s.Lost, s.Pos-s.Start, s)
+		tb.Fatalf("seen, skipped and lost add up to %d, not %d: %+v", s.Seen+s.Skipped+s.Lost, s.Pos-s.Start, s)
 	}
 	return s
 }
@@ -97,10 +97,10 @@ func TestObserverStartsWhereItIsTold(t *testing.T) {
 	all, now := observer(t, m, consumer.ObserverOptions{}), observer(t, m, consumer.ObserverOptions{Now: true})
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 1, Seq: 5})
 	if got := observed(t, all); !slices.Equal(got, from(2, 4)) {
-		t.Errorf("from what waits on: records %d", got)
+		t.Errorf("without Now: records %d", got)
 	}
 	if got := observed(t, now); !slices.Equal(got, from(5, 1)) {
-		t.Errorf("from now on: records %d", got)
+		t.Errorf("with Now: records %d", got)
 	}
 	if s := stats(t, r); s.ConsumerPos != 48 {
 		t.Errorf("the Observers moved consumer_pos to %d", s.ConsumerPos)
@@ -217,7 +217,7 @@ func TestEndOfAWaitingObserver(t *testing.T) {
 	}
 }
 
-// Undrained samples, written as by libbpf's user_ring_buffer.
+// The ring contains samples that are not drained, written as libbpf's user_ring_buffer writes them.
 func TestObserverOfAUserRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: 4096})
@@ -239,7 +239,7 @@ func TestObserverOfAUserRing(t *testing.T) {
 	o := observer(t, m, consumer.ObserverOptions{})
 	put(0, 0, 16)
 	put(ring.DiscardBit, 7, 40)
-	put(ring.DiscardBit|ring.BusyBit, 8, 8) // abandoned, then discarded
+	put(ring.DiscardBit|ring.BusyBit, 8, 8) // reserved but not submitted, then discarded
 	busy := put(ring.BusyBit, 1, 16)
 	put(0, 2, 4096-ring.HeaderSize-int(pos)) // the ring is completely full
 	if got := observed(t, o); !slices.Equal(got, from(0, 1)) {

@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// owners are foreign consumers beside which an Observer works. next returns a record, in the
-// owner's memory, until stop is called.
+// owners are other consumer libraries beside which an Observer works. next returns a record, in the
+// memory of the owner, until stop is called.
 var owners = []struct {
 	name string
 	open func(tb testing.TB, m *ebpf.Map) (next func() ([]byte, error), stop func())
@@ -47,15 +47,15 @@ var owners = []struct {
 }
 
 // The owner of the ring gets each record once and in order, as without an Observer. The Observer
-// hands out what was submitted, and accounts for all bytes and records.
+// hands out exactly the submitted records, and accounts for all bytes and records.
 func TestObserverBesideAnOwner(t *testing.T) {
 	tests := []struct {
 		rule  string
 		size  uint32
 		job   producer.Job
-		count uint64 // with -short a hundredth
+		count uint64 // number of records; a hundredth of it with -short
 	}{
-		// With the others, ten million records.
+		// With the other cases this adds up to ten million records.
 		{"a small ring", 4096, producer.Job{Op: producer.Output, Size: 8, MaxSize: 200}, 300_000},
 		{"a ring that is often full", 64 << 10, producer.Job{Op: producer.Reserve, Size: 16, DiscardEvery: 5}, 2_200_000},
 		{"long records", 1 << 20, producer.Job{Op: producer.Output, Size: 0, MaxSize: 60_000}, 20_000},
@@ -106,10 +106,10 @@ func own(t *testing.T, job producer.Job, next func() ([]byte, error)) {
 	}
 }
 
-// watch observes until done reports that everything was produced, and then the rest. Records missing
-// between two that it sees must be discarded or lost ones.
+// watch observes until done reports that everything was produced, and then reads the rest. If
+// records are missing between two that it sees, they must be discarded or lost records.
 func watch(t *testing.T, o *consumer.Observer, job producer.Job, done *atomic.Bool) {
-	want := uint64(0) // the number of the next record, and its position
+	want := uint64(0) // number of the record that is expected next
 	end := uint64(0)
 	gap := func(n, pos uint64) {
 		bytes := uint64(0)
@@ -128,7 +128,7 @@ func watch(t *testing.T, o *consumer.Observer, job producer.Job, done *atomic.Bo
 				n = le64(rec.Data)
 			}
 			for len(rec.Data) < 8 && n < job.Count && (job.Discarded(n) || job.Len(n) != uint32(len(rec.Data)) || producer.Verify(n, rec.Data) != nil) {
-				n++ // too short to hold its number
+				n++ // too short to contain its number
 			}
 			if err := producer.Verify(n, rec.Data); err != nil || n >= job.Count || job.Discarded(n) || uint32(len(rec.Data)) != job.Len(n) {
 				t.Errorf("record %d of %d bytes: %v", n, len(rec.Data), err)

@@ -20,8 +20,8 @@ func (m memory) observer(tb testing.TB, kind ring.Kind, overwrite bool, opts Obs
 	return o
 }
 
-// FuzzObserver observes arbitrary memory, also while it changes. It must not fault, loop forever, hand
-// out memory outside its copy, allocate more than the ring's size, or miscount.
+// FuzzObserver observes arbitrary memory, also while it changes. The Observer must not fault, loop
+// forever, hand out memory outside its copy, allocate more than the size of the ring, or miscount.
 func FuzzObserver(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, !seed.overwrite, seed.limit, seed.changing)
@@ -42,7 +42,7 @@ func FuzzObserver(f *testing.F) {
 			observeOnce(t, m, o, limit)
 			o.poll()
 		}
-		// The ring's owner may move any position.
+		// Another process may change both positions at any time.
 		*m.ConsumerPos(), *m.ProducerPos() = producer, consumer
 		observeOnce(t, m, o, limit)
 	})

@@ -8,12 +8,12 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// A model of an Observer beside producers and the ring's consumer. Rules: no record that it hands out
-// is torn or uncommitted, and it resumes where a record begins.
+// A model of an Observer beside producers and the consumer of the ring. Rules: no record that the
+// Observer hands out is torn or uncommitted, and the Observer resumes where a record begins.
 //
-// Positions count words of 8 bytes. A record is a header and a payload of one word each. In a ring
-// with an odd number of words, headers overwrite payloads of the previous lap and payloads headers;
-// with an even number, headers overwrite headers.
+// Positions count words of 8 bytes. A record is a header and a payload of one word each. If the
+// ring has an odd number of words, headers overwrite payloads of the previous lap, and payloads
+// overwrite headers. If the number is even, headers overwrite headers.
 const (
 	obsConsumer model.Word = iota // consumer_pos
 	obsProducer                   // producer_pos
@@ -29,24 +29,25 @@ type cells int
 
 func (c cells) at(pos int) model.Word { return obsCells + model.Word(pos%int(c)) }
 
-// The contents of a cell: the state of a header, or the payload of the record at a position.
+// Contents of a cell: the state of a header, or cellPayload plus the position of the record whose
+// payload it is.
 const (
 	cellEmpty = iota
 	cellBusy
 	cellCommitted
 	cellDiscarded
-	cellPayload // of position 0
+	cellPayload // payload of the record at position 0
 )
 
 // Registers of a producer.
 const (
-	regProdPos  = iota // of its record
-	regProdDone        // records
+	regProdPos  = iota // position of its record
+	regProdDone        // number of its records so far
 	regProdCons        // consumer_pos as loaded
 )
 
-// producer is the kernel's code for a program that reserves and commits records, or drops them if
-// there is no room.
+// producer models the kernel's code for a program that reserves records and ends them as commits
+// says. It drops a record if the ring is full.
 func (c cells) producer(name string, commits ...int) model.Thread {
 	done := func(v *model.View) {
 		if v.Set(regProdDone, v.Reg(regProdDone)+1); v.Reg(regProdDone) == len(commits) {
@@ -90,7 +91,8 @@ func (c cells) producer(name string, commits ...int) model.Thread {
 	}}
 }
 
-// userProducer writes a sample before it publishes it.
+// userProducer models the producer of a user ring, which writes a sample before it publishes the
+// sample.
 func (c cells) userProducer(samples int) model.Thread {
 	return model.Thread{Name: "producer", Steps: []model.Step{
 		{
@@ -104,7 +106,7 @@ func (c cells) userProducer(samples int) model.Thread {
 		}},
 		{Doc: "publish producer_pos", Do: func(v *model.View) {
 			v.Set(regProdPos, v.Reg(regProdPos)+span)
-			v.Swap(obsProducer, v.Reg(regProdPos)) // as Go's atomic stores
+			v.Swap(obsProducer, v.Reg(regProdPos)) // an atomic store of Go is a swap
 			if v.Set(regProdDone, v.Reg(regProdDone)+1); v.Reg(regProdDone) == samples {
 				v.Stop()
 			} else {
@@ -114,7 +116,7 @@ func (c cells) userProducer(samples int) model.Thread {
 	}}
 }
 
-// consumer consumes records one by one.
+// consumer models a consumer that publishes each record by itself.
 func (c cells) consumer() model.Thread {
 	committed := func(v *model.View) bool {
 		header := v.Peek(c.at(v.Reg(0)))
@@ -130,13 +132,13 @@ func (c cells) consumer() model.Thread {
 	}}}
 }
 
-// proof is how an Observer proves a copy.
+// proof says how the Observer proves its copy of the record at p: reach or consumer suffices.
 type proof struct {
-	reach    cells // the greatest producer_pos - p, in words; negative if it proves nothing
-	consumer bool  // or that the record is not consumed
+	reach    cells // whole if producer_pos - p, in words, is at most this; a negative reach proves nothing
+	consumer bool  // whole if the record at p is not consumed
 	early    bool  // weakened: the positions are loaded before the copy
 	swapped  bool  // weakened: the payload is copied before the header
-	anywhere bool  // weakened: resumes at whole memory, where a record need not begin
+	anywhere bool  // weakened: the Observer resumes at the oldest whole word, where a record need not begin
 }
 
 var strictProof = proof{reach: -1, consumer: true}
@@ -146,12 +148,12 @@ const (
 	regAt      = iota // Observer.pos
 	regHeader         // copied
 	regPayload        // copied
-	regProd           // as loaded for the proof
+	regProd           // producer_pos as loaded for the proof
 	regHead           // consumer_pos as loaded for the proof
-	regStrange        // the header is BUSY, and not that of a possible record
+	regStrange        // 1 if the header was BUSY and consumer_pos was already beyond it: it is not the header of a live record, so do not wait for it
 )
 
-// observer is a goroutine in Observer.Records.
+// observer models a goroutine in Observer.Records.
 func (c cells) observer(p proof) model.Thread {
 	return model.Thread{Name: "observer", Steps: slices.Concat(
 		[]model.Step{{
@@ -187,7 +189,7 @@ func (c cells) observerCopy(p proof) []model.Step {
 	return append(copies, loads...)
 }
 
-// observerProve hands out the record if it is proven, and else resynchronises.
+// observerProve hands out the record if it is proven, and otherwise resynchronises.
 func (c cells) observerProve(p proof) []model.Step {
 	return []model.Step{
 		{Doc: "prove; hand out", Do: func(v *model.View) {
@@ -213,7 +215,7 @@ func (c cells) observerProve(p proof) []model.Step {
 				head = v.Reg(regProd) - int(p.reach)
 			}
 			if head <= v.Reg(regAt) || head%span != 0 {
-				v.Fail("goes on at %d after %d", head, v.Reg(regAt))
+				v.Fail("resumes at %d after %d", head, v.Reg(regAt))
 			}
 			v.Set(regAt, head)
 			v.Goto("clear")
@@ -225,7 +227,7 @@ func (c cells) observerProve(p proof) []model.Step {
 		},
 		{Label: "clear", Doc: "forget the copy", Do: func(v *model.View) {
 			for r := regHeader; r <= regStrange; r++ {
-				v.Set(r, 0) // unused registers must not multiply states
+				v.Set(r, 0) // clear unused registers: they would multiply the states
 			}
 			v.Goto("look")
 		}},
@@ -256,7 +258,7 @@ func TestModelOfObserving(t *testing.T) {
 		{rule: "two producers, BUSY records", size: odd, proof: proof{reach: odd - 1}, producers: two, long: true},
 		{rule: "stores in any order: what is not consumed is whole", size: odd, proof: strictProof, order: model.PSO, producers: one, long: true},
 		{rule: "two producers, stores in any order", size: odd, proof: strictProof, order: model.PSO, producers: two, long: true},
-		// One sample is written ahead of producer_pos.
+		// The producer writes one sample ahead of producer_pos.
 		{rule: "a user ring", size: odd, proof: proof{reach: odd - span, consumer: true}, producers: user},
 		{rule: "a user ring, stores in any order", size: odd, proof: strictProof, order: model.PSO, producers: user},
 
@@ -264,7 +266,7 @@ func TestModelOfObserving(t *testing.T) {
 		{rule: "the whole size is taken for whole", size: even, proof: proof{reach: even}, producers: one, fails: "is torn"},
 		{rule: "producer_pos is loaded before the copy", size: odd, proof: proof{reach: odd - 1, early: true}, producers: one, fails: "is torn"},
 		{rule: "payloads are copied before headers", size: odd, proof: proof{reach: odd - 1, swapped: true}, producers: one, fails: "is torn"},
-		{rule: "goes on where no record need begin", size: odd, proof: proof{reach: odd - 2, anywhere: true}, producers: one, fails: "goes on at"},
+		{rule: "resumes where no record need begin", size: odd, proof: proof{reach: odd - 2, anywhere: true}, producers: one, fails: "resumes at"},
 		{rule: "stores in any order, the kernel's bound", size: odd, proof: proof{reach: odd - 1}, order: model.PSO, producers: one, fails: "is torn"},
 		{rule: "a user ring, the kernel's bound", size: odd, proof: proof{reach: odd - 1}, producers: user, fails: "is torn"},
 	}

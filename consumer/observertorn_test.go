@@ -11,9 +11,9 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A producer that does what the kernel does in overwrite mode runs on another CPU at full speed. It
-// never waits, so it laps the Observer of a small ring continuously. Each word of a record identifies
-// the record.
+// On another CPU a producer does at full speed what the kernel does in overwrite mode. It never
+// waits, so it laps the Observer of a small ring continuously. Each word of a record identifies the
+// record, so a torn record is detected.
 func TestObservedRecordsAreNeverTorn(t *testing.T) {
 	tests := []struct {
 		rule     string
@@ -45,7 +45,7 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 			})
 			defer producing.Wait()
 			for last := false; !last; {
-				last = done.Load() // the next pass finds everything
+				last = done.Load() // if so, the next pass finds everything
 				for rec := range o.Pass(0) {
 					checkWhole(t, rec)
 				}
@@ -65,8 +65,8 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 	}
 }
 
-// A producer that writes ahead of producer_pos tears no observed sample, whether the distance is known
-// or not.
+// A producer writes samples ahead of producer_pos. No observed sample is torn, whether
+// ObserverOptions.Ahead is set or not.
 func TestObservedSamplesAreNeverTorn(t *testing.T) {
 	for _, ahead := range []uint64{0, 2048} {
 		t.Run(fmt.Sprintf("ahead %d", ahead), func(t *testing.T) { observeSamples(t, ahead) })
@@ -99,7 +99,7 @@ func observeSamples(t *testing.T, ahead uint64) {
 				pos += span
 			}
 			atomic.StoreUint64(m.ProducerPos(), pos)
-			// A drain that leaves as much as fits beside the next batch.
+			// Drain the ring, but leave as many samples as fit beside the next batch.
 			if room := uint64(size - batch*span); pos > room {
 				atomic.StoreUint64(m.ConsumerPos(), (pos-room+span-1)/span*span)
 			}

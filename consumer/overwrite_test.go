@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// overwriting creates a ring of size bytes whose producers overwrite records not read in time
-// (BPF_F_RB_OVERWRITE, Linux 6.19).
+// overwriting creates a ring of size bytes in overwrite mode: its producers overwrite records that
+// are not read in time (BPF_F_RB_OVERWRITE, Linux 6.19).
 func overwriting(tb testing.TB, size uint32) *ebpf.Map {
 	tb.Helper()
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "test_ring", Type: ebpf.RingBuf, MaxEntries: size, Flags: mapflag.RBOverwrite})
@@ -31,12 +31,12 @@ func overwriting(tb testing.TB, size uint32) *ebpf.Map {
 	return m
 }
 
-// A ledger accounts for what a reader of records of one length read and lost.
+// A ledger counts what a reader has read and lost. All records have the same length.
 type ledger struct {
-	records, bytes uint64 // bytes with headers
+	records, bytes uint64 // bytes include headers
 	gaps           uint64 // bytes between records
-	end            uint64 // of the last record
-	next           uint64 // the lowest number that may come next
+	end            uint64 // position at which the last record ends
+	next           uint64 // lowest number that the next record may have
 }
 
 // add checks that rec follows the records before it.
@@ -79,7 +79,7 @@ func TestOverwriteNothingLost(t *testing.T) {
 	}
 }
 
-// Remaining records are read in order, and lost ones are counted, to the byte.
+// Records that are not overwritten are read in order. Lost records are counted to the byte.
 func TestOverwriteAccounts(t *testing.T) {
 	tests := []struct {
 		rule string
@@ -104,7 +104,7 @@ func TestOverwriteAccounts(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					// Read one record, then the others.
+					// Read one record first, then the others.
 					for n := 1; l.end < q.ProdPos; n = int(left(t, job, q)) - 1 {
 						err := way.take(t.Context(), r, n, func(rec consumer.Record) { l.add(t, rec) })
 						if err != nil {
@@ -126,7 +126,7 @@ func TestOverwriteAccounts(t *testing.T) {
 	}
 }
 
-// left is the number of records in the ring.
+// left returns the number of records in the ring.
 func left(t *testing.T, job producer.Job, q producer.Query) (n uint64) {
 	t.Helper()
 	end := job.Seq + job.Count
@@ -148,8 +148,8 @@ func TestOverwriteDiscarded(t *testing.T) {
 	}
 }
 
-// Whatever the producer does meanwhile, no record is torn, repeated or out of order, and each missing
-// one is counted as lost.
+// While a producer floods the ring, no record is torn, repeated or out of order, and each missing
+// record is counted as lost.
 func TestOverwriteUnderFlood(t *testing.T) {
 	const cpu = 1
 	tests := []struct {
@@ -216,7 +216,7 @@ func TestOverwriteResume(t *testing.T) {
 	}
 	for rec := range r.Pass(0) {
 		if seq(t, rec) == 4 {
-			break // stays in the ring
+			break // the record stays in the ring
 		}
 	}
 	if err := r.Close(); err != nil {
@@ -226,7 +226,7 @@ func TestOverwriteResume(t *testing.T) {
 	if diff := cmp.Diff(from(4, 3), seqs(t, r, 3)); diff != "" {
 		t.Errorf("the next Reader gets (-want +got):\n%s", diff)
 	}
-	// It does not read while its records are overwritten.
+	// The Reader does not read while its records are overwritten.
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 1000, Seq: 10})
 	got := seqs(t, r, 0)
 	if diff := cmp.Diff(from(1010-170, 170), got); diff != "" {
@@ -237,14 +237,14 @@ func TestOverwriteResume(t *testing.T) {
 	}
 }
 
-// A BUSY record is never overwritten. Its commit wakes a reader that waits for it, even if that was
-// far behind when it began to wait.
+// A BUSY record is never overwritten. Its commit wakes a reader that waits for it, even if the
+// reader was far behind when it began to wait.
 func TestOverwriteBusy(t *testing.T) {
 	tests := []struct {
 		rule   string
 		before uint64 // records before the BUSY one
-		seen   bool   // by a pass, before the records behind it are written
-		behind uint64 // records behind it
+		seen   bool   // a pass sees the BUSY record before the records behind it are written
+		behind uint64 // records behind the BUSY one
 	}{
 		{"at the start", 0, false, 0},
 		{"behind records", 10, false, 10},
@@ -271,7 +271,7 @@ func TestOverwriteBusy(t *testing.T) {
 			if tt.seen {
 				pass()
 			}
-			// The ring is full long before the last.
+			// The job continues although the ring becomes full.
 			if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Size: 16, Seq: tt.before + 1, Count: tt.behind}); err != nil {
 				t.Fatal(err)
 			}

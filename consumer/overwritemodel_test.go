@@ -8,15 +8,15 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// A model of reading a ring in overwrite mode on x86. Rules: no record is torn, none is handed out
-// before it is committed, and a Reader does not sleep with a record to read. It has the words, headers
-// and registers of the model of waiting, and:
+// A model of reading a ring in overwrite mode on x86. Rules: no record is torn, no record is handed
+// out before it is committed, and a Reader does not sleep with a record to read. The model has the
+// words, headers and registers of the model of waiting, and these words:
 const (
 	overwritePos = protocolWords + iota
 	overwriteWords
 )
 
-// overwriteProducer is the kernel's code for a ring in overwrite mode.
+// overwriteProducer models the kernel's code for a ring in overwrite mode.
 func overwriteProducer(name string, records int) model.Thread {
 	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPos) % slots) }
 	done := func(v *model.View) {
@@ -65,33 +65,34 @@ func overwriteProducer(name string, records int) model.Thread {
 	}}
 }
 
-// overwriteWeakness is a part of the protocol that is left out, to show that it is needed.
+// overwriteWeakness is a part of the protocol that a test leaves out to show that the part is
+// necessary.
 type overwriteWeakness int
 
 const (
 	payloadFirst  overwriteWeakness = iota + 1 // the copy loads payloads before their headers
 	noProof                                    // overwrite_pos is not loaded after the copy
 	overFirst                                  // overwrite_pos is loaded before producer_pos
-	waitsOnBehind                              // Reader.ready checks the oldest remaining record, at which the kernel does not know that it waits
+	waitsOnBehind                              // Reader.ready checks the header of the oldest intact record without publishing its position, so the kernel does not wake the Reader for it
 )
 
 // Registers of the Reader, in addition to those of the model of waiting.
 const (
 	regOver   = regFrom       // overwrite_pos as loaded
-	regIndex  = regPaused     // of the record in the copy
-	regCopied = regPaused + 1 // headers, then payloads of the copy: see copied
+	regIndex  = regPaused     // index in the copy of the next record
+	regCopied = regPaused + 1 // first of the registers with the copy: headers, then payloads, see copied
 )
 
-// copied returns the register with a word of the copy.
+// copied returns the register that contains a word of the copy.
 func copied(index int, payload bool) int {
 	r := regCopied + index%2
 	if payload {
-		r += 2 // shares the last registers
+		r += 2 // payloads are in the registers after the headers
 	}
 	return r
 }
 
-// overwriteReader is a goroutine in Reader.Records.
+// overwriteReader models a goroutine in Reader.Records.
 func overwriteReader(weak overwriteWeakness) model.Thread {
 	return model.Thread{Name: "reader", Steps: slices.Concat(
 		weak.look("wait", "nothing"),
@@ -106,7 +107,7 @@ func overwriteReader(weak overwriteWeakness) model.Thread {
 	)}
 }
 
-// look is Reader.ready: it goes to nothing if there is nothing to read.
+// look models Reader.ready. It goes to the label nothing if there is nothing to read.
 func (weak overwriteWeakness) look(label, nothing string) []model.Step {
 	return []model.Step{
 		{Label: label, Doc: "ready: producer_pos", Do: func(v *model.View) { v.Set(regGoal, v.Load(producerPos)) }},
@@ -143,7 +144,7 @@ func (weak overwriteWeakness) begin() []model.Step {
 	return begin
 }
 
-// readWord is a step of Data.Read.
+// readWord models one step of Data.Read.
 func readWord(payload bool) model.Step {
 	base, what := headers, "header"
 	if payload {
@@ -197,7 +198,7 @@ func (weak overwriteWeakness) refill() []model.Step {
 		}},
 		{Label: "end", Doc: "Pass: end: publish", Do: func(v *model.View) {
 			for r := regCopied; r < regCopied+4; r++ {
-				v.Set(r, 0) // unused registers must not multiply states
+				v.Set(r, 0) // clear unused registers: they would multiply the states
 			}
 			v.Poke(read, v.Reg(regRead))
 			if v.Reg(regRead) != v.Reg(regPublished) {
@@ -213,9 +214,9 @@ func TestModelOfOverwriting(t *testing.T) {
 	tests := []struct {
 		rule    string
 		weak    overwriteWeakness
-		records []int // of each producer
+		records []int // one element per producer: the number of its records
 		fails   string
-		long    bool // not with -short
+		long    bool // left out with -short
 	}{
 		{rule: "one producer", records: []int{3}},
 		{rule: "one producer that goes around the ring", records: []int{5}, long: true},

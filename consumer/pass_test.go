@@ -22,7 +22,7 @@ var ten = producer.Job{Op: producer.Output, Size: 16, Count: 10}
 var passTests = []struct {
 	rule string
 	read func(t *testing.T, r *consumer.Reader)
-	left []uint64 // what the next pass finds
+	left []uint64 // records of the next pass
 }{
 	{
 		"a pass without a limit consumes all",
@@ -177,7 +177,8 @@ func TestPassEndsAtABusyRecord(t *testing.T) {
 	}
 }
 
-// A loop body that never returns: records of its pass come again, and published ones stay published.
+// If a loop body never returns, the unpublished records of its pass are handed out again, and its
+// published records stay published.
 func TestBodyThatDoesNotReturn(t *testing.T) {
 	leave := map[string]func(){
 		"panic":  func() { panic("body") },
@@ -194,7 +195,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// 60 records of 24 bytes in the ring are more than an eighth.
+				// 60 records of 24 bytes are more than an eighth of the ring.
 				run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 60})
 				left := make(chan uint64)
 				go func() {
@@ -221,13 +222,14 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 				}
 			}()
 			untilMapped(t, before)
-			reader(t, m, consumer.Options{}) // the claim is gone too
+			reader(t, m, consumer.Options{}) // succeeds, since the claim was released too
 		})
 	}
 }
 
 // A loop body that continues after an inner pass took over reads memory that was returned to the
-// producer. Its records cannot be trusted, but nothing breaks, and the positions are the inner pass's.
+// producer. Its records cannot be trusted, but nothing breaks, and the positions are those of the
+// inner pass.
 func TestOuterPassThatGoesOn(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -265,8 +267,8 @@ func mapped(tb testing.TB) int {
 	return strings.Count(string(text), "bpf-map")
 }
 
-// untilMapped waits until the garbage collector has unmapped the rings of unreachable Readers, and n
-// mappings are left. It polls for a bounded time.
+// untilMapped waits until the garbage collector has unmapped the rings of unreachable Readers and n
+// mappings are left. It fails the test after a bounded time.
 func untilMapped(tb testing.TB, n int) {
 	tb.Helper()
 	for deadline := time.Now().Add(10 * time.Second); mapped(tb) > n; runtime.GC() {
@@ -294,7 +296,7 @@ func TestBeforePublishFails(t *testing.T) {
 			if !errors.Is(err, cause) {
 				t.Errorf("error %v", err)
 			}
-			// An eighth of the ring has 21 records of 24 bytes.
+			// An eighth of the ring contains 21 records of 24 bytes.
 			if calls != 1 || got != 21 {
 				t.Errorf("called %d times, after %d records", calls, got)
 			}
@@ -311,7 +313,7 @@ func TestBeforePublishFails(t *testing.T) {
 	}
 }
 
-// BeforePublish is called before the kernel is told.
+// BeforePublish is called before consumption is published.
 func TestBeforePublishComesFirst(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
@@ -319,7 +321,7 @@ func TestBeforePublishComesFirst(t *testing.T) {
 			m := testenv.Ring(t, 4096)
 			p, o := load(t, m), observe(t, m)
 			run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 100})
-			var read, kept uint64 // ends of the last record
+			var read, kept uint64 // ends of the last record read: now, and at the last BeforePublish
 			r := reader(t, m, consumer.Options{BeforePublish: func() error {
 				kept = read
 				return nil

@@ -10,14 +10,14 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Records come out as they were produced, byte for byte: for each way of producing and of reading,
+// Records are read as they were produced, byte for byte: for each way of producing and of reading,
 // for lengths around every boundary, and for three laps of the ring, so that records wrap around.
 func TestPayload(t *testing.T) {
 	for _, op := range []producer.Op{producer.Reserve, producer.Output, producer.Dynptr} {
 		for i, size := range []uint32{0, 1, 7, 8, 9, 4095, 4096, 65536} {
 			for j, way := range ways {
 				if testing.Short() && (int(op)+i)%len(ways) != j {
-					continue // pairs of op, way and size, not all triples
+					continue // not all triples of op, way and size are tested: every pair is enough
 				}
 				t.Run(fmt.Sprintf("%s %d bytes read by %s", op, size, way.name), func(t *testing.T) {
 					testenv.NoLeaks(t)
@@ -28,7 +28,7 @@ func TestPayload(t *testing.T) {
 					m := testenv.Ring(t, uint32(ringSize))
 					p, r := load(t, m), reader(t, m, consumer.Options{})
 
-					// As many at a time as fit.
+					// Each run produces as many records as fit.
 					job := producer.Job{Op: op, Size: size, Count: (ringSize - 8) / ring.Span(size)}
 					wrapped := 0
 					for job.Seq*ring.Span(size) < 3*ringSize {
@@ -123,7 +123,7 @@ func TestDiscardedRecordsNeverAppear(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						settle(t, r) // skips a discarded last record too
+						settle(t, r) // also skips a discarded record at the end
 						job.Seq = res.Next
 						want.Records += res.Submitted
 						want.Bytes += res.Bytes

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// act does what a process started by testenv.Start in a role does.
+// act is what a process started by testenv.Start does in a role.
 func act(role string, m *ebpf.Map) error {
 	switch role {
 	case "claim":
@@ -20,7 +20,7 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		defer r.Close()
-	case "exec": // as a program that runs another one
+	case "exec":
 		if _, err := consumer.NewReader(m, consumer.Options{}); err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func act(role string, m *ebpf.Map) error {
 	return testenv.Ready()
 }
 
-// openConfined opens m in each way that must touch only the map's descriptor and pages.
+// openConfined opens m in each way that must use only the descriptor and the pages of the map.
 func openConfined(m *ebpf.Map) error {
 	if err := testenv.Confine(); err != nil {
 		fmt.Println(err)
@@ -61,7 +61,7 @@ func openConfined(m *ebpf.Map) error {
 	return testenv.Ready()
 }
 
-// Opening a ring loads no BPF program, and opens or examines no file: seccomp kills a process that
+// Opening a ring loads no BPF program, and opens or examines no file. seccomp kills a process that
 // tries.
 func TestOpeningTouchesNothingElse(t *testing.T) {
 	m := testenv.Ring(t, 4096)

@@ -16,8 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// At most an eighth of the ring is consumed and unpublished at any time, as the loop body sees through
-// a mapping of its own.
+// At any time at most an eighth of the ring is consumed and not published. The loop body checks
+// that through a mapping of its own.
 func TestUnpublishedIsBounded(t *testing.T) {
 	const ringSize = 64 << 10
 	tests := []struct {
@@ -56,7 +56,7 @@ func TestUnpublishedIsBounded(t *testing.T) {
 				}
 				var got, most uint64
 				for rec := range r.Pass(0) {
-					// consumer_pos does not move back.
+					// consumer_pos moves only forward.
 					pos := uint64(o.ConsumerPos())
 					most = max(most, rec.Pos-pos)
 					if span := ring.Span(uint32(len(rec.Data))); span > ringSize/8 && pos != rec.Pos {
@@ -209,7 +209,7 @@ func read4(t *testing.T, r *consumer.Reader) {
 	}
 }
 
-// Rings of all sizes, filled twice.
+// Rings of all sizes are filled twice and read.
 func TestRingSizes(t *testing.T) {
 	largest := uint64(long(1<<30, 1<<20))
 	for size := uint64(os.Getpagesize()); size <= largest; size *= 4 {

@@ -21,7 +21,7 @@ func TestReadIntoKeepsItsMemory(t *testing.T) {
 	tests := []struct {
 		rule string
 		size uint32
-		same bool // the memory is that of the record before
+		same bool // rec.Data is in the same memory as before the call
 	}{
 		{"a record that fits", 40, true},
 		{"a shorter one", 8, true},
@@ -99,7 +99,7 @@ func TestReadIntoLeavesTheRecordWhenItFails(t *testing.T) {
 	check(t.Context(), os.ErrClosed)
 }
 
-// A Reader, and an Observer of the same ring, read what is ready although ctx is done.
+// A Reader and an Observer of the same ring read a record that is ready although ctx is done.
 func TestARecordComesBeforeTheEndOfContext(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -178,7 +178,7 @@ func TestTryRead(t *testing.T) {
 	}
 }
 
-// Bytes behind a record do not include records that were read and not published.
+// Remaining does not include records that were read and not published.
 func TestRemaining(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 64<<10)

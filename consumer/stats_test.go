@@ -26,12 +26,12 @@ func TestStats(t *testing.T) {
 	}
 	check("a new ring")
 
-	// 30 records of 24 bytes, every third discarded.
+	// 30 records of 24 bytes are produced, and every third is discarded.
 	run(t, p, producer.Job{Op: producer.Reserve, Size: 16, Count: 30, DiscardEvery: 3})
 	want = consumer.Stats{ProducerPos: 720, Backlog: 720, Unread: 720}
 	check("nothing read")
 
-	// The sixth to be handed out is record 7: 0 1 3 4 6 7.
+	// Record 7 is the sixth that is handed out: 0 1 3 4 6 7.
 	for range r.Pass(5) {
 	}
 	want = consumer.Stats{ConsumerPos: 168, ProducerPos: 720, Backlog: 552, Unread: 552, Records: 5, Bytes: 80, Discarded: 2}
@@ -58,7 +58,7 @@ func TestStats(t *testing.T) {
 	want = consumer.Stats{ConsumerPos: 744, ProducerPos: 744, Records: 22, Bytes: 321, Discarded: 10}
 	check("once it was told")
 
-	// The counters of a new Reader start at 0, the positions are the ring's.
+	// The counters of a new Reader start at 0. The positions are those of the ring.
 	r2 := reader(t, m, consumer.Options{Shared: true})
 	want = consumer.Stats{ConsumerPos: 744, ProducerPos: 744}
 	if diff := cmp.Diff(want, stats(t, r2)); diff != "" {
@@ -131,7 +131,7 @@ func TestStatsOfABusyHead(t *testing.T) {
 		t.Errorf("once discarded (-want +got):\n%s", diff)
 	}
 
-	// The age of another head starts anew.
+	// If another record at the head is BUSY, BusyAge starts at 0 again.
 	began := time.Now()
 	h = hold(t, p, 13)
 	if s := stats(t, r); s.BusyPos != 312 || s.BusyAge > time.Since(began) {

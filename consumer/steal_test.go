@@ -17,16 +17,16 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// slot is a record of 64 bytes with its header; a ring of 4096 bytes holds 63 of them.
+// slot is the size of a record with its header. A ring of 4096 bytes holds 63 of them.
 const slot = 64
 
-// slots produces count records, numbered from first.
+// slots produces count records of slot bytes, numbered from first.
 func slots(tb testing.TB, p *producer.Producer, first, count uint64) {
 	tb.Helper()
 	run(tb, p, producer.Job{Op: producer.Output, Size: slot - ring.HeaderSize, Seq: first, Count: count})
 }
 
-// consuming maps m as a consumer without claims does.
+// consuming maps m like a consumer that claims nothing.
 func consuming(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	tb.Helper()
 	c, err := ring.Consume(m.FD(), uint64(m.MaxEntries()))
@@ -42,7 +42,7 @@ func consuming(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 	return c
 }
 
-// The ring is stolen while its reader writes what it read, which can take any time.
+// The ring is stolen while BeforePublish of its Reader runs, which can take any time.
 func TestARingStolenDuringBeforePublishStaysUsable(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -66,24 +66,24 @@ func TestARingStolenDuringBeforePublishStaysUsable(t *testing.T) {
 	}
 	robbed(t, r.Err(), os.Getpid())
 	got = append(got, seqs(t, thief, 0)...)
-	slots(t, p, 200, 63) // fills the ring: all of it is free
+	slots(t, p, 200, 63) // fills the ring, which is free
 	got = append(got, seqs(t, thief, 0)...)
 	if diff := cmp.Diff(from(0, 263), got); diff != "" {
 		t.Errorf("the thief's records (-want +got):\n%s", diff)
 	}
 }
 
-// A robbed reader that was stopped right before its publication publishes when it continues.
+// A Reader is stopped right before its publication and robbed. It publishes when it continues.
 func TestAThiefFollowsALatePublication(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
-		to    uint64   // where the late publication ends, in records
+		to    uint64   // number of the record at which the late publication ends
 		limit int      // of the thief's pass
 		pass  []uint64 // its records
-		next  uint64   // the record that the next pass begins with
+		next  uint64   // first record of the next pass
 	}{
 		{"behind the thief's own", 5, 0, from(0, 20), 20},
-		{"before it", 15, 0, append(from(0, 8), from(15, 5)...), 20}, // the thief publishes at an eighth of the ring
+		{"before it", 15, 0, append(from(0, 8), from(15, 5)...), 20}, // the thief publishes after an eighth of the ring
 		{"before the end of the thief's pass", 15, 5, from(0, 5), 15},
 		{"up to the producer", 20, 5, from(0, 5), 20},
 		{"where the thief is", 5, 5, from(0, 5), 5},
@@ -101,7 +101,7 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 					if !late.MoveConsumerPos(0, ring.Pos(tt.to*slot)) {
 						t.Fatal("the thief published before it had consumed anything")
 					}
-					slots(t, p, 20, 43+tt.to) // over the published records
+					slots(t, p, 20, 43+tt.to) // overwrites the published records
 				}
 				got = append(got, seq(t, rec))
 			}
@@ -122,7 +122,7 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 	}
 }
 
-// libbpf's consumers do not claim their ring, and may store their position at any time.
+// The consumers of libbpf do not claim their ring, and may store their position at any time.
 func TestAThiefBesideAForeignConsumer(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)
@@ -132,11 +132,11 @@ func TestAThiefBesideAForeignConsumer(t *testing.T) {
 	if got := seqs(t, thief, 10); len(got) != 10 {
 		t.Fatalf("%d of 10 records", len(got))
 	}
-	foreign.SetConsumerPos(20 * slot) // forward: the foreign consumer has read them
+	foreign.SetConsumerPos(20 * slot) // forward: the foreign consumer has read 20 records
 	if diff := cmp.Diff(from(20, 10), seqs(t, thief, 10)); diff != "" {
 		t.Errorf("behind the foreign consumer (-want +got):\n%s", diff)
 	}
-	foreign.SetConsumerPos(22 * slot) // back
+	foreign.SetConsumerPos(22 * slot) // backward
 	if diff := cmp.Diff(from(30, 10), seqs(t, thief, 10)); diff != "" {
 		t.Errorf("before the foreign consumer (-want +got):\n%s", diff)
 	}
@@ -169,7 +169,7 @@ func TestAnUnclaimedReaderDoesNotMoveAnothersPosition(t *testing.T) {
 	}
 }
 
-// Every call of a robbed reader reports it, whether the ring has records or not.
+// Every reading method of a robbed Reader fails, whether the ring has records or not.
 func TestEveryWayToReadEndsWhenTheRingIsStolen(t *testing.T) {
 	for _, way := range ways {
 		for _, records := range []uint64{0, 3} {
@@ -204,7 +204,7 @@ func TestASleepingReaderLearnsThatItsRingIsStolen(t *testing.T) {
 	thief.Close()
 }
 
-// A Group keeps reading its other rings.
+// If a ring is stolen from a Group, the Group continues to read its other rings.
 func TestAGroupLeavesAStolenRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	stolen, kept := testenv.Ring(t, 4096), testenv.Ring(t, 4096)

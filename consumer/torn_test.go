@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// tornWays are ways to read everything that is in a ring.
+// tornWays are ways to read all records that are in a ring.
 var tornWays = []struct {
 	name string
 	read func(r *Reader, use func(Record))
@@ -28,8 +28,8 @@ var tornWays = []struct {
 	}},
 }
 
-// A producer that does what the kernel does in overwrite mode, step by step, runs on another CPU at
-// full speed. Each word of a record identifies the record, which exposes torn ones.
+// On another CPU a producer does at full speed, step by step, what the kernel does in overwrite
+// mode. Each word of a record identifies the record, so a torn record is detected.
 func TestOverwriteIsNeverTorn(t *testing.T) {
 	tests := []struct {
 		rule     string
@@ -64,7 +64,7 @@ func TestOverwriteIsNeverTorn(t *testing.T) {
 
 				var got, bytes, lost, end uint64
 				for last := false; !last; {
-					last = done.Load() // the next pass finds everything
+					last = done.Load() // if so, the next pass finds everything
 					way.read(r, func(rec Record) {
 						checkWhole(t, rec)
 						lost += rec.Pos - end
@@ -100,7 +100,7 @@ func (m memory) flood(records uint64, min, max uint32) {
 			binary.NativeEndian.PutUint64(payload[i:], pos+uint64(i))
 		}
 		m.put(pos+ring.HeaderSize, payload[:n])
-		m.setHeader(pos, n) // as bpf_ringbuf_commit does
+		m.setHeader(pos, n) // commits as bpf_ringbuf_commit does
 	}
 }
 

@@ -16,12 +16,13 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// patience is how long a record may take before the test takes it for lost.
+// patience is the time after which the test takes a record for lost.
 const patience = time.Minute
 
-// trips makes n round trips. Another thread spins until read has read one record or a run of them,
-// spins a little longer, for a time that differs with each trip, and calls produce for the next. The
-// consumer is then about to sleep, and all orders of its steps and the producer's occur.
+// trips makes n round trips. In each trip another thread spins until read has returned, spins a
+// little longer, for a time that differs from trip to trip, and calls produce for the next record
+// or run of records. At that moment the consumer is about to sleep, so all orders of its steps and
+// the producer's occur.
 func trips(t *testing.T, n, run int, produce func() error, read func(ctx context.Context) (uint64, error)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -75,7 +76,7 @@ func trips(t *testing.T, n, run int, produce func() error, read func(ctx context
 	t.Logf("%d trips, %v each", n, (time.Since(start) / time.Duration(n)).Round(100*time.Nanosecond))
 }
 
-// readOne returns a function that reads one record in the ways of r in turn.
+// readOne returns a function that reads one record from r, in another way at each call.
 func readOne(t *testing.T, r *consumer.Reader) func(context.Context) (uint64, error) {
 	turn := 0
 	return func(ctx context.Context) (got uint64, err error) {
@@ -85,13 +86,13 @@ func readOne(t *testing.T, r *consumer.Reader) func(context.Context) (uint64, er
 	}
 }
 
-// With the slow timer off no wakeup is lost, and with it on no wakeup relies on it.
+// Without the slow timer no wakeup is lost. With the timer no record is found by the timer alone.
 func TestNoWakeupIsLost(t *testing.T) {
 	single := func(op producer.Op) producer.Job { return producer.Job{Op: op, Size: 16} }
 	tests := []struct {
 		rule string
 		job  producer.Job
-		run  int // records without wakeup, then one that forces it; 0 for single records
+		run  int // each run has this many records without wakeup, and then one that forces a wakeup; 0 for single records
 		opts consumer.Options
 		n    int
 	}{
@@ -125,7 +126,7 @@ func TestNoWakeupIsLost(t *testing.T) {
 	}
 }
 
-// produceRuns returns a function that produces one record, or run of them.
+// produceRuns returns a function that produces one record, or a run of records.
 func produceRuns(t *testing.T, p *producer.Producer, job producer.Job, run int) func() error {
 	t.Helper()
 	if run == 0 {
@@ -143,7 +144,7 @@ func produceRuns(t *testing.T, p *producer.Producer, job producer.Job, run int) 
 	}
 }
 
-// The same with a Group: each ring in turn, or always the same ring.
+// A Group loses no wakeup, whether its rings get records in turn or only one ring does.
 func TestGroupLosesNoWakeup(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string
@@ -208,7 +209,8 @@ func groupRead(t *testing.T, ctx context.Context, g *consumer.Group) (i int, got
 	}
 }
 
-// A record with NO_WAKEUP wakes nobody. The timer finds it and counts it as late.
+// A record committed with BPF_RB_NO_WAKEUP wakes nobody. The timer finds it, and Stats.Late counts
+// it.
 func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	job := producer.Job{Op: producer.Output, Size: 16, Wakeup: producer.NoWakeup}
 	n := uint64(long(20, 5))
@@ -265,7 +267,7 @@ func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	})
 }
 
-// pingAsleep pings once a reader sleeps, and then closes the channel that it returns.
+// pingAsleep pings once the reader sleeps, and then closes the channel that it returns.
 func pingAsleep(t *testing.T, pgs ...*producer.Pinger) <-chan struct{} {
 	pinged := make(chan struct{})
 	go func() {

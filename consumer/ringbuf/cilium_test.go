@@ -19,7 +19,8 @@ import (
 
 const ciliumModule = "github.com/cilium/ebpf"
 
-// shim makes a package of ours. The constant is for cilium/ebpf's tests.
+// shim is the source of a package with the names of this one. The constant is for the tests of
+// cilium/ebpf.
 const shim = `package ringbuf
 
 import ours "github.com/rbtool/rbtool/consumer/ringbuf"
@@ -38,8 +39,8 @@ var (
 const ringbufHeaderSize = 8
 `
 
-// The tests and benchmarks of cilium/ebpf's package, from the module cache, pass with
-// this package in its place.
+// The tests and benchmarks of cilium/ebpf's package ringbuf, from the module cache, pass with this
+// package in its place.
 func TestCiliumSuite(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		testenv.SkipWithout(t, "go-tool", err)
@@ -66,7 +67,7 @@ func TestCiliumSuite(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, listed := want[event.Test]; listed {
-			got[event.Test] = event.Action // the last one is the result
+			got[event.Test] = event.Action // the last action is the result
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -74,8 +75,8 @@ func TestCiliumSuite(t *testing.T) {
 	}
 }
 
-// replaceCilium returns a go.mod by which cilium/ebpf is a copy of itself whose
-// package ringbuf is ours, and the names of that package's tests.
+// replaceCilium makes a copy of the module cilium/ebpf whose package ringbuf is this package. It
+// returns a go.mod that uses the copy, and the names of the tests of the original package.
 func replaceCilium(t *testing.T) (modfile string, suite []string) {
 	t.Helper()
 	out, err := goTool("list", "-m", "-f", "{{.Dir}}", ciliumModule).Output()

@@ -4,18 +4,18 @@
 //
 //	import "github.com/rbtool/rbtool/consumer/ringbuf"
 //
-// A waiting Read costs a goroutine, not a thread. New code gets more from package
-// consumer: iteration without copies, contexts, many rings on one goroutine, statistics.
+// A waiting Read uses a goroutine, not a thread. Package consumer offers new code more: iteration
+// without copies, contexts, many rings on one goroutine, statistics.
 //
 // # Differences
 //
-// The kernel learns which records were read once per batch, of at most an eighth of the ring,
-// and as soon as the ring is empty; cilium/ebpf publishes each record. A process that is killed
-// may therefore get the records of its last batch again. [Reader.Close] publishes all records
-// that were read.
+// Read records are published to the kernel once per batch, of at most an eighth of the ring, and as
+// soon as the ring is empty; cilium/ebpf publishes each record. If a process is killed, its
+// successor may therefore get the records of the last batch again. [Reader.Close] publishes all
+// records that were read.
 //
-// A waiting Read also looks at the ring every 100 ms: it returns records that were
-// committed with BPF_RB_NO_WAKEUP without [Reader.Flush].
+// A waiting Read also checks the ring every 100 ms. So it returns records that were committed with
+// BPF_RB_NO_WAKEUP without a call of [Reader.Flush].
 //
 // Rings in overwrite mode can be read, except on machines that reorder stores, such as arm64, where
 // NewReader refuses them; cilium/ebpf opens them and takes overwritten bytes for records.
@@ -23,8 +23,8 @@
 // While the next record is still being written, Read sleeps rather than spins;
 // [Reader.Close] and a deadline end that wait.
 //
-// [Reader.SetDeadline] also applies to a Read under way, instead of waiting for its end.
-// [Reader.AvailableBytes] returns 0 after Close, where cilium/ebpf's panics.
+// [Reader.SetDeadline] also applies to a Read in progress; in cilium/ebpf it waits for the end of
+// that Read. [Reader.AvailableBytes] returns 0 after Close; in cilium/ebpf it panics.
 //
 // # Other consumers
 //

@@ -25,7 +25,7 @@ func ringWith(records ...string) *ebpf.Map {
 	return events
 }
 
-// The loop of a program that was written for cilium/ebpf.
+// This is the loop of a program that was written for cilium/ebpf.
 func Example() {
 	events := ringWith("alpha", "beta") // a map of type RingBuf
 	defer events.Close()
@@ -54,7 +54,7 @@ func Example() {
 	// done
 }
 
-// Flush ends a loop once it has read the records that are in the ring.
+// Flush ends a loop after it has read the records that are in the ring.
 func ExampleReader_Flush() {
 	events := ringWith("alpha", "beta")
 	defer events.Close()
@@ -67,7 +67,7 @@ func ExampleReader_Flush() {
 	if err := rd.Flush(); err != nil {
 		log.Fatal(err)
 	}
-	var record ringbuf.Record // its memory is used again
+	var record ringbuf.Record // ReadInto reuses its memory
 	for {
 		err := rd.ReadInto(&record)
 		if errors.Is(err, ringbuf.ErrFlushed) {

@@ -18,8 +18,8 @@ import (
 var (
 	// ErrClosed is returned by Read and Flush after Close.
 	ErrClosed = os.ErrClosed
-	// ErrFlushed is returned by Read after the records that were in the ring at
-	// [Reader.Flush]. It is the same value as cilium/ebpf's.
+	// ErrFlushed is returned by Read after [Reader.Flush], once it has returned the records that
+	// were in the ring at that time. It is the same value as in cilium/ebpf.
 	ErrFlushed = perf.ErrFlushed
 )
 
@@ -30,11 +30,11 @@ var (
 
 // Record is one record of the ring.
 type Record struct {
-	// RawSample is the payload: a copy, which belongs to the caller.
+	// RawSample is a copy of the payload. The caller owns it.
 	RawSample []byte
 
-	// Remaining is the number of bytes, record headers included, that followed
-	// this record in the ring when it was read. By now there may be more.
+	// Remaining is the number of bytes, record headers included, that followed this record in the
+	// ring when it was read. Producers may have added records since.
 	Remaining int
 }
 
@@ -46,21 +46,21 @@ type Reader struct {
 
 	flushes atomic.Uint64 // counts calls of Flush; written under mu
 
-	mu       sync.Mutex // protects what follows, never held while waiting
+	mu       sync.Mutex // protects the fields below; never held while waiting
 	closed   bool
 	deadline time.Time
 	ctx      context.Context // of waits since the last Flush or SetDeadline, or nil
 	cancel   context.CancelFunc
 
-	queue   sync.Mutex // held by a Read that waits, protects flushed
-	flushed uint64     // the value of flushes that ErrFlushed last answered
+	queue   sync.Mutex // held by a Read that waits; protects flushed
+	flushed uint64     // value of flushes when Read last returned ErrFlushed
 
 	turn    turn // held while a record is read
-	waiting bool // a Read waits, and is the only one that may read; protected by turn
+	waiting bool // only the Read that waits may read; protected by turn
 }
 
-// NewReader returns a Reader of ringbufMap, a map of type [ebpf.RingBuf]. The
-// Reader keeps a descriptor of its own: the map may be closed.
+// NewReader returns a Reader of ringbufMap, a map of type [ebpf.RingBuf]. The Reader keeps its own
+// descriptor: the map may be closed.
 func NewReader(ringbufMap *ebpf.Map) (*Reader, error) {
 	r, err := consumer.NewReader(ringbufMap, consumer.Options{Shared: true})
 	if err != nil {
@@ -74,7 +74,7 @@ func NewReader(ringbufMap *ebpf.Map) (*Reader, error) {
 func (r *Reader) Close() error {
 	err := r.ring.Close()
 	r.interrupt(func() { r.closed = true })
-	// A Read under way still writes to its caller's Record.
+	// A Read in progress may still be writing to the Record of its caller: wait for it.
 	r.queue.Lock()
 	defer r.queue.Unlock()
 	r.turn.begin()
@@ -82,14 +82,14 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// SetDeadline sets the time at which Read, also one under way, stops waiting for
-// records. The zero time removes the deadline.
+// SetDeadline sets the time at which Read stops waiting for records. It also applies to a Read in
+// progress. The zero time removes the deadline.
 func (r *Reader) SetDeadline(t time.Time) {
 	r.interrupt(func() { r.deadline = t })
 }
 
-// Flush makes Read return the records that are in the ring, then [ErrFlushed]
-// once. Calls that no ErrFlushed has answered yet are answered together.
+// Flush makes Read return the records that are in the ring and then, once, [ErrFlushed]. If Flush
+// is called several times before that, Read still returns ErrFlushed once.
 func (r *Reader) Flush() error {
 	var err error
 	r.interrupt(func() {
@@ -101,7 +101,7 @@ func (r *Reader) Flush() error {
 	return err
 }
 
-// interrupt calls change with r.mu held, then makes a wait under way begin again.
+// interrupt calls change with r.mu held, and then makes a wait in progress start again.
 func (r *Reader) interrupt(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,9 +112,9 @@ func (r *Reader) interrupt(change func()) {
 	}
 }
 
-// Read returns the next record, and waits for it. It returns [os.ErrClosed] after
-// [Reader.Close]; [ErrFlushed] after [Reader.Flush], and [os.ErrDeadlineExceeded]
-// after the deadline of [Reader.SetDeadline], once there are no more records to read.
+// Read waits for the next record and returns it. It returns [os.ErrClosed] after [Reader.Close].
+// When there are no more records to read, it returns [ErrFlushed] after [Reader.Flush], and
+// [os.ErrDeadlineExceeded] after the deadline of [Reader.SetDeadline].
 func (r *Reader) Read() (Record, error) {
 	var rec Record
 	err := r.ReadInto(&rec)
@@ -145,15 +145,15 @@ func (r *Reader) waitInto(rec *Record) error {
 	defer r.setWaiting(false)
 	r.setWaiting(true)
 	for expired := false; ; {
-		// Loaded before the look at the ring, which then finds all records that were
-		// there at this Flush.
+		// flushes is loaded before the ring is read, so take finds all records that were in the
+		// ring at this Flush.
 		flushes := r.flushes.Load()
 		found, err := r.take(rec)
 		if found || err != nil {
 			return err
 		}
-		// While the next record is still being written, complete ones may follow it:
-		// they come before ErrFlushed.
+		// If the next record is not committed, committed records may follow it. Return them before
+		// ErrFlushed.
 		if flushes != r.flushed && r.AvailableBytes() == 0 {
 			r.flushed = flushes
 			return ErrFlushed
@@ -167,14 +167,14 @@ func (r *Reader) waitInto(rec *Record) error {
 	}
 }
 
-// setWaiting makes the caller, which holds the queue, the only one that may read.
+// setWaiting sets whether the caller, which holds the queue, is the only Read that may read.
 func (r *Reader) setWaiting(only bool) {
 	r.turn.begin()
 	r.waiting = only
 	r.turn.end()
 }
 
-// ended is done: with it consumer.Reader's ReadInto does not wait.
+// ended is a context that is done: with it, ReadInto of consumer.Reader does not wait.
 var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -196,8 +196,8 @@ func (r *Reader) take(rec *Record) (found bool, err error) {
 	}
 }
 
-// wait returns when there may be something to read. It reports whether the deadline
-// has passed. flushes is what the caller knows of.
+// wait returns when there may be something to read. It reports whether the deadline has passed.
+// flushes is the number of calls of Flush that the caller has seen.
 func (r *Reader) wait(flushes uint64) (expired bool, err error) {
 	ctx := r.waitContext(flushes)
 	if ctx == nil {
@@ -213,8 +213,8 @@ func (r *Reader) wait(flushes uint64) (expired bool, err error) {
 	}
 }
 
-// waitContext returns a context that ends at the deadline, or when interrupted; nil
-// if there was another Flush.
+// waitContext returns a context that ends at the deadline or when interrupted. It returns nil if
+// Flush was called since the caller loaded flushes.
 func (r *Reader) waitContext(flushes uint64) context.Context {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -231,7 +231,7 @@ func (r *Reader) waitContext(flushes uint64) context.Context {
 	return r.ctx
 }
 
-// explain gives an error of the ring's reader the text of this package.
+// explain translates an error of consumer.Reader to the error of this package.
 func explain(err error) error {
 	switch {
 	case err == nil:
@@ -246,8 +246,8 @@ func explain(err error) error {
 // BufferSize returns the size of the ring in bytes.
 func (r *Reader) BufferSize() int { return r.size }
 
-// AvailableBytes returns the number of bytes in the ring that are not read yet, headers
-// and discarded records included; 0 after Close.
+// AvailableBytes returns the number of unread bytes in the ring, headers and discarded records
+// included. It returns 0 after Close.
 func (r *Reader) AvailableBytes() int {
 	s, err := r.ring.Stats()
 	if err != nil {

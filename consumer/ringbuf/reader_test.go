@@ -54,7 +54,7 @@ func load(t *testing.T, m *ebpf.Map) *producer.Producer {
 	return p
 }
 
-// produce produces count records from number seq on; every third is discarded.
+// produce produces count records, numbered from seq. Every third record is discarded.
 func produce(t *testing.T, p *producer.Producer, seq, count uint64) {
 	t.Helper()
 	job := producer.Job{Op: producer.Reserve, Seq: seq, Count: count, Size: 40, DiscardEvery: 3}
@@ -73,7 +73,7 @@ func hold(t *testing.T, p *producer.Producer) *producer.Held {
 	return h
 }
 
-// reading returns the channel on which the result of a Read comes. The Read waits now.
+// reading starts a Read and returns, once it waits, the channel on which its error comes.
 func reading(r *ringbuf.Reader) <-chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -85,7 +85,7 @@ func reading(r *ringbuf.Reader) <-chan error {
 
 func asleep(t *testing.T) { testenv.Asleep(t, "consumer.(*Reader).Wait") }
 
-// reader is the method set of both packages' Readers.
+// reader has the methods of the Readers of both packages.
 type reader[Record any] interface {
 	AvailableBytes() int
 	BufferSize() int
@@ -96,7 +96,7 @@ type reader[Record any] interface {
 	SetDeadline(time.Time)
 }
 
-// Every exported name is there, with the same signature.
+// This package has all exported names of the original, with the same signatures.
 func TestSameNames(t *testing.T) {
 	if cilium.ErrClosed != ringbuf.ErrClosed || cilium.ErrFlushed != ringbuf.ErrFlushed {
 		t.Error("the errors are other values")
@@ -114,7 +114,7 @@ func TestSameNames(t *testing.T) {
 	}
 }
 
-// Both readers return the same of equal rings, whatever the order of production and
+// Both Readers return the same results from equal rings, whatever the order of production and
 // consumption.
 func TestSameAsCilium(t *testing.T) {
 	testenv.NoLeaks(t)
@@ -163,7 +163,7 @@ func TestSameAsCilium(t *testing.T) {
 	}
 }
 
-// drain reads all records, and ErrFlushed.
+// drain reads all records from both Readers until each returns ErrFlushed.
 func drain(t *testing.T, ours *ringbuf.Reader, theirs *cilium.Reader) {
 	t.Helper()
 	ours.SetDeadline(time.Time{})
@@ -372,8 +372,8 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
-// A ring can be opened while it has a reader, claimed or not. The new Reader goes on where the
-// other one has stopped.
+// A ring can be opened while it has a Reader, claimed or not. The new Reader resumes where the
+// other Reader has stopped.
 func TestReadersTakeTurns(t *testing.T) {
 	events := testenv.Ring(t, ringSize)
 	p := load(t, events)
@@ -397,7 +397,7 @@ func TestReadersTakeTurns(t *testing.T) {
 	if err := errors.Join(owner.Err(), owner.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for i, seq := range []uint64{3, 4, 6} { // 5 is discarded
+	for i, seq := range []uint64{3, 4, 6} { // record 5 is discarded
 		produce(t, p, seq, 1)
 		rec, err := readers[i].Read()
 		if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/rbtool/rbtool/internal/order"
 )
 
-// turn is a mutex for as long as it takes to copy a record. Without contention it costs one
-// locked instruction; sync.Mutex costs two.
+// turn is a mutex to be held only while a record is copied. Without contention it costs one locked
+// instruction; sync.Mutex costs two.
 type turn struct{ held uint64 }
 
 func (t *turn) try() bool { return atomic.CompareAndSwapUint64(&t.held, 0, 1) }
@@ -17,7 +17,7 @@ func (t *turn) try() bool { return atomic.CompareAndSwapUint64(&t.held, 0, 1) }
 // begin waits for the turn.
 func (t *turn) begin() {
 	const (
-		yields = 16 // then the holder's thread is not running
+		yields = 16 // yields after which the thread of the holder is assumed not to run
 		nap    = 20 * time.Microsecond
 	)
 	for i := 0; !t.try(); i++ {
