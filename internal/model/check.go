@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Check fails the test unless the rules hold if fails is empty, and otherwise unless the error
-// contains fails. It logs the trace of an expected error. Test both: a model that cannot fail proves
-// nothing.
+// Check fails the test if r is not as expected: if fails is empty, all rules must hold; otherwise
+// the error must contain fails. Check logs the trace of an expected error. Test both: a model that
+// cannot fail proves nothing.
 func (r Result) Check(tb testing.TB, fails string) {
 	tb.Helper()
 	tb.Logf("%d states", r.States)

@@ -7,7 +7,8 @@ import (
 
 var errLostWakeup = errors.New("the consumer sleeps, and there is a record")
 
-// Words. A header is 0 before its first use, which is also a committed record of 0 bytes.
+// Words of shared memory. A header is 0 before its first use, like the header of a committed record
+// of 0 bytes.
 const (
 	header Word = iota
 	producerPos
@@ -29,7 +30,7 @@ func write(how access, w Word, value int) Step {
 	return Step{Doc: "store", Do: func(v *View) { how(v, w, value) }}
 }
 
-// take reads the record once the position covers it.
+// take models a consumer that reads the record if producer_pos is beyond it.
 var take = []Step{
 	{Doc: "load producer_pos: nothing there", Do: func(v *View) {
 		if v.Load(producerPos) == 0 {
@@ -48,8 +49,8 @@ var take = []Step{
 	}},
 }
 
-// reserved is reserve and commit of the kernel, and of a producer in user space that fills its
-// sample after publishing it.
+// reserved models reserve and commit in the kernel. It also models a producer in user space that
+// fills its sample after publishing the sample.
 func reserved(publish, commit access) []Step {
 	return []Step{
 		write(plain, header, busy), write(publish, producerPos, 1),
@@ -57,13 +58,14 @@ func reserved(publish, commit access) []Step {
 	}
 }
 
-// complete produces a sample of a batch, which is complete before it is published, and never busy.
+// complete models the producer of a batch. A sample is complete before it is published, and is
+// never busy.
 func complete(publish access) []Step {
 	return []Step{write(plain, payload, right), write(plain, header, committed), write(publish, producerPos, 1)}
 }
 
-// committer is a commit that checks for a sleeping consumer, and sleeper a consumer that checks for a record
-// before it sleeps. The header is initially busy.
+// committer models a commit, which checks for a sleeping consumer. sleeper models a consumer, which
+// checks for a record before it sleeps. The header is initially busy.
 func committer(commit access) []Step {
 	return []Step{
 		write(commit, header, committed),
@@ -87,7 +89,7 @@ func sleeper(publish access) []Step {
 	}
 }
 
-// asleep is the rule that the consumer does not sleep with a record to read.
+// asleep is the rule that the consumer does not sleep while there is a record to read.
 func asleep(v *View) error {
 	if v.Peek(woken) == 0 && v.Peek(header) == committed && v.Peek(consumerPos) == 1 {
 		return errLostWakeup
@@ -99,7 +101,7 @@ var litmusTests = []struct {
 	rule         string
 	a, b         []Step
 	atRest       func(*View) error
-	onTSO, onPSO bool // a rule is broken
+	onTSO, onPSO bool // whether a rule is broken under the order
 }{
 	{"reserve, commit, consume", reserved(release, xchg), take, nil, false, false},
 	{"commit as a release store", reserved(release, release), take, nil, false, false},
@@ -112,9 +114,9 @@ var litmusTests = []struct {
 	{"weakened: commit by a release store", committer(release), sleeper(xchg), asleep, true, true},
 }
 
-// The smallest programs of the protocols between the kernel and a process over a ring, each with the
-// access that it depends on and with a weaker one. The packages that implement the protocols have
-// models of the whole; docs/litmus/README.md lists them.
+// Each test is the smallest program of a protocol between the kernel and a process, with the access
+// on which it depends and with a weaker access. The packages that implement the protocols have
+// models of the whole protocols; docs/litmus/README.md lists them.
 func TestLitmus(t *testing.T) {
 	for _, tt := range litmusTests {
 		for _, order := range []Order{TSO, PSO} {

@@ -1,9 +1,11 @@
-// Package model explores every interleaving of a few abstract threads over shared memory. Tests use
-// it for the protocols between this module and the kernel: the race detector sees neither mapped
-// memory nor the kernel, and a test on the real kernel sees only the orders that happen to occur.
+// Package model explores every interleaving of a few abstract threads over shared memory. It is
+// used to test the protocols between this module and the kernel: the race detector sees neither
+// mapped memory nor the kernel, and a test on the real kernel sees only the orders that happen to
+// occur.
 //
-// A model consists of threads of steps, each one access to shared memory, and of rules. Explore
-// visits all reachable states breadth first, so the trace of a failure is a shortest one:
+// A model consists of threads and rules. A thread consists of steps; each step makes one access to
+// shared memory. Explore visits all reachable states breadth first, so the trace of a failure is as
+// short as possible:
 //
 //	a := model.Thread{Name: "a", Steps: []model.Step{
 //		{Doc: "x = 1", Do: func(v *model.View) { v.Store(x, 1) }},
@@ -22,8 +24,9 @@ import (
 type Order int
 
 const (
-	// TSO is x86: a thread's stores become visible in program order, but late: its later loads
-	// may be ordered before them. The thread itself sees them at once.
+	// TSO is the order of x86: the stores of a thread become visible to other threads in program
+	// order, but late, so a later load of the thread may happen before its store is visible. The
+	// thread itself sees its stores at once.
 	TSO Order = iota
 	// PSO is weaker: plain stores to different words become visible in any order. A Release
 	// becomes visible after all stores before it.
@@ -41,24 +44,23 @@ type Thread struct {
 	Steps []Step
 }
 
-// Step is one atomic step of a thread: one access to shared memory, and its consequences in the
-// thread's own registers.
+// Step is one atomic step of a thread: one access to shared memory, and changes of the registers of
+// the thread.
 type Step struct {
 	Label string // for View.Goto
 	Doc   string // for the trace
-	// When reports whether the step can be made; nil means always. It may Peek at shared
-	// memory.
+	// When reports whether the step can be made; nil means always. It may call Peek.
 	When func(v *View) bool
-	// Do makes the step. The next one follows, unless it calls Goto or Stop.
+	// Do makes the step. The next step of the thread follows, unless Do calls Goto or Stop.
 	Do func(v *View)
 }
 
 // Model is a program and its rules.
 type Model struct {
-	Words   int // words of shared memory, initially 0; their values are small
+	Words   int // number of words of shared memory; they are 0 initially and must stay small
 	Order   Order
 	Threads []Thread
-	// AtRest is called in states in which no thread can make a step. Its error means that the
+	// AtRest is called in states in which no thread can make a step. It returns an error if the
 	// state breaks a rule.
 	AtRest func(v *View) error
 }
@@ -66,7 +68,7 @@ type Model struct {
 // Result is what Explore found.
 type Result struct {
 	States int
-	Err    error    // of View.Fail or Model.AtRest, nil when the rules hold
+	Err    error    // from View.Fail or Model.AtRest; nil if no rule is broken
 	Trace  []string // the steps that led to Err
 }
 
@@ -86,13 +88,13 @@ func (m Model) Explore() Result {
 		}
 		e.forget(&e.queue[i])
 		if len(e.seen) > maxStates {
-			return Result{States: len(e.seen), Err: fmt.Errorf("more than %d states", maxStates)}
+			return Result{States: len(e.seen), Err: fmt.Errorf("model has more than %d states", maxStates)}
 		}
 	}
 	return Result{States: len(e.seen)}
 }
 
-// labels returns the step of each label, by thread.
+// labels returns the index of the step for each label, per thread.
 func (m Model) labels() []map[string]int {
 	var all []map[string]int
 	for _, t := range m.Threads {

@@ -8,12 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Words of the litmus tests: two of memory, and the results of two threads.
+// Words of the litmus tests: x and y are shared memory, ra and rb the results of the two threads.
 const x, y, ra, rb = Word(0), Word(1), Word(2), Word(3)
 
 var errWeak = errors.New("weak outcome")
 
-// storeThenLoad stores to its own word and loads the other's.
+// storeThenLoad stores to its own word and then loads the word of the other thread.
 func storeThenLoad(name string, own, other, result Word, barrier bool) Thread {
 	return Thread{Name: name, Steps: []Step{
 		{Doc: "store", Do: func(v *View) {
@@ -27,7 +27,7 @@ func storeThenLoad(name string, own, other, result Word, barrier bool) Thread {
 	}}
 }
 
-// bothMissed is the outcome that both threads loaded before the other's store.
+// bothMissed fails if neither thread saw the store of the other.
 func bothMissed(v *View) error {
 	if v.Peek(ra) == 1 && v.Peek(rb) == 1 {
 		return errWeak
@@ -35,7 +35,8 @@ func bothMissed(v *View) error {
 	return nil
 }
 
-// message stores data, then a flag by publish, beside a reader of both.
+// message returns a thread that stores data and then, with publish, a flag, and a thread that reads
+// both.
 func message(publish func(v *View, w Word, value int)) []Thread {
 	return []Thread{
 		{Name: "writer", Steps: []Step{
@@ -110,8 +111,8 @@ var orderTests = []struct {
 	},
 }
 
-// The classic litmus tests show what each order allows. An order that forbade too much would prove too
-// much.
+// The classic litmus tests show which outcomes each order allows. If an order forbade too much, the
+// models would prove too much.
 func TestOrders(t *testing.T) {
 	for _, tt := range orderTests {
 		for order, weak := range tt.weak {

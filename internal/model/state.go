@@ -7,26 +7,28 @@ import (
 	"unsafe"
 )
 
-// Bounds of a model. They give a state a fixed size, which makes it cheap to copy.
+// Bounds of a model. With them a state has a fixed size and is cheap to copy.
 const (
 	maxWords   = 16
 	maxThreads = 6
-	maxStores  = 6 // of a thread, not yet visible
-	registers  = 9 // of a thread
-	// maxStates stops a model that counts without bound. It is far more than any model here has.
+	maxStores  = 6 // stores of a thread that are not visible yet
+	registers  = 9 // registers of a thread
+	// maxStates stops a model that counts without bound. Every model in this module has far fewer
+	// states.
 	maxStates = 20_000_000
 )
 
-// state is everything that the future depends on. It has no padding, and unused parts are zero.
+// state is all that determines which states can follow. It has no padding, and unused parts are
+// zero, so it can be hashed as bytes.
 type state struct {
 	mem     [maxWords]int8
 	threads [maxThreads]threadState
 }
 
 type threadState struct {
-	pc   int8 // of the next step; the number of steps if the thread has ended
+	pc   int8 // index of the next step; the number of steps if the thread has ended
 	regs [registers]int8
-	// stores are those not yet visible to others, oldest first.
+	// stores are the stores that other threads do not see yet, oldest first.
 	stores [maxStores]store
 	count  int8
 }
@@ -47,7 +49,7 @@ func (s *state) flush(t, i int) store {
 	return e
 }
 
-// mayFlush reports whether store i of thread t can become visible next.
+// mayFlush reports whether store i of thread t may be the next to become visible.
 func (s *state) mayFlush(order Order, t, i int) bool {
 	stores := s.threads[t].stores[:i+1]
 	if order == TSO || stores[i].release {
@@ -56,7 +58,7 @@ func (s *state) mayFlush(order Order, t, i int) bool {
 	return !slices.ContainsFunc(stores[:i], func(e store) bool { return e.word == stores[i].word })
 }
 
-// sum is a state's fingerprint. Its 128 bits make collisions among millions of states unlikely.
+// sum is a hash of a state. With 128 bits, a collision among millions of states is unlikely.
 type sum [2]uint64
 
 // explorer visits the states of a model.
@@ -66,22 +68,23 @@ type explorer struct {
 	seeds  [2]maphash.Seed
 	seen   map[sum]struct{}
 	queue  []visit
-	// next and view are a step's scratch space; used are states whose memory can be reused.
+	// next and view are memory that each step uses again. used are states whose memory can be used
+	// again.
 	next state
 	view View
 	used []*state
 }
 
-// visit is a state and how it was reached.
+// visit is a visited state and the step that led to it.
 type visit struct {
-	state *state // nil once its successors are known
+	state *state // nil after its successors were added
 	from  int32
-	// by is the step of the thread, or flushed for a store of the thread that became visible.
+	// by is the index of the step that thread made, or flushed if a store of thread became visible.
 	thread, by int8
 	done       store
 }
 
-// sum returns the fingerprint of s. It ignores threads that the model does not have.
+// sum returns the hash of s, without the threads that the model does not have.
 func (e *explorer) sum(s *state) sum {
 	size := unsafe.Offsetof(s.threads) + uintptr(len(e.model.Threads))*unsafe.Sizeof(s.threads[0])
 	b := unsafe.Slice((*byte)(unsafe.Pointer(s)), size)
@@ -103,13 +106,13 @@ func (e *explorer) add(s *state, v visit) {
 	e.queue = append(e.queue, v)
 }
 
-// forget releases the state of the visit; the trace needs only the rest.
+// forget releases the memory of the state of the visit. The trace needs only the rest of the visit.
 func (e *explorer) forget(v *visit) {
 	e.used = append(e.used, v.state)
 	v.state = nil
 }
 
-// viewOf returns what thread t sees of the state, until the next call.
+// viewOf returns the View of thread t on the state. It is valid until the next call.
 func (e *explorer) viewOf(s *state, t int) *View {
 	e.view = View{s: s, t: t, labels: e.labels[t], steps: len(e.model.Threads[t].Steps)}
 	return &e.view
@@ -117,8 +120,8 @@ func (e *explorer) viewOf(s *state, t int) *View {
 
 const flushed = -1 // visit.by for a store that became visible
 
-// expand adds the successors of the i-th visited state. If a step breaks a rule, it returns the
-// error and that step.
+// expand adds the successors of the state visited as number i. If a step breaks a rule, expand
+// returns the error and that step.
 func (e *explorer) expand(i int) (last visit, err error) {
 	s := e.queue[i].state
 	rest := true

@@ -8,7 +8,7 @@ type View struct {
 	s      *state
 	t      int
 	labels map[string]int
-	steps  int // of the thread's program
+	steps  int // number of steps of the thread
 	err    error
 }
 
@@ -20,7 +20,7 @@ func (v *View) Reg(i int) int { return int(v.thread().regs[i]) }
 // Set sets a register.
 func (v *View) Set(i, value int) { v.thread().regs[i] = int8(value) }
 
-// Load loads a word.
+// Load loads a word, as the thread sees it.
 func (v *View) Load(w Word) int {
 	th := v.thread()
 	for i := th.count - 1; i >= 0; i-- {
@@ -65,7 +65,8 @@ func (v *View) Or(w Word, bits int) (old int) {
 	return old
 }
 
-// CompareAndSwap stores value if the word is old, atomically and as a full barrier.
+// CompareAndSwap stores value if the word is old, atomically and as a full barrier. It reports
+// whether it stored.
 func (v *View) CompareAndSwap(w Word, old, value int) bool {
 	if v.Add(w, 0) != old {
 		return false
@@ -82,7 +83,7 @@ func (v *View) Barrier() {
 }
 
 // Peek returns the word in memory. It is not an access of the thread: use it in When, in rules, and
-// for words that stand for something other than memory.
+// for words that do not model memory.
 func (v *View) Peek(w Word) int { return int(v.s.mem[w]) }
 
 // Poke changes the word in memory. Like Peek, it is not an access of the thread.

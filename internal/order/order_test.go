@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A goroutine that sees the store of StoreRelease sees all stores before it. With -race, the detector
-// knows.
+// A goroutine that sees the store of StoreRelease also sees all stores before it. With -race, the
+// race detector knows that.
 func TestStoreReleasePublishes(t *testing.T) {
 	var published, taken, data uint64
 	const rounds = 10_000

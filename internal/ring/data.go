@@ -7,14 +7,14 @@ import (
 )
 
 // Data is memory that holds the records of a ring: the data pages of a mapping, or a private copy
-// of a part of them. The low bits of a position give its offset.
+// of a part of them. A position, less origin and masked, is an offset in that memory.
 type Data struct {
 	base   unsafe.Pointer
 	origin Pos // the position that lies at base
 	mask   uint64
 }
 
-// Copy returns Data over buf, whose first byte is that of position origin. buf must begin at an
+// Copy returns Data for buf, which contains the bytes from position origin on. buf must begin at an
 // 8-byte boundary and have CopySlack bytes of capacity beyond its length.
 func Copy(buf []byte, origin Pos) Data {
 	return Data{base: unsafe.Pointer(unsafe.SliceData(buf)), origin: origin, mask: ^uint64(0)}
@@ -22,8 +22,8 @@ func Copy(buf []byte, origin Pos) Data {
 
 // at returns the address of pos.
 //
-// SAFETY: in a mapping the offset is below the ring's size; in a copy the caller stays within its
-// bounds.
+// SAFETY: in a mapping the mask keeps the offset below the size of the ring; in a copy the caller
+// passes only positions within the copy.
 func (d Data) at(pos Pos) unsafe.Pointer {
 	return unsafe.Add(d.base, uint64(pos-d.origin)&d.mask)
 }
@@ -43,18 +43,19 @@ func (d Data) Payload(pos Pos, n uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(d.at(pos), HeaderSize)), n)
 }
 
-// TouchAhead is how many bytes ahead of the walk Touch loads: enough to cover a cache miss, and less
-// than the smallest ring. Of 384, 512, 768 and 1024 bytes, 512 was the fastest for records of random
-// lengths.
+// TouchAhead is how far ahead of the walk, in bytes, Touch loads: enough to hide a cache miss, and
+// less than the size of the smallest ring. Of 384, 512, 768 and 1024 bytes, 512 was the fastest for
+// records of random lengths.
 const TouchAhead = 512
 
-// CopySlack is how many bytes beyond the end of a copy a walk may load.
+// CopySlack is the number of bytes that a walk may load beyond the end of a copy.
 const CopySlack = TouchAhead + HeaderSize
 
-// Read copies len(buf) bytes from position from on into buf: a multiple of 8, at most the ring's
-// size, from an aligned position. It loads the words in order. A record whose header is copied with
-// the BUSY bit clear is therefore complete in the copy, and a position loaded after Read is newer
-// than everything copied. The builtin copy guarantees neither: it may load the end first.
+// Read fills buf with the bytes from position from on. len(buf) must be a multiple of 8 and at most
+// the size of the ring, and from must be aligned. Read loads the words in order. So a record whose
+// header is copied with the BUSY bit clear is complete in the copy, and a position loaded after
+// Read is newer than everything copied. The builtin copy guarantees neither, because it may load
+// the end first.
 func (d Data) Read(buf []byte, from Pos) {
 	// SAFETY: as for Payload.
 	words := unsafe.Slice((*uint64)(d.at(from)), len(buf)/8)
@@ -64,29 +65,29 @@ func (d Data) Read(buf []byte, from Pos) {
 }
 
 // Window is the data from one position on, as contiguous memory: a walk over it needs neither mask
-// nor origin. Its methods are small enough to inline into the walk.
+// nor origin. Its methods are small enough to be inlined into the walk.
 type Window struct{ base unsafe.Pointer }
 
-// Window returns the data from pos on: a ring's size of it, because the data is mapped twice, or the
-// rest of a copy.
+// Window returns the data from pos on. In a mapping it is as long as the ring, because the data is
+// mapped twice; in a copy it is the rest of the copy.
 func (d Data) Window(pos Pos) Window { return Window{d.at(pos)} }
 
-// Header is [Data.Header], off bytes into the window.
+// Header is [Data.Header] at offset off in the window.
 func (w Window) Header(off uint64) Header {
 	return Header(atomic.LoadUint32((*uint32)(unsafe.Add(w.base, off))))
 }
 
-// Payload is [Data.Payload], off bytes into the window.
+// Payload is [Data.Payload] at offset off in the window.
 func (w Window) Payload(off uint64, n uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(w.base, off+HeaderSize)), n)
 }
 
-// Touch prefetches the cache line TouchAhead bytes after off, so that a walk whose next address
-// depends on the length just loaded does not wait for memory at every record. The load is atomic
-// because the compiler drops an unused plain one.
+// Touch prefetches the cache line TouchAhead bytes after off. In a walk, the address of the next
+// header depends on the length just loaded; without Touch the walk waits for memory at every
+// record. The load is atomic because the compiler removes a plain load whose result is unused.
 //
-// SAFETY: the address is less than a ring's size after off's, so it lies in the doubled mapping; a
-// copy has CopySlack bytes to spare.
+// SAFETY: the address is less than the size of the ring after off, so it is in the doubled mapping;
+// a copy has CopySlack bytes of capacity after its end.
 func (w Window) Touch(off uint64) {
 	atomic.LoadUint32((*uint32)(unsafe.Add(w.base, off+TouchAhead)))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// numbered fills b with the offset of each word.
+// numbered stores in each word of b the offset of the word.
 func numbered(b []byte) {
 	for i := 0; i < len(b); i += 8 {
 		binary.NativeEndian.PutUint64(b[i:], uint64(i))
@@ -35,7 +35,7 @@ func TestDataOfMapping(t *testing.T) {
 	tests := []struct {
 		rule   string
 		pos    Pos
-		offset uint64 // in the data pages
+		offset uint64 // offset in the data pages at which pos lies
 	}{
 		{"the first position lies at the start", 0, 0},
 		{"positions go on", 24, 24},

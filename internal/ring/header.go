@@ -13,7 +13,7 @@ const (
 // Header is the first word of a record's header (struct bpf_ringbuf_hdr, kernel/bpf/ringbuf.c).
 type Header uint32
 
-// Kind is one of the two types of ring.
+// Kind says which of the two types of map a ring is.
 type Kind uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 	User               // USER_RINGBUF: a process produces
 )
 
-// State is what a ring's consumer does with a record.
+// State is the state of a record; it tells the consumer what to do with the record.
 type State uint8
 
 const (
@@ -30,8 +30,8 @@ const (
 	Discarded              // skip it
 )
 
-// State returns the state of a record in a ring of kind k. With both flag bits set, a consumer of
-// a RINGBUF waits, and the drain of a USER_RINGBUF skips the record (__bpf_user_ringbuf_peek).
+// State returns the state of a record in a ring of kind k. If both flag bits are set, the consumer
+// of a RINGBUF waits, but the drain of a USER_RINGBUF skips the record (__bpf_user_ringbuf_peek).
 func (h Header) State(k Kind) State {
 	switch {
 	case h < DiscardBit:
@@ -48,10 +48,10 @@ func (h Header) Busy() bool { return h&BusyBit != 0 }
 // Discarded reports whether the DISCARD bit is set.
 func (h Header) Discarded() bool { return h&DiscardBit != 0 }
 
-// Len is the payload length in bytes, without the flag bits. It comes from
-// shared memory: check it before use.
+// Len is the length of the payload in bytes: the header without the flag bits. It comes from shared
+// memory: check it before use.
 func (h Header) Len() uint32 { return uint32(h) &^ (BusyBit | DiscardBit) }
 
-// Span is the number of bytes that a record of n payload bytes occupies in
-// the ring: header and payload, rounded up to 8.
+// Span is the number of bytes that a record of n payload bytes occupies in the ring: header and
+// payload, rounded up to a multiple of 8.
 func Span(n uint32) uint64 { return (uint64(n) + HeaderSize + 7) &^ 7 }

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// mapped counts this process's mappings of memory files named ring.
+// mapped counts the mappings in this process of memory files named ring.
 func mapped(tb testing.TB) int {
 	tb.Helper()
 	text, err := os.ReadFile("/proc/self/maps")
@@ -69,7 +69,7 @@ func TestLifetime(t *testing.T) {
 			if unmaps != 1 || !m.Closed() {
 				t.Errorf("unmapped %d times, closed %t", unmaps, m.Closed())
 			}
-			// The test's own mapping of the file stays.
+			// The test's own mapping of the file remains.
 			if now := mapped(t); now != before+1 {
 				t.Errorf("%d regions are left", now-before-1)
 			}
@@ -77,7 +77,8 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// Some goroutines acquire and release while others close. A fault would end the process.
+// Some goroutines acquire and release the Mapping while others close it. A fault would end the
+// process.
 func TestCloseUnderUse(t *testing.T) {
 	rounds := 2000
 	if testing.Short() {
@@ -128,7 +129,8 @@ func TestCloseUnderUse(t *testing.T) {
 	}
 }
 
-// A panic in a loop over the ring prevents its Release. The garbage collector then unmaps the memory.
+// A panic in a loop over the ring prevents the call of Release. The garbage collector then unmaps
+// the memory.
 func TestGarbageIsUnmapped(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
@@ -142,7 +144,7 @@ func TestGarbageIsUnmapped(t *testing.T) {
 		m.Acquire()
 		m.Close()
 	}()
-	// Nothing announces the end of a cleanup: poll for a bounded time.
+	// There is no notification of the end of a cleanup: poll for a bounded time.
 	deadline := time.Now().Add(10 * time.Second)
 	for mapped(t) != before {
 		if time.Now().After(deadline) {

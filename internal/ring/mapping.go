@@ -22,27 +22,29 @@ import (
 //
 // The data is mapped twice, so a record that wraps around the ring's end is contiguous in memory.
 //
-// Access the memory between Acquire and Release. After Close, the last user unmaps it. Any number of
-// goroutines may call the methods at once; the caller decides which of them moves a position.
+// Access the memory only between Acquire and Release. After Close, the last user unmaps it. Any
+// number of goroutines may call the methods at once; the caller decides which goroutine may move a
+// position.
 type Mapping struct {
 	Positions
 	data Data
 	size uint64
 
-	// users counts the Acquires without a Release, in steps of oneUser. The lowest bit is
+	// users counts the calls of Acquire without a Release, in steps of oneUser. Its lowest bit is
 	// closedBit.
 	users   atomic.Int64
 	regions []region
 	cleanup runtime.Cleanup
 }
 
-// Positions are the two pages with the positions. They are valid as long as their Mapping.
+// Positions are the two pages with the positions. They are valid as long as their Mapping is
+// mapped.
 type Positions struct {
 	consumer unsafe.Pointer // page 0
 	producer unsafe.Pointer // page 1
 }
 
-// region is one mmap(2).
+// region is the memory of one call of mmap(2).
 type region struct {
 	addr   unsafe.Pointer
 	length uintptr
@@ -53,8 +55,8 @@ const (
 	oneUser   = 2
 )
 
-// claimOffset is the offset of the claim word in the page that the claimant writes, on a cache line
-// that the kernel does not use.
+// claimOffset is the offset of the claim word in the page that the claiming process writes. It is
+// on a cache line that the kernel does not use.
 const claimOffset = 64
 
 // Offsets in the producer page, struct bpf_ringbuf (kernel/bpf/ringbuf.c).
@@ -91,16 +93,16 @@ func Observe(fd int, size uint64) (*Mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map ring read-only: %w", err)
 	}
-	// SAFETY: the mapping is two pages and the data long.
+	// SAFETY: the mapping contains the two pages and the data.
 	return newMapping(all.addr, unsafe.Add(all.addr, page), size, all), nil
 }
 
 func check(size uint64) error {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
-		return fmt.Errorf("%w: the kernel's positions are not of 64 bits", ebpf.ErrNotSupported)
+		return fmt.Errorf("%w: positions of a ring are 64-bit words only on 64-bit machines", ebpf.ErrNotSupported)
 	}
 	if size == 0 || size&(size-1) != 0 || size%uint64(os.Getpagesize()) != 0 {
-		return fmt.Errorf("ring size %d is not a power of two and a multiple of the page size", size)
+		return fmt.Errorf("ring size %d must be a power of two and a multiple of the page size", size)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func newMapping(consumer, producer unsafe.Pointer, size uint64, regions ...regio
 		size:    size,
 		regions: regions,
 	}
-	// A backstop for an Acquire whose Release a panic prevented.
+	// If a panic prevented a Release, the garbage collector unmaps the regions.
 	m.cleanup = runtime.AddCleanup(m, func(regions []region) {
 		for _, r := range regions {
 			r.unmap()
@@ -141,7 +143,7 @@ func newMapping(consumer, producer unsafe.Pointer, size uint64, regions ...regio
 	return m
 }
 
-// Size returns the ring's size in bytes, a power of two.
+// Size returns the size of the ring in bytes, a power of two.
 func (m *Mapping) Size() uint64 { return m.size }
 
 // Data returns the data area. It is valid between Acquire and Release.
@@ -160,18 +162,19 @@ func (m *Mapping) Acquire() bool {
 	}
 }
 
-// Release ends a successful Acquire. It returns true to the last user of a closed Mapping, who must
-// call Unmap.
+// Release ends a successful Acquire. It returns true if the Mapping is closed and the caller was
+// its last user. The caller must then call Unmap.
 func (m *Mapping) Release() (last bool) { return m.users.Add(-oneUser) == closedBit }
 
-// Close makes Acquire fail. It returns true if nobody uses the memory: then the caller must call
-// Unmap, otherwise the last user does. Only the first call can return true.
+// Close makes Acquire fail. It returns true if the memory has no user; then the caller must call
+// Unmap. Otherwise the last user must. Only the first call of Close can return true.
 func (m *Mapping) Close() (last bool) { return m.users.Or(closedBit) == 0 }
 
 // Closed reports whether Close was called.
 func (m *Mapping) Closed() bool { return m.users.Load()&closedBit != 0 }
 
-// Unmap unmaps the memory. See Release and Close for who calls it.
+// Unmap unmaps the memory. Call it only when Release or Close returns true, or when there are no
+// other users.
 func (m *Mapping) Unmap() error {
 	m.cleanup.Stop()
 	var errs []error
@@ -190,39 +193,42 @@ func (p Positions) ConsumerPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(p.consumer)))
 }
 
-// SetConsumerPos stores consumer_pos of a ring without another consumer. It orders memory as
-// MoveConsumerPos does.
+// SetConsumerPos stores consumer_pos of a ring without another consumer. It is the same barrier as
+// MoveConsumerPos.
 func (p Positions) SetConsumerPos(pos Pos) {
 	atomic.StoreUint64((*uint64)(p.consumer), uint64(pos))
 }
 
-// MoveConsumerPos stores consumer_pos if it still is old. It is a full barrier with two partners.
+// MoveConsumerPos sets consumer_pos to pos if it is still old. It is a full barrier with two
+// partners.
 //
-// It returns the space up to pos to the producer. Partner: the smp_load_acquire of consumer_pos in
-// __bpf_ringbuf_reserve. Without it the producer could overwrite a record before it was read.
+// The store returns the space up to pos to the producer. Partner: the smp_load_acquire of
+// consumer_pos in __bpf_ringbuf_reserve. Without the barrier the producer could overwrite a record
+// before it was read.
 //
-// It is ordered before the next Header or ProducerPos load. Partner: the xchg of the header in
-// bpf_ringbuf_commit, before the kernel loads consumer_pos. One of the two sees the other's store,
-// so a consumer that checks the ring after this store finds the new record or is woken for it.
+// The store is ordered before the next load by Header or ProducerPos. Partner: the xchg of the
+// header in bpf_ringbuf_commit, which is ordered before the load of consumer_pos there. At least
+// one side sees the store of the other. So a consumer that checks the ring after this store either
+// finds the new record or is woken for it.
 func (p Positions) MoveConsumerPos(old, pos Pos) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(p.consumer), uint64(old), uint64(pos))
 }
 
 // ProducerPos loads producer_pos. Partner: the smp_store_release in __bpf_ringbuf_reserve. Headers
-// below the position are initialised.
+// below the position are then initialised.
 func (p Positions) ProducerPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(p.producer)))
 }
 
-// PendingPos loads pending_pos: the oldest uncommitted record as of the last reservation. Only
-// kernels from 6.10 on, and backports, have it.
+// PendingPos loads pending_pos, the position of the oldest record that was not committed at the
+// last reservation. Only kernels from 6.10 on, and backports, have it.
 func (p Positions) PendingPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, pendingOffset))))
 }
 
 // OverwritePos loads overwrite_pos, the position of the oldest record that is not overwritten. Only
-// rings with BPF_F_RB_OVERWRITE have it. Load it after ProducerPos: the kernel stores it before
-// (__bpf_ringbuf_reserve).
+// rings with BPF_F_RB_OVERWRITE have it. Load it after ProducerPos, because the kernel stores it
+// before producer_pos (__bpf_ringbuf_reserve).
 func (p Positions) OverwritePos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(unsafe.Add(p.producer, overwriteOffset))))
 }

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// closeNow closes m and fails the test if it is in use.
+// closeNow closes m and fails the test if m has users.
 func closeNow(tb testing.TB, m *Mapping) {
 	tb.Helper()
 	if !m.Close() {
@@ -33,7 +33,7 @@ func userRing(tb testing.TB, size uint32) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: size})
 }
 
-// readOnly returns m through a descriptor that was opened with BPF_F_RDONLY.
+// readOnly returns m opened again with BPF_F_RDONLY.
 func readOnly(tb testing.TB, m *ebpf.Map) *ebpf.Map {
 	tb.Helper()
 	path := testenv.PinPath(tb, "ring")
@@ -52,7 +52,7 @@ type mapFunc func(fd int, size uint64) (*Mapping, error)
 
 var page = uint32(os.Getpagesize())
 
-// frozen creates a RINGBUF of a page that is frozen.
+// frozen creates a RINGBUF of one page and freezes it.
 func frozen(tb testing.TB) *ebpf.Map {
 	m := testenv.Ring(tb, page)
 	if err := m.Freeze(); err != nil {
@@ -66,7 +66,7 @@ var mapTests = []struct {
 	mapping mapFunc
 	ring    func(testing.TB) *ebpf.Map
 	size    uint64
-	err     error  // nil if it works
+	err     error  // nil if the ring can be mapped
 	text    string // part of the error
 }{
 	{rule: "a ring can be consumed", mapping: Consume},
@@ -167,7 +167,7 @@ func TestSizesThatNoRingHas(t *testing.T) {
 	}
 }
 
-// The kernel lets a consumer write consumer_pos only.
+// A read-only mapping of a ring cannot be made writable.
 func TestObserverCannotBecomeWriter(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uint32(os.Getpagesize())

@@ -8,17 +8,17 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// A model of a Mapping's lifetime: users acquire and release it, and some close it. Rules: the memory
-// is not accessed after it is unmapped, and is unmapped exactly once.
+// A model of the lifetime of a Mapping: two threads acquire and release it, and two close it.
+// Rules: the memory is not accessed after it is unmapped, and is unmapped exactly once.
 func TestModelOfLifetime(t *testing.T) {
 	tests := []struct {
 		rule    string
 		acquire []model.Step
-		fails   string // the broken rule, "" for none
+		fails   string // the rule that is broken, "" if none
 	}{
 		{"Mapping.Acquire", acquire(), ""},
 		{
-			"weakened: counts first, then looks, and undoes",
+			"weakened: counts first, then checks closedBit, and undoes",
 			[]model.Step{
 				{Label: "acquire", Doc: "users.Add(oneUser)", Do: func(v *model.View) { v.Set(seen, v.Add(users, oneUser)) }},
 				{Doc: "closed: undo", Do: func(v *model.View) {
@@ -31,7 +31,7 @@ func TestModelOfLifetime(t *testing.T) {
 			"never unmapped",
 		},
 		{
-			"weakened: looks first, then counts",
+			"weakened: checks closedBit first, then counts",
 			[]model.Step{
 				{Label: "acquire", Doc: "users.Load()", Do: func(v *model.View) {
 					if v.Load(users)&closedBit != 0 {
@@ -59,17 +59,17 @@ func TestModelOfLifetime(t *testing.T) {
 
 const (
 	users  model.Word = iota // Mapping.users
-	unmaps                   // how often the memory was unmapped; not a word of memory
+	unmaps                   // how often the memory was unmapped; not a word of shared memory
 	words
 )
 
-// Registers.
+// Registers of a user.
 const (
 	seen  = iota // users as loaded
 	turns        // how often this user has acquired
 )
 
-// user acquires and releases twice.
+// user acquires and releases the Mapping twice.
 func user(name string, acquire []model.Step) model.Thread {
 	return model.Thread{Name: name, Steps: slices.Concat(acquire, []model.Step{
 		{Doc: "access", Do: func(v *model.View) {
@@ -94,7 +94,7 @@ func goOn(v *model.View) {
 	}
 }
 
-// acquire is Mapping.Acquire.
+// acquire models Mapping.Acquire.
 func acquire() []model.Step {
 	return []model.Step{
 		{Label: "acquire", Doc: "users.Load(), closed: give up", Do: func(v *model.View) {

@@ -15,7 +15,7 @@ import (
 )
 
 // MaxSample is DYNPTR_MAX_SIZE (include/linux/bpf.h), in bytes: bpf_user_ringbuf_drain fails with
-// -E2BIG at a longer sample, even a discarded one.
+// -E2BIG at a longer sample, even if the sample is discarded.
 const MaxSample = 1<<24 - 1
 
 // Produce maps a USER_RINGBUF of size bytes for its producer: page 0 read-only, the rest writable
@@ -26,7 +26,7 @@ func Produce(fd int, size uint64) (*Mapping, error) {
 		return nil, err
 	}
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
-		return nil, fmt.Errorf("%w: big-endian machine", ebpf.ErrNotSupported)
+		return nil, fmt.Errorf("%w: produce into a USER_RINGBUF on a big-endian machine", ebpf.ErrNotSupported)
 	}
 	cons, err := mmap(fd, 0, page, unix.PROT_READ)
 	if err != nil {
@@ -40,10 +40,10 @@ func Produce(fd int, size uint64) (*Mapping, error) {
 	return newMapping(cons.addr, rest.addr, size, cons, rest), nil
 }
 
-// Retire atomically replaces the ring by zeroed private memory. Later accesses through the Mapping
-// neither fault nor reach the ring, so its users need no Acquire and Release, which cost two locked
-// instructions a sample. The address range is unmapped when the Mapping is garbage-collected; do not
-// call Unmap.
+// Retire atomically replaces the memory of the ring by zeroed private memory. Later accesses
+// through the Mapping neither fault nor change the ring. So users of a Mapping that is retired need
+// no Acquire and Release, which cost two locked instructions per sample. The garbage collector
+// unmaps the address range with the Mapping; do not call Unmap.
 func (m *Mapping) Retire() error {
 	for _, r := range m.regions {
 		if err := syscall.Replace(r.addr, r.length); err != nil {
@@ -53,26 +53,27 @@ func (m *Mapping) Retire() error {
 	return nil
 }
 
-// SetProducerPos stores producer_pos of a USER_RINGBUF, as a release. Partner: the smp_load_acquire
-// in __bpf_user_ringbuf_peek. Without it the kernel could see the position before the headers and
-// payloads below it.
+// SetProducerPos stores producer_pos of a USER_RINGBUF, with release semantics. Partner: the
+// smp_load_acquire in __bpf_user_ringbuf_peek. Without it the kernel could see the position before
+// the headers and payloads below it.
 func (p Positions) SetProducerPos(pos Pos) {
 	order.StoreRelease((*uint64)(p.producer), uint64(pos))
 }
 
-// MoveProducerPos is SetProducerPos if producer_pos still is old.
+// MoveProducerPos is SetProducerPos, but stores only if producer_pos is still old.
 func (p Positions) MoveProducerPos(old, pos Pos) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(p.producer), uint64(old), uint64(pos))
 }
 
-// ProducerClaim returns the word in the producer page that names the producer of a USER_RINGBUF, 0 if
-// unclaimed. Of that page the kernel reads only producer_pos. See package claim.
+// ProducerClaim returns the word in the producer page that names the producer of a USER_RINGBUF, 0
+// if unclaimed. The kernel reads only producer_pos in that page. See package claim.
 func (p Positions) ProducerClaim() *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Add(p.producer, claimOffset))
 }
 
-// Tagged is a header with the 4 bytes after it. In a USER_RINGBUF the kernel ignores them, and the
-// producer keeps its own tag there. In a RINGBUF they are the header's page number, pg_off.
+// Tagged is a header together with the 4 bytes after it. In a USER_RINGBUF the kernel ignores those
+// bytes, and the producer stores its own tag there. In a RINGBUF they contain pg_off, the page
+// number of the header.
 type Tagged uint64
 
 // Tag joins a header and a tag.
@@ -92,36 +93,36 @@ func (d Data) Tagged(pos Pos) Tagged {
 	return Tagged(atomic.LoadUint64((*uint64)(d.Place(pos))))
 }
 
-// SetTagged stores the header at pos, which is not below producer_pos: the store that moves
-// producer_pos past it publishes it.
+// SetTagged stores the header at pos, which must not be below producer_pos. The store that moves
+// producer_pos beyond pos publishes the header.
 func (d Data) SetTagged(pos Pos, t Tagged) { *d.Place(pos) = t }
 
-// MoveTagged stores the header at pos if it still is old, as a full barrier. Partner: the
+// MoveTagged sets the header at pos to t if it is still old, with a full barrier. Partner: the
 // smp_load_acquire of the header in __bpf_user_ringbuf_peek. Without it the kernel could see the
-// BUSY bit clear before the payload.
+// BUSY bit clear before it sees the payload.
 func (d Data) MoveTagged(pos Pos, old, t Tagged) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(d.Place(pos)), uint64(old), uint64(t))
 }
 
-// SetHeader stores the header of a sample, off bytes into the window, not below producer_pos: see
-// [Data.SetTagged].
+// SetHeader stores the header of a sample at offset off in the window, with tag 0. The position
+// must not be below producer_pos: see [Data.SetTagged].
 func (w Window) SetHeader(off uint64, h Header) {
 	*(*Tagged)(unsafe.Add(w.base, off)) = Tagged(h)
 }
 
-// Room returns the n bytes of payload of a sample, off bytes into the window. It panics if n exceeds
-// MaxSample.
+// Room returns the n bytes of payload of a sample at offset off in the window. It panics if n
+// exceeds MaxSample.
 //
-// SAFETY: as for [Data.Payload]. The array type only serves to check n, at no cost if n is constant.
+// SAFETY: as for [Data.Payload]. The array type only checks n, at no cost if n is constant.
 func (w Window) Room(off uint64, n uint32) []byte {
 	return (*[MaxSample]byte)(unsafe.Add(w.base, off+HeaderSize))[:n:n]
 }
 
-// Fill writes each value as a sample, header and payload, from the window's beginning on. T must not
-// hold pointers. The caller has checked that the samples fit into the ring's size.
+// Fill writes each value as a sample, header and payload, from the beginning of the window on. T
+// must not contain pointers. The caller must check that all samples fit into the ring.
 //
-// SAFETY: the window spans a ring's size. Samples begin at multiples of 8, which aligns every T, and
-// the garbage collector need not see a T without pointers.
+// SAFETY: the window is as long as the ring. Samples begin at multiples of 8, so every T is
+// aligned, and the garbage collector need not see a T without pointers.
 func Fill[T any](w Window, values []T) {
 	n := uint32(unsafe.Sizeof(*new(T)))
 	if n == 16 {
@@ -136,12 +137,12 @@ func Fill[T any](w Window, values []T) {
 	}
 }
 
-// pair is a value of 16 bytes in halves. One load of 16 bytes would wait until the stores of its
-// fields, made one by one just before, have reached the cache.
+// pair is a value of 16 bytes in two halves. A single load of 16 bytes would wait until the stores
+// that just wrote the fields of the value one by one have reached the cache.
 type pair [2]uint64
 
-// fillPairs is Fill for pairs. With four at a time, the speed of the loop does not depend on its
-// alignment.
+// fillPairs is Fill for pairs. It writes four pairs per iteration, because the speed of a shorter
+// loop depends on its alignment.
 func fillPairs(at unsafe.Pointer, values []pair) {
 	const n, words = 16, 3
 	for ; len(values) >= 4; values = values[4:] {

@@ -49,10 +49,10 @@ func TestProducerPosition(t *testing.T) {
 	if !m.MoveProducerPos(64, 128) || m.ProducerPos() != 128 {
 		t.Error("a position was not moved")
 	}
-	// The claim is on another cache line than the position.
+	// The claim is on another cache line than producer_pos.
 	m.ProducerClaim().Store(7)
 	if m.ProducerPos() != 128 || m.ConsumerPos() != 0 || uintptr(unsafe.Pointer(m.ProducerClaim()))%4096 < 64 {
-		t.Error("the claim lies in the way")
+		t.Error("the claim overlaps a position, or is on the cache line of one")
 	}
 }
 
@@ -84,7 +84,7 @@ func TestFill(t *testing.T) {
 	Fill(m.Data().Window(96), []pair(nil))
 }
 
-// A retired Mapping can be used as before, and does not reach the ring.
+// After Retire, accesses through the Mapping work as before, but do not change the ring.
 func TestRetire(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := uint64(os.Getpagesize())
@@ -104,7 +104,7 @@ func TestRetire(t *testing.T) {
 			t.Errorf("%d regions of the ring are still mapped", now-before)
 		}
 		if m.ProducerPos() != 0 || m.ConsumerPos() != 0 || m.Data().Tagged(8) != 0 {
-			t.Error("there is something left of the ring")
+			t.Error("contents of the ring are still visible")
 		}
 		m.SetProducerPos(128)
 		m.ProducerClaim().Store(1)
@@ -116,6 +116,6 @@ func TestRetire(t *testing.T) {
 	}
 	defer closeNow(t, seen)
 	if seen.ProducerPos() != 64 || seen.ProducerClaim().Load() != 0 || seen.Data().Tagged(8) != 24 {
-		t.Error("what was written after Retire came into the ring")
+		t.Error("a store after Retire changed the ring")
 	}
 }
