@@ -1,20 +1,19 @@
-// Package claim decides which opener may consume or produce a ring. A claim is a 64-bit word
-// that the kernel ignores, in the consumer page of a RINGBUF or in the producer page of a
-// USER_RINGBUF. File locks do not work: all map descriptors share one inode.
+// Package claim decides which opener may consume or produce a ring. A claim is a 64-bit word that
+// the kernel ignores, in the consumer page of a RINGBUF or in the producer page of a USER_RINGBUF.
+// File locks do not work, because the descriptors of all maps share one inode.
 //
-// The word names a process and one opener in it, so that two openers differ even within a
-// process and across execve(2). It changes only by compare-and-swap, so an opener never ends
-// another's claim. [Take] claims a free ring; the holder has it while the word is its ID;
-// [ID.Release] ends the claim. A ring whose holder has ended is free.
+// The word names a process and one opener in that process, so two openers differ even within a
+// process and across execve(2). The word is changed only by compare-and-swap, so an opener never
+// ends the claim of another. [Take] claims a free ring. The ring is claimed while the word is the
+// ID of its holder; [ID.Release] ends the claim. If its holder has ended, a ring is free.
 //
-// Claiming a free ring takes no system call. Only an opener that meets another claim looks for
-// its holder, in /proc or with a BPF program.
+// Claiming an unclaimed ring takes no system call. Only an opener that finds another claim looks
+// for the holder of that claim, in /proc or with a BPF program.
 //
-// All functions may be called by many goroutines at once.
+// Any number of goroutines may call the functions at once.
 package claim
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -29,13 +28,13 @@ import (
 //	63      42 41      24 23      14 13      0
 //	|   pid   |  start   | namespace |  nonce |
 //
-// The process is named by what it knows about itself without help: its pid in its own pid
-// namespace, and the low bits of its start time in clock ticks as its own /proc/self/stat has
-// it, which tell it from an earlier process with that pid. Namespace is 0 in the initial pid
-// and time namespaces, where a pid is unique, else derived from the pid namespace's inode
-// number: the first processes of two containers both have pid 1 and may start in the same
-// tick. A process without /proc has start and namespace 0. The nonce differs for each opener
-// of a process.
+// A process is named by what it knows about itself: its pid in its own pid namespace, and the low
+// bits of its start time in clock ticks, as in its own /proc/self/stat. The start time
+// distinguishes it from an earlier process with the same pid. Namespace is 0 in the initial pid and
+// time namespaces, where a pid is unique. In others it is derived from the inode number of the pid
+// namespace, because the first processes of two containers both have pid 1 and may start in the
+// same tick. A process without /proc has start and namespace 0. The nonce is different for each
+// opener of a process.
 type ID uint64
 
 const (
@@ -51,20 +50,19 @@ func newID(p process, nonce uint32) ID {
 	return (id<<nsBits|ID(p.ns))<<nonceBits | ID(nonce&(1<<nonceBits-1))
 }
 
-// PID returns the holder's pid in its own pid namespace. It fits the field: PID_MAX_LIMIT is
-// 1<<22 (include/linux/threads.h).
+// PID returns the holder's pid in its own pid namespace. Every pid fits into the field, because
+// PID_MAX_LIMIT is 1<<22 (include/linux/threads.h).
 func (id ID) PID() uint32 { return uint32(id >> (startBits + nsBits + nonceBits)) }
 
-// process returns the holder.
+// process returns the process that holds the claim.
 func (id ID) process() process {
 	return process{id.PID(), uint32(id>>(nsBits+nonceBits)) & startMask, uint32(id>>nonceBits) & (1<<nsBits - 1)}
 }
 
-// Take claims the ring whose claim word is word, and returns the claim and the word that
-// it replaced. It takes the ring from a holder whose state is at most the state most: with
-// [Gone] it claims only a free ring, with [Alive] any. Otherwise the error is a
-// [*BusyError], or one matching [ring.ErrCorrupt] if another process keeps rewriting the word.
-// The caller ends the claim with Release.
+// Take claims the ring with the claim word word. It returns the new claim and the word that it
+// replaced, and takes the ring from a holder whose state is at most most: with [Gone] only a free
+// ring, with [Alive] any ring. Otherwise the error is a [*BusyError], or matches [ring.ErrCorrupt]
+// if another process keeps changing the word. The caller must end the claim with Release.
 func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	self, err = open()
 	if err != nil {
@@ -79,7 +77,8 @@ func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	return self, previous, nil
 }
 
-// swap replaces the word that load returns, if its holder's state allows, and returns it.
+// swap loads the claim word with load, replaces it with replace if the state of its holder is at
+// most most, and returns the replaced word.
 func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) {
 	const tries = 100
 	for range tries {
@@ -94,7 +93,8 @@ func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) 
 	return 0, fmt.Errorf("%w: claim word keeps changing: another process is writing to it", ring.ErrCorrupt)
 }
 
-// Beyond returns a [*BusyError] if the state of id's holder is greater than most.
+// Beyond returns a [*BusyError] if the state of the holder of id is greater than most, and nil
+// otherwise.
 func (id ID) Beyond(most State) error {
 	if most == Alive {
 		return nil
@@ -105,15 +105,15 @@ func (id ID) Beyond(most State) error {
 	return nil
 }
 
-// Release ends the claim. It leaves the word alone if another opener has taken the ring.
+// Release ends the claim. If another opener has taken the ring, it does not change the word.
 func (id ID) Release(word *atomic.Uint64) {
 	word.CompareAndSwap(uint64(id), 0)
 	closeID(id)
 }
 
-// openers are the claims that this process has taken and not released. A word that names this
-// process but is not among them belongs to an earlier process image: execve(2) changes neither
-// pid nor start time.
+// openers are the claims that this process has taken and not released. If a word names this process
+// but is not in openers, it is the claim of an earlier program of the process: execve(2) changes
+// neither pid nor start time.
 var openers = struct {
 	sync.Mutex
 	nonce uint32 // of the last opener
@@ -132,7 +132,7 @@ func open() (ID, error) {
 			return id, nil
 		}
 	}
-	return 0, errors.New("too many claims of one process")
+	return 0, fmt.Errorf("this process already has %d claims", 1<<nonceBits)
 }
 
 func closeID(id ID) {

@@ -70,7 +70,7 @@ func TestAHolderThatLivesLosesItsClaimToAThiefOfAnyOnly(t *testing.T) {
 	checkTake(t, holder, Alive, true)
 }
 
-// checkTake claims a ring that holder has claimed, and checks whether that is possible.
+// checkTake tries to claim a ring that holder has claimed, and checks whether that succeeds.
 func checkTake(t *testing.T, holder ID, most State, taken bool) {
 	t.Helper()
 	var word atomic.Uint64
@@ -88,7 +88,8 @@ func checkTake(t *testing.T, holder ID, most State, taken bool) {
 	self.Release(&word)
 }
 
-// execve(2) changes neither pid nor start time.
+// A claim of an earlier program of this process is Gone: execve(2) changes neither pid nor start
+// time.
 func TestAClaimOfAnEarlierImageIsGone(t *testing.T) {
 	var word atomic.Uint64
 	word.Store(uint64(take(t, new(atomic.Uint64), Gone) ^ 1<<(nonceBits-1))) // another nonce
@@ -105,7 +106,7 @@ func TestAWordThatNamesNoProcessIsGone(t *testing.T) {
 		"no pid":                      newID(process{0, 7, 0}, 7),
 		"a pid beyond the kernel's":   ^ID(0),
 		"an earlier process of a pid": newID(process{1, 1<<17 + 1, 0}, 7),
-		"this process, no opener":     self ^ 1<<(nonceBits-1),
+		"this process, not open":      self ^ 1<<(nonceBits-1),
 	} {
 		if state := id.State(); state != Gone {
 			t.Errorf("%s: state %d", name, state)

@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// ErrBusy means that another opener uses the ring. The error is a [*BusyError].
+// ErrBusy means that another opener has claimed the ring. The error is a [*BusyError].
 var ErrBusy = errors.New("ring is in use")
 
-// BusyError names the process that uses a ring. It matches [ErrBusy].
+// BusyError names the process that has claimed a ring. It matches [ErrBusy].
 type BusyError struct {
-	// PID is the process's pid in the initial pid namespace, or in its own if that is all
-	// that is known. It is 0 if the ring was released meanwhile.
+	// PID is the pid of that process in the initial pid namespace, or in its own pid namespace if
+	// the former is unknown. It is 0 if the ring was released meanwhile.
 	PID uint32
 	// Stolen means that the caller held the claim until that process took it.
 	Stolen bool
-	// Unseen means that the process is invisible to the caller and may have ended.
+	// Unseen means that the caller cannot see that process, which may therefore have ended.
 	Unseen bool
 }
 

@@ -14,10 +14,11 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// hiddenEnv holds an ID for a process that does not see its holder.
+// hiddenEnv is the environment variable with an ID, for a process that cannot see the holder of
+// that ID.
 const hiddenEnv = "RBTOOL_TEST_HIDDEN_OWNER"
 
-// A process that /proc hides is Unknown, not Gone.
+// The state of a process that /proc hides is Unknown, not Gone.
 func TestAProcessThatIsHiddenIsNotGone(t *testing.T) {
 	if text := os.Getenv(hiddenEnv); text != "" {
 		id, err := strconv.ParseUint(text, 10, 64)
@@ -37,12 +38,13 @@ func TestAProcessThatIsHiddenIsNotGone(t *testing.T) {
 	}
 }
 
-// checkHidden hides other users' processes from this one.
+// checkHidden hides the processes of other users from this process, and checks the states of such a
+// process and of a process that does not exist.
 func checkHidden(t *testing.T, id ID) {
 	if err := unix.Mount("proc", "/proc", "proc", 0, "hidepid=2"); err != nil {
 		t.Fatalf("mount /proc: %v", err)
 	}
-	const nobody = 65534 // a user in no group that hidepid exempts
+	const nobody = 65534 // this user is in no group that hidepid exempts
 	if err := errors.Join(unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
 		t.Fatal(err)
 	}

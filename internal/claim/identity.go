@@ -7,13 +7,13 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// process identifies a process in a claim, see [ID].
+// process identifies a process in a claim. Its fields are described at [ID].
 type process struct{ pid, start, ns uint32 }
 
 // onHost reports whether p is in the initial pid and time namespaces.
 func (p process) onHost() bool { return p.ns == 0 && p.start != 0 }
 
-// self is this process. It is read when the program starts, since an opener must not open
+// self is this process. It is initialised when the program starts, because an opener must not open
 // files.
 var self = readSelf()
 
@@ -37,5 +37,6 @@ func readSelf() process {
 	return p
 }
 
-// startOf returns the low bits of a start time in clock ticks, never 0: that is unknown.
+// startOf returns the low bits of a start time in clock ticks. It never returns 0, which means
+// unknown.
 func startOf(ticks uint64) uint32 { return max(uint32(ticks)&startMask, 1) }

@@ -15,10 +15,11 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// statesVar holds IDs, each with the state that it must have for a process in other namespaces.
+// statesVar is the environment variable with IDs, each with the state that a process in other
+// namespaces must find for it.
 const statesVar = "RBTOOL_TEST_CLAIM_STATES"
 
-// judge checks the states of the claims in text, then prints a claim of its own and keeps it
+// judge checks the states of the claims in text. It then takes a claim, prints it, and keeps it
 // until standard input ends.
 func judge(text string) int {
 	if err := judgeAll(text); err != nil {
@@ -51,7 +52,7 @@ func judgeAll(text string) error {
 	return err
 }
 
-// namespaceStates returns claims for statesVar.
+// namespaceStates returns claims and their states for statesVar.
 func namespaceStates(t *testing.T) (text string) {
 	t.Helper()
 	ended := start(t, exec.Command("cat"))
@@ -66,7 +67,7 @@ func namespaceStates(t *testing.T) (text string) {
 		{own, Alive},
 		{endedID, Gone},
 		{newID(process{own.PID(), own.process().start - 1, 0}, 1), Gone}, // an earlier process with this pid
-		// The pid that the other process has in its namespace.
+		// In its namespace the other process has pid 1.
 		{newID(process{1, 1, 0}, 1), Gone},
 		{newID(process{1, 1, 7}, 1), Gone},
 		{newID(process{1<<22 - 1, 1, 0}, 1), Gone},
@@ -89,7 +90,8 @@ func TestClaimsAreTheSameInOtherNamespaces(t *testing.T) {
 		"both": {"--pid", "--mount-proc", "--time", "--boottime", "100000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Before 6.3 only a child is in the new time namespace.
+			// Before Linux 6.3 a process that unshares its time namespace stays in the old one;
+			// only its children are in the new one.
 			cmd := exec.Command("unshare", append(flags, "--fork", "--kill-child", exe)...)
 			cmd.Env = append(os.Environ(), statesVar+"="+states)
 			stdout, err := cmd.StdoutPipe()

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// neighbourVar makes the test binary claim a word, print the claim, and keep it until its
-// standard input ends.
+// neighbourVar is the environment variable that makes the test binary take a claim, print it, and
+// keep it until standard input ends.
 const neighbourVar = "RBTOOL_TEST_CLAIM_NEIGHBOUR"
 
 func keepClaim() int {
@@ -28,7 +28,8 @@ func keepClaim() int {
 	return 0
 }
 
-// neighbour starts a process that claims a word, and returns the claim.
+// neighbour starts a process that takes a claim and keeps it, and returns the process and the
+// claim.
 func neighbour(t *testing.T, cmd *exec.Cmd) (child, ID) {
 	t.Helper()
 	cmd.Env = append(os.Environ(), neighbourVar+"=1")
@@ -45,10 +46,11 @@ func neighbour(t *testing.T, cmd *exec.Cmd) (child, ID) {
 	return c, id
 }
 
-// insideVar runs the test below in a pid namespace.
+// insideVar is the environment variable that makes TestClaimsWithinAContainer check claims; without
+// it the test starts itself in a pid namespace.
 const insideVar = "RBTOOL_TEST_CLAIM_INSIDE"
 
-// Processes of a container know each other by their /proc, without privileges.
+// A process in a container finds other processes of the container in /proc, without privileges.
 func TestClaimsWithinAContainer(t *testing.T) {
 	if os.Getenv(insideVar) == "" {
 		exe, err := os.Executable()
@@ -80,7 +82,7 @@ func TestClaimsWithinAContainer(t *testing.T) {
 	}
 }
 
-// drop gives up this process's privileges.
+// drop gives up the privileges of this process.
 func drop(t *testing.T) {
 	t.Helper()
 	const nobody = 65534
@@ -89,8 +91,8 @@ func drop(t *testing.T) {
 	}
 }
 
-// A process without /proc claims rings too. Of its claim is known only whether a process with its
-// pid lives.
+// A process without /proc can claim rings. Others then know only whether a process with its pid
+// lives.
 func TestAClaimWithoutProc(t *testing.T) {
 	skipOutsideInitial(t)
 	exe, err := os.Executable()

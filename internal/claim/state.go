@@ -12,7 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// State is what is known about a claim's holder. A greater State is a better right to the ring.
+// State is what is known about the holder of a claim. The order matters: [Take] displaces a holder
+// whose State is at most a given State.
 type State int
 
 const (
@@ -25,14 +26,14 @@ const (
 )
 
 // State returns the state of the holder. A word that names no process is Gone. If /proc does not
-// show the holder, State runs a BPF program, which takes CAP_BPF and CAP_PERFMON.
+// show the holder, State runs a BPF program, which requires CAP_BPF and CAP_PERFMON.
 func (id ID) State() State {
 	state, _ := id.find()
 	return state
 }
 
-// find returns the state of the holder and its pid: in the initial pid namespace, or in its
-// own if no more is known.
+// find returns the state of the holder, and its pid in the initial pid namespace, or in its own pid
+// namespace if the former is unknown.
 func (id ID) find() (State, uint32) {
 	p := id.process()
 	if p.pid == 0 {
@@ -42,7 +43,7 @@ func (id ID) find() (State, uint32) {
 		return Alive, p.pid
 	}
 	if p == self && p.onHost() {
-		return Gone, 0 // an earlier image of this process
+		return Gone, 0 // an earlier program of this process took the claim, before execve(2)
 	}
 	if state, pid := p.findInProc(); state != Unknown {
 		return state, pid
@@ -50,7 +51,7 @@ func (id ID) find() (State, uint32) {
 	return p.findByBPF()
 }
 
-// findByBPF looks for p among all processes of the host except this one.
+// findByBPF looks for p with a BPF program, among all processes of the host except this one.
 func (p process) findByBPF() (State, uint32) {
 	pid, err := hostproc.Find(hostproc.Wanted{PID: p.pid, Initial: p.onHost(), Namespace: p.ns, Start: p.start})
 	switch {
@@ -68,34 +69,36 @@ func (p process) findByBPF() (State, uint32) {
 func (p process) findInProc() (State, uint32) {
 	switch {
 	case p.onHost() && !self.onHost():
-		return Unknown, p.pid // other processes have these pids, or other start times
+		return Unknown, p.pid // /proc shows other processes under these pids, or other start times
 	case p.onHost():
 		return p.inProcOfHost(), p.pid
 	case self.onHost():
 		return p.scanProc()
 	}
-	// Both may be in one namespace. If p looks like this process, it is an earlier image of it
-	// or its twin in another namespace.
+	// Both processes may be in one pid namespace. If p equals self, p is either an earlier program
+	// of this process or a process in another namespace with the same pid and start time.
 	if p != self && p.stateOf(p.pid) == Alive {
 		return Alive, p.pid
 	}
 	return Unknown, p.pid
 }
 
-// inProcOfHost is findInProc if p and this process are in the initial namespaces.
+// inProcOfHost is findInProc for the case that both p and this process are in the initial
+// namespaces.
 func (p process) inProcOfHost() State {
 	state := p.stateOf(p.pid)
-	// A /proc mounted with hidepid hides other users' processes.
+	// If /proc is mounted with hidepid, it hides the processes of other users, but kill(2) finds
+	// them.
 	if _, err := os.Lstat(proc.Dir(p.pid)); errors.Is(err, fs.ErrNotExist) && unix.Kill(int(p.pid), 0) != unix.ESRCH {
 		return Unknown
 	}
 	return state
 }
 
-// scanProc is findInProc if only this process is in the initial namespaces.
+// scanProc is findInProc for the case that this process is in the initial namespaces and p is not.
 func (p process) scanProc() (State, uint32) {
 	pids, err := proc.PIDs()
-	// A /proc mounted with hidepid hides process 1.
+	// If /proc is mounted with hidepid, it hides process 1.
 	if _, hidden := os.Lstat(proc.Dir(1)); err != nil || hidden != nil {
 		return Unknown, p.pid
 	}
@@ -112,8 +115,8 @@ func (p process) scanProc() (State, uint32) {
 	return most, p.pid
 }
 
-// stateOf returns Alive if the process with this pid in /proc is p, Gone if it is another one
-// or has ended.
+// stateOf returns Alive if the process with this pid in /proc is p, and Gone if it is another
+// process or has ended. If neither can be determined, it returns Unknown.
 func (p process) stateOf(pid uint32) State {
 	dir := proc.Dir(pid)
 	own, err := proc.OwnPID(dir)
@@ -138,29 +141,30 @@ func (p process) stateOf(pid uint32) State {
 	case p.start != 0 && (p.onHost() || sharesTimeNamespace(dir)):
 		return Gone
 	}
-	return Unknown // the start times are of different time namespaces
+	return Unknown // the start times are in different time namespaces and cannot be compared
 }
 
-// maySharePIDNamespace reports whether the process whose directory is dir may be in p's pid
-// namespace. It returns true if that cannot be read.
+// maySharePIDNamespace reports whether the process with the directory dir in /proc may be in the
+// pid namespace of p. It returns true if that namespace cannot be read.
 func (p process) maySharePIDNamespace(dir string) bool {
 	inode, err := proc.PIDNamespace(dir)
 	return err != nil || hostproc.NamespaceOf(inode) == p.ns
 }
 
-// sharesTimeNamespace reports whether the process whose directory is dir sees start times as
-// this one does. It returns false if that cannot be read.
+// sharesTimeNamespace reports whether the process with the directory dir in /proc is in the time
+// namespace of this process, and so sees the same start times. It returns false if the namespace
+// cannot be read.
 func sharesTimeNamespace(dir string) bool {
 	theirs, err := os.Readlink(dir + "/ns/time")
 	ours, ownErr := os.Readlink("/proc/self/ns/time")
 	if errors.Is(ownErr, fs.ErrNotExist) {
-		return true // a kernel without time namespaces
+		return true // the kernel has no time namespaces
 	}
 	return err == nil && ownErr == nil && theirs == ours
 }
 
-// hasThreads reports whether a thread of the process whose directory is dir lives. If the first
-// thread ends before others, the process is a zombie in /proc.
+// hasThreads reports whether the process with the directory dir in /proc has a live thread. If the
+// first thread ends before the others, /proc shows the process as a zombie.
 func hasThreads(dir string) bool {
 	threads, err := filepath.Glob(dir + "/task/*")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// child is a process that ends with its standard input.
+// child is a process that ends when its standard input ends.
 type child struct {
 	*exec.Cmd
 	stdin io.Closer
@@ -32,7 +32,7 @@ func start(t *testing.T, cmd *exec.Cmd) child {
 	return child{cmd, stdin}
 }
 
-// id returns the ID of an opener in c, as it would claim a ring.
+// id returns the ID that an opener in c would put into the claim word.
 func (c child) id(t *testing.T) ID {
 	t.Helper()
 	s, err := proc.ReadStat(proc.Dir(uint32(c.Process.Pid)))
@@ -42,7 +42,7 @@ func (c child) id(t *testing.T) ID {
 	return newID(process{uint32(c.Process.Pid), startOf(s.Start), 0}, 1)
 }
 
-// ended waits until c is a zombie.
+// ended waits until c has ended and is a zombie.
 func (c child) ended(t *testing.T) {
 	t.Helper()
 	if err := unix.Waitid(unix.P_PID, c.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
@@ -65,7 +65,7 @@ func TestAProcessIsAliveUntilItEnds(t *testing.T) {
 	}
 	check("a running process", id, Alive)
 	check("an earlier process with the same pid", newID(process{id.PID(), id.process().start - 1, 0}, 1), Gone)
-	unsure := newID(process{id.PID(), 0, 0}, 1) // of an opener without /proc
+	unsure := newID(process{id.PID(), 0, 0}, 1) // the claim of an opener without /proc
 	check("a process that may be another one", unsure, Unknown)
 	c.stdin.Close()
 	c.ended(t)
@@ -75,10 +75,11 @@ func TestAProcessIsAliveUntilItEnds(t *testing.T) {
 	check("a process that is gone", id, Gone)
 }
 
-// leaderVar makes the test binary end its first thread and continue with the others.
+// leaderVar is the environment variable that makes the test binary end its first thread and
+// continue with the others.
 const leaderVar = "RBTOOL_TEST_LEADER_ENDS"
 
-// The main goroutine is on the first thread until the end of init.
+// Until the end of init, the main goroutine runs on the first thread.
 func init() {
 	if os.Getenv(leaderVar) != "" {
 		runtime.LockOSThread()
@@ -90,10 +91,10 @@ func endLeader() {
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // of the thread
+	unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // ends only the calling thread
 }
 
-// A process whose first thread has ended is a zombie in /proc but alive.
+// If the first thread of a process has ended, /proc shows the process as a zombie, but it is alive.
 func TestAProcessWithoutItsFirstThreadIsAlive(t *testing.T) {
 	skipOutsideInitial(t)
 	cmd := exec.Command("/proc/self/exe")

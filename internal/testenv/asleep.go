@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Asleep returns when a goroutine is parked in the runtime's poller by a call of function, named as
-// in a stack trace: "consumer.(*Reader).Wait".
+// Asleep waits until a goroutine in a call of function is parked in the poller of the runtime.
+// function is named as in a stack trace: "consumer.(*Reader).Wait".
 func Asleep(tb testing.TB, function string) {
 	tb.Helper()
 	untilGoroutine(tb, "[IO wait", function)
 }
 
-// Inside returns when a goroutine is in a call of function, running or not.
+// Inside waits until a goroutine, running or not, is in a call of function.
 func Inside(tb testing.TB, function string) {
 	tb.Helper()
 	untilGoroutine(tb, "[", function)
@@ -23,7 +23,7 @@ func Inside(tb testing.TB, function string) {
 func untilGoroutine(tb testing.TB, state, function string) {
 	tb.Helper()
 	buf := make([]byte, 1<<20)
-	// Polling, for a bounded time: the runtime offers no notification.
+	// Poll for a bounded time, because the runtime offers no notification.
 	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
 		stacks := buf[:runtime.Stack(buf, true)]
 		for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {

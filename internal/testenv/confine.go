@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoSeccomp is the error of [Confine] where the kernel has no seccomp filters.
+// ErrNoSeccomp is returned by [Confine] if the kernel has no seccomp filters.
 var ErrNoSeccomp = errors.New("no seccomp filters")
 
-// Confine makes every later system call of this process that opens, examines or executes a file,
-// uses bpf(2), or inspects a process end it with SIGSYS. The Go runtime then prints the stack of
-// the caller. There is no way back.
+// Confine makes SIGSYS end this process at every later system call that opens, examines or executes
+// a file, uses bpf(2), or inspects a process. The Go runtime then prints the stack of the caller.
+// Confine cannot be undone.
 func Confine() error {
 	refused := []uint32{
 		unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_READLINKAT, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2,

@@ -10,14 +10,15 @@ import (
 	"testing"
 )
 
-// The code in a file of WriteELF is at CodeOffset, and is loaded at CodeAddr.
+// In a file written by WriteELF, the code is CodeSize bytes at offset CodeOffset, and is loaded at
+// address CodeAddr.
 const (
 	CodeOffset = 0x1000
 	CodeAddr   = 0x401000
 	CodeSize   = 0x200
 )
 
-// WriteELF writes a file with a build id, code, and functions of 0x80 bytes each.
+// WriteELF writes an ELF file with a build id, code, and functions of 0x80 bytes each.
 func WriteELF(t testing.TB, path string, id []byte, functions ...string) {
 	t.Helper()
 	var file bytes.Buffer
@@ -67,8 +68,8 @@ func WriteELF(t testing.TB, path string, id []byte, functions ...string) {
 	}
 }
 
-// InflateELF grows a file of WriteELF to a sparse one of size bytes, half of it symbols and half
-// names. The functions stay.
+// InflateELF makes a file written by WriteELF a sparse file of size bytes, half of them symbols and
+// half names of symbols. The functions remain.
 func InflateELF(t testing.TB, path string, size int64) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -88,7 +89,7 @@ func InflateELF(t testing.TB, path string, size int64) {
 	half := (uint64(size) - end) / 2 / elf.Sym64Size * elf.Sym64Size
 	sections := b[le.Uint64(b[40:]):] // e_shoff
 	for i, to := range map[int]uint64{2: end, 3: end + half} {
-		h := sections[i*64:] // an Elf64_Shdr of the symbols, and of their names
+		h := sections[i*64:] // the Elf64_Shdr of the symbols (2) or of their names (3)
 		at, old := le.Uint64(h[24:]), le.Uint64(h[32:])
 		if _, err := f.WriteAt(b[at:at+old], int64(to)); err != nil {
 			t.Fatal(err)
@@ -101,7 +102,7 @@ func InflateELF(t testing.TB, path string, size int64) {
 	}
 }
 
-// Allocated returns the bytes of memory that f allocates, freed ones included.
+// Allocated returns how many bytes f allocates, including bytes that are freed again.
 func Allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -13,8 +13,8 @@ import (
 )
 
 // NoLeaks fails the test if, after all cleanups registered later, the process has a descriptor, a
-// mapping of a BPF map or a goroutine that it did not have at the call. Call it first, and not in
-// parallel tests.
+// mapping of a BPF map or a goroutine that it did not have when NoLeaks was called. Call NoLeaks
+// first, and not in parallel tests.
 func NoLeaks(tb testing.TB) {
 	tb.Helper()
 	startPoller(tb)
@@ -36,7 +36,7 @@ func NoLeaks(tb testing.TB) {
 			}
 			return ""
 		}
-		// Goroutines that were told to end, and finalizers that close descriptors, take a moment:
+		// Goroutines that were told to end and finalizers that close descriptors take a moment:
 		// poll for a bounded time.
 		deadline := time.Now().Add(5 * time.Second)
 		for what := leaked(); what != ""; what = leaked() {
@@ -49,8 +49,8 @@ func NoLeaks(tb testing.TB) {
 	})
 }
 
-// startPoller makes the runtime open its epoll and event descriptors, which it never closes, so
-// that they do not look like a leak.
+// startPoller makes the runtime open its epoll and event descriptors. The runtime never closes
+// them, so they must be open before the first comparison.
 func startPoller(tb testing.TB) {
 	tb.Helper()
 	r, w, err := os.Pipe()
@@ -69,7 +69,7 @@ func descriptors(tb testing.TB) []string {
 	}
 	var fds []string
 	for _, e := range dir {
-		// The descriptor of this ReadDir is closed already.
+		// The descriptor that this ReadDir used is already closed.
 		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
 			fds = append(fds, fmt.Sprintf("%s -> %s", e.Name(), target))
 		}

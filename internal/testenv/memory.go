@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory is a file laid out as a ring, for contents that no kernel writes, or not the running
-// one. All of it is mapped writable.
+// Memory is a file with the layout of a ring. Tests use it for contents that no kernel writes, or
+// that the running kernel does not write. All of it is mapped writable.
 //
-// Unlike in a ring, the data pages and their repetition are separate memory.
+// The data pages and their repetition are separate memory here; in a ring they are the same.
 type Memory struct {
 	FD   int
-	Size uint64 // of the data pages, without their repetition
+	Size uint64 // size of the data pages, without their repetition
 	all  []byte
 }
 
-// NewMemory returns a Memory of size bytes of data, a multiple of the page size. It is released
-// when the test ends.
+// NewMemory returns a Memory with size bytes of data; size is a multiple of the page size. The
+// Memory is released when the test ends.
 func NewMemory(tb testing.TB, size uint64) *Memory {
 	tb.Helper()
 	fd, err := unix.MemfdCreate("ring", unix.MFD_CLOEXEC)
@@ -39,7 +39,7 @@ func NewMemory(tb testing.TB, size uint64) *Memory {
 	return &Memory{FD: fd, Size: size, all: all}
 }
 
-// The positions, for plain and atomic access.
+// The positions may be accessed with plain and atomic loads and stores.
 
 func (m *Memory) ConsumerPos() *uint64  { return m.word(0) }
 func (m *Memory) ProducerPos() *uint64  { return m.word(os.Getpagesize()) }
@@ -52,6 +52,6 @@ func (m *Memory) Data() []byte { return m.all[2*os.Getpagesize():] }
 // Word returns the 8 bytes at offset in the data.
 func (m *Memory) Word(offset uint64) *uint64 { return m.word(2*os.Getpagesize() + int(offset)) }
 
-// SAFETY: indexing checks that the word begins in the mapping, which ends at a page boundary;
-// offsets are multiples of 8.
+// SAFETY: the index expression checks that the word begins in the mapping, which ends at a page
+// boundary. Offsets are multiples of 8.
 func (m *Memory) word(offset int) *uint64 { return (*uint64)(unsafe.Pointer(&m.all[offset])) }

@@ -14,24 +14,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVar is the environment variable that makes a test binary play a role instead of testing.
+// roleVar is the environment variable that makes a test binary play a role instead of running
+// tests.
 const roleVar = "RBTOOL_TEST_ROLE"
 
-// Process is this test binary, started by a test to play a role.
+// Process is another process of this test binary, which a test started to play a role.
 type Process struct {
 	*exec.Cmd
 	stdin io.WriteCloser
 	said  *bufio.Reader
 }
 
-// Start starts this test binary in a role, with m as its descriptor 3 and files from 4 on. It is
-// killed when the test ends. TestMain must call [Role] and [Play].
+// Start starts this test binary in a role. Its descriptor 3 is m, and files are its descriptors
+// from 4 on. The process is killed when the test ends. TestMain must call [Role] and [Play].
 func Start(tb testing.TB, role string, m *ebpf.Map, files ...*os.File) *Process {
 	tb.Helper()
 	return StartWith(tb, syscall.SysProcAttr{}, role, m, files...)
 }
 
-// StartWith is [Start] with attributes of the process.
+// StartWith is [Start] with the attributes attr of the process.
 func StartWith(tb testing.TB, attr syscall.SysProcAttr, role string, m *ebpf.Map, files ...*os.File) *Process {
 	tb.Helper()
 	dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -62,7 +63,7 @@ func StartWith(tb testing.TB, attr syscall.SysProcAttr, role string, m *ebpf.Map
 	return p
 }
 
-// Line waits for the next line that the process says.
+// Line waits for the next line that the process prints.
 func (p *Process) Line(tb testing.TB) string {
 	tb.Helper()
 	said, err := p.said.ReadString('\n')
@@ -73,7 +74,7 @@ func (p *Process) Line(tb testing.TB) string {
 	return line
 }
 
-// Expect waits until the process says line.
+// Expect waits for the next line that the process prints, and fails the test unless it is line.
 func (p *Process) Expect(tb testing.TB, line string) {
 	tb.Helper()
 	if said := p.Line(tb); said != line {
@@ -89,7 +90,8 @@ func (p *Process) Tell(tb testing.TB, line string) {
 	}
 }
 
-// ExpectKilled waits until the process has died of SIGKILL without saying anything more.
+// ExpectKilled waits until the process is killed by SIGKILL. It fails the test if the process
+// prints anything more.
 func (p *Process) ExpectKilled(tb testing.TB) {
 	tb.Helper()
 	said, _ := io.ReadAll(p.said)
@@ -111,11 +113,11 @@ func (p *Process) Kill() {
 	p.Wait()
 }
 
-// Role returns the role in which [Start] started this process, "" for a test.
+// Role returns the role in which [Start] started this process, or "" if it must run tests.
 func Role() string { return os.Getenv(roleVar) }
 
-// Play calls act with the role of this process and the map of [Start], says an error on standard
-// output, and returns the exit status.
+// Play calls act with the role of this process and the map passed to [Start]. It prints the error
+// of act on standard output, and returns the exit status of the process.
 func Play(act func(role string, m *ebpf.Map) error) int {
 	m, err := ebpf.NewMapFromFD(3)
 	if err == nil {
@@ -129,15 +131,15 @@ func Play(act func(role string, m *ebpf.Map) error) int {
 	return 0
 }
 
-// Ready says "ready" and returns when standard input ends.
+// Ready prints "ready" and returns when standard input ends.
 func Ready() error {
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
-// Exec says "ready" and replaces this process's program by the same one in another role. Pid and
-// start time stay.
+// Exec prints "ready" and executes this test binary again in another role. Pid and start time of
+// the process stay the same.
 func Exec(role string, m *ebpf.Map) error {
 	fmt.Println("ready")
 	if err := os.Setenv(roleVar, role); err != nil {

@@ -2,6 +2,6 @@
 
 package testenv
 
-// Race tells whether the race detector is on, which makes loops of atomic accesses many times
+// Race reports whether the race detector is on. With it, loops of atomic accesses are many times
 // slower.
 const Race = true

@@ -1,6 +1,6 @@
-// Package testenv helps tests that need a real kernel: skips that name the missing feature,
-// maps and pins that go with the test, and a check for leaked descriptors, mappings and
-// goroutines.
+// Package testenv helps tests that need a real kernel. It skips tests and names the missing
+// feature, creates maps and pins that are removed when the test ends, and checks for leaked
+// descriptors, mappings and goroutines.
 package testenv
 
 import (
@@ -23,16 +23,16 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// RequiredFeatures is an environment variable with the features that this kernel must have,
-// separated by commas. vmtest sets it from its list of kernels. A skip for one of them fails
-// the test.
+// RequiredFeatures is an environment variable that lists the features that this kernel must have,
+// separated by commas. vmtest sets it from its list of kernels. A skip because of such a feature
+// fails the test.
 const RequiredFeatures = "RBTOOL_REQUIRED_FEATURES"
 
-// Main runs a package's tests without a limit on locked memory, against which kernels up to
-// 5.10 account maps. Call it from TestMain: os.Exit(testenv.Main(m)).
+// Main runs the tests of a package without a limit on locked memory; kernels up to 5.10 count maps
+// against that limit. Call it from TestMain: os.Exit(testenv.Main(m)).
 //
-// Examples cannot skip. Main leaves them out if the kernel lacks one of the features that they
-// need, unless it must have it.
+// Examples cannot skip. forExamples are the features that the examples of the package need. If the
+// kernel lacks one of them, Main leaves the examples out, unless the kernel must have that feature.
 func Main(m *testing.M, forExamples ...string) int {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		fmt.Fprintf(os.Stderr, "testenv: %v\n", err)
@@ -48,17 +48,18 @@ func Main(m *testing.M, forExamples ...string) int {
 			panic(err)
 		}
 	}
-	types := kernelbtf.Cache() // decoded once for all tests
+	types := kernelbtf.Cache() // decode the types of the kernel once for all tests
 	defer runtime.KeepAlive(types)
 	return m.Run()
 }
 
-// required reports whether this kernel must have a feature.
+// required reports whether this kernel must have the feature.
 func required(feature string) bool {
 	return slices.Contains(strings.Split(os.Getenv(RequiredFeatures), ","), feature)
 }
 
-// missing reports whether this kernel lacks a feature of package feature, and may lack it.
+// missing reports whether this kernel lacks the feature with this name in package feature, and need
+// not have it.
 func missing(name string) bool {
 	f, ok := feature.Find(name)
 	if !ok {
@@ -67,9 +68,9 @@ func missing(name string) bool {
 	return !required(name) && f.Have() != nil
 }
 
-// SkipWithout skips the test because of err: a trial found that the kernel lacks the feature
-// with a name, such as "ringbuf-overwrite". If this kernel must have the feature, the test
-// fails.
+// SkipWithout skips the test because the kernel lacks the named feature, such as
+// "ringbuf-overwrite"; err shows that. If this kernel must have the feature, SkipWithout fails the
+// test.
 func SkipWithout(tb testing.TB, feature string, err error) {
 	tb.Helper()
 	if required(feature) {
@@ -87,8 +88,8 @@ func SkipIfNotSupported(tb testing.TB, feature string, err error) {
 	}
 }
 
-// BPFFS creates a directory on a bpffs and removes it, with everything in it, when the test
-// ends. It mounts a bpffs on /sys/fs/bpf if there is none.
+// BPFFS creates a directory on a bpffs. When the test ends, the directory is removed with
+// everything in it. BPFFS mounts a bpffs on /sys/fs/bpf if none is mounted.
 func BPFFS(tb testing.TB) string {
 	tb.Helper()
 	const root = "/sys/fs/bpf"
@@ -121,8 +122,8 @@ func Ring(tb testing.TB, size uint32) *ebpf.Map {
 	return Map(tb, &ebpf.MapSpec{Name: "test_ring", Type: ebpf.RingBuf, MaxEntries: size})
 }
 
-// Map creates a map, closed when the test ends. It skips the test if the kernel does not have
-// the type.
+// Map creates a map, closed when the test ends. It skips the test if the kernel does not have that
+// type of map.
 func Map(tb testing.TB, spec *ebpf.MapSpec) *ebpf.Map {
 	tb.Helper()
 	m, err := ebpf.NewMap(spec)
@@ -135,7 +136,7 @@ func Map(tb testing.TB, spec *ebpf.MapSpec) *ebpf.Map {
 	return m
 }
 
-// mapFeature returns the name of the feature for a type of map.
+// mapFeature returns the name of the feature that a type of map is.
 func mapFeature(t ebpf.MapType) string {
 	if t == ebpf.UserRingbuf {
 		return "user_ringbuf"

@@ -9,18 +9,19 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Diagnosis is the state of a ring. Positions are in bytes.
+// Diagnosis is what [Diagnose] found in a ring. Positions are in bytes.
 type Diagnosis struct {
 	ConsumerPos, ProducerPos uint64
 
-	// Committed, Discarded and Busy count the undrained samples, up to the Fault if there
-	// is one.
+	// Committed, Discarded and Busy count the undrained samples; if there is a Fault, only the
+	// samples before it.
 	Committed, Discarded, Busy int
-	// BusyPos is the position of the oldest busy sample, where the kernel stops. The sample
-	// is abandoned if the ring has no producer.
+	// BusyPos is the position of the oldest busy sample, at which the kernel stops draining. If the
+	// ring has no producer, that sample is abandoned.
 	BusyPos uint64
 
-	// Holder is the claim of the ring's producer, which may have ended. It is 0 if there is none.
+	// Holder is the claim of the producer of the ring. The process that took it may have ended.
+	// Holder is 0 if the ring is unclaimed.
 	Holder claim.ID
 
 	// Fault is nil if the ring is consistent.
@@ -35,8 +36,7 @@ func CheckType(m *ebpf.Map) error {
 	return nil
 }
 
-// Diagnose returns the state of m without changing it. Counts are approximate while the ring
-// is in use.
+// Diagnose examines m without changing it. The counts are approximate while the ring is in use.
 func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 	err := CheckType(m)
 	var mem *ring.Mapping
@@ -56,7 +56,7 @@ func Diagnose(m *ebpf.Map) (Diagnosis, error) {
 // Examine is [Diagnose] of a mapped ring.
 func Examine(mem *ring.Mapping) Diagnosis {
 	var d Diagnosis
-	// A ring that changes during the walk seems inconsistent: walk again.
+	// If the ring changes during the walk, it looks inconsistent: walk again.
 	const tries = 100
 	for range tries {
 		d = count(mem)
@@ -86,7 +86,7 @@ func count(mem *ring.Mapping) Diagnosis {
 	return d
 }
 
-// Release ends the claim holder of m, unless another opener has taken the ring.
+// Release releases the claim holder of m, unless another opener has taken the ring.
 func Release(m *ebpf.Map, holder claim.ID) error {
 	mem, err := ring.Produce(m.FD(), uint64(m.MaxEntries()))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// Another process has moved producer_pos since the fault was found, so its position is at the
-// end of the ring or outside.
+// Another process has moved producer_pos since the fault was found, so the position of the fault is
+// at the end of the ring or outside. putRight must not change the ring.
 func TestMendOfWhatIsNoLongerInTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: 4096})

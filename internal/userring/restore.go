@@ -8,22 +8,22 @@ import (
 
 // Recovery is what [Restore] found in a ring and changed.
 type Recovery struct {
-	// Abandoned counts the busy samples of a dead producer. They are discarded.
+	// Abandoned counts the busy samples of a dead producer, which Restore discarded.
 	Abandoned int
-	// Mended is the fault that was repaired, nil if there was none. Lost is how many bytes
-	// were discarded for it, headers included.
+	// Mended is the fault that Restore repaired, or nil. Lost is the number of bytes, headers
+	// included, that the repair discarded.
 	Mended *Fault
 	Lost   uint64
 }
 
-// Restore makes a ring without a producer drainable: it discards busy samples and leaves
-// committed ones alone. If the ring is inconsistent it returns a [*Fault], or with mend
-// repairs the ring. The kernel may drain the ring meanwhile.
+// Restore makes a ring without a producer drainable: it discards busy samples and does not change
+// committed samples. If the ring is inconsistent, Restore repairs it if mend is true, and otherwise
+// returns a [*Fault]. The kernel may drain the ring at the same time.
 func Restore(mem *ring.Mapping, mend bool) (Recovery, error) {
 	var found Recovery
 	const tries = 8
 	for range tries {
-		// In this order: the kernel never moves consumer_pos beyond producer_pos.
+		// Load consumer_pos first: the kernel never moves it beyond producer_pos.
 		cons := mem.ConsumerPos()
 		fault := walk(mem, cons, mem.ProducerPos(), func(pos ring.Pos, t ring.Tagged) {
 			if t.Header().State(ring.User) == ring.Busy && discard(mem.Data(), pos, t) {
@@ -44,18 +44,18 @@ func Restore(mem *ring.Mapping, mend bool) (Recovery, error) {
 	return found, fmt.Errorf("%w: still corrupt after repair: another process is writing", found.Mended)
 }
 
-// discard turns a busy sample into a discarded one. It returns false if the header has
-// changed meanwhile.
+// discard makes a busy sample a discarded one. It returns false if the header has changed since t
+// was loaded.
 func discard(d ring.Data, pos ring.Pos, t ring.Tagged) bool {
 	h := t.Header()&^ring.BusyBit | ring.DiscardBit
 	return d.MoveTagged(pos, t, ring.Tag(h, t.Tag()))
 }
 
-// walk calls visit for each undrained sample, oldest first, and returns the fault that ends
-// the walk early. It takes at most as many steps as the ring has room for headers.
+// walk calls visit for each undrained sample, oldest first. It returns the fault of the ring, or
+// nil; the walk ends at the fault. It takes at most as many steps as headers fit into the ring.
 func walk(mem *ring.Mapping, cons, prod ring.Pos, visit func(pos ring.Pos, t ring.Tagged)) *Fault {
 	end, fault := positionFault(cons, prod, mem.Size())
-	if fault != nil && fault.Errno == 0 && cons < prod {
+	if fault != nil && fault.Errno == 0 && cons < prod { // as integers: then the kernel loads the header
 		if f := HeaderFault(mem.Data().Tagged(cons).Header(), cons, prod, mem.Size()); f != nil {
 			fault.Errno = f.Errno
 		}
