@@ -58,9 +58,10 @@ func (r *Reader) adopt() {
 	}
 }
 
-// share publishes the records of a shared Reader once it has read all: otherwise another consumer
-// that waits for the same record would read it too. Records longer than an eighth of the ring are
-// published at once.
+// share publishes the records of a shared Reader as soon as it has read all. Otherwise another
+// consumer that waits for a record would wake up and read the same records. It also publishes after
+// a record longer than an eighth of the ring. With BeforePublish it publishes nothing, because the
+// caller does not have the record yet.
 func (r *Reader) share() {
 	if r.opts.Shared && r.opts.BeforePublish == nil &&
 		(r.pos == r.seen || uint64(r.pos-r.published) > r.mem.Size()/8) {
@@ -68,14 +69,14 @@ func (r *Reader) share() {
 	}
 }
 
-// direct reports whether one record can be copied out of the ring itself: this Reader is its only
-// consumer, or contested tells after the copy that another one has moved on. It cannot tell on machines
-// that reorder loads, because memmove makes the copy.
+// direct reports whether one record can be copied from the ring itself: either this Reader is the
+// only consumer, or contested, called after the copy, detects that another consumer has moved on.
+// contested cannot detect that on machines that reorder loads, because memmove makes the copy.
 func (r *Reader) direct() bool { return !r.copies() || r.opts.Shared && ordered && !r.over }
 
-// contested reports whether another consumer has moved consumer_pos under a shared Reader: then the
-// producer may have overwritten what it reads. Partner: the smp_load_acquire of consumer_pos in
-// __bpf_ringbuf_reserve.
+// contested reports whether another consumer has moved consumer_pos since this shared Reader last
+// loaded or stored it. The producer may then have overwritten the records that this Reader is
+// reading. Partner: the smp_load_acquire of consumer_pos in __bpf_ringbuf_reserve.
 func (r *Reader) contested() bool { return r.opts.Shared && r.mem.ConsumerPos() != r.published }
 
 // excuse clears r.err if another consumer has moved consumer_pos under a shared Reader: the record

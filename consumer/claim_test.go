@@ -249,7 +249,8 @@ func TestSharedReadersTakeTurns(t *testing.T) {
 	}
 }
 
-// The caller does not have the record yet when Read could publish it.
+// When TryRead could publish a record, the caller does not have that record yet: only BeforePublish
+// tells when it is safe.
 func TestSharedReaderPublishesNoRecordBeforeItsOwnerHasIt(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)

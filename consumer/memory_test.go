@@ -24,7 +24,7 @@ func (m memory) reader(tb testing.TB, overwrite bool) *Reader {
 	return m.readerWith(tb, overwrite, Options{Timer: -1})
 }
 
-// shared is reader of a shared ring.
+// shared returns a shared Reader of m, closed when the test ends.
 func (m memory) shared(tb testing.TB) *Reader {
 	tb.Helper()
 	return m.readerWith(tb, false, Options{Timer: -1, Shared: true})

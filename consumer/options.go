@@ -42,10 +42,10 @@ type Options struct {
 	// when the Reader is garbage-collected.
 	//
 	// A shared Reader resumes where another consumer stops. If both read at the same time, each
-	// gets a part of the records, and some come to both, at most as many as a pass copies at a
-	// time or as one of them has read and not published. Records are whole: passes yield copies.
-	// Read publishes as soon as the ring is empty, and after a record longer than an eighth of
-	// it, unless BeforePublish is set.
+	// gets a part of the records, and both get some of them: at most as many as a pass copies at a
+	// time, or as one of the two has read and not published. Records are whole, because passes
+	// yield copies. Read publishes as soon as the ring is empty, and after a record longer than an
+	// eighth of the ring, unless BeforePublish is set.
 	Shared bool
 
 	// Steal claims the ring even if a live opener has claimed it. The robbed Reader publishes

@@ -79,7 +79,7 @@ type walk struct {
 	noted  uint64   // left when the counters were last updated
 	bytes  uint64   // of payload consumed since the counters were last updated
 	length uint32   // of the record at pos, from resolve
-	direct bool     // data is the ring, see Reader.direct
+	direct bool     // data is the ring itself, see Reader.direct
 }
 
 // set updates w from the variables of the loop in Pass. last is the size of the record that ends at

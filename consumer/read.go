@@ -64,9 +64,9 @@ func (r *Reader) TryRead() (Record, error) {
 }
 
 // ReadInto is [Reader.Read] into the memory of rec.Data. It allocates only if the record exceeds
-// the capacity. rec.Data must not be that of a Record of a pass, which lies in the ring. An error
-// leaves rec unchanged, except that [ErrBusy], and another consumer of a shared ring, may leave other
-// bytes in rec.Data.
+// the capacity. rec.Data must not come from a pass, whose records lie in the ring. An error leaves
+// rec unchanged, but if the ring was stolen or is shared, other bytes may be in the memory of
+// rec.Data.
 func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	for {
 		if r.take(rec) {
@@ -133,7 +133,8 @@ func (r *Reader) takeNext(rec *Record) bool {
 	return true
 }
 
-// takeAny is take for all other cases. If direct, it takes no record while the ring is contested.
+// takeAny is take for all other cases. If direct is true, it copies the record from the ring
+// itself, and takes no record if the ring is contested.
 func (r *Reader) takeAny(rec *Record, direct bool) (found bool) {
 	w := walk{direct: direct}
 	if !r.begin(&w, 1) {

@@ -18,7 +18,7 @@ const (
 	noRivals rivals = iota
 	// robbed: the previous holder of the claim, until this Reader has published.
 	robbed
-	// foreign: a consumer without claims, such as libbpf's or a shared Reader, at any time.
+	// foreign: a consumer without a claim, such as libbpf or a shared Reader, at any time.
 	foreign
 )
 

@@ -10,7 +10,8 @@ import (
 )
 
 // During a pass another Reader consumes the next records, and a payload that looks like headers is
-// written over them. What the pass yields is whole, and it leaves the consumer position at a record.
+// written over them. The records that the pass yields are whole, and the pass leaves the consumer
+// position at the beginning of a record.
 func TestPassOfASharedReaderThatIsOvertaken(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := newMemory(t, 4096)

@@ -18,19 +18,19 @@
 // BPF_RB_NO_WAKEUP without a call of [Reader.Flush].
 //
 // Rings in overwrite mode can be read, except on machines that reorder stores, such as arm64, where
-// NewReader refuses them; cilium/ebpf opens them and takes overwritten bytes for records.
+// NewReader refuses them. cilium/ebpf opens such rings and takes overwritten bytes for records.
 //
-// While the next record is still being written, Read sleeps rather than spins;
-// [Reader.Close] and a deadline end that wait.
+// While the next record is not committed, Read sleeps; the Read of cilium/ebpf spins.
+// [Reader.Close] and a deadline end the wait.
 //
 // [Reader.SetDeadline] also applies to a Read in progress; in cilium/ebpf it waits for the end of
 // that Read. [Reader.AvailableBytes] returns 0 after Close; in cilium/ebpf it panics.
 //
 // # Other consumers
 //
-// As with cilium/ebpf, NewReader neither claims its ring nor fails because another consumer
-// has it open: a program can open its ring before its predecessor has closed it, and resumes
-// where that stops. Consumers that read at the same time share the records: each gets a part,
-// and some records come to both: what one has read and not published. [consumer.NewReader]
+// As with cilium/ebpf, NewReader neither claims the ring nor fails because another consumer has it
+// open: a program can open its ring before its predecessor has closed it, and resumes where the
+// predecessor stops. If several consumers read at the same time, each gets a part of the records,
+// and records that one has read and not published may be read by others too. [consumer.NewReader]
 // claims its ring instead.
 package ringbuf

@@ -121,9 +121,9 @@ func (r *Reader) Read() (Record, error) {
 	return rec, err
 }
 
-// ReadInto is Read into the memory of rec.RawSample, which it replaces by a larger
-// one if needed. After an error rec is unchanged, but another consumer of the ring may cause other
-// bytes in rec.RawSample.
+// ReadInto is Read into the memory of rec.RawSample, which it replaces if a larger slice is needed.
+// After an error rec is unchanged, but if another consumer reads the ring, other bytes may be in
+// the memory of rec.RawSample.
 func (r *Reader) ReadInto(rec *Record) error {
 	if r.turn.try() {
 		found, err := false, error(nil)

@@ -270,8 +270,8 @@ func TestWhatEndsARead(t *testing.T) {
 	})
 }
 
-// A ring takes as much after a record was read as it takes with cilium/ebpf, if the record is large
-// for the ring or Read has found no more.
+// After a large record was read, or after Read has found no more records, as many bytes fit into
+// the ring as with cilium/ebpf.
 func TestRoomForTheNextRecords(t *testing.T) {
 	tests := []struct {
 		rule  string
