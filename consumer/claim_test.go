@@ -249,8 +249,8 @@ func TestSharedReadersTakeTurns(t *testing.T) {
 	}
 }
 
-// When TryRead could publish a record, the caller does not have that record yet: only BeforePublish
-// tells when it is safe.
+// TryRead does not publish a record with BeforePublish before it has returned the record to its
+// caller.
 func TestSharedReaderPublishesNoRecordBeforeItsOwnerHasIt(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Ring(t, 4096)

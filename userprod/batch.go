@@ -7,15 +7,15 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Errors of calls on a Batch that cannot write.
+// Errors of methods of a Batch that cannot write.
 var (
-	errEnded   = errors.New("write ring: batch has ended")
-	errLooping = errors.New("write ring: batch is in a loop over Samples")
+	errEnded   = errors.New("write ring: batch has ended already")
+	errLooping = errors.New("write ring: batch is used by a loop over its Samples")
 )
 
-// Batch writes a series of samples, from [Producer.Batch]. The kernel sees a sample only when
-// it is complete and published, so none is ever busy. A Batch must be used by one goroutine
-// and ended.
+// Batch writes a series of samples. [Producer.Batch] begins one. The kernel sees a sample only when
+// it is complete and published, so no sample is ever busy. Only one goroutine may use a Batch, and
+// it must call End.
 //
 //	b, err := p.Batch(ctx)
 //	if err != nil {
@@ -37,34 +37,34 @@ type Batch struct {
 	_ noCopy
 	p *Producer // nil after End
 
-	away bool // does not have the ring; the next call takes it
+	away bool // the Batch does not have the ring; its next call takes it
 
-	// The remaining room, as contiguous memory.
+	// The remaining room, as contiguous memory: the window.
 	win      ring.Window
 	base     ring.Pos // position where the window begins
-	off      uint64   // in the window: where the next sample begins
-	last     uint64   // in the window: where the sample of the last Next begins, or off
-	room     uint64   // bytes of the window, 0 in a loop over Samples
+	off      uint64   // offset in the window at which the next sample begins
+	last     uint64   // offset in the window of the sample of the last Next, or off
+	room     uint64   // bytes of the window; 0 in a loop over Samples
 	max      uint64   // p.max
 	looping  bool     // in a loop over Samples
 	loopRoom uint64   // bytes of the window in that loop
-	err      error    // that ended the last loop
+	err      error    // error that ended the last loop
 }
 
-// noCopy makes vet report copies.
+// noCopy makes go vet report copies of a Batch.
 type noCopy struct{}
 
 func (*noCopy) Lock()   {}
 func (*noCopy) Unlock() {}
 
-// Batch gives the ring to the calling goroutine until [Batch.End]. Meanwhile other goroutines
-// wait in all calls except those of Sample, Stats and Close. A Batch is the fastest way to
-// produce, even if it publishes each sample by itself.
+// Batch gives the ring to the calling goroutine until [Batch.End]. In the meantime other goroutines
+// wait in all calls except the methods of Sample, Stats and Close. A Batch is the fastest way to
+// produce, even if each sample is published by itself.
 //
-// Batch waits for another goroutine's Batch to end, until ctx is done or Close. Errors are
-// that of ctx and [os.ErrClosed].
+// If another goroutine has a Batch, the call waits for its end, until ctx is done or the Producer
+// is closed. It returns the error of ctx or [os.ErrClosed].
 func (p *Producer) Batch(ctx context.Context) (*Batch, error) {
-	// Inlined, so that a Batch need not be on the heap.
+	// This method is inlined, so the Batch need not be on the heap.
 	b := &Batch{p: p, away: true}
 	return b, b.take(ctx)
 }
@@ -81,7 +81,8 @@ func (b *Batch) take(ctx context.Context) error {
 // holds reports whether the batch has the ring and may write.
 func (b *Batch) holds() bool { return b.p != nil && !b.looping && !b.away }
 
-// hold takes the ring if the batch does not have it, and returns why the batch may not write.
+// hold takes the ring if the batch does not have it. It returns an error if the batch may not
+// write.
 func (b *Batch) hold() error {
 	switch {
 	case b.p == nil:
@@ -94,8 +95,8 @@ func (b *Batch) hold() error {
 	return nil
 }
 
-// TryNext is [Batch.Next] without the wait for room: it fails with [ErrFull], after which the
-// batch can go on.
+// TryNext is [Batch.Next] without the wait for room: if there is none, it fails with [ErrFull], and
+// the batch can continue.
 func (b *Batch) TryNext(n int) ([]byte, error) {
 	off := b.off
 	end := off + ring.Span(uint32(n))
@@ -107,7 +108,7 @@ func (b *Batch) TryNext(n int) ([]byte, error) {
 	return b.win.Room(off, uint32(n)), nil
 }
 
-// refill is TryNext when the window has no room.
+// refill is TryNext for the case that the window has no room.
 func (b *Batch) refill(n int) ([]byte, error) {
 	if err := b.extend(n); err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (b *Batch) refill(n int) ([]byte, error) {
 	return b.win.Room(0, uint32(n)), nil
 }
 
-// extend starts a window at the next sample, with room for one of n bytes.
+// extend starts a new window at the next sample, with room for a sample of n bytes.
 func (b *Batch) extend(n int) error {
 	if err := b.hold(); err != nil {
 		return err
@@ -132,14 +133,14 @@ func (b *Batch) extend(n int) error {
 	return nil
 }
 
-// Next returns memory of the ring for a sample of n bytes, with its previous contents. The
-// next call of Next, TryNext, Samples, Publish or End completes the sample; do not write to
-// it afterwards.
+// Next returns memory of the ring for a sample of n bytes. The memory has its previous contents.
+// The next call of Next, TryNext, Samples, Publish or End completes the sample; do not write to the
+// memory after that.
 //
-// If the ring is full, Next publishes the complete samples and waits for room until ctx is
-// done or Close; meanwhile other goroutines can write. After an error of ctx the batch can go
-// on: its next call waits for the ring as [Producer.Batch] does. Other errors are those of
-// [Producer.Reserve].
+// If the ring is full, Next publishes the complete samples and waits for room until ctx is done or
+// the Producer is closed; in the meantime other goroutines can write. After an error of ctx the
+// batch can continue: its next call waits for the ring as [Producer.Batch] does. Other errors are
+// those of [Producer.Reserve].
 func (b *Batch) Next(ctx context.Context, n int) ([]byte, error) {
 	for {
 		if b.away {
@@ -157,8 +158,8 @@ func (b *Batch) Next(ctx context.Context, n int) ([]byte, error) {
 	}
 }
 
-// await publishes the complete samples and waits for room for one of n bytes, without the
-// ring.
+// await publishes the complete samples, gives the ring back, and waits for room for a sample of n
+// bytes.
 func (b *Batch) await(ctx context.Context, n int) error {
 	p := b.p
 	err := b.End()
@@ -169,15 +170,15 @@ func (b *Batch) await(ctx context.Context, n int) error {
 	return p.awaitRoom(ctx, n)
 }
 
-// Drop drops the sample of the last Next, unless it was published. Its room is reused.
+// Drop drops the sample of the last Next, unless it was published. The next sample uses its room.
 func (b *Batch) Drop() {
 	if !b.looping {
 		b.off = b.last
 	}
 }
 
-// Publish makes the samples so far visible to the kernel. Errors: [ErrCorrupt], [ErrBusy] if
-// the ring was stolen, [os.ErrClosed].
+// Publish makes the samples so far visible to the kernel. The error matches [ErrCorrupt]; [ErrBusy]
+// if the ring was stolen; or [os.ErrClosed].
 func (b *Batch) Publish() error {
 	if !b.holds() { // inlined, unlike hold
 		if err := b.hold(); err != nil {
@@ -191,14 +192,14 @@ func (b *Batch) Publish() error {
 	return nil
 }
 
-// End publishes the samples so far, including that of the last Next, and gives the ring back
-// to the other goroutines. Errors are those of Publish. A second End does nothing.
+// End publishes the samples so far, including that of the last Next, and gives the ring back. Its
+// errors are those of Publish. A second End does nothing.
 func (b *Batch) End() error {
 	if b.p == nil {
 		return nil
 	}
 	p := b.p
-	if b.looping { // the loop body panicked: drop what the loop has not published
+	if b.looping { // the loop body called End or panicked: drop what the loop has not published
 		b.looping, b.off = false, b.base.To(p.head)
 	}
 	var err error

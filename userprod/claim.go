@@ -9,7 +9,7 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// claimRing claims m for a Producer, and returns the claim and the ring's memory, which the
+// claimRing claims m for a Producer. It returns the claim and the mapping of the ring, which the
 // caller owns.
 func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
 	id, mem, err := take(m, opts.Steal)
@@ -23,9 +23,9 @@ func claimRing(m *ebpf.Map, opts Options) (claim.ID, *ring.Mapping, error) {
 	return id, mem, nil
 }
 
-// take maps the ring and claims it. It maps a ring writable only if it is free, since a
-// writable mapping is what marks a producer that claims nothing. A live holder always keeps
-// the ring: it writes samples into free room before it checks its claim.
+// take maps the ring and claims it. It maps a ring writable only if the ring is free, because other
+// processes take a process with a writable mapping for a producer without a claim. It never
+// displaces a live holder: the holder may write a sample into free room before it checks its claim.
 func take(m *ebpf.Map, steal bool) (claim.ID, *ring.Mapping, error) {
 	most := claim.Gone
 	if steal {

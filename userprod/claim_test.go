@@ -55,7 +55,7 @@ func TestASecondProducerOfThisProcessIsRefused(t *testing.T) {
 	}
 }
 
-// New uses the map's descriptor and nothing else: no file, no program, no privilege.
+// New uses only the descriptor of the map: no file, no program, no privilege.
 func TestNewTouchesTheMapOnly(t *testing.T) {
 	testenv.NoLeaks(t)
 	t.Setenv(bareVar, t.TempDir())
@@ -94,8 +94,8 @@ func TestClaimedDecides(t *testing.T) {
 	producer(t, m, Options{Claimed: func() error { return nil }})
 }
 
-// execve(2) changes neither pid nor start time. A claim that names this process but none of its
-// Producers was made by the program before.
+// execve(2) changes neither pid nor start time. So a claim that names this process, but no Producer
+// in it, was taken by its earlier program and is free.
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -106,7 +106,7 @@ func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	refused(t, err, a.Process.Pid)
 }
 
-// If several processes open a ring at once, one gets it.
+// If several processes open a ring at once, exactly one of them gets it.
 func TestOneOfManyGetsTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -130,7 +130,8 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 	}
 }
 
-// A robbed producer may write one sample into free room before it notices, and publishes none.
+// A robbed producer may write one sample into free room before it checks its claim, but publishes
+// none.
 func TestARobbedProducerPublishesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -140,7 +141,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As a process does that considers the holder gone.
+	// A process that considers the holder gone would also replace its claim.
 	robbed.pos.ProducerClaim().Store(0)
 	thief := producer(t, m, Options{})
 	if got := thief.found.Abandoned; got != 1 {
@@ -173,7 +174,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	drain(t, c)
 }
 
-// If Close cannot take the ring's memory away from the Producer, it keeps the claim.
+// If Close cannot replace the memory of the ring by private memory, the Producer keeps the claim.
 func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

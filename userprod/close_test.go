@@ -97,7 +97,7 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
-// Close discards reserved samples, so that they do not hold up committed ones.
+// Close discards reserved samples, so the kernel can drain committed samples after them.
 func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -125,8 +125,8 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	}
 }
 
-// Close runs beside goroutines that write; a fault would end the test process. Every sample
-// whose commit succeeded is drained, and the next Producer finds a consistent ring.
+// Close runs while goroutines write; a fault would end the test process. Every sample whose commit
+// succeeded is drained, and the next Producer finds a consistent ring.
 func TestCloseUnderWork(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -148,7 +148,7 @@ func TestCloseUnderWork(t *testing.T) {
 		var all sync.WaitGroup
 		for w := range workers {
 			all.Go(func() {
-				for i := w; next[w] < seqs; i++ { // ends even if Close comes late
+				for i := w; next[w] < seqs; i++ { // so the loop ends even if Close is late
 					seq := next[w]
 					next[w]++
 					err := ways[i%len(ways)].write(t.Context(), p, 64, func(b []byte) { usercheck.Fill(b, uint32(w), seq) })
@@ -184,8 +184,8 @@ func TestCloseUnderWork(t *testing.T) {
 	t.Logf("%d samples, and %d more came although Close failed their calls", surely, extra)
 }
 
-// compareSure checks that all samples of a worker whose commit succeeded came, and returns how
-// many others came.
+// compareSure checks that all samples of a worker whose commit succeeded were drained. It returns
+// how many other samples of the worker were drained.
 func compareSure(t *testing.T, c *usercheck.Checker, worker uint32, sure map[uint32]bool) (extra int) {
 	t.Helper()
 	came, err := c.Seen(worker)
@@ -203,7 +203,7 @@ func compareSure(t *testing.T, c *usercheck.Checker, worker uint32, sure map[uin
 	return extra
 }
 
-// The garbage collector unmaps closed rings.
+// The garbage collector unmaps the memory of closed rings.
 func TestGarbageIsUnmapped(t *testing.T) {
 	testenv.NoLeaks(t)
 	size := func() int {
@@ -229,8 +229,8 @@ func TestGarbageIsUnmapped(t *testing.T) {
 		}
 		p.Close()
 	}
-	// Nothing signals the end of a cleanup: poll for a bounded time. A new thread may take
-	// 72 MiB.
+	// There is no notification of the end of a cleanup: poll for a bounded time. A new thread may
+	// take 72 MiB.
 	for deadline := time.Now().Add(10 * time.Second); size() > before+1<<30; runtime.GC() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d MiB are left", (size()-before)>>20)

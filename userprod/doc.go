@@ -24,26 +24,26 @@
 //     the faster [Batch.Samples] of one size.
 //   - [WriteAll] writes a slice of structs, one sample each, at memory speed.
 //
-// These wait for room until a context is done. [Producer.TryWrite], [Producer.TryReserve],
+// These methods wait for room until a context is done. [Producer.TryWrite], [Producer.TryReserve],
 // [Batch.TryNext] and [TryWriteAll] fail with [ErrFull] instead.
 //
 // # Concurrency
 //
-// All methods of Producer and Sample may be called by many goroutines at once. A Batch
-// belongs to the goroutine that began it; until it ends, other goroutines wait in all calls
-// that write, Try calls included, but not in Commit and Discard. A goroutine that waits for
-// room while it has samples reserved can wait for itself.
+// Any number of goroutines may call the methods of Producer and Sample at once. A Batch belongs to
+// the goroutine that began it. Until it ends, other goroutines wait in all calls that write, Try
+// calls included, but not in Commit and Discard. A goroutine that waits for room while it has
+// uncommitted samples may wait forever, because the kernel frees no room beyond them.
 //
 // # One producer
 //
-// The protocol allows one producer per ring. New claims the ring, and fails with [ErrBusy]
-// while another Producer, in any process, holds the claim. The claim ends with Close or with
-// the process. A process that dies may leave busy samples, which would block the ring: the
+// The protocol allows one producer per ring. New claims the ring, and fails with [ErrBusy] while
+// another Producer, in any process, has claimed it. The claim ends with Close or when the process
+// ends. A process that dies may leave busy samples, at which the kernel would stop draining; the
 // next New discards them.
 //
 // # Trust
 //
-// Every process that has the map can write into the ring's memory. Positions and headers
-// that differ from what the Producer wrote cause an error matching [ErrCorrupt], never a
-// fault or an endless loop.
+// Every process that has a descriptor of the map can write into the memory of the ring. If
+// positions or headers differ from what the Producer wrote, calls fail with an error matching
+// [ErrCorrupt]; they never fault or loop forever.
 package userprod

@@ -59,8 +59,8 @@ func drained(commands *ebpf.Map) (samples [][]byte) {
 	}
 }
 
-// Write copies one sample into the ring, and waits while the ring is full. The program that
-// drains the ring gets the samples in order.
+// Write copies one sample into the ring, and waits while the ring is full. The program that drains
+// the ring gets the samples in order.
 func ExampleProducer_Write() {
 	commands, p := open() // a map of type UserRingbuf, and userprod.New(commands, userprod.Options{})
 	defer commands.Close()
@@ -100,7 +100,7 @@ func ExampleProducer_Reserve() {
 	// Output: 1 42
 }
 
-// TryWrite fails while the ring is full, where Write waits.
+// TryWrite fails if the ring is full; Write would wait.
 func ExampleProducer_TryWrite() {
 	commands, p := open()
 	defer commands.Close()
@@ -108,7 +108,7 @@ func ExampleProducer_TryWrite() {
 
 	written := 0
 	for {
-		err := p.TryWrite(make([]byte, 1016)) // 1024 with its header
+		err := p.TryWrite(make([]byte, 1016)) // 1024 bytes with its header
 		if errors.Is(err, userprod.ErrFull) {
 			break
 		}
@@ -121,7 +121,7 @@ func ExampleProducer_TryWrite() {
 	// Output: 64 samples fit
 }
 
-// A Batch publishes many samples of one size at the least cost.
+// A Batch with Samples is the cheapest way to write many samples of one size.
 func ExampleBatch_Samples() {
 	commands, p := open()
 	defer commands.Close()
@@ -135,7 +135,7 @@ func ExampleBatch_Samples() {
 	n := uint64(0)
 	for room := range b.Samples(ctx, 8, 1) {
 		if n == 3 {
-			break // drops the sample at hand
+			break // drops the current sample
 		}
 		binary.NativeEndian.PutUint64(room, n)
 		n++
@@ -152,7 +152,8 @@ func ExampleBatch_Samples() {
 	// 2
 }
 
-// WriteAll writes structs without pointers as they lie in memory, one sample each.
+// WriteAll writes each struct as one sample, with the bytes that it has in memory. The structs must
+// not contain pointers.
 func ExampleWriteAll() {
 	commands, p := open()
 	defer commands.Close()
@@ -167,7 +168,7 @@ func ExampleWriteAll() {
 	// Output: 2 written, 2 drained
 }
 
-// A ring has one producer.
+// A ring has one producer: a second New fails.
 func ExampleBusyError() {
 	commands, p := open()
 	defer commands.Close()

@@ -15,13 +15,13 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// image is a file laid out as a ring, so that tests can write consumer_pos too.
+// image is a file with the layout of a ring. In it tests can also write consumer_pos.
 type image struct {
 	fd  int
 	all []byte
 }
 
-const imageSize = 4096 // bytes of its ring
+const imageSize = 4096 // size of its ring in bytes
 
 func newImage(tb testing.TB) *image {
 	tb.Helper()
@@ -87,8 +87,8 @@ func (im *image) change() (stop func()) {
 	}
 }
 
-// samples walks the image independently of the code under test. It returns the positions of
-// the samples up to the first invalid one, and whether all are valid.
+// samples walks over the image independently of the code under test. It returns the positions of
+// the samples before the first invalid one, and whether all are valid.
 func (im *image) samples() (at []uint64, fine bool) {
 	cons, prod := *im.consumer(), *im.producer()
 	if prod%8 != 0 || prod < cons || prod-cons > imageSize {
@@ -109,8 +109,8 @@ func (im *image) header(pos uint64) uint32 {
 	return binary.NativeEndian.Uint32(im.data()[pos%imageSize:])
 }
 
-// FuzzRestore restores arbitrary rings. Restore must not fault or loop for ever and must not
-// touch committed samples. If nothing else writes to the ring, a mended ring is consistent.
+// FuzzRestore restores arbitrary rings. Restore must not fault or loop forever, and must not change
+// committed samples. If no other process writes to the ring, a mended ring is consistent.
 func FuzzRestore(f *testing.F) {
 	words := func(w ...uint64) (b []byte) {
 		for _, w := range w {
@@ -126,16 +126,16 @@ func FuzzRestore(f *testing.F) {
 		}{
 			{words(0), 0, size},               // empty samples
 			{words(busy), 0, size},            // BUSY
-			{words(busy | discard), 8, size},  // both
+			{words(busy | discard), 8, size},  // BUSY and discarded
 			{words(math.MaxUint64), 0, size},  // all bits
 			{words(discard|size, 8), 0, 4096}, // too long
 			{words(8, 1, busy|8, 2, 8, 3, 100), 0, 64},
-			{words(8, 1, busy|8, 2, 24), 0, 40}, // ends behind the producer position
+			{words(8, 1, busy|8, 2, 24), 0, 40}, // the last sample ends after the producer position
 			{words(8), 0, 12}, {words(8), 4, 8}, {words(8), 0, 1}, {words(8), 7, 9},
 			{words(8), 64, 0}, {words(8), 0, size + 8}, {words(8), 0, 1 << 40},
 			{words(busy | 8), 1 << 63, 1<<63 + 512}, {words(busy | 8), 1<<63 - 512, 1 << 63},
 			{words(busy | 8), math.MaxUint64 - 4095, math.MaxUint64 - 7},
-			{words(busy | 8), math.MaxUint64 - 63, 64}, // past 2^64, which no kernel reaches
+			{words(busy | 8), math.MaxUint64 - 63, 64}, // producer_pos has wrapped around at 2^64, which no real ring reaches
 			{words(size), 0, math.MaxUint64},
 		} {
 			f.Add(s.data, s.consumer, s.producer, changing, uint16(100))
@@ -143,7 +143,7 @@ func FuzzRestore(f *testing.F) {
 	}
 	im := newImage(f)
 	f.Fuzz(func(t *testing.T, data []byte, consumer, producer uint64, changing bool, write uint16) {
-		consumer &^= 7 // the kernel moves it by multiples of 8
+		consumer &^= 7 // the kernel moves consumer_pos by multiples of 8
 		im.fill(data, consumer, producer)
 		if changing {
 			fuzzChanging(t, im, int(write))
@@ -153,7 +153,7 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// fuzzChanging restores a ring that another process writes to.
+// fuzzChanging restores a ring while another goroutine writes to it.
 func fuzzChanging(t *testing.T, im *image, write int) {
 	defer im.change()()
 	mem := im.mapping(t)
@@ -164,7 +164,7 @@ func fuzzChanging(t *testing.T, im *image, write int) {
 	produceInto(mem, write)
 }
 
-// fuzzStill restores a ring that nothing else writes to.
+// fuzzStill restores a ring to which no other goroutine writes.
 func fuzzStill(t *testing.T, im *image, write int) {
 	before := slices.Clone(im.all)
 	at, fine := im.samples()
@@ -191,8 +191,8 @@ func fuzzStill(t *testing.T, im *image, write int) {
 	im.checkRestored(t, before, at)
 }
 
-// checkRestored checks that the samples, which lie at positions, are as they were before, except
-// that busy ones are discarded.
+// checkRestored checks the samples at the given positions: busy samples are discarded, all others
+// are as before.
 func (im *image) checkRestored(t *testing.T, before []byte, positions []uint64) {
 	t.Helper()
 	const busy, discard = ring.BusyBit, ring.DiscardBit
@@ -208,14 +208,14 @@ func (im *image) checkRestored(t *testing.T, before []byte, positions []uint64) 
 			t.Fatalf("BUSY header at %d was %#x, is %#x", pos, old, now)
 		}
 		n := int(old &^ (busy | discard))
-		n = min(n, imageSize-int(pos%imageSize)-8) // the image's data is not doubled
+		n = min(n, imageSize-int(pos%imageSize)-8) // the data of an image is not mapped twice
 		if !slices.Equal(before[i+8:i+8+n], im.all[i+8:i+8+n]) {
 			t.Fatalf("payload at %d was changed", pos)
 		}
 	}
 }
 
-// produceInto calls everything that does not sleep.
+// produceInto calls all methods that do not sleep.
 func produceInto(mem *ring.Mapping, n int) {
 	p, err := newProducer(mem, Options{Mend: true})
 	if err != nil {
@@ -240,7 +240,7 @@ func produceInto(mem *ring.Mapping, n int) {
 	}
 }
 
-// Positions near 2^32, 2^35, 2^63 and 2^64.
+// The Producer works at positions near 2^32, 2^35, 2^63 and 2^64.
 func TestHighPositions(t *testing.T) {
 	im := newImage(t)
 	for _, pos := range []uint64{1<<32 - 2048, 1<<35 - 2048, 1<<63 - 2048, math.MaxUint64 - 7 - 4096} {

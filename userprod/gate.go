@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// gate is a mutex whose waits can be ended. While no goroutine sleeps, Lock and Unlock cost
-// one locked instruction each, as with sync.Mutex.
+// gate is a mutex on which a wait can be ended. While no goroutine sleeps, Lock and Unlock cost one
+// locked instruction each, as in sync.Mutex.
 type gate struct {
 	taken  atomic.Bool
-	asleep atomic.Int32    // goroutines in sleep
-	wake   chan struct{}   // holds a token if the gate was unlocked while goroutines slept
+	asleep atomic.Int32    // number of goroutines in sleep
+	wake   chan struct{}   // contains a token if the gate was unlocked while goroutines slept
 	hand   chan struct{}   // unbuffered: the holder gives the gate to a sleeper
 	closed <-chan struct{} // ends every sleep
 }
@@ -21,7 +21,7 @@ func newGate(closed <-chan struct{}) gate {
 
 func (g *gate) TryLock() bool { return !g.taken.Load() && g.taken.CompareAndSwap(false, true) }
 
-// Lock takes the gate. It fails with ctx's error if ctx is done first, and with errClosed if
+// Lock takes the gate. It fails with the error of ctx if ctx is done first, and with errClosed if
 // the Producer is closed first.
 func (g *gate) Lock(ctx context.Context) error {
 	if g.TryLock() {
@@ -30,14 +30,14 @@ func (g *gate) Lock(ctx context.Context) error {
 	return g.sleep(ctx)
 }
 
-// sleep waits for the gate. A goroutine that woke and lost the gate to a faster one then also
-// accepts it from its holder, so that it does not starve.
+// sleep waits for the gate. If a goroutine was woken and a faster goroutine took the gate, the
+// former also lets the holder hand the gate to it, so it does not starve.
 func (g *gate) sleep(ctx context.Context) error {
 	g.asleep.Add(1)
 	defer g.asleep.Add(-1)
-	var hand chan struct{} // nil: no one can send on it
-	// TryLock after Add pairs with Unlock, which stores taken and then loads asleep: either
-	// TryLock finds the gate free or Unlock leaves a token.
+	var hand chan struct{} // while hand is nil, nobody can send on it
+	// The TryLock after Add pairs with Unlock, which clears taken and then loads asleep: either
+	// TryLock finds the gate free, or Unlock puts a token into wake.
 	for !g.TryLock() {
 		select {
 		case <-g.wake:
@@ -65,7 +65,7 @@ func (g *gate) Unlock() {
 	if g.asleep.Load() > 0 {
 		select {
 		case g.wake <- struct{}{}:
-		default: // a token is there already
+		default: // wake already contains a token
 		}
 	}
 }

@@ -10,22 +10,23 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The gate over every interleaving of a few goroutines that lock and unlock it, one of whose
-// contexts may end. The rules:
+// A model of the gate: a few goroutines lock and unlock it, in every interleaving. The context of
+// the first goroutine may end. Rules:
 //
 //   - two goroutines never have the gate at once,
 //   - none sleeps for ever: in the end each has had the gate or given up.
 //
-// taken and asleep are atomic variables, so each access is one step. The channels stand for
-// what they do: a token in wake, and for hand, which is unbuffered, a sleeper that waits on it.
+// taken and asleep are atomic variables, so each access is one step. Channels are modelled by their
+// effect: wake is a number of tokens; hand, which is unbuffered, is a state of the goroutine that
+// waits on it.
 const (
 	gateTaken  model.Word = iota // gate.taken
 	gateAsleep                   // gate.asleep
 	gateWake                     // tokens in gate.wake
-	gateInside                   // goroutines that have the gate
-	gateDone                     // goroutines that have ended
-	gateOver                     // the first goroutine's context is done
-	gateSleeps                   // of each goroutine: one of the states below
+	gateInside                   // number of goroutines that have the gate
+	gateDone                     // number of goroutines that have ended
+	gateOver                     // 1 if the context of the first goroutine is done
+	gateSleeps                   // one word per goroutine: one of the states below
 )
 
 // States of a goroutine in the select of gate.sleep.
@@ -36,7 +37,7 @@ const (
 	sleepGot  // was handed the gate
 )
 
-// gateWeakness is a part of the gate that is left out, to show that it is needed.
+// gateWeakness is a part of the gate that a test leaves out to show that the part is necessary.
 type gateWeakness int
 
 const (
@@ -50,11 +51,11 @@ const (
 
 // Registers of a goroutine.
 const (
-	regLocked = iota // how often it has locked the gate
+	regLocked = iota // how often the goroutine has locked the gate
 	regHand          // 1 after a wakeup: select waits on hand too
 )
 
-// gateUser is a goroutine that locks and unlocks the gate times times.
+// gateUser models a goroutine that locks and unlocks the gate a number of times.
 type gateUser struct {
 	self, goroutines, times int
 	weak                    gateWeakness
@@ -77,7 +78,7 @@ func (u gateUser) enter(v *model.View) {
 	}
 }
 
-// next goes on after Unlock.
+// next makes the goroutine continue after Unlock: it locks the gate again, or ends.
 func (u gateUser) next(v *model.View) {
 	if v.Set(regLocked, v.Reg(regLocked)+1); v.Reg(regLocked) < u.times {
 		v.Set(regHand, 0)
@@ -97,7 +98,7 @@ func (u gateUser) sleeper(v *model.View, states ...int) int {
 	return -1
 }
 
-// over reports whether the goroutine's context is done.
+// over reports whether the context of the goroutine is done.
 func (u gateUser) over(v *model.View) bool { return u.self == 0 && v.Peek(gateOver) == 1 }
 
 func (u gateUser) lock() []model.Step {
@@ -137,7 +138,7 @@ func (u gateUser) lock() []model.Step {
 	}
 }
 
-// selected is the end of the select.
+// selected models the end of the select in gate.sleep.
 func (u gateUser) selected(v *model.View) {
 	switch {
 	case v.Peek(u.sleeps(u.self)) == sleepGot:
@@ -204,7 +205,7 @@ func (u gateUser) thread() model.Thread {
 
 var errSleeper = errors.New("a goroutine sleeps for ever")
 
-// gateModel is the gate with goroutines that each lock it times times.
+// gateModel is a model of the gate in which each goroutine locks it times times.
 func gateModel(goroutines, times int, cancel bool, weak gateWeakness) model.Model {
 	m := model.Model{Words: int(gateSleeps) + goroutines, Order: model.TSO}
 	for i := range goroutines {
@@ -228,7 +229,7 @@ func TestModelOfTheGate(t *testing.T) {
 	for _, tt := range []struct {
 		goroutines, times int
 		cancel            bool
-		long              bool // not with -short
+		long              bool // left out with -short
 	}{
 		{2, 2, false, false},
 		{2, 3, true, false},
@@ -237,7 +238,7 @@ func TestModelOfTheGate(t *testing.T) {
 		{4, 1, true, true},
 	} {
 		if tt.long && (testing.Short() || testenv.Race) {
-			continue // many states
+			continue // the model has too many states
 		}
 		t.Run(fmt.Sprintf("%d goroutines, %d times, cancel %t", tt.goroutines, tt.times, tt.cancel), func(t *testing.T) {
 			gateModel(tt.goroutines, tt.times, tt.cancel, gateWhole).Explore().Check(t, "")
@@ -245,7 +246,7 @@ func TestModelOfTheGate(t *testing.T) {
 	}
 }
 
-// Without each part of the gate the explorer finds a failure.
+// Each part of the gate is necessary: without it, the explorer finds a broken rule.
 func TestModelOfTheGateWeakened(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string

@@ -28,7 +28,7 @@ func setProducer(pos ring.Pos) func(*ring.Mapping) {
 	return func(mem *ring.Mapping) { mem.SetProducerPos(pos) }
 }
 
-// Calls that write a sample of 8 bytes or wait for room for one.
+// Calls that write a sample of 8 bytes or wait for room for such a sample.
 var (
 	write   = func(p *Producer) error { return p.TryWrite(make([]byte, 8)) }
 	reserve = func(p *Producer) error { _, err := p.TryReserve(8); return err }
@@ -43,13 +43,13 @@ var (
 	wait = func(p *Producer) error { return p.awaitRoom(context.Background(), 8) }
 )
 
-// foreignWrites are what another process does to the ring.
+// foreignWrites are changes that another process makes to the ring.
 var foreignWrites = []struct {
 	rule string
-	full bool // fill the ring with four samples of 1016 bytes, else write one
+	full bool // before the change the ring is filled with four samples of 1016 bytes; otherwise it contains one sample
 	do   func(*ring.Mapping)
 	call func(p *Producer) error
-	fine bool // the write misleads no call
+	fine bool // no call fails because of the change
 }{
 	{rule: "producer position moved on", do: setProducer(1024 + 8), call: write},
 	{rule: "producer position moved on, batch", do: setProducer(1024 + 8), call: batch},
@@ -78,7 +78,7 @@ var foreignWrites = []struct {
 	}, fine: true},
 }
 
-// The next call that a foreign write could mislead reports it.
+// The next call that the change could mislead fails.
 func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 	for _, tt := range foreignWrites {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -159,7 +159,7 @@ func scribble(m *ebpf.Map) error {
 			return nil
 		default:
 		}
-		// Mostly small changes: large ones are found at once.
+		// Make mostly small changes, because large changes are detected at once.
 		prod := mem.ProducerPos()
 		switch rand.IntN(6) {
 		case 0:
@@ -179,8 +179,9 @@ func scribble(m *ebpf.Map) error {
 	}
 }
 
-// A process scribbles over the ring while this one produces into it. No call faults or loops
-// for ever, and the only error is ErrCorrupt. When the scribbler is gone, Mend repairs the ring.
+// A process writes random words into the ring while this process produces into it. No call faults
+// or loops forever, and the only error is ErrCorrupt. After the other process has ended, Mend
+// repairs the ring.
 func TestScribbler(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -192,7 +193,7 @@ func TestScribbler(t *testing.T) {
 		begin := time.Now()
 		for time.Since(begin) < 200*time.Millisecond || noticed == 0 {
 			if time.Since(begin) > time.Minute {
-				t.Fatal("nobody noticed")
+				t.Fatal("no Producer noticed")
 			}
 			if produceBeside(t, m, c) {
 				noticed++
@@ -204,8 +205,8 @@ func TestScribbler(t *testing.T) {
 	t.Logf("noticed %d times", noticed)
 }
 
-// produceBeside produces into a ring beside a scribbler, and reports whether the Producer
-// noticed it.
+// produceBeside produces while another process writes random words into the ring. It reports
+// whether the Producer noticed that.
 func produceBeside(t *testing.T, m *ebpf.Map, c *usercheck.Checker) (noticed bool) {
 	t.Helper()
 	p, err := New(m, Options{Mend: true, Timer: time.Millisecond})
@@ -221,7 +222,7 @@ func produceBeside(t *testing.T, m *ebpf.Map, c *usercheck.Checker) (noticed boo
 	for range 3 {
 		all.Go(func() { produceWildly(t, ctx, p) })
 	}
-	all.Go(func() { // the result does not matter
+	all.Go(func() { // the results do not matter
 		for range 10 {
 			c.Drain(0, 0)
 		}
@@ -234,7 +235,7 @@ func produceBeside(t *testing.T, m *ebpf.Map, c *usercheck.Checker) (noticed boo
 	return noticed
 }
 
-// checkMended mends the ring and checks that it works.
+// checkMended mends the ring and checks that it can be used.
 func checkMended(t *testing.T, m *ebpf.Map, c *usercheck.Checker) {
 	t.Helper()
 	p, err := New(m, Options{Mend: true})
@@ -289,7 +290,7 @@ func produceWildly(t *testing.T, ctx context.Context, p *Producer) {
 	}
 }
 
-// After another process has moved producer_pos, the header at head is that process's.
+// If another process has moved producer_pos, the header at head belongs to that process.
 func TestAReservationThatFailsLeavesAForeignHeader(t *testing.T) {
 	testenv.NoLeaks(t)
 	for name, reserve := range map[string]func(p *Producer) error{

@@ -50,7 +50,7 @@ func TestTheKernelSeesWhatIsWritten(t *testing.T) {
 				m := userRing(t, size)
 				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<14)
 				seq := uint32(0)
-				// Laps around the ring, with samples of all sizes.
+				// Samples of all sizes are written, for several laps around the ring.
 				for n := 0; n <= min(p.MaxSample(), usercheck.MaxSize); n += long(1, 13) {
 					for _, n := range []int{n, n % 32} {
 						err := w.write(t.Context(), p, n, func(b []byte) {
@@ -91,7 +91,7 @@ func TestResultsOfReserve(t *testing.T) {
 			t.Errorf("Reserve(%d): %v", n, err)
 		}
 	}
-	if err := p.TryWrite(make([]byte, 4088)); err != nil { // fills the ring to the last byte
+	if err := p.TryWrite(make([]byte, 4088)); err != nil { // fills the ring up to the last byte
 		t.Fatal(err)
 	}
 	if s := stats(t, p); s.Free != 0 {
@@ -190,8 +190,8 @@ func TestASampleIsDoneOnce(t *testing.T) {
 	})
 }
 
-// A late second Commit must not commit the sample that another goroutine has reserved at the
-// same offset one lap later.
+// A late second Commit must not commit a sample that another goroutine has reserved at the same
+// offset, one lap later.
 func TestALateSecondCommitTouchesNobody(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -207,7 +207,7 @@ func TestALateSecondCommitTouchesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	drain(t, c)
-	now, err := p.TryReserve(2040) // where old was
+	now, err := p.TryReserve(2040) // at the same offset as old
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 	state("all are done", userring.Diagnosis{ProducerPos: 64, Committed: 2, Discarded: 2})
 }
 
-// The kernel skips a discarded sample and frees its room, even if no other follows.
+// The kernel skips a discarded sample and frees its room, even if no sample follows it.
 func TestDiscardMakesRoom(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

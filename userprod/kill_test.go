@@ -19,11 +19,12 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// points are where a producer dies. It has committed sample 0 and not sample 1.
+// points are the points at which a producer dies. Before, it has committed sample 0; it has not
+// committed sample 1.
 var points = []struct {
 	rule      string
 	die       func(p *Producer) error
-	abandoned int // busy samples that the next Producer finds
+	abandoned int // number of busy samples that the next Producer finds
 }{
 	{rule: "before it reserves", die: func(p *Producer) error {
 		return one(p, 0)
@@ -87,7 +88,7 @@ var points = []struct {
 	}},
 }
 
-// one writes sample seq.
+// one writes a sample with number seq.
 func one(p *Producer, seq uint32) error {
 	b := make([]byte, 64)
 	usercheck.Fill(b, 0, seq)
@@ -140,17 +141,17 @@ func TestAProducerThatDiesBlocksNobody(t *testing.T) {
 	}
 }
 
-// What a worker process records about a sample, in a file that outlives it.
+// States of a sample, which a worker process records in a file that outlives the process.
 const (
 	untouched  = iota
-	attempted  // may be drained
-	committed  // must be drained
-	unwelcome  // must not be drained
+	attempted  // the sample may be drained
+	committed  // the sample must be drained
+	unwelcome  // the sample must not be drained
 	killSeqs   = 1 << 20
 	killWorker = 0
 )
 
-// book is the mapped file: the number of the next sample, then an entry for each sample.
+// book is that file, mapped: the number of the next sample, then one entry per sample.
 type book struct{ words []uint32 }
 
 func openBook(fd int) (*book, error) {
@@ -209,7 +210,7 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 			return err
 		}
 		usercheck.Fill(s.Bytes(), killWorker, seq)
-		for range rng.IntN(10) { // let others commit later samples
+		for range rng.IntN(10) { // let other goroutines commit later samples
 			runtime.Gosched()
 		}
 		if rng.IntN(3) == 0 {
@@ -250,8 +251,8 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 	return nil
 }
 
-// Producers are killed at random. Every committed sample is drained, no other is, and the next
-// Producer continues.
+// Producers are killed at random times. Every committed sample is drained, no discarded sample is
+// drained, and the next Producer can continue.
 func TestProducersKilledAtRandom(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

@@ -10,12 +10,12 @@ import (
 )
 
 // lock is a mutex for critical sections that take less time than waking a thread. Without
-// contention Lock and Unlock cost one locked instruction; sync.Mutex costs two. One
-// waiting goroutine spins, those behind it sleep in the queue. LockLong, for long critical
-// sections, also keeps the queue, so that all waiting goroutines sleep.
+// contention, Lock and Unlock together cost one locked instruction; those of sync.Mutex cost two.
+// One waiting goroutine spins; the others sleep in the queue. LockLong is for long critical
+// sections: its caller also keeps the queue, so all waiting goroutines sleep.
 //
-// Lock and LockLong fail with ctx's error if ctx is done while they sleep, and with
-// errClosed if the Producer is closed then. They check neither before they sleep.
+// Lock and LockLong fail with the error of ctx if ctx is done while they sleep, and with errClosed
+// if the Producer is closed while they sleep. They do not check either before they sleep.
 type lock struct {
 	held  uint64 // 1 while locked
 	queue gate
@@ -45,11 +45,11 @@ func (l *lock) wait(ctx context.Context) error {
 
 func (l *lock) Unlock() { order.StoreRelease(&l.held, 0) }
 
-// spin takes held. The caller has the queue, so the holder is in a short critical section,
-// in which it copies at most copyLocked bytes.
+// spin takes held. The caller has the queue, so the holder is in a short critical section, in which
+// it copies at most copyLocked bytes.
 func (l *lock) spin() {
 	const (
-		yields = 16 // after these, the holder's thread is not running
+		yields = 16 // after this many, assume that the thread of the holder is not running
 		nap    = 20 * time.Microsecond
 	)
 	for i := 0; !l.TryLock(); i++ {
@@ -62,7 +62,7 @@ func (l *lock) spin() {
 	}
 }
 
-// pause spends some time, less if held becomes free.
+// pause loads held the given number of times, and returns earlier if held is free.
 func (l *lock) pause(loads int) {
 	for range loads {
 		if atomic.LoadUint64(&l.held) == 0 {
@@ -71,7 +71,7 @@ func (l *lock) pause(loads int) {
 	}
 }
 
-// LockLong is Lock for long critical sections; UnlockLong ends one.
+// LockLong is Lock for long critical sections. UnlockLong ends the section.
 func (l *lock) LockLong(ctx context.Context) error {
 	if !l.queue.TryLock() {
 		if err := l.enqueue(ctx); err != nil {
@@ -87,13 +87,13 @@ func (l *lock) UnlockLong() {
 	l.queue.Unlock()
 }
 
-// enqueue takes the queue. Most batches end sooner than a goroutine could sleep and be woken,
-// so it polls first, at growing intervals. Meanwhile the holder runs several batches, and
-// memory stays with one processor.
+// enqueue takes the queue. Most batches end sooner than a goroutine could sleep and be woken, so
+// enqueue polls first, at growing intervals. Between two polls the holder can run several batches,
+// and the memory of the ring stays in the cache of one processor.
 func (l *lock) enqueue(ctx context.Context) error {
 	const (
 		polls    = 24
-		interval = 8192 // loads of a word in the cache: two microseconds
+		interval = 8192 // loads of a cached word: about two microseconds
 	)
 	if runtime.NumCPU() > 1 {
 		var word uint64

@@ -17,7 +17,7 @@ func TestLockExcludes(t *testing.T) {
 	testenv.NoLeaks(t)
 	var (
 		l   = newLock(nil)
-		n   int // for the race detector
+		n   int // a plain variable, so the race detector checks the lock
 		all sync.WaitGroup
 	)
 	over, cancel := context.WithCancel(t.Context())
@@ -32,7 +32,7 @@ func TestLockExcludes(t *testing.T) {
 					l.LockLong(t.Context())
 					unlock = l.UnlockLong
 				case g%3 == 1 && l.TryLock():
-				case g%3 == 1 && l.Lock(over) == nil: // it did not need to sleep
+				case g%3 == 1 && l.Lock(over) == nil: // Lock succeeds if it does not sleep
 				default:
 					l.Lock(t.Context())
 				}
@@ -70,7 +70,7 @@ func TestThoseWhoWaitForALongLockSleep(t *testing.T) {
 	all.Wait()
 }
 
-// asleepInGate returns when n goroutines sleep in a gate.
+// asleepInGate waits until n goroutines sleep in a gate.
 func asleepInGate(t *testing.T, n int) {
 	t.Helper()
 	asleep := func() (n int) {
@@ -93,7 +93,7 @@ func asleepInGate(t *testing.T, n int) {
 // held are the calls that wait while another goroutine has a Batch.
 var held = []struct {
 	name    string
-	context bool // its context ends the wait
+	context bool // whether the context of the call ends the wait
 	call    func(ctx context.Context, p *Producer) error
 }{
 	{"Reserve", true, waits[0].wait},
@@ -186,7 +186,7 @@ func TestWaitsForABatchEnd(t *testing.T) {
 	}
 }
 
-// A Next that waits gives the ring to another goroutine, which may keep it.
+// A Next that waits for room gives the ring to another goroutine, which may keep it.
 func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 	for _, end := range []struct {
 		by   string
@@ -218,7 +218,7 @@ func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			other.End()
-			// The batch can go on.
+			// The batch can continue.
 			want := end.want
 			if want == context.Canceled {
 				want = nil
@@ -231,7 +231,7 @@ func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 	}
 }
 
-// A stream of other goroutines does not starve a sleeping one.
+// A sleeping goroutine gets the gate even if other goroutines lock it continuously.
 func TestASleeperGetsTheGate(t *testing.T) {
 	testenv.NoLeaks(t)
 	g := newGate(nil)

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, "user_ringbuf-drain", "bpf-syscall-program"))
 }
 
-// long returns a number of iterations: full, or with -short short.
+// long returns a number of iterations: full, or short with -short.
 func long(full, short int) int {
 	if testing.Short() {
 		return short
@@ -47,7 +47,7 @@ func producer(tb testing.TB, m *ebpf.Map, opts Options) *Producer {
 	return p
 }
 
-// begin begins a Batch. If it fails, so do the Batch's calls.
+// begin begins a Batch. If that fails, the methods of the Batch fail too.
 func begin(p *Producer) *Batch {
 	b, _ := p.Batch(context.Background())
 	return b
@@ -68,7 +68,7 @@ func checker(tb testing.TB, m *ebpf.Map, workers, seqs int) *usercheck.Checker {
 	return c
 }
 
-// drain has the kernel drain the ring and returns how many samples came.
+// drain makes the kernel drain the ring, and returns the number of samples drained.
 func drain(tb testing.TB, c *usercheck.Checker) int {
 	tb.Helper()
 	n, err := c.Drain(0, 0)
@@ -78,7 +78,7 @@ func drain(tb testing.TB, c *usercheck.Checker) int {
 	return n
 }
 
-// counts returns what was drained so far, and checks that it is intact.
+// counts returns the counts of the samples drained so far, and checks that the samples are intact.
 func counts(tb testing.TB, c *usercheck.Checker) usercheck.Counts {
 	tb.Helper()
 	n, err := c.Counts()

@@ -9,15 +9,15 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The protocol between the goroutines of a Producer, the draining kernel, the death of the
-// process at any point, and the next Producer, over every interleaving. The rules:
+// A model of the goroutines of a Producer, the kernel that drains the ring, the death of the
+// process at any point, and the next Producer, in every interleaving. Rules:
 //
 //   - no payload is read before it is complete or twice, or overwritten before it is read,
 //   - no uncommitted sample is drained,
 //   - every committed sample is drained, and in the end the ring is empty.
 //
-// Positions count samples; each sample takes one slot. Words that are memory in reality are
-// accessed with Load, Store and so on, all others with Peek and Poke.
+// Positions count samples; each sample takes one slot. Words that model memory are accessed with
+// Load, Store and so on; all other words are accessed with Peek and Poke.
 const (
 	consumerPos model.Word = iota
 	producerPos
@@ -27,11 +27,11 @@ const (
 	payloads = headers + slots
 )
 
-// Words that are not memory.
+// Words that do not model memory. tried, told and drained have one bit per sample.
 const (
-	dead    = payloads + slots + iota // the process was killed
-	gone                              // goroutines that ended, by themselves or with the process
-	tried                             // samples whose Commit has begun, a bit each
+	dead    = payloads + slots + iota // 1 if the process was killed
+	gone                              // number of goroutines that ended, by themselves or with the process
+	tried                             // samples whose Commit has begun
 	told                              // samples whose Commit has succeeded
 	drained                           // samples that were drained
 	protocolWords
@@ -39,7 +39,7 @@ const (
 
 const slots = 2
 
-// A header is one of these states, plus four times the tag.
+// A header word is a state plus states times the tag.
 const (
 	stateNone = iota
 	stateBusy
@@ -58,7 +58,7 @@ const (
 	opAgain             // a second Commit of the last sample
 )
 
-// weakness is a part of the protocol that is left out, to show that it is needed.
+// weakness is a part of the protocol that a test leaves out to show that the part is necessary.
 type weakness int
 
 const (
@@ -70,8 +70,8 @@ const (
 	plainClear             // Commit clears the BUSY bit with a plain store
 	positionFirst          // Write moves producer_pos before it writes
 	noTag                  // headers have no tag
-	noRestore              // the next Producer discards nothing
-	noClaim                // the next Producer does not wait for the death of the one before
+	noRestore              // the next Producer does not discard busy samples
+	noClaim                // the next Producer opens the ring before the previous process is dead
 )
 
 // Registers of a goroutine.
@@ -82,7 +82,8 @@ const (
 
 func slotOf(base model.Word, pos int) model.Word { return base + model.Word(pos%slots) }
 
-// goroutine does ops, one after the other. Its samples are numbered from first on.
+// goroutine models a goroutine that does ops one after the other. Its samples are numbered from
+// first.
 type goroutine struct {
 	weak  weakness
 	first int
@@ -91,7 +92,7 @@ type goroutine struct {
 
 func (g goroutine) op(v *model.View) op { return g.ops[v.Reg(regOp)] }
 
-// bit returns the goroutine's present sample as a bit.
+// bit returns the bit of the current sample of the goroutine.
 func (g goroutine) bit(v *model.View) int { return 1 << (g.first + v.Reg(regOp)) }
 
 func (g goroutine) tag(v *model.View) int {
@@ -137,7 +138,7 @@ func (g goroutine) unlock(v *model.View) {
 	}
 }
 
-// lock is the begin of Reserve and TryWrite.
+// lock models the beginning of Reserve and TryWrite.
 func (g goroutine) lock() []model.Step {
 	return []model.Step{
 		{Label: "begin", Doc: "mu.Lock", When: func(v *model.View) bool {
@@ -192,7 +193,7 @@ func (g goroutine) commit() []model.Step {
 			case g.weak == plainClear:
 				v.Store(at, state+g.tag(v))
 			case !v.CompareAndSwap(at, stateBusy+g.tag(v), state+g.tag(v)):
-				if g.weak == noClaim || g.op(v) == opAgain { // refused
+				if g.weak == noClaim || g.op(v) == opAgain { // the call fails
 					g.next(v)
 				} else {
 					v.Fail("a reserved sample is not BUSY")
@@ -243,7 +244,8 @@ func (g goroutine) thread(name string) model.Thread {
 	return model.Thread{Name: name, Steps: steps}
 }
 
-// allCame is the rule for the states in which no thread can make a step.
+// allCame is the rule for states in which no thread can make a step: all committed samples were
+// drained and the ring is empty.
 func allCame(n int) func(v *model.View) error {
 	return func(v *model.View) error {
 		switch lost := v.Peek(told) &^ v.Peek(drained); {
@@ -276,7 +278,7 @@ func TestModelOfProducing(t *testing.T) {
 	tests := []struct {
 		rule       string
 		goroutines [][]op
-		long       bool // not with -short
+		long       bool // left out with -short
 	}{
 		{rule: "a reserved sample", goroutines: [][]op{{opCommit}}},
 		{rule: "more samples than slots", goroutines: [][]op{{opCommit, opDiscard, opCommit, opWrite}}},
@@ -291,7 +293,7 @@ func TestModelOfProducing(t *testing.T) {
 	for _, tt := range tests {
 		for _, order := range []model.Order{model.TSO, model.PSO} {
 			if tt.long && (testing.Short() || testenv.Race) || order == model.PSO && testing.Short() {
-				continue // many states
+				continue // the model has too many states
 			}
 			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {
 				protocol(order, none, tt.goroutines...).Explore().Check(t, "")
@@ -300,7 +302,7 @@ func TestModelOfProducing(t *testing.T) {
 	}
 }
 
-// Without each part of the protocol the explorer finds a failure.
+// Each part of the protocol is necessary: without it, the explorer finds a broken rule.
 func TestModelOfProducingWeakened(t *testing.T) {
 	two := [][]op{{opCommit}, {opCommit}}
 	tests := []struct {

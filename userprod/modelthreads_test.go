@@ -2,7 +2,8 @@ package userprod
 
 import "github.com/rbtool/rbtool/internal/model"
 
-// mortal makes the death of the process prevent each step. Earlier stores become visible.
+// mortal makes each step impossible once the process is dead. Stores that the process made before
+// become visible.
 func mortal(steps []model.Step) {
 	for i := range steps {
 		do := steps[i].Do
@@ -16,7 +17,7 @@ func mortal(steps []model.Step) {
 	}
 }
 
-// drainThread is bpf_user_ringbuf_drain, called whenever there is a sample to drain.
+// drainThread models bpf_user_ringbuf_drain, called whenever there is a sample to drain.
 func drainThread() model.Thread {
 	const regCons, regEnd, regState = 0, 1, 2
 	release := func(v *model.View) { v.Release(consumerPos, v.Reg(regCons)+1); v.Goto("peek") }
@@ -53,8 +54,8 @@ func drainThread() model.Thread {
 	}}
 }
 
-// nextProducer opens the ring when all goroutines of the previous Producer are gone, and writes
-// sample n.
+// nextProducer models the next Producer: it opens the ring when all goroutines of the previous
+// Producer are gone, and writes sample n.
 func nextProducer(weak weakness, goroutines, n int) model.Thread {
 	const regPos, regEnd = 0, 1
 	return model.Thread{Name: "next", Steps: []model.Step{

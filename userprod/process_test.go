@@ -15,7 +15,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// act does what a process started by testenv.Start in a role does: a word, for some with a number.
+// act is what a process started by testenv.Start does. role is a word, followed by a number for
+// some words.
 func act(role string, m *ebpf.Map) error {
 	word, number, _ := strings.Cut(role, " ")
 	arg, _ := strconv.Atoi(number)
@@ -27,9 +28,9 @@ func act(role string, m *ebpf.Map) error {
 			return err
 		}
 		defer p.Close()
-	case "close": // first where memory may not be overcommitted
+	case "close": // fails first if memory may not be overcommitted
 		return closeTwice(m)
-	case "exec": // as a program that runs another one
+	case "exec":
 		if _, err := New(m, Options{}); err != nil {
 			return err
 		}
@@ -51,10 +52,11 @@ func act(role string, m *ebpf.Map) error {
 	return testenv.Ready()
 }
 
-// bareVar names an empty directory.
+// bareVar is the environment variable with the path of an empty directory.
 const bareVar = "RBTOOL_TEST_BARE"
 
-// bare writes a sample as a process that cannot open a file or load a program, and dies if it tries.
+// bare writes a sample in a process that may not open a file or load a program, and is killed if it
+// tries.
 func bare(m *ebpf.Map) error {
 	dir := os.Getenv(bareVar)
 	if err := testenv.Confine(); err != nil && !errors.Is(err, testenv.ErrNoSeccomp) {
@@ -72,8 +74,8 @@ func bare(m *ebpf.Map) error {
 	return errors.Join(one(p, 0), p.Close())
 }
 
-// closeTwice closes a Producer without the memory that Close needs, prints that it failed,
-// waits for a line, and closes the Producer again.
+// closeTwice closes a Producer when there is no memory for Close, prints that Close failed, waits
+// for a line, and closes the Producer again.
 func closeTwice(m *ebpf.Map) error {
 	p, err := New(m, Options{})
 	if err != nil {
@@ -87,7 +89,7 @@ func closeTwice(m *ebpf.Map) error {
 	if err := unix.Getrlimit(unix.RLIMIT_DATA, &limit); err != nil {
 		return err
 	}
-	// Refuses private memory as vm.overcommit_memory=2 does, but to this process only.
+	// The limit refuses private memory, as vm.overcommit_memory=2 does, but only to this process.
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 4096, Max: limit.Max}); err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func closeTwice(m *ebpf.Map) error {
 	if !errors.Is(failed, unix.ENOMEM) {
 		return fmt.Errorf("Close without memory: %w", failed)
 	}
-	s.Bytes()[0] = 1 // still writes into the ring
+	s.Bytes()[0] = 1 // the sample is still in the ring
 	fmt.Println("failed")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return err

@@ -16,27 +16,25 @@ import (
 	"github.com/rbtool/rbtool/internal/userring"
 )
 
-// Options change how [New] opens a ring and how calls wait. The zero value is right for most
-// uses.
+// Options change how [New] opens a ring and how calls wait. The zero value suits most uses.
 type Options struct {
-	// Timer is how often a waiting call checks the ring without being woken: a program that
-	// drains with BPF_RB_NO_WAKEUP wakes no producer. Zero means 100 ms, a negative Timer
-	// never.
+	// Timer is how often a waiting call checks the ring without a wakeup: a program that drains
+	// with BPF_RB_NO_WAKEUP wakes no producer. Zero means 100 ms, a negative value never.
 	Timer time.Duration
 
 	// Mend makes New repair a ring whose positions or headers are inconsistent: it discards
 	// everything after the last valid sample. Without Mend, New fails with [ErrCorrupt].
 	Mend bool
 
-	// Steal makes New take the ring from a holder that cannot be seen from here and may have
-	// ended, see [BusyError].Unseen. If that holder lives, its next publication fails with
-	// [ErrBusy], but the sample it is writing may overwrite one of this Producer. A holder
-	// that is known to live keeps the ring.
+	// Steal makes New take the ring from a holder that this process cannot see and that may have
+	// ended, see [BusyError].Unseen. If that holder is alive, its next publication fails with
+	// [ErrBusy], but the sample that it is writing may overwrite a sample of this Producer. New
+	// never takes the ring from a holder that is known to be alive.
 	Steal bool
 
-	// Claimed, if not nil, is called when New has claimed the ring and not yet changed its
-	// contents. If it fails, New releases the claim and returns the error. Use it to look
-	// for producers that claim nothing, such as libbpf's.
+	// Claimed, if not nil, is called after New has claimed the ring and before New changes the
+	// contents of the ring. If it fails, New releases the claim and returns its error. Use it to
+	// look for producers without a claim, such as libbpf.
 	Claimed func() error
 }
 
@@ -47,57 +45,57 @@ func (o Options) timer() time.Duration {
 	return max(o.Timer, 0)
 }
 
-// Producer writes samples into one ring. It is the ring's only producer: it holds the ring's
-// claim from [New] until Close or the end of the process. All methods may be called by many
-// goroutines at once.
+// Producer writes samples into one ring. It is the only producer of the ring: it holds the claim
+// from [New] until Close or the end of the process. Any number of goroutines may call its methods
+// at once.
 //
 //	consumer_pos          head                             consumer_pos + size
 //	|  drained next  ...  |  of a Batch, not     |  free    |
 //	|  by the kernel      |  published yet       |          |
 //
-// head, where the next sample begins, is producer_pos.
+// The next sample begins at head. Without a Batch, head equals producer_pos.
 type Producer struct {
-	// What every sample needs comes first, in two or three cache lines.
+	// The fields that every sample needs come first, in two or three cache lines.
 	pos    ring.Positions
 	data   ring.Data
-	max    uint64 // bytes of the largest sample
+	max    uint64 // size of the largest sample in bytes
 	claim  claim.ID
-	failed atomic.Pointer[error] // why all calls fail: closed, or a corrupt ring
+	failed atomic.Pointer[error] // error of all calls after Close, or if the ring is corrupt or stolen
 
-	mu    lock     // held to take room at head and to advance head and producer_pos
+	mu    lock     // held to reserve room at head, and to move head and producer_pos
 	head  ring.Pos // producer_pos
-	limit ring.Pos // where room ends: the last consumer_pos loaded, plus size
-	plain any      // nil pointer to the last type found to hold no pointers, see checkPlain
+	limit ring.Pos // end of the room: the last consumer_pos loaded, plus size
+	plain any      // nil pointer to the last type that checkPlain found to have no pointers
 
 	mem    *ring.Mapping
-	size   uint64 // of the ring
+	size   uint64 // size of the ring in bytes
 	poller *syscall.Poller
 	timer  time.Duration
 	found  userring.Recovery
 
-	turn  chan struct{} // held by the goroutine that waits in the poller
-	queue atomic.Int32  // goroutines that want the turn
+	turn  chan struct{} // held by the goroutine that waits in the poller; others wait for it
+	queue atomic.Int32  // number of goroutines that hold the turn or wait for it
 	done  chan struct{} // closed by Close
 
 	closed once.Value[struct{}] // Close has succeeded
 	end    sync.Once            // endWaits
-	own    *ring.Mapping        // used by Close only, until it succeeds
+	own    *ring.Mapping        // second mapping of the ring, used only by Close
 	endErr error                // of endWaits
 
 	waits, late atomic.Uint64
 }
 
-// New claims m, a map of type UserRingbuf, and returns its Producer, which keeps its own
-// descriptor and mappings: m may be closed. It discards the samples that a dead producer
-// left busy, see [Stats].
+// New claims m, a map of type UserRingbuf, and returns a Producer. The Producer keeps its own
+// descriptor and mappings: m may be closed. New discards the samples that a dead producer left
+// busy, see [Stats].
 //
-// The claim excludes other users of this package, in all processes and pid namespaces: New
-// fails with [ErrBusy] while one of them lives. A producer that claims nothing, such as
-// libbpf's, is neither found nor kept out, see [Options].Claimed. Other errors: [ErrCorrupt]
-// if the ring must be mended; [os.ErrPermission] for a frozen map.
+// The claim excludes other users of this package, in all processes and pid namespaces: New fails
+// with [ErrBusy] while one of them has claimed the ring and is alive. A producer without a claim,
+// such as libbpf, is neither detected nor excluded: see [Options].Claimed. Other errors match
+// [ErrCorrupt] if the ring must be mended, or [os.ErrPermission] if the map is frozen.
 //
-// New touches only the map's descriptor and its pages. If the ring is claimed already, it
-// looks for the holder in /proc or with a BPF program.
+// New uses only the descriptor and the pages of the map. If the ring is claimed already, New looks
+// for the holder in /proc or with a BPF program.
 //
 // See ringbuf_map_mmap_user and ringbuf_map_poll_user (kernel/bpf/ringbuf.c).
 func New(m *ebpf.Map, opts Options) (*Producer, error) {
@@ -128,8 +126,8 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 	return p, nil
 }
 
-// newProducer returns a Producer without claim and poller. It takes over mem, unless it
-// fails.
+// newProducer returns a Producer without claim and poller, which owns mem. After an error the
+// caller still owns mem.
 func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 	found, err := userring.Restore(mem, opts.Mend)
 	if err != nil {
@@ -149,17 +147,17 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 	return p, nil
 }
 
-// MaxSample returns the size in bytes of the largest sample that fits the ring: the ring's
-// size less a header, at most 16 MiB - 1, the limit of a dynptr.
+// MaxSample returns the size in bytes of the largest sample that fits into the ring: the size of
+// the ring less a header, but at most 16 MiB - 1, the limit of a dynptr.
 func (p *Producer) MaxSample() int { return int(p.max) }
 
-// Close ends every wait, discards reserved samples, releases the claim, and makes later calls
-// fail with [os.ErrClosed]. A call that runs at the same time may fail with os.ErrClosed
-// although its sample was written. Close does not wait for a [Batch]. It is idempotent.
+// Close ends every wait, discards reserved samples, releases the claim, and makes later calls fail
+// with [os.ErrClosed]. A call in progress may fail with os.ErrClosed although its sample was
+// written. Close does not wait for the end of a [Batch]. It is idempotent.
 //
-// Close replaces the ring's pages by private memory. The kernel can refuse that if
-// vm.overcommit_memory is 2. Samples and Batches could then still write into the ring, so
-// Close fails and keeps the claim; call it again.
+// Close replaces the pages of the ring by private memory. If vm.overcommit_memory is 2, the kernel
+// can refuse that. Samples and Batches could then still write into the ring, so Close fails and
+// keeps the claim. It can be called again.
 func (p *Producer) Close() error {
 	_, err := p.closed.Get(func() (struct{}, error) { return struct{}{}, p.tryClose() })
 	return err
@@ -169,13 +167,13 @@ func (p *Producer) tryClose() error {
 	p.failed.Store(&errClosed)
 	p.end.Do(p.endWaits)
 	if err := p.mem.Retire(); err != nil {
-		return errors.Join(p.endErr, fmt.Errorf("keep the claim, because this process can still write into the ring: %w", err))
+		return errors.Join(p.endErr, fmt.Errorf("claim is kept, because this process can still write into the ring: %w", err))
 	}
 	own := p.own
 	if p.own = nil; own == nil {
 		return p.endErr
 	}
-	// Close succeeds on a corrupt ring too. The samples of a stolen ring belong to the thief.
+	// Close succeeds even if the ring is corrupt. The samples in a stolen ring belong to the thief.
 	if claim.ID(own.ProducerClaim().Load()) == p.claim {
 		userring.Restore(own, false)
 	}
@@ -183,8 +181,8 @@ func (p *Producer) tryClose() error {
 	return errors.Join(p.endErr, own.Unmap())
 }
 
-// endWaits ends all waits. It maps the ring again, for Close only: Retire takes the first
-// mapping from Samples and Batches.
+// endWaits ends all waits. It maps the ring a second time, for Close only, because Retire replaces
+// the memory of the first mapping.
 func (p *Producer) endWaits() {
 	close(p.done)
 	var mapErr error
@@ -196,17 +194,17 @@ func (p *Producer) endWaits() {
 	p.endErr = errors.Join(err, mapErr, p.poller.Close())
 }
 
-// holds reports whether this Producer still holds the claim.
+// holds reports whether the ring still contains the claim of this Producer.
 func (p *Producer) holds() bool { return claim.ID(p.pos.ProducerClaim().Load()) == p.claim }
 
-// fail makes every later call fail with err, unless they fail already, and returns their
-// error.
+// fail makes every later call fail with err, unless calls fail with another error already. It
+// returns the error with which they fail.
 func (p *Producer) fail(err error) error {
 	p.failed.CompareAndSwap(nil, &err)
 	return p.failure()
 }
 
-// failure returns why all calls fail, nil while they do not.
+// failure returns the error with which all calls fail, or nil.
 func (p *Producer) failure() error {
 	if err := p.failed.Load(); err != nil {
 		return *err

@@ -36,12 +36,12 @@ const (
 // leftovers are what a dead or faulty producer can leave in a ring of 4096 bytes.
 var leftovers = []struct {
 	rule     string
-	headers  map[uint64]ring.Header // by position
+	headers  map[uint64]ring.Header // header at each position
 	producer uint64
-	// What the kernel's drain returns at the fault.
+	// errno is what the kernel's drain returns at the fault.
 	errno unix.Errno
-	wrong bool // there is a fault, maybe one that the kernel does not notice
-	// Samples before the fault.
+	wrong bool // there is a fault, which the kernel may not detect
+	// These count the samples before the fault.
 	committed, discarded, busy int
 }{
 	{rule: "nothing"},
@@ -64,10 +64,11 @@ var leftovers = []struct {
 	{rule: "a producer position too far, and no multiple of 8", producer: 1<<20 + 1, errno: unix.EINVAL, wrong: true},
 }
 
-// place puts leftovers into an empty ring. Positions are relative to the ring's own.
+// place puts leftovers into an empty ring. Their positions are relative to the consumer position of
+// the ring.
 func place(mem *ring.Mapping, headers map[uint64]ring.Header, producer uint64) (cons ring.Pos) {
 	cons = mem.ConsumerPos()
-	for pos := ring.Pos(0); uint64(pos) < mem.Size(); pos += 8 { // so that no old data looks like a header
+	for pos := ring.Pos(0); uint64(pos) < mem.Size(); pos += 8 { // clears old data, which could look like a header
 		mem.Data().SetTagged(cons+pos, ring.Tag(1<<32-1, 0))
 	}
 	for pos, h := range headers {
@@ -124,8 +125,8 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// The kernel's drain returns what Fault.Errno says. A drain that meets a fault loses the count
-// of what it drained before.
+// The drain of the kernel returns Fault.Errno. A drain that finds a fault does not return the
+// number of samples that it drained before.
 func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
 	for _, tt := range leftovers {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -179,7 +180,7 @@ func TestAProducerPositionBehind(t *testing.T) {
 	}
 }
 
-// The discarded part can be longer than a dynptr may be.
+// The part of a ring that Mend discards can be longer than a dynptr.
 func TestALargeRingIsMended(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 64<<20)
@@ -210,7 +211,7 @@ func TestALargeRingIsMended(t *testing.T) {
 	}
 }
 
-// drainAlways has the kernel drain the ring until stop is called.
+// drainAlways makes the kernel drain the ring until stop is called.
 func drainAlways(c *usercheck.Checker) (stop func() error) {
 	done, ended := make(chan struct{}), make(chan error)
 	go func() {
@@ -233,11 +234,11 @@ func drainAlways(c *usercheck.Checker) (stop func() error) {
 	}
 }
 
-// The kernel drains while the ring of a dead producer is restored: committed samples are
-// drained, others are not, and neither side disturbs the other.
+// The kernel drains the ring of a dead producer while the ring is restored: committed samples are
+// drained, other samples are not, and neither side disturbs the other.
 func TestRestoreWhileTheKernelDrains(t *testing.T) {
 	testenv.NoLeaks(t)
-	const each = 100 // samples of each producer
+	const each = 100 // number of samples of each producer
 	m := userRing(t, 64<<10)
 	times := long(100, 20)
 	c := checker(t, m, 1, each*times)
@@ -270,7 +271,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 			if err != nil || found.Abandoned != abandoned {
 				t.Errorf("restore: %+v, %v: want %d abandoned", found, err, abandoned)
 			}
-			// Room for the next producer.
+			// Wait until the ring is empty, so that the next producer has room.
 			for mem.ConsumerPos() != mem.ProducerPos() {
 				runtime.Gosched()
 			}
@@ -284,7 +285,8 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 	}
 }
 
-// In random rings the kernel drains what Diagnose finds, before and after they are mended.
+// In random rings the kernel drains the samples that Diagnose finds, before and after the rings are
+// mended.
 func TestRandomRings(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -331,7 +333,8 @@ func TestRandomRings(t *testing.T) {
 	t.Logf("%d had a fault", faults)
 }
 
-// randomRing returns a chain of samples in which one header or position may be wrong.
+// randomRing returns a chain of samples in which at most one header or the producer position is
+// wrong.
 func randomRing(rng *rand.Rand) (headers map[uint64]ring.Header, producer uint64) {
 	headers = map[uint64]ring.Header{}
 	flags := []ring.Header{0, 0, 0, busy, discarded, busy | discarded}

@@ -7,8 +7,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Sample is room in the ring for one sample, from [Producer.Reserve]. A Sample may be copied
-// and used by any goroutine; one Commit or Discard succeeds, of all copies.
+// Sample is room in the ring for one sample, from [Producer.Reserve]. A Sample may be copied and
+// used by any goroutine. Of all calls of Commit and Discard on all copies, one succeeds.
 type Sample struct {
 	p      *Producer
 	header *ring.Tagged // in the ring
@@ -19,13 +19,13 @@ type Sample struct {
 // Reserve returns room for a sample of n bytes. Until the Sample is committed or discarded,
 // the kernel does not drain the samples reserved after it.
 //
-// Reserve waits for room and for another goroutine's [Batch] to end, until ctx is done or
-// Close. Waiting goroutines get room in the order of their calls. A wait costs a goroutine,
-// not a thread, and no CPU time except the timer's. A goroutine that waits while it holds
-// reserved Samples can wait for itself.
+// Reserve waits for room, and for the end of the [Batch] of another goroutine, until ctx is done or
+// the Producer is closed. Waiting goroutines get room in the order of their calls. A wait uses a
+// goroutine, not a thread, and no CPU time except for the timer. A goroutine that waits while it
+// has reserved Samples may wait forever, because the kernel frees no room beyond them.
 //
-// Errors: [ErrTooLarge], [ErrCorrupt], [ErrBusy] if the ring was stolen, [os.ErrClosed], and
-// that of ctx.
+// The error matches [ErrTooLarge], [ErrCorrupt], [ErrBusy] if the ring was stolen, or
+// [os.ErrClosed], or is that of ctx.
 func (p *Producer) Reserve(ctx context.Context, n int) (s Sample, err error) {
 	err = p.whenRoom(ctx, n, func() (err error) {
 		s, err = p.reserve(ctx, n)
@@ -37,8 +37,8 @@ func (p *Producer) Reserve(ctx context.Context, n int) (s Sample, err error) {
 // TryReserve is [Producer.Reserve] without the wait for room: it fails with [ErrFull].
 func (p *Producer) TryReserve(n int) (Sample, error) { return p.reserve(context.Background(), n) }
 
-// reserve reserves a sample or fails with ErrFull. It waits for a Batch of another goroutine
-// until ctx is done.
+// reserve reserves a sample, or fails with ErrFull. It waits for the end of a Batch of another
+// goroutine until ctx is done.
 func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 	if !p.mu.TryLock() {
 		if err := p.mu.wait(ctx); err != nil {
@@ -51,7 +51,7 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 			return Sample{}, err
 		}
 	}
-	// If another process has moved producer_pos, the header at head may be that process's.
+	// If another process has moved producer_pos, the header at head may belong to that process.
 	if p.unmoved() {
 		s := Sample{p, p.data.Place(p.head), p.head, reserved(p.head, uint32(n))}
 		*s.header = s.busy
@@ -70,9 +70,9 @@ func reserved(pos ring.Pos, n uint32) ring.Tagged {
 	return ring.Tag(ring.Header(n|ring.BusyBit), tagOf(pos))
 }
 
-// Bytes returns the sample's memory in the ring, with its previous contents. Fill it before
-// Commit or Discard and do not use it afterwards. After Close it is private memory, valid as
-// long as the Sample is reachable.
+// Bytes returns the memory of the sample in the ring, which has its previous contents. Fill it
+// before Commit or Discard, and do not use it afterwards. After Close it is private memory, which
+// is valid while the Sample is reachable.
 func (s Sample) Bytes() []byte {
 	if s.p == nil {
 		return nil
@@ -81,11 +81,11 @@ func (s Sample) Bytes() []byte {
 	return s.p.data.Payload(s.pos, n)[:n:n]
 }
 
-// Commit publishes the sample. Errors: [ErrDone] after an earlier Commit or Discard,
-// [ErrCorrupt] if another process wrote over the header, [os.ErrClosed].
+// Commit publishes the sample. The error matches [ErrDone] if the sample was committed or discarded
+// already, [ErrCorrupt] if another process overwrote the header, or [os.ErrClosed].
 func (s Sample) Commit() error {
-	// MoveTagged by hand, so that the compiler inlines Commit and Discard. After Close the
-	// memory is zero, which is not the header of a reserved sample.
+	// This is MoveTagged written out, so that the compiler inlines Commit and Discard. After Close
+	// the memory is zero, which is not the header of a reserved sample.
 	if s.p != nil && atomic.CompareAndSwapUint64((*uint64)(s.header), uint64(s.busy), uint64(s.busy^ring.BusyBit)) {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (s Sample) Discard() error {
 	return s.refused()
 }
 
-// refused returns why the header is not that of a reserved sample.
+// refused returns the reason why the header is not that of a reserved sample.
 func (s Sample) refused() error {
 	if s.p == nil {
 		return ErrDone
@@ -109,7 +109,7 @@ func (s Sample) refused() error {
 	if err := s.p.failure(); err != nil {
 		return err
 	}
-	// The kernel never passes a busy sample.
+	// The kernel does not move consumer_pos beyond a busy sample.
 	if s.pos.Before(cons) || t.Tag() == tagOf(s.pos) && !t.Header().Busy() {
 		return ErrDone
 	}

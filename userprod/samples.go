@@ -8,10 +8,10 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Samples returns an iterator over memory for samples of n bytes each, the fastest way to write
-// samples of one size one by one. Going on to the next completes a sample. Each time together
-// samples are complete, they are published: 1 publishes each sample by itself, 0 leaves it to
-// Publish and End. Leaving the loop drops the sample at hand.
+// Samples returns an iterator over memory for samples of n bytes each. It is the fastest way to
+// write samples of one size one by one. Moving on to the next sample completes the previous sample.
+// Complete samples are published whenever there are together of them: with 1 each sample by itself,
+// with 0 only by Publish and End. Leaving the loop drops the current sample.
 //
 //	for room := range b.Samples(ctx, 16, 1) {
 //		event := next()
@@ -21,12 +21,12 @@ import (
 //		encode(room, event)
 //	}
 //
-// If the ring is full, the loop publishes what is complete and waits for room, as [Batch.Next]
-// does. It ends with an error of [Producer.Reserve], which [Batch.Err] returns. In the loop,
-// other calls on b fail, except End.
+// If the ring is full, the loop publishes the complete samples and waits for room, as [Batch.Next]
+// does. An error of Producer.Reserve ends the loop; [Batch.Err] returns it. In the loop body,
+// all calls on b fail except End.
 func (b *Batch) Samples(ctx context.Context, n, together int) iter.Seq[[]byte] {
-	// The compiler inlines this function literal, and the loop body as yield, into the
-	// caller: win, off and stop live in registers.
+	// The compiler inlines this function literal, and the loop body as yield, into the caller, so
+	// win, off and stop are in registers.
 	return func(yield func([]byte) bool) {
 		if !b.beginLoop(ctx, n) {
 			return
@@ -34,8 +34,8 @@ func (b *Batch) Samples(ctx context.Context, n, together int) iter.Seq[[]byte] {
 		span, header := ring.Span(uint32(n)), ring.Header(n)
 		win, off, end := b.win, uint64(0), b.loopRoom-b.loopRoom%span
 		chunk := publishedTogether(together, span)
-		due := chunk          // where the next publication is due
-		stop := min(due, end) // where the fast path ends
+		due := chunk          // offset at which the samples must be published next
+		stop := min(due, end) // offset at which the fast path ends
 		for {
 			if off == stop {
 				if off == due {
@@ -71,7 +71,8 @@ func (b *Batch) Samples(ctx context.Context, n, together int) iter.Seq[[]byte] {
 	}
 }
 
-// publishedTogether returns how many bytes of samples of span bytes are published together.
+// publishedTogether returns the size in bytes of the given number of samples, each of which takes
+// span bytes.
 func publishedTogether(samples int, span uint64) uint64 {
 	if samples <= 0 || uint64(samples) > math.MaxUint32 {
 		return math.MaxUint64 / 2 // larger than any ring
@@ -79,8 +80,8 @@ func publishedTogether(samples int, span uint64) uint64 {
 	return uint64(samples) * span
 }
 
-// beginLoop starts a window with room for a sample of n bytes, for use by the loop only. It
-// waits for room until ctx is done.
+// beginLoop starts a window with room for a sample of n bytes, which only the loop uses. It waits
+// for room until ctx is done.
 func (b *Batch) beginLoop(ctx context.Context, n int) bool {
 	for {
 		if b.away {
@@ -102,14 +103,14 @@ func (b *Batch) beginLoop(ctx context.Context, n int) bool {
 	return true
 }
 
-// endLoop ends the loop. Samples are complete up to off.
+// endLoop ends the loop. The samples before off are complete.
 func (b *Batch) endLoop(off uint64) {
 	if b.p == nil {
-		return // the loop body ended the batch
+		return // the loop body has called End
 	}
 	b.off, b.last = off, off
 	b.room, b.looping = b.loopRoom, false
 }
 
-// Err returns what ended the last loop over [Batch.Samples], nil if the loop was left.
+// Err returns the error that ended the last loop over [Batch.Samples], or nil if there was none.
 func (b *Batch) Err() error { return b.err }

@@ -11,7 +11,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Samples of several sizes and batches, from all offsets in the ring.
+// Samples of several sizes, published together in several numbers, are written from all offsets in
+// the ring.
 func TestSamples(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -39,7 +40,7 @@ func TestSamples(t *testing.T) {
 						written++
 					}
 					want, err := min(count, fit), error(nil)
-					if count >= fit { // no room for one more
+					if count >= fit { // there is no room for another sample
 						err = context.Canceled
 					}
 					if written != want || b.Err() != err {
@@ -49,7 +50,7 @@ func TestSamples(t *testing.T) {
 					if together > 0 {
 						published = want - want%together
 					}
-					if err != nil { // a loop that waits publishes first
+					if err != nil { // the loop publishes before it waits for room
 						published = want
 					}
 					if got := drain(t, c); got != published {
@@ -70,7 +71,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// A loop uses the room that the kernel makes meanwhile, and mixes with other calls.
+// The loop uses the room that the kernel frees during the loop. Other calls may follow the loop.
 func TestSamplesGoAroundTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -134,7 +135,7 @@ func TestWhatEndsSamples(t *testing.T) {
 	p = producer(t, userRing(t, 4096), Options{})
 	b := begin(p)
 	for range b.Samples(t.Context(), 8, 1) {
-		b.End() // like a deferred End after a panic in the body
+		b.End() // as a deferred End does after a panic in the loop body
 	}
 	if b.Err() != errEnded {
 		t.Errorf("ended in the loop: %v", b.Err())
@@ -147,7 +148,7 @@ func TestWhatEndsSamples(t *testing.T) {
 	}
 }
 
-// Calls in the loop body that would disturb the loop fail.
+// In the loop body, calls that would disturb the loop fail.
 func TestALoopHasItsBatchForItself(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -188,7 +189,7 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 	counts(t, c)
 }
 
-// A panic in the loop body drops the samples that the loop has not published, and no others.
+// A panic in the loop body drops the samples that the loop has not published, and no other samples.
 func TestABatchIsEndedInALoop(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

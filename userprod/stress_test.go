@@ -12,12 +12,12 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// stressVar is the environment variable for how many samples each goroutine of
-// TestManyGoroutines writes. 1000000 take some minutes.
+// stressVar is the environment variable with the number of samples that each goroutine of
+// TestManyGoroutines writes. With 1000000 the test takes some minutes.
 const stressVar = "RBTOOL_STRESS_SAMPLES"
 
-// Goroutines write samples of all sizes in all ways, and commit and discard them in random
-// order. The kernel drains the committed ones, intact.
+// Goroutines write samples of all sizes in all ways, and commit and discard them in random order.
+// The kernel drains exactly the committed samples, and they are intact.
 func TestManyGoroutines(t *testing.T) {
 	const goroutines, largest = 8, 4000
 	samples := long(20_000, 250)
@@ -66,7 +66,7 @@ func TestManyGoroutines(t *testing.T) {
 
 // worked is the record of what a goroutine has written.
 type worked struct {
-	committed        []bool // by sequence number
+	committed        []bool // whether the sample with this sequence number was committed
 	small            int
 	smallSum, bytes  uint64
 	samples, discard int
@@ -108,12 +108,12 @@ func (w *worked) finish(hand []heldSample, rng *rand.Rand) error {
 	return nil
 }
 
-// stress writes the samples of a goroutine.
+// stress writes the samples of one goroutine.
 func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) worked {
 	w := worked{committed: make([]bool, samples)}
 	rng := rand.New(rand.NewPCG(uint64(worker), 1))
-	// A goroutine that waits for room while it has samples reserved could wait for itself,
-	// so it finishes those first.
+	// A goroutine that waits for room while it has reserved samples could wait forever, so it
+	// commits or discards those first.
 	var hand []heldSample
 	finish := func() error {
 		err := w.finish(hand, rng)
@@ -165,7 +165,8 @@ func stress(t *testing.T, p *Producer, worker uint32, samples, largest int) work
 	return w
 }
 
-// stressBatch writes some samples from seq on in a batch and returns the number of the last.
+// stressBatch writes some samples in a batch, numbered from seq, and returns the number of the
+// last.
 func stressBatch(t *testing.T, p *Producer, w *worked, worker uint32, seq, samples, largest int, rng *rand.Rand) (int, error) {
 	b := begin(p)
 	defer b.End()
@@ -192,7 +193,7 @@ func stressBatch(t *testing.T, p *Producer, w *worked, worker uint32, seq, sampl
 	return seq - 1, b.End()
 }
 
-// compare compares what was drained with what was written.
+// compare checks that the drained samples are the committed ones.
 func compare(t *testing.T, c *usercheck.Checker, all []worked) {
 	t.Helper()
 	var want usercheck.Counts
@@ -217,7 +218,7 @@ func compare(t *testing.T, c *usercheck.Checker, all []worked) {
 	}
 }
 
-// If many goroutines finish one sample, one succeeds.
+// If many goroutines commit or discard the same sample, one of them succeeds.
 func TestManyFinishOneSample(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)

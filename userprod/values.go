@@ -9,11 +9,11 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// WriteAll writes each value as one sample, in order, and publishes as many together as fit.
-// A sample is the value's memory, padding included; T must not contain pointers.
+// WriteAll writes each value as one sample, in order, and publishes as many at once as fit. A
+// sample is the memory of the value, padding included; T must not contain pointers.
 //
-// It waits for room, and fails, as [Producer.Reserve] does. It returns how many values were
-// written. Samples of other goroutines may come between those of one call that waited.
+// WriteAll waits for room, and fails, as [Producer.Reserve] does. It returns how many values were
+// written. If it waits, samples of other goroutines may come between its values.
 func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int, err error) {
 	size := int(unsafe.Sizeof(*new(T)))
 	for {
@@ -30,13 +30,14 @@ func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int,
 	}
 }
 
-// TryWriteAll is [WriteAll] without the wait for room: if not all values fit, it writes those
-// that do and fails with [ErrFull].
+// TryWriteAll is [WriteAll] without the wait for room: if not all values fit, it writes the values
+// that fit and fails with [ErrFull].
 func TryWriteAll[T any](p *Producer, values []T) (written int, err error) {
 	return writeAll(context.Background(), p, values)
 }
 
-// writeAll is TryWriteAll that waits for a Batch of another goroutine until ctx is done.
+// writeAll is TryWriteAll, but waits for the end of a Batch of another goroutine only until ctx is
+// done.
 func writeAll[T any](ctx context.Context, p *Producer, values []T) (written int, err error) {
 	if writeFew(ctx, p, values) {
 		return len(values), nil
@@ -52,8 +53,8 @@ func writeAll[T any](ctx context.Context, p *Producer, values []T) (written int,
 	return n, err
 }
 
-// writeFew is TryWriteAll for values that fit into the room known to be free. If it returns
-// false, nothing was published, ctx is done, or the Producer has failed.
+// writeFew is TryWriteAll for values that fit into the room that is known to be free. If it returns
+// false, it has published nothing: there is no such room, ctx is done, or the Producer has failed.
 func writeFew[T any](ctx context.Context, p *Producer, values []T) (done bool) {
 	size := unsafe.Sizeof(*new(T))
 	if uintptr(len(values)) > copyLocked/(size+ring.HeaderSize) {
@@ -71,8 +72,8 @@ func writeFew[T any](ctx context.Context, p *Producer, values []T) (done bool) {
 	return done
 }
 
-// appendAll writes each value as one sample of b and returns how many fit. The error is
-// ErrFull if not all do.
+// appendAll writes each value as one sample of b and returns how many fit. If not all fit, the
+// error is ErrFull.
 func appendAll[T any](b *Batch, values []T) (int, error) {
 	if err := b.hold(); err != nil {
 		return 0, err
@@ -95,8 +96,8 @@ func appendAll[T any](b *Batch, values []T) (int, error) {
 	return n, nil
 }
 
-// checkPlain returns an error if T can contain pointers. A Producer remembers the last type
-// that cannot. The caller holds mu.
+// checkPlain returns an error if T can contain pointers. The Producer remembers the last type that
+// cannot. The caller holds mu.
 func checkPlain[T any](p *Producer) error {
 	if _, plain := p.plain.(*T); plain {
 		return nil

@@ -27,7 +27,7 @@ func TestWriteAll(t *testing.T) {
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<13)
 	const fit = 4096 / 48
 	seq := uint32(0)
-	// Laps around the ring, from all offsets in it.
+	// Write for several laps around the ring, from all offsets in it.
 	for _, n := range []int{0, 1, 2, 3, fit - 1, fit, fit, 7, fit, 80, 31, fit, 5, 6, fit, fit} {
 		got, err := TryWriteAll(p, newValues(n, seq))
 		if err != nil || got != n {
@@ -50,7 +50,7 @@ func TestWriteAll(t *testing.T) {
 	}
 }
 
-// batchTest is a Batch of numbered samples, and the kernel that drains them.
+// batchTest is a Batch of numbered samples, and the program that drains them.
 type batchTest struct {
 	t   *testing.T
 	p   *Producer
@@ -76,7 +76,7 @@ func (b *batchTest) next(n int) {
 	b.seq++
 }
 
-// came drains the ring and checks how many samples come.
+// came drains the ring and checks the number of drained samples.
 func (b *batchTest) came(rule string, want int) {
 	b.t.Helper()
 	if n := drain(b.t, b.c); n != want {
@@ -105,10 +105,10 @@ func TestABatch(t *testing.T) {
 		t.Fatalf("appendAll() = %d, %v", n, err)
 	}
 	b.seq += 3
-	b.b.Drop() // not samples of Next
+	b.b.Drop() // Drop does not drop samples that are not from Next
 	b.next(16)
 	b.b.Publish()
-	b.b.Drop() // published already
+	b.b.Drop() // Drop does not drop a published sample
 	b.came("after Drop and appendAll", 5)
 	if _, err := b.b.TryNext(4096); err == nil {
 		t.Error("a sample larger than the ring fits")
@@ -162,7 +162,7 @@ func TestABatchBehindReservedSamples(t *testing.T) {
 	b.came("behind a reserved one", 0)
 	s.Discard()
 	b.came("behind one that was discarded", 2)
-	// A batch without samples leaves no trace.
+	// A batch without samples changes nothing.
 	if s, err = b.p.TryReserve(8); err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// awaitRoom blocks until a sample of n bytes fits. Another goroutine may take that room
-// first.
+// awaitRoom blocks until a sample of n bytes fits. Another goroutine may take that room before the
+// caller does.
 func (p *Producer) awaitRoom(ctx context.Context, n int) error {
 	return p.whenRoom(ctx, n, func() error {
 		if err := p.mu.Lock(ctx); err != nil {
@@ -26,7 +26,7 @@ func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// No call overtakes a waiting one: a large sample would starve.
+	// A call must not overtake a waiting call: a large sample would never get room.
 	if p.queue.Load() == 0 {
 		if err := try(); err != ErrFull {
 			return err
@@ -52,15 +52,15 @@ func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error 
 	}
 }
 
-// sleep blocks until the kernel has made room for n bytes at head.
+// sleep blocks until the kernel has freed room for n bytes at head.
 func (p *Producer) sleep(ctx context.Context, n int) error {
 	if err := p.mu.Lock(ctx); err != nil {
 		return err
 	}
 	need := p.head.Next(uint32(n)) - ring.Pos(p.size)
 	p.mu.Unlock()
-	// The kernel stores consumer_pos, then wakes (bpf_user_ringbuf_drain): after roomy has
-	// loaded the old position, a wakeup for the new one follows.
+	// The kernel stores consumer_pos before it wakes the producer (bpf_user_ringbuf_drain). So if
+	// roomy has loaded the old position, a wakeup follows.
 	roomy := func() bool { return p.failed.Load() != nil || need.NotAfter(p.pos.ConsumerPos()) }
 	p.waits.Add(1)
 	late, err := p.poller.Wait(ctx, p.timer,
@@ -75,8 +75,8 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	return err
 }
 
-// stuck reports whether the kernel cannot continue because another process wrote to the
-// ring. It does not check while another goroutine holds mu.
+// stuck reports whether the kernel cannot continue to drain because another process wrote to the
+// ring. While another goroutine holds mu, it does not check, and returns false.
 func (p *Producer) stuck() bool {
 	if !p.mu.TryLock() {
 		return false

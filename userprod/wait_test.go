@@ -89,7 +89,8 @@ func TestWaitsForRoomFindASilentDrainByTheirTimer(t *testing.T) {
 			filler := producer(t, m, Options{})
 			fillUp(t, filler)
 			filler.Close()
-			// A poller registered on a full ring gets no initial event.
+			// The ring is full before the poller of the Producer is registered, so the poller gets
+			// no initial event.
 			p, c := producer(t, m, Options{Timer: time.Millisecond}), checker(t, m, 1, 64)
 			done := make(chan error, 1)
 			go func() { done <- w.wait(t.Context(), p) }()
@@ -145,7 +146,7 @@ func TestWaitsForRoomEndWithClose(t *testing.T) {
 			p := producer(t, userRing(t, 4096), Options{Timer: -1})
 			fillUp(t, p)
 			var all sync.WaitGroup
-			for range 3 { // one sleeps, the others wait for their turn
+			for range 3 { // one goroutine sleeps in the poller; the others wait for their turn
 				all.Go(func() {
 					if err := w.wait(t.Context(), p); !errors.Is(err, os.ErrClosed) {
 						t.Errorf("error %v", err)
@@ -164,7 +165,7 @@ func TestWaitsForRoomEndWithClose(t *testing.T) {
 	}
 }
 
-// A small sample does not overtake a waiting large one.
+// A small sample does not overtake a large sample that waits for room.
 func TestNobodyOvertakesWhoWaits(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
@@ -180,16 +181,16 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 		if err := s.Commit(); err != nil {
 			t.Error(err)
 		}
-		order <- n // after Commit: a drain that finds nothing wakes no producer
+		order <- n // after Commit, because a drain that finds no sample wakes no producer
 	}
 	var all sync.WaitGroup
 	all.Go(func() { wait(4088) })
 	testenv.Asleep(t, "userprod.(*Producer).sleep")
-	if n, err := c.Drain(0, 1); n != 1 || err != nil { // room for the small one
+	if n, err := c.Drain(0, 1); n != 1 || err != nil { // frees room for the small sample
 		t.Fatalf("drained %d samples, %v", n, err)
 	}
 	all.Go(func() { wait(8) })
-	for p.queue.Load() != 2 { // until it waits
+	for p.queue.Load() != 2 { // until the second call waits
 		drainNothing(t, p)
 	}
 	drain(t, c)
@@ -201,7 +202,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 	all.Wait()
 }
 
-// drainNothing calls Stats, which must work meanwhile.
+// drainNothing calls Stats, which must work while other calls wait.
 func drainNothing(t *testing.T, p *Producer) {
 	t.Helper()
 	if _, err := p.Stats(); err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// copyLocked is the largest number of bytes copied under mu.
+// copyLocked is the largest number of bytes that are copied while mu is held.
 const copyLocked = 4096
 
 // Write copies b into the ring as one sample. It waits for room, and fails, as
@@ -26,8 +26,9 @@ func (p *Producer) Write(ctx context.Context, b []byte) error {
 // TryWrite is [Producer.Write] without the wait for room: it fails with [ErrFull].
 func (p *Producer) TryWrite(b []byte) error { return p.tryWrite(b, false) }
 
-// tryWrite is TryWrite. If held, the caller has locked mu and b has at most copyLocked bytes;
-// tryWrite unlocks mu in any case. A flag instead of a context keeps the fast path in registers.
+// tryWrite is TryWrite. If held is true, the caller has locked mu, and b has at most copyLocked
+// bytes. tryWrite unlocks mu in any case. A flag instead of a context keeps the fast path in
+// registers.
 func (p *Producer) tryWrite(b []byte, held bool) error {
 	if len(b) > copyLocked {
 		return p.writeLarge(context.Background(), b)
@@ -56,7 +57,7 @@ func (p *Producer) tryWrite(b []byte, held bool) error {
 	return nil
 }
 
-// writeLarge writes b, or fails with ErrFull. It copies without mu.
+// writeLarge writes b, or fails with ErrFull. It does not hold mu while it copies.
 func (p *Producer) writeLarge(ctx context.Context, b []byte) error {
 	s, err := p.reserve(ctx, len(b))
 	if err != nil {
