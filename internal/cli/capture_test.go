@@ -178,7 +178,7 @@ func TestReplayOfARecordThatDoesNotFit(t *testing.T) {
 	}
 	want := "1 samples, 5 bytes\nrbtool: replay " + file + ": record at position 16: "
 	if !bytes.HasPrefix(stderr.Bytes(), []byte(want)) || bytes.Count(stderr.Bytes(), []byte("\n")) != 2 {
-		t.Errorf("it says %q, want %q...", &stderr, want)
+		t.Errorf("stderr is %q, want %q...", &stderr, want)
 	}
 	if testing.Short() {
 		return

@@ -41,7 +41,7 @@ func startExporter(t *testing.T, args ...string) string {
 			return url
 		}
 	}
-	t.Fatal("it does not listen")
+	t.Fatal("the exporter does not listen")
 	return ""
 }
 

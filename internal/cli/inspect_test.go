@@ -50,7 +50,7 @@ func TestInspectSaysWhatWaits(t *testing.T) {
 	got := inspectFor(t, path, "100ms")
 	if got.State != "unconsumed" && got.State != "consumer_stuck" || got.High != 4000 || got.Backlog != 4000 || got.Producer == nil ||
 		got.In != 0 || got.Out != 0 || got.Records != 0 || got.Full < 0.09 || got.Lag < 0.09 || !got.AtLeast || got.Watched < 0.1 {
-		t.Errorf("of a ring that is full: %+v", got)
+		t.Errorf("watching a full ring: %+v", got)
 	}
 	if testing.Short() {
 		return
@@ -99,7 +99,7 @@ func TestInspectSaysWhatFlows(t *testing.T) {
 		t.Error(err)
 	}
 	if got.In <= 0 || got.Out <= 0 || got.Records <= 0 || got.Records > got.In/16 || got.High == 0 {
-		t.Errorf("of a flood: %+v", got)
+		t.Errorf("watching a flood of records: %+v", got)
 	}
 	t.Logf("%+v", got)
 }

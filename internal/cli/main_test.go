@@ -60,9 +60,17 @@ func TestMain(m *testing.M) {
 //
 //	status N [nobody|bpf|perfmon|contained|pod|full|closed] command...
 //
-// which runs a command of this binary and expects exit status N. The command runs as another user; as
-// another user with CAP_BPF, or with CAP_BPF and CAP_PERFMON; in a pid namespace of its own; in one
-// with its own /proc; with /dev/full as standard output; or with a pipe that nobody reads. And
+// which runs a command of this binary and expects exit status N. The optional word selects how it runs:
+//
+//	nobody     as a user without capabilities
+//	bpf        as that user with CAP_BPF
+//	perfmon    as that user with CAP_BPF and CAP_PERFMON
+//	contained  in a new pid namespace
+//	pod        in a new pid namespace with its own /proc
+//	full       with /dev/full as standard output
+//	closed     with a pipe as standard output whose reading end is closed
+//
+// And
 //
 //	[!] claimed PIN
 //

@@ -295,7 +295,7 @@ func TestAnInterruptedProduce(t *testing.T) {
 				t.Errorf("exit status %d, want %d", code, command.StatusInterrupted)
 			}
 			if !strings.HasPrefix(said.String(), "256 samples, ") || !strings.HasSuffix(said.String(), ": interrupted\n") {
-				t.Errorf("it said: %s", &said)
+				t.Errorf("the command printed: %s", &said)
 			}
 			d, err := drain.Load(user, drain.Options{})
 			if err != nil {
@@ -321,6 +321,6 @@ func TestProgressIsShownOnATerminal(t *testing.T) {
 	said, _ := io.ReadAll(master) // the read ends with EIO
 	const line = `\r\x1b\[K[0-9]+ samples, [0-9]+ bytes, 0 dropped, [0-9]+ samples/s`
 	if ok, _ := regexp.Match(`^(`+line+`){2,}\r\x1b\[K10 samples, 40 bytes, 0 dropped, 0 waited\r\n$`, said); !ok {
-		t.Errorf("it said: %q", said)
+		t.Errorf("the command printed %q", said)
 	}
 }

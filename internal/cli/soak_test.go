@@ -246,7 +246,7 @@ func (s *soak) wait(a *actor) {
 	case <-time.After(time.Minute):
 		a.kill()
 		<-a.ended
-		s.fault("it did not end within a minute: %v", a)
+		s.fault("actor did not end within a minute: %v", a)
 	}
 }
 
@@ -278,7 +278,7 @@ func (s *soak) says(a *actor, what string) bool {
 		}
 		a.signal(unix.SIGCONT) // the actor may have stopped itself
 	}
-	s.fault("it should have said %q: %v", what, a)
+	s.fault("actor did not print %q: %v", what, a)
 	return false
 }
 

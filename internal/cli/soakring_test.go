@@ -283,7 +283,7 @@ func (s *ringSoak) usable() {
 		full, err := s.ping()
 		span := ring.Span(s.ledger.job.Len(s.ledger.next - 1))
 		if err != nil || full && room > 2*ring.Span(s.ledger.job.MaxSize) {
-			s.fault("of an empty ring of %d bytes %d cannot be reserved: %v", s.memory.Size(), room, err)
+			s.fault("empty ring of %d bytes: %d bytes cannot be reserved: %v", s.memory.Size(), room, err)
 		}
 		if err != nil || full {
 			break

@@ -32,7 +32,7 @@ const (
 // ErrFormat is the error for a file that is not ELF, or whose headers exceed the bounds.
 var ErrFormat = errors.New("malformed or unusually large ELF file")
 
-// File is the headers of an ELF file. It may be used concurrently if its reader may.
+// File has the headers of an ELF file. It may be used concurrently if its reader may.
 type File struct {
 	Type     elf.Type
 	Segments []elf.ProgHeader

@@ -98,8 +98,8 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	return f, nil
 }
 
-// forType compiles an expression for records with the names in env. absent replaces operands; "&& true"
-// makes the whole expression an operand, which it can replace too.
+// forType compiles an expression for records with the names in env. It replaces operands that use a field
+// not in env by false. It first appends "&& true", so that the whole expression is an operand too.
 func forType(expression string, env types.Map) (*compiled, error) {
 	s, err := parse(expression)
 	if err != nil {

@@ -12,7 +12,7 @@ type Recorder struct {
 	*Writer
 	Source Source
 
-	next   uint64 // position after the last record; that of the next record unless records between them were lost
+	next   uint64 // position after the last record: if the next record is elsewhere, there is a gap
 	lost   uint64 // lost bytes that are already in the capture
 	header int    // bytes before the first record in the file
 	first  int    // size of the first record in bytes, 0 if there is none

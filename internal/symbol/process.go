@@ -13,7 +13,7 @@ import (
 
 // process has the files that a process has mapped.
 type process struct {
-	start    uint64 // start time in clock ticks since boot: a later process with the same pid has another one
+	start    uint64 // start time in clock ticks since boot: a later process with the same pid has a later one
 	mappings []mappedFile
 	program  string // path of its executable, from the path passed to execve(2)
 }

@@ -29,7 +29,7 @@ type Watch interface {
 	Close() error
 }
 
-// News is the new records of a ring, and its counts.
+// News has the latest records of a ring, and its counts.
 type News struct {
 	Lines     []string // the latest new records, one line each; if there were too many, earlier ones are left out
 	Records   uint64   // number of all records so far, discarded ones included
@@ -234,8 +234,8 @@ const logLen = 500
 
 func (l *recordLog) add(n News, now time.Time) {
 	if s := now.Sub(l.since).Seconds(); !l.since.IsZero() && s > 0 {
-		// weight is that of the new rate in the rate that is shown: without smoothing, it would change too fast
-		// to be read.
+		// weight is how much the newest rate counts in the rate that is shown, which would otherwise change
+		// too fast to be read.
 		const weight = 0.3
 		l.perSec += weight * (float64(n.Records-l.total)/s - l.perSec)
 	}

@@ -22,9 +22,10 @@ const kvName = "kv"
 
 func newPut() *cobra.Command {
 	return &cobra.Command{
-		Use:     "put MAP KEY VALUE",
-		Short:   "Put a value into the table of byte strings in an arena",
-		Long:    fmt.Sprintf(`Put a value into the table %q of an arena. Make the table if the first pages of the arena are empty. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
+		Use:   "put MAP KEY VALUE",
+		Short: "Put a value into the table of byte strings in an arena",
+		Long: fmt.Sprintf(`Put a value into the table %q of an arena. Make the table if the first pages
+of the arena are empty. A key has at most %d bytes, a value %d.`, kvName, container.MaxKey, container.MaxValue),
 		Example: "  rbtool arena put /sys/fs/bpf/heap colour blue",
 		Args:    cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
-// statusError is an error with an exit status that its cause does not imply.
+// statusError is an error with the exit status to which it leads, whatever its cause.
 type statusError struct {
 	error
 	status int
@@ -26,7 +26,7 @@ type hintError struct {
 
 func (e *hintError) Unwrap() error { return e.error }
 
-// WithStatus gives err an exit status that its cause does not imply.
+// WithStatus wraps err so that rbtool exits with status. See [StatusOf].
 func WithStatus(err error, status int) error { return &statusError{err, status} }
 
 // WithHint gives err a hint, which [PrintError] prints below it.

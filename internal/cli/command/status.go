@@ -42,8 +42,8 @@ var statuses = []struct {
 	{fs.ErrPermission, StatusUnable},
 }
 
-// StatusOf returns the exit status for err: the one that [WithStatus] gave it, or else that of the
-// sentinel that it matches.
+// StatusOf returns the exit status for err: the status given to [WithStatus], otherwise that of the first
+// sentinel in statuses that err matches, otherwise StatusFailed.
 func StatusOf(err error) int {
 	if err == nil {
 		return StatusDone
