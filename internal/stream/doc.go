@@ -15,8 +15,8 @@
 // # Delivery
 //
 // A consumed ring delivers each record at least once: it returns the space of records to the kernel only after
-// [Sink.Flush] has returned nil for them. A process that is killed reads the other records again when it
-// restarts.
+// [Sink.Flush] has returned nil for them. If the process is killed, the next one reads the
+// other records again.
 //
 // # Concurrency
 //

@@ -131,8 +131,8 @@ func (o *dumpOptions) dumpValue(out *stream.Writer, a *arena.Arena, p arena.Ptr[
 	return nil
 }
 
-// peek copies n bytes at p without allocating pages. It reads from an aligned address on: the program
-// that copies them needs one.
+// peek copies n bytes at p without allocating pages. It starts at the aligned
+// address before p, because the BPF program that copies requires alignment.
 func peek(a *arena.Arena, p arena.Ptr[byte], n uint64) ([]byte, error) {
 	skip := uint64(p) % 8
 	data := make([]byte, skip+n)

@@ -67,8 +67,8 @@ func makeKV(a *arena.Arena) (*container.KV, error) {
 	if !errors.Is(err, container.ErrNotFound) {
 		return kv, err
 	}
-	// A table with this many keys takes half of the arena when it is full: the rest is left for other
-	// structures.
+	// One key for each KiB of the arena: a full table then takes half of the arena, and the rest is left
+	// for other structures.
 	const perKey = 1024
 	kv, err = container.NewKV(h, kvName, int(max(a.Size()/perKey, 8)))
 	if errors.Is(err, container.ErrExists) {

@@ -56,8 +56,8 @@ probe proctrace start --processes keeps needs no type.`,
 	return cmd
 }
 
-// tableName returns the name that the command line gives; without one, the name of the heap's only
-// table, or else kvName.
+// tableName returns the name given on the command line. Without one it returns the name of the heap's
+// only table, or kvName if the heap has no table or several.
 func tableName(h *container.Heap, given []string) (string, error) {
 	if len(given) > 0 {
 		return given[0], nil

@@ -46,7 +46,7 @@ func (o *createOptions) flags(cmd *cobra.Command, sizeHelp string) {
 	_ = cmd.MarkFlagRequired("size")
 }
 
-// bpf_obj_name_cpy (kernel/bpf/syscall.c) defines which names a map can have. BPF_OBJ_NAME_LEN is 16, so
+// bpf_obj_name_cpy (kernel/bpf/syscall.c) defines which names a map can have. BPF_OBJ_NAME_LEN is 16:
 // 15 bytes and a NUL.
 var (
 	validName  = regexp.MustCompile(`^[A-Za-z0-9_.]{1,15}$`)

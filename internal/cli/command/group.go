@@ -16,7 +16,7 @@ func Group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// NeedSubcommand makes it an error to call cmd without a subcommand or with an unknown one.
+// NeedSubcommand makes cmd fail if it is called without a subcommand or with an unknown one.
 func NeedSubcommand(cmd *cobra.Command) {
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -49,8 +49,8 @@ func FormatSize(n uint64) string {
 // MaxRing is the size of the largest ring in bytes: max_entries is a u32 and a power of two.
 const MaxRing = 1 << 31
 
-// CheckRing returns an error unless n is a valid size of a ring where a page has page bytes
-// (kernel/bpf/ringbuf.c, ringbuf_map_alloc). The error names the nearest valid sizes.
+// CheckRing returns an error unless n bytes is a valid size of a ring (kernel/bpf/ringbuf.c,
+// ringbuf_map_alloc). page is the size of a page in bytes. The error names the nearest valid sizes.
 func CheckRing(n, page uint64) error {
 	if n&(n-1) == 0 && n >= page && n <= MaxRing {
 		return nil
