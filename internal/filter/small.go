@@ -90,7 +90,7 @@ type fraction struct{ num, denom int }
 // compare compares f with v. It returns false unless v is an integer that fits an int.
 func (f fraction) compare(v any) (order int, ok bool) {
 	n, ok := word(v)
-	below := f.num / f.denom // the greatest integer below f
+	below := f.num / f.denom // the greatest integer below f; the division rounds towards 0
 	if f.num < 0 {
 		below--
 	}
