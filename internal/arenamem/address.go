@@ -13,19 +13,20 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// The range of the windows for new arenas. Below it are the heaps of Go and C programs and the shadow of
-// the address sanitizer (up to 0x10007fff8000); above it that of the thread sanitizer, which Go's race
-// detector uses (from 0x200000000000), and far above programs and libraries.
+// The addresses of the first and the last window for new arenas. Below them are the heaps of Go and C
+// programs and the shadow memory of the address sanitizer (up to 0x10007fff8000). Above them are the
+// shadow memory of the thread sanitizer, which Go's race detector uses (from 0x200000000000), and
+// programs and libraries.
 const (
 	FirstWindow = 0x1100_0000_0000
 	lastWindow  = 0x1fff_0000_0000
 )
 
-// windowTries bounds the windows to try.
+// windowTries is the number of windows that FreeWindow tries.
 const windowTries = 256
 
-// FreeWindow returns the address of a window without mappings in this process and without another arena.
-// It picks at random, so that arenas of different processes can be mapped into one.
+// FreeWindow returns the address of a window in which this process has no mapping and the host has no
+// arena. It picks at random, so that arenas of different processes can later be mapped into one process.
 func FreeWindow() (uint64, error) {
 	taken := arenaWindows()
 	mapped, err := readMaps()
@@ -38,17 +39,18 @@ func FreeWindow() (uint64, error) {
 			return base, nil
 		}
 	}
-	return 0, fmt.Errorf("find a free Window: %d of them are taken: %w", windowTries, ErrAddressTaken)
+	return 0, fmt.Errorf("find a free window: all %d windows tried are in use: %w", windowTries, ErrAddressTaken)
 }
 
-// arenaWindows returns the windows of the host's arenas, or none without CAP_SYS_ADMIN.
+// arenaWindows returns the numbers of the windows of all arenas on the host. Without CAP_SYS_ADMIN, the
+// result is empty.
 func arenaWindows() map[uint64]bool {
 	taken := map[uint64]bool{}
 	var id ebpf.MapID
 	for {
 		next, err := ebpf.MapGetNextID(id)
 		if err != nil {
-			return taken // the end, or no CAP_SYS_ADMIN
+			return taken // no more maps, or no CAP_SYS_ADMIN
 		}
 		id = next
 		m, err := ebpf.NewMapFromID(id)
@@ -56,7 +58,7 @@ func arenaWindows() map[uint64]bool {
 			return taken
 		}
 		if err != nil {
-			continue // removed meanwhile
+			continue // the map was removed meanwhile
 		}
 		if m.Type() == ebpf.Arena {
 			if info, err := m.Info(); err == nil {
@@ -86,7 +88,7 @@ func readMaps() ([]region, error) {
 	return regions, nil
 }
 
-// overlap returns the lines of the regions that overlap base to base+size.
+// overlap returns the lines of the regions that overlap the addresses from base to base+size.
 func overlap(regions []region, base, size uint64) []string {
 	var lines []string
 	for _, r := range regions {
@@ -97,7 +99,8 @@ func overlap(regions []region, base, size uint64) []string {
 	return lines
 }
 
-// Overlapping returns the lines of /proc/self/maps for the mappings that overlap base to base+size.
+// Overlapping returns the lines of /proc/self/maps for the mappings that overlap the addresses from base
+// to base+size.
 func Overlapping(base, size uint64) []string {
 	regions, err := readMaps()
 	if err != nil {
@@ -106,9 +109,9 @@ func Overlapping(base, size uint64) []string {
 	return overlap(regions, base, size)
 }
 
-// Address returns the user address of an arena, or 0 if it has none yet: it was created without one and
-// never mapped. The map's info does not have an address that came with the first mapping, but a program
-// that refers to byte 0 of the map does (kernel/bpf/arena.c, arena_map_direct_value_addr).
+// Address returns the user address of an arena, or 0 if the arena was created without an address and
+// never mapped. If the first mapping fixed the address, the map's info lacks it. A program that refers to
+// byte 0 of the map still gets it (kernel/bpf/arena.c, arena_map_direct_value_addr).
 func Address(m *ebpf.Map) (uint64, error) {
 	info, err := m.Info()
 	if err != nil {
@@ -134,7 +137,7 @@ func askAddress(m *ebpf.Map, shift ...asm.Instruction) (uint32, error) {
 	})
 	switch {
 	case errors.Is(err, unix.ERANGE), errors.Is(err, unix.EINVAL):
-		// Without an address there is no byte 0, or the verifier refuses the program.
+		// The arena has no address yet: the kernel finds no byte 0, or the verifier refuses the program.
 		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("query the arena's address: %w", err)

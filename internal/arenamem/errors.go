@@ -8,7 +8,7 @@ import (
 	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
-// Errors that packages arena and container export, except for ErrClosed.
+// Errors that packages arena and container export, except for ErrNil and ErrClosed.
 var (
 	ErrAddressTaken = errors.New("address is taken")
 	ErrPointer      = errors.New("invalid arena pointer")
@@ -18,9 +18,9 @@ var (
 	ErrCorrupt      = sentinel.New(sentinel.Corrupt, "corrupt arena")
 	ErrFull         = errors.New("arena is full")
 	ErrTooLarge     = errors.New("too large")
-	ErrNotAllocated = errors.New("not allocated (a double free?)")
-	ErrContended    = errors.New("contended")
+	ErrNotAllocated = errors.New("block is not allocated (a double free?)")
+	ErrContended    = errors.New("disturbed by concurrent changes")
 
-	// ErrClosed is the error of every operation after Close.
+	// ErrClosed is what every operation returns after Close.
 	ErrClosed = fmt.Errorf("use arena: %w", os.ErrClosed)
 )

@@ -12,8 +12,8 @@ func (m *Memory) Guard(f func() error) (err error) {
 	return f()
 }
 
-// Catch ends a guarded access. Defer it as Guard does: before is the previous setting of
-// SetPanicOnFault.
+// Catch ends a guarded access: it restores the SetPanicOnFault setting before, and turns a fault in the
+// arena into *err. Defer it as Guard does.
 func (m *Memory) Catch(before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if fault := recover(); fault != nil {
@@ -21,7 +21,8 @@ func (m *Memory) Catch(before bool, err *error) {
 	}
 }
 
-// Catch ends a guarded operation on the heap, as [Memory.Catch] does.
+// Catch ends a guarded operation on the heap, as [Memory.Catch] does. It also empties the free lists that
+// lead to the absent page.
 func (h *Heap) Catch(verb string, before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if fault := recover(); fault != nil {
@@ -31,7 +32,8 @@ func (h *Heap) Catch(verb string, before bool, err *error) {
 	}
 }
 
-// absent returns the address and the error of a fault in the arena. It repeats any other panic.
+// absent returns the address of a fault in the arena, and an error for it. If fault is any other panic,
+// absent panics with it again.
 func (m *Memory) absent(fault any) (uint64, error) {
 	at, ok := fault.(interface{ Addr() uintptr })
 	if !ok || uint64(at.Addr())-m.Base >= m.Size {
@@ -41,10 +43,10 @@ func (m *Memory) absent(fault any) (uint64, error) {
 	return addr, fmt.Errorf("%w: %#x", ErrAbsent, addr)
 }
 
-// giveUp empties the free lists whose first block is at an address that faulted, where every allocation
-// would fault again. The blocks behind it are lost, as in pop.
+// giveUp empties the free lists whose first block is at addr, where an access faulted: every allocation
+// from them would fault again. The blocks of these lists are lost.
 func (h *Heap) giveUp(addr uint64) {
-	_ = h.Mem.Guard(func() error { // the lists may be absent too
+	_ = h.Mem.Guard(func() error { // the page of the lists may be absent too
 		for c := range uint32(Classes) {
 			list := h.Class(c)
 			head := list.Head.Load()

@@ -8,12 +8,12 @@ import (
 	"unsafe"
 )
 
-// Heap is the heap of an arena: package container documents it.
+// Heap is the heap of an arena, described at container.Heap.
 type Heap struct {
 	Mem   *Memory
 	Super *Super
-	// Constants, as checked by OpenHeap.
-	Start, Limit uint64 // of the heap, in bytes from the base
+	// Constants that OpenHeap has checked.
+	Start, Limit uint64 // where the heap begins and ends, in bytes from the arena's base
 	Low          uint32 // lower half of the base
 }
 
@@ -31,14 +31,14 @@ const (
 
 // Class is struct arena_class.
 type Class struct {
-	Head   atomic.Uint64 // reference, tag << 32
-	Used   atomic.Int64  // blocks in use
-	Carved atomic.Int64  // blocks in use or free
+	Head   atomic.Uint64 // reference to the first free block | tag << 32
+	Used   atomic.Int64  // number of allocated blocks
+	Carved atomic.Int64  // number of allocated and free blocks
 	_      [5]uint64
 }
 
-// ClassOf returns the class of blocks of n bytes, the header included. There are two classes to each
-// doubling: 16, 24, 32, 48, 64 bytes and so on.
+// ClassOf returns the smallest class whose blocks have n bytes or more, with the header. Each power of
+// two has two classes: 16 and 24, 32 and 48, 64 and 96 bytes and so on.
 func ClassOf(n uint64) uint32 {
 	if n <= 16 {
 		return 0
@@ -56,25 +56,25 @@ func ClassSize(c uint32) uint64 { return (16 + 8*uint64(c&1)) << (c / 2) }
 // Classes is the number of classes. The last has blocks of 2 GiB.
 const Classes = 55
 
-// header returns the upper half of a block's header: a checksum of the reference << 16, the state << 8,
-// the class. The lower half is the next free block's reference or the requested size.
+// header returns the upper half of a block's header: checksum of reference and class << 16 | state << 8
+// | class. The lower half is the reference of the next free block, or in a used block the requested size.
 func header(ref, class uint32, state uint32) uint32 {
 	check := ((ref>>3)*0x9e3779b1)>>16 ^ class*0x101 ^ 0x5a5a
 	return check<<16 | state<<8 | class
 }
 
-// Tagged returns a reference with the tag that follows a word's.
+// Tagged returns ref with the next tag after that of word.
 func Tagged(word uint64, ref uint32) uint64 { return (word>>32+1)<<32 | uint64(ref) }
 
 func (h *Heap) Class(c uint32) *Class {
-	// SAFETY: the classes fill page 1, which OpenHeap has found present; callers check Size.
+	// SAFETY: the classes lie in page 1, which OpenHeap has found present; callers check Size.
 	return (*Class)(h.Mem.known(PageSize + uint64(c)*uint64(unsafe.Sizeof(Class{}))))
 }
 
-// MaxTries bounds loops in which a failed compare-and-swap means that another one succeeded.
+// MaxTries bounds loops that repeat a compare-and-swap. It fails only if another change succeeded.
 const MaxTries = 1 << 20
 
-// Alloc returns a reference to size bytes, aligned to 8.
+// Alloc allocates size bytes, aligned to 8, and returns a reference to them.
 func (h *Heap) Alloc(size uint64) (uint32, error) {
 	if h.Mem.Size == 0 {
 		return 0, ErrClosed
@@ -95,14 +95,15 @@ func (h *Heap) Alloc(size uint64) (uint32, error) {
 	}
 	word := (*uint64)(h.At(ref, HeaderSize+size))
 	if word == nil {
-		return 0, fmt.Errorf("%w: a block of %d bytes at %#x", ErrCorrupt, size, h.Address(ref))
+		return 0, fmt.Errorf("%w: block of %d bytes at %#x is not in the heap", ErrCorrupt, size, h.Address(ref))
 	}
 	atomic.StoreUint64(word, uint64(header(ref, c, blockUsed))<<32|size)
 	h.Class(c).Used.Add(1)
 	return ref + HeaderSize, nil
 }
 
-// pop pops a block from a free list. It returns 0 if the list is empty. Partner in programs: arena_pop.
+// pop takes the first block from a free list and returns its reference, or 0 if the list is empty.
+// Programs do the same in arena_pop.
 func (h *Heap) pop(c uint32) (uint32, error) {
 	list := h.Class(c)
 	for range MaxTries {
@@ -121,7 +122,7 @@ func (h *Heap) pop(c uint32) (uint32, error) {
 				return ref, nil
 			}
 		} else if list.Head.Load() == head {
-			// The block was overwritten: give up the list behind it.
+			// The block's header was overwritten: empty the list. Its blocks are lost.
 			if list.Head.CompareAndSwap(head, Tagged(head, 0)) {
 				atomic.AddUint64(&h.Super.Corrupt, 1)
 			}
@@ -131,12 +132,12 @@ func (h *Heap) pop(c uint32) (uint32, error) {
 	return 0, ErrContended
 }
 
-// carve takes memory that was never allocated.
+// carve makes a block of size bytes from memory that was never allocated and returns its reference.
 func (h *Heap) carve(size uint64) (uint32, error) {
 	for range MaxTries {
 		brk := atomic.LoadUint64(&h.Super.Brk)
 		if brk < h.Start || brk > h.Limit || brk%8 != 0 {
-			return 0, fmt.Errorf("%w: the heap ends at %#x", ErrCorrupt, brk)
+			return 0, fmt.Errorf("%w: allocated memory ends at offset %#x, not in the heap", ErrCorrupt, brk)
 		}
 		if size > h.Limit-brk {
 			return 0, ErrFull
@@ -151,11 +152,11 @@ func (h *Heap) carve(size uint64) (uint32, error) {
 	return 0, ErrContended
 }
 
-// GrowAhead is the memory that is allocated beyond need, in bytes, for programs that cannot allocate
-// pages themselves.
+// GrowAhead is the number of bytes that Grow allocates beyond the requested end, for programs that cannot
+// allocate pages themselves.
 const GrowAhead = 64 << 10
 
-// Grow allocates the pages up to end bytes from the base, and GrowAhead more.
+// Grow allocates the pages up to the offset end from the arena's base, and GrowAhead bytes more.
 func (h *Heap) Grow(end uint64) error {
 	if h.Mem.Size == 0 {
 		return ErrClosed
@@ -168,11 +169,11 @@ func (h *Heap) Grow(end uint64) error {
 		return fmt.Errorf("grow to %d bytes: %w", end, ErrFull)
 	}
 	if present < h.Start || present > h.Limit || present%PageSize != 0 {
-		return fmt.Errorf("%w: pages are present up to %#x", ErrCorrupt, present)
+		return fmt.Errorf("%w: allocated pages end at offset %#x, not at a page of the heap", ErrCorrupt, present)
 	}
 	target := min((end+GrowAhead+PageSize-1)/PageSize*PageSize, h.Limit)
-	// First raise touched: if this process is killed after it touched the pages and before it raises
-	// present, arena_grow skips them.
+	// Raise Touched first. If this process is killed after it allocated the pages and before it raises
+	// Present, arena_grow, which cannot allocate a page twice, skips them.
 	maximum(&h.Super.Touched, target)
 	if err := h.Mem.Present(present, target-present); err != nil {
 		return fmt.Errorf("grow to %d bytes: %w", end, err)
@@ -181,7 +182,7 @@ func (h *Heap) Grow(end uint64) error {
 	return nil
 }
 
-// maximum raises word to v.
+// maximum raises word to v if it is less.
 func maximum(word *uint64, v uint64) {
 	for range MaxTries {
 		now := atomic.LoadUint64(word)
@@ -212,8 +213,8 @@ func (h *Heap) Free(data uint32) error {
 	for range MaxTries {
 		head := list.Head.Load()
 		atomic.StoreUint64(word, free|uint64(uint32(head)))
-		// Its partner is the compare-and-swap of a pop, there or in arena_pop: it publishes the next
-		// block's reference in the header.
+		// The swap publishes the reference in the header that was just stored. Its partner is the load
+		// of the list's head in pop, or in arena_pop.
 		if list.Head.CompareAndSwap(head, Tagged(head, ref)) {
 			return nil
 		}
@@ -221,8 +222,8 @@ func (h *Heap) Free(data uint32) error {
 	return ErrContended
 }
 
-// Requested returns the size that was requested for the block at addr. The error matches ErrNotAllocated
-// or ErrAbsent.
+// Requested returns the size, in bytes, that was requested for the block at addr. The error matches
+// ErrNotAllocated, ErrPointer or ErrAbsent.
 func (h *Heap) Requested(addr uint64) (n uint64, err error) {
 	defer h.Catch("find block", debug.SetPanicOnFault(true), &err)
 	off := h.Mem.Offset(addr)
@@ -242,10 +243,11 @@ func (h *Heap) Requested(addr uint64) (n uint64, err error) {
 	return uint64(uint32(now)), nil
 }
 
-// At returns a pointer to n bytes at a reference, or nil if they are not in the heap or the reference is
-// not a multiple of 8.
+// At returns a pointer to the n bytes at a reference, or nil if they are not in the heap or the reference
+// is not a multiple of 8.
 //
-// SAFETY: the check holds the bytes in the mapping. After Close, Size is 0 and every check fails.
+// SAFETY: the check proves that the bytes are in the mapping. After Close, Size is 0 and every check
+// fails.
 func (h *Heap) At(ref uint32, n uint64) unsafe.Pointer {
 	off := uint64(ref - h.Low)
 	if off%8 != 0 || off < h.Start || off >= h.Mem.Size || n > h.Mem.Size-off {
@@ -254,7 +256,7 @@ func (h *Heap) At(ref uint32, n uint64) unsafe.Pointer {
 	return unsafe.Add(h.Mem.Addr, off)
 }
 
-// Word returns the word at a reference, or nil.
+// Word returns a pointer to the word at a reference, or nil as [Heap.At] does.
 func (h *Heap) Word(ref uint32) *uint64 { return (*uint64)(h.At(ref, 8)) }
 
 // Address returns the user address of a reference.
@@ -263,8 +265,8 @@ func (h *Heap) Address(ref uint32) uint64 { return h.Mem.Base + uint64(ref-h.Low
 // ClassStats counts the blocks of one size.
 type ClassStats struct {
 	Size   uint64 `json:"size"`   // bytes, without the header
-	Used   int64  `json:"used"`   // blocks in use
-	Carved int64  `json:"blocks"` // blocks in use or free
+	Used   int64  `json:"used"`   // number of allocated blocks
+	Carved int64  `json:"blocks"` // number of allocated and free blocks
 }
 
 // HeapStats is the state of a heap. Each process that was killed while allocating or freeing can make a

@@ -24,12 +24,12 @@ func Check(size, base uint64) error {
 	case base%PageSize != 0:
 		return explain.Error(unix.EINVAL, "base %#x is not a multiple of the page size %d", base, PageSize)
 	case base/Window != (base+size-1)/Window:
-		return explain.Error(unix.ERANGE, "base %#x: %d bytes from there cross a multiple of 4 GiB", base, size)
+		return explain.Error(unix.ERANGE, "%d bytes at base %#x cross a multiple of 4 GiB", size, base)
 	}
 	return nil
 }
 
-// MapAt maps an arena at its user address and takes the map: Close closes it.
+// MapAt maps an arena at its user address. It takes ownership of the map: Close closes it.
 func (m *Memory) MapAt(arena *ebpf.Map, base uint64) error {
 	size := uint64(arena.MaxEntries()) * uint64(os.Getpagesize())
 	addr, err := syscall.MmapAt(arena.FD(), uintptr(base), uintptr(size), unix.PROT_READ|unix.PROT_WRITE)
@@ -42,9 +42,8 @@ func (m *Memory) MapAt(arena *ebpf.Map, base uint64) error {
 
 // addressTakenError names the mappings at the address of an arena.
 type addressTakenError struct {
-	base, size uint64
-	// by holds their lines of /proc/self/maps.
-	by []string
+	base, size uint64   // of the arena
+	by         []string // lines of /proc/self/maps, one for each mapping in the way
 }
 
 func (e *addressTakenError) Error() string {
@@ -63,9 +62,9 @@ func explainMap(err error, base, size uint64) error {
 		if by := Overlapping(base, size); len(by) > 0 {
 			return &addressTakenError{base, size, by}
 		}
-		err = fmt.Errorf("%w (something else was mapped there)", err)
+		err = fmt.Errorf("%w (another mapping was there)", err)
 	case errors.Is(err, unix.EINVAL):
-		err = fmt.Errorf("%w (the arena has another address)", err)
+		err = fmt.Errorf("%w (the arena already has another address)", err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		err = fmt.Errorf("%w (the map was opened read-only)", err)
 	case errors.Is(err, unix.ENOMEM):

@@ -1,6 +1,5 @@
-// Package arenamem is an arena's memory as packages arena, arena/container and arena/loader share it:
-// the mapping and its checks, pages, the superblock, the heap. Users see it through those packages,
-// which document it.
+// Package arenamem implements an arena's memory for packages arena, arena/container and arena/loader:
+// the mapping, pointer checks, pages, the superblock and the heap. Those packages document it for users.
 package arenamem
 
 import (
@@ -19,7 +18,7 @@ import (
 // Window is the maximum size of an arena, in bytes. No arena crosses a multiple of it.
 const Window = 1 << 32
 
-// PageSize is the kernel's, in bytes.
+// PageSize is the kernel's page size, in bytes.
 var PageSize = uint64(os.Getpagesize())
 
 // Memory is an arena's mapping in this process. Its fields are constant until Close.
@@ -27,19 +26,19 @@ var PageSize = uint64(os.Getpagesize())
 // Its methods may be called by many goroutines at once; Close must not run together with them.
 type Memory struct {
 	Map   *ebpf.Map
-	Base  uint64         // the user address of the first byte
-	Addr  unsafe.Pointer // the same: pointers into the mapping are derived from it
+	Base  uint64         // user address of the first byte
+	Addr  unsafe.Pointer // Base as a pointer, from which all pointers into the mapping are derived
 	Size  uint64         // bytes; 0 after Close, so that every bounds check fails
-	Flags uint32         // the map's
+	Flags uint32         // flags of the map
 
 	mu       sync.Mutex
-	programs map[string]*ebpf.Program // of arenapages, loaded when first needed
+	programs map[string]*ebpf.Program // programs of arenapages, loaded on first use
 }
 
 // Owner is implemented by *arena.Arena, which embeds a Handle.
 type Owner interface{ memory() *Memory }
 
-// Handle leads from an Owner to its memory, without an exported method.
+// Handle gives this module access to the memory of an Owner, without an exported method.
 type Handle struct{ m *Memory }
 
 func (h Handle) memory() *Memory { return h.m }
@@ -47,7 +46,7 @@ func (h Handle) memory() *Memory { return h.m }
 // NewHandle returns a handle of m.
 func NewHandle(m *Memory) Handle { return Handle{m} }
 
-// Of returns the memory of an arena, valid as long as the arena.
+// Of returns the memory of an arena. It is valid until the arena is closed.
 func Of(a Owner) *Memory { return a.memory() }
 
 // Close unmaps the memory and closes the map. It is idempotent.
@@ -66,15 +65,16 @@ func (m *Memory) Close() error {
 	return errors.Join(err, m.Map.Close())
 }
 
-// SegvOnFault reports whether touching an absent page faults, instead of allocating it.
+// SegvOnFault reports whether an access to an absent page faults. In other arenas the access allocates
+// the page.
 func (m *Memory) SegvOnFault() bool { return m.Flags&mapflag.SegvOnFault != 0 }
 
 // NoUserConv reports whether programs store pointers without their upper half.
 func (m *Memory) NoUserConv() bool { return m.Flags&mapflag.NoUserConv != 0 }
 
-// Offset returns the offset of an address from the base, which is at least Size if it is outside. In an
-// arena with NO_USER_CONV only the lower 32 bits of a pointer count, which identify it: an arena does not
-// cross a multiple of 4 GiB.
+// Offset returns the offset of addr from the base. An offset of Size or more means that addr is outside
+// the arena. In an arena with NO_USER_CONV, Offset ignores the upper 32 bits of addr. The lower 32 bits
+// are unique, because no arena crosses a multiple of 4 GiB.
 func (m *Memory) Offset(addr uint64) uint64 {
 	off := addr - m.Base
 	if m.Flags&mapflag.NoUserConv != 0 {
@@ -83,7 +83,7 @@ func (m *Memory) Offset(addr uint64) uint64 {
 	return off
 }
 
-// Bytes returns n bytes from addr on, without copying, valid until Close.
+// Bytes returns the n bytes from addr on. The slice is the arena's memory and is valid until Close.
 func (m *Memory) Bytes(addr, n uint64) ([]byte, error) {
 	off := m.Offset(addr)
 	if addr == 0 || off >= m.Size || m.Size-off < n {
@@ -93,7 +93,8 @@ func (m *Memory) Bytes(addr, n uint64) ([]byte, error) {
 	return unsafe.Slice((*byte)(unsafe.Add(m.Addr, off)), n), nil
 }
 
-// PointerError explains why there are no size bytes, aligned to align, at addr in the arena.
+// PointerError returns an error that says why addr is not a pointer to size bytes, aligned to align, in
+// the arena.
 func (m *Memory) PointerError(addr, size, align uint64) error {
 	switch {
 	case m.Size == 0:
@@ -103,11 +104,11 @@ func (m *Memory) PointerError(addr, size, align uint64) error {
 	case m.Offset(addr)%align != 0:
 		return fmt.Errorf("%w: %#x is not aligned to %d bytes", ErrPointer, addr, align)
 	}
-	return fmt.Errorf("%w: %d bytes at %#x do not lie in the arena, %#x-%#x", ErrPointer, size, addr, m.Base, m.Base+m.Size)
+	return fmt.Errorf("%w: %d bytes at %#x are not all in the arena, %#x-%#x", ErrPointer, size, addr, m.Base, m.Base+m.Size)
 }
 
-// Pointer returns addr as a pointer to size bytes, aligned to align: nil if they do not lie in the
-// arena.
+// Pointer returns addr as a pointer to size bytes. It returns nil if addr is not aligned to align, or if
+// the bytes are not all in the arena.
 func (m *Memory) Pointer(addr, size, align uint64) unsafe.Pointer {
 	off := m.Offset(addr)
 	if addr == 0 || off >= m.Size || m.Size-off < size || off%align != 0 {
@@ -117,6 +118,6 @@ func (m *Memory) Pointer(addr, size, align uint64) unsafe.Pointer {
 	return unsafe.Add(m.Addr, off)
 }
 
-// Origin returns a pointer to address 0, derived from the mapping: the user addresses of the arena are
-// offsets from it, as Base is the offset of Addr. Adding an address to it takes no subtraction first.
+// Origin returns a pointer to address 0, derived from Addr. Adding a user address of the arena to it gives
+// the pointer to that address, without subtracting Base first.
 func (m *Memory) Origin() unsafe.Pointer { return unsafe.Add(m.Addr, -m.Base) }

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// run runs a program of package arenapages.
+// run runs a program of package arenapages, named by program. context is its argument and its result.
 func (m *Memory) run(program string, context any) error {
 	programs, err := m.load()
 	if err != nil {
@@ -26,8 +26,8 @@ func (m *Memory) run(program string, context any) error {
 	return err
 }
 
-// load returns the programs, and loads them on the first call. It cannot use package loader, which
-// imports this one.
+// load returns the programs of package arenapages. The first call loads them. Package loader cannot do
+// that: it imports arenamem.
 func (m *Memory) load() (map[string]*ebpf.Program, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +66,7 @@ func (m *Memory) AllocPages(addr, n uint64) (uint64, error) {
 		return 0, fmt.Errorf("allocate pages: %w", m.PointerError(addr, PageSize, PageSize))
 	}
 	if n == 0 || n > m.Size/PageSize {
-		return 0, fmt.Errorf("allocate pages: %w: %d pages", ErrTooLarge, n)
+		return 0, fmt.Errorf("allocate pages: %w: %d pages, not 1 to %d", ErrTooLarge, n, m.Size/PageSize)
 	}
 	r := arenapages.Range{Addr: addr, Count: n}
 	if err := m.run(arenapages.AllocPages, &r); err != nil {
@@ -103,30 +103,30 @@ func (m *Memory) Peek(addr uint64, buf []byte) error {
 		if err := m.run(arenapages.CopyOut, &c); err != nil {
 			return fmt.Errorf("peek: %w", err)
 		}
-		// SAFETY: the slice is the array.
+		// SAFETY: the slice has the address and the length of the array c.Data.
 		n := copy(buf, unsafe.Slice((*byte)(unsafe.Pointer(&c.Data)), unsafe.Sizeof(c.Data)))
 		buf, addr = buf[n:], addr+uint64(n)
 	}
 	return nil
 }
 
-// Present allocates the absent pages among those of the n bytes from off on.
+// Present allocates those pages of the n bytes from offset off on that are absent.
 func (m *Memory) Present(off, n uint64) error {
 	first, end := off/PageSize, (off+n+PageSize-1)/PageSize
 	if !m.SegvOnFault() {
 		return m.Touch(first, end)
 	}
 	for page := first; page < end; page++ {
-		// One call per page: the kernel refuses a range with an allocated page.
+		// One call per page: the kernel refuses a range in which a page is allocated already.
 		r := arenapages.Range{Addr: m.Base + page*PageSize, Count: 1}
 		if err := m.run(arenapages.AllocPages, &r); err != nil {
 			return err
 		}
 	}
-	return m.Touch(first, end) // fails if one is absent
+	return m.Touch(first, end) // fails if a page is still absent
 }
 
-// Touch writes to pages without changing them, since others may use them.
+// Touch writes to the pages first to end-1. It adds 0, since other processes may use the pages.
 func (m *Memory) Touch(first, end uint64) error {
 	return m.Guard(func() error {
 		for page := first; page < end; page++ {

@@ -9,12 +9,12 @@ import (
 	"unsafe"
 )
 
-// reservation records the pages at the end of an arena that hold variables of programs. It lies in page
-// 0, where all processes see it. A heap that is created later ends before these pages. Format ends
-// reservations: from then on such memory comes from the heap.
+// reservation records how many pages at the end of an arena hold variables of programs. The record is in
+// page 0, where all processes see it. A heap that is created later ends before these pages. Creating a
+// heap ends reservations: from then on, memory for variables comes from the heap.
 //
-//	bits 0-30   pages
-//	bit 31      reservations have ended
+//	bits 0-30   number of pages
+//	bit 31      set if reservations have ended
 //	bits 32-63  reservationMark
 type reservation uint64
 
@@ -28,8 +28,8 @@ func (r reservation) valid() bool { return r>>32<<32 == reservationMark }
 
 func (r reservation) pages() uint64 { return uint64(r & reservationPages) }
 
-// Reserve allocates n bytes on pages of their own, which are never freed, and returns their offset. They
-// come from the heap, or from the end of an arena without a heap.
+// Reserve allocates n bytes on pages that hold nothing else and are never freed, and returns their offset
+// from the base. The pages come from the heap, or from the end of an arena without a heap.
 func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
 	n = (n + PageSize - 1) / PageSize * PageSize
@@ -39,7 +39,7 @@ func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
 		if off, err = m.reserveAtEnd(n / PageSize); !errors.Is(err, errReservationEnded) {
 			return off, err
 		}
-		// A process is creating a heap, or was killed while it did.
+		// Another process is creating the heap, or was killed while it created the heap. Complete it.
 		h, err = m.Format()
 	}
 	if err != nil {
@@ -54,7 +54,8 @@ func (m *Memory) Reserve(n uint64) (_ uint64, err error) {
 
 var errReservationEnded = errors.New("arena is being formatted")
 
-// reserveAtEnd reserves pages before those already reserved.
+// reserveAtEnd reserves pages directly before the pages that are reserved already, and returns their
+// offset from the base.
 func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
 	if err := m.Present(0, PageSize); err != nil {
@@ -66,11 +67,11 @@ func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 		switch {
 		case r == 0 && !m.blank(s):
 			if atomic.LoadUint64(&s.Reserved) != 0 {
-				continue // reserved by another process meanwhile
+				continue // another process has reserved pages meanwhile
 			}
-			return 0, fmt.Errorf("%w: page 0 has other contents and cannot record reserved pages", ErrFormat)
+			return 0, fmt.Errorf("%w: page 0 holds other data and cannot record reserved pages", ErrFormat)
 		case r != 0 && !r.valid():
-			return 0, fmt.Errorf("%w: page 0 has other contents: the record of reserved pages is %#x", ErrFormat, uint64(r))
+			return 0, fmt.Errorf("%w: page 0 holds other data: %#x is not a record of reserved pages", ErrFormat, uint64(r))
 		case r&reservationEnded != 0:
 			return 0, errReservationEnded
 		case r.pages() >= m.Size/PageSize:
@@ -88,23 +89,23 @@ func (m *Memory) reserveAtEnd(pages uint64) (off uint64, err error) {
 
 // blank reports whether page 0 is all zeros.
 func (m *Memory) blank(s *Super) bool {
-	// SAFETY: s is page 0.
+	// SAFETY: s points to page 0, which has PageSize bytes.
 	page := unsafe.Slice((*byte)(unsafe.Pointer(s)), PageSize)
 	return len(bytes.TrimLeft(page, "\x00")) == 0
 }
 
-// endReservations ends reservations and returns the offset at which the heap ends.
+// endReservations sets the bit reservationEnded in page 0 and returns the offset at which the heap ends.
 func (m *Memory) endReservations(s *Super) (limit uint64, err error) {
 	for range MaxTries {
 		r := reservation(atomic.LoadUint64(&s.Reserved))
 		if r == 0 && !m.blank(s) {
 			if atomic.LoadUint64(&s.Reserved) != 0 {
-				continue // reserved by another process meanwhile
+				continue // another process has reserved pages meanwhile
 			}
-			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
+			return 0, fmt.Errorf("%w: page 0 holds other data", ErrFormat)
 		}
 		if r != 0 && !r.valid() {
-			return 0, fmt.Errorf("%w: page 0 has other contents", ErrFormat)
+			return 0, fmt.Errorf("%w: page 0 holds other data", ErrFormat)
 		}
 		if r.pages()+HeadPages+1 > m.Size/PageSize {
 			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrFull, r.pages(), m.Size/PageSize)

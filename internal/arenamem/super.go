@@ -10,7 +10,8 @@ import (
 	"unsafe"
 )
 
-// Super is struct arena_super (bpf/headers/arena_heap.h), page 0 of an arena with a heap.
+// Super mirrors struct arena_super (bpf/headers/arena_heap.h): the start of page 0 of an arena with a
+// heap. Offsets are in bytes from the arena's base.
 type Super struct {
 	Magic     uint64
 	Version   uint32
@@ -21,22 +22,22 @@ type Super struct {
 	HeapLimit uint64
 	Reserved  uint64 // see reservation
 	_         uint64
-	Brk       uint64 // everything from here to HeapLimit was never allocated
+	Brk       uint64 // offset from which memory up to HeapLimit was never allocated
 	_         [7]uint64
-	Present   uint64 // pages below are allocated
-	Touched   uint64 // pages below may be: a process was about to touch them
-	Corrupt   uint64
+	Present   uint64 // offset below which all pages are allocated
+	Touched   uint64 // offset below which pages may be allocated: raised before pages are touched
+	Corrupt   uint64 // number of free lists that were emptied because a block was overwritten or absent
 	_         [5]uint64
-	Roots     [MaxRoots]uint64 // references to root
+	Roots     [MaxRoots]uint64 // references to struct arena_root, 0 if free
 }
 
 // super returns page 0.
 //
-// SAFETY: an arena has at least one page, and Super fits into it. The caller has checked that the arena
-// is open.
+// SAFETY: an arena has at least one page, and a Super fits into a page. The caller has checked that the
+// arena is open.
 func (m *Memory) super() *Super { return (*Super)(m.Addr) }
 
-// Identity of the layout.
+// Magic number and version of a superblock with this layout.
 const (
 	magic   = 0x616e657261626272 // "rbbarena", little endian
 	version = 1
@@ -45,7 +46,7 @@ const (
 // MaxRoots is the maximum number of roots.
 const MaxRoots = 32
 
-// HeadPages is the number of pages before the blocks: superblock and classes.
+// HeadPages is the number of pages before the blocks: one for the superblock, one for the classes.
 const HeadPages = 2
 
 // Format creates a heap, or opens the existing one: see container.Format.
@@ -58,7 +59,7 @@ func (m *Memory) Format() (h *Heap, err error) {
 		return nil, err
 	}
 	if m.Size < (HeadPages+1)*PageSize {
-		return nil, fmt.Errorf("%w: arena has %d bytes", ErrFull, m.Size)
+		return nil, fmt.Errorf("%w: a heap needs %d pages, the arena has %d bytes", ErrFull, HeadPages+1, m.Size)
 	}
 	if err := m.Present(0, HeadPages*PageSize); err != nil {
 		return nil, err
@@ -69,8 +70,8 @@ func (m *Memory) Format() (h *Heap, err error) {
 		if err != nil {
 			return nil, err
 		}
-		// Concurrent calls store the same values, so neither their order nor a kill matters. Fields
-		// that change later are set only once.
+		// Concurrent calls store the same values, so their order does not matter, nor whether one of
+		// them is killed. Fields that change later are set by compare-and-swap, so only once.
 		atomic.StoreUint32(&s.Version, version)
 		atomic.StoreUint32(&s.PageSize, uint32(PageSize))
 		atomic.StoreUint64(&s.Base, m.Base)
@@ -94,7 +95,7 @@ func (m *Memory) OpenHeap() (h *Heap, err error) {
 		if m.Size == 0 {
 			return nil, ErrClosed
 		}
-		return nil, fmt.Errorf("%w: it has %d bytes", ErrFormat, m.Size)
+		return nil, fmt.Errorf("%w: a heap needs %d pages, the arena has %d bytes", ErrFormat, HeadPages+1, m.Size)
 	}
 	if err := m.Touch(0, HeadPages); errors.Is(err, ErrAbsent) {
 		return nil, fmt.Errorf("%w: page 0 is not allocated", ErrFormat)
@@ -105,18 +106,19 @@ func (m *Memory) OpenHeap() (h *Heap, err error) {
 	h = &Heap{Mem: m, Super: s, Start: s.HeapStart, Limit: s.HeapLimit, Low: uint32(m.Base)}
 	switch {
 	case atomic.LoadUint64(&s.Magic) != magic:
-		return nil, fmt.Errorf("%w: page 0 has no heap's magic number", ErrFormat)
+		return nil, fmt.Errorf("%w: page 0 does not begin with the magic number of a heap", ErrFormat)
 	case s.Version != version:
-		return nil, fmt.Errorf("%w: version %d, wanted %d", ErrFormat, s.Version, version)
+		return nil, fmt.Errorf("%w: heap has version %d, want %d", ErrFormat, s.Version, version)
 	case uint64(s.PageSize) != PageSize || s.Base != m.Base || s.Size != m.Size:
-		return nil, fmt.Errorf("%w: made for %d bytes at %#x, the arena has %d at %#x", ErrFormat, s.Size, s.Base, m.Size, m.Base)
+		return nil, fmt.Errorf("%w: heap was made for %d bytes at %#x, the arena has %d at %#x", ErrFormat, s.Size, s.Base, m.Size, m.Base)
 	case h.Start != HeadPages*PageSize || h.Limit > m.Size || h.Limit < h.Start || h.Limit%PageSize != 0:
-		return nil, fmt.Errorf("%w: the heap lies from %#x to %#x", ErrFormat, h.Start, h.Limit)
+		return nil, fmt.Errorf("%w: heap from offset %#x to %#x does not fit the arena", ErrFormat, h.Start, h.Limit)
 	}
 	return h, nil
 }
 
-// Formatted reports whether the arena has a heap's magic number. Unlike OpenHeap, it allocates no page.
+// Formatted reports whether page 0 begins with the magic number of a heap. Unlike OpenHeap, it allocates
+// no page.
 func (m *Memory) Formatted() (bool, error) {
 	word := make([]byte, 8)
 	if err := m.Peek(m.Base, word); err != nil {
@@ -125,20 +127,20 @@ func (m *Memory) Formatted() (bool, error) {
 	return binary.NativeEndian.Uint64(word) == magic, nil
 }
 
-// Fresh reports whether the first pages of a heap are absent or zeros: then Format takes no memory that
-// others use.
+// Fresh reports whether the pages that Format would write to are absent or all zeros, apart from a
+// reservation. If so, Format overwrites no data of others.
 func (m *Memory) Fresh() (bool, error) {
 	head := make([]byte, min((HeadPages+1)*PageSize, m.Size))
 	if err := m.Peek(m.Base, head); err != nil {
 		return false, err
 	}
 	if word := head[unsafe.Offsetof(Super{}.Reserved):][:8]; reservation(binary.NativeEndian.Uint64(word)).valid() {
-		clear(word) // Format keeps the reserved pages
+		clear(word) // a valid reservation is not foreign data: Format keeps it
 	}
 	return len(bytes.TrimLeft(head, "\x00")) == 0, nil
 }
 
-// known returns a pointer into the first two pages.
+// known returns a pointer to the byte at offset off in the first two pages.
 //
 // SAFETY: off is below HeadPages pages, and the caller has checked that the arena is open.
 func (m *Memory) known(off uint64) unsafe.Pointer { return unsafe.Add(m.Addr, off) }

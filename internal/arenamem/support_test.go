@@ -12,7 +12,7 @@ func TestHeapsNeedPagesOf4KiB(t *testing.T) {
 	tests := []struct {
 		rule string
 		err  error
-		says string // empty where it is sound
+		says string // part of the error's text; empty if there is no error
 	}{
 		{"a heap in pages of 4 KiB", checkPages(4096), ""},
 		{"a heap in pages of 16 KiB", checkPages(16 << 10), "pages of 16384 bytes"},
