@@ -19,19 +19,19 @@ const MaxSize = 1 << 32
 
 // Options describe the arena to create.
 type Options struct {
-	Name string // shown by the kernel, up to 15 characters
+	Name string // the map's name in the kernel, at most 15 characters
 	Size uint64 // bytes, a multiple of the page size, at most MaxSize
 	// Base is the user address of the first byte, a multiple of the page size. The arena must not cross
-	// a multiple of 4 GiB. Zero picks a 4 GiB window that is free in this process and, as far as this
-	// process can see, used by no other arena.
+	// a multiple of 4 GiB. Zero picks a 4 GiB window that is free in this process and that no other
+	// arena on the host uses. Without CAP_SYS_ADMIN, Create cannot see other arenas.
 	Base uint64
 	// SegvOnFault makes an access to an absent page fault. Without it, the access allocates the page.
 	SegvOnFault bool
-	// NoUserConv makes programs store pointers without their upper 32 bits.
+	// NoUserConv makes programs store pointers into the arena without their upper 32 bits.
 	NoUserConv bool
 }
 
-// Arena is one arena map, mapped into this process.
+// Arena is an arena map that is mapped into this process.
 //
 // Its methods may be called by many goroutines at once, except that Close must not run together with
 // other calls on the arena or its contents.
@@ -99,7 +99,8 @@ func (o *Options) spec() *ebpf.MapSpec {
 	return spec
 }
 
-// explainCreate explains why the kernel refused a map: EINVAL can mean that it has no arenas.
+// explainCreate explains why the kernel refused to create an arena. A kernel without arenas returns
+// EINVAL, as for wrong options.
 func explainCreate(err error) error {
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
@@ -111,11 +112,12 @@ func explainCreate(err error) error {
 	return err
 }
 
-// Open maps the arena m, which remains the caller's. The address is the one of its creation; without
-// one, that of its first mapping in any process; without a mapping so far, a free window.
+// Open maps the arena m. The caller still owns and closes m. The arena is mapped at the address that was
+// given when it was created, or else at that of its first mapping in any process. If it has neither, Open
+// picks a free window.
 //
-// The error matches [ErrAddressTaken] if something else is mapped at the address, which another Arena of
-// the same map in this process is too.
+// The error matches [ErrAddressTaken] if something is mapped at the address in this process, such as
+// another Arena of the same map.
 func Open(m *ebpf.Map) (*Arena, error) {
 	a, err := open(m)
 	if err != nil {
@@ -148,7 +150,7 @@ func open(m *ebpf.Map) (*Arena, error) {
 	return a, nil
 }
 
-// attach maps m and takes it.
+// attach maps m. On success the Arena owns m.
 func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	a := &Arena{}
 	if err := a.mem.MapAt(m, base); err != nil {
@@ -159,7 +161,7 @@ func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	return a, nil
 }
 
-// Map returns the arena's map. It belongs to the Arena: do not close it.
+// Map returns the arena's map. The Arena owns it: do not close it.
 func (a *Arena) Map() *ebpf.Map { return a.mem.Map }
 
 // Base returns the user address of the arena's first byte.
@@ -168,7 +170,7 @@ func (a *Arena) Base() uint64 { return a.mem.Base }
 // Size returns the arena's size in bytes, 0 after Close.
 func (a *Arena) Size() uint64 { return a.mem.Size }
 
-// Close unmaps the arena from this process, and all pointers into it become invalid. Other processes,
-// programs and pins keep the arena. Close is idempotent; later operations on the arena and its contents
-// return an error matching [os.ErrClosed].
+// Close unmaps the arena from this process. All pointers into it become invalid. The arena itself exists
+// as long as other processes, programs or pins hold it. Close is idempotent. Later operations on the
+// arena and its contents return an error matching [os.ErrClosed].
 func (a *Arena) Close() error { return a.mem.Close() }

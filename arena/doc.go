@@ -5,23 +5,23 @@
 //	...
 //	defer a.Close()
 //
-// An [Arena] is the memory, a [Ptr] a checked pointer into it. Both serve any arena, whatever its
-// layout:
+// An [Arena] is the memory, and a [Ptr] is a checked pointer into it. Both work with any arena, whatever
+// programs store in it:
 //
 //	       Base                                            Base+Size
 //	       +--------+--------+- - - - -+--------+- - - - - +
 //	pages  | present| present|  absent | present|  absent  |
 //	       +--------+--------+- - - - -+--------+- - - - - +
 //
-// Package [github.com/rbtool/rbtool/arena/container] lays a heap, lists, queues and hash tables into
-// an arena, and [github.com/rbtool/rbtool/arena/loader] loads programs that use it.
+// Package [github.com/rbtool/rbtool/arena/container] puts a heap, lists, queues and hash tables into an
+// arena. Package [github.com/rbtool/rbtool/arena/loader] loads programs that use an arena.
 //
 // # Untrusted contents
 //
 // Other processes and programs may write and free any page at any time. The operations of these
-// packages answer corrupt contents and absent pages with an error; they do not fault, loop without
-// bound or access memory outside the arena. Where a page may be absent, guard your own accesses to
-// memory from [Ptr.In] and [Arena.Bytes] with [Arena.Guard].
+// packages return an error for corrupt contents and absent pages. They do not fault, loop forever or
+// access memory outside the arena. If a page may be absent, guard your own accesses to memory from
+// [Ptr.In] and [Arena.Bytes] with [Arena.Guard].
 //
 // # Concurrency
 //

@@ -8,7 +8,7 @@ import (
 	"github.com/rbtool/rbtool/arena"
 )
 
-// point is what a BPF program declares as struct { __u64 x, y; struct point __arena *next; }.
+// point mirrors a C struct: struct point { __u64 x, y; struct point __arena *next; }.
 type point struct {
 	X, Y uint64
 	Next arena.Ptr[point]
@@ -44,7 +44,7 @@ func ExamplePtr() {
 	// true
 }
 
-// In an arena with SegvOnFault only allocated pages can be accessed.
+// In an arena with SegvOnFault, an access to a page that is not allocated faults.
 func ExampleArena_Guard() {
 	a, err := arena.Create(arena.Options{Name: "sparse", Size: 1 << 20, SegvOnFault: true})
 	if err != nil {

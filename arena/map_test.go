@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	arenatest.Main(m, map[string]arenatest.Helper{"first-word": firstWord})
 }
 
-// freeBase returns the address of a free window.
+// freeBase returns the address of an unused window.
 func freeBase(tb testing.TB) uint64 {
 	tb.Helper()
 	base, err := arenamem.FreeWindow()
@@ -34,9 +34,9 @@ func freeBase(tb testing.TB) uint64 {
 	return base
 }
 
-// The kernel's own rules.
+// The kernel's rules for new arenas, without the checks of Create.
 func TestKernelCreationRules(t *testing.T) {
-	arenatest.New(t, arena.Options{}) // or skip
+	arenatest.New(t, arena.Options{}) // skips the test if the kernel has no arenas
 	base := freeBase(t)
 	pages := uint32(arena.MaxSize / arenamem.PageSize)
 	tests := []struct {
@@ -46,15 +46,15 @@ func TestKernelCreationRules(t *testing.T) {
 	}{
 		{"the flag BPF_F_MMAPABLE is needed", ebpf.MapSpec{MaxEntries: 1}, unix.EINVAL},
 		{"flags of other maps are refused", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE | unix.BPF_F_NO_PREALLOC}, unix.EINVAL},
-		{"both flags of arenas are taken", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE | mapflag.SegvOnFault | mapflag.NoUserConv}, nil},
+		{"both flags of arenas are accepted", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE | mapflag.SegvOnFault | mapflag.NoUserConv}, nil},
 		{"an arena has no keys", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, KeySize: 4}, unix.EINVAL},
 		{"an arena has no values", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, ValueSize: 4}, unix.EINVAL},
 		{"an arena has pages", ebpf.MapSpec{Flags: unix.BPF_F_MMAPABLE}, unix.EINVAL},
 		{"the address is a multiple of the page size", ebpf.MapSpec{MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, MapExtra: base + 8}, unix.EINVAL},
-		{"4 GiB are not too much", ebpf.MapSpec{MaxEntries: pages, Flags: unix.BPF_F_MMAPABLE, MapExtra: base}, nil},
-		{"a page more is", ebpf.MapSpec{MaxEntries: pages + 1, Flags: unix.BPF_F_MMAPABLE}, unix.E2BIG},
-		{"up to the end of a arenamem.Window", ebpf.MapSpec{MaxEntries: 2, Flags: unix.BPF_F_MMAPABLE, MapExtra: base + arenamem.Window - 2*arenamem.PageSize}, nil},
-		{"not across it", ebpf.MapSpec{MaxEntries: 3, Flags: unix.BPF_F_MMAPABLE, MapExtra: base + arenamem.Window - 2*arenamem.PageSize}, unix.ERANGE},
+		{"4 GiB are allowed", ebpf.MapSpec{MaxEntries: pages, Flags: unix.BPF_F_MMAPABLE, MapExtra: base}, nil},
+		{"4 GiB and a page are too much", ebpf.MapSpec{MaxEntries: pages + 1, Flags: unix.BPF_F_MMAPABLE}, unix.E2BIG},
+		{"an arena may end at the end of a window", ebpf.MapSpec{MaxEntries: 2, Flags: unix.BPF_F_MMAPABLE, MapExtra: base + arenamem.Window - 2*arenamem.PageSize}, nil},
+		{"an arena may not cross the end of a window", ebpf.MapSpec{MaxEntries: 3, Flags: unix.BPF_F_MMAPABLE, MapExtra: base + arenamem.Window - 2*arenamem.PageSize}, unix.ERANGE},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestSecondProcessSeesTheSameBytes(t *testing.T) {
 			}
 			*word = 41
 			if rule == "address of a mapping that is gone" {
-				// Open it again while no process has it mapped.
+				// The other process opens the arena while no process maps it.
 				m, err := a.Map().Clone()
 				if err != nil {
 					t.Fatal(err)
@@ -204,7 +204,8 @@ func arenaWithoutExtra(tb testing.TB) *arena.Arena {
 	return a
 }
 
-// All mappings have one address and size, even after the first is gone.
+// The kernel refuses mappings with another address or size than the first, even after the first is
+// unmapped.
 func TestKernelMappingRules(t *testing.T) {
 	testenv.NoLeaks(t)
 	base := freeBase(t)
@@ -250,7 +251,7 @@ func TestAddressTaken(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{})
 	base := freeBase(t)
-	// Map another page in the middle of the arena's range.
+	// Map a page of a memfd in the middle of the arena's address range.
 	fd, err := unix.MemfdCreate("in-the-way", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)

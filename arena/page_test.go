@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// accessor runs peek, poke and store_pointer.
+// accessor runs the programs peek, poke and store_pointer of package arenatest.
 type accessor struct {
 	tb testing.TB
 	c  *loader.Collection
@@ -70,7 +70,7 @@ func TestAbsentPages(t *testing.T) {
 	}
 }
 
-// Without SEGV_ON_FAULT an access allocates a page of zeros.
+// Without SEGV_ON_FAULT, an access from user space allocates a page of zeros.
 func TestTouchAllocates(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{})
@@ -96,7 +96,7 @@ func TestTouchAllocates(t *testing.T) {
 	}
 }
 
-// Peek leaves absent pages absent.
+// Peek allocates no page: all pages are still absent after it.
 func TestPeekAllocatesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{SegvOnFault: true, Size: 8 * arenamem.PageSize})
@@ -118,11 +118,11 @@ func TestStoredPointers(t *testing.T) {
 		x := newAccessor(t, a)
 		addr := a.Base() + arenamem.PageSize + 64
 		p := arena.Ptr[arena.Ptr[uint64]](addr)
-		at, err := p.In(a) // and the page is present
+		at, err := p.In(a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		*at = 0
+		*at = 0 // allocates the page
 		x.do("store_pointer", addr, 0)
 		if short := uint64(*at)>>32 == 0; short != noUserConv {
 			t.Errorf("NO_USER_CONV %t: stored %#x", noUserConv, *at)
@@ -134,8 +134,8 @@ func TestStoredPointers(t *testing.T) {
 	}
 }
 
-// Programs can access page 0, although its address looks like NULL to them if the base is a multiple of
-// 4 GiB.
+// Page 0 can be used like other pages. If the base is a multiple of 4 GiB, a program's pointer to byte 0
+// is the same as NULL.
 func TestPageZero(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{})

@@ -3,13 +3,13 @@ package arena
 import "unsafe"
 
 // Ptr is a pointer to a T in an arena, as BPF programs store it: a user address, or 0 for nil. T must
-// hold no Go pointers: the garbage collector does not see the arena. A Ptr is a plain number, and may be
-// stored in the arena.
+// hold no Go pointers, because the garbage collector does not see the arena. A T may contain a Ptr, which
+// is a plain number.
 type Ptr[T any] uint64
 
-// In returns p as a Go pointer into the mapping of a, valid until a.Close, even if a is unreachable. It
-// checks the address, not the page: see [Arena.Guard]. The memory may change at any time: access fields
-// that others write with sync/atomic.
+// In returns p as a Go pointer into the mapping of a. The Go pointer is valid until a.Close, even if a
+// becomes unreachable. In checks that the address lies in the arena, not that its page is present: see
+// [Arena.Guard]. The memory may change at any time: use sync/atomic for fields that others write.
 //
 // The error matches [ErrPointer] if p is nil or not aligned, or if the T is not wholly inside the arena,
 // and [os.ErrClosed] after Close.
@@ -19,7 +19,7 @@ func (p Ptr[T]) In(a *Arena) (*T, error) {
 	if p == 0 || off >= a.mem.Size || a.mem.Size-off < uint64(unsafe.Sizeof(t)) || off%uint64(unsafe.Alignof(t)) != 0 {
 		return nil, a.mem.PointerError(uint64(p), uint64(unsafe.Sizeof(t)), uint64(unsafe.Alignof(t)))
 	}
-	// SAFETY: the T lies inside the mapping, which lasts until Close.
+	// SAFETY: the check above proves that the T lies inside the mapping, which lasts until Close.
 	return (*T)(unsafe.Add(a.mem.Addr, off)), nil
 }
 
@@ -44,5 +44,6 @@ func (p Ptr[T]) Store(a *Arena, t T) error {
 	return a.Guard(func() error { *at = t; return nil })
 }
 
-// Bytes returns the n bytes from p on, without copying, valid until Close. Errors are those of [Ptr.In].
+// Bytes returns the n bytes from p on. The slice is the arena's memory and is valid until Close. Errors
+// are those of [Ptr.In].
 func (a *Arena) Bytes(p Ptr[byte], n uint64) ([]byte, error) { return a.mem.Bytes(uint64(p), n) }

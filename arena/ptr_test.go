@@ -29,7 +29,7 @@ func TestPtr(t *testing.T) {
 		{"below", arena.Ptr[uint64](a.Base() - 8), arena.ErrPointer},
 		{"at the end", arena.Ptr[uint64](end), arena.ErrPointer},
 		{"partly beyond the end", arena.Ptr[uint64](end - 4), arena.ErrPointer},
-		{"in another arenamem.Window", arena.Ptr[uint64](a.Base() + arenamem.Window), arena.ErrPointer},
+		{"in another window", arena.Ptr[uint64](a.Base() + arenamem.Window), arena.ErrPointer},
 		{"without the upper half", arena.Ptr[uint64](8), arena.ErrPointer},
 		{"the largest", ^arena.Ptr[uint64](7), arena.ErrPointer},
 	}
@@ -60,7 +60,7 @@ func TestPtr(t *testing.T) {
 	}
 }
 
-// Guard catches only faults in its arena.
+// Guard turns only faults in its own arena into errors.
 func TestGuard(t *testing.T) {
 	testenv.NoLeaks(t)
 	a := arenatest.New(t, arena.Options{SegvOnFault: true})
@@ -88,9 +88,10 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// Pointers into an arena that was not closed stay valid after it is collected.
+// Pointers into an arena stay valid after the garbage collector has freed its Arena, which was not
+// closed.
 func TestPointersOutliveACollectedArena(t *testing.T) {
-	arenatest.New(t, arena.Options{}) // or skip
+	arenatest.New(t, arena.Options{}) // skips the test if the kernel has no arenas
 	collected := make(chan struct{})
 	var base, size uint64
 	open := func() (*uint64, []byte) {
@@ -121,7 +122,7 @@ func TestPointersOutliveACollectedArena(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	runtime.GC() // and what other cleanups there are
+	runtime.GC() // let other cleanups run too
 	if len(arenamem.Overlapping(base, size)) == 0 {
 		t.Fatal("its mapping is gone")
 	}

@@ -1,5 +1,5 @@
-// Package container keeps data structures in an arena, for BPF programs and processes at once: a heap
-// with named roots, lists, queues and hash tables.
+// Package container keeps data structures in an arena that BPF programs and processes use at the same
+// time: a heap with named roots, lists, queues and hash tables.
 //
 //	h, err := container.Format(a) // or OpenHeap
 //	...
@@ -12,14 +12,14 @@
 //
 // # Concurrency
 //
-// All types may be used by many goroutines, processes and programs at once, without locks: a process
-// that is killed and a program that interrupts another leave nothing locked. A killed process loses
-// some blocks of memory at most (see [Heap]). [arena.Arena.Close] must not run together with other
-// calls; afterwards every operation returns an error matching [os.ErrClosed].
+// All types may be used by many goroutines, processes and programs at once. They have no locks, so a
+// killed process or an interrupted program does not block others. A killed process loses some blocks of
+// memory at most (see [Heap]). [arena.Arena.Close] must not run together with other calls. After Close,
+// every operation returns an error matching [os.ErrClosed].
 //
 // # Errors
 //
-// The contents of an arena are never trusted. An operation that meets corrupt contents returns
-// [ErrCorrupt], [ErrFormat] or [arena.ErrPointer], and one that meets a page that is not allocated,
-// [arena.ErrAbsent].
+// The contents of an arena are never trusted. An operation that finds corrupt contents returns
+// [ErrCorrupt], [ErrFormat] or [arena.ErrPointer]. An operation that accesses a page that is not
+// allocated returns [arena.ErrAbsent].
 package container

@@ -10,8 +10,8 @@ import (
 // Errors that a caller can act on. Test for them with errors.Is. Operations can also fail with
 // [arena.ErrPointer] and [arena.ErrAbsent].
 var (
-	// ErrFormat means that the arena, or the named object, has another layout: this package did not
-	// make it, or an unknown version did.
+	// ErrFormat means that the arena, or the named object, has another layout than expected: it was not
+	// created by this package, or by a version that this one does not know.
 	ErrFormat = arenamem.ErrFormat
 	// ErrCorrupt means that data in the arena is inconsistent: something else wrote to it.
 	ErrCorrupt = arenamem.ErrCorrupt
@@ -19,14 +19,15 @@ var (
 	ErrFull = arenamem.ErrFull
 	// ErrTooLarge means that a size is above a fixed limit.
 	ErrTooLarge = arenamem.ErrTooLarge
-	// ErrNotAllocated means that a block to be freed is not allocated: it was freed before, or is no
-	// block.
+	// ErrNotAllocated means that a pointer to be freed is not an allocated block: the block was freed
+	// before, or there is no block at the address.
 	ErrNotAllocated = arenamem.ErrNotAllocated
 	// ErrNotFound means that there is no such key or root. It matches fs.ErrNotExist.
 	ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 	// ErrExists means that the key or root exists already.
 	ErrExists = errors.New("exists already")
-	// ErrContended means that others kept changing the same word: try again.
+	// ErrContended means that an operation gave up because others changed the same data meanwhile: try
+	// again.
 	ErrContended = arenamem.ErrContended
 	// ErrEmpty means that a list or queue is empty.
 	ErrEmpty = errors.New("empty")

@@ -9,24 +9,25 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// Heap allocates memory of an arena, for programs and processes alike, without locks.
+// Heap allocates memory of an arena. Programs and processes use it at once, without locks.
 //
 //	page 0    superblock: identity, limits, roots
 //	page 1    a free list for each block size
 //	page 2..  blocks: a header of 8 bytes, then the data
 //
-// Memory comes from the free list of its size, else from the part that was never allocated. A free list
-// is a stack. Its head carries a tag that counts the changes, so that a compare-and-swap fails if the
-// head was taken and pushed again meanwhile. A block never returns to the kernel and never changes its
-// size: a reader that comes too late reads garbage, which it must detect, and does not fault.
+// An allocation takes a block from the free list of its size. If the list is empty, it makes a block from
+// memory that was never allocated. A free list is a stack. Its head has a tag that counts changes, so
+// that a compare-and-swap fails if the first block was popped and pushed again meanwhile. Blocks never
+// return to the kernel and never change their size: if a block is freed while a process reads it, the
+// reader does not fault. It reads garbage, which it must detect.
 //
-// A killed process loses at most the blocks that it held: those that it allocated and did not publish,
-// took out of a structure and did not free, or was allocating or freeing. The tag has 32 bits: a process
-// that sleeps between two instructions while exactly a multiple of 2^32 blocks of one size are taken
-// corrupts the list.
+// A killed process loses at most the blocks that it held: blocks that it allocated and had not published,
+// removed from a structure and had not freed, or was allocating or freeing. The tag has 32 bits: if a
+// process sleeps between two instructions of an operation while a free list changes exactly 2^32 times,
+// or a multiple of that, it corrupts the list.
 //
-// bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB: on kernels with other
-// pages [Format] and [OpenHeap] fail with [ebpf.ErrNotSupported].
+// bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB. On kernels with another
+// page size, [Format] and [OpenHeap] fail with [ebpf.ErrNotSupported].
 //
 // All methods may be called by many goroutines at once.
 type Heap struct {
@@ -34,12 +35,12 @@ type Heap struct {
 	a *arena.Arena
 }
 
-// Format creates a heap in the arena, or opens the existing one. The heap takes all pages except those
+// Format creates a heap in the arena, or opens the existing heap. The heap takes all pages except those
 // at the end that hold variables of programs (see package loader). Any number of processes may call
-// Format at once, and a process killed during the call leaves the arena usable.
+// Format at once. If a process is killed during the call, the arena stays usable.
 //
-// The error matches [ErrFormat] if page 0 has other contents, [ErrFull] if fewer than three pages are
-// left, and [ebpf.ErrNotSupported] if the kernel's pages are not of 4 KiB.
+// The error matches [ErrFormat] if page 0 holds other data, [ErrFull] if fewer than three pages are
+// left, and [ebpf.ErrNotSupported] if the kernel's page size is not 4 KiB.
 func Format(a *arena.Arena) (*Heap, error) {
 	h, err := arenamem.Of(a).Format()
 	if err != nil {
@@ -49,7 +50,7 @@ func Format(a *arena.Arena) (*Heap, error) {
 }
 
 // OpenHeap opens the heap that [Format] created. The error matches [ErrFormat] if there is none or its
-// superblock is corrupt, and [ebpf.ErrNotSupported] if the kernel's pages are not of 4 KiB.
+// superblock is corrupt, and [ebpf.ErrNotSupported] if the kernel's page size is not 4 KiB.
 func OpenHeap(a *arena.Arena) (*Heap, error) {
 	h, err := arenamem.Of(a).OpenHeap()
 	if err != nil {
@@ -61,8 +62,8 @@ func OpenHeap(a *arena.Arena) (*Heap, error) {
 // Arena returns the arena of the heap.
 func (h *Heap) Arena() *arena.Arena { return h.a }
 
-// Alloc allocates size bytes, at most 2 GiB minus 8, aligned to 8 and not cleared. [Heap.Free] frees
-// them. Errors: [ErrFull], [ErrTooLarge], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
+// Alloc allocates size bytes, at most 2 GiB minus 8. The block is aligned to 8 and not cleared. Free it
+// with [Heap.Free]. Errors: [ErrFull], [ErrTooLarge], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	defer h.h.Catch("allocate", debug.SetPanicOnFault(true), &err)
 	ref, err := h.h.Alloc(size)
@@ -72,17 +73,18 @@ func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	return arena.Ptr[byte](h.h.Address(ref)), nil
 }
 
-// Grow allocates the pages up to end bytes from the arena's base, and 64 KiB more. Before Linux 7.0,
-// programs that cannot sleep do not allocate pages: their allocations succeed only in present pages.
+// Grow allocates the pages up to the offset end from the arena's base, and 64 KiB more. Before Linux 7.0,
+// programs that cannot sleep cannot allocate pages: arena_alloc succeeds in them only if the pages of the
+// block are present.
 // Errors: [ErrFull], [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Grow(end uint64) (err error) {
 	defer h.h.Catch("grow", debug.SetPanicOnFault(true), &err)
 	return h.h.Grow(end)
 }
 
-// Free frees a block of [Heap.Alloc], [New] or arena_alloc. It changes nothing if the block is not
-// allocated: the error matches [ErrNotAllocated]. After [ErrContended] and [arena.ErrAbsent] the block is
-// lost.
+// Free frees a block of [Heap.Alloc], [New] or arena_alloc. If the block is not allocated, Free changes
+// nothing and the error matches [ErrNotAllocated]. After [ErrContended] and [arena.ErrAbsent] the block
+// is lost: it is neither used nor free.
 func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 	defer h.h.Catch("free", debug.SetPanicOnFault(true), &err)
 	if off := h.h.Mem.Offset(uint64(p)); p == 0 || off >= h.h.Mem.Size {
@@ -94,8 +96,8 @@ func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 	return nil
 }
 
-// New allocates a T, without Go pointers, and clears it. It returns the T as both kinds of pointers; see
-// [arena.Ptr.In] for the second. Errors are those of [Heap.Alloc].
+// New allocates a T and clears it. T must hold no Go pointers. New returns the address in the arena and
+// the Go pointer that [arena.Ptr.In] returns for it. Errors are those of [Heap.Alloc].
 func New[T any](h *Heap) (arena.Ptr[T], *T, error) {
 	var zero T
 	p, err := h.Alloc(uint64(unsafe.Sizeof(zero)))

@@ -9,14 +9,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// KV is a [Table] whose keys and values are byte strings of variable length. Programs see a key as a
-// byte with its length and MaxKey bytes, padded with zeros, and a value as two bytes with its length,
-// little endian, and MaxValue bytes.
+// KV is a [Table] whose keys and values are byte strings of variable length. In the table, a key is one
+// byte with its length and then MaxKey bytes. A value is two bytes with its length, little endian, and
+// then MaxValue bytes. Unused bytes are zeros.
 //
 // All methods may be called by many goroutines at once.
 type KV struct{ t *Table }
 
-// Lengths of the longest key and value, in bytes. The shortest key has 1 byte, the shortest value 0.
+// Lengths of the longest key and value, in bytes. A key has at least 1 byte; a value may be empty.
 const (
 	MaxKey   = 63
 	MaxValue = 254
@@ -27,7 +27,7 @@ const (
 	kvValueSize = 2 + MaxValue
 )
 
-// NewKV creates a KV, named like a table, for capacity keys. Errors are those of [NewTable].
+// NewKV creates a KV with a name, for capacity keys. Errors are those of [NewTable].
 func NewKV(h *Heap, name string, capacity int) (*KV, error) {
 	t, err := NewTable(h, name, TableOptions{KeySize: kvKeySize, ValueSize: kvValueSize, Capacity: capacity})
 	if err != nil {
@@ -36,16 +36,16 @@ func NewKV(h *Heap, name string, capacity int) (*KV, error) {
 	return &KV{t}, nil
 }
 
-// OpenKV opens a KV by its name. Errors are those of [OpenTable]; [ErrFormat] also for a table with
-// other sizes.
+// OpenKV opens a KV by its name. Errors are those of [OpenTable]. The error matches [ErrFormat] also if
+// the table has other sizes of keys or values than a KV.
 func OpenKV(h *Heap, name string) (*KV, error) {
 	t, err := OpenTable(h, name)
 	if err != nil {
 		return nil, err
 	}
 	if t.keySize != kvKeySize || t.valueSize != kvValueSize {
-		return nil, fmt.Errorf("open table %q: %w: keys of %d bytes and values of %d are not those of a KV",
-			name, ErrFormat, t.keySize, t.valueSize)
+		return nil, fmt.Errorf("open table %q: %w: keys have %d bytes and values %d, not %d and %d as in a KV",
+			name, ErrFormat, t.keySize, t.valueSize, kvKeySize, kvValueSize)
 	}
 	return &KV{t}, nil
 }
@@ -74,7 +74,7 @@ func (kv *KV) Put(key string, value []byte) error {
 		return err
 	}
 	if len(value) > MaxValue {
-		return fmt.Errorf("value of %d bytes: %w: a value has at most %d", len(value), ErrTooLarge, MaxValue)
+		return fmt.Errorf("value of %d bytes: %w: the maximum is %d", len(value), ErrTooLarge, MaxValue)
 	}
 	v := make([]byte, kvValueSize)
 	binary.LittleEndian.PutUint16(v, uint16(len(value)))
@@ -98,7 +98,7 @@ func (kv *KV) Delete(key string) error {
 }
 
 // All iterates over the keys and values as [Table.All] does. It ends with [ErrCorrupt] at a key or value
-// above the maximum length.
+// whose length is above the maximum.
 func (kv *KV) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for e, err := range kv.t.All() {
@@ -112,10 +112,11 @@ func (kv *KV) All() iter.Seq2[Entry, error] {
 	}
 }
 
-// decodeEntry returns the byte strings in an entry of the table, without copying.
+// decodeEntry returns the key and the value in an entry of the table, without their lengths and padding.
+// It does not copy them.
 func decodeEntry(e Entry) (Entry, error) {
 	if int(e.Key[0]) > MaxKey {
-		return Entry{}, fmt.Errorf("%w: a key of %d bytes", ErrCorrupt, e.Key[0])
+		return Entry{}, fmt.Errorf("%w: a key has the length %d, above %d", ErrCorrupt, e.Key[0], MaxKey)
 	}
 	value, err := kvValue(e.Value)
 	return Entry{e.Key[1 : 1+int(e.Key[0])], value}, err
@@ -128,7 +129,7 @@ func kvKey(key string) ([]byte, error) {
 		return nil, errEmptyKey
 	}
 	if len(key) > MaxKey {
-		return nil, fmt.Errorf("key of %d bytes: %w: a key has at most %d", len(key), ErrTooLarge, MaxKey)
+		return nil, fmt.Errorf("key of %d bytes: %w: the maximum is %d", len(key), ErrTooLarge, MaxKey)
 	}
 	k := make([]byte, kvKeySize)
 	k[0] = byte(len(key))
@@ -139,7 +140,7 @@ func kvKey(key string) ([]byte, error) {
 func kvValue(v []byte) ([]byte, error) {
 	n := binary.LittleEndian.Uint16(v)
 	if n > MaxValue {
-		return nil, fmt.Errorf("%w: a value of %d bytes", ErrCorrupt, n)
+		return nil, fmt.Errorf("%w: a value has the length %d, above %d", ErrCorrupt, n, MaxValue)
 	}
 	return v[2 : 2+n], nil
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// Link is struct arena_link, the first member of a node of a [List].
+// Link mirrors struct arena_link. It is the first field of each node of a [List].
 type Link struct {
 	Next arena.Ptr[Link]
 }
 
-// list is struct arena_list.
+// list mirrors struct arena_list.
 type list struct {
-	head uint64 // reference to the first node, number of pops << 32
+	head uint64 // reference to the first node | number of pops << 32
 }
 
 // List is a singly linked list in a heap, used as a stack. Programs push and pop with
 // bpf/headers/arena_list.h.
 //
-// A pop counts in the list's head, a push does not. A walk is therefore correct if the count did not
-// change meanwhile: only popped nodes are freed.
+// The list's head counts pops, but not pushes. A walk is correct if the count did not change during it:
+// no node can be freed before it is popped.
 //
 // All methods may be called by many goroutines, processes and programs at once.
 type List struct {
@@ -55,13 +55,13 @@ func OpenList(h *Heap, name string) (*List, error) {
 	// SAFETY: At returns nil unless the whole list lies in the mapping.
 	l := (*list)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(list{}))))
 	if l == nil {
-		return nil, fmt.Errorf("open list %q: %w: its address is %#x", name, ErrCorrupt, uint64(r.Ptr))
+		return nil, fmt.Errorf("open list %q: %w: its address %#x is not in the heap", name, ErrCorrupt, uint64(r.Ptr))
 	}
 	return &List{h.h, l, r.Ptr}, nil
 }
 
-// Push pushes the node at p, whose first member is the [Link], to the front. The node must not be in a
-// list. Errors: [arena.ErrPointer], [ErrContended], [arena.ErrAbsent].
+// Push adds the node at p, which begins with a [Link], at the front. The node must not be in a list
+// already. Errors: [arena.ErrPointer], [ErrContended], [arena.ErrAbsent].
 func (l *List) Push(p arena.Ptr[Link]) (err error) {
 	node := (*Link)(l.h.Mem.Pointer(uint64(p), linkSize, linkSize))
 	if node == nil {
@@ -75,7 +75,8 @@ func (l *List) Push(p arena.Ptr[Link]) (err error) {
 			next = l.h.Address(ref)
 		}
 		atomic.StoreUint64((*uint64)(&node.Next), next)
-		// Its partner is the compare-and-swap of a pop, there or in arena_list_pop: it publishes Next.
+		// The swap publishes node.Next. Its partner is the load of the list's head in Pop, or in
+		// arena_list_pop.
 		if atomic.CompareAndSwapUint64(&l.l.head, head, head>>32<<32|uint64(uint32(p))) {
 			return nil
 		}
@@ -98,9 +99,9 @@ func (l *List) Pop() (p arena.Ptr[Link], err error) {
 		}
 		node := l.h.Word(ref)
 		if node == nil {
-			return 0, fmt.Errorf("pop: %w: the head points to %#x", ErrCorrupt, l.h.Address(ref))
+			return 0, fmt.Errorf("pop: %w: the list's head points to %#x, not into the heap", ErrCorrupt, l.h.Address(ref))
 		}
-		// Others may pop and reuse the node meanwhile. Then next is wrong, and the swap fails.
+		// Others may pop and reuse the node before this load. Then next is wrong, and the swap fails.
 		next := atomic.LoadUint64(node)
 		if atomic.CompareAndSwapUint64(&l.l.head, head, arenamem.Tagged(head, uint32(next))) {
 			return arena.Ptr[Link](l.h.Address(ref)), nil

@@ -12,11 +12,11 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// All iterates over the nodes from the front. It is exact if no node is popped meanwhile. After a pop it
-// may yield wrong nodes, and ends with [ErrContended]. It ends with [ErrCorrupt] at a pointer out of the
-// heap and in a cycle, and with [arena.ErrAbsent] at an absent page.
+// All iterates over the nodes from the front. If a node is popped during the loop, All may yield wrong
+// nodes, and ends with [ErrContended]. It ends with [ErrCorrupt] if a pointer leads out of the arena or
+// the list is a cycle, and with [arena.ErrAbsent] at an absent page.
 //
-// The walk is up to 64 nodes ahead of the loop's body.
+// All reads up to 64 nodes before it yields the first of them.
 func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
 	return func(yield func(arena.Ptr[Link], error) bool) {
 		var ahead [64]arena.Ptr[Link]
@@ -34,12 +34,12 @@ func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
 	}
 }
 
-// Nodes iterates as [List.All] does, and yields pointers into the arena, without copying. T begins with a
-// [Link] and holds no Go pointers. Nodes ends with [ErrCorrupt] at a node that is not wholly inside the
-// arena. Access fields that others write meanwhile with sync/atomic.
+// Nodes iterates as [List.All] does, but yields Go pointers to the nodes in the arena and reads only one
+// node ahead. T begins with a [Link] and holds no Go pointers. Nodes ends with [ErrCorrupt] at a node that
+// is not wholly inside the arena. Use sync/atomic for fields that others write meanwhile.
 //
-// Each page was allocated when the walk entered it. If others may free pages during the walk, run the
-// loop under [arena.Arena.Guard].
+// Nodes checks that a page is present when the walk enters it. If others may free pages during the loop,
+// run the loop under [arena.Arena.Guard].
 func Nodes[T any](l *List) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		w := walker{l: l}
@@ -51,14 +51,14 @@ func Nodes[T any](l *List) iter.Seq2[*T, error] {
 			if short {
 				p = from>>32<<32 | uint64(uint32(p))
 			}
-			// The rotation makes an offset that is no multiple of 8 larger than any other.
+			// The rotation makes an offset that is not a multiple of 8 larger than span.
 			if bits.RotateLeft64(p-from, -3) > span || left == 0 {
 				if w.enter(p, left); w.err != nil {
 					break
 				}
 				from, span = w.from, w.span
 			}
-			// SAFETY: p was just checked: a whole node in the mapping.
+			// SAFETY: the check above proves that the whole node at p is in the mapping.
 			at := unsafe.Add(origin, p)
 			next := *(*uint64)(at)
 			if !yield((*T)(at), nil) {
@@ -80,18 +80,18 @@ const minNode = 16
 // walker reads the nodes of a list.
 type walker struct {
 	l    *List
-	head uint64 // of the list when the walk began
-	size uint64 // of a node, in bytes
-	next uint64 // address of the next node
-	left uint64 // bound on the remaining nodes
-	// The pages that the walk has entered: their address, and the index of the last word at which a
-	// node in them can begin.
+	head uint64 // the list's head when the walk began
+	size uint64 // size of a node, in bytes
+	next uint64 // address of the next node, or 0 at the end
+	left uint64 // nodes that may still follow: a longer list is a cycle
+	// The pages of the last node entered, which are present: from is the address of the first, and span
+	// the index of the last word at which a node that lies wholly in these pages can begin.
 	from, span uint64
 	short      bool // pointers are stored without the upper half
 	err        error
 }
 
-// begin starts a walk over nodes of size bytes, and enters the pages of the first.
+// begin starts a walk over nodes of size bytes, and checks the first node as enter does.
 func (w *walker) begin(size uint64) {
 	h := w.l.h
 	if h.Mem.Size == 0 {
@@ -114,7 +114,8 @@ func (w *walker) begin(size uint64) {
 	}
 }
 
-// enter checks the node at p and that its pages are present.
+// enter checks that the node at p lies in the arena and that its pages are present, and sets from and
+// span to these pages.
 func (w *walker) enter(p, left uint64) {
 	m := w.l.h.Mem
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
@@ -125,7 +126,7 @@ func (w *walker) enter(p, left uint64) {
 	}
 	first, end := off/arenamem.PageSize, (off+w.size+arenamem.PageSize-1)/arenamem.PageSize
 	for page := first; page < end; page++ {
-		// SAFETY: the check above holds the page in the mapping.
+		// SAFETY: the check above proves that the page is in the mapping.
 		atomic.LoadUint64((*uint64)(unsafe.Add(m.Addr, page*arenamem.PageSize)))
 	}
 	w.from, w.span = m.Base+first*arenamem.PageSize, ((end-first)*arenamem.PageSize-w.size)/8
@@ -135,7 +136,7 @@ func (w *walker) enter(p, left uint64) {
 func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
 	p, origin := w.next, w.l.h.Mem.Origin()
-	w.next = 0 // after an error too
+	w.next = 0 // ends the walk if an error follows
 	for ; n < len(nodes) && p != 0; n++ {
 		if w.short {
 			p = w.from>>32<<32 | uint64(uint32(p))
@@ -145,7 +146,7 @@ func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
 				return n
 			}
 		}
-		// SAFETY: as in Nodes.
+		// SAFETY: the check above proves that the whole node at p is in the mapping.
 		next := *(*uint64)(unsafe.Add(origin, p))
 		nodes[n] = arena.Ptr[Link](p)
 		w.left--
@@ -155,7 +156,7 @@ func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
 	return n
 }
 
-// end returns the error of the walk.
+// end returns the error of the walk, or ErrContended if nodes were popped during it.
 func (w *walker) end() (err error) {
 	if w.err != nil || w.size == 0 {
 		return w.err
@@ -173,7 +174,7 @@ func (l *List) wrong(head, p, left uint64) error {
 	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:
 		return fmt.Errorf("walk list: %w: nodes were popped", ErrContended)
 	case left == 0:
-		return fmt.Errorf("walk list: %w: it is a cycle", ErrCorrupt)
+		return fmt.Errorf("walk list: %w: the list is a cycle", ErrCorrupt)
 	}
-	return fmt.Errorf("walk list: %w: a node points to %#x", ErrCorrupt, p)
+	return fmt.Errorf("walk list: %w: a node points to %#x, where no node can be", ErrCorrupt, p)
 }

@@ -7,7 +7,8 @@ import (
 	"unsafe"
 )
 
-// hash is arena_hash: it hashes the key's words, the last one padded with zeros.
+// hash is the same function as arena_hash in C. It hashes the key's words; the last word is padded with
+// zeros.
 func (t *Table) hash(key []byte) uint64 {
 	hash := t.seed
 	for len(key) >= 8 {
@@ -35,13 +36,13 @@ func (t *Table) bucket(hash uint64) *atomic.Uint64 {
 	return &t.buckets[hash&uint64(len(t.buckets)-1)]
 }
 
-// find finds key in the chain from node ref on, after depth other nodes. The result is valid if the
-// bucket's word is the same afterwards.
+// find searches for key in the chain that begins with node ref. It returns the node, or nil, and the
+// number of nodes before it. The result is valid only if the bucket's word is still the same afterwards.
 func (t *Table) find(ref uint32, hash uint64, key []byte) (found *node, depth int, err error) {
 	for ref != 0 {
 		n := t.node(ref)
 		if n == nil {
-			return nil, depth, fmt.Errorf("%w: a node points to %#x", ErrCorrupt, t.h.Address(ref))
+			return nil, depth, fmt.Errorf("%w: a bucket or node points to %#x, where no node can be", ErrCorrupt, t.h.Address(ref))
 		}
 		if t.hasKey(n, hash, key) {
 			return n, depth, nil
@@ -57,18 +58,18 @@ func (t *Table) find(ref uint32, hash uint64, key []byte) (found *node, depth in
 // node returns the node of a reference, or nil if it is not in the heap or not a multiple of 8. The
 // caller has checked that the arena is open.
 //
-// SAFETY: lastNode is the largest offset from which nodeBytes lie in the mapping.
+// SAFETY: lastNode is the largest offset at which a node lies wholly in the mapping.
 func (t *Table) node(ref uint32) *node {
-	off := uint64(ref-t.h.Low) - t.h.Start // wraps around before the heap
+	off := uint64(ref-t.h.Low) - t.h.Start // larger than lastNode if ref lies before the heap
 	if off > t.lastNode || ref%8 != 0 {
 		return nil
 	}
 	return (*node)(unsafe.Add(t.h.Mem.Addr, t.h.Start+off))
 }
 
-// words returns n's key and value.
+// words returns the words of n's key and value.
 //
-// SAFETY: n comes from node, which holds all its words in the mapping.
+// SAFETY: n comes from Table.node, which checks that all its words are in the mapping.
 func (t *Table) words(n *node) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Add(unsafe.Pointer(n), nodeSize)), t.keyWords+t.valueWords)
 }
@@ -91,11 +92,11 @@ func (t *Table) hasLongKey(n *node, key []byte) bool {
 	return len(key) == 0 || atomic.LoadUint64(&words[0]) == lastWord(key)
 }
 
-// copyValue copies n's value. Its loads come before the caller's next load of the bucket, which proves
-// the value unchanged.
+// copyValue copies n's value to to. All its loads happen before the caller's next load of the bucket: if
+// the bucket's word is the same then, the copy is consistent.
 func (t *Table) copyValue(to []byte, n *node) {
 	copy(to, t.valueOf(n))
-	fence() // copy may load in any order
+	fence() // the loads of copy have no order
 }
 
 // setKey sets the key of a node that is not in the table yet.
@@ -112,14 +113,14 @@ func (t *Table) setKey(ref uint32, hash uint64, key []byte) {
 	}
 }
 
-// valueOf returns n's value, as whole words.
+// valueOf returns n's value, padded to whole words.
 //
-// SAFETY: as for words.
+// SAFETY: n comes from Table.node, which checks that all its words are in the mapping.
 func (t *Table) valueOf(n *node) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(n), nodeSize+8*uint64(t.keyWords))), 8*t.valueWords)
 }
 
-// freeNodes frees n nodes of a private chain.
+// freeNodes frees the first n nodes of the chain that begins with ref. No bucket may lead to them.
 func (t *Table) freeNodes(ref uint32, n int) {
 	for range n {
 		at := t.node(ref)

@@ -11,23 +11,25 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// queue is struct arena_queue, which the slots follow.
+// queue mirrors struct arena_queue. The slots follow it.
 type queue struct {
 	head atomic.Uint64 // number of the next element to take
 	_    [7]uint64
 	tail atomic.Uint64 // number of the next element to put
 	_    [7]uint64
-	bits uint32 // log2 of the slots
+	bits uint32 // log2 of the number of slots
 	_    uint32
 }
 
 // Queue is a bounded first-in, first-out queue of pointers into a heap. Programs use
 // bpf/headers/arena_queue.h.
 //
-// A slot is one word: a reference or 0, and the lap around the queue in which the element was put or is
-// to be put. An operation changes the slot with one compare-and-swap, and then advances the tail or the
-// head. If it is killed in between, the next operation advances it instead. No operation waits for
-// another, and a killed process loses at most the element that it had taken or had not put yet.
+// A slot is one word: a lap, and the reference of an element, or 0 if the slot is empty. The lap counts
+// rounds over the slots: it is the round in which the element was put, or in which an empty slot is
+// filled next. An operation changes the slot with one compare-and-swap, and then advances the tail or the
+// head. If its process is killed in between, the next operation advances the tail or the head instead. No
+// operation waits for another, and a killed process loses at most the element that it had taken or had
+// not put yet.
 //
 // Any number of goroutines, processes and programs may put and take at once.
 type Queue struct {
@@ -41,8 +43,8 @@ type Queue struct {
 // maxQueue is the largest capacity of a queue, in elements.
 const maxQueue = 1 << 24
 
-// NewQueue creates an empty queue with a name for n elements, a power of two from 2 to 1<<24. Errors are
-// those of [Heap.Alloc] and [Heap.AddRoot], and [ErrTooLarge] for another n.
+// NewQueue creates an empty queue with a name, for at most n elements. n is a power of two from 2 to
+// 1<<24. Errors are those of [Heap.Alloc] and [Heap.AddRoot], and [ErrTooLarge] for another n.
 func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	if n < 2 || n > maxQueue || n&(n-1) != 0 {
 		return nil, fmt.Errorf("create queue %q: capacity %d is not a power of two from 2 to %d: %w", name, n, maxQueue, ErrTooLarge)
@@ -58,7 +60,7 @@ func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	}
 	err = h.a.Guard(func() error {
 		clear(b)
-		// SAFETY: b begins with a queue.
+		// SAFETY: b has the size of a queue and its slots.
 		(*queue)(unsafe.Pointer(unsafe.SliceData(b))).bits = uint32(bits.TrailingZeros(uint(n)))
 		return nil
 	})
@@ -82,18 +84,18 @@ func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
 	// SAFETY: At returns nil unless the whole queue lies in the mapping.
 	q := (*queue)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))))
 	if q == nil {
-		return nil, fmt.Errorf("open queue %q: %w: its address is %#x", name, ErrCorrupt, uint64(r.Ptr))
+		return nil, fmt.Errorf("open queue %q: %w: its address %#x is not in the heap", name, ErrCorrupt, uint64(r.Ptr))
 	}
 	n := q.bits
 	if n > 24 || h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(queue{}))+8<<n) == nil {
-		return nil, fmt.Errorf("open queue %q: %w: 2^%d slots", name, ErrCorrupt, n)
+		return nil, fmt.Errorf("open queue %q: %w: its 2^%d slots are not all in the heap", name, ErrCorrupt, n)
 	}
-	// SAFETY: the check above holds the slots in the mapping.
+	// SAFETY: the check above proves that the slots are in the mapping.
 	slots := unsafe.Slice((*atomic.Uint64)(unsafe.Add(unsafe.Pointer(q), unsafe.Sizeof(*q))), 1<<n)
 	return &Queue{h.h, q, slots, n, r.Ptr}, nil
 }
 
-// Put puts p, which lies in the heap, at the end. Errors: [ErrFull], [arena.ErrPointer], [ErrContended],
+// Put adds p, a pointer into the heap, at the end. Errors: [ErrFull], [arena.ErrPointer], [ErrContended],
 // [arena.ErrAbsent].
 func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 	if q.h.Mem.Size == 0 || q.h.At(uint32(p)&^7, 8) == nil {
@@ -113,10 +115,10 @@ func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 			}
 		case uint32(slot>>32) == lap-1:
 			if q.q.tail.Load() == tail {
-				return ErrFull // the slot holds an element of the last lap
+				return ErrFull // the slot still holds the element of the previous lap
 			}
 		default:
-			// Filled, but the tail did not move yet, or its owner was killed.
+			// Another process filled the slot and has not advanced the tail yet, or was killed before.
 			q.q.tail.CompareAndSwap(tail, tail+1)
 		}
 	}
@@ -124,7 +126,7 @@ func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 }
 
 // Take removes the pointer at the front and returns it. Errors: [ErrEmpty]; [ErrContended];
-// [arena.ErrAbsent]; [ErrCorrupt] if it does not point into the heap.
+// [arena.ErrAbsent]; [ErrCorrupt] if the pointer does not point into the heap.
 func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 	if q.h.Mem.Size == 0 {
 		return 0, arenamem.ErrClosed
@@ -145,11 +147,11 @@ func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 			q.q.head.CompareAndSwap(head, head+1)
 			ref := uint32(slot)
 			if q.h.At(ref&^7, 8) == nil {
-				return 0, fmt.Errorf("take: %w: an element at %#x", ErrCorrupt, q.h.Address(ref))
+				return 0, fmt.Errorf("take: %w: the element points to %#x, not into the heap", ErrCorrupt, q.h.Address(ref))
 			}
 			return arena.Ptr[byte](q.h.Address(ref)), nil
 		default:
-			// Taken, but the head did not move yet, or its owner was killed.
+			// Another process emptied the slot and has not advanced the head yet, or was killed before.
 			q.q.head.CompareAndSwap(head, head+1)
 		}
 	}

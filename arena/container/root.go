@@ -14,7 +14,7 @@ import (
 // Kind is the type of a root's object.
 type Kind uint32
 
-// Kinds of roots. Applications use those from KindUser on.
+// Kinds of roots. Applications may use the kinds from KindUser on.
 const (
 	KindList  Kind = 1
 	KindTable Kind = 2
@@ -37,7 +37,7 @@ func (k Kind) String() string {
 // maxRootName is the length of the longest name, in bytes.
 const maxRootName = 31
 
-// root is struct arena_root. It is constant once it is published.
+// root mirrors struct arena_root. It is constant once it is published.
 type root struct {
 	kind uint32
 	ref  uint32
@@ -52,9 +52,9 @@ type Root struct {
 	Ptr    arena.Ptr[byte]
 }
 
-// AddRoot publishes the object at p, in the heap, under a name of 1 to 31 bytes, for the lifetime of the
-// arena. A heap has at most 32 roots. Of concurrent calls with one name, one succeeds. Errors:
-// [ErrExists], [ErrFull], [ErrTooLarge] for the name, [ErrContended], [arena.ErrPointer],
+// AddRoot publishes the object at p, in the heap, under a name of 1 to 31 bytes. A root cannot be
+// removed. A heap has at most 32 roots. If several callers add the same name at once, one succeeds.
+// Errors: [ErrExists], [ErrFull], [ErrTooLarge] for the name, [ErrContended], [arena.ErrPointer],
 // [arena.ErrAbsent].
 func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) {
 	r, err := h.addRoot(name, kind, uint32(p))
@@ -66,7 +66,7 @@ func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) 
 
 func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
 	if name == "" || len(name) > maxRootName || bytes.IndexByte([]byte(name), 0) >= 0 {
-		return Root{}, fmt.Errorf("%w: a name has 1 to %d bytes, none of them 0", ErrTooLarge, maxRootName)
+		return Root{}, fmt.Errorf("%w: name has %d bytes, not 1 to %d without zero bytes", ErrTooLarge, len(name), maxRootName)
 	}
 	if h.h.At(ref, 8) == nil {
 		return Root{}, h.h.Mem.PointerError(h.h.Address(ref), 8, 8)
@@ -82,13 +82,13 @@ func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
 	return there, err
 }
 
-// publish fills r, at p, and makes it a root.
+// publish stores is and name in r, the root at p, and adds it at the first free number.
 func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there Root, err error) {
 	defer h.h.Catch("publish", debug.SetPanicOnFault(true), &err)
 	copy(is.name[:], name)
 	*r = is
-	// Roots are added at the first free number and never removed. Two of one name therefore meet at a
-	// number: the later one finds the earlier.
+	// Roots are added at the first free number and never removed. If another root has the same name,
+	// this loop therefore finds it before a free number.
 	for i := range uint32(arenamem.MaxRoots) {
 		if atomic.CompareAndSwapUint64(&h.h.Super.Roots[i], 0, uint64(uint32(p))) {
 			return Root{i, name, Kind(is.kind), arena.Ptr[byte](h.h.Address(is.ref))}, nil
@@ -101,7 +101,7 @@ func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there 
 			return there, err
 		}
 	}
-	return Root{}, fmt.Errorf("%w: there are %d roots", ErrFull, arenamem.MaxRoots)
+	return Root{}, fmt.Errorf("%w: the heap has %d roots already", ErrFull, arenamem.MaxRoots)
 }
 
 // rootAt returns root i, which exists.
@@ -110,7 +110,7 @@ func (h *Heap) rootAt(i uint32) (Root, error) {
 	// SAFETY: At returns nil unless the whole root lies in the mapping.
 	r := (*root)(h.h.At(ref, uint64(unsafe.Sizeof(root{}))))
 	if r == nil {
-		return Root{}, fmt.Errorf("%w: root %d is at %#x", ErrCorrupt, i, ref)
+		return Root{}, fmt.Errorf("%w: root %d has the reference %#x, not in the heap", ErrCorrupt, i, ref)
 	}
 	name, _, _ := bytes.Cut(r.name[:], []byte{0})
 	return Root{i, string(name), Kind(r.kind), arena.Ptr[byte](h.h.Address(r.ref))}, nil
@@ -135,8 +135,8 @@ func (h *Heap) Roots() (roots []Root, err error) {
 	return roots, nil
 }
 
-// Root returns the root with a name. Errors: those of [Heap.Roots], [ErrNotFound], and [ErrFormat] if it
-// is of another kind.
+// Root returns the root with a name. Errors: those of [Heap.Roots], [ErrNotFound], and [ErrFormat] if the
+// root has another kind.
 func (h *Heap) Root(name string, kind Kind) (Root, error) {
 	roots, err := h.Roots()
 	for _, r := range roots {

@@ -14,20 +14,20 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// table is struct arena_table.
+// table mirrors struct arena_table.
 type table struct {
 	keySize   uint32 // bytes
-	valueSize uint32
-	bits      uint32 // log2 of the buckets
-	buckets   uint32 // reference
+	valueSize uint32 // bytes
+	bits      uint32 // log2 of the number of buckets
+	buckets   uint32 // reference to the first bucket
 	seed      uint64
 	count     atomic.Int64
 }
 
-// node is struct arena_node. The words of the key and the value follow.
+// node mirrors struct arena_node. The words of the key and then of the value follow it.
 type node struct {
-	next uint32 // reference
-	hash uint32
+	next uint32 // reference to the next node of the bucket, or 0
+	hash uint32 // upper half of the key's hash
 }
 
 const nodeSize = uint64(unsafe.Sizeof(node{}))
@@ -36,21 +36,21 @@ const nodeSize = uint64(unsafe.Sizeof(node{}))
 // bpf/headers/arena_table.h.
 //
 // A bucket is one word: a reference to its first node and a tag. Nodes are constant while they are in
-// the table. Every change makes new nodes and publishes them with one compare-and-swap of the bucket's
-// word, which increments the tag, and frees the replaced nodes. Therefore:
+// the table. Each change makes new nodes, publishes them with one compare-and-swap of the bucket's word,
+// which increments the tag, and then frees the replaced nodes. Therefore:
 //
-//   - A change succeeds only if no other changed the bucket since it was read: no update is lost, and no
-//     key is there twice.
-//   - A reader loads the bucket's word again after reading. If it is the same, everything that was read
-//     belongs together, and a value is never torn. If not, it reads again.
-//   - A killed process loses only the nodes that it had not published or not freed yet, and blocks no
-//     other.
+//   - A change succeeds only if no other change was made to the bucket since the change read it. No
+//     update is lost, and no key is in the table twice.
+//   - A reader loads the bucket's word again after reading. If the word is the same, the bucket did not
+//     change while it was read, and the value is not torn. If not, the reader starts again.
+//   - A killed process loses only the nodes that it had not published or not freed yet. It does not block
+//     others.
 //
-// Replacing or deleting a key copies the nodes before it in its bucket. There are few of them if
-// Capacity is right: the table does not grow. Deleting can fail with [ErrFull] therefore.
+// Replacing or deleting a key copies the nodes before it in its bucket. A bucket has few nodes if Capacity
+// is right; the table does not grow. Because of the copies, deleting can fail with [ErrFull].
 //
-// The readers rely on x86, which keeps loads and stores in order. Programs and processes have no barriers
-// for other machines, where [NewTable] and [OpenTable] fail with [ebpf.ErrNotSupported].
+// Readers rely on x86, which keeps loads and stores in order. The code has no barriers for other
+// machines: there, [NewTable] and [OpenTable] fail with [ebpf.ErrNotSupported].
 //
 // All methods may be called by many goroutines, processes and programs at once.
 type Table struct {
@@ -69,8 +69,8 @@ type Table struct {
 type TableOptions struct {
 	KeySize   int // bytes, 1 to 4096
 	ValueSize int // bytes, 0 to 4096
-	// Capacity is the number of keys to expect, 1 to 1<<27. The table has two to four times as many
-	// buckets. With more keys it works, but slower.
+	// Capacity is the expected number of keys, 1 to 1<<27. The table has two to four times as many
+	// buckets. It works with more keys, but slower.
 	Capacity int
 }
 
@@ -99,11 +99,11 @@ func newTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	}
 	switch {
 	case opts.KeySize < 1 || opts.KeySize > maxTableBytes:
-		return nil, fmt.Errorf("%w: keys of %d bytes, not 1 to %d", ErrTooLarge, opts.KeySize, maxTableBytes)
+		return nil, fmt.Errorf("%w: key size is %d, not 1 to %d", ErrTooLarge, opts.KeySize, maxTableBytes)
 	case opts.ValueSize < 0 || opts.ValueSize > maxTableBytes:
-		return nil, fmt.Errorf("%w: values of %d bytes, not 0 to %d", ErrTooLarge, opts.ValueSize, maxTableBytes)
+		return nil, fmt.Errorf("%w: value size is %d, not 0 to %d", ErrTooLarge, opts.ValueSize, maxTableBytes)
 	case opts.Capacity < 1 || opts.Capacity > maxTableCapacity:
-		return nil, fmt.Errorf("%w: capacity %d, not 1 to %d", ErrTooLarge, opts.Capacity, maxTableCapacity)
+		return nil, fmt.Errorf("%w: capacity is %d, not 1 to %d", ErrTooLarge, opts.Capacity, maxTableCapacity)
 	}
 	n := uint32(bits.Len64(uint64(opts.Capacity))) + 1
 	buckets, err := h.Alloc(8 << n)
@@ -158,23 +158,23 @@ func openTable(h *Heap, name string) (_ *Table, err error) {
 	// SAFETY: At returns nil unless the whole table lies in the mapping.
 	t := (*table)(h.h.At(uint32(r.Ptr), uint64(unsafe.Sizeof(table{}))))
 	if t == nil {
-		return nil, fmt.Errorf("%w: its address is %#x", ErrCorrupt, uint64(r.Ptr))
+		return nil, fmt.Errorf("%w: the table's address %#x is not in the heap", ErrCorrupt, uint64(r.Ptr))
 	}
-	// Copies, which stay as checked.
+	// Copy the fields first: another process may change them after the check.
 	keys, values, n, buckets := t.keySize, t.valueSize, t.bits, t.buckets
 	if keys < 1 || keys > maxTableBytes || values > maxTableBytes || n > 29 || h.h.At(buckets, 8<<n) == nil {
-		return nil, fmt.Errorf("%w: keys of %d bytes, values of %d, 2^%d buckets at %#x", ErrCorrupt, keys, values, n, h.h.Address(buckets))
+		return nil, fmt.Errorf("%w: invalid table with keys of %d bytes, values of %d and 2^%d buckets at %#x", ErrCorrupt, keys, values, n, h.h.Address(buckets))
 	}
 	tab := &Table{
 		h: h.h, t: t, seed: t.seed, p: r.Ptr,
 		keySize: int(keys), valueSize: int(values),
 		keyWords: int(keys+7) / 8, valueWords: int(values+7) / 8,
-		// SAFETY: the check above holds the buckets in the mapping.
+		// SAFETY: the check above proves that the buckets are in the mapping.
 		buckets: unsafe.Slice((*atomic.Uint64)(h.h.At(buckets, 8<<n)), 1<<n),
 	}
 	tab.nodeBytes = nodeSize + 8*uint64(tab.keyWords+tab.valueWords)
 	if tab.nodeBytes > h.h.Mem.Size-h.h.Start {
-		return nil, fmt.Errorf("%w: nodes of %d bytes", ErrCorrupt, tab.nodeBytes)
+		return nil, fmt.Errorf("%w: nodes of %d bytes do not fit into the heap", ErrCorrupt, tab.nodeBytes)
 	}
 	tab.lastNode = h.h.Mem.Size - h.h.Start - tab.nodeBytes
 	return tab, nil
@@ -186,7 +186,7 @@ func (t *Table) KeySize() int { return t.keySize }
 // ValueSize returns the size of a value in bytes.
 func (t *Table) ValueSize() int { return t.valueSize }
 
-// Len returns the number of keys. Each process that was killed during a change can make it wrong by one.
+// Len returns the number of keys. For each process killed during a change, it may be wrong by one.
 // The error matches [arena.ErrAbsent] or [os.ErrClosed].
 func (t *Table) Len() (n int, err error) {
 	if t.h.Mem.Size == 0 {
@@ -196,8 +196,9 @@ func (t *Table) Len() (n int, err error) {
 	return int(t.t.count.Load()), nil
 }
 
-// Lookup copies the value of key to value. Both have the sizes of the table. Errors: [ErrNotFound];
-// [ErrContended] if the bucket changed during every read; [ErrCorrupt]; [arena.ErrAbsent].
+// Lookup copies the value of key to value. Both slices must have the table's sizes. Errors:
+// [ErrNotFound]; [ErrContended] if the bucket changed during every attempt to read it; [ErrCorrupt];
+// [arena.ErrAbsent].
 func (t *Table) Lookup(key, value []byte) (err error) {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
 		return t.sizeError(key, value)
@@ -211,10 +212,10 @@ func (t *Table) Lookup(key, value []byte) (err error) {
 		if n != nil {
 			t.copyValue(value, n)
 		}
-		// Partner: the compare-and-swap that replaces the nodes. They are constant before it;
-		// after it, this load returns another tag.
+		// Partner: the compare-and-swap of a change. Nodes are constant before it. After it, this load
+		// returns another tag.
 		if bucket.Load() != head {
-			left -= 1 + depth // bounds the steps, not the tries
+			left -= 1 + depth // count the nodes visited, not only the attempts
 			continue
 		}
 		if n == nil && err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// change is one change of a bucket. It owns its new nodes until it succeeds.
+// change is a change of one bucket. It owns the new nodes until the compare-and-swap succeeds.
 type change struct {
 	t      *Table
 	key    []byte
@@ -21,20 +21,20 @@ type change struct {
 
 	head  uint64 // the bucket's word when it was read
 	old   *node  // the key's node, or nil
-	depth int    // nodes before it
+	depth int    // number of nodes before old
 
-	fresh  uint32 // the new node
-	first  uint32 // the first copy of the nodes before the old one
-	copies int    // number of copies
+	fresh  uint32 // reference to the new node, or 0
+	first  uint32 // reference to the first of the copies, then to the rest of the chain
+	copies int    // number of copies of the nodes before old
 	made   bool   // the compare-and-swap has succeeded
 }
 
 // errChanged means that the bucket has changed: try again.
 var errChanged = errors.New("bucket was changed")
 
-// Put sets the value of key. With [ebpf.UpdateNoExist] it fails with [ErrExists] if the key exists; with
-// [ebpf.UpdateExist], with [ErrNotFound] if it does not. Other errors: [ErrFull], [ErrContended],
-// [ErrCorrupt], [arena.ErrAbsent].
+// Put sets the value of key. With [ebpf.UpdateNoExist], Put fails with [ErrExists] if the key exists.
+// With [ebpf.UpdateExist], it fails with [ErrNotFound] if the key does not exist. Other errors:
+// [ErrFull], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
 func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
 		return t.sizeError(key, value)
@@ -43,10 +43,10 @@ func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	return c.repeat("put", func() error { return c.put(value) })
 }
 
-// Update replaces the value of key by the result of change, which edits a consistent copy of the value in
-// place, or zeros with there false if the key is absent. If others change the bucket first, Update calls
-// change again with the newer value. The copy is valid until change returns. Flags and errors are those
-// of [Table.Put].
+// Update copies the value of key, calls change to edit the copy, and stores the result. The copy is never
+// torn, and valid until change returns. If the key does not exist, change gets zeros, and there is false.
+// If others change the bucket meanwhile, Update calls change again with the newer value. Flags and errors
+// are those of [Table.Put].
 func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value []byte, there bool)) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)
@@ -57,7 +57,7 @@ func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value 
 		if err := c.get(value); err != nil {
 			return err
 		}
-		change(value, c.old != nil) // outside the guard: a fault in it is the caller's
+		change(value, c.old != nil) // not guarded: a fault in the caller's function panics
 		return c.replace(value)
 	})
 }
@@ -77,8 +77,8 @@ func (t *Table) change(key []byte, flags ebpf.MapUpdateFlags) change {
 	return change{t: t, key: key, hash: hash, flags: flags, bucket: t.bucket(hash)}
 }
 
-// repeat tries until no other change interferes. Once the compare-and-swap has succeeded, the change is
-// made: if freeing the old nodes fails, they are lost.
+// repeat calls try until no other change interferes. It returns nil once the compare-and-swap has
+// succeeded: if freeing the old nodes fails after that, they are lost.
 func (c *change) repeat(verb string, try func() error) error {
 	for left := arenamem.MaxTries; left > 0; left -= 1 + c.depth {
 		err := try()
@@ -98,7 +98,7 @@ func (c *change) repeat(verb string, try func() error) error {
 	return ErrContended
 }
 
-// put tries once to put a value.
+// put attempts a Put once.
 func (c *change) put(value []byte) (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -107,8 +107,8 @@ func (c *change) put(value []byte) (err error) {
 	return c.exchange(value)
 }
 
-// get is the first half of an update: it copies the value. The copy is consistent, and of this key,
-// since the bucket's word is the same afterwards.
+// get attempts the first half of an Update once: it copies the value of the key, or zeros. It returns
+// errChanged if the bucket changed during the copy.
 func (c *change) get(value []byte) (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -119,20 +119,20 @@ func (c *change) get(value []byte) (err error) {
 		return nil
 	}
 	c.t.copyValue(value, c.old)
-	// Partner: the compare-and-swap that replaces the node, as in Lookup.
+	// Partner: the compare-and-swap of another change, as in Lookup.
 	if c.bucket.Load() != c.head {
 		return errChanged
 	}
 	return nil
 }
 
-// replace is the second half of an update.
+// replace attempts the second half of an Update once: it stores the value.
 func (c *change) replace(value []byte) (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	return c.exchange(value)
 }
 
-// remove tries once to delete the key.
+// remove attempts a Delete once.
 func (c *change) remove() (err error) {
 	defer c.t.h.Catch("change table", debug.SetPanicOnFault(true), &err)
 	if err := c.find(); err != nil {
@@ -144,7 +144,7 @@ func (c *change) remove() (err error) {
 	return c.swap(c.first)
 }
 
-// find loads the bucket's word into head and finds the key in that state.
+// find loads the bucket's word into head and sets old and depth for the key.
 func (c *change) find() (err error) {
 	c.head = c.bucket.Load()
 	c.old, c.depth, err = c.t.find(uint32(c.head), c.hash, c.key)
@@ -162,7 +162,7 @@ func (c *change) find() (err error) {
 	return nil
 }
 
-// exchange replaces the old node by a new one with the value.
+// exchange puts a new node with the value into the bucket, in place of the old node if there is one.
 func (c *change) exchange(value []byte) (err error) {
 	t := c.t
 	if c.fresh == 0 {
@@ -204,7 +204,8 @@ func (c *change) swap(ref uint32) error {
 	return nil
 }
 
-// copyNodes copies the nodes before the old one in front of tail, in reverse order, and sets first.
+// copyNodes copies the nodes before old, puts the copies in front of tail in reverse order, and sets
+// first.
 func (c *change) copyNodes(tail uint32) error {
 	t, ref := c.t, uint32(c.head)
 	c.first, c.copies = tail, 0
@@ -227,7 +228,7 @@ func (c *change) copyNodes(tail uint32) error {
 	return nil
 }
 
-// freeCopies frees the copies, once: after a fault the remaining ones are lost.
+// freeCopies frees the copies. It sets copies to 0 first: after a fault, the remaining copies are lost.
 func (c *change) freeCopies() {
 	n := c.copies
 	c.copies = 0
@@ -238,7 +239,7 @@ func (c *change) freeCopies() {
 func (c *change) discard() {
 	fresh := c.fresh
 	c.fresh = 0
-	_ = c.t.h.Mem.Guard(func() error { // a block on an absent page is lost
+	_ = c.t.h.Mem.Guard(func() error { // blocks that cannot be freed, because a page is absent, are lost
 		c.freeCopies()
 		if fresh != 0 {
 			return c.t.h.Free(fresh)

@@ -15,10 +15,10 @@ type Entry struct {
 	Key, Value []byte
 }
 
-// All iterates over the keys and values, in no order. The entries of one bucket existed at one time;
-// different buckets are read at different times. The caller owns each Entry. All ends with [ErrCorrupt]
-// at an inconsistent bucket, with [ErrContended] at one that changes during every read, or with
-// [arena.ErrAbsent].
+// All iterates over the keys and values, in no particular order. The entries of a bucket are a consistent
+// snapshot; different buckets are read at different times. The caller owns each Entry. All ends with
+// [ErrCorrupt] at a corrupt bucket, with [ErrContended] at a bucket that changes during every attempt to
+// read it, or with [arena.ErrAbsent].
 func (t *Table) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for i := range t.buckets {
@@ -53,16 +53,16 @@ func (t *Table) entries(bucket *atomic.Uint64) (entries []Entry, err error) {
 	return nil, ErrContended
 }
 
-// chain copies the entries from node ref on. They are consistent if the bucket's word is the same
-// afterwards.
+// chain copies the entries of the chain that begins with node ref. They are consistent only if the
+// bucket's word is still the same afterwards.
 func (t *Table) chain(ref uint32) (entries []Entry, err error) {
 	for ref != 0 {
 		n := t.node(ref)
 		if n == nil {
-			return entries, fmt.Errorf("%w: a node points to %#x", ErrCorrupt, t.h.Address(ref))
+			return entries, fmt.Errorf("%w: a bucket or node points to %#x, where no node can be", ErrCorrupt, t.h.Address(ref))
 		}
 		if len(entries) == maxChain {
-			return entries, fmt.Errorf("%w: more than %d keys", ErrCorrupt, maxChain)
+			return entries, fmt.Errorf("%w: it has more than %d keys", ErrCorrupt, maxChain)
 		}
 		e := Entry{make([]byte, 8*t.keyWords), make([]byte, t.valueSize)}
 		t.copyKey(e.Key, n)
@@ -74,7 +74,7 @@ func (t *Table) chain(ref uint32) (entries []Entry, err error) {
 	return entries, nil
 }
 
-// copyKey copies n's key, as whole words.
+// copyKey copies n's key to to, padded to whole words.
 func (t *Table) copyKey(to []byte, n *node) {
 	for i, words := 0, t.words(n); i < t.keyWords; i++ {
 		binary.LittleEndian.PutUint64(to[8*i:], atomic.LoadUint64(&words[i]))
