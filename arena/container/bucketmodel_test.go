@@ -10,7 +10,7 @@ import (
 // reader must never accept a torn value. The bucket's word is tag*bucketTag + reference.
 const (
 	bucketWord  model.Word = iota
-	bucketNode             // of three nodes, two words each: two of the writer's, one of an updater's
+	bucketNode             // first of three nodes of two words: two of the writer, one of the updater
 	bucketWords = bucketNode + 6
 )
 
@@ -20,11 +20,11 @@ type bucketWeakness int
 
 const (
 	bucketWhole  bucketWeakness = iota
-	lookOnce                    // the reader does not look at the bucket again
-	noTag                       // the tag stays
-	plainPublish                // the new node is put in place without a barrier
-	lookTooEarly                // the reader looks again before it has read all
-	callFirst                   // Update calls back before it looks again
+	lookOnce                    // the reader does not load the bucket again
+	noTag                       // changes do not increment the tag
+	plainPublish                // the writer stores the bucket's word without a barrier
+	lookTooEarly                // the reader loads the bucket again before it has read both halves
+	callFirst                   // Update calls back before it loads the bucket again
 )
 
 func bucketWriter(weak bucketWeakness, rounds int) model.Thread {
@@ -128,7 +128,7 @@ func bucketUpdater(weak bucketWeakness) model.Thread {
 			v.Stop()
 		}},
 	}
-	if weak == callFirst { // the exchange alone looks whether the bucket was changed
+	if weak == callFirst { // only the exchange checks whether the bucket was changed
 		steps = append(steps[:3:3], steps[4:]...)
 	}
 	return model.Thread{Name: "updater", Steps: steps}
@@ -142,8 +142,8 @@ func TestModelOfUpdate(t *testing.T) {
 		fails string
 	}{
 		{"Update calls back with whole values", model.TSO, bucketWhole, ""},
-		{"also where plain stores become visible in any order", model.PSO, bucketWhole, ""},
-		{"weakened: it calls back before it looks again", model.TSO, callFirst, "called back with a torn value"},
+		{"the same if plain stores become visible in any order", model.PSO, bucketWhole, ""},
+		{"weakened: it calls back before it loads the bucket again", model.TSO, callFirst, "called back with a torn value"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			model.Model{
@@ -158,7 +158,7 @@ func TestModelOfBucket(t *testing.T) {
 	explore := func(order model.Order, weak bucketWeakness) model.Result {
 		rounds := 5
 		if weak == plainPublish {
-			rounds = 2 // as many stores as a model can have waiting
+			rounds = 2 // more rounds have more pending stores than a model allows
 		}
 		return model.Model{
 			Words: int(bucketWords), Order: order,
@@ -172,11 +172,11 @@ func TestModelOfBucket(t *testing.T) {
 		fails string
 	}{
 		{"a value is whole", model.TSO, bucketWhole, ""},
-		{"also where plain stores become visible in any order", model.PSO, bucketWhole, ""},
-		{"weakened: the reader looks once", model.TSO, lookOnce, "torn value"},
-		{"weakened: it looks again too early", model.TSO, lookTooEarly, "torn value"},
+		{"the same if plain stores become visible in any order", model.PSO, bucketWhole, ""},
+		{"weakened: the reader loads the bucket once", model.TSO, lookOnce, "torn value"},
+		{"weakened: it loads the bucket again too early", model.TSO, lookTooEarly, "torn value"},
 		{"weakened: there is no tag", model.TSO, noTag, "torn value"},
-		{"weakened: the node is put in place without a barrier", model.PSO, plainPublish, "torn value"},
+		{"weakened: the node is published without a barrier", model.PSO, plainPublish, "torn value"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) { explore(tt.order, tt.weak).Check(t, tt.fails) })
 	}

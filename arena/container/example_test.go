@@ -26,7 +26,7 @@ func newHeap() *container.Heap {
 	return h
 }
 
-// Counters by name: concurrent updates of a key lose no increment.
+// A table of counters. Update loses no increment, even if others update the same key at once.
 func ExampleTable() {
 	h := newHeap()
 	defer h.Arena().Close()
@@ -70,7 +70,7 @@ func ExampleKV() {
 	// true
 }
 
-// task is a node of a list: a BPF program declares it with a struct arena_link first.
+// task is a node of a list. In C, its first member is a struct arena_link.
 type task struct {
 	container.Link
 	PID uint64

@@ -99,11 +99,11 @@ func (v *victim) damage(data []byte) {
 			word = word>>32<<32 | uint64(uint32(a.Base())+uint32(word)%uint32(a.Size())&^7)
 		case 2: // an address in the arena
 			word = a.Base() + word%a.Size()
-		case 3: // a word from elsewhere in it
+		case 3: // another word of the arena
 			word = binary.LittleEndian.Uint64(v.good[word%uint64(len(v.good)-8):])
 		case 4: // a reference to a page that is absent in an arena with SegvOnFault
 			word = word>>32<<32 | uint64(uint32(a.Base()+a.Size()-arenamem.PageSize)+uint32(word)%uint32(arenamem.PageSize)&^7)
-		case 5: // an address there
+		case 5: // an address in such a page
 			word = a.Base() + a.Size() - arenamem.PageSize + word%arenamem.PageSize&^7
 		}
 		binary.LittleEndian.PutUint64(v.mem[at:], word)
@@ -170,7 +170,7 @@ func (v *victim) useList(h *Heap, note func(error)) {
 		note(err)
 	}
 	sum := uint64(0)
-	// Under a guard, because another process may free pages.
+	// Guard the loop: another process may free pages.
 	note(h.a.Guard(func() error {
 		for n, err := range Nodes[numbered](l) {
 			if err != nil {
@@ -266,7 +266,7 @@ const tooLong = 20 * time.Second
 func FuzzDamagedArena(f *testing.F) {
 	victims := []*victim{newVictim(f, arena.Options{}), newVictim(f, arena.Options{SegvOnFault: true})}
 	for _, v := range victims {
-		if errs := v.use(); len(errs) != 2 { // the last two keys are not there
+		if errs := v.use(); len(errs) != 2 { // ErrNotFound for the last two keys of useTable
 			f.Fatalf("undamaged: %v", errs)
 		}
 		v.mend(f)

@@ -42,7 +42,7 @@ func TestHeapStorm(t *testing.T) {
 				mark := uint64(p) + uint64(i)
 				binary.LittleEndian.PutUint64(b, mark)
 				if binary.LittleEndian.Uint64(b) != mark {
-					t.Error("the block has another owner")
+					t.Error("another goroutine or program wrote to the block")
 				}
 				if err := h.Free(p); err != nil {
 					t.Error(err)

@@ -25,7 +25,7 @@ func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 	absent := 0
 	for at := 0; at < len(v.mem); at += 8 {
 		if binary.LittleEndian.Uint64(v.good[at:]) == 0 && at >= arenamem.HeadPages*int(arenamem.PageSize) {
-			continue // not in use
+			continue // the word is not in use
 		}
 		for kind := range byte(2) {
 			v.mend(t)
@@ -39,7 +39,7 @@ func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 		}
 	}
 	if absent == 0 {
-		t.Error("no operation came to an absent page")
+		t.Error("no operation found an absent page")
 	}
 }
 
@@ -180,7 +180,7 @@ func TestFaultsOfCallersAreTheirs(t *testing.T) {
 	}
 }
 
-// hostileHelper writes hostile words and frees pages until its input ends.
+// hostileHelper is a helper process. It damages words of the arena and frees pages until its input ends.
 func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
 	over := make(chan struct{})
 	go func() { in.ReadByte(); close(over) }()
@@ -210,7 +210,7 @@ func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
 		switch i % 64 {
 		case 0:
 			if testenv.Race {
-				continue // its atomics look at the page first, and die where it goes after that
+				continue // the race detector's atomics crash if the page is freed meanwhile
 			}
 			if err := a.FreePages(page, 1); err != nil {
 				return err

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// numbered is struct numbered of arenaset.bpf.c.
+// numbered mirrors struct numbered of arenaset.bpf.c.
 type numbered struct {
 	Link
 	Number uint64
@@ -278,7 +278,7 @@ func TestNodesThatDoNotFit(t *testing.T) {
 	}
 	for _, err := range Nodes[struct {
 		Link
-		_ [2 * 4096]byte // from page 2 of 4 on, after a header
+		_ [2 * 4096]byte // begins in page 2 of 4, after a header, and so ends outside the arena
 	}](l) {
 		if !errors.Is(err, ErrCorrupt) {
 			t.Errorf("two pages: %v", err)

@@ -18,32 +18,32 @@ import (
 const (
 	queueHead model.Word = iota
 	queueTail
-	queueSlot // of modelSlots
+	queueSlot // first of modelSlots slots
 )
 
 // Words that record the test's state.
 const (
-	queueKilled = queueSlot + modelSlots + iota
-	queuePuts   // elements put so far
-	queueTakes  // and taken
-	queueLog    // their order
+	queueKilled = queueSlot + modelSlots + iota // 1 if the mortal producer was killed
+	queuePuts                                   // number of elements put so far
+	queueTakes                                  // number of elements taken so far
+	queueLog                                    // the elements in the order in which they were put
 	queueWords  = queueLog + maxPuts
 )
 
 const (
 	modelSlots = 2
 	maxPuts    = 5
-	slotLap    = 10 // references are smaller
-	queueTries = 12
+	slotLap    = 10 // larger than any reference
+	queueTries = 12 // bound on the tries of an operation
 )
 
 // Registers.
 const (
 	regEnd   = iota // head or tail as loaded
 	regSlot         // the slot's word
-	regTries        // of this element
-	regDone         // elements done
-	regTruth        // whether it was full or empty when the slot was loaded
+	regTries        // tries for this element
+	regDone         // number of elements done
+	regTruth        // 1 if the queue was full when the slot was loaded
 )
 
 // queueWeakness is a part of the algorithm that is left out, to show that it is needed.
@@ -51,10 +51,10 @@ type queueWeakness int
 
 const (
 	queueWhole    queueWeakness = iota
-	noTailHelp                  // the tail is moved by who filled the slot alone
-	noHelpIfTaken               // and by others only while the element lies there
-	noHeadHelp                  // the head is moved by who emptied the slot alone
-	noLaps                      // a slot does not say in which lap it was emptied
+	noTailHelp                  // only the producer that filled the slot moves the tail
+	noHelpIfTaken               // others move the tail only while the element is in the slot
+	noHeadHelp                  // only the consumer that emptied the slot moves the head
+	noLaps                      // a slot does not hold its lap
 )
 
 func tries(v *model.View) bool {
@@ -143,7 +143,7 @@ func putter(name string, weak queueWeakness, first, count int, mortal bool) mode
 			if v.Reg(regTruth) == 0 {
 				v.Fail("called full with room in it")
 			}
-			next(v) // the element is dropped
+			next(v) // give up this element
 		}),
 	}}
 }
@@ -207,7 +207,7 @@ func queueModel(threads ...model.Thread) model.Model {
 		Words: int(queueWords), Order: model.TSO, Threads: append(threads, death),
 		AtRest: func(v *model.View) error {
 			if v.Peek(queuePuts) != v.Peek(queueTakes) {
-				return errors.New("an element was not taken")
+				return errors.New("an element was put and not taken")
 			}
 			return nil
 		},
@@ -222,10 +222,10 @@ func TestModelOfQueue(t *testing.T) {
 		fails   string
 		long    bool
 	}{
-		{rule: "one puts, is killed, and another", threads: func(w queueWeakness) []model.Thread {
+		{rule: "two producers, one of them killed", threads: func(w queueWeakness) []model.Thread {
 			return []model.Thread{putter("mortal", w, 1, 2, true), putter("putter", w, 5, 2, false), taker("taker", w)}
 		}},
-		{rule: "two take", long: true, threads: func(w queueWeakness) []model.Thread {
+		{rule: "two consumers", long: true, threads: func(w queueWeakness) []model.Thread {
 			return []model.Thread{putter("mortal", w, 1, 1, true), putter("putter", w, 5, 2, false), taker("taker", w), taker("taker 2", w)}
 		}},
 		{rule: "more than a lap", long: true, threads: func(w queueWeakness) []model.Thread {
@@ -237,13 +237,13 @@ func TestModelOfQueue(t *testing.T) {
 		weak  queueWeakness
 		fails string
 	}{
-		{"no operation moves the tail for another", noTailHelp, "no progress"},
-		{"no operation moves the tail past a taken slot", noHelpIfTaken, "no progress"},
-		{"a slot does not know its lap", noLaps, ""},
+		{"no producer moves the tail for another", noTailHelp, "no progress"},
+		{"no producer moves the tail past an element that was taken", noHelpIfTaken, "no progress"},
+		{"a slot does not hold its lap", noLaps, ""},
 	}
 	for _, tt := range tests {
 		if tt.long && testing.Short() {
-			continue // many states
+			continue // the model has many states
 		}
 		t.Run(tt.rule, func(t *testing.T) {
 			queueModel(tt.threads(tt.weak)...).Explore().Check(t, tt.fails)
@@ -260,7 +260,7 @@ func TestModelOfQueue(t *testing.T) {
 			}
 		})
 	}
-	t.Run("weakened: no operation moves the head for another", func(t *testing.T) {
+	t.Run("weakened: no consumer moves the head for another", func(t *testing.T) {
 		// A killed taker stops after the slot.
 		mortal := taker("mortal", queueWhole)
 		mortal.Steps[3].Do = func(v *model.View) { v.Stop() }

@@ -12,7 +12,7 @@ func TestTablesNeedTotalOrder(t *testing.T) {
 	tests := []struct {
 		rule string
 		err  error
-		says string // empty where it is sound
+		says string // part of the error's text; empty if there is no error
 	}{
 		{"a table on amd64", checkOrder("amd64"), ""},
 		{"a table on arm64", checkOrder("arm64"), "tables on arm64"},

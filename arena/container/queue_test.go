@@ -92,14 +92,14 @@ func TestQueueIsHelpedOn(t *testing.T) {
 		}
 		for range 10 {
 			put()
-			q.q.tail.Add(^uint64(0)) // killed before it moved the tail
+			q.q.tail.Add(^uint64(0)) // as if put was killed before it moved the tail
 			put()
 			take()
-			q.q.head.Add(^uint64(0)) // killed before it moved the head
+			q.q.head.Add(^uint64(0)) // as if take was killed before it moved the head
 			take()
 			put()
 			q.q.tail.Add(^uint64(0))
-			take() // what the tail does not reach yet
+			take() // the element is beyond the tail
 			put()
 			take()
 		}
@@ -109,7 +109,7 @@ func TestQueueIsHelpedOn(t *testing.T) {
 	}
 }
 
-// putHelper puts elements until it is killed.
+// putHelper is a helper process that puts elements until it is killed.
 func putHelper(a *arena.Arena, _ *bufio.Reader) error {
 	h, err := OpenHeap(a)
 	if err != nil {

@@ -67,7 +67,7 @@ func stormKey(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n)
 func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	value := make([]byte, stormValue)
 	for i := 0; ; i++ {
-		if i%64 == 63 && stop() { // at least 64 rounds
+		if i%64 == 63 && stop() { // not before 63 operations, so that each process does some
 			return c, nil
 		}
 		key := stormKey(rand.Uint64N(2 * stormKeys))
@@ -217,7 +217,7 @@ func howLong(tb testing.TB, variable string, short, long time.Duration) time.Dur
 	return long
 }
 
-// Two processes and two programs, for RBTOOL_ARENA_STORM (3 seconds).
+// Two processes and two programs change a table for RBTOOL_ARENA_STORM (default 3 s).
 func TestTableStorm(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 16 << 20})
@@ -234,7 +234,7 @@ func TestTableStorm(t *testing.T) {
 	)
 	processes := []*arenatest.Process{arenatest.Start(t, "storm", h.a), arenatest.Start(t, "storm", h.a)}
 	for _, q := range processes {
-		q.Line() // it is at work
+		q.Line() // wait until it has begun
 	}
 	deadline := time.Now().Add(howLong(t, "RBTOOL_ARENA_STORM", 500*time.Millisecond, 3*time.Second))
 	for i, program := range []string{arenaset.TableStorm, arenaset.TableStormTP} {
@@ -297,7 +297,7 @@ func TestKilledInsideAnOperation(t *testing.T) {
 	var all stormCounts
 	for i := range kills {
 		q := arenatest.Start(t, "storm", h.a)
-		q.Line() // it is at work
+		q.Line() // wait until it has begun
 		// The program and this process work beside it, and continue after its death.
 		for range 2 {
 			job := p.must(arenaset.TableStorm, arenaset.Job{On: uint64(tab.p), Count: 1000, Keys: stormKeys, Seed: uint64(i + 1)})

@@ -33,7 +33,7 @@ func TestUpdateSeesWholeValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const keys = 16 // chains of two, so that freed nodes soon are other keys'
+	const keys = 16 // two keys for each bucket, so that other keys soon reuse freed nodes
 	var torn, foreign, ghosts, calls atomic.Uint64
 	deadline := time.Now().Add(howLong(t, "RBTOOL_ARENA_STORM", time.Second, 3*time.Second))
 	var wg sync.WaitGroup
