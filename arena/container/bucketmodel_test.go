@@ -88,8 +88,8 @@ func bucketReader(weak bucketWeakness) model.Thread {
 	return model.Thread{Name: "reader", Steps: steps}
 }
 
-// bucketUpdater replaces the value once, by the result of its callback on the old one. The callback must
-// never get a torn value, even if the compare-and-swap fails later. It has a node of its own.
+// bucketUpdater calls its callback with the old value and stores the result once. The callback must never
+// get a torn value, even if the compare-and-swap fails later. The updater has its own node.
 func bucketUpdater(weak bucketWeakness) model.Thread {
 	const (
 		regHead = iota

@@ -16,8 +16,8 @@ import (
 // victim is an arena with one of each structure, for a test to damage. Its last pages are absent.
 type victim struct {
 	h    *Heap
-	mem  []byte // that is present
-	good []byte // as it was
+	mem  []byte // the present pages
+	good []byte // a copy of mem before any damage
 	node arena.Ptr[byte]
 }
 
@@ -76,7 +76,7 @@ func newVictim(tb testing.TB, opts arena.Options) *victim {
 	return v
 }
 
-// mend restores the arena.
+// mend undoes all damage.
 func (v *victim) mend(tb testing.TB) {
 	tb.Helper()
 	a, present := v.h.a, uint64(len(v.mem))
@@ -88,7 +88,8 @@ func (v *victim) mend(tb testing.TB) {
 	copy(v.mem, v.good)
 }
 
-// damage writes words. data holds for each 2 bytes for the place, 1 for the kind and 8 for the word.
+// damage overwrites words of the arena. Each 11 bytes of data overwrite one word: 2 bytes select its
+// place, 1 byte the kind of the new word, and 8 bytes its value.
 func (v *victim) damage(data []byte) {
 	a := v.h.a
 	for ; len(data) >= 11; data = data[11:] {
@@ -241,7 +242,7 @@ func (v *victim) useKV(h *Heap, note func(error)) {
 	note(kv.Delete("another"))
 }
 
-// check uses the victim: it ends, with known errors only.
+// check calls use, and checks that all errors are known and that it takes no longer than tooLong.
 func (v *victim) check(tb testing.TB) {
 	tb.Helper()
 	began := time.Now()
@@ -259,10 +260,10 @@ func (v *victim) check(tb testing.TB) {
 	}
 }
 
-// tooLong is more than all bounded loops of use take together.
+// tooLong is more time than all bounded loops of use take together.
 const tooLong = 20 * time.Second
 
-// Operations on arbitrary contents do not fault, loop without bound or panic, and return known errors.
+// Whatever the arena contains, no operation faults, loops forever or panics, and all errors are known.
 func FuzzDamagedArena(f *testing.F) {
 	victims := []*victim{newVictim(f, arena.Options{}), newVictim(f, arena.Options{SegvOnFault: true})}
 	for _, v := range victims {
@@ -271,8 +272,8 @@ func FuzzDamagedArena(f *testing.F) {
 		}
 		v.mend(f)
 	}
-	// Each used word in turn is all ones, a reference, an address, and a reference and an address of
-	// absent pages.
+	// Seeds: each nonzero word in turn is replaced by all ones, a reference, an address, another word of
+	// the arena, a reference to an absent page, an address in an absent page.
 	for at := 0; at < len(victims[0].good); at += 8 {
 		if binary.LittleEndian.Uint64(victims[0].good[at:]) != 0 {
 			f.Add(hostileWord(at, 0, ^uint64(0)))
@@ -290,7 +291,7 @@ func FuzzDamagedArena(f *testing.F) {
 	})
 }
 
-// hostileWord returns data with which damage writes one word.
+// hostileWord returns data that makes damage overwrite the word at offset at.
 func hostileWord(at int, kind byte, value uint64) []byte {
 	return binary.LittleEndian.AppendUint64(append(binary.LittleEndian.AppendUint16(nil, uint16(at/8)), kind), value)
 }

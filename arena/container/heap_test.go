@@ -139,7 +139,7 @@ func TestHeapLimits(t *testing.T) {
 	}
 }
 
-// An overwritten free block costs the blocks behind it in its list, and no more.
+// If the header of a free block is overwritten, only the blocks of its free list are lost.
 func TestBrokenFreeListIsGivenUp(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})
@@ -173,8 +173,8 @@ func TestBrokenFreeListIsGivenUp(t *testing.T) {
 	}
 }
 
-// A program allocates pages itself, even if a process was killed before it recorded that it touched the
-// next ones.
+// A program allocates pages itself, even if a process was killed after it allocated the next pages and
+// before it raised Present.
 func TestProgramsGrowTheHeap(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, killed := range []bool{false, true} {
@@ -182,7 +182,7 @@ func TestProgramsGrowTheHeap(t *testing.T) {
 			h := newHeap(t, arena.Options{NoUserConv: true})
 			p := loadSet(t, h, arenaset.HeapStorm)
 			if killed {
-				// Grow, up to where it would raise present.
+				// Do what Grow does, except for raising Present.
 				present := h.h.Super.Present
 				h.h.Super.Touched = present + 8*arenamem.PageSize
 				if err := h.h.Mem.Touch(present/arenamem.PageSize, present/arenamem.PageSize+3); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Processes and programs allocate and free at once: no block has two owners.
+// Goroutines and programs allocate and free at once: no block is allocated twice.
 func TestHeapStorm(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 16 << 20})
@@ -56,7 +56,7 @@ func TestHeapStorm(t *testing.T) {
 	}
 }
 
-// Of two concurrent calls that free one block, one succeeds.
+// If two goroutines free the same block at once, exactly one call succeeds.
 func TestFreedByTwo(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})

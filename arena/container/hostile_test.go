@@ -18,7 +18,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Whichever word of a structure leads to an absent page, every operation returns a result or an error.
+// Each word of the structures in turn is made to lead to an absent page. Every operation returns a result
+// or an error; none faults.
 func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})
@@ -43,7 +44,7 @@ func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 	}
 }
 
-// A program may free any page of a structure.
+// A program may free a page that a structure occupies: operations return errors, and do not fault.
 func TestEveryPageIsFreed(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})
@@ -53,7 +54,7 @@ func TestEveryPageIsFreed(t *testing.T) {
 		if err := a.FreePages(at, 1); err != nil {
 			t.Fatal(err)
 		}
-		// First the heap that is open already, then a new one.
+		// First use the heap that was opened before the page was freed. check then opens it again.
 		if _, err := v.h.h.Stats(); off < arenamem.HeadPages*arenamem.PageSize && !errors.Is(err, arena.ErrAbsent) {
 			t.Errorf("page at %#x is freed: %v", off, err)
 		}
@@ -66,7 +67,7 @@ func TestEveryPageIsFreed(t *testing.T) {
 	}
 }
 
-// An absent page behind the head of a free list fails one allocation: the list is given up, and the next
+// If the head of a free list leads to an absent page, one allocation fails and empties the list. The next
 // allocation succeeds.
 func TestFreeListThatLeadsToAnAbsentPage(t *testing.T) {
 	testenv.NoLeaks(t)
@@ -84,7 +85,7 @@ func TestFreeListThatLeadsToAnAbsentPage(t *testing.T) {
 	}
 }
 
-// A change that meets an absent page frees its blocks.
+// A change of a table that fails at an absent page frees the blocks that it allocated.
 func TestAbsentPageInATable(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newVictim(t, arena.Options{SegvOnFault: true}).h
@@ -115,7 +116,7 @@ func TestAbsentPageInATable(t *testing.T) {
 	}
 }
 
-// A fault in a caller's function, such as an iterator's body or a callback, is not caught.
+// A fault in the caller's code, such as a loop's body or a callback, panics. It does not become an error.
 func TestFaultsOfCallersAreTheirs(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})
@@ -225,7 +226,7 @@ func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
 	}
 }
 
-// A process writes hostile words and frees pages while this one works.
+// Another process damages words and frees pages while this process uses the arena.
 func TestHostileNeighbour(t *testing.T) {
 	testenv.NoLeaks(t)
 	v := newVictim(t, arena.Options{SegvOnFault: true})

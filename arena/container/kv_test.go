@@ -70,7 +70,7 @@ func TestKV(t *testing.T) {
 	if err := kv.Put("x", make([]byte, MaxValue+1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a long value: %v", err)
 	}
-	// An impossible length in the arena.
+	// Set the value's length prefix in the arena above the maximum length.
 	if err := kv.t.Update(mustKey(t, "key"), ebpf.UpdateExist, func(v []byte, _ bool) { v[0], v[1] = 255, 255 }); err != nil {
 		t.Fatal(err)
 	}

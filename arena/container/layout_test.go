@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 )
 
-// Every field of a Go mirror has the offset and size of the C field of its name.
+// Each field of a C struct has the same offset and size as the field of its name in the Go mirror.
 func TestMirrorsMatchBTF(t *testing.T) {
 	spec, err := arenaset.Spec()
 	if err != nil {

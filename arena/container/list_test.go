@@ -133,7 +133,7 @@ func TestListStorm(t *testing.T) {
 	}
 }
 
-// walkAll returns the number of nodes that a walk yields, and its error.
+// walkAll walks a list and returns the number of nodes before the end or the error.
 func walkAll(l *List) (n int, err error) {
 	for _, err := range l.All() {
 		if err != nil {
@@ -144,8 +144,8 @@ func walkAll(l *List) (n int, err error) {
 	return n, nil
 }
 
-// newNodes returns a list of three nodes, the nodes in the order in which they were pushed, and their
-// addresses.
+// newNodes returns a list of three nodes. It also returns the nodes and their addresses, in the order in
+// which they were pushed.
 func newNodes(tb testing.TB, h *Heap) (l *List, nodes [3]*numbered, at [3]arena.Ptr[numbered]) {
 	tb.Helper()
 	l = newList(tb, h)
@@ -260,7 +260,7 @@ func BenchmarkListWalk(b *testing.B) {
 	})
 }
 
-// A node that ends outside the arena or the heap is refused.
+// Nodes refuses nodes that end outside the arena, and types smaller than a Link.
 func TestNodesThatDoNotFit(t *testing.T) {
 	h := newHeap(t, arena.Options{Size: 4 * arenamem.PageSize})
 	l := newList(t, h)

@@ -8,20 +8,21 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// The model of the queue: every interleaving, with a producer that is killed anywhere. In each,
+// The model explores every interleaving of the queue's operations. One producer may be killed at any
+// step. In each interleaving,
 //
-//   - every element that was put is taken, once, in order,
-//   - the queue is reported full or empty only if it is,
-//   - an operation needs at most as many tries as others make changes.
+//   - every element that was put is taken once, in order,
+//   - the queue is reported as full or empty only if it is,
+//   - each operation ends after a bounded number of tries.
 //
-// A slot's word is lap*slotLap + reference. Both ends count elements.
+// A slot's word is lap*slotLap + reference. Head and tail count elements.
 const (
 	queueHead model.Word = iota
 	queueTail
 	queueSlot // first of modelSlots slots
 )
 
-// Words that record the test's state.
+// Words that record what happened. The queue itself has no such memory.
 const (
 	queueKilled = queueSlot + modelSlots + iota // 1 if the mortal producer was killed
 	queuePuts                                   // number of elements put so far
@@ -69,9 +70,9 @@ func tries(v *model.View) bool {
 func slotOf(v *model.View) model.Word { return queueSlot + model.Word(v.Reg(regEnd)%modelSlots) }
 func lapOf(v *model.View) int         { return v.Reg(regEnd) / modelSlots }
 
-// putter puts count references, from first on.
+// putter puts count elements, with the references from first on. If it is mortal, it may be killed.
 func putter(name string, weak queueWeakness, first, count int, mortal bool) model.Thread {
-	// step wraps a step: a thread that was killed ends before it.
+	// step returns a step that first ends the thread if it was killed.
 	step := func(label, doc string, do func(*model.View)) model.Step {
 		return model.Step{Label: label, Doc: doc, Do: func(v *model.View) {
 			if mortal && v.Peek(queueKilled) == 1 {
@@ -148,7 +149,7 @@ func putter(name string, weak queueWeakness, first, count int, mortal bool) mode
 	}}
 }
 
-// taker takes until it has every element.
+// taker takes an element whenever the queue has any.
 func taker(name string, weak queueWeakness) model.Thread {
 	return model.Thread{Name: name, Steps: []model.Step{
 		{
@@ -261,7 +262,7 @@ func TestModelOfQueue(t *testing.T) {
 		})
 	}
 	t.Run("weakened: no consumer moves the head for another", func(t *testing.T) {
-		// A killed taker stops after the slot.
+		// mortal stops after it has emptied the slot, as if it were killed there.
 		mortal := taker("mortal", queueWhole)
 		mortal.Steps[3].Do = func(v *model.View) { v.Stop() }
 		threads := func(w queueWeakness) []model.Thread {

@@ -57,7 +57,8 @@ func TestQueueKeepsOrder(t *testing.T) {
 	}
 }
 
-// If an operation is killed between the slot and the tail or head, the next one completes it.
+// If a process is killed after it changed a slot and before it moved the head or tail, the next operation
+// moves it.
 func TestQueueIsHelpedOn(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, by := range []string{"a process", "a program"} {
@@ -131,7 +132,7 @@ func putHelper(a *arena.Arena, _ *bufio.Reader) error {
 	}
 }
 
-// A process and programs put and take at once: every element comes out once.
+// Goroutines and programs put and take at once: each element is taken exactly once.
 func TestQueueStorm(t *testing.T) {
 	testenv.NoLeaks(t)
 	n := uint64(100_000)
@@ -150,7 +151,8 @@ func TestQueueStorm(t *testing.T) {
 	}
 }
 
-// queueStorm puts the numbers below n into a queue twice, once by a program, and takes them.
+// queueStorm puts the numbers below n into a queue and takes them. A goroutine and a program put each
+// number once.
 type queueStorm struct {
 	t          *testing.T
 	q          *Queue
@@ -184,7 +186,7 @@ func (s *queueStorm) putByProgram() {
 	}
 }
 
-// more reports whether there are elements to take.
+// more reports whether not all elements have been taken.
 func (s *queueStorm) more() bool { return s.taken.Load() < 2*s.n && !s.t.Failed() }
 
 func (s *queueStorm) take() {

@@ -20,7 +20,7 @@ func TestRoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := used(t, h)
-	// Goroutines add the same names at once.
+	// Four goroutines add the same names at once.
 	var added atomic.Int32
 	var wg sync.WaitGroup
 	for range 4 {

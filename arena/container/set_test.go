@@ -65,7 +65,7 @@ func (p programs) run(name string, job arenaset.Job) (arenaset.Job, error) {
 		}
 		switch {
 		case mem.Full > full && name == arenaset.TableStormTP:
-			// It cannot allocate pages.
+			// This program cannot allocate pages: allocate them for it.
 			if err := p.h.Grow(p.h.h.Super.Brk + 1<<16); err != nil {
 				return *mem, err
 			}

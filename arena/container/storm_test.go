@@ -21,11 +21,12 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// The storm: processes and programs change one table at once (storm in arenaset.bpf.c, and storm here).
-// Keys below stormKeys are counters; the next stormKeys are inserted and deleted.
+// In a storm, processes (storm below) and programs (storm in arenaset.bpf.c) change one table at once.
+// Keys below stormKeys are counters, which are only incremented. The next stormKeys keys are inserted and
+// deleted.
 const stormKeys = 500
 
-// stormCounts counts the changes of one of them.
+// stormCounts counts the operations of one process or program.
 type stormCounts struct {
 	Added, Inserted, Deleted, Found, Absent, Torn uint64
 }
@@ -41,7 +42,7 @@ func (c *stormCounts) add(o stormCounts) {
 
 const stormValue = 64
 
-// checksum is checksum of arenaset.bpf.c.
+// checksum is the same function as checksum in arenaset.bpf.c.
 func checksum(value []byte) uint64 {
 	sum := uint64(1)
 	for i := range 7 {
@@ -63,7 +64,7 @@ func increment(value []byte, _ bool) {
 
 func stormKey(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
-// storm does the work of the programs until stop returns true.
+// storm does the same operations as the programs until stop returns true.
 func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	value := make([]byte, stormValue)
 	for i := 0; ; i++ {
@@ -106,7 +107,7 @@ func storm(t *Table, stop func() bool) (c stormCounts, err error) {
 	}
 }
 
-// stormHelper works until its input ends, and then prints its counts.
+// stormHelper is a helper process. It runs storm until its input ends, and then prints its counts.
 func stormHelper(a *arena.Arena, in *bufio.Reader) error {
 	h, err := OpenHeap(a)
 	if err != nil {
@@ -133,8 +134,8 @@ func stormHelper(a *arena.Arena, in *bufio.Reader) error {
 	return json.NewEncoder(os.Stdout).Encode(c)
 }
 
-// checkStorm compares the table with the counts. Each killed process may have made one change that was
-// not counted.
+// checkStorm compares the table with the counted operations. If processes were killed, it does not compare
+// numbers: those processes' changes were not counted.
 func checkStorm(tb testing.TB, t *Table, c stormCounts, killed bool) {
 	tb.Helper()
 	var counted, there uint64
@@ -201,7 +202,8 @@ func used(tb testing.TB, h *Heap) uint64 {
 	return st.Used
 }
 
-// howLong returns the duration of a test: that of the environment variable, or a default.
+// howLong returns the duration of a test: the value of the environment variable if it is set, or else
+// short or long.
 func howLong(tb testing.TB, variable string, short, long time.Duration) time.Duration {
 	tb.Helper()
 	if text := os.Getenv(variable); text != "" {
@@ -271,11 +273,12 @@ func TestTableStorm(t *testing.T) {
 	}
 }
 
-// maxHeld bounds the blocks of a process in the middle of a change: the new node, copies of the nodes
-// before it, and the replaced nodes.
+// maxHeld is the maximum number of blocks that a process holds during a change of the table: the new
+// node, copies of the nodes before it, and the replaced nodes.
 const maxHeld = 8
 
-// Processes are killed at work, RBTOOL_ARENA_KILLS times (200), while others continue.
+// Processes are killed during their operations, RBTOOL_ARENA_KILLS times (default 200). The others
+// continue.
 func TestKilledInsideAnOperation(t *testing.T) {
 	testenv.NoLeaks(t)
 	kills := 200
@@ -298,7 +301,8 @@ func TestKilledInsideAnOperation(t *testing.T) {
 	for i := range kills {
 		q := arenatest.Start(t, "storm", h.a)
 		q.Line() // wait until it has begun
-		// The program and this process work beside it, and continue after its death.
+		// A program runs while the process runs, and again after it was killed. Then this process does
+		// some operations.
 		for range 2 {
 			job := p.must(arenaset.TableStorm, arenaset.Job{On: uint64(tab.p), Count: 1000, Keys: stormKeys, Seed: uint64(i + 1)})
 			if job.Failed != 0 || job.Torn != 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// formatHelper formats the arena and allocates a block.
+// formatHelper is a helper process that formats the arena and allocates a block.
 func formatHelper(a *arena.Arena, _ *bufio.Reader) error {
 	h, err := Format(a)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestFormatByMany(t *testing.T) {
 	}
 }
 
-// Format refuses an arena whose page 0 has other contents, wherever they are.
+// Format refuses an arena whose page 0 holds other data, at any offset.
 func TestFormatTakesNoMemoryOfOthers(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, off := range []uint64{8, 48, 64, arenamem.PageSize - 8} {

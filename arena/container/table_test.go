@@ -17,7 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Compares the table with a Go map, for sizes that fill words and sizes that do not.
+// Random operations give the same results on a table and a Go map, for sizes that are multiples of 8 and
+// others.
 func TestTableAgainstMap(t *testing.T) {
 	testenv.NoLeaks(t)
 	rounds := 20_000
@@ -53,13 +54,13 @@ func TestTableAgainstMap(t *testing.T) {
 	}
 }
 
-// mirror is a table beside a Go map with the same contents.
+// mirror holds a table and a Go map with the same contents.
 type mirror struct {
 	table *Table
 	want  map[string]string
 }
 
-// do does one of five operations on both, and compares the results.
+// do does one of five operations on the table and the map, and compares the results.
 func (m mirror) do(t *testing.T, op int, key, value []byte) {
 	t.Helper()
 	old, there := m.want[string(key)]
@@ -104,7 +105,7 @@ func (m mirror) do(t *testing.T, op int, key, value []byte) {
 	}
 }
 
-// empty compares the contents of both, and deletes all keys of the table.
+// empty compares the contents of the table and the map, and deletes all keys of the table.
 func (m mirror) empty(t *testing.T) {
 	t.Helper()
 	got := map[string]string{}
@@ -198,7 +199,7 @@ func TestTableInFullHeap(t *testing.T) {
 	left := n
 	for round := 0; left > 0 && round < n; round++ {
 		for i := range n {
-			// Deleting a key behind others needs memory, which the first deletions free.
+			// Deleting a key behind others needs a block: try again after other keys were deleted.
 			if err := tab.Delete(key(i)); err == nil {
 				left--
 			} else if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrFull) {
@@ -223,7 +224,7 @@ func benchmarkTable(b *testing.B, keys int) (*Table, []byte) {
 			b.Fatal(err)
 		}
 	}
-	// The keys lie in one slice, in which reading them costs little.
+	// Store the random keys in one slice: reading them in sequence is cheap.
 	order := make([]byte, 0, 8*keys)
 	for range keys {
 		order = append(order, stormKey(rand.Uint64N(uint64(keys)))...)
@@ -259,7 +260,7 @@ func BenchmarkTable(b *testing.B) {
 	}
 }
 
-// The alternative without an arena: a system call for each key.
+// The same lookup without an arena needs a system call for each key.
 func BenchmarkMapLookup(b *testing.B) {
 	for _, keys := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprintf("lookup in %d", keys), func(b *testing.B) {

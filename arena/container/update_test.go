@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// stormValueOf derives a value from a key and a number.
+// stormValueOf fills value with words computed from key and n, and their checksum.
 func stormValueOf(value []byte, key, n uint64) {
 	binary.LittleEndian.PutUint64(value, key)
 	for i := uint64(1); i < 7; i++ {
@@ -25,7 +25,7 @@ func stormValueOf(value []byte, key, n uint64) {
 	binary.LittleEndian.PutUint64(value[56:], checksum(value))
 }
 
-// Whatever others change, Update passes a whole value of its key, or zeros, to its callback.
+// While others change the table, Update passes only whole values of its key, or zeros, to its callback.
 func TestUpdateSeesWholeValues(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{})

@@ -7,5 +7,5 @@
 //	...
 //	defer c.Close()
 //
-// The functions may be called by many goroutines at once. A [Collection] belongs to its caller.
+// The functions may be called by many goroutines at once. The caller owns and closes each [Collection].
 package loader

@@ -27,14 +27,14 @@ func ExampleNewCollection() {
 	}
 	defer a.Close()
 
-	// The object calls its arena map "arena", as bpf/headers/arena.h does.
+	// The object's arena map is named "arena" by bpf/headers/arena.h.
 	c, err := loader.NewCollection(spec, loader.Options{Arenas: map[string]*arena.Arena{"arena": a}})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer c.Close()
 
-	// The program runs: number += numbers[1].
+	// The program does number += numbers[1].
 	if _, err := c.Programs["globals"].Run(&ebpf.RunOptions{}); err != nil {
 		log.Fatal(err)
 	}

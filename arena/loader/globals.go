@@ -15,17 +15,17 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// C variables with address_space(1) lie in the section .addr_space.1. It does not become a map: its
-// contents lie in the arena. cilium/ebpf v0.22 refuses objects with this section. LoadCollectionSpec
-// renames it to a name of the same length that cilium/ebpf takes for a data section. NewCollection then
-// moves the contents into the arena and lets the instructions refer to them there, as libbpf does
-// (src/libbpf.c, init_arena_map_data).
+// clang puts C variables with address_space(1) into the section .addr_space.1. The section does not become
+// a map: its variables live in the arena. cilium/ebpf v0.22 refuses objects with this section.
+// LoadCollectionSpec therefore renames it to a name of the same length that cilium/ebpf accepts as a data
+// section. NewCollection then copies the contents into the arena and makes the instructions refer to the
+// copy, as libbpf does (src/libbpf.c, init_arena_map_data).
 const (
 	elfGlobalsSection = ".addr_space.1"
 	globalsSection    = ".data.arena.1"
 )
 
-// maxObject bounds an object file, in bytes.
+// maxObject is the maximum size of an object file, in bytes.
 const maxObject = 64 << 20
 
 // LoadCollectionSpec parses an object file as [ebpf.LoadCollectionSpec] does, and also accepts variables
@@ -42,7 +42,7 @@ func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-// LoadCollectionSpecFromReader is [LoadCollectionSpec] for an object that r reads.
+// LoadCollectionSpecFromReader is [LoadCollectionSpec] for an object read from r.
 func LoadCollectionSpecFromReader(r io.ReaderAt) (*ebpf.CollectionSpec, error) {
 	object, err := io.ReadAll(io.NewSectionReader(r, 0, 1<<62))
 	if err != nil {
@@ -54,7 +54,7 @@ func LoadCollectionSpecFromReader(r io.ReaderAt) (*ebpf.CollectionSpec, error) {
 	return ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
 }
 
-// renameGlobals renames the section in the string table of the sections, and its type in the BTF.
+// renameGlobals renames the section elfGlobalsSection, in place, in the object's string tables and BTF.
 func renameGlobals(object []byte) error {
 	file, err := elf.NewFile(bytes.NewReader(object))
 	if err != nil {
@@ -65,14 +65,14 @@ func renameGlobals(object []byte) error {
 		return nil
 	}
 	if file.Section(globalsSection) != nil {
-		return fmt.Errorf("section %s: %w beside %s", globalsSection, ebpf.ErrNotSupported, elfGlobalsSection)
+		return fmt.Errorf("object has both sections %s and %s: %w", globalsSection, elfGlobalsSection, ebpf.ErrNotSupported)
 	}
 	for _, s := range file.Sections {
 		if s.Type != elf.SHT_STRTAB && s.Name != ".BTF" {
 			continue
 		}
 		if s.Offset > uint64(len(object)) || s.Size > uint64(len(object))-s.Offset {
-			return fmt.Errorf("section %s: beyond the end of the file", s.Name)
+			return fmt.Errorf("section %s reaches beyond the end of the file", s.Name)
 		}
 		part := object[s.Offset : s.Offset+s.Size]
 		old, now := []byte("\x00"+elfGlobalsSection+"\x00"), []byte("\x00"+globalsSection+"\x00")
@@ -87,8 +87,9 @@ func renameGlobals(object []byte) error {
 	return nil
 }
 
-// takeGlobals moves the variables in the arena from the collection into the arena, and returns the place
-// that instructions refer to. Each load of a collection creates new variables.
+// takeGlobals removes the section of the arena's variables from the spec and copies its contents into the
+// arena. It returns the map and offset that instructions refer to instead of the section. Each load of a
+// collection creates new variables.
 func (c *Collection) takeGlobals(spec *ebpf.CollectionSpec) (syscall.MapRef, error) {
 	section := spec.Maps[globalsSection]
 	if section == nil {
@@ -96,7 +97,7 @@ func (c *Collection) takeGlobals(spec *ebpf.CollectionSpec) (syscall.MapRef, err
 	}
 	ref, err := c.placeGlobals(spec, section)
 	if err != nil {
-		return ref, fmt.Errorf("variables in the arena: %w", err)
+		return ref, fmt.Errorf("create variables in the arena: %w", err)
 	}
 	delete(spec.Maps, globalsSection)
 	return ref, nil
@@ -104,7 +105,7 @@ func (c *Collection) takeGlobals(spec *ebpf.CollectionSpec) (syscall.MapRef, err
 
 func (c *Collection) placeGlobals(spec *ebpf.CollectionSpec, section *ebpf.MapSpec) (none syscall.MapRef, _ error) {
 	if len(c.Arenas) != 1 {
-		return none, fmt.Errorf("the collection has %d arenas, wanted one", len(c.Arenas))
+		return none, fmt.Errorf("the collection has %d arenas, not one", len(c.Arenas))
 	}
 	var a *arena.Arena
 	for _, a = range c.Arenas {
@@ -138,15 +139,15 @@ func (c *Collection) placeGlobals(spec *ebpf.CollectionSpec, section *ebpf.MapSp
 	return syscall.MapRef{Map: m.Map, Offset: uint32(off)}, nil
 }
 
-// initialValues returns the contents of a section with the values of its variables, as cilium/ebpf
-// builds them (MapSpec.updateDataSection).
+// initialValues returns the contents of a section, with the values that the spec's variables have now, as
+// cilium/ebpf does (MapSpec.updateDataSection).
 func initialValues(spec *ebpf.CollectionSpec, section *ebpf.MapSpec) ([]byte, error) {
 	if len(section.Contents) != 1 {
 		return nil, fmt.Errorf("section %s has no contents", section.Name)
 	}
 	data, ok := section.Contents[0].Value.([]byte)
 	if !ok {
-		return nil, fmt.Errorf("section %s: its contents are a %T", section.Name, section.Contents[0].Value)
+		return nil, fmt.Errorf("section %s has contents of type %T, not []byte", section.Name, section.Contents[0].Value)
 	}
 	data = slices.Clone(data)
 	for name, v := range spec.Variables {
@@ -154,7 +155,7 @@ func initialValues(spec *ebpf.CollectionSpec, section *ebpf.MapSpec) ([]byte, er
 			continue
 		}
 		if uint64(len(data)) < uint64(v.Offset)+uint64(len(v.Value)) {
-			return nil, fmt.Errorf("variable %s: outside section %s", name, v.SectionName)
+			return nil, fmt.Errorf("variable %s is outside section %s", name, v.SectionName)
 		}
 		copy(data[v.Offset:], v.Value)
 	}

@@ -15,20 +15,20 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// baseVariable is the constant with the arena's user address, declared in bpf/headers/arena.h as
-// const volatile __u64 arena_base. NewCollection sets it in a collection that has it.
+// baseVariable is the name of the constant that holds the arena's user address in programs, declared in
+// bpf/headers/arena.h as const volatile __u64 arena_base. NewCollection sets it if the collection has it.
 const baseVariable = "arena_base"
 
-// Options describe how to load a collection. The zero value suits most.
+// Options describe how to load a collection. The zero value creates the arenas that the collection
+// declares.
 type Options struct {
-	// Arenas replace the collection's arena maps of these names, whose size and flags are ignored.
-	// They remain the caller's. NewCollection creates the other arenas as the collection declares
-	// them.
+	// Arenas replace the arena maps of these names in the collection, whose declared size and flags are
+	// ignored. The caller still owns these arenas. NewCollection creates all other arenas, as declared.
 	Arenas map[string]*arena.Arena
 	// Collection holds cilium/ebpf's options.
 	Collection ebpf.CollectionOptions
-	// NoVariables leaves Collection.Variables empty, for which cilium/ebpf maps the sections of the
-	// variables until they are garbage. Values set in the spec apply all the same.
+	// NoVariables leaves Collection.Variables empty. Otherwise cilium/ebpf maps the sections of the
+	// variables until the garbage collector frees them. Values set in the spec apply in both cases.
 	NoVariables bool
 }
 
@@ -39,10 +39,10 @@ type Collection struct {
 	// Arenas holds the arenas by the names of their maps. Close closes those that NewCollection
 	// created, not those of the options.
 	Arenas map[string]*arena.Arena
-	// Globals holds the addresses of the object's variables with address_space(1), by name. They lie on
-	// pages of their own for the arena's lifetime: in an arena without a heap at its end, which page 0
-	// records for other processes and container.Format. NewCollection fails with container.ErrFormat if
-	// page 0 has other contents.
+	// Globals holds the addresses of the object's variables with address_space(1), by name. The
+	// variables have pages of their own, which are never freed. In an arena without a heap these are the
+	// last pages. Page 0 records them, so that other processes and container.Format do not use them:
+	// NewCollection fails with container.ErrFormat if page 0 holds other data.
 	Globals map[string]arena.Ptr[byte]
 
 	own []*arena.Arena
@@ -59,10 +59,10 @@ func (c *Collection) Close() {
 	}
 }
 
-// NewCollection loads a collection whose programs use arenas. The caller closes it. The spec is not
-// changed. cilium/ebpf loads the programs without conversions of arena pointers, with all its features.
-// The other programs cannot be struct_ops, attach to other programs or to kernel modules, or use kernel
-// variables other than functions.
+// NewCollection loads a collection whose programs use arenas. The caller closes the collection.
+// NewCollection does not change spec. Programs that do not convert arena pointers are loaded by
+// cilium/ebpf, and may use all its features. Programs that convert arena pointers cannot be struct_ops,
+// attach to other programs or to kernel modules, or use kernel symbols other than functions.
 //
 // The error wraps an [ebpf.VerifierError] if the kernel refuses a program, and matches
 // [ebpf.ErrNotSupported] if the kernel lacks a feature.
@@ -125,8 +125,8 @@ func newCollection(spec *ebpf.CollectionSpec, opts Options) (_ *Collection, err 
 	return c, tails.put(c.Collection)
 }
 
-// openArenas creates the arenas that the collection declares, or takes the caller's, and replaces the
-// collection's maps by theirs.
+// openArenas replaces each arena map of the collection by the map of an arena: the caller's arena of that
+// name, or else a new one.
 func (c *Collection) openArenas(spec *ebpf.CollectionSpec, opts *Options) error {
 	replaced := maps.Clone(opts.Collection.MapReplacements)
 	if replaced == nil {
@@ -134,7 +134,7 @@ func (c *Collection) openArenas(spec *ebpf.CollectionSpec, opts *Options) error 
 	}
 	for name := range opts.Arenas {
 		if m := spec.Maps[name]; m == nil || m.Type != ebpf.Arena {
-			return fmt.Errorf("the collection has no arena map %q", name)
+			return fmt.Errorf("collection has no arena map %q", name)
 		}
 	}
 	for name, m := range spec.Maps {
@@ -160,13 +160,13 @@ func (c *Collection) openArenas(spec *ebpf.CollectionSpec, opts *Options) error 
 	return c.setBase(spec)
 }
 
-// arenaFor creates the arena that a collection declares, or opens its replacement.
+// arenaFor opens the arena replacement, or if that is nil creates the arena that spec declares.
 func arenaFor(spec *ebpf.MapSpec, replacement *ebpf.Map) (*arena.Arena, error) {
 	if replacement != nil {
 		return arena.Open(replacement)
 	}
 	if spec.Pinning != ebpf.PinNone {
-		return nil, fmt.Errorf("map %s: pinning by name is not supported for arenas: open the pin and give it in the options", spec.Name)
+		return nil, fmt.Errorf("map %s: arenas cannot be pinned by name: open the pin and pass it in Options.Arenas", spec.Name)
 	}
 	o := arena.Options{
 		Name: spec.Name, Size: uint64(spec.MaxEntries) * arenamem.PageSize, Base: spec.MapExtra,
@@ -175,14 +175,14 @@ func arenaFor(spec *ebpf.MapSpec, replacement *ebpf.Map) (*arena.Arena, error) {
 	return arena.Create(o)
 }
 
-// setBase sets the programs' constant to the address of the only arena.
+// setBase sets the constant arena_base to the address of the collection's only arena.
 func (c *Collection) setBase(spec *ebpf.CollectionSpec) error {
 	v := spec.Variables[baseVariable]
 	if v == nil || len(c.Arenas) == 0 {
 		return nil
 	}
 	if len(c.Arenas) > 1 {
-		return fmt.Errorf("set %s: the collection has %d arenas", baseVariable, len(c.Arenas))
+		return fmt.Errorf("set %s: the collection has %d arenas, not one", baseVariable, len(c.Arenas))
 	}
 	for _, a := range c.Arenas {
 		if err := v.Set(a.Base()); err != nil {
@@ -198,7 +198,7 @@ func setVariables(spec *ebpf.CollectionSpec) error {
 	for _, v := range spec.Variables {
 		section := spec.Maps[v.SectionName]
 		if section == nil {
-			return fmt.Errorf("no section %s", v.SectionName)
+			return fmt.Errorf("variable %s: collection has no section %s", v.Name, v.SectionName)
 		}
 		data, err := initialValues(spec, section)
 		if err != nil {
@@ -210,7 +210,8 @@ func setVariables(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// takeCasts removes the programs that cilium/ebpf cannot load from the collection, and returns them.
+// takeCasts removes the programs that convert arena pointers, which cilium/ebpf cannot load, from the
+// collection, and returns them.
 func takeCasts(spec *ebpf.CollectionSpec) map[string]*ebpf.ProgramSpec {
 	casts := map[string]*ebpf.ProgramSpec{}
 	for name, p := range spec.Programs {
@@ -222,8 +223,8 @@ func takeCasts(spec *ebpf.CollectionSpec) map[string]*ebpf.ProgramSpec {
 	return casts
 }
 
-// tailCalls are elements of program arrays, by the name of the map. They are set after all programs are
-// loaded.
+// tailCalls holds, for each program array, the elements whose programs cilium/ebpf cannot load. They are
+// stored in the map after those programs are loaded.
 type tailCalls map[string][]ebpf.MapKV
 
 func takeTailCalls(spec *ebpf.CollectionSpec, casts map[string]*ebpf.ProgramSpec) tailCalls {

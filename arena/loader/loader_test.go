@@ -34,7 +34,7 @@ func TestLoadAllKindsOfReferences(t *testing.T) {
 	}
 	for i := range uint64(2) {
 		arenatest.Run(t, c.Programs["references"], ebpf.RunOptions{})
-		// .rodata as set, .data, .bss, a static and a global function, a map.
+		// The sum adds .rodata as set, .data, a static and a global function, the map, and .bss.
 		if want := uint64(1000 + 2 + 10 + 100 + 10_000 + i); page.Sum != want {
 			t.Errorf("run %d: sum %d, want %d", i, page.Sum, want)
 		}
@@ -101,7 +101,7 @@ func TestLoadTypes(t *testing.T) {
 				}
 			case "type_fentry":
 				attachTracing(t, p)
-				arenatest.Run(t, p, ebpf.RunOptions{}) // calls what it is attached to
+				arenatest.Run(t, p, ebpf.RunOptions{}) // the kernel calls bpf_fentry_test1, and so p
 			}
 			if page.Seen[i] != 1 {
 				t.Errorf("it wrote %d", page.Seen[i])
@@ -138,7 +138,7 @@ func TestLoadProgramArray(t *testing.T) {
 
 func TestLoadCreatesTheArena(t *testing.T) {
 	testenv.NoLeaks(t)
-	arenatest.New(t, arena.Options{}) // or skip
+	arenatest.New(t, arena.Options{}) // skips the test if the kernel has no arenas
 	spec := arenatest.Spec(t, "tail")
 	spec.Maps["arena"].MaxEntries = 10
 	c, err := loader.NewCollection(spec, loader.Options{NoVariables: true})
@@ -163,7 +163,7 @@ func TestLoadCreatesTheArena(t *testing.T) {
 	}
 }
 
-// cilium/ebpf loads the programs without casts.
+// cilium/ebpf loads the programs that do not convert arena pointers.
 func TestLoadWithoutCasts(t *testing.T) {
 	a := arenatest.New(t, arena.Options{})
 	spec := arenatest.Spec(t, "without_cast")
@@ -249,7 +249,7 @@ func TestLoadRefused(t *testing.T) {
 		spec    *ebpf.CollectionSpec
 		says    string
 		is      error
-		refused bool // by the verifier
+		refused bool // whether the verifier refuses the program
 	}{
 		{"a cast without an arena", program(asm.Mov.Imm(asm.R1, 0), cast),
 			"addr_space_cast insn can only be used in a program that has an associated arena", unix.EINVAL, true},
@@ -305,11 +305,11 @@ func TestCiliumStillLosesCasts(t *testing.T) {
 	}
 }
 
-// On a kernel without arenas, the error says so whatever the errno.
+// On a kernel without arenas, the error says that arenas are missing, whatever errno the kernel returned.
 func TestLoadWhereArenasAreMissing(t *testing.T) {
 	c, err := loader.NewCollection(arenatest.Spec(t, "references"), loader.Options{NoVariables: true})
 	if err == nil {
-		c.Close() // this kernel has them
+		c.Close() // this kernel has arenas
 		return
 	}
 	if !errors.Is(err, ebpf.ErrNotSupported) || !strings.Contains(err.Error(), "arena maps (Linux 6.9") {

@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 	arenatest.Main(m, map[string]arenatest.Helper{"globals": globals})
 }
 
-// globals loads a collection with variables and prints an address, then runs it when a line arrives.
+// globals is a helper process. It loads a collection with variables and prints the address of number.
+// When it reads a line, it runs the program and prints number.
 func globals(a *arena.Arena, in *bufio.Reader) error {
 	c, err := loadGlobals(a)
 	if err != nil {
@@ -67,8 +68,8 @@ func useUp(tb testing.TB, h *container.Heap) {
 	}
 }
 
-// The variables of each process's collection lie on pages of their own, outside a heap that is created
-// later.
+// Each process loads a collection. The variables of each have their own pages, which a heap that is
+// created later does not use.
 func TestVariablesOfProcessesAreApart(t *testing.T) {
 	for _, rule := range []string{"without a heap", "segv on fault", "in a heap"} {
 		t.Run(rule, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestVariablesOfProcessesAreApart(t *testing.T) {
 			useUp(t, h)
 			for _, p := range all {
 				fmt.Fprintln(p.In)
-				if got := p.Line(); got != "44" { // 42 and numbers[1]
+				if got := p.Line(); got != "44" { // number is 42 and numbers[1] is 2
 					t.Errorf("a variable is %s", got)
 				}
 				p.Finish()
@@ -126,7 +127,7 @@ func TestVariablesOfProcessesAreApart(t *testing.T) {
 	}
 }
 
-// Goroutines reserve while one formats: nothing overlaps.
+// Five goroutines reserve pages while another formats the arena: no pages overlap.
 func TestReserveWhileFormatting(t *testing.T) {
 	testenv.NoLeaks(t)
 	for range 20 {
@@ -159,7 +160,7 @@ func TestReserveWhileFormatting(t *testing.T) {
 			if i > 0 && off-offs[i-1] < 2*arenamem.PageSize {
 				t.Errorf("reserved at %#x", offs)
 			}
-			if off < h.Limit && off+2*arenamem.PageSize > h.Super.Brk { // neither behind the heap nor allocated in it
+			if off < h.Limit && off+2*arenamem.PageSize > h.Super.Brk { // unallocated memory of the heap
 				t.Errorf("reserved at %#x, the heap ends at %#x and is used up to %#x", off, h.Limit, h.Super.Brk)
 			}
 		}
@@ -174,10 +175,10 @@ func TestReserveRefused(t *testing.T) {
 		pages uint64
 		want  error
 	}{
-		{"with something else in page 0", func(s *arenamem.Super) { s.Roots[3] = 1 }, 1, container.ErrFormat},
-		{"with something else where the record is", func(s *arenamem.Super) { s.Reserved = 1 << 20 }, 1, container.ErrFormat},
-		{"with more reserved than there is", func(s *arenamem.Super) { s.Reserved = 0x64767372<<32 | 1<<20 }, 1, container.ErrCorrupt},
-		{"with no page left but the record's", func(*arenamem.Super) {}, 16, container.ErrFull},
+		{"if page 0 holds other data", func(s *arenamem.Super) { s.Roots[3] = 1 }, 1, container.ErrFormat},
+		{"if page 0 holds other data in place of the record", func(s *arenamem.Super) { s.Reserved = 1 << 20 }, 1, container.ErrFormat},
+		{"if more pages are reserved than the arena has", func(s *arenamem.Super) { s.Reserved = 0x64767372<<32 | 1<<20 }, 1, container.ErrCorrupt},
+		{"if only the page of the record is left", func(*arenamem.Super) {}, 16, container.ErrFull},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -191,7 +192,7 @@ func TestReserveRefused(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a heap, when all but two pages are", func(t *testing.T) {
+	t.Run("a heap if all but two pages are reserved", func(t *testing.T) {
 		a := arenatest.New(t, arena.Options{Size: 16 * arenamem.PageSize})
 		if _, err := arenamem.Of(a).Reserve(14 * arenamem.PageSize); err != nil {
 			t.Fatal(err)

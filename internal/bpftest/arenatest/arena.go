@@ -11,7 +11,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// New creates an arena, closed when the test ends. It skips the test if the kernel has none.
+// New creates an arena, which is closed when the test ends. It skips the test if the kernel has no arenas.
 func New(tb testing.TB, opts arena.Options) *arena.Arena {
 	tb.Helper()
 	if opts.Name == "" {
@@ -35,12 +35,12 @@ func New(tb testing.TB, opts arena.Options) *arena.Arena {
 	return a
 }
 
-// Options returns options to load the programs of these fixtures with a.
+// Options returns options that load this package's programs with the arena a.
 func Options(a *arena.Arena) loader.Options {
 	return loader.Options{Arenas: map[string]*arena.Arena{bpfMapArena: a}, NoVariables: true}
 }
 
-// Load loads a collection with a, and closes it when the test ends.
+// Load loads a collection with the arena a, and closes the collection when the test ends.
 func Load(tb testing.TB, spec *ebpf.CollectionSpec, a *arena.Arena) *loader.Collection {
 	tb.Helper()
 	c, err := loader.NewCollection(spec, Options(a))
@@ -51,7 +51,7 @@ func Load(tb testing.TB, spec *ebpf.CollectionSpec, a *arena.Arena) *loader.Coll
 	return c
 }
 
-// Run runs a program and returns its result.
+// Run runs a program and returns its return value.
 func Run(tb testing.TB, p *ebpf.Program, opts ebpf.RunOptions) uint32 {
 	tb.Helper()
 	ret, err := p.Run(&opts)
@@ -61,13 +61,13 @@ func Run(tb testing.TB, p *ebpf.Program, opts ebpf.RunOptions) uint32 {
 	return ret
 }
 
-// Page is struct page of arenatest.bpf.c.
+// Page mirrors struct page of arenatest.bpf.c.
 type Page struct {
 	Count, Sum uint64
 	Seen       [4]uint64
 }
 
-// FirstPage clears the arena's first page, and makes it present.
+// FirstPage clears the arena's first page and returns it. This allocates the page.
 func FirstPage(tb testing.TB, a *arena.Arena) *Page {
 	tb.Helper()
 	p, err := arena.Ptr[Page](a.Base()).In(a)

@@ -1,4 +1,4 @@
-// Package arenatest holds programs and helpers for the tests of package arena and those below it.
+// Package arenatest holds programs and helpers for the tests of package arena and its subpackages.
 package arenatest
 
 //go:generate go tool bpf2go -target bpfel -go-package arenatest -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../../../bpf/headers" -type access bpf arenatest.bpf.c
@@ -31,8 +31,8 @@ func Spec(tb testing.TB, programs ...string) *ebpf.CollectionSpec {
 //go:embed globals_bpfel.o
 var globals []byte
 
-// Globals is the object of globals.bpf.c, which cilium/ebpf cannot read.
+// Globals returns the object compiled from globals.bpf.c, which cilium/ebpf alone cannot read.
 func Globals() io.ReaderAt { return bytes.NewReader(globals) }
 
-// Access is the context of peek, poke and store_pointer.
+// Access is the context of the programs peek, poke and store_pointer.
 type Access = bpfAccess

@@ -16,15 +16,16 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// helperVariable makes the test binary do a helper's work instead of tests.
+// helperVariable is an environment variable. If it is set, the test binary runs the helper of that name
+// instead of the tests.
 const helperVariable = "RBTOOL_ARENA_HELPER"
 
-// Helper is the work of a helper process on an arena. It prints its results, and ends when its input
-// does.
+// Helper is what a helper process does with an arena. It prints its results, and returns at the end of
+// its input.
 type Helper func(a *arena.Arena, in *bufio.Reader) error
 
-// Main runs the tests, or the helper that the process was started for. TestMain calls it with all
-// helpers of the package.
+// Main runs the tests, or in a helper process the helper. TestMain calls it with all helpers of the
+// package.
 func Main(m *testing.M, helpers map[string]Helper) {
 	name := os.Getenv(helperVariable)
 	if name == "" {
@@ -59,7 +60,8 @@ type Process struct {
 	out *bufio.Reader
 }
 
-// Start starts a process that maps a and runs the helper, killed when the test ends.
+// Start starts a process that maps the arena a and runs the helper called name. The process is killed
+// when the test ends.
 func Start(tb testing.TB, name string, a *arena.Arena) *Process {
 	tb.Helper()
 	fd, err := unix.FcntlInt(uintptr(a.Map().FD()), unix.F_DUPFD_CLOEXEC, 0)
@@ -98,7 +100,7 @@ func (p *Process) Line() string {
 	return strings.TrimSuffix(text, "\n")
 }
 
-// Finish closes the helper's input and waits for its end.
+// Finish closes the helper's input and waits until the process exits.
 func (p *Process) Finish() {
 	p.tb.Helper()
 	p.In.Close()
