@@ -22,21 +22,22 @@ import (
 // DefaultPort is the port of memcached.
 const DefaultPort = 11211
 
-// Options describe where and whom to answer. Only Interface is required. The slices must not change
-// afterwards.
+// Options describe which requests to answer. Only Interface is required. Do not change the slices after
+// passing them.
 type Options struct {
-	Interface string // its name
+	Interface string // name of the network interface
 	Port      uint16 // 0 is DefaultPort
-	// Addresses are the destinations of requests, at most 256. Nil means the interface's addresses.
+	// Addresses are the destination addresses of the requests to answer, at most 256. Nil means the
+	// interface's addresses.
 	Addresses []netip.Addr
 	// Allow are the networks of the hosts to answer, at most 1024. Nil means the networks of the
 	// interface's addresses.
 	Allow []netip.Prefix
-	// Growth limits an answer to a multiple of its request's bytes, from 1 to 1000. IP and UDP headers
-	// count. 0 means 8, which suffices for any value in answer to a get of one key.
+	// Growth limits an answer to a multiple of its request's bytes, from 1 to 1000, with IP and UDP
+	// headers. 0 means 8, which is enough for any value if the request has one key.
 	Growth int
 	// Mode is where the program runs: in the driver (link.XDPDriverMode), which must support it, or in
-	// the stack (link.XDPGenericMode). 0 means the driver if it can, else the stack.
+	// the network stack (link.XDPGenericMode). 0 means the driver if it supports XDP, else the stack.
 	Mode link.XDPAttachFlags
 }
 
@@ -52,7 +53,7 @@ const (
 	maxAllow     = 1024
 )
 
-// complete returns the options with defaults for zero values.
+// complete replaces zero values by defaults and checks the limits.
 func (o Options) complete() (Options, error) {
 	if o.Port == 0 {
 		o.Port = DefaultPort
@@ -61,10 +62,10 @@ func (o Options) complete() (Options, error) {
 		o.Growth = defaultGrowth
 	}
 	if o.Growth < 1 || o.Growth > maxGrowth {
-		return o, fmt.Errorf("growth %d: not between 1 and %d", o.Growth, maxGrowth)
+		return o, fmt.Errorf("growth %d is not between 1 and %d", o.Growth, maxGrowth)
 	}
 	if len(o.Allow) > maxAllow {
-		return o, fmt.Errorf("%d networks to allow: at most %d", len(o.Allow), maxAllow)
+		return o, fmt.Errorf("%d allowed networks: there may be at most %d", len(o.Allow), maxAllow)
 	}
 	return o, nil
 }
@@ -78,15 +79,15 @@ type Accelerator struct {
 
 	mu    sync.Mutex
 	c     *loader.Collection // nil after Close
-	reach *reach             // the contents of the maps
+	reach *reach             // what the program's maps hold
 }
 
-// Attach attaches the program to an interface, to answer from the KV called table. It answers until Close
-// or the end of the process. The arena must stay open as long.
+// Attach attaches the program to an interface. The program answers with values of the KV called table,
+// until Close or the end of the process. Keep the arena open until then.
 //
-// Errors match [fs.ErrNotExist] if there is no such interface, EBUSY if it has another XDP program,
-// EOPNOTSUPP if its driver does not support Options.Mode; others are those of [container.OpenKV] and
-// [loader.NewCollection]. The loopback device is refused: all its clients are on this host.
+// Errors match [fs.ErrNotExist] if there is no such interface, EBUSY if it has another XDP program, and
+// EOPNOTSUPP if its driver does not support Options.Mode. Other errors are those of [container.OpenKV] and
+// [loader.NewCollection]. Attach refuses the loopback device: all its clients are on this host.
 func Attach(h *container.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)
 	if err != nil {
@@ -124,7 +125,7 @@ func attach(h *container.Heap, table string, opts Options) (_ *Accelerator, err 
 	return x, nil
 }
 
-// load loads the program for an interface with this Ethernet address. opts are complete.
+// load loads the program for an interface with the Ethernet address mac. opts must have their defaults.
 func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts Options) (*loader.Collection, error) {
 	if _, err := container.OpenKV(h, table); err != nil {
 		return nil, err
@@ -133,9 +134,9 @@ func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts 
 	if err != nil {
 		return nil, err
 	}
-	var ethernet [6]byte // zeros where the interface has none
+	var ethernet [6]byte // zeros if the interface has no Ethernet address
 	if len(mac) != 0 && len(mac) != len(ethernet) {
-		return nil, fmt.Errorf("not an Ethernet device: its address is %s", mac)
+		return nil, fmt.Errorf("interface has the hardware address %s, which is not an Ethernet address", mac)
 	}
 	copy(ethernet[:], mac)
 	spec, err := loadBpf()
@@ -164,7 +165,7 @@ func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts 
 	return c, nil
 }
 
-// setReach replaces the contents of the program's maps.
+// setReach replaces the contents old of the program's maps by now.
 func setReach(c *loader.Collection, old, now *reach) error {
 	return errors.Join(
 		exchange(c.Maps[bpfMapSources], old.sources(), now.sources()),
@@ -190,8 +191,8 @@ func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
 	return nil
 }
 
-// Follow updates the program when the addresses of the interface change. It returns nil when ctx ends.
-// Without it, the program uses the addresses at the time of Attach. Call it once.
+// Follow updates the program whenever the addresses of the interface change, and returns nil when ctx
+// ends. Without Follow, the program uses the addresses at the time of Attach. Call it once.
 //
 // The error matches [os.ErrClosed] after Close, and E2BIG if the interface gets more than 256 addresses.
 func (x *Accelerator) Follow(ctx context.Context) error {
@@ -214,9 +215,9 @@ func (x *Accelerator) Follow(ctx context.Context) error {
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("%w (another XDP program is on it)", err)
+		return fmt.Errorf("%w (another XDP program is attached)", err)
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%w (its driver cannot run XDP programs: the generic mode can)", err)
+		return fmt.Errorf("%w (the driver cannot run XDP programs; use the generic mode)", err)
 	}
 	return err
 }
@@ -238,24 +239,25 @@ func (x *Accelerator) Close() error {
 	return nil
 }
 
-// Counters counts the datagrams to the port at one of the addresses since Attach, by outcome. All but Hits
-// went up the stack.
+// Counters counts the datagrams that arrived since Attach at the port of one of the addresses, by outcome.
+// The program passed all except Hits to the network stack.
 type Counters struct {
 	Hits      uint64 // answered
 	Misses    uint64 // the key is not in the table
-	Others    uint64 // not a request for one key
-	Malformed uint64 // lengths that contradict each other, a wrong IP checksum
-	Busy      uint64 // the bucket changed during every read
+	Others    uint64 // the datagram is not a request for one key
+	Malformed uint64 // headers with impossible lengths or addresses, or a wrong IP checksum
+	Busy      uint64 // the bucket changed during every attempt to read it
 	Broken    uint64 // the table or the value is corrupt
 	NoRoom    uint64 // the driver has no room for the answer
-	Checksums uint64 // a wrong UDP checksum
-	// Datagrams that may be requests and get no answer:
-	ServerPorts uint64 // from a port of servers
-	Sources     uint64 // from an address that is not allowed
+	Checksums uint64 // the UDP checksum is wrong
+	// Datagrams that may be requests and must not be answered:
+	ServerPorts uint64 // they come from a port that servers use
+	Sources     uint64 // they come from an address that is not allowed
 	Large       uint64 // the answer would exceed Options.Growth
 }
 
-// Counters returns the sums over all CPUs. While packets arrive, they are no snapshot.
+// Counters returns the sums over all CPUs. While packets arrive, the counters of different CPUs are read
+// at different times.
 func (x *Accelerator) Counters() (Counters, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

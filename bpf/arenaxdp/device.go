@@ -16,10 +16,11 @@ import (
 
 var errNoInterface = sentinel.New(sentinel.NotFound, "no such interface")
 
-// errLoopback means that all clients of the interface have addresses of this host, which get no answers.
-var errLoopback = errors.New("loopback device: all its clients are on this host")
+// errLoopback means that the interface is the loopback device. All its clients have addresses of this
+// host, which get no answers.
+var errLoopback = errors.New("interface is the loopback device: all its clients are on this host")
 
-// device is an interface, in the network namespace of the thread that opened it.
+// device is a network interface in the network namespace of the thread that opened it.
 type device struct {
 	index   int
 	mac     net.HardwareAddr
@@ -47,7 +48,7 @@ func openDevice(name string) (_ *device, err error) {
 		return nil, errLoopback
 	}
 	d.index, d.mac = l.Attrs().Index, l.Attrs().HardwareAddr
-	// Subscribe before reading the addresses, to miss no change.
+	// Subscribe before reading the addresses, so that no change is missed.
 	d.changes, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to changes of addresses: %w", err)
@@ -64,7 +65,7 @@ func (d *device) close() {
 	}
 }
 
-// networks returns the interface's addresses and their networks.
+// networks returns the interface's addresses, each with its network.
 func (d *device) networks() ([]network, error) {
 	self := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: d.index}}
 	addrs, err := d.handle.AddrList(self, netlink.FAMILY_ALL)
@@ -88,7 +89,7 @@ func (d *device) networks() ([]network, error) {
 	return networks, nil
 }
 
-// reach returns the reach for the interface's current addresses.
+// reach returns the rules for the interface's current addresses.
 func (d *device) reach(opts Options) (*reach, error) {
 	networks, err := d.networks()
 	if err != nil {
@@ -96,7 +97,7 @@ func (d *device) reach(opts Options) (*reach, error) {
 	}
 	r := newReach(networks, opts)
 	if len(r.local) == 0 || len(r.local) > maxAddresses {
-		return nil, fmt.Errorf("%d addresses: not between 1 and %d", len(r.local), maxAddresses)
+		return nil, fmt.Errorf("interface has %d addresses, not between 1 and %d", len(r.local), maxAddresses)
 	}
 	return r, nil
 }
@@ -107,13 +108,13 @@ func prefixOf(n *net.IPNet) netip.Prefix {
 	return netip.PrefixFrom(addr.Unmap(), bits)
 }
 
-// follow calls f with the new reach after each change of an address, until f fails or ctx ends. It then
-// returns f's error or nil. Call it once.
+// follow calls f with the new reach after each change of an address. It returns nil when ctx ends, or f's
+// error. Call it once.
 func (d *device) follow(ctx context.Context, opts Options, f func(*reach) error) error {
 	stop := context.AfterFunc(ctx, d.changes.Close)
 	defer stop()
 	for {
-		// ENOBUFS: messages were dropped, which are changes too.
+		// ENOBUFS means that the kernel dropped messages: addresses have changed then too.
 		_, _, err := d.changes.Receive()
 		if ctx.Err() != nil {
 			return nil

@@ -21,7 +21,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// inject sends a packet with any source from one end of the pair to the other.
+// inject sends d, whose source may be forged, from one end of the pair to the other.
 func inject(tb testing.TB, from, to *netpair.End, d datagram) {
 	tb.Helper()
 	packet := d.bytes()
@@ -59,7 +59,7 @@ func macOf(tb testing.TB, e *netpair.End) (mac net.HardwareAddr) {
 	return mac
 }
 
-// ip runs the command ip in an end's namespace.
+// ip runs the command ip in the network namespace of an end.
 func ip(tb testing.TB, e *netpair.End, args string) {
 	tb.Helper()
 	err := e.Do(func() error {
@@ -74,7 +74,7 @@ func ip(tb testing.TB, e *netpair.End, args string) {
 	}
 }
 
-// received returns the number of UDP datagrams that the sockets of a namespace have read.
+// received returns the number of UDP datagrams that sockets in the network namespace of e have read.
 func received(tb testing.TB, e *netpair.End) (n int) {
 	tb.Helper()
 	err := e.Do(func() error {
@@ -111,7 +111,8 @@ func TestOneForgedDatagramBetweenTwoServersIsTheLast(t *testing.T) {
 			before := received(t, p.Server) + received(t, p.Client)
 			sent := askServer.sent + askClient.sent
 			inject(t, p.Client, p.Server, datagram{p.Client.IPv4, p.Server.IPv4, DefaultPort, DefaultPort, framed(7, text)})
-			// Each server has read the forged datagram and its consequences before this.
+			// Once these requests are answered, each server has read the forged datagram and any
+			// answers to it.
 			for range 2 {
 				askServer.must(t, "get absent\r\n")
 				askClient.must(t, "get absent\r\n")
@@ -124,14 +125,14 @@ func TestOneForgedDatagramBetweenTwoServersIsTheLast(t *testing.T) {
 	}
 }
 
-// The server refuses what the program passes on. An answered request after each datagram shows that the
-// datagram was read.
+// The server refuses the requests that the program passes on. After each datagram, the test sends a
+// request: once that is answered, the server has read the datagram.
 func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 	testenv.NoLeaks(t)
 	_, kv := newKV(t)
 	put(t, kv, "k", "value")
 	p := newPair(t)
-	// An address of the host, but not of the device.
+	// Add an address that belongs to the host, but not to the device.
 	ip(t, p.Server, "addr add 198.51.100.9/32 dev lo")
 	s := startServer(t, p.Server, kv, Options{})
 	c := newClient(t, p, p.Server.IPv4)
@@ -161,7 +162,7 @@ func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 		before, sent := s.Counters(), c.sent
 		inject(t, p.Client, p.Server, tt.packet)
 		var got, want ServerCounters
-		for range 1000 { // another goroutine reads IPv6: it may take more than one request
+		for range 1000 { // the counters may lag behind: try again
 			c.must(t, "get absent\r\n")
 			want = tt.want
 			want.Answered += uint64(c.sent - sent)
@@ -188,7 +189,7 @@ func TestServerIsNotOnLoopback(t *testing.T) {
 	p := newPair(t)
 	s := startServer(t, p.Server, kv, Options{})
 	remote := newClient(t, p, p.Server.IPv4)
-	remote.must(t, "get absent\r\n") // it is there
+	remote.must(t, "get absent\r\n") // the server runs
 	for _, addr := range []string{"127.0.0.1", "::1"} {
 		c := newClientIn(t, p.Server, netip.MustParseAddr(addr))
 		c.conn.SetDeadline(time.Now().Add(10 * time.Second))
@@ -209,7 +210,7 @@ func TestServerIsNotOnLoopback(t *testing.T) {
 			t.Fatal(err)
 		}
 		var n ServerCounters
-		for range 1000 { // another goroutine reads it: it may take more than one of remote's
+		for range 1000 { // the counters may lag behind: try again
 			remote.must(t, "get absent\r\n")
 			if n = s.Counters().since(before); n.Sources != 0 {
 				break
@@ -221,7 +222,7 @@ func TestServerIsNotOnLoopback(t *testing.T) {
 	}
 }
 
-// The answer to a get of many keys is within the limit of the request.
+// The answer to a get of many keys is within Options.Growth times the request.
 func TestServerKeepsToItsGrowth(t *testing.T) {
 	testenv.NoLeaks(t)
 	_, kv := newKV(t)
@@ -237,7 +238,7 @@ func TestServerKeepsToItsGrowth(t *testing.T) {
 			t.Errorf("to %s: got %q", addr, got)
 		}
 	}
-	// Too short for SERVER_ERROR.
+	// A request that is too short to be answered even with SERVER_ERROR.
 	c := newClient(t, p, p.Server.IPv4)
 	before := s.Counters()
 	if _, err := c.conn.Write([]byte(framed(9, "get a\r\n"))); err != nil {

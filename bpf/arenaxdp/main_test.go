@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m, "arena-cast", "veth")) }
 
-// newKV returns an empty KV in an arena of its own.
+// newKV returns an empty KV called kv, in a new arena.
 func newKV(tb testing.TB) (*container.Heap, *container.KV) {
 	tb.Helper()
 	a, err := arena.Create(arena.Options{Name: "test_xdp", Size: 4 << 20})
@@ -33,7 +33,7 @@ func newKV(tb testing.TB) (*container.Heap, *container.KV) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	// The table's root is not number 0.
+	// Add another root first, so that the root of the KV does not have number 0.
 	if _, err := container.NewList(h, "other"); err != nil {
 		tb.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func newRunner(tb testing.TB, h *container.Heap) *runner {
 	return newRunnerWith(tb, h, Options{})
 }
 
-// networks are the server's.
+// networks returns the networks of the server's interface.
 func networks() []network {
 	return []network{
 		{addr: server4, prefix: netip.MustParsePrefix("192.0.2.0/24"), broadcast: netip.MustParseAddr("192.0.2.255")},
@@ -89,13 +89,13 @@ func newRunnerWith(tb testing.TB, h *container.Heap, opts Options) *runner {
 	return &runner{tb, c}
 }
 
-// Verdicts, enum xdp_action.
+// Return values of the program: enum xdp_action.
 const (
 	xdpPass = 2
 	xdpTx   = 3
 )
 
-// run returns the verdict and the resulting packet.
+// run runs the program on a packet. It returns the verdict and the resulting packet.
 func (r *runner) run(packet []byte) (verdict uint32, out []byte) {
 	r.tb.Helper()
 	o := ebpf.RunOptions{Data: packet, DataOut: make([]byte, 2048)}
@@ -115,7 +115,7 @@ func (r *runner) counters() Counters {
 	return c
 }
 
-// answer is the text of an answer.
+// answer returns the text of the answer with one value.
 func answer(key, value string) string {
 	return fmt.Sprintf("VALUE %s 0 %d\r\n%s\r\nEND\r\n", key, len(value), value)
 }

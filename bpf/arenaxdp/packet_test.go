@@ -46,7 +46,7 @@ func TestRequestsAreAnswered(t *testing.T) {
 	}
 }
 
-// A checksum of 0 means none: a sum of 0 is sent as 0xffff.
+// A UDP checksum of 0 means that the datagram has none. If the computed checksum is 0, 0xffff is sent.
 func TestChecksumOfZero(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
@@ -55,7 +55,7 @@ func TestChecksumOfZero(t *testing.T) {
 	sum := uint16(0)
 	for range 2 {
 		d := get(server6, "k")
-		d.payload = framed(sum, "get k\r\n") // in the sum, and all else is as it was: makes it 0
+		d.payload = framed(sum, "get k\r\n") // second round: this id makes the checksum 0
 		_, out := r.run(d.bytes())
 		if _, err := parse(out); err != nil {
 			t.Fatal(err)
@@ -67,7 +67,7 @@ func TestChecksumOfZero(t *testing.T) {
 	}
 }
 
-// change is a malformed packet.
+// change returns the packet d, changed by f.
 func change(d datagram, f func(p []byte) []byte) []byte { return f(d.bytes()) }
 
 // resum corrects the checksum of the IPv4 header.
@@ -199,14 +199,14 @@ func TestOthersPassUnchanged(t *testing.T) {
 	}
 }
 
-// An IPv4 datagram may have no checksum. A datagram of a virtual device, IPv4 or IPv6, may have only the
-// sum of the pseudo header.
+// An IPv4 datagram may have no UDP checksum. A datagram of a virtual device, IPv4 or IPv6, may have only
+// the sum of the pseudo header.
 func TestRequestsWithoutChecksumAreAnswered(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
 	put(t, kv, "k", "value")
 	partial := func(d datagram) []byte {
-		return be.AppendUint16(nil, uint16(pseudo(d.from, d.to, 8+len(d.payload)))) // it is folded
+		return be.AppendUint16(nil, uint16(pseudo(d.from, d.to, 8+len(d.payload)))) // pseudo returns a folded sum
 	}
 	d4, d6 := get(server4, "k"), get(server6, "k")
 	for rule, packet := range map[string][]byte{
@@ -223,7 +223,7 @@ func TestRequestsWithoutChecksumAreAnswered(t *testing.T) {
 	}
 }
 
-// The checksum covers odd and even numbers of bytes.
+// The program verifies the checksum of requests with odd and even numbers of bytes.
 func TestEveryBitOfARequestIsInItsChecksum(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)
@@ -332,7 +332,7 @@ func TestCutPacketsPassUnchanged(t *testing.T) {
 	}
 }
 
-// A corrupt value gets no answer.
+// A request for a corrupt value gets no answer.
 func TestBrokenTable(t *testing.T) {
 	h, kv := newKV(t)
 	r := newRunner(t, h)

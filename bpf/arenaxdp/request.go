@@ -13,18 +13,19 @@ import (
 // frameSize is the size of struct frame.
 const frameSize = 8
 
-// maxAnswer is the longest answer of a server, with its frame, in bytes: memcached's limit too.
+// maxAnswer is the maximum size of a server's answer, with its frame, in bytes. memcached has the same
+// limit.
 const maxAnswer = 1400
 
 // command is a client's command, in one datagram.
 type command struct {
-	id   [2]byte // of its frame
+	id   [2]byte // id in its frame
 	name string
-	keys []string // of a get, each once
+	keys []string // keys of a get, without duplicates
 }
 
-// parseCommand parses the command in a datagram. ok is false if there is none. The answer of a server is
-// not a command: it begins with a capital letter or a digit.
+// parseCommand parses the command in a datagram. ok is false if the datagram is not a command. Answers of
+// servers are not commands: they begin with a capital letter or a digit.
 func parseCommand(request []byte) (c command, ok bool) {
 	if len(request) < frameSize || binary.BigEndian.Uint16(request[2:]) != 0 || binary.BigEndian.Uint16(request[4:]) != 1 {
 		return c, false
@@ -53,7 +54,7 @@ func parseCommand(request []byte) (c command, ok bool) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// isCommand reports whether a word begins a command of memcached's text protocol.
+// isCommand reports whether word is the first word of a command of memcached's text protocol.
 func isCommand(word string) bool {
 	switch word {
 	case "get", "gets", "gat", "gats",
@@ -73,10 +74,10 @@ const (
 	tooMuchForRequest  = "the values are too large for the request"
 )
 
-// appendAnswer appends the answer, of at most limit bytes with its frame, or nothing if none fits. The
-// error is one of package container.
+// appendAnswer appends the answer to to. The answer has at most limit bytes, with its frame. If no answer
+// fits, appendAnswer appends nothing. The error is one of package container.
 //
-// A get whose values do not fit gets SERVER_ERROR: END would say that the keys are absent.
+// If the values of a get do not fit, the answer is SERVER_ERROR. END would mean that the keys are absent.
 func (c *command) appendAnswer(to []byte, kv *container.KV, limit int) ([]byte, error) {
 	start := len(to)
 	to = append(to, c.id[0], c.id[1], 0, 0, 0, 1, 0, 0)
@@ -102,8 +103,8 @@ func (c *command) appendAnswer(to []byte, kv *container.KV, limit int) ([]byte, 
 	return to, nil
 }
 
-// appendText appends the values of the present keys and END, or ERROR without keys. It stops once to is
-// longer than most.
+// appendText appends the values of the keys that are present, and END. If the command has no keys, it
+// appends ERROR. It stops once to is longer than most bytes.
 func (c *command) appendText(to []byte, kv *container.KV, most int) ([]byte, error) {
 	if len(c.keys) == 0 {
 		return append(to, "ERROR\r\n"...), nil

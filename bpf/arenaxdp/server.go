@@ -16,9 +16,9 @@ import (
 	"github.com/rbtool/rbtool/arena/container"
 )
 
-// Server answers requests in a process, by the same rules as the program. Beside an [Accelerator], it
-// answers the requests that the program passes on. Its methods may be called by many goroutines at once,
-// except that Serve is called once, and Close after Serve.
+// Server answers requests in this process, by the same rules as the program. If an [Accelerator] serves the
+// same interface, the Server answers the requests that the program passes on. Its methods may be called by
+// many goroutines at once, except that Serve may be called once, and Close only after Serve.
 type Server struct {
 	kv   *container.KV
 	opts Options
@@ -29,7 +29,7 @@ type Server struct {
 	outcomes [outcomes]atomic.Uint64
 }
 
-// Listen opens a socket that receives only from an interface. The caller closes the server.
+// Listen opens a socket that receives only datagrams from opts.Interface. The caller closes the Server.
 //
 // Errors match [fs.ErrNotExist] if there is no such interface, and EADDRINUSE if another server uses the
 // port.
@@ -63,15 +63,15 @@ func listen(kv *container.KV, opts Options) (_ *Server, err error) {
 	return s, err
 }
 
-// bind returns a socket for a port of an interface, by IPv4 and IPv6. Each datagram comes with a control
-// message that holds its destination address.
+// bind returns a UDP socket for a port of an interface, for IPv4 and IPv6. With each datagram, the socket
+// returns a control message that holds the datagram's destination address.
 func bind(device string, port uint16) (*net.UDPConn, error) {
 	config := net.ListenConfig{Control: func(family, _ string, raw syscall.RawConn) error {
 		var failed error
 		err := raw.Control(func(fd uintptr) {
-			level, option := unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO // of IPv4 datagrams too
+			level, option := unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO // also applies to IPv4 datagrams
 			if family == "udp4" {
-				level, option = unix.IPPROTO_IP, unix.IP_PKTINFO // where the host has no IPv6
+				level, option = unix.IPPROTO_IP, unix.IP_PKTINFO // the host has no IPv6
 			}
 			failed = errors.Join(
 				unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device),
@@ -96,8 +96,8 @@ func (s *Server) Close() error {
 // Serve answers requests until ctx ends, and then returns nil. It follows changes of the interface's
 // addresses. Call it once.
 //
-// It answers a get of any number of keys, each once, if the values fit into one datagram. Other commands
-// of memcached get ERROR. Other datagrams get no answer.
+// It answers a get of any number of keys if the values fit into one datagram. A repeated key is answered
+// once. Other commands of memcached get ERROR. Other datagrams get no answer.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -134,14 +134,15 @@ func (s *Server) serve(ctx context.Context) error {
 		}
 		s.outcomes[result].Add(1)
 		if result == answered {
-			// The same control message sets the answer's source to the request's destination. An
-			// unreachable client is no reason to stop.
+			// The same control message sets the answer's source to the request's destination.
+			// Ignore errors: a client may be unreachable.
 			_, _, _ = s.conn.WriteMsgUDPAddrPort(reply, control[:controlLen], from)
 		}
 	}
 }
 
-// sentTo returns the destination in a control message of bind's socket, or the zero Addr.
+// sentTo returns the destination address in a control message of bind's socket, or the zero Addr if the
+// message has none.
 func sentTo(control []byte) netip.Addr {
 	for len(control) > 0 {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
@@ -171,7 +172,8 @@ const (
 	outcomes
 )
 
-// answer sets reply to the answer if the outcome is answered. The error is one of package container.
+// answer processes a datagram. If the outcome is answered, it sets reply to the answer. The error is one
+// of package container.
 func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to netip.Addr) (outcome, error) {
 	r := s.reach.Load()
 	switch {
@@ -186,7 +188,7 @@ func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to n
 	if !ok {
 		return noRequest, nil
 	}
-	headers := 40 + 8 // of IPv6 and UDP
+	headers := 40 + 8 // sizes of the IPv6 and UDP headers
 	if to.Is4() {
 		headers = 20 + 8
 	}
@@ -201,22 +203,22 @@ func (s *Server) answer(reply *[]byte, request []byte, from netip.AddrPort, to n
 	return answered, nil
 }
 
-// isServerPort reports whether a port is a server's, as is_server_port in request.h: this server's,
-// memcached's, or a privileged one.
+// isServerPort reports whether servers use the port p: this server's port, memcached's, or a privileged
+// port. It has the rules of is_server_port in request.h.
 func isServerPort(p, own uint16) bool { return p == own || p == DefaultPort || p < 1024 }
 
 // ServerCounters counts the datagrams that a [Server] received, by outcome.
 type ServerCounters struct {
-	Answered  uint64 // including answers with an error
-	NoRequest uint64 // not a command of memcached in one datagram
-	NotLocal  uint64 // not for an address of the interface
-	// Datagrams that may be requests and get no answer:
-	ServerPorts uint64 // from a port of servers
-	Sources     uint64 // from an address that is not allowed
+	Answered  uint64 // answered, also with an error
+	NoRequest uint64 // the datagram is not a whole command of memcached
+	NotLocal  uint64 // the destination is not an address of the interface
+	// Datagrams that may be requests and must not be answered:
+	ServerPorts uint64 // they come from a port that servers use
+	Sources     uint64 // they come from an address that is not allowed
 	Large       uint64 // the answer would exceed Options.Growth
 }
 
-// Counters returns the counts since Listen.
+// Counters returns the numbers of datagrams since Listen.
 func (s *Server) Counters() ServerCounters {
 	n := func(o outcome) uint64 { return s.outcomes[o].Load() }
 	return ServerCounters{

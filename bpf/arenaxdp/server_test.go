@@ -64,7 +64,7 @@ func TestServerAnswers(t *testing.T) {
 	}
 }
 
-// No answer is a command, whatever the keys and values: two servers do not answer each other.
+// No answer is a command, whatever keys and values it holds. So two servers do not answer each other.
 func TestAnswersAreNoRequests(t *testing.T) {
 	_, kv := newKV(t)
 	put(t, kv, "get", "get get\r\n")

@@ -35,7 +35,7 @@ func newPair(tb testing.TB) *netpair.Pair {
 	return p
 }
 
-// attachTo attaches the program to the pair's server, until the test ends.
+// attachTo attaches the program to the device of the pair's server end until the test ends.
 func attachTo(tb testing.TB, p *netpair.Pair, h *container.Heap, mode link.XDPAttachFlags) *Accelerator {
 	tb.Helper()
 	var x *Accelerator
@@ -112,7 +112,7 @@ func (c *client) ask(text string) (string, error) {
 	var last error
 	for range 50 {
 		if _, err := c.conn.Write([]byte(framed(c.id, text))); err != nil {
-			last = err // what came back from the last one
+			last = err // the ICMP error for the previous request
 			continue
 		}
 		c.sent++
@@ -123,7 +123,7 @@ func (c *client) ask(text string) (string, error) {
 				last = err
 				break
 			}
-			if n >= frameSize && be.Uint16(c.buf[:]) == c.id { // not a late one
+			if n >= frameSize && be.Uint16(c.buf[:]) == c.id { // not a late answer to an earlier request
 				return string(c.buf[frameSize:n]), nil
 			}
 		}
@@ -182,7 +182,7 @@ func TestVeth(t *testing.T) {
 			if _, err := x.Counters(); !errors.Is(err, os.ErrClosed) {
 				t.Errorf("counters after Close: %v", err)
 			}
-			// The server answers alone.
+			// Without the program, the server answers.
 			if got := clients[0].must(t, "get colour\r\n"); got != answer("colour", value) {
 				t.Errorf("after Close: %q", got)
 			}
@@ -190,7 +190,8 @@ func TestVeth(t *testing.T) {
 	}
 }
 
-// Every value is answered, by the program if the device has room, else by the server.
+// Requests for values of every size are answered: by the program if the device has room, else by the
+// server.
 func TestVethValuesOfAllSizes(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
@@ -213,8 +214,8 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	}
 }
 
-// Values are replaced, deleted and put again while clients request them, for RBTOOL_ARENA_STORM (a
-// second). Each value repeats one number.
+// Values are replaced, deleted and put again while clients request them, for RBTOOL_ARENA_STORM (default
+// 1 s). The words of a value are odd multiples of one number, so that a torn value is recognised.
 func TestVethUpdatesWhileReading(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
@@ -265,7 +266,7 @@ func TestVethUpdatesWhileReading(t *testing.T) {
 	}
 	for _, c := range clients {
 		wg.Go(func() {
-			// The last round, after the time, finds the keys that are never deleted.
+			// Request each key once more after the time is over. Keys that are not deleted are found.
 			for i, more := 0, keys; more > 0; i++ {
 				if ctx.Err() != nil {
 					more--

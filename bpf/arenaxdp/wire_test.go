@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-// datagram is a packet with all its headers, and says how it differs from a good request.
+// datagram describes a UDP packet.
 type datagram struct {
 	from, to         netip.Addr
 	fromPort, toPort uint16
@@ -19,7 +19,7 @@ const ethernetSize = 14
 
 var be = binary.BigEndian
 
-// get returns a request from the client's address of the server's family.
+// get returns a request for key to the address to, from the client's address of the same family.
 func get(to netip.Addr, key string) datagram {
 	from := client4
 	if to.Is6() {
@@ -28,12 +28,12 @@ func get(to netip.Addr, key string) datagram {
 	return datagram{from, to, 40000, DefaultPort, framed(7, "get "+key+"\r\n")}
 }
 
-// framed returns a text behind a frame.
+// framed returns a frame followed by text.
 func framed(id uint16, text string) string {
 	return string(be.AppendUint16(nil, id)) + "\x00\x00\x00\x01\x00\x00" + text
 }
 
-// bytes returns the packet.
+// bytes returns the packet with all its headers.
 func (d datagram) bytes() []byte {
 	udp := be.AppendUint16(nil, d.fromPort)
 	udp = be.AppendUint16(udp, d.toPort)
@@ -61,7 +61,7 @@ func (d datagram) bytes() []byte {
 	return append(packet, udp...)
 }
 
-// checksum sums words of 16 bits as in RFC 1071, without the final inversion.
+// checksum adds the 16-bit words of b to sum as in RFC 1071, without the final inversion.
 func checksum(b []byte, sum uint32) uint16 {
 	for i := 0; i+1 < len(b); i += 2 {
 		sum += uint32(be.Uint16(b[i:]))
@@ -75,12 +75,12 @@ func checksum(b []byte, sum uint32) uint16 {
 	return uint16(sum)
 }
 
-// pseudo returns the sum of the pseudo header.
+// pseudo returns the sum of UDP's pseudo header.
 func pseudo(from, to netip.Addr, udpLen int) uint32 {
 	return uint32(checksum(append(from.AsSlice(), to.AsSlice()...), 17+uint32(udpLen)))
 }
 
-// parse parses and checks a packet.
+// parse parses a packet from server to client and checks its headers and checksums.
 func parse(p []byte) (d datagram, err error) {
 	if len(p) < ethernetSize+28 || string(p[:6]) != "\x02\x00\x00\x00\x00\x02" || string(p[6:12]) != "\x02\x00\x00\x00\x00\x01" {
 		return d, fmt.Errorf("%d bytes from %x to %x", len(p), p[6:12], p[:6])
