@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// BenchmarkWait is what a Wait costs but for the sleep: woken at once.
+// BenchmarkWait measures a Wait whose condition is true at once, so that it does not sleep.
 func BenchmarkWait(b *testing.B) {
 	cancellable, cancel := context.WithCancel(context.Background())
 	defer cancel()

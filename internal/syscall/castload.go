@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// castOffset is the offset that makes addr_space_cast of a move between
-// registers: BPF_ADDR_SPACE_CAST (include/linux/filter.h).
+// castOffset is BPF_ADDR_SPACE_CAST (include/linux/filter.h): a move between
+// registers with this offset is an addr_space_cast.
 const castOffset = 1
 
 // movRegister is BPF_ALU64 | BPF_MOV | BPF_X.
@@ -27,8 +27,8 @@ func isCast(ins *asm.Instruction) bool {
 }
 
 // HasCasts reports whether the instructions convert arena pointers
-// (addr_space_cast). cilium/ebpf v0.22 cannot load those: it writes arithmetic
-// instructions with offset 0, which makes a plain move of a cast.
+// (addr_space_cast). cilium/ebpf v0.22 cannot load such programs: it writes
+// arithmetic instructions with offset 0, which turns a cast into a plain move.
 func HasCasts(insns asm.Instructions) bool {
 	for i := range insns {
 		if isCast(&insns[i]) {
@@ -38,30 +38,31 @@ func HasCasts(insns asm.Instructions) bool {
 	return false
 }
 
-// Loader loads programs that have casts. It does what [ebpf.NewCollection] does
-// for a program, and it can go when cilium/ebpf keeps the casts.
+// Loader loads programs that have casts. For one program it does what
+// [ebpf.NewCollection] does. It is not needed once cilium/ebpf keeps the casts.
 //
-// Not supported, and refused: programs attached to other programs or to kernel
-// modules, struct_ops, variables of the kernel (__ksym) other than functions, .kconfig.
-// Functions of the kernel (kfuncs) are those of vmlinux. Each is treated
-// as weak: a program that never calls one that the kernel lacks loads.
+// It refuses what it does not support: programs attached to other programs or to
+// kernel modules, struct_ops, kernel variables (__ksym, except functions) and
+// .kconfig. Kernel functions (kfuncs) must be in vmlinux. All of them are treated as
+// weak: a program loads even if the kernel lacks a kfunc, unless the verifier reaches
+// a call of it.
 type Loader struct {
-	Types   *btf.Spec           // of the collection; may be nil
-	Cache   *btf.Cache          // of kernel BTF
-	Options ebpf.ProgramOptions // for all programs
-	Map     func(string) MapRef // finds the map that an instruction refers to by name
+	Types   *btf.Spec           // BTF of the collection; can be nil
+	Cache   *btf.Cache          // cache of kernel BTF
+	Options ebpf.ProgramOptions // options of all programs
+	Map     func(string) MapRef // returns the map that an instruction refers to by name
 }
 
-// MapRef is a map that instructions refer to, and how many bytes into it the data lies
-// that the name stands for. The zero MapRef is none.
+// MapRef is the map that a name refers to, and the offset in bytes, in the map's value,
+// of the data with this name. The zero MapRef means that no map has the name.
 type MapRef struct {
 	Map    *ebpf.Map
 	Offset uint32
 }
 
-// Load loads one program. Its instructions stay as they are. The error of a
-// program that the kernel refused is a [*LoadError]. One that needs what the
-// kernel lacks gives [ebpf.ErrNotSupported].
+// Load loads one program. It does not change spec. If the kernel refuses the program,
+// the error is a [*LoadError]. If the kernel lacks something that the program needs,
+// the error matches [ebpf.ErrNotSupported].
 func (l *Loader) Load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	p, err := l.load(spec)
 	var refused *LoadError
@@ -95,25 +96,11 @@ func (l *Loader) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	if err := l.attachTo(spec, &attr); err != nil {
 		return nil, err
 	}
-	funcs, lines, err := btf.MarshalExtInfos(insns, &builder)
+	types, err := attr.addTypes(insns, &builder)
 	if err != nil {
-		return nil, fmt.Errorf("write function and line info: %w", err)
+		return nil, err
 	}
-	attr.funcInfoRecSize, attr.lineInfoRecSize = btf.FuncInfoSize, btf.LineInfoSize
-	attr.funcInfo, attr.funcInfoCnt = records(funcs, btf.FuncInfoSize)
-	attr.lineInfo, attr.lineInfoCnt = records(lines, btf.LineInfoSize)
-	if !builder.Empty() {
-		handle, err := btf.NewHandle(&builder)
-		if errors.Is(err, ebpf.ErrNotSupported) {
-			// cilium/ebpf says so for EPERM too. All kernels with arenas have BTF.
-			err = fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("load BTF: %w", err)
-		}
-		defer handle.Close()
-		attr.progBTFFD = uint32(handle.FD())
-	}
+	defer types.Close()
 	code, err := marshal(insns)
 	if err != nil {
 		return nil, err
@@ -123,19 +110,45 @@ func (l *Loader) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	attr.insns = unsafe.Pointer(unsafe.SliceData(code))
 	attr.insnCnt = uint32(len(code) / asm.InstructionSize)
 	fd, log, err := attr.load(l.Options)
-	runtime.KeepAlive(insns) // and with them the maps, whose descriptors are in code
+	runtime.KeepAlive(insns) // insns keep the maps open whose descriptors are in code
 	if err != nil {
 		return nil, &LoadError{spec.Name, verifierError(missing.explain(err, log), log)}
 	}
 	p, err := ebpf.NewProgramFromFD(fd)
 	if err != nil {
-		return nil, err // it has closed fd
+		return nil, err // NewProgramFromFD has closed fd
 	}
 	p.VerifierLog = log
 	return p, nil
 }
 
-// changeable returns a copy that can be changed.
+// addTypes sets the function and line info of the instructions, and the program's BTF, which it
+// loads. The caller closes the handle of the BTF after the program is loaded. The handle is nil, on
+// which Close does nothing, if the program has no BTF.
+func (attr *progLoadAttr) addTypes(insns asm.Instructions, builder *btf.Builder) (*btf.Handle, error) {
+	funcs, lines, err := btf.MarshalExtInfos(insns, builder)
+	if err != nil {
+		return nil, fmt.Errorf("write function and line info: %w", err)
+	}
+	attr.funcInfoRecSize, attr.lineInfoRecSize = btf.FuncInfoSize, btf.LineInfoSize
+	attr.funcInfo, attr.funcInfoCnt = records(funcs, btf.FuncInfoSize)
+	attr.lineInfo, attr.lineInfoCnt = records(lines, btf.LineInfoSize)
+	if builder.Empty() {
+		return nil, nil
+	}
+	handle, err := btf.NewHandle(builder)
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		// cilium/ebpf returns ErrNotSupported for EPERM too. All kernels with arenas have BTF.
+		err = fmt.Errorf("%w (needs CAP_BPF)", unix.EPERM)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load BTF: %w", err)
+	}
+	attr.progBTFFD = uint32(handle.FD())
+	return handle, nil
+}
+
+// changeable returns a copy of insns, so that the caller's instructions are not changed.
 func changeable(insns asm.Instructions) asm.Instructions {
 	return append(asm.Instructions(nil), insns...)
 }
@@ -179,7 +192,7 @@ func (l *Loader) relocate(insns asm.Instructions, order binary.ByteOrder, b *btf
 	return nil
 }
 
-// associate puts in the maps.
+// associate sets the maps of the instructions that refer to maps by name.
 func (l *Loader) associate(insns asm.Instructions) error {
 	for i := range insns {
 		ins := &insns[i]
@@ -189,7 +202,7 @@ func (l *Loader) associate(insns asm.Instructions) error {
 		}
 		ref := l.Map(name)
 		if ref.Map == nil {
-			return fmt.Errorf("instruction %d refers to %q, which is no map of the collection: %w (kconfig variables are not supported in programs with arena pointers)",
+			return fmt.Errorf("instruction %d refers to %q, which is not a map of the collection: %w (kconfig variables are not supported in programs with arena pointers)",
 				i, name, ebpf.ErrNotSupported)
 		}
 		if ref.Offset != 0 {
@@ -205,11 +218,11 @@ func (l *Loader) associate(insns asm.Instructions) error {
 	return nil
 }
 
-// attachTo sets what the program is to be attached to, where its type has the
-// kernel check that as it loads the program.
+// attachTo sets the attach target in attr for program types whose target the kernel
+// checks at load.
 func (l *Loader) attachTo(spec *ebpf.ProgramSpec, attr *progLoadAttr) error {
 	if spec.AttachTarget != nil || spec.Type == ebpf.StructOps || spec.Type == ebpf.Extension {
-		return fmt.Errorf("attach to another program, or struct_ops: %w in programs with arena pointers", ebpf.ErrNotSupported)
+		return fmt.Errorf("struct_ops or attaching to another program: %w in programs with arena pointers", ebpf.ErrNotSupported)
 	}
 	prefix, kind, typed := target(spec)
 	if !typed || spec.AttachTo == "" {
@@ -230,7 +243,8 @@ func (l *Loader) attachTo(spec *ebpf.ProgramSpec, attr *progLoadAttr) error {
 	return nil
 }
 
-// target says how the kernel's BTF calls what a program attaches to: see
+// target returns the prefix of the name, and the kind, that a program's attach target has
+// in the kernel's BTF. typed is false if the program has no such target: see
 // check_attach_btf_id (kernel/bpf/verifier.c).
 func target(spec *ebpf.ProgramSpec) (prefix string, kind btf.Type, typed bool) {
 	switch spec.Type {
@@ -249,7 +263,7 @@ func target(spec *ebpf.ProgramSpec) (prefix string, kind btf.Type, typed bool) {
 	return "", (*btf.Func)(nil), true // fentry, fexit, fmod_ret
 }
 
-// marshal writes the instructions as the kernel takes them, the casts included.
+// marshal returns the instructions in the kernel's format, with the casts.
 func marshal(insns asm.Instructions) ([]byte, error) {
 	var buf bytes.Buffer
 	if err := insns.Marshal(&buf, hostOrder()); err != nil {
@@ -258,14 +272,15 @@ func marshal(insns asm.Instructions) ([]byte, error) {
 	code := buf.Bytes()
 	for it := insns.Iterate(); it.Next(); {
 		if isCast(it.Ins) {
-			// struct bpf_insn: code, registers, off, imm.
+			// The offset is at byte 2 of struct bpf_insn.
 			binary.NativeEndian.PutUint16(code[it.Offset.Bytes()+2:], castOffset)
 		}
 	}
 	return code, nil
 }
 
-// hostOrder is this machine's byte order as one of the two that cilium/ebpf knows.
+// hostOrder returns this machine's byte order as binary.LittleEndian or binary.BigEndian, which
+// cilium/ebpf requires.
 func hostOrder() binary.ByteOrder {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
 		return binary.LittleEndian
@@ -273,14 +288,15 @@ func hostOrder() binary.ByteOrder {
 	return binary.BigEndian
 }
 
-// missingFuncs are the kernel functions that programs call and the kernel lacks. A
-// call of the i-th is replaced by one of a helper that does not exist.
+// missingFuncs are the names of kfuncs that a program calls and the kernel lacks. A call of
+// the i-th is replaced by a call of helper missingBase+i, which does not exist.
 type missingFuncs []string
 
-// missingBase is the number of the first such helper.
+// missingBase is the number of the helper that replaces the first missing kfunc.
 const missingBase = 0xdead000
 
-// explain names the function that the verifier met, if any.
+// explain returns an error that names the missing kfunc if the verifier's log says that it
+// reached a call of one. Otherwise it returns err.
 func (m missingFuncs) explain(err error, log string) error {
 	for i, name := range m {
 		if errors.Is(err, unix.EINVAL) && strings.Contains(log, fmt.Sprintf("invalid func unknown#%d\n", missingBase+i)) {
@@ -290,7 +306,8 @@ func (m missingFuncs) explain(err error, log string) error {
 	return err
 }
 
-// resolve puts in the kernel's BTF ids of kfuncs.
+// resolve sets the BTF ids of the kfuncs that the instructions refer to, and returns the kfuncs that
+// are called and that the kernel lacks.
 func (l *Loader) resolve(insns asm.Instructions) (missingFuncs, error) {
 	var missing missingFuncs
 	for i := range insns {
@@ -307,7 +324,7 @@ func (l *Loader) resolve(insns asm.Instructions) (missingFuncs, error) {
 		case !errors.Is(err, btf.ErrNotFound):
 			return nil, err
 		case address:
-			ins.Constant = 0 // a weak one that is not there
+			ins.Constant = 0 // the address of a weak kfunc that the kernel lacks
 		default:
 			*ins = asm.BuiltinFunc(missingBase + len(missing)).Call().WithMetadata(ins.Metadata)
 			missing = append(missing, ins.Reference())
@@ -316,8 +333,8 @@ func (l *Loader) resolve(insns asm.Instructions) (missingFuncs, error) {
 	return missing, nil
 }
 
-// kfunc returns the kernel's BTF id of a function that the collection declares.
-// The error is [btf.ErrNotFound] where the kernel has none.
+// kfunc returns the kernel's BTF id of a function that the collection declares. The
+// error matches [btf.ErrNotFound] if the kernel lacks the function.
 func (l *Loader) kfunc(name string) (btf.TypeID, error) {
 	var declared, kernels *btf.Func
 	if l.Types == nil || l.Types.TypeByName(name, &declared) != nil {

@@ -1,4 +1,4 @@
-// Package syscall holds the system calls on map descriptors that cilium/ebpf
-// does not offer: shared mappings of a map's pages, waiting for a map's
-// readiness in the Go runtime's poller, and loading programs with arena pointers.
+// Package syscall makes the system calls for maps and programs that cilium/ebpf does
+// not offer. It maps the pages of maps, waits for maps in the Go runtime's poller, and
+// loads programs with arena pointers.
 package syscall

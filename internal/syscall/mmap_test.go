@@ -33,7 +33,7 @@ func TestMmap(t *testing.T) {
 	if got := string(mem[:11]); got != "second page" {
 		t.Errorf("the mapping begins with %q", got)
 	}
-	copy(mem, "shared") // MAP_SHARED: the file changes
+	copy(mem, "shared") // also changes the file: the mapping is MAP_SHARED
 	got := make([]byte, 11)
 	if _, err := unix.Pread(fd, got, int64(page)); err != nil || string(got) != "shared page" {
 		t.Errorf("the file has %q, %v", got, err)
@@ -46,8 +46,8 @@ func TestMmap(t *testing.T) {
 	}
 }
 
-// Somebody writes all the time while the memory is taken away: a fault ends the
-// test process.
+// A goroutine writes all the time while Replace replaces the memory. A fault would end
+// the test process.
 func TestReplaceUnderUse(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uintptr(os.Getpagesize())
@@ -86,7 +86,7 @@ func TestReplaceUnderUse(t *testing.T) {
 		if err := Replace(addr, page); err != nil {
 			t.Fatal(err)
 		}
-		word.Store(1 << 40) // does not reach the file
+		word.Store(1 << 40) // must not change the file
 		stop.Store(true)
 		writer.Wait()
 		if err := Munmap(addr, page); err != nil {

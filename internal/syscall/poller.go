@@ -12,24 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Poller waits for a descriptor to become readable, or writable, in the Go runtime's
-// poller: a wait costs a goroutine, not a thread. The runtime polls edge-triggered, so
-// the caller's condition must be made true by something that is followed by a
-// wakeup, or be found by the timer of [Poller.Wait].
+// Poller waits until a descriptor becomes readable, or writable, in the Go runtime's
+// poller: a wait blocks a goroutine, not a thread. The runtime polls edge-triggered, so a
+// wakeup must follow each change that makes the caller's condition true. Otherwise only
+// the timer of [Poller.Wait] finds the change.
 //
-// One goroutine may wait at a time; Close may be called by any.
+// Only one goroutine at a time can wait. Any goroutine can call Close.
 type Poller struct {
 	file   *os.File
 	conn   syscall.RawConn
 	sleep  func(look func(fd uintptr) bool) error // conn's Read or Write
-	limit  func(time.Time) error                  // sets the deadline of sleep
+	limit  func(time.Time) error                  // conn's deadline for sleep
 	watch  watch
 	closed atomic.Bool
 }
 
-// NewPoller returns a Poller that waits for what fd refers to to become readable:
-// EPOLLIN. It duplicates fd; the caller keeps its own. O_NONBLOCK is set on the
-// open file description, which both share: on BPF maps and epoll instances it
+// NewPoller returns a Poller that waits until fd becomes readable (EPOLLIN). It
+// duplicates fd; the caller still owns fd. It sets O_NONBLOCK on the open file
+// description, which both descriptors share; on BPF maps and epoll instances this
 // has no other effect.
 func NewPoller(fd int) (*Poller, error) {
 	p, err := duplicate(fd)
@@ -40,7 +40,7 @@ func NewPoller(fd int) (*Poller, error) {
 	return p, nil
 }
 
-// NewWritePoller is NewPoller for a descriptor to become writable: EPOLLOUT.
+// NewWritePoller is like NewPoller, but waits until fd becomes writable (EPOLLOUT).
 func NewWritePoller(fd int) (*Poller, error) {
 	p, err := duplicate(fd)
 	if err != nil {
@@ -50,7 +50,7 @@ func NewWritePoller(fd int) (*Poller, error) {
 	return p, nil
 }
 
-// duplicate returns a Poller that cannot sleep yet.
+// duplicate returns a Poller of a duplicate of fd. The caller sets sleep and limit.
 func duplicate(fd int) (*Poller, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -60,8 +60,8 @@ func duplicate(fd int) (*Poller, error) {
 		unix.Close(dup)
 		return nil, fmt.Errorf("set descriptor non-blocking: %w", err)
 	}
-	// A non-blocking descriptor is given to the runtime's poller. That it was
-	// taken shows only in that it accepts a deadline.
+	// os.NewFile gives a non-blocking descriptor to the runtime's poller. If the poller
+	// does not accept it, setting a deadline fails.
 	file := os.NewFile(uintptr(dup), "bpf-poll")
 	if err := file.SetReadDeadline(time.Time{}); err != nil {
 		file.Close()
@@ -75,7 +75,7 @@ func duplicate(fd int) (*Poller, error) {
 	return &Poller{file: file, conn: conn}, nil
 }
 
-// Do calls f with the descriptor, which stays open meanwhile.
+// Do calls f with the descriptor, which stays open during the call.
 func (p *Poller) Do(f func(fd int)) error {
 	if err := p.conn.Control(func(fd uintptr) { f(int(fd)) }); err != nil {
 		return p.explain(err)
@@ -83,25 +83,24 @@ func (p *Poller) Do(f func(fd int)) error {
 	return nil
 }
 
-// Wait blocks until woken or tick returns true. It calls woken, with a
-// descriptor that stays open meanwhile, at first and after each wakeup; and,
-// when timer is positive, tick whenever so much time has passed. It reports
-// whether tick alone was true, with no wakeup following. It ends with ctx's
-// error when ctx is done and with os.ErrClosed after Close.
+// Wait blocks until woken or tick returns true. It calls woken first and after each
+// wakeup, with a descriptor that stays open during the call. If timer is positive, it
+// also calls tick at this interval. byTimer is true if tick returned true and no wakeup
+// followed. Wait returns ctx's error when ctx is done, and os.ErrClosed after Close.
 //
-// No wakeup is lost between woken and sleep: the runtime forgets earlier
-// wakeups before it calls woken (internal/poll.FD.RawRead, RawWrite), and one that comes
-// later ends the sleep.
+// No wakeup is lost between woken and the sleep: the runtime forgets earlier wakeups
+// before it calls woken (internal/poll.FD.RawRead, RawWrite), and a later wakeup ends
+// the sleep.
 //
-// woken and tick are never called at the same time, nor after Wait returned;
-// tick is called on another goroutine. Until Close, or a Wait with another one, ctx
-// stays watched.
+// Wait calls tick on another goroutine. It never calls woken and tick at the same time,
+// and neither after it has returned. The Poller keeps watching ctx after Wait returns,
+// until Close or a Wait with another context.
 func (p *Poller) Wait(ctx context.Context, timer time.Duration, woken func(fd int) bool, tick func() bool) (byTimer bool, err error) {
 	p.watch.on(ctx, p.limit)
 	if err := p.limit(time.Time{}); err != nil {
 		return false, p.explain(err)
 	}
-	// The deadline for the end of ctx may just have been taken away.
+	// If ctx ended before limit cleared the deadline, the deadline that its end set is lost.
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -119,8 +118,8 @@ func (p *Poller) Wait(ctx context.Context, timer time.Duration, woken func(fd in
 	return true, nil
 }
 
-// explain gives the error of a closed Poller its exported form: the one that
-// internal/poll uses cannot be compared with.
+// explain returns os.ErrClosed if the Poller is closed, since the error that
+// internal/poll returns then is not exported. Otherwise it wraps err.
 func (p *Poller) explain(err error) error {
 	if p.closed.Load() {
 		return os.ErrClosed
@@ -128,8 +127,8 @@ func (p *Poller) explain(err error) error {
 	return fmt.Errorf("poll: %w", err)
 }
 
-// Close ends a wait under way with os.ErrClosed and frees the descriptor. It
-// is idempotent.
+// Close makes a current and any later Wait return os.ErrClosed, and closes the
+// descriptor. It is idempotent.
 func (p *Poller) Close() error {
 	if p.closed.Swap(true) {
 		return nil

@@ -29,7 +29,7 @@ func newEvent(tb testing.TB) event {
 	return event(fd)
 }
 
-// signal causes an edge; the descriptor stays readable.
+// signal causes an edge. The descriptor stays readable afterwards.
 func (e event) signal(tb testing.TB) {
 	tb.Helper()
 	if _, err := unix.Write(int(e), []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
@@ -52,7 +52,7 @@ type result struct {
 	err     error
 }
 
-// wait calls Wait on a goroutine and returns when it sleeps.
+// wait calls Wait on another goroutine and returns when Wait sleeps.
 func wait(tb testing.TB, p *Poller, ctx context.Context, timer time.Duration, woken func(int) bool, tick func() bool) <-chan result {
 	tb.Helper()
 	done := make(chan result, 1)
@@ -94,15 +94,15 @@ func TestWaitIsWoken(t *testing.T) {
 	done := wait(t, p, t.Context(), -1, func(int) bool { asked <- struct{}{}; return ready.Load() }, tickless)
 	<-asked
 	e.signal(t)
-	<-asked // a wakeup for nothing
+	<-asked // Wait has called woken after a wakeup, and the condition was false
 	ready.Store(true)
-	e.signal(t) // readable it was all the time: the edge wakes
+	e.signal(t) // the descriptor was readable all the time: only the edge can wake
 	if got := <-done; got != (result{}) {
 		t.Errorf("Wait() = %v", got)
 	}
 }
 
-// A wait for room: a pipe that is full becomes writable when it is read.
+// A full pipe becomes writable when it is read, which ends a wait for writing.
 func TestWaitToWrite(t *testing.T) {
 	testenv.NoLeaks(t)
 	var fds [2]int
@@ -187,7 +187,7 @@ func TestWhatEndsAWait(t *testing.T) {
 	})
 }
 
-// A wait that ended by its context leaves nothing behind that ends the next.
+// If a wait ends because its context ended, that does not end the next wait.
 func TestEndedContextDoesNotEndTheNextWait(t *testing.T) {
 	testenv.NoLeaks(t)
 	e := newEvent(t)
@@ -199,7 +199,7 @@ func TestEndedContextDoesNotEndTheNextWait(t *testing.T) {
 			_, err := p.Wait(ctx, -1, never, tickless)
 			first <- result{err: err}
 		}()
-		cancel() // before, while or after it goes to sleep
+		cancel() // before, while or after the Wait goes to sleep
 		if got := <-first; got.err != context.Canceled {
 			t.Fatalf("first Wait() = %v", got.err)
 		}
@@ -253,7 +253,7 @@ func TestTimer(t *testing.T) {
 	t.Run("it does not hide Close", func(t *testing.T) {
 		testenv.NoLeaks(t)
 		p := newPoller(t, newEvent(t))
-		var closing sync.WaitGroup // a slow machine ticks again before Close is done
+		var closing sync.WaitGroup // on a slow machine, tick is called again before Close returns
 		_, err := p.Wait(t.Context(), often, never, func() bool {
 			closing.Go(func() { p.Close() })
 			return false
@@ -265,7 +265,8 @@ func TestTimer(t *testing.T) {
 	})
 }
 
-// Nothing of a wait runs beside or after it: the race detector watches calls.
+// Wait never calls woken and tick at the same time or after it has returned. The race detector
+// would report it, because both write calls.
 func TestCallsComeOneAtATime(t *testing.T) {
 	testenv.NoLeaks(t)
 	e := newEvent(t)

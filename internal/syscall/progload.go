@@ -13,7 +13,7 @@ import (
 )
 
 // progLoadAttr is the member of union bpf_attr for BPF_PROG_LOAD
-// (include/uapi/linux/bpf.h), up to what is used here.
+// (include/uapi/linux/bpf.h), without the fields at its end that are not used.
 type progLoadAttr struct {
 	progType           uint32
 	insnCnt            uint32
@@ -43,32 +43,32 @@ type progLoadAttr struct {
 	logTrueSize        uint32
 }
 
-// Sizes of the verifier's log, in bytes: the first try and the most that the
-// kernel takes (kernel/bpf/log.c, bpf_verifier_log_attr_valid).
+// Sizes of the buffer for the verifier's log, in bytes: that of the first attempt, and
+// the maximum that the kernel accepts (kernel/bpf/log.c, bpf_verifier_log_attr_valid).
 const (
 	minLogSize = 64 << 10
 	maxLogSize = 1<<30 - 1
 )
 
-// maxInterrupted is how often a load that a signal interrupts is tried again: the
-// Go runtime sends signals to preempt goroutines.
+// maxInterrupted bounds how often a load that a signal interrupted is repeated. The Go
+// runtime sends signals to preempt goroutines.
 const maxInterrupted = 30
 
-// LoadError says why the kernel refused a program. The verifier's whole log is
-// in the [ebpf.VerifierError] that it wraps.
+// LoadError reports why the kernel refused a program. It wraps an
+// [ebpf.VerifierError] with the verifier's complete log.
 type LoadError struct {
 	Program string
 	Err     *ebpf.VerifierError
 }
 
-// Error is the errno and the last lines of the log.
+// Error returns the program's name, the errno and the last two lines of the log.
 func (e *LoadError) Error() string {
 	log := e.Err.Log
 	if n := len(log); n > 0 && strings.HasPrefix(log[n-1], "processed ") {
 		log = log[:n-1]
 	}
 	text := fmt.Sprintf("load program %s: %v", e.Program, e.Err.Cause)
-	// The last line names the fault, the one before the instruction.
+	// The last line names the fault, and the line before it the instruction.
 	for _, line := range log[max(len(log)-2, 0):] {
 		text += ": " + strings.TrimSpace(line)
 	}
@@ -77,8 +77,9 @@ func (e *LoadError) Error() string {
 
 func (e *LoadError) Unwrap() error { return e.Err }
 
-// load calls BPF_PROG_LOAD: without a log where the caller asked for none, and
-// with one when that failed. It returns a descriptor and the log.
+// load calls BPF_PROG_LOAD. If the caller did not ask for a log, it first loads without
+// a log, and repeats the load with a log if that fails. It returns a descriptor and the
+// log.
 func (a *progLoadAttr) load(opts ebpf.ProgramOptions) (fd int, log string, err error) {
 	a.logLevel = uint32(opts.LogLevel)
 	a.logSize = 0
@@ -110,8 +111,8 @@ func (a *progLoadAttr) load(opts ebpf.ProgramOptions) (fd int, log string, err e
 
 // call makes the system call.
 //
-// SAFETY: the kernel reads and writes what the pointers in a refer to, which the
-// caller's variables keep alive, and nothing beyond the sizes given beside them.
+// SAFETY: the kernel accesses only the memory that the pointers in a point to, up to the
+// sizes in a. The pointers keep this memory alive, and a is alive until the call returns.
 func (a *progLoadAttr) call() (int, error) {
 	for try := 0; ; try++ {
 		fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(a)), unsafe.Sizeof(*a))
@@ -125,8 +126,8 @@ func (a *progLoadAttr) call() (int, error) {
 	}
 }
 
-// setName sets the name that the kernel shows, as bpf_obj_name_cpy allows it
-// (kernel/bpf/syscall.c).
+// setName sets the program's name, without the characters that the kernel does not accept
+// (kernel/bpf/syscall.c, bpf_obj_name_cpy).
 func (a *progLoadAttr) setName(name string) {
 	clean := strings.Map(func(r rune) rune {
 		switch {
@@ -138,7 +139,7 @@ func (a *progLoadAttr) setName(name string) {
 	copy(a.progName[:len(a.progName)-1], clean)
 }
 
-// verifierError makes of a log what cilium/ebpf makes of it.
+// verifierError returns the error that cilium/ebpf would return for this errno and log.
 func verifierError(err error, log string) *ebpf.VerifierError {
 	var lines []string
 	if log = strings.Trim(log, "\t\r\v\n "); log != "" {
@@ -149,11 +150,11 @@ func verifierError(err error, log string) *ebpf.VerifierError {
 	return &ebpf.VerifierError{Cause: err, Log: lines}
 }
 
-// cString returns s with a zero byte behind it.
+// cString returns s with a final NUL.
 func cString(s string) []byte { return append([]byte(s), 0) }
 
-// records returns the address of b, nil when it is empty, and how many records
-// of size bytes it holds.
+// records returns the address of a copy of b, or nil if b is empty, and the number of
+// records of size bytes in b.
 func records(b []byte, size uint32) (unsafe.Pointer, uint32) {
 	if len(b) == 0 {
 		return nil, 0

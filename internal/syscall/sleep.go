@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// sleep is one Poller.Wait. Its timer ends it as the end of a context does, by a
-// deadline, which limit sets.
+// sleep is the state of one call of Poller.Wait. Its timer ends the sleep like the end of
+// a context: it sets a deadline, with limit.
 type sleep struct {
 	limit func(time.Time) error
 	woken func(fd int) bool
 	tick  func() bool
 
 	mu     sync.Mutex
-	over   bool // neither woken nor tick may be called any more
+	over   bool // woken and tick must not be called any more
 	clock  *time.Timer
-	gaveUp chan struct{} // closed when giveUp is over; nil unless clock is to call it
+	gaveUp chan struct{} // closed when giveUp returns; nil unless clock will call giveUp
 }
 
-// edgeGrace is how long a sleep goes on for a wakeup that is under way when the
-// timer finds what it would announce.
+// edgeGrace is how long a sleep continues after tick returned true, to see whether a
+// wakeup for the same change was already under way.
 const edgeGrace = 5 * time.Millisecond
 
-// look is what the runtime calls before it sleeps and after each wakeup.
+// look calls woken. The runtime calls look before it sleeps and after each wakeup.
 func (s *sleep) look(fd uintptr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,8 +31,8 @@ func (s *sleep) look(fd uintptr) bool {
 	return s.over
 }
 
-// start starts the timer, if there is to be one. The function that it returns must be
-// called when the sleep is over; after it tick is not called and no deadline is set.
+// start starts the timer, if interval is positive. The caller must call stop at the end of
+// the sleep. After stop has returned, tick is not called and no deadline is set.
 func (s *sleep) start(interval time.Duration) (stop func()) {
 	if interval <= 0 {
 		return func() {}
@@ -53,9 +53,9 @@ func (s *sleep) stop() {
 	}
 }
 
-// onTimer does not end the sleep when tick is true: whether a wakeup is under way
-// can only be learned by going on for a while, because the runtime forgets one
-// that came when it begins to wait anew.
+// onTimer calls tick. If tick returns true, onTimer does not end the sleep at once, but
+// lets it continue for edgeGrace, since that is the only way to find out whether a wakeup
+// is under way: the runtime forgets earlier wakeups when a new wait begins.
 func (s *sleep) onTimer(interval time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,21 +69,21 @@ func (s *sleep) onTimer(interval time.Duration) {
 	}
 }
 
-// giveUp ends the sleep unless a wakeup has.
+// giveUp ends the sleep, unless a wakeup has already ended it.
 func (s *sleep) giveUp() {
 	defer close(s.gaveUp)
 	drainPoller()
 	s.limit(aLongTimeAgo)
 }
 
-// drainPoller returns when the runtime has taken all wakeups that the kernel had
-// for it at the call. A busy or stalled process may fire timers before it looks
-// for them. It causes one more wakeup and waits for it: they come in order
+// drainPoller returns when the runtime has received all wakeups that were pending in the
+// kernel at the call. A busy or stalled process can run timers before it polls for
+// wakeups. drainPoller causes another wakeup and waits for it: wakeups arrive in order
 // (fs/eventpoll.c, ep_poll_callback; runtime.netpoll).
 func drainPoller() {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return // one wakeup may be missed in the accounts
+		return // a wakeup can then be mistaken for a find by the timer
 	}
 	defer r.Close()
 	defer w.Close()

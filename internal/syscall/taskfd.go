@@ -7,18 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TaskFD is what BPF_TASK_FD_QUERY says about a descriptor of a process
+// TaskFD is what BPF_TASK_FD_QUERY reports about a descriptor of a process
 // (bpf_task_fd_query in kernel/bpf/syscall.c).
 type TaskFD struct {
-	Program uint32 // the id of the program that is attached to the event
-	Type    uint32 // enum bpf_task_fd_type: TaskFDTracepoint and the others
-	// Name is a tracepoint's or a function's name, or a file's.
+	Program uint32 // id of the program that is attached to the event
+	Type    uint32 // enum bpf_task_fd_type: TaskFDRawTracepoint and the constants after it
+	// Name is the name of a tracepoint or function, or the path of a file.
 	Name    string
-	Offset  uint64 // of a probe in Name
-	Address uint64 // of a kernel probe without a name
+	Offset  uint64 // offset of a probe in Name
+	Address uint64 // address of a kernel probe without a Name
 }
 
-// enum bpf_task_fd_type, include/uapi/linux/bpf.h.
+// Values of enum bpf_task_fd_type, include/uapi/linux/bpf.h.
 const (
 	TaskFDRawTracepoint = iota
 	TaskFDTracepoint
@@ -28,15 +28,15 @@ const (
 	TaskFDUretprobe
 )
 
-// QueryTaskFD asks which program is attached to the perf event, or the raw
-// tracepoint, that process pid has open as fd. It needs CAP_SYS_ADMIN. A
-// descriptor of anything else, or without a program, is an error.
+// QueryTaskFD returns which program is attached to the perf event or raw tracepoint
+// that process pid has open as fd. It needs CAP_SYS_ADMIN. It returns an error if fd
+// is of another kind or has no program.
 func QueryTaskFD(pid, fd int) (TaskFD, error) {
 	name := make([]byte, 512)
-	var pinner runtime.Pinner // attr has its address as a number
+	var pinner runtime.Pinner // name must not move: attr has its address as an integer
 	defer pinner.Unpin()
 	pinner.Pin(&name[0])
-	// union bpf_attr, its member task_fd_query.
+	// attr is the member task_fd_query of union bpf_attr.
 	attr := struct {
 		pid, fd, flags, bufLen uint32
 		buf                    uint64
@@ -47,7 +47,7 @@ func QueryTaskFD(pid, fd int) (TaskFD, error) {
 		bufLen: uint32(len(name)), buf: uint64(uintptr(unsafe.Pointer(&name[0]))),
 	}
 	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_TASK_FD_QUERY, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	// ENOSPC: the name is longer and was cut off.
+	// ENOSPC: the name is longer than the buffer and was truncated.
 	if errno != 0 && errno != unix.ENOSPC {
 		return TaskFD{}, errno
 	}

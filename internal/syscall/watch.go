@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// watch makes the end of a context end the sleeps of a Poller, by a deadline that has
-// passed. It goes on between waits, because most wait with one and the same
-// context: to begin and end it takes a microsecond.
+// watch ends a Poller's sleeps when a context ends, by setting a deadline that has passed.
+// It continues to watch the context between waits, because most waits use the same
+// context, and starting and ending a watch takes a microsecond.
 type watch struct {
 	mu     sync.Mutex
-	done   <-chan struct{} // of the context that is watched
-	cancel func()          // nil when none is
+	done   <-chan struct{} // Done of the context that is watched
+	cancel func()          // nil if no context is watched
 	closed bool
 }
 
-// on makes ctx the one that is watched; limit sets the deadline. It may have been set for
-// the one before; for that it is not set any more after on returned.
+// on watches ctx instead of the context that was watched before. limit sets the deadline.
+// After on has returned, the end of the earlier context does not set the deadline any
+// more, but it may have set it before.
 func (w *watch) on(ctx context.Context, limit func(time.Time) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -30,7 +31,8 @@ func (w *watch) on(ctx context.Context, limit func(time.Time) error) {
 		return
 	}
 	ended := make(chan struct{})
-	// It refers to nothing but the file, by limit: a Poller that is dropped is garbage.
+	// The function refers only to the Poller's file, through limit, not to the Poller: a
+	// Poller that is no longer used can be garbage-collected.
 	stop := context.AfterFunc(ctx, func() {
 		limit(aLongTimeAgo)
 		close(ended)
@@ -43,7 +45,7 @@ func (w *watch) on(ctx context.Context, limit func(time.Time) error) {
 	}
 }
 
-// off ends the watch.
+// off stops watching the context.
 func (w *watch) off() {
 	if w.cancel != nil {
 		w.cancel()
@@ -51,7 +53,7 @@ func (w *watch) off() {
 	w.done, w.cancel = nil, nil
 }
 
-// close is off for good.
+// close stops watching, and makes on do nothing.
 func (w *watch) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,16 +9,17 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// counted is a context that counts who waits for its end.
+// counted is a context that counts the functions that wait for its end.
 type counted struct {
 	context.Context
 	begun, watching int
 }
 
-// Value hides that it is one of package context's, whose end is awaited in other ways.
+// Value returns nil to hide that the context is one of package context, for which
+// context.AfterFunc would not call the AfterFunc method.
 func (c *counted) Value(any) any { return nil }
 
-// AfterFunc is what context.AfterFunc calls.
+// AfterFunc is called by context.AfterFunc.
 func (c *counted) AfterFunc(f func()) func() bool {
 	stop := context.AfterFunc(c.Context, f)
 	c.begun++
@@ -61,7 +62,7 @@ func TestWatchGoesOnBetweenWaits(t *testing.T) {
 	check("after Close", first, 3, 0, 0)
 }
 
-// The end of a context between two waits concerns only those with that context.
+// If a context ends between two waits, only waits with that context end.
 func TestContextThatEndsBetweenWaits(t *testing.T) {
 	testenv.NoLeaks(t)
 	e := newEvent(t)
