@@ -20,7 +20,7 @@ var _ = register(Prealloc,
 		check: func(t *T) {
 			with, without := memlock(t, t.create(hashSpec(10000, 0))), memlock(t, t.create(hashSpec(10000, unix.BPF_F_NO_PREALLOC)))
 			if with == without {
-				t.no("fdinfo gives an estimate, the same for both")
+				t.no("fdinfo reports the same estimate for both")
 			}
 			t.within("bytes for an element of 12 bytes", (int64(with)-int64(without))/10000, 12, 256)
 		},
@@ -41,14 +41,14 @@ var _ = register(Prealloc,
 			equal(t, "growth", grows(0), 0)
 			without := grows(unix.BPF_F_NO_PREALLOC)
 			if without == 0 {
-				t.no("fdinfo gives an estimate, which does not change")
+				t.no("fdinfo reports an estimate that does not change")
 			}
 			t.within("growth with BPF_F_NO_PREALLOC", int64(without), 500*16, 500*256)
 		},
 	},
 	Rule{
 		Name:      "full",
-		Statement: "A full hash refuses a new key with E2BIG, preallocated or not, and takes an update of one that it has.",
+		Statement: "A full hash refuses a new key with E2BIG, preallocated or not, and accepts an update of a key that it has.",
 		Source:    hashSource + "alloc_htab_elem",
 		check: func(t *T) {
 			for _, flags := range []uint32{0, unix.BPF_F_NO_PREALLOC} {
@@ -77,7 +77,7 @@ var _ = register(Prealloc,
 	},
 	Rule{
 		Name:      "lru-preallocates",
-		Statement: "An LRU hash has no BPF_F_NO_PREALLOC: ENOTSUPP; and it evicts instead of being full.",
+		Statement: "An LRU hash with BPF_F_NO_PREALLOC is refused with ENOTSUPP; a full LRU hash evicts an element for a new key.",
 		Source:    hashSource + "htab_map_alloc_check, prealloc_lru_pop",
 		check: func(t *T) {
 			spec := hashSpec(1024, unix.BPF_F_NO_PREALLOC)
@@ -85,7 +85,7 @@ var _ = register(Prealloc,
 			t.createFails("BPF_F_NO_PREALLOC", spec, enotsupp)
 			spec.Flags = 0
 			m := t.create(spec)
-			// A CPU keeps its latest keys: another CPU does not evict them.
+			// Stay on one CPU: the latest keys are in lists of their CPU, and another CPU would not evict them.
 			t.on(t.cpus()[0], func() {
 				for i := range uint32(4096) {
 					t.must(m.Put(i, uint64(1)), "update")
@@ -111,7 +111,7 @@ var _ = register(Prealloc,
 			spec := t.spec(ebpf.PerfEvent, body(t.create(hashSpec(4, unix.BPF_F_NO_PREALLOC))))
 			p, err := t.k.load(spec)
 			if err != nil && verifierMentions(err, "perf_event programs can only use preallocated hash map") {
-				t.no("the verifier allows it preallocated ones only")
+				t.no("the verifier allows only preallocated hashes")
 			}
 			t.must(err, "load")
 			p.Close()
@@ -119,12 +119,12 @@ var _ = register(Prealloc,
 	},
 	Rule{
 		Name:      "element-reused",
-		Statement: "In a preallocated hash the memory of a deleted element is at once that of another: a program that still holds a pointer to it sees the new value.",
+		Statement: "A preallocated hash reuses the memory of a deleted element at once: a program that still holds a pointer to the deleted element sees the value of a new one.",
 		Source:    hashSource + "pcpu_freelist_pop; Documentation/bpf/map_hash.rst",
 		check: func(t *T) {
 			m := t.create(hashSpec(1, 0))
 			t.must(m.Put(uint32(1), uint64(100)), "update")
-			// Looks up key 1, deletes it and updates key 2, in one program.
+			// The program looks up key 1, deletes it and updates key 2.
 			key := func(r asm.Register, slot int32) code { return code{mov(r, asm.R10), asm.Add.Imm(r, slot)} }
 			p := t.load(rawTracepoint, program(
 				asm.StoreImm(asm.R10, -4, 1, asm.Word), asm.StoreImm(asm.R10, -8, 2, asm.Word),
@@ -158,12 +158,12 @@ var _ = register(ZeroSize,
 			p := t.load(ebpf.SchedCLS, nullToChecksum(0))
 			ret, err := t.k.run(p, &ebpf.RunOptions{Data: make([]byte, 14)}) // an Ethernet header
 			t.must(err, "run program")
-			equal(t, "checksum of nothing, which is the seed", ret, 5)
+			equal(t, "checksum of 0 bytes, which is the seed", ret, 5)
 		},
 	},
 	Rule{
 		Name:      "null-and-more",
-		Statement: "(NULL, 8) is refused there.",
+		Statement: "(NULL, 8) is refused where the pointer may be NULL and the size zero.",
 		Source:    verifier + "check_helper_mem_access",
 		check: func(t *T) {
 			t.refused(ebpf.SchedCLS, nullToChecksum(8), "R1 type=inv expected=fp", "R1 type=scalar expected=fp", "R1 invalid mem access",
@@ -172,7 +172,7 @@ var _ = register(ZeroSize,
 	},
 	Rule{
 		Name:      "null-pointer-refused",
-		Statement: "(NULL, 0) is refused where only the size may be zero, as in bpf_probe_read_kernel: the pointer must be one.",
+		Statement: "(NULL, 0) is refused where only the size may be zero, as in bpf_probe_read_kernel: the pointer must not be NULL.",
 		Source:    verifier + "check_reg_type",
 		check: func(t *T) {
 			t.refused(rawTracepoint, program(
@@ -192,7 +192,7 @@ var _ = register(ZeroSize,
 	},
 	Rule{
 		Name:      "zero-refused",
-		Statement: "A size of zero is refused there for any pointer, also where it is only possible.",
+		Statement: "Where the size may not be zero, a size that is zero or can be zero is refused for any pointer.",
 		Source:    verifier + "check_mem_size_reg",
 		check: func(t *T) {
 			body := func(size ...any) code {
@@ -222,7 +222,7 @@ var _ = register(ZeroSize,
 	},
 	Rule{
 		Name:      "output-nothing",
-		Statement: "bpf_ringbuf_output of no bytes makes a record without payload.",
+		Statement: "bpf_ringbuf_output of 0 bytes makes a record without payload.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_output_proto",
 		check: func(t *T) {
 			r := t.ring()
@@ -233,7 +233,7 @@ var _ = register(ZeroSize,
 	},
 	Rule{
 		Name:      "reserve-nothing",
-		Statement: "bpf_ringbuf_reserve of no bytes gives a record without payload.",
+		Statement: "bpf_ringbuf_reserve of 0 bytes gives a record without payload.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve_proto: ARG_CONST_ALLOC_SIZE_OR_ZERO",
 		check: func(t *T) {
 			r := t.ring()
@@ -247,7 +247,7 @@ var _ = register(ZeroSize,
 	},
 )
 
-// nullToChecksum returns a program that passes NULL and a size to bpf_csum_diff.
+// nullToChecksum returns a program that passes NULL and size to bpf_csum_diff.
 func nullToChecksum(size int32) code {
 	return program(
 		set(asm.R1, 0), set(asm.R2, size), set(asm.R3, 0), set(asm.R4, 0), set(asm.R5, 5),

@@ -18,8 +18,8 @@ import (
 const arenaCreate = arenaSource + "arena_map_alloc (Linux 6.9)"
 const arenaUnmapped = arenaSource + "arena_get_unmapped_area (Linux 6.9)"
 
-// Kernels without the two rules with this source kept a pointer to an unmapped mapping (commit
-// 4fddde2a732d). The fix came to the maintained series too.
+// arenaOneMapping names the releases with commit 4fddde2a732d, which two rules are about. Kernels without it
+// kept a pointer to an arena's mapping after munmap(2). Maintained older series got the fix too.
 const arenaOneMapping = " (Linux 7.1; 7.0.7, 6.18.30, 6.12.88)"
 
 var _ = register(Arena,
@@ -46,7 +46,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "size",
-		Statement: "An arena has a page at least and 4 GiB at most: EINVAL and E2BIG otherwise.",
+		Statement: "An arena smaller than a page is refused with EINVAL, one larger than 4 GiB with E2BIG.",
 		Source:    arenaCreate,
 		check: func(t *T) {
 			t.createFails("no pages", arenaSpec(0, 0, 0), unix.EINVAL)
@@ -56,7 +56,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "address-aligned",
-		Statement: "A map_extra that is not at a page's start is refused with EINVAL.",
+		Statement: "A map_extra that is not the address of a page is refused with EINVAL.",
 		Source:    arenaCreate,
 		check: func(t *T) {
 			t.createFails("map_extra inside a page", arenaSpec(1, arenaBase+8, 0), unix.EINVAL)
@@ -101,7 +101,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "map-at-its-address",
-		Statement: "An arena with map_extra can be mapped there, and elsewhere not: EINVAL.",
+		Statement: "An arena with map_extra can be mapped at that address only: EINVAL elsewhere.",
 		Source:    arenaUnmapped,
 		check: func(t *T) {
 			m := t.create(arenaSpec(2, arenaBase, 0))
@@ -122,7 +122,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "map-first-decides",
-		Statement: "An arena without map_extra has the address of its first mapping for ever, even when that is gone.",
+		Statement: "An arena without map_extra keeps the address of its first mapping, even after munmap(2).",
 		Source:    arenaSource + "arena_map_mmap, arena_get_unmapped_area (Linux 6.9)",
 		check: func(t *T) {
 			m := t.create(arenaSpec(1, 0, 0))
@@ -142,7 +142,7 @@ var _ = register(Arena,
 			_, _, errno := unix.Syscall(unix.SYS_MPROTECT, uintptr(a.addr(1)), uintptr(page), unix.PROT_READ)
 			_, _, errno2 := unix.Syscall(unix.SYS_MUNMAP, uintptr(a.addr(1)), uintptr(page), 0)
 			if errno == 0 && errno2 == 0 {
-				// The cleanup unmaps the whole, and with it both parts.
+				// The mapping now has two parts. The cleanup unmaps both.
 				t.no("a page in the middle can be protected and unmapped")
 			}
 			t.fails("mprotect of a part", error(errno), unix.EINVAL)
@@ -151,20 +151,20 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "map-not-inherited",
-		Statement: "A child of fork(2) does not have the mapping.",
+		Statement: "A child of fork(2) does not inherit the mapping of an arena.",
 		Source:    arenaSource + "arena_map_mmap, VM_DONTCOPY" + arenaOneMapping,
 		check: func(t *T) {
 			t.arena(1, 0)
 			flags := vmFlags(t, arenaBase)
 			equal(t, "the mapping's VmFlags have de, do not expand", strings.Contains(flags, " de "), true)
 			if !strings.Contains(flags, " dc ") {
-				t.no("the mapping's VmFlags lack dc, do not copy on fork: the child has it too")
+				t.no("the mapping's VmFlags lack dc (do not copy on fork): the child inherits it")
 			}
 		},
 	},
 	Rule{
 		Name:      "memory-accounted",
-		Statement: "The memlock in an arena's fdinfo counts the pages that it has.",
+		Statement: "The memlock in an arena's fdinfo counts the arena's allocated pages.",
 		Source:    arenaSource + "arena_map_mem_usage (Linux 7.3)",
 		check: func(t *T) {
 			a := t.arena(16, 0)
@@ -174,7 +174,7 @@ var _ = register(Arena,
 			}
 			after := memlock(t, a.m)
 			if after == 0 {
-				t.no("memlock is 0, whatever pages it has")
+				t.no("memlock is 0, however many pages are allocated")
 			}
 			equal(t, "growth with 16 pages", after-before, uint64(16*page))
 		},
@@ -189,7 +189,7 @@ func (t *T) mapArenaFails(m *ebpf.Map, base uint64, length int, want unix.Errno)
 	t.fails(fmt.Sprintf("map %d bytes at %#x", length, base), err, want)
 }
 
-// vmFlags returns the VmFlags line of the mapping at an address.
+// vmFlags returns the flags in the VmFlags line of /proc/self/smaps for the mapping at an address.
 func vmFlags(t *T, addr uint64) string {
 	smaps, err := os.ReadFile("/proc/self/smaps")
 	t.must(err, "read mappings")
@@ -202,7 +202,7 @@ func vmFlags(t *T, addr uint64) string {
 	return string(line) + " "
 }
 
-// memlock returns the memory of a map as the kernel reports it.
+// memlock returns the bytes of memory that the kernel reports for a map in fdinfo.
 func memlock(t *T, m *ebpf.Map) uint64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", m.FD()))
 	t.must(err, "read fdinfo")
@@ -213,7 +213,7 @@ func memlock(t *T, m *ebpf.Map) uint64 {
 	return n
 }
 
-// Arenas are mapped at the start of a window of 4 GiB without libraries and heaps of this process.
+// Arenas are mapped at arenaBase, the start of a window of 4 GiB that no library or heap of this process uses.
 const (
 	window    = 1 << 32
 	arenaBase = 0x1555 * window
@@ -227,7 +227,7 @@ func arenaSpec(pages int, base uint64, flags uint32) *ebpf.MapSpec {
 	}
 }
 
-// arena is mapped into this process.
+// arena is an arena that is mapped into this process.
 type arena struct {
 	t    *T
 	m    *ebpf.Map
@@ -256,8 +256,8 @@ func (a *arena) addr(n int) uint64 { return a.base + uint64(n*page) }
 // SAFETY: the caller passes a page of the arena, which stays mapped until the end of the test.
 func (a *arena) word(n int) *uint64 { return (*uint64)(unsafe.Add(a.mem, n*page)) }
 
-// touch makes the kernel read the first word of a page: it returns an errno where an access by this
-// process would raise SIGSEGV.
+// touch makes the kernel read the first word of a page. If an access by this process would raise SIGSEGV,
+// touch returns the errno of the system call.
 func (a *arena) touch(n int) error {
 	var pipe [2]int
 	a.t.must(unix.Pipe2(pipe[:], unix.O_CLOEXEC), "make pipe")
@@ -270,18 +270,18 @@ func (a *arena) touch(n int) error {
 	return nil
 }
 
-// toKernel converts a user address in the program's arena into one that the program can use: an
-// addr_space_cast from address space 1 to 0.
+// toKernel returns an addr_space_cast from address space 1 to 0: it converts a user address in the program's
+// arena to an address that the program can access.
 func toKernel(r asm.Register) asm.Instruction { return cast(r, 1) }
 
-// toUser is the reverse of toKernel.
+// toUser returns the reverse of toKernel, an addr_space_cast from address space 0 to 1.
 func toUser(r asm.Register) asm.Instruction { return cast(r, 1<<16) }
 
 func cast(r asm.Register, spaces int64) asm.Instruction {
 	return asm.Instruction{OpCode: asm.Mov.Op(asm.RegSource), Dst: r, Src: r, Offset: 1, Constant: spaces}
 }
 
-// peeker returns a function that reads the word at an address, by a program.
+// peeker returns a function that runs a program which reads the word at a user address.
 func (a *arena) peeker() func(addr uint64) uint64 {
 	out := a.t.output()
 	p := a.t.load(rawTracepoint, program(
@@ -294,7 +294,7 @@ func (a *arena) peeker() func(addr uint64) uint64 {
 	}
 }
 
-// poker returns a function that writes the word at an address, by a program.
+// poker returns a function that runs a program which writes the word at a user address.
 func (a *arena) poker() func(addr, value uint64) {
 	p := a.t.load(rawTracepoint, program(
 		theMap(asm.R1, a.m), arg(asm.R7, 0), arg(asm.R8, 1), toKernel(asm.R7),
@@ -303,8 +303,8 @@ func (a *arena) poker() func(addr, value uint64) {
 	return func(addr, value uint64) { a.t.call(p, addr, value) }
 }
 
-// allocates is a program that calls bpf_arena_alloc_pages for the address and the
-// number of pages in its arguments.
+// allocates returns a program that calls bpf_arena_alloc_pages. The program's arguments are the address and
+// the number of pages.
 func (a *arena) allocates(out output) code {
 	return program(
 		theMap(asm.R1, a.m), arg(asm.R2, 0), arg(asm.R3, 1), set(asm.R4, -1), set(asm.R5, 0),
@@ -312,7 +312,7 @@ func (a *arena) allocates(out output) code {
 	)
 }
 
-// allocator returns a function that allocates pages, by a sleepable program.
+// allocator returns a function that runs a sleepable program which allocates pages.
 func (a *arena) allocator() func(addr uint64, pages int) uint64 {
 	out := a.t.output()
 	p := a.t.load(ebpf.Syscall, a.allocates(out))
@@ -322,7 +322,7 @@ func (a *arena) allocator() func(addr uint64, pages int) uint64 {
 	}
 }
 
-// freer returns a function that frees pages, by a sleepable program.
+// freer returns a function that runs a sleepable program which frees pages.
 func (a *arena) freer() func(addr uint64, pages int) {
 	p := a.t.load(ebpf.Syscall, program(
 		theMap(asm.R1, a.m), arg(asm.R2, 0), arg(asm.R3, 1), a.t.kfunc("bpf_arena_free_pages"), ret(0),

@@ -39,7 +39,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "segv-on-fault",
-		Statement: "With BPF_F_SEGV_ON_FAULT a touch of an absent page is SIGSEGV, and in a system call EFAULT.",
+		Statement: "With BPF_F_SEGV_ON_FAULT an access to an absent page raises SIGSEGV, or makes a system call fail with EFAULT.",
 		Source:    arenaSource + "arena_vm_fault (Linux 6.9)",
 		check: func(t *T) {
 			t.fails("touch page", t.arena(2, mapflag.SegvOnFault).touch(1), unix.EFAULT)
@@ -57,7 +57,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "absent-write-dropped",
-		Statement: "What a program writes into an absent page is lost, and the page stays absent.",
+		Statement: "A program's write to an absent page is lost, and the page stays absent.",
 		Source:    "arch/x86/net/bpf_jit_comp.c, ex_handler_bpf (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(2, 0)
@@ -98,7 +98,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "alloc-limit",
-		Statement: "bpf_arena_alloc_pages of more pages than there are gives NULL.",
+		Statement: "bpf_arena_alloc_pages of more pages than are free gives NULL.",
 		Source:    arenaSource + "arena_alloc_pages (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(4, 0)
@@ -110,7 +110,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "free",
-		Statement: "bpf_arena_free_pages takes the pages out of the mappings of processes, and they can be allocated again.",
+		Statement: "bpf_arena_free_pages removes the pages from the mappings of processes, and they can be allocated again.",
 		Source:    arenaSource + "arena_free_pages (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(4, mapflag.SegvOnFault)
@@ -134,7 +134,7 @@ var _ = register(Arena,
 			p, err := t.k.load(spec)
 			if err != nil && verifierMentions(err, "program must be sleepable to call sleepable kfunc bpf_arena_alloc_pages",
 				"calling kernel function bpf_arena_alloc_pages is not allowed") {
-				t.no("the verifier allows it to sleepable programs only")
+				t.no("the verifier allows the call only in sleepable programs")
 			}
 			t.must(err, "load")
 			t.cleanup(func() { p.Close() })
@@ -223,7 +223,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "atomics",
-		Statement: "Atomic instructions work in an arena, and give the old value where asked to.",
+		Statement: "Atomic instructions work in an arena, and those with BPF_FETCH return the old value.",
 		Source:    verifier + "check_atomic_rmw; arch/x86/net/bpf_jit_comp.c, emit_atomic_rmw_index (Linux 6.10)",
 		check: func(t *T) {
 			a := t.arena(2, 0)
@@ -264,8 +264,8 @@ var _ = register(Arena,
 	},
 )
 
-// toUserAndBack converts the address of page 1 to the kernel's and back to user space, by a
-// program.
+// toUserAndBack runs a program that converts the user address of page 1 to a kernel address and back, and
+// returns the result.
 func (a *arena) toUserAndBack() uint64 {
 	out := a.t.output()
 	p := a.t.load(rawTracepoint, program(

@@ -8,11 +8,11 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// code is part of a program. By convention of this package R6 has the context, and R7 to R9 have
-// values that the program keeps across calls.
+// code is a program or a part of one. By convention of this package R6 holds the context, and R7 to R9
+// hold values that the program keeps across calls.
 type code = asm.Instructions
 
-// program concatenates instructions and code.
+// program concatenates instructions and code after an instruction that saves the context in R6.
 func program(parts ...any) code {
 	return append(code{asm.Mov.Reg(asm.R6, asm.R1)}, join(parts...)...)
 }
@@ -43,7 +43,7 @@ func mov(to, from asm.Register) asm.Instruction { return asm.Mov.Reg(to, from) }
 
 func theMap(r asm.Register, m *ebpf.Map) asm.Instruction { return asm.LoadMapPtr(r, m.FD()) }
 
-// ret is code that returns v.
+// ret returns code that returns v.
 func ret(v int32) code { return code{set(asm.R0, v), asm.Return()} }
 
 // at makes an instruction the target of jumps to name.
@@ -66,12 +66,12 @@ func (o output) addr(r asm.Register, i uint32) asm.Instruction {
 	return asm.LoadMapValue(r, o.m.FD(), 8*i)
 }
 
-// put stores a register into word i, by way of scratch.
+// put stores register r into word i. It overwrites the register scratch.
 func (o output) put(i uint32, r, scratch asm.Register) code {
 	return code{o.addr(scratch, i), asm.StoreMem(scratch, 0, r, asm.DWord)}
 }
 
-// give sets word i for the program, and clears the others.
+// give sets word i, for the program to read, and clears the other words.
 func (o output) give(i int, v uint64) {
 	words := make([]uint64, outputWords)
 	words[i] = v
@@ -89,15 +89,15 @@ func (o output) words() []uint64 {
 	return w
 }
 
-// atomically repairs an atomic instruction of the test: cilium/ebpf v0.22 marshals it with constant
-// 0, an addition that returns nothing.
+// atomically sets the constant of an atomic instruction, which says what it does. cilium/ebpf v0.22
+// marshals the instruction with constant 0, an addition that does not return the old value.
 func atomically(ins asm.Instruction) asm.Instruction {
 	ins.Constant = int64(ins.OpCode.AtomicOp() >> 8)
 	return ins
 }
 
-// function makes body a callback function. The verifier demands types for it and for the main
-// program (check_btf_func).
+// function returns body as a function of the program, to be used as a callback. The verifier requires BTF
+// types for it and for the main program (check_btf_func).
 func function(name string, body code, params ...btf.FuncParam) code {
 	long := &btf.Int{Name: "long", Size: 8, Encoding: btf.Signed}
 	fn := &btf.Func{Name: name, Type: &btf.FuncProto{Return: long, Params: params}, Linkage: btf.StaticFunc}

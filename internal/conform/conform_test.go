@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// Each rule finds what is known of the running kernel's series, and leaves nothing behind.
+// Each rule has the verdict that is known for the running kernel's release, and leaks nothing.
 func TestRules(t *testing.T) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -33,21 +33,21 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// matterOfConfiguration reports whether kernels of any version can lack the feature. The kernels of
-// vmtest's list have it.
+// matterOfConfiguration reports whether kernels of any version can lack the feature, depending on their
+// configuration. The kernels in vmtest's list have it.
 func matterOfConfiguration(feature string) bool {
 	return os.Getenv(testenv.RequiredFeatures) == "" && feature == "fentry"
 }
 
-// step is a verdict from a release on.
+// step is the verdict of releases from since on.
 type step struct {
 	since   string
 	verdict Verdict
 }
 
-// known has the verdicts of rules that are not Yes on all kernels with the map type of their group.
-// Before the first step the verdict is NotSupported. A fix that came to maintained series too has
-// steps there and back: the releases in between lack it.
+// known has the verdicts of the rules for which some kernel that has the map type of the rule's group
+// does not have the verdict Yes. Before the first step the verdict is NotSupported. If maintained older
+// series got a fix too, the steps alternate between Yes and No, since releases in between lack the fix.
 var known = map[string][]step{
 	"ringbuf/pending-limit":            {{"5.14", Yes}}, // the test needs syscall programs
 	"ringbuf/overwrite-create":         {{"6.19", Yes}},
@@ -75,7 +75,7 @@ var known = map[string][]step{
 	"kptr/kept-by-delete":              cancelledSteps,
 }
 
-// See arenaOneMapping and cancelled.
+// The verdicts of two rules each, see arenaOneMapping and cancelled.
 var (
 	arenaOneMappingSteps = []step{
 		{"6.9", No}, {"6.12.88", Yes}, {"6.13", No}, {"6.18.30", Yes}, {"6.19", No}, {"7.0.7", Yes},
@@ -83,11 +83,11 @@ var (
 	cancelledSteps = []step{{"6.9", No}, {"7.1.5", Yes}}
 )
 
-// knownGroups is for groups that need a map type or functions of the kernel.
+// knownGroups has the verdicts of groups that need a map type or kfuncs that not all kernels have.
 var knownGroups = map[Group][]step{
 	UserRingBuf: {{"6.1", Yes}},
 	Arena:       {{"6.9", Yes}},
-	Kptr:        {{"6.9", Yes}}, // for syscall programs
+	Kptr:        {{"6.9", Yes}}, // the release since which syscall programs can call the kfuncs
 }
 
 func expected(r Rule, release string) Verdict {

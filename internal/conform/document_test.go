@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The page of documentation comes from a run in virtual machines: like TestRules there, it must
-// show what is known.
+// docs/conformance.md was generated from runs in virtual machines. It must show the verdicts that are known
+// for the kernels, which TestRules checks there too.
 func TestDocument(t *testing.T) {
 	const page = "../../docs/conformance.md"
 	text, err := os.ReadFile(page)
@@ -43,7 +43,7 @@ func TestDocument(t *testing.T) {
 		seen[r.ID()] = true
 		for i, series := range columns {
 			if got, want := cells[1+i], cell(expected(r, releases[series])); got != want {
-				t.Errorf("%s on %s: the page says %s, known is %s", r.ID(), series, got, want)
+				t.Errorf("%s on %s: the page says %s, want %s", r.ID(), series, got, want)
 			}
 		}
 	}

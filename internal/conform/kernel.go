@@ -19,18 +19,18 @@ import (
 	own "github.com/rbtool/rbtool/internal/syscall"
 )
 
-// kernel has the calls by which rules use the kernel. The real one is bpf{}; tests replace it by a
-// lying one, to see that the rules notice.
+// kernel has the calls by which rules use the kernel. bpf is the real kernel. Tests replace it by a kernel
+// that breaks promises, to check that the rules notice.
 type kernel interface {
 	createMap(*ebpf.MapSpec) (*ebpf.Map, error)
 	load(*ebpf.ProgramSpec) (*ebpf.Program, error)
 	run(*ebpf.Program, *ebpf.RunOptions) (uint32, error)
 	mmap(fd int, offset int64, length, prot, flags int) ([]byte, error)
-	// mmapAt maps at an address that must be free.
+	// mmapAt maps at the address addr. Memory at addr must not be mapped yet.
 	mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer, error)
-	// mount makes a file system and returns a descriptor of its root.
+	// mount creates a file system of a kind and returns a descriptor of its root.
 	mount(kind string) (int, error)
-	// call is bpf(2) with an attribute of size bytes.
+	// call calls bpf(2) with an attribute of size bytes.
 	call(cmd int, attr unsafe.Pointer, size uintptr) (int, error)
 }
 
@@ -43,7 +43,7 @@ func (bpf) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	if !own.HasCasts(spec.Instructions) {
 		return loadPlain(spec)
 	}
-	// cilium/ebpf would lose the casts. This loader resolves kfuncs by itself.
+	// cilium/ebpf would turn the casts into plain moves. own.Loader also resolves the kfuncs.
 	types, err := kernelTypes().Kernel()
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (bpf) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return l.Load(spec)
 }
 
-// loadPlain is [ebpf.NewProgram], but does not read the kernel's BTF again.
+// loadPlain is like [ebpf.NewProgram], but does not read the kernel's BTF again.
 func loadPlain(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	const name = "program"
 	c, err := ebpf.NewCollectionWithOptions(
@@ -90,7 +90,7 @@ func (bpf) mount(kind string) (int, error) {
 	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 }
 
-// SAFETY: the callers pass a struct of that size, and keep alive what it refers to.
+// SAFETY: callers pass a struct of size bytes, and keep alive the memory that it points to.
 func (bpf) call(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
 	r, _, errno := syscall.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(attr), size)
 	if errno != 0 {
@@ -123,7 +123,7 @@ func (t *T) create(spec *ebpf.MapSpec) *ebpf.Map {
 // flags returns the flags of a map as the kernel reports them.
 func (t *T) flags(m *ebpf.Map) uint32 {
 	info, err := m.Info()
-	t.must(err, "ask for flags")
+	t.must(err, "read flags")
 	return info.Flags
 }
 
@@ -134,7 +134,7 @@ func (t *T) needMap(m ebpf.MapType) {
 	}
 }
 
-// createFails ends the test unless the kernel refuses the map with want. How describes the fault of
+// createFails ends the test unless the kernel refuses the map with want. how describes what is wrong with
 // the map.
 func (t *T) createFails(how string, spec *ebpf.MapSpec, want unix.Errno) {
 	t.needMap(spec.Type)
@@ -145,7 +145,7 @@ func (t *T) createFails(how string, spec *ebpf.MapSpec, want unix.Errno) {
 	t.fails("create with "+how, err, want)
 }
 
-// fails ends the test unless err is want.
+// fails ends the test unless err matches want.
 func (t *T) fails(what string, err error, want unix.Errno) {
 	switch {
 	case err == nil:
@@ -165,7 +165,7 @@ func name(e unix.Errno) string {
 	return unix.ErrnoName(e)
 }
 
-// spec returns a program of the rule with these instructions.
+// spec returns a program for the test with the instructions body.
 func (t *T) spec(kind ebpf.ProgramType, body code) *ebpf.ProgramSpec {
 	s := &ebpf.ProgramSpec{Name: "conform", Type: kind, Instructions: body, License: "GPL"}
 	if kind == ebpf.Syscall {
@@ -193,7 +193,7 @@ func (t *T) needHelpers(spec *ebpf.ProgramSpec) {
 	}
 }
 
-// helperName returns the name in the kernel's headers: bpf_ringbuf_query for FnRingbufQuery.
+// helperName returns the name of a helper in the kernel's headers: bpf_ringbuf_query for FnRingbufQuery.
 func helperName(fn asm.BuiltinFunc) string {
 	var b strings.Builder
 	b.WriteString("bpf")
@@ -206,7 +206,7 @@ func helperName(fn asm.BuiltinFunc) string {
 	return strings.ToLower(b.String())
 }
 
-// kfunc returns a call of a kernel function, and ends the test if there is none of that name.
+// kfunc returns a call of a kernel function, and ends the test if the kernel has no function of that name.
 func (t *T) kfunc(name string) asm.Instruction {
 	types, err := kernelTypes().Kernel()
 	if err != nil {
@@ -238,14 +238,14 @@ func (t *T) loadSpec(spec *ebpf.ProgramSpec) *ebpf.Program {
 	return p
 }
 
-// refused ends the test unless the verifier refuses the program with one of the messages; their
-// wording differs between kernels.
+// refused ends the test unless the verifier refuses the program with one of the messages, whose wording
+// differs between kernels.
 func (t *T) refused(kind ebpf.ProgramType, body code, messages ...string) {
 	t.refusedUnless("", kind, body, messages...)
 }
 
-// refusedUnless is refused, but if the kernel accepts the program, the verdict is No with the text
-// known. The program is never run.
+// refusedUnless is like refused, but if the kernel accepts the program, the verdict is No and known is its
+// detail. The program is never run.
 func (t *T) refusedUnless(known string, kind ebpf.ProgramType, body code, messages ...string) {
 	spec := t.spec(kind, body)
 	p, err := t.k.load(spec)
@@ -271,7 +271,7 @@ func verifierMentions(err error, messages ...string) bool {
 	})
 }
 
-// verifierSays returns the last informative line of the log.
+// verifierSays returns the cause of err and the last informative line of the verifier's log.
 func verifierSays(err error) string {
 	v, ok := errors.AsType[*ebpf.VerifierError](err)
 	if !ok {

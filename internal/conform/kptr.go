@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tags of a pointer in a map's value: they tell the verifier what the pointer is (kernel/bpf/btf.c,
-// btf_find_kptr).
+// BTF type tags of a pointer in a map's value, which tell the verifier what the pointer is
+// (kernel/bpf/btf.c, btf_find_kptr).
 const (
-	kptrTag      = "kptr"           // a reference
-	untrustedTag = "kptr_untrusted" // an address
+	kptrTag      = "kptr"           // a counted reference
+	untrustedTag = "kptr_untrusted" // an address without a reference
 )
 
 // valueWith returns the type of a map's value with a tagged pointer to a struct.
@@ -35,12 +35,12 @@ func kptrSpec(kind ebpf.MapType, tag, structName string) *ebpf.MapSpec {
 	}
 }
 
-// numbered is a value with a number and no pointer.
+// numbered returns a value that has the number n and a NULL pointer.
 func numbered(n uint64) []byte { return binary.NativeEndian.AppendUint64(make([]byte, 8), n) }
 
-// watched is a map whose value holds a reference to a task, an array or, in some rules, a hash,
-// with programs that set and read the reference. Its methods need a kernel that lets syscall
-// programs call the functions for tasks.
+// watched is a map whose value holds a reference to a task, with programs that set and read the
+// reference. The map is an array, or a hash in some rules. The methods need a kernel that lets syscall
+// programs call the kfuncs for tasks.
 type watched struct {
 	t   *T
 	m   *ebpf.Map
@@ -48,14 +48,15 @@ type watched struct {
 }
 
 func (t *T) watched() watched {
-	t.kfunc("bpf_task_from_pid") // the source of all references
+	t.kfunc("bpf_task_from_pid") // all methods need it: end the test if the kernel lacks it
 	return watched{t, t.create(kptrSpec(ebpf.Array, kptrTag, "task_struct")), t.output()}
 }
 
-// field loads the address of the array's value.
+// field returns an instruction that loads the address of the array's value.
 func (w watched) field(r asm.Register) asm.Instruction { return asm.LoadMapValue(r, w.m.FD(), 0) }
 
-// element loads the address of the value of a key, and jumps to none if there is no such key.
+// element returns code that loads the address of a key's value into r, and jumps to none if the map lacks
+// the key.
 func (w watched) element(r asm.Register, key int64, none string) code {
 	return code{
 		asm.StoreImm(asm.R10, -4, key, asm.Word), theMap(asm.R1, w.m), mov(asm.R2, asm.R10), asm.Add.Imm(asm.R2, -4),
@@ -63,35 +64,36 @@ func (w watched) element(r asm.Register, key int64, none string) code {
 	}
 }
 
-// taskFromPID leaves in R0 a reference to the task with the pid in the first argument, and jumps to
-// none if there is no such task.
+// taskFromPID returns code that sets R0 to a reference to the task whose pid is the first argument, and
+// jumps to none if there is no such task.
 func (t *T) taskFromPID(none string) code {
 	return code{arg(asm.R1, 0), t.kfunc("bpf_task_from_pid"), asm.JEq.Imm(asm.R0, 0, none)}
 }
 
-// release releases the reference in r.
+// release returns code that releases the reference in r.
 func (t *T) release(r asm.Register) code { return code{mov(asm.R1, r), t.kfunc("bpf_task_release")} }
 
-// exchange puts the reference in r, or NULL, into the array's value and leaves the old one in R0.
+// exchange returns code that puts the reference in r, or NULL, into the array's value, and sets R0 to the
+// old reference.
 func (w watched) exchange(r asm.Register) code {
 	return code{w.field(asm.R1), mov(asm.R2, r), asm.FnKptrXchg.Call()}
 }
 
-// releaseOld releases what an exchange returned in R0, if anything.
+// releaseOld returns code that releases the reference in R0, and jumps to then if R0 is NULL.
 func (t *T) releaseOld(then string) code {
 	return join(asm.JEq.Imm(asm.R0, 0, then), t.release(asm.R0))
 }
 
-// watch puts the task with a pid into the array's value, by a program. It returns 1 if there is no
-// such task.
+// watch runs a program that puts a reference to the task with a pid into the array's value. It returns 1
+// if there is no such task, otherwise 0.
 func (w watched) watch(pid uint32) int32 { return w.watchAt(w.field(asm.R7), pid) }
 
-// watchElement is watch for the value of a key. It returns 1 if there is no such key either.
+// watchElement is watch for the value of a key in a hash. It also returns 1 if there is no such key.
 func (w watched) watchElement(key int64, pid uint32) int32 {
 	return w.watchAt(w.element(asm.R7, key, "none"), pid)
 }
 
-// watchAt is watch for the value whose address code loads into R7.
+// watchAt is watch for the value whose address the code address loads into R7.
 func (w watched) watchAt(address any, pid uint32) int32 {
 	t := w.t
 	return t.call(t.loadTask(program(
@@ -102,8 +104,8 @@ func (w watched) watchAt(address any, pid uint32) int32 {
 	)), uint64(pid))
 }
 
-// loadTask loads a syscall program that calls functions for tasks, and ends the test if the kernel
-// does not allow that.
+// loadTask loads a syscall program that calls kfuncs for tasks, and ends the test if the kernel
+// does not allow such calls.
 func (t *T) loadTask(body code) *ebpf.Program {
 	spec := t.spec(ebpf.Syscall, body)
 	p, err := t.k.load(spec)
@@ -118,16 +120,16 @@ func (t *T) loadTask(body code) *ebpf.Program {
 	return p
 }
 
-// taken removes the task from the array's value, by a program, and returns its pid and 0, or 1 if
-// there was none.
+// taken runs a program that takes the reference out of the array's value and releases it. It returns the
+// task's pid. none is 1 if the value had no reference, otherwise 0.
 func (w watched) taken() (pid uint32, none int32) { return w.takenAt(w.field(asm.R7)) }
 
-// takenFrom is taken for the value of a key. It returns 1 if there is no such key either.
+// takenFrom is taken for the value of a key in a hash. none is also 1 if there is no such key.
 func (w watched) takenFrom(key int64) (pid uint32, none int32) {
 	return w.takenAt(w.element(asm.R7, key, "none"))
 }
 
-// takenAt is taken for the value whose address code loads into R7.
+// takenAt is taken for the value whose address the code address loads into R7.
 func (w watched) takenAt(address any) (pid uint32, none int32) {
 	t := w.t
 	none = t.call(t.loadTask(program(
@@ -139,8 +141,8 @@ func (w watched) takenAt(address any) (pid uint32, none int32) {
 	return uint32(w.out.words()[0]), none
 }
 
-// references returns a function that counts the references to the task with a pid, without that of
-// its own program.
+// references returns a function that returns the reference count of the task with a pid, less the
+// reference of the function's own program.
 func (t *T) references(pid uint32) func() uint64 {
 	out := t.output()
 	p := t.loadTask(program(
@@ -168,7 +170,7 @@ func (t *T) taskOffset(member string) int16 {
 	return int16(offset)
 }
 
-// offsetOf searches anonymous members too.
+// offsetOf returns the offset of the member called name. It also searches anonymous members.
 func offsetOf(members []btf.Member, name string) (offset uint32, found bool) {
 	for _, m := range members {
 		if m.Name == name {
@@ -191,7 +193,7 @@ func offsetOf(members []btf.Member, name string) (offset uint32, found bool) {
 	return 0, false
 }
 
-// thread runs a thread until end is called, and returns its pid.
+// thread starts a thread that runs until end is called, and returns the thread's pid.
 func (t *T) thread() (pid uint32, end func()) {
 	p := t.load(rawTracepoint, program(asm.FnGetCurrentPidTgid.Call(), asm.Return()))
 	pids, stop, ended := make(chan uint32, 1), make(chan struct{}), make(chan int, 1)
@@ -200,7 +202,7 @@ func (t *T) thread() (pid uint32, end func()) {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		tid := unix.Gettid()
 		if tid == unix.Getpid() {
-			// Not the main thread, which does not end: take another one while this is busy.
+			// The main thread does not end. Keep it busy, so that run starts on another thread.
 			defer runtime.UnlockOSThread()
 			go run()
 			<-stop

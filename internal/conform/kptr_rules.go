@@ -9,12 +9,12 @@ import (
 
 const xchgSource = "kernel/bpf/helpers.c, bpf_kptr_xchg"
 
-// cancelled is the first release in which updates and deletes do not release references, since that
-// is not possible in an NMI (commit a3a81d247651). Before, they called bpf_obj_free_fields.
+// cancelled names the releases with commit a3a81d247651. Since then updates and deletes do not release
+// references, because that is not possible in an NMI. Before, they called bpf_obj_free_fields.
 const cancelled = " (Linux 7.2; 7.1.5)"
 
-// notReferenced has the verifier's messages about bpf_task_release of a pointer that is not a
-// reference: in Linux 7.2, and before.
+// notReferenced has the verifier's messages, of Linux 7.2 and of earlier releases, about
+// bpf_task_release of a pointer that is not a reference.
 var notReferenced = []string{
 	"release kfunc bpf_task_release expects referenced PTR_TO_BTF_ID passed to R1",
 	"R1 must be referenced or trusted",
@@ -38,7 +38,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "held",
-		Statement: "A reference in a map keeps the task after it has ended, when its pid leads to nothing any more.",
+		Statement: "A reference in a map keeps a task_struct after the task has ended and its pid can no longer be found.",
 		Source:    "kernel/bpf/helpers.c, bpf_task_from_pid, bpf_task_acquire (Linux 6.2)",
 		check: func(t *T) {
 			w := t.watched()
@@ -54,7 +54,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "counted",
-		Statement: "A reference in a map is one: the task's count is higher by it, until it is taken out and released.",
+		Statement: "A reference in a map counts in the task's reference count until it is taken out and released.",
 		Source:    "kernel/bpf/helpers.c, bpf_task_release (Linux 6.2)",
 		check: func(t *T) {
 			w := t.watched()
@@ -69,7 +69,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "kept-by-update",
-		Statement: "An update from user space changes the rest of the value and leaves the reference where it is.",
+		Statement: "An update from user space changes the rest of the value and does not change the reference.",
 		Source:    "kernel/bpf/arraymap.c, array_map_update_elem: bpf_obj_cancel_fields" + cancelled,
 		check: func(t *T) {
 			w := t.watched()
@@ -85,15 +85,15 @@ var _ = register(Kptr,
 			got, none := w.taken()
 			equal(t, "references after it was taken", refs(), before)
 			if none == 1 {
-				t.no("the update releases it, and the value has none")
+				t.no("the update releases the reference, and the value has none afterwards")
 			}
 			equal(t, "pid of the task in the value", got, pid)
 		},
 	},
 	Rule{
 		Name: "kept-by-delete",
-		Statement: "The delete of an element of a preallocated hash leaves the reference in its memory: " +
-			"the next element there has it.",
+		Statement: "The delete of an element of a preallocated hash does not release the reference in the element: " +
+			"the next element in the same memory has it.",
 		Source: hashSource + "free_htab_elem: bpf_obj_cancel_fields" + cancelled,
 		check: func(t *T) {
 			w := t.watched()
@@ -110,7 +110,7 @@ var _ = register(Kptr,
 			got, none := w.takenFrom(2)
 			equal(t, "references after it was taken", refs(), before)
 			if deleted == before && none == 1 {
-				t.no("the delete releases it, and the next element has none")
+				t.no("the delete releases the reference, and the next element has none")
 			}
 			equal(t, "references after the delete", deleted, before+1)
 			equal(t, "pid of the task in the next element", got, pid)
@@ -130,7 +130,7 @@ var _ = register(Kptr,
 			equal(t, "no task", w.watch(pid), 0)
 			equal(t, "references with one in a map", refs(), before+1)
 			t.must(w.m.Close(), "close map")
-			inner.clean() // the program that refers to it
+			inner.clean() // closes the program that refers to the map
 			t.eventually("the reference is released", func() bool { return refs() == before })
 		},
 	},
@@ -151,7 +151,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "no-task",
-		Statement: "bpf_task_from_pid gives NULL for a pid that nobody has.",
+		Statement: "bpf_task_from_pid gives NULL for a pid that no task has.",
 		Source:    "kernel/bpf/helpers.c, bpf_task_from_pid (Linux 6.2)",
 		check: func(t *T) {
 			w := t.watched()
@@ -180,7 +180,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "verifier-read-not-owned",
-		Statement: "A pointer that is read from the value, not taken out, is no reference: it cannot be released.",
+		Statement: "A pointer that is read from the value, not taken out, is not a reference: it cannot be released.",
 		Source:    verifier + "check_kfunc_args (Linux 6.2)",
 		check: func(t *T) {
 			w := t.watched()
@@ -205,7 +205,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "verifier-no-store",
-		Statement: "A store into the place of a reference is refused: bpf_kptr_xchg is the only way.",
+		Statement: "A store to a kptr field is refused: only bpf_kptr_xchg can change it.",
 		Source:    verifier + "check_map_kptr_access (Linux 5.19)",
 		check: func(t *T) {
 			w := t.watched()
@@ -217,7 +217,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "verifier-type",
-		Statement: "A task does not go into a place for another type.",
+		Statement: "A reference to a task is refused in a kptr field of another type.",
 		Source:    verifier + "map_kptr_match_type (Linux 5.19)",
 		check: func(t *T) {
 			w := t.watched()
@@ -229,7 +229,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "unreferenced",
-		Statement: "The place of a kptr_untrusted takes an address by a store, holds no reference, and its pointer cannot be released.",
+		Statement: "A kptr_untrusted field accepts an address by a store; it holds no reference, and its pointer cannot be released.",
 		Source:    verifier + "check_map_kptr_access; kernel/bpf/btf.c, btf_find_kptr (Linux 5.19; the name 6.3)",
 		check: func(t *T) {
 			w := t.watched()
@@ -251,10 +251,10 @@ var _ = register(Kptr,
 	},
 )
 
-// refusedTask is refused for a syscall program that calls functions for tasks.
+// refusedTask is like refused, for a syscall program that calls kfuncs for tasks.
 func (t *T) refusedTask(body code, messages ...string) {
-	// If the kernel lacks the functions, that is not a refusal: a correct program with them must
-	// load.
+	// A correct program with these kfuncs must load. Otherwise the kernel lacks the kfuncs, which is not
+	// a refusal.
 	t.loadTask(program(t.taskFromPID("none"), t.release(asm.R0), ret(0), at("none", set(asm.R0, 1)), asm.Return()))
 	t.refused(ebpf.Syscall, body, messages...)
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lie is a kernel that breaks promises of one kind, in the same way for all rules.
+// A lie is a simulated kernel that breaks promises of one kind, in the same way for all rules.
 type lie struct {
 	name string
 	kernel
@@ -31,10 +31,10 @@ func lies() []lie {
 	}
 }
 
-// A rule must be able to fail: if this kernel keeps it, some lie must break it.
+// A rule must be able to fail: if the rule's verdict is Yes on this kernel, it must differ for some lie.
 func TestEveryRuleCanFail(t *testing.T) {
 	step := 1
-	if testing.Short() { // it is the rules that are tested here, and less the kernel
+	if testing.Short() { // a sample suffices
 		step = 6
 	}
 	caught := map[string]int{}
@@ -48,7 +48,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 				return
 			}
 			for _, l := range lies() {
-				// A rule that waits for a lying kernel need not wait long.
+				// Use a short patience: the event that a rule waits for may never come from a lie.
 				if res := test(t.Context(), r, l, 50*time.Millisecond); res.Verdict != Yes {
 					t.Logf("where %s: %s, %s", l.name, res.Verdict, res.Detail)
 					caught[l.name]++
@@ -63,7 +63,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 	}
 }
 
-// idle loads an empty program instead of any other.
+// idle loads an empty program instead of any program.
 type idle struct{ bpf }
 
 func (k idle) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
@@ -72,7 +72,7 @@ func (k idle) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	return k.bpf.load(s)
 }
 
-// accepting creates an array when the kernel refuses a map.
+// accepting creates an array if the kernel refuses a map.
 type accepting struct{ bpf }
 
 func (k accepting) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
@@ -86,7 +86,7 @@ func anArray() (*ebpf.Map, error) {
 	return ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 }
 
-// flagless creates the map without the flags.
+// flagless creates maps without their flags.
 type flagless struct{ bpf }
 
 func (k flagless) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
@@ -98,7 +98,7 @@ func (k flagless) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	return k.bpf.createMap(spec)
 }
 
-// mapping maps other memory when the kernel refuses.
+// mapping maps other memory if the kernel refuses to map a map.
 type mapping struct{ bpf }
 
 func (k mapping) mmap(fd int, offset int64, length, prot, flags int) ([]byte, error) {
@@ -115,7 +115,7 @@ func (k mapping) mmapAt(fd int, addr, length uintptr, prot int) (unsafe.Pointer,
 	return apart{}.mmapAt(fd, addr, length, prot)
 }
 
-// apart always maps other memory.
+// apart always maps other memory instead of a map.
 type apart struct{ bpf }
 
 func (apart) mmap(_ int, _ int64, length, _, _ int) ([]byte, error) {
@@ -164,7 +164,7 @@ func (k arrays) createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	return k.bpf.createMap(spec)
 }
 
-// refusing loads nothing.
+// refusing loads no programs.
 type refusing struct{ bpf }
 
 func (refusing) load(*ebpf.ProgramSpec) (*ebpf.Program, error) {

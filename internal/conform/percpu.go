@@ -15,7 +15,7 @@ import (
 var _ = register(PerCPU,
 	Rule{
 		Name:      "array-values",
-		Statement: "Lookup of a per-CPU array gives one value for each possible CPU, each rounded up to 8 bytes, and writes no further.",
+		Statement: "Lookup of a per-CPU array gives one value for each possible CPU, each rounded up to 8 bytes, and writes nothing after them.",
 		Source:    "kernel/bpf/arraymap.c, bpf_percpu_array_copy",
 		check: func(t *T) {
 			t.percpuValues(t.create(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 5, MaxEntries: 1}))
@@ -23,7 +23,7 @@ var _ = register(PerCPU,
 	},
 	Rule{
 		Name:      "hash-values",
-		Statement: "Lookup of a per-CPU hash gives one value for each possible CPU, each rounded up to 8 bytes, and writes no further.",
+		Statement: "Lookup of a per-CPU hash gives one value for each possible CPU, each rounded up to 8 bytes, and writes nothing after them.",
 		Source:    "kernel/bpf/hashtab.c, bpf_percpu_hash_copy",
 		check: func(t *T) {
 			t.percpuValues(t.create(&ebpf.MapSpec{Type: ebpf.PerCPUHash, KeySize: 4, ValueSize: 5, MaxEntries: 1}))
@@ -52,7 +52,7 @@ var _ = register(PerCPU,
 	},
 	Rule{
 		Name:      "new-element-is-zero",
-		Statement: "An element of a per-CPU hash that a program makes is zero for the other CPUs, also where a deleted one lay.",
+		Statement: "An element of a per-CPU hash that a program creates is zero for the other CPUs, even in the memory of a deleted element.",
 		Source:    "kernel/bpf/hashtab.c, pcpu_init_value",
 		check: func(t *T) {
 			m := t.create(&ebpf.MapSpec{Type: ebpf.PerCPUHash, KeySize: 4, ValueSize: 8, MaxEntries: 1})
@@ -111,14 +111,13 @@ var _ = register(PerCPU,
 			for _, v := range got {
 				sum += int64(v)
 			}
-			// From Linux 7.2 on a program can be preempted by another one on its CPU between load
-			// and store: the increment is atomic.
+			// The program increments atomically: since Linux 7.2 another program can preempt it on its CPU.
 			equal(t, "sum", sum, int64(steps*runs*len(cpus)))
 		},
 	},
 	Rule{
 		Name:      "other-cpu",
-		Statement: "bpf_map_lookup_percpu_elem gives a program the value of any CPU, and NULL for one that cannot be.",
+		Statement: "bpf_map_lookup_percpu_elem gives a program the value of any CPU, and NULL for an impossible CPU.",
 		Source:    "kernel/bpf/helpers.c, bpf_map_lookup_percpu_elem (Linux 5.19)",
 		check: func(t *T) {
 			m := t.create(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1})
@@ -155,7 +154,7 @@ var _ = register(PerCPU,
 	},
 )
 
-// percpuValues returns the bytes that user space gets.
+// percpuValues ends the test unless a lookup returns the values of all CPUs and writes nothing after them.
 func (t *T) percpuValues(m *ebpf.Map) {
 	n := possibleCPUs(t)
 	const stride, canary = 8, 0xee
@@ -172,10 +171,10 @@ func (t *T) percpuValues(m *ebpf.Map) {
 	for i := range n {
 		equal(t, "value of a CPU", binary.NativeEndian.Uint32(out[i*stride:]), uint32(i+1))
 	}
-	equal(t, "bytes behind the values left alone", bytes.Count(out[n*stride:], []byte{canary}), 64)
+	equal(t, "unchanged bytes after the values", bytes.Count(out[n*stride:], []byte{canary}), 64)
 }
 
-// increments adds 1 to the only value, steps times.
+// increments returns a program that adds 1 to the map's only value, steps times.
 func increments(m *ebpf.Map, steps int32) code {
 	return program(
 		asm.StoreImm(asm.R10, -4, 0, asm.Word),
@@ -207,7 +206,7 @@ func (t *T) cpus() []int {
 	return cpus
 }
 
-// on calls f on a CPU.
+// on calls f on the given CPU.
 func (t *T) on(cpu int, f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -16,7 +16,7 @@ const inodeSource = "kernel/bpf/inode.c, "
 var _ = register(Pinning,
 	Rule{
 		Name:      "survives-descriptors",
-		Statement: "A pinned map lives on, with its content, when nobody has a descriptor of it.",
+		Statement: "A pinned map keeps its content when no process has a descriptor of it.",
 		Source:    inodeSource + "bpf_obj_pin_user",
 		check: func(t *T) {
 			fs := t.bpffs()
@@ -31,7 +31,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "unpin-frees",
-		Statement: "unlink(2) of the only pin frees a map that nobody has a descriptor of.",
+		Statement: "unlink(2) of the only pin frees a map of which no process has a descriptor.",
 		Source:    inodeSource + "bpf_free_inode",
 		check: func(t *T) {
 			fs := t.bpffs()
@@ -60,7 +60,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "open-read-only",
-		Statement: "A map opened with BPF_F_RDONLY can be read, and not written to: EPERM.",
+		Statement: "A map opened with BPF_F_RDONLY can be read; writes to it fail with EPERM.",
 		Source:    "kernel/bpf/syscall.c, map_get_sys_perms",
 		check: func(t *T) {
 			fs := t.bpffs()
@@ -75,7 +75,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "not-replaced",
-		Statement: "A pin onto a name that exists fails with EEXIST.",
+		Statement: "Pinning to a name that exists fails with EEXIST.",
 		Source:    inodeSource + "bpf_obj_do_pin",
 		check: func(t *T) {
 			fs := t.bpffs()
@@ -86,7 +86,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "mode",
-		Statement: "A pin's permissions are those of a file made with mode 0600.",
+		Statement: "A pin's permissions are those of a file created with mode 0600.",
 		Source:    inodeSource + "bpf_obj_do_pin",
 		check: func(t *T) {
 			fs := t.bpffs()
@@ -125,7 +125,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "hard-link",
-		Statement: "link(2) makes another pin of the same map, which keeps it when the first is gone.",
+		Statement: "link(2) makes another pin of the same map, which keeps the map when the first pin is gone.",
 		Source:    inodeSource + "bpf_dir_iops",
 		check: func(t *T) {
 			fs := t.bpffs()
@@ -161,7 +161,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "no-files",
-		Statement: "A bpffs takes no regular files: open(2) with O_CREAT fails with EACCES.",
+		Statement: "A bpffs accepts no regular files: open(2) with O_CREAT fails with EACCES.",
 		Source:    inodeSource + "bpf_dir_iops; fs/namei.c, vfs_create",
 		check: func(t *T) {
 			fd, err := unix.Open(t.bpffs().path("file"), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
@@ -187,7 +187,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "bpffs-only",
-		Statement: "A pin to another file system fails with EPERM, and leaves nothing there.",
+		Statement: "Pinning to another file system fails with EPERM, and leaves no file there.",
 		Source:    inodeSource + "bpf_obj_do_pin",
 		check: func(t *T) {
 			dir, err := os.MkdirTemp("", "rbtool-conform-")
@@ -202,7 +202,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "mounts-are-apart",
-		Statement: "Each new bpffs has pins of its own, which another one does not show.",
+		Statement: "Each new bpffs has pins of its own, which other bpffs do not show.",
 		Source:    inodeSource + "bpf_get_tree",
 		check: func(t *T) {
 			fs, other := t.bpffs(), t.bpffs()
@@ -216,16 +216,16 @@ var _ = register(Pinning,
 	},
 )
 
-// bpffs is a directory for pins.
+// bpffs is a bpffs in which a test pins objects.
 type bpffs struct {
 	t   *T
 	dir string
 }
 
-// bpffs creates a bpffs that is mounted nowhere. It goes with its descriptor, and so do its pins.
+// bpffs creates a bpffs that is mounted nowhere. It and its pins vanish when its descriptor is closed.
 func (t *T) bpffs() bpffs {
 	mount, err := t.k.mount("bpf")
-	t.must(err, "make a bpffs")
+	t.must(err, "create a bpffs")
 	t.cleanup(func() { unix.Close(mount) })
 	return bpffs{t, fmt.Sprintf("/proc/self/fd/%d", mount)}
 }
@@ -245,7 +245,7 @@ func (f bpffs) object(cmd int, o object, name string) (int, error) {
 	return f.t.k.call(cmd, unsafe.Pointer(&o), unsafe.Sizeof(o))
 }
 
-// pin pins a map, or a program.
+// pin pins a map or a program.
 func (f bpffs) pin(m interface{ FD() int }, name string) error {
 	_, err := f.object(unix.BPF_OBJ_PIN, object{fd: uint32(m.FD())}, name)
 	return err
@@ -269,7 +269,7 @@ func (f bpffs) mustOpen(name string) *ebpf.Map {
 	return m
 }
 
-// counter is an array of one u64.
+// counter creates an array whose only value is the u64 v.
 func (t *T) counter(v uint64) *ebpf.Map {
 	m := t.create(&ebpf.MapSpec{Name: "counter", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	t.must(m.Put(uint32(0), v), "update")
@@ -298,8 +298,8 @@ func mapExists(id ebpf.MapID) bool {
 	return true
 }
 
-// eventually ends the test unless the condition becomes true. It polls, since the kernel does not
-// announce the end of a grace period or of a worker.
+// eventually waits until condition returns true, and ends the test if it does not within t.patience. It
+// polls, since the kernel does not announce the end of a grace period or of a worker.
 func (t *T) eventually(what string, condition func() bool) {
 	for deadline := time.Now().Add(t.patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -14,7 +14,7 @@ const progArraySource = "kernel/bpf/arraymap.c, "
 var _ = register(ProgArray,
 	Rule{
 		Name:      "tail-call",
-		Statement: "A tail call goes on in the program of that slot and does not come back.",
+		Statement: "A tail call continues in the program of that slot and does not return.",
 		Source:    "include/uapi/linux/bpf.h, bpf_tail_call",
 		check: func(t *T) {
 			a := t.progArray()
@@ -24,7 +24,7 @@ var _ = register(ProgArray,
 	},
 	Rule{
 		Name:      "empty-slot",
-		Statement: "A tail call to an empty slot, or to one beyond the array, goes on behind the call.",
+		Statement: "A tail call to an empty slot, or to a slot beyond the array, continues after the call.",
 		Source:    "include/uapi/linux/bpf.h, bpf_tail_call",
 		check: func(t *T) {
 			a := t.progArray()
@@ -51,7 +51,7 @@ var _ = register(ProgArray,
 	},
 	Rule{
 		Name:      "limit",
-		Statement: "A program can make 33 tail calls in a row; the next one goes on behind the call.",
+		Statement: "A program can make 33 tail calls in a row; the next one continues after the call.",
 		Source:    "include/linux/bpf.h, MAX_TAIL_CALL_CNT",
 		check: func(t *T) {
 			a := t.progArray()
@@ -66,7 +66,7 @@ var _ = register(ProgArray,
 	},
 	Rule{
 		Name:      "one-type",
-		Statement: "A slot takes no program of another type than those that use the array: EINVAL.",
+		Statement: "A program of another type than those that use the array is refused in a slot with EINVAL.",
 		Source:    "kernel/bpf/core.c, __bpf_prog_map_compatible",
 		check: func(t *T) {
 			a := t.progArray()
@@ -93,7 +93,7 @@ var _ = register(ProgArray,
 	},
 	Rule{
 		Name:      "cleared-without-user",
-		Statement: "When the last descriptor and pin of an array are gone it is emptied, though programs refer to it.",
+		Statement: "The kernel empties an array when its last descriptor and pin are gone, even if programs refer to it.",
 		Source:    progArraySource + "prog_array_map_clear; kernel/bpf/syscall.c, bpf_map_put_uref",
 		check: func(t *T) {
 			a := t.progArray()
@@ -116,8 +116,9 @@ var _ = register(ProgArray,
 			caller, other := pinned.caller(), not.caller()
 			t.must(fs.pin(pinned.m, "array"), "pin")
 			t.must(errors.Join(pinned.m.Close(), not.m.Close()), "close")
-			// A worker that empties arrays does so in order.
-			t.eventually("the slot of the other is empty", func() bool { return t.call(other, 1) == fellThrough })
+			// The kernel's worker empties arrays in order: when the other array, which is not pinned, is empty,
+			// the pinned one would be empty too.
+			t.eventually("the slot of the array that is not pinned is empty", func() bool { return t.call(other, 1) == fellThrough })
 			equal(t, "result", t.call(caller, 1), 11)
 		},
 	},
@@ -138,7 +139,7 @@ func (a progArray) put(slot uint32, p *ebpf.Program) { a.t.must(a.m.Put(slot, p)
 
 func (a progArray) returning(v int32) *ebpf.Program { return a.t.load(rawTracepoint, program(ret(v))) }
 
-// caller is a program that makes a tail call to the slot in its argument.
+// caller loads a program that makes a tail call to the slot in its argument.
 func (a progArray) caller() *ebpf.Program {
 	return a.t.load(rawTracepoint, program(
 		arg(asm.R3, 0), mov(asm.R1, asm.R6), theMap(asm.R2, a.m), asm.FnTailCall.Call(), ret(fellThrough),
@@ -163,27 +164,27 @@ var _ = register(Recursion,
 	},
 	Rule{
 		Name:      "not-nested",
-		Statement: "A tracing program is not run again by what it does itself.",
+		Statement: "The kernel does not run a tracing program again for an event that the program itself causes.",
 		Source:    "kernel/bpf/trampoline.c, __bpf_prog_enter_recur (Linux 5.12)",
 		check: func(t *T) {
 			if deepest := t.updated(1).out.words()[hookDeepest]; deepest != 1 {
-				t.no("the program runs inside itself, here to a depth of %d where it stops by itself", deepest)
+				t.no("the program runs inside itself, here to a depth of %d at which it stops", deepest)
 			}
 		},
 	},
 	Rule{
 		Name:      "misses-counted",
-		Statement: "The runs that were left out are the program's recursion_misses.",
+		Statement: "The program's recursion_misses count the runs that the kernel skipped.",
 		Source:    "kernel/bpf/trampoline.c, bpf_prog_inc_misses_counter (Linux 5.12)",
 		check: func(t *T) {
 			h := t.updated(3)
 			stats, err := h.p.Stats()
-			t.must(err, "ask for the program's statistics")
+			t.must(err, "read the program's statistics")
 			runs := h.out.words()[hookRuns]
 			if runs != 3 {
-				t.no("nothing is left out: %d runs for 3 updates", runs)
+				t.no("the kernel skips no run: %d runs for 3 updates", runs)
 			}
-			// Another process may update a hash at the same time, on another CPU.
+			// There can be more than 3: another process can update a hash at the same time, on another CPU.
 			t.within("recursion_misses", int64(stats.RecursionMisses), 3, 1000)
 		},
 	},
@@ -194,12 +195,12 @@ const (
 	hookRuns = iota // number of runs
 	hookDepthNow
 	hookDeepest
-	hookResult // of its own update
+	hookResult // result of the program's own update
 )
 
 const (
 	hookKey   = 9
-	hookDepth = 3 // at which it stops
+	hookDepth = 3 // nesting depth at which the program stops
 )
 
 type hook struct {
@@ -208,7 +209,7 @@ type hook struct {
 	out output
 }
 
-// updated makes n updates of a hooked hash, each of which the program has seen.
+// updated makes n updates of a hooked hash. It tries again until the program has run for each of them.
 func (t *T) updated(n uint64) hook {
 	const tries = 10
 	for try := 1; ; try++ {
@@ -216,17 +217,17 @@ func (t *T) updated(n uint64) hook {
 		for range n {
 			t.must(h.m.Put(uint32(5), uint64(50)), "update")
 		}
-		// If the program is preempted on this CPU in another process's update, updates of this
-		// process are not seen.
+		// The kernel does not run a program that is already running on this CPU: if another process's
+		// update is preempted inside the program, the program does not run for updates of this process.
 		if h.out.words()[hookRuns] >= n || try == tries {
 			return h
 		}
 	}
 }
 
-// hooked creates a hash and a program that runs at each update of it. The program updates a key
-// itself, which would run it again: on a kernel that allows that it stops at hookDepth, before the
-// stack overflows.
+// hooked creates a hash and a program that runs at each update of the hash. The program updates a key
+// itself. On a kernel that runs the program again for this update, it stops at hookDepth, before the stack
+// overflows.
 func (t *T) hooked() hook {
 	m, out := t.create(hashSpec(16, 0)), t.output()
 	on := func(i uint32, change int32) code {

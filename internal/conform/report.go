@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Report is the outcome of the rules on one kernel, as JSON.
+// Report has the results of the rules on one kernel. It is written as JSON.
 type Report struct {
 	// Kernel and Machine are the release and the machine of uname(2).
 	Kernel  string  `json:"kernel"`
@@ -31,14 +31,14 @@ type Entry struct {
 	Feature   string  `json:"missing_feature,omitempty"`
 }
 
-// ID is [Rule.ID].
+// ID returns the ID of the entry's rule, see [Rule.ID].
 func (e Entry) ID() string { return string(e.Group) + "/" + e.Name }
 
-// NewReport returns the report of results of the running kernel.
+// NewReport returns a report with results of the running kernel.
 func NewReport(results []Result) (Report, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return Report{}, fmt.Errorf("ask for the kernel's release: %w", err)
+		return Report{}, fmt.Errorf("read the kernel's release: %w", err)
 	}
 	r := Report{Kernel: unix.ByteSliceToString(u.Release[:]), Machine: unix.ByteSliceToString(u.Machine[:])}
 	for _, res := range results {
@@ -49,7 +49,7 @@ func NewReport(results []Result) (Report, error) {
 	return r, nil
 }
 
-// Count returns the number of rules with a verdict.
+// Count returns the number of rules with the given verdict.
 func (r Report) Count(v Verdict) int {
 	n := 0
 	for _, e := range r.Rules {
@@ -85,7 +85,7 @@ func Allowed() error {
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	// Maps by id and a private bpffs take CAP_SYS_ADMIN.
+	// The rules need CAP_SYS_ADMIN to open maps by id and to create a private bpffs.
 	n, _ := id.ID()
 	again, err := ebpf.NewMapFromID(n)
 	if err != nil {
@@ -159,7 +159,7 @@ func cell(v Verdict) string {
 	return cmp.Or(string(v), "?")
 }
 
-// since returns the series from which on all kernels keep the promise.
+// since returns the first series from which on all kernels keep the promise, or "never".
 func since(id string, reports []Report) string {
 	first := ""
 	for _, r := range slices.Backward(reports) {
@@ -173,7 +173,7 @@ func since(id string, reports []Report) string {
 
 func escape(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
-// writeNotes describes what kernels do instead, and what they lack.
+// writeNotes describes what kernels do that do not keep a promise, and lists the kernels.
 func writeNotes(b *strings.Builder, reports []Report) {
 	b.WriteString("\n## What they do instead\n\n")
 	for _, r := range reports {
@@ -190,7 +190,7 @@ func writeNotes(b *strings.Builder, reports []Report) {
 }
 
 // compareReleases compares releases such as 6.1, 6.12 and 6.12.88-amd64 by their numbers. A missing
-// number is 0, as in the releases of Debian's 5.10 and 6.1.
+// number counts as 0.
 func compareReleases(a, b string) int {
 	var x, y [3]int
 	fmt.Sscanf(a, "%d.%d.%d", &x[0], &x[1], &x[2])

@@ -10,14 +10,14 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// page is the size of a page and of most rings here.
+// page is the size of a page in bytes, and of most rings in this package.
 var page = os.Getpagesize()
 
 func ringSpec(size int) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: uint32(size)}
 }
 
-// kernelRing is a ring with a consumer's view.
+// kernelRing is a RINGBUF that is mapped as a consumer maps it.
 type kernelRing struct {
 	*ring.Mapping
 	t *T
@@ -42,16 +42,17 @@ func (t *T) consume(m *ebpf.Map) kernelRing {
 // empty consumes all records.
 func (r kernelRing) empty() { r.SetConsumerPos(r.ProducerPos()) }
 
-// record ends the test unless a record of size bytes begins at pos, and returns its payload.
+// record ends the test unless a record with the header want begins at pos, and returns its payload.
 func (r kernelRing) record(pos ring.Pos, want ring.Header) []byte {
 	if pos.Next(want.Len()) > r.ProducerPos() {
-		r.t.differs("producer position %d, too low for a record at %d", r.ProducerPos(), pos)
+		r.t.differs("producer position %d is before the end of a record at %d", r.ProducerPos(), pos)
 	}
 	equal(r.t, "header", r.Data().Header(pos), want)
 	return r.Data().Payload(pos, want.Len())
 }
 
-// reserve reserves size bytes, and jumps to full if there is no room. R0 is the record.
+// reserve returns code that reserves size bytes. R0 is then the record; if the reservation failed, the code
+// jumps to full.
 func reserve(m *ebpf.Map, size int32, full string) code {
 	return code{
 		theMap(asm.R1, m), set(asm.R2, size), set(asm.R3, 0), asm.FnRingbufReserve.Call(),
@@ -59,7 +60,7 @@ func reserve(m *ebpf.Map, size int32, full string) code {
 	}
 }
 
-// submit commits the record in r with flags.
+// submit returns code that submits the record in r with flags.
 func submit(r asm.Register, flags int32) code {
 	return code{mov(asm.R1, r), set(asm.R2, flags), asm.FnRingbufSubmit.Call()}
 }
@@ -68,8 +69,8 @@ func discard(r asm.Register, flags int32) code {
 	return code{mov(asm.R1, r), set(asm.R2, flags), asm.FnRingbufDiscard.Call()}
 }
 
-// oneRecord reserves size bytes, stores the first argument in the first 8, and commits. It returns
-// 1 if there is no room.
+// oneRecord returns a program that reserves size bytes, stores its first argument in the first 8, and
+// commits the record. The program returns 1 if the reservation failed.
 func oneRecord(m *ebpf.Map, size int32, commit func(asm.Register, int32) code, flags int32) code {
 	return program(
 		reserve(m, size, "full"),
@@ -79,8 +80,8 @@ func oneRecord(m *ebpf.Map, size int32, commit func(asm.Register, int32) code, f
 	)
 }
 
-// outputs copies bytes from memory, their number in the first argument and the flags in the second,
-// and returns the result of bpf_ringbuf_output.
+// outputs returns a program that calls bpf_ringbuf_output with bytes of the array from, and returns the
+// result. Its arguments are the number of bytes and the flags.
 func outputs(m *ebpf.Map, from *ebpf.Map) code {
 	return program(
 		theMap(asm.R1, m), asm.LoadMapValue(asm.R2, from.FD(), 0), arg(asm.R3, 0),
@@ -90,7 +91,7 @@ func outputs(m *ebpf.Map, from *ebpf.Map) code {
 	)
 }
 
-// memory is an array of one value, filled with numbered bytes.
+// memory creates an array with one value of size bytes, filled with pattern.
 func (t *T) memory(size int) *ebpf.Map {
 	m := t.create(&ebpf.MapSpec{Name: "memory", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(size), MaxEntries: 1})
 	b := make([]byte, size)
@@ -101,7 +102,7 @@ func (t *T) memory(size int) *ebpf.Map {
 	return m
 }
 
-// pattern is byte i of memory.
+// pattern returns byte i of the value that memory makes.
 func pattern(i int) byte { return byte(i + i/256) }
 
 // outputter returns a function that outputs a record of n bytes with flags, and returns the result
@@ -111,25 +112,25 @@ func (t *T) outputter(m *ebpf.Map) func(n int, flags uint64) int32 {
 	return func(n int, flags uint64) int32 { return t.call(p, uint64(n), flags) }
 }
 
-// wakeups counts the wakeups of a sleeper on a map's descriptor.
+// wakeups counts the wakeups of an epoll instance that waits for a map.
 type wakeups struct {
 	t     *T
 	epoll int
 }
 
-// sleeper waits for events on the map, edge-triggered: an event is a wakeup, not a state.
+// sleeper waits for events on the map. It is edge-triggered, so each event is a wakeup, not a state.
 func (t *T) sleeper(m *ebpf.Map, events uint32) wakeups {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	t.must(err, "create epoll")
 	t.cleanup(func() { unix.Close(fd) })
 	t.must(unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, m.FD(), &unix.EpollEvent{Events: events | unix.EPOLLET}), "add map to epoll")
 	w := wakeups{t, fd}
-	w.count(0) // an earlier state is reported once
+	w.count(0) // discard the event that reports the state at this moment
 	return w
 }
 
-// Wakeups come through an irq_work on the CPU of the commit, before the system call that ran the
-// program returns. Their absence takes a moment to establish.
+// noWakeup is the time to wait before concluding that there is no wakeup. The kernel wakes from an irq_work
+// on the CPU of the commit, before the system call that ran the program returns.
 const noWakeup = 20 // milliseconds
 
 func (w wakeups) count(milliseconds int) int {
@@ -155,7 +156,7 @@ func (w wakeups) doesNotCome(after string) {
 	}
 }
 
-// ready reports whether poll(2) returns the events.
+// ready reports whether poll(2) reports any of the events for the map.
 func (t *T) ready(m *ebpf.Map, events int16) bool {
 	fds := []unix.PollFd{{Fd: int32(m.FD()), Events: events}}
 	n, err := unix.Poll(fds, 0)

@@ -22,7 +22,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "size-whole-pages",
-		Statement: "A ring of less than a page is refused with EINVAL.",
+		Statement: "A ring smaller than a page is refused with EINVAL.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_alloc",
 		check:     func(t *T) { t.createFails("half a page", ringSpec(page/2), unix.EINVAL) },
 	},
@@ -45,7 +45,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "flags",
-		Statement: "A ring takes BPF_F_NUMA_NODE, and is refused with EINVAL for a flag of another map type.",
+		Statement: "A ring accepts BPF_F_NUMA_NODE, and is refused with EINVAL for a flag of another map type.",
 		Source:    "kernel/bpf/ringbuf.c, RINGBUF_CREATE_FLAG_MASK",
 		check: func(t *T) {
 			node := ringSpec(page)
@@ -70,7 +70,7 @@ var _ = register(RingBuf,
 				{"lookup", unix.BPF_MAP_LOOKUP_ELEM}, {"update", unix.BPF_MAP_UPDATE_ELEM},
 				{"delete", unix.BPF_MAP_DELETE_ELEM}, {"get next key", unix.BPF_MAP_GET_NEXT_KEY},
 			} {
-				// A map without keys takes a NULL key, and a delete takes no value.
+				// The key must be NULL for a map without keys, and the value NULL for a delete.
 				at := unsafe.Pointer(&value)
 				if op.cmd == unix.BPF_MAP_DELETE_ELEM {
 					at = nil
@@ -109,7 +109,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "map-in-map-other-size",
-		Statement: "An array of rings takes a ring of another size than the one that it was made with.",
+		Statement: "An array of rings accepts a ring of another size than the ring that it was created with.",
 		Source:    "kernel/bpf/map_in_map.c, bpf_map_meta_equal",
 		check: func(t *T) {
 			outer := t.arrayOfRings(t.create(ringSpec(page)))
@@ -119,9 +119,9 @@ var _ = register(RingBuf,
 	},
 )
 
-// element makes one of the bpf(2) calls on an element of a map, with nil for a key of no bytes.
+// element calls bpf(2) for an element of a map. key is nil if the map has no keys.
 func (t *T) element(cmd int, m *ebpf.Map, key, value unsafe.Pointer, flags uint64) (int, error) {
-	// The member of union bpf_attr for BPF_MAP_*_ELEM.
+	// attr is the member of union bpf_attr for BPF_MAP_*_ELEM.
 	attr := struct {
 		fd         uint32
 		_          uint32
@@ -138,7 +138,7 @@ func (t *T) arrayOfRings(inner *ebpf.Map) *ebpf.Map {
 	})
 }
 
-// outputsToInner writes 8 bytes into the ring that is element 0 of outer.
+// outputsToInner returns a program that writes 8 bytes into the ring that is element 0 of outer.
 func outputsToInner(t *T, outer *ebpf.Map) code {
 	memory := t.memory(8)
 	return program(
@@ -159,12 +159,12 @@ const (
 var _ = register(RingBuf,
 	Rule{
 		Name:      "map-consumer-page",
-		Statement: "The consumer page of a ring can be mapped writable, and what is written there is consumer_pos.",
+		Statement: "The consumer page of a ring can be mapped writable, and a value written there is consumer_pos.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern",
 		check: func(t *T) {
 			r := t.ring()
 			output := t.outputter(r.m)
-			// Half the ring, twice: there is room only after the first half is consumed.
+			// Each record takes half the ring. The second fits only after the first is consumed.
 			equal(t, "first record", output(page/2-8, 0), 0)
 			equal(t, "second record before the first is consumed", output(page/2-8, 0), -int32(unix.EAGAIN))
 			r.empty()
@@ -244,7 +244,7 @@ var _ = register(RingBuf,
 	},
 )
 
-// mmap maps a map for the test, and unmaps it at the end.
+// mmap maps a map, and unmaps it at the end of the test.
 func (t *T) mmap(m *ebpf.Map, offset, length, prot int) []byte {
 	mem, err := t.k.mmap(m.FD(), int64(offset), length, prot, unix.MAP_SHARED)
 	t.must(err, "map %d bytes from %d", length, offset)

@@ -21,7 +21,7 @@ const (
 var _ = register(RingBuf,
 	Rule{
 		Name:      "query-avail-data",
-		Statement: "bpf_ringbuf_query(BPF_RB_AVAIL_DATA) is the bytes not yet consumed, headers included.",
+		Statement: "bpf_ringbuf_query(BPF_RB_AVAIL_DATA) is the number of bytes not yet consumed, headers included.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_avail_data_sz",
 		check: func(t *T) {
 			r, query := queried(t)
@@ -32,7 +32,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "query-ring-size",
-		Statement: "bpf_ringbuf_query(BPF_RB_RING_SIZE) is the size that the ring was made with.",
+		Statement: "bpf_ringbuf_query(BPF_RB_RING_SIZE) is the size that the ring was created with.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_total_data_sz",
 		check: func(t *T) {
 			_, query := queried(t)
@@ -61,7 +61,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "query-unknown",
-		Statement: "bpf_ringbuf_query of what the kernel does not know is 0.",
+		Statement: "bpf_ringbuf_query with a flag that the kernel does not know is 0.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_query",
 		check: func(t *T) {
 			_, query := queried(t)
@@ -71,7 +71,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "overwrite-create",
-		Statement: "A ring can be made with BPF_F_RB_OVERWRITE.",
+		Statement: "A ring can be created with BPF_F_RB_OVERWRITE.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_alloc (Linux 6.19)",
 		check: func(t *T) {
 			equal(t, "flags", t.flags(t.overwriteRing().m), mapflag.RBOverwrite)
@@ -79,12 +79,12 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "overwrite-oldest",
-		Statement: "A full ring in overwrite mode takes new records in place of the oldest, and whole records only.",
+		Statement: "A full ring in overwrite mode replaces its oldest records by new records, and only whole records.",
 		Source:    "kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve (Linux 6.19)",
 		check: func(t *T) {
 			r := t.overwriteRing()
 			output := t.outputter(r.m)
-			// Spans of 1008: four lie in the ring, each later one displaces one.
+			// A record spans 1008 bytes: four fit into the ring, and each later record displaces one.
 			const n, span = 1000, 1008
 			for range 10 {
 				equal(t, "result of bpf_ringbuf_output", output(n, 0), 0)
@@ -98,12 +98,12 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "overwrite-busy",
-		Statement: "In overwrite mode a record that is not committed is never overwritten: reservations that would fail.",
+		Statement: "In overwrite mode a record that is not committed is never overwritten: a reservation that would overwrite it fails.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_has_space (Linux 6.19)",
 		check: func(t *T) {
 			r := t.overwriteRing()
 			out := t.output()
-			// The first record stays reserved while others fill the ring, and one more.
+			// The program reserves the first record, fills the ring with others, and tries one more.
 			body := program(
 				reserve(r.m, 1000, "full"), mov(asm.R7, asm.R0),
 			)
@@ -124,7 +124,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "query-overwrite-position",
-		Statement: "bpf_ringbuf_query(BPF_RB_OVERWRITE_POS) is where the oldest record lies that was not overwritten.",
+		Statement: "bpf_ringbuf_query(BPF_RB_OVERWRITE_POS) is the position of the oldest record that was not overwritten.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_query (Linux 6.19)",
 		check: func(t *T) {
 			r := t.overwriteRing()
@@ -151,7 +151,8 @@ func (t *T) overwriteRing() kernelRing {
 	return t.consume(m)
 }
 
-// queried is a ring with a consumed record of 300 bytes and a later one of 100.
+// queried returns a ring in which a record of 300 bytes is consumed and one of 100 bytes is not, and its
+// querier.
 func queried(t *T) (kernelRing, func(flag int32) uint64) {
 	r := t.ring()
 	output := t.outputter(r.m)
@@ -161,7 +162,7 @@ func queried(t *T) (kernelRing, func(flag int32) uint64) {
 	return r, querier(t, r.m)
 }
 
-// querier returns a function that calls bpf_ringbuf_query, by a program.
+// querier returns a function that runs a program which calls bpf_ringbuf_query, and returns its result.
 func querier(t *T, m *ebpf.Map) func(flag int32) uint64 {
 	out := t.output()
 	p := t.load(ebpf.RawTracepoint, program(

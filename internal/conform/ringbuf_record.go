@@ -16,7 +16,7 @@ const eagain = -int32(unix.EAGAIN)
 var _ = register(RingBuf,
 	Rule{
 		Name:      "reserve-submit",
-		Statement: "A record that was reserved and submitted has its length in its header, and takes that and 8 bytes, rounded up to 8.",
+		Statement: "A record that was reserved and submitted has its length in its header, and occupies its length plus 8 bytes, rounded up to a multiple of 8.",
 		Source:    "kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -29,7 +29,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "reserve-discard",
-		Statement: "A discarded record keeps its place, with the DISCARD bit in its header.",
+		Statement: "A discarded record stays in the ring, with the DISCARD bit in its header.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -62,14 +62,14 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "reserve-flags",
-		Statement: "bpf_ringbuf_reserve takes no flags: it gives NULL, and nothing is reserved.",
+		Statement: "bpf_ringbuf_reserve accepts no flags: with any flag it gives NULL and reserves nothing.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve",
 		check: func(t *T) {
 			r := t.ring()
 			body := oneRecord(r.m, 16, submit, 0)
 			for i := range body {
 				if body[i].OpCode == set(asm.R3, 0).OpCode && body[i].Dst == asm.R3 {
-					body[i].Constant = 1 // the flags
+					body[i].Constant = 1 // set the flags argument to 1
 				}
 			}
 			equal(t, "no room", t.call(t.load(ebpf.RawTracepoint, body), 1), 1)
@@ -90,7 +90,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "order-of-reservation",
-		Statement: "Records lie in the order of their reservation, not of their commit: one that is committed is behind an earlier one that is still BUSY.",
+		Statement: "Records are in the order of their reservation, not of their commit: a committed record can follow an earlier record that is still BUSY.",
 		Source:    "Documentation/bpf/ringbuf.rst; kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve",
 		check: func(t *T) {
 			r := t.ring()
@@ -104,7 +104,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "full-fails",
-		Statement: "A full ring fails the reservation at once, with NULL or -EAGAIN, and keeps what is in it.",
+		Statement: "A reservation in a full ring fails at once, with NULL or -EAGAIN, and the ring keeps its records.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_has_space",
 		check: func(t *T) {
 			r := t.ring()
@@ -121,7 +121,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "capacity",
-		Statement: "A ring holds at most its size less 8 bytes: one of 4 KiB a record of 4080 bytes, not of 4081.",
+		Statement: "A ring holds at most its size less 8 bytes: a ring of 4 KiB holds a record of 4080 bytes, not of 4081.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_has_space",
 		check: func(t *T) {
 			r := t.ring()
@@ -134,7 +134,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "record-larger-than-ring",
-		Statement: "A record larger than the ring finds no room although the ring is empty.",
+		Statement: "A reservation larger than the ring fails even if the ring is empty.",
 		Source:    "kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve",
 		check: func(t *T) {
 			r := t.ring()
@@ -173,7 +173,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "pending-limit",
-		Statement: "No reservation reaches a ring's size beyond the oldest record that is not committed, wherever consumer_pos is.",
+		Statement: "No reservation extends more than the ring's size beyond the oldest record that is not committed, whatever consumer_pos is.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_has_space (Linux 6.10, and stable kernels after it)",
 		check: func(t *T) {
 			r := t.ring()
@@ -185,28 +185,29 @@ var _ = register(RingBuf,
 			_, err = p.Hold(0, 8)
 			t.must(err, "hold a record")
 			output := t.outputter(r.m)
-			equal(t, "result behind the held record", output(page/2, 0), 0)
-			r.empty() // as no honest consumer does
+			equal(t, "result after the held record", output(page/2, 0), 0)
+			r.empty() // consumes the BUSY record, which a correct consumer does not do
 			if output(page/2, 0) == 0 {
-				t.no("a record is reserved over one that is not committed, when consumer_pos lies behind it")
+				t.no("if consumer_pos is beyond a record that is not committed, a reservation can overlap that record")
 			}
 			equal(t, "producer position", r.ProducerPos(), ring.Pos(16).Next(uint32(page/2)))
 		},
 	},
 )
 
-// twoRecords reserves two records of 16 bytes, commits the second, then the first, by a program. It
-// returns their headers before and after the first commit.
+// twoRecords runs a program that reserves two records of 16 bytes, and submits the second, then the first.
+// It returns the headers of both before the first commit, then both headers after the first commit.
 func twoRecords(t *T, m *ebpf.Map) []ring.Header {
 	out := t.output()
-	// header stores the word in front of the record whose address is word from.
+	// header returns code that copies a record's header to word i of out. Word from of out has the record's
+	// address.
 	header := func(i, from uint32) code {
 		return code{
 			out.addr(asm.R1, from), asm.LoadMem(asm.R3, asm.R1, 0, asm.DWord), asm.Add.Imm(asm.R3, -ring.HeaderSize),
 			out.addr(asm.R1, i), set(asm.R2, 4), asm.FnProbeReadKernel.Call(),
 		}
 	}
-	const first, second = 4, 5 // their addresses
+	const first, second = 4, 5 // words of out that have the records' addresses
 	p := t.load(ebpf.RawTracepoint, program(
 		reserve(m, 16, "full"), mov(asm.R7, asm.R0), asm.StoreImm(asm.R7, 0, 1, asm.Word), out.put(first, asm.R7, asm.R1),
 		reserve(m, 16, "one"), mov(asm.R8, asm.R0), asm.StoreImm(asm.R8, 0, 2, asm.Word), out.put(second, asm.R8, asm.R1),

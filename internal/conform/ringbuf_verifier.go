@@ -63,10 +63,10 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "verifier-commit-start",
-		Statement: "A record can be committed only by the pointer that was reserved, not by one into it.",
+		Statement: "A record can be committed only by the pointer that the reservation returned, not by a pointer into the record.",
 		Source:    verifier + "check_func_arg_reg_off (Linux 5.17)",
 		check: func(t *T) {
-			t.refusedUnless("the verifier lets a program commit a pointer into the record, from which the kernel would take a header that is none",
+			t.refusedUnless("the verifier lets a program commit a pointer into the record: the kernel would take the bytes before it for a header",
 				rawTracepoint, program(
 					reserve(t.create(ringSpec(page)), 16, "full"), mov(asm.R7, asm.R0), asm.Add.Imm(asm.R7, 8),
 					submit(asm.R7, 0), ret(0),
@@ -77,7 +77,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "verifier-constant-size",
-		Statement: "bpf_ringbuf_reserve takes a constant size only.",
+		Statement: "bpf_ringbuf_reserve accepts only a constant size.",
 		Source:    verifier + "check_func_arg, ARG_CONST_ALLOC_SIZE_OR_ZERO",
 		check: func(t *T) {
 			body := program(reserve(t.create(ringSpec(page)), 16, "full"), submit(asm.R0, 0), ret(0),
@@ -102,7 +102,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "dynptr-full",
-		Statement: "bpf_ringbuf_reserve_dynptr gives -EINVAL when the ring is full, and for any flag.",
+		Statement: "bpf_ringbuf_reserve_dynptr returns -EINVAL if the ring is full, and for any flag.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve_dynptr (Linux 5.19)",
 		check: func(t *T) {
 			r := t.ring()
@@ -125,7 +125,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "dynptr-leak",
-		Statement: "A record reserved as a dynptr must be committed, even one that found no room.",
+		Statement: "A dynptr from bpf_ringbuf_reserve_dynptr must be submitted or discarded, even if the reservation failed.",
 		Source:    verifier + "check_reference_leak (Linux 5.19)",
 		check: func(t *T) {
 			m := t.create(ringSpec(page))
@@ -138,8 +138,8 @@ var _ = register(RingBuf,
 	},
 )
 
-// reserveDynptr reserves a dynptr on the stack, its size in the first argument and the flags in the
-// second.
+// reserveDynptr returns code that reserves a record as a dynptr on the stack. The program's arguments are
+// the size and the flags.
 func reserveDynptr(m *ebpf.Map) code {
 	return code{
 		theMap(asm.R1, m), arg(asm.R2, 0), arg(asm.R3, 1),
@@ -151,7 +151,8 @@ func commitDynptr(how asm.BuiltinFunc) code {
 	return code{mov(asm.R1, asm.R10), asm.Add.Imm(asm.R1, -16), set(asm.R2, 0), how.Call()}
 }
 
-// dynptrRecord reserves and submits a record, and returns the result of the reservation.
+// dynptrRecord returns a program that reserves and submits a record as a dynptr, and returns the result of
+// the reservation.
 func dynptrRecord(m *ebpf.Map) code {
 	return program(
 		reserveDynptr(m), mov(asm.R7, asm.R0), commitDynptr(asm.FnRingbufSubmitDynptr),
@@ -159,7 +160,7 @@ func dynptrRecord(m *ebpf.Map) code {
 	)
 }
 
-// Flags of a commit, include/uapi/linux/bpf.h.
+// Flags of bpf_ringbuf_submit and bpf_ringbuf_discard, include/uapi/linux/bpf.h.
 const (
 	noWakeupFlag    = 1 << 0 // BPF_RB_NO_WAKEUP
 	forceWakeupFlag = 1 << 1 // BPF_RB_FORCE_WAKEUP
@@ -168,7 +169,7 @@ const (
 var _ = register(RingBuf,
 	Rule{
 		Name:      "wakeup-when-caught-up",
-		Statement: "Without flags a commit wakes the consumer when consumer_pos is at the record.",
+		Statement: "A commit without flags wakes the consumer if consumer_pos is at the record.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -182,7 +183,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "no-wakeup-when-behind",
-		Statement: "Without flags a commit does not wake a consumer that has an earlier record to consume.",
+		Statement: "A commit without flags does not wake a consumer that has an earlier record to consume.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -195,7 +196,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "wakeup-flag-no",
-		Statement: "BPF_RB_NO_WAKEUP wakes nobody, even when the consumer caught up.",
+		Statement: "A commit with BPF_RB_NO_WAKEUP does not wake the consumer, even if consumer_pos is at the record.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -207,7 +208,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "wakeup-flag-force",
-		Statement: "BPF_RB_FORCE_WAKEUP wakes the consumer although it is behind.",
+		Statement: "A commit with BPF_RB_FORCE_WAKEUP wakes the consumer even if it has an earlier record to consume.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -221,7 +222,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "wakeup-of-discard",
-		Statement: "A discard wakes as a submit does, though there is nothing to read.",
+		Statement: "A discard wakes the consumer as a submit does, although there is nothing to read.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_commit",
 		check: func(t *T) {
 			r := t.ring()
@@ -233,7 +234,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "poll",
-		Statement: "poll(2) reports POLLIN as long as anything is not consumed.",
+		Statement: "poll(2) reports POLLIN as long as there are bytes that are not consumed.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_poll_kern",
 		check: func(t *T) {
 			r := t.ring()

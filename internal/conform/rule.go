@@ -54,18 +54,19 @@ type Rule struct {
 	Name string
 	// Statement is the promise, as a sentence that is true or false.
 	Statement string
-	// Source is where the promise is made: a file and function of the kernel (Linux 7.2 unless it
-	// names another), or a document.
+	// Source is where the promise is made: a file and function of the kernel (in Linux 7.2 unless
+	// it names another version), or a document.
 	Source string
 
-	// check returns if the kernel keeps the promise. Otherwise it ends by a method of T.
+	// check tests the rule. If the kernel does not keep the promise, it calls a method of T that
+	// sets the verdict and does not return.
 	check func(*T)
 }
 
 // ID returns group and name, as in "ringbuf/size-power-of-two".
 func (r Rule) ID() string { return string(r.Group) + "/" + r.Name }
 
-// rules is filled by the variables of each group's file.
+// rules has the rules of all groups. Each group's file adds its rules by a call of register.
 var rules []Rule
 
 // register adds the rules of a group.
@@ -77,7 +78,7 @@ func register(g Group, of ...Rule) bool {
 	return true
 }
 
-// Rules returns every rule by group; within a group in reading order.
+// Rules returns all rules, sorted by group, and within a group in the order of registration.
 func Rules() []Rule {
 	order := Groups()
 	sorted := slices.Clone(rules)
@@ -87,17 +88,20 @@ func Rules() []Rule {
 	return sorted
 }
 
-// Verdict tells whether the kernel keeps a promise.
+// Verdict says whether the kernel keeps a promise.
 type Verdict string
 
 const (
-	// Yes: the kernel does what the statement says.
+	// Yes means that the kernel does what the statement says.
 	Yes Verdict = "yes"
-	// No: it does what other kernels are known to do instead, which the detail describes.
+	// No means that the kernel does what kernels without this promise are known to do;
+	// Result.Detail describes it.
 	No Verdict = "no"
-	// NotSupported: it lacks a feature of the statement or of the test, which the result names.
+	// NotSupported means that the kernel lacks a feature that the statement is about or that the
+	// test needs; Result.Feature names it.
 	NotSupported Verdict = "not supported"
-	// Differs: it does what no kernel is known to do, which the detail describes.
+	// Differs means that the kernel does something that no kernel is known to do; Result.Detail
+	// describes it.
 	Differs Verdict = "differs"
 )
 
@@ -105,7 +109,7 @@ const (
 type Result struct {
 	Rule    Rule
 	Verdict Verdict
-	// Detail is what the kernel did, or why the feature is missing; empty for Yes.
+	// Detail says what the kernel did, or why the feature is missing; empty for Yes.
 	Detail string
 	// Feature is the missing feature; empty unless the verdict is NotSupported.
 	Feature string

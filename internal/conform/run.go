@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// ruleLimit is the time after which a rule is taken for hung. The slowest rules take a second or
-// two on an emulated machine.
+// ruleLimit is the time after which a rule counts as hung. The slowest rules take one or two seconds on
+// an emulated machine.
 const ruleLimit = 30 * time.Second
 
 // patience is how long a rule waits for asynchronous work of the kernel, such as a grace period or
 // a worker.
 const patience = 10 * time.Second
 
-// Run tests the rules one after the other, and calls each, if it is not nil, with every result. It
-// returns the results so far if ctx ends.
+// Run tests the rules one after the other. If each is not nil, Run calls it with every result. If ctx
+// is canceled, Run returns the results so far.
 func Run(ctx context.Context, rules []Rule, each func(Result)) []Result {
 	var results []Result
 	for _, r := range rules {
@@ -48,15 +48,15 @@ func test(ctx context.Context, r Rule, k kernel, patience time.Duration) Result 
 	case <-done:
 		return t.result
 	case <-ctx.Done():
-		<-done // the cleanups have run
+		<-done // wait for the cleanups
 		return t.result
 	case <-timer.C:
-		return Result{Rule: r, Verdict: Differs, Detail: fmt.Sprintf("no end after %v", ruleLimit)}
+		return Result{Rule: r, Verdict: Differs, Detail: fmt.Sprintf("the test has not ended after %v", ruleLimit)}
 	}
 }
 
-// T is the kernel as a rule's test uses it. Only the test's own goroutine may call methods that end
-// the test.
+// T is the state of a rule's test, through which the test uses the kernel. Only the test's own goroutine
+// may call methods that end the test.
 type T struct {
 	k        kernel
 	patience time.Duration
@@ -81,25 +81,25 @@ func (t *T) end(v Verdict, feature, detail string) {
 	runtime.Goexit() // runs the cleanups
 }
 
-// missing ends the test: the kernel lacks the feature, as err shows.
+// missing ends the test because the kernel lacks the feature. err is the error that shows it.
 func (t *T) missing(feature string, err error) {
 	t.end(NotSupported, feature, err.Error())
 }
 
-// no ends the test: the kernel does what kernels without this promise do.
+// no ends the test because the kernel does what kernels without this promise do. The text describes it.
 func (t *T) no(format string, args ...any) { t.end(No, "", fmt.Sprintf(format, args...)) }
 
-// differs ends the test: the kernel did something else.
+// differs ends the test because the kernel did something unknown. The text describes it.
 func (t *T) differs(format string, args ...any) { t.end(Differs, "", fmt.Sprintf(format, args...)) }
 
-// must ends the test if a step on which it depends failed.
+// must ends the test if err is not nil: a step that the test depends on failed.
 func (t *T) must(err error, format string, args ...any) {
 	if err != nil {
 		t.differs("%s: %v", fmt.Sprintf(format, args...), err)
 	}
 }
 
-// equal ends the test unless got is want.
+// equal ends the test unless got equals want.
 func equal[V comparable](t *T, what string, got, want V) {
 	if got != want {
 		t.differs("%s: %v, want %v", what, got, want)

@@ -21,7 +21,7 @@ const stackSource = "kernel/bpf/stackmap.c, "
 var _ = register(StackTrace,
 	Rule{
 		Name:      "value-size",
-		Statement: "The value of a stack trace map is addresses: a size that is no multiple of 8, or of more frames than perf_event_max_stack, is refused with EINVAL.",
+		Statement: "The value of a stack trace map is an array of addresses: a value size that is not a multiple of 8, or holds more than perf_event_max_stack addresses, is refused with EINVAL.",
 		Source:    stackSource + "stack_map_alloc",
 		check: func(t *T) {
 			spec := func(size uint32) *ebpf.MapSpec {
@@ -73,15 +73,15 @@ var _ = register(StackTrace,
 	},
 	Rule{
 		Name:      "collision",
-		Statement: "A stack whose bucket another one has is refused with -EEXIST; with BPF_F_REUSE_STACKID it takes the other's place.",
+		Statement: "A stack whose bucket holds another stack is refused with -EEXIST; with BPF_F_REUSE_STACKID it replaces the other stack.",
 		Source:    stackSource + "__bpf_get_stackid",
 		check: func(t *T) {
-			// A stack without its innermost frames is another stack: of enough such stacks two
-			// share a bucket.
+			// The test makes different stacks by skipping innermost frames. Of enough stacks, two share a
+			// bucket.
 			s := t.stacks(16)
 			for _, which := range []uint64{0, userStack} {
 				for skip := range uint64(16) {
-					// On one line, because a return address is part of the stack.
+					// Call id from one place, because the return address is part of the stack.
 					var ids [3]int32
 					for i, how := range []uint64{0, reuseStackID, 0} {
 						ids[i] = s.id(which | skip | how)
@@ -90,20 +90,20 @@ var _ = register(StackTrace,
 						continue
 					}
 					s.addresses(ids[1])
-					equal(t, "id once it has taken the place", ids[2], ids[1])
+					equal(t, "id after it has replaced the other stack", ids[2], ids[1])
 					return
 				}
 			}
-			t.differs("no two stacks fall into one of 16 buckets")
+			t.differs("no two stacks share one of 16 buckets")
 		},
 	},
 	Rule{
 		Name:      "skip",
-		Statement: "The lowest 8 bits of the flags are how many frames to skip.",
+		Statement: "The lowest 8 bits of the flags are the number of frames to skip.",
 		Source:    stackSource + "BPF_F_SKIP_FIELD_MASK",
 		check: func(t *T) {
 			s := t.stacks(manyBuckets)
-			// The two can share a bucket.
+			// Look up the first stack before the second is stored: both can share a bucket.
 			all, fewer := s.addresses(s.id(0)), s.addresses(s.id(2|reuseStackID))
 			if len(all) < 3 || len(fewer) == 0 {
 				t.differs("%d addresses, %d without two", len(all), len(fewer))
@@ -154,7 +154,7 @@ var _ = register(StackTrace,
 	},
 )
 
-// manyBuckets make it unlikely that two stacks share one.
+// manyBuckets is a number of buckets with which two stacks are unlikely to share a bucket.
 const manyBuckets = 16 << 10
 
 type stacks struct {
@@ -170,13 +170,13 @@ func (t *T) stacks(buckets uint32) stacks {
 	))}
 }
 
-// id returns the id of a program's stack. It is always called in the same way, so that the user
-// stack is the same too.
+// id runs the program, and returns the id of the stack that it stores. It is not inlined, so that the user
+// stack is the same in all calls from one place.
 //
 //go:noinline
 func (s stacks) id(flags uint64) int32 { return s.t.call(s.p, flags) }
 
-// addresses returns a stack as user space finds it in the map.
+// addresses looks up a stack in the map and returns its addresses.
 func (s stacks) addresses(id int32) []uint64 {
 	if id < 0 {
 		s.t.differs("bpf_get_stackid gave %v", unix.Errno(-id))

@@ -17,7 +17,7 @@ import (
 var _ = register(UserRingBuf,
 	Rule{
 		Name:      "size",
-		Statement: "A user ring whose size is not a power of two, or less than a page, is refused with EINVAL.",
+		Statement: "A user ring whose size is not a power of two, or is less than a page, is refused with EINVAL.",
 		Source:    "kernel/bpf/ringbuf.c, ringbuf_map_alloc (Linux 6.1)",
 		check: func(t *T) {
 			t.createFails("3 pages", userSpec(3*page), unix.EINVAL)
@@ -96,12 +96,12 @@ func userSpec(size int) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Name: "user_ring", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)}
 }
 
-// userRing is a user ring with a producer's view, whose methods can also do what a producer must
-// not.
+// userRing is a user ring that is mapped as a producer maps it. Its methods can also do what a correct
+// producer does not do.
 type userRing struct {
 	t              *T
 	m              *ebpf.Map
-	consumer, rest []byte // page 0, and the others from the producer page on
+	consumer, rest []byte // page 0, and the producer page with the data
 	pos            uint64
 }
 
@@ -113,7 +113,7 @@ func (t *T) userRing(size int) *userRing {
 	}
 }
 
-// word is the position at the start of a page.
+// word returns the position at the start of a page.
 //
 // SAFETY: the pages stay mapped until the test has ended.
 func word(mem []byte) *atomic.Uint64 {
@@ -131,7 +131,7 @@ func (u *userRing) header(pos uint64, h ring.Header) {
 	binary.NativeEndian.PutUint64(u.rest[offset:], uint64(h))
 }
 
-// put appends a sample with that header and value in its first 8 bytes, publishes it, and returns
+// put appends a sample with the header h and value in its first 8 bytes, publishes it, and returns
 // its position.
 func (u *userRing) put(h ring.Header, value uint64) (pos uint64) {
 	pos = u.pos
@@ -147,13 +147,13 @@ func (u *userRing) put(h ring.Header, value uint64) (pos uint64) {
 // Words of the output of drainer's programs.
 const (
 	drainResult = iota // what bpf_user_ringbuf_drain returned
-	drainCalls         // calls of the callback
-	drainSum           // of the first 8 bytes of each sample
-	drainExtra         // other result of the callback
+	drainCalls         // number of calls of the callback
+	drainSum           // sum of the first 8 bytes of each sample
+	drainExtra         // another result, which depends on the callback
 )
 
-// drains is a program that drains u with the flags in the first argument and runs body for each
-// sample; R1 and R6 are the sample, a dynptr.
+// drains returns a program that drains the user ring m, with its first argument as flags. Its callback is
+// body, in which R1 and R6 are the sample, a dynptr.
 func drains(m *ebpf.Map, out output, body ...any) code {
 	pointer := &btf.Pointer{Target: &btf.Void{}}
 	main := function("conform", program(
@@ -165,7 +165,7 @@ func drains(m *ebpf.Map, out output, body ...any) code {
 	return join(main, sample)
 }
 
-// count counts the callback's calls.
+// count returns code that counts the callback's calls.
 func count(out output) code {
 	return code{
 		out.addr(asm.R1, drainCalls), asm.LoadMem(asm.R2, asm.R1, 0, asm.DWord),
@@ -173,7 +173,7 @@ func count(out output) code {
 	}
 }
 
-// sum adds up the first 8 bytes of the samples.
+// sum returns code that adds up the first 8 bytes of the samples.
 func sum(out output) code {
 	return code{
 		asm.StoreImm(asm.R10, -8, 0, asm.Word), asm.StoreImm(asm.R10, -4, 0, asm.Word),
@@ -185,14 +185,15 @@ func sum(out output) code {
 	}
 }
 
-// drainer drains a user ring.
+// drainer is a loaded program that drains a user ring.
 type drainer struct {
 	t   *T
 	p   *ebpf.Program
 	out output
 }
 
-// drainer's callback counts and adds up, and returns a chosen value.
+// drainer loads a program that drains u. Its callback counts the samples, adds up their first 8 bytes, and
+// returns callbackReturns.
 func (u *userRing) drainer(callbackReturns int32) drainer {
 	out := u.t.output()
 	return u.drainerWith(out, count(out), sum(out), ret(callbackReturns))
@@ -209,5 +210,5 @@ func (d drainer) drain(flags uint64) []uint64 {
 	return d.out.words()
 }
 
-// result is drain for tests that need only the result of bpf_user_ringbuf_drain.
+// result runs the program, and returns only the result of bpf_user_ringbuf_drain.
 func (d drainer) result(flags uint64) int32 { return int32(d.drain(flags)[drainResult]) }

@@ -16,7 +16,7 @@ const peekSource = "kernel/bpf/ringbuf.c, __bpf_user_ringbuf_peek (Linux 6.1)"
 var _ = register(UserRingBuf,
 	Rule{
 		Name:      "drain",
-		Statement: "A drain calls back for each sample, gives their number, and gives their room back.",
+		Statement: "A drain calls the callback for each sample, returns the number of samples, and frees their space.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -33,7 +33,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "drain-empty",
-		Statement: "A drain of an empty ring gives 0.",
+		Statement: "A drain of an empty ring returns 0.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -47,7 +47,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "drain-full",
-		Statement: "A user ring can be completely full: one of 4 KiB carries a sample of 4088 bytes.",
+		Statement: "A user ring can be completely full: a ring of 4 KiB holds a sample of 4088 bytes.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -65,9 +65,9 @@ var _ = register(UserRingBuf,
 		check: func(t *T) {
 			u := t.userRing(page)
 			d := u.drainer(0)
-			u.put(ring.Header(page-16-8), 1) // up to 16 bytes before the end
+			u.put(ring.Header(page-16-8), 1) // ends 16 bytes before the end of the ring
 			equal(t, "result", d.result(0), 1)
-			u.put(64, 0xabcd) // its first 8 bytes are the last of the ring
+			u.put(64, 0xabcd) // the sample's first 8 bytes are the last 8 bytes of the ring
 			w := d.drain(0)
 			equal(t, "result over the end", w[drainResult], 1)
 			equal(t, "first 8 bytes", w[drainSum], 0xabcd)
@@ -76,7 +76,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "busy-stops",
-		Statement: "A drain stops in front of a BUSY sample, and takes it once it is committed.",
+		Statement: "A drain stops at a BUSY sample, and a drain after the sample's commit consumes it.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -91,7 +91,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "discard-skipped",
-		Statement: "A discarded sample is passed without a callback, and does not count.",
+		Statement: "A drain consumes a discarded sample without calling the callback, and does not count it.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -106,7 +106,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "discard-before-busy",
-		Statement: "A sample that is BUSY and discarded is passed: DISCARD frees a ring from a reservation that nobody will commit.",
+		Statement: "A drain consumes a sample that is both BUSY and DISCARD: setting DISCARD unblocks a ring whose oldest sample will not be committed.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -119,7 +119,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "callback-stops",
-		Statement: "A callback that returns 1 ends the drain; its own sample is consumed all the same.",
+		Statement: "A callback that returns 1 ends the drain; the sample that it was called for is consumed.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -134,7 +134,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "drain-limit",
-		Statement: "A drain passes at most 131072 samples, discarded ones included.",
+		Statement: "A drain consumes at most 131072 samples, including discarded samples.",
 		Source:    "include/linux/bpf.h, BPF_MAX_USER_RINGBUF_SAMPLES (Linux 6.1)",
 		check: func(t *T) {
 			const limit = 128 << 10
@@ -209,12 +209,12 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "one-drain-at-a-time",
-		Statement: "A drain of a ring that is being drained, on whatever CPU, gives -EBUSY.",
+		Statement: "A drain of a ring that is already being drained, on any CPU, returns -EBUSY.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
 			out := t.output()
-			// The callback drains the same ring: no second CPU is needed.
+			// Call bpf_user_ringbuf_drain in the callback: this needs no second CPU.
 			nested := code{
 				theMap(asm.R1, u.m), callback(asm.R2, "inner"), set(asm.R3, 0), set(asm.R4, 0),
 				asm.FnUserRingbufDrain.Call(),
@@ -234,7 +234,7 @@ var _ = register(UserRingBuf,
 var _ = register(UserRingBuf,
 	Rule{
 		Name:      "callback-values",
-		Statement: "A callback may return 0 and 1 only.",
+		Statement: "A callback can return only 0 or 1.",
 		Source:    verifier + "prepare_func_exit (Linux 6.1)",
 		check: func(t *T) {
 			t.refused(rawTracepoint, drains(t.create(userSpec(page)), t.output(), ret(2)), "At callback return the register R0")
@@ -258,12 +258,12 @@ var _ = register(UserRingBuf,
 			t.refused(rawTracepoint, drains(t.create(userSpec(page)), t.output(),
 				mov(asm.R1, asm.R6), set(asm.R2, 0), asm.FnRingbufSubmitDynptr.Call(), ret(0)),
 				"CONST_PTR_TO_DYNPTR cannot be released",
-				"cannot release unowned const bpf_dynptr", "arg 1 is an unacquired reference") // before 7.2, in 6.1
+				"cannot release unowned const bpf_dynptr", "arg 1 is an unacquired reference") // messages before 7.2, and in 6.1
 		},
 	},
 	Rule{
 		Name:      "sample-pointer-fixed",
-		Statement: "A callback must pass its dynptr as it got it, not with an offset.",
+		Statement: "A callback must pass the dynptr that it received, not a pointer at an offset from it.",
 		Source:    verifier + "check_func_arg_reg_off (Linux 6.1)",
 		check: func(t *T) {
 			t.refused(rawTracepoint, drains(t.create(userSpec(page)), t.output(),
@@ -274,7 +274,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "sample-memory-writable",
-		Statement: "The memory of a sample is the producer's own: bpf_dynptr_write of a callback changes it.",
+		Statement: "A sample is not a copy of the producer's memory: bpf_dynptr_write in a callback changes the ring.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain: a DYNPTR_TYPE_LOCAL, not read-only (Linux 6.1)",
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -295,7 +295,7 @@ var _ = register(UserRingBuf,
 var _ = register(UserRingBuf,
 	Rule{
 		Name:      "wakeup",
-		Statement: "A drain that passed a sample wakes the producer.",
+		Statement: "A drain that consumed a sample wakes the producer.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -307,7 +307,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "wakeup-not-for-nothing",
-		Statement: "A drain that passed no sample wakes nobody.",
+		Statement: "A drain that consumed no sample does not wake the producer.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -321,7 +321,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "wakeup-flag-no",
-		Statement: "With BPF_RB_NO_WAKEUP a drain wakes nobody.",
+		Statement: "A drain with BPF_RB_NO_WAKEUP does not wake the producer.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -333,7 +333,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "wakeup-flag-force",
-		Statement: "With BPF_RB_FORCE_WAKEUP a drain wakes the producer although it passed no sample.",
+		Statement: "A drain with BPF_RB_FORCE_WAKEUP wakes the producer even if it consumed no sample.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)

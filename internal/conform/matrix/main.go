@@ -35,7 +35,7 @@ func run(files []string) error {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
 		if len(r.Rules) == 0 {
-			return fmt.Errorf("read %s: no rules in it", name)
+			return fmt.Errorf("read %s: the report has no rules", name)
 		}
 		reports = append(reports, r)
 	}
