@@ -79,7 +79,7 @@ type Info struct {
 // Record is one record of a capture.
 type Record struct {
 	Pos  uint64    // bytes from the ring's creation to the record's header
-	Time time.Time // when it was read from the ring; nanoseconds
+	Time time.Time // when the record was read from the ring, to the nanosecond
 	Lost uint64    // bytes lost between the previous record and this one, headers included
 	Data []byte
 }

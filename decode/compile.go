@@ -20,12 +20,12 @@ const (
 
 var (
 	errUnsized = errors.New("incomplete type")
-	errWidth   = errors.New("unknown width")
+	errWidth   = errors.New("unsupported width")
 	errLayout  = errors.New("extends beyond the enclosing type or is misaligned")
 	errDepth   = errors.New("nested too deeply or recursive")
 	errFields  = errors.New("too many fields")
 	errNames   = errors.New("names of fields and enumerators are too long in total")
-	errSize    = errors.New("larger than any record")
+	errSize    = errors.New("type is larger than the largest record")
 	errName    = errors.New("name is not UTF-8")
 )
 

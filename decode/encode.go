@@ -76,7 +76,7 @@ func (p *parser) token() (json.Token, error) {
 func (p *parser) end() error {
 	switch _, err := p.dec.Token(); {
 	case err == nil:
-		return fmt.Errorf("%w: more than one value", ErrMismatch)
+		return fmt.Errorf("%w: the text has more than one value", ErrMismatch)
 	case !errors.Is(err, io.EOF):
 		return err
 	}

@@ -25,7 +25,7 @@ func execEvent() btf.Type {
 	}}
 }
 
-// A record becomes JSON and text, and JSON becomes a record.
+// Convert a record to JSON and text, and JSON to a record.
 func Example() {
 	codec, err := decode.New(execEvent())
 	if err != nil {
@@ -51,7 +51,7 @@ func Example() {
 	// 370100006261736800000000
 }
 
-// Only the selected fields are converted.
+// Convert only some fields of a record.
 func ExampleCodec_Select() {
 	codec, err := decode.New(execEvent())
 	if err != nil {

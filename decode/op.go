@@ -13,7 +13,7 @@ type op struct {
 	kind       kind
 	size       uint8 // bytes to load
 	width      uint8 // bits of an integer
-	shift      uint8 // bits below a bitfield in its first byte
+	shift      uint8 // bit at which a bitfield starts in its first byte
 	column     bool  // text can pad the value
 	off        int
 	field      *field // that the value belongs to; nil for the record or element itself
@@ -131,7 +131,7 @@ func (o *op) load(b []byte) uint64 {
 	return lowBits(v, o.width)
 }
 
-// lowBits returns the width lowest bits of v.
+// lowBits returns the lowest bits of v, width of them.
 func lowBits(v uint64, width uint8) uint64 { return v & (math.MaxUint64 >> (64 - width)) }
 
 // signed sign-extends v, an integer of width bits.

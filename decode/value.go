@@ -13,7 +13,7 @@ import (
 // are.
 type Field struct {
 	// Path is the names of the enclosing members, the outermost first, and of the field. It is
-	// empty if the record or element is no struct but a single value.
+	// empty if the record or element is a single value, not a struct.
 	Path []string
 	// Type is the type of its value: int, uint64, bool, float64, string, *big.Int or []any, see
 	// [Selection.Values].
@@ -48,7 +48,7 @@ func fieldsOf(ops []op) (fields []Field) {
 	return fields
 }
 
-// goType returns the type of the values that value makes.
+// goType returns the type of the values that op.value returns.
 func (o *op) goType() reflect.Type {
 	switch o.kind {
 	case kindUint:

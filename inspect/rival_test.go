@@ -33,7 +33,7 @@ func TestRival(t *testing.T) {
 	}
 }
 
-// Processes that try to open a ring and find it taken have it mapped for a moment. They are not rivals.
+// A rival is found by two searches in succession. A process that finds a ring taken has it mapped only for a moment.
 func TestARivalIsThereTwice(t *testing.T) {
 	for _, tt := range []struct {
 		found [2][]int

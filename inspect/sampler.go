@@ -63,7 +63,7 @@ type relations struct {
 	pins     []string
 }
 
-// setUsers copies the users of m to r.
+// setUsers copies the users of m to r. blind means that they may be incomplete.
 func (r *relations) setUsers(m *Map, blind bool) {
 	r.users, r.unseen, r.blind = m.Users, m.UnseenWriters, blind
 }

@@ -79,7 +79,7 @@ func (h *host) writers() (map[ebpf.MapID]int, error) {
 	counts := map[ebpf.MapID]int{}
 	for _, e := range entries {
 		if e.Writers == nil {
-			return nil, errors.New("this kernel does not count them")
+			return nil, errors.New("it cannot be read on this kernel")
 		}
 		counts[e.ID] = int(*e.Writers)
 	}

@@ -35,7 +35,7 @@ func fits(t btf.Type, stores []store) bool {
 // leaf is a field that is not divided further.
 type leaf struct {
 	off, size int64
-	whole     bool // programs write all of it at once
+	whole     bool // a number or pointer, which programs write in one store
 }
 
 func addLeaves(leaves *[]leaf, t btf.Type, off int64, budget *int) bool {

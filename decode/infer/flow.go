@@ -23,7 +23,7 @@ const (
 	mapInside           // somewhere in an element of map id
 	stack               // off bytes from the frame pointer
 	record              // off bytes into the record that call id reserved
-	argument            // off bytes from where argument id of the function points
+	argument            // off bytes into the memory that the function's argument id points to
 )
 
 // state is what is known about registers and stack before an instruction.

@@ -64,8 +64,8 @@ var readHelpers = once.Func(func() (*helpers, error) {
 })
 
 // name returns the name of the helper that ins calls with the ring as its first argument. If the
-// kernel hides the helper, name derives it from the source line or from the other arguments, and how says from
-// which.
+// kernel hides the helper, name derives it from the source line or from the other arguments: how is then byLine
+// or byArguments.
 func (h *helpers) name(ins *asm.Instruction, line string, s *state) (name, how string) {
 	if ins.Constant != 0 {
 		if name := h.names[int32(ins.Constant)]; name != "" {

@@ -87,7 +87,7 @@ func Resolve(path string, follow bool) (_ *Path, err error) {
 	return p, nil
 }
 
-// split returns the names in a path.
+// split returns the components of a path.
 func split(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
 }

@@ -31,7 +31,7 @@ func lies() []lie {
 	}
 }
 
-// A rule must be able to fail: if the rule's verdict is Yes on this kernel, it must differ for some lie.
+// Every rule must be able to fail: if its verdict is Yes on this kernel, some lie must get another verdict.
 func TestEveryRuleCanFail(t *testing.T) {
 	step := 1
 	if testing.Short() { // a sample suffices

@@ -111,7 +111,8 @@ var _ = register(PerCPU,
 			for _, v := range got {
 				sum += int64(v)
 			}
-			// The program increments atomically: since Linux 7.2 another program can preempt it on its CPU.
+			// The sum is exact because the program increments atomically: since Linux 7.2 another program can
+			// preempt it on its CPU.
 			equal(t, "sum", sum, int64(steps*runs*len(cpus)))
 		},
 	},

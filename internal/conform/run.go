@@ -89,7 +89,7 @@ func (t *T) missing(feature string, err error) {
 // no ends the test because the kernel does what kernels without this promise do. The text describes it.
 func (t *T) no(format string, args ...any) { t.end(No, "", fmt.Sprintf(format, args...)) }
 
-// differs ends the test because the kernel did something unknown. The text describes it.
+// differs ends the test because the kernel did what no kernel is known to do. The text describes it.
 func (t *T) differs(format string, args ...any) { t.end(Differs, "", fmt.Sprintf(format, args...)) }
 
 // must ends the test if err is not nil: a step that the test depends on failed.
@@ -106,7 +106,7 @@ func equal[V comparable](t *T, what string, got, want V) {
 	}
 }
 
-// within ends the test unless got lies between the bounds.
+// within ends the test unless got is at least least and at most most.
 func (t *T) within(what string, got, least, most int64) {
 	if got < least || got > most {
 		t.differs("%s: %d, want %d to %d", what, got, least, most)

@@ -110,7 +110,7 @@ func (l *Loader) load(spec *ebpf.ProgramSpec) (*ebpf.Program, error) {
 	attr.insns = unsafe.Pointer(unsafe.SliceData(code))
 	attr.insnCnt = uint32(len(code) / asm.InstructionSize)
 	fd, log, err := attr.load(l.Options)
-	runtime.KeepAlive(insns) // insns keep the maps open whose descriptors are in code
+	runtime.KeepAlive(insns) // code has the descriptors of maps, which insns keep open
 	if err != nil {
 		return nil, &LoadError{spec.Name, verifierError(missing.explain(err, log), log)}
 	}
