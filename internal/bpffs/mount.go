@@ -56,7 +56,7 @@ func Default() (string, error) {
 }
 
 // Mount mounts a bpffs on dir, an existing directory, with mode 0700 as systemd does. It does nothing
-// if dir lies on a bpffs. The mount outlives the process. It needs CAP_SYS_ADMIN.
+// if dir is on a bpffs. The mount outlives the process. It needs CAP_SYS_ADMIN.
 func Mount(dir string) error {
 	on, err := onBPFFS(dir)
 	if err == nil && !on {

@@ -233,7 +233,7 @@ var _ = register(ZeroSize,
 	},
 	Rule{
 		Name:      "reserve-nothing",
-		Statement: "bpf_ringbuf_reserve of 0 bytes gives a record without payload.",
+		Statement: "bpf_ringbuf_reserve of 0 bytes returns a record without payload.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve_proto: ARG_CONST_ALLOC_SIZE_OR_ZERO",
 		check: func(t *T) {
 			r := t.ring()

@@ -73,7 +73,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "flags",
-		Statement: "An arena takes BPF_F_SEGV_ON_FAULT and BPF_F_NO_USER_CONV, and is refused with EINVAL for another map type's flag.",
+		Statement: "An arena accepts BPF_F_SEGV_ON_FAULT and BPF_F_NO_USER_CONV, and is refused with EINVAL for another map type's flag.",
 		Source:    arenaCreate,
 		check: func(t *T) {
 			m := t.create(arenaSpec(1, 0, mapflag.SegvOnFault|mapflag.NoUserConv))

@@ -47,7 +47,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "absent-reads-zero",
-		Statement: "A program that reads an absent page gets 0, and goes on; the page stays absent.",
+		Statement: "A program that reads an absent page reads 0 and continues; the page stays absent.",
 		Source:    "kernel/bpf/core.c, bpf_arena_handle_page_fault; arch/x86/net/bpf_jit_comp.c, ex_handler_bpf (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(2, mapflag.SegvOnFault)
@@ -70,7 +70,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "alloc",
-		Statement: "bpf_arena_alloc_pages gives a sleepable program the user address of new pages.",
+		Statement: "bpf_arena_alloc_pages returns a sleepable program the user address of new pages.",
 		Source:    arenaSource + "bpf_arena_alloc_pages (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(4, mapflag.SegvOnFault)
@@ -85,7 +85,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "alloc-at",
-		Statement: "bpf_arena_alloc_pages for an address gives that address, or NULL if a page there is taken.",
+		Statement: "bpf_arena_alloc_pages for an address returns that address, or NULL if a page there is already allocated.",
 		Source:    arenaSource + "arena_alloc_pages (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(4, mapflag.SegvOnFault)
@@ -98,7 +98,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "alloc-limit",
-		Statement: "bpf_arena_alloc_pages of more pages than are free gives NULL.",
+		Statement: "bpf_arena_alloc_pages of more pages than are free returns NULL.",
 		Source:    arenaSource + "arena_alloc_pages (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(4, 0)
@@ -205,7 +205,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "cast-to-user",
-		Statement: "An addr_space_cast to user space gives the full user address.",
+		Statement: "An addr_space_cast to user space returns the full user address.",
 		Source:    verifier + "do_misc_fixups; arch/x86/net/bpf_jit_comp.c (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(2, 0)
@@ -214,7 +214,7 @@ var _ = register(Arena,
 	},
 	Rule{
 		Name:      "no-user-conv",
-		Statement: "With BPF_F_NO_USER_CONV an addr_space_cast to user space gives the lower 32 bits only.",
+		Statement: "With BPF_F_NO_USER_CONV an addr_space_cast to user space returns the lower 32 bits only.",
 		Source:    verifier + "check_alu_op (Linux 6.9)",
 		check: func(t *T) {
 			a := t.arena(2, mapflag.NoUserConv)

@@ -151,7 +151,7 @@ var _ = register(Kptr,
 	},
 	Rule{
 		Name:      "no-task",
-		Statement: "bpf_task_from_pid gives NULL for a pid that no task has.",
+		Statement: "bpf_task_from_pid returns NULL for a pid that no task has.",
 		Source:    "kernel/bpf/helpers.c, bpf_task_from_pid (Linux 6.2)",
 		check: func(t *T) {
 			w := t.watched()

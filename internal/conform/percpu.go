@@ -15,7 +15,7 @@ import (
 var _ = register(PerCPU,
 	Rule{
 		Name:      "array-values",
-		Statement: "Lookup of a per-CPU array gives one value for each possible CPU, each rounded up to 8 bytes, and writes nothing after them.",
+		Statement: "Lookup of a per-CPU array returns one value for each possible CPU, each rounded up to 8 bytes, and writes nothing after them.",
 		Source:    "kernel/bpf/arraymap.c, bpf_percpu_array_copy",
 		check: func(t *T) {
 			t.percpuValues(t.create(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 5, MaxEntries: 1}))
@@ -23,7 +23,7 @@ var _ = register(PerCPU,
 	},
 	Rule{
 		Name:      "hash-values",
-		Statement: "Lookup of a per-CPU hash gives one value for each possible CPU, each rounded up to 8 bytes, and writes nothing after them.",
+		Statement: "Lookup of a per-CPU hash returns one value for each possible CPU, each rounded up to 8 bytes, and writes nothing after them.",
 		Source:    "kernel/bpf/hashtab.c, bpf_percpu_hash_copy",
 		check: func(t *T) {
 			t.percpuValues(t.create(&ebpf.MapSpec{Type: ebpf.PerCPUHash, KeySize: 4, ValueSize: 5, MaxEntries: 1}))
@@ -118,7 +118,7 @@ var _ = register(PerCPU,
 	},
 	Rule{
 		Name:      "other-cpu",
-		Statement: "bpf_map_lookup_percpu_elem gives a program the value of any CPU, and NULL for an impossible CPU.",
+		Statement: "bpf_map_lookup_percpu_elem returns a program the value of any CPU, and NULL for an impossible CPU.",
 		Source:    "kernel/bpf/helpers.c, bpf_map_lookup_percpu_elem (Linux 5.19)",
 		check: func(t *T) {
 			m := t.create(&ebpf.MapSpec{Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1})

@@ -45,7 +45,7 @@ var _ = register(Pinning,
 	},
 	Rule{
 		Name:      "same-object",
-		Statement: "Each open of a pin, and of another pin of the map, gives the same map.",
+		Statement: "Each open of a pin, and of another pin of the map, returns the same map.",
 		Source:    inodeSource + "bpf_obj_get_user",
 		check: func(t *T) {
 			fs := t.bpffs()

@@ -77,7 +77,7 @@ var _ = register(ProgArray,
 	},
 	Rule{
 		Name:      "lookup-gives-id",
-		Statement: "Lookup from user space gives the program's id.",
+		Statement: "Lookup from user space returns the program's id.",
 		Source:    progArraySource + "prog_fd_array_sys_lookup_elem",
 		check: func(t *T) {
 			a := t.progArray()

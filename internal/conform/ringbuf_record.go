@@ -52,7 +52,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "output-flags",
-		Statement: "bpf_ringbuf_output with an unknown flag gives -EINVAL and writes nothing.",
+		Statement: "bpf_ringbuf_output with an unknown flag returns -EINVAL and writes nothing.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_output",
 		check: func(t *T) {
 			r := t.ring()
@@ -62,7 +62,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "reserve-flags",
-		Statement: "bpf_ringbuf_reserve accepts no flags: with any flag it gives NULL and reserves nothing.",
+		Statement: "bpf_ringbuf_reserve accepts no flags: with any flag it returns NULL and reserves nothing.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_reserve",
 		check: func(t *T) {
 			r := t.ring()
@@ -144,7 +144,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "record-limit",
-		Statement: "A reservation of more than UINT_MAX/4 bytes, which the header's length cannot hold, gives NULL.",
+		Statement: "A reservation of more than UINT_MAX/4 bytes, which the header's length cannot hold, returns NULL.",
 		Source:    "kernel/bpf/ringbuf.c, RINGBUF_MAX_RECORD_SZ",
 		check: func(t *T) {
 			r := t.ring()

@@ -115,7 +115,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "dynptr-limit",
-		Statement: "A dynptr holds less than 16 MiB: bpf_ringbuf_reserve_dynptr of more gives -E2BIG.",
+		Statement: "A dynptr holds less than 16 MiB: bpf_ringbuf_reserve_dynptr of more returns -E2BIG.",
 		Source:    "kernel/bpf/helpers.c, bpf_dynptr_check_size (Linux 5.19)",
 		check: func(t *T) {
 			p := t.load(rawTracepoint, dynptrRecord(t.ring().m))

@@ -34,7 +34,7 @@ var _ = register(StackTrace,
 	},
 	Rule{
 		Name:      "kernel-stack",
-		Statement: "bpf_get_stackid gives the id of the kernel's stack, whose addresses user space looks up.",
+		Statement: "bpf_get_stackid returns the id of the kernel's stack, whose addresses user space looks up.",
 		Source:    stackSource + "bpf_get_stackid",
 		check: func(t *T) {
 			s := t.stacks(manyBuckets)
@@ -47,7 +47,7 @@ var _ = register(StackTrace,
 	},
 	Rule{
 		Name:      "user-stack",
-		Statement: "With BPF_F_USER_STACK bpf_get_stackid gives the id of the stack that the process had when it entered the kernel.",
+		Statement: "With BPF_F_USER_STACK bpf_get_stackid returns the id of the stack that the process had when it entered the kernel.",
 		Source:    stackSource + "bpf_get_stackid",
 		check: func(t *T) {
 			s := t.stacks(manyBuckets)
@@ -113,7 +113,7 @@ var _ = register(StackTrace,
 	},
 	Rule{
 		Name:      "unknown-flags",
-		Statement: "bpf_get_stackid with an unknown flag gives -EINVAL.",
+		Statement: "bpf_get_stackid with an unknown flag returns -EINVAL.",
 		Source:    stackSource + "bpf_get_stackid",
 		check: func(t *T) {
 			equal(t, "result", t.stacks(manyBuckets).id(1<<20), -int32(unix.EINVAL))

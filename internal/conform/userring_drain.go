@@ -155,7 +155,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "drain-flags",
-		Statement: "A drain with an unknown flag gives -EINVAL and drains nothing.",
+		Statement: "A drain with an unknown flag returns -EINVAL and drains nothing.",
 		Source:    drainSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -167,7 +167,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "position-aligned",
-		Statement: "A producer_pos that is not a multiple of 8 makes the drain give -EINVAL, and nothing advances.",
+		Statement: "A producer_pos that is not a multiple of 8 makes the drain return -EINVAL, and nothing advances.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -182,7 +182,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "sample-inside-position",
-		Statement: "A sample that reaches beyond producer_pos makes the drain give -EINVAL; the samples before it are consumed and their number is lost.",
+		Statement: "A sample that reaches beyond producer_pos makes the drain return -EINVAL; the samples before it are consumed and their number is lost.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
@@ -197,7 +197,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "sample-inside-ring",
-		Statement: "A sample larger than the ring makes the drain give -E2BIG, and nothing advances.",
+		Statement: "A sample larger than the ring makes the drain return -E2BIG, and nothing advances.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
