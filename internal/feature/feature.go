@@ -1,10 +1,10 @@
-// Package feature tells what the running kernel can do, one named feature at a time. Every
-// answer comes from a trial, never from a version.
+// Package feature tells which of a list of named features the running kernel has. It tries each
+// feature; it never compares versions.
 //
-// `rbtool features` shows the features that matter to a user. A test that lacks one skips
-// with its name, and vmtest compares that with the trial in the same guest and with its
-// list of kernels. Trials take root; those that pin something need a bpffs on /sys/fs/bpf.
-// They may not run at the same time as each other.
+// `rbtool features` shows the features that matter to a user. A test that needs a missing feature
+// skips and names the feature. vmtest compares such skips with the result of the trial in the same
+// guest and with its list of kernels. Trials need root; those that pin something need a bpffs on
+// /sys/fs/bpf. Two trials must not run at the same time.
 package feature
 
 import (
@@ -14,17 +14,17 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Feature is something that a kernel has or lacks.
+// Feature is something that a kernel has or lacks, and a trial that finds out which.
 type Feature struct {
-	// Name is its name in skips, error messages and vmtest's list of kernels.
+	// Name is the name of the feature in skips, in error messages and in vmtest's list of kernels.
 	Name string
-	// For is what rbtool needs it for, empty if only tests do.
+	// For says what rbtool needs the feature for. It is empty if only tests need the feature.
 	For string
-	// Have tries it, and returns nil or why it is missing.
+	// Have tries the feature. It returns nil if the kernel has it, else an error with the reason.
 	Have func() error
 }
 
-// Find returns the feature with a name.
+// Find returns the feature with this name.
 func Find(name string) (Feature, bool) {
 	i := slices.IndexFunc(all, func(f Feature) bool { return f.Name == name })
 	if i < 0 {
@@ -33,7 +33,7 @@ func Find(name string) (Feature, bool) {
 	return all[i], true
 }
 
-// All returns all features, roughly in the order in which Linux got them.
+// All returns all features, roughly in the order of the Linux versions that introduced them.
 func All() []Feature { return slices.Clone(all) }
 
 var all = []Feature{

@@ -9,13 +9,13 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// tracefs looks for tracefs at the place where tests read it.
+// tracefs checks that tracefs is mounted at the path where tests read it.
 func tracefs() error {
 	_, err := os.Stat("/sys/kernel/tracing/events")
 	return err
 }
 
-// command returns a trial that looks for a program of the host.
+// command returns a trial that looks for a program in PATH.
 func command(name string) func() error {
 	return func() error {
 		_, err := exec.LookPath(name)
@@ -23,7 +23,7 @@ func command(name string) func() error {
 	}
 }
 
-// cgroup2 looks for a mounted cgroup v2 hierarchy.
+// cgroup2 checks that a cgroup v2 hierarchy is mounted.
 func cgroup2() error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -34,13 +34,13 @@ func cgroup2() error {
 			return nil
 		}
 	}
-	return errors.New("not mounted")
+	return errors.New("cgroup v2 is not mounted")
 }
 
 func initialPIDNamespace() error {
 	initial, err := proc.InitialPIDNamespace()
 	if err == nil && !initial {
-		return errors.New("in another")
+		return errors.New("this process is in another PID namespace")
 	}
 	return err
 }

@@ -31,7 +31,7 @@ func kernelBTF() error {
 	return err
 }
 
-// iterator loads the empty iterator over target (kernel/bpf/bpf_iter.c).
+// iterator returns a trial that loads an empty BPF iterator over target (kernel/bpf/bpf_iter.c).
 func iterator(target string) func() error {
 	return func() error {
 		prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
@@ -48,7 +48,7 @@ func iterator(target string) func() error {
 	}
 }
 
-// fentry loads an empty program at the entry of a function that all kernels have.
+// fentry loads an empty fentry program for vfs_read, a function that all kernels have.
 func fentry() error {
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         ebpf.Tracing,
@@ -63,19 +63,20 @@ func fentry() error {
 	return prog.Close()
 }
 
-// overwrite creates a ring with BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
+// overwrite creates a ring with the flag BPF_F_RB_OVERWRITE (include/uapi/linux/bpf.h).
 func overwrite() error {
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.RingBuf, MaxEntries: 64 << 10, Flags: mapflag.RBOverwrite})
 	if err != nil {
 		return fmt.Errorf("create map: %w", err)
 	}
 	if got := m.Flags(); got&mapflag.RBOverwrite == 0 {
-		return errors.Join(fmt.Errorf("create map: flags %#x, the flag is not among them", got), m.Close())
+		return errors.Join(fmt.Errorf("create map: the kernel ignored BPF_F_RB_OVERWRITE: the map's flags are %#x", got), m.Close())
 	}
 	return m.Close()
 }
 
-// arenaCast creates an arena and loads a program that refers to it, which takes the JIT too.
+// arenaCast creates an arena and loads a program that accesses it, which needs support by the JIT
+// too.
 func arenaCast() error {
 	const base = 0x1555_0000_0000
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.Arena, MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE, MapExtra: base})
@@ -93,7 +94,7 @@ func arenaCast() error {
 	return p.Close()
 }
 
-// kfunc looks for a function that the kernel offers to programs.
+// kfunc returns a trial that looks for a kernel function that programs may call (a kfunc).
 func kfunc(name string) func() error {
 	return func() error {
 		types, err := kernelbtf.Cache().Kernel()

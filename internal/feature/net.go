@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inNetns runs commands, then f if it is not nil, in a new network namespace, which has only
-// lo. The commands are those of iproute2: a netlink library uses package net, which would
-// link vmtest dynamically.
+// inNetns runs commands, then f if it is not nil, in a new network namespace, whose only device is
+// lo. It runs programs of iproute2, since a netlink library would use package net, with which
+// vmtest would be linked dynamically.
 func inNetns(f func() error, commands ...string) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the namespace ends with the thread
+		runtime.LockOSThread() // no UnlockOSThread: the namespace ends with the thread
 		done <- func() error {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("unshare: %w", err)
@@ -40,7 +40,7 @@ func inNetns(f func() error, commands ...string) error {
 	return <-done
 }
 
-// inNewNetns runs commands in a new network namespace.
+// inNewNetns returns a trial that runs commands in a new network namespace.
 func inNewNetns(commands ...string) func() error {
 	return func() error { return inNetns(nil, commands...) }
 }
@@ -56,7 +56,7 @@ func classifier() (*ebpf.Program, error) {
 	return p, nil
 }
 
-// clsBPF adds a program as a tc filter.
+// clsBPF attaches a program as a tc filter (cls_bpf) with the command tc.
 func clsBPF() error {
 	p, err := classifier()
 	if err != nil {
@@ -72,7 +72,7 @@ func clsBPF() error {
 	)
 }
 
-// tcx attaches a program to a device, without a qdisc.
+// tcx attaches a program to the ingress of a device by tcx, which needs no qdisc.
 func tcx() error {
 	p, err := classifier()
 	if err != nil {
@@ -80,7 +80,7 @@ func tcx() error {
 	}
 	defer p.Close()
 	return inNetns(func() error {
-		const lo = 1 // its index in every namespace
+		const lo = 1 // lo has interface index 1 in every namespace
 		l, err := link.AttachTCX(link.TCXOptions{Interface: lo, Program: p, Attach: ebpf.AttachTCXIngress})
 		if err != nil {
 			return err

@@ -12,18 +12,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Command is the first argument with which a trial runs this program as another user. A
-// program that tries [All] features passes the arguments after it to [Unprivileged].
+// Command is the first argument with which a trial executes the running program again, as another
+// user. The main function of a program that tries [All] features must check for it, and pass the
+// arguments after it to [Unprivileged].
 const Command = "feature-unprivileged"
 
 const trialPin = "/sys/fs/bpf/rbtool_feature"
 
-// unprivilegedInfo reads the info of a map as nobody.
+// unprivilegedInfo tries whether the user nobody can read the info of a map.
 func unprivilegedInfo() error {
 	return asNobody("info")
 }
 
-// unprivilegedGet opens a pinned map with mode 0666 as nobody.
+// unprivilegedGet tries whether the user nobody can open a pinned map whose mode is 0666.
 func unprivilegedGet() error {
 	return asNobody("get")
 }
@@ -57,7 +58,7 @@ func asNobody(what string) (err error) {
 	return nil
 }
 
-// Unprivileged runs the part of a trial that runs as nobody.
+// Unprivileged does the part of a trial that runs as the user nobody.
 func Unprivileged(args []string) error {
 	if len(args) != 1 {
 		return errors.New("usage: " + Command + " info|get")
@@ -76,5 +77,5 @@ func Unprivileged(args []string) error {
 		}
 		return m.Close()
 	}
-	return errors.New("no trial " + strconv.Quote(args[0]))
+	return errors.New("unknown trial " + strconv.Quote(args[0]))
 }

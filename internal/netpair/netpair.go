@@ -1,5 +1,5 @@
 // Package netpair creates two network namespaces joined by a pair of veth devices, for tests and
-// benchmarks with packets. They belong to this process, and end with it.
+// benchmarks that send packets. The namespaces belong to the process and end with it.
 package netpair
 
 import (
@@ -18,26 +18,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotSupported means that the kernel has no veth devices, or that there is no ip command.
-var ErrNotSupported = errors.New("no veth devices")
+// ErrNotSupported means that the kernel has no veth devices, or that the command ip is not
+// installed.
+var ErrNotSupported = errors.New("veth devices not supported")
 
-// End is one of the two namespaces, with its device.
+// End is one of the two namespaces, and the device in it.
 type End struct {
 	Device     string
-	IPv4, IPv6 netip.Addr // from the ranges for documentation
+	IPv4, IPv6 netip.Addr // from the address ranges reserved for documentation
 
 	ns *os.File
 }
 
-// Pair is both ends, which reach each other by their addresses. An XDP program at the server may
-// send packets.
+// Pair has the two ends, which can reach each other by their addresses. An XDP program on the
+// server's device may send packets (XDP_TX).
 type Pair struct {
 	Server, Client *End
 
 	pass link.Link
 }
 
-// New creates the namespaces. It takes CAP_SYS_ADMIN and CAP_NET_ADMIN, and iproute2.
+// New creates the namespaces. It needs CAP_SYS_ADMIN, CAP_NET_ADMIN and iproute2. The caller closes
+// the Pair.
 func New() (_ *Pair, err error) {
 	p := &Pair{
 		Server: &End{Device: "server", IPv4: netip.MustParseAddr("192.0.2.1"), IPv6: netip.MustParseAddr("2001:db8::1")},
@@ -65,11 +67,11 @@ func New() (_ *Pair, err error) {
 			return nil, err
 		}
 	}
-	// Set in advance, so that no packet waits for neighbour discovery.
+	// The neighbour entries are set in advance, so that no packet waits for neighbour discovery.
 	return p, errors.Join(p.Server.meet(p.Client, macs[p.Client]), p.Client.meet(p.Server, macs[p.Server]), p.passAll())
 }
 
-// newNamespace returns a descriptor that keeps a new namespace.
+// newNamespace creates a network namespace and returns a descriptor that keeps it alive.
 func newNamespace() (ns *os.File, err error) {
 	err = onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -81,18 +83,18 @@ func newNamespace() (ns *os.File, err error) {
 	return ns, err
 }
 
-// onThread calls f on a new thread, which ends after it.
+// onThread calls f on a thread of its own, which ends when f returns.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked
+		runtime.LockOSThread() // no UnlockOSThread: the thread ends with the goroutine
 		done <- f()
 	}()
 	return <-done
 }
 
-// Do calls f in the namespace. It applies to the goroutine that runs f; sockets and processes that
-// f creates stay in the namespace.
+// Do calls f on a thread in the namespace. Goroutines that f starts are not in the namespace.
+// Sockets and processes that f creates stay in it.
 func (e *End) Do(f func() error) error {
 	return onThread(func() error {
 		if err := unix.Setns(int(e.ns.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -102,10 +104,11 @@ func (e *End) Do(f func() error) error {
 	})
 }
 
-// Namespace returns a path by which other processes find it while this one lives.
+// Namespace returns a path by which other processes can open the namespace while this process
+// lives.
 func (e *End) Namespace() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), e.ns.Fd()) }
 
-// Close releases the namespaces, which end with their last socket or process.
+// Close releases the namespaces. A namespace ends when its last socket and process have ended.
 func (p *Pair) Close() error {
 	var errs []error
 	if p.pass != nil {
@@ -138,7 +141,7 @@ func (e *End) setUp() (mac net.HardwareAddr, err error) {
 	})
 }
 
-// meet sets the neighbour entry of the other end.
+// meet adds neighbour entries for the addresses of the other end, whose device has the address mac.
 func (e *End) meet(other *End, mac net.HardwareAddr) error {
 	return e.Do(func() error {
 		return errors.Join(
@@ -148,7 +151,7 @@ func (e *End) meet(other *End, mac net.HardwareAddr) error {
 	})
 }
 
-// ip runs the command ip in the thread's namespace.
+// ip runs the command ip in the namespace of the calling thread.
 func ip(args string) error {
 	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
 	if err != nil {

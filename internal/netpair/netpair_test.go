@@ -39,7 +39,7 @@ func listen(t *testing.T, e *End, addr netip.Addr) (c *net.UDPConn) {
 	return c
 }
 
-// exchange sends until an answer arrives: a device that has just come up drops packets.
+// exchange sends packets until an answer arrives: a device that has just come up drops packets.
 func exchange(t *testing.T, from, to *net.UDPConn) {
 	t.Helper()
 	buf := make([]byte, 16)

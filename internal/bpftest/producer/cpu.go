@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RunOn is Run on one CPU, to which it binds the thread of the calling goroutine meanwhile.
-// BPF_F_TEST_RUN_ON_CPU exists only for raw_tp programs, and runs them in an interrupt of the other
-// CPU.
+// RunOn is [Producer.Run] on one CPU, to which it binds the thread of the calling goroutine until
+// it returns. It does not use BPF_F_TEST_RUN_ON_CPU, which exists only for raw_tp programs and runs
+// them in an interrupt.
 func (p *Producer) RunOn(ctx context.Context, cpu int, job Job) (res Result, err error) {
 	var before, only unix.CPUSet
 	only.Set(cpu)
@@ -26,8 +26,8 @@ func (p *Producer) RunOn(ctx context.Context, cpu int, job Job) (res Result, err
 	}
 	defer func() {
 		if e := unix.SchedSetaffinity(0, &before); e != nil {
-			// The thread stays locked, so that it ends with the goroutine and no other goroutine
-			// inherits the binding.
+			// The thread stays locked and ends with the goroutine, so that no other goroutine runs
+			// on the bound thread.
 			err = errors.Join(err, fmt.Errorf("unbind thread from CPU %d: %w", cpu, e))
 			return
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// BenchmarkFlood is the speed of the producer alone: a consumer on another CPU only returns space
-// now and then.
+// BenchmarkFlood measures the producer: a consumer on another CPU only advances consumer_pos from
+// time to time, and reads no records.
 func BenchmarkFlood(b *testing.B) {
 	for _, fast := range []bool{true, false} {
 		for _, op := range []Op{Reserve, Output, Dynptr} {
@@ -32,7 +32,7 @@ func BenchmarkFlood(b *testing.B) {
 
 func flood(b *testing.B, job Job) {
 	p, ring := load(b, 16<<20)
-	run(b, p, job) // no records, but the program is loaded
+	run(b, p, job) // produces no records, but loads the program
 	trash := mapPositions(b, ring)
 	var stop atomic.Bool
 	done := make(chan struct{})

@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Held is a reserved record, which stays BUSY until Commit or Discard.
+// Held is a record that is reserved and stays BUSY until Commit or Discard.
 type Held struct {
 	owner *holds
 	page  *faultPage
-	done  chan error // receives once, when the program has ended
+	done  chan error // gets one value, when the program has ended
 }
 
 // Hold reserves record seq of size bytes, with the payload of Fill, and leaves it BUSY. The program
-// that reserved it sleeps in bpf_copy_from_user, with a thread of this process, on a page that
-// Commit or Discard serves. Close of the Producer discards held records.
+// that reserved the record runs on a thread of this process and sleeps in bpf_copy_from_user, on a
+// page that is missing until Commit or Discard provides it. [Producer.Close] discards held records.
 //
 // The error is ErrFull if the ring is full. It matches ebpf.ErrNotSupported if
 // the kernel has no syscall programs (Linux 5.14) or no userfaultfd.
@@ -36,7 +36,7 @@ func (p *Producer) Hold(seq uint64, size uint32) (*Held, error) {
 
 func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
 	if size > MaxRecord {
-		return nil, fmt.Errorf("%d bytes: more than %d", size, MaxRecord)
+		return nil, fmt.Errorf("size of %d bytes exceeds %d", size, MaxRecord)
 	}
 	if err := haveHelper(asm.FnCopyFromUser, "bpf_copy_from_user"); err != nil {
 		return nil, err
@@ -55,8 +55,8 @@ func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
 	}
 	go h.run(prog, seq)
 	if waitErr := page.wait(); waitErr != nil {
-		// Either the program ended before the page fault, and has an error, or the wait failed, and
-		// the program must end.
+		// Either the program ended without a page fault, and run has its error, or wait failed, and
+		// the program must be made to end.
 		if err := h.release(false); err != nil {
 			return nil, err
 		}
@@ -65,7 +65,8 @@ func (p *Producer) hold(seq uint64, size uint32) (*Held, error) {
 	return h, nil
 }
 
-// run runs the program, on its own goroutine.
+// run runs the program until it ends, and sends the result to h.done. It is called in a goroutine
+// of its own.
 func (h *Held) run(prog *ebpf.Program, seq uint64) {
 	arg := bpfHoldArg{VerdictAddr: h.page.addr(), Seq: seq}
 	var ret uint32
@@ -80,9 +81,9 @@ func (h *Held) run(prog *ebpf.Program, seq uint64) {
 	h.done <- err
 }
 
-// withoutSignals calls f with all signals blocked on its thread. The sleep in a page fault is
-// interruptible, but in kernel mode only a fatal signal ends the fault. After any other signal the
-// thread would fault again at once, in a loop, and not handle the signal before the record is
+// withoutSignals calls f on a thread that blocks all signals. A signal interrupts the sleep in a
+// page fault, but in kernel mode only a fatal signal ends the fault: after any other signal the
+// thread would fault again in a busy loop, and would not handle the signal before the record is
 // released (fs/userfaultfd.c, handle_userfault; arch/x86/mm/fault.c, do_user_addr_fault).
 func withoutSignals(f func() error) error {
 	runtime.LockOSThread()
@@ -96,7 +97,8 @@ func withoutSignals(f func() error) error {
 	}
 	err := f()
 	if e := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); e != nil {
-		// The thread stays locked, and ends with the goroutine.
+		// The thread stays locked and ends with the goroutine, so that no other goroutine runs
+		// without signals.
 		return errors.Join(err, fmt.Errorf("unblock signals: %w", e))
 	}
 	runtime.UnlockOSThread()
@@ -104,7 +106,8 @@ func withoutSignals(f func() error) error {
 }
 
 // Commit submits the record, wakes a consumer that waits for it, and returns when the program has
-// ended. The error is os.ErrClosed if the record was released before, also by Close.
+// ended. The error matches os.ErrClosed if the record has been committed or discarded before, also
+// by [Producer.Close].
 func (h *Held) Commit() error {
 	if err := h.release(true); err != nil {
 		return fmt.Errorf("commit held record: %w", err)
@@ -112,7 +115,7 @@ func (h *Held) Commit() error {
 	return nil
 }
 
-// Discard is Commit, but the record is discarded.
+// Discard is [Held.Commit], but discards the record.
 func (h *Held) Discard() error {
 	if err := h.release(false); err != nil {
 		return fmt.Errorf("discard held record: %w", err)
@@ -127,7 +130,8 @@ func (h *Held) release(commit bool) error {
 	return h.finish(commit)
 }
 
-// finish releases h, which its caller has removed from holds.
+// finish makes the program commit or discard the record, and waits until it has ended. The caller
+// has removed h from holds.
 func (h *Held) finish(commit bool) error {
 	var verdict [8]byte
 	if commit {
@@ -141,7 +145,7 @@ func (h *Held) finish(commit bool) error {
 	return errors.Join(err, h.page.unmap())
 }
 
-// holds has the records that a Producer holds.
+// holds is the set of records that a Producer holds.
 type holds struct {
 	mu     sync.Mutex
 	set    map[*Held]struct{}
@@ -161,7 +165,7 @@ func (hs *holds) add(h *Held) error {
 	return nil
 }
 
-// remove removes h and reports whether it was there.
+// remove removes h and reports whether h was in the set.
 func (hs *holds) remove(h *Held) bool {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()

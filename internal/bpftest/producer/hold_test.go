@@ -40,7 +40,8 @@ func testHeldRecordIsBusy(t *testing.T, size uint32) {
 	if q, err := p.Query(); err != nil || q.AvailData != uint64(8+(size+7)/8*8)+16 {
 		t.Errorf("query: %+v, %v, want the held record of %d bytes and the one behind it", q, err, size)
 	}
-	// The header as a consumer sees it. cilium/ebpf's reader would spin on it.
+	// Read the header from the ring's memory: the reader of cilium/ebpf would spin on a BUSY
+	// record.
 	if got, want := mapPositions(t, ring).header(0), 1<<31|size; got != want {
 		t.Errorf("header %#x, want %#x (BUSY)", got, want)
 	}
@@ -120,7 +121,7 @@ func TestCloseDiscardsHeldRecords(t *testing.T) {
 	rd.none()
 }
 
-// A signal would keep the thread of the held record spinning in the kernel.
+// The thread that holds a record blocks signals: a signal would make it spin in the kernel.
 func TestHoldingThreadTakesNoSignals(t *testing.T) {
 	p, _ := load(t, 1<<16)
 	wantDeafThreads(t, 0, "before")
@@ -132,9 +133,9 @@ func TestHoldingThreadTakesNoSignals(t *testing.T) {
 	wantDeafThreads(t, 0, "after the release")
 }
 
-// wantDeafThreads waits until n threads of this process block SIGURG, with which the Go runtime
-// preempts, in ten looks in a row: for a moment the runtime itself blocks all signals in a thread
-// that starts another.
+// wantDeafThreads waits until exactly want threads of this process block SIGURG, the signal with
+// which the Go runtime preempts. It checks ten times in a row, since the runtime itself briefly
+// blocks all signals in a thread that starts another thread.
 func wantDeafThreads(t *testing.T, want int, when string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
@@ -152,7 +153,7 @@ func wantDeafThreads(t *testing.T, want int, when string) {
 	}
 }
 
-// deafThreads returns the number of threads of this process that block SIGURG.
+// deafThreads returns the threads of this process that block SIGURG.
 func deafThreads(t *testing.T) (deaf []string) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/self/task/*/status")

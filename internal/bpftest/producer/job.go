@@ -5,12 +5,13 @@ import (
 	"fmt"
 )
 
-// Op is a way of producing a record.
+// Op names the helper functions with which a program produces a record.
 type Op int
 
 const (
-	// Reserve is bpf_ringbuf_reserve, then bpf_ringbuf_submit or bpf_ringbuf_discard. A program has
-	// one size, since the verifier demands a constant: a Job with Reserve has no MaxSize.
+	// Reserve is bpf_ringbuf_reserve, then bpf_ringbuf_submit or bpf_ringbuf_discard. The verifier
+	// demands a constant size, so all records of a Job with Reserve have the same size: MaxSize
+	// must be 0.
 	Reserve Op = iota
 	// Output is bpf_ringbuf_output, which copies a record. It cannot discard.
 	Output
@@ -31,32 +32,32 @@ func (op Op) String() string {
 	return fmt.Sprintf("op %d", int(op))
 }
 
-// Wakeup is the effect of a commit on a sleeping consumer (kernel/bpf/ringbuf.c,
-// bpf_ringbuf_commit).
+// Wakeup has the flags of a commit, which say whether it wakes a sleeping consumer
+// (kernel/bpf/ringbuf.c, bpf_ringbuf_commit).
 type Wakeup uint64
 
 const (
-	// Adaptive wakes if the consumer has reached the record: flags 0.
+	// Adaptive wakes the consumer if it has consumed all records before this one: flags 0.
 	Adaptive Wakeup = 0
-	// NoWakeup never wakes: BPF_RB_NO_WAKEUP.
+	// NoWakeup never wakes the consumer: BPF_RB_NO_WAKEUP.
 	NoWakeup Wakeup = 1 << 0
-	// ForceWakeup always wakes: BPF_RB_FORCE_WAKEUP.
+	// ForceWakeup always wakes the consumer: BPF_RB_FORCE_WAKEUP.
 	ForceWakeup Wakeup = 1 << 1
 )
 
 // MaxRecord is the largest Size and MaxSize, in bytes.
 const MaxRecord = 64 << 10
 
-// Job describes records to produce. The job and seq determine a record: its length is Len(seq), its
-// bytes are those of Fill, and Discarded(seq) tells whether it is discarded.
+// Job describes records to produce. A record is determined by the job and its sequence number seq:
+// its length is Len(seq), Fill returns its bytes, and Discarded(seq) tells whether it is discarded.
 type Job struct {
 	Op Op
-	// Fast leaves all but the first 8 bytes of a record unspecified, to measure little but the
-	// kernel's work. Verify then fails.
+	// Fast leaves all but the first 8 bytes of a record unspecified, so that a benchmark measures
+	// the kernel and not the filling. Verify fails for such records.
 	Fast bool
 
-	Count uint64 // sequence numbers to go through
-	Seq   uint64 // the first of them
+	Count uint64 // number of sequence numbers to produce
+	Seq   uint64 // first sequence number
 
 	// Size is the length of a record in bytes, at most MaxRecord. If MaxSize is above Size, lengths
 	// are pseudo-random from Size to MaxSize, both included.
@@ -67,16 +68,17 @@ type Job struct {
 
 	// Wakeup applies to all records, discarded ones too.
 	Wakeup Wakeup
-	// LastWakeup, unless Adaptive, is the Wakeup of the last record: ForceWakeup ends a series of
-	// NoWakeup records. Without RetryFull the last record may fail, and the wakeup with it.
+	// LastWakeup, unless it is Adaptive, replaces Wakeup for the last record, such as ForceWakeup
+	// after records with NoWakeup. Without RetryFull, the last record may find the ring full; then
+	// nothing wakes the consumer.
 	LastWakeup Wakeup
-	// WakeBytes > 0 replaces Wakeup: a record is committed with ForceWakeup if it finds this many
-	// unconsumed bytes (BPF_RB_AVAIL_DATA), its own included unless Op is Output, and with NoWakeup
-	// otherwise.
+	// WakeBytes > 0 replaces Wakeup: a record is committed with ForceWakeup if the ring then has at
+	// least this many unconsumed bytes (BPF_RB_AVAIL_DATA), and with NoWakeup otherwise. The bytes
+	// of the record itself count, except if Op is Output.
 	WakeBytes uint64
 
-	// RetryFull retries while the ring is full. Otherwise the record counts as failed and its
-	// number is skipped.
+	// RetryFull makes the job retry a record while the ring is full. Otherwise the record counts as
+	// failed and its sequence number is skipped.
 	RetryFull bool
 }
 
@@ -94,7 +96,7 @@ func (j Job) Discarded(seq uint64) bool {
 	return j.DiscardEvery > 0 && (seq+1)%j.DiscardEvery == 0
 }
 
-// mix is splitmix64, as in producer.bpf.c.
+// mix is splitmix64, the same function as mix of producer.bpf.c.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -102,22 +104,22 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// check returns an error for a job that no kernel can do with a ring of ringSize bytes.
+// check returns an error if the job is invalid for a ring of ringSize bytes.
 func (j Job) check(ringSize uint32) error {
 	largest := max(j.Size, j.MaxSize)
 	switch {
 	case j.Op < Reserve || j.Op > Dynptr:
 		return errors.New("unknown op")
 	case largest > MaxRecord:
-		return fmt.Errorf("record of %d bytes: more than %d", largest, MaxRecord)
+		return fmt.Errorf("record size of %d bytes exceeds %d", largest, MaxRecord)
 	case j.Op == Reserve && j.MaxSize > j.Size:
-		return errors.New("random lengths: the verifier wants a constant size (use Output or Dynptr)")
+		return errors.New("Reserve cannot produce random lengths: the verifier demands a constant size (use Output or Dynptr)")
 	case j.Op == Output && j.DiscardEvery > 0:
-		return errors.New("discard: bpf_ringbuf_output always submits (use Reserve or Dynptr)")
+		return errors.New("Output cannot discard records: bpf_ringbuf_output always submits (use Reserve or Dynptr)")
 	case (j.Wakeup|j.LastWakeup)&^(NoWakeup|ForceWakeup) != 0:
 		return errors.New("unknown wakeup flag")
 	case j.RetryFull && uint64(largest)+headerSize > uint64(ringSize)-8:
-		return fmt.Errorf("record of %d bytes: never fits into a ring of %d", largest, ringSize)
+		return fmt.Errorf("record of %d bytes never fits into a ring of %d bytes", largest, ringSize)
 	}
 	return nil
 }

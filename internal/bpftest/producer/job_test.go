@@ -36,14 +36,14 @@ func TestEveryNthIsDiscarded(t *testing.T) {
 func TestImpossibleJobs(t *testing.T) {
 	tests := map[string]struct {
 		job  Job
-		want string // in the error; empty: none
+		want string // part of the error; empty: no error
 	}{
 		"zero value":             {Job{}, ""},
 		"largest":                {Job{Op: Output, MaxSize: MaxRecord}, ""},
 		"op below":               {Job{Op: -1}, "unknown op"},
 		"op above":               {Job{Op: Dynptr + 1}, "unknown op"},
-		"size":                   {Job{Size: MaxRecord + 1}, "more than 65536"},
-		"max size":               {Job{Op: Output, MaxSize: MaxRecord + 1}, "more than 65536"},
+		"size":                   {Job{Size: MaxRecord + 1}, "exceeds 65536"},
+		"max size":               {Job{Op: Output, MaxSize: MaxRecord + 1}, "exceeds 65536"},
 		"random reserve":         {Job{Size: 1, MaxSize: 2}, "constant size"},
 		"discarded output":       {Job{Op: Output, DiscardEvery: 2}, "always submits"},
 		"wakeup":                 {Job{Wakeup: 4}, "unknown wakeup"},

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// The generated Go mirrors, and numbers in both C and Go, agree with the committed object.
+// The generated Go structs, and constants defined in both C and Go, agree with the BTF of the
+// committed object.
 func TestMirrorsMatchBTF(t *testing.T) {
 	spec, err := loadBpf()
 	if err != nil {
@@ -30,7 +31,7 @@ func TestMirrorsMatchBTF(t *testing.T) {
 		if uintptr(c.Size) != typ.Size() {
 			t.Errorf("%s: %d bytes in C, %d in Go", name, c.Size, typ.Size())
 		}
-		fields := reflect.VisibleFields(typ)[1:] // after structs.HostLayout
+		fields := reflect.VisibleFields(typ)[1:] // the first field is structs.HostLayout
 		if len(c.Members) != len(fields) {
 			t.Fatalf("%s: %d fields in C, %d in Go", name, len(c.Members), len(fields))
 		}

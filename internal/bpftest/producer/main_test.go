@@ -30,7 +30,7 @@ func load(tb testing.TB, size uint32) (*Producer, *ebpf.Map) {
 	return p, ring
 }
 
-// run runs job, and fails the test after an error.
+// run runs job, and fails the test if that returns an error.
 func run(tb testing.TB, p *Producer, job Job) Result {
 	tb.Helper()
 	res, err := p.Run(tb.Context(), job)
@@ -41,8 +41,8 @@ func run(tb testing.TB, p *Producer, job Job) Result {
 	return res
 }
 
-// reader consumes the records of p by cilium/ebpf, so that this package and consumer are not tested
-// with each other.
+// reader reads the records of p with cilium/ebpf instead of package consumer, whose tests use this
+// package.
 type reader struct {
 	tb testing.TB
 	*ringbuf.Reader
@@ -58,7 +58,7 @@ func newReader(tb testing.TB, ring *ebpf.Map) *reader {
 	return &reader{tb, rd}
 }
 
-// next returns the next record, within a minute.
+// next waits for the next record, at most a minute, and returns it.
 func (r *reader) next() []byte {
 	r.tb.Helper()
 	r.SetDeadline(time.Now().Add(time.Minute))
@@ -69,16 +69,16 @@ func (r *reader) next() []byte {
 	return rec.RawSample
 }
 
-// none fails the test if there is a record.
+// none fails the test if the ring has a record.
 func (r *reader) none() {
 	r.tb.Helper()
-	r.SetDeadline(time.Unix(1, 0)) // in the past: read what is there, do not wait
+	r.SetDeadline(time.Unix(1, 0)) // a deadline in the past: return the records in the ring, do not wait
 	if rec, err := r.Read(); err == nil {
 		r.tb.Fatalf("unexpected record of %d bytes", len(rec.RawSample))
 	}
 }
 
-// expect consumes exactly the records that job submits.
+// expect reads the records in the ring, which must be exactly those that job submits.
 func (r *reader) expect(job Job) {
 	r.tb.Helper()
 	for seq := job.Seq; seq != job.Seq+job.Count; seq++ {

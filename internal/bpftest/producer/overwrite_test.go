@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// overwrite is the flag of Linux 6.19.
+// overwrite is the map flag BPF_F_RB_OVERWRITE (Linux 6.19).
 const overwrite = mapflag.RBOverwrite
 
 func TestOverwriteRingIsNeverFull(t *testing.T) {

@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// shifts is SHIFTS of producer.bpf.c.
+// shifts mirrors SHIFTS of producer.bpf.c.
 const shifts = 4096
 
-// pattern has the bytes from which records are cut.
+// pattern returns the bytes of which the contents of each record are a part.
 var pattern = sync.OnceValue(func() []byte {
 	b := make([]byte, 0, MaxRecord+shifts)
 	for i := uint64(0); len(b) < cap(b); i++ {
@@ -19,9 +19,9 @@ var pattern = sync.OnceValue(func() []byte {
 	return b
 })
 
-// Fill makes rec the payload of record seq, with a length of at most MaxRecord: seq in the first 8
+// Fill fills rec, of at most MaxRecord bytes, with the payload of record seq: seq in the first 8
 // bytes, little endian and truncated if rec is shorter, then pseudo-random bytes that differ
-// between consecutive numbers.
+// between consecutive sequence numbers.
 func Fill(seq uint64, rec []byte) {
 	copy(rec, pattern()[seq%shifts:])
 	var head [8]byte
@@ -29,11 +29,11 @@ func Fill(seq uint64, rec []byte) {
 	copy(rec, head[:])
 }
 
-// Verify returns an error with the position at which rec differs from the payload of record seq
-// with that length.
+// Verify returns an error if rec is not the payload of record seq. The error has the first position
+// that differs.
 func Verify(seq uint64, rec []byte) error {
 	if len(rec) > MaxRecord {
-		return fmt.Errorf("verify record %d: %d bytes: more than %d", seq, len(rec), MaxRecord)
+		return fmt.Errorf("verify record %d: length of %d bytes exceeds %d", seq, len(rec), MaxRecord)
 	}
 	var head [8]byte
 	binary.LittleEndian.PutUint64(head[:], seq)

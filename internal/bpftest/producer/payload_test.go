@@ -35,7 +35,7 @@ func TestVerifyRefusesTooMuch(t *testing.T) {
 	}
 }
 
-// The head of one record with the tail of another, as in a torn copy.
+// Verify detects a torn copy: the start of one record with the rest of another.
 func TestNeighboursDifferAfterTheHead(t *testing.T) {
 	a, b := make([]byte, 16), make([]byte, 16)
 	for seq := range uint64(2 * shifts) {

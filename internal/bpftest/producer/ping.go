@@ -10,19 +10,19 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// ErrFull means that the ring had no room for a record.
-var ErrFull = errors.New("ring full")
+// ErrFull means that the ring has no room for a record.
+var ErrFull = errors.New("ring is full")
 
-// Pinger produces a job's records one at a time, with one system call each, for round trips and
-// wakeup latencies.
+// Pinger produces the records of a job one at a time, with one system call each, to measure round
+// trips and wakeup latencies.
 type Pinger struct {
 	p    *Producer
 	prog *ebpf.Program
 	next bpfRunState
 }
 
-// Pinger prepares the job, and ignores Count, LastWakeup and RetryFull. The Pinger lives as long as
-// the Producer.
+// Pinger returns a [Pinger] for job, of which it ignores Count, LastWakeup and RetryFull. The
+// Pinger is valid until the Producer is closed.
 func (p *Producer) Pinger(job Job) (*Pinger, error) {
 	job.LastWakeup, job.RetryFull = Adaptive, false
 	prog, err := p.prepare(job, pingSteps)
@@ -32,11 +32,11 @@ func (p *Producer) Pinger(job Job) (*Pinger, error) {
 	return &Pinger{p: p, prog: prog, next: job.state()}, nil
 }
 
-// Ping produces the next record. A record that fails with ErrFull keeps its sequence number for the
-// next Ping.
+// Ping produces the next record. If the error is ErrFull, the next Ping tries the same sequence
+// number again.
 //
-// Only one goroutine at a time may call Ping of a Pinger. Other Pingers and other methods of
-// the Producer may be used meanwhile.
+// Only one goroutine at a time may call Ping of the same Pinger. Other goroutines may use other
+// Pingers and the Producer at the same time.
 func (pg *Pinger) Ping() error {
 	if err := pg.ping(); err != nil {
 		return fmt.Errorf("ping record %d: %w", pg.next.Seq, err)

@@ -55,7 +55,8 @@ func TestPingKeepsTheNumberWhenFull(t *testing.T) {
 	}
 }
 
-// Ping stores the whole job each time, so that others may run in between.
+// Other runs of the Producer between two Pings do not change what Ping produces: each Ping stores
+// its whole job.
 func TestPingAmongOthers(t *testing.T) {
 	p, ring := load(t, 1<<16)
 	rd := newReader(t, ring)

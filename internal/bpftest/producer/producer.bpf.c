@@ -2,10 +2,10 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Produces records on demand: user space fills in run and runs one of these programs with
+ * Produces records on demand: user space sets the global run, and runs one of these programs by
  * BPF_PROG_TEST_RUN until run.seq is run.end.
  *
- * Each way of producing is a syscall program, and a raw_tp program with the same body for
+ * For each way of producing there is a syscall program, and a raw_tp program with the same body for
  * kernels before 5.14.
  */
 #include "kernel.h"
@@ -26,20 +26,20 @@ const volatile bool fast;	    /* write the first 8 bytes only */
 const volatile __u64 discard_every; /* 0: never */
 const volatile __u64 wake_bytes;    /* 0: run.flags applies */
 
-/* The rest of a job, and the result so far. */
+/* The parts of a job that are not constants, and the result so far. */
 struct run_state {
-	__u64 seq;   /* of the next record */
+	__u64 seq;   /* sequence number of the next record */
 	__u64 end;   /* the first sequence number not to produce */
-	__u64 flags; /* of commits; if not 0, wake_bytes is ignored */
+	__u64 flags; /* flags of commits; if not 0, wake_bytes is ignored */
 	__u64 retry; /* whether a full ring ends the program run */
 	__u64 submitted;
 	__u64 discarded;
 	__u64 failed;
-	__u64 bytes; /* submitted */
+	__u64 bytes; /* bytes of payload of submitted records */
 };
 struct run_state run;
 
-/* Results of bpf_ringbuf_query. */
+/* The results of bpf_ringbuf_query. */
 struct query_result {
 	__u64 avail_data;
 	__u64 ring_size;
@@ -59,7 +59,7 @@ struct {
 	__uint(max_entries, 4096); /* replaced by the ring under test */
 } ring SEC(".maps");
 
-/* splitmix64; mirrored by mix in job.go. */
+/* splitmix64. mix of job.go is the same function. */
 static __always_inline __u64 mix(__u64 x)
 {
 	x += 0x9e3779b97f4a7c15;
@@ -68,7 +68,7 @@ static __always_inline __u64 mix(__u64 x)
 	return x ^ (x >> 31);
 }
 
-/* Mirrored by Job.Len. */
+/* Returns the length of record seq. Job.Len is the same function. */
 static __always_inline __u64 record_len(__u64 seq)
 {
 	__u64 min = size, max = max_size, len;
@@ -76,17 +76,17 @@ static __always_inline __u64 record_len(__u64 seq)
 	if (max <= min)
 		return min;
 	len = min + (((mix(seq) >> 32) * (max - min + 1)) >> 32);
-	/* Never true. The verifier of 5.10 loses the bounds of the product. */
+	/* len is never above MAX_RECORD, but the verifier of 5.10 does not know the bounds of the product. */
 	return len > MAX_RECORD ? MAX_RECORD : len;
 }
 
-/* Mirrored by Job.Discarded. */
+/* Reports whether record seq is discarded. Job.Discarded is the same function. */
 static __always_inline bool is_discarded(__u64 seq)
 {
 	return discard_every && (seq + 1) % discard_every == 0;
 }
 
-/* Returns the flags of a commit. */
+/* Returns the flags for the commit of the next record. */
 static __always_inline __u64 wakeup(void)
 {
 	if (!wake_bytes || run.flags)
@@ -112,7 +112,7 @@ static __always_inline void fill(void *rec, __u64 seq)
 		bpf_probe_read_kernel(rec, size, &seq);
 }
 
-/* A step returns whether to go on. */
+/* Handles a failed reservation. Returns whether the program continues with the next record. */
 static __always_inline bool failed(__u64 seq)
 {
 	run.failed++;
@@ -192,7 +192,7 @@ static __always_inline bool dynptr_step(void)
 	return committed(seq, len, false);
 }
 
-/* A program returns whether the ring was full for a record of the run. */
+/* Defines a program. It returns whether it stopped because the ring was full. */
 #define PROGRAM(type, op)                                                      \
 	SEC(#type) int op##_##type(void *ctx)                                  \
 	{                                                                      \
@@ -206,7 +206,7 @@ PROGRAM(syscall, reserve)
 PROGRAM(raw_tp, reserve)
 PROGRAM(syscall, output)
 PROGRAM(raw_tp, output)
-PROGRAM(syscall, dynptr) /* 5.19: all such kernels have syscall programs */
+PROGRAM(syscall, dynptr) /* kernels with dynptrs (5.19) have syscall programs */
 
 SEC("raw_tp")
 int query_ring(void *ctx)
@@ -226,9 +226,9 @@ struct hold_arg {
 };
 
 /*
- * Reserves a record, waits for the verdict of user space, and commits or discards. The verdict is
- * in a page that a userfaultfd serves: bpf_copy_from_user sleeps until then. Returns 1 if the
- * ring was full.
+ * Reserves a record, waits for user space's verdict, and commits or discards the record. The
+ * verdict is in a page that is missing until user space provides it by a userfaultfd:
+ * bpf_copy_from_user sleeps until then. Returns 1 if the ring is full.
  */
 SEC("syscall")
 int hold_record(struct hold_arg *ctx)
@@ -250,7 +250,7 @@ int hold_record(struct hold_arg *ctx)
 }
 
 /*
- * The kernel has no string for the two licenses of this file (license_is_gpl_compatible). With
- * this one it lets a program call GPL-only helpers such as bpf_ringbuf_query.
+ * The kernel has no string for the two licenses of this file (license_is_gpl_compatible). The
+ * string "GPL" permits the program to call GPL-only helpers such as bpf_ringbuf_query.
  */
 char LICENSE[] SEC("license") = "GPL";

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Producer produces into one ring.
+// Producer produces records into one ring.
 type Producer struct {
 	ringSize uint32
 	programs programs
@@ -26,9 +26,9 @@ type Producer struct {
 	queryMu sync.Mutex // held while a program uses state.query
 }
 
-// Load returns a producer for ring, a RINGBUF map, which the caller keeps and may close before the
-// Producer. It loads no program yet: each kind of Job loads its own at its first run, and Close
-// unloads them.
+// Load returns a Producer for ring, a RINGBUF map. The caller may close ring before the Producer.
+// Load loads no programs: the first Run of each kind of Job loads the program for it, and Close
+// unloads the programs.
 func Load(ring *ebpf.Map) (*Producer, error) {
 	if ring.Type() != ebpf.RingBuf {
 		return nil, fmt.Errorf("load producer: map is a %s, not a %s", ring.Type(), ebpf.RingBuf)
@@ -64,20 +64,20 @@ func (p *Producer) Close() error {
 
 // Result tells what a Run did.
 type Result struct {
-	Submitted uint64 // records a consumer sees
+	Submitted uint64 // records that were submitted
 	Discarded uint64
-	Failed    uint64 // reservations that found the ring full, their number skipped
-	Retried   uint64 // reservations that found the ring full, tried again
-	Bytes     uint64 // payload of the submitted records
-	Next      uint64 // the sequence number to go on with
+	Failed    uint64 // records whose sequence number was skipped because the ring was full
+	Retried   uint64 // reservations that failed because the ring was full and were tried again
+	Bytes     uint64 // bytes of payload in the submitted records
+	Next      uint64 // the first sequence number not yet produced
 }
 
 // Run produces the job's records. It returns after the last sequence number, or with the
 // result so far when ctx ends or Close is called. The error matches ebpf.ErrNotSupported if the
 // kernel lacks a feature of the job's Op.
 //
-// With RetryFull a run spins on a full ring, so that a benchmark loses no time, until there is
-// room or ctx ends.
+// With RetryFull, a run spins while the program stopped because the ring is full, so that a
+// benchmark loses no time, until the ring has room or ctx ends.
 func (p *Producer) Run(ctx context.Context, job Job) (Result, error) {
 	res, err := p.run(ctx, job)
 	if err != nil {
@@ -152,7 +152,7 @@ func (p *Producer) prepare(job Job, steps uint32) (*ebpf.Program, error) {
 	return p.programs.get(v)
 }
 
-// state returns the globals for a new run of the job.
+// state returns the values of the program's globals at the start of the job.
 func (j Job) state() bpfRunState {
 	s := bpfRunState{Seq: j.Seq, End: j.Seq + j.Count}
 	if j.WakeBytes == 0 {

@@ -21,7 +21,7 @@ type programs struct {
 	loaded map[variant]*ebpf.Program // nil when closed
 }
 
-// variant is a program with its constants.
+// variant is the name of a program and the values of its constants.
 type variant struct {
 	name                    string
 	steps                   uint32
@@ -30,7 +30,8 @@ type variant struct {
 	discardEvery, wakeBytes uint64
 }
 
-// get returns the program, which stays valid until close.
+// get returns the program of a variant, and loads it first if necessary. The program is valid until
+// close.
 func (p *programs) get(v variant) (*ebpf.Program, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,11 +67,11 @@ func (p *programs) load(v variant) (*ebpf.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A replacement must match the spec.
+	// cilium/ebpf requires that the map that replaces the spec's has the same MaxEntries.
 	spec.Maps[bpfMapRing].MaxEntries = p.ring.MaxEntries()
 	spec.Maps[bpfMapRing].Flags = p.ring.Flags()
-	// cilium/ebpf loads only what is assigned. NewCollection would also map the globals until the
-	// next garbage collection.
+	// LoadAndAssign loads only the objects that objs names. NewCollection would also map the
+	// globals until the next garbage collection.
 	var objs struct {
 		Program *ebpf.Program `ebpf:"program"`
 	}
@@ -92,18 +93,19 @@ func (p *programs) close() error {
 	return errors.Join(errs...)
 }
 
-// Steps of a program: the records of one run. The verifier walks each step, which takes 70 us, and
-// gives up with more than 8192 pending branches (kernel/bpf/verifier.c,
-// BPF_COMPLEXITY_LIMIT_JMP_SEQ), of which a step leaves up to six. A system call takes 0.8 us: with
-// 1024 steps that is less than a nanosecond a record. A smaller job uses fewer steps.
+// The number of steps of a program: of records that one run produces. The verifier checks each
+// step, which takes 70 us, and refuses programs with more than 8192 pending branches
+// (kernel/bpf/verifier.c, BPF_COMPLEXITY_LIMIT_JMP_SEQ); a step adds up to six. A run is a system
+// call of 0.8 us: with 1024 steps that is less than a nanosecond a record. A job of fewer records
+// uses fewer steps.
 const (
 	pingSteps = 1
 	runSteps  = 16
 	fastSteps = 1024
 )
 
-// variant returns the program for the job, or an error that names the feature that the kernel
-// lacks.
+// variant returns the program for the job, or an error that names the feature that the kernel does
+// not have.
 func (j Job) variant(steps uint32) (variant, error) {
 	name, err := j.Op.program()
 	return variant{
@@ -131,8 +133,8 @@ func (op Op) program() (string, error) {
 	}
 }
 
-// haveHelper returns an error matching ebpf.ErrNotSupported if a syscall program cannot call the
-// helper, whose name in C is name.
+// haveHelper returns an error matching ebpf.ErrNotSupported if a syscall program cannot call
+// helper. name is its name in C.
 func haveHelper(helper asm.BuiltinFunc, name string) error {
 	if err := features.HaveProgramHelper(ebpf.Syscall, helper); err != nil {
 		return fmt.Errorf("probe %s: %w", name, err)

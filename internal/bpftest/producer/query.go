@@ -7,15 +7,15 @@ import (
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Query has the positions of a ring as the kernel returns them (kernel/bpf/ringbuf.c,
-// bpf_ringbuf_query), read one after the other.
+// Query has the results of bpf_ringbuf_query for a ring (kernel/bpf/ringbuf.c). They are read one
+// after another, so they may not belong to one moment.
 type Query struct {
 	AvailData uint64 // bytes not yet consumed, headers included
 	RingSize  uint64 // bytes
 	ConsPos   uint64
 	ProdPos   uint64
-	// OverwritePos is the oldest record that an overwrite-mode ring still has; 0 before the first
-	// overwrite, and if the kernel lacks the mode.
+	// OverwritePos is the position of the oldest record that a ring in overwrite mode still has. It
+	// is 0 before the first record is overwritten, and on kernels without the mode.
 	OverwritePos uint64
 }
 

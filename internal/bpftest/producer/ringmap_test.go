@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ringmap is the memory of a ring, for a consumer that discards everything.
+// ringmap is the mapped memory of a ring, for a consumer that reads no records.
 type ringmap struct {
 	consumer []byte // page 0, writable
 	rest     []byte // page 1: producer_pos; then the data
@@ -32,13 +32,14 @@ func mapPositions(tb testing.TB, ring *ebpf.Map) *ringmap {
 	}
 }
 
-// consume frees all space without reading. Plain loads and stores suffice: a stale producer_pos
-// frees less, and only space depends on it.
+// consume frees the space of all records without reading them. Plain loads and stores suffice: with
+// a stale producer_pos it only frees less space.
 func (r *ringmap) consume() {
 	copy(r.consumer[:8], r.rest[:8])
 }
 
-// header returns the first word of the record at pos, in the first lap of the ring.
+// header returns the first word of the record at position pos, which must be below the size of the
+// ring.
 func (r *ringmap) header(pos int) uint32 {
 	return binary.NativeEndian.Uint32(r.rest[os.Getpagesize()+pos:])
 }

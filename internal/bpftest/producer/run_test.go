@@ -15,11 +15,12 @@ import (
 
 var sizes = []uint32{0, 1, 7, 8, 9, 16, 64, 256, 1024, 4095, 4096, 65536}
 
-// jobs has every kind of record of an op; each job fits into 4 MiB.
+// jobs returns jobs with every kind of record that op can produce. The records of each job fit into
+// 4 MiB.
 func jobs(op Op) map[string]Job {
 	js := map[string]Job{}
 	sizes := sizes
-	if testing.Short() { // each takes a program of its own
+	if testing.Short() { // each job loads a program of its own, which takes time
 		sizes = []uint32{0, 7, 8, 4096}
 	}
 	for _, size := range sizes {
@@ -38,7 +39,7 @@ func jobs(op Op) map[string]Job {
 	return js
 }
 
-// want is the result of a job with enough room.
+// want returns the Result of a job in a ring with enough room.
 func want(job Job) Result {
 	res := Result{Next: job.Seq + job.Count}
 	for seq := job.Seq; seq != job.Seq+job.Count; seq++ {
@@ -67,7 +68,8 @@ func TestRecordsAreWhatTheJobSays(t *testing.T) {
 	}
 }
 
-// The programs for old kernels, which newer ones would not choose.
+// The raw_tp programs, which only old kernels need, produce the same records as the syscall
+// programs.
 func TestRawTracepointProgramsDoTheSame(t *testing.T) {
 	for op, name := range map[Op]string{Reserve: bpfProgReserveRawTp, Output: bpfProgOutputRawTp} {
 		for desc, job := range jobs(op) {
@@ -129,7 +131,7 @@ func TestFullRingFailsAndSkips(t *testing.T) {
 			rd := newReader(t, ring)
 			size := uint32(os.Getpagesize()/4) - headerSize
 			got := run(t, p, Job{Op: op, Count: 10, Seq: 100, Size: size})
-			// The fourth would fill the ring to the last byte, one too many.
+			// A fourth record would fill the ring to the last byte, but one byte must stay free.
 			want := Result{Submitted: 3, Failed: 7, Bytes: 3 * uint64(size), Next: 110}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("result (-want +got):\n%s", diff)
@@ -165,7 +167,7 @@ func TestRetryFullLosesNothing(t *testing.T) {
 				job.Count = 2000
 			}
 			p, ring := load(t, uint32(os.Getpagesize()))
-			run(t, p, Job{Op: op, Count: 0, Size: 40}) // skips here, not in the goroutine
+			run(t, p, Job{Op: op, Count: 0, Size: 40}) // skips the test if necessary, which only this goroutine may do
 			rd := newReader(t, ring)
 			done := make(chan error)
 			go func() {
@@ -220,7 +222,7 @@ func TestCloseEndsRun(t *testing.T) {
 	}
 }
 
-// waitFor returns when the ring of p has n bytes.
+// waitFor waits until the ring of p has n unconsumed bytes.
 func waitFor(t *testing.T, p *Producer, n uint64) {
 	t.Helper()
 	for {

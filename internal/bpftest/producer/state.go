@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateSection has the globals of the object, which all programs of a Producer share.
+// stateSection is the name of the map with the globals of the object. All programs of a Producer
+// share the map.
 const stateSection = ".bss"
 
-// state is the mapping of the globals. Programs and user space take turns: the Producer's mutex is
-// held for running a program and for touching a field.
+// state is the mapping of the globals. A goroutine holds the Producer's mutex while it runs a
+// program and while it accesses the globals.
 type state struct {
 	m          *ebpf.Map
 	mem        []byte
@@ -49,7 +50,7 @@ func (s *state) close() error {
 	return errors.Join(unix.Munmap(s.mem), s.m.Close())
 }
 
-// seq returns run.seq alone.
+// seq returns the field run.seq.
 func (s *state) seq() uint64 {
 	return binary.NativeEndian.Uint64(s.mem[s.run:]) // the first field
 }
@@ -70,7 +71,8 @@ func (s *state) get(offset uint32, v any) {
 	}
 }
 
-// setRun avoids reflection, which would take longer than the program that Ping runs.
+// setRun stores v into the globals. It avoids reflection, which would take longer than the program
+// that Ping runs.
 func (s *state) setRun(v bpfRunState) {
 	b := s.mem[s.run:s.run]
 	for _, field := range [...]uint64{

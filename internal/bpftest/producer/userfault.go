@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// From <linux/userfaultfd.h>. The numbers of the ioctls are those of most architectures, amd64 and
-// arm64 included.
+// Constants of <linux/userfaultfd.h>. The ioctl numbers are valid on most architectures, among them
+// amd64 and arm64.
 const (
 	uffdAPI                    = 0xAA       // UFFD_API
 	uffdioAPI                  = 0xc018aa3f // UFFDIO_API
@@ -25,8 +25,8 @@ const (
 	uffdEventPagefault    byte = 0x12       // UFFD_EVENT_PAGEFAULT
 )
 
-// faultPage is a page of this process that is absent until serve: a reader sleeps on it, in the
-// kernel too (fs/userfaultfd.c, handle_userfault).
+// faultPage is a page of this process's memory that is missing until serve. A thread that reads it,
+// also in the kernel, sleeps until then (fs/userfaultfd.c, handle_userfault).
 type faultPage struct {
 	uffd *os.File
 	mem  []byte // mapped, never touched by Go
@@ -57,8 +57,9 @@ func newFaultPage() (_ *faultPage, err error) {
 	return f, nil
 }
 
-// newUserfaultfd returns a descriptor that the runtime can poll. The runtime must not poll it
-// before UFFDIO_API, when poll returns EPOLLERR (fs/userfaultfd.c, userfaultfd_poll).
+// newUserfaultfd returns a userfaultfd that the Go runtime can poll. It does UFFDIO_API before the
+// runtime polls the descriptor: until then poll returns EPOLLERR (fs/userfaultfd.c,
+// userfaultfd_poll).
 func newUserfaultfd() (*os.File, error) {
 	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0)
 	if errno == unix.ENOSYS {
@@ -74,13 +75,13 @@ func newUserfaultfd() (*os.File, error) {
 	return os.NewFile(fd, "userfaultfd"), nil
 }
 
-// addr returns the address of the page. It is not Go memory, so the garbage collector neither moves
-// nor frees it.
+// addr returns the address of the page. The page is mapped memory, so the garbage collector neither
+// moves nor frees it.
 func (f *faultPage) addr() uint64 {
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(f.mem))))
 }
 
-// wait returns when a reader sleeps on the page, or with os.ErrDeadlineExceeded after cancel.
+// wait waits until a thread sleeps on the page. After cancel it returns os.ErrDeadlineExceeded.
 func (f *faultPage) wait() error {
 	var msg [uffdMsgSize]byte
 	if _, err := io.ReadFull(f.uffd, msg[:]); err != nil {
@@ -94,7 +95,8 @@ func (f *faultPage) wait() error {
 
 func (f *faultPage) cancel() error { return f.uffd.SetReadDeadline(time.Unix(1, 0)) }
 
-// serve makes the page present, starting with data, and wakes its readers.
+// serve provides the page, with data at its start and zeros after that, and wakes the threads that
+// sleep on it.
 func (f *faultPage) serve(data []byte) error {
 	page := make([]byte, len(f.mem))
 	copy(page, data)
@@ -116,8 +118,8 @@ func (f *faultPage) ioctl(name string, request uintptr, arg unsafe.Pointer) erro
 	return errors.Join(err, errno)
 }
 
-// SAFETY: arg is converted in the call itself, which keeps it alive and in
-// place; each caller passes a struct of the size that request encodes.
+// SAFETY: the conversion of arg in the call of Syscall keeps its memory alive and in place; each
+// caller passes a struct of the size that request encodes.
 func ioctl(fd uintptr, name string, request uintptr, arg unsafe.Pointer) error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, request, uintptr(arg)); errno != 0 {
 		return fmt.Errorf("%s: %w", name, errno)
@@ -125,10 +127,11 @@ func ioctl(fd uintptr, name string, request uintptr, arg unsafe.Pointer) error {
 	return nil
 }
 
-// closeFD wakes the readers of the page, which is ordinary memory from now on.
+// closeFD wakes the threads that sleep on the page. From then on the page is ordinary zeroed
+// memory.
 func (f *faultPage) closeFD() error { return f.uffd.Close() }
 
-// unmap unmaps the page, after its last read.
+// unmap unmaps the page. No thread may read it any more.
 func (f *faultPage) unmap() error {
 	if f.mem == nil {
 		return nil

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleeper is an edge-triggered epoll on a ring: it sees wakeups, not data.
+// sleeper is an edge-triggered epoll instance with a ring: it reports wakeups, whether or not the
+// ring has data.
 type sleeper struct {
 	t  *testing.T
 	fd int
@@ -29,8 +30,8 @@ func newSleeper(t *testing.T, ring *ebpf.Map) *sleeper {
 	return &sleeper{t, fd}
 }
 
-// woken reports whether the ring has woken the sleeper since the last call. It waits for an
-// expected wakeup, which comes by irq_work after the commit.
+// woken reports whether the ring has woken the sleeper since the last call. If a wakeup is expected
+// it waits for it, since the kernel delivers wakeups by irq_work some time after the commit.
 func (s *sleeper) woken(expected bool) bool {
 	s.t.Helper()
 	timeout := 0
@@ -49,7 +50,7 @@ func (s *sleeper) woken(expected bool) bool {
 }
 
 func TestWakeups(t *testing.T) {
-	// A record of 64 bytes takes 72 of the ring.
+	// A record of 64 bytes takes 72 bytes of the ring.
 	const step = 72
 	tests := []struct {
 		name string
@@ -81,8 +82,8 @@ func TestWakeups(t *testing.T) {
 	}
 }
 
-// The boundary differs: a reservation counts as available data, a record that bpf_ringbuf_output
-// has not reserved yet does not.
+// The boundary depends on the Op: a reserved record counts as available data; a record that
+// bpf_ringbuf_output is about to reserve does not.
 func TestWakeBytesBoundary(t *testing.T) {
 	for op, first := range map[Op]uint64{Reserve: 10, Output: 11, Dynptr: 10} {
 		t.Run(op.String(), func(t *testing.T) {

@@ -7,14 +7,14 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// Write appends records to ring, each of at most 64 bytes, by a program of its own: for
-// examples, whose records are to be read by people.
+// Write appends records, each of at most 64 bytes, to ring. It is for examples that print records
+// as text. It loads a program of its own.
 func Write(ring *ebpf.Map, records ...string) error {
 	const most = 64
 	var code asm.Instructions
 	for _, rec := range records {
 		if len(rec) > most {
-			return fmt.Errorf("write record of %d bytes: more than %d", len(rec), most)
+			return fmt.Errorf("write record: length of %d bytes exceeds %d", len(rec), most)
 		}
 		for i := range rec {
 			code = append(code, asm.StoreImm(asm.R10, int16(i-most), int64(rec[i]), asm.Byte))
@@ -37,7 +37,7 @@ func Write(ring *ebpf.Map, records ...string) error {
 		return err
 	}
 	defer prog.Close()
-	const ethernet = 14 // bytes of the shortest packet that the kernel accepts
+	const ethernet = 14 // length of the shortest packet that the kernel accepts, in bytes
 	ret, err := prog.Run(&ebpf.RunOptions{Data: make([]byte, ethernet)})
 	if err == nil && ret != 0 {
 		err = fmt.Errorf("bpf_ringbuf_output returned %d", int32(ret))

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/* Drains a user ring and checks each sample: it must be unchanged, and arrive once. */
+/* Drains a user ring and checks that each sample is intact and arrives once. */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include "usercheck.h"
@@ -12,22 +12,23 @@
 
 /* Set by user space before loading. */
 const volatile __u32 workers = 1;
-const volatile __u32 seqs = 64; /* of each worker */
+const volatile __u32 seqs = 64; /* sequence numbers of each worker */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
 	__uint(max_entries, 4096); /* replaced by the ring under test */
 } user SEC(".maps");
 
-/* A bit for each sample, worker after worker. */
+/* A bit for each sample that has arrived: first those of worker 0, then those of worker 1... */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1); /* by user space */
+	__uint(max_entries, 1); /* user space sets it before loading */
 	__type(key, __u32);
 	__type(value, __u64);
 } seen SEC(".maps");
 
-/* The current sample. The verifier assumes offsets of up to 13 bits. */
+/* A copy of the current sample. It has room for every offset of up to 13 bits, since the verifier
+ * knows no smaller bound. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -35,13 +36,13 @@ struct {
 	__uint(value_size, 2 * LARGEST);
 } hand SEC(".maps");
 
-/* For one run at a time: the kernel admits only one drain. */
+/* The globals are not protected by a lock: the kernel permits one drain of a ring at a time. */
 struct usercheck_counts counts;
-__u64 drain_flags; /* of bpf_user_ringbuf_drain */
-__u64 limit;	   /* samples of a run; 0: all */
+__u64 drain_flags; /* flags of bpf_user_ringbuf_drain */
+__u64 limit;	   /* maximum number of samples of a run; 0: all */
 __u64 left;
 
-/* struct bpf_dynptr_kern; up to 6.4 there is no function for the size. */
+/* Mirrors struct bpf_dynptr_kern: programs cannot call bpf_dynptr_size before 6.5. */
 struct dynptr_kern {
 	void *data;
 	__u32 size; /* in the low 24 bits: DYNPTR_SIZE_MASK, kernel/bpf/helpers.c */
@@ -70,7 +71,7 @@ static __always_inline __u64 mix(__u64 sum, __u64 word)
 
 struct sum {
 	__u64 sum;
-	__u32 first, size; /* a word; the size in bytes */
+	__u32 first, size; /* index of the first word; size in bytes */
 };
 
 static long sum_word(__u32 i, void *ctx)
@@ -86,8 +87,8 @@ static long sum_word(__u32 i, void *ctx)
 }
 
 /*
- * The sum of the words from first to the end of size bytes. A callback of bpf_loop, because the
- * verifier walks it once; a loop it would walk 512 times.
+ * Returns sum after mixing in the words from index first to the end of size bytes. It uses bpf_loop, whose
+ * callback the verifier walks once; it would walk a loop 512 times.
  */
 static __always_inline __u64 sum_up(__u32 size, __u64 sum, __u32 first)
 {
@@ -122,12 +123,12 @@ static long check(struct bpf_dynptr *sample, void *ctx)
 	counts.samples++;
 	counts.bytes += size;
 	if (!buf)
-		return 1; /* for the verifier */
+		return 1; /* never happens; the verifier demands the check */
 	if (size > LARGEST) {
 		complain(size, 0);
 		return limit && !--left;
 	}
-	*(__u64 *)(buf + (size & ~(WORD - 1))) = 0; /* padding */
+	*(__u64 *)(buf + (size & ~(WORD - 1))) = 0; /* pads the last word with zeros */
 	if (bpf_dynptr_read(buf, size, sample, 0, 0)) {
 		complain(size, 0);
 	} else if (size < sizeof(*head)) {

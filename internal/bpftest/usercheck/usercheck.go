@@ -24,8 +24,8 @@ const (
 	MaxSize = 4096
 )
 
-// Fill makes b, of at most MaxSize bytes, sample seq of a worker: the bytes after its head derive
-// from both numbers. A b shorter than HeadSize can only be counted.
+// Fill fills b, of at most MaxSize bytes, with sample seq of a worker: a head, then bytes derived
+// from worker and seq. If b is shorter than HeadSize, the program can only count the sample.
 func Fill(b []byte, worker, seq uint32) {
 	n := uint64(worker)<<32 | uint64(seq)
 	v := n
@@ -57,10 +57,10 @@ func sum(v uint64, b []byte) uint64 {
 
 func mix(v, word uint64) uint64 { return (bits.RotateLeft64(v, 7) ^ word) * 0x9e3779b97f4a7c15 }
 
-// Counts has the samples so far.
+// Counts has the numbers of samples that all runs have drained, by what was found.
 type Counts = bpfUsercheckCounts
 
-// Checker drains one ring. Many goroutines may call its methods at once.
+// Checker drains one user ring. Many goroutines may call its methods at the same time.
 type Checker struct {
 	workers, seqs uint32
 
@@ -68,15 +68,16 @@ type Checker struct {
 	objs objects
 }
 
-// objects are the loaded objects without the variables, which would be mapped into this process.
+// objects has the loaded objects, except the global variables: cilium/ebpf would map these into the
+// process.
 type objects struct {
 	Drain *ebpf.Program `ebpf:"drain"`
 	Seen  *ebpf.Map     `ebpf:"seen"`
 	State *ebpf.Map     `ebpf:".bss"`
 }
 
-// Load returns a Checker of the USER_RINGBUF m, for samples of workers with seqs sequence numbers
-// each. The caller may close m.
+// Load returns a Checker of m, a USER_RINGBUF map. It accepts samples of the given number of
+// workers, each with seqs sequence numbers. The caller may close m.
 func Load(m *ebpf.Map, workers, seqs uint32) (*Checker, error) {
 	spec, err := loadBpf()
 	if err == nil {
@@ -101,8 +102,9 @@ func Load(m *ebpf.Map, workers, seqs uint32) (*Checker, error) {
 	return c, nil
 }
 
-// Drain runs the program once, with flags for bpf_user_ringbuf_drain, for at most limit samples, 0
-// for all. It returns the number of samples, and the error of the helper.
+// Drain runs the program once. flags are those of bpf_user_ringbuf_drain; limit is the maximum
+// number of samples, 0 for all. Drain returns the number of samples drained, or the error of the
+// helper.
 func (c *Checker) Drain(flags uint64, limit uint64) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +125,7 @@ func (c *Checker) run() (int, error) {
 	return int(res), nil
 }
 
-// Counts returns the counts so far.
+// Counts returns the counts of all runs so far.
 func (c *Checker) Counts() (Counts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,10 +133,10 @@ func (c *Checker) Counts() (Counts, error) {
 	return counts, err
 }
 
-// layout returns the offsets of the globals.
+// layout returns the spec of the object, which has the offsets of the globals. It is parsed once.
 var layout = sync.OnceValues(func() (*ebpf.CollectionSpec, error) { return loadBpf() })
 
-// get returns the memory of the globals, and the counts in them.
+// get returns the contents of the map of globals, and the counts in it.
 func (c *Checker) get() (bss []byte, counts Counts, err error) {
 	spec, err := layout()
 	if err != nil {
@@ -167,7 +169,7 @@ func (c *Checker) set(flags, limit uint64) error {
 	return c.objs.State.Put(uint32(0), bss)
 }
 
-// Seen tells for each sample of a worker whether it has arrived.
+// Seen returns, by sequence number, which samples of a worker have arrived.
 func (c *Checker) Seen(worker uint32) ([]bool, error) {
 	came := make([]bool, c.seqs)
 	var word uint64

@@ -15,14 +15,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// checked is a Checker, its ring, and the counts that it must have.
+// checked has a Checker, its ring, and the counts that the test expects.
 type checked struct {
 	*usercheck.Checker
 	mem  *ring.Mapping
 	want usercheck.Counts
 }
 
-// write writes a sample of n bytes, changed, and drains it.
+// write writes a sample of n bytes, modified by change, and drains it.
 func (c *checked) write(t *testing.T, n int, worker, seq uint32, change func(b []byte)) {
 	t.Helper()
 	pos := c.mem.ProducerPos()
@@ -47,7 +47,7 @@ func (c *checked) expect(t *testing.T, rule string) {
 	}
 }
 
-// A Checker must find faults to prove anything by finding none.
+// A Checker finds each kind of faulty sample.
 func TestWhatACheckerFinds(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 1 << 16})
@@ -66,7 +66,7 @@ func TestWhatACheckerFinds(t *testing.T) {
 	for _, n := range []int{16, 17, 23, 24, 25, 1000, 4088, 4095, 4096} {
 		c.write(t, n, 1, seq, nil)
 		c.expect(t, "an intact one")
-		for _, i := range []int{n - 1, n / 2, 8} { // not its name
+		for _, i := range []int{n - 1, n / 2, 8} { // not the head's worker and seq
 			c.write(t, n, 1, seq+10, func(b []byte) { b[max(i, 8)] ^= 1 })
 			if c.want.Bad++; c.want.Bad == 1 {
 				c.want.FirstBad = uint64(n)<<32 | uint64(seq+10)
@@ -127,7 +127,7 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mem.Unmap()
-	mem.SetProducerPos(80) // ten empty samples
+	mem.SetProducerPos(80) // publish ten samples of length 0
 	for _, want := range []struct{ limit, n int }{{3, 3}, {1, 1}, {0, 6}, {0, 0}, {1, 0}} {
 		if n, err := c.Drain(0, uint64(want.limit)); n != want.n || err != nil {
 			t.Errorf("Drain with limit %d = %d, %v; want %d", want.limit, n, err, want.n)
