@@ -3,10 +3,9 @@
 #define RBTOOL_DRAIN_AHEAD_H
 
 /*
- * Looks at the samples of a user ring without taking them. The ring's memory is the
- * kernel's, so a program may read it. What it sees is what bpf_user_ringbuf_drain
- * finds next, unless another program drains meanwhile or the producer changes
- * what it has committed.
+ * Reads the samples of a user ring without consuming them. The ring is kernel memory, so a program
+ * may read it. bpf_user_ringbuf_drain will find the same samples, unless another program drains in
+ * the meantime or the producer changes samples that it has committed.
  */
 #include <bpf/bpf_core_read.h>
 
@@ -15,7 +14,7 @@
 #define RINGBUF_HDR_SZ 8
 #define DYNPTR_MAX_SIZE 0xffffff /* kernel/bpf/helpers.c */
 
-/* The parts in use of the types in kernel/bpf/ringbuf.c. */
+/* Types of kernel/bpf/ringbuf.c, with only the members that are used here. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct bpf_ringbuf {
@@ -62,7 +61,7 @@ static __always_inline __u64 producer_pos(void *map)
 	return *(volatile __u64 *)RING_MEMBER(ring_of(map), producer_pos);
 }
 
-/* What bpf_ringbuf_query returns for BPF_RB_AVAIL_DATA, without a call. */
+/* Returns the same as bpf_ringbuf_query with BPF_RB_AVAIL_DATA, without a call. */
 static __always_inline __u64 avail_data(void *map)
 {
 	__u64 pos = consumer_pos(map);
@@ -70,8 +69,8 @@ static __always_inline __u64 avail_data(void *map)
 	return producer_pos(map) - pos;
 }
 
-/* The address of the data as a number: to a pointer the verifier would let no unbounded
- * position be added. */
+/* Returns the address of the data as a number: the verifier does not permit adding an unbounded
+ * position to a pointer. */
 static __always_inline __u64 data_of(void *map)
 {
 	void *data = RING_MEMBER(ring_of(map), data);
@@ -81,16 +80,16 @@ static __always_inline __u64 data_of(void *map)
 	return address;
 }
 
-/* The bytes of a ring that a sample or record of len takes. */
+/* Returns the number of bytes that a sample or record of len bytes takes in a ring. */
 static __always_inline __u64 span(__u32 len)
 {
 	return ((__u64)len + RINGBUF_HDR_SZ + 7) & ~7ULL;
 }
 
 /*
- * Returns 0 in a way that depends on v. A load whose address it is added to follows
- * the load of v on every CPU (tools/memory-model/Documentation: address dependency).
- * BPF has no load-acquire before Linux 6.15.
+ * Returns 0, computed from v. If it is added to the address of a load, every CPU does that load
+ * after the load of v (tools/memory-model/Documentation: address dependency). BPF has no
+ * load-acquire before Linux 6.15.
  */
 static __always_inline __u64 after(__u64 v)
 {
@@ -98,13 +97,13 @@ static __always_inline __u64 after(__u64 v)
 	return v;
 }
 
-/* The address of a position; data is data_of(map). */
+/* Returns the address of position pos; data is data_of(map). */
 static __always_inline __u64 address(void *map, __u64 data, __u64 pos)
 {
 	return data + (pos & ring_of(map)->mask);
 }
 
-/* The header of a sample, at an address that kernels before 6.2 can only copy from. */
+/* Returns the header at address at. Kernels before 6.2 can only copy from such an address. */
 static __always_inline __u32 load_header(__u64 at)
 {
 	__u32 header = 0;
@@ -116,9 +115,9 @@ static __always_inline __u32 load_header(__u64 at)
 }
 
 /*
- * Looks at the header at a->pos as __bpf_user_ringbuf_peek does (kernel/bpf/ringbuf.c),
- * and moves a->pos behind a sample. Returns true if the sample is discarded: the
- * next header counts. data is data_of(map).
+ * Reads the header at a->pos as __bpf_user_ringbuf_peek does (kernel/bpf/ringbuf.c), and moves
+ * a->pos past the sample. Returns true if the sample is discarded: the caller must look at the next
+ * one. data is data_of(map).
  */
 static __always_inline bool look(void *map, struct drain_ahead *a, __u64 data)
 {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// drainOn delivers the samples in the user ring.
+// drainOn runs the Drain until it has delivered all samples of the user ring; how describes the run
+// in errors.
 func (p *pair) drainOn(t *testing.T, how string) {
 	t.Helper()
 	p.Drain = newDrain(t, p.user, Options{To: p.ring})
@@ -59,7 +60,7 @@ func TestASampleThatHasNoRoomStaysInTheUserRing(t *testing.T) {
 	}
 }
 
-// Discarded samples are released only if there is room for a sample after them.
+// Discarded samples are released only if the target has room for a sample that may follow them.
 func TestDiscardedSamplesInFrontOfAFullTarget(t *testing.T) {
 	p := newPair(t, 4096, 4096, Options{})
 	p.fillTarget(t)
@@ -83,7 +84,8 @@ func TestDiscardedSamplesInFrontOfAFullTarget(t *testing.T) {
 	}
 }
 
-// A sample may follow as many discarded ones as the kernel releases in a run.
+// A sample is delivered even if it follows as many discarded samples as the kernel releases in one
+// run.
 func TestASampleBehindManyDiscardedOnes(t *testing.T) {
 	for _, discarded := range []int{maxRun - 2000, maxRun - 1000, maxRun - 1, maxRun, maxRun + 1} {
 		p := newPair(t, 4<<20, 1<<20, Options{})

@@ -3,17 +3,18 @@
 #define RBTOOL_DRAIN_BATCH_H
 
 /*
- * Moves samples from the user ring to the target, in batches, with the maps and the
- * state of drain.bpf.c.
+ * Moves samples from the user ring to the target in batches. It uses the maps and the state of
+ * drain.bpf.c.
  *
- * A run takes a sample only if there is room for it. The kernel releases a sample whatever
- * the callback returns (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run looks
- * ahead in the ring's memory. It reserves the record of the first sample and lets the
- * kernel take that sample. In the callback no other program can drain: there it delivers
- * the samples that follow, as far as there is room, and lets the kernel take just those.
+ * A run takes a sample only if the target has room for it. The kernel releases a sample whatever
+ * the callback returns (kernel/bpf/ringbuf.c, bpf_user_ringbuf_drain), so a run first reads the
+ * samples ahead in the ring's memory. It reserves the record for the first sample and lets the
+ * kernel take that sample. During the callback no other program can drain: the callback delivers
+ * the samples that follow, up to the first without room, and lets the kernel take only those that
+ * it has delivered.
  *
- * A sample that the run did not foresee stays in the slot if the target is full, and the
- * next run delivers it before it drains.
+ * If the kernel takes a sample that the run did not see ahead, and the target is full, the sample
+ * stays in the map slot. The next run delivers it before it drains.
  */
 #define MAX_SAMPLES (128 * 1024) /* of a run: BPF_MAX_USER_RINGBUF_SAMPLES */
 
@@ -23,7 +24,7 @@
 #define BATCH 1024		/* samples, */
 #define BATCH_BYTES (64 << 10) /* headers included */
 
-/* struct bpf_dynptr_kern; up to 6.4 there is no function for the size. */
+/* Mirrors struct bpf_dynptr_kern: programs cannot call bpf_dynptr_size before 6.5. */
 struct dynptr_kern {
 	void *data;
 	__u32 size; /* in the low 24 bits: DYNPTR_SIZE_MASK, kernel/bpf/helpers.c */
@@ -43,7 +44,7 @@ static __always_inline __u32 sample_len(struct bpf_dynptr *sample)
 	return kern.size & DYNPTR_SIZE_MASK;
 }
 
-/* The part of a sample of len bytes that belongs to element i of slot. */
+/* Returns how many bytes of a sample of len bytes are in element i of slot. */
 static __always_inline __u32 part(__u32 len, __u32 i)
 {
 	__u32 n = len - i * chunk;
@@ -51,11 +52,11 @@ static __always_inline __u32 part(__u32 len, __u32 i)
 	return n > chunk ? chunk : n;
 }
 
-/* Copies a sample that was taken into the slot. */
+/* Copies a sample that the kernel has taken into the slot. */
 static __always_inline void keep(struct bpf_dynptr *sample, __u32 len)
 {
 	for (__u32 i = 0; i < chunks && i * chunk < len; i++) {
-		__u32 key = i; /* the verifier forgets what it knows of a variable whose address is passed */
+		__u32 key = i; /* a copy: passing its address makes the verifier forget its bounds */
 		void *to = bpf_map_lookup_elem(&slot, &key);
 
 		if (!to)
@@ -64,7 +65,7 @@ static __always_inline void keep(struct bpf_dynptr *sample, __u32 len)
 	}
 }
 
-/* Writes the sample in the slot into a record. */
+/* Copies the sample in the slot into a record. */
 static __always_inline void fill(struct bpf_dynptr *rec, __u32 len)
 {
 	for (__u32 i = 0; i < chunks && i * chunk < len; i++) {
@@ -78,10 +79,10 @@ static __always_inline void fill(struct bpf_dynptr *rec, __u32 len)
 }
 
 /*
- * The flags of a record of len bytes. A sleeping consumer has consumed everything, so the
- * first record of a batch wakes it, if the kernel agrees; the end of the run wakes it for
- * the others. If the ring is too full for that last wakeup's record, the record that
- * made the ring half full has woken the consumer.
+ * Returns the flags with which a record of len bytes is committed. A sleeping consumer has consumed
+ * everything, so the first record of a batch wakes it by the kernel's default rule. The other
+ * records do not; wake() does so at the end of the run. If wake() finds the ring too full for its
+ * record, the record that made the ring half full has already woken the consumer.
  */
 static __always_inline __u64 wakeup(__u32 len, bool first)
 {
@@ -93,7 +94,7 @@ static __always_inline __u64 wakeup(__u32 len, bool first)
 	return first ? 0 : BPF_RB_NO_WAKEUP;
 }
 
-/* Accounts for a record of len bytes written with these flags. */
+/* Counts a record of len bytes that was committed with these flags. */
 static __always_inline void written(__u32 len, __u64 flags)
 {
 	state.run.delivered++;
@@ -114,7 +115,7 @@ static __always_inline void counted(__u32 len)
 		state.run.too_large++;
 }
 
-/* Delivers the sample that is kept aside, or leaves it there when the target is full. */
+/* Delivers the sample kept aside. If the target is full, the sample stays aside. */
 static __noinline bool deliver_aside(void)
 {
 	__u32 len = state.len;
@@ -122,7 +123,7 @@ static __noinline bool deliver_aside(void)
 	struct bpf_dynptr rec;
 
 	if (bpf_ringbuf_reserve_dynptr(&target, len, 0, &rec)) {
-		/* A failed reservation leaves a null dynptr that must be released too. */
+		/* After a failed reservation the dynptr is null, but must be released too. */
 		bpf_ringbuf_discard_dynptr(&rec, BPF_RB_NO_WAKEUP);
 		state.run.full = 1;
 		return false;
@@ -134,7 +135,7 @@ static __noinline bool deliver_aside(void)
 	return true;
 }
 
-/* Delivers a short sample that the kernel has not taken yet. */
+/* Delivers a sample of at most LONG bytes that the kernel has not taken yet. */
 static __always_inline bool deliver_ahead(const struct drain_ahead *a, __u64 data)
 {
 	__u32 key = 0, len = a->len;
@@ -152,7 +153,7 @@ static __always_inline bool deliver_ahead(const struct drain_ahead *a, __u64 dat
 	return true;
 }
 
-/* Delivers one more sample of the batch, which the kernel has not taken yet. */
+/* Delivers the next sample of the batch, which the kernel has not taken yet. */
 static long deliver_next(__u32 i, void *data)
 {
 	struct drain_ahead *a = &state.ahead;
@@ -171,8 +172,8 @@ static long deliver_next(__u32 i, void *data)
 }
 
 /*
- * Takes a sample. During the callback the kernel lets no other program drain, so the samples
- * ahead stay there: the first call delivers the rest of the batch.
+ * The callback of bpf_user_ringbuf_drain. During the callback no other program can drain, so the
+ * samples ahead stay in the ring: the first call delivers the whole batch.
  */
 static long on_sample(struct bpf_dynptr *sample, void *data)
 {
@@ -261,7 +262,7 @@ static __always_inline void drain_unseen(__u64 *data, bool first)
 		return;
 	if (state.ahead.kind != AHEAD_MALFORMED && !room(span(max_sample)))
 		return;
-	state.first = ~0ULL; /* no sample is foreseen */
+	state.first = ~0ULL; /* no sample has been seen ahead */
 	drain_user(data, false);
 	if (state.aside)
 		deliver_aside();
@@ -272,19 +273,19 @@ static long look_on(__u32 i, void *data)
 	return !look(&user, &state.ahead, *(__u64 *)data);
 }
 
-/* Drains the next batch. Returns 1 at the end of the run. */
+/* Drains the next batch. Returns 1 if the run ends, which stops bpf_loop. */
 static long next_batch(__u32 i, void *data)
 {
 	struct drain_ahead *a = &state.ahead;
 	__u64 start = consumer_pos(&user);
 
 	a->pos = start;
-	a->producer_pos = producer_pos(&user); /* --recover moves it back */
+	a->producer_pos = producer_pos(&user); /* read again: a repair of the ring moves it back */
 	a->discarded = false;
 	if (look(&user, a, *(__u64 *)data))
 		bpf_loop(MAX_SAMPLES - 1 - BATCH, look_on, data, 0);
 	if (consumer_pos(&user) != start)
-		return 0; /* another program drained: the bytes read may be no headers */
+		return 0; /* another program has drained: the bytes read may not be headers */
 	state.taken = false;
 	state.first = state.last = a->at;
 	if (a->kind == AHEAD_SAMPLE && a->len <= max_sample) {
@@ -301,7 +302,7 @@ static long next_batch(__u32 i, void *data)
 	return state.run.result < 0 || state.run.samples == state.limit || a->seen >= MAX_SAMPLES;
 }
 
-/* Wakes the consumer for the records written with BPF_RB_NO_WAKEUP. */
+/* Wakes the consumer if records were committed with BPF_RB_NO_WAKEUP. */
 static __always_inline void wake(void)
 {
 	void *rec;
@@ -311,7 +312,7 @@ static __always_inline void wake(void)
 	if (bpf_ringbuf_query(&target, BPF_RB_AVAIL_DATA)) {
 		rec = bpf_ringbuf_reserve(&target, 0, 0);
 		if (!rec)
-			return; /* the next run may find room */
+			return; /* the ring is full: the next run may find room */
 		bpf_ringbuf_discard(rec, BPF_RB_FORCE_WAKEUP);
 	}
 	state.silent = false;

@@ -38,7 +38,7 @@ func TestTheLargestSampleOfADynptr(t *testing.T) {
 	if p.MaxSample() != maxDynptr {
 		t.Fatalf("MaxSample %d", p.MaxSample())
 	}
-	for seq := range uint64(2) { // the second finds the target full, and fills the user ring
+	for seq := range uint64(2) { // the second pass finds the target full, and fills the user ring
 		p.feed(payload(seq, maxDynptr))
 		p.run(t)
 	}
@@ -51,13 +51,13 @@ func TestTheLargestSampleOfADynptr(t *testing.T) {
 	}
 }
 
-// The longest samples, in rings of different sizes.
+// In rings of several sizes, the longest samples that can never fit are counted and dropped.
 func TestASampleThatNeverFitsIsCountedAndDropped(t *testing.T) {
 	page := uint32(os.Getpagesize())
 	for _, test := range []struct {
 		name       string
 		user, ring uint32
-		max        uint32 // Options
+		max        uint32 // Options.MaxSample
 		largest    int
 	}{
 		{"the target is the limit", 4 * page, page, 0, int(page) - 16},
@@ -77,7 +77,7 @@ func TestASampleThatNeverFitsIsCountedAndDropped(t *testing.T) {
 				t.Fatalf("%d records", len(records))
 			}
 			if uint64(test.largest)+1+headerSize > p.size {
-				return // the user ring does not carry it either
+				return // the sample does not fit into the user ring either
 			}
 			p.feed(payload(1, test.largest+1))
 			if res := p.run(t); res.TooLarge != 1 || res.Delivered != 0 || res.Full {
@@ -94,7 +94,7 @@ func TestASampleThatNeverFitsIsCountedAndDropped(t *testing.T) {
 	}
 }
 
-// Random sizes, into a target that is full most of the time.
+// Samples of random sizes all arrive through a target that is full most of the time.
 func TestNothingIsLostWhereTheTargetIsFull(t *testing.T) {
 	count := uint64(20_000)
 	if testing.Short() {
@@ -141,7 +141,7 @@ func TestNothingIsLostWhereTheTargetIsFull(t *testing.T) {
 	}
 }
 
-// Concurrent runs by the caller, the timer and a tracepoint keep the order.
+// Runs by the caller, the timer and a tracepoint at the same time deliver the samples in order.
 func TestTriggersThatRaceKeepTheOrder(t *testing.T) {
 	count := uint64(50_000)
 	if testing.Short() {

@@ -2,11 +2,11 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Drains a user ring into a ring, or counts the samples. A run is started by user space
- * (drain_once), by a timer in the kernel (on_timer) or by a tracepoint (drain_event).
+ * Drains a user ring into a ring, or only counts the samples. User space (drain_once), a timer in
+ * the kernel (on_timer) or a tracepoint (drain_event) starts a run.
  *
- * A run holds a lock, because two overlapping runs would deliver out of order. It takes a
- * sample only if there is room for it: see batch.h.
+ * A run holds a lock, because two overlapping runs would deliver samples out of order. It takes a
+ * sample only if the target has room for it: see batch.h.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -16,16 +16,16 @@
 #define LONG 2048 /* bytes; a longer sample is a batch of its own */
 
 /* Set by user space before loading: constants for the verifier. */
-const volatile bool to_ring;	  /* else samples are only counted */
-const volatile __u32 max_sample;  /* bytes; a longer one never fits into the target */
+const volatile bool to_ring;	  /* false: samples are only counted */
+const volatile __u32 max_sample;  /* bytes; a longer sample never fits into the target */
 const volatile __u32 chunk = 64;  /* bytes of an element of slot */
 const volatile __u32 chunks = 1;  /* elements of slot */
 const volatile __u64 ring_bytes;  /* of the target */
-const volatile bool overwrites;	  /* the target never lacks room: BPF_F_RB_OVERWRITE */
-const volatile __u64 kernel_limit; /* samples of a run by timer or tracepoint; 0: no limit */
-const volatile __u64 kernel_flags; /* of bpf_user_ringbuf_drain in such a run */
+const volatile bool overwrites;	  /* the target has BPF_F_RB_OVERWRITE, so it always has room */
+const volatile __u64 kernel_limit; /* most samples of a run by timer or tracepoint; 0: no limit */
+const volatile __u64 kernel_flags; /* flags of bpf_user_ringbuf_drain in such a run */
 
-/* User space replaces the two rings by those of its caller. */
+/* User space replaces the two rings by the rings to be drained and filled. */
 struct {
 	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
 	__uint(max_entries, 4096);
@@ -45,7 +45,7 @@ struct {
 	__uint(value_size, 64); /* chunk, by user space */
 } slot SEC(".maps");
 
-/* A copy of a sample that is still in the user ring. */
+/* A copy of a short sample that is still in the user ring. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -98,10 +98,10 @@ static __always_inline void tally(struct drain_counts *c, const struct drain_run
 		c->empty++;
 }
 
-/* The origin of a run. */
+/* What starts a run. */
 enum origin {
 	CALLER,
-	CALLER_ASIDE, /* delivers only the sample kept aside */
+	CALLER_ASIDE, /* user space, to deliver only the sample kept aside */
 	KERNEL,	      /* the timer or the tracepoint */
 };
 
@@ -180,7 +180,7 @@ int drain_start(struct drain_timer_arg *ctx)
 	if (!ctx->every)
 		return 0;
 	err = bpf_timer_init(&elem->timer, &timer, CLOCK_MONOTONIC);
-	if (err && err != -EBUSY) /* initialised before */
+	if (err && err != -EBUSY) /* -EBUSY: the timer was initialised before */
 		return err;
 	err = bpf_timer_set_callback(&elem->timer, on_timer);
 	if (err)
@@ -189,8 +189,8 @@ int drain_start(struct drain_timer_arg *ctx)
 	return bpf_timer_start(&elem->timer, 0, 0);
 }
 
-/* After it returns no run by timer or tracepoint starts. One that the tracepoint started may
- * still be going on, and holds the lock. */
+/* Forbids runs by timer and tracepoint: none starts after this program returns. A run that the
+ * tracepoint started before may still be going on; it holds the lock. */
 SEC("syscall")
 int drain_stop(void *ctx)
 {
@@ -203,7 +203,7 @@ int drain_stop(void *ctx)
 	state.stopped = true;
 	state.every = 0;
 	err = bpf_timer_cancel(&elem->timer);
-	return err == -EINVAL ? 0 : err; /* never started */
+	return err == -EINVAL ? 0 : err; /* -EINVAL: the timer was never started */
 }
 
 /* bpf_probe_read_kernel and bpf_ringbuf_query require a GPL-compatible license. */

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultLimit is the number of samples that take about a third of a millisecond.
+// defaultLimit is the default of Options.Limit. That many samples take about a third of a
+// millisecond.
 const defaultLimit = 4096
 
 // Options configure a Drain. With the zero value it counts samples and drops them.
@@ -30,9 +31,9 @@ type Options struct {
 	// discarded ones included, in any case.
 	Limit uint32
 
-	// Flags tell whether such a run wakes a producer that waits for room in the user ring:
-	// always with unix.BPF_RB_FORCE_WAKEUP, never with unix.BPF_RB_NO_WAKEUP, by default if it
-	// took a sample.
+	// Flags tell whether a run by timer or tracepoint wakes a producer that waits for room in the
+	// user ring: always with unix.BPF_RB_FORCE_WAKEUP, never with unix.BPF_RB_NO_WAKEUP, and with 0
+	// only if the run took a sample.
 	Flags uint64
 }
 
@@ -44,7 +45,7 @@ type Drain struct {
 
 	mu       sync.Mutex
 	programs map[string]*ebpf.Program
-	link     link.Link // of the tracepoint
+	link     link.Link // attaches the program to the tracepoint; nil if not attached
 	pinned   bool
 	closed   bool
 }
@@ -69,7 +70,8 @@ func load(user *ebpf.Map, opts Options) (*Drain, error) {
 	if d.maps, err = newMaps(user, opts.To, d.constant); err != nil {
 		return nil, err
 	}
-	// Loaded now for its errors; other programs are loaded at their first use.
+	// This program is loaded now, so that Load fails if the kernel lacks a feature. Other programs
+	// are loaded at their first use.
 	if _, err := d.program(bpfProgDrainOnce); err != nil {
 		return nil, errors.Join(err, d.maps.close())
 	}
@@ -81,7 +83,7 @@ func (o Options) check(user *ebpf.Map) error {
 	case user.Type() != ebpf.UserRingbuf:
 		return fmt.Errorf("map is a %s, not a %s", user.Type(), ebpf.UserRingbuf)
 	case o.To != nil && o.To.Type() != ebpf.RingBuf:
-		return fmt.Errorf("target is a %s, not a %s", o.To.Type(), ebpf.RingBuf)
+		return fmt.Errorf("target map is a %s, not a %s", o.To.Type(), ebpf.RingBuf)
 	case o.Flags&^(unix.BPF_RB_NO_WAKEUP|unix.BPF_RB_FORCE_WAKEUP) != 0:
 		return fmt.Errorf("unknown flags %#x", o.Flags)
 	}
@@ -92,7 +94,7 @@ func (o Options) check(user *ebpf.Map) error {
 // are only counted.
 func (d *Drain) MaxSample() uint32 { return d.constant.maxSample }
 
-// program returns a program of the object, and loads it at the first call.
+// program returns the program with this name, and loads it at the first call.
 func (d *Drain) program(name string) (*ebpf.Program, error) {
 	if p := d.programs[name]; p != nil {
 		return p, nil
@@ -132,7 +134,7 @@ func (d *Drain) Close() error {
 	return nil
 }
 
-// use locks d for a method. The caller unlocks it if there is no error.
+// use locks d, or returns an error if d is closed. Without an error the caller must unlock d.
 func (d *Drain) use() error {
 	d.mu.Lock()
 	if d.closed {

@@ -18,15 +18,15 @@ const (
 	discardBit = 1 << 30
 )
 
-// feeder is a producer that also writes what a producer must not. It does not use package userprod,
-// which is not under test here.
+// feeder is a producer for a user ring that can also write invalid headers and positions. It does
+// not use package userprod.
 type feeder struct {
 	tb       testing.TB
 	consumer []byte // page 0
 	producer []byte // page 1 and the data, twice
 	data     []byte
 	size     uint64
-	pos      uint64 // of the next header
+	pos      uint64 // position of the next header
 }
 
 // newFeeder maps a user ring until the test ends.
@@ -57,14 +57,14 @@ func (f *feeder) consumerPos() uint64 { return atomic.LoadUint64(word(f.consumer
 func (f *feeder) producerPos() uint64 { return atomic.LoadUint64(word(f.producer)) }
 func (f *feeder) publish(pos uint64)  { atomic.StoreUint64(word(f.producer), pos) }
 
-// header writes the length word of the header at pos.
+// header writes v as the length word of the header at pos.
 func (f *feeder) header(pos uint64, v uint32) {
 	atomic.StoreUint32((*uint32)(unsafe.Pointer(&f.data[pos&(f.size-1)])), v)
 }
 
 func span(n int) uint64 { return (uint64(n) + headerSize + 7) &^ 7 }
 
-// put appends a sample without publishing it, and reports whether there was room.
+// put writes a sample without publishing it, and reports whether the ring had room.
 func (f *feeder) put(payload []byte, flags uint32) bool {
 	if f.pos+span(len(payload))-f.consumerPos() > f.size {
 		return false
@@ -75,7 +75,7 @@ func (f *feeder) put(payload []byte, flags uint32) bool {
 	return true
 }
 
-// feed writes and publishes samples, for which there must be room.
+// feed writes and publishes samples. It fails the test if the ring has no room.
 func (f *feeder) feed(payloads ...[]byte) {
 	f.tb.Helper()
 	for _, p := range payloads {

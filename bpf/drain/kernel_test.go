@@ -46,7 +46,7 @@ func TestADiscardedSampleIsPassedOver(t *testing.T) {
 	f, d, _ := counter(t, 4096)
 	f.feedN(2, 8, discardBit)
 	f.feedN(1, 8, 0)
-	f.feedN(1, 8, discardBit|busyBit) // DISCARD is tested first
+	f.feedN(1, 8, discardBit|busyBit) // the kernel checks DISCARD before BUSY
 	f.feedN(1, 8, 0)
 	expect(t, d, RunOptions{}, 2, nil)
 	if f.consumerPos() != f.producerPos() {
@@ -82,8 +82,8 @@ func TestDiscardedSamplesCountTowards128Ki(t *testing.T) {
 	expect(t, d, RunOptions{}, 4, nil)
 }
 
-// malformed checks that every run returns the error, after the samples before the malformed one,
-// until mend.
+// malformed checks that runs fail with the error want until mend repairs the ring. The first run
+// takes the samples before the malformed one.
 func malformed(t *testing.T, f *feeder, d *Drain, before uint64, want unix.Errno, mend func()) {
 	t.Helper()
 	expect(t, d, RunOptions{}, before, want)
@@ -119,7 +119,7 @@ func TestAnUnalignedPositionIsEINVAL(t *testing.T) {
 	f.feedN(3, 8, 0)
 	good := f.pos
 	f.publish(good + 4)
-	// The position is checked first: no sample is drained.
+	// The kernel checks the position first, so it drains no sample.
 	malformed(t, f, d, 0, unix.EINVAL, func() { f.publish(good) })
 }
 
@@ -157,12 +157,12 @@ func TestUnknownFlagsAreEINVAL(t *testing.T) {
 	expect(t, d, RunOptions{}, 1, nil)
 }
 
-// Two programs drain one ring: the kernel admits one, and the other gets -EBUSY.
+// While one program drains a ring, the kernel refuses another program's drain with -EBUSY.
 func TestAnotherDrainIsEBUSY(t *testing.T) {
 	testenv.NoLeaks(t)
 	user := userRing(t, 2<<20)
 	f, a, b := newFeeder(t, user), newDrain(t, user, Options{}), newDrain(t, user, Options{})
-	// On another CPU if there is one; otherwise the timer interrupts the run.
+	// With more than one CPU the timer runs on another CPU; with one CPU it interrupts the run.
 	if err := b.Start(minEvery); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helperVariable makes the test binary a process that drains, with the two maps that it inherits,
-// until it is killed.
+// helperVariable is an environment variable. If it is set, the test binary drains until it is
+// killed, with two maps whose descriptors it inherits.
 const helperVariable = "RBTOOL_TEST_DRAIN"
 
 func helper() error {
@@ -42,7 +42,7 @@ func helper() error {
 	}
 }
 
-// startHelper starts a process that drains from p.user into p.ring.
+// startHelper starts a process that drains from p.user into p.ring. kill kills the process.
 func (p *pair) startHelper(t *testing.T) (kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -75,8 +75,8 @@ func (p *pair) startHelper(t *testing.T) (kill func()) {
 	return kill
 }
 
-// Each sample arrives once, whenever drains are killed. The target is full most of the time, and
-// two drains take turns.
+// Each sample arrives once although processes that drain are killed at random moments. The target
+// is full most of the time, and two Drains take turns.
 func TestKilledDrainsLoseNothing(t *testing.T) {
 	rounds := 60
 	if testing.Short() {

@@ -26,7 +26,7 @@ func userRing(tb testing.TB, size uint32) *ebpf.Map {
 	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: size})
 }
 
-// newDrain loads a Drain and closes it, with a check for leaks, when the test ends.
+// newDrain loads a Drain. When the test ends it closes the Drain and checks that nothing leaked.
 func newDrain(tb testing.TB, user *ebpf.Map, opts Options) *Drain {
 	tb.Helper()
 	d, err := Load(user, opts)
@@ -50,7 +50,7 @@ func counter(t *testing.T, size uint32) (*feeder, *Drain, *ebpf.Map) {
 	return newFeeder(t, user), newDrain(t, user, Options{}), user
 }
 
-// expect does a run, which must take n samples and return the error.
+// expect does a run, and fails the test unless the run takes n samples and returns the error want.
 func expect(t *testing.T, d *Drain, opts RunOptions, n uint64, want error) Result {
 	t.Helper()
 	res, err := d.Run(opts)
@@ -60,7 +60,8 @@ func expect(t *testing.T, d *Drain, opts RunOptions, n uint64, want error) Resul
 	return res
 }
 
-// sleeper is an edge-triggered epoll on a ring: it sees wakeups, not data.
+// sleeper is an edge-triggered epoll instance with a ring: it reports wakeups, whether or not the
+// ring has data.
 type sleeper struct {
 	t  *testing.T
 	fd int
@@ -78,12 +79,12 @@ func newSleeper(t *testing.T, ring *ebpf.Map, events uint32) *sleeper {
 		t.Fatal(err)
 	}
 	s := &sleeper{t, fd}
-	s.woken(false) // consumes the state at the start
+	s.woken(false) // consumes the event that epoll reports at the start
 	return s
 }
 
-// woken reports whether the ring has woken the sleeper since the last call. It waits for an
-// expected wakeup, which comes by irq_work after the run.
+// woken reports whether the ring has woken the sleeper since the last call. If a wakeup is expected
+// it waits for it, since the kernel delivers wakeups by irq_work some time after the run.
 func (s *sleeper) woken(expected bool) bool {
 	s.t.Helper()
 	timeout := 0

@@ -13,15 +13,17 @@ import (
 )
 
 const (
-	// headerSize is BPF_RINGBUF_HDR_SZ, in bytes, before each record and sample.
+	// headerSize is BPF_RINGBUF_HDR_SZ, the size in bytes of the header before each record and
+	// sample.
 	headerSize = 8
 	// maxDynptr is DYNPTR_MAX_SIZE (kernel/bpf/helpers.c), in bytes.
 	maxDynptr = 1<<24 - 1
-	// maxChunk is the largest element of the slot, in bytes. A longer sample takes several.
+	// maxChunk is the largest element of the slot, in bytes. A longer sample takes several
+	// elements.
 	maxChunk = 64 << 10
 )
 
-// constants are those of the programs.
+// constants has the values of the programs' constants, which are set before loading.
 type constants struct {
 	toRing      bool
 	maxSample   uint32
@@ -60,7 +62,7 @@ func maxSample(user, target uint32) uint32 {
 	return min(user-headerSize, target-8-headerSize, maxDynptr)
 }
 
-// stateSection has the global variables of the object.
+// stateSection is the name of the map with the global variables of the object.
 const stateSection = ".bss"
 
 // maps has the maps of the object by name, and owns them.
@@ -91,7 +93,7 @@ func newMaps(user, target *ebpf.Map, c constants) (_ maps, err error) {
 			return nil, fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	// For Open. The state is the section's only variable.
+	// Open reads MaxSample from here. The state is the section's only variable.
 	if err := m[stateSection].Put(uint32(0), bpfDrainState{MaxSample: c.maxSample}); err != nil {
 		return nil, fmt.Errorf("write map %s: %w", stateSection, err)
 	}
@@ -108,7 +110,7 @@ func (m maps) close() error {
 
 var newSpec = object.Copies(loadBpf)
 
-// specFor returns the spec with constants.
+// specFor returns the spec of the object with its constants set to c.
 func specFor(c constants) (*ebpf.CollectionSpec, error) {
 	spec, err := newSpec()
 	if err != nil {
@@ -126,24 +128,24 @@ func specFor(c constants) (*ebpf.CollectionSpec, error) {
 	)
 	spec.Maps[bpfMapSlot].ValueSize = c.chunk
 	spec.Maps[bpfMapSlot].MaxEntries = c.chunks
-	spec.Maps[stateSection].Flags |= unix.BPF_F_MMAPABLE // as cilium/ebpf creates it
+	spec.Maps[stateSection].Flags |= unix.BPF_F_MMAPABLE // cilium/ebpf sets this flag on the map, too
 	return spec, err
 }
 
-// loadProgram loads one program over the maps.
+// loadProgram loads one program, which uses the maps m.
 func loadProgram(name string, m maps, c constants) (*ebpf.Program, error) {
 	spec, err := specFor(c)
 	if err != nil {
 		return nil, err
 	}
-	// A replacement must match the spec.
+	// cilium/ebpf requires that a map that replaces the spec's has the same size.
 	for _, ring := range []string{bpfMapUser, bpfMapTarget} {
 		if own := m[ring]; own != nil {
 			spec.Maps[ring].MaxEntries = own.MaxEntries()
 			spec.Maps[ring].Flags = own.Flags()
 		}
 	}
-	// cilium/ebpf loads only what is assigned.
+	// LoadAndAssign loads only the objects that objs names.
 	var objs struct {
 		Program *ebpf.Program `ebpf:"program"`
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// pattern fills sample seq with its number, truncated if the sample is shorter, and bytes derived
-// from it.
+// pattern fills sample seq with its sequence number (truncated if the sample is shorter) and bytes
+// derived from that.
 var pattern = func() []byte {
 	b := make([]byte, 1<<24+256)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -53,7 +53,7 @@ func newPair(t *testing.T, userSize, ringSize uint32, opts Options) *pair {
 	return p
 }
 
-// take consumes the records in the ring.
+// take consumes the records in the ring and returns copies of them.
 func (p *pair) take(t *testing.T) (records [][]byte) {
 	t.Helper()
 	for rec := range p.reader.Pass(0) {
@@ -65,7 +65,7 @@ func (p *pair) take(t *testing.T) (records [][]byte) {
 	return records
 }
 
-// run does a run without error.
+// run does a run, and fails the test if that returns an error.
 func (p *pair) run(t *testing.T) Result {
 	t.Helper()
 	res, err := p.Run(RunOptions{})
@@ -80,7 +80,8 @@ func mixed(x uint64) uint64 {
 	return x ^ x>>29
 }
 
-// fillTarget feeds numbered samples of 100 bytes until the target is full.
+// fillTarget feeds and drains numbered samples of 100 bytes until the target is full. It returns
+// the number of samples fed.
 func (p *pair) fillTarget(t *testing.T) (fed uint64) {
 	t.Helper()
 	for {

@@ -11,30 +11,31 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	cilium "github.com/cilium/ebpf/pin"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/pin"
 )
 
-// errForeign means that another object has the name of a Drain's pin.
+// errForeign means that another object is pinned under the name of a Drain's pin.
 var errForeign = errors.New("not the pin of a drain")
 
-// The pins of a Drain in the order of creation; they are removed in reverse order. The timer
-// runs while its map has a pin or a descriptor; then the kernel cancels it
-// (kernel/bpf/arraymap.c, array_map_free_timers_wq).
+// The pins of a Drain in the order of creation. They are removed in reverse order. The kernel
+// cancels the timer when the last pin and descriptor of its map are gone (kernel/bpf/arraymap.c,
+// array_map_free_timers_wq).
 const (
 	pinTimer   = "timer"
 	pinState   = "state"
 	pinCounts  = "counts"
 	pinUser    = "user"
-	pinTarget  = "target" // unless samples are only counted
+	pinTarget  = "target" // missing if samples are only counted
 	pinProgram = "program"
 	pinStart   = "start"
 	pinStop    = "stop"
-	pinLink    = "link" // if attached
+	pinLink    = "link" // missing if no tracepoint is attached
 )
 
-// mapPins are the pins of maps.
+// mapPins has the names of the pins of maps, and of these maps in the object.
 var mapPins = []struct{ pin, object string }{
 	{pinTimer, bpfMapTimer}, {pinState, stateSection}, {pinCounts, bpfMapCounts},
 	{pinUser, bpfMapUser}, {pinTarget, bpfMapTarget},
@@ -48,8 +49,8 @@ var programPins = []struct{ pin, object string }{
 // which it creates if it is missing. Timer and tracepoint then no longer depend on this
 // process, and Close leaves them running.
 //
-// The error matches [fs.ErrExist] if one of the pins exists; others are those of package pin. A
-// failed Pin leaves nothing behind.
+// The error matches [fs.ErrExist] if one of the pins exists; package pin describes other errors. If
+// Pin fails it leaves no pin behind.
 func (d *Drain) Pin(dir string) error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("pin drain in %q: %w", dir, err)
@@ -80,7 +81,7 @@ func (d *Drain) pin(dir string) (err error) {
 			err = errors.Join(err, pin.Remove(path))
 		}
 		if errors.Is(statErr, fs.ErrNotExist) {
-			unix.Rmdir(dir) // fails if another process has put something there
+			unix.Rmdir(dir) // fails if another process has created a file there
 		}
 	}()
 	do := func(name string, f func(path string) error) error {
@@ -112,8 +113,9 @@ func (d *Drain) pin(dir string) (err error) {
 	return nil
 }
 
-// Open opens the Drain that is pinned in dir. The caller closes it; the pinned Drain goes on.
-// The error matches [fs.ErrNotExist] if pins are missing; others are those of package pin.
+// Open opens the Drain that is pinned in dir. The caller closes it, after which the pinned Drain
+// continues. The error matches [fs.ErrNotExist] if pins are missing; package pin describes other
+// errors.
 func Open(dir string) (*Drain, error) {
 	d, err := open(dir)
 	if err != nil {
@@ -135,7 +137,8 @@ func open(dir string) (*Drain, error) {
 	return d, nil
 }
 
-// openPins opens the pins in order, and returns the names of those that it opened.
+// openPins opens the pins in the order of creation. found has the names of those that it opened,
+// also if it returns an error.
 func openPins(dir string) (_ *Drain, found []string, err error) {
 	d := &Drain{maps: maps{}, programs: map[string]*ebpf.Program{}, pinned: true}
 	defer func() {
@@ -160,16 +163,16 @@ func openPins(dir string) (_ *Drain, found []string, err error) {
 		}
 		d.programs[p.object], found = prog, append(found, p.pin)
 	}
-	switch d.link, err = link.LoadPinnedLink(filepath.Join(dir, pinLink), nil); {
+	switch d.link, err = openAs[link.Link](filepath.Join(dir, pinLink)); {
 	case errors.Is(err, fs.ErrNotExist):
 		return d, found, nil
 	case err != nil:
-		return nil, found, fmt.Errorf("%w: %s: %w", errForeign, pinLink, err)
+		return nil, found, err
 	}
 	return d, append(found, pinLink), nil
 }
 
-// openMap opens the pin of a map of the object.
+// openMap opens the pin of the map that is named object in the BPF object.
 func openMap(path, object string) (*ebpf.Map, error) {
 	types := map[string]ebpf.MapType{
 		bpfMapTimer: ebpf.Array, stateSection: ebpf.Array, bpfMapCounts: ebpf.PerCPUArray,
@@ -182,13 +185,24 @@ func openMap(path, object string) (*ebpf.Map, error) {
 	return m, err
 }
 
-func openProgram(path, name string) (*ebpf.Program, error) {
-	if _, err := os.Lstat(path); err != nil {
-		return nil, err
-	}
-	p, err := ebpf.LoadPinnedProgram(path, nil)
+// openAs opens the pin at path. The error matches errForeign if the object is not a T.
+func openAs[T cilium.Pinner](path string) (T, error) {
+	var none T
+	o, err := cilium.Load(path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errForeign, err)
+		return none, err
+	}
+	t, ok := o.(T)
+	if !ok {
+		return none, errors.Join(fmt.Errorf("%w: %s holds a %T", errForeign, path, o), o.Close())
+	}
+	return t, nil
+}
+
+func openProgram(path, name string) (*ebpf.Program, error) {
+	p, err := openAs[*ebpf.Program](path)
+	if err != nil {
+		return nil, err
 	}
 	info, err := p.Info()
 	if err == nil && info.Name != name {
@@ -200,13 +214,13 @@ func openProgram(path, name string) (*ebpf.Program, error) {
 	return p, nil
 }
 
-// Remove stops the Drain that is pinned in dir, and removes its pins, complete or not, and dir.
-// Samples without room in the target stay in the user ring. If the target has no room for a
-// sample kept aside (see the package comment), the error matches [ErrAside] and the Drain goes
-// on; with force the sample is lost.
+// Remove stops the Drain that is pinned in dir, and removes its pins and dir. It also removes an
+// incomplete set of pins. Samples without room in the target stay in the user ring. If the target
+// has no room for a sample kept aside (see the package comment), the error matches [ErrAside] and
+// the Drain continues; with force, Remove goes on and the sample is lost.
 //
-// The error matches [fs.ErrNotExist] if nothing is pinned in dir. Remove removes nothing if
-// another object has the name of one of the pins.
+// The error matches [fs.ErrNotExist] if nothing is pinned in dir. Remove removes nothing if another
+// object is pinned under the name of a Drain's pin.
 func Remove(dir string, force bool) error {
 	if err := remove(dir, force); err != nil {
 		return fmt.Errorf("remove drain from %q: %w", dir, err)
@@ -224,7 +238,7 @@ func remove(dir string, force bool) error {
 		if err := d.end(force); err != nil {
 			return err
 		}
-	} // else Pin or Remove was interrupted
+	} // otherwise pins are missing: Pin or Remove was interrupted
 	for _, name := range slices.Backward(found) {
 		if err := pin.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -234,8 +248,8 @@ func remove(dir string, force bool) error {
 	return nil
 }
 
-// end stops a pinned Drain and delivers the sample kept aside. If that fails the Drain goes on,
-// unless force is set.
+// end stops a pinned Drain and delivers the sample kept aside. If the delivery fails and force is
+// false, end starts the Drain again.
 func (d *Drain) end(force bool) error {
 	state, err := d.state()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// next waits for the next record, at most a minute.
+// next waits for the next record, at most a minute, and returns it.
 func (p *pair) next(t *testing.T) consumer.Record {
 	t.Helper()
 	deadline := time.AfterFunc(time.Minute, func() { p.reader.Close() })
@@ -28,7 +28,7 @@ func (p *pair) next(t *testing.T) consumer.Record {
 
 func TestTheTimerDrains(t *testing.T) {
 	p := newPair(t, 4096, 4096, Options{})
-	for _, every := range []time.Duration{time.Millisecond, 100 * time.Microsecond} { // a second Start changes it
+	for _, every := range []time.Duration{time.Millisecond, 100 * time.Microsecond} { // the second Start changes the interval
 		if err := p.Start(every); err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestTheTimerDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.feed(payload(2, 8))
-	expect(t, p.Drain, RunOptions{}, 1, nil) // it was left to us
+	expect(t, p.Drain, RunOptions{}, 1, nil) // no timer runs, so the sample is still in the user ring
 	if after, err := p.Stats(); err != nil || after.Runs != before.Runs+1 || after.Every != 0 {
 		t.Errorf("after Stop: %+v, %v; before: %+v", after, err, before)
 	}
@@ -70,7 +70,7 @@ func TestATracepointDrains(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.feed(payload(1, 8))
-	p.next(t) // it makes a system call if it has to wait
+	p.next(t) // if it has to wait, it makes a system call, which triggers a run
 	if err := p.Attach("sys_enter"); err == nil {
 		t.Error("attached twice")
 	}
@@ -80,11 +80,11 @@ func TestATracepointDrains(t *testing.T) {
 	p.nobodyElseDrains(t, p.Drain)
 }
 
-// nobodyElseDrains expects that only runs of d take samples. Stop and Remove do not wait for a run
-// that a tracepoint started, so that a run may be contended.
+// nobodyElseDrains checks that samples are drained only by calls of Run. A first run may be
+// contended, since Stop and Remove do not wait for a run that a tracepoint started.
 func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
 	t.Helper()
-	for n := range uint64(2) { // a run that was going on has ended after the first
+	for n := range uint64(2) { // a run that was going on has ended after the first pass
 		if n > 0 {
 			p.feed(payload(n, 8))
 		}
@@ -98,7 +98,7 @@ func (p *pair) nobodyElseDrains(t *testing.T, d *Drain) {
 	}
 }
 
-// A run by the timer takes at most the limit, and the next runs the rest.
+// A run by the timer takes at most Limit samples, and the next runs take the rest.
 func TestTheLimitOfATimersRun(t *testing.T) {
 	p := newPair(t, 1<<16, 1<<16, Options{Limit: 10})
 	p.feedN(1000, 8, 0)
@@ -145,7 +145,7 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	}
 	defer d.Close()
 	s, err := d.Stats()
-	for err == nil && s.Delivered == 0 { // a run is counted at its end, after its records are there
+	for err == nil && s.Delivered == 0 { // a run updates the counts at its end, after its records are in the ring
 		s, err = d.Stats()
 	}
 	if err != nil || s.Delivered != 1 || s.Every != time.Millisecond {
@@ -169,7 +169,8 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	}
 }
 
-// Without pin and descriptor of the timer's map the kernel cancels the timer.
+// When the last descriptor of the timer's map is closed and the map is not pinned, the kernel
+// cancels the timer.
 func TestWithoutAPinTheTimerEndsWithClose(t *testing.T) {
 	testenv.NoLeaks(t)
 	user := userRing(t, 4096)
@@ -240,7 +241,7 @@ func TestRemoveLeavesAloneWhatIsNotADrain(t *testing.T) {
 	}
 }
 
-// A failed Pin leaves nothing behind, no directory either.
+// A failed Pin leaves no pins and no directory behind.
 func TestAFailedPin(t *testing.T) {
 	dir := testenv.BPFFS(t)
 	p := newPair(t, 4096, 4096, Options{})

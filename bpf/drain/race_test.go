@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Two Drains of one user ring compete for its samples. Each sample is delivered once.
+// If two Drains drain one user ring at the same time, each sample is delivered once.
 func TestTwoDrainsOfOneUserRing(t *testing.T) {
 	count := uint64(30_000)
 	if testing.Short() {
@@ -58,8 +58,8 @@ func TestTwoDrainsOfOneUserRing(t *testing.T) {
 	}
 }
 
-// A producer that changes headers while they are drained gets errors and damaged samples. The
-// target stays in order, and later samples are delivered.
+// A producer changes headers while they are drained: runs may return errors and samples may be
+// damaged, but the target's records stay valid, and later samples are delivered.
 func TestHeadersThatChangeMeanwhile(t *testing.T) {
 	rounds := 3000
 	if testing.Short() {
@@ -103,7 +103,7 @@ func TestHeadersThatChangeMeanwhile(t *testing.T) {
 	if s.Samples < s.Delivered || s.Failed > 0 {
 		t.Errorf("%+v", s)
 	}
-	p.publish(p.consumerPos()) // mended
+	p.publish(p.consumerPos()) // repairs the ring
 	p.pos = p.producerPos()
 	p.take(t)
 	p.feed(payload(1, 64))

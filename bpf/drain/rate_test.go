@@ -10,7 +10,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// BenchmarkRun measures runs, without feeding and consuming.
+// BenchmarkRun measures the time of runs, without the time for feeding and consuming.
 func BenchmarkRun(b *testing.B) {
 	for _, size := range []int{16, 64, 1024, 16 << 10} {
 		b.Run(fmt.Sprintf("%d_bytes", size), func(b *testing.B) {
@@ -22,7 +22,7 @@ func BenchmarkRun(b *testing.B) {
 			}
 			defer r.Close()
 			sample := make([]byte, size)
-			var took []float64 // ns a sample, a run each
+			var took []float64 // for each run, its ns per sample
 			for b.Loop() {
 				var fed uint64
 				for f.put(sample, 0) {

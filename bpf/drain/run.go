@@ -16,9 +16,9 @@ import (
 var (
 	// ErrContended means that another run of the same Drain was going on, perhaps by its timer
 	// or tracepoint.
-	ErrContended = errors.New("another run is going on")
+	ErrContended = errors.New("another run of this drain is going on")
 
-	// ErrBusy means that another program was draining the user ring.
+	// ErrBusy means that another program was draining the user ring at the time.
 	ErrBusy = errors.New("another program drains the ring")
 
 	// ErrAside means that the target has no room for the sample kept aside, see the package
@@ -26,7 +26,8 @@ var (
 	ErrAside = errors.New("no room in the target for the sample kept aside")
 )
 
-// errMalformed means that the kernel drains nothing more until the producer side is repaired.
+// errMalformed means that the producer has left the user ring inconsistent. The kernel drains
+// nothing more until a producer repairs it.
 var errMalformed = explain.Error(ring.ErrCorrupt, "the ring is malformed")
 
 // drainErrors explains the errnos of bpf_user_ringbuf_drain (kernel/bpf/ringbuf.c).
@@ -39,26 +40,26 @@ var drainErrors = map[unix.Errno]error{
 // RunOptions configure one run. With the zero value it takes all samples, up to the 128 Ki,
 // discarded ones included, that the kernel takes in a run.
 type RunOptions struct {
-	Limit uint64 // samples after which to stop; 0: only the kernel's limit
+	Limit uint64 // samples after which the run stops; 0: only the kernel's limit
 	Flags uint64 // as in Options
 }
 
 // Result tells what one run did. It does not count discarded samples.
 type Result struct {
 	Samples, Bytes            uint64 // taken out of the user ring
-	Delivered, DeliveredBytes uint64 // written to the target, including a sample kept aside before
+	Delivered, DeliveredBytes uint64 // written to the target, including a sample that an earlier run kept aside
 	TooLarge                  uint64 // samples dropped: longer than MaxSample
 	Full                      bool   // the run ended at a sample without room in the target
 }
 
-// Run does one run on the calling thread. Errors match [ErrContended], [ErrBusy], or
-// userprod.ErrCorrupt if the producer side of the user ring is inconsistent. Samples that were
-// taken before an error are in the Result.
+// Run does one run on the calling thread. The error matches [ErrContended], [ErrBusy], or
+// userprod.ErrCorrupt if the producer side of the user ring is inconsistent. If there is an error,
+// the Result has what the run did before it.
 func (d *Drain) Run(opts RunOptions) (Result, error) {
 	if err := d.use(); err != nil {
 		return Result{}, fmt.Errorf("drain: %w", err)
 	}
-	// Without the lock: runs may overlap, and the program has a lock.
+	// d is not locked: runs may overlap, and the program has a lock of its own.
 	prog, err := d.program(bpfProgDrainOnce)
 	if err == nil {
 		prog, err = prog.Clone()
@@ -83,7 +84,7 @@ func run(prog *ebpf.Program, arg bpfDrainArg) (Result, error) {
 	case -int32(ret) == int32(unix.EALREADY):
 		return Result{}, ErrContended
 	case ret != 0:
-		return Result{}, fmt.Errorf("run program: %w", unix.Errno(-int32(ret)))
+		return Result{}, fmt.Errorf("program returned: %w", unix.Errno(-int32(ret)))
 	}
 	r := arg.Run
 	res := Result{
@@ -110,7 +111,7 @@ func (d *Drain) deliverAside() error {
 	for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
 		res, err := run(d.programs[bpfProgDrainOnce], bpfDrainArg{OnlyAside: 1})
 		if errors.Is(err, ErrContended) && time.Now().Before(deadline) {
-			continue // its end cannot be waited for
+			continue // the other run is going on: nothing signals its end, so try again
 		}
 		if err == nil && res.Full {
 			err = fmt.Errorf("%w: %d bytes", ErrAside, state.Len)

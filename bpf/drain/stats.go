@@ -6,31 +6,32 @@ import (
 	"time"
 )
 
-// Counts tells what runs did since the Drain was loaded.
+// Counts tells what all runs did since the Drain was loaded.
 type Counts struct {
 	Runs                      uint64
-	Samples, Bytes            uint64 // taken out of the user ring, without discarded ones
+	Samples, Bytes            uint64 // taken out of the user ring, not counting discarded samples
 	Delivered, DeliveredBytes uint64 // written to the target
 	TooLarge                  uint64 // samples dropped: longer than MaxSample
 	Full                      uint64 // runs that ended because the target was full
-	Empty                     uint64 // runs that found nothing
+	Empty                     uint64 // runs that found no sample
 	Contended                 uint64 // runs that did nothing: another run of this Drain was going on
 	Busy                      uint64 // runs that failed with -EBUSY: another program drained the user ring
-	Invalid                   uint64 // -EINVAL: the producer position is not a multiple of 8, or a sample reaches beyond it
-	TooBig                    uint64 // -E2BIG: a sample is larger than the ring or than 16 MiB - 1
-	Failed                    uint64 // any other error
+	Invalid                   uint64 // runs that failed with -EINVAL: the producer position is not a multiple of 8, or a sample reaches beyond it
+	TooBig                    uint64 // runs that failed with -E2BIG: a sample is larger than the ring or than 16 MiB - 1
+	Failed                    uint64 // runs that failed with another error
 }
 
 // Stats describes a Drain at work.
 type Stats struct {
-	Counts               // summed over the CPUs
+	Counts               // sums over all CPUs
 	PerCPU []Counts      // by CPU
 	Aside  bool          // a sample waits for room in the target
 	Len    uint32        // length of that sample, in bytes
 	Every  time.Duration // interval of the timer; 0 if it is stopped
 }
 
-// Stats reads the counts. During runs, they do not belong to one moment.
+// Stats reads the counts and the state of the Drain. It does not stop runs, so the values may
+// belong to different moments.
 func (d *Drain) Stats() (Stats, error) {
 	if err := d.use(); err != nil {
 		return Stats{}, fmt.Errorf("read counts of drain: %w", err)
@@ -92,7 +93,7 @@ func (d *Drain) state() (bpfDrainState, error) {
 	if err != nil {
 		return s, err
 	}
-	// The section has no other variable.
+	// The section has no other variable than the state.
 	_, err = binary.Decode(raw, binary.LittleEndian, &s)
 	return s, err
 }

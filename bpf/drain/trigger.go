@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minEvery is the shortest interval of Start: a faster timer would keep a CPU busy.
+// minEvery is the shortest interval that Start accepts: a faster timer would keep a CPU busy.
 const minEvery = 10 * time.Microsecond
 
 // Start starts a timer in the kernel that drains at once, and then each time the interval has
-// passed since the end of the last run. The interval is at least 10 µs; a second Start changes
+// passed since the end of the last run. The interval must be at least 10 µs. A second Start changes
 // it. The timer runs until Stop, or until Close or the end of the process unless the Drain is
 // pinned.
 func (d *Drain) Start(every time.Duration) error {
 	if every < minEvery {
-		return fmt.Errorf("start drain: every %v: less than %v", every, minEvery)
+		return fmt.Errorf("start drain: interval of %v is less than %v", every, minEvery)
 	}
 	if err := d.use(); err != nil {
 		return fmt.Errorf("start drain: %w", err)
@@ -31,9 +31,9 @@ func (d *Drain) Start(every time.Duration) error {
 	return nil
 }
 
-// start allows runs by timer and tracepoint, and starts the timer unless every is 0.
+// start permits runs by timer and tracepoint, and starts the timer if every is not 0.
 func (d *Drain) start(every time.Duration) error {
-	// The stop program first: a started timer can always be stopped.
+	// The program that stops is loaded first, so that a started timer can always be stopped.
 	if _, err := d.program(bpfProgDrainStop); err != nil {
 		return err
 	}
@@ -44,22 +44,23 @@ func (d *Drain) start(every time.Duration) error {
 	return call(prog, &bpfDrainTimerArg{Every: uint64(every)})
 }
 
-// call runs a program that returns 0 or an errno.
+// call runs a program that returns 0 or a negative errno.
 func call(prog *ebpf.Program, arg any) error {
 	ret, err := prog.Run(&ebpf.RunOptions{Context: arg})
 	if err != nil {
 		return fmt.Errorf("run program: %w", err)
 	}
 	if int32(ret) < 0 {
-		return fmt.Errorf("run program: %w", unix.Errno(-int32(ret)))
+		return fmt.Errorf("program returned: %w", unix.Errno(-int32(ret)))
 	}
 	return nil
 }
 
-// Attach drains at each hit of a tracepoint, in the context of the hit. The name is that of a
-// kernel event, such as "sched_process_exit". A hit costs about 50 ns even if there is nothing
-// to drain. The tracepoint stays attached until Stop, or until Close or the end of the process
-// unless the Drain is pinned. A Drain can be attached to one tracepoint, before it is pinned.
+// Attach starts a run at each hit of a tracepoint, in the context of the hit. tracepoint is the
+// name of a kernel event, such as "sched_process_exit". A hit costs about 50 ns even if there is
+// nothing to drain. The tracepoint stays attached until Stop, or until Close or the end of the
+// process unless the Drain is pinned. A Drain can be attached to one tracepoint only, and only
+// before it is pinned.
 func (d *Drain) Attach(tracepoint string) error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("attach drain: %w", err)
@@ -89,8 +90,8 @@ func (d *Drain) attach(tracepoint string) error {
 	return err
 }
 
-// Stop stops timer and tracepoint, also of a pinned Drain. After it returns only Run takes
-// samples. Start starts again.
+// Stop stops the timer and runs by the tracepoint, also of a pinned Drain. After it returns, only
+// Run takes samples, until Start is called again.
 func (d *Drain) Stop() error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("stop drain: %w", err)
@@ -105,7 +106,7 @@ func (d *Drain) Stop() error {
 func (d *Drain) stop() error {
 	stop := d.programs[bpfProgDrainStop]
 	if stop == nil {
-		return nil // nothing was started
+		return nil // Start and Attach were never called
 	}
 	if err := call(stop, nil); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Which runs wake a sleeping consumer, and with how many discarded records.
+// Tests which runs wake a sleeping consumer, and how many discarded records they append for that.
 func TestWakeupsOfTheConsumer(t *testing.T) {
 	for _, test := range []struct {
 		name      string
@@ -50,7 +50,7 @@ func TestWakeupsOfTheConsumer(t *testing.T) {
 	}
 }
 
-// A consumer that relies on edge-triggered wakeups alone gets all records, whatever the sizes of
+// A consumer that reads only after edge-triggered wakeups gets all records, whatever the sizes of
 // the runs.
 func TestNoWakeupIsLost(t *testing.T) {
 	count := uint64(200_000)
