@@ -101,7 +101,8 @@ func (r *Reader) take(rec *Record) bool {
 		r.share()
 	}
 	r.leave()
-	return found || r.takeAny(rec, r.direct()) || r.err == nil && r.contested() && r.takeAny(rec, false)
+	// What was contested is taken from a copy.
+	return found || r.takeAny(rec, r.direct()) || r.opts.Shared && r.err == nil && r.takeAny(rec, false)
 }
 
 // takeNext is take for the frequent case: a committed record is at r.pos, and nothing else is to be

@@ -3,6 +3,8 @@ package consumer
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"os"
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/ring"
@@ -60,5 +62,30 @@ func TestPassOfASharedReaderThatIsOvertaken(t *testing.T) {
 	}
 	if cons, prod := a.mem.ConsumerPos(), a.mem.ProducerPos(); cons != prod {
 		t.Errorf("consumer position %d, producer position %d", cons, prod)
+	}
+}
+
+// Read touches nothing of the ring after Close has unmapped it.
+func TestCloseOfASharedReaderThatReads(t *testing.T) {
+	testenv.NoLeaks(t)
+	m := newMemory(t, 4096)
+	for range 2000 {
+		r := m.shared(t)
+		reading := make(chan struct{})
+		done := make(chan error)
+		go func() {
+			close(reading)
+			for {
+				if _, err := r.TryRead(); err != ErrEmpty {
+					done <- err
+					return
+				}
+			}
+		}()
+		<-reading
+		r.Close()
+		if err := <-done; !errors.Is(err, os.ErrClosed) {
+			t.Fatalf("TryRead() = %v", err)
+		}
 	}
 }
