@@ -64,7 +64,7 @@ func (id ID) process() process {
 // ring, with [Alive] any ring. Otherwise the error is a [*BusyError], or matches [ring.ErrCorrupt]
 // if another process keeps changing the word. The caller must end the claim with Release.
 func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
-	self, err = open()
+	self, err = open(ID(word.Load()))
 	if err != nil {
 		return 0, 0, fmt.Errorf("claim: %w", err)
 	}
@@ -120,14 +120,15 @@ var openers = struct {
 	ids   map[ID]struct{}
 }{nonce: rand.Uint32(), ids: map[ID]struct{}{}}
 
-// open returns the ID of a new opener of this process.
-func open() (ID, error) {
+// open returns the ID of a new opener of this process. It differs from holder, which an earlier
+// process image may have left: that claim would seem to be open.
+func open(holder ID) (ID, error) {
 	openers.Lock()
 	defer openers.Unlock()
 	for range 1 << nonceBits {
 		openers.nonce++
 		id := newID(self, openers.nonce)
-		if _, used := openers.ids[id]; !used {
+		if _, used := openers.ids[id]; !used && id != holder {
 			openers.ids[id] = struct{}{}
 			return id, nil
 		}

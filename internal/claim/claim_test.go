@@ -125,3 +125,18 @@ func TestAWordThatKeepsChangingEndsTheClaim(t *testing.T) {
 		}
 	}
 }
+
+// After execve(2) the nonces begin anywhere, so that the next may be that of a claim which the earlier
+// process image has left.
+func TestTakeAfterExecWithTheSameNonce(t *testing.T) {
+	var word atomic.Uint64
+	openers.Lock()
+	left := newID(self, openers.nonce+1)
+	openers.Unlock()
+	word.Store(uint64(left))
+	id, previous, err := Take(&word, Unknown)
+	if err != nil || previous != left || id == left {
+		t.Fatalf("Take() = %#x, %#x, %v", id, previous, err)
+	}
+	id.Release(&word)
+}
