@@ -97,7 +97,7 @@ func Of(ring *ebpf.Map) (*Result, error) {
 	}
 	switch {
 	case len(found) == 0 && len(notes) == 0:
-		r.Why = "no program refers to the ring (one that reaches it through a map of maps does not)"
+		r.Why = "no program refers to the ring (programs that reach it through a map of maps cannot be found)"
 	case len(found) == 0:
 		r.Why = strings.Join(notes, "; ")
 	case len(r.Sites) == 0:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,9 +34,18 @@ unless --force is given.`,
 		if errors.Is(err, drain.ErrAside) {
 			return command.WithHint(err, "the drain continues; read the target to make room, or stop it with --force and lose the sample")
 		}
-		return err
+		return explainNoDrain("stop", *dir, err)
 	}
 	return cmd
+}
+
+// explainNoDrain replaces the error of a command for a directory without a pinned drain.
+func explainNoDrain(verb, dir string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err = command.WithStatus(fmt.Errorf("%s drain: no drain is pinned in %q", verb, dir), command.StatusNotFound)
+	return command.WithHint(err, "rbtool drain MAP --to MAP --pin-dir DIR leaves one running")
 }
 
 // drainDirFlag adds the required flag --pin-dir.
@@ -83,7 +93,7 @@ type drainCounts struct {
 func drainStatus(w io.Writer, dir string, asJSON bool) error {
 	d, err := drain.Open(dir)
 	if err != nil {
-		return err
+		return explainNoDrain("show", dir, err)
 	}
 	defer d.Close()
 	s, err := d.Stats()
