@@ -132,7 +132,7 @@ var ordered = order.Total(runtime.GOARCH)
 // for a whole record.
 func checkOverwrite(flags uint32, arch string) error {
 	if flags&mapflag.RBOverwrite != 0 && !order.Total(arch) {
-		return fmt.Errorf("overwrite mode on %s: %w: a copy is proven by the order of the kernel's stores, as on amd64",
+		return fmt.Errorf("overwrite mode on %s: %w: a copy can be proven whole only if the kernel's stores keep their order, as on amd64",
 			arch, ebpf.ErrNotSupported)
 	}
 	return nil

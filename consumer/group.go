@@ -64,7 +64,7 @@ func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 				return &RingError{i, err}
 			}
 			if first, twice := ids[id]; twice {
-				return &RingError{i, fmt.Errorf("the same map as ring %d", first)}
+				return &RingError{i, fmt.Errorf("map is the same as that of ring %d", first)}
 			}
 			ids[id] = i
 			if err := g.add(epoll, m); err != nil {

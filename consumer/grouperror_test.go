@@ -107,7 +107,7 @@ func TestWhatIsNoGroup(t *testing.T) {
 		ring int
 		text string
 	}{
-		{"a ring given twice", []*ebpf.Map{maps[0], maps[1], maps[0]}, 2, "read group: ring 2 of the group: the same map as ring 0"},
+		{"a ring given twice", []*ebpf.Map{maps[0], maps[1], maps[0]}, 2, "read group: ring 2 of the group: map is the same as that of ring 0"},
 		{"a map that is no ring", []*ebpf.Map{maps[0], array}, 1, "read group: ring 1 of the group: map is a Array"},
 		{"a closed map", []*ebpf.Map{closed, maps[0]}, 0, "read group: ring 0 of the group: "},
 	}

@@ -41,7 +41,7 @@ func (o *Observer) Pass(limit int) iter.Seq[Record] {
 func (o *Observer) begin(goal ring.Pos) bool {
 	o.rests, o.err = false, nil
 	if !o.pos.Aligned() || !goal.Aligned() || !o.pos.NotAfter(goal) {
-		o.err = fmt.Errorf("%w: observed up to position %d, producer position %d", ErrCorrupt, o.pos, goal)
+		o.err = fmt.Errorf("%w: producer position %d is inconsistent: observed up to position %d", ErrCorrupt, goal, o.pos)
 		return false
 	}
 	return true
@@ -99,7 +99,7 @@ func (w *observation) resync() bool {
 	head := o.head()
 	after := o.mem.ProducerPos()
 	if !head.Aligned() || !o.pos.Before(head) || head.To(before) > o.mem.Size() || !head.NotAfter(after) {
-		o.err = fmt.Errorf("%w: observed up to position %d, consumer position %d, producer position %d, ring of %d bytes",
+		o.err = fmt.Errorf("%w: positions are inconsistent: observed up to %d, consumer position %d, producer position %d, ring of %d bytes",
 			ErrCorrupt, o.pos, head, after, o.mem.Size())
 		return false
 	}
@@ -123,7 +123,7 @@ func (w *observation) walk(yield func(Record) bool) bool {
 		}
 		if span > rest {
 			if span > uint64(w.goal-o.pos) {
-				o.err = fmt.Errorf("%w: record of %d bytes at position %d, producer position %d",
+				o.err = fmt.Errorf("%w: record of %d bytes at position %d ends after the producer position %d",
 					ErrCorrupt, header.Len(), o.pos, w.goal)
 				return false
 			}

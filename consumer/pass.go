@@ -131,7 +131,7 @@ func (r *Reader) check(pos, end ring.Pos) error {
 	if pos.Aligned() && end.Aligned() && uint64(end-pos) <= r.mem.Size() {
 		return nil
 	}
-	return r.corrupt("consumer position %d, producer position %d, ring of %d bytes", pos, end, r.mem.Size())
+	return r.corrupt("consumer position %d and producer position %d are inconsistent in a ring of %d bytes", pos, end, r.mem.Size())
 }
 
 // corrupt returns an error matching ErrCorrupt, or ErrBusy if the ring was stolen: to a robbed
@@ -173,7 +173,7 @@ func (r *Reader) resolve(w *walk) bool {
 			if r.recopy(w, span) {
 				continue
 			}
-			r.err = r.corrupt("record of %d bytes at position %d, producer position %d", header.Len(), w.pos, w.goal)
+			r.err = r.corrupt("record of %d bytes at position %d ends after the producer position %d", header.Len(), w.pos, w.goal)
 			r.excuse()
 			return false
 		}

@@ -53,7 +53,8 @@ func (o Options) timer() time.Duration {
 //	|  drained next  ...  |  of a Batch, not     |  free    |
 //	|  by the kernel      |  published yet       |          |
 //
-// The next sample begins at head. Without a Batch, head equals producer_pos.
+// head is the position at which the next sample begins, and equals producer_pos. Samples of a Batch
+// that are not published yet lie after head.
 type Producer struct {
 	// The fields that every sample needs come first, in two or three cache lines.
 	pos    ring.Positions

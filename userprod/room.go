@@ -27,7 +27,7 @@ func (p *Producer) room(at ring.Pos, n int) error {
 	// kernel has read everything below the position.
 	cons := p.pos.ConsumerPos()
 	if uint64(at-cons) > p.size {
-		return p.corrupt("consumer position %d, written up to %d in a ring of %d bytes", cons, at, p.size)
+		return p.corrupt("consumer position %d is inconsistent: samples were written up to %d in a ring of %d bytes", cons, at, p.size)
 	}
 	p.limit = cons + ring.Pos(p.size)
 	if ring.Span(uint32(n)) <= uint64(p.limit-at) {
@@ -54,7 +54,7 @@ func (p *Producer) checkHead(cons ring.Pos) error {
 		return p.spoiled(fault)
 	}
 	if t.Header().State(ring.User) == ring.Busy && t.Tag() != tagOf(cons) {
-		return p.corrupt("sample at position %d is busy and not reserved", cons)
+		return p.corrupt("sample at position %d is busy, but was not reserved", cons)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (p *Producer) moved(prod ring.Pos) error {
 	if err := p.failure(); err != nil {
 		return err
 	}
-	return p.corrupt("producer position %d, which was %d", prod, p.head)
+	return p.corrupt("producer position moved from %d to %d: another process is writing to the ring", p.head, prod)
 }
 
 func (p *Producer) corrupt(format string, args ...any) error {

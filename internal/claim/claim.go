@@ -59,10 +59,11 @@ func (id ID) process() process {
 	return process{id.PID(), uint32(id>>(nsBits+nonceBits)) & startMask, uint32(id>>nonceBits) & (1<<nsBits - 1)}
 }
 
-// Take claims the ring with the claim word word. It returns the new claim and the word that it
-// replaced, and takes the ring from a holder whose state is at most most: with [Gone] only a free
-// ring, with [Alive] any ring. Otherwise the error is a [*BusyError], or matches [ring.ErrCorrupt]
-// if another process keeps changing the word. The caller must end the claim with Release.
+// Take claims the ring whose claim word is at word. It returns the new claim and the claim that it
+// replaced. It takes the ring from a holder whose state does not exceed most: with [Gone] it takes
+// only a free ring, with [Alive] any ring. Otherwise the error is a [*BusyError], or matches
+// [ring.ErrCorrupt] if another process keeps changing the word. The caller must end the claim with
+// Release.
 func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	self, err = open(ID(word.Load()))
 	if err != nil {
@@ -77,8 +78,8 @@ func Take(word *atomic.Uint64, most State) (self, previous ID, err error) {
 	return self, previous, nil
 }
 
-// swap loads the claim word with load, replaces it with replace if the state of its holder is at
-// most most, and returns the replaced word.
+// swap loads the claim word with load. If the state of its holder does not exceed most, swap
+// replaces the word with replace and returns the replaced word.
 func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) {
 	const tries = 100
 	for range tries {
@@ -93,8 +94,7 @@ func swap(most State, load func() ID, replace func(holder ID) bool) (ID, error) 
 	return 0, fmt.Errorf("%w: claim word keeps changing: another process is writing to it", ring.ErrCorrupt)
 }
 
-// Beyond returns a [*BusyError] if the state of the holder of id is greater than most, and nil
-// otherwise.
+// Beyond returns a [*BusyError] if the state of the holder of id exceeds most, and nil otherwise.
 func (id ID) Beyond(most State) error {
 	if most == Alive {
 		return nil

@@ -13,7 +13,7 @@ import (
 )
 
 // State is what is known about the holder of a claim. The order matters: [Take] displaces a holder
-// whose State is at most a given State.
+// whose State does not exceed a given State.
 type State int
 
 const (
