@@ -24,7 +24,7 @@ import (
 type Group struct {
 	members []member
 	opts    Options
-	poller  *syscall.Poller // of an epoll instance that watches all rings
+	poller  *syscall.Poller // polls an epoll instance that watches all rings
 	closed  atomic.Bool
 
 	// The reading goroutine owns the fields below.
@@ -131,8 +131,8 @@ func mapID(m *ebpf.Map) (ebpf.MapID, error) {
 // Len returns the number of rings.
 func (g *Group) Len() int { return len(g.members) }
 
-// Keys returns the keys under which [NewGroupFromMap] found ring i, as bytes in the order of the
-// map. It returns none for a Group from [NewGroup].
+// Keys returns the raw keys under which [NewGroupFromMap] found ring i. It returns none for a Group
+// from [NewGroup].
 func (g *Group) Keys(i int) [][]byte { return g.members[i].keys }
 
 // Stats returns the state of ring i, see [Reader.Stats]. Any goroutine may call it.

@@ -79,7 +79,7 @@ const (
 // Registers of the Reader, in addition to those of the model of waiting.
 const (
 	regOver   = regFrom       // overwrite_pos as loaded
-	regIndex  = regPaused     // index in the copy of the next record
+	regIndex  = regPaused     // index of the next record in the copy
 	regCopied = regPaused + 1 // first of the registers with the copy: headers, then payloads, see copied
 )
 

@@ -73,7 +73,8 @@ func TestARingStolenDuringBeforePublishStaysUsable(t *testing.T) {
 	}
 }
 
-// A Reader is stopped right before its publication and robbed. It publishes when it continues.
+// A Reader is stopped right before it publishes, and its ring is stolen. It publishes when it
+// continues.
 func TestAThiefFollowsALatePublication(t *testing.T) {
 	for _, tt := range []struct {
 		rule  string

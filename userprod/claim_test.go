@@ -141,7 +141,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A process that considers the holder gone would also replace its claim.
+	// Clear the claim, as an opener does that considers the holder gone.
 	robbed.pos.ProducerClaim().Store(0)
 	thief := producer(t, m, Options{})
 	if got := thief.found.Abandoned; got != 1 {

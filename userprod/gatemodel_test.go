@@ -14,7 +14,7 @@ import (
 // the first goroutine may end. Rules:
 //
 //   - two goroutines never have the gate at once,
-//   - none sleeps for ever: in the end each has had the gate or given up.
+//   - no goroutine sleeps forever: in the end each has had the gate or given up.
 //
 // taken and asleep are atomic variables, so each access is one step. Channels are modelled by their
 // effect: wake is a number of tokens; hand, which is unbuffered, is a state of the goroutine that

@@ -10,8 +10,8 @@ import (
 
 // Samples returns an iterator over memory for samples of n bytes each. It is the fastest way to
 // write samples of one size one by one. Moving on to the next sample completes the previous sample.
-// Samples are published in groups of together samples: 1 publishes each sample by itself, 0 leaves
-// all to Publish and End. Leaving the loop drops the current sample.
+// The number of samples that are published at once is together: 1 publishes each sample by itself,
+// 0 leaves all to Publish and End. Leaving the loop drops the current sample.
 //
 //	for room := range b.Samples(ctx, 16, 1) {
 //		event := next()

@@ -11,8 +11,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Samples of several sizes, published together in several numbers, are written from all offsets in
-// the ring.
+// Samples of several sizes are written from all offsets in the ring, and several numbers of them
+// are published at once.
 func TestSamples(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := userRing(t, 4096)
