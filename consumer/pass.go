@@ -9,9 +9,10 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Pass returns an iterator over the records that are in the ring when the loop begins, without
-// copying them: at most limit of them, or all if limit is zero. It skips discarded records and ends
-// early at a BUSY record. It does not wait: see [Reader.Wait].
+// Pass returns an iterator over the records that are in the ring when the loop begins: at most
+// limit of them, or all if limit is zero. It skips discarded records and ends early at a BUSY
+// record. It does not wait: see [Reader.Wait]. Records are not copied, except with
+// [Options].Shared, after [Options].Steal, and in overwrite mode.
 //
 // Moving on to the next record consumes the previous record. A record at which the loop is left is
 // not consumed. Consumption is published when the pass ends, and whenever an eighth of the ring has
@@ -115,7 +116,7 @@ func (r *Reader) begin(w *walk, limit int) bool {
 	w.goal = r.mem.ProducerPos()
 	w.end = w.goal
 	if r.copies() && !w.direct && w.pos.NotAfter(w.goal) {
-		w.end = w.pos // nothing is copied yet, however far ahead the producer is
+		w.end = w.pos // nothing is copied yet; w.goal may be more than a ring ahead
 	}
 	if r.err = r.check(w.pos, w.end); r.err != nil {
 		r.excuse()

@@ -64,9 +64,9 @@ func (r *Reader) TryRead() (Record, error) {
 }
 
 // ReadInto is [Reader.Read] into the memory of rec.Data. It allocates only if the record exceeds
-// the capacity. rec.Data must not come from a pass, whose records lie in the ring. An error leaves
-// rec unchanged, but if the ring was stolen or is shared, other bytes may be in the memory of
-// rec.Data.
+// the capacity. rec.Data must not come from a pass, whose records may lie in the ring. An error
+// leaves rec unchanged, but if the ring was stolen or is shared, other bytes may be in the memory
+// of rec.Data.
 func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	for {
 		if r.take(rec) {
@@ -151,7 +151,7 @@ func (r *Reader) takeAny(rec *Record, direct bool) (found bool) {
 		rec.Data, rec.Pos, rec.Ring = copied, uint64(w.pos), 0
 		w.set(span, span, 0, uint64(w.length))
 	}
-	r.advance(&w) // also over what was skipped to find none
+	r.advance(&w) // even if it only skipped discarded records
 	if r.err == nil {
 		r.share()
 	}

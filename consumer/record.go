@@ -7,8 +7,8 @@ import (
 
 // Record is one record of a ring.
 type Record struct {
-	// Data is the payload. The Data of a record of a pass lies in the ring itself: read-only memory
-	// that is valid until the loop body ends. Copy what must live longer.
+	// Data is the payload. In a pass it lies in the ring itself, which is read-only, or in a buffer
+	// that is reused: it is valid until the loop body ends. Copy what must live longer.
 	Data []byte
 	// Pos is the position of the record: the bytes from the ring's creation to the record's header.
 	Pos uint64

@@ -2,8 +2,8 @@ package consumer
 
 import "github.com/rbtool/rbtool/internal/ring"
 
-// rivals are the other consumers that may move consumer_pos although this Reader has
-// claimed the ring.
+// rivals are the other consumers that may move consumer_pos while this Reader reads: of a ring that
+// it has claimed, or that it shares.
 //
 // A Reader checks its claim and then publishes. If it is preempted and robbed between the two, it
 // still moves consumer_pos when it continues: forward, and only once, because it checks the claim
