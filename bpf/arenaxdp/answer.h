@@ -4,7 +4,7 @@
 
 #include "work.h"
 
-/* Turns a request's packet into its answer. */
+/* Functions that turn a request's packet into its answer. */
 
 static __always_inline __u8 *put_number(__u8 *at, __u32 n)
 {
@@ -17,16 +17,16 @@ static __always_inline __u8 *put_number(__u8 *at, __u32 n)
 }
 
 /*
- * Writes the text of an answer, padded with zeros for the checksum, and returns its length. It
- * goes from left to right: keys and values are copied as whole words, and the next part overwrites
- * the excess.
+ * Writes the text of an answer, padded with zeros for the checksum, and returns its length without
+ * padding. It writes from left to right. Keys and values are copied as whole words, and each next part
+ * overwrites the excess of the part before.
  */
 static __always_inline __u32 write_text(struct work *w, __u32 bytes)
 {
 	__u8 *text = w->answer + AT_TEXT, *at = w->answer + AT_KEY;
 	__u32 len = KEY(w)[0];
 
-	/* Before the key is its length, where the blank will be. */
+	/* The first byte that is copied is the key's length. "VALUE " overwrites it. */
 	for (int i = 0; i < KEY_WORDS; i++)
 		((__u64 *)(at - 1))[i] = w->key[i];
 	__builtin_memcpy(text, "VALUE ", 6);
@@ -35,7 +35,7 @@ static __always_inline __u32 write_text(struct work *w, __u32 bytes)
 	at += len;
 	__builtin_memcpy(at, " 0 ", 3);
 	at = put_number(at + 3, bytes);
-	/* Before the value is its length, where the end of the line will be. */
+	/* The first two bytes that are copied are the value's length. LINE_END overwrites them. */
 	for (int i = 0; i < VALUE_WORDS; i++)
 		((__u64 *)at)[i] = w->value[i];
 	__builtin_memcpy(at, LINE_END, 2);
@@ -44,7 +44,7 @@ static __always_inline __u32 write_text(struct work *w, __u32 bytes)
 	return at + 7 - text;
 }
 
-/* Turns the request's headers into the answer's; payload counts the bytes after the UDP header. */
+/* Turns the request's headers into the answer's. The answer has payload bytes after the UDP header. */
 static __always_inline void write_headers(struct request *r, __u32 payload, struct work *w)
 {
 	struct udp *udp = (struct udp *)(w->answer + AT_UDP);
@@ -95,7 +95,7 @@ static __always_inline void write_headers(struct request *r, __u32 payload, stru
 	udp->checksum = fold(sum) ?: 0xffff;
 }
 
-/* Changes the packet's length at its end or, without room there, at its front. */
+/* Changes the packet's length at its end or, if there is no room, at its front. */
 static __always_inline bool resize(struct xdp_md *ctx, __u32 bytes)
 {
 	int more = bytes - bpf_xdp_get_buff_len(ctx);

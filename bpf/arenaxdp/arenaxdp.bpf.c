@@ -2,15 +2,15 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Answers requests for values of a KV (arena/container/kv.go) in an arena as the packets arrive, without
- * the process that fills it. The protocol is memcached's over UDP, with this one request, in one
+ * Answers requests for values of a KV (arena/container/kv.go) in an arena when packets arrive, without the
+ * process that fills the KV. The protocol is memcached's over UDP, with only this request, in one
  * datagram:
  *
  *	struct frame, "get KEY\r\n"
  *	struct frame, "VALUE KEY 0 BYTES\r\n", the value, "\r\nEND\r\n"
  *
- * Every other packet goes up the stack unchanged, including requests to another host, from a source
- * that is not allowed, or for an absent key.
+ * The program passes every other packet to the network stack unchanged, including requests to another
+ * host, from a source that is not allowed, or for an absent key.
  */
 #include "arena_table.h"
 #include "answer.h"
@@ -35,21 +35,21 @@ const volatile __u16 port;
 /* The number of the table's root in the heap. */
 const volatile __u32 table_root;
 
-/* Limits an answer's packet to this many times the bytes of the request's. */
+/* The maximum size of an answer is growth times the size of its request, both with IP and UDP headers. */
 const volatile __u32 growth;
 
-/* Counts of the datagrams to the port at an address of the host, by outcome. */
+/* Numbers of datagrams to the port of one of the addresses, by outcome. */
 struct counts {
 	__u64 hits;	 /* answered */
 	__u64 misses;	 /* the key is not in the table */
-	__u64 others;	 /* no request for one key */
-	__u64 malformed; /* lengths that contradict each other, wrong checksums */
-	__u64 busy;	 /* the bucket changed during every read */
+	__u64 others;	 /* the datagram is not a request for one key */
+	__u64 malformed; /* impossible lengths or addresses, or a wrong IP checksum */
+	__u64 busy;	 /* the bucket changed during every attempt to read it */
 	__u64 broken;	 /* the table or the value is corrupt */
 	__u64 no_room;	 /* the driver has no room for the answer */
-	__u64 server_ports; /* from a port of servers */
-	__u64 sources;	 /* from a source that is not allowed */
-	__u64 checksums; /* requests with a wrong UDP checksum */
+	__u64 server_ports; /* the source port is one that servers use */
+	__u64 sources;	 /* the source address is not allowed */
+	__u64 checksums; /* the request's UDP checksum is wrong */
 	__u64 large;	 /* the answer is too large for the request */
 };
 
@@ -60,7 +60,7 @@ struct {
 	__type(value, struct counts);
 } counters SEC(".maps");
 
-/* Bounds the reads of a bucket that others keep changing. */
+/* Number of attempts to read a bucket that others change meanwhile. */
 #define TRIES 16
 
 static __always_inline int get(const __u64 *key, __u64 *value)
@@ -75,7 +75,7 @@ static __always_inline int get(const __u64 *key, __u64 *value)
 	return err;
 }
 
-/* Answers an allowed request from the table. */
+/* Answers an allowed request with the value in the table. */
 static __always_inline int answer(struct xdp_md *ctx, struct request *r, struct work *w, struct counts *c)
 {
 	__u32 bytes, first;
@@ -112,7 +112,7 @@ static __always_inline int answer(struct xdp_md *ctx, struct request *r, struct 
 	bytes &= MAX_ANSWER;
 	opaque(bytes);
 	if (!bytes || bytes > MAX_ANSWER || bpf_xdp_store_bytes(ctx, 0, w->answer + first, bytes))
-		return XDP_ABORTED; /* never: the packet has that length now */
+		return XDP_ABORTED; /* cannot happen: resize has set this length */
 	c->hits++;
 	return XDP_TX;
 }
@@ -120,7 +120,7 @@ static __always_inline int answer(struct xdp_md *ctx, struct request *r, struct 
 SEC("xdp")
 int kv_get(struct xdp_md *ctx)
 {
-	struct source from = {}; /* on the stack, where the verifier would lose track of r */
+	struct source from = {}; /* not part of r, of which the verifier would lose track */
 	struct request r = {};
 	struct counts *c;
 	struct work *w;

@@ -4,14 +4,14 @@
 
 #include "work.h"
 
-/* The rules about requests and their sources; reach.go and request.go have the same. */
+/* The rules for requests and their sources. reach.go and request.go have the same rules. */
 
-/* An address, an IPv4 one as ::ffff:a.b.c.d. */
+/* An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d. */
 struct address {
 	__u32 words[4];
 };
 
-/* The addresses to answer for. Requests for others are forwarded, not answered. */
+/* The destination addresses of requests to answer. Requests to other addresses are passed on. */
 struct address_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -21,15 +21,15 @@ struct address_map {
 
 extern struct address_map addresses SEC(".maps");
 
-/* A network: the first bits of an address as above. */
+/* The key of source_map: a network, given by the first bits of an address in the form of struct address. */
 struct source {
 	__u32 bits;
 	__u8 address[16];
 };
 
 /*
- * The value is 1 for allowed networks, and 0 for refused addresses in them, such as this host's own: the
- * longest match counts.
+ * The value is 1 for allowed networks, and 0 for refused addresses in them, such as this host's own. The
+ * longest match decides.
  */
 struct source_map {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -44,22 +44,22 @@ extern struct source_map sources SEC(".maps");
 #define MEMCACHED_PORT 11211
 #define FIRST_USER_PORT 1024
 
-/* Not 0.0.0.0/8, 127.0.0.0/8, multicast or broadcast. */
+/* Whether an address is not in 0.0.0.0/8 or 127.0.0.0/8, and neither multicast nor broadcast. */
 static __always_inline bool is_host4(__be32 from)
 {
 	return from & bpf_htonl(0xff000000) && (from & bpf_htonl(0xff000000)) != bpf_htonl(0x7f000000) &&
 	       (from & bpf_htonl(0xe0000000)) != bpf_htonl(0xe0000000);
 }
 
-/* Not ::/64 (the unspecified, loopback and IPv4-mapped addresses) or multicast. */
+/* Whether an address is not in ::/64 (unspecified, loopback and IPv4-mapped addresses) and not multicast. */
 static __always_inline bool is_host6(const __be32 *from)
 {
 	return (from[0] | from[1]) && (from[0] & bpf_htonl(0xff000000)) != bpf_htonl(0xff000000);
 }
 
 /*
- * Returns 1 for a datagram to the port at one of the addresses, -1 for a malformed one, 0 for
- * any other packet.
+ * Returns 1 for a datagram to the port of one of the addresses, -1 if such a datagram is malformed, and
+ * 0 for any other packet. Sets r and from for a datagram.
  */
 static __always_inline int is_ours(struct xdp_md *ctx, struct request *r, struct source *from)
 {
@@ -118,8 +118,8 @@ static __always_inline int is_ours(struct xdp_md *ctx, struct request *r, struct
 }
 
 /*
- * Whether a port is a server's: the program's own, memcached's, or a privileged one. An answer to
- * a server could be answered in turn, without end.
+ * Whether servers use a port: the program's port, memcached's, or a privileged port. A server might
+ * answer an answer, and the program the server, without end.
  */
 static __always_inline bool is_server_port(__be16 from)
 {
@@ -134,8 +134,8 @@ static __always_inline bool may_ask(const struct source *from)
 }
 
 /*
- * Reads a request for one key into w: the key, the end of the line behind it, and the request's
- * headers, which write_headers turns into the answer's.
+ * Reads a request for one key. w->key gets the key and the end of the line behind it, and w->answer the
+ * request's headers, which write_headers turns into the answer's. Returns false for any other datagram.
  */
 static __always_inline bool read_request(struct xdp_md *ctx, struct request *r, struct work *w)
 {
@@ -145,14 +145,14 @@ static __always_inline bool read_request(struct xdp_md *ctx, struct request *r, 
 
 	if (len - 1 >= MAX_KEY)
 		return false;
-	/* From the end of the headers on, which is fixed. */
+	/* Copy the headers so that they end at AT_UDP, and the frame and "get " after them. */
 	if (bpf_xdp_load_bytes(ctx, 0, w->answer + AT_UDP - head, head) ||
 	    bpf_xdp_load_bytes(ctx, head, w->answer + AT_UDP, AT_TEXT - AT_UDP + sizeof(GET) - 1))
 		return false;
 	if (frame->number || frame->count != bpf_htons(1) || text[0] != 'g' || text[1] != 'e' || text[2] != 't' ||
 	    text[3] != ' ')
 		return false;
-	/* The blank before it makes room for the length; after it are zeros. */
+	/* Copy the blank before the key too: it makes room for the length. The rest stays zeros. */
 	__builtin_memset(w->key, 0, sizeof(w->key));
 	head += AT_TEXT - AT_UDP + sizeof(GET) - 2;
 	len &= 63;
@@ -169,9 +169,9 @@ static __always_inline bool read_request(struct xdp_md *ctx, struct request *r, 
 }
 
 /*
- * Whether a request's UDP checksum is right or absent: 0 with IPv4, or, between virtual
- * devices, only the sum of the pseudo header, which the sender leaves for the device to
- * complete (CHECKSUM_PARTIAL, include/linux/skbuff.h).
+ * Whether a request's UDP checksum is right or absent. It is absent if the field is 0 (with IPv4 only),
+ * or if it holds only the sum of the pseudo header: between virtual devices, no device completes the
+ * checksum (CHECKSUM_PARTIAL, include/linux/skbuff.h).
  */
 static __always_inline bool is_intact(struct request *r, struct work *w)
 {
@@ -191,7 +191,7 @@ static __always_inline bool is_intact(struct request *r, struct work *w)
 	return !fold(sum);
 }
 
-/* Clears the end of the line behind the key: the table pads its keys with zeros. */
+/* Clears the end of the line behind the key, since the table pads its keys with zeros. */
 static __always_inline void end_key(struct work *w)
 {
 	__u32 len = KEY(w)[0];

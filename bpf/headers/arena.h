@@ -6,7 +6,8 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * Arena programs. Compile them with clang 19 or newer, and load them with package arena/loader.
+ * For programs that use an arena. Compile them with clang 19 or newer, and load them with package
+ * arena/loader.
  *
  * Declare a pointer to arena memory with __arena. Its value is the user address; the compiler
  * converts it at each access. Accesses need no checks and cannot fault: absent pages read as 0.
@@ -17,23 +18,23 @@
 
 #define __arena __attribute__((address_space(1)))
 
-/* Functions of these headers: a program need not call them all. */
+/* For functions of these headers. A program need not call all of them. */
 #define __arena_fn __attribute__((noinline, unused))
 
 /*
- * Functions that take only numbers can be global: the verifier checks their bodies once, not at each
- * call.
+ * For functions that take only numbers. They can be global: the verifier checks the body of a global
+ * function once, not at each call.
  */
 #define __arena_global __attribute__((noinline, weak))
 
 #define ARENA_PAGE_SIZE 4096
 
-/* kernel/bpf/arena.c. Before Linux 7.0, only sleepable programs may call these. */
+/* See kernel/bpf/arena.c. Before Linux 7.0, only sleepable programs may call these functions. */
 extern void __arena *bpf_arena_alloc_pages(void *map, void __arena *addr, __u32 page_cnt, int node_id,
 					   __u64 flags) __ksym __weak;
 extern void bpf_arena_free_pages(void *map, void __arena *ptr, __u32 page_cnt) __ksym __weak;
 
-/* A program's only arena. User space loads the program with an arena of any size and flags. */
+/* The program's only arena. User space may load the program with an arena of any size and flags. */
 struct arena_map {
 	__uint(type, BPF_MAP_TYPE_ARENA);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -45,20 +46,20 @@ extern struct arena_map arena SEC(".maps");
 /* The user address of the arena's first byte, set when the program is loaded. */
 extern const volatile __u64 arena_base;
 
-/* Defines both. Each object has it once, outside functions. */
+/* Defines arena and arena_base. Use it once in each object, outside functions. */
 #define ARENA_DEFINE()                                                                                                 \
 	struct arena_map arena SEC(".maps");                                                                           \
 	const volatile __u64 arena_base
 
 /*
  * The verifier learns a program's arena from a reference to the map. The functions of these headers
- * contain one; a program that accesses the arena without them calls arena_use.
+ * contain such a reference. A program that accesses the arena without them calls arena_use.
  */
 #define arena_use() asm volatile("" : : "r"(&arena))
 
 /*
- * A reference is the lower 32 bits of an address: an arena does not cross a multiple of 4 GiB. It
- * leaves room for a tag in a 64-bit word.
+ * A reference is the lower 32 bits of an address. It is unique, since an arena does not cross a
+ * multiple of 4 GiB, and leaves room for a tag in a 64-bit word.
  */
 #define arena_ptr(ref) ((void __arena *)((arena_base & 0xffffffff00000000ULL) | (__u32)(ref)))
 #define arena_ref(ptr) ((__u32)(__u64)(ptr))

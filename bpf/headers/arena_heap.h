@@ -11,7 +11,7 @@
 
 #define ARENA_ROOTS 32
 
-/* Page 0. Offsets are in bytes from the base. */
+/* The start of page 0. Offsets are in bytes from the arena's base. */
 struct arena_super {
 	__u64 magic;
 	__u32 version;
@@ -20,15 +20,15 @@ struct arena_super {
 	__u64 size;
 	__u64 heap_start;
 	__u64 heap_limit;
-	__u64 reserved; /* pages at the end, with variables of programs; only user space reads it */
+	__u64 reserved; /* record of the pages with variables of programs; only user space reads it */
 	__u64 unused0;
 
-	__u64 brk; /* everything from here to heap_limit was never allocated */
+	__u64 brk; /* offset from which memory up to heap_limit was never allocated */
 	__u64 unused1[7];
 
-	__u64 present; /* pages below are allocated */
-	__u64 touched; /* pages below may be: user space was about to touch them */
-	__u64 corrupt; /* corrupt free lists that were given up */
+	__u64 present; /* offset below which all pages are allocated */
+	__u64 touched; /* offset below which pages may be: user space raises it before it touches them */
+	__u64 corrupt; /* number of corrupt free lists that were emptied */
 	__u64 unused2[5];
 
 	__u64 roots[ARENA_ROOTS]; /* references to struct arena_root */
@@ -36,9 +36,9 @@ struct arena_super {
 
 /* Page 1: a free list for each block size. */
 struct arena_class {
-	__u64 head;   /* reference, tag << 32 */
-	__u64 used;   /* blocks in use */
-	__u64 carved; /* blocks in use or free */
+	__u64 head;   /* reference to the first free block | tag << 32 */
+	__u64 used;   /* number of allocated blocks */
+	__u64 carved; /* number of allocated and free blocks */
 	__u64 unused[5];
 };
 
@@ -50,8 +50,8 @@ struct arena_root {
 };
 
 /*
- * The header before each block: the next free block's reference or the requested size, the class << 32,
- * the state << 40, a checksum of the reference << 48.
+ * The header before each block: reference of the next free block, or in a used block the requested size |
+ * class << 32 | state << 40 | checksum of reference and class << 48.
  */
 struct arena_block {
 	__u64 header;
@@ -67,8 +67,8 @@ struct arena_block {
 #define ARENA_MAX_BLOCK (1ULL << 31)
 
 /*
- * The condition of a loop. It is true 8 million times in a run of a program or, from Linux 6.15 on, for
- * a quarter of a second, and false for the rest of the run.
+ * The condition of a loop. In each run of a program it is true 8 million times or, from Linux 6.15 on, for
+ * a quarter of a second, and then false for the rest of the run.
  */
 #define arena_can_loop                                                                                                 \
 	({                                                                                                             \
@@ -83,17 +83,18 @@ struct arena_block {
 	})
 
 /*
- * Zero, for the counters of such loops. The verifier follows a loop until the registers repeat a known
- * state. A counter that starts at a constant never does; one from memory is unknown at once.
+ * Always 0: start the counters of such loops at it. The verifier follows a loop until the state of the
+ * registers repeats. If a counter starts at a constant, the state never repeats. The verifier does not
+ * know the value of a counter that comes from memory, so the state repeats at once.
  */
 static volatile __u32 arena_zero;
 
 #define arena_cas(word, old, new) (__sync_val_compare_and_swap(&(word), old, new) == (old))
 
-/* arena_cas, where the result does not matter. */
+/* arena_cas for callers that ignore the result. */
 #define arena_try(word, old, new) ((void)__sync_val_compare_and_swap(&(word), old, new))
 
-/* A reference with the tag that follows a word's. */
+/* ref with the next tag after that of word. */
 #define arena_retag(word, ref) ((((word) >> 32) + 1) << 32 | (__u32)(ref))
 
 static __always_inline __u32 arena_class_of(__u64 bytes)
@@ -118,7 +119,7 @@ static __always_inline __u64 arena_header(__u32 ref, __u32 class, __u32 state)
 	return (check & 0xffff) << 48 | (__u64)state << 40 | (__u64)class << 32;
 }
 
-/* Pops a block from the free list of its class. Returns its reference, or 0. */
+/* Pops a block from the free list of a class. Returns its reference, or 0 if there is none. */
 __arena_global __u32 arena_pop(__u32 class)
 {
 	struct arena_class __arena *c = ARENA_CLASS(class & 63);
@@ -135,7 +136,7 @@ __arena_global __u32 arena_pop(__u32 class)
 			if (arena_cas(c->head, head, arena_retag(head, header)))
 				return ref;
 		} else if (ARENA_READ(c->head) == head) {
-			/* The block was overwritten: give up the list behind it. */
+			/* The block's header was overwritten: empty the list. Its blocks are lost. */
 			if (arena_cas(c->head, head, arena_retag(head, 0)))
 				__sync_fetch_and_add(&ARENA_SUPER->corrupt, 1);
 			return 0;
@@ -144,7 +145,7 @@ __arena_global __u32 arena_pop(__u32 class)
 	return 0;
 }
 
-/* Takes memory that was never allocated. Returns its reference, or 0. */
+/* Makes a block from memory that was never allocated. Returns its reference, or 0 without such memory. */
 __arena_global __u32 arena_carve(__u64 bytes)
 {
 	struct arena_super __arena *s = ARENA_SUPER;
@@ -185,7 +186,7 @@ __arena_global __u64 arena_alloc_address(__u64 bytes)
 	return (__u64)block->data;
 }
 
-/* Allocates memory, not cleared. Returns NULL without free memory in present pages: see arena_grow. */
+/* Allocates memory, and does not clear it. Returns NULL if present pages have no room: see arena_grow. */
 static __always_inline void __arena *arena_alloc(__u64 bytes)
 {
 	return (void __arena *)arena_alloc_address(bytes);
@@ -193,7 +194,7 @@ static __always_inline void __arena *arena_alloc(__u64 bytes)
 
 #define ARENA_SURE_TRIES 16
 
-/* Tries once to push a block to a free list. */
+/* Attempts once to push a block to a free list. Returns whether it succeeded. */
 static __always_inline bool arena_push(struct arena_class __arena *c, struct arena_block __arena *block, __u64 free)
 {
 	__u64 head = ARENA_READ(c->head);
@@ -219,10 +220,10 @@ __arena_global int arena_free_ref(__u32 data)
 		return -EINVAL;
 	free = arena_header(ref, class, ARENA_BLOCK_FREE);
 	if (!arena_cas(block->header, header, free))
-		return -EINVAL; /* freed meanwhile */
+		return -EINVAL; /* another program or process has freed it */
 	c = ARENA_CLASS(class & 63);
 	__sync_fetch_and_add(&c->used, -1);
-	/* A program without loop iterations left frees its blocks too. */
+	/* A program that has used up arena_can_loop can still free blocks. */
 	for (int i = 0; i < ARENA_SURE_TRIES; i++)
 		if (arena_push(c, block, free))
 			return 0;
@@ -241,8 +242,8 @@ static __always_inline int arena_free(void __arena *p)
 #define ARENA_GROW_PAGES 16
 
 /*
- * Allocates pages for the next bytes of allocations. Before Linux 7.0, the kernel lets only sleepable
- * programs do that.
+ * Allocates pages, so that arena_alloc can allocate this many more bytes. Before Linux 7.0, only sleepable
+ * programs may call it. Returns 0, -ENOMEM or -EAGAIN.
  */
 __arena_global int arena_grow(__u64 bytes)
 {
@@ -265,12 +266,12 @@ __arena_global int arena_grow(__u64 bytes)
 			pages = 1;
 			if (!bpf_arena_alloc_pages(&arena, arena_ptr(arena_base + present), 1, NUMA_NO_NODE, 0)) {
 				if (ARENA_READ(s->present) != present)
-					continue; /* another program or process allocated it */
+					continue; /* another program or process has allocated the page */
 				if (present >= ARENA_READ(s->touched))
 					return -ENOMEM;
 				/*
-				 * A process may have touched the page and been killed before it
-				 * raised present. That cannot be told: skip the page.
+				 * Perhaps a process touched the page and was killed before it raised
+				 * present. The program cannot find out: skip the page.
 				 */
 				brk = ARENA_READ(s->brk);
 				if (brk < present + ARENA_PAGE_SIZE) {
@@ -287,7 +288,7 @@ __arena_global int arena_grow(__u64 bytes)
 	return -EAGAIN;
 }
 
-/* Returns the object of root i, or NULL if that is not of the kind. */
+/* Returns the object of root i, or NULL if there is no such root or it has another kind. */
 static __always_inline void __arena *arena_root_at(__u32 i, __u32 kind)
 {
 	struct arena_root __arena *root;

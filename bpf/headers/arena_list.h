@@ -9,7 +9,7 @@
 #define ARENA_KIND_LIST 1
 
 struct arena_list {
-	__u64 head; /* reference to the first node, number of pops << 32 */
+	__u64 head; /* reference to the first node | number of pops << 32 */
 };
 
 /* The first member of a node. */
@@ -17,7 +17,7 @@ struct arena_link {
 	struct arena_link __arena *next;
 };
 
-/* Pushes a node, which is in no list, to the front. */
+/* Adds a node, which must not be in a list already, at the front. Returns 0 or -EAGAIN. */
 static __arena_fn int arena_list_push(struct arena_list __arena *list, struct arena_link __arena *node)
 {
 	__u64 head;
@@ -26,14 +26,14 @@ static __arena_fn int arena_list_push(struct arena_list __arena *list, struct ar
 	do {
 		head = ARENA_READ(list->head);
 		ARENA_WRITE(node->next, (__u32)head ? arena_ptr(head) : NULL);
-		/* Only pops change the tag: a pop must not take a stale next for the current one. */
+		/* A push need not change the tag. A pop must: the next that another pop has read may be stale. */
 		if (arena_cas(list->head, head, (head >> 32) << 32 | arena_ref(node)))
 			return 0;
 	} while (arena_can_loop);
 	return -EAGAIN;
 }
 
-/* Pops the first node, or returns NULL. */
+/* Removes the first node and returns it, or NULL if the list is empty. */
 static __arena_fn struct arena_link __arena *arena_list_pop(struct arena_list __arena *list)
 {
 	struct arena_link __arena *node;

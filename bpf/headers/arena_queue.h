@@ -16,12 +16,12 @@ struct arena_queue {
 	__u64 unused0[7];
 	__u64 tail; /* number of the next element to put */
 	__u64 unused1[7];
-	__u32 bits; /* log2 of the slots */
+	__u32 bits; /* log2 of the number of slots */
 	__u32 unused2;
-	__u64 slots[]; /* reference or 0, lap << 32 */
+	__u64 slots[]; /* reference of an element, or 0 if empty | lap << 32 */
 };
 
-/* Puts a reference, not 0, at the end. Returns -ENOBUFS if the queue is full, or -EAGAIN. */
+/* Adds a reference, which must not be 0, at the end. Returns 0, -ENOBUFS if the queue is full, or -EAGAIN. */
 static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 {
 	__u64 tail, lap, slot;
@@ -41,16 +41,16 @@ static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 			}
 		} else if (slot >> 32 == (__u32)(lap - 1)) {
 			if (ARENA_READ(q->tail) == tail)
-				return -ENOBUFS; /* the slot holds an element of the last lap */
+				return -ENOBUFS; /* the slot still holds the element of the previous lap */
 		} else {
-			/* Filled, but the tail did not move yet, or its owner was killed. */
+			/* Another filled the slot and has not advanced the tail yet, or was killed before. */
 			arena_try(q->tail, tail, tail + 1);
 		}
 	} while (arena_can_loop);
 	return -EAGAIN;
 }
 
-/* Takes the reference at the front. Returns -ENODATA if the queue is empty, or -EAGAIN. */
+/* Removes the reference at the front. Returns 0, -ENODATA if the queue is empty, or -EAGAIN. */
 static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref)
 {
 	__u64 head, lap, slot;
@@ -72,7 +72,7 @@ static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref
 				return 0;
 			}
 		} else {
-			/* Taken, but the head did not move yet, or its owner was killed. */
+			/* Another emptied the slot and has not advanced the head yet, or was killed before. */
 			arena_try(q->head, head, head + 1);
 		}
 	} while (arena_can_loop);

@@ -8,8 +8,8 @@
  * A hash table with keys and values of fixed sizes, which any number of programs and processes read and
  * change at once. arena/container/table.go is the same in Go, and documents why it is correct.
  *
- * key_words and value_words are the sizes in words of 8 bytes, constants of the program.
- * arena_table_open compares them with the table's.
+ * key_words and value_words are the sizes of a key and a value in words of 8 bytes, constants of the
+ * program. arena_table_open compares them with the sizes of the table.
  */
 
 #define ARENA_KIND_TABLE 2
@@ -17,17 +17,17 @@
 struct arena_table {
 	__u32 key_size; /* bytes; zeros pad the last word */
 	__u32 value_size;
-	__u32 bits; /* log2 of the buckets */
-	__u32 buckets; /* reference to the buckets: reference to the first node, tag << 32 */
+	__u32 bits; /* log2 of the number of buckets */
+	__u32 buckets; /* reference to the buckets, each: reference to its first node | tag << 32 */
 	__u64 seed;
-	__u64 count; /* keys */
+	__u64 count; /* number of keys */
 };
 
-/* Constant from its insertion until it is freed. */
+/* Constant while it is in the table. */
 struct arena_node {
-	__u32 next; /* reference */
-	__u32 hash;
-	__u64 words[]; /* key, value */
+	__u32 next; /* reference to the next node of the bucket, or 0 */
+	__u32 hash; /* upper half of the key's hash */
+	__u64 words[]; /* the key, then the value */
 };
 
 #define ARENA_ANY 0
@@ -35,14 +35,14 @@ struct arena_node {
 #define ARENA_EXIST 2
 
 #define ARENA_MAX_CHAIN 4096
-#define ARENA_GAVE_UP 0xffffffff /* a depth: the program has no loop iterations left */
+#define ARENA_GAVE_UP 0xffffffff /* depth from arena_find if arena_can_loop is used up */
 
 static __always_inline __u32 arena_words(__u32 bytes)
 {
 	return (bytes + 7) / 8;
 }
 
-/* Returns the table of a root, or NULL if its sizes differ. */
+/* Returns the table of a root, or NULL if there is none or its sizes differ. */
 static __always_inline struct arena_table __arena *arena_table_open(__u32 root, __u32 key_words, __u32 value_words)
 {
 	struct arena_table __arena *t = arena_root_at(root, ARENA_KIND_TABLE);
@@ -64,7 +64,7 @@ static __always_inline __u64 arena_hash(__u64 seed, const __u64 *key, __u32 word
 	return hash ^ hash >> 32;
 }
 
-/* Returns the error of a chain in which the key was not found, or 0. */
+/* Returns the error of an arena_find that found no node: 0 if the whole chain was read. */
 static __always_inline int arena_chain_error(__u32 depth)
 {
 	if (depth == ARENA_GAVE_UP)
@@ -80,8 +80,8 @@ static __always_inline __u64 __arena *arena_bucket(struct arena_table __arena *t
 }
 
 /*
- * Finds a key in the chain that starts at ref. Returns the node's reference or 0, and counts the nodes
- * before it in depth. The result is valid if the bucket's word is the same afterwards.
+ * Searches for a key in the chain that starts at ref. Returns the node's reference or 0, and sets depth to
+ * the number of nodes before it. The result is valid only if the bucket's word is the same afterwards.
  */
 static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key, __u32 words, __u32 *depth)
 {
@@ -109,7 +109,10 @@ static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key,
 	return 0;
 }
 
-/* Tries once to copy the value of a key. Returns 0, -ENOENT, -ELOOP, or -EAGAIN if the bucket changed. */
+/*
+ * Attempts once to copy the value of a key. Returns 0, -ENOENT, -ELOOP if the chain is too long, or
+ * -EAGAIN if the bucket changed.
+ */
 static __always_inline int arena_table_try_get(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					       __u64 *value, __u32 value_words)
 {
@@ -126,7 +129,7 @@ static __always_inline int arena_table_try_get(struct arena_table __arena *t, co
 		for (__u32 i = 0; i < value_words; i++)
 			value[i] = ARENA_READ(node->words[key_words + i]);
 	}
-	/* x86 keeps loads in order: the value was read before this. */
+	/* x86 keeps loads in order: the value was read before this load. */
 	if (ARENA_READ(*bucket) != head)
 		return -EAGAIN;
 	if (ref)
@@ -146,7 +149,7 @@ static __always_inline int arena_table_get(struct arena_table __arena *t, const 
 	return err;
 }
 
-/* Frees the first node of a private chain, and returns the next. */
+/* Frees the first node of a chain to which no bucket leads, and returns the reference of the next node. */
 static __always_inline __u32 arena_free_node(__u32 ref)
 {
 	struct arena_node __arena *node = arena_ptr(ref);
@@ -156,7 +159,7 @@ static __always_inline __u32 arena_free_node(__u32 ref)
 	return next;
 }
 
-/* Frees n nodes of a private chain. */
+/* Frees the first n nodes of a chain to which no bucket leads. */
 __arena_global int arena_free_nodes(__u32 ref, __u32 n)
 {
 	__u32 i;
@@ -172,8 +175,8 @@ __arena_global int arena_free_nodes(__u32 ref, __u32 n)
 }
 
 /*
- * Copies the n nodes from ref on, at least one, in reverse order in front of tail. Returns the first
- * copy, or 0 without memory.
+ * Copies the n nodes from ref on, at least one, and puts the copies in front of tail in reverse order.
+ * Returns the reference of the first copy, or 0 if there is no memory or arena_can_loop is used up.
  */
 __arena_global __u32 arena_copy_nodes(__u32 ref, __u32 n, __u32 tail, __u32 words)
 {
@@ -205,7 +208,7 @@ __arena_global __u32 arena_copy_nodes(__u32 ref, __u32 n, __u32 tail, __u32 word
 /* Edits a value in a node that is not in the table yet. */
 typedef void (*arena_change_fn)(__u64 __arena *value, void *ctx);
 
-/* Checks a lookup's result, the node's reference or 0, against the flags of a change. */
+/* Returns the error of a change with these flags. ref and depth are the result of arena_find. */
 static __always_inline int arena_check_flags(__u32 ref, __u32 depth, __u32 flags)
 {
 	if (ref)
@@ -213,7 +216,7 @@ static __always_inline int arena_check_flags(__u32 ref, __u32 depth, __u32 flags
 	return arena_chain_error(depth) ?: (flags == ARENA_EXIST ? -ENOENT : 0);
 }
 
-/* Allocates a node for a key. */
+/* Allocates a node and sets its key. */
 static __always_inline struct arena_node __arena *arena_new_node(__u64 hash, const __u64 *key, __u32 key_words,
 								 __u32 value_words)
 {
@@ -227,7 +230,7 @@ static __always_inline struct arena_node __arena *arena_new_node(__u64 hash, con
 	return node;
 }
 
-/* Copies the value of the node ref, or zeros if ref is 0. */
+/* Copies the value of the node ref to to, or zeros if ref is 0. */
 static __always_inline void arena_copy_value(__u64 __arena *to, __u32 ref, __u32 key_words, __u32 value_words)
 {
 	struct arena_node __arena *old = arena_ptr(ref);
@@ -241,9 +244,9 @@ static __always_inline void arena_copy_value(__u64 __arena *to, __u32 ref, __u32
 }
 
 /*
- * Replaces a key's value by the result of change on a copy of it, or on zeros if the key is absent.
- * May call change several times, each time with a consistent value of the key. Returns 0, -ENOENT or
- * -EEXIST as flags say, -ENOMEM, -ELOOP or -EAGAIN.
+ * Copies a key's value, or zeros if the key is absent, calls change to edit the copy, and stores the
+ * result. It may call change several times, each time with a consistent value of the key. Returns 0,
+ * -ENOENT or -EEXIST depending on flags, -ENOMEM, -ELOOP or -EAGAIN.
  */
 static __always_inline int arena_table_change(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					      __u32 value_words, __u32 flags, arena_change_fn change, void *ctx)
@@ -273,7 +276,7 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 		arena_copy_value(&node->words[key_words], ref, key_words, value_words);
 		next = ref ? ARENA_READ(((struct arena_node __arena *)arena_ptr(ref))->next) : (__u32)head;
 		if (ref && ARENA_READ(*bucket) != head) {
-			/* As in arena_table_try_get: change gets a consistent value of this key. */
+			/* The copy may be torn, or be of another key: do not pass it to change. */
 			err = -EAGAIN;
 			continue;
 		}
@@ -313,7 +316,7 @@ static __always_inline void arena_set_value(__u64 __arena *value, void *ctx)
 		ARENA_WRITE(value[i], from->words[i]);
 }
 
-/* Puts a value. flags are ARENA_ANY, ARENA_NOEXIST or ARENA_EXIST; see arena_table_change. */
+/* Sets a key's value. flags are ARENA_ANY, ARENA_NOEXIST or ARENA_EXIST. Errors: see arena_table_change. */
 static __always_inline int arena_table_put(struct arena_table __arena *t, const __u64 *key, __u32 key_words,
 					   const __u64 *value, __u32 value_words, __u32 flags)
 {

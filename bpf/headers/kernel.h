@@ -6,9 +6,9 @@
 #include <stddef.h>
 
 /*
- * The parts of the kernel's headers that the programs use. <linux/bpf.h> needs <asm/types.h>, which
- * lies in a directory named after the build machine's architecture, and the oldest supported
- * distribution's lacks newer definitions.
+ * The parts of the kernel's headers that the programs use. The programs do not include <linux/bpf.h>: it
+ * needs <asm/types.h>, whose directory depends on the build machine's architecture, and on the oldest
+ * supported distribution it lacks newer definitions.
  *
  * A program that uses vmlinux.h or <linux/bpf.h> includes it before this header.
  */
@@ -45,7 +45,7 @@ typedef __u32 __wsum;
 #define BPF_F_MMAPABLE (1U << 10)
 #define BPF_F_RB_OVERWRITE (1U << 19)
 
-/* any node, for bpf_arena_alloc_pages */
+/* node_id of bpf_arena_alloc_pages for any node */
 #define NUMA_NO_NODE (-1)
 
 /* flags of bpf_map_update_elem */
@@ -59,7 +59,7 @@ typedef __u32 __wsum;
 #define BPF_RB_NO_WAKEUP (1ULL << 0)
 #define BPF_RB_FORCE_WAKEUP (1ULL << 1)
 
-/* flags of bpf_ringbuf_query; a kernel returns 0 for one that it does not know */
+/* flags of bpf_ringbuf_query; the kernel returns 0 for an unknown flag */
 #define BPF_RB_AVAIL_DATA 0
 #define BPF_RB_RING_SIZE 1
 #define BPF_RB_CONS_POS 2

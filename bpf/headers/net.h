@@ -4,7 +4,7 @@
 
 #include "kernel.h"
 
-/* Packets, for XDP programs. Fields of the types __be16 and __be32 have the network's byte order. */
+/* Packet headers, for XDP programs. Fields of the types __be16 and __be32 are in network byte order. */
 
 /* enum xdp_action */
 #define XDP_ABORTED 0
@@ -33,9 +33,9 @@ struct ethernet {
 struct ipv4 {
 	__u8 version_length; /* 0x45 without options */
 	__u8 service;
-	__be16 bytes; /* with this header */
+	__be16 bytes; /* size with this header */
 	__be16 id;
-	__be16 fragment; /* flags and offset, see IPV4_FRAGMENT */
+	__be16 fragment; /* flags and fragment offset; see IPV4_FRAGMENT */
 	__u8 ttl;
 	__u8 protocol;
 	__u16 checksum;
@@ -43,16 +43,16 @@ struct ipv4 {
 	__be32 to;
 };
 
-/* All but the flag that forbids fragments. */
+/* The bits of fragment that are 0 in a packet that is not a fragment. */
 #define IPV4_FRAGMENT 0xbfff
 #define IPV4_DONT_FRAGMENT 0x4000
 
-/* How many routers a packet passes at most, as Linux sends them. */
+/* The maximum number of routers that an answer passes: Linux's default. */
 #define HOPS 64
 
 struct ipv6 {
 	__be32 version_class_flow;
-	__be16 bytes; /* after this header */
+	__be16 bytes; /* size without this header */
 	__u8 next;
 	__u8 hops;
 	__u32 from[4];
@@ -62,7 +62,7 @@ struct ipv6 {
 struct udp {
 	__be16 from;
 	__be16 to;
-	__be16 bytes; /* with this header */
+	__be16 bytes; /* size with this header */
 	__u16 checksum;
 };
 

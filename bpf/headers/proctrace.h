@@ -19,7 +19,7 @@ enum event_type {
 	ACK_EVENT = 4,
 };
 
-#define EVENT_TYPES (ACK_EVENT + 1) /* 0 is none */
+#define EVENT_TYPES (ACK_EVENT + 1) /* no event has type 0 */
 
 #define EVENT_COMM_SIZE 16 /* TASK_COMM_LEN, include/linux/sched.h */
 
@@ -50,12 +50,12 @@ struct fork_event {
  * errno: EEXIST if another stack has the slot; EFAULT if there is no such stack, because the
  * process has released its memory or the thread is the kernel's.
  */
-#define NO_STACK -1 /* the tracer takes none */
+#define NO_STACK -1 /* the tracer does not record this stack */
 #define STACK_FIELDS        \
 	__s32 kernel_stack; \
 	__s32 user_stack
 
-#define STACK_FRAMES 64 /* at most, the innermost ones */
+#define STACK_FRAMES 64 /* maximum number of frames; the innermost are kept */
 
 /* Longer than any name: the longest is "/dev/fd/<int>/<path of PATH_MAX>" (fs/exec.c, alloc_bprm). */
 #define EXEC_FILENAME_MAX (4096 + 32)
@@ -63,7 +63,7 @@ struct fork_event {
 /* A process runs another file. Its other threads have ended. */
 struct exec_event {
 	EVENT_FIELDS;
-	__u32 old_pid;	      /* of the calling thread, which has pid from now on */
+	__u32 old_pid;	      /* pid of the calling thread before, which has pid from now on */
 	__u32 filename_size;  /* bytes, with the NUL; EXEC_FILENAME_MAX if it was truncated */
 	STACK_FIELDS;
 	char filename[];      /* as the caller passed it; for a script, the script */
@@ -77,7 +77,7 @@ struct exec_event {
 struct exit_event {
 	EVENT_FIELDS;
 	__u32 exit_code; /* 0..255, 0 if killed */
-	__u16 signal;	 /* that killed it, or 0 */
+	__u16 signal;	 /* signal that killed it, or 0 */
 	bool core_dumped;
 	bool group_dead;
 	STACK_FIELDS;
@@ -86,22 +86,22 @@ struct exit_event {
 /* A living process in the table of the tracer's arena. The key is the pid, in 4 bytes. */
 struct process_entry {
 	__u32 pid;
-	__u32 ppid;	  /* when it was forked */
+	__u32 ppid;	  /* tgid of the parent when the process was forked */
 	__u64 start_time; /* CLOCK_BOOTTIME, ns; in steps of 10 ms if it is older than the tracer */
-	__u64 execs;	  /* since the tracer started */
+	__u64 execs;	  /* number of execs since the tracer started */
 	char comm[EVENT_COMM_SIZE];
 };
 
 /*
- * What became of the events of one type, by program and CPU. For type 0, failed counts changes that the
- * table of processes lacks.
+ * Numbers of events of one type, by program and CPU. For type 0, failed counts changes of processes that
+ * are missing in the table of processes.
  */
 struct event_counts {
 	__u64 written;
-	__u64 failed;  /* no room in the ring */
-	__u64 ignored; /* left out by the rules */
-	__u64 unhandled; /* no handler */
-	__u64 stacks_lost; /* another stack has the slot */
+	__u64 failed;  /* events that were lost because the ring had no room */
+	__u64 ignored; /* events that the rules left out */
+	__u64 unhandled; /* events without a handler */
+	__u64 stacks_lost; /* stacks that were lost because another stack had the slot */
 };
 
 /*
@@ -112,14 +112,14 @@ struct event_counts {
 enum command_type {
 	WATCH_COMMAND = 1,
 	IGNORE_COMMAND = 2,
-	FORGET_COMMAND = 3, /* the rule about the subject */
-	RESET_COMMAND = 4,  /* all rules, whatever the subject */
+	FORGET_COMMAND = 3, /* removes the rule about the subject */
+	RESET_COMMAND = 4,  /* removes all rules */
 };
 
 enum command_subject {
-	PID_SUBJECT = 1,    /* id is a tgid: the process that has it now, and its children */
-	COMM_SUBJECT = 2,   /* comm as in the event */
-	CGROUP_SUBJECT = 3, /* id as cgroup_id in the event */
+	PID_SUBJECT = 1,    /* id is a tgid: the rule is about its process now, and that process's children */
+	COMM_SUBJECT = 2,   /* comm has the form of the event's comm */
+	CGROUP_SUBJECT = 3, /* id is a cgroup_id as in the event */
 };
 
 struct command {
@@ -127,10 +127,10 @@ struct command {
 	enum command_subject subject;
 	__u64 cookie; /* returned in ack_event */
 	__u64 id;
-	char comm[EVENT_COMM_SIZE]; /* zeros behind the name */
+	char comm[EVENT_COMM_SIZE]; /* padded with zeros */
 };
 
-/* A command was obeyed or refused. It applies to all records behind this one. */
+/* A command was obeyed or refused. An obeyed command applies to all records after this one. */
 struct ack_event {
 	enum event_type type;
 	__u32 error; /* errno: 0, EINVAL, E2BIG (too many rules), ENOENT (no such rule) */
@@ -140,8 +140,8 @@ struct ack_event {
 	__u64 cookie;
 	__u64 id;
 	char comm[EVENT_COMM_SIZE];
-	__u32 rules;   /* in force now */
-	__u32 watches; /* those of them that watch */
+	__u32 rules;   /* number of rules after the command */
+	__u32 watches; /* number of these rules that watch */
 };
 
 #define RULES_MAX 1024

@@ -2,11 +2,11 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Programs that use an arena's heap, lists, queues and tables many times in a run: for tests, and as
- * examples of the headers.
+ * Programs that use an arena's heap, lists, queues and tables many times in a run. They serve tests, and
+ * are examples of how to use the headers.
  *
- * Each takes the address of its job in the arena, so that syscall programs and others have the same
- * body.
+ * Each program takes the address of its job in the arena, so that programs of all types have the same
+ * context.
  */
 #include "arena_heap.h"
 #include "arena_list.h"
@@ -17,9 +17,9 @@ ARENA_DEFINE();
 
 struct job {
 	__u64 on;    /* address of the list, table or queue */
-	__u64 count; /* operations to do */
-	__u64 done;  /* so far: the program is run again until done is count */
-	__u64 keys;  /* of each kind */
+	__u64 count; /* number of operations to do */
+	__u64 done;  /* operations done so far: user space runs the program until done is count */
+	__u64 keys;  /* number of counters, and of other keys */
 	__u64 seed;
 
 	/* results */
@@ -29,7 +29,7 @@ struct job {
 	__u64 found;
 	__u64 absent;
 	__u64 torn;
-	__u64 full; /* no memory in present pages */
+	__u64 full; /* allocations that found no memory in present pages */
 	__u64 failed;
 	__u64 sum;
 };
@@ -38,7 +38,7 @@ struct context {
 	__u64 job;
 };
 
-/* A node of the lists. */
+/* A node of a list. */
 struct numbered {
 	struct arena_link link;
 	__u64 number;
@@ -131,7 +131,7 @@ int heap_storm(struct context *ctx)
 	return 0;
 }
 
-/* Puts or takes numbers through a queue, in allocated blocks. */
+/* Puts blocks with the numbers from job->done on into a queue. */
 SEC("syscall")
 int queue_put(struct context *ctx)
 {
@@ -159,6 +159,7 @@ int queue_put(struct context *ctx)
 	return 0;
 }
 
+/* Takes blocks from a queue, adds up their numbers and frees them. */
 SEC("syscall")
 int queue_take(struct context *ctx)
 {
@@ -191,7 +192,7 @@ static __always_inline __u64 checksum(const __u64 *value)
 	return sum;
 }
 
-/* Counts up the first word, and derives the others from it. */
+/* Increments the first word, and computes the others from it. */
 static __always_inline void increment(__u64 __arena *value, void *ctx)
 {
 	__u64 new[VALUE_WORDS];
@@ -204,7 +205,10 @@ static __always_inline void increment(__u64 __arena *value, void *ctx)
 		ARENA_WRITE(value[i], new[i]);
 }
 
-/* Counts up the keys below job->keys, inserts and deletes the next job->keys, and looks up all. */
+/*
+ * Increments the counters, which are the keys below job->keys, inserts and deletes the next job->keys keys,
+ * and looks up all keys.
+ */
 static __always_inline int storm(struct job __arena *job, bool may_grow)
 {
 	struct arena_table __arena *t = (struct arena_table __arena *)job->on;
@@ -272,7 +276,7 @@ int table_storm(struct context *ctx)
 	return storm((struct job __arena *)ctx->job, true);
 }
 
-/* Cannot sleep, and therefore cannot allocate pages. */
+/* The program cannot sleep, and therefore cannot allocate pages. */
 SEC("raw_tp")
 int table_storm_tp(struct context *ctx)
 {
@@ -280,8 +284,8 @@ int table_storm_tp(struct context *ctx)
 }
 
 /*
- * Uses up its loop iterations first. Then a lookup may fail with -EAGAIN, but not with -ENOENT for a
- * present key, and replaced nodes are freed.
+ * Uses up arena_can_loop first. After that, a lookup of a present key may fail with -EAGAIN, but not with
+ * -ENOENT, and replaced nodes are freed.
  */
 SEC("syscall")
 int table_exhausted(struct context *ctx)
@@ -311,7 +315,7 @@ int table_exhausted(struct context *ctx)
 	return 0;
 }
 
-/* Keeps the types in the BTF, for the test of the Go mirrors. keep_layouts is never called. */
+/* Keeps these types in the BTF, for the test of the Go mirrors. keep_layouts is never called. */
 struct layouts {
 	struct job job;
 	struct context context;

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
-/* A program for each duty of a loader of arena programs. They work on the arena's first page. */
+/* One program for each feature that the loader must support. They use the arena's first page. */
 #include "arena.h"
 #include <bpf/bpf_tracing.h>
 
@@ -46,7 +46,7 @@ static long callback(__u64 i, void *ctx)
 	return 0;
 }
 
-/* All kinds of references in one program. */
+/* A program with all kinds of references. */
 SEC("syscall")
 int references(void *ctx)
 {
@@ -139,7 +139,7 @@ int store_pointer(struct access *a)
 	return 0;
 }
 
-/* The types of the bundled programs, each with a cast. */
+/* The types of the project's programs. Each program converts an arena pointer. */
 #define SEE(i)                                                                                                         \
 	do {                                                                                                           \
 		arena_use();                                                                                           \
