@@ -24,8 +24,8 @@ func (p Ptr[T]) In(a *Arena) (*T, error) {
 }
 
 // Load returns a copy of the value at p. If its page is absent, the error matches [ErrAbsent]; in an
-// arena without SegvOnFault, Load allocates the page instead. The copy is no snapshot: others may write
-// to the value meanwhile. Other errors are those of [Ptr.In].
+// arena without SegvOnFault, Load allocates the page instead. If others write to the value meanwhile,
+// the copy may be torn. Other errors are those of [Ptr.In].
 func (p Ptr[T]) Load(a *Arena) (t T, err error) {
 	at, err := p.In(a)
 	if err != nil {

@@ -6,8 +6,9 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// The model of a bucket with one key: a writer replaces the value repeatedly, with two nodes in turn. A
-// reader must never accept a torn value. The bucket's word is tag*bucketTag + reference.
+// The words of a model of a bucket with one key. A writer replaces the key's value several times and uses
+// two nodes in turn. A reader must never accept a torn value. The bucket's word is tag*bucketTag +
+// reference.
 const (
 	bucketWord  model.Word = iota
 	bucketNode             // first of three nodes of two words: two of the writer, one of the updater

@@ -136,7 +136,7 @@ func (w *walker) enter(p, left uint64) {
 func (w *walker) read(nodes []arena.Ptr[Link]) (n int) {
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &w.err)
 	p, origin := w.next, w.l.h.Mem.Origin()
-	w.next = 0 // ends the walk if an error follows
+	w.next = 0 // if enter fails, the walk ends
 	for ; n < len(nodes) && p != 0; n++ {
 		if w.short {
 			p = w.from>>32<<32 | uint64(uint32(p))

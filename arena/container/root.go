@@ -22,6 +22,7 @@ const (
 	KindUser  Kind = 1 << 16
 )
 
+// String returns the name of a kind of this package, or its number.
 func (k Kind) String() string {
 	switch k {
 	case KindList:

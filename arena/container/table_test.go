@@ -167,7 +167,7 @@ func TestTableRefused(t *testing.T) {
 	}
 }
 
-// A table in a full heap refuses new keys, and loses none.
+// A table in a full heap refuses new keys, and keeps the keys that it has.
 func TestTableInFullHeap(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 6 * arenamem.PageSize})

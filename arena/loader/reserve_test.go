@@ -160,7 +160,7 @@ func TestReserveWhileFormatting(t *testing.T) {
 			if i > 0 && off-offs[i-1] < 2*arenamem.PageSize {
 				t.Errorf("reserved at %#x", offs)
 			}
-			if off < h.Limit && off+2*arenamem.PageSize > h.Super.Brk { // unallocated memory of the heap
+			if off < h.Limit && off+2*arenamem.PageSize > h.Super.Brk { // neither after the heap's end nor in its allocated part
 				t.Errorf("reserved at %#x, the heap ends at %#x and is used up to %#x", off, h.Limit, h.Super.Brk)
 			}
 		}

@@ -146,7 +146,7 @@ func load(h *container.Heap, table string, mac net.HardwareAddr, r *reach, opts 
 	err = errors.Join(
 		spec.Variables[bpfVarMac].Set(ethernet),
 		spec.Variables[bpfVarTableRoot].Set(root.Number),
-		spec.Variables[bpfVarPort].Set(bits.ReverseBytes16(opts.Port)), // the target is little endian
+		spec.Variables[bpfVarPort].Set(bits.ReverseBytes16(opts.Port)), // to network byte order
 		spec.Variables[bpfVarGrowth].Set(uint32(opts.Growth)),
 	)
 	if err != nil {

@@ -21,8 +21,8 @@ func TestServerAnswers(t *testing.T) {
 	a, b := "VALUE a 0 1\r\n1\r\n", "VALUE b 0 0\r\n\r\n"
 	tests := []struct{ rule, request, want string }{
 		{"a value", framed(7, "get a\r\n"), framed(7, a+"END\r\n")},
-		{"several, of which some are there", framed(7, "get a x b\r\n"), framed(7, a+b+"END\r\n")},
-		{"none", framed(7, "get x\r\n"), framed(7, "END\r\n")},
+		{"several keys, of which one is absent", framed(7, "get a x b\r\n"), framed(7, a+b+"END\r\n")},
+		{"an absent key", framed(7, "get x\r\n"), framed(7, "END\r\n")},
 		{"a key that no table takes", framed(7, "get "+strings.Repeat("k", 64)+"\r\n"), framed(7, "END\r\n")},
 		{"more than a datagram holds", framed(7, "get "+strings.Join(many, " ")+"\r\n"),
 			framed(7, "SERVER_ERROR the values are too large for a datagram\r\n")},
@@ -47,7 +47,7 @@ func TestServerAnswers(t *testing.T) {
 		{"less than a frame is no request", "abc", ""},
 		{"no end of the line", framed(7, "get a"), ""},
 		{"a part of a request is none", "\x00\x07\x00\x00\x00\x02\x00\x00get a\r\n", ""},
-		{"a second part neither", "\x00\x07\x00\x01\x00\x01\x00\x00get a\r\n", ""},
+		{"a second part of a request is none", "\x00\x07\x00\x01\x00\x01\x00\x00get a\r\n", ""},
 	}
 	for _, tt := range tests {
 		var got []byte

@@ -29,7 +29,7 @@ const (
 	blockUsed = 2
 )
 
-// Class is struct arena_class.
+// Class mirrors struct arena_class: the free list and the counts of one block size.
 type Class struct {
 	Head   atomic.Uint64 // reference to the first free block | tag << 32
 	Used   atomic.Int64  // number of allocated blocks
@@ -66,6 +66,7 @@ func header(ref, class uint32, state uint32) uint32 {
 // Tagged returns ref with the next tag after that of word.
 func Tagged(word uint64, ref uint32) uint64 { return (word>>32+1)<<32 | uint64(ref) }
 
+// Class returns the class with the number c, which must be less than Classes.
 func (h *Heap) Class(c uint32) *Class {
 	// SAFETY: the classes lie in page 1, which OpenHeap has found present; callers check Size.
 	return (*Class)(h.Mem.known(PageSize + uint64(c)*uint64(unsafe.Sizeof(Class{}))))
@@ -262,26 +263,26 @@ func (h *Heap) Word(ref uint32) *uint64 { return (*uint64)(h.At(ref, 8)) }
 // Address returns the user address of a reference.
 func (h *Heap) Address(ref uint32) uint64 { return h.Mem.Base + uint64(ref-h.Low) }
 
-// ClassStats counts the blocks of one size.
+// ClassStats counts the blocks of one class.
 type ClassStats struct {
-	Size   uint64 `json:"size"`   // bytes, without the header
+	Size   uint64 `json:"size"`   // size of a block in bytes, without the header
 	Used   int64  `json:"used"`   // number of allocated blocks
 	Carved int64  `json:"blocks"` // number of allocated and free blocks
 }
 
-// HeapStats is the state of a heap. Each process that was killed while allocating or freeing can make a
-// count wrong by one.
+// HeapStats is the state of a heap. For each process killed while allocating or freeing, a count may be
+// wrong by one.
 type HeapStats struct {
-	Size    uint64       `json:"size"`    // bytes that it can have
-	Carved  uint64       `json:"carved"`  // bytes that are blocks
+	Size    uint64       `json:"size"`    // maximum size of the heap, in bytes
+	Carved  uint64       `json:"carved"`  // bytes in allocated and free blocks, with headers
 	Present uint64       `json:"present"` // bytes in allocated pages
-	Used    uint64       `json:"used"`    // bytes of blocks in use, with headers
-	Corrupt uint64       `json:"corrupt"` // corrupt free lists that were given up
-	Classes []ClassStats `json:"classes"` // of which there are blocks
+	Used    uint64       `json:"used"`    // bytes in allocated blocks, with headers
+	Corrupt uint64       `json:"corrupt"` // number of corrupt free lists that were emptied
+	Classes []ClassStats `json:"classes"` // the classes that have blocks
 }
 
-// Stats counts blocks. The counts are no snapshot: others may change the heap meanwhile. The error
-// matches ErrAbsent or ErrClosed.
+// Stats counts blocks. If others change the heap meanwhile, the counts may contradict each other. The
+// error matches ErrAbsent or ErrClosed.
 func (h *Heap) Stats() (st HeapStats, err error) {
 	if h.Mem.Size == 0 {
 		return st, ErrClosed

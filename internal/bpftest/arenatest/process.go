@@ -53,7 +53,7 @@ func runHelper(work Helper) error {
 
 // Process is a helper process.
 type Process struct {
-	In io.WriteCloser
+	In io.WriteCloser // the helper's input
 
 	tb  testing.TB
 	cmd *exec.Cmd
