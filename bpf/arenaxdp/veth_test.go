@@ -214,15 +214,66 @@ func TestVethValuesOfAllSizes(t *testing.T) {
 	}
 }
 
+const stormKeys = 8
+
+// stormValue returns a value whose words are odd multiples of n, so that a torn value is recognised.
+func stormValue(n uint64) []byte {
+	v := make([]byte, 0, 192)
+	for i := range uint64(24) {
+		v = binary.BigEndian.AppendUint64(v, n*(2*i+1))
+	}
+	return v
+}
+
+// changeKeys replaces, deletes and puts the values of every second key, from first on, until ctx ends.
+func changeKeys(ctx context.Context, kv *container.KV, first uint64) error {
+	for n := first; ctx.Err() == nil; n += 2 {
+		key := fmt.Sprint("key", n%stormKeys)
+		err := kv.Put(key, stormValue(n))
+		if n%16 < 2 && err == nil {
+			err = kv.Delete(key)
+		}
+		if err != nil && !errors.Is(err, container.ErrNotFound) && !errors.Is(err, container.ErrContended) {
+			return err
+		}
+	}
+	return nil
+}
+
+// readKeys requests all keys until ctx ends, and then each key once more. It returns an error if a value is
+// torn.
+func readKeys(ctx context.Context, c *client) error {
+	for i, more := 0, stormKeys; more > 0; i++ {
+		if ctx.Err() != nil {
+			more--
+		}
+		key := fmt.Sprint("key", i%stormKeys)
+		got, err := c.ask("get " + key + "\r\n")
+		if err != nil {
+			return err
+		}
+		if got == "END\r\n" {
+			continue
+		}
+		_, value, ok := strings.Cut(got, "\r\n")
+		if !ok || len(value) < 8 {
+			return fmt.Errorf("got %q", got)
+		}
+		if n := binary.BigEndian.Uint64([]byte(value)); got != answer(key, string(stormValue(n))) {
+			return fmt.Errorf("torn value %q", got)
+		}
+	}
+	return nil
+}
+
 // Values are replaced, deleted and put again while clients request them, for RBTOOL_ARENA_STORM (default
-// 1 s). The words of a value are odd multiples of one number, so that a torn value is recognised.
+// 1 s).
 func TestVethUpdatesWhileReading(t *testing.T) {
 	testenv.NoLeaks(t)
 	h, kv := newKV(t)
 	p := newPair(t)
 	x := attachTo(t, p, h, 0)
 	startServer(t, p.Server, kv, Options{})
-	const keys = 8
 	duration := time.Second
 	if testing.Short() {
 		duration = 200 * time.Millisecond
@@ -233,64 +284,25 @@ func TestVethUpdatesWhileReading(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	valueOf := func(n uint64) []byte {
-		v := make([]byte, 0, 192)
-		for i := range uint64(24) {
-			v = binary.BigEndian.AppendUint64(v, n*(2*i+1))
-		}
-		return v
-	}
-	for n := range uint64(keys) {
-		if err := kv.Put(fmt.Sprint("key", n), valueOf(n)); err != nil {
-			t.Fatal(err)
-		}
+	for n := range uint64(stormKeys) {
+		put(t, kv, fmt.Sprint("key", n), string(stormValue(n)))
 	}
 	clients := []*client{newClient(t, p, p.Server.IPv4), newClient(t, p, p.Server.IPv6)}
 	ctx, cancel := context.WithTimeout(t.Context(), duration)
 	defer cancel()
 	var wg sync.WaitGroup
-	for w := range uint64(2) {
+	run := func(f func() error) {
 		wg.Go(func() {
-			for n := w; ctx.Err() == nil; n += 2 {
-				key := fmt.Sprint("key", n%keys)
-				err := kv.Put(key, valueOf(n))
-				if n%16 < 2 && err == nil {
-					err = kv.Delete(key)
-				}
-				if err != nil && !errors.Is(err, container.ErrNotFound) && !errors.Is(err, container.ErrContended) {
-					t.Error(err)
-					return
-				}
+			if err := f(); err != nil {
+				t.Error(err)
 			}
 		})
 	}
+	for first := range uint64(2) {
+		run(func() error { return changeKeys(ctx, kv, first) })
+	}
 	for _, c := range clients {
-		wg.Go(func() {
-			// Request each key once more after the time is over. Keys that are not deleted are found.
-			for i, more := 0, keys; more > 0; i++ {
-				if ctx.Err() != nil {
-					more--
-				}
-				key := fmt.Sprint("key", i%keys)
-				got, err := c.ask("get " + key + "\r\n")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if got == "END\r\n" {
-					continue
-				}
-				_, value, ok := strings.Cut(got, "\r\n")
-				if !ok || len(value) < 8 {
-					t.Errorf("got %q", got)
-					return
-				}
-				if n := binary.BigEndian.Uint64([]byte(value)); got != answer(key, string(valueOf(n))) {
-					t.Errorf("torn value %q", got)
-					return
-				}
-			}
-		})
+		run(func() error { return readKeys(ctx, c) })
 	}
 	wg.Wait()
 	n, err := x.Counters()
