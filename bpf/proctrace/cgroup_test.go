@@ -12,7 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// TestCgroup starts a process in a cgroup that is not its parent's.
+// TestCgroup checks the cgroup in the events of a process that starts in another cgroup than its
+// parent's.
 func TestCgroup(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, err := os.MkdirTemp(cgroup2(t), "rbtool-test-")

@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unsafe" // for the offsets of fields in the generated mirrors alone
+	"unsafe" // only for the offsets of fields in generated structs
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -43,14 +43,14 @@ func (a action) String() string {
 	return fmt.Sprintf("command %d", uint32(a))
 }
 
-// Subject is what a rule is about. Exactly one field is set.
+// Subject says which processes a rule applies to. Exactly one field is set.
 type Subject struct {
-	// PID is the TGID of a process: the rule is about that process and its children, not about a
+	// PID is the TGID of a process. The rule applies to that process and its children, not to a
 	// later process with the same pid. If no process has the pid, the rule has no effect. The
-	// kernel keeps some KiB of the process until the rule is forgotten.
+	// kernel keeps some KiB of memory of the process until the rule is removed.
 	PID      uint32
-	Comm     string // Comm of events: 1 to 15 bytes
-	CgroupID uint64 // CgroupID of events; cgroups below it are not meant
+	Comm     string // processes whose events have this Comm, 1 to 15 bytes
+	CgroupID uint64 // processes whose events have this CgroupID, not those in cgroups below
 }
 
 var (
@@ -71,26 +71,26 @@ func commandError(errno uint32) error {
 	return unix.Errno(errno)
 }
 
-// haveCommands reports whether the kernel has user rings. Package features caches the answer.
+// haveCommands reports whether the kernel has user rings. Package features caches the result.
 func haveCommands() bool { return features.HaveMapType(ebpf.UserRingbuf) == nil }
 
-// held caches the success of tryHolding.
+// held remembers that tryHolding has succeeded.
 var held once.Value[struct{}]
 
-// holding returns nil if the kernel lets the program that takes commands keep references to
-// tasks in a map, else why not.
+// holding returns nil if the kernel permits the program that takes commands to keep references to
+// tasks in a map. Otherwise the error says why not.
 func holding(cache *btf.Cache) error {
 	_, err := held.Get(func() (struct{}, error) { return struct{}{}, tryHolding(cache) })
 	return err
 }
 
-// tryHolding tries to load the program.
+// tryHolding tries to load the program that takes commands, with references to tasks.
 func tryHolding(cache *btf.Cache) error {
 	kernel, err := cache.Kernel()
 	if err != nil {
 		return err
 	}
-	const find = "bpf_task_from_pid" // faster than asking the verifier
+	const find = "bpf_task_from_pid" // checking for the function is faster than loading a program
 	if _, err := kernel.AnyTypeByName(find); err != nil {
 		return fmt.Errorf("function %s: %w", find, err)
 	}
@@ -111,10 +111,10 @@ func tryHolding(cache *btf.Cache) error {
 	return o.Obey.Close()
 }
 
-// setHolding sets whether rules keep references to tasks.
+// setHolding sets in the spec whether rules keep references to tasks.
 func setHolding(spec *ebpf.CollectionSpec, holds bool) error {
 	if !holds {
-		// The kernel may refuse the map's type.
+		// The kernel may refuse the map's BTF type, which has references to tasks.
 		spec.Maps[bpfMapRules].Key, spec.Maps[bpfMapRules].Value = nil, nil
 	}
 	return spec.Variables[bpfVarHoldTasks].Set(holds)
@@ -124,10 +124,10 @@ func setHolding(spec *ebpf.CollectionSpec, holds bool) error {
 type control struct {
 	commands, ruled, listener *ebpf.Map
 	obey                      *ebpf.Program // drains commands
-	hear                      *ebpf.Program // starts the timer that drains commands; nil after Open
+	hear                      *ebpf.Program // starts the timer that drains the user ring; nil after Open
 }
 
-// newControl loads the programs over the maps that they share with the handlers.
+// newControl loads the programs that take commands. They share maps with the handlers.
 func newControl(spec *ebpf.CollectionSpec, holdsTasks bool, shared map[string]*ebpf.Map, cache *btf.Cache) (*control, error) {
 	var o struct {
 		Commands *ebpf.Map     `ebpf:"commands"`
@@ -151,10 +151,10 @@ func newControl(spec *ebpf.CollectionSpec, holdsTasks bool, shared map[string]*e
 	return c, nil
 }
 
-// listen starts the timer, which runs while the listener map is open or pinned.
+// listen starts the timer, which runs while the map listener is open or pinned.
 func (c *control) listen() error {
 	ret, err := c.hear.Run(&ebpf.RunOptions{})
-	if err == nil && int32(ret) < 0 && unix.Errno(-int32(ret)) != unix.EBUSY { // EBUSY: it runs already
+	if err == nil && int32(ret) < 0 && unix.Errno(-int32(ret)) != unix.EBUSY { // EBUSY: the timer is running already
 		err = unix.Errno(-int32(ret))
 	}
 	if err != nil {
@@ -171,22 +171,22 @@ func (c *control) close() {
 	c.hear.Close()
 }
 
-// Watch makes the tracer write the events of the subject, and no others than those of
-// subjects that are watched.
+// Watch makes the tracer write the events of the subject. While any subject is watched, events of
+// other processes are left out.
 //
-// Watch, [Tracer.Ignore], [Tracer.Forget] and [Tracer.Reset] return when the command is
-// obeyed: it applies to events that happen from then on, and perhaps to some that are being
-// written. Errors match unix.E2BIG if there are too many rules, [userprod.ErrBusy] while
-// another process writes commands, and [ebpf.ErrNotSupported] if the kernel has no user
-// rings (Linux 6.1).
+// Watch, [Tracer.Ignore], [Tracer.Forget] and [Tracer.Reset] return when the tracer has carried out
+// the command: it applies to all events that happen from then on, and may apply to events that are
+// being written. The error matches unix.E2BIG if there are too many rules, [userprod.ErrBusy] while
+// another process writes commands, and [ebpf.ErrNotSupported] if the kernel has no user rings
+// (before Linux 6.1).
 func (t *Tracer) Watch(s Subject) error { return t.command(watch, s) }
 
 // Ignore makes the tracer leave out the events of the subject, even if it is watched. See
 // [Tracer.Watch].
 func (t *Tracer) Ignore(s Subject) error { return t.command(ignore, s) }
 
-// Forget removes the rule about the subject. The error matches [fs.ErrNotExist] if there is
-// none. See [Tracer.Watch].
+// Forget removes the rule about the subject. The error matches [fs.ErrNotExist] if there is no such
+// rule. See [Tracer.Watch].
 func (t *Tracer) Forget(s Subject) error { return t.command(forget, s) }
 
 // Reset removes all rules: everything is traced again. See [Tracer.Watch].
@@ -199,7 +199,7 @@ func (t *Tracer) command(a action, about Subject) error {
 	return nil
 }
 
-// send sends a command and waits until it is obeyed or refused.
+// send sends a command and waits until the tracer has carried it out or refused it.
 func (t *Tracer) send(a action, about Subject) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -224,7 +224,7 @@ func (t *Tracer) send(a action, about Subject) error {
 	return errors.Join(err, p.Close())
 }
 
-// newCommand returns the sample for a command.
+// newCommand returns the command as a sample for the user ring.
 func newCommand(a action, about Subject) (bpfCommand, error) {
 	c := bpfCommand{Type: bpfCommandType(a), Cookie: rand.Uint64()}
 	given := 0
@@ -237,7 +237,7 @@ func newCommand(a action, about Subject) (bpfCommand, error) {
 	if about.Comm != "" {
 		c.Subject, given = bpfCommandSubjectCOMM_SUBJECT, given+1
 		if len(about.Comm) >= len(c.Comm) || strings.Contains(about.Comm, "\x00") {
-			return c, fmt.Errorf("comm %q: not a name of 1 to %d bytes", about.Comm, len(c.Comm)-1)
+			return c, fmt.Errorf("comm %q is not a name of 1 to %d bytes", about.Comm, len(c.Comm)-1)
 		}
 		for i, b := range []byte(about.Comm) {
 			c.Comm[i] = int8(b)
@@ -253,7 +253,8 @@ func newCommand(a action, about Subject) (bpfCommand, error) {
 	return c, nil
 }
 
-// await drains commands until the one with the cookie is answered, and returns the answer.
+// await drains the user ring and carries out commands until the one with the cookie is answered,
+// and returns the answer.
 func (c *control) await(cookie uint64) error {
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		if _, err := c.obey.Run(&ebpf.RunOptions{}); err != nil {
@@ -266,13 +267,13 @@ func (c *control) await(cookie uint64) error {
 		if last.Cookie == cookie {
 			return commandError(last.Error)
 		}
-		if time.Now().After(deadline) { // others keep draining, and their commands came last
+		if time.Now().After(deadline) { // other processes drain too, and each time the last answer is to one of their commands
 			return errors.New("no answer within 5 s")
 		}
 	}
 }
 
-// decodeAck decodes a record of type Ack that is long enough.
+// decodeAck decodes a record of type Ack. The caller has checked its length.
 func decodeAck(record []byte) Event {
 	var m bpfAckEvent
 	e := Event{

@@ -32,7 +32,7 @@ func commandable(t *testing.T, copies uint32) *Tracer {
 	return traceWith(t, Options{}, copies)
 }
 
-// command sends a command, and fails the test if it is refused.
+// command sends a command, and fails the test if the tracer refuses it.
 func command(t *testing.T, tr *Tracer, a action, about Subject) {
 	t.Helper()
 	if err := tr.command(a, about); err != nil {
@@ -58,7 +58,7 @@ func runTrue(t *testing.T, dir string) int {
 	return cmd.Process.Pid
 }
 
-// kinds returns the types of the events of a process.
+// kinds returns the types of a process's events, in order.
 func kinds(events []Event, pid int) (types []string) {
 	for _, e := range of(events, pid) {
 		types = append(types, e.Type.String())
@@ -81,17 +81,17 @@ func cgroup(t *testing.T) (dir string, id uint64) {
 	return dir, st.Ino
 }
 
-// ruleTest has rules and the events of /bin/true that they leave.
+// ruleTest has rules, and the events of /bin/true that are written under these rules.
 type ruleTest struct {
 	name          string
 	rules         func(cgroup uint64) map[Subject]action
-	inside, other []string // in the cgroup, and in another one
+	inside, other []string // events of /bin/true in the cgroup, and in another cgroup
 	onlyOurs      bool     // no event of another process is written
 }
 
 func TestRulesAreApplied(t *testing.T) {
 	all := []string{"fork_event", "exec_event", "exit_event"}
-	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs
+	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs, so its fork event does not match
 	self, bystander := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 	tests := []ruleTest{
 		{"without rules, everything", func(uint64) map[Subject]action { return nil }, all, all, false},
@@ -118,7 +118,8 @@ func TestRulesAreApplied(t *testing.T) {
 	})
 }
 
-// run applies the rules and runs /bin/true in the cgroup with the directory dir, and in another.
+// run applies the rules, and runs /bin/true in the cgroup whose directory is dir and in another
+// cgroup.
 func (test *ruleTest) run(t *testing.T, tr *Tracer, dir string, id uint64) {
 	command(t, tr, reset, Subject{})
 	for subject, action := range test.rules(id) {
@@ -146,11 +147,11 @@ func (test *ruleTest) run(t *testing.T, tr *Tracer, dir string, id uint64) {
 	}
 }
 
-// Each command is acknowledged, in the order of the commands.
+// Each command is acknowledged by an Ack event, in the order of the commands.
 func TestAcknowledgements(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
-	quiet := Subject{PID: uint32(sleeper(t).Process.Pid)} // so that no events come between
+	quiet := Subject{PID: uint32(sleeper(t).Process.Pid)} // a process without events, so that none are between the acknowledgements
 	for _, c := range []struct {
 		action action
 		about  Subject
@@ -213,7 +214,7 @@ func TestTooManyRules(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command(t, tr, watch, Subject{CgroupID: 1 << 40}) // an old one can be changed
+	command(t, tr, watch, Subject{CgroupID: 1 << 40}) // a rule that exists can be changed although no further rule fits
 	command(t, tr, reset, Subject{})
 	if s := stats(t, tr); s.Rules != 0 || s.Watches != 0 {
 		t.Errorf("after reset: %d rules, %d watch", s.Rules, s.Watches)
@@ -245,7 +246,7 @@ func TestCommandsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// The timer drains any sample of any writer.
+// The timer drains samples of every writer, invalid commands too.
 func TestCommandsOfOthers(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := commandable(t, needed())
@@ -289,7 +290,8 @@ func TestCommandsOfOthers(t *testing.T) {
 	}
 }
 
-// A pinned tracer obeys commands of another process, and any reader finds the acknowledgements.
+// A pinned tracer carries out commands of another process, and every reader of the ring finds the
+// acknowledgements.
 func TestCommandsToAPinnedTracer(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "t")

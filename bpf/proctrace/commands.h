@@ -3,8 +3,8 @@
 #define RBTOOL_PROCTRACE_COMMANDS_H
 
 /*
- * Obeys commands from the user ring of proctrace.bpf.c: checks a command, changes the rules, and
- * acknowledges it by a record in the ring (Linux 6.1).
+ * Carries out commands from the user ring of proctrace.bpf.c (Linux 6.1): checks a command, changes
+ * the rules, and writes an acknowledgement into the ring.
  */
 
 /* Fills in a zeroed rule, and reports whether the command has a known subject. */
@@ -24,7 +24,7 @@ static __always_inline bool subject_of(const struct command *c, struct rule *rul
 	return c->subject == COMM_SUBJECT;
 }
 
-/* Returns 0 or an errno. */
+/* Carries out a command. Returns 0 or a positive errno. */
 static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
 {
 	struct rule rule = {};
@@ -46,7 +46,7 @@ static __noinline __u32 obey(const struct command *c, struct rule_counts *n)
 	}
 }
 
-/* Not inlined, as fill_fork in proctrace.bpf.c. */
+/* Not inlined, for the same reason as fill_fork in proctrace.bpf.c. */
 static __noinline void fill_ack(struct ack_event *e, const struct command *c, const struct rule_counts *n)
 {
 	e->type = ACK_EVENT;
@@ -70,7 +70,7 @@ static long on_command(struct bpf_dynptr *sample, void *ctx)
 
 	if (!n)
 		return 1; /* for the verifier */
-	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* fails if it is shorter */
+	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* fails if the sample is shorter than a command */
 		error = obey(&c, n);
 	n->error = error;
 	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
@@ -80,7 +80,7 @@ static long on_command(struct bpf_dynptr *sample, void *ctx)
 		e->error = error;
 		bpf_ringbuf_submit(e, 0);
 	}
-	n->cookie = c.cookie; /* last: a sender that finds its cookie finds the record */
+	n->cookie = c.cookie; /* stored last: a sender that finds its cookie here also finds the record */
 	return 0;
 }
 

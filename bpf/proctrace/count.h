@@ -2,7 +2,7 @@
 #ifndef RBTOOL_PROCTRACE_COUNT_H
 #define RBTOOL_PROCTRACE_COUNT_H
 
-/* Counts what becomes of events, in the map counters of proctrace.bpf.c. */
+/* Counts written, lost and ignored events, in the map counters of proctrace.bpf.c. */
 
 static __always_inline struct event_counts *counts_of(enum event_type type)
 {

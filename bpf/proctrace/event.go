@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"unsafe" // for the offsets of fields in the generated mirrors alone
+	"unsafe" // only for the offsets of fields in generated structs
 )
 
 // ErrRecord means that bytes are not a record of this package.
@@ -18,15 +18,15 @@ type Type uint32
 const (
 	// Fork: a process was created, or a thread of one if PID and TGID differ.
 	Fork = Type(bpfEventTypeFORK_EVENT)
-	// Exec: a process runs another file. Its other threads have ended.
+	// Exec: a process has started to execute another file. Its other threads have ended.
 	Exec = Type(bpfEventTypeEXEC_EVENT)
 	// Exit: a thread ended, and its process too if GroupDead.
 	Exit = Type(bpfEventTypeEXIT_EVENT)
-	// Ack: a command was obeyed or refused. It is about no task.
+	// Ack: the tracer has carried out or refused a command. The event belongs to no task.
 	Ack = Type(bpfEventTypeACK_EVENT)
 )
 
-// eventTypes is EVENT_TYPES of bpf/headers/proctrace.h.
+// eventTypes mirrors EVENT_TYPES of bpf/headers/proctrace.h.
 const eventTypes = int(Ack) + 1
 
 // String returns the name of the record's C struct.
@@ -44,8 +44,8 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", uint32(t))
 }
 
-// size returns the length of the shortest record of a type, in bytes. Old versions wrote no
-// stacks.
+// size returns the length of the shortest record of a type, in bytes: that of records without
+// stacks, as old versions wrote them.
 func (t Type) size() int {
 	switch t {
 	case Exec:
@@ -58,49 +58,50 @@ func (t Type) size() int {
 	return int(unsafe.Sizeof(bpfForkEvent{}))
 }
 
-// filenameMax is EXEC_FILENAME_MAX of bpf/headers/proctrace.h.
+// filenameMax mirrors EXEC_FILENAME_MAX of bpf/headers/proctrace.h.
 const filenameMax = 4096 + 32
 
 // Event is a decoded record. Ids are those of the initial pid and user namespaces. As in the
 // kernel, PID is a thread and TGID its process.
 type Event struct {
 	Type Type
-	CPU  uint32 // that wrote the record
+	CPU  uint32 // CPU on which the event happened
 	PID  uint32
 	TGID uint32
-	PPID uint32 // TGID of the parent; of the reaper once the parent is gone
+	PPID uint32 // TGID of the parent, or of the reaper if the parent has ended
 	UID  uint32 // real user id
 
-	Ktime     uint64 // of the event: CLOCK_MONOTONIC, ns
-	StartTime uint64 // of the process: CLOCK_BOOTTIME, ns
-	CgroupID  uint64 // in the cgroup v2 hierarchy: the inode of its directory
+	Ktime     uint64 // time of the event: CLOCK_MONOTONIC, ns
+	StartTime uint64 // start of the process: CLOCK_BOOTTIME, ns
+	CgroupID  uint64 // cgroup in the v2 hierarchy: the inode number of its directory
 	Comm      string
 
-	// Of Exec.
-	Filename          string // as the caller passed it; for a script, the script
-	FilenameTruncated bool   // longer than any name that the kernel is known to make
-	OldPID            uint32 // of the calling thread, which has the leader's PID now
+	// Only in events of type Exec.
+	Filename          string // the path that the caller passed; for a script, the path of the script
+	FilenameTruncated bool   // Filename is cut off
+	OldPID            uint32 // PID that the calling thread had before it took the leader's
 
-	// Of Exit. With GroupDead they are those of the process, as from wait4.
+	// Only in events of type Exit. If GroupDead is true, they describe the process, as wait4(2)
+	// does.
 	ExitCode   uint32
-	Signal     uint16 // that killed it, or 0
+	Signal     uint16 // signal that killed it, or 0
 	CoreDumped bool
-	GroupDead  bool // the process ended: true for one thread of each process
+	GroupDead  bool // the process has ended: true for exactly one thread of each process
 
-	// Of Exec and Exit: ids for [Stacks]. Negative if there is no stack: -1 if the tracer takes
-	// none, else an errno.
+	// Only in events of type Exec and Exit: ids of stacks, see [Stacks]. A negative value means
+	// that there is no stack: -1 if the tracer takes no stacks, else a negative errno.
 	KernelStack, UserStack int32
 
-	// Of Ack, which has otherwise only Type and Ktime.
+	// Only in events of type Ack, whose other fields are unset except Type and Ktime.
 	Command string  // "watch", "ignore", "forget" or "reset"
-	Subject Subject // of the command
-	Cookie  uint64  // the sender's
-	Err     error   // why the command was refused, as from [Tracer.Watch]; nil if it was obeyed
-	Rules   uint32  // in force now
-	Watches uint32  // those of them that watch
+	Subject Subject // subject of the command
+	Cookie  uint64  // cookie that the sender chose
+	Err     error   // why the command was refused, see [Tracer.Watch]; nil if it was carried out
+	Rules   uint32  // number of rules after the command
+	Watches uint32  // number of those rules that watch
 }
 
-// typeOf returns the type of a record without decoding the rest.
+// typeOf returns the type of a record. It does not decode the rest.
 func typeOf(record []byte) (Type, error) {
 	if len(record) < 4 {
 		return 0, fmt.Errorf("decode %d bytes: %w", len(record), ErrRecord)
@@ -112,8 +113,8 @@ func typeOf(record []byte) (Type, error) {
 	return t, nil
 }
 
-// Decode decodes a record of the ring. The Event does not refer to record, which may lie in
-// the ring. The error matches [ErrRecord]. Decode may be called by many goroutines at once.
+// Decode decodes a record of the ring. The Event does not refer to the memory of record, which may
+// be in the ring. The error matches [ErrRecord]. Decode may be called by many goroutines at once.
 func Decode(record []byte) (Event, error) {
 	t, err := typeOf(record)
 	if err != nil {
@@ -132,7 +133,8 @@ func Decode(record []byte) (Event, error) {
 		e.OldPID = u32(record, unsafe.Offsetof(m.OldPid))
 		size := u32(record, unsafe.Offsetof(m.FilenameSize))
 		e.FilenameTruncated = size == filenameMax
-		// The name ends the record. Old versions wrote no stacks before it.
+		// The file name is at the end of the record, after the stacks, which records of old
+		// versions do not have.
 		rest := record[unsafe.Offsetof(m.KernelStack):]
 		if uint64(len(rest)) > uint64(size) {
 			e.KernelStack, e.UserStack, rest = decodeStacks(rest)
@@ -149,7 +151,8 @@ func Decode(record []byte) (Event, error) {
 	return e, nil
 }
 
-// decodeStacks decodes the stack ids at the start of b, if b has room for them.
+// decodeStacks decodes the stack ids at the start of b, if b is long enough to have them, and
+// returns the bytes after them.
 func decodeStacks(b []byte) (kernel, user int32, rest []byte) {
 	if len(b) < 8 {
 		return noStack, noStack, b
@@ -157,7 +160,8 @@ func decodeStacks(b []byte) (kernel, user int32, rest []byte) {
 	return int32(u32(b, 0)), int32(u32(b, 4)), b[8:]
 }
 
-// decodeCommon decodes the fields that all types begin with: all fields of a fork.
+// decodeCommon decodes the fields with which records of all types except Ack begin. A fork record
+// has only these.
 func decodeCommon(record []byte) Event {
 	var m bpfForkEvent
 	comm := record[unsafe.Offsetof(m.Comm):][:len(m.Comm)]

@@ -12,7 +12,7 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 )
 
-// The events of a process come in the order of its life.
+// The events of a process are in the order of its life.
 func Example() {
 	tracer, err := proctrace.Load(proctrace.Options{RingBytes: 1 << 20})
 	if err != nil {
@@ -58,7 +58,7 @@ func Example() {
 	// exit 3
 }
 
-// A rule about a process with a name makes the tracer ignore all others.
+// Watching a name makes the tracer leave out the events of all other processes.
 func ExampleTracer_Watch() {
 	tracer, err := proctrace.Load(proctrace.Options{})
 	if err != nil {

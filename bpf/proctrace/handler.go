@@ -10,12 +10,12 @@ import (
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 )
 
-// handlerSet has handlers by slot in the map of handlers, and nil for slots without one.
+// handlerSet has the handler for each slot of the map of handlers, nil for empty slots.
 type handlerSet []*ebpf.Program
 
-// loadHandlers loads the handlers of all copies.
+// loadHandlers loads the handlers for all types and copies.
 func loadHandlers(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.CollectionOptions) (handlerSet, error) {
-	set := make(handlerSet, copies*uint32(eventTypes)) // not the slots of the process table
+	set := make(handlerSet, copies*uint32(eventTypes)) // without the slots of the process table's programs
 	for i := range copies {
 		if err := setCopy(spec, i, copies); err != nil {
 			return nil, errors.Join(err, set.close())
@@ -35,11 +35,11 @@ func loadHandlers(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.Collection
 	return set, nil
 }
 
-// slot returns the slot of the handler of a copy and a type.
+// slot returns the slot of the handler for a type in a copy.
 func slot(copy uint32, typ Type) uint32 { return copy*uint32(eventTypes) + uint32(typ) }
 
-// install puts the handlers into the map. An event finds the old handler or the new one: a slot
-// is never empty in between (kernel/bpf/arraymap.c, bpf_fd_array_map_update_elem: xchg).
+// install puts the handlers into the map. An event calls the old handler or the new one: a slot is
+// never empty in between (kernel/bpf/arraymap.c, bpf_fd_array_map_update_elem: xchg).
 func (s handlerSet) install(m *ebpf.Map) error {
 	for i, p := range s {
 		if p == nil {
@@ -62,7 +62,7 @@ func (s handlerSet) close() error {
 	return errors.Join(errs...)
 }
 
-// installed returns the handlers in the map.
+// installed returns the handlers that are in the map.
 func installed(m *ebpf.Map) (handlerSet, error) {
 	set := make(handlerSet, m.MaxEntries())
 	for i := range set {
@@ -81,12 +81,12 @@ func installed(m *ebpf.Map) (handlerSet, error) {
 	return set, nil
 }
 
-// Replace installs the handlers of this version in a running tracer that another version may
-// have started. Each event is handled once, by an old handler or a new one, and none is lost.
-// The ring, the counts, the rules and the programs that take commands stay.
+// Replace installs the handlers of this version in a running tracer that another version may have
+// started. Each event is handled once, by an old or a new handler, and no event is lost. The ring,
+// the counts, the rules and the programs that take commands stay.
 //
-// After an error the old handlers are in place. Replace takes CAP_SYS_ADMIN, to find the maps
-// of the old handlers.
+// If Replace returns an error, the old handlers are in place. Replace needs CAP_SYS_ADMIN to find
+// the maps of the old handlers.
 func (t *Tracer) Replace() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,14 +109,14 @@ func (t *Tracer) replace() (err error) {
 	maps, err := t.maps(old)
 	defer func() {
 		for _, m := range maps {
-			m.Close() // the programs hold what they use
+			m.Close() // the programs keep the maps that they use
 		}
 	}()
 	if err != nil {
 		return err
 	}
 	if maps[bpfMapProctrace] == nil {
-		return errors.New("no handler uses its ring")
+		return errors.New("no handler uses the ring of the tracer")
 	}
 	spec, err := specFor(maps, t.processes != nil)
 	if err != nil {
@@ -136,7 +136,7 @@ func (t *Tracer) replace() (err error) {
 	return errors.Join(err, set.close())
 }
 
-// maps returns the shared maps that the handlers use, by name.
+// maps returns the maps that all handlers share, by name.
 func (t *Tracer) maps(handlers handlerSet) (map[string]*ebpf.Map, error) {
 	maps := make(map[string]*ebpf.Map)
 	for _, p := range append(handlers[:len(handlers):len(handlers)], t.programs[0][0]) {
@@ -150,7 +150,7 @@ func (t *Tracer) maps(handlers handlerSet) (map[string]*ebpf.Map, error) {
 	return maps, nil
 }
 
-// mapsOf adds the shared maps that a program uses to a map by name.
+// mapsOf adds the shared maps that program p uses to the Go map to, by name.
 func mapsOf(p *ebpf.Program, to map[string]*ebpf.Map) error {
 	info, err := p.Info()
 	if err != nil {
@@ -175,7 +175,7 @@ func mapsOf(p *ebpf.Program, to map[string]*ebpf.Map) error {
 	return nil
 }
 
-// specFor returns the spec of programs over these maps of a tracer.
+// specFor returns the spec of programs that use these maps of a tracer.
 func specFor(maps map[string]*ebpf.Map, withTable bool) (*ebpf.CollectionSpec, error) {
 	spec, err := newSpec()
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// idle returns a tracer of one copy that is not attached: it counts only the runs of the test.
+// idle returns a tracer of one copy that is not attached: its programs run only when the test runs
+// them.
 func idle(t *testing.T, opts Options) *Tracer {
 	t.Helper()
 	b := buildFor(kernelTypes())
@@ -32,8 +33,8 @@ func idle(t *testing.T, opts Options) *Tracer {
 	return tr
 }
 
-// runOn runs a program n times on a CPU, in a context in which nothing else can run it in between.
-// The arguments are not tasks: their fields read as 0.
+// runOn runs a program n times on a CPU, in a context in which no other run of it can interrupt.
+// The arguments are not tasks, so the program reads all fields of the task as 0.
 func runOn(p *ebpf.Program, cpu, n int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -55,7 +56,7 @@ func runOn(p *ebpf.Program, cpu, n int) error {
 	return nil
 }
 
-// count reads records until stop is closed, and then the rest.
+// count reads records until stop is closed and the ring is empty, and returns their number.
 func count(r *consumer.Reader, stop <-chan struct{}) (records int, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -76,8 +77,8 @@ func count(r *consumer.Reader, stop <-chan struct{}) (records int, err error) {
 	}
 }
 
-// While every CPU runs the programs as fast as it can, handlers are replaced in a loop: the numbers
-// of runs, counts and records agree.
+// Handlers are replaced in a loop while every CPU runs the programs: the number of runs, the counts
+// and the number of records agree.
 func TestReplacingHandlersLosesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
 	each := 100_000
@@ -96,7 +97,7 @@ func TestReplacingHandlersLosesNothing(t *testing.T) {
 	var running atomic.Int32
 	began := time.Now()
 	for cpu := range cpus {
-		for _, copies := range tr.programs { // one after the other, over the time of many replacements
+		for _, copies := range tr.programs { // one program after another, so that this lasts for many replacements
 			running.Add(1)
 			wg.Go(func() {
 				defer running.Add(-1)
@@ -137,7 +138,7 @@ func TestReplacingHandlersLosesNothing(t *testing.T) {
 	t.Logf("%d events, %.0f a second, handlers replaced %d times", 3*runs, float64(3*runs)/took.Seconds(), replaced)
 }
 
-// replaceAll replaces the handlers, and reports whether that succeeded.
+// replaceAll calls Replace, and reports whether that succeeded.
 func replaceAll(t *testing.T, tr *Tracer) bool {
 	before := handlerIDs(t, tr)
 	if err := tr.Replace(); err != nil {
@@ -152,7 +153,7 @@ func replaceAll(t *testing.T, tr *Tracer) bool {
 	return true
 }
 
-// handlerIDs returns the ids of the handlers by slot.
+// handlerIDs returns the ids of the installed handlers by slot.
 func handlerIDs(t *testing.T, tr *Tracer) map[int]ebpf.ProgramID {
 	t.Helper()
 	set, err := installed(tr.handlers)
@@ -174,7 +175,7 @@ func handlerIDs(t *testing.T, tr *Tracer) map[int]ebpf.ProgramID {
 	return ids
 }
 
-// An event without a handler is counted as missed, unless another copy has one.
+// An event is counted as missed if no copy has a handler for it.
 func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := idle(t, Options{})
@@ -191,7 +192,7 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// Replace puts the handler back.
+	// Replace installs the missing handler again.
 	if err := tr.Replace(); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	if got, want := stats(t, tr).Exec, (Counts{Written: 5, Missed: 7}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// Not without a program that tells the ring.
+	// Replace fails without any handler, from which it finds the maps.
 	for _, typ := range []Type{Fork, Exec, Exit} {
 		if err := tr.handlers.Delete(slot(0, typ)); err != nil {
 			t.Fatal(err)
@@ -212,8 +213,8 @@ func TestAnEventWithoutAHandlerIsMissed(t *testing.T) {
 	}
 }
 
-// Real processes are traced from fork to exit while handlers are replaced in a tracer that only its
-// pins keep. Rules stay.
+// Processes are traced from fork to exit while handlers are replaced in a pinned tracer that no
+// process has open. The rules stay.
 func TestReplacingHandlersOfAPinnedTracer(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "tracer")

@@ -19,7 +19,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// TestStatus compares the exit event of a process with the result of wait4, for every way to end.
+// TestStatus compares the exit event of a process with the result of wait4, for each way in which a
+// process can end.
 func TestStatus(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
@@ -43,11 +44,11 @@ func TestStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var cmd *exec.Cmd
 			var got []string
-			const tries = 10 // see TestThreads for what is missed, and counted
+			const tries = 10 // events may be missed (see TestThreads): then the test tries again
 			for try, missed := 0, true; len(got) == 0 && missed && try < tries; try++ {
 				before := stats(t, tr).Exit.Missed
 				cmd = command()
-				cmd.Dir = t.TempDir() // for the core
+				cmd.Dir = t.TempDir() // the core file is written there
 				cmd.Run()
 				for _, e := range of(drain(t, tr), cmd.ProcessState.Pid()) {
 					if e.Type == Exit && e.GroupDead {
@@ -70,11 +71,12 @@ func TestStatus(t *testing.T) {
 
 func runAbort() {
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
-	// The runtime catches SIGABRT from outside, but not this one.
+	// The Go runtime would catch SIGABRT: let a shell kill itself.
 	unix.Exec("/bin/sh", []string{"sh", "-c", "kill -ABRT $$"}, os.Environ())
 }
 
-// TestThreads ends many threads at once, each of which may find itself the last.
+// TestThreads ends many threads at once: exactly one exit event has GroupDead, although several
+// threads may seem to be the last.
 func TestThreads(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
@@ -105,8 +107,8 @@ func TestThreads(t *testing.T) {
 			ends++
 		}
 	}
-	// On kernels that preempt programs, many threads that end at once on a slow machine may need
-	// more copies than there are: those events are counted as missed. No others are lost.
+	// On kernels that preempt programs, more threads may be preempted on a slow machine than there
+	// are copies. Their events are counted as missed; no others are lost.
 	lost := stats(t, tr)
 	if n := total(lost); n.Failed > 0 || n.Missed > 0 && needed() == 1 {
 		t.Errorf("lost: %+v", n)
@@ -123,7 +125,7 @@ func TestThreads(t *testing.T) {
 
 const someThreads = 50
 
-// runThreads ends with all its threads running.
+// runThreads exits while all its threads are running.
 func runThreads() {
 	var started sync.WaitGroup
 	for range someThreads {
@@ -171,7 +173,7 @@ func TestExecFromAThreadThatIsNotTheLeader(t *testing.T) {
 func runExecFromThread() {
 	failed := make(chan error)
 	go func() {
-		runtime.LockOSThread() // not the leader: main has locked that one
+		runtime.LockOSThread() // this thread is not the leader: main is locked to the leader
 		failed <- unix.Exec("/bin/true", []string{"true"}, nil)
 	}()
 	panic(<-failed)
@@ -201,8 +203,8 @@ func TestLeaderThatExitsFirst(t *testing.T) {
 	}
 }
 
-// runLeaderExits ends the leading thread with status 3 and, when that is a zombie, the process with
-// 7.
+// runLeaderExits ends the leading thread with status 3. When that thread is a zombie, it ends the
+// process with status 7.
 func runLeaderExits() {
 	go func() {
 		stat := fmt.Sprintf("/proc/self/task/%d/stat", os.Getpid())
@@ -257,7 +259,7 @@ func script(t *testing.T, dir string, length int) string {
 func TestFileNames(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := trace(t, Options{})
-	const longest = unix.PathMax - 1 // without the NUL
+	const longest = unix.PathMax - 1 // PathMax counts the NUL
 	odd := filepath.Join(t.TempDir(), "a b\n\xff")
 	if err := os.Symlink("/bin/true", odd); err != nil {
 		t.Fatal(err)
@@ -293,7 +295,8 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// The program of the helper execveat. The kernel puts "/dev/fd/<n>/" before it.
+// execveatDir is the length of the program's path in the helper execveat. The kernel puts
+// "/dev/fd/<n>/" before it.
 const execveatDir = 1000
 
 var execveatPath = strings.Repeat("./", (unix.PathMax-1)/2-len("true")/2) + "true"

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLossIsCountedExactly lets a ring of one page overflow and compares, type
-// by type, with a second tracer that loses nothing.
+// TestLossIsCountedExactly lets the one-page ring of a tracer overflow, and compares its counts of
+// each type with those of a second tracer that loses nothing.
 func TestLossIsCountedExactly(t *testing.T) { eachCopies(t, testLoss) }
 
 func testLoss(t *testing.T, copies uint32) {
@@ -16,7 +16,7 @@ func testLoss(t *testing.T, copies uint32) {
 	}
 	whole := traceWith(t, Options{}, copies)
 	small := traceWith(t, Options{RingBytes: uint32(os.Getpagesize())}, copies)
-	// Other processes go on meanwhile.
+	// Other processes on the host cause events too.
 	smallBase, wholeBase := quietStats(t, small, whole)
 
 	spawn(t, exits(t), n)
@@ -55,8 +55,8 @@ func stats(t *testing.T, tr *Tracer) Stats {
 	return s
 }
 
-// quietStats reads the counts of two tracers at a quiet moment: they are the same many times in a
-// row, so that no event is counted in only one of them.
+// quietStats reads the counts of two tracers until they stay the same many times in a row, so that
+// each event is counted in both or in neither.
 func quietStats(t *testing.T, a, b *Tracer) (ofA, ofB Stats) {
 	t.Helper()
 	const enough = 50

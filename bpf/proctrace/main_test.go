@@ -17,7 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// helperEnv is the role of a re-executed test binary.
+// helperEnv is the environment variable with the role of a re-executed test binary.
 const helperEnv = "RBTOOL_PROCTRACE_HELPER"
 
 var helpers = map[string]func(){
@@ -30,7 +30,7 @@ var helpers = map[string]func(){
 	"pin":              runPin,
 }
 
-// In a helper, main runs on the leading thread of the process.
+// In a helper, lock the main goroutine to the leading thread of the process.
 func init() {
 	if os.Getenv(helperEnv) != "" {
 		runtime.LockOSThread()
@@ -67,10 +67,10 @@ func trace(tb testing.TB, opts Options) *Tracer {
 	return traceWith(tb, opts, needed())
 }
 
-// kernelTypes keeps the kernel's BTF, which Load shares.
+// kernelTypes returns the kernel's BTF, parsed once for all tests.
 var kernelTypes = sync.OnceValue(kernelbtf.Cache)
 
-// needed returns the number of copies of the programs for this kernel.
+// needed returns the number of copies of the programs that this kernel needs.
 func needed() uint32 {
 	return buildFor(kernelTypes()).copies
 }
@@ -83,7 +83,7 @@ func traceWith(tb testing.TB, opts Options, copies uint32) *Tracer {
 	return traceBuild(tb, opts, b)
 }
 
-// traceBuild is trace with a build.
+// traceBuild is trace with the given build.
 func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
 	tb.Helper()
 	tr, err := load(opts, b, kernelTypes())
@@ -97,8 +97,8 @@ func traceBuild(tb testing.TB, opts Options, b build) *Tracer {
 	return tr
 }
 
-// eachCopies runs a test with the number of copies for this kernel and, without -short, with the
-// maximum.
+// eachCopies runs a test with the number of copies that this kernel needs and, without -short, also
+// with the maximum.
 func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
 	all := slices.Compact([]uint32{needed(), maxCopies})
 	if testing.Short() {
@@ -112,7 +112,7 @@ func eachCopies(t *testing.T, test func(t *testing.T, copies uint32)) {
 	}
 }
 
-// drain consumes the records in the ring.
+// drain consumes and decodes the records in the ring.
 func drain(tb testing.TB, tr *Tracer) []Event {
 	tb.Helper()
 	var events []Event
@@ -126,8 +126,8 @@ func drain(tb testing.TB, tr *Tracer) []Event {
 	return events
 }
 
-// consume calls use with the records in the ring. A record of another process may still be BUSY,
-// before those of the test.
+// consume calls use for each record in the ring. It waits for BUSY records: one of another process
+// may precede those of the test.
 func consume(tb testing.TB, ring *ebpf.Map, use func(record []byte)) {
 	tb.Helper()
 	r, err := consumer.NewReader(ring, consumer.Options{})
@@ -155,7 +155,7 @@ func consume(tb testing.TB, ring *ebpf.Map, use func(record []byte)) {
 	}
 }
 
-// total sums the counts of all types.
+// total returns the sum of the counts of all types.
 func total(s Stats) (sum Counts) {
 	for _, c := range []Counts{s.Fork, s.Exec, s.Exit} {
 		sum.Written += c.Written
@@ -173,12 +173,12 @@ func lost(c Counts) uint64 { return c.Failed + c.Missed }
 // isThread reports whether an event is about a thread other than the first of its process.
 func isThread(e Event) bool { return e.PID != e.TGID }
 
-// of returns the events of one process, which must be a young one: pids are reused.
+// of returns the events of the newest process with this pid: pids are reused.
 func of(events []Event, pid int) []Event {
 	return slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.TGID != uint32(pid) })
 }
 
-// boottime returns the time by the clock of Event.StartTime.
+// boottime returns the current time of CLOCK_BOOTTIME, the clock of Event.StartTime.
 func boottime(tb testing.TB) uint64 {
 	tb.Helper()
 	var now unix.Timespec

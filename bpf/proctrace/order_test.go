@@ -76,8 +76,8 @@ func spawn(t *testing.T, program string, n int) map[uint32]int {
 	return pids
 }
 
-// exits returns a program named true that only exits. The system's is linked dynamically: an
-// emulated processor would spend most of the test in the linker.
+// exits returns the path of a program named true that only exits. The system's true is linked
+// dynamically: an emulated processor would spend most of the test in the linker.
 func exits(t *testing.T) string {
 	t.Helper()
 	if runtime.GOARCH != "amd64" {
@@ -116,7 +116,7 @@ func exits(t *testing.T) string {
 	return path
 }
 
-// life is what is checked of a process with all its records.
+// life identifies processes that the test counts, by what their records say.
 type life struct {
 	tgid, ppid uint32
 	filename   string
@@ -124,14 +124,13 @@ type life struct {
 
 // process is the state of a process after its records so far.
 type process struct {
-	threads map[uint32]bool // that live, by pid
+	threads map[uint32]bool // living threads, by pid
 	life    life
 	dead    bool
 }
 
-// follow checks that the records of each process lie in the order of its life, complete for
-// processes that started after the tracer was attached. It returns the number of ended processes by
-// program.
+// follow checks that the records of each process are in the order of its life, and complete if it
+// started after the time attached. It returns the number of ended processes for each life.
 func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 	t.Helper()
 	type identity struct {
@@ -154,7 +153,7 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 			if e.StartTime > attached {
 				t.Errorf("record %d: no fork before it: %+v", i, e)
 			}
-			continue // older than the tracer
+			continue // started before the tracer was attached
 		}
 		switch {
 		case e.Type == Fork:
@@ -169,7 +168,7 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 			p.threads = map[uint32]bool{e.PID: true}
 			p.life.filename = e.Filename
 		case e.Type == Exit:
-			// An io_uring worker has no fork event, but is not a leader.
+			// A thread without a fork event is an io_uring worker; a leader always has one.
 			if !isThread(e) && !p.threads[e.PID] {
 				t.Errorf("record %d: second exit of the leader: %+v", i, e)
 			}
@@ -186,7 +185,7 @@ func follow(t *testing.T, events []Event, attached uint64) map[life]int {
 	return whole
 }
 
-// inversions counts the records with an earlier time than the record before.
+// inversions returns the number of records whose time is earlier than that of the record before.
 func inversions(events []Event) int {
 	var n int
 	for i := 1; i < len(events); i++ {

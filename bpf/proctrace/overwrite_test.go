@@ -14,8 +14,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// An unread ring of one page has the newest events, and none fails, even if the process that
-// started the tracer has ended and its handlers were replaced.
+// With Overwrite, an unread ring of one page has the newest events and no event fails, also after
+// the process that started the tracer has ended and its handlers have been replaced.
 func TestFlightRecorder(t *testing.T) {
 	testenv.NoLeaks(t)
 	overwrite, _ := feature.Find("ringbuf-overwrite")
@@ -31,7 +31,7 @@ func TestFlightRecorder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer Remove(dir)
-	const n = 30 // more than there is room for
+	const n = 30 // more processes than the ring has room for
 	spawn(t, exits(t), n)
 	tr, err := Open(dir)
 	if err != nil {

@@ -17,22 +17,22 @@ import (
 )
 
 var (
-	// ErrIncomplete means that a directory has only some pins of a tracer: [Tracer.Pin] or
-	// [Remove] was interrupted, or another version of this package made them. Remove
-	// removes them.
+	// ErrIncomplete means that a directory has only some of the pins of a tracer: [Tracer.Pin] or
+	// [Remove] was interrupted, or another version of this package pinned them. Remove removes
+	// them.
 	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped), or of another version")
 
-	// errForeign means that another object has the name of a tracer's pin.
+	// errForeign means that another object is pinned under the name of a tracer's pin.
 	errForeign = errors.New("not the pin of a tracer")
 )
 
-// entry is a pin of a tracer. Its object is named as by describe.
+// entry is a pin of a tracer: its name, and what it holds, as describe returns it.
 type entry struct{ name, holds string }
 
-// entries returns the pins of a tracer with copies of each program, in the order of creation;
-// they are removed in reverse order. So the ring, which only one process can pin
-// there, marks the directory as taken from first to last, and while a link is pinned,
-// everything that it needs is pinned too.
+// entries returns the pins of a tracer with copies of each program, in the order of creation; they
+// are removed in reverse order. The ring comes first: only one process can pin it there, so it
+// marks the directory as taken until all other pins are gone. The links come last: while a link is
+// pinned, everything that it needs is pinned too.
 func entries(copies int) []entry {
 	es := []entry{
 		{pinEvents, "map " + bpfMapProctrace},
@@ -62,7 +62,7 @@ const (
 	pinEvents    = "events"
 	pinCounters  = "counters"
 	pinHandlers  = "handlers"
-	pinProcesses = "processes" // only with Options.Processes
+	pinProcesses = "processes" // exists only with Options.Processes
 	pinCommands  = "commands"
 	pinRules     = "rules"
 	pinListener  = "listener"
@@ -71,8 +71,8 @@ const (
 	pinLink      = "link"
 )
 
-// copyPin returns the name of the pin of a copy of a program or of its link: program_fork,
-// program_fork_2.
+// copyPin returns the name of the pin of a copy of a program or of its link, such as program_fork
+// and, for the second copy, program_fork_2.
 func copyPin(kind string, h hook, copy int) string {
 	name := kind + "_" + strings.TrimSuffix(h.typ.String(), "_event")
 	if copy > 0 {
@@ -81,18 +81,18 @@ func copyPin(kind string, h hook, copy int) string {
 	return name
 }
 
-// Pin pins the maps, programs and links in dir, a directory on a bpffs, which it creates if
-// it is missing. The tracing then no longer depends on this process, and Close only releases
-// its descriptors. The Tracer must be attached, by this process.
+// Pin pins the maps, programs and links in dir, a directory on a bpffs, which it creates if it is
+// missing. The tracing then no longer depends on this process, and Close only releases its
+// descriptors. This process must have attached the Tracer.
 //
 // Three of the pins are for other processes:
 //   - events: the ring
 //   - commands: the user ring for struct command of bpf/headers/proctrace.h (Linux 6.1)
 //   - processes: the arena with the process table, if there is one
 //
-// The error matches [fs.ErrExist] if a tracer is pinned in dir; others are those of package
-// pin. A failed Pin leaves nothing behind. A process killed in Pin leaves a part, which
-// [Remove] removes.
+// The error matches [fs.ErrExist] if a tracer is pinned in dir; package pin describes other errors.
+// If Pin fails it leaves no pin behind. If the process is killed during Pin, some pins remain,
+// which [Remove] removes.
 func (t *Tracer) Pin(dir string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,7 +108,7 @@ func (t *Tracer) Pin(dir string) error {
 
 func (t *Tracer) pin(dir string) error {
 	if len(t.links) == 0 {
-		return errors.New("not attached by this process")
+		return errors.New("this process has not attached the tracer")
 	}
 	objects := []any{t.events, t.counters, t.handlers, t.processes}
 	if c := t.control; c != nil {
@@ -131,7 +131,7 @@ func (t *Tracer) pin(dir string) error {
 			if _, err := os.Lstat(path); err != nil {
 				continue
 			}
-			o = t.events // pinning it fails: the name must be free
+			o = t.events // pin the ring under this name too: that fails if the name is taken
 		}
 		err := pinObject(o, path)
 		if err == nil {
@@ -142,7 +142,7 @@ func (t *Tracer) pin(dir string) error {
 			err = errors.Join(err, pin.Remove(p))
 		}
 		for _, d := range made {
-			unix.Rmdir(d) // fails if another process has put something there
+			unix.Rmdir(d) // fails if another process has created a file there
 		}
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// list lists a directory; nil if there is none.
+// list returns the names in a directory, nil if it does not exist.
 func list(t *testing.T, dir string) []string {
 	t.Helper()
 	dirents, err := os.ReadDir(dir)
@@ -30,12 +30,12 @@ func list(t *testing.T, dir string) []string {
 	return names
 }
 
-// usualEntries are the pins of a tracer without a process table.
+// usualEntries returns the pins of a tracer without a process table.
 func usualEntries() []entry {
 	return slices.DeleteFunc(entries(int(needed())), func(e entry) bool { return e.name == pinProcesses })
 }
 
-// pinned pins a new tracer in dir and closes it.
+// pinned loads, attaches and pins a tracer in dir, and closes it.
 func pinned(t *testing.T, dir string) {
 	t.Helper()
 	tr := trace(t, Options{})
@@ -81,14 +81,14 @@ func TestAPinnedTracerGoesOn(t *testing.T) {
 		t.Error("a tracer from Open can be pinned")
 	}
 
-	// The open Tracer does not keep it alive.
+	// Remove ends the tracing although a Tracer is still open.
 	if err := Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(t, filepath.Dir(dir)); got != nil {
 		t.Errorf("left behind: %v", got)
 	}
-	// A removed link ends within moments.
+	// The kernel frees the links some time after Remove: wait until the counts no longer change.
 	for before := (Stats{}); before != stats(t, tr); {
 		before = stats(t, tr)
 		if err := exec.Command("/bin/true").Run(); err != nil {
@@ -128,7 +128,7 @@ func TestPinRefusesAnOccupiedDirectory(t *testing.T) {
 	if diff := cmp.Diff(before, list(t, dir)); diff != "" {
 		t.Errorf("pins (-before +after):\n%s", diff)
 	}
-	// The Tracer is unchanged.
+	// The failed Pin has not changed the Tracer: it can be pinned elsewhere.
 	if err := tr.Pin(dir + "2"); err != nil {
 		t.Error(err)
 	}
@@ -154,7 +154,7 @@ func TestAFailedPinLeavesNothing(t *testing.T) {
 		if diff := cmp.Diff([]string{p.name}, list(t, dir)); diff != "" {
 			t.Errorf("pins after a failed Pin (-want +got):\n%s", diff)
 		}
-		// Objects of others are neither opened nor removed.
+		// A foreign object under the name of a pin is neither opened nor removed.
 		if _, err := Open(dir); !errors.Is(err, errForeign) {
 			t.Errorf("Open with a foreign %s: %v, want errForeign", p.name, err)
 		}
@@ -165,7 +165,7 @@ func TestAFailedPinLeavesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	missing := filepath.Join(dir, "a", "b.c") // bpffs takes no dots
+	missing := filepath.Join(dir, "a", "b.c") // bpffs permits no dots in names, so creating the directory fails
 	if err := tr.Pin(missing); !errors.Is(err, pin.ErrName) {
 		t.Errorf("Pin: %v, want ErrName", err)
 	}
@@ -174,7 +174,8 @@ func TestAFailedPinLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestPartsAreRemoved removes any subset of pins that an interrupted Pin or Remove leaves.
+// TestPartsAreRemoved checks that Remove removes every subset of pins that an interrupted Pin or
+// Remove leaves.
 func TestPartsAreRemoved(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "tracer")
@@ -206,7 +207,7 @@ func TestPartsAreRemoved(t *testing.T) {
 	}
 }
 
-// TestAKilledStartIsRemoved kills a process at each step of Pin.
+// TestAKilledStartIsRemoved kills a process at each step of Pin, and removes the pins that remain.
 func TestAKilledStartIsRemoved(t *testing.T) {
 	testenv.NoLeaks(t)
 	root := testenv.BPFFS(t)
@@ -224,7 +225,7 @@ func TestAKilledStartIsRemoved(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if step > 0 { // it says when it is about to pin: to watch it load would slow it down
+		if step > 0 { // the process reports when it is about to pin: watching it load would slow it down
 			if _, err := out.Read(make([]byte, 1)); err != nil {
 				t.Fatalf("the helper failed: %v", err)
 			}
@@ -252,7 +253,7 @@ func TestAKilledStartIsRemoved(t *testing.T) {
 	}
 }
 
-// runPin pins a tracer, writes a byte to stdout before the first pin, and waits to be killed.
+// runPin loads a tracer, writes a byte to stdout, pins the tracer, and waits until it is killed.
 func runPin() {
 	tr, err := Load(Options{RingBytes: uint32(os.Getpagesize())})
 	if err == nil {

@@ -17,12 +17,12 @@ import (
 	"github.com/rbtool/rbtool/pin"
 )
 
-// Open opens the tracer that is pinned in dir, which another process may have started. The
-// caller closes it; the tracing goes on. An open Tracer does not keep a removed
-// tracer running.
+// Open opens the tracer that is pinned in dir, which another process may have started. The caller
+// closes the Tracer; the tracing continues. An open Tracer does not keep the tracing running after
+// [Remove].
 //
-// Errors match [fs.ErrNotExist] if there is no tracer, [ErrIncomplete], or errors of package
-// pin.
+// The error matches [fs.ErrNotExist] if no tracer is pinned in dir, [ErrIncomplete] if pins are
+// missing, or an error of package pin.
 func Open(dir string) (*Tracer, error) {
 	found, err := loadPins(dir)
 	if err != nil {
@@ -37,13 +37,13 @@ func Open(dir string) (*Tracer, error) {
 	return t, nil
 }
 
-// Remove removes the pins of a tracer in dir, complete or not, and dir itself if it is empty
-// then. It returns after the kernel has freed the links, which ends the tracing. If there is
-// nothing to remove, it does nothing and returns nil.
+// Remove removes the pins of a tracer in dir, also an incomplete set, and then dir if it is empty.
+// It returns after the kernel has freed the links, which ends the tracing. If dir has no pins of a
+// tracer it returns nil.
 //
-// It removes nothing if another object has the name of one of the pins. If the process that
-// attached the tracer still has it open, the tracing goes on without pins, and Remove
-// returns an error after 10 s.
+// Remove removes nothing if another object is pinned under the name of a tracer's pin. If the
+// process that attached the tracer still has it open, the tracing continues without pins, and
+// Remove returns an error after 10 s.
 func Remove(dir string) error {
 	if err := remove(dir); err != nil {
 		return fmt.Errorf("remove proctrace from %q: %w", dir, err)
@@ -66,7 +66,8 @@ func remove(dir string) error {
 		return err
 	}
 	for _, e := range slices.Backward(entries(maxCopies)) {
-		// With one copy most do not exist, and another process may remove them too.
+		// Pins may be missing: with one copy most do not exist, and another process may remove them
+		// at the same time.
 		if err := pin.Remove(filepath.Join(dir, e.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -75,8 +76,8 @@ func remove(dir string) error {
 	return waitReleased(links)
 }
 
-// waitReleased polls until the kernel has freed the links. After unpinning it frees the inode
-// after an RCU grace period, and the link from a work queue, without notice
+// waitReleased polls until the kernel has freed the links. The kernel frees the inode of a removed
+// pin after an RCU grace period, and the link from a work queue; it reports neither
 // (kernel/bpf/inode.c, bpf_destroy_inode; kernel/bpf/syscall.c, bpf_link_put).
 func waitReleased(links []link.ID) error {
 	const patience = 10 * time.Second
@@ -92,7 +93,7 @@ func waitReleased(links []link.ID) error {
 			}
 			l.Close()
 			if time.Now().After(deadline) {
-				return fmt.Errorf("unpinned, but another process holds link %d and keeps it tracing", id)
+				return fmt.Errorf("pins removed, but the tracing continues: another process holds link %d", id)
 			}
 			time.Sleep(time.Millisecond)
 		}
@@ -100,10 +101,10 @@ func waitReleased(links []link.ID) error {
 	return nil
 }
 
-// found has the objects pinned in a directory, by name.
+// found has the objects pinned in a directory, by the names of the pins.
 type found map[string]cilium.Pinner
 
-// loadPins opens the pins in dir. The error matches fs.ErrNotExist if there are none.
+// loadPins opens the pins of a tracer in dir. The error matches fs.ErrNotExist if dir has none.
 func loadPins(dir string) (found, error) {
 	f := make(found)
 	for _, e := range entries(maxCopies) {
@@ -113,7 +114,7 @@ func loadPins(dir string) (found, error) {
 		}
 		o, err := cilium.Load(path, nil)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed just now
+			continue // another process has just removed it
 		}
 		if err == nil {
 			f[e.name] = o
@@ -125,18 +126,18 @@ func loadPins(dir string) (found, error) {
 		}
 	}
 	if len(f) == 0 {
-		// For its error: no such directory, or not a bpffs.
+		// Open returns the right error: no such directory, or not a bpffs.
 		m, err := pin.Open(filepath.Join(dir, pinEvents), ebpf.RingBuf)
 		if err == nil {
 			m.Close()
-			err = ErrIncomplete // pinned just now
+			err = ErrIncomplete // another process has just pinned it
 		}
 		return nil, err
 	}
 	return f, nil
 }
 
-// tracer makes a Tracer of the objects. It reports false if one is missing.
+// tracer returns a Tracer of the objects, or false if one of them is missing.
 func (f found) tracer() (*Tracer, bool) {
 	t := &Tracer{attached: true}
 	var ok [3]bool
@@ -178,23 +179,23 @@ func (f found) tracer() (*Tracer, bool) {
 	return t, true
 }
 
-// take removes an object from f, so that close does not close it.
+// take removes the object with this name from f and returns it, so that f.close does not close it.
 func take[T cilium.Pinner](f found, name string) (T, bool) {
 	o, ok := f[name].(T)
 	delete(f, name)
 	return o, ok
 }
 
-// check returns an error if o is not the object of e.
+// check returns an error if o is not the object that the pin e should hold.
 func check(o cilium.Pinner, e entry) error {
 	holds, err := describe(o)
 	if err == nil && holds != e.holds {
-		err = fmt.Errorf("%w: it holds %s, wanted %s", errForeign, holds, e.holds)
+		err = fmt.Errorf("%w: it holds %s, want %s", errForeign, holds, e.holds)
 	}
 	return err
 }
 
-// describe names the kind of an object, and its map or program.
+// describe returns the kind of an object and the name of its map or program, such as "map events".
 func describe(o cilium.Pinner) (string, error) {
 	switch o := o.(type) {
 	case *ebpf.Map:
@@ -228,7 +229,7 @@ func describe(o cilium.Pinner) (string, error) {
 	return fmt.Sprintf("a %T", o), nil
 }
 
-// links returns the ids of the links.
+// links returns the ids of the links in f.
 func (f found) links() ([]link.ID, error) {
 	var ids []link.ID
 	for _, o := range f {
