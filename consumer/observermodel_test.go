@@ -134,8 +134,8 @@ func (c cells) consumer() model.Thread {
 
 // proof says how the Observer proves its copy of the record at p: reach or consumer suffices.
 type proof struct {
-	reach    cells // whole if producer_pos - p, in words, is at most this; a negative reach proves nothing
-	consumer bool  // whole if the record at p is not consumed
+	reach    cells // the copy is whole if producer_pos - p, in words, is at most reach; a negative reach never holds
+	consumer bool  // the copy is whole if the record at p is not consumed
 	early    bool  // weakened: the positions are loaded before the copy
 	swapped  bool  // weakened: the payload is copied before the header
 	anywhere bool  // weakened: the Observer resumes at the oldest whole word, where a record need not begin

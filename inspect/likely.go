@@ -30,7 +30,7 @@ func likelyUsers(shapes []shape, procs []process) *Usage {
 // writable, which the kernel refuses to consumers.
 func (p process) judge(s shape) User {
 	u := User{PID: p.pid, Comm: p.comm, Self: p.self}
-	alike := 0 // maps that p holds and whose mappings would look the same
+	alike := 0 // maps that p holds, of the type and size of s: their mappings would look the same
 	for _, h := range p.held {
 		u.Holds = u.Holds || h.id == s.id
 		if h.typ == s.typ && h.size == s.size {

@@ -43,7 +43,7 @@ type Sampler struct {
 
 	related  time.Time // when relations were last looked up
 	notes    []string  // notes of that lookup
-	appeared bool      // a map has appeared since that lookup
+	appeared bool      // a map has appeared since related
 }
 
 // tracked is what a Sampler remembers about a map between samples.

@@ -67,8 +67,8 @@ var (
 
 // reason is [bpffs.Reason] for an error of BPF_OBJ_PIN and BPF_OBJ_GET.
 func reason(err error) error {
-	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return file // cilium/ebpf could not read the properties of a map in /proc
+	if proc, ok := errors.AsType[*fs.PathError](err); ok {
+		return proc // cilium/ebpf reads the properties of a map from a file in /proc, not from the pin
 	}
 	if errors.Is(err, unix.EPERM) {
 		return explain.Error(unix.EPERM, "operation not permitted (needs CAP_BPF on this kernel)")

@@ -127,8 +127,8 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 	return p, nil
 }
 
-// newProducer returns a Producer without claim and poller, which owns mem. After an error the
-// caller still owns mem.
+// newProducer returns a Producer that owns mem but has no claim and no poller yet. After an error
+// the caller still owns mem.
 func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 	found, err := userring.Restore(mem, opts.Mend)
 	if err != nil {

@@ -122,8 +122,8 @@ func (r *Reader) Read() (Record, error) {
 }
 
 // ReadInto is Read into the memory of rec.RawSample, which it replaces if a larger slice is needed.
-// After an error rec is unchanged, but if another consumer reads the ring, other bytes may be in
-// the memory of rec.RawSample.
+// After an error the fields of rec are unchanged. If another consumer reads the ring too, the bytes
+// in rec.RawSample may have been overwritten all the same.
 func (r *Reader) ReadInto(rec *Record) error {
 	if r.turn.try() {
 		found, err := false, error(nil)

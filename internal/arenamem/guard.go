@@ -12,8 +12,8 @@ func (m *Memory) Guard(f func() error) (err error) {
 	return f()
 }
 
-// Catch ends a guarded access: it restores the SetPanicOnFault setting before, and turns a fault in the
-// arena into *err. Defer it as Guard does.
+// Catch ends a guarded access: it sets SetPanicOnFault back to before, the value that it had, and turns a
+// fault in the arena into *err. Defer it as Guard does.
 func (m *Memory) Catch(before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if fault := recover(); fault != nil {

@@ -266,7 +266,8 @@ func (s *soak) until(holds func() bool) bool {
 	return holds()
 }
 
-// says waits until an actor prints a line on standard error. If the line does not come, that is a fault.
+// says waits until an actor prints the line what on standard error, and reports whether it did. If not,
+// it records a fault of the soak.
 func (s *soak) says(a *actor, what string) bool {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); command.Pause(s.t.Context(), lookAgain) {
 		ended := a.over()

@@ -45,9 +45,9 @@ type step struct {
 	verdict Verdict
 }
 
-// known has the verdicts of the rules for which some kernel that has the map type of the rule's group
-// does not have the verdict Yes. Before the first step the verdict is NotSupported. If maintained older
-// series got a fix too, the steps alternate between Yes and No, since releases in between lack the fix.
+// known has the verdicts, by release, of each rule that some kernel with the map type of its group does
+// not keep. Before the first step the verdict is NotSupported. Yes and No alternate where older stable
+// series got a fix too: 6.12.88 may have it when 6.13 does not.
 var known = map[string][]step{
 	"ringbuf/pending-limit":            {{"5.14", Yes}}, // the test needs syscall programs
 	"ringbuf/overwrite-create":         {{"6.19", Yes}},

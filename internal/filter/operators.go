@@ -287,7 +287,7 @@ func list(left, right expression, s *scope) (any, error) {
 	}
 	last, ok := count.(int)
 	if !ok || last >= maxSteps {
-		last = maxSteps // step will refuse this many
+		last = maxSteps // too many: the call of step below fails
 	}
 	if err := s.step(last + 1); err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (c *ConsumedRing) Pass(limit int) iter.Seq[consumer.Record] {
 }
 
 // skip consumes the records before c.start. It returns false if the ring has no record at or after c.start
-// yet: more records to skip may come.
+// yet. Call it again then: more records to skip may come.
 func (c *ConsumedRing) skip() bool {
 	for rec := range c.Reader.Pass(0) {
 		if ring.Pos(c.start).NotAfter(ring.Pos(rec.Pos)) {

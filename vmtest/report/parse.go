@@ -94,12 +94,13 @@ var framing = regexp.MustCompile(`(?m)^\x16=== NAME .*\n|\x16`)
 // Plain returns output of -test.v=test2json without its framing.
 func Plain(output []byte) string { return string(framing.ReplaceAll(output, nil)) }
 
-// tail returns at most the last most bytes of s, from the start of a line if possible.
-func tail(s string, most int) string {
-	if len(s) <= most {
+// tail returns the end of s, at most limit bytes of it, from the start of a line if possible. If it cuts
+// something off, the first line says so.
+func tail(s string, limit int) string {
+	if len(s) <= limit {
 		return s
 	}
-	s = s[len(s)-most:]
+	s = s[len(s)-limit:]
 	if i := strings.IndexByte(s, '\n'); i >= 0 && i < len(s)-1 {
 		s = s[i+1:]
 	}
