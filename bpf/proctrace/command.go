@@ -123,7 +123,7 @@ func setHolding(spec *ebpf.CollectionSpec, holds bool) error {
 // control is the part of a Tracer that takes commands.
 type control struct {
 	commands, ruled, listener *ebpf.Map
-	obey                      *ebpf.Program // drains commands
+	obey                      *ebpf.Program // drains the user ring and carries out commands
 	hear                      *ebpf.Program // starts the timer that drains the user ring; nil after Open
 }
 
@@ -253,8 +253,8 @@ func newCommand(a action, about Subject) (bpfCommand, error) {
 	return c, nil
 }
 
-// await drains the user ring and carries out commands until the one with the cookie is answered,
-// and returns the answer.
+// await drains the user ring until the command with this cookie is answered. It returns the error in
+// the answer.
 func (c *control) await(cookie uint64) error {
 	for deadline := time.Now().Add(5 * time.Second); ; {
 		if _, err := c.obey.Run(&ebpf.RunOptions{}); err != nil {

@@ -2,26 +2,24 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Writes a record for every fork, exec and exit into one ring, so that the order of the
- * records is the order of the events on all CPUs: the fork tracepoint is called before the
- * child is woken (kernel/fork.c, kernel_clone), exec and exit by the task itself
- * (fs/exec.c, exec_binprm; kernel/exit.c, do_exit), and a record's place is fixed when it is
- * reserved.
+ * Writes a record for every fork, exec and exit into one ring. The order of the records is the
+ * order of the events on all CPUs: the kernel calls the fork tracepoint before it wakes the child
+ * (kernel/fork.c, kernel_clone), the task itself calls those of exec and exit (fs/exec.c,
+ * exec_binprm; kernel/exit.c, do_exit), and a record's place is fixed when it is reserved.
  *
- * Some kernels run programs of tracepoints with preemption on (7.2,
- * include/linux/tracepoint.h, __DECLARE_TRACE). While a run of a program is preempted, the
- * kernel does not run the same program on that CPU again, and another task's event is missed
- * (kernel/trace/bpf_trace.c, __bpf_trace_run). For these kernels user space loads several
- * copies of each program and attaches them in order, which is the order of the calls. The first
- * copy that runs writes the record and marks the event for the next ones. An event is
- * lost only if tasks are preempted in all copies on one CPU, and is counted: the misses
- * of the first copy minus the events that another copy wrote.
+ * Some kernels run tracepoint programs with preemption enabled (7.2, include/linux/tracepoint.h,
+ * __DECLARE_TRACE). While a program is preempted, the kernel does not run the same program on that
+ * CPU for another task: that task's event is missed (kernel/trace/bpf_trace.c, __bpf_trace_run).
+ * For these kernels user space loads several copies of each program and attaches them in order; the
+ * kernel calls them in that order. The first copy that runs writes the record and marks the event
+ * for the other copies. An event is lost only if tasks are preempted in all copies on one CPU. Lost
+ * events are counted: the misses of the first copy minus the events that another copy wrote.
  *
  * No two runs of one copy share a CPU, so per-CPU data of one copy needs neither atomics
  * nor a lock.
  *
- * The attached programs only make a tail call to the handler of the event. User space can
- * replace a handler at any moment: an event goes to the old one or to the new one.
+ * The attached programs only make a tail call to the handler of the event. User space can replace a
+ * handler at any time: an event goes to the old handler or to the new one.
  */
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
@@ -32,12 +30,12 @@
 #include "task.h"
 
 /* Set by user space before loading: constants for the verifier. */
-const volatile __u32 copy; /* of the programs */
+const volatile __u32 copy; /* index of this copy of the programs */
 const volatile __u32 copies = 1;
-const volatile bool with_table;	 /* table.bpf.c follows the handlers */
+const volatile bool with_table;	 /* programs of table.bpf.c run after the handlers */
 const volatile bool with_stacks; /* events have stacks */
-/* Maps can hold tasks, and programs find them (6.2; for programs that user space runs, some
- * versions later). */
+/* Maps can hold references to tasks, and programs can look up tasks (6.2; for programs that user
+ * space runs, some versions later). */
 const volatile bool hold_tasks;
 
 /* User space sets the size. */
@@ -46,10 +44,10 @@ struct {
 	__uint(max_entries, 1 << 24);
 } proctrace SEC(".maps");
 
-/* Indexed by copy * EVENT_TYPES + type: each program has its own element. */
+/* The counts of events, indexed by copy * EVENT_TYPES + type: each program has its own element. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, EVENT_TYPES); /* times copies, by user space */
+	__uint(max_entries, EVENT_TYPES); /* user space multiplies it by the number of copies */
 	__type(key, __u32);
 	__type(value, struct event_counts);
 } counters SEC(".maps");
@@ -63,16 +61,16 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } handlers SEC(".maps");
 
-/* An exec_event whose length is not known yet, by copy: bpf_ringbuf_reserve takes only
+/* An exec_event while its length is not known, by copy: bpf_ringbuf_reserve takes only
  * constants. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1); /* times copies, by user space */
+	__uint(max_entries, 1); /* user space multiplies it by the number of copies */
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct exec_event) + EXEC_FILENAME_MAX);
 } scratch SEC(".maps");
 
-/* The few events that one copy has written and the last copy has not seen. LRU: a mark stays
+/* The few events that one copy has written and the last copy has not yet seen. LRU: a mark stays
  * if the last copy misses the event. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -90,7 +88,7 @@ struct {
 	__type(value, __u8);
 } dead SEC(".maps");
 
-/* Return addresses. */
+/* Kernel stacks: return addresses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
 	__uint(max_entries, 1 << 12);
@@ -108,7 +106,7 @@ struct {
 	__uint(value_size, STACK_FRAMES * 32);
 } user_stacks SEC(".maps");
 
-/* Preallocated: a command does not fail for lack of memory. */
+/* The rules. Preallocated, so that a command does not fail for lack of memory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, RULES_MAX);
@@ -116,7 +114,7 @@ struct {
 	__type(value, struct verdict);
 } rules SEC(".maps");
 
-/* Written only by the callback of bpf_user_ringbuf_drain, which the kernel runs one at a time. */
+/* Only the callback of bpf_user_ringbuf_drain writes it. The kernel permits one drain at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -129,7 +127,7 @@ struct {
 	__uint(max_entries, 1 << 16);
 } commands SEC(".maps");
 
-/* The timer runs while user space or a pin holds this map. */
+/* Has the timer, which runs while this map has a descriptor or a pin. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -141,7 +139,7 @@ struct {
 #include "rules.h"
 #include "commands.h"
 
-/* Reports whether this copy writes the event of task. */
+/* Reports whether this copy must write the event of task. */
 static __always_inline bool claim(enum event_type type, struct task_struct *task)
 {
 	struct mark mark = {.type = type};
@@ -152,14 +150,14 @@ static __always_inline bool claim(enum event_type type, struct task_struct *task
 	mark.pid = BPF_CORE_READ(task, pid);
 	mark.start_time = BPF_CORE_READ(task, start_boottime);
 	if (copy == copies - 1)
-		return bpf_map_delete_elem(&marks, &mark); /* fails if there was none */
+		return bpf_map_delete_elem(&marks, &mark); /* fails if no other copy has written the event */
 	if (copy > 0)
 		return !bpf_map_update_elem(&marks, &mark, &value, BPF_NOEXIST);
 	bpf_map_update_elem(&marks, &mark, &value, BPF_ANY);
 	return true;
 }
 
-/* Calls the handler of an event; returns only if there is none. */
+/* Tail-calls the handler of an event. Returns only if there is no handler. */
 static __always_inline int handle(void *ctx, enum event_type type)
 {
 	struct event_counts *counts;
@@ -171,7 +169,7 @@ static __always_inline int handle(void *ctx, enum event_type type)
 	return 0;
 }
 
-/* Calls the program of table.bpf.c, if there is a table. */
+/* Tail-calls the program of table.bpf.c for this event, if there is a process table. */
 static __always_inline int follow(void *ctx, enum event_type type)
 {
 	if (with_table)
@@ -192,7 +190,7 @@ struct stacks {
 	STACK_FIELDS;
 };
 
-/* Two stacks with one slot: the older one stays, since events refer to it. */
+/* If another stack already has the slot, it stays, since events refer to it: the new stack is lost. */
 static __always_inline struct stacks take_stacks(void *ctx, enum event_type type)
 {
 	struct stacks s = {NO_STACK, NO_STACK};
@@ -215,12 +213,12 @@ static __always_inline void fill(struct event *e, enum event_type type, struct t
 	e->pid = BPF_CORE_READ(task, pid);
 	e->tgid = BPF_CORE_READ(task, tgid);
 	e->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	e->uid = bpf_get_current_uid_gid(); /* a child has that of its parent */
+	e->uid = bpf_get_current_uid_gid(); /* a child has the uid of its parent */
 	e->ktime = bpf_ktime_get_ns();
 	e->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
-	/* Not bpf_get_current_cgroup_id: clone3 can put a child into another cgroup. */
+	/* bpf_get_current_cgroup_id would be wrong: clone3 can put a child into another cgroup. */
 	e->cgroup_id = cgroup_of(task);
-	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* likewise */
+	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* a child has the name of its parent */
 }
 
 /*
@@ -260,7 +258,7 @@ static __noinline __u32 fill_exec(struct exec_event *e, struct task_struct *task
 	fill((struct event *)e, EXEC_EVENT, task);
 	e->old_pid = old_pid;
 	n = bpf_probe_read_kernel_str(e->filename, EXEC_FILENAME_MAX, BPF_CORE_READ(bprm, filename));
-	if (n < 1 || n > EXEC_FILENAME_MAX) { /* unreadable: an empty name */
+	if (n < 1 || n > EXEC_FILENAME_MAX) { /* the name cannot be read: record an empty name */
 		e->filename[0] = 0;
 		n = 1;
 	}
@@ -291,9 +289,9 @@ int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_bi
 }
 
 /*
- * Reports whether the process ends with this thread, on kernels whose tracepoint does not
- * pass it. Threads decrement signal->live before the tracepoint, so several can find it 0:
- * the first of them counts as the last thread.
+ * Reports whether the process ends with this thread, for kernels whose tracepoint does not pass
+ * that. Threads decrement signal->live before the tracepoint, so several threads can find it 0: the
+ * first of these counts as the last thread.
  */
 static __always_inline bool find_group_dead(const struct event *e, struct task_struct *task)
 {
@@ -302,12 +300,12 @@ static __always_inline bool find_group_dead(const struct event *e, struct task_s
 
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return false;
-	/* As an int: before 6.4 the kernel's function returned an int, and left the upper half
-	 * of the register undefined. */
+	/* Cast to int: before 6.4 the kernel's function returned an int, and left the upper
+	 * half of the register undefined. */
 	return (int)bpf_map_update_elem(&dead, &key, &value, BPF_NOEXIST) != -EEXIST;
 }
 
-/* A process's status, as in kernel/exit.c, wait_task_zombie. */
+/* Returns the exit status of a process, as kernel/exit.c, wait_task_zombie does. */
 static __always_inline int group_status(struct task_struct *task)
 {
 	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
@@ -321,7 +319,7 @@ static __noinline void fill_exit(struct exit_event *e, __u64 *args)
 	int status;
 
 	fill((struct event *)e, EXIT_EVENT, task);
-	/* Attaching fails if the program loads an argument that the tracepoint does not have. */
+	/* Load group_dead only if the tracepoint passes it: otherwise attaching would fail. */
 	if (bpf_core_type_exists(btf_trace_sched_process_exit___group_dead))
 		e->group_dead = args[1];
 	else
@@ -356,8 +354,8 @@ int handle_exit(__u64 *args)
 }
 
 /*
- * The programs below need Linux 6.1, and one copy of them is loaded. User space runs
- * proctrace_obey after writing a command; a timer polls for commands of other writers.
+ * The programs below need Linux 6.1. One copy of them is loaded. User space runs proctrace_obey
+ * after it has written a command; a timer polls for commands of other writers.
  */
 
 #define COMMANDS_EVERY 20000000 /* ns */

@@ -33,7 +33,7 @@ func sleeper(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// told is a process that goes on at each line of input, and answers it.
+// told is a process that does a step for each line of input, and then prints a line.
 type told struct {
 	*exec.Cmd
 	in  io.WriteCloser
@@ -56,7 +56,7 @@ func start(t *testing.T, cmd *exec.Cmd) told {
 	return told{cmd, in, bufio.NewReader(out)}
 }
 
-// answer waits for a line of the process.
+// answer waits for a line of output of the process.
 func (p told) answer(t *testing.T) {
 	t.Helper()
 	if _, err := p.out.ReadString('\n'); err != nil {
@@ -71,17 +71,19 @@ func (p told) tell(t *testing.T) {
 	}
 }
 
-// end ends a process that waits for input.
+// end ends the process, which must be waiting for input.
 func (p told) end(t *testing.T) {
 	t.Helper()
 	p.in.Close()
 	p.Wait()
 }
 
-// A shell that runs a program at each line of input, and answers it.
+// runsWhenTold is a shell script that prints a line, and then runs /bin/true and prints a line for
+// each line of input.
 const runsWhenTold = "echo; while read x; do /bin/true; echo; done"
 
-// startAs starts a shell with the pid of an ended process. It fails if another process has the pid.
+// startAs starts a shell that gets the pid of an ended process. It fails if another process has the
+// pid.
 func startAs(t *testing.T, pid int) (told, error) {
 	t.Helper()
 	const last = "/proc/sys/kernel/ns_last_pid"
@@ -96,12 +98,12 @@ func startAs(t *testing.T, pid int) (told, error) {
 		if p.Process.Pid == pid {
 			return p, nil
 		}
-		p.end(t) // another process forked in between
+		p.end(t) // another process has forked in between and has got the pid
 	}
 	return told{}, fmt.Errorf("pid %d could not be had", pid)
 }
 
-// about returns the events of a process and its children, in short.
+// about returns the events of a process and its children, one short line for each.
 func about(events []Event, pid int) (lines []string) {
 	for _, e := range events {
 		if e.TGID == uint32(pid) || e.PPID == uint32(pid) {
@@ -111,15 +113,16 @@ func about(events []Event, pid int) (lines []string) {
 	return lines
 }
 
-// eachHolding runs a test with rules that hold tasks, if the kernel allows it, and with rules that
-// do not.
+// eachHolding runs a test with rules that do not hold tasks and, if the kernel permits it, with
+// rules that do.
 func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
 	canHold := buildFor(kernelTypes()).holdsTasks
 	kernel, err := kernelTypes().Kernel()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A function of 6.11, later than the functions for tasks in this kind of programs (6.10).
+	// bpf_iter_bits_new is new in 6.11. From 6.10 on, programs of this kind can use the functions
+	// for tasks, so holding must work.
 	if _, err := kernel.AnyTypeByName("bpf_iter_bits_new"); err == nil && !canHold {
 		t.Errorf("rules cannot hold tasks: %v", holding(kernelTypes()))
 	}
@@ -143,8 +146,8 @@ func eachHolding(t *testing.T, test func(t *testing.T, tr *Tracer)) {
 	}
 }
 
-// A watched process ends, and its pid is reused: no event of the new process and its children is
-// written. A new rule about the pid means the new process.
+// If a watched process ends and its pid is reused, no event of the new process and its children is
+// written. A new rule about the pid applies to the new process.
 func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		for attempt := 1; ; attempt++ {
@@ -198,7 +201,8 @@ func reusePid(t *testing.T, tr *Tracer) error {
 	return nil
 }
 
-// A thread that execs takes the leader's place and its pid: the process stays the same.
+// A rule still applies to a process after a thread other than the leader has called exec, which
+// gives that thread the leader's pid.
 func TestAWatchedProcessStaysWatchedAcrossExec(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		cmd := helper(t, "exec-when-told")
@@ -207,7 +211,7 @@ func TestAWatchedProcessStaysWatchedAcrossExec(t *testing.T) {
 		command(t, tr, watch, Subject{PID: uint32(cmd.Process.Pid)})
 		drain(t, tr)
 		p.tell(t)
-		p.answer(t) // of what it runs then
+		p.answer(t) // the answer of the executed shell
 		p.tell(t)
 		p.answer(t)
 		p.end(t)
@@ -239,7 +243,7 @@ func runExecWhenTold() {
 	panic(<-failed)
 }
 
-// heldTasks returns the number of rules that hold a task.
+// heldTasks returns the number of rules that hold a reference to a task.
 func heldTasks(t *testing.T, tr *Tracer) uint32 {
 	t.Helper()
 	var n bpfRuleCounts
@@ -262,7 +266,7 @@ func write(t *testing.T, p *userprod.Producer, a action, about Subject) (cookie 
 	return c.Cookie
 }
 
-// send is command with an open producer.
+// send sends a command with an open producer, and fails the test if the tracer refuses it.
 func send(t *testing.T, tr *Tracer, p *userprod.Producer, a action, about Subject) {
 	t.Helper()
 	if err := tr.control.await(write(t, p, a, about)); err != nil {
@@ -270,14 +274,15 @@ func send(t *testing.T, tr *Tracer, p *userprod.Producer, a action, about Subjec
 	}
 }
 
-// Each rule about a living process holds it, and no other rule holds anything.
+// Each rule about a living process holds its task, and no other rule holds a task.
 func TestRulesHoldTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		holds := stats(t, tr).HoldsTasks
 		self, other := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 		thread, done := anotherThread()
 		defer close(done)
-		// One producer for all commands: opening one looks for other writers, which takes time.
+		// One producer sends all commands: opening a producer takes time, since it looks for other
+		// writers.
 		p, err := userprod.New(tr.control.commands, userprod.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -292,8 +297,8 @@ func TestRulesHoldTasks(t *testing.T) {
 			{ignore, Subject{PID: other}, 2}, {watch, Subject{Comm: "true"}, 2}, {watch, Subject{PID: 1 << 30}, 2},
 			{watch, Subject{PID: thread}, 2}, {forget, Subject{PID: 1 << 30}, 2}, {forget, Subject{PID: other}, 1}, {reset, Subject{}, 0},
 			{watch, Subject{PID: self}, 1},
-			// Other rules get the memory of rules that held tasks, which Linux 7.1 and later do not
-			// clear.
+			// These rules get the memory of rules that held tasks. Linux 7.1 and later do not clear
+			// that memory.
 			{forget, Subject{PID: self}, 0}, {watch, Subject{Comm: "true"}, 0}, {forget, Subject{Comm: "true"}, 0},
 			{watch, Subject{PID: self}, 1}, {reset, Subject{}, 0}, {watch, Subject{PID: 1 << 30}, 0}, {forget, Subject{PID: 1 << 30}, 0},
 			{watch, Subject{PID: self}, 1}, {ignore, Subject{PID: self}, 1}, {watch, Subject{Comm: "false"}, 1}, {forget, Subject{Comm: "false"}, 1},
@@ -309,7 +314,7 @@ func TestRulesHoldTasks(t *testing.T) {
 	})
 }
 
-// The timer, which drains commands of others, holds tasks too.
+// Rules made by commands that the timer drains hold tasks too.
 func TestTheTimerHoldsTasks(t *testing.T) {
 	eachHolding(t, func(t *testing.T, tr *Tracer) {
 		p, err := userprod.New(tr.control.commands, userprod.Options{})
@@ -328,13 +333,13 @@ func TestTheTimerHoldsTasks(t *testing.T) {
 	})
 }
 
-// anotherThread returns a thread of this process that is not its leader. It lives until done is
-// closed.
+// anotherThread starts a thread of this process that is not the leader, and returns its id. The
+// thread lives until done is closed.
 func anotherThread() (tid uint32, done chan struct{}) {
 	tids, done := make(chan int), make(chan struct{})
 	for {
 		go func() {
-			runtime.LockOSThread() // for ever: the thread ends here, unless it is the main one
+			runtime.LockOSThread() // no UnlockOSThread: the thread ends with the goroutine, unless it is the main thread
 			tids <- unix.Gettid()
 			<-done
 		}()

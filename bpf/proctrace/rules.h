@@ -3,11 +3,12 @@
 #define RBTOOL_PROCTRACE_RULES_H
 
 /*
- * Looks up and changes the rules about which events are written, in the maps rules and ruled of
- * proctrace.bpf.c. Handlers read them on any CPU while a command (commands.h) changes them.
+ * Looks up and changes the rules, which say which events are written. They are in the maps rules
+ * and ruled of proctrace.bpf.c. Handlers on any CPU read them while a command (commands.h) changes
+ * them.
  */
 
-/* What a rule says about the process of a task. */
+/* Returns what the rules say about the process of a task, 0 if nothing. */
 static __always_inline __u32 rule_about_process(struct task_struct *task)
 {
 	struct rule rule = {.subject = PID_SUBJECT, .id = BPF_CORE_READ(task, tgid)};
@@ -17,9 +18,9 @@ static __always_inline __u32 rule_about_process(struct task_struct *task)
 	if (!v)
 		return 0;
 	leader = hold_tasks ? v->leader : NULL;
-	/* Threads of a process share a signal_struct, which a task keeps until its last reference
-	 * is dropped (kernel/fork.c, __put_task_struct). The leader itself can change: a thread
-	 * that execs takes its place. */
+	/* Compare signal_structs: all threads of a process share one, and a task keeps it until
+	 * its last reference is dropped (kernel/fork.c, __put_task_struct). Leaders cannot be
+	 * compared: a thread that execs becomes the leader. */
 	if (leader)
 		return BPF_CORE_READ(leader, signal) == BPF_CORE_READ(task, signal) ? v->says : 0;
 	return BPF_CORE_READ(task, group_leader, start_boottime) <= v->since ? v->says : 0;
@@ -38,12 +39,12 @@ static __always_inline __u32 rule_about_comm(void)
 	struct rule rule = {.subject = COMM_SUBJECT};
 	struct verdict *v;
 
-	bpf_get_current_comm(rule.comm, sizeof(rule.comm)); /* as in the event */
+	bpf_get_current_comm(rule.comm, sizeof(rule.comm)); /* the same name as in the event */
 	v = bpf_map_lookup_elem(&rules, &rule);
 	return v ? v->says : 0;
 }
 
-/* Not inlined: the verifier of old kernels would walk it for each caller. */
+/* Not inlined: the verifier of old kernels would otherwise walk it once for each caller. */
 static __noinline bool ruled_out(struct rule_counts *n, struct task_struct *task)
 {
 	__u32 says[] = {
@@ -77,14 +78,14 @@ static __always_inline bool ignored(enum event_type type, struct task_struct *ta
 	return true;
 }
 
-/* Present if hold_tasks is set. */
+/* The kernel has this function if hold_tasks is set. */
 struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
 void bpf_task_release(struct task_struct *task) __ksym __weak;
 
 /*
- * Releases the task of a rule before its element is deleted or replaced, and reports whether
- * there was one. From 7.1 on the kernel does not (bpf_obj_cancel_fields): the next rule in the
- * same memory would hold the task.
+ * Releases the task that a rule holds, before its element is deleted or replaced. Reports whether
+ * the rule held a task. From 7.1 on the kernel does not release it (bpf_obj_cancel_fields): the
+ * next rule in the same memory would hold the task.
  */
 static __always_inline bool let_go(struct verdict *v)
 {
@@ -99,7 +100,7 @@ static __always_inline bool let_go(struct verdict *v)
 	return true;
 }
 
-/* Makes the rule hold the leader of its process, if there is one. */
+/* Makes the rule hold the leader of its process, if the process exists. */
 static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 {
 	struct verdict *v = bpf_map_lookup_elem(&rules, rule);
@@ -107,7 +108,7 @@ static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 
 	if (!task)
 		return;
-	if (v && (__u64)BPF_CORE_READ(task, tgid) == rule->id) { /* else the pid is that of another thread */
+	if (v && (__u64)BPF_CORE_READ(task, tgid) == rule->id) { /* otherwise the pid is not a leader's */
 		task = bpf_kptr_xchg(&v->leader, task);
 		n->held++;
 	}
@@ -115,7 +116,7 @@ static __always_inline void hold(struct rule_counts *n, const struct rule *rule)
 		bpf_task_release(task);
 }
 
-/* Counts a watch after adding its rule: a task that passes meanwhile finds both or none. */
+/* Adds a rule. A watch is counted after its rule is added: an event that sees the count sees the rule. */
 static __always_inline __u32 add_rule(struct rule_counts *n, const struct rule *rule, __u32 says)
 {
 	struct verdict verdict = {.says = says, .since = bpf_ktime_get_boot_ns()};
@@ -159,7 +160,7 @@ static long drop_rule(void *map, struct rule *rule, struct verdict *v, void *ctx
 	return 0;
 }
 
-/* Resets the counts first, for the same reason as in add_rule. */
+/* Removes all rules. Resets the counts first, for the same reason as in add_rule. */
 static __always_inline void forget_rules(struct rule_counts *n)
 {
 	n->watches = n->rules = n->held = 0;

@@ -13,7 +13,7 @@ import (
 	"github.com/rbtool/rbtool/internal/explain"
 )
 
-// noStack is NO_STACK of bpf/headers/proctrace.h.
+// noStack mirrors NO_STACK of bpf/headers/proctrace.h.
 const noStack = -1
 
 var (
@@ -22,7 +22,7 @@ var (
 	errStackLost = explain.Error(unix.EEXIST, "no room: another stack has its slot")
 )
 
-// stackError says why an event has no stack; nil if id is that of a stack.
+// stackError returns why an event has no stack, or nil if id is the id of a stack.
 func stackError(id int32) error {
 	switch {
 	case id >= 0:
@@ -37,11 +37,11 @@ func stackError(id int32) error {
 	return unix.Errno(-id)
 }
 
-// Frame is a call in a user stack.
+// Frame is one call in a user stack. Either BuildID or IP is set.
 type Frame struct {
-	// BuildID is the GNU build id of the file, and Offset the return address in the file, in
-	// bytes. The kernel searches build ids only in PT_NOTE segments (lib/buildid.c), where Go's
-	// linker puts none.
+	// BuildID is the GNU build id of the file, and Offset the return address in the file, in bytes.
+	// The kernel looks for build ids only in PT_NOTE segments (lib/buildid.c). Go's linker puts no
+	// build id there.
 	BuildID []byte
 	Offset  uint64
 
@@ -54,12 +54,12 @@ type Frame struct {
 type Stacks struct{ kernel, user *ebpf.Map }
 
 // StacksOf returns the stacks of the tracer that writes to ring, which any process may have
-// started. The caller closes them. The error matches [fs.ErrNotExist] if no tracer writes to
-// the ring, or if the tracer takes no stacks. StacksOf takes CAP_SYS_ADMIN.
+// started. The caller closes the Stacks. The error matches [fs.ErrNotExist] if no tracer writes to
+// the ring, or if the tracer takes no stacks. StacksOf needs CAP_SYS_ADMIN.
 func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 	maps := make(map[string]*ebpf.Map)
 	err := tracering.Visit(ring, func(p *ebpf.Program, record string) error {
-		if record != Exit.String() { // this program uses all the maps
+		if record != Exit.String() { // only the program for exits uses all the maps
 			return nil
 		}
 		return mapsOf(p, maps)
@@ -85,8 +85,8 @@ func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 // Close releases the descriptors of the maps.
 func (s *Stacks) Close() error { return errors.Join(s.kernel.Close(), s.user.Close()) }
 
-// Kernel returns the return addresses of a kernel stack, innermost first. For a negative id the
-// error says why there is no stack, and matches the errno.
+// Kernel returns the return addresses of a kernel stack, innermost first. If id is negative, the
+// error says why there is no stack, and matches the errno that id encodes.
 func (s *Stacks) Kernel(id int32) ([]uint64, error) {
 	b, err := lookupStack(s.kernel, id)
 	var ips []uint64
@@ -98,14 +98,13 @@ func (s *Stacks) Kernel(id int32) ([]uint64, error) {
 	return ips, err
 }
 
-// Status of a frame in struct bpf_stack_build_id (include/uapi/linux/bpf.h).
+// Values of the field status of struct bpf_stack_build_id (include/uapi/linux/bpf.h).
 const (
 	frameBuildID = 1
 	frameIP      = 2
 )
 
-// User returns the frames of a user stack, innermost first. Errors are those of
-// [Stacks.Kernel].
+// User returns the frames of a user stack, innermost first. For errors see [Stacks.Kernel].
 func (s *Stacks) User(id int32) ([]Frame, error) {
 	const size, idSize = 32, 20 // BPF_BUILD_ID_SIZE
 	b, err := lookupStack(s.user, id)
@@ -142,8 +141,8 @@ func hasStacks(maps map[string]*ebpf.Map) bool {
 	return m != nil && m.Type() == ebpf.StackTrace
 }
 
-// setStacks sets whether the programs take stacks, and the slots for each kind: 0 for the
-// number in the spec.
+// setStacks sets in the spec whether the programs take stacks, and the number of slots for kernel
+// and for user stacks; 0 leaves the number in the spec.
 func setStacks(spec *ebpf.CollectionSpec, wanted bool, slots uint32) error {
 	for _, name := range []string{bpfMapKernelStacks, bpfMapUserStacks} {
 		m := spec.Maps[name]
@@ -151,7 +150,8 @@ func setStacks(spec *ebpf.CollectionSpec, wanted bool, slots uint32) error {
 			m.MaxEntries = slots
 		}
 		if !wanted {
-			// Unused, but the programs need a map that every kernel has.
+			// The programs do not use the map, but refer to it: make it a map type that every
+			// kernel has.
 			m.Type, m.MaxEntries, m.Flags = ebpf.Array, 1, 0
 		}
 	}

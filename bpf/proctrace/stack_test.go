@@ -13,8 +13,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// memoryAtExit reports whether a process has its memory in its exit event: since the tracepoint
-// passes group_dead (Linux 6.16).
+// memoryAtExit reports whether a process still has its memory at its exit event. It does on kernels
+// whose tracepoint passes group_dead (Linux 6.16).
 func memoryAtExit(t *testing.T) bool {
 	t.Helper()
 	kernel, err := btf.LoadKernelSpec()
@@ -39,8 +39,9 @@ func TestStacks(t *testing.T) {
 	t.Errorf("stacks were lost at each of %d tries", tries)
 }
 
-// stacksOfTrue traces true and checks its stacks. It returns false if one was lost to another stack
-// with the same slot: another tracer, with programs at other addresses, has other stacks.
+// stacksOfTrue traces the program true and checks its stacks. It returns false if a stack was lost
+// because another stack had the same slot. Another tracer may not lose it: its programs have other
+// addresses, so its stacks differ.
 func stacksOfTrue(t *testing.T) bool {
 	t.Helper()
 	tr := trace(t, Options{Stacks: true})
@@ -74,7 +75,7 @@ func stacksOfTrue(t *testing.T) bool {
 	return true
 }
 
-// checkStacks checks the stacks of an exec, or of the exit of a process.
+// checkStacks checks the stacks of an exec event, or of the exit event of a process.
 func checkStacks(t *testing.T, stacks *Stacks, kernel *symbol.Kernel, e Event) {
 	t.Helper()
 	switch {
@@ -107,7 +108,7 @@ func checkStacks(t *testing.T, stacks *Stacks, kernel *symbol.Kernel, e Event) {
 	}
 }
 
-// kernelNames returns the functions in the kernel stack of an event, innermost first.
+// kernelNames returns the names of the functions in the kernel stack of an event, innermost first.
 func kernelNames(t *testing.T, stacks *Stacks, kernel *symbol.Kernel, e Event) string {
 	t.Helper()
 	ips, err := stacks.Kernel(e.KernelStack)
@@ -121,7 +122,7 @@ func kernelNames(t *testing.T, stacks *Stacks, kernel *symbol.Kernel, e Event) s
 	return strings.Join(names, " ")
 }
 
-// The second of two stacks with the same slot is lost, and counted.
+// If two stacks have the same slot, the second stack is lost and counted.
 func TestLostStacksAreCounted(t *testing.T) {
 	testenv.NoLeaks(t)
 	b := buildFor(kernelTypes())
@@ -146,7 +147,7 @@ func TestLostStacksAreCounted(t *testing.T) {
 	if lost == 0 || kept == 0 {
 		t.Errorf("%d stacks lost, %d kept, want some of each", lost, kept)
 	}
-	if s.StacksLost > lost || s.StacksLost == 0 { // others went on between
+	if s.StacksLost > lost || s.StacksLost == 0 { // other processes may have lost stacks in between
 		t.Errorf("%d stacks lost, counted %d before", lost, s.StacksLost)
 	}
 }

@@ -6,13 +6,13 @@
 #include <bpf/bpf_helpers.h>
 #include "proctrace.h"
 
-/* Keys and values of the maps that only the programs, and rbtool's loader, use. */
+/* Keys and values of maps that only the programs and package proctrace use. */
 
 /* An event that one copy of a program has written. */
 struct mark {
 	enum event_type type;
 	__u32 pid;
-	__u64 start_time; /* of the task: pids are reused */
+	__u64 start_time; /* start time of the task, since pids are reused */
 };
 
 struct process {
@@ -30,9 +30,10 @@ struct rule {
 };
 
 /*
- * What a rule says. A pid is reused: a rule means the process that has the pid when the rule
- * is made. If the kernel lets maps hold tasks, the rule holds the leader of the
- * process. Otherwise it compares start times: a process that started later is another one.
+ * What a rule says. Pids are reused: a rule about a pid applies to the process that has the pid
+ * when the rule is made. If the kernel permits maps to hold tasks, the rule holds the leader of
+ * that process. Otherwise the programs compare start times: the rule does not apply to a process
+ * that started after the rule was made.
  */
 struct verdict {
 	enum command_type says; /* WATCH_COMMAND or IGNORE_COMMAND */
@@ -44,11 +45,11 @@ struct verdict {
 struct rule_counts {
 	__u32 rules;
 	__u32 watches;
-	/* Of the last command, for its sender. */
+	/* The cookie and the result of the last command, for its sender. */
 	__u64 cookie;
 	__u32 error;
-	__u32 holds_tasks; /* hold_tasks, for user space */
-	__u32 held;	   /* rules that hold a task */
+	__u32 holds_tasks; /* the value of hold_tasks, for user space */
+	__u32 held;	   /* number of rules that hold a task */
 	__u32 pad;
 };
 

@@ -7,37 +7,39 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Counts tells what became of the events of one type since the tracer was attached. An event
-// is counted in one of the first four fields; rules might have ignored a missed one.
+// Counts counts the events of one type since the tracer was attached. Each event is counted in
+// exactly one of the first four fields. An event that was missed counts as Missed even if rules
+// would have left it out.
 type Counts struct {
 	Written uint64 // records in the ring
-	Failed  uint64 // lost: no room in the ring
-	Missed  uint64 // lost: the kernel did not run the programs, see the package comment
-	Ignored uint64 // left out by rules
+	Failed  uint64 // events lost because the ring had no room
+	Missed  uint64 // events lost because the kernel did not run a program, see the package comment
+	Ignored uint64 // events left out by rules
 
-	StacksLost uint64 // stacks missing in written records: another stack has the slot
+	StacksLost uint64 // stacks missing in written records because another stack has the slot
 }
 
 // Stats describes a tracer at work.
 type Stats struct {
 	Fork, Exec, Exit Counts
-	// Unlisted is the number of changes that the process table lacks because it was full.
+	// Unlisted is the number of changes that could not be made in the process table because it was
+	// full.
 	Unlisted uint64
 
-	// Rules are in force; Watches are those of them that watch. See [Tracer.Watch].
+	// Rules is the number of rules, Watches the number of those that watch. See [Tracer.Watch].
 	Rules, Watches uint32
 
-	// Commands says that the tracer takes commands (Linux 6.1). HoldsTasks says that a rule about
-	// a process holds its task (Linux 6.2, for these programs later); otherwise the rule knows the
-	// process by its pid and by its start before the rule.
+	// Commands says that the tracer takes commands (Linux 6.1). HoldsTasks says that a rule about a
+	// process holds a reference to its task (Linux 6.2, for these programs later). Otherwise a rule
+	// applies to processes with the pid that started before the rule was made.
 	Commands, HoldsTasks bool
 
 	// Copies is the number of copies of each program, see the package comment.
 	Copies int
 }
 
-// Stats sums the counters over the CPUs. While events happen, the sums do not belong to one
-// moment.
+// Stats returns the sums of the counters of all CPUs. Events may happen meanwhile, so the sums may
+// belong to different moments.
 func (t *Tracer) Stats() (Stats, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,7 +72,7 @@ func (t *Tracer) Stats() (Stats, error) {
 	return s, nil
 }
 
-// count sums the counts of a type over the CPUs and the copies of its program.
+// count returns the sums of the counts of a type over all CPUs and all copies of its program.
 func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 	first, err := copies[0].Stats()
 	if err != nil {
@@ -89,7 +91,7 @@ func (t *Tracer) count(typ Type, copies []*ebpf.Program) (Counts, error) {
 			sum.StacksLost += c.StacksLost
 			if copy == 0 {
 				sum.Missed += c.Unhandled
-			} else { // written for the first one
+			} else { // another copy wrote the event, which the first copy missed
 				sum.Missed -= min(sum.Missed, c.Written+c.Failed+c.Ignored)
 			}
 		}

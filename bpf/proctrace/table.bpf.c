@@ -2,8 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Keeps the table of living processes in an arena. The handlers of proctrace.bpf.c call these
- * programs once for each event, even if the rules leave it out or the ring is full.
+ * Keeps the table of living processes in an arena. The handlers of proctrace.bpf.c tail-call these
+ * programs once for each event, even if rules leave the event out or the ring is full.
  */
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
@@ -37,7 +37,7 @@ struct task_struct {
 #define KEY_WORDS 1
 #define VALUE_WORDS (sizeof(struct process_entry) / 8)
 
-/* The map of proctrace.bpf.c, with as many entries. */
+/* The map counters of proctrace.bpf.c, with the same number of entries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EVENT_TYPES);
@@ -45,7 +45,7 @@ struct {
 	__type(value, struct event_counts);
 } counters SEC(".maps");
 
-/* Counts a failed change: no memory, or too much contention for one bucket. */
+/* Counts a change of the table that failed: no memory, or too much contention for one bucket. */
 static __always_inline int checked(int err)
 {
 	struct event_counts *counts;
@@ -55,7 +55,7 @@ static __always_inline int checked(int err)
 		return 0;
 	counts = bpf_map_lookup_elem(&counters, &none);
 	if (counts)
-		__sync_fetch_and_add(&counts->failed, 1); /* copies of the handlers share the element */
+		__sync_fetch_and_add(&counts->failed, 1); /* atomic: all copies of the handlers share the element */
 	return 0;
 }
 
@@ -64,13 +64,13 @@ union entry {
 	__u64 words[VALUE_WORDS];
 };
 
-/* Not inlined: puts the type into the BTF of the loaded programs. */
+/* Not inlined: its signature puts the type into the BTF of the loaded programs. */
 static __noinline void describe(struct process_entry *e, struct task_struct *task)
 {
 	e->pid = BPF_CORE_READ(task, tgid);
 	e->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	e->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
-	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* a child has that of its parent */
+	bpf_get_current_comm(e->comm, sizeof(e->comm)); /* a child has the name of its parent */
 }
 
 SEC("raw_tp")
@@ -92,7 +92,7 @@ static __always_inline void on_exec(__u64 __arena *value, void *ctx)
 	union entry *e = ctx;
 
 	e->entry.execs = 1;
-	if (ARENA_READ(value[1]) == e->words[1]) /* start_time: the same process */
+	if (ARENA_READ(value[1]) == e->words[1]) /* equal start times: the entry is of this process */
 		e->entry.execs += ARENA_READ(value[2]);
 	for (__u32 i = 0; i < VALUE_WORDS; i++)
 		ARENA_WRITE(value[i], e->words[i]);
@@ -112,7 +112,7 @@ int BPF_PROG(table_exec, struct task_struct *task)
 	return checked(arena_table_change(t, &key, KEY_WORDS, VALUE_WORDS, ARENA_ANY, on_exec, &e));
 }
 
-/* Threads decrement live before they get here: only the last ones find it 0. */
+/* Threads decrement signal->live before this tracepoint: only the last threads find it 0. */
 SEC("raw_tp")
 int BPF_PROG(table_exit, struct task_struct *task)
 {

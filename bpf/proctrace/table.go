@@ -15,15 +15,15 @@ import (
 	"github.com/rbtool/rbtool/internal/proc"
 )
 
-// processesName is the name of the arena and of the table in it.
+// processesName is the name of the arena map and of the table in the arena.
 const processesName = "processes"
 
 // Process is an entry of the process table.
 type Process struct {
 	PID       uint32
-	PPID      uint32 // at the fork
-	StartTime uint64 // CLOCK_BOOTTIME, ns; in steps of 10 ms if it is older than the tracer
-	Execs     uint64 // since the tracer started
+	PPID      uint32 // TGID of the parent at the fork
+	StartTime uint64 // CLOCK_BOOTTIME, ns; a multiple of 10 ms if the process is older than the tracer
+	Execs     uint64 // number of execs since the tracer started
 	Comm      string
 }
 
@@ -33,14 +33,14 @@ const (
 	tableBytes     = 8 << 20
 )
 
-// processTable is the part of a Tracer that keeps the process table.
+// processTable is the part of a Tracer that maintains the process table.
 type processTable struct {
 	arena *arena.Arena
 	table *container.Table
 }
 
-// newTable creates a table, and puts the programs that keep it into the map of handlers, behind
-// the first after slots.
+// newTable creates a table, and puts the programs that maintain it into the map of handlers, from
+// slot after on.
 func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *processTable, err error) {
 	a, err := arena.Create(arena.Options{Name: processesName, Size: tableBytes})
 	if err != nil {
@@ -63,7 +63,7 @@ func newTable(handlers, counters *ebpf.Map, after uint32, cache *btf.Cache) (_ *
 	if err != nil {
 		return nil, err
 	}
-	// The programs cannot sleep, so they cannot allocate pages.
+	// Allocate all pages now: the programs cannot sleep, so they cannot allocate pages.
 	if err := h.Grow(tableBytes); err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *b
 	if err != nil {
 		return err
 	}
-	defer c.Close() // the map of handlers holds them
+	defer c.Close() // the map of handlers keeps the programs
 	for name, typ := range map[string]Type{tableProgTableFork: Fork, tableProgTableExec: Exec, tableProgTableExit: Exit} {
 		if err := handlers.Put(after+uint32(typ), c.Programs[name]); err != nil {
 			return fmt.Errorf("put %s: %w", name, err)
@@ -96,16 +96,17 @@ func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *b
 
 func (p *processTable) close() error { return p.arena.Close() }
 
-// Processes returns the arena with the process table, nil without Options.Processes. The
-// Tracer owns and closes the map. The table has the name "processes"; its keys are pids
-// (uint32), its values are for [DecodeProcess]. Any process that opens the arena can read it,
-// by container.OpenTable.
+// Processes returns the arena with the process table, or nil without Options.Processes. The Tracer
+// owns and closes the map. The table has the name "processes". Its keys are pids (uint32);
+// [DecodeProcess] decodes its values. Any process that opens the arena can read it, by
+// container.OpenTable.
 func (t *Tracer) Processes() *ebpf.Map { return t.processes }
 
-// fill enters the processes that live. The programs follow those that start or end meanwhile.
+// fill adds an entry for each living process. The programs handle processes that start or end at
+// the same time.
 func (p *processTable) fill() error {
 	if initial, _ := proc.InitialPIDNamespace(); !initial {
-		return nil // /proc has other pids than the programs
+		return nil // this /proc has the pids of another PID namespace than the programs see
 	}
 	pids, err := proc.PIDs()
 	if err != nil {
@@ -114,7 +115,7 @@ func (p *processTable) fill() error {
 	for _, pid := range pids {
 		e, err := readProcess(pid)
 		if err != nil {
-			continue // it ended
+			continue // the process has ended
 		}
 		var key [4]byte
 		binary.LittleEndian.PutUint32(key[:], e.Pid)
@@ -129,7 +130,7 @@ func (p *processTable) fill() error {
 		if err != nil {
 			return err
 		}
-		// It may have ended before the entry was there.
+		// The process may have ended before its entry was added, so that no program removes it.
 		if now, err := readProcess(pid); err != nil || now.StartTime != e.StartTime {
 			if err := p.table.Delete(key[:]); err != nil && !errors.Is(err, container.ErrNotFound) {
 				return err
@@ -139,7 +140,7 @@ func (p *processTable) fill() error {
 	return nil
 }
 
-// readProcess reads the entry of a living process from its directory in /proc.
+// readProcess returns the entry for a living process, read from its directory in /proc.
 func readProcess(pid uint32) (e tableProcessEntry, err error) {
 	stat, err := proc.ReadStat(proc.Dir(pid))
 	if err != nil {

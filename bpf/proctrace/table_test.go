@@ -51,7 +51,7 @@ func openTable(t *testing.T, m *ebpf.Map) *container.Table {
 	return table
 }
 
-// lookup returns the entry of a pid, nil if there is none.
+// lookup returns the entry of a pid, nil if the table has none.
 func lookup(t *testing.T, table *container.Table, pid int) *Process {
 	t.Helper()
 	value := make([]byte, table.ValueSize())
@@ -69,7 +69,7 @@ func lookup(t *testing.T, table *container.Table, pid int) *Process {
 	return &p
 }
 
-// Processes are in the table from their fork, or from the start of the table, to their exit.
+// Processes are in the table from their fork (or from the start of the tracer) to their exit.
 func TestProcessTable(t *testing.T) {
 	testenv.NoLeaks(t)
 	old := sleeper(t)
@@ -102,7 +102,7 @@ func TestProcessTable(t *testing.T) {
 		}
 		checkEntry(t, table, begin)
 	}
-	// Many short processes leave no entries.
+	// After many short processes have ended, the table has no entries for them.
 	n := 400
 	if testing.Short() {
 		n = 40
@@ -127,8 +127,8 @@ func TestProcessTable(t *testing.T) {
 	}
 }
 
-// checkEntry follows the entry of a new process, which starts after begin, through two execs to
-// its end.
+// checkEntry starts a process after the time begin, and checks its entry after the fork, after two
+// execs and after the exit.
 func checkEntry(t *testing.T, table *container.Table, begin uint64) {
 	t.Helper()
 	young := start(t, exec.Command("/bin/sh", "-c", "echo; read x; exec /bin/sh -c 'echo; read x'"))
@@ -148,7 +148,7 @@ func checkEntry(t *testing.T, table *container.Table, begin uint64) {
 	}
 }
 
-// Changes without room in the table are counted.
+// Changes that find the process table full are counted in Stats.Unlisted.
 func TestAFullProcessTable(t *testing.T) {
 	testenv.NoLeaks(t)
 	tr := tabled(t)
@@ -169,7 +169,7 @@ func TestAFullProcessTable(t *testing.T) {
 	if testing.Short() {
 		n = 20
 	}
-	spawn(t, exits(t), n) // some find the blocks of those before
+	spawn(t, exits(t), n) // some of them reuse the memory of processes that have ended
 	for unlisted := uint64(0); unlisted == 0; unlisted = stats(t, tr).Unlisted {
 		sleeper(t)
 	}

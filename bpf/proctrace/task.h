@@ -7,8 +7,8 @@
 #include <bpf/bpf_helpers.h>
 
 /*
- * The kernel's types, with only the fields that the programs read. Their offsets in the running
- * kernel are filled in when the programs are loaded (CO-RE).
+ * Types of the kernel, with only the fields that the programs read. Loading the programs replaces
+ * the offsets of the fields by those of the running kernel (CO-RE).
  */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -52,7 +52,7 @@ struct linux_binprm {
 
 #define SIGNAL_GROUP_EXIT 0x4 /* include/linux/sched/signal.h */
 
-/* The type of the tracepoint if it passes group_dead (6.16). */
+/* The kernel's type of the tracepoint, if the tracepoint passes group_dead (6.16). */
 typedef void (*btf_trace_sched_process_exit___group_dead)(void *, struct task_struct *, bool);
 
 static __always_inline __u64 cgroup_of(struct task_struct *task)

@@ -16,7 +16,8 @@ import (
 	"github.com/rbtool/rbtool/internal/mapflag"
 )
 
-// defaultRingBytes has room for about 150,000 unread events.
+// defaultRingBytes is the default of Options.RingBytes. A ring of that size has room for about
+// 150,000 events.
 const defaultRingBytes = 16 << 20
 
 // Options configure a tracer. The zero value suits most uses.
@@ -30,8 +31,8 @@ type Options struct {
 	// [ebpf.ErrNotSupported].
 	Overwrite bool
 
-	// Stacks records the kernel and user stacks of exec and exit events: see [StacksOf]. It
-	// costs a few microseconds an event.
+	// Stacks records the kernel and user stacks of exec and exit events: see [StacksOf]. That takes
+	// a few microseconds for each event.
 	Stacks bool
 
 	// Processes keeps a table of living processes in an arena of 8 MiB: see
@@ -40,33 +41,33 @@ type Options struct {
 	Processes bool
 }
 
-// Tracer is a set of loaded programs and the ring that they write. Many goroutines may call
-// its methods at once.
+// Tracer is a set of loaded programs and the ring into which they write. Many goroutines may call
+// its methods at the same time.
 type Tracer struct {
 	events   *ebpf.Map
 	counters *ebpf.Map
-	handlers *ebpf.Map                   // called by programs
-	programs [len(hooks)][]*ebpf.Program // the copies, in the order of attaching
+	handlers *ebpf.Map                   // the map of handlers, which the attached programs call
+	programs [len(hooks)][]*ebpf.Program // the copies of each program, in the order of attaching
 	control  *control                    // nil if the kernel has no user rings
 
-	processes *ebpf.Map     // an arena; nil without a table
+	processes *ebpf.Map     // the arena; nil without a process table
 	table     *processTable // nil after Open
 
 	mu       sync.Mutex
 	attached bool
-	links    []link.Link // of this process, in the order of attaching; none after Open
+	links    []link.Link // links that this process has created, in the order of attaching; none after Open
 	closed   bool
 }
 
-// hook is a program and its tracepoint.
+// hook is a program and the tracepoint to which it is attached.
 type hook struct {
-	name       string // of the program
+	name       string // name of the program
 	typ        Type
 	tracepoint string // include/trace/events/sched.h
 }
 
-// hooks are in the order of attaching: if the fork of a process is traced, its exec and exit
-// are too.
+// hooks has the hooks in the order of attaching. Fork is attached last: if the fork of a process is
+// traced, its exec and exit are traced too.
 var hooks = [...]hook{
 	{bpfProgProctraceExit, Exit, "sched_process_exit"},
 	{bpfProgProctraceExec, Exec, "sched_process_exec"},
@@ -84,11 +85,11 @@ func Load(opts Options) (*Tracer, error) {
 	return t, nil
 }
 
-// build adapts the programs to a kernel.
+// build has the choices that adapt the programs to a kernel.
 type build struct {
-	copies     uint32 // of each program for events
-	holdsTasks bool   // rules hold tasks
-	stackSlots uint32 // for kernel and for user stacks; 0: as in the object file
+	copies     uint32 // number of copies of each program for events
+	holdsTasks bool   // whether rules hold tasks
+	stackSlots uint32 // slots for kernel and for user stacks each; 0: the number in the object file
 }
 
 // buildFor returns the build for the running kernel.
@@ -105,13 +106,13 @@ func buildFor(cache *btf.Cache) build {
 // 1 of 21,000, three none of 140,000.
 const maxCopies = 3
 
-// preemptible reports whether the kernel runs the programs of a tracepoint with preemption
-// on: then it has the type of the guard that tracepoints use instead of disabling preemption
+// preemptible reports whether the kernel runs tracepoint programs with preemption enabled. Such a
+// kernel has the type of the guard that tracepoints use instead of disabling preemption
 // (include/linux/tracepoint.h, __DECLARE_TRACE).
 func preemptible(cache *btf.Cache) bool {
 	kernel, err := cache.Kernel()
 	if err != nil {
-		return false // loading the programs fails with the same error
+		return false // ignore the error: loading the programs will fail with it
 	}
 	_, err = kernel.AnyTypeByName("class_srcu_fast_notrace_t")
 	return err == nil
@@ -162,7 +163,7 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	}
 	for _, m := range shared {
 		if err != nil || m != t.events && m != t.counters && m != t.handlers {
-			m.Close() // the programs hold what they use
+			m.Close() // the programs keep the maps that they use
 		}
 	}
 	if err != nil {
@@ -172,13 +173,14 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	return t, nil
 }
 
-// sharedMaps are the maps that the copies share: all but the sections of their constants.
+// sharedMaps has the names of the maps that all copies share: all maps except the sections with
+// constants.
 var sharedMaps = []string{
 	bpfMapProctrace, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
 	bpfMapKernelStacks, bpfMapUserStacks,
 }
 
-// overwriting returns nil if the kernel has rings that overwrite, else why not.
+// overwriting returns nil if the kernel has ring buffers that overwrite, else an error.
 func overwriting() error {
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: uint32(os.Getpagesize()), Flags: mapflag.RBOverwrite})
 	if errors.Is(err, unix.EINVAL) {
@@ -192,7 +194,7 @@ func overwriting() error {
 
 func isShared(name string) bool { return slices.Contains(sharedMaps, name) }
 
-// newMaps creates the shared maps that are missing in shared.
+// newMaps creates the shared maps that are not yet in shared, and adds them.
 func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
 	for _, name := range sharedMaps {
 		if shared[name] != nil {
@@ -217,8 +219,9 @@ func (t *Tracer) loadCopies(spec *ebpf.CollectionSpec, copies uint32, opts ebpf.
 		if err := setCopy(spec, i, copies); err != nil {
 			return err
 		}
-		// Not bpfObjects: cilium/ebpf would map the constants until the next garbage
-		// collection. Not bpfPrograms: the programs for commands are loaded once.
+		// A struct of its own names only what is needed here. With bpfObjects cilium/ebpf would map
+		// the constants until the next garbage collection; bpfPrograms has the programs for
+		// commands too, which are loaded only once.
 		var o struct {
 			Exit *ebpf.Program `ebpf:"proctrace_exit"`
 			Exec *ebpf.Program `ebpf:"proctrace_exec"`
@@ -243,8 +246,8 @@ func setCopy(spec *ebpf.CollectionSpec, copy, copies uint32) error {
 	return errors.Join(spec.Variables[bpfVarCopies].Set(copies), spec.Variables[bpfVarCopy].Set(copy))
 }
 
-// Attach starts the tracing. It goes on until Close, or for as long as the Tracer is pinned.
-// A Tracer can be attached once.
+// Attach starts the tracing. The tracing ends with Close or, if the Tracer is pinned, with
+// [Remove]. A Tracer can be attached once.
 func (t *Tracer) Attach() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

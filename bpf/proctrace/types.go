@@ -13,10 +13,10 @@ var (
 	newTableSpec = object.Copies(loadTable)
 )
 
-// StructType returns a C struct of this version of bpf/headers/proctrace.h, for decoders of
-// BTF: fork_event, exec_event, exit_event and ack_event are records, process_entry is a
-// value of the process table. The error matches [btf.ErrNotFound] for any other name. The
-// caller must not change the struct. StructType may be called by many goroutines at once.
+// StructType returns the BTF of a struct in this version of bpf/headers/proctrace.h: fork_event,
+// exec_event, exit_event and ack_event are the records, process_entry is a value of the process
+// table. The error matches [btf.ErrNotFound] for any other name. The caller must not change the
+// struct. StructType may be called by many goroutines at once.
 func StructType(name string) (*btf.Struct, error) {
 	load := newSpec
 	if name == "process_entry" {

@@ -21,7 +21,7 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// mirrors are the Go structs that are generated for the C structs.
+// mirrors has the generated Go struct for each C struct.
 var mirrors = map[string]reflect.Type{
 	"event_counts": reflect.TypeFor[bpfEventCounts](),
 	"fork_event":   reflect.TypeFor[bpfForkEvent](),
@@ -45,7 +45,7 @@ func fieldsOfGo(t reflect.Type) []field {
 	}
 	size := int(t.Size())
 	if last := fields[len(fields)-1]; last.Size == 0 {
-		size = last.Offset // Go has padded it, see Type.size
+		size = last.Offset // the Go struct has padding at its end, see Type.size
 	}
 	return append(fields, field{"", 0, size})
 }
@@ -63,7 +63,7 @@ func fieldsOfC(t *testing.T, s *btf.Struct) []field {
 	return append(fields, field{"", 0, int(s.Size)})
 }
 
-// checkLayout compares the mirror of a C struct with its BTF.
+// checkLayout compares the Go struct that mirrors a C struct with the BTF of the C struct.
 func checkLayout(t *testing.T, spec *btf.Spec, name string) {
 	t.Helper()
 	typ, err := decode.Find(spec, name)
@@ -85,7 +85,7 @@ func TestMirrorsHaveTheLayoutOfTheObjectFile(t *testing.T) {
 	for name := range mirrors {
 		checkLayout(t, spec, name)
 	}
-	// Decode reads the common fields by the mirror of a fork_event.
+	// Decode reads the common fields with the Go struct of a fork_event.
 	common := fieldsOfGo(mirrors["fork_event"])
 	common = common[:len(common)-1]
 	for name, typ := range mirrors {
@@ -128,8 +128,8 @@ func TestMirrorsHaveTheLayoutOfTheLoadedPrograms(t *testing.T) {
 	}
 }
 
-// TestRecordsDecodeByTheBTFOfTheRing reads a ring as another process would, which knows only the
-// pin.
+// TestRecordsDecodeByTheBTFOfTheRing decodes the records of a ring as another process would that
+// knows only the pin.
 func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := filepath.Join(testenv.BPFFS(t), "tracer")
@@ -172,7 +172,8 @@ func TestRecordsDecodeByTheBTFOfTheRing(t *testing.T) {
 	}
 }
 
-// decoderOf returns what decodes the records of a ring by the BTF of its programs.
+// decoderOf returns a decoder for the records of a ring that uses the BTF of the programs that
+// write them.
 func decoderOf(ring *ebpf.Map) (*decode.Set, error) {
 	types, err := tracering.Types(ring)
 	if err != nil {
@@ -181,7 +182,7 @@ func decoderOf(ring *ebpf.Map) (*decode.Set, error) {
 	return decode.NewSet(types...)
 }
 
-// decoder returns what decodes records by the BTF of this version.
+// decoder returns a decoder for records that uses the BTF of this version.
 func decoder() (*decode.Set, error) {
 	var types []btf.Type
 	for _, typ := range []Type{Fork, Exec, Exit, Ack} {
@@ -216,7 +217,7 @@ func asJSON(t *testing.T, set *decode.Set, record []byte) string {
 	return d.Name() + string(text)
 }
 
-// checkJSON compares the JSON of package decode with the Event.
+// checkJSON compares the JSON that package decode makes of a record with the Event.
 func checkJSON(t *testing.T, e Event, text string) {
 	t.Helper()
 	text, ok := strings.CutPrefix(text, e.Type.String())
@@ -256,7 +257,7 @@ func checkJSON(t *testing.T, e Event, text string) {
 	}
 }
 
-// Package tracering knows the programs and the ring by their names.
+// Package tracering recognizes the programs and the ring by their names.
 func TestTraceringKnowsThePrograms(t *testing.T) {
 	testenv.NoLeaks(t)
 	if bpfMapProctrace != tracering.Name {
