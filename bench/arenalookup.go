@@ -95,7 +95,8 @@ func randomKeys(n, keys uint64) func(func(uint64) bool) {
 		x := uint64(1)
 		for range n {
 			x = x*6364136223846793005 + 1442695040888963407
-			if !yield((x >> 32) * keys >> 32) { // multiplies and shifts: a division would take as long as a lookup
+			// Multiplies and shifts: a division would take as long as a lookup.
+			if !yield((x >> 32) * keys >> 32) {
 				return
 			}
 		}

@@ -22,7 +22,8 @@ func TestOffsetsOfARingFitAnyPageSize(t *testing.T) {
 				continue
 			}
 			found++
-			if !strings.Contains(r.String(), "[0:0]") && !ins.OpCode.Class().IsALU() { // [0:0] is the offset of the member mask
+			// [0:0] is the offset of the member mask.
+			if !strings.Contains(r.String(), "[0:0]") && !ins.OpCode.Class().IsALU() {
 				t.Errorf("%s, instruction %d: %v has the offset of %v", name, i, ins, r)
 			}
 		}

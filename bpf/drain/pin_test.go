@@ -28,7 +28,8 @@ func (p *pair) next(t *testing.T) consumer.Record {
 
 func TestTheTimerDrains(t *testing.T) {
 	p := newPair(t, 4096, 4096, Options{})
-	for _, every := range []time.Duration{time.Millisecond, 100 * time.Microsecond} { // the second Start changes the interval
+	// The second Start changes the interval.
+	for _, every := range []time.Duration{time.Millisecond, 100 * time.Microsecond} {
 		if err := p.Start(every); err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +146,8 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	}
 	defer d.Close()
 	s, err := d.Stats()
-	for err == nil && s.Delivered == 0 { // a run updates the counts at its end, after its records are in the ring
+	// A run updates the counts at its end, after its records are in the ring.
+	for err == nil && s.Delivered == 0 {
 		s, err = d.Stats()
 	}
 	if err != nil || s.Delivered != 1 || s.Every != time.Millisecond {

@@ -154,7 +154,8 @@ func newControl(spec *ebpf.CollectionSpec, holdsTasks bool, shared map[string]*e
 // listen starts the timer, which runs while the map listener is open or pinned.
 func (c *control) listen() error {
 	ret, err := c.hear.Run(&ebpf.RunOptions{})
-	if err == nil && int32(ret) < 0 && unix.Errno(-int32(ret)) != unix.EBUSY { // EBUSY: the timer is running already
+	// EBUSY: the timer is running already.
+	if err == nil && int32(ret) < 0 && unix.Errno(-int32(ret)) != unix.EBUSY {
 		err = unix.Errno(-int32(ret))
 	}
 	if err != nil {
@@ -267,7 +268,8 @@ func (c *control) await(cookie uint64) error {
 		if last.Cookie == cookie {
 			return commandError(last.Error)
 		}
-		if time.Now().After(deadline) { // other processes drain too, and each time the last answer is to one of their commands
+		// Other processes drain too, and each time the last answer is to one of their commands.
+		if time.Now().After(deadline) {
 			return errors.New("no answer within 5 s")
 		}
 	}

@@ -91,7 +91,8 @@ type ruleTest struct {
 
 func TestRulesAreApplied(t *testing.T) {
 	all := []string{"fork_event", "exec_event", "exit_event"}
-	named := []string{"exec_event", "exit_event"} // a child has its parent's name until it execs, so its fork event does not match
+	// A child has its parent's name until it execs, so its fork event does not match.
+	named := []string{"exec_event", "exit_event"}
 	self, bystander := uint32(os.Getpid()), uint32(sleeper(t).Process.Pid)
 	tests := []ruleTest{
 		{"without rules, everything", func(uint64) map[Subject]action { return nil }, all, all, false},
@@ -214,7 +215,8 @@ func TestTooManyRules(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command(t, tr, watch, Subject{CgroupID: 1 << 40}) // a rule that exists can be changed although no further rule fits
+	// A rule that exists can be changed although no further rule fits.
+	command(t, tr, watch, Subject{CgroupID: 1 << 40})
 	command(t, tr, reset, Subject{})
 	if s := stats(t, tr); s.Rules != 0 || s.Watches != 0 {
 		t.Errorf("after reset: %d rules, %d watch", s.Rules, s.Watches)

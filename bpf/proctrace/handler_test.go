@@ -97,7 +97,8 @@ func TestReplacingHandlersLosesNothing(t *testing.T) {
 	var running atomic.Int32
 	began := time.Now()
 	for cpu := range cpus {
-		for _, copies := range tr.programs { // one program after another, so that this lasts for many replacements
+		// One program after another, so that this lasts for many replacements.
+		for _, copies := range tr.programs {
 			running.Add(1)
 			wg.Go(func() {
 				defer running.Add(-1)

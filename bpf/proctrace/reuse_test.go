@@ -339,7 +339,8 @@ func anotherThread() (tid uint32, done chan struct{}) {
 	tids, done := make(chan int), make(chan struct{})
 	for {
 		go func() {
-			runtime.LockOSThread() // no UnlockOSThread: the thread ends with the goroutine, unless it is the main thread
+			// No UnlockOSThread: the thread ends with the goroutine, unless it is the main thread.
+			runtime.LockOSThread()
 			tids <- unix.Gettid()
 			<-done
 		}()

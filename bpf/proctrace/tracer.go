@@ -207,7 +207,7 @@ func newMaps(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("map %q: %w", name, err)
+			return fmt.Errorf("create map %q: %w", name, err)
 		}
 		shared[name] = m
 	}

@@ -90,7 +90,8 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 		"--cpus", strconv.Itoa(m.CPUs), "--memory", strconv.Itoa(m.MemoryMiB)+"M",
 		"-r", kernel,
 		"--", "true") // without a command it wants a terminal
-	if strings.ContainsAny(m.Shared, " \t") { // virtme-ng's initramfs splits the kernel's command line at blanks
+	// virtme-ng's initramfs splits the kernel's command line at blanks.
+	if strings.ContainsAny(m.Shared, " \t") {
 		return nil, fmt.Errorf("cannot pass %q through virtme-ng", m.Shared)
 	}
 	for _, a := range args { // virtme-ng passes these arguments through a shell

@@ -167,7 +167,8 @@ func TestRetryFullLosesNothing(t *testing.T) {
 				job.Count = 2000
 			}
 			p, ring := load(t, uint32(os.Getpagesize()))
-			run(t, p, Job{Op: op, Count: 0, Size: 40}) // skips the test if necessary, which only this goroutine may do
+			// Skips the test if necessary, which only this goroutine may do.
+			run(t, p, Job{Op: op, Count: 0, Size: 40})
 			rd := newReader(t, ring)
 			done := make(chan error)
 			go func() {
