@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// drainOn runs the Drain until it has delivered all samples of the user ring; how describes the run
-// in errors.
+// drainOn loads another Drain of the pair and starts it: by a run, the timer or a tracepoint, as
+// how says.
 func (p *pair) drainOn(t *testing.T, how string) {
 	t.Helper()
 	p.Drain = newDrain(t, p.user, Options{To: p.ring})

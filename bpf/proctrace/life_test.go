@@ -295,8 +295,8 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// execveatDir is the length of the program's path in the helper execveat. The kernel puts
-// "/dev/fd/<n>/" before it.
+// execveatDir is the descriptor number of /bin in the helper execveat, which executes a path
+// relative to it. The kernel puts "/dev/fd/1000/" before that path.
 const execveatDir = 1000
 
 var execveatPath = strings.Repeat("./", (unix.PathMax-1)/2-len("true")/2) + "true"

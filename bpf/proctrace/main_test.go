@@ -173,7 +173,8 @@ func lost(c Counts) uint64 { return c.Failed + c.Missed }
 // isThread reports whether an event is about a thread other than the first of its process.
 func isThread(e Event) bool { return e.PID != e.TGID }
 
-// of returns the events of the newest process with this pid: pids are reused.
+// of returns the events whose TGID is pid. If an earlier process had the same pid, its events are
+// among them.
 func of(events []Event, pid int) []Event {
 	return slices.DeleteFunc(slices.Clone(events), func(e Event) bool { return e.TGID != uint32(pid) })
 }

@@ -116,7 +116,7 @@ func exits(t *testing.T) string {
 	return path
 }
 
-// life identifies processes that the test counts, by what their records say.
+// life describes an ended process: its pid, its parent, and the program that it executed.
 type life struct {
 	tgid, ppid uint32
 	filename   string

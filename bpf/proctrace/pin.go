@@ -131,7 +131,7 @@ func (t *Tracer) pin(dir string) error {
 			if _, err := os.Lstat(path); err != nil {
 				continue
 			}
-			o = t.events // pin the ring under this name too: that fails if the name is taken
+			o = t.events // the tracer has no such object, but the name is taken: pinning anything returns that error
 		}
 		err := pinObject(o, path)
 		if err == nil {
