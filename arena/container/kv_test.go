@@ -11,6 +11,29 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
+// hasAll checks that kv has exactly the entries of want, by Get and by All.
+func hasAll(t *testing.T, kv *KV, want map[string]string) {
+	t.Helper()
+	for k, v := range want {
+		if got, err := kv.Get(k); err != nil || string(got) != v {
+			t.Errorf("%q: %q, %v; want %q", k, got, err, v)
+		}
+	}
+	n := 0
+	for e, err := range kv.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, ok := want[string(e.Key)]; !ok || v != string(e.Value) {
+			t.Errorf("%q: %q", e.Key, e.Value)
+		}
+		n++
+	}
+	if n != len(want) {
+		t.Errorf("%d keys", n)
+	}
+}
+
 func TestKV(t *testing.T) {
 	testenv.NoLeaks(t)
 	h := newHeap(t, arena.Options{Size: 4 << 20})
@@ -30,24 +53,7 @@ func TestKV(t *testing.T) {
 	if kv, err = OpenKV(h, "kv"); err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range want {
-		if got, err := kv.Get(k); err != nil || string(got) != v {
-			t.Errorf("%q: %q, %v; want %q", k, got, err, v)
-		}
-	}
-	n := 0
-	for e, err := range kv.All() {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v, ok := want[string(e.Key)]; !ok || v != string(e.Value) {
-			t.Errorf("%q: %q", e.Key, e.Value)
-		}
-		n++
-	}
-	if n != len(want) {
-		t.Errorf("%d keys", n)
-	}
+	hasAll(t, kv, want)
 	if err := kv.Delete("a"); err != nil {
 		t.Error(err)
 	}

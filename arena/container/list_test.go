@@ -66,6 +66,33 @@ func TestListOfAMillion(t *testing.T) {
 	}
 }
 
+// popAll pops and frees nodes until popped is n. It adds their numbers to sum.
+func popAll(t *testing.T, h *Heap, l *List, n uint64, popped, sum *atomic.Uint64) {
+	for popped.Load() < n {
+		at, err := l.Pop()
+		if errors.Is(err, ErrEmpty) {
+			if t.Failed() {
+				return
+			}
+			continue
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		node, err := arena.Ptr[numbered](at).In(h.a)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		sum.Add(node.Number)
+		popped.Add(1)
+		if err := h.Free(arena.Ptr[byte](at)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Goroutines and a program push and pop at once: each pushed node is popped once.
 func TestListStorm(t *testing.T) {
 	testenv.NoLeaks(t)
@@ -98,31 +125,7 @@ func TestListStorm(t *testing.T) {
 		}
 	})
 	for range 2 {
-		wg.Go(func() {
-			for popped.Load() < 2*n {
-				at, err := l.Pop()
-				if errors.Is(err, ErrEmpty) {
-					if t.Failed() {
-						return
-					}
-					continue
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				node, err := arena.Ptr[numbered](at).In(h.a)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				sum.Add(node.Number)
-				popped.Add(1)
-				if err := h.Free(arena.Ptr[byte](at)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
+		wg.Go(func() { popAll(t, h, l, 2*n, &popped, &sum) })
 	}
 	wg.Wait()
 	if want := n * (n - 1); sum.Load() != want {
