@@ -113,9 +113,9 @@ func (j Job) check(ringSize uint32) error {
 	case largest > MaxRecord:
 		return fmt.Errorf("record size of %d bytes exceeds %d", largest, MaxRecord)
 	case j.Op == Reserve && j.MaxSize > j.Size:
-		return errors.New("Reserve cannot produce random lengths: the verifier demands a constant size (use Output or Dynptr)")
+		return errors.New("op Reserve cannot produce random lengths: the verifier demands a constant size (use Output or Dynptr)")
 	case j.Op == Output && j.DiscardEvery > 0:
-		return errors.New("Output cannot discard records: bpf_ringbuf_output always submits (use Reserve or Dynptr)")
+		return errors.New("op Output cannot discard records: bpf_ringbuf_output always submits (use Reserve or Dynptr)")
 	case (j.Wakeup|j.LastWakeup)&^(NoWakeup|ForceWakeup) != 0:
 		return errors.New("unknown wakeup flag")
 	case j.RetryFull && uint64(largest)+headerSize > uint64(ringSize)-8:
