@@ -256,8 +256,7 @@ func TestOverwriteBusy(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := overwriting(t, 4096)
-			p, r := load(t, m), reader(t, m, consumer.Options{Timer: -1})
-			var l ledger
+			p, r, l := load(t, m), reader(t, m, consumer.Options{Timer: -1}), ledger{}
 			pass := func() {
 				for rec := range r.Pass(0) {
 					l.add(t, rec)

@@ -116,6 +116,11 @@ func TestAbsentPageInATable(t *testing.T) {
 	}
 }
 
+func storeToNil() {
+	var nowhere *uint64
+	*nowhere = 1
+}
+
 // A fault in the caller's code, such as a loop's body or a callback, panics. It does not become an error.
 func TestFaultsOfCallersAreTheirs(t *testing.T) {
 	testenv.NoLeaks(t)
@@ -133,8 +138,7 @@ func TestFaultsOfCallersAreTheirs(t *testing.T) {
 		if debug.SetPanicOnFault(false) {
 			t.Error("it runs under the guard")
 		}
-		var nowhere *uint64
-		*nowhere = 1
+		storeToNil()
 	}
 	tests := []struct {
 		rule string
@@ -159,11 +163,7 @@ func TestFaultsOfCallersAreTheirs(t *testing.T) {
 			_ = tab.Update(stormKey(1), ebpf.UpdateAny, func([]byte, bool) { fault() })
 		}},
 		{"in Guard, outside the arena", func() {
-			_ = h.a.Guard(func() error {
-				var nowhere *uint64
-				*nowhere = 1
-				return nil
-			})
+			_ = h.a.Guard(func() error { storeToNil(); return nil })
 		}},
 	}
 	for _, tt := range tests {

@@ -70,6 +70,29 @@ func tries(v *model.View) bool {
 func slotOf(v *model.View) model.Word { return queueSlot + model.Word(v.Reg(regEnd)%modelSlots) }
 func lapOf(v *model.View) int         { return v.Reg(regEnd) / modelSlots }
 
+// putNext loads the slot of a put and returns the step that follows.
+func (weak queueWeakness) putNext(v *model.View) string {
+	slot := v.Load(slotOf(v))
+	v.Set(regSlot, slot)
+	v.Set(regTruth, 0)
+	if v.Peek(queuePuts)-v.Peek(queueTakes) == modelSlots {
+		v.Set(regTruth, 1)
+	}
+	lap := lapOf(v)
+	if weak == noLaps {
+		lap = slot / slotLap
+	}
+	switch {
+	case slot == lap*slotLap:
+		return "fill"
+	case slot/slotLap == lap-1 || weak == noLaps:
+		return "full"
+	case weak == noTailHelp, weak == noHelpIfTaken && slot/slotLap != lap:
+		return "put"
+	}
+	return "help"
+}
+
 // putter puts count elements, with the references from first on. If it is mortal, it may be killed.
 func putter(name string, weak queueWeakness, first, count int, mortal bool) model.Thread {
 	// step returns a step that first ends the thread if it was killed.
@@ -96,28 +119,7 @@ func putter(name string, weak queueWeakness, first, count int, mortal bool) mode
 				v.Set(regEnd, v.Load(queueTail))
 			}
 		}),
-		step("", "the slot", func(v *model.View) {
-			slot := v.Load(slotOf(v))
-			v.Set(regSlot, slot)
-			v.Set(regTruth, 0)
-			if v.Peek(queuePuts)-v.Peek(queueTakes) == modelSlots {
-				v.Set(regTruth, 1)
-			}
-			lap := lapOf(v)
-			if weak == noLaps {
-				lap = slot / slotLap
-			}
-			switch {
-			case slot == lap*slotLap:
-				v.Goto("fill")
-			case slot/slotLap == lap-1 || weak == noLaps:
-				v.Goto("full")
-			case weak == noTailHelp, weak == noHelpIfTaken && slot/slotLap != lap:
-				v.Goto("put")
-			default:
-				v.Goto("help")
-			}
-		}),
+		step("", "the slot", func(v *model.View) { v.Goto(weak.putNext(v)) }),
 		step("fill", "exchange of the slot", func(v *model.View) {
 			ref := first + v.Reg(regDone)
 			if !v.CompareAndSwap(slotOf(v), v.Reg(regSlot), v.Reg(regSlot)+ref) {

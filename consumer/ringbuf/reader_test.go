@@ -12,7 +12,6 @@ import (
 	cilium "github.com/cilium/ebpf/ringbuf"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/consumer/ringbuf"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
