@@ -4,15 +4,16 @@
 //
 //	import "github.com/rbtool/rbtool/consumer/ringbuf"
 //
-// A waiting Read uses a goroutine, not a thread. Package consumer offers new code more: iteration
-// without copies, contexts, many rings on one goroutine, statistics.
+// A waiting Read uses a goroutine, not a thread. All methods of [Reader] may be called
+// concurrently. For new code, package consumer has more: iteration without copies, contexts, many
+// rings on one goroutine, statistics.
 //
 // # Differences
 //
-// Read records are published to the kernel once per batch, of at most an eighth of the ring, and as
-// soon as the ring is empty; cilium/ebpf publishes each record. If a process is killed, its
-// successor may therefore get the records of the last batch again. [Reader.Close] publishes all
-// records that were read.
+// Records that were read are published to the kernel, which frees their space, once per batch of at
+// most an eighth of the ring, and as soon as the ring is empty; cilium/ebpf publishes each record.
+// If a process is killed, its successor may therefore get the records of the last batch again.
+// [Reader.Close] publishes all records that were read.
 //
 // A waiting Read also checks the ring every 100 ms. So it returns records that were committed with
 // BPF_RB_NO_WAKEUP without a call of [Reader.Flush].

@@ -16,7 +16,8 @@ import (
 )
 
 var (
-	// ErrClosed is returned by Read and Flush after Close.
+	// ErrClosed means that the Reader is closed. The errors of Read and Flush wrap it: test for it
+	// with errors.Is.
 	ErrClosed = os.ErrClosed
 	// ErrFlushed is returned by Read after [Reader.Flush], once it has returned the records that
 	// were in the ring at that time. It is the same value as in cilium/ebpf.
@@ -30,7 +31,7 @@ var (
 
 // Record is one record of the ring.
 type Record struct {
-	// RawSample is a copy of the payload. The caller owns it.
+	// RawSample is a copy of the payload. The caller owns it; ReadInto overwrites it.
 	RawSample []byte
 
 	// Remaining is the number of bytes, record headers included, that followed this record in the
@@ -60,7 +61,8 @@ type Reader struct {
 }
 
 // NewReader returns a Reader of ringbufMap, a map of type [ebpf.RingBuf]. The Reader keeps its own
-// descriptor: the map may be closed.
+// descriptor: the map may be closed. The caller must close the Reader. The error matches
+// [ebpf.ErrNotSupported] for a ring in overwrite mode on machines that reorder stores.
 func NewReader(ringbufMap *ebpf.Map) (*Reader, error) {
 	r, err := consumer.NewReader(ringbufMap, consumer.Options{Shared: true})
 	if err != nil {
@@ -69,8 +71,8 @@ func NewReader(ringbufMap *ebpf.Map) (*Reader, error) {
 	return &Reader{ring: r, size: int(ringbufMap.MaxEntries())}, nil
 }
 
-// Close frees the Reader's resources and interrupts Read, which then returns
-// [os.ErrClosed]. It is idempotent.
+// Close frees the Reader's resources and interrupts Read, whose error then matches [os.ErrClosed].
+// Close waits for the end of a Read in progress. It is idempotent.
 func (r *Reader) Close() error {
 	err := r.ring.Close()
 	r.interrupt(func() { r.closed = true })
@@ -82,14 +84,16 @@ func (r *Reader) Close() error {
 	return err
 }
 
-// SetDeadline sets the time at which Read stops waiting for records. It also applies to a Read in
-// progress. The zero time removes the deadline.
+// SetDeadline sets the time at which Read stops waiting for records. After it, Read still returns
+// records that are ready. It also applies to a Read in progress. The zero time removes the
+// deadline.
 func (r *Reader) SetDeadline(t time.Time) {
 	r.interrupt(func() { r.deadline = t })
 }
 
 // Flush makes Read return the records that are in the ring and then, once, [ErrFlushed]. If Flush
-// is called several times before that, Read still returns ErrFlushed once.
+// is called several times before that, Read still returns ErrFlushed once. After Close, the error
+// of Flush matches [os.ErrClosed].
 func (r *Reader) Flush() error {
 	var err error
 	r.interrupt(func() {
@@ -112,9 +116,10 @@ func (r *Reader) interrupt(change func()) {
 	}
 }
 
-// Read waits for the next record and returns it. It returns [os.ErrClosed] after [Reader.Close].
-// When there are no more records to read, it returns [ErrFlushed] after [Reader.Flush], and
-// [os.ErrDeadlineExceeded] after the deadline of [Reader.SetDeadline].
+// Read waits for the next record and returns it. The error matches [os.ErrClosed] after
+// [Reader.Close], and [consumer.ErrCorrupt] if the ring is corrupt. When there are no more records
+// to read, it matches [ErrFlushed] after [Reader.Flush], and [os.ErrDeadlineExceeded] after the
+// deadline of [Reader.SetDeadline].
 func (r *Reader) Read() (Record, error) {
 	var rec Record
 	err := r.ReadInto(&rec)
@@ -123,7 +128,7 @@ func (r *Reader) Read() (Record, error) {
 
 // ReadInto is Read into the memory of rec.RawSample, which it replaces if a larger slice is needed.
 // After an error the fields of rec are unchanged. If another consumer reads the ring too, the bytes
-// in rec.RawSample may have been overwritten all the same.
+// in rec.RawSample may have been overwritten nevertheless.
 func (r *Reader) ReadInto(rec *Record) error {
 	if r.turn.try() {
 		found, err := false, error(nil)
@@ -246,8 +251,8 @@ func explain(err error) error {
 // BufferSize returns the size of the ring in bytes.
 func (r *Reader) BufferSize() int { return r.size }
 
-// AvailableBytes returns the number of unread bytes in the ring, headers and discarded records
-// included. It returns 0 after Close.
+// AvailableBytes returns the number of unread bytes in the ring. Headers, and records that are
+// discarded or not committed, are included. It returns 0 after Close.
 func (r *Reader) AvailableBytes() int {
 	s, err := r.ring.Stats()
 	if err != nil {
