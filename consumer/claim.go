@@ -8,13 +8,19 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// ErrBusy means that another opener has claimed the ring. The error is a [*BusyError].
+// ErrBusy means that another opener has claimed the ring: another process, or another Reader or
+// Group of this process. The error wraps a [*BusyError].
 var ErrBusy = claim.ErrBusy
 
-// BusyError names the process that has claimed a ring; it matches [ErrBusy]. Its fields: PID uint32
-// is the process's pid in the initial pid namespace, 0 if unknown; Stolen bool means that this
-// Reader held the claim until that process took it; Unseen bool means that this process cannot see
-// that process, which may therefore have ended.
+// BusyError names the process that has claimed a ring; it matches [ErrBusy]. Its fields are:
+//
+//	PID    uint32 // pid of that process
+//	Stolen bool   // this Reader held the claim until that process took it
+//	Unseen bool   // this process cannot see that process, which may have ended
+//
+// PID is the pid in the initial pid namespace or, if that is unknown, in the pid namespace of that
+// process. It is 0 if the ring was released meanwhile. If Unseen is set, [Options].Steal takes the
+// ring.
 type BusyError = claim.BusyError
 
 // claim claims the ring according to r.opts. A shared Reader claims nothing.

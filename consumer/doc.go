@@ -1,8 +1,9 @@
-// Package consumer reads BPF ring buffers (BPF_MAP_TYPE_RINGBUF) through their mapped memory.
+// Package consumer reads BPF ring buffers (BPF_MAP_TYPE_RINGBUF, Linux 5.8) through their mapped
+// memory, on 64-bit machines.
 //
 // The smallest use waits for records until ctx is done:
 //
-//	r, err := consumer.NewReader(events, consumer.Options{})
+//	r, err := consumer.NewReader(events, consumer.Options{}) // events: an *ebpf.Map
 //	if err != nil {
 //		return err
 //	}
@@ -21,12 +22,21 @@
 // process consumes, and changes nothing in it. Reader, Group and Observer implement the interface
 // [Source].
 //
+// # Records
+//
+// A program reserves a record, and then commits or discards it. Until then the record is BUSY
+// (BPF_RINGBUF_BUSY_BIT), and it holds up all records behind it. Discarded records are skipped.
+//
+// A ring that is full refuses new records. A ring in overwrite mode (BPF_F_RB_OVERWRITE, Linux
+// 6.19) overwrites its oldest records instead, whether they were read or not; [Stats].Lost counts
+// the bytes that were not read.
+//
 // # What is consumed
 //
 // A record is consumed when the loop moves on to the next record. Leaving the loop at a record
-// leaves that record and the later ones in the ring. Consumption is published to the kernel once
-// for a batch of records. If a process is killed, the records of its last batch are read again by
-// its successor: delivery is at least once.
+// leaves that record and the later ones in the ring. Consumption is published to the kernel, which
+// frees the space, once for a batch of records. If a process is killed, the records of its last
+// batch are read again by its successor: delivery is at least once.
 //
 // # One consumer
 //
@@ -39,6 +49,11 @@
 //
 // One goroutine at a time may read from a Reader, Group or Observer. Any goroutine may call Close
 // and Stats at any time.
+//
+// # Errors
+//
+// Errors wrap their causes: test for [ErrBusy], [ErrCorrupt], [ErrEmpty] and [os.ErrClosed] with
+// errors.Is, and for [*BusyError] and [*RingError] with errors.As.
 //
 // # Trust
 //

@@ -13,7 +13,7 @@ import (
 // Diagnose returns an error matching [ErrCorrupt] if m, a map of type RingBuf, is inconsistent:
 // its records cannot be read and, in most cases, its producers find no room. [Options].Mend
 // repairs it. Diagnose changes nothing, and others may consume the ring meanwhile. Other errors
-// mean that m could not be examined.
+// mean that m could not be examined. Any goroutine may call it.
 func Diagnose(m *ebpf.Map) error {
 	if m.Type() != ebpf.RingBuf {
 		return fmt.Errorf("diagnose ring %s: map is a %s, not a RingBuf", m, m.Type())

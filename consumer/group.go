@@ -18,9 +18,10 @@ import (
 
 // Group consumes many rings on one goroutine and with one descriptor. It is fair: a pass takes a
 // bounded number of records from each ring that has records when the pass begins, so a flooded ring
-// does not starve a quiet ring.
+// does not starve a quiet ring. The caller must close it.
 //
-// One goroutine at a time may read. Any goroutine may call Close and Stats.
+// One goroutine at a time may read. Any goroutine may call the other methods: Close, Keys, Len and
+// Stats.
 type Group struct {
 	members []member
 	opts    Options
@@ -41,10 +42,10 @@ type member struct {
 	bad  bool // its ring was reported as corrupt or stolen; later passes leave it out
 }
 
-// RingError is an error of one ring of a Group.
+// RingError is an error of one ring of a Group. It matches what its cause matches.
 type RingError struct {
-	Ring int // index of the ring in the Group
-	Err  error
+	Ring int   // index of the ring in the Group
+	Err  error // the cause, as from a Reader of that ring
 }
 
 func (e *RingError) Error() string { return fmt.Sprintf("ring %d of the group: %v", e.Ring, e.Err) }
@@ -53,8 +54,8 @@ func (e *RingError) Error() string { return fmt.Sprintf("ring %d of the group: %
 func (e *RingError) Unwrap() error { return e.Err }
 
 // NewGroup returns a Group of maps, all of type RingBuf. Ring i of the Group is maps[i]. The Group
-// keeps its own mappings; maps may be closed. Each ring is opened as by [NewReader], and an error
-// of a ring is a [*RingError]. Passing the same ring twice is an error.
+// keeps its own mappings; maps may be closed. Each ring is opened with opts as by [NewReader], and
+// an error of a ring is wrapped in a [*RingError]. Passing the same ring twice is an error.
 func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 	return newGroup(opts, func(g *Group, epoll int) error {
 		ids := make(map[ebpf.MapID]int)
@@ -131,18 +132,19 @@ func mapID(m *ebpf.Map) (ebpf.MapID, error) {
 // Len returns the number of rings.
 func (g *Group) Len() int { return len(g.members) }
 
-// Keys returns the raw keys under which [NewGroupFromMap] found ring i. It returns none for a Group
-// from [NewGroup].
+// Keys returns the raw keys under which [NewGroupFromMap] found ring i, with 0 <= i < Len. It
+// returns none for a Group from [NewGroup]. The caller must not change them.
 func (g *Group) Keys(i int) [][]byte { return g.members[i].keys }
 
-// Stats returns the state of ring i, see [Reader.Stats]. Any goroutine may call it.
+// Stats returns the state of ring i, with 0 <= i < Len, see [Reader.Stats]. Any goroutine may call
+// it.
 func (g *Group) Stats(i int) (Stats, error) { return g.members[i].Stats() }
 
 // Err returns the error that ended the last pass early, or nil. It is like [Reader.Err], but an
 // error of a single ring is a [*RingError].
 func (g *Group) Err() error { return g.err }
 
-// Close closes all rings, see [Reader.Close].
+// Close closes all rings, see [Reader.Close]. It is idempotent.
 func (g *Group) Close() error {
 	if g.closed.Swap(true) {
 		return nil
@@ -160,9 +162,9 @@ const defaultShare = 1024
 
 // Pass returns an iterator over the records of all rings that have records, at most limit of each
 // ring, or 1,024 if limit is zero. [Record].Ring is the index of the ring. As in [Reader.Pass],
-// records are not copied, and moving on to the next record consumes the previous record. A ring
-// that is corrupt or was stolen ends one pass with a [*RingError] in [Group.Err]; later passes
-// leave that ring out.
+// records are not copied, with the same exceptions, and moving on to the next record consumes the
+// previous record. A ring that is corrupt or was stolen ends one pass with a [*RingError] in
+// [Group.Err]; later passes leave that ring out.
 func (g *Group) Pass(limit int) iter.Seq[Record] {
 	if limit <= 0 {
 		limit = defaultShare
@@ -205,7 +207,8 @@ func (g *Group) fail(i int) {
 	}
 }
 
-// Records is [Reader.Records] for all rings.
+// Records is [Reader.Records] for all rings. A [*RingError] ends it too; a new call of Records then
+// continues with the other rings.
 func (g *Group) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {

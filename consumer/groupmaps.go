@@ -11,10 +11,15 @@ import (
 
 // NewGroupFromMap returns a Group of the rings in outer, a map of type ArrayOfMaps (such as a ring
 // for each CPU) or HashOfMaps. [Group.Keys] returns the keys of a ring; a ring under several keys
-// is one ring of the Group. The Group does not follow later changes of outer. If an entry is
-// replaced during the call, the Group gets the new ring. An entry of a HashOfMaps that is replaced
-// continuously may be missing, because the iteration of the kernel can skip it. Opening maps by id
-// requires CAP_SYS_ADMIN (kernel/bpf/syscall.c, bpf_map_get_fd_by_id).
+// is one ring of the Group. The Group keeps its own mappings; outer may be closed.
+//
+// The Group does not follow later changes of outer. If an entry is replaced during the call, the
+// Group gets the new ring. An entry of a HashOfMaps that is replaced continuously may be missing,
+// because the iteration of the kernel can skip it.
+//
+// Each ring is opened with opts as by [NewReader], and its error names its key. The error matches
+// [os.ErrPermission] without CAP_SYS_ADMIN, which opening maps by id requires
+// (kernel/bpf/syscall.c, bpf_map_get_fd_by_id).
 func NewGroupFromMap(outer *ebpf.Map, opts Options) (*Group, error) {
 	if t := outer.Type(); t != ebpf.ArrayOfMaps && t != ebpf.HashOfMaps {
 		return nil, fmt.Errorf("read group %s: map is a %s, not an ArrayOfMaps or HashOfMaps", outer, t)

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wait is [Reader.Wait] for a record of any ring of the Group.
-//
-// Wait checks only hot rings, which may have records. A ring stops being hot if it has nothing to
-// read after everything consumed was published: the epoll instance then reports its next record as
-// an edge.
+// Wait is [Reader.Wait] for a record of any ring of the Group. If the records of a ring cannot be
+// published, the error is a [*RingError].
 func (g *Group) Wait(ctx context.Context) error {
+	// Wait checks only hot rings, which may have records. A ring stops being hot if it has nothing
+	// to read after everything consumed was published: the epoll instance then reports its next
+	// record as an edge.
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -19,15 +19,16 @@ import (
 // or epoll, because each further waiter makes a wakeup take longer.
 //
 // An Observer first copies records and then proves that the copy is whole: the producer position,
-// loaded after the copy, shows what producers may have overwritten during the copy. Records that
-// cannot be proven are counted as lost, and the Observer resumes at the consumer position, where a
-// record begins. In bytes, headers included,
+// loaded after the copy, shows what producers may have overwritten during the copy. Records whose
+// copy cannot be proven whole are counted as lost, and the Observer resumes at the consumer
+// position, where a record begins. In bytes, headers included,
 //
 //	Seen + Skipped + Lost == Pos - Start
 //
 // holds in all [ObserverStats], whatever the producers do.
 //
-// One goroutine at a time may read. Any goroutine may call Close and Stats.
+// An Observer needs no claim, and a ring may have any number of them. The caller must close it. One
+// goroutine at a time may read. Any goroutine may call Close and Stats.
 //
 // # Proof
 //

@@ -84,8 +84,8 @@ func (o *Observer) sleep(ctx context.Context) error {
 }
 
 // Records returns an iterator that waits for records and yields them as [Observer.Pass] does. An
-// error ends it and is yielded last: the error of ctx when ctx is done, and one matching
-// [os.ErrClosed] after Close.
+// error ends the iteration and is yielded last, with a zero Record: the error of ctx when ctx is
+// done, one matching [os.ErrClosed] after Close, or one matching [ErrCorrupt].
 func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
@@ -107,7 +107,8 @@ func (o *Observer) Records(ctx context.Context) iter.Seq2[Record, error] {
 }
 
 // Read waits for the next record and returns a copy of it, which the caller owns. If a record is
-// ready, Read returns it even if ctx is done. Pass and Records are much faster.
+// ready, Read returns it even if ctx is done. Errors are those of [Observer.Records]. Pass and
+// Records are much faster.
 func (o *Observer) Read(ctx context.Context) (Record, error) {
 	for {
 		rec, err := o.TryRead()
@@ -120,7 +121,7 @@ func (o *Observer) Read(ctx context.Context) (Record, error) {
 	}
 }
 
-// TryRead is [Observer.Read] without waiting: the error is [ErrEmpty] if no record is ready.
+// TryRead is [Observer.Read] without waiting: the error matches [ErrEmpty] if no record is ready.
 func (o *Observer) TryRead() (Record, error) {
 	got, err := Record{}, ErrEmpty
 	for rec := range o.Pass(1) {

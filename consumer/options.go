@@ -2,8 +2,9 @@ package consumer
 
 import "time"
 
-// Options change how a Reader or Group waits, what it tells the kernel, and how it treats other
-// consumers. The zero value waits with the least CPU time and claims the ring.
+// Options change how a Reader or Group waits, when it publishes, and how it treats other consumers.
+// The zero value waits with the least CPU time and claims the ring. In a Group they apply to each
+// ring.
 type Options struct {
 	// BusyPoll is how long a wait polls the ring, using a CPU, before it sleeps. A record that is
 	// committed in this time is read after about 1 µs; waking a sleeping Reader takes tens of µs.
@@ -27,25 +28,30 @@ type Options struct {
 	// wakeup of the next record. Zero means 100 ms, a negative value never.
 	Timer time.Duration
 
-	// BeforePublish, if set, is called before records are published as consumed. Use it to make
-	// results durable that must survive the process. When it is called, the ring is still claimed
-	// by this Reader, so all records read so far were whole. If it returns an error, the records
-	// stay in the ring, the pass ends, and the error is returned by the call that publishes or by
-	// [Reader.Err]. With BeforePublish set, Close publishes nothing.
+	// BeforePublish, if set, is called on the reading goroutine before records are published as
+	// consumed. Use it to make results durable that must survive the process. It must not read from
+	// the Reader. When it is called, this Reader still holds its claim, so no record read so far
+	// was overwritten while it was read.
+	//
+	// If it returns an error, the records stay in the ring, the pass ends, and the call that
+	// publishes or [Reader.Err] returns an error that wraps it. Later passes continue behind these
+	// records and publish them too, once BeforePublish succeeds. With BeforePublish set, Close
+	// publishes nothing: a successor reads the unpublished records again.
 	BeforePublish func() error
 
 	// Shared opens the ring without a claim, even if another opener has claimed it. By default
 	// NewReader claims the ring, and fails with [ErrBusy] while another live opener has claimed it.
 	// A claim excludes only users of this package, in all processes: it is a word in the consumer
 	// page, at offset 64, which the kernel ignores. The claim ends with Close; when the process
-	// ends or calls execve(2); and, if the loop body of a pass never returned (see [Reader.Pass]),
-	// when the Reader is garbage-collected.
+	// ends or calls execve(2); and, if the Reader was not closed or the loop body of a pass never
+	// returned (see [Reader.Pass]), when the Reader is garbage-collected.
 	//
 	// A shared Reader resumes where another consumer stops. If both read at the same time, each
-	// gets a part of the records, and both get some of them: at most as many as a pass copies at a
-	// time, or as one of the two has read and not published. Records are whole, because passes
-	// yield copies. Read publishes as soon as the ring is empty, and after a record longer than an
-	// eighth of the ring, unless BeforePublish is set.
+	// gets a part of the records, and some records reach both: at most those that a pass copies at
+	// a time, or those that one of the two has read and not published. Passes yield copies, so that
+	// the other consumer cannot cause a record to be overwritten while it is read. Read publishes
+	// as soon as the ring is empty, and after a record longer than an eighth of the ring, unless
+	// BeforePublish is set.
 	Shared bool
 
 	// Steal claims the ring even if a live opener has claimed it. The robbed Reader publishes
@@ -54,15 +60,15 @@ type Options struct {
 	// be robbed must use results only in BeforePublish, or after a pass that ended without an
 	// error.
 	//
-	// The new holder reads copies until it has published. If the ring was unclaimed, the new holder
-	// reads copies all the time, because a consumer without a claim, such as libbpf, may read the
+	// The passes of the new holder yield copies until it has published. If the ring was unclaimed,
+	// they always yield copies, because a consumer without a claim, such as libbpf, may read the
 	// ring too. Each of the two then gets a part of the records. Steal and Shared exclude each
 	// other.
 	Steal bool
 
-	// Mend moves the consumer position of a corrupt ring to the beginning of the record that
-	// contains it, or else of the oldest intact record. [Stats].Mended is then the fault. With
-	// Shared, another consumer may continue at the old position.
+	// Mend makes NewReader repair a corrupt ring: it moves the consumer position to the beginning
+	// of the record that contains it, or else of the oldest intact record. [Stats].Mended is then
+	// the fault. With Shared, another consumer may continue at the old position.
 	Mend bool
 }
 

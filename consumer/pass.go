@@ -12,7 +12,8 @@ import (
 // Pass returns an iterator over the records that are in the ring when the loop begins: at most
 // limit of them, or all if limit is zero. It skips discarded records and ends early at a BUSY
 // record. It does not wait: see [Reader.Wait]. Records are not copied, except with
-// [Options].Shared, after [Options].Steal, and in overwrite mode.
+// [Options].Shared, after [Options].Steal, and in overwrite mode. Each loop over the iterator is a
+// new pass.
 //
 // Moving on to the next record consumes the previous record. A record at which the loop is left is
 // not consumed. Consumption is published when the pass ends, and whenever an eighth of the ring has

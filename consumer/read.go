@@ -8,10 +8,13 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// Records returns an iterator that waits for records and yields them as [Reader.Pass] does, without
-// copying. An error ends it and is yielded last: the error of ctx when ctx is done, and one
-// matching [os.ErrClosed] after Close. Moving on to the next record consumes the previous record. A
-// record at which the loop is left is not consumed.
+// Records returns an iterator that waits for records and yields them as [Reader.Pass] does. Moving
+// on to the next record consumes the previous record. A record at which the loop is left is not
+// consumed.
+//
+// An error ends the iteration and is yielded last, with a zero Record: the error of ctx when ctx is
+// done, which is checked between passes; one matching [os.ErrClosed] after Close; or an error of
+// [Reader.Err].
 func (r *Reader) Records(ctx context.Context) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for {
@@ -41,13 +44,15 @@ var ErrEmpty = errors.New("no record is ready")
 // Read consumes the record, but does not publish that at once. Later calls publish: whenever an
 // eighth of the ring was read, and when no record is ready. Close publishes too. If the process is
 // killed before, its successor gets the last records again.
+//
+// The error is that of ctx, matches [os.ErrClosed] after Close, or is one of [Reader.Err].
 func (r *Reader) Read(ctx context.Context) (Record, error) {
 	var rec Record
 	err := r.ReadInto(ctx, &rec)
 	return rec, err
 }
 
-// TryRead is [Reader.Read] without waiting: the error is [ErrEmpty] if no record is ready.
+// TryRead is [Reader.Read] without waiting: the error matches [ErrEmpty] if no record is ready.
 func (r *Reader) TryRead() (Record, error) {
 	var rec Record
 	if r.take(&rec) || r.err != nil {
@@ -63,10 +68,10 @@ func (r *Reader) TryRead() (Record, error) {
 	return rec, ErrEmpty
 }
 
-// ReadInto is [Reader.Read] into the memory of rec.Data. It allocates only if the record exceeds
-// the capacity. rec.Data must not come from a pass, whose records may lie in the ring. An error
-// leaves rec unchanged, but if the ring was stolen or is shared, other bytes may be in the memory
-// of rec.Data.
+// ReadInto is [Reader.Read] into the memory of rec.Data, and sets all fields of rec. It allocates
+// only if the record exceeds the capacity. rec.Data must not come from a pass, whose records may
+// lie in the ring. An error leaves the fields of rec unchanged, but if the ring was stolen or is
+// shared, the bytes in rec.Data may have been overwritten.
 func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 	for {
 		if r.take(rec) {
@@ -86,7 +91,8 @@ func (r *Reader) ReadInto(ctx context.Context, rec *Record) error {
 }
 
 // Remaining returns how many bytes of records, headers included, followed the last record of
-// [Reader.Read] or [Reader.TryRead] when it was read. Call it from the reading goroutine.
+// [Reader.Read], [Reader.TryRead] or [Reader.ReadInto] when it was read. Call it only from the
+// reading goroutine.
 func (r *Reader) Remaining() uint64 { return r.pos.To(r.seen) }
 
 // take consumes one record and copies it to rec. It returns false if no record is ready, or after

@@ -16,11 +16,11 @@ import (
 )
 
 // ErrCorrupt means that positions or record headers are inconsistent, or that another
-// process moved the consumer position.
+// process moved the consumer position. See [Diagnose] and [Options].Mend.
 var ErrCorrupt = ring.ErrCorrupt
 
 // Reader consumes one ring. It is the ring's only consumer among the users of this package
-// unless [Options].Shared is set.
+// unless [Options].Shared is set. The caller must close it.
 //
 // One goroutine at a time may read. Any goroutine may call Close and Stats.
 type Reader struct {
@@ -53,12 +53,14 @@ type counters struct {
 	records, bytes, discarded, lost, late atomic.Uint64
 }
 
-// NewReader returns a Reader of m, a map of type RingBuf. The Reader keeps its own descriptor and
-// mappings; m may be closed. Reading starts at the first record that was not consumed.
+// NewReader returns a Reader of m, a map of type RingBuf that was opened for reading and writing.
+// The Reader keeps its own descriptor and mappings; m may be closed. Reading starts at the first
+// record that was not consumed.
 //
-// The error matches [ErrBusy] while another opener has claimed the ring, [ErrCorrupt] if
-// [Options].Mend fails, and [ebpf.ErrNotSupported] for a ring in overwrite mode on machines that
-// reorder stores, such as arm64.
+// The error matches [ErrBusy] while another opener has claimed the ring, [ErrCorrupt] if another
+// process keeps writing to the ring while it is claimed or mended, and [ebpf.ErrNotSupported] for a
+// ring in overwrite mode on machines that reorder stores, such as arm64. NewReader does not look
+// for other faults of the ring: the first pass reports them.
 //
 // See ringbuf_map_mmap_kern and ringbuf_map_poll_kern (kernel/bpf/ringbuf.c).
 func NewReader(m *ebpf.Map, opts Options) (*Reader, error) {
@@ -116,9 +118,10 @@ func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error)
 // [Options].BeforePublish. Call Err only from the reading goroutine.
 func (r *Reader) Err() error { return r.err }
 
-// Close ends a wait in progress and makes later calls fail with [os.ErrClosed]. A pass in progress
-// may finish; the memory is unmapped when it ends. Close publishes what was consumed. It is
-// idempotent.
+// Close ends a wait in progress and makes later calls fail with [os.ErrClosed]. It does not wait
+// for a pass in progress, which may finish; the memory is unmapped when it ends. Close publishes
+// what was consumed, unless [Options].BeforePublish is set or the ring was stolen. If that fails,
+// Close returns the error, but releases the claim and the memory nevertheless. It is idempotent.
 func (r *Reader) Close() error {
 	var err error
 	if r.poller != nil {

@@ -7,10 +7,13 @@ import (
 
 // Record is one record of a ring.
 type Record struct {
-	// Data is the payload. In a pass it lies in the ring itself, which is read-only, or in a buffer
-	// that is reused: it is valid until the loop body ends. Copy what must live longer.
+	// Data is the payload. In a pass it lies in the ring itself, or in a buffer that is reused: it
+	// is valid until the loop body ends. Copy what must live longer. Do not write to it in a pass:
+	// the ring is mapped read-only, and a write crashes the process. From Read, TryRead and
+	// ReadInto it is a copy, which the caller owns.
 	Data []byte
-	// Pos is the position of the record: the bytes from the ring's creation to the record's header.
+	// Pos is the position of the record: the number of bytes that were reserved before its header
+	// since the ring was created.
 	Pos uint64
 	// Ring is the index of the record's ring in its [Group], otherwise 0.
 	Ring int

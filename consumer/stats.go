@@ -28,7 +28,7 @@ type Stats struct {
 	// unless the ring is in overwrite mode: records that the kernel refuses because the ring is
 	// full are not counted anywhere (__bpf_ringbuf_reserve in kernel/bpf/ringbuf.c).
 	Lost uint64
-	// Late counts the waits that only the slow timer ended: a record was ready, but no wakeup had
+	// Late counts the waits that only [Options].Timer ended: a record was ready, but no wakeup had
 	// been sent for it.
 	Late uint64
 
@@ -38,9 +38,9 @@ type Stats struct {
 	Mended               error
 	Resumed, Overwritten uint64
 
-	// Busy means that the record at the head of the ring is not committed, so that the records
-	// behind it cannot be read. BusyPos is the position of that record, BusyAge the time since the
-	// Reader first saw it BUSY.
+	// Busy means that the record at the head of the ring is BUSY, so that the records behind it
+	// cannot be read. BusyPos is the position of that record, BusyAge the time since the Reader
+	// first saw it BUSY.
 	Busy    bool
 	BusyPos uint64
 	BusyAge time.Duration

@@ -11,11 +11,11 @@ import (
 
 // Wait blocks until the next record can be read, or the next pass has an error to report. It
 // returns the error of ctx if ctx is done first, and an error matching [os.ErrClosed] after Close.
-// Before it sleeps, Wait publishes what was consumed, and returns the error of
-// [Options].BeforePublish.
+// Before it sleeps, Wait publishes what was consumed. If that fails, it returns an error as
+// [Reader.Err] does.
 //
-// A waiting Reader uses a goroutine, not a thread, and no CPU time except for the slow timer,
-// whether the ring is empty or the next record is BUSY.
+// A waiting Reader uses a goroutine, not a thread, and no CPU time except for [Options].BusyPoll
+// and Timer, whether the ring is empty or the next record is BUSY.
 func (r *Reader) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
