@@ -62,7 +62,11 @@ func (*noCopy) Unlock() {}
 // produce, even if each sample is published by itself.
 //
 // If another goroutine has a Batch, the call waits for its end, until ctx is done or the Producer
-// is closed. It returns the error of ctx or [os.ErrClosed].
+// is closed. The error is that of ctx or matches [os.ErrClosed]. A call that need not wait
+// succeeds; if the Producer is closed, or the ring is corrupt or stolen, calls on the Batch fail.
+//
+// The goroutine that has a Batch must not begin another, nor call methods of the Producer that
+// write: it would wait for itself.
 func (p *Producer) Batch(ctx context.Context) (*Batch, error) {
 	// This method is inlined, so the Batch need not be on the heap.
 	b := &Batch{p: p, away: true}
@@ -134,8 +138,8 @@ func (b *Batch) extend(n int) error {
 }
 
 // Next returns memory of the ring for a sample of n bytes. The memory has its previous contents.
-// The next call of Next, TryNext, Samples, Publish or End completes the sample; do not write to the
-// memory after that.
+// The next call of Next, TryNext, Publish or End, or loop over Samples, completes the sample; do
+// not write to the memory after that. It is valid while the Producer is reachable.
 //
 // If the ring is full, Next publishes the complete samples and waits for room until ctx is done or
 // the Producer is closed; in the meantime other goroutines can write. After an error of ctx the
@@ -170,7 +174,8 @@ func (b *Batch) await(ctx context.Context, n int) error {
 	return p.awaitRoom(ctx, n)
 }
 
-// Drop drops the sample of the last Next, unless it was published. The next sample uses its room.
+// Drop drops the sample of the last Next or TryNext, unless it was published. The next sample uses
+// its room.
 func (b *Batch) Drop() {
 	if !b.looping {
 		b.off = b.last
@@ -192,8 +197,9 @@ func (b *Batch) Publish() error {
 	return nil
 }
 
-// End publishes the samples so far, including that of the last Next, and gives the ring back. Its
-// errors are those of Publish. A second End does nothing.
+// End publishes the samples so far, including that of the last Next, and gives the ring back. It
+// gives the ring back even if it fails. Its errors are those of Publish. A second End does nothing.
+// After End, Next, TryNext and Publish fail.
 func (b *Batch) End() error {
 	if b.p == nil {
 		return nil

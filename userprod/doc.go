@@ -1,6 +1,6 @@
-// Package userprod writes samples into BPF user ring buffers
-// (BPF_MAP_TYPE_USER_RINGBUF), which programs in the kernel drain with
-// bpf_user_ringbuf_drain.
+// Package userprod writes samples into BPF user ring buffers (BPF_MAP_TYPE_USER_RINGBUF, Linux
+// 6.1), which programs in the kernel drain with bpf_user_ringbuf_drain. A write runs no program:
+// samples stay in the ring until a program that drains it runs.
 //
 // The smallest use:
 //
@@ -17,8 +17,8 @@
 //
 //   - [Producer.Write] copies one sample into the ring.
 //   - [Producer.Reserve] returns a [Sample]: memory of the ring to fill, and then to commit
-//     or discard, from any goroutine at any time. An uncommitted sample holds up those
-//     reserved after it.
+//     or discard, from any goroutine at any time. Until then the sample is busy
+//     (BPF_RINGBUF_BUSY_BIT), and it holds up those reserved after it.
 //   - [Producer.Batch] gives the ring to one goroutine for a while, the fast way to write
 //     many samples, published one by one or together: with [Batch.Next] of any size, with
 //     the faster [Batch.Samples] of one size.
@@ -31,8 +31,10 @@
 //
 // Any number of goroutines may call the methods of Producer and Sample at once. A Batch belongs to
 // the goroutine that began it. Until it ends, other goroutines wait in all calls that write, Try
-// calls included, but not in Commit and Discard. A goroutine that waits for room while it has
-// uncommitted samples may wait forever, because the kernel frees no room beyond them.
+// calls included, but not in Commit and Discard. The goroutine that has a Batch must write only
+// through it: a call of the Producer that writes would wait for the end of that Batch. A goroutine
+// that waits for room while it has busy samples may wait forever, because the kernel frees no room
+// beyond them.
 //
 // # One producer
 //
@@ -40,6 +42,12 @@
 // another Producer, in any process, has claimed it. The claim ends with Close or when the process
 // ends. A process that dies may leave busy samples, at which the kernel would stop draining; the
 // next New discards them.
+//
+// # Errors
+//
+// Errors wrap their causes: test for the variables of this package and for [os.ErrClosed] with
+// errors.Is, and for [*BusyError] with errors.As. Once a call has found the ring corrupt or stolen,
+// all later calls that write fail with the same error; only Close is left to do.
 //
 // # Trust
 //

@@ -9,14 +9,15 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
+// Errors that a caller can act on. Test for them with errors.Is.
 var (
 	// ErrFull means that the ring has no room for the sample until the kernel drains other samples.
-	// Only the Try calls return it.
+	// Only the Try calls fail with it.
 	ErrFull = errors.New("ring is full")
 	// ErrTooLarge means that the sample exceeds [Producer.MaxSample].
 	ErrTooLarge = errors.New("sample is too large")
 	// ErrBusy means that another process, or another Producer of this process, has claimed the
-	// ring. The error is a [*BusyError].
+	// ring. The error wraps a [*BusyError].
 	ErrBusy = claim.ErrBusy
 	// ErrCorrupt means that positions or headers in the ring are inconsistent, or differ from what
 	// the Producer wrote, because another process wrote to the ring. [Options].Mend repairs such a
@@ -27,10 +28,15 @@ var (
 	ErrDone = errors.New("sample was committed or discarded already")
 )
 
-// BusyError names the process that has claimed a ring; it matches [ErrBusy]. PID is the pid of that
-// process, in the initial pid namespace if known, otherwise in its own; or 0. Stolen means that the
-// process took the ring from this Producer. Unseen means that this process cannot see that process,
-// which may therefore have ended: see [Options].Steal.
+// BusyError names the process that has claimed a ring; it matches [ErrBusy]. Its fields are:
+//
+//	PID    uint32 // pid of that process
+//	Stolen bool   // this Producer held the claim until that process took it
+//	Unseen bool   // this process cannot see that process, which may have ended
+//
+// PID is the pid in the initial pid namespace or, if that is unknown, in the pid namespace of that
+// process. It is 0 if the ring was released meanwhile. If Unseen is set, [Options].Steal takes the
+// ring.
 type BusyError = claim.BusyError
 
 var errClosed = fmt.Errorf("write ring: %w", os.ErrClosed)

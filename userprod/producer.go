@@ -33,8 +33,8 @@ type Options struct {
 	Steal bool
 
 	// Claimed, if not nil, is called after New has claimed the ring and before New changes the
-	// contents of the ring. If it fails, New releases the claim and returns its error. Use it to
-	// look for producers without a claim, such as libbpf.
+	// contents of the ring. If it fails, New releases the claim and returns an error that wraps its
+	// error. Use it to look for producers without a claim, such as libbpf.
 	Claimed func() error
 }
 
@@ -46,8 +46,8 @@ func (o Options) timer() time.Duration {
 }
 
 // Producer writes samples into one ring. It is the only producer of the ring: it holds the claim
-// from [New] until Close or the end of the process. Any number of goroutines may call its methods
-// at once.
+// from [New] until Close or the end of the process. The caller must close it. Any number of
+// goroutines may call its methods at once.
 //
 //	consumer_pos          head                             consumer_pos + size
 //	|  drained next  ...  |  of a Batch, not     |  free    |
@@ -86,14 +86,15 @@ type Producer struct {
 	waits, late atomic.Uint64
 }
 
-// New claims m, a map of type UserRingbuf, and returns a Producer. The Producer keeps its own
-// descriptor and mappings: m may be closed. New discards the samples that a dead producer left
-// busy, see [Stats].
+// New claims m, a map of type UserRingbuf that was opened for reading and writing, and returns a
+// Producer. The Producer keeps its own descriptor and mappings: m may be closed. New discards the
+// samples that a dead producer left busy, see [Stats].
 //
 // The claim excludes other users of this package, in all processes and pid namespaces: New fails
 // with [ErrBusy] while one of them has claimed the ring and is alive. A producer without a claim,
 // such as libbpf, is neither detected nor excluded: see [Options].Claimed. Other errors match
-// [ErrCorrupt] if the ring must be mended, or [os.ErrPermission] if the map is frozen.
+// [ErrCorrupt] if the ring must be mended, [os.ErrPermission] if the map is frozen, or
+// [ebpf.ErrNotSupported] on 32-bit and big-endian machines.
 //
 // New uses only the descriptor and the pages of the map. If the ring is claimed already, New looks
 // for the holder in /proc or with a BPF program.
@@ -149,7 +150,7 @@ func newProducer(mem *ring.Mapping, opts Options) (*Producer, error) {
 }
 
 // MaxSample returns the size in bytes of the largest sample that fits into the ring: the size of
-// the ring less a header, but at most 16 MiB - 1, the limit of a dynptr.
+// the ring less a header of 8 bytes, but at most 16 MiB - 1, the limit of a dynptr.
 func (p *Producer) MaxSample() int { return int(p.max) }
 
 // Close ends every wait, discards reserved samples, releases the claim, and makes later calls fail

@@ -16,7 +16,7 @@ type Sample struct {
 	busy   ring.Tagged // the header until Commit or Discard
 }
 
-// Reserve returns room for a sample of n bytes. Until the Sample is committed or discarded,
+// Reserve returns room for a sample of n bytes. The caller must commit or discard it: until then,
 // the kernel does not drain the samples reserved after it.
 //
 // Reserve waits for room, and for the end of the [Batch] of another goroutine, until ctx is done or
@@ -34,7 +34,8 @@ func (p *Producer) Reserve(ctx context.Context, n int) (s Sample, err error) {
 	return s, err
 }
 
-// TryReserve is [Producer.Reserve] without the wait for room: it fails with [ErrFull].
+// TryReserve is [Producer.Reserve] without the wait for room: it fails with [ErrFull]. It still
+// waits for the end of the Batch of another goroutine.
 func (p *Producer) TryReserve(n int) (Sample, error) { return p.reserve(context.Background(), n) }
 
 // reserve reserves a sample, or fails with ErrFull. It waits for the end of a Batch of another
@@ -71,8 +72,8 @@ func reserved(pos ring.Pos, n uint32) ring.Tagged {
 }
 
 // Bytes returns the memory of the sample in the ring, which has its previous contents. Fill it
-// before Commit or Discard, and do not use it afterwards. After Close it is private memory, which
-// is valid while the Sample is reachable.
+// before Commit or Discard, and do not use it afterwards. After Close of the Producer it is private
+// memory, and what is written there is lost. The memory is valid while the Sample is reachable.
 func (s Sample) Bytes() []byte {
 	if s.p == nil {
 		return nil
@@ -82,7 +83,8 @@ func (s Sample) Bytes() []byte {
 }
 
 // Commit publishes the sample. The error matches [ErrDone] if the sample was committed or discarded
-// already, [ErrCorrupt] if another process overwrote the header, or [os.ErrClosed].
+// already, [ErrCorrupt] if another process overwrote the header, [ErrBusy] if the ring was stolen,
+// or [os.ErrClosed] after Close of the Producer.
 func (s Sample) Commit() error {
 	// This is MoveTagged written out, so that the compiler inlines Commit and Discard. After Close
 	// the memory is zero, which is not the header of a reserved sample.

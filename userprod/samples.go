@@ -22,8 +22,9 @@ import (
 //	}
 //
 // If the ring is full, the loop publishes the complete samples and waits for room, as [Batch.Next]
-// does. An error of Producer.Reserve ends the loop; [Batch.Err] returns it. In the loop body,
-// all calls on b fail except End.
+// does. An error of [Producer.Reserve] ends the loop; [Batch.Err] returns it. In the loop body,
+// Next, TryNext and Publish fail, and Drop does nothing. End in the loop body, or in a deferred
+// call after a panic, drops the samples that the loop has not published.
 func (b *Batch) Samples(ctx context.Context, n, together int) iter.Seq[[]byte] {
 	// The compiler inlines this function literal, and the loop body as yield, into the caller, so
 	// win, off and stop are in registers.
@@ -113,4 +114,5 @@ func (b *Batch) endLoop(off uint64) {
 }
 
 // Err returns the error that ended the last loop over [Batch.Samples], or nil if there was none.
+// Call it before [Batch.End], which clears it.
 func (b *Batch) Err() error { return b.err }

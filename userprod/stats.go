@@ -22,7 +22,7 @@ type Stats struct {
 }
 
 // Stats returns a snapshot. It does not wait for the end of a Batch. The error matches
-// [os.ErrClosed], or [ErrCorrupt] or [ErrBusy] if other calls fail with it.
+// [os.ErrClosed] after Close, or [ErrCorrupt] or [ErrBusy] once other calls fail with it.
 func (p *Producer) Stats() (Stats, error) {
 	s := Stats{
 		// consumer_pos is loaded first, so producer_pos is not behind it.

@@ -10,10 +10,12 @@ import (
 )
 
 // WriteAll writes each value as one sample, in order, and publishes as many at once as fit. A
-// sample is the memory of the value, padding included; T must not contain pointers.
+// sample is the memory of the value, padding included. If T can contain pointers, WriteAll fails
+// and writes nothing.
 //
 // WriteAll waits for room, and fails, as [Producer.Reserve] does. It returns how many values were
-// written. If it waits, samples of other goroutines may come between its values.
+// written, after an error too: values[:written]. If it waits, samples of other goroutines may come
+// between its values.
 func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int, err error) {
 	size := int(unsafe.Sizeof(*new(T)))
 	for {
@@ -31,7 +33,7 @@ func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int,
 }
 
 // TryWriteAll is [WriteAll] without the wait for room: if not all values fit, it writes the values
-// that fit and fails with [ErrFull].
+// that fit and fails with [ErrFull]. It still waits for the end of the Batch of another goroutine.
 func TryWriteAll[T any](p *Producer, values []T) (written int, err error) {
 	return writeAll(context.Background(), p, values)
 }

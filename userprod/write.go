@@ -9,8 +9,8 @@ import (
 // copyLocked is the largest number of bytes that are copied while mu is held.
 const copyLocked = 4096
 
-// Write copies b into the ring as one sample. It waits for room, and fails, as
-// [Producer.Reserve] does.
+// Write copies b into the ring as one sample, and publishes it. It waits for room, and fails, as
+// [Producer.Reserve] does. The caller may reuse b.
 func (p *Producer) Write(ctx context.Context, b []byte) error {
 	return p.whenRoom(ctx, len(b), func() error {
 		if len(b) > copyLocked {
@@ -23,7 +23,8 @@ func (p *Producer) Write(ctx context.Context, b []byte) error {
 	})
 }
 
-// TryWrite is [Producer.Write] without the wait for room: it fails with [ErrFull].
+// TryWrite is [Producer.Write] without the wait for room: it fails with [ErrFull]. It still waits
+// for the end of the Batch of another goroutine.
 func (p *Producer) TryWrite(b []byte) error { return p.tryWrite(b, false) }
 
 // tryWrite is TryWrite. If held is true, the caller has locked mu, and b has at most copyLocked
