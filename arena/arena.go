@@ -20,18 +20,20 @@ const MaxSize = 1 << 32
 // Options describe the arena to create.
 type Options struct {
 	Name string // the map's name in the kernel, at most 15 characters
-	Size uint64 // bytes, a multiple of the page size, at most MaxSize
+	Size uint64 // bytes, a multiple of the page size, at most MaxSize; required
 	// Base is the user address of the first byte, a multiple of the page size. The arena must not cross
 	// a multiple of 4 GiB. Zero picks a 4 GiB window that is free in this process and that no other
 	// arena on the host uses. Without CAP_SYS_ADMIN, Create cannot see other arenas.
 	Base uint64
-	// SegvOnFault makes an access to an absent page fault. Without it, the access allocates the page.
+	// SegvOnFault makes an access of a process to an absent page fault (BPF_F_SEGV_ON_FAULT). Without
+	// it, the access allocates the page.
 	SegvOnFault bool
-	// NoUserConv makes programs store pointers into the arena without their upper 32 bits.
+	// NoUserConv makes programs store pointers into the arena without their upper 32 bits
+	// (BPF_F_NO_USER_CONV). A [Ptr] into such an arena may have any upper bits: they are ignored.
 	NoUserConv bool
 }
 
-// Arena is an arena map that is mapped into this process.
+// Arena is an arena map that is mapped into this process. The caller must close it.
 //
 // Its methods may be called by many goroutines at once, except that Close must not run together with
 // other calls on the arena or its contents.
@@ -49,8 +51,9 @@ type handle = arenamem.Handle
 // Create creates an arena and maps it. The arena exists until it is closed, unmapped and unpinned
 // everywhere.
 //
-// Errors match EINVAL, E2BIG or ERANGE for options that the kernel refuses, EPERM without CAP_BPF,
-// [ebpf.ErrNotSupported], [ErrAddressTaken] or ENOMEM.
+// The error matches EINVAL, E2BIG or ERANGE (package unix) for options that the kernel refuses, EPERM
+// without CAP_BPF, [ebpf.ErrNotSupported] if the kernel has no arenas, [ErrAddressTaken] if something is
+// mapped at Base in this process, or ENOMEM.
 func Create(opts Options) (*Arena, error) {
 	a, err := create(opts)
 	if err != nil {
@@ -112,12 +115,13 @@ func explainCreate(err error) error {
 	return err
 }
 
-// Open maps the arena m. The caller still owns and closes m. The arena is mapped at the address that was
-// given when it was created, or else at that of its first mapping in any process. If it has neither, Open
-// picks a free window.
+// Open maps the arena m, a map of type Arena that was opened for reading and writing. The caller still
+// owns and closes m. The arena is mapped at the address that was given when it was created, or else at
+// that of its first mapping in any process. If it has neither, Open picks a free window.
 //
 // The error matches [ErrAddressTaken] if something is mapped at the address in this process, such as
-// another Arena of the same map.
+// another Arena of the same map. If no address was given, Open runs a program to find it, and the error
+// matches [os.ErrPermission] without CAP_BPF and CAP_PERFMON.
 func Open(m *ebpf.Map) (*Arena, error) {
 	a, err := open(m)
 	if err != nil {
@@ -161,10 +165,10 @@ func attach(m *ebpf.Map, base uint64) (*Arena, error) {
 	return a, nil
 }
 
-// Map returns the arena's map. The Arena owns it: do not close it.
+// Map returns the arena's map. The Arena owns it, and Close closes it: do not close it.
 func (a *Arena) Map() *ebpf.Map { return a.mem.Map }
 
-// Base returns the user address of the arena's first byte.
+// Base returns the user address of the arena's first byte, after Close too.
 func (a *Arena) Base() uint64 { return a.mem.Base }
 
 // Size returns the arena's size in bytes, 0 after Close.

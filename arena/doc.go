@@ -4,6 +4,12 @@
 //	a, err := arena.Create(arena.Options{Size: 64 << 20}) // or Open
 //	...
 //	defer a.Close()
+//	n, err := arena.Ptr[uint64](addr).In(a) // n: a *uint64 in the arena
+//	...
+//	atomic.AddUint64(n, 1)
+//
+// The kernel has arenas on x86-64 and arm64, with the JIT. Creating an arena requires CAP_BPF; programs
+// that use one require CAP_BPF and CAP_PERFMON.
 //
 // An [Arena] is the memory, and a [Ptr] is a checked pointer into it. Both work with any arena, whatever
 // programs store in it:
@@ -19,9 +25,10 @@
 // # Untrusted contents
 //
 // Other processes and programs may write and free any page at any time. The operations of these
-// packages return an error for corrupt contents and absent pages. They do not fault, loop forever or
-// access memory outside the arena. If a page may be absent, guard your own accesses to memory from
-// [Ptr.In] and [Arena.Bytes] with [Arena.Guard].
+// packages return an error for corrupt contents and absent pages, such as [ErrPointer] and [ErrAbsent]:
+// test for them with errors.Is. They do not fault, loop forever or access memory outside the arena. If a
+// page may be absent, guard your own accesses to memory from [Ptr.In] and [Arena.Bytes] with
+// [Arena.Guard].
 //
 // # Concurrency
 //

@@ -4,8 +4,9 @@ import "github.com/rbtool/rbtool/internal/arenamem"
 
 // Errors that a caller can act on. Test for them with errors.Is.
 var (
-	// ErrAddressTaken means that something else is mapped at the arena's address in this process. The
-	// error lists these mappings, and matches the kernel's EEXIST.
+	// ErrAddressTaken means that something else is mapped at the arena's address in this process, or
+	// that no free window was found. In the former case the error lists these mappings, and matches the
+	// kernel's EEXIST.
 	ErrAddressTaken = arenamem.ErrAddressTaken
 	// ErrPointer means that a pointer is nil or not aligned, or that its value is not wholly inside the
 	// arena.
@@ -14,6 +15,7 @@ var (
 	// the page was freed. The operation has changed nothing, but heap blocks that it allocated or freed
 	// may be lost: they are neither used nor free.
 	ErrAbsent = arenamem.ErrAbsent
-	// ErrFull means that the arena has too few free pages, or that a requested page is not free.
+	// ErrFull means that the arena has too few free pages, or that a requested page is not free. It is
+	// the same error as ErrFull of package container.
 	ErrFull = arenamem.ErrFull
 )

@@ -2,9 +2,11 @@ package arena
 
 import "unsafe"
 
-// Ptr is a pointer to a T in an arena, as BPF programs store it: a user address, or 0 for nil. T must
-// hold no Go pointers, because the garbage collector does not see the arena. A T may contain a Ptr, which
-// is a plain number.
+// Ptr is a pointer to a T in an arena, as BPF programs store it: a user address, or 0 for nil. It is a
+// plain number: convert it to the Ptr of another type, and add bytes, not elements, to it.
+//
+// T must have the layout of its C type, and hold no Go pointers, because the garbage collector does not
+// see the arena. This is not checked. A T may contain a Ptr.
 type Ptr[T any] uint64
 
 // In returns p as a Go pointer into the mapping of a. The Go pointer is valid until a.Close, even if a
@@ -35,7 +37,8 @@ func (p Ptr[T]) Load(a *Arena) (t T, err error) {
 	return t, err
 }
 
-// Store writes t to p. Errors are those of [Ptr.Load].
+// Store writes t to p. If others read the value meanwhile, they may see a part of it. Errors are those of
+// [Ptr.Load].
 func (p Ptr[T]) Store(a *Arena, t T) error {
 	at, err := p.In(a)
 	if err != nil {
@@ -44,6 +47,6 @@ func (p Ptr[T]) Store(a *Arena, t T) error {
 	return a.Guard(func() error { *at = t; return nil })
 }
 
-// Bytes returns the n bytes from p on. The slice is the arena's memory and is valid until Close. Errors
-// are those of [Ptr.In].
+// Bytes returns the n bytes from p on. The slice is the arena's memory and is valid until Close. Like
+// [Ptr.In], it does not check that the pages are present: see [Arena.Guard]. Errors are those of Ptr.In.
 func (a *Arena) Bytes(p Ptr[byte], n uint64) ([]byte, error) { return a.mem.Bytes(uint64(p), n) }
