@@ -7,6 +7,10 @@
 //	...
 //	err = t.Put(key, value, ebpf.UpdateAny)
 //
+// Another process opens the arena with [arena.Open], its heap with [OpenHeap], and an object by its name
+// with [OpenList], [OpenQueue], [OpenTable] or [OpenKV]. The objects stay in the arena until the arena
+// itself ends; they need no Close, and cannot be removed.
+//
 // Programs use the same structures through the headers arena_heap.h, arena_list.h, arena_queue.h and
 // arena_table.h of bpf/headers. Package [github.com/rbtool/rbtool/arena/loader] loads them.
 //
@@ -19,7 +23,8 @@
 //
 // # Errors
 //
-// The contents of an arena are never trusted. An operation that finds corrupt contents returns
-// [ErrCorrupt], [ErrFormat] or [arena.ErrPointer]. An operation that accesses a page that is not
-// allocated returns [arena.ErrAbsent].
+// The contents of an arena are never trusted. An operation that finds corrupt contents returns an error
+// matching [ErrCorrupt], [ErrFormat] or [arena.ErrPointer]. An operation that accesses a page that is not
+// allocated returns an error matching [arena.ErrAbsent]. The comment of each operation lists the errors
+// that its error can match: test for them with errors.Is.
 package container

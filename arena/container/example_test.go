@@ -50,6 +50,7 @@ func ExampleTable() {
 	// Output: 3
 }
 
+// A KV is a table of byte strings. Get returns a copy of the value.
 func ExampleKV() {
 	h := newHeap()
 	defer h.Arena().Close()

@@ -29,7 +29,8 @@ import (
 // bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB. On kernels with another
 // page size, [Format] and [OpenHeap] fail with [ebpf.ErrNotSupported].
 //
-// All methods may be called by many goroutines at once.
+// All methods may be called by many goroutines at once. A Heap needs no Close: the caller closes its
+// arena.
 type Heap struct {
 	h *arenamem.Heap
 	a *arena.Arena
@@ -62,8 +63,9 @@ func OpenHeap(a *arena.Arena) (*Heap, error) {
 // Arena returns the arena of the heap.
 func (h *Heap) Arena() *arena.Arena { return h.a }
 
-// Alloc allocates size bytes, at most 2 GiB minus 8. The block is aligned to 8 and not cleared. Free it
-// with [Heap.Free]. Errors: [ErrFull], [ErrTooLarge], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
+// Alloc allocates size bytes, at most 2 GiB minus 8. The block is aligned to 8 and not cleared. The
+// caller owns it and frees it with [Heap.Free]; the end of the process does not free it. Errors:
+// [ErrFull], [ErrTooLarge], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	defer h.h.Catch("allocate", debug.SetPanicOnFault(true), &err)
 	ref, err := h.h.Alloc(size)
@@ -73,18 +75,18 @@ func (h *Heap) Alloc(size uint64) (p arena.Ptr[byte], err error) {
 	return arena.Ptr[byte](h.h.Address(ref)), nil
 }
 
-// Grow allocates the pages up to the offset end from the arena's base, and 64 KiB more. Before Linux 7.0,
-// programs that cannot sleep cannot allocate pages: arena_alloc succeeds in them only if the pages of the
-// block are present.
-// Errors: [ErrFull], [ErrCorrupt], [arena.ErrAbsent].
+// Grow allocates the pages up to end, an offset in bytes from the arena's base, and 64 KiB more. Before
+// Linux 7.0, programs that cannot sleep cannot allocate pages: arena_alloc succeeds in them only if the
+// pages of the block are present. Call Grow before such programs run. Errors: [ErrFull] if the heap ends
+// before end, [ErrCorrupt], [arena.ErrAbsent].
 func (h *Heap) Grow(end uint64) (err error) {
 	defer h.h.Catch("grow", debug.SetPanicOnFault(true), &err)
 	return h.h.Grow(end)
 }
 
 // Free frees a block of [Heap.Alloc], [New] or arena_alloc. If the block is not allocated, Free changes
-// nothing and the error matches [ErrNotAllocated]. After [ErrContended] and [arena.ErrAbsent] the block
-// is lost: it is neither used nor free.
+// nothing and the error matches [ErrNotAllocated], or [arena.ErrPointer] if p is 0 or outside the arena.
+// After [ErrContended] and [arena.ErrAbsent] the block is lost: it is neither used nor free.
 func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 	defer h.h.Catch("free", debug.SetPanicOnFault(true), &err)
 	if off := h.h.Mem.Offset(uint64(p)); p == 0 || off >= h.h.Mem.Size {
@@ -97,7 +99,8 @@ func (h *Heap) Free(p arena.Ptr[byte]) (err error) {
 }
 
 // New allocates a T and clears it. T must hold no Go pointers. New returns the address in the arena and
-// the Go pointer that [arena.Ptr.In] returns for it. Errors are those of [Heap.Alloc].
+// the Go pointer that [arena.Ptr.In] returns for it. The caller owns the T and frees it by its address,
+// h.Free(arena.Ptr[byte](p)). Errors are those of [Heap.Alloc].
 func New[T any](h *Heap) (arena.Ptr[T], *T, error) {
 	var zero T
 	p, err := h.Alloc(uint64(unsafe.Sizeof(zero)))

@@ -27,7 +27,8 @@ const (
 	kvValueSize = 2 + MaxValue
 )
 
-// NewKV creates a KV with a name, for capacity keys. Errors are those of [NewTable].
+// NewKV creates an empty KV with a name, for capacity keys: see [TableOptions]. Errors are those of
+// [NewTable].
 func NewKV(h *Heap, name string, capacity int) (*KV, error) {
 	t, err := NewTable(h, name, TableOptions{KeySize: kvKeySize, ValueSize: kvValueSize, Capacity: capacity})
 	if err != nil {
@@ -50,7 +51,8 @@ func OpenKV(h *Heap, name string) (*KV, error) {
 	return &KV{t}, nil
 }
 
-// Get returns a copy of the value of key. Errors are those of [Table.Lookup], and [ErrTooLarge].
+// Get returns a copy of the value of key, which the caller owns. Errors are those of [Table.Lookup], and
+// [ErrTooLarge] if the key is longer than [MaxKey]. An empty key is an error too.
 func (kv *KV) Get(key string) ([]byte, error) {
 	k, err := kvKey(key)
 	if err != nil {
@@ -67,7 +69,8 @@ func (kv *KV) Get(key string) ([]byte, error) {
 	return v, nil
 }
 
-// Put sets the value of key. Errors are those of [Table.Put], and [ErrTooLarge].
+// Put sets the value of key. Errors are those of [Table.Put] with [ebpf.UpdateAny], and [ErrTooLarge] if
+// the key is longer than [MaxKey] or the value than [MaxValue]. An empty key is an error too.
 func (kv *KV) Put(key string, value []byte) error {
 	k, err := kvKey(key)
 	if err != nil {
@@ -85,7 +88,8 @@ func (kv *KV) Put(key string, value []byte) error {
 	return nil
 }
 
-// Delete deletes key. Errors are those of [Table.Delete], and [ErrTooLarge].
+// Delete deletes key. Errors are those of [Table.Delete], and [ErrTooLarge] if the key is longer than
+// [MaxKey]. An empty key is an error too.
 func (kv *KV) Delete(key string) error {
 	k, err := kvKey(key)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 )
 
-// Link mirrors struct arena_link. It is the first field of each node of a [List].
+// Link mirrors struct arena_link. It is the first field of each node of a [List]. The list writes it while
+// the node is in the list: do not change it.
 type Link struct {
 	Next arena.Ptr[Link]
 }
@@ -21,7 +22,8 @@ type list struct {
 }
 
 // List is a singly linked list in a heap, used as a stack. Programs push and pop with
-// bpf/headers/arena_list.h.
+// bpf/headers/arena_list.h. The nodes are blocks of the heap, such as those of [New]. The list neither
+// allocates nor frees them: a node may be freed after [List.Pop] has returned it, not before.
 //
 // The list's head counts pops, but not pushes. A walk is correct if the count did not change during it:
 // no node can be freed before it is popped.
@@ -33,7 +35,8 @@ type List struct {
 	p arena.Ptr[byte]
 }
 
-// NewList creates an empty list with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot].
+// NewList creates an empty list with a name, as [Heap.AddRoot] does. Errors are those of [Heap.Alloc] and
+// Heap.AddRoot.
 func NewList(h *Heap, name string) (*List, error) {
 	p, l, err := New[list](h)
 	if err != nil {
@@ -60,8 +63,9 @@ func OpenList(h *Heap, name string) (*List, error) {
 	return &List{h.h, l, r.Ptr}, nil
 }
 
-// Push adds the node at p, which begins with a [Link], at the front. The node must not be in a list
-// already. Errors: [arena.ErrPointer], [ErrContended], [arena.ErrAbsent].
+// Push adds the node at p, a block of the heap that begins with a [Link], at the front. The node must not
+// be in a list already. Errors: [arena.ErrPointer] if p is 0, not a multiple of 8 or outside the arena;
+// [ErrContended]; [arena.ErrAbsent].
 func (l *List) Push(p arena.Ptr[Link]) (err error) {
 	node := (*Link)(l.h.Mem.Pointer(uint64(p), linkSize, linkSize))
 	if node == nil {

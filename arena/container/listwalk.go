@@ -13,8 +13,9 @@ import (
 )
 
 // All iterates over the nodes from the front. If a node is popped during the loop, All may yield wrong
-// nodes, and ends with [ErrContended]. It ends with [ErrCorrupt] if a pointer leads out of the arena or
-// the list is a cycle, and with [arena.ErrAbsent] at an absent page.
+// nodes, and ends with an error matching [ErrContended]. The error matches [ErrCorrupt] if a pointer leads
+// out of the arena or the list is a cycle, and [arena.ErrAbsent] at an absent page. It is yielded last,
+// with the pointer 0. Rely on the nodes only if the loop ends without an error.
 //
 // All reads up to 64 nodes before it yields the first of them.
 func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
@@ -35,8 +36,9 @@ func (l *List) All() iter.Seq2[arena.Ptr[Link], error] {
 }
 
 // Nodes iterates as [List.All] does, but yields Go pointers to the nodes in the arena and reads only one
-// node ahead. T begins with a [Link] and holds no Go pointers. Nodes ends with [ErrCorrupt] at a node that
-// is not wholly inside the arena. Use sync/atomic for fields that others write meanwhile.
+// node ahead. The pointers are valid until the arena is closed. T begins with a [Link] and holds no Go
+// pointers; this is not checked. The error matches [ErrCorrupt] at a node that is not wholly inside the
+// arena. Use sync/atomic for fields that others write meanwhile.
 //
 // Nodes checks that a page is present when the walk enters it. If others may free pages during the loop,
 // run the loop under [arena.Arena.Guard].

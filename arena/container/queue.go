@@ -22,7 +22,8 @@ type queue struct {
 }
 
 // Queue is a bounded first-in, first-out queue of pointers into a heap. Programs use
-// bpf/headers/arena_queue.h.
+// bpf/headers/arena_queue.h. The queue does not access what the pointers point to. By convention, Put
+// passes the ownership of a block to the caller of Take.
 //
 // A slot is one word: a lap, and the reference of an element, or 0 if the slot is empty. The lap counts
 // rounds over the slots: it is the round in which the element was put, or in which an empty slot is
@@ -43,8 +44,9 @@ type Queue struct {
 // maxQueue is the largest capacity of a queue, in elements.
 const maxQueue = 1 << 24
 
-// NewQueue creates an empty queue with a name, for at most n elements. n is a power of two from 2 to
-// 1<<24. Errors are those of [Heap.Alloc] and [Heap.AddRoot], and [ErrTooLarge] for another n.
+// NewQueue creates an empty queue with a name, as [Heap.AddRoot] does, for at most n elements. n is a
+// power of two from 2 to 1<<24. Errors are those of [Heap.Alloc] and Heap.AddRoot, and [ErrTooLarge] for
+// another n.
 func NewQueue(h *Heap, name string, n int) (*Queue, error) {
 	if n < 2 || n > maxQueue || n&(n-1) != 0 {
 		return nil, fmt.Errorf("create queue %q: capacity %d is not a power of two from 2 to %d: %w", name, n, maxQueue, ErrTooLarge)
@@ -95,8 +97,8 @@ func OpenQueue(h *Heap, name string) (_ *Queue, err error) {
 	return &Queue{h.h, q, slots, n, r.Ptr}, nil
 }
 
-// Put adds p, a pointer into the heap, at the end. Errors: [ErrFull], [arena.ErrPointer], [ErrContended],
-// [arena.ErrAbsent].
+// Put adds p, a pointer into the heap, at the end. It does not wait. Errors: [ErrFull] if the queue is
+// full; [arena.ErrPointer] if p does not point into the heap; [ErrContended]; [arena.ErrAbsent].
 func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 	if q.h.Mem.Size == 0 || q.h.At(uint32(p)&^7, 8) == nil {
 		return fmt.Errorf("put: %w", q.h.Mem.PointerError(uint64(p), 8, 1))
@@ -125,8 +127,8 @@ func (q *Queue) Put(p arena.Ptr[byte]) (err error) {
 	return fmt.Errorf("put: %w", ErrContended)
 }
 
-// Take removes the pointer at the front and returns it. Errors: [ErrEmpty]; [ErrContended];
-// [arena.ErrAbsent]; [ErrCorrupt] if the pointer does not point into the heap.
+// Take removes the pointer at the front and returns it. It does not wait. Errors: [ErrEmpty];
+// [ErrContended]; [arena.ErrAbsent]; [ErrCorrupt] if the pointer does not point into the heap.
 func (q *Queue) Take() (p arena.Ptr[byte], err error) {
 	if q.h.Mem.Size == 0 {
 		return 0, arenamem.ErrClosed

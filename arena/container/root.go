@@ -47,16 +47,17 @@ type root struct {
 
 // Root is a named object in the heap. Programs find it by its number.
 type Root struct {
-	Number uint32
-	Name   string
-	Kind   Kind
-	Ptr    arena.Ptr[byte]
+	Number uint32          // 0 to 31, in the order of creation
+	Name   string          // 1 to 31 bytes
+	Kind   Kind            // what Ptr points to
+	Ptr    arena.Ptr[byte] // the object
 }
 
-// AddRoot publishes the object at p, in the heap, under a name of 1 to 31 bytes. A root cannot be
-// removed. A heap has at most 32 roots. If several callers add the same name at once, one succeeds.
-// Errors: [ErrExists], [ErrFull], [ErrTooLarge] for the name, [ErrContended], [arena.ErrPointer],
-// [arena.ErrAbsent].
+// AddRoot publishes the object at p, a multiple of 8 in the heap, under a name of 1 to 31 bytes, none of
+// which is 0. The name must be new in the heap, whatever the kind. A root cannot be removed: do not free
+// the object. A heap has at most 32 roots, including lists, tables and queues. If several callers add the
+// same name at once, one succeeds. Errors: [ErrExists], [ErrFull], [ErrTooLarge] for the name,
+// [ErrContended], [ErrCorrupt], [arena.ErrPointer], [arena.ErrAbsent].
 func (h *Heap) AddRoot(name string, kind Kind, p arena.Ptr[byte]) (Root, error) {
 	r, err := h.addRoot(name, kind, uint32(p))
 	if err != nil {
@@ -136,8 +137,8 @@ func (h *Heap) Roots() (roots []Root, err error) {
 	return roots, nil
 }
 
-// Root returns the root with a name. Errors: those of [Heap.Roots], [ErrNotFound], and [ErrFormat] if the
-// root has another kind.
+// Root returns the root with this name. Errors: those of [Heap.Roots], [ErrNotFound], and [ErrFormat] if
+// the root has another kind.
 func (h *Heap) Root(name string, kind Kind) (Root, error) {
 	roots, err := h.Roots()
 	for _, r := range roots {

@@ -65,7 +65,7 @@ type Table struct {
 	p                    arena.Ptr[byte]
 }
 
-// TableOptions describe the table to create.
+// TableOptions describe the table to create. KeySize and Capacity are required.
 type TableOptions struct {
 	KeySize   int // bytes, 1 to 4096
 	ValueSize int // bytes, 0 to 4096
@@ -83,8 +83,9 @@ const (
 // maxChain bounds the nodes of a bucket: a longer chain is corrupt.
 const maxChain = 4096
 
-// NewTable creates an empty table with a name. Errors are those of [Heap.Alloc] and [Heap.AddRoot],
-// [ErrTooLarge] for options out of range, and [ebpf.ErrNotSupported] on machines other than x86-64.
+// NewTable creates an empty table with a name, as [Heap.AddRoot] does. Errors are those of [Heap.Alloc]
+// and Heap.AddRoot, [ErrTooLarge] for options out of range, and [ebpf.ErrNotSupported] on machines other
+// than x86-64.
 func NewTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	t, err := newTable(h, name, opts)
 	if err != nil {
@@ -196,9 +197,9 @@ func (t *Table) Len() (n int, err error) {
 	return int(t.t.count.Load()), nil
 }
 
-// Lookup copies the value of key to value. Both slices must have the table's sizes. Errors:
-// [ErrNotFound]; [ErrContended] if the bucket changed during every attempt to read it; [ErrCorrupt];
-// [arena.ErrAbsent].
+// Lookup copies the value of key to value. Both slices must have the table's sizes; other sizes are an
+// error. After an error the contents of value are undefined. Errors: [ErrNotFound]; [ErrContended] if the
+// bucket changed during every attempt to read it; [ErrCorrupt]; [arena.ErrAbsent].
 func (t *Table) Lookup(key, value []byte) (err error) {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
 		return t.sizeError(key, value)

@@ -32,9 +32,10 @@ type change struct {
 // errChanged means that the bucket has changed: try again.
 var errChanged = errors.New("bucket was changed")
 
-// Put sets the value of key. With [ebpf.UpdateNoExist], Put fails with [ErrExists] if the key exists.
-// With [ebpf.UpdateExist], it fails with [ErrNotFound] if the key does not exist. Other errors:
-// [ErrFull], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
+// Put sets the value of key. Both slices must have the table's sizes, and are copied. With
+// [ebpf.UpdateAny], Put adds the key or replaces its value. With [ebpf.UpdateNoExist], it fails with
+// [ErrExists] if the key exists. With [ebpf.UpdateExist], it fails with [ErrNotFound] if the key does not
+// exist. Other errors: [ErrFull], [ErrContended], [ErrCorrupt], [arena.ErrAbsent].
 func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize || len(value) != t.valueSize {
 		return t.sizeError(key, value)
@@ -43,10 +44,11 @@ func (t *Table) Put(key, value []byte, flags ebpf.MapUpdateFlags) error {
 	return c.repeat("put", func() error { return c.put(value) })
 }
 
-// Update copies the value of key, calls change to edit the copy, and stores the result. The copy is never
-// torn, and valid until change returns. If the key does not exist, change gets zeros, and there is false.
-// If others change the bucket meanwhile, Update calls change again with the newer value. Flags and errors
-// are those of [Table.Put].
+// Update copies the value of key, calls change to edit the copy, and stores the result. No other change of
+// the key comes in between. The copy is never torn, and valid until change returns. If the key does not
+// exist, change gets zeros, and there is false. If others change the bucket meanwhile, Update calls change
+// again with the newer value: change should have no other effect. Flags and errors are those of
+// [Table.Put].
 func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value []byte, there bool)) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)
@@ -62,8 +64,8 @@ func (t *Table) Update(key []byte, flags ebpf.MapUpdateFlags, change func(value 
 	})
 }
 
-// Delete deletes key. Errors: [ErrNotFound], [ErrFull], [ErrContended], [ErrCorrupt],
-// [arena.ErrAbsent].
+// Delete deletes key, which must have the table's size. Errors: [ErrNotFound], [ErrFull], [ErrContended],
+// [ErrCorrupt], [arena.ErrAbsent].
 func (t *Table) Delete(key []byte) error {
 	if t.h.Mem.Size == 0 || len(key) != t.keySize {
 		return t.sizeError(key, nil)

@@ -16,9 +16,11 @@ type Entry struct {
 }
 
 // All iterates over the keys and values, in no particular order. The entries of a bucket are a consistent
-// snapshot; different buckets are read at different times. The caller owns each Entry. All ends with
-// [ErrCorrupt] at a corrupt bucket, with [ErrContended] at a bucket that changes during every attempt to
-// read it, or with [arena.ErrAbsent].
+// snapshot; different buckets are read at different times. The caller owns each Entry. The loop body may
+// change the table.
+//
+// An error ends the iteration and is yielded last. It matches [ErrCorrupt] at a corrupt bucket,
+// [ErrContended] at a bucket that changes during every attempt to read it, or [arena.ErrAbsent].
 func (t *Table) All() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for i := range t.buckets {
