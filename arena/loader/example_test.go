@@ -16,6 +16,7 @@ import (
 //	__u64 __arena numbers[3] = { 1, 2, 3 };
 const object = "../../internal/bpftest/arenatest/globals_bpfel.o"
 
+// NewCollection loads a program with variables in an arena that the caller created.
 func ExampleNewCollection() {
 	spec, err := loader.LoadCollectionSpec(object)
 	if err != nil {

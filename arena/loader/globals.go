@@ -29,7 +29,8 @@ const (
 const maxObject = 64 << 20
 
 // LoadCollectionSpec parses an object file as [ebpf.LoadCollectionSpec] does, and also accepts variables
-// in the arena. It reads regular files of at most 64 MiB.
+// in the arena (__arena in bpf/headers/arena.h). It reads regular files of at most 64 MiB; the error
+// matches [os.ErrInvalid] for other files. Load the result with [NewCollection].
 func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
 	file, err := elffile.ReadFile(path, maxObject)
 	if err != nil {
@@ -42,7 +43,8 @@ func LoadCollectionSpec(path string) (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-// LoadCollectionSpecFromReader is [LoadCollectionSpec] for an object read from r.
+// LoadCollectionSpecFromReader is [LoadCollectionSpec] for an object read from r, without a limit of its
+// size. It does not keep r.
 func LoadCollectionSpecFromReader(r io.ReaderAt) (*ebpf.CollectionSpec, error) {
 	object, err := io.ReadAll(io.NewSectionReader(r, 0, 1<<62))
 	if err != nil {

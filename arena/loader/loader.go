@@ -23,9 +23,11 @@ const baseVariable = "arena_base"
 // declares.
 type Options struct {
 	// Arenas replace the arena maps of these names in the collection, whose declared size and flags are
-	// ignored. The caller still owns these arenas. NewCollection creates all other arenas, as declared.
+	// ignored. The caller still owns these arenas, and closes them after the Collection. A name without
+	// such a map is an error. NewCollection creates all other arenas, as declared.
 	Arenas map[string]*arena.Arena
-	// Collection holds cilium/ebpf's options.
+	// Collection holds cilium/ebpf's options. An arena map in its MapReplacements is mapped by
+	// [arena.Open].
 	Collection ebpf.CollectionOptions
 	// NoVariables leaves Collection.Variables empty. Otherwise cilium/ebpf maps the sections of the
 	// variables until the garbage collector frees them. Values set in the spec apply in both cases.
@@ -36,19 +38,23 @@ type Options struct {
 // except that Close must not run together with other uses.
 type Collection struct {
 	*ebpf.Collection
-	// Arenas holds the arenas by the names of their maps. Close closes those that NewCollection
-	// created, not those of the options.
+	// Arenas holds the arenas by the names of their maps. Close closes those that NewCollection created
+	// or opened, not those of Options.Arenas.
 	Arenas map[string]*arena.Arena
-	// Globals holds the addresses of the object's variables with address_space(1), by name. The
-	// variables have pages of their own, which are never freed. In an arena without a heap these are the
-	// last pages. Page 0 records them, so that other processes and container.Format do not use them:
-	// NewCollection fails with container.ErrFormat if page 0 holds other data.
+	// Globals holds the addresses of the object's variables with address_space(1), by name; such
+	// variables are not in Variables. Convert an address to the type of the variable, for example
+	// arena.Ptr[uint64](c.Globals["number"]). An object with such variables must have one arena.
+	//
+	// Each NewCollection creates the variables anew, on pages of their own, which are never freed. In an
+	// arena without a heap these are the last pages. Page 0 records them, so that other processes and
+	// container.Format do not use them.
 	Globals map[string]arena.Ptr[byte]
 
 	own []*arena.Arena
 }
 
-// Close closes the programs, the maps and the arenas that NewCollection created.
+// Close closes the programs, the maps, and the arenas that NewCollection created or opened. Pointers into
+// these arenas become invalid. A nil Collection may be closed.
 func (c *Collection) Close() {
 	if c == nil {
 		return
@@ -60,12 +66,18 @@ func (c *Collection) Close() {
 }
 
 // NewCollection loads a collection whose programs use arenas. The caller closes the collection.
-// NewCollection does not change spec. Programs that do not convert arena pointers are loaded by
-// cilium/ebpf, and may use all its features. Programs that convert arena pointers cannot be struct_ops,
-// attach to other programs or to kernel modules, or use kernel symbols other than functions.
+// NewCollection does not change spec. If the collection has the constant arena_base of
+// bpf/headers/arena.h, NewCollection sets it to the base of the arena, of which there must be one.
+//
+// Programs that do not convert arena pointers are loaded by cilium/ebpf, and may use all its features.
+// Programs that convert arena pointers cannot be struct_ops, attach to other programs or to kernel
+// modules, or use kernel symbols other than functions. An arena map cannot be declared as pinned by name.
 //
 // The error wraps an [ebpf.VerifierError] if the kernel refuses a program, and matches
-// [ebpf.ErrNotSupported] if the kernel lacks a feature.
+// [ebpf.ErrNotSupported] if the kernel lacks a feature. It matches [os.ErrClosed] if an arena of the
+// options is closed; ErrFormat of package container if the object has variables in an arena whose page 0
+// holds other data; [arena.ErrFull] if the arena has no room for them; and those of [arena.Create] for an
+// arena that it creates.
 func NewCollection(spec *ebpf.CollectionSpec, opts Options) (*Collection, error) {
 	c, err := newCollection(spec.Copy(), opts)
 	if err != nil {
