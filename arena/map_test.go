@@ -296,9 +296,10 @@ func TestAfterClose(t *testing.T) {
 	_, load := base.Load(a)
 	_, bytes := a.Bytes(base, 1)
 	_, alloc := a.AllocPages(base, 1)
+	_, anywhere := a.AllocPages(0, 1)
 	for what, err := range map[string]error{
 		"In": in, "Load": load, "Store": base.Store(a, 1), "Bytes": bytes,
-		"Peek": a.Peek(base, make([]byte, 8)), "AllocPages": alloc, "FreePages": a.FreePages(base, 1),
+		"Peek": a.Peek(base, make([]byte, 8)), "AllocPages": alloc, "AllocPages(0)": anywhere, "FreePages": a.FreePages(base, 1),
 	} {
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: %v", what, err)

@@ -65,6 +65,9 @@ func (m *Memory) AllocPages(addr, n uint64) (uint64, error) {
 	if addr != 0 && (addr%PageSize != 0 || m.Offset(addr) >= m.Size) {
 		return 0, fmt.Errorf("allocate pages: %w", m.PointerError(addr, PageSize, PageSize))
 	}
+	if m.Size == 0 {
+		return 0, ErrClosed
+	}
 	if n == 0 || n > m.Size/PageSize {
 		return 0, fmt.Errorf("allocate pages: %w: %d pages, not 1 to %d", ErrTooLarge, n, m.Size/PageSize)
 	}
