@@ -11,13 +11,14 @@ var (
 	// ErrShort reports a record with fewer bytes than its type needs.
 	ErrShort = errors.New("record is shorter than its type")
 
-	// ErrTooLong reports a record whose output exceeds the limit in the package comment, or JSON
-	// whose record exceeds the caller's limit.
+	// ErrTooLong reports a record whose output exceeds the limit in the package comment, a record
+	// with more values than [Selection.Values] returns, or JSON whose record exceeds the caller's
+	// limit.
 	ErrTooLong = errors.New("output is too long")
 )
 
 // Codec is a compiled type. It decodes and encodes the records of that type. A Codec does not
-// change: any number of goroutines can use it.
+// change: any number of goroutines can use it. Its methods do not keep the slices passed to them.
 type Codec struct {
 	typ  btf.Type
 	name string
@@ -28,7 +29,7 @@ type Codec struct {
 }
 
 // New compiles t, which can be of any kind that has a size. It refuses types that it cannot show, and types
-// that only broken or hostile BTF contains.
+// that only broken or hostile BTF contains. The Codec keeps t: do not change t afterwards.
 func New(t btf.Type) (*Codec, error) {
 	name := nameOf(t)
 	root, size, err := compile(t)
@@ -42,17 +43,17 @@ func New(t btf.Type) (*Codec, error) {
 	return c, err
 }
 
-// Name returns the C name of the type, without "struct".
+// Name returns the C name of the type, without "struct", or a description of a type without a name.
 func (c *Codec) Name() string { return c.name }
 
-// Type returns the type that was compiled.
+// Type returns the type that was compiled. The caller must not change it.
 func (c *Codec) Type() btf.Type { return c.typ }
 
 // Size returns the length in bytes of the shortest record that can be decoded.
 func (c *Codec) Size() int { return c.size }
 
-// AppendJSON appends the JSON of a record to dst. After an error, [ErrShort] or [ErrTooLong], it returns
-// dst unchanged.
+// AppendJSON appends the JSON of a record to dst, without a newline. An error matches [ErrShort] or
+// [ErrTooLong]; AppendJSON then returns dst unchanged.
 func (c *Codec) AppendJSON(dst, record []byte) ([]byte, error) {
 	return c.run(dst, record, nil, false)
 }

@@ -28,6 +28,7 @@
 //	bool                      true, false          the same
 //	float, double             a number, or "NaN",  without the quotes
 //	                          "+Inf", "-Inf"
+//	other float               "0x..."              without the quotes
 //	enum                      "ENUMERATOR", or a   without the quotes
 //	                          number if unnamed
 //	char array                "up to the NUL",     bare, or quoted as in Go
@@ -52,7 +53,8 @@
 // A record can be shorter than its type: padding at the end can be missing, and an
 // array that is the last member can end anywhere, since programs often submit only the
 // part that they filled. A flexible array takes the rest of the record. A record that is
-// shorter still is an error, [ErrShort]. Bytes beyond the type are not shown.
+// shorter still causes an error that matches [ErrShort]. Bytes beyond the type are not
+// shown.
 //
 // # Trust
 //

@@ -9,12 +9,12 @@ import (
 	"strconv"
 )
 
-// ErrMismatch reports JSON that does not fit a type: a field that the type does not have, or a value of
-// another kind or out of range. The text says which.
+// ErrMismatch reports JSON that does not fit a type: a field that the type does not have or that is given
+// twice, a value of another kind or out of range, or more than one value. The error's text says which.
 var ErrMismatch = errors.New("does not fit the type")
 
-// AppendRecord appends the record for one JSON value to dst, at most limit bytes. It is the reverse of
-// AppendJSON: it accepts all output of AppendJSON, and also
+// AppendRecord appends the record for one JSON value, text, to dst. The record has at most limit bytes. It
+// is the reverse of AppendJSON: it accepts all output of AppendJSON, and also
 //
 //   - fields in any order; a missing field is zero. Where members of a union overlap, the
 //     last member given counts.
@@ -25,8 +25,9 @@ var ErrMismatch = errors.New("does not fit the type")
 //   - a number in place of an enumerator's name; a string in place of an integer, in
 //     decimal or, after 0x, in hex, for JSON libraries that round numbers.
 //
-// After an error it returns dst unchanged. Errors are [ErrMismatch], [ErrTooLong] if the record exceeds limit,
-// and those of encoding/json for text that is not JSON.
+// After an error it returns dst unchanged. The error matches [ErrMismatch], [ErrTooLong] if the record exceeds
+// limit, [io.ErrUnexpectedEOF] if the text is truncated, or is one of encoding/json for other text that is not
+// JSON.
 func (c *Codec) AppendRecord(dst, text []byte, limit int) ([]byte, error) {
 	p := parser{dec: json.NewDecoder(bytes.NewReader(text)), start: len(dst), limit: limit}
 	p.dec.UseNumber()

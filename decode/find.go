@@ -11,13 +11,13 @@ import (
 	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
-// ErrNotFound reports that BTF has no type of the given name.
+// ErrNotFound reports that BTF has no type of the given name. It matches fs.ErrNotExist.
 var ErrNotFound = sentinel.New(sentinel.NotFound, "not found")
 
-// Find returns the type called name: a struct, union, enum or typedef, with or
-// without its C keyword ("exec_event", "struct exec_event"). If there is none, the
-// error matches [ErrNotFound] and lists similar names. If there are several, the
-// error lists them.
+// Find returns the type called name: a struct, union, enum, typedef, integer or float. A
+// C keyword before the name restricts the kind ("exec_event", "struct exec_event"). If
+// there is no such type, the error matches [ErrNotFound] and lists similar names. If there
+// are several, the error lists them. Any number of goroutines can use the same spec.
 func Find(spec *btf.Spec, name string) (btf.Type, error) {
 	keyword, bare, ok := strings.Cut(name, " ")
 	if !ok {

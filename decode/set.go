@@ -14,7 +14,7 @@ var (
 	// ErrNoMatch reports a record of none of the types of a Set.
 	ErrNoMatch = errors.New("no type for the record")
 
-	// ErrAmbiguous reports types whose records cannot be told apart.
+	// ErrAmbiguous reports types whose records a [Set] cannot tell apart.
 	ErrAmbiguous = errors.New("types cannot be told apart")
 )
 
@@ -34,7 +34,7 @@ type Set struct {
 //     named after an enumerator, ignoring case; the enumerator is the tag of its records;
 //   - the length: all types have different sizes, and none ends with a flexible array.
 //
-// If none applies, the error matches [ErrAmbiguous].
+// If none applies, the error matches [ErrAmbiguous]. Other errors are those of [New].
 func NewSet(types ...btf.Type) (*Set, error) {
 	if len(types) == 1 {
 		d, err := New(types[0])
@@ -50,7 +50,8 @@ func NewSet(types ...btf.Type) (*Set, error) {
 }
 
 // NewTagged returns a Set of structs whose first member is a tag: an integer or enum that has the same size
-// in all structs. tags maps the values of the tag to the structs.
+// in all structs. tags maps the values of the tag to the structs. If a struct has no such member, the error
+// matches [ErrAmbiguous]. Other errors are those of [New]. The Set does not keep the map.
 func NewTagged(tags map[uint64]btf.Type) (*Set, error) {
 	s := &Set{byTag: make(map[uint64]*Codec, len(tags))}
 	for _, value := range slices.Sorted(maps.Keys(tags)) {
@@ -95,8 +96,8 @@ func firstMember(t btf.Type) (btf.Member, bool) {
 	return s.Members[0], true
 }
 
-// NewByLength returns a Set of types whose records are told apart by their length in bytes. A record of
-// another length has no type.
+// NewByLength returns a Set of types whose records are told apart by their length in bytes, the keys of
+// lengths. A record of another length has no type. Errors are those of [New]. The Set does not keep the map.
 func NewByLength(lengths map[int]btf.Type) (*Set, error) {
 	s := &Set{byLength: make(map[int]*Codec, len(lengths))}
 	for _, length := range slices.Sorted(maps.Keys(lengths)) {
@@ -153,7 +154,8 @@ func newByLength(types []btf.Type) (*Set, error) {
 	return s, nil
 }
 
-// Codec returns the codec for a record, or [ErrNoMatch].
+// Codec returns the codec for a record, or an error matching [ErrNoMatch]. A Set of one type returns its codec
+// for every record, even for one that is too short. The Codec does not keep record.
 func (s *Set) Codec(record []byte) (*Codec, error) {
 	d := s.only
 	switch {

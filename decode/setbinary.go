@@ -94,7 +94,8 @@ func (s *Set) MarshalBinary() ([]byte, error) {
 // btfMagic is BTF_MAGIC (include/uapi/linux/btf.h).
 const btfMagic = 0xeb9f
 
-// UnmarshalSet returns the set in body, which [Set.MarshalBinary] wrote. body is not trusted.
+// UnmarshalSet returns the set in body, which [Set.MarshalBinary] wrote. body is not trusted, and
+// not kept.
 func UnmarshalSet(body []byte) (*Set, error) {
 	s, err := unmarshalSet(body)
 	if err != nil {

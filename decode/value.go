@@ -12,19 +12,19 @@ import (
 // Field is a field of a record, or of the elements of an array. A struct or union is not a Field: its members
 // are.
 type Field struct {
-	// Path is the names of the enclosing members, the outermost first, and of the field. It is
-	// empty if the record or element is a single value, not a struct.
+	// Path has the names of the enclosing members, the outermost first, and then of the field. It
+	// is empty if the record or element is a single value, not a struct.
 	Path []string
-	// Type is the type of its value: int, uint64, bool, float64, string, *big.Int or []any, see
+	// Type is the Go type of its value: int, uint64, bool, float64, string, *big.Int or []any, see
 	// [Selection.Values].
 	Type reflect.Type
-	// Elem is the fields of the elements of a []any.
+	// Elem has the fields of the elements if Type is []any; otherwise nil.
 	Elem []Field
-	// Enumerators are the names of an enum's values, sorted.
+	// Enumerators are the names of an enum's values, sorted; nil for other types.
 	Enumerators []string
 }
 
-// Fields returns the fields of the type, in order.
+// Fields returns the fields of the type, in order. The caller may change the result.
 func (c *Codec) Fields() []Field { return fieldsOf(c.ops) }
 
 func fieldsOf(ops []op) (fields []Field) {
@@ -79,7 +79,9 @@ type Selection struct {
 }
 
 // Select returns a Selection of the record's members with the given names, or of all
-// members if no names are given. Only selected fields cost time.
+// members if no names are given. The names are those of outermost members: to select a
+// struct selects all its fields. Select ignores names that the type does not have. Only
+// selected fields cost time.
 func (c *Codec) Select(names ...string) *Selection {
 	s := &Selection{c: c}
 	for _, o := range c.ops {
@@ -100,7 +102,8 @@ func (c *Codec) Select(names ...string) *Selection {
 //   - an enum is a string: its enumerator, or a decimal number if it has none,
 //   - a char array is a string up to the NUL, any other array a []any.
 //
-// Errors are [ErrShort] and [ErrTooLong], as those of [Codec.AppendJSON].
+// The result does not refer to the memory of record. An error matches [ErrShort], or
+// [ErrTooLong] if the record has more than 65,536 values plus 64 for each of its bytes.
 func (s *Selection) Values(record []byte) (any, error) {
 	c := s.c
 	if len(record) < c.size {
