@@ -12,7 +12,7 @@
 // The kernel keeps a program's instructions, its source lines, and the BTF that its loader
 // passed: libbpf and bpftool pass all of the object's BTF, cilium/ebpf passes only the types
 // that functions refer to. BTF does not describe local variables, so it lacks a struct that is
-// used only within functions. The type of a record is
+// used only within functions. The type of the records that a call produces ([Site]) is
 //
 //   - certain if the program states it: the program passes the record to a function that
 //     takes a pointer to the struct; or the record is a global variable, an element of a map
@@ -24,15 +24,17 @@
 //
 // # Privileges
 //
-// [Of] needs CAP_SYS_ADMIN. The kernel shows instructions only with CAP_BPF and CAP_PERFMON,
-// and never if net.core.bpf_jit_harden is set. It shows which helper an instruction calls only
-// if the process can see kernel addresses (CAP_SYSLOG, kernel.kptr_restrict below 2).
-// Otherwise the helper is derived from the source line or the arguments of the call.
+// [Of] needs CAP_SYS_ADMIN, which includes the CAP_BPF and CAP_PERFMON that the kernel demands
+// for instructions. The kernel shows two things only to a process that can see kernel addresses
+// (CAP_SYSLOG, kernel.kptr_restrict below 2): the instructions of a program whose constants are
+// blinded (net.core.bpf_jit_harden; kernel/bpf/syscall.c, bpf_prog_get_info_by_fd), and which
+// helper an instruction calls. If the helper is hidden, it is derived from the source line or
+// the arguments of the call.
 //
 // # Several types
 //
 // Records of several types are told apart by the constant that the program stores at
-// their start, or by their length. The set lacks types that cannot be told apart, and
+// their start, or by their length. [Result.Set] lacks types that cannot be told apart, and
 // types whose length is also that of records of unknown type.
 package infer
 
@@ -48,11 +50,11 @@ import (
 	"github.com/rbtool/rbtool/decode"
 )
 
-// Result is what [Of] found about the types of a ring's records.
+// Result is what [Of] found about the types of a ring's records. It belongs to the caller.
 type Result struct {
-	// Set has the types that were found; nil if there are none.
+	// Set has the types that were found and can be told apart; nil if there are none.
 	Set *decode.Set
-	// Certainty is the certainty of the least certain type in Set.
+	// Certainty is that of the least certain type found; Unknown if Set is nil.
 	Certainty Certainty
 	// Partial reports that some records have no type in Set.
 	Partial bool
@@ -65,8 +67,9 @@ type Result struct {
 }
 
 // Of finds the record types of a RINGBUF. It needs CAP_SYS_ADMIN, to open the programs of other
-// processes. Types that it cannot find are not an error. The caller still owns ring. Any number of
-// goroutines can call Of at once.
+// processes; without it the error matches [fs.ErrPermission]. Types that it cannot find are not an
+// error. For a USER_RINGBUF, whose samples no program defines, the Result has no types. The caller
+// still owns ring. Any number of goroutines can call Of at once.
 func Of(ring *ebpf.Map) (*Result, error) {
 	info, err := ring.Info()
 	if err != nil {
@@ -258,8 +261,8 @@ func byLength(groups []*group, unknown []*Site) (*decode.Set, error) {
 	return decode.NewByLength(lengths)
 }
 
-// Explain returns lines of text: for each site how its type was found, or why it was not, then
-// the notes and the types.
+// Explain returns lines of text for people: for each site how its type was found, or why it was
+// not, then the notes and the types.
 func (r *Result) Explain() []string {
 	var lines []string
 	for _, s := range r.Sites {

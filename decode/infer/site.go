@@ -24,7 +24,8 @@ const (
 // String returns "unknown", "likely" or "certain".
 func (c Certainty) String() string { return [...]string{"unknown", "likely", "certain"}[c] }
 
-// Site is a place in a program that puts records into the ring.
+// Site is a place in a program that puts records into the ring: a call of a helper such as
+// bpf_ringbuf_reserve.
 type Site struct {
 	Program string // "program 12 (name)"
 	Call    string // name of the helper that is called
