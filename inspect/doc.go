@@ -8,7 +8,7 @@
 //		return err
 //	}
 //	for _, m := range report.Maps {
-//		fmt.Println(m.ID, m.Type, m.Name)
+//		fmt.Println(m.ID, m.Type, m.Name, m.OwnerNames())
 //	}
 //
 // [Lookup] opens a map by a path, an id or a name, [One] describes it, and [Users]
@@ -26,9 +26,11 @@
 //
 // # Privileges and limits
 //
-// The iterators need CAP_BPF and CAP_PERFMON. Programs, pins and, without the iterators,
-// the list of maps need CAP_SYS_ADMIN. What is unknown because of a missing privilege
-// or kernel feature is nil, not empty, and a note says why.
+// The iterators need CAP_BPF and CAP_PERFMON. Programs and, without the iterators, the list
+// of maps need CAP_SYS_ADMIN. Pins need read permission on the pins and their directories.
+// Without the privileges that a function needs to return anything, its error matches
+// [fs.ErrPermission]. Other facts that are unknown because of a missing privilege or kernel
+// feature are nil, not empty, and a note says why.
 //
 // The package finds the processes of the caller's pid namespace and its descendants, and the
 // pins of its mount namespace. For programs attached without a BPF link, it searches the
@@ -38,5 +40,5 @@
 // # Concurrency
 //
 // Any number of goroutines can call all functions at once. Only one goroutine at a time can
-// call the methods of a [Sampler].
+// call the methods of a [Sampler]. Results belong to the caller, except as [Sampler.Sample] says.
 package inspect

@@ -9,7 +9,7 @@ import (
 
 // Flow describes the bytes that went through a ring, as a [Sampler] measured them.
 type Flow struct {
-	// Produced and Consumed are bytes, headers included, since the ring's creation.
+	// Produced and Consumed count the bytes, headers included, since the ring's creation.
 	// They never decrease, although positions wrap at 2^64.
 	Produced, Consumed Total
 	// Overwritten is a lower bound of the bytes that were overwritten before they were
@@ -19,27 +19,29 @@ type Flow struct {
 	// The rates are in bytes per second between the last two samples; 0 in the first sample.
 	ProducedRate, ConsumedRate float64
 
-	// HighWater is the largest backlog of any sample, in bytes.
+	// HighWater is the largest backlog that a sample has seen, in bytes.
 	HighWater uint64
-	// Saturated is the time for which the ring was at least 15/16 full: reservations failed,
-	// or were about to. The kernel does not count failed reservations.
+	// Saturated is the total time for which the ring was at least 15/16 full: reservations
+	// failed, or were about to. The kernel does not count failed reservations.
 	Saturated time.Duration
 
-	// Lag is the age of the oldest record in the ring, estimated from earlier samples. Its
-	// error is at most the interval between two samples.
+	// Lag is the age of the oldest record in the ring, estimated from earlier samples; 0 if
+	// the ring is empty. Its error is at most the interval between two samples.
 	Lag time.Duration
 	// LagAtLeast reports that the record is older than the samples kept: Lag is a lower bound.
 	LagAtLeast bool
 
 	State State
-	// StuckFor is how long State has been ConsumerStuck, ProducerStuck or Unconsumed; otherwise 0.
+	// StuckFor is the time since the last progress if State is ConsumerStuck, ProducerStuck or
+	// Unconsumed, thus at least SamplerOptions.StuckAfter; 0 if State is Idle or Flowing.
 	StuckFor time.Duration
 
-	// Rates are the most recent values of ProducedRate, the newest at the end.
+	// Rates are the last 128 values of ProducedRate at most, the newest at the end.
 	Rates []float64
 }
 
-// State says whether data moves through a ring.
+// State says whether data moves through a ring. [SamplerOptions].StuckAfter is the time after which a
+// ring without progress is stuck.
 type State string
 
 const (
@@ -47,7 +49,7 @@ const (
 	Flowing       State = "flowing"        // the ring has data, and consumer_pos moves or the data is new
 	ConsumerStuck State = "consumer_stuck" // the ring has data, and consumer_pos does not move
 	ProducerStuck State = "producer_stuck" // the oldest record stays BUSY
-	Unconsumed    State = "unconsumed"     // the ring has data, and no process consumes it
+	Unconsumed    State = "unconsumed"     // ConsumerStuck, and no process has the RINGBUF mapped to consume it
 	Contradictory State = "contradictory"  // the positions cannot be right
 )
 

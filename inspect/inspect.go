@@ -27,8 +27,8 @@ type Report struct {
 	Notes []string
 }
 
-// Map describes one ring or arena. A nil pointer or slice means unknown, or skipped by [Options]; Notes say
-// why.
+// Map describes one ring or arena. A nil pointer or slice means unknown, or skipped by [Options]. The Notes of
+// the Map or of the [Report] say what is unknown, and why.
 type Map struct {
 	ID   ebpf.MapID
 	Name string       // at most 15 bytes, may be empty
@@ -43,15 +43,15 @@ type Map struct {
 	// count their pages.
 	Memory uint64
 
-	Positions *Positions // nil for arenas
-	Arena     *Arena     // nil for rings
+	Positions *Positions // of a ring; nil for arenas
+	Arena     *Arena     // of an arena; nil for rings
 	// Flow describes the bytes that went through a ring. Only a [Sampler] sets it, and only if
 	// Positions is known.
 	Flow *Flow
 
 	Users []User // processes that hold or map the map, including the caller
 	// UnseenWriters counts the writable mappings of processes that the caller cannot see; see
-	// [Usage.Unseen].
+	// [Usage.Unseen]. It is 0 too if the kernel's count is unknown.
 	UnseenWriters int
 	Programs      []Program // programs that use the map
 	Pins          []string  // paths at which the map is pinned
@@ -62,7 +62,7 @@ type Map struct {
 // Arena describes the address and the pages of an arena.
 type Arena struct {
 	// UserBase is the address at which every process maps the arena. If the arena was created
-	// without an address, UserBase is 0 until the first mapping.
+	// without an address, UserBase is 0 until the first mapping fixes it.
 	UserBase uint64
 	// Pages is the number of allocated pages; nil on kernels before 7.3, which do not count them.
 	Pages *uint64
@@ -80,7 +80,7 @@ func arenaOf(e *mapiter.Entry) *Arena {
 
 // All describes every ring and arena on the host. It uses the kernel's iterator over maps, which needs
 // CAP_BPF and CAP_PERFMON, and opens no map. If the iterator is not available, All opens each map,
-// which needs CAP_SYS_ADMIN.
+// which needs CAP_SYS_ADMIN. If it may do neither, the error matches [fs.ErrPermission].
 func All(opts Options) (*Report, error) {
 	h := newHost()
 	defer h.close()
@@ -94,7 +94,7 @@ func All(opts Options) (*Report, error) {
 	return &r, nil
 }
 
-// One describes m, a ring or an arena; for other types it returns [pin.ErrWrongType]. The caller still
+// One describes m, a ring or an arena; for other types the error matches [pin.ErrWrongType]. The caller still
 // owns m. If m was opened read-only ([LookupToRead]), reading its positions needs CAP_BPF and
 // CAP_PERFMON. Without CAP_SYS_ADMIN some properties are unknown; Notes name them.
 func One(m *ebpf.Map, opts Options) (*Map, error) {

@@ -25,19 +25,20 @@ var (
 	ErrNotFound = sentinel.New(sentinel.NotFound, "no such map")
 )
 
-// Lookup opens a map for reading and writing. ref is the path of a pin, id:12 or name:events.
-// The caller closes the map.
+// Lookup opens a map for reading and writing. ref is an id ("id:12"), a name ("name:events"),
+// or else the path of a pin. The caller closes the map.
 //
-// If types are given, Lookup refuses a map of any other type with [pin.ErrWrongType], and
-// ignores other types when it looks for a name. Other errors are [ErrReference]; [ErrNotFound];
-// [ErrAmbiguous], which lists the matches; and those of [pin.Open] for a path. Ids and names
-// need CAP_SYS_ADMIN.
+// If types are given, Lookup opens only a map of one of them: of several maps with the name it
+// ignores those of other types. If there are only maps of other types, the error matches
+// [pin.ErrWrongType]. Other errors match [ErrReference]; [ErrNotFound]; [ErrAmbiguous], whose
+// text lists the maps; and those of [pin.Open] for a path. Ids and names need CAP_SYS_ADMIN;
+// without it the error matches [fs.ErrPermission].
 func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(pin.Open, ref, types)
 }
 
 // LookupToRead is like [Lookup], but if the caller may not write a pin, it opens the pin
-// read-only, as [pin.OpenReadOnly] does. That suffices for [One].
+// read-only, as [pin.OpenReadOnly] does. Such a map suffices for [One] and [Users].
 func LookupToRead(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(openToRead, ref, types)
 }

@@ -43,8 +43,8 @@ type Positions struct {
 
 // Busy is a record that is reserved and neither submitted nor discarded.
 type Busy struct {
-	Pos uint64
-	Len uint32 // bytes
+	Pos uint64 // position of its header
+	Len uint32 // bytes, without the header
 }
 
 // fields says which optional members struct bpf_ringbuf (kernel/bpf/ringbuf.c) has in this

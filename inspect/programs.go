@@ -14,7 +14,7 @@ type Program struct {
 	Type ebpf.ProgramType
 	// Via is the map of maps through which the program reaches the map; 0 if it refers to the map itself.
 	Via ebpf.MapID
-	// Attached is where the program is attached; nil if unknown.
+	// Attached says where the program is attached; nil if unknown.
 	Attached []Attachment
 }
 

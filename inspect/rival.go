@@ -19,9 +19,12 @@ func (e unseenError) Unwrap() error        { return e.error }
 
 // Rival returns a process other than the caller that has the RINGBUF m mapped for consuming
 // or the USER_RINGBUF m mapped for producing, or nil if there is none. It also finds processes
-// that do not take this module's claims, such as users of libbpf. If a process exists that the
-// caller cannot see, its PID is 0. If it is unknown whether one exists, the error matches
-// [ErrUnseen].
+// that do not claim their rings as this module does, such as users of libbpf. It ignores a
+// process that has the ring mapped only for a moment. A process that the caller cannot see is
+// returned with PID 0. The caller still owns m.
+//
+// If it is unknown whether there is such a process, the error matches [ErrUnseen]; if m is
+// neither a ring nor an arena, [pin.ErrWrongType].
 func Rival(m *ebpf.Map) (*User, error) { return steady(func() ([]User, error) { return rivals(m) }) }
 
 // steady returns a user that two consecutive calls of find return, or nil. A process that only

@@ -12,7 +12,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// SamplerOptions are the options of a [Sampler]. The zero value suits most uses.
+// SamplerOptions are the options of a [Sampler]. The zero value suits most uses. With SkipUsers
+// the Sampler cannot distinguish [Unconsumed] from [ConsumerStuck].
 type SamplerOptions struct {
 	Options
 	// RelateEvery is the interval at which users, programs and pins are looked up again, which
@@ -100,8 +101,10 @@ func (s *Sampler) Close() error {
 	return nil
 }
 
-// Sample describes all maps. The caller can keep the report, but must not change the lists of users,
-// programs and pins, which later reports share.
+// Sample describes all maps, each ring with its [Flow]. Call it at the interval at which the flow is to be
+// measured, such as once a second. The caller can keep the report, but must not change the lists of users,
+// programs and pins, which later reports share. The errors are those of [All], and [os.ErrClosed] after
+// Close.
 func (s *Sampler) Sample() (*Report, error) {
 	if s.host == nil {
 		return nil, fmt.Errorf("sample maps: %w", os.ErrClosed)

@@ -27,7 +27,8 @@ func hidesProcesses() bool {
 
 // Unseen returns the number of writable mappings of the map that belong to processes which the
 // caller cannot see: they are outside its pid namespace, or it may not read their /proc. Each
-// such mapping is that of a consumer of a RINGBUF, or of a producer of a USER_RINGBUF.
+// such mapping is that of a consumer of a RINGBUF, of a producer of a USER_RINGBUF, or of a user
+// of an arena. The map must be one of those passed to [Users].
 //
 // The kernel counts writable mappings in all pid namespaces (bpf_map_mmap in
 // kernel/bpf/syscall.c); reading the count needs CAP_BPF and CAP_PERFMON. If processes

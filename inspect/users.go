@@ -33,14 +33,14 @@ type User struct {
 	Produces bool
 
 	// Exact reports that the fields come from the kernel's iterators. Otherwise Holds is
-	// certain if true, and the other fields are inferred, for the reason in Why.
+	// certain if true, and Mapped, Consumes and Produces are inferred.
 	Exact bool
-	Why   string
+	Why   string // why Mapped is inferred; empty if Exact
 }
 
-// Usage is the users of maps.
+// Usage has the users of the maps passed to [Users].
 type Usage struct {
-	Users map[ebpf.MapID][]User // by ascending PID
+	Users map[ebpf.MapID][]User // by ascending PID; a map without users has no key
 	// Notes say what is unknown or inexact, and why.
 	Notes []string
 
@@ -50,7 +50,8 @@ type Usage struct {
 }
 
 // Users finds the processes that use the maps, which are rings or arenas, in one pass over all
-// processes. For maps of other types it returns [pin.ErrWrongType].
+// processes. For maps of other types the error matches [pin.ErrWrongType]. The caller still owns
+// the maps.
 //
 // It uses the kernel's iterators over descriptors and mappings, which need CAP_BPF and
 // CAP_PERFMON. Without the iterators it infers the users from /proc, which shows the sizes of
