@@ -1,5 +1,5 @@
 // Package pin keeps maps, programs and links alive on bpffs, the file system
-// whose entries are BPF objects, and opens them from there.
+// whose entries are BPF objects, and opens maps from there.
 //
 // The smallest use:
 //
@@ -14,6 +14,7 @@
 // An object can have any number of pins. Closing the object does not remove them;
 // [Remove] or rm(1) does. The package works on descriptors of its own, so it does not
 // change cilium/ebpf's record of an object's pin, which IsPinned, Unpin and Pin use.
+// [Walk] lists pins. To open a pinned program or link, use cilium/ebpf.
 //
 // A path is absolute or relative to the working directory, and must be on a mounted
 // bpffs; systemd mounts one on /sys/fs/bpf. The package mounts nothing.
@@ -21,16 +22,19 @@
 // # Other users
 //
 // A bpffs has mode 1777 by default: any user can create directories and symbolic links
-// there. So functions resolve a path once, to a handle (O_PATH). They refuse, with
-// [ErrUnsafe], directories that users other than the caller and root can change, and symbolic
-// links that such users own. The mode of a pin is set before the pin becomes visible.
+// there. So functions resolve a path once, to a handle (O_PATH). All except [Walk] refuse, with
+// [ErrUnsafe], symbolic links on the bpffs that users other than the caller and root own.
+// Functions that pin also refuse directories that such users can change. [Open] and [Remove] do
+// not: they trust what is in a directory. The mode of a pin is set before the pin becomes
+// visible.
 //
 // # Concurrency and errors
 //
 // Any number of goroutines can call all functions at once.
 //
-// The text of an error names the path and explains the reason. The error also matches the
-// kernel's errno, and [fs.ErrExist], [fs.ErrNotExist] and [fs.ErrPermission] where they apply.
+// The text of an error names the path and explains the reason. The error matches, by
+// [errors.Is], the errors below, the kernel's errno, and [fs.ErrExist], [fs.ErrNotExist] and
+// [fs.ErrPermission] where they apply.
 package pin
 
 import (
@@ -48,13 +52,13 @@ var (
 	// ErrNotBPFFS reports that a path is not on a bpffs.
 	ErrNotBPFFS = bpffs.ErrNotBPFFS
 
-	// ErrName reports a name that bpffs does not accept: it contains a dot or is longer
-	// than 255 bytes.
+	// ErrName reports a name that bpffs does not accept: it contains a dot, is longer than 255
+	// bytes, or is empty.
 	ErrName = bpffs.ErrName
 
 	// ErrUnsafe reports that a user other than the caller and root could replace a pin. Either a
 	// directory between the root of the bpffs and the pin belongs to such a user, or is writable
-	// by others and not sticky; or such a user owns a symbolic link in the path.
+	// by others and not sticky; or such a user owns a symbolic link on the bpffs in the path.
 	ErrUnsafe = bpffs.ErrUnsafe
 
 	// ErrWrongType reports that a pinned object is of another kind than the caller wants, or a map

@@ -69,8 +69,9 @@ func open(load loader, path string, types []ebpf.MapType) (*ebpf.Map, error) {
 // Remove removes the pin at path. The object stays as long as something else
 // holds it: a descriptor, another pin, or a program that uses it.
 //
-// Errors are [fs.ErrNotExist], [ErrNotBPFFS], and [ErrNotPin] for a directory or symbolic
-// link, which Remove does not remove.
+// Errors are [fs.ErrNotExist], [ErrNotBPFFS], [ErrNotPin] for a directory or symbolic link,
+// which Remove does not remove, and [ErrUnsafe] for another user's symbolic link in the path
+// to the pin.
 func Remove(path string) error {
 	if err := remove(path); err != nil {
 		return fmt.Errorf("unpin %q: %w", path, err)

@@ -42,7 +42,7 @@ func Map(m *ebpf.Map, path string, opts Options) error {
 	return pin("map", c, path, opts)
 }
 
-// Program pins p to path like [Map].
+// Program pins p to path like [Map]. The caller still owns p.
 func Program(p *ebpf.Program, path string, opts Options) error {
 	c, err := p.Clone()
 	if err != nil {
@@ -53,8 +53,8 @@ func Program(p *ebpf.Program, path string, opts Options) error {
 }
 
 // Link pins l to path like [Map]. While the pin exists, the program stays attached even after l
-// is closed. A perf event without a BPF link (before Linux 5.15) is refused with
-// [ebpf.ErrNotSupported].
+// is closed. The caller still owns l. A perf event without a BPF link (before Linux 5.15) is
+// refused with [ebpf.ErrNotSupported].
 func Link(l link.Link, path string, opts Options) error {
 	c, err := cloneLink(l)
 	if err != nil {
@@ -179,9 +179,10 @@ func move(p *bpffs.Path, o object, opts Options, flags uint) (err error) {
 // concurrent [Open] gets the old or the new map. The new pin does not inherit the mode of the
 // old pin.
 //
-// It pins m in a new directory next to path and then moves the pin, as described at
-// Options.Mode. If something other than a map is at path, Replace leaves it alone and returns
-// [ErrNotPin] or [ErrWrongType].
+// To replace a map, it pins m in a new directory next to path and then moves the pin, as described
+// at Options.Mode. It opens the old pin to check that it holds a map, which needs read and write
+// permission. If something else is at path, Replace leaves it alone and returns [ErrNotPin] or
+// [ErrWrongType].
 func Replace(m *ebpf.Map, path string, opts Options) error {
 	if err := replace(m, filepath.Clean(path), opts); err != nil {
 		return fmt.Errorf("replace map at %q: %w", path, err)

@@ -52,9 +52,11 @@ type Entry struct {
 // Walk yields the pins in and below root, a directory on a bpffs, in lexical order. It follows
 // no symbolic links, except for root itself, and enters no other file systems.
 //
-// For an entry that it cannot read, it yields the path and an error, and goes on. It omits
-// entries that vanish during the walk. It keeps no object open: when the caller uses a path,
-// another object can be pinned there.
+// For an entry that it cannot read, it yields the path and an error, and goes on. To read a pin
+// needs read permission, that of a link write permission too. If it cannot open root, or root is
+// not on a bpffs ([ErrNotBPFFS]), it yields only that error. Walk omits entries that vanish during
+// the walk. It keeps no object open: when the caller uses a path, another object can be pinned
+// there.
 func Walk(root string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		fd, err := openRoot(root)
