@@ -5,8 +5,9 @@
 // block has its length at both ends. So a file whose writer was killed, or that was
 // truncated anywhere, is readable up to its last complete record.
 //
-// The Append functions make the parts of a file; the caller writes the parts. The functions
-// have no state, so any number of goroutines can call them at once:
+// The Append functions make the parts of a file: a header, any number of records, and an end.
+// The caller writes the parts to the file. The functions have no state and keep no arguments,
+// so any number of goroutines can call them at once:
 //
 //	buf, err := capture.AppendHeader(nil, capture.Info{Name: "events", Type: ebpf.RingBuf, Size: size})
 //	...
@@ -23,7 +24,10 @@
 //		if err == io.EOF {
 //			break
 //		}
-//		...
+//		if err != nil {
+//			return err
+//		}
+//		... // rec.Data is valid until the next call of Next
 //	}
 //
 // A Reader is also a [consumer.Source], so code that reads rings can read captures.

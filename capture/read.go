@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	// ErrFormat reports a file that is not a capture, or whose blocks contradict each other.
+	// ErrFormat reports a file that is not a capture, or that does not follow the format.
 	ErrFormat = errors.New("not a capture of rbtool")
 
 	// ErrUnfinished reports a capture without an end: its recorder was killed, or the file is
@@ -23,8 +23,8 @@ var (
 	ErrUnfinished = errors.New("the capture was not finished")
 )
 
-// Reader reads a capture. It is a [consumer.Source]. Only one goroutine at a time can use it; Close can be
-// called from any.
+// Reader reads a capture. It is a [consumer.Source]. Only one goroutine at a time can use it; any goroutine can
+// call Close at any time.
 type Reader struct {
 	r      io.Reader
 	info   Info
@@ -39,7 +39,8 @@ type Reader struct {
 }
 
 // NewReader returns a Reader of r, which should be buffered. It reads r up to the first record, or to the end
-// if there are no records. The caller still owns r. The error matches [ErrFormat] if r is not a capture.
+// if there are no records. The caller still owns r, and closes it after the last use of the Reader. The error
+// matches [ErrFormat] if r is not a capture, or is the error of reading r.
 func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: r}
 	typ, body, err := c.block()
@@ -72,16 +73,17 @@ func asFormat(err error) error {
 	return err
 }
 
-// Info returns the description of the ring. It changes when the Reader reaches another capture in the same
-// file.
+// Info returns the description of the ring to which the last record belongs. It changes when the Reader reaches
+// another capture in the same file.
 func (c *Reader) Info() Info { return c.info }
 
-// End returns the end of the capture. It is nil before the Reader reaches the end, and for an unfinished capture.
+// End returns the end of the capture, or nil before the Reader reaches the end and for an unfinished capture. Of
+// several captures in a file it returns the end of the last one.
 func (c *Reader) End() *End { return c.end }
 
-// Next returns the next record, whose Data is valid until the next call. At the end of the file it returns
-// [io.EOF], or an error matching [ErrUnfinished] if the capture has no end. Other errors are those of reading the
-// file, and [ErrFormat] if the file does not follow the format. Errors are final.
+// Next returns the next record, whose Data is valid until the next call of Next or Pass. At the end of the file
+// it returns [io.EOF] itself, or an error matching [ErrUnfinished] if the capture has no end. Other errors are
+// those of reading the file, and match [ErrFormat] if the file does not follow the format. Errors are final.
 func (c *Reader) Next() (Record, error) {
 	if c.unread {
 		c.unread = false

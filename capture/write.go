@@ -63,14 +63,14 @@ const (
 	maxHead   = 1 << 20   // section, interface and statistics blocks, to which other programs can add options
 )
 
-// Info describes the recorded ring.
+// Info describes the recorded ring. Positions are bytes since the ring's creation.
 type Info struct {
-	Name  string
+	Name  string // of the map; the file keeps at most 1024 bytes
 	ID    ebpf.MapID
 	Type  ebpf.MapType // RingBuf or UserRingbuf
-	Size  uint64       // bytes
+	Size  uint64       // bytes of the ring's data
 	Start uint64       // position at which recording began
-	// Application is the program that recorded, with its version.
+	// Application is the program that recorded, with its version. The file keeps at most 1024 bytes.
 	Application string
 	// Types are the types of the records; nil if unknown.
 	Types *decode.Set
@@ -81,16 +81,16 @@ type Record struct {
 	Pos  uint64    // bytes from the ring's creation to the record's header
 	Time time.Time // when the record was read from the ring, to the nanosecond
 	Lost uint64    // bytes lost between the previous record and this one, headers included
-	Data []byte
+	Data []byte    // bytes of the record, without its header
 }
 
 // End is the end of a finished capture.
 type End struct {
-	Time      time.Time
-	Pos       uint64 // position at which recording ended
-	Records   uint64
-	Discarded uint64 // records that their producers discarded
-	Lost      uint64 // bytes lost since the last record, headers included
+	Time      time.Time // when recording ended
+	Pos       uint64    // position at which recording ended
+	Records   uint64    // number of records in the capture
+	Discarded uint64    // number of records that their producers discarded
+	Lost      uint64    // bytes lost since the last record, headers included
 }
 
 var le = binary.LittleEndian
@@ -128,7 +128,7 @@ func endOptions(dst []byte) []byte { return le.AppendUint32(dst, optEnd) }
 func text(s string) []byte { return []byte(s[:min(len(s), 1024)]) }
 
 // AppendHeader appends the beginning of a capture to dst. It returns an error only if info.Types cannot be
-// marshalled or exceeds 16 MiB.
+// marshalled or exceeds 16 MiB; dst is then extended by a header without types.
 func AppendHeader(dst []byte, info Info) ([]byte, error) {
 	dst = block(dst, blockSection, func(b []byte) []byte {
 		b = le.AppendUint32(b, byteOrder)
@@ -171,8 +171,9 @@ func appendTypes(dst []byte, types *decode.Set) ([]byte, error) {
 	return block(dst, blockTypes, func(b []byte) []byte { return append(b, body...) }), nil
 }
 
-// AppendRecord appends a record to dst. rec.Data must not exceed 1 GiB. If the record is longer than a packet
-// that Wireshark accepts, the rest of it goes into private blocks after the packet.
+// AppendRecord appends a record to dst. rec.Data must be shorter than 1 GiB, as the records of all rings are. If
+// the record is longer than a packet that Wireshark accepts, the rest of it goes into private blocks after the
+// packet.
 func AppendRecord(dst []byte, rec Record) []byte {
 	packet := rec.Data[:min(len(rec.Data), maxPacket)]
 	dst = appendPacket(dst, rec, packet)
