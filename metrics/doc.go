@@ -1,5 +1,5 @@
-// Package metrics exports the rings of a host to Prometheus. The command rbtool exporter
-// serves it; a Go program can register it next to its own metrics:
+// Package metrics exports the rings and arenas of a host to Prometheus. The command rbtool
+// exporter serves it; a Go program can register it next to its own metrics:
 //
 //	s := inspect.NewSampler(inspect.SamplerOptions{})
 //	defer s.Close()
@@ -15,6 +15,25 @@
 // resolution of the saturated time, the high-water mark and the stuck states, and does not
 // depend on how many servers scrape.
 //
+// # Metrics
+//
+// Of the samples: rbtool_up (0 if the last one failed), rbtool_samples_total,
+// rbtool_sample_failures_total, rbtool_sample_duration_seconds. Of each map: rbtool_map_info,
+// rbtool_map_memory_bytes, rbtool_owner_info, and for an arena rbtool_arena_capacity_bytes. Of
+// each ring whose positions are known, all with the prefix rbtool_ring_:
+//
+//	produced_bytes_total, consumed_bytes_total  since the ring's creation, headers included
+//	overwritten_bytes_total                     overwrite mode only; a lower bound
+//	saturated_seconds_total                     time for which the ring was at least 15/16 full
+//	capacity_bytes, backlog_bytes               size of the ring, and bytes not yet consumed
+//	high_water_bytes                            largest backlog that a sample has seen
+//	lag_seconds                                 age of the oldest record
+//	consumer_stuck, producer_stuck,             1 if the ring is in this state, else 0:
+//	unconsumed, contradictory                   see inspect.State
+//	stuck_seconds                               time since the last progress of a stuck ring
+//
+// [inspect.Flow] describes these values.
+//
 // # Labels
 //
 // The labels of a map's metrics are its id and name, which never change. rbtool_map_info also
@@ -24,7 +43,9 @@
 //
 //	rate(rbtool_ring_consumed_bytes_total[5m]) * on (instance, id) group_left (owner) rbtool_map_info
 //
-// rbtool_owner_info has a series for each process that uses a map. The kernel reuses the id of a
-// map only after it has created 2^31 other maps. Then the counters restart, as they do when the
-// exporter restarts.
+// rbtool_owner_info has a series for each process that uses a map, other than the exporter, with
+// the labels id, pid, comm, role (consumer, producer, observer or holder), unit, container and
+// pod. The kernel reuses the id of a map only after it has created 2^31 other maps; then the
+// counters restart. When the exporter restarts, the counters of overwritten bytes and saturated
+// seconds restart; those of produced and consumed bytes continue.
 package metrics

@@ -14,7 +14,7 @@ import (
 )
 
 // Collector is a [prometheus.Collector] that exports the last sample. Any number of goroutines
-// can use it at once.
+// can call its methods at once. It holds no descriptors and needs no Close.
 type Collector struct {
 	mu      sync.Mutex
 	sample  *inspect.Report // nil after a failure
@@ -25,12 +25,13 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// NewCollector returns a Collector. It exports no metrics of rings before the first Update.
+// NewCollector returns a Collector. Before the first Update rbtool_up is 0, and it
+// exports no metrics of maps.
 func NewCollector() *Collector { return &Collector{} }
 
-// Update sets the sample and the time that taking it took. The caller must not change the
-// sample afterwards. If err is not nil, rbtool_up is 0 and the Collector exports no metrics of
-// rings, so that old values are not mistaken for current values.
+// Update sets the sample that scrapes get from now on, and the time that it took to take it. The
+// caller must not change the sample afterwards. If err is not nil, rbtool_up is 0 and the
+// Collector exports no metrics of maps, so that old values are not mistaken for current values.
 func (c *Collector) Update(sample *inspect.Report, err error, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
