@@ -43,11 +43,12 @@ func (a action) String() string {
 	return fmt.Sprintf("command %d", uint32(a))
 }
 
-// Subject says which processes a rule applies to. Exactly one field is set.
+// Subject says which processes a rule applies to. Set exactly one field.
 type Subject struct {
-	// PID is the TGID of a process. The rule applies to that process and its children, not to a
-	// later process with the same pid. If no process has the pid, the rule has no effect. The
-	// kernel keeps some KiB of memory of the process until the rule is removed.
+	// PID is the TGID of a process. The rule applies to that process and its children, not to
+	// their children, nor to a later process with the same pid. If no process has the pid, the
+	// rule has no effect. The kernel keeps some KiB of memory of the process until the rule is
+	// removed.
 	PID      uint32
 	Comm     string // processes whose events have this Comm, 1 to 15 bytes
 	CgroupID uint64 // processes whose events have this CgroupID, not those in cgroups below
@@ -173,13 +174,14 @@ func (c *control) close() {
 }
 
 // Watch makes the tracer write the events of the subject. While any subject is watched, events of
-// other processes are left out.
+// other processes are left out. A rule replaces an earlier rule about the same subject.
 //
 // Watch, [Tracer.Ignore], [Tracer.Forget] and [Tracer.Reset] return when the tracer has carried out
-// the command: it applies to all events that happen from then on, and may apply to events that are
-// being written. The error matches unix.E2BIG if there are too many rules, [userprod.ErrBusy] while
-// another process writes commands, and [ebpf.ErrNotSupported] if the kernel has no user rings
-// (before Linux 6.1).
+// the command, or with an error after 5 s. The command applies to all events that happen from then
+// on, and may apply to events that are being written. The error matches unix.E2BIG if there are
+// more than 1024 rules, [userprod.ErrBusy] while another process writes commands,
+// [ebpf.ErrNotSupported] if the kernel has no user rings (before Linux 6.1), and [os.ErrClosed]
+// after Close.
 func (t *Tracer) Watch(s Subject) error { return t.command(watch, s) }
 
 // Ignore makes the tracer leave out the events of the subject, even if it is watched. See
@@ -190,7 +192,7 @@ func (t *Tracer) Ignore(s Subject) error { return t.command(ignore, s) }
 // rule. See [Tracer.Watch].
 func (t *Tracer) Forget(s Subject) error { return t.command(forget, s) }
 
-// Reset removes all rules: everything is traced again. See [Tracer.Watch].
+// Reset removes all rules, so that all processes are traced again. See [Tracer.Watch].
 func (t *Tracer) Reset() error { return t.command(reset, Subject{}) }
 
 func (t *Tracer) command(a action, about Subject) error {

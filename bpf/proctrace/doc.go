@@ -11,10 +11,21 @@
 //	if err := tracer.Attach(); err != nil {
 //		return err
 //	}
-//	// Read tracer.Events() and pass each record to proctrace.Decode.
+//	reader, err := consumer.NewReader(tracer.Events(), consumer.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer reader.Close()
+//	for record, err := range reader.Records(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		event, err := proctrace.Decode(record.Data)
+//		...
+//	}
 //
 // [Tracer.Pin] keeps the tracer running after the process has ended; [Open] opens a pinned tracer,
-// [Remove] stops it.
+// [Remove] stops it. [Tracer.Stats] counts what was written and what was lost.
 //
 // # Order and losses
 //
@@ -64,9 +75,10 @@
 //
 // # Requirements
 //
-// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. Before Linux 5.11 the memory of maps is limited by
-// RLIMIT_MEMLOCK: raise it first (rlimit.RemoveMemlock of cilium/ebpf). [Stats] tells which
-// features of later kernels are in use.
+// Linux 5.8 with BTF, CAP_BPF and CAP_PERFMON. [Open], [Remove], [Tracer.Replace] and [StacksOf]
+// need CAP_SYS_ADMIN. Before Linux 5.11 the memory of maps is limited by RLIMIT_MEMLOCK: raise it
+// first (rlimit.RemoveMemlock of cilium/ebpf). [Stats] tells which features of later kernels are in
+// use.
 package proctrace
 
 //go:generate go tool bpf2go -target bpfel -go-package proctrace -no-global-types -cflags "-O2 -g -Wall -Wextra -Wno-unused-parameter -Werror -mcpu=v3 -I../headers" -type event_type -type event_counts -type fork_event -type exec_event -type exit_event -type ack_event -type command_type -type command_subject -type command -type rule_counts bpf proctrace.bpf.c

@@ -8,7 +8,7 @@ import (
 	"unsafe" // only for the offsets of fields in generated structs
 )
 
-// ErrRecord means that bytes are not a record of this package.
+// ErrRecord reports bytes that are not a record of this package.
 var ErrRecord = errors.New("not a proctrace record")
 
 // Type is the type of an event, enum event_type in bpf/headers/proctrace.h.
@@ -74,28 +74,28 @@ type Event struct {
 	Ktime     uint64 // time of the event: CLOCK_MONOTONIC, ns
 	StartTime uint64 // start of the process: CLOCK_BOOTTIME, ns
 	CgroupID  uint64 // cgroup in the v2 hierarchy: the inode number of its directory
-	Comm      string
+	Comm      string // name of the thread, at most 15 bytes
 
 	// Only in events of type Exec.
 	Filename          string // the path that the caller passed; for a script, the path of the script
-	FilenameTruncated bool   // Filename is cut off
-	OldPID            uint32 // PID that the calling thread had before it took the leader's
+	FilenameTruncated bool   // Filename lacks its end
+	OldPID            uint32 // PID that the calling thread had before it took the leader's; usually PID
 
 	// Only in events of type Exit. If GroupDead is true, they describe the process, as wait4(2)
 	// does.
-	ExitCode   uint32
+	ExitCode   uint32 // exit status, 0 to 255; 0 if a signal killed it
 	Signal     uint16 // signal that killed it, or 0
 	CoreDumped bool
 	GroupDead  bool // the process has ended: true for exactly one thread of each process
 
-	// Only in events of type Exec and Exit: ids of stacks, see [Stacks]. A negative value means
-	// that there is no stack: -1 if the tracer takes no stacks, else a negative errno.
+	// Only in events of type Exec and Exit: ids of stacks, for the methods of [Stacks]. A negative
+	// value means that there is no stack: -1 if the tracer takes no stacks, else a negative errno.
 	KernelStack, UserStack int32
 
 	// Only in events of type Ack, whose other fields are unset except Type and Ktime.
 	Command string  // "watch", "ignore", "forget" or "reset"
 	Subject Subject // subject of the command
-	Cookie  uint64  // cookie that the sender chose
+	Cookie  uint64  // number that the sender chose, to recognise the answer to its command
 	Err     error   // why the command was refused, see [Tracer.Watch]; nil if it was carried out
 	Rules   uint32  // number of rules after the command
 	Watches uint32  // number of those rules that watch
@@ -114,7 +114,7 @@ func typeOf(record []byte) (Type, error) {
 }
 
 // Decode decodes a record of the ring. The Event does not refer to the memory of record, which may
-// be in the ring. The error matches [ErrRecord]. Decode may be called by many goroutines at once.
+// be in the ring. An error matches [ErrRecord]. Any number of goroutines may call Decode at once.
 func Decode(record []byte) (Event, error) {
 	t, err := typeOf(record)
 	if err != nil {

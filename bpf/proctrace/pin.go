@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	// ErrIncomplete means that a directory has only some of the pins of a tracer: [Tracer.Pin] or
+	// ErrIncomplete reports a directory that has only some of the pins of a tracer: [Tracer.Pin] or
 	// [Remove] was interrupted, or another version of this package pinned them. Remove removes
 	// them.
 	ErrIncomplete = errors.New("the tracer there is incomplete (interrupted while it was started or stopped), or of another version")

@@ -19,7 +19,7 @@ import (
 
 // Open opens the tracer that is pinned in dir, which another process may have started. The caller
 // closes the Tracer; the tracing continues. An open Tracer does not keep the tracing running after
-// [Remove].
+// [Remove]. Open needs CAP_SYS_ADMIN, to identify the programs of pinned links.
 //
 // The error matches [fs.ErrNotExist] if no tracer is pinned in dir, [ErrIncomplete] if pins are
 // missing, or an error of package pin.
@@ -43,7 +43,7 @@ func Open(dir string) (*Tracer, error) {
 //
 // Remove removes nothing if another object is pinned under the name of a tracer's pin. If the
 // process that attached the tracer still has it open, the tracing continues without pins, and
-// Remove returns an error after 10 s.
+// Remove returns an error after 10 s. Remove needs CAP_SYS_ADMIN, as [Open] does.
 func Remove(dir string) error {
 	if err := remove(dir); err != nil {
 		return fmt.Errorf("remove proctrace from %q: %w", dir, err)

@@ -49,8 +49,8 @@ type Frame struct {
 	IP uint64
 }
 
-// Stacks resolves the stack ids in the events of a tracer, for the lifetime of the tracer. Many
-// goroutines may call its methods at once.
+// Stacks resolves the stack ids in the events of a tracer. The stacks exist as long as the tracer
+// or the Stacks. Any number of goroutines may call Kernel and User at once.
 type Stacks struct{ kernel, user *ebpf.Map }
 
 // StacksOf returns the stacks of the tracer that writes to ring, which any process may have
@@ -82,11 +82,14 @@ func StacksOf(ring *ebpf.Map) (*Stacks, error) {
 	return s, nil
 }
 
-// Close releases the descriptors of the maps.
+// Close releases the descriptors of the maps. Call it after the last call of Kernel and User has
+// returned. It is idempotent.
 func (s *Stacks) Close() error { return errors.Join(s.kernel.Close(), s.user.Close()) }
 
 // Kernel returns the return addresses of a kernel stack, innermost first. If id is negative, the
-// error says why there is no stack, and matches the errno that id encodes.
+// error says why there is no stack: it matches [fs.ErrNotExist] for -1, as the tracer takes no
+// stacks, and otherwise the errno that id encodes. The error also matches fs.ErrNotExist if no
+// stack has the id.
 func (s *Stacks) Kernel(id int32) ([]uint64, error) {
 	b, err := lookupStack(s.kernel, id)
 	var ips []uint64

@@ -16,7 +16,7 @@ type Counts struct {
 	Missed  uint64 // events lost because the kernel did not run a program, see the package comment
 	Ignored uint64 // events left out by rules
 
-	StacksLost uint64 // stacks missing in written records because another stack has the slot
+	StacksLost uint64 // stacks missing in written records because another stack has their slot
 }
 
 // Stats describes a tracer at work.
@@ -30,8 +30,9 @@ type Stats struct {
 	Rules, Watches uint32
 
 	// Commands says that the tracer takes commands (Linux 6.1). HoldsTasks says that a rule about a
-	// process holds a reference to its task (Linux 6.2, for these programs later). Otherwise a rule
-	// applies to processes with the pid that started before the rule was made.
+	// process holds a reference to its task, which kernels some versions later than Linux 6.2
+	// permit. Otherwise a rule applies to processes with the pid that started before the rule was
+	// made.
 	Commands, HoldsTasks bool
 
 	// Copies is the number of copies of each program, see the package comment.
@@ -39,7 +40,7 @@ type Stats struct {
 }
 
 // Stats returns the sums of the counters of all CPUs. Events may happen meanwhile, so the sums may
-// belong to different moments.
+// belong to different moments. The error matches [os.ErrClosed] after Close.
 func (t *Tracer) Stats() (Stats, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 // processesName is the name of the arena map and of the table in the arena.
 const processesName = "processes"
 
-// Process is an entry of the process table.
+// Process is an entry of the process table, as [Tracer.Processes] describes it.
 type Process struct {
 	PID       uint32
 	PPID      uint32 // TGID of the parent at the fork
@@ -97,9 +97,12 @@ func (p *processTable) load(handlers, counters *ebpf.Map, after uint32, cache *b
 func (p *processTable) close() error { return p.arena.Close() }
 
 // Processes returns the arena with the process table, or nil without Options.Processes. The Tracer
-// owns and closes the map. The table has the name "processes". Its keys are pids (uint32);
-// [DecodeProcess] decodes its values. Any process that opens the arena can read it, by
-// container.OpenTable.
+// owns and closes the map. The table has the name "processes". Its keys are pids, 4 bytes in
+// little-endian order; [DecodeProcess] decodes its values. Any process that opens the arena can
+// read it, by [arena.Open], [container.OpenHeap] and [container.OpenTable]. It holds up to 32,768
+// processes; Stats.Unlisted counts changes that found no room. If [Tracer.Attach] is called in a
+// pid namespace other than the initial one, the table lacks the processes that were running then,
+// until they exec.
 func (t *Tracer) Processes() *ebpf.Map { return t.processes }
 
 // fill adds an entry for each living process. The programs handle processes that start or end at
@@ -156,8 +159,8 @@ func readProcess(pid uint32) (e tableProcessEntry, err error) {
 	return e, nil
 }
 
-// DecodeProcess decodes a value of the process table. It may be called by many goroutines at
-// once.
+// DecodeProcess decodes a value of the process table. It returns an error if the value is too
+// short. Any number of goroutines may call it at once.
 func DecodeProcess(value []byte) (Process, error) {
 	var e tableProcessEntry
 	if _, err := binary.Decode(value, binary.LittleEndian, &e); err != nil {

@@ -22,8 +22,8 @@ const defaultRingBytes = 16 << 20
 
 // Options configure a tracer. The zero value suits most uses.
 type Options struct {
-	// RingBytes is the size of the ring: a power of two and a multiple of the
-	// page size. Zero means 16 MiB.
+	// RingBytes is the size of the ring in bytes: a power of two and a multiple of the
+	// page size. Zero means 16 MiB, which has room for about 150,000 events.
 	RingBytes uint32
 
 	// Overwrite makes the ring a flight recorder: when it is full, new events overwrite the
@@ -41,8 +41,8 @@ type Options struct {
 	Processes bool
 }
 
-// Tracer is a set of loaded programs and the ring into which they write. Many goroutines may call
-// its methods at the same time.
+// Tracer is a set of loaded programs and the ring into which they write. Any number of goroutines
+// may call its methods at once.
 type Tracer struct {
 	events   *ebpf.Map
 	counters *ebpf.Map
@@ -246,8 +246,9 @@ func setCopy(spec *ebpf.CollectionSpec, copy, copies uint32) error {
 	return errors.Join(spec.Variables[bpfVarCopies].Set(copies), spec.Variables[bpfVarCopy].Set(copy))
 }
 
-// Attach starts the tracing. The tracing ends with Close or, if the Tracer is pinned, with
-// [Remove]. A Tracer can be attached once.
+// Attach starts the tracing. The tracing ends with Close or the end of the process or, if the
+// Tracer is pinned, with [Remove]. A Tracer can be attached once; one that [Open] returned is
+// attached already.
 func (t *Tracer) Attach() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -291,7 +292,7 @@ func (t *Tracer) detach() {
 	t.links = nil
 }
 
-// Events returns the ring. The Tracer owns and closes it.
+// Events returns the ring, for example for consumer.NewReader. The Tracer owns and closes it.
 func (t *Tracer) Events() *ebpf.Map { return t.events }
 
 // Close releases the maps and programs and stops the tracing, unless the Tracer is pinned. It
