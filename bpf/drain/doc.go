@@ -1,5 +1,5 @@
 // Package drain moves the samples of a USER_RINGBUF map into a RINGBUF map inside the kernel, or
-// counts them.
+// counts and drops them.
 //
 // The smallest use:
 //
@@ -11,7 +11,7 @@
 //	if err := d.Start(time.Millisecond); err != nil {
 //		return err
 //	}
-//	// Samples of user become records of ring.
+//	// From now on samples of user become records of ring, within about a millisecond.
 //
 // # Triggers
 //

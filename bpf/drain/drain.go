@@ -17,8 +17,8 @@ const defaultLimit = 4096
 
 // Options configure a Drain. With the zero value it counts samples and drops them.
 type Options struct {
-	// To is the RINGBUF map to deliver to, nil to count samples. The caller keeps the map, and
-	// may close it at any time.
+	// To is the RINGBUF map to deliver to; nil to count and drop samples. The caller still owns the
+	// map, and may close it once Load has returned.
 	To *ebpf.Map
 
 	// MaxSample is the length of the longest sample to deliver, in bytes, and bounds the kernel
@@ -37,8 +37,8 @@ type Options struct {
 	Flags uint64
 }
 
-// Drain is a set of loaded programs for one user ring. Many goroutines may call its methods at
-// once.
+// Drain is a set of loaded programs for one user ring. Any number of goroutines may call its
+// methods at once.
 type Drain struct {
 	maps     maps
 	constant constants
@@ -50,9 +50,9 @@ type Drain struct {
 	closed   bool
 }
 
-// Load loads the programs for a USER_RINGBUF map. Nothing is drained yet. The caller keeps the
-// map, and may close it at any time; the caller closes the Drain. The error matches
-// [ebpf.ErrNotSupported] if the kernel lacks a feature.
+// Load loads the programs for a USER_RINGBUF map. Nothing is drained before Run, Start or Attach.
+// The caller still owns the map, and may close it once Load has returned; the caller closes the
+// Drain. The error matches [ebpf.ErrNotSupported] if the kernel lacks a feature.
 func Load(user *ebpf.Map, opts Options) (*Drain, error) {
 	d, err := load(user, opts)
 	if err != nil {
@@ -109,8 +109,9 @@ func (d *Drain) program(name string) (*ebpf.Program, error) {
 
 // Close stops timer and tracepoint, unless the Drain is pinned, and releases programs and maps.
 // Samples without room in the target stay in the user ring. A sample kept aside (see the
-// package comment) is delivered, or lost with [ErrAside]. Close may be called more than once;
-// later calls of other methods return an error matching [os.ErrClosed].
+// package comment) is delivered, unless the Drain is pinned; if the target has no room for it, the
+// sample is lost and the error matches [ErrAside]. Close may be called more than once; later calls
+// of other methods return an error matching [os.ErrClosed].
 func (d *Drain) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

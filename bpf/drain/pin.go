@@ -47,7 +47,7 @@ var programPins = []struct{ pin, object string }{
 
 // Pin pins the maps and programs of the Drain and both rings in dir, a directory on a bpffs,
 // which it creates if it is missing. Timer and tracepoint then no longer depend on this
-// process, and Close leaves them running.
+// process, and Close leaves them running. A Drain can be pinned once.
 //
 // The error matches [fs.ErrExist] if one of the pins exists; package pin describes other errors. If
 // Pin fails it leaves no pin behind.
@@ -214,8 +214,8 @@ func openProgram(path, name string) (*ebpf.Program, error) {
 	return p, nil
 }
 
-// Remove stops the Drain that is pinned in dir, and removes its pins and dir. It also removes an
-// incomplete set of pins. Samples without room in the target stay in the user ring. If the target
+// Remove stops the Drain that is pinned in dir, and removes its pins, and dir if it is then empty.
+// It also removes an incomplete set of pins, which an interrupted Pin or Remove leaves. Samples without room in the target stay in the user ring. If the target
 // has no room for a sample kept aside (see the package comment), the error matches [ErrAside] and
 // the Drain continues; with force, Remove goes on and the sample is lost.
 //

@@ -14,14 +14,14 @@ import (
 )
 
 var (
-	// ErrContended means that another run of the same Drain was going on, perhaps by its timer
+	// ErrContended reports that another run of the same Drain was going on, perhaps by its timer
 	// or tracepoint.
 	ErrContended = errors.New("another run of this drain is going on")
 
-	// ErrBusy means that another program was draining the user ring at the time.
+	// ErrBusy reports that another program was draining the user ring at the time.
 	ErrBusy = errors.New("another program drains the ring")
 
-	// ErrAside means that the target has no room for the sample kept aside, see the package
+	// ErrAside reports that the target has no room for the sample kept aside, see the package
 	// comment.
 	ErrAside = errors.New("no room in the target for the sample kept aside")
 )
@@ -40,21 +40,22 @@ var drainErrors = map[unix.Errno]error{
 // RunOptions configure one run. With the zero value it takes all samples, up to the 128 Ki,
 // discarded ones included, that the kernel takes in a run.
 type RunOptions struct {
-	Limit uint64 // samples after which the run stops; 0: only the kernel's limit
-	Flags uint64 // as in Options
+	Limit uint64 // number of samples after which the run stops; 0: only the kernel's limit
+	Flags uint64 // whether the run wakes a producer, as in Options
 }
 
 // Result tells what one run did. It does not count discarded samples.
 type Result struct {
-	Samples, Bytes            uint64 // taken out of the user ring
+	Samples, Bytes            uint64 // taken out of the user ring; Bytes without headers
 	Delivered, DeliveredBytes uint64 // written to the target, including a sample that an earlier run kept aside
 	TooLarge                  uint64 // samples dropped: longer than MaxSample
 	Full                      bool   // the run ended at a sample without room in the target
 }
 
-// Run does one run on the calling thread. The error matches [ErrContended], [ErrBusy], or
-// userprod.ErrCorrupt if the producer side of the user ring is inconsistent. If there is an error,
-// the Result has what the run did before it.
+// Run does one run on the calling thread, and returns when it is done. It does not wait for samples
+// or for room. The error matches [ErrContended], [ErrBusy], or userprod.ErrCorrupt if the producer
+// side of the user ring is inconsistent. If there is an error, the Result has what the run did
+// before it.
 func (d *Drain) Run(opts RunOptions) (Result, error) {
 	if err := d.use(); err != nil {
 		return Result{}, fmt.Errorf("drain: %w", err)

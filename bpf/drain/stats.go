@@ -9,7 +9,7 @@ import (
 // Counts tells what all runs did since the Drain was loaded.
 type Counts struct {
 	Runs                      uint64
-	Samples, Bytes            uint64 // taken out of the user ring, not counting discarded samples
+	Samples, Bytes            uint64 // taken out of the user ring, without discarded samples and headers
 	Delivered, DeliveredBytes uint64 // written to the target
 	TooLarge                  uint64 // samples dropped: longer than MaxSample
 	Full                      uint64 // runs that ended because the target was full
@@ -24,8 +24,8 @@ type Counts struct {
 // Stats describes a Drain at work.
 type Stats struct {
 	Counts               // sums over all CPUs
-	PerCPU []Counts      // by CPU
-	Aside  bool          // a sample waits for room in the target
+	PerCPU []Counts      // by the number of the CPU on which the runs were
+	Aside  bool          // a sample is kept aside until the target has room
 	Len    uint32        // length of that sample, in bytes
 	Every  time.Duration // interval of the timer; 0 if it is stopped
 }

@@ -15,8 +15,8 @@ const minEvery = 10 * time.Microsecond
 
 // Start starts a timer in the kernel that drains at once, and then each time the interval has
 // passed since the end of the last run. The interval must be at least 10 µs. A second Start changes
-// it. The timer runs until Stop, or until Close or the end of the process unless the Drain is
-// pinned.
+// the interval. The timer runs until Stop, or until Close or the end of the process unless the
+// Drain is pinned.
 func (d *Drain) Start(every time.Duration) error {
 	if every < minEvery {
 		return fmt.Errorf("start drain: interval of %v is less than %v", every, minEvery)
@@ -56,10 +56,10 @@ func call(prog *ebpf.Program, arg any) error {
 	return nil
 }
 
-// Attach starts a run at each hit of a tracepoint, in the context of the hit. tracepoint is the
+// Attach makes each hit of a tracepoint start a run, in the context of the hit. tracepoint is the
 // name of a kernel event, such as "sched_process_exit". A hit costs about 50 ns even if there is
 // nothing to drain. The tracepoint stays attached until Stop, or until Close or the end of the
-// process unless the Drain is pinned. A Drain can be attached to one tracepoint only, and only
+// process unless the Drain is pinned. A Drain can be attached to one tracepoint at a time, and only
 // before it is pinned.
 func (d *Drain) Attach(tracepoint string) error {
 	if err := d.use(); err != nil {
@@ -91,7 +91,8 @@ func (d *Drain) attach(tracepoint string) error {
 }
 
 // Stop stops the timer and runs by the tracepoint, also of a pinned Drain. After it returns, only
-// Run takes samples, until Start is called again.
+// Run takes samples, until Start or Attach is called again. Start also permits runs by the
+// tracepoint of a pinned Drain again, which stays attached.
 func (d *Drain) Stop() error {
 	if err := d.use(); err != nil {
 		return fmt.Errorf("stop drain: %w", err)
