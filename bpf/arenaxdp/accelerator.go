@@ -22,22 +22,23 @@ import (
 // DefaultPort is the port of memcached.
 const DefaultPort = 11211
 
-// Options describe which requests to answer. Only Interface is required. Do not change the slices after
+// Options say which requests to answer. Only Interface is required. Do not change the slices after
 // passing them.
 type Options struct {
 	Interface string // name of the network interface
 	Port      uint16 // 0 is DefaultPort
-	// Addresses are the destination addresses of the requests to answer, at most 256. Nil means the
+	// Addresses are the destination addresses of the requests to answer, 1 to 256. Nil means the
 	// interface's addresses.
 	Addresses []netip.Addr
 	// Allow are the networks of the hosts to answer, at most 1024. Nil means the networks of the
 	// interface's addresses.
 	Allow []netip.Prefix
-	// Growth limits an answer to a multiple of its request's bytes, from 1 to 1000, with IP and UDP
-	// headers. 0 means 8, which is enough for any value if the request has one key.
+	// Growth limits an answer to this many times the bytes of its request, both with IP and UDP
+	// headers: 1 to 1000. 0 means 8, which is enough for any value if the request has one key.
 	Growth int
 	// Mode is where the program runs: in the driver (link.XDPDriverMode), which must support it, or in
 	// the network stack (link.XDPGenericMode). 0 means the driver if it supports XDP, else the stack.
+	// A Server ignores it.
 	Mode link.XDPAttachFlags
 }
 
@@ -70,7 +71,7 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-// Accelerator is the program attached to an interface. Its methods may be called by many goroutines at
+// Accelerator is the program attached to an interface. Any number of goroutines may call its methods at
 // once.
 type Accelerator struct {
 	opts Options
@@ -82,12 +83,14 @@ type Accelerator struct {
 	reach *reach             // what the program's maps hold
 }
 
-// Attach attaches the program to an interface. The program answers with values of the KV called table,
-// until Close or the end of the process. Keep the arena open until then.
+// Attach attaches the program to an interface of the calling thread's network namespace. The program answers
+// with values of the [container.KV] called table, until Close or the end of the process. The caller closes the
+// Accelerator, and keeps the arena open until then.
 //
-// Errors match [fs.ErrNotExist] if there is no such interface, EBUSY if it has another XDP program, and
+// Errors match fs.ErrNotExist if there is no such interface, EBUSY if it has another XDP program, and
 // EOPNOTSUPP if its driver does not support Options.Mode. Other errors are those of [container.OpenKV] and
-// [loader.NewCollection]. Attach refuses the loopback device: all its clients are on this host.
+// [loader.NewCollection]. Attach refuses the loopback device, since all its clients are on this host, and an
+// interface without addresses unless Options.Addresses are given.
 func Attach(h *container.Heap, table string, opts Options) (*Accelerator, error) {
 	x, err := attach(h, table, opts)
 	if err != nil {
@@ -191,10 +194,10 @@ func exchange[K comparable](m *ebpf.Map, old, now map[K]uint8) error {
 	return nil
 }
 
-// Follow updates the program whenever the addresses of the interface change, and returns nil when ctx
-// ends. Without Follow, the program uses the addresses at the time of Attach. Call it once.
-//
-// The error matches [os.ErrClosed] after Close, and E2BIG if the interface gets more than 256 addresses.
+// Follow updates the program whenever the addresses of the interface change, until ctx ends; then it returns
+// nil. Without Follow, the program uses the addresses at the time of Attach. Call it once, in a goroutine of
+// its own, and end ctx before Close: Close makes Follow return an error. The error matches E2BIG if the
+// interface gets more than 256 addresses.
 func (x *Accelerator) Follow(ctx context.Context) error {
 	err := x.dev.follow(ctx, x.opts, func(r *reach) error {
 		x.mu.Lock()
@@ -239,8 +242,8 @@ func (x *Accelerator) Close() error {
 	return nil
 }
 
-// Counters counts the datagrams that arrived since Attach at the port of one of the addresses, by outcome.
-// The program passed all except Hits to the network stack.
+// Counters counts the datagrams that arrived since Attach at the port of one of the addresses, by outcome,
+// each in one field. The program passed all except Hits to the network stack.
 type Counters struct {
 	Hits      uint64 // answered
 	Misses    uint64 // the key is not in the table
@@ -257,7 +260,7 @@ type Counters struct {
 }
 
 // Counters returns the sums over all CPUs. While packets arrive, the counters of different CPUs are read
-// at different times.
+// at different times. The error matches [os.ErrClosed] after Close.
 func (x *Accelerator) Counters() (Counters, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

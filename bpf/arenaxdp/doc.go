@@ -1,10 +1,17 @@
 // Package arenaxdp answers requests for the values of a [container.KV] in the kernel: when a request
 // arrives, an XDP program reads the value from the arena and sends the answer.
 //
+// The smallest use, with the [container.Heap] of an arena:
+//
+//	kv, err := container.NewKV(heap, "kv", 1000)
+//	...
 //	x, err := arenaxdp.Attach(heap, "kv", arenaxdp.Options{Interface: "eth0"})
 //	...
 //	defer x.Close()
 //	kv.Put("colour", []byte("blue")) // requests for "colour" are answered from now on
+//
+// An [Accelerator] is the program in the kernel. A [Server] answers in the process what the program
+// does not; each can be used alone.
 //
 // The protocol is memcached's over UDP. The program answers one kind of request, in one datagram:
 //

@@ -17,8 +17,8 @@ import (
 )
 
 // Server answers requests in this process, by the same rules as the program. If an [Accelerator] serves the
-// same interface, the Server answers the requests that the program passes on. Its methods may be called by
-// many goroutines at once, except that Serve may be called once, and Close only after Serve.
+// same interface, the Server answers the requests that the program passes on. Any number of goroutines may
+// call Counters at any time. Serve may be called once, and Close after Serve has returned.
 type Server struct {
 	kv   *container.KV
 	opts Options
@@ -29,10 +29,12 @@ type Server struct {
 	outcomes [outcomes]atomic.Uint64
 }
 
-// Listen opens a socket that receives only datagrams from opts.Interface. The caller closes the Server.
+// Listen opens a socket that receives only datagrams from opts.Interface, an interface of the calling
+// thread's network namespace. The caller closes the Server, and keeps the arena of kv open until Serve has
+// returned.
 //
-// Errors match [fs.ErrNotExist] if there is no such interface, and EADDRINUSE if another server uses the
-// port.
+// Errors match fs.ErrNotExist if there is no such interface, and EADDRINUSE if another server uses the
+// port. As [Attach] does, Listen refuses the loopback device and an interface without addresses.
 func Listen(kv *container.KV, opts Options) (*Server, error) {
 	s, err := listen(kv, opts)
 	if err != nil {
@@ -87,14 +89,14 @@ func bind(device string, port uint16) (*net.UDPConn, error) {
 	return conn.(*net.UDPConn), nil
 }
 
-// Close closes the socket. Call it after Serve.
+// Close closes the socket. Call it once, after Serve has returned.
 func (s *Server) Close() error {
 	s.dev.close()
 	return s.conn.Close()
 }
 
-// Serve answers requests until ctx ends, and then returns nil. It follows changes of the interface's
-// addresses. Call it once.
+// Serve answers requests until ctx ends, and then returns nil. It returns earlier with an error if a socket
+// fails, or if the arena is closed. It follows changes of the interface's addresses. Call it once.
 //
 // It answers a get of any number of keys if the values fit into one datagram. A repeated key is answered
 // once. Other commands of memcached get ERROR. Other datagrams get no answer.
@@ -209,7 +211,7 @@ func isServerPort(p, own uint16) bool { return p == own || p == DefaultPort || p
 
 // ServerCounters counts the datagrams that a [Server] received, by outcome.
 type ServerCounters struct {
-	Answered  uint64 // answered, also with an error
+	Answered  uint64 // answered, also with ERROR or SERVER_ERROR
 	NoRequest uint64 // the datagram is not a whole command of memcached
 	NotLocal  uint64 // the destination is not an address of the interface
 	// Datagrams that may be requests and must not be answered:
