@@ -62,7 +62,8 @@ func newArenaList(r *rig) (*harness.Benchmark, error) {
 	}, nil
 }
 
-// peerArenaList serves the request "arenalist MAP WAY LIST" in the Go peer.
+// peerArenaList serves the request "arenalist MAP WAY LIST" in the Go peer: WAY names the loop to time,
+// LIST is the address of the list.
 func peerArenaList(req *harness.Request) ([]uint64, error) {
 	h, err := openArena(req)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 )
 
-// stream is the benchmark of reading records on one CPU while the other produces them at full
+// stream is the benchmark of reading records on one CPU while another produces them at full
 // speed.
 type stream struct {
 	id  ebpf.MapID

@@ -30,7 +30,7 @@ const (
 	regMoved           // Reader.published
 	regEnd             // walk.goal
 	regSeen            // payload of the record at regPosition, as read
-	regAlone           // Reader.rivals is noRivals
+	regAlone           // 1 if Reader.rivals is noRivals: the Reader has robbed no other
 	regBatch           // formatted records: position + 1 and payload of each
 )
 

@@ -17,7 +17,7 @@ type flattener struct {
 	ops []op
 	// Names and punctuation since the last operation: the literals of the next operation.
 	json, text []byte
-	opened     bool // the current object has no members yet
+	opened     bool // a '{' was written, and no member after it
 	element    bool
 	field      *field
 }

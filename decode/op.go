@@ -53,7 +53,7 @@ func (f *field) path() []string {
 }
 
 type array struct {
-	elem   []op // offsets are relative to the element
+	elem   []op // operations that decode one element; their offsets count from its start
 	stride int  // bytes from one element to the next
 	n      int  // maximum number of elements
 	rest   bool // the record can end within the array

@@ -43,7 +43,7 @@ type Batch struct {
 	win      ring.Window
 	base     ring.Pos // position where the window begins
 	off      uint64   // offset in the window at which the next sample begins
-	last     uint64   // offset in the window of the sample of the last Next, or off
+	last     uint64   // offset in the window at which the sample of the last Next begins; off if Drop has nothing to drop
 	room     uint64   // bytes of the window; 0 in a loop over Samples
 	max      uint64   // p.max
 	looping  bool     // in a loop over Samples

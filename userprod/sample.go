@@ -111,7 +111,7 @@ func (s Sample) refused() error {
 	if err := s.p.failure(); err != nil {
 		return err
 	}
-	// The kernel does not move consumer_pos beyond a busy sample.
+	// The kernel does not move consumer_pos beyond a busy sample: if it is beyond s, s is done.
 	if s.pos.Before(cons) || t.Tag() == tagOf(s.pos) && !t.Header().Busy() {
 		return ErrDone
 	}

@@ -25,7 +25,7 @@ type Verdict struct {
 	Wanted    string  `json:"wanted"`
 	Limit     float64 `json:"limit"`
 	Measured  float64 `json:"measured"` // median of the rounds
-	Bad       float64 `json:"bad"`      // 95th percentile of rounds
+	Bad       float64 `json:"bad"`      // 95% of the rounds are at least this good
 	Floor     float64 `json:"floor,omitempty"`
 	OK        bool    `json:"ok"`
 }
@@ -40,7 +40,11 @@ func (c Claim) Check(r *Result) Verdict {
 	}
 	spread := r.Spread(m, row, 0)
 	if c.Base == "" {
-		v.Measured, v.Bad = spread.Figure, quantile(r.Rows[row].Figures[m], 0.95)
+		bad := 0.95
+		if metric.MoreIsBetter {
+			bad = 0.05
+		}
+		v.Measured, v.Bad = spread.Figure, quantile(r.Rows[row].Figures[m], bad)
 	} else {
 		spread = r.Spread(m, row, r.row(c.Base))
 		v.Measured, v.Bad = spread.Ratio, spread.Bad

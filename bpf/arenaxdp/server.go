@@ -212,8 +212,8 @@ func isServerPort(p, own uint16) bool { return p == own || p == DefaultPort || p
 // ServerCounters counts the datagrams that a [Server] received, by outcome.
 type ServerCounters struct {
 	Answered  uint64 // answered, also with ERROR or SERVER_ERROR
-	NoRequest uint64 // the datagram is not a whole command of memcached
-	NotLocal  uint64 // the destination is not an address of the interface
+	NoRequest uint64 // not a whole command of memcached
+	NotLocal  uint64 // sent to an address that the interface does not have
 	// Datagrams that may be requests and must not be answered:
 	ServerPorts uint64 // they come from a port that servers use
 	Sources     uint64 // they come from an address that is not allowed

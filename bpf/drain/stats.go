@@ -25,7 +25,7 @@ type Counts struct {
 type Stats struct {
 	Counts               // sums over all CPUs
 	PerCPU []Counts      // by the number of the CPU on which the runs were
-	Aside  bool          // a sample is kept aside until the target has room
+	Aside  bool          // whether a sample is kept aside because the target had no room
 	Len    uint32        // length of that sample, in bytes
 	Every  time.Duration // interval of the timer; 0 if it is stopped
 }

@@ -172,7 +172,7 @@ func (r *Reader) waitInto(rec *Record) error {
 	}
 }
 
-// setWaiting sets whether the caller, which holds the queue, is the only Read that may read.
+// setWaiting(true) makes other Reads queue up instead of reading at once. The caller holds r.queue.
 func (r *Reader) setWaiting(only bool) {
 	r.turn.begin()
 	r.waiting = only

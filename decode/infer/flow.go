@@ -10,7 +10,7 @@ import (
 type value struct {
 	kind valueKind
 	id   uint32 // map id, index of the call, or number of the argument, depending on kind
-	off  int64  // offset in bytes, or the value of a constant
+	off  int64  // offset in bytes; the value itself if kind is constant
 }
 
 type valueKind uint8

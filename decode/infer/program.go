@@ -22,7 +22,7 @@ type program struct {
 	calls  *helpers
 }
 
-// mapFacts describes another map that the program uses.
+// mapFacts describes a map, other than the ring, that the program uses.
 type mapFacts struct {
 	name   string
 	perCPU bool

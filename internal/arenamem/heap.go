@@ -12,7 +12,7 @@ import (
 type Heap struct {
 	Mem   *Memory
 	Super *Super
-	// Constants that OpenHeap has checked.
+	// Copies of constants of the arena, which OpenHeap has checked.
 	Start, Limit uint64 // where the heap begins and ends, in bytes from the arena's base
 	Low          uint32 // lower half of the base
 }

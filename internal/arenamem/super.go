@@ -59,7 +59,7 @@ func (m *Memory) Format() (h *Heap, err error) {
 		return nil, err
 	}
 	if m.Size < (HeadPages+1)*PageSize {
-		return nil, fmt.Errorf("%w: a heap needs %d pages, the arena has %d bytes", ErrFull, HeadPages+1, m.Size)
+		return nil, fmt.Errorf("%w: a heap needs %d bytes, the arena has %d", ErrFull, (HeadPages+1)*PageSize, m.Size)
 	}
 	if err := m.Present(0, HeadPages*PageSize); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (m *Memory) OpenHeap() (h *Heap, err error) {
 		if m.Size == 0 {
 			return nil, ErrClosed
 		}
-		return nil, fmt.Errorf("%w: a heap needs %d pages, the arena has %d bytes", ErrFormat, HeadPages+1, m.Size)
+		return nil, fmt.Errorf("%w: a heap needs %d bytes, the arena has %d", ErrFormat, (HeadPages+1)*PageSize, m.Size)
 	}
 	if err := m.Touch(0, HeadPages); errors.Is(err, ErrAbsent) {
 		return nil, fmt.Errorf("%w: page 0 is not allocated", ErrFormat)

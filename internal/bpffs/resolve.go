@@ -210,7 +210,7 @@ func (p *Path) Close() {
 // exists reports whether the whole path exists.
 func (p *Path) exists() bool { return p.File >= 0 || len(p.Names) == 0 }
 
-// handle returns the handle of the whole path, which exists.
+// handle returns the handle of what the path names. The whole path must exist.
 func (p *Path) handle() int {
 	if p.File >= 0 {
 		return p.File

@@ -337,9 +337,8 @@ func pushMain() {
 	fatal(a.Close())
 }
 
-// absentMain is the command absent PIN OFFSET [NAME]. It writes a reference to a page in the middle of
-// the arena that is not allocated. It writes it at OFFSET of the structure NAME, or of the arena if NAME
-// is not given.
+// absentMain is the command absent PIN OFFSET [NAME]. At OFFSET in the structure NAME, by default in the
+// arena, it writes a reference to a page that is not allocated.
 func absentMain() {
 	m, err := pin.Open(os.Args[1])
 	fatal(err)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// sleep is the state of one call of Poller.Wait. Its timer ends the sleep like the end of
-// a context: it sets a deadline, with limit.
+// sleep is the state of one call of Poller.Wait. Its timer ends the sleep as the end of a context
+// does: it calls limit with a time in the past.
 type sleep struct {
 	limit func(time.Time) error
 	woken func(fd int) bool

@@ -196,7 +196,7 @@ func (m *Model) leave() {
 	m.view, m.watch, m.watched = listView, nil, 0
 }
 
-// Close closes the open ring, if any.
+// Close closes the ring whose records are on the screen, if any.
 func (m *Model) Close() { m.leave() }
 
 // rows returns the rows of the list.

@@ -19,7 +19,8 @@ type End struct {
 	Output string
 	// Limit is the time limit of the binary.
 	Limit time.Duration
-	// Died and Console are set if the machine died.
+	// Died says how the machine died, and Console is the end of its console output. Both are empty if
+	// it did not die.
 	Died, Console string
 }
 

@@ -62,13 +62,13 @@ func writeJSON(w io.Writer, v any, opts ...json.Options) error {
 // AppendJSON appends v as encoding/json encodes it, with two differences: strings that are not UTF-8 are
 // written as [escape.AppendJSONString] writes them, and unprintable runes are escaped.
 func AppendJSON(dst []byte, v any, opts ...json.Options) ([]byte, error) {
-	bytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
+	asBytes := json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
 		if utf8.ValidString(s) {
-			return errors.ErrUnsupported // encode b with the default encoder
+			return errors.ErrUnsupported // let the default encoder encode s
 		}
 		return enc.WriteValue(escape.AppendJSONString(nil, []byte(s)))
 	})
-	opts = append([]json.Options{jsonv1.DefaultOptionsV1(), json.WithMarshalers(bytes)}, opts...)
+	opts = append([]json.Options{jsonv1.DefaultOptionsV1(), json.WithMarshalers(asBytes)}, opts...)
 	doc, err := json.Marshal(v, opts...)
 	if err != nil {
 		return dst, err
