@@ -225,6 +225,7 @@ func TestLoadGlobals(t *testing.T) {
 }
 
 func TestLoadRefused(t *testing.T) {
+	arenatest.New(t, arena.Options{}) // skips the test if the kernel has no arenas
 	cast := asm.Instruction{OpCode: asm.Mov.Op(asm.RegSource), Dst: asm.R1, Src: asm.R1, Offset: 1, Constant: 1}
 	program := func(insns ...asm.Instruction) *ebpf.CollectionSpec {
 		return &ebpf.CollectionSpec{
