@@ -48,6 +48,9 @@ func (h *host) runAll(ctx context.Context) (report.Report, error) {
 	r.Complete = !slices.ContainsFunc(h.known.Series, func(s string) bool { return !slices.Contains(h.kernels, s) })
 	for _, f := range h.known.Features {
 		r.Features = append(r.Features, f.Name)
+		if f.Host {
+			r.Host = append(r.Host, f.Name)
+		}
 	}
 	h.runKernels(ctx, runner, suites, &r)
 	if ctx.Err() != nil {

@@ -37,6 +37,8 @@ type Feature struct {
 	Name string
 	// Since is the first series with the feature, empty if it depends on more than the version.
 	Since string
+	// Host means that only the machine that runs vmtest may have the feature, not its guests.
+	Host bool
 }
 
 // Known returns the list in kernels.txt, which is embedded in vmtest.
@@ -72,12 +74,14 @@ func (l *List) directive(name string, args []string) error {
 		l.Series = append(l.Series, args[0])
 		return checkSeries(args[0])
 	case "feature":
-		if args[1] == "-" {
-			args[1] = ""
-		} else if err := checkSeries(args[1]); err != nil {
-			return err
+		f := Feature{Name: args[0], Host: args[1] == "host"}
+		if args[1] != "-" && !f.Host {
+			f.Since = args[1]
+			if err := checkSeries(f.Since); err != nil {
+				return err
+			}
 		}
-		l.Features = append(l.Features, Feature{Name: args[0], Since: args[1]})
+		l.Features = append(l.Features, f)
 	case "debian":
 		l.Debian = append(l.Debian, args[0])
 	case "security":

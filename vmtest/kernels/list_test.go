@@ -36,9 +36,12 @@ func TestTheListIsWhole(t *testing.T) {
 }
 
 func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
-	l, err := parse("kernel 5.10\nkernel 6.1 # why\nfeature old 5.9\nfeature new 6.1\nfeature odd -\n")
+	l, err := parse("kernel 5.10\nkernel 6.1 # why\nfeature old 5.9\nfeature new 6.1\nfeature odd -\nfeature own host\n")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if own := (Feature{Name: "own", Host: true}); !slices.Contains(l.Features, own) {
+		t.Errorf("features %+v lack %+v", l.Features, own)
 	}
 	for series, want := range map[string][2][]string{
 		"5.10": {{"old"}, {"new"}},

@@ -141,7 +141,8 @@ func (k *Kernel) judgeSkip(pkg string, t Test) {
 	}
 }
 
-// JudgeRun adds the problems of the whole run: tests that were skipped on every kernel.
+// JudgeRun adds the problems of the whole run: tests that were skipped on every kernel, unless for a
+// feature that only the host may have.
 func JudgeRun(r *Report) {
 	if !r.Complete {
 		return
@@ -153,7 +154,7 @@ func JudgeRun(r *Report) {
 		for _, p := range k.Packages {
 			for _, t := range p.Tests {
 				id := key{p.Path, t.Name}
-				if t.Result != Skip {
+				if t.Result != Skip || slices.Contains(r.Host, t.Feature) {
 					ran[id] = true
 				} else if reasons[id] == "" {
 					skipped = append(skipped, id)

@@ -17,6 +17,9 @@ type Report struct {
 	Kernels  []Kernel
 	// Features are the names of the probed features, in the order in which they are shown.
 	Features []string
+	// Host are the names of the features that guests never have. A test that every kernel skipped
+	// for one of them is not a problem.
+	Host []string `json:",omitempty"`
 	// Problems are the problems of the whole run. Those of one kernel are in Kernel.Problems.
 	Problems []Problem `json:",omitempty"`
 }
