@@ -103,7 +103,7 @@ func (r *Reader) take(rec *Record) bool {
 	}
 	r.adopt()
 	found := r.takeNext(rec)
-	if found {
+	if found && r.opts.Shared { // not in share, which is not inlined
 		r.share()
 	}
 	r.leave()
