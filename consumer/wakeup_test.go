@@ -209,7 +209,7 @@ func groupRead(t *testing.T, ctx context.Context, g *consumer.Group) (i int, got
 	}
 }
 
-// A record committed with BPF_RB_NO_WAKEUP wakes nobody. The timer finds it, and Stats.Late counts
+// A record committed with BPF_RB_NO_WAKEUP wakes no Reader. The timer finds it, and Stats.Late counts
 // it.
 func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	job := producer.Job{Op: producer.Output, Size: 16, Wakeup: producer.NoWakeup}

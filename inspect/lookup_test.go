@@ -34,7 +34,7 @@ func (tt lookupTest) run(t *testing.T) {
 		return
 	}
 	if !errors.Is(err, tt.want) {
-		t.Errorf("got error %v, want one that is %v", err, tt.want)
+		t.Errorf("got error %v, want one matching %v", err, tt.want)
 	}
 	if want := fmt.Sprintf("find map %q: %s", tt.ref, tt.cause); err.Error() != want {
 		t.Errorf("got message\n\t%s\nwant\n\t%s", err, want)

@@ -138,7 +138,7 @@ func tree(t *testing.T, dir string) []string {
 func wantError(t *testing.T, err, want error, text string) {
 	t.Helper()
 	if !errors.Is(err, want) {
-		t.Errorf("got error %v, want one that is %v", err, want)
+		t.Errorf("got error %v, want one matching %v", err, want)
 	}
 	if err != nil && err.Error() != text {
 		t.Errorf("got message\n\t%s\nwant\n\t%s", err, text)

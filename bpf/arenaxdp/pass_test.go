@@ -51,7 +51,7 @@ func unanswerable() []passCase {
 	return []passCase{
 		{"a key that is not there", get(server4, "absent").bytes(), Counters{Misses: 1}},
 		{"the same by IPv6", get(server6, "absent").bytes(), Counters{Misses: 1}},
-		{"a key that begins like one that is there", get(server4, "k\x01"[:1]+"k").bytes(), Counters{Misses: 1}},
+		{"a prefix of a stored key", get(server4, "k\x01"[:1]+"k").bytes(), Counters{Misses: 1}},
 		{"another command", with(good4, framed(1, "set k 0 0 1\r\n")).bytes(), Counters{Others: 1}},
 		{"an upper case command", with(good4, framed(1, "GET k\r\n")).bytes(), Counters{Others: 1}},
 		{"two keys", get(server4, "a b").bytes(), Counters{Others: 1}},
