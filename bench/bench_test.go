@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -35,6 +38,9 @@ func TestQuickRunVerifiesEveryContender(t *testing.T) {
 	}
 	if _, err := os.Stat(peer); err != nil {
 		t.Skipf("missing feature bench-peer: %v (make builds it)", err)
+	}
+	if err := exec.Command(peer).Run(); errors.Is(err, unix.ENOEXEC) {
+		testenv.SkipWithout(t, "gcc", fmt.Errorf("%s is of another architecture: %w", peer, err))
 	}
 	self, err := os.Executable()
 	if err != nil {

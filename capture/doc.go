@@ -1,9 +1,14 @@
-// Package capture writes and reads files of a ring's records: their bytes, positions and
-// times, the losses between them, and their types.
+// Package capture writes and reads files of the records of rings: their bytes, positions and
+// times, the losses between them, and their types. A file says on which host it was recorded
+// ([Host]), and from which maps ([Info]).
 //
 // A capture is a pcapng file (docs/capture.md), which Wireshark and its tools can open. Each
 // block has its length at both ends. So a file whose writer was killed, or that was
 // truncated anywhere, is readable up to its last complete record.
+//
+// A file holds the records of one ring or several, in the order in which they were read; each
+// ring is an interface of pcapng. [AppendHeader] begins a file of one ring, [AppendSection] and
+// [AppendRing] one of several.
 //
 // The Append functions make the parts of a file: a header, any number of records, and an end.
 // The caller writes the parts to the file. The functions have no state and keep no arguments,

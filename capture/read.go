@@ -1,17 +1,13 @@
 package capture
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
-	"time"
-
-	"github.com/cilium/ebpf"
-
-	"github.com/rbtool/rbtool/decode"
 )
 
 var (
@@ -26,41 +22,75 @@ var (
 // Reader reads a capture. It is a [consumer.Source]. Only one goroutine at a time can use it; any goroutine can
 // call Close at any time.
 type Reader struct {
-	r      io.Reader
-	info   Info
-	rings  []bool // for each interface of the section, whether it is a ring
-	end    *End
-	last   Record
-	unread bool  // the caller has not read last yet
-	err    error // follows last; final
-	closed atomic.Bool
-	body   bytes.Buffer
-	record []byte // buffer of a record that has several blocks
+	r       io.Reader
+	rings   []recorded // the interfaces of the section
+	ring    int        // index of the last record's ring
+	types   typeCache
+	parts   typeParts
+	offset  int64 // bytes read, of whole blocks
+	whole   int64 // bytes of whole records and other blocks
+	section Section
+	part    int // captures before this one
+	before  End // sums of their counts
+	cut     int // number of them without an end
+	last    Record
+	unread  bool  // the caller has not read last yet
+	err     error // follows last; final
+	closed  atomic.Bool
+	user0   bool    // an interface has the link type of captures
+	head    [8]byte // the beginning of the last block
+	got     int     // bytes of head that the file has
+	body    bytes.Buffer
+	record  []byte // buffer of a record that has several blocks
+
+	// For Resume.
+	typ     uint32        // of the last block
+	broken  bool          // err is that of a block's lengths
+	frozen  bool          // the numbers of rings that follow in the section are unknown
+	skipped int64         // bytes of the file
+	ahead   *bufio.Reader // reads r after the first broken block; nil before it
+	next    *nextBlock    // read in vain for the rest of a record, or nil
+}
+
+// nextBlock is a block that is read already.
+type nextBlock struct {
+	typ  uint32
+	body []byte
+}
+
+// recorded is an interface of a section.
+type recorded struct {
+	info Info // its Type is 0 if the interface is not a ring
+	end  *End // nil before the end of the ring
 }
 
 // NewReader returns a Reader of r, which should be buffered. It reads r up to the first record, or to the end
 // if there are no records. The caller still owns r, and closes it after the last use of the Reader. The error
-// matches [ErrFormat] if r is not a capture, or is the error of reading r.
+// matches [ErrFormat] if r is not a capture or is damaged before the description of its first ring, or is the error of reading r.
 func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: r}
 	typ, body, err := c.block()
-	if err == nil && typ != blockSection {
-		err = ErrFormat
+	if head := c.head[:c.got]; len(head) < 4 || le.Uint32(head) != blockSection {
+		if err == nil || errors.Is(err, ErrUnfinished) || errors.Is(err, ErrFormat) {
+			err = foreign(head)
+		}
 	}
 	if err == nil {
-		err = c.section(body)
+		err = c.begin(typ, body)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read capture: %w", asFormat(err))
 	}
+	c.whole = c.offset
 	_, err = c.Next()
 	switch {
 	case err == nil:
 		c.unread = true
+	case errors.Is(err, ErrFormat) && slices.ContainsFunc(c.rings, recorded.isRing): // Next returns it, too
 	case err != io.EOF && !errors.Is(err, ErrUnfinished):
 		return nil, err
-	case !slices.Contains(c.rings, true):
-		return nil, fmt.Errorf("read capture: %w: it has no recorded ring", ErrFormat)
+	case !slices.ContainsFunc(c.rings, recorded.isRing):
+		return nil, fmt.Errorf("read capture: %w", noRing(c.section.Application, c.user0))
 	}
 	return c, nil
 }
@@ -73,13 +103,62 @@ func asFormat(err error) error {
 	return err
 }
 
-// Info returns the description of the ring to which the last record belongs. It changes when the Reader reaches
-// another capture in the same file.
-func (c *Reader) Info() Info { return c.info }
+// Info returns the description of the ring to which the last record belongs, and before the first record of the
+// first ring.
+func (c *Reader) Info() Info {
+	if c.ring < len(c.rings) {
+		return c.rings[c.ring].info
+	}
+	return Info{Section: c.section}
+}
+
+// Rings returns the descriptions of all rings of the capture so far, by [Record.Ring]. Info.Type is 0 for an
+// index without a ring. When the Reader reaches another capture in the same file, Rings begins anew.
+func (c *Reader) Rings() []Info {
+	var list []Info
+	for i := range c.rings {
+		list = append(list, c.rings[i].info)
+	}
+	return list
+}
 
 // End returns the end of the capture, or nil before the Reader reaches the end and for an unfinished capture. Of
-// several captures in a file it returns the end of the last one.
-func (c *Reader) End() *End { return c.end }
+// several captures in a file it returns the end of the last one. Of several rings it has the sums of their counts,
+// and Time, Pos and Ring of the last one to end.
+func (c *Reader) End() *End {
+	var sum *End
+	for i := range c.rings {
+		ring := &c.rings[i]
+		switch {
+		case !ring.isRing():
+			continue
+		case ring.end == nil:
+			return nil
+		case sum == nil:
+			sum = &End{}
+		}
+		end := *ring.end
+		if sum.Time.After(end.Time) {
+			end.Time, end.Pos, end.Ring = sum.Time, sum.Pos, sum.Ring
+		}
+		end.Records += sum.Records
+		end.Discarded += sum.Discarded
+		end.Lost += sum.Lost
+		*sum = end
+	}
+	return sum
+}
+
+// Part returns how many captures of the file end before the one to which the last record belongs: 0 for the first.
+func (c *Reader) Part() int { return c.part }
+
+// Before returns the counts of the captures of [Reader.Part], summed up, and how many of these captures have no end: their
+// recorders were killed.
+func (c *Reader) Before() (counts End, unfinished int) { return c.before, c.cut }
+
+// Offset returns how many bytes of the file the Reader has read up to the end of the last record, or of the last
+// whole block if no record follows. A truncated capture can be continued there by another one.
+func (c *Reader) Offset() int64 { return c.whole }
 
 // Next returns the next record, whose Data is valid until the next call of Next or Pass. At the end of the file
 // it returns [io.EOF] itself, or an error matching [ErrUnfinished] if the capture has no end. Other errors are
@@ -99,7 +178,8 @@ func (c *Reader) Next() (Record, error) {
 func (c *Reader) read() (Record, error) {
 	for {
 		typ, body, err := c.block()
-		if errors.Is(err, ErrUnfinished) && c.end != nil && len(body) == 0 && typ == 0 {
+		c.typ = typ
+		if errors.Is(err, ErrUnfinished) && typ == 0 && c.End() != nil {
 			return Record{}, io.EOF
 		}
 		if err != nil {
@@ -109,6 +189,7 @@ func (c *Reader) read() (Record, error) {
 		if err != nil {
 			return Record{}, fmt.Errorf("read capture: %w", err)
 		}
+		c.whole = c.offset
 		if found {
 			return rec, nil
 		}
@@ -119,11 +200,11 @@ func (c *Reader) read() (Record, error) {
 func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err error) {
 	switch typ {
 	case blockSection:
-		return rec, false, c.section(body)
+		return rec, false, c.begin(typ, body)
 	case blockInterface:
-		return rec, false, c.ring(body)
+		return rec, false, c.addRing(body)
 	case blockTypes:
-		return rec, false, c.types(body)
+		return rec, false, c.addTypes(body)
 	case blockStatistics:
 		return rec, false, c.statistics(body)
 	case blockPacket:
@@ -135,32 +216,68 @@ func (c *Reader) take(typ uint32, body []byte) (rec Record, found bool, err erro
 // block reads a block and returns its type and body. If the file ends before the block does, the error is
 // ErrUnfinished; typ is then 0 if the file has no byte of the block.
 func (c *Reader) block() (typ uint32, body []byte, err error) {
-	var head [8]byte
-	if n, err := io.ReadFull(c.r, head[:]); err != nil {
-		if n > 0 {
+	if b := c.next; b != nil {
+		c.next = nil
+		return b.typ, b.body, nil
+	}
+	if c.ahead != nil {
+		var done bool
+		if typ, body, done, err = c.blockAhead(); done {
+			c.broken = err != nil
+			return typ, body, err
+		}
+	}
+	typ, body, err = c.readBlock()
+	c.broken = err != nil && typ != 0
+	return typ, body, err
+}
+
+// readBlock is block, with a block's bytes read even if it is damaged.
+func (c *Reader) readBlock() (typ uint32, body []byte, err error) {
+	r := c.r
+	if c.ahead != nil {
+		r = c.ahead
+	}
+	// The buffer grows with the bytes read, not with the length that the block states.
+	c.body.Reset()
+	if c.got, err = io.ReadFull(r, c.head[:]); err != nil {
+		if c.got > 0 {
 			typ = 1
 		}
 		return typ, nil, unfinished(err)
 	}
-	typ, length := le.Uint32(head[:]), le.Uint32(head[4:])
-	if length < blockOverhead || length%4 != 0 || length > limitOf(typ) {
-		return typ, nil, fmt.Errorf("%w: a block has invalid length %d", ErrFormat, length)
+	typ, length := le.Uint32(c.head[:]), le.Uint32(c.head[4:])
+	if !validLength(typ, length) {
+		return typ, nil, errLength(length)
 	}
 	if !known(typ) { // other programs can add blocks of any size
-		_, err := io.CopyN(io.Discard, c.r, int64(length-8))
+		_, err := io.CopyN(io.Discard, r, int64(length-8))
+		c.offset += int64(length)
 		return typ, nil, unfinished(err)
 	}
-	// The buffer grows with the bytes read, not with the length that the block states.
-	c.body.Reset()
-	n, err := io.CopyN(&c.body, c.r, int64(length-8))
+	n, err := io.CopyN(&c.body, r, int64(length-8))
 	if err != nil {
 		return typ, nil, unfinished(err)
 	}
 	body = c.body.Bytes()
-	if le.Uint32(body[n-4:]) != length {
-		return typ, nil, fmt.Errorf("%w: a block has length %d at its start and %d at its end", ErrFormat, length, le.Uint32(body[n-4:]))
+	if end := le.Uint32(body[n-4:]); end != length {
+		return typ, nil, errLengths(length, end)
 	}
+	c.offset += int64(length)
 	return typ, body[:n-4], nil
+}
+
+// validLength reports whether blocks of a type can have this length.
+func validLength(typ, length uint32) bool {
+	return length >= blockOverhead && length%4 == 0 && length <= limitOf(typ)
+}
+
+func errLength(length uint32) error {
+	return fmt.Errorf("%w: a block has invalid length %d", ErrFormat, length)
+}
+
+func errLengths(start, end uint32) error {
+	return fmt.Errorf("%w: a block has length %d at its start and %d at its end", ErrFormat, start, end)
 }
 
 // known reports whether the Reader uses blocks of this type.
@@ -189,170 +306,4 @@ func unfinished(err error) error {
 		return ErrUnfinished
 	}
 	return err
-}
-
-// section starts a new capture: a file can hold several, one after the other.
-func (c *Reader) section(body []byte) error {
-	if len(body) < 16 || le.Uint32(body) != byteOrder || le.Uint16(body[4:]) != 1 {
-		return fmt.Errorf("%w: unsupported byte order or version", ErrFormat)
-	}
-	c.rings, c.end, c.info = nil, nil, Info{}
-	return options(body[16:], func(code uint16, value []byte) {
-		if code == optApplication {
-			c.info.Application = string(value)
-		}
-	})
-}
-
-func (c *Reader) ring(body []byte) error {
-	if len(body) < 8 {
-		return fmt.Errorf("%w: an interface block is too short", ErrFormat)
-	}
-	var info Info
-	resolution, ring := byte(6), false
-	err := options(body[8:], func(code uint16, value []byte) {
-		switch {
-		case code == optName:
-			info.Name = string(value)
-		case code == optResolution && len(value) == 1:
-			resolution = value[0]
-		case code == optRing && len(value) == 24:
-			ring = true
-			info.Type, info.ID = ebpf.MapType(le.Uint32(value)), ebpf.MapID(le.Uint32(value[4:]))
-			info.Size, info.Start = le.Uint64(value[8:]), le.Uint64(value[16:])
-		}
-	})
-	ring = ring && le.Uint16(body) == linkUser0 && resolution == nanoseconds
-	if len(c.rings) == maxInterfaces {
-		return fmt.Errorf("%w: more than %d interfaces", ErrFormat, maxInterfaces)
-	}
-	if c.rings = append(c.rings, ring); ring && err == nil {
-		info.Application, info.Types = c.info.Application, nil
-		c.info = info
-	}
-	return err
-}
-
-// maxInterfaces bounds the interfaces of a section.
-const maxInterfaces = 65536
-
-// ringOf reports whether the block with this body belongs to an interface that is a ring.
-func (c *Reader) ringOf(body []byte) bool {
-	i := le.Uint32(body)
-	return uint64(i) < uint64(len(c.rings)) && c.rings[i]
-}
-
-func (c *Reader) packet(body []byte) (rec Record, found bool, err error) {
-	if len(body) < packetFixed {
-		return rec, false, fmt.Errorf("%w: a packet block is too short", ErrFormat)
-	}
-	if !c.ringOf(body) {
-		return rec, false, nil
-	}
-	n, size := uint64(le.Uint32(body[12:])), uint64(le.Uint32(body[16:]))
-	padded := (n + 3) &^ 3
-	if padded > uint64(len(body)-packetFixed) {
-		return rec, false, fmt.Errorf("%w: %d bytes of a record do not fit into a block of %d bytes", ErrFormat, n, len(body)+blockOverhead)
-	}
-	rec.Time = timeOf(body[4:])
-	rec.Data = body[packetFixed : packetFixed+n]
-	err = options(body[packetFixed+padded:], func(code uint16, value []byte) {
-		if len(value) != 8 {
-			return
-		}
-		switch code {
-		case optPosition:
-			rec.Pos = le.Uint64(value)
-		case optLost:
-			rec.Lost = le.Uint64(value)
-		}
-	})
-	c.end = nil // a record follows, so this was the end of an earlier capture
-	if size > maxRecord {
-		return rec, false, fmt.Errorf("%w: a record of %d bytes is too long", ErrFormat, size)
-	}
-	if err == nil && size > n {
-		rec.Data, err = c.rest(rec.Data, size)
-	}
-	return rec, err == nil, err
-}
-
-// rest returns a record of size bytes. data is the part of the record in its packet; rest reads the other parts
-// from the blocks that follow.
-func (c *Reader) rest(data []byte, size uint64) ([]byte, error) {
-	c.record = append(c.record[:0], data...)
-	for uint64(len(c.record)) < size {
-		typ, body, err := c.block()
-		if err != nil {
-			return nil, err
-		}
-		left := size - uint64(len(c.record))
-		data := body[:min(uint64(len(body)), left)]
-		if typ != blockRest || len(data) == 0 || len(body)-len(data) > 3 {
-			return nil, fmt.Errorf("%w: only %d of %d bytes of a record are present", ErrFormat, len(c.record), size)
-		}
-		c.record = append(c.record, data...)
-	}
-	return c.record, nil
-}
-
-func (c *Reader) statistics(body []byte) error {
-	if len(body) < statisticsFixed {
-		return fmt.Errorf("%w: a statistics block is too short", ErrFormat)
-	}
-	if !c.ringOf(body) {
-		return nil
-	}
-	end := &End{Time: timeOf(body[4:])}
-	c.end = end
-	return options(body[statisticsFixed:], func(code uint16, value []byte) {
-		if len(value) != 8 {
-			return
-		}
-		switch v := le.Uint64(value); code {
-		case optReceived:
-			end.Records = v
-		case optEndPos:
-			end.Pos = v
-		case optDiscarded:
-			end.Discarded = v
-		case optLost:
-			end.Lost = v
-		}
-	})
-}
-
-func timeOf(b []byte) time.Time {
-	return time.Unix(0, int64(uint64(le.Uint32(b))<<32|uint64(le.Uint32(b[4:]))))
-}
-
-// options calls each for every option in b.
-func options(b []byte, each func(code uint16, value []byte)) error {
-	for len(b) >= 4 {
-		code, n := le.Uint16(b), int(le.Uint16(b[2:]))
-		if code == optEnd {
-			return nil
-		}
-		padded := (n + 3) &^ 3
-		if padded > len(b)-4 {
-			return fmt.Errorf("%w: an option of %d bytes goes beyond its block", ErrFormat, n)
-		}
-		each(code, b[4:4+n])
-		b = b[4+padded:]
-	}
-	return nil
-}
-
-// types reads the types of the records.
-func (c *Reader) types(body []byte) (err error) {
-	if len(body) < 16 {
-		return fmt.Errorf("%w: a block of types is too short", ErrFormat)
-	}
-	if le.Uint32(body[4:]) != typesVersion || !c.ringOf(body) {
-		return nil // a later version of rbtool wrote these types; records are readable without them
-	}
-	if c.info.Types, err = decode.UnmarshalSet(body[8:]); err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return nil
 }

@@ -38,7 +38,7 @@ func (c *Reader) Pass(limit int) iter.Seq[consumer.Record] {
 			if err != nil {
 				return
 			}
-			if !yield(consumer.Record{Pos: rec.Pos, Data: rec.Data}) {
+			if !yield(consumer.Record{Ring: rec.Ring, Pos: rec.Pos, Data: rec.Data}) {
 				c.unread = true
 				return
 			}

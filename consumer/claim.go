@@ -77,12 +77,12 @@ func (r *Reader) share() {
 
 // direct reports whether one record can be copied from the ring itself: either this Reader is the
 // only consumer, or contested, called after the copy, detects that another consumer has moved on.
-// contested cannot detect that on machines that reorder loads, because memmove makes the copy.
-func (r *Reader) direct() bool { return !r.copies() || r.opts.Shared && ordered && !r.over }
+func (r *Reader) direct() bool { return !r.copies() || r.opts.Shared && !r.over }
 
 // contested reports whether another consumer has moved consumer_pos since this shared Reader last
 // loaded or stored it. The producer may then have overwritten the records that this Reader is
-// reading. Partner: the smp_load_acquire of consumer_pos in __bpf_ringbuf_reserve.
+// reading. Partner: the smp_load_acquire of consumer_pos in __bpf_ringbuf_reserve (litmus
+// copy-consumed). The caller calls order.LoadBarrier after it has read the records.
 func (r *Reader) contested() bool { return r.opts.Shared && r.mem.ConsumerPos() != r.published }
 
 // excuse clears r.err if another consumer has moved consumer_pos under a shared Reader: the record

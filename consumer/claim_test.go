@@ -47,7 +47,7 @@ func robbed(tb testing.TB, err error, pid int) {
 
 func TestAClaimExcludesOthersUntilItsHolderEnds(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	for _, end := range []func(*testenv.Process){(*testenv.Process).Kill, (*testenv.Process).End} {
 		a := testenv.Start(t, "claim", m)
 		a.Expect(t, "ready")
@@ -64,7 +64,7 @@ func TestAClaimExcludesOthersUntilItsHolderEnds(t *testing.T) {
 
 func TestAClaimEndsWithClose(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	for range 2 {
 		r := reader(t, m, exclusive)
 		_, err := consumer.NewReader(m, exclusive)
@@ -75,7 +75,7 @@ func TestAClaimEndsWithClose(t *testing.T) {
 
 func TestAClaimEndsWithExec(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	a := testenv.Start(t, "exec", m)
 	a.Expect(t, "ready")
 	a.Expect(t, "ready")
@@ -86,7 +86,7 @@ func TestAClaimEndsWithExec(t *testing.T) {
 // If the loop body of a pass panics, the Reader keeps its claim until it is garbage-collected. It
 // then releases its own claim and not that of another Reader.
 func TestAClaimLeftByAPanicIsItsOwn(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	run(t, load(t, m), three)
 	panicking(t, m)
 	thief := reader(t, m, steal)
@@ -117,7 +117,7 @@ func panicking(tb testing.TB, m *ebpf.Map) {
 
 func TestReadersOfOneProcessStealFromEachOther(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	run(t, load(t, m), three)
 	first := reader(t, m, exclusive)
 	thief := reader(t, m, steal)
@@ -138,7 +138,7 @@ func TestReadersOfOneProcessStealFromEachOther(t *testing.T) {
 
 func TestSharedReaders(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	reader(t, m, exclusive)
 	reader(t, m, consumer.Options{Shared: true})
 	if _, err := consumer.NewReader(m, consumer.Options{Shared: true, Steal: true}); err == nil {
@@ -176,7 +176,7 @@ func drained(o *ring.Mapping) {
 // together has two shared Readers read count records that produce produces.
 func together(t *testing.T, count uint64, produce func(*producer.Producer, *ring.Mapping)) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	var mu sync.Mutex
 	seen, twice := make([]bool, count), 0
@@ -228,7 +228,7 @@ func together(t *testing.T, count uint64, produce func(*producer.Producer, *ring
 // A shared Reader that was open all the time resumes where another Reader has stopped.
 func TestSharedReadersTakeTurns(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	readers := []*consumer.Reader{reader(t, m, consumer.Options{Shared: true}), reader(t, m, consumer.Options{Shared: true})}
 	var want []uint64
@@ -253,11 +253,11 @@ func TestSharedReadersTakeTurns(t *testing.T) {
 // caller.
 func TestSharedReaderPublishesNoRecordBeforeItsOwnerHasIt(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	had, published := 0, 0
 	r := reader(t, m, consumer.Options{Shared: true, BeforePublish: func() error { published = had; return nil }})
-	for _, size := range []uint32{16, 2000} {
+	for _, size := range []uint32{16, testenv.PageSize / 2} {
 		run(t, p, producer.Job{Op: producer.Output, Count: 1, Size: size})
 		if _, err := r.TryRead(); err != nil {
 			t.Fatal(err)

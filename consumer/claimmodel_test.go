@@ -48,6 +48,7 @@ const (
 	unproven                     // the thief does not load consumer_pos after its copy
 	useUnlooked                  // a record is used without a check of the claim before
 	ignoreRobbed                 // the thief takes a failed swap for a success
+	noLookBarrier                // the check of the claim before BeforePublish may be made before the records are read
 )
 
 // claimReader is Reader number self. The first finds the ring unclaimed, the others steal it.
@@ -61,7 +62,7 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 			v.Swap(claimWord, self)
 		}},
 		{Doc: "newReader: consumer_pos", Do: func(v *model.View) {
-			v.Set(regPosition, v.Load(consumerPos))
+			v.Set(regPosition, v.Acquire(consumerPos))
 			v.Set(regMoved, v.Reg(regPosition))
 		}},
 		{
@@ -72,12 +73,12 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 			Do: func(*model.View) {},
 		},
 		lookAtClaim(self, "Pass: begin: stolen"),
-		{Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regEnd, v.Load(producerPos)) }},
+		{Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regEnd, v.Acquire(producerPos)) }},
 		{Doc: "copyProven: consumer_pos before the copy", Do: func(v *model.View) { skipTaken(v) }},
 	}
 	walk := []model.Step{
 		{Label: "record", Doc: "Pass: the header", Do: func(v *model.View) {
-			if v.Reg(regPosition) >= v.Reg(regEnd) || v.Load(headers+slot(v)) != headerCommitted {
+			if v.Reg(regPosition) >= v.Reg(regEnd) || v.Acquire(headers+slot(v)) != headerCommitted {
 				v.Goto("publish")
 			}
 		}},
@@ -88,12 +89,25 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 			}
 		}},
 	}
+	reader := model.Thread{Name: fmt.Sprintf("reader %d", self), Steps: slices.Concat(begin, walk, claimPublish(self, weak))}
+	if self == 1 { // the robbed reader; early loads of the others too would multiply the states
+		reader.Early = []model.Word{claimWord}
+	}
+	return reader
+}
+
+// claimPublish models Reader.publish.
+func claimPublish(self int, weak claimWeakness) []model.Step {
 	look, use := lookAtClaim(self, "publish: stolen"), model.Step{Doc: "publish: BeforePublish", Do: useRecords}
 	publish := []model.Step{{Label: "publish", Doc: "publish: nothing to publish", Do: func(v *model.View) {
 		if v.Reg(regPosition) == v.Reg(regMoved) {
 			v.Goto("wait")
 		}
 	}}}
+	if weak != noLookBarrier {
+		now := look.Do
+		look.Do = func(v *model.View) { v.LoadBarrier(); now(v) }
+	}
 	switch weak {
 	case storePublish:
 		publish = append(publish, look, use)
@@ -102,16 +116,15 @@ func claimReader(self int, weak claimWeakness) model.Thread {
 	default:
 		publish = append(publish, look, use, lookAtClaim(self, "publish: stolen again"))
 	}
-	publish = append(publish, model.Step{Label: "move", Doc: "publish: MoveConsumerPos", Do: func(v *model.View) {
+	return append(publish, model.Step{Label: "move", Doc: "publish: MoveConsumerPos", Do: func(v *model.View) {
 		movePos(v, self, weak)
 	}})
-	return model.Thread{Name: fmt.Sprintf("reader %d", self), Steps: slices.Concat(begin, walk, publish)}
 }
 
 // lookAtClaim ends the thread of Reader self if it was robbed.
 func lookAtClaim(self int, doc string) model.Step {
 	return model.Step{Doc: doc, Do: func(v *model.View) {
-		if v.Load(claimWord) != self {
+		if v.Acquire(claimWord) != self {
 			v.Stop()
 		}
 	}}
@@ -122,7 +135,8 @@ func skipTaken(v *model.View) bool {
 	if v.Reg(regAlone) == 1 {
 		return false
 	}
-	pos := v.Load(consumerPos)
+	v.LoadBarrier() // Data.Read makes the copy: its loads are acquires
+	pos := v.Acquire(consumerPos)
 	if pos <= v.Reg(regPosition) {
 		return false
 	}
@@ -164,6 +178,7 @@ func useRecords(v *model.View) {
 // movePos models Reader.move and Reader.follow.
 func movePos(v *model.View, self int, weak claimWeakness) {
 	to, old := v.Reg(regPosition), v.Reg(regMoved)
+	v.LoadBarrier()            // a failed compare-and-swap is an acquire
 	now := v.Peek(consumerPos) // Peek suffices: a locked instruction leaves no store of this thread pending
 	if weak == storePublish || weak == storeAfterLook {
 		old = now
@@ -178,7 +193,7 @@ func movePos(v *model.View, self int, weak claimWeakness) {
 		v.Set(regAlone, 1)
 	case weak == ignoreRobbed:
 		v.Set(regMoved, to)
-	case v.Load(claimWord) != self:
+	case v.Acquire(claimWord) != self:
 		v.Stop()
 		return
 	case v.Reg(regAlone) == 1:
@@ -218,7 +233,7 @@ func TestModelOfStealing(t *testing.T) {
 		long             bool
 	}{{1, 4, false}, {2, 4, false}, {3, 3, true}, {2, 6, true}} {
 		for _, order := range []model.Order{model.TSO, model.PSO} {
-			if tt.long && (leaveOutLong() || order == model.PSO) {
+			if tt.long && (leaveOutLong() || order == model.TSO) { // PSO allows all that TSO does
 				continue
 			}
 			t.Run(fmt.Sprintf("%d readers, %d records, %s", tt.readers, tt.records, order), func(t *testing.T) {
@@ -244,4 +259,10 @@ func TestModelOfStealingWeakened(t *testing.T) {
 			claimModel(model.TSO, tt.weak, 2, 5).Check(t, tt.fails)
 		})
 	}
+}
+
+// On machines that reorder loads, the check of the claim must come after the records were read.
+func TestModelOfStealingReordered(t *testing.T) {
+	claimModel(model.Weak, whole, 2, 4).Check(t, "")
+	claimModel(model.Weak, noLookBarrier, 2, 4).Check(t, "overwritten while it was read")
 }

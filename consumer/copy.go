@@ -1,21 +1,15 @@
 package consumer
 
-import (
-	"fmt"
-	"runtime"
-
-	"github.com/cilium/ebpf"
-
-	"github.com/rbtool/rbtool/internal/mapflag"
-	"github.com/rbtool/rbtool/internal/order"
-	"github.com/rbtool/rbtool/internal/ring"
-)
+import "github.com/rbtool/rbtool/internal/ring"
 
 // copyBuffer holds a copy of records that the producer may overwrite during the copy. A position
 // loaded after the copy shows which part is whole: all that lies at that position or after it.
 type copyBuffer struct {
 	buf  []byte
 	want uint64 // span of the record that the end of the last copy cut off, or 0
+	// What the last copy proved: data from the position whole up to end. Both are 0 if nothing.
+	data       ring.Data
+	whole, end ring.Pos
 }
 
 // Bytes of the ring that are copied at a time. A longer record is copied as a whole.
@@ -35,7 +29,20 @@ func (c *copyBuffer) take(src ring.Data, pos, goal ring.Pos, limit uint64, oldes
 	}
 	buf := c.buf[:n]
 	src.Read(buf, pos)
-	return ring.Copy(buf, pos), pos + ring.Pos(n), ring.Later(pos, oldest())
+	c.data, c.end = ring.Copy(buf, pos), pos+ring.Pos(n)
+	c.whole = ring.Later(pos, oldest())
+	return c.data, c.end, c.whole
+}
+
+// rest returns the rest of the last copy from pos on, if it is proven and begins with a record that
+// is whole and not busy. A proof can take a system call: see settled.
+func (c *copyBuffer) rest(pos ring.Pos, kind ring.Kind) (data ring.Data, end ring.Pos, ok bool) {
+	left := uint64(c.end - pos)
+	if c.want > 0 || !c.whole.NotAfter(pos) || !pos.Before(c.end) || left < ring.HeaderSize {
+		return data, end, false
+	}
+	header := c.data.Header(pos)
+	return c.data, c.end, header.State(kind) != ring.Busy && ring.Span(header.Len()) <= left
 }
 
 // copies reports whether records are copied before they are handed out.
@@ -64,12 +71,16 @@ func (r *Reader) copyProven(w *walk) bool {
 	}
 	// If the producer has overwritten all of a copy, copy again what follows it.
 	for {
-		r.skipTo(w, r.oldestIntact())
+		r.skipTo(w, r.oldestShown())
 		if !w.pos.Before(w.goal) {
 			return false
 		}
 		if r.err = r.check(w.pos, w.goal); r.err != nil {
 			return false
+		}
+		if data, end, ok := r.copy.rest(w.pos, ring.Kernel); ok && r.over {
+			w.data, w.end = data, end
+			return true
 		}
 		var proven ring.Pos
 		w.data, w.end, proven = r.copy.take(r.mem.Data(), w.pos, w.goal, limit, r.oldestIntact)
@@ -86,13 +97,25 @@ func (r *Reader) copyProven(w *walk) bool {
 // pass began were not overwritten before the call.
 //
 // In overwrite mode the kernel overwrites the oldest records, whatever the consumer position is. It
-// stores overwrite_pos before producer_pos (__bpf_ringbuf_reserve).
+// stores overwrite_pos before producer_pos (__bpf_ringbuf_reserve), and producer_pos shows what was
+// overwritten: see settled.
 //
 // In other rings the kernel overwrites only records below consumer_pos. Partner: the
 // smp_load_acquire of consumer_pos in __bpf_ringbuf_reserve. If a copy contains bytes that a
 // producer wrote over a record, the load here returns at least the consumer_pos that let the
-// producer write there.
+// producer write there (litmus copy-consumed).
 func (r *Reader) oldestIntact() ring.Pos {
+	if r.over {
+		settled(r.mem)
+	}
+	return r.oldestShown()
+}
+
+// oldestShown is oldestIntact as the ring's positions show it: records after it may have been
+// overwritten too. Partner: the smp_store_release of producer_pos in __bpf_ringbuf_reserve, which
+// the caller has loaded before; without that order, overwrite_pos could be more than the ring's size
+// behind producer_pos (litmus overwrite-pos).
+func (r *Reader) oldestShown() ring.Pos {
 	if r.over {
 		return r.mem.OverwritePos()
 	}
@@ -122,18 +145,4 @@ func (r *Reader) recopy(w *walk, span uint64) bool {
 	r.copy.want = span
 	w.end = w.pos
 	return true
-}
-
-// ordered reports whether this machine keeps stores in program order.
-var ordered = order.Total(runtime.GOARCH)
-
-// checkOverwrite refuses rings in overwrite mode on machines that reorder the stores of the kernel.
-// There a record may be overwritten before overwrite_pos shows it, and a torn copy would be taken
-// for a whole record.
-func checkOverwrite(flags uint32, arch string) error {
-	if flags&mapflag.RBOverwrite != 0 && !order.Total(arch) {
-		return fmt.Errorf("overwrite mode on %s: %w: a copy can be proven whole only if the kernel's stores keep their order, as on amd64",
-			arch, ebpf.ErrNotSupported)
-	}
-	return nil
 }

@@ -19,8 +19,8 @@
 // or barrier per record. [Reader.Records] waits between passes. [Reader.Read] waits and returns one
 // record as a copy, [Reader.ReadInto] reuses the caller's memory for the copy, and [Reader.TryRead]
 // does not wait. [Group] reads many rings on one goroutine. [Observer] watches a ring that another
-// process consumes, and changes nothing in it. Reader, Group and Observer implement the interface
-// [Source].
+// process consumes, and changes nothing in it; [ObserverGroup] watches many rings. All of them
+// implement the interface [Source].
 //
 // # Records
 //
@@ -29,7 +29,9 @@
 //
 // A ring that is full refuses new records. A ring in overwrite mode (BPF_F_RB_OVERWRITE, Linux
 // 6.19) overwrites its oldest records instead, whether they were read or not; [Stats].Lost counts
-// the bytes that were not read.
+// the bytes that were not read. On arm64, a pass over such a ring and a look at a BUSY record can
+// take a call of membarrier(2), in which the thread sleeps for some milliseconds, unless producers
+// go on writing. Its speed there is unmeasured.
 //
 // # What is consumed
 //
@@ -47,7 +49,7 @@
 //
 // # Concurrency
 //
-// One goroutine at a time may read from a Reader, Group or Observer. Any goroutine may call Close
+// One goroutine at a time may read from a Reader, Group, Observer or ObserverGroup. Any goroutine may call Close
 // and Stats at any time.
 //
 // # Errors

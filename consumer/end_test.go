@@ -106,7 +106,7 @@ func TestWaitsEnd(t *testing.T) {
 				}
 				t.Run(kind.name+" "+place.name+" ends with "+end.name, func(t *testing.T) {
 					testenv.NoLeaks(t)
-					m := testenv.Ring(t, 4096)
+					m := testenv.Ring(t, testenv.PageSize)
 					p := load(t, m)
 					run(t, p, ten)
 					if place.busy {
@@ -136,7 +136,7 @@ func TestWaitsEndAtADeadline(t *testing.T) {
 			}
 			t.Run(kind.name+" "+place.name, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := testenv.Ring(t, 4096)
+				m := testenv.Ring(t, testenv.PageSize)
 				p := load(t, m)
 				run(t, p, ten)
 				if place.busy {
@@ -158,7 +158,7 @@ func TestEndedContextReadsNothing(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			wait, _ := kind.open(t, m, consumer.Options{})
 			run(t, load(t, m), ten)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -173,7 +173,7 @@ func TestEndedContextReadsNothing(t *testing.T) {
 // A pass in progress may finish after Close. The ring is unmapped when the pass ends.
 func TestCloseDuringAPass(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, o := load(t, m), observe(t, m)
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 100})
 	before := mapped(t)
@@ -207,7 +207,7 @@ func TestCloseDuringAPass(t *testing.T) {
 
 func TestCloseDuringRecords(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	run(t, load(t, m), ten)
 	r := reader(t, m, consumer.Options{})
 	var got []uint64
@@ -258,7 +258,7 @@ func checkClosed(t *testing.T, r *consumer.Reader) {
 
 func TestAfterClose(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	run(t, load(t, m), ten)
 	before := mapped(t)
 	r := reader(t, m, consumer.Options{})
@@ -275,7 +275,7 @@ func TestAfterClose(t *testing.T) {
 // A fault would end the process.
 func TestCloseAtAnyTime(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	ctx, stop := context.WithCancel(t.Context())
 	flood := make(chan struct{})

@@ -4,12 +4,14 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // A record whose payload imitates headers lies between two records of 8 bytes. oldestRecord must
 // not take a part of that payload for a record.
 func TestPayloadsThatImitateRecords(t *testing.T) {
-	const size, page = 4096, 3 // page is the page where the data begins, RINGBUF_NR_META_PAGES
+	const page = 3 // the page where the data begins, RINGBUF_NR_META_PAGES
+	size := uint64(testenv.PageSize)
 	for _, tt := range []struct {
 		rule    string
 		payload []ring.Tagged // words of the record in the middle
@@ -36,7 +38,7 @@ func TestPayloadsThatImitateRecords(t *testing.T) {
 				*m.Word(uint64(8 * i)) = uint64(w)
 			}
 			prod := ring.Pos(8 * len(words))
-			if got := oldestRecord(mem, prod-size, prod); got != tt.want {
+			if got := oldestRecord(mem, prod-ring.Pos(size), prod); got != tt.want {
 				t.Errorf("the oldest record is at %d, want %d", got, tt.want)
 			}
 		})

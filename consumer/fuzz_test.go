@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // hostile is the content of a ring that a hostile process wrote.
@@ -93,7 +94,7 @@ func FuzzPassOfASharedReader(f *testing.F) {
 
 // seeds are contents of rings that could confuse a walk.
 func seeds() []hostile {
-	const size = 4096
+	size := uint64(testenv.PageSize)
 	rec := func(words ...uint32) (b []byte) {
 		for _, w := range words {
 			b = binary.NativeEndian.AppendUint32(b, w)
@@ -115,16 +116,16 @@ func seeds() []hostile {
 		}
 	}
 	all := [3]uint64{0, size - 8, 0}
-	add(rec(0), all)                                           // empty records
-	add(rec(8, 0), all, [3]uint64{8, size, 0})                 // a walk that begins in a payload
-	add(rec(discard), all)                                     // only discarded records
-	add(rec(busy), all)                                        // a BUSY head
-	add(rec(math.MaxUint32), all)                              // both flags and the longest length
-	add(rec(busy-1), all, [3]uint64{size - 8, 2*size - 16, 0}) // DISCARD and the longest length
-	add(rec(discard-1), all)                                   // the longest length
-	add(rec(size-8, discard|size, 3*size), all)                // about the ring's size
-	add(rec(16, 0, 0, 1<<20), all)                             // a valid record, then an invalid header
-	add(rec(0, discard|24, 0, 0, 0, 8, 0),                     // valid records, and invalid positions:
+	add(rec(0), all)                                                    // empty records
+	add(rec(8, 0), all, [3]uint64{8, size, 0})                          // a walk that begins in a payload
+	add(rec(discard), all)                                              // only discarded records
+	add(rec(busy), all)                                                 // a BUSY head
+	add(rec(math.MaxUint32), all)                                       // both flags and the longest length
+	add(rec(busy-1), all, [3]uint64{size - 8, 2*size - 16, 0})          // DISCARD and the longest length
+	add(rec(discard-1), all)                                            // the longest length
+	add(rec(uint32(size)-8, discard|uint32(size), 3*uint32(size)), all) // about the ring's size
+	add(rec(16, 0, 0, 1<<20), all)                                      // a valid record, then an invalid header
+	add(rec(0, discard|24, 0, 0, 0, 8, 0),                              // valid records, and invalid positions:
 		[3]uint64{size, 0, 0},                      // consumer_pos ahead of producer_pos
 		[3]uint64{0, size + 8, 0},                  // more unread than the size of the ring
 		[3]uint64{4, size, 0}, [3]uint64{0, 12, 0}, // not multiples of 8

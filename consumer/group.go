@@ -20,10 +20,10 @@ import (
 // bounded number of records from each ring that has records when the pass begins, so a flooded ring
 // does not starve a quiet ring. The caller must close it.
 //
-// One goroutine at a time may read. Any goroutine may call the other methods: Close, Keys, Len and
-// Stats.
+// One goroutine at a time may read, and call Add and Remove between two passes. Any goroutine may call
+// the other methods: Close, Keys, Len and Stats.
 type Group struct {
-	members []member
+	members memberList[*member]
 	opts    Options
 	poller  *syscall.Poller // polls an epoll instance that watches all rings
 	closed  atomic.Bool
@@ -37,9 +37,10 @@ type Group struct {
 
 type member struct {
 	*Reader
-	keys [][]byte
-	hot  bool
-	bad  bool // its ring was reported as corrupt or stolen; later passes leave it out
+	keys    [][]byte
+	hot     bool
+	bad     bool // its ring was removed, or reported as corrupt or stolen; later passes leave it out
+	removed bool
 }
 
 // RingError is an error of one ring of a Group. It matches what its cause matches.
@@ -57,7 +58,7 @@ func (e *RingError) Unwrap() error { return e.Err }
 // keeps its own mappings; maps may be closed. Each ring is opened with opts as by [NewReader], and
 // an error of a ring is wrapped in a [*RingError]. Passing the same ring twice is an error.
 func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
-	return newGroup(opts, func(g *Group, epoll int) error {
+	return newGroup(opts, func(g *Group) error {
 		ids := make(map[ebpf.MapID]int)
 		for i, m := range maps {
 			id, err := mapID(m)
@@ -68,7 +69,7 @@ func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 				return &RingError{i, fmt.Errorf("map is the same as that of ring %d", first)}
 			}
 			ids[id] = i
-			if err := g.add(epoll, m); err != nil {
+			if _, err := g.Add(m); err != nil {
 				return &RingError{i, err}
 			}
 		}
@@ -77,7 +78,7 @@ func NewGroup(maps []*ebpf.Map, opts Options) (*Group, error) {
 }
 
 // newGroup returns a Group of the members that fill adds.
-func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error) {
+func newGroup(opts Options, fill func(g *Group) error) (*Group, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("read group: create epoll: %w", err)
@@ -89,29 +90,64 @@ func newGroup(opts Options, fill func(g *Group, epoll int) error) (*Group, error
 		return nil, fmt.Errorf("read group: %w", err)
 	}
 	g := &Group{opts: opts, poller: poller}
-	if err := fill(g, epoll); err != nil {
+	if err := fill(g); err != nil {
 		g.Close()
 		return nil, fmt.Errorf("read group: %w", err)
 	}
 	return g, nil
 }
 
-// add makes m the next member. The mapping keeps the open file description of m alive, and with it
-// the registration in epoll, so the Group keeps no descriptor of m.
-func (g *Group) add(epoll int, m *ebpf.Map) error {
+// Add makes m, a map of type RingBuf, a ring of the Group, and returns its index: that of a removed
+// ring if there is one, otherwise the old Len. The Group keeps its own mapping; m may be closed. Errors
+// are those of [NewReader] without the name of m, and one matching [os.ErrClosed] after Close.
+func (g *Group) Add(m *ebpf.Map) (int, error) {
 	r, err := mapReader(m, g.opts)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	i := len(g.members)
-	event := unix.EpollEvent{Events: unix.EPOLLIN | edgeTriggered, Fd: int32(i)}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, m.FD(), &event); err != nil {
+	i := g.members.next()
+	// The mapping keeps the open file description of m alive, and with it the registration in epoll, so
+	// the Group keeps no descriptor of m.
+	closed := g.poller.Do(func(epoll int) { err = watch(epoll, m.FD(), i) })
+	if err := errors.Join(closed, err); err != nil {
 		r.Close()
+		return 0, err
+	}
+	replaces := i < len(g.members.list)
+	if !g.members.put(&member{Reader: r}) {
+		r.Close()
+		return 0, errGroupClosed
+	}
+	if replaces {
+		g.bad--
+	}
+	g.heat(i)
+	return i, nil
+}
+
+// watch makes epoll report events of the map fd as those of ring i.
+func watch(epoll, fd, i int) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN | edgeTriggered, Fd: int32(i)}
+	err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &event)
+	if err == unix.EEXIST { // the ring was removed while its descriptor stayed open
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_MOD, fd, &event)
+	}
+	if err != nil {
 		return fmt.Errorf("add to epoll: %w", err)
 	}
-	g.members = append(g.members, member{Reader: r})
-	g.heat(i)
 	return nil
+}
+
+// Remove closes ring i, with 0 <= i < Len, see [Reader.Close]. [Group.Add] may give its index to another
+// ring; until then its Stats fail with [os.ErrClosed]. It is idempotent.
+func (g *Group) Remove(i int) error {
+	m := g.members.list[i]
+	if m.removed {
+		return nil
+	}
+	m.removed = true
+	g.leaveOut(i)
+	return g.members.remove(i)
 }
 
 // edgeTriggered is EPOLLET, which x/sys declares as a negative number.
@@ -129,16 +165,16 @@ func mapID(m *ebpf.Map) (ebpf.MapID, error) {
 	return id, nil
 }
 
-// Len returns the number of rings.
-func (g *Group) Len() int { return len(g.members) }
+// Len returns the number of rings, with those that were removed and not replaced.
+func (g *Group) Len() int { return g.members.len() }
 
 // Keys returns the raw keys under which [NewGroupFromMap] found ring i, with 0 <= i < Len. It
 // returns none for a Group from [NewGroup]. The caller must not change them.
-func (g *Group) Keys(i int) [][]byte { return g.members[i].keys }
+func (g *Group) Keys(i int) [][]byte { return g.members.get(i).keys }
 
 // Stats returns the state of ring i, with 0 <= i < Len, see [Reader.Stats]. Any goroutine may call
 // it.
-func (g *Group) Stats(i int) (Stats, error) { return g.members[i].Stats() }
+func (g *Group) Stats(i int) (Stats, error) { return g.members.get(i).Stats() }
 
 // Err returns the error that ended the last pass early, or nil. It is like [Reader.Err], but an
 // error of a single ring is a [*RingError].
@@ -149,12 +185,7 @@ func (g *Group) Close() error {
 	if g.closed.Swap(true) {
 		return nil
 	}
-	errs := []error{g.poller.Close()}
-	for i := range g.members {
-		// Do not copy the member: the reading goroutine may be writing its other fields.
-		errs = append(errs, g.members[i].Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(g.members.close(), g.poller.Close())...)
 }
 
 // defaultShare is the number of records that a pass takes from a ring at most by default.
@@ -180,7 +211,7 @@ func (g *Group) Pass(limit int) iter.Seq[Record] {
 			g.hot[len(g.hot)-1] = first
 		}
 		for _, i := range g.hot {
-			m := &g.members[i]
+			m := g.members.list[i]
 			for rec := range m.Pass(limit) {
 				rec.Ring = i
 				if !yield(rec) {
@@ -198,13 +229,22 @@ func (g *Group) Pass(limit int) iter.Seq[Record] {
 // fail makes the error of ring i the error of the Group. If the ring is corrupt or stolen, later
 // passes leave it out.
 func (g *Group) fail(i int) {
-	m := &g.members[i]
+	m := g.members.list[i]
 	g.err = &RingError{i, m.err}
 	if errors.Is(m.err, ErrCorrupt) || errors.Is(m.err, ErrBusy) {
-		m.bad, m.hot = true, false
-		g.bad++
-		g.hot = slices.DeleteFunc(g.hot, func(j int) bool { return j == i })
+		g.leaveOut(i)
 	}
+}
+
+// leaveOut makes later passes leave out ring i.
+func (g *Group) leaveOut(i int) {
+	m := g.members.list[i]
+	if m.bad {
+		return
+	}
+	m.bad, m.hot = true, false
+	g.bad++
+	g.hot = slices.DeleteFunc(g.hot, func(j int) bool { return j == i })
 }
 
 // Records is [Reader.Records] for all rings. A [*RingError] ends it too; a new call of Records then

@@ -16,7 +16,7 @@ func rings(tb testing.TB, n int) []*ebpf.Map {
 	tb.Helper()
 	var maps []*ebpf.Map
 	for range n {
-		maps = append(maps, testenv.Ring(tb, 4096))
+		maps = append(maps, testenv.Ring(tb, testenv.PageSize))
 	}
 	return maps
 }

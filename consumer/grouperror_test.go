@@ -99,7 +99,7 @@ func TestWhatIsNoGroup(t *testing.T) {
 	testenv.NoLeaks(t)
 	maps := rings(t, 2)
 	array := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
-	closed := testenv.Ring(t, 4096)
+	closed := testenv.Ring(t, testenv.PageSize)
 	closed.Close()
 	tests := []struct {
 		rule string

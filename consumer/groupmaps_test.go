@@ -18,7 +18,7 @@ func outer(tb testing.TB, typ ebpf.MapType, entries uint32) *ebpf.Map {
 	tb.Helper()
 	return testenv.Map(tb, &ebpf.MapSpec{
 		Type: typ, KeySize: 4, ValueSize: 4, MaxEntries: entries,
-		InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096},
+		InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize},
 	})
 }
 
@@ -93,7 +93,7 @@ func TestGroupFromMapWhoseRingsAreReplaced(t *testing.T) {
 			out := outer(t, typ, 4)
 			replace := func() error {
 				for key := range uint32(4) {
-					m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096})
+					m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize})
 					if err != nil {
 						return err
 					}

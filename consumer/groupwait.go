@@ -29,7 +29,7 @@ func (g *Group) Wait(ctx context.Context) error {
 	}
 	if late {
 		for _, i := range g.hot {
-			g.members[i].counts.late.Add(1)
+			g.members.list[i].counts.late.Add(1)
 		}
 	}
 	return err
@@ -60,7 +60,7 @@ func (g *Group) poll(ctx context.Context) (bool, error) {
 // anyHot reports whether a hot ring has a record to read.
 func (g *Group) anyHot() bool {
 	for _, i := range g.hot {
-		if g.members[i].peek() {
+		if g.members.list[i].peek() {
 			return true
 		}
 	}
@@ -71,7 +71,7 @@ func (g *Group) anyHot() bool {
 // Options.Coalesce.
 func (g *Group) held() bool {
 	for _, i := range g.hot {
-		m := &g.members[i]
+		m := g.members.list[i]
 		if !m.mem.Acquire() {
 			return false
 		}
@@ -89,7 +89,7 @@ func (g *Group) held() bool {
 func (g *Group) cool() error {
 	kept := g.hot[:0]
 	for n, i := range g.hot {
-		m := &g.members[i]
+		m := g.members.list[i]
 		if !m.mem.Acquire() {
 			return errGroupClosed
 		}
@@ -114,7 +114,7 @@ func (g *Group) refresh() error {
 	if g.closed.Load() {
 		return errGroupClosed
 	}
-	if len(g.hot)+g.bad == len(g.members) {
+	if len(g.hot)+g.bad == len(g.members.list) {
 		return nil
 	}
 	if timer := g.opts.timer(); timer > 0 && time.Since(g.scanned) >= timer {
@@ -126,7 +126,7 @@ func (g *Group) refresh() error {
 
 // heat makes ring i hot, because it may have records.
 func (g *Group) heat(i int) {
-	if m := &g.members[i]; !m.hot && !m.bad {
+	if m := g.members.list[i]; !m.hot && !m.bad {
 		m.hot = true
 		g.hot = append(g.hot, i)
 	}
@@ -135,8 +135,8 @@ func (g *Group) heat(i int) {
 // scan makes hot all rings that have a record to read. It reports whether any ring is hot or the
 // Group is closed.
 func (g *Group) scan() bool {
-	for i := range g.members {
-		if g.members[i].peek() {
+	for i := range g.members.list {
+		if g.members.list[i].peek() {
 			g.heat(i)
 		}
 	}
@@ -150,7 +150,7 @@ func (g *Group) harvest(fd int) bool {
 	for {
 		n, err := unix.EpollWait(fd, events[:], 0)
 		for _, e := range events[:max(n, 0)] {
-			if g.members[e.Fd].peek() {
+			if g.members.list[e.Fd].peek() {
 				g.heat(int(e.Fd))
 			}
 		}

@@ -26,7 +26,7 @@ func TestIdleCPU(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := testenv.Ring(t, 4096)
+				m := testenv.Ring(t, testenv.PageSize)
 				p := load(t, m)
 				run(t, p, ten)
 				if busy {
@@ -41,7 +41,7 @@ func TestIdleCPU(t *testing.T) {
 		testenv.NoLeaks(t)
 		var maps []*ebpf.Map
 		for i := range 20 {
-			maps = append(maps, testenv.Ring(t, 4096))
+			maps = append(maps, testenv.Ring(t, testenv.PageSize))
 			if i < 3 {
 				hold(t, load(t, maps[i]), 0)
 			}

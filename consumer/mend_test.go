@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 // 100 records were produced and the first 60 are consumed. The ring still contains records 36 to
 // 99.
 func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
+	behind := fmt.Sprintf("more than the ring's %d bytes behind", testenv.PageSize)
 	for _, tt := range []struct {
 		rule  string
 		pos   uint64
@@ -24,8 +26,8 @@ func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 	}{
 		{"where it belongs", 60 * slot, "", 60, 0},
 		{"at a record", 90 * slot, "", 90, 0},
-		{"below what is overwritten", 0, "more than the ring's 4096 bytes behind", 36, 36 * slot},
-		{"a little below", 36*slot - 8, "more than the ring's 4096 bytes behind", 36, 8},
+		{"below what is overwritten", 0, behind, 36, 36 * slot},
+		{"a little below", 36*slot - 8, behind, 36, 8},
 		{"at the oldest record", 36 * slot, "", 36, 0},
 		{"ahead of the producer", 200 * slot, "ahead of the producer position", 36, 0},
 		{"a little ahead", 100*slot + 8, "ahead of the producer position", 36, 0},
@@ -37,7 +39,7 @@ func TestARingIsMendedWhereverItsConsumerPositionIs(t *testing.T) {
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			p := load(t, m)
 			slots(t, p, 0, 60)
 			r := reader(t, m, consumer.Options{})
@@ -78,7 +80,7 @@ func checkFault(tb testing.TB, err error, want string) {
 
 func TestAClaimedRingIsNotMended(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	reader(t, m, exclusive)
 	setConsumerPos(t, m, 8)
 	opts := exclusive

@@ -271,7 +271,7 @@ func TestModelOfWaiting(t *testing.T) {
 	for _, tt := range tests {
 		for mode := range coalesce + 1 {
 			for _, order := range []model.Order{model.TSO, model.PSO} {
-				if tt.long && (leaveOutLong() || order == model.PSO) || order == model.PSO && testing.Short() {
+				if tt.long && leaveOutLong() || order == model.PSO && testing.Short() {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s, published %s, %s", tt.rule, mode, order), func(t *testing.T) {

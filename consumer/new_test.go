@@ -20,7 +20,7 @@ func TestWhatIsNotARing(t *testing.T) {
 		text string
 	}{
 		{"an array", ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1}, "map is a Array, not a RingBuf"},
-		{"a user ring, which the kernel consumes", ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096}, "not a RingBuf"},
+		{"a user ring, which the kernel consumes", ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize}, "not a RingBuf"},
 		{"an old perf ring", ebpf.MapSpec{Type: ebpf.PerfEventArray, KeySize: 4, ValueSize: 4, MaxEntries: 1}, "not a RingBuf"},
 	}
 	for _, tt := range tests {
@@ -42,7 +42,7 @@ func TestWhatIsNotARing(t *testing.T) {
 	}
 	t.Run("a closed map", func(t *testing.T) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		m.Close()
 		if _, err := consumer.NewReader(m, consumer.Options{}); !errors.Is(err, unix.EBADF) {
 			t.Errorf("NewReader: %v", err)
@@ -50,7 +50,7 @@ func TestWhatIsNotARing(t *testing.T) {
 	})
 	t.Run("a frozen ring", func(t *testing.T) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		if err := m.Freeze(); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestWhatIsNotARing(t *testing.T) {
 // A Reader does not need its map to stay open.
 func TestMapMayBeClosed(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	r := reader(t, m, consumer.Options{Timer: -1})
 	m.Close()
@@ -95,13 +95,13 @@ func TestCorruptPositions(t *testing.T) {
 	}{
 		{"ahead of the producer", 1 << 20},
 		{"just ahead of the producer", 10*24 + 8},
-		{"more than the ring behind", 1<<64 - 4096},
+		{"more than the ring behind", -uint64(testenv.PageSize)},
 		{"not on a boundary of 8", 4},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			run(t, load(t, m), ten)
 			setConsumerPos(t, m, tt.pos)
 			r := reader(t, m, consumer.Options{Timer: -1})

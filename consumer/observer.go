@@ -35,11 +35,15 @@ import (
 // The kernel writes the header of a record before it publishes the record by producer_pos, and the
 // payload after that (kernel/bpf/ringbuf.c, __bpf_ringbuf_reserve). So a copy of the record at
 // position p is whole if producer_pos - p <= size - 8 after the copy, in overwrite mode too. This
-// holds where stores become visible in program order, as on x86-64. On other machines a payload may
-// become visible before its producer_pos. There the proof is that the record was not consumed
-// before the copy ended, since producers overwrite only consumed records. A record of a ring in
-// overwrite mode cannot be proven there: [NewObserver] and [NewReader] refuse such rings with
-// [ebpf.ErrNotSupported].
+// holds where stores become visible in program order, as on amd64.
+//
+// On other machines a payload may become visible before its producer_pos. There a record that was
+// not consumed when the copy ended is whole, since producers overwrite only consumed records, except
+// in overwrite mode. For other records the Observer waits until producer_pos moves on, or else calls
+// membarrier(2), which takes some milliseconds, and then applies the rule above. That is proven for
+// arm64, where its speed was not measured. Where it is not proven, or the kernel lacks membarrier,
+// only records that are not consumed are whole, and [NewObserver] and [NewReader] refuse rings in
+// overwrite mode with [ebpf.ErrNotSupported].
 //
 // The producer of a USER_RINGBUF is another process, which may write at any distance ahead of
 // producer_pos into drained space. So a sample is proven only if it was not drained before the copy
@@ -85,13 +89,20 @@ type ObserverOptions struct {
 // defaultInterval costs about a thousandth of a CPU on a quiet ring.
 const defaultInterval = 10 * time.Millisecond
 
+func (o ObserverOptions) interval() time.Duration {
+	if o.Interval <= 0 {
+		return defaultInterval
+	}
+	return o.Interval
+}
+
 // shortestNap bounds the cost of following a flood.
 const shortestNap = 100 * time.Microsecond
 
 // NewObserver returns an Observer of m, a map of type RingBuf or UserRingbuf. The Observer keeps
 // its own mapping; m may be closed. The mapping is read-only, but the kernel requires that m was
 // opened for reading and writing. The error matches [ebpf.ErrNotSupported] for a ring in overwrite
-// mode on machines that reorder stores, such as arm64.
+// mode on machines other than amd64 and arm64, and on arm64 without membarrier(2).
 func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 	kind := ring.Kernel
 	switch t := m.Type(); t {
@@ -114,9 +125,7 @@ func NewObserver(m *ebpf.Map, opts ObserverOptions) (*Observer, error) {
 
 // newObserver returns an Observer that owns mem.
 func newObserver(mem *ring.Mapping, kind ring.Kind, overwrite bool, opts ObserverOptions) *Observer {
-	if opts.Interval <= 0 {
-		opts.Interval = defaultInterval
-	}
+	opts.Interval = opts.interval()
 	o := &Observer{mem: mem, opts: opts, kind: kind, over: overwrite, closed: make(chan struct{}), nap: shortestNap}
 	if opts.Now {
 		o.pos = mem.ProducerPos()
@@ -141,13 +150,25 @@ func (o *Observer) head() ring.Pos {
 //
 // proven is called after a copy. Partner of its loads: the smp_store_release that publishes a
 // record in __bpf_ringbuf_reserve. Without that order, the copy could contain bytes of a new record
-// while the positions loaded here still show the old record as intact.
+// while the positions loaded here still show the old record as intact: see settled, and for
+// consumer_pos litmus observer-consumed.
 func (o *Observer) proven() ring.Pos {
+	if o.kind == ring.User || ordered {
+		return o.shown()
+	}
+	if pos := o.mem.ConsumerPos(); !o.over && (pos.NotAfter(o.pos) || !settles()) {
+		return pos
+	}
+	return settled(o.mem) - ring.Pos(o.mem.Size()-ring.HeaderSize)
+}
+
+// shown is proven as the ring's positions show it: more may have been overwritten.
+func (o *Observer) shown() ring.Pos {
 	size := o.mem.Size()
 	switch {
 	case o.kind == ring.User && ordered && o.opts.Ahead > 0 && o.opts.Ahead < size:
 		return ring.Earlier(o.mem.ConsumerPos(), o.mem.ProducerPos()-ring.Pos(size-o.opts.Ahead))
-	case o.kind == ring.Kernel && ordered:
+	case o.kind == ring.Kernel && (ordered || settles()):
 		return o.mem.ProducerPos() - ring.Pos(size-ring.HeaderSize)
 	}
 	return o.mem.ConsumerPos()

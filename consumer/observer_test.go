@@ -51,7 +51,7 @@ func balanced(tb testing.TB, o *consumer.Observer) consumer.ObserverStats {
 
 func TestObserverWaitsAtBusyRecords(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, o := load(t, m), observer(t, m, consumer.ObserverOptions{})
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 2})
 	h := hold(t, p, 2)
@@ -90,7 +90,7 @@ func observed(tb testing.TB, o *consumer.Observer) []uint64 {
 }
 
 func TestObserverStartsWhereItIsTold(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, r := load(t, m), reader(t, m, consumer.Options{})
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 5})
 	seqs(t, r, 2)
@@ -108,7 +108,7 @@ func TestObserverStartsWhereItIsTold(t *testing.T) {
 }
 
 func TestObserverLimitAndLeavingTheLoop(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, o := load(t, m), observer(t, m, consumer.ObserverOptions{})
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 10})
 	for range o.Pass(3) {
@@ -146,7 +146,7 @@ func TestObserverMapsReadOnly(t *testing.T) {
 	for _, typ := range []ebpf.MapType{ebpf.RingBuf, ebpf.UserRingbuf} {
 		t.Run(typ.String(), func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Map(t, &ebpf.MapSpec{Name: "observed", Type: typ, MaxEntries: 8192})
+			m := testenv.Map(t, &ebpf.MapSpec{Name: "observed", Type: typ, MaxEntries: 2 * testenv.PageSize})
 			before := writable(t)
 			o := observer(t, m, consumer.ObserverOptions{})
 			if now := writable(t); now != before {
@@ -198,7 +198,7 @@ func TestEndOfAWaitingObserver(t *testing.T) {
 		for _, interval := range []time.Duration{forever, time.Microsecond} {
 			t.Run(fmt.Sprintf("%s, %s", end.name, interval), func(t *testing.T) {
 				testenv.NoLeaks(t)
-				o := observer(t, testenv.Ring(t, 4096), consumer.ObserverOptions{Interval: interval})
+				o := observer(t, testenv.Ring(t, testenv.PageSize), consumer.ObserverOptions{Interval: interval})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				result := make(chan error)
@@ -220,9 +220,9 @@ func TestEndOfAWaitingObserver(t *testing.T) {
 // The ring contains samples that are not drained, written as libbpf's user_ring_buffer writes them.
 func TestObserverOfAUserRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize})
 	page := os.Getpagesize()
-	mem, err := unix.Mmap(m.FD(), int64(page), page+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(m.FD(), int64(page), 3*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestObserverOfAUserRing(t *testing.T) {
 	put(ring.DiscardBit, 7, 40)
 	put(ring.DiscardBit|ring.BusyBit, 8, 8) // reserved but not submitted, then discarded
 	busy := put(ring.BusyBit, 1, 16)
-	put(0, 2, 4096-ring.HeaderSize-int(pos)) // the ring is completely full
+	put(0, 2, page-ring.HeaderSize-int(pos)) // the ring is completely full
 	if got := observed(t, o); !slices.Equal(got, from(0, 1)) {
 		t.Fatalf("samples %d before the BUSY one", got)
 	}
@@ -249,7 +249,7 @@ func TestObserverOfAUserRing(t *testing.T) {
 	if got := observed(t, o); !slices.Equal(got, from(1, 2)) {
 		t.Fatalf("samples %d from the BUSY one on", got)
 	}
-	if s := balanced(t, o); s.Discarded != 2 || s.Pos != 4096 || s.Lost != 0 {
+	if s := balanced(t, o); s.Discarded != 2 || s.Pos != uint64(page) || s.Lost != 0 {
 		t.Errorf("%+v", s)
 	}
 }

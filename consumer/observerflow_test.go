@@ -56,7 +56,7 @@ func TestObserverBesideAnOwner(t *testing.T) {
 		count uint64 // number of records; a hundredth of it with -short
 	}{
 		// With the other cases this adds up to ten million records.
-		{"a small ring", 4096, producer.Job{Op: producer.Output, Size: 8, MaxSize: 200}, 300_000},
+		{"a small ring", testenv.PageSize, producer.Job{Op: producer.Output, Size: 8, MaxSize: 200}, 300_000},
 		{"a ring that is often full", 64 << 10, producer.Job{Op: producer.Reserve, Size: 16, DiscardEvery: 5}, 2_200_000},
 		{"long records", 1 << 20, producer.Job{Op: producer.Output, Size: 0, MaxSize: 60_000}, 20_000},
 		{"a large ring", 4 << 20, producer.Job{Op: producer.Reserve, Size: 24, DiscardEvery: 100}, 2_500_000},
@@ -161,7 +161,7 @@ func watch(t *testing.T, o *consumer.Observer, job producer.Job, done *atomic.Bo
 
 func TestObserverOfARingInOverwriteMode(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := overwriting(t, 4096)
+	m := overwriting(t, testenv.PageSize)
 	p, o := load(t, m), observer(t, m, consumer.ObserverOptions{})
 	job := producer.Job{Op: producer.Output, Size: 8, MaxSize: 200, Count: uint64(long(300_000, 3000)), RetryFull: true}
 	var done atomic.Bool

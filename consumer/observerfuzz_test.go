@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // observer returns an Observer of m, closed when the test ends.
@@ -26,7 +27,7 @@ func FuzzObserver(f *testing.F) {
 	for _, seed := range seeds() {
 		f.Add(seed.data, seed.consumer, seed.producer, seed.overwrit, seed.overwrite, !seed.overwrite, seed.limit, seed.changing)
 	}
-	m := newMemory(f, 4096)
+	m := newMemory(f, uint64(testenv.PageSize))
 	f.Fuzz(func(t *testing.T, data []byte, consumer, producer, overwrit uint64, overwrite, user bool, limit int, changing bool) {
 		h := hostile{data, consumer, producer, overwrit, overwrite && !user, limit, changing}
 		m.fill(h)
@@ -34,7 +35,7 @@ func FuzzObserver(f *testing.F) {
 		if user {
 			kind = ring.User
 		}
-		o := m.observer(t, kind, h.overwrite, ObserverOptions{Ahead: overwrit % 8192})
+		o := m.observer(t, kind, h.overwrite, ObserverOptions{Ahead: overwrit % (2 * m.Size)})
 		if h.changing {
 			defer m.change(h)()
 		}

@@ -136,6 +136,7 @@ func (c cells) consumer() model.Thread {
 type proof struct {
 	reach    cells // the copy is whole if producer_pos - p, in words, is at most reach; a negative reach never holds
 	consumer bool  // the copy is whole if the record at p is not consumed
+	settle   bool  // producer_pos is loaded again by settled, and membarrier called unless it has moved on
 	early    bool  // weakened: the positions are loaded before the copy
 	swapped  bool  // weakened: the payload is copied before the header
 	anywhere bool  // weakened: the Observer resumes at the oldest whole word, where a record need not begin
@@ -182,6 +183,14 @@ func (c cells) observerCopy(p proof) []model.Step {
 	loads := []model.Step{
 		{Doc: "proven: consumer_pos", Do: func(v *model.View) { v.Set(regHead, v.Load(obsConsumer)) }},
 		{Doc: "proven: producer_pos", Do: func(v *model.View) { v.Set(regProd, v.Load(obsProducer)) }},
+	}
+	if p.settle {
+		loads = append(loads, model.Step{Doc: "settled: producer_pos again; otherwise membarrier", Do: func(v *model.View) {
+			if v.Load(obsProducer) == v.Reg(regProd) {
+				v.Settle()
+			}
+			v.Set(regProd, v.Load(obsProducer))
+		}})
 	}
 	if p.early {
 		copies, loads = loads, copies
@@ -258,6 +267,9 @@ func TestModelOfObserving(t *testing.T) {
 		{rule: "two producers, BUSY records", size: odd, proof: proof{reach: odd - 1}, producers: two, long: true},
 		{rule: "stores in any order: what is not consumed is whole", size: odd, proof: strictProof, order: model.PSO, producers: one, long: true},
 		{rule: "two producers, stores in any order", size: odd, proof: strictProof, order: model.PSO, producers: two, long: true},
+		{rule: "stores in any order, settled", size: odd, proof: proof{reach: odd - 1, consumer: true, settle: true}, order: model.PSO, producers: one},
+		{rule: "stores in any order, settled, headers over headers", size: even, proof: proof{reach: even - 1, settle: true}, order: model.PSO, producers: one, long: true},
+		{rule: "two producers, stores in any order, settled", size: odd, proof: proof{reach: odd - 1, consumer: true, settle: true}, order: model.PSO, producers: two, long: true},
 		// The producer writes one sample ahead of producer_pos.
 		{rule: "a user ring", size: odd, proof: proof{reach: odd - span, consumer: true}, producers: user},
 		{rule: "a user ring, stores in any order", size: odd, proof: strictProof, order: model.PSO, producers: user},

@@ -74,6 +74,10 @@ func (w *observation) copy() bool {
 			o.rests = true
 			return false
 		}
+		if data, end, ok := o.buf.rest(o.pos, o.kind); ok && o.shown().NotAfter(o.pos) {
+			w.data, w.end = data, end
+			return true
+		}
 		if min(uint64(w.goal-o.pos), max(copyPass, o.buf.want)) <= o.mem.Size() {
 			var proven ring.Pos
 			w.data, w.end, proven = o.buf.take(o.mem.Data(), o.pos, w.goal, copyPass, o.proven)

@@ -15,14 +15,15 @@ import (
 // waits, so it laps the Observer of a small ring continuously. Each word of a record identifies the
 // record, so a torn record is detected.
 func TestObservedRecordsAreNeverTorn(t *testing.T) {
+	page := uint64(testenv.PageSize)
 	tests := []struct {
 		rule     string
 		size     uint64
 		min, max uint32 // words of a record
 	}{
-		{"records of one word", 4096, 1, 1},
-		{"short records", 4096, 1, 30},
-		{"records of a quarter of the ring", 4096, 100, 127},
+		{"records of one word", page, 1, 1},
+		{"short records", page, 1, 30},
+		{"records of a quarter of the ring", page, uint32(page / 40), uint32(page/32) - 1},
 		{"many lengths in a large ring", 1 << 20, 1, 1000},
 		{"records longer than a copy", 1 << 20, 9000, 20000},
 	}
@@ -68,15 +69,16 @@ func TestObservedRecordsAreNeverTorn(t *testing.T) {
 // A producer writes samples ahead of producer_pos. No observed sample is torn, whether
 // ObserverOptions.Ahead is set or not.
 func TestObservedSamplesAreNeverTorn(t *testing.T) {
-	for _, ahead := range []uint64{0, 2048} {
+	for _, ahead := range []uint64{0, uint64(testenv.PageSize) / 2} {
 		t.Run(fmt.Sprintf("ahead %d", ahead), func(t *testing.T) { observeSamples(t, ahead) })
 	}
 }
 
 func observeSamples(t *testing.T, ahead uint64) {
-	const size, words = 4096, 20
+	const words = 20
 	const span = 8*words + ring.HeaderSize
-	const batch = size / 2 / span
+	size := uint64(testenv.PageSize)
+	batch := size / 2 / span
 	batches := 250_000
 	if testing.Short() || testenv.Race {
 		batches /= 50
@@ -100,7 +102,7 @@ func observeSamples(t *testing.T, ahead uint64) {
 			}
 			atomic.StoreUint64(m.ProducerPos(), pos)
 			// Drain the ring, but leave as many samples as fit beside the next batch.
-			if room := uint64(size - batch*span); pos > room {
+			if room := size - batch*span; pos > room {
 				atomic.StoreUint64(m.ConsumerPos(), (pos-room+span-1)/span*span)
 			}
 		}

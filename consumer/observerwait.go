@@ -24,7 +24,7 @@ func (o *Observer) Wait(ctx context.Context) error {
 		return err
 	}
 	for {
-		if err := o.sleep(ctx); err != nil {
+		if err := sleep(ctx, o.nap, o.closed); err != nil {
 			return err
 		}
 		if came, err = o.poll(); err != nil {
@@ -44,7 +44,7 @@ func (o *Observer) poll() (came uint64, err error) {
 	}
 	defer o.leave()
 	came = uint64(o.mem.ProducerPos() - o.pos)
-	if came == 0 || came > o.mem.Size() || came%8 != 0 || o.pos.Before(o.proven()) {
+	if came == 0 || came > o.mem.Size() || came%8 != 0 || o.pos.Before(o.shown()) {
 		return came, nil
 	}
 	if o.mem.Data().Header(o.pos).State(o.kind) == ring.Busy {
@@ -63,24 +63,32 @@ func (o *Observer) adapt(came uint64) {
 	o.nap = min(max(nap, shortestNap), max(o.opts.Interval, shortestNap))
 }
 
-// sleep sleeps for o.nap.
-func (o *Observer) sleep(ctx context.Context) error {
-	ended := func() bool { return ctx.Err() != nil || o.mem.Closed() }
-	if o.nap < time.Millisecond {
-		pause(o.nap, ended)
+// sleep sleeps for d, or until ctx is done or closed is closed.
+func sleep(ctx context.Context, d time.Duration, closed <-chan struct{}) error {
+	if d < time.Millisecond {
+		pause(d, func() bool { return ctx.Err() != nil || isClosed(closed) })
 	} else {
-		t := time.NewTimer(o.nap)
+		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-ctx.Done():
-		case <-o.closed:
+		case <-closed:
 		}
 	}
-	if o.mem.Closed() {
+	if isClosed(closed) {
 		return errObserverClosed
 	}
 	return ctx.Err()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // Records returns an iterator that waits for records and yields them as [Observer.Pass] does. An

@@ -60,7 +60,7 @@ func TestOverwriteNothingLost(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := overwriting(t, 4096)
+			m := overwriting(t, testenv.PageSize)
 			p, r := load(t, m), reader(t, m, consumer.Options{})
 			job := producer.Job{Op: producer.Output, MaxSize: 900, Size: 8, Count: 4}
 			var l ledger
@@ -85,16 +85,16 @@ func TestOverwriteAccounts(t *testing.T) {
 		rule string
 		job  producer.Job
 	}{
-		{"short records", producer.Job{Op: producer.Output, Size: 16, Count: 1000}},
-		{"records of many lengths", producer.Job{Op: producer.Output, Size: 8, MaxSize: 1000, Count: 1000}},
-		{"records of almost the ring's size", producer.Job{Op: producer.Output, Size: 4096 - 16, Count: 100}},
-		{"just one lap", producer.Job{Op: producer.Output, Size: 8, Count: 4096 / 16}},
+		{"short records", producer.Job{Op: producer.Output, Size: 16, Count: 1000 * scale}},
+		{"records of many lengths", producer.Job{Op: producer.Output, Size: 8, MaxSize: 1000, Count: 1000 * scale}},
+		{"records of almost the ring's size", producer.Job{Op: producer.Output, Size: testenv.PageSize - 16, Count: 100}},
+		{"just one lap", producer.Job{Op: producer.Output, Size: 8, Count: uint64(testenv.PageSize) / 16}},
 	}
 	for _, tt := range tests {
 		for _, way := range ways {
 			t.Run(tt.rule+" read by "+way.name, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := overwriting(t, 4096)
+				m := overwriting(t, testenv.PageSize)
 				p, r := load(t, m), reader(t, m, consumer.Options{})
 				job := tt.job
 				var l ledger
@@ -138,7 +138,7 @@ func left(t *testing.T, job producer.Job, q producer.Query) (n uint64) {
 
 func TestOverwriteDiscarded(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := overwriting(t, 4096)
+	m := overwriting(t, testenv.PageSize)
 	p, r := load(t, m), reader(t, m, consumer.Options{})
 	run(t, p, producer.Job{Op: producer.Reserve, Size: 16, Count: 1000, DiscardEvery: 4})
 	got := uint64(len(seqs(t, r, 0)))
@@ -158,11 +158,11 @@ func TestOverwriteUnderFlood(t *testing.T) {
 		job  producer.Job
 		n    uint64
 	}{
-		{"short records in a small ring", 4096, producer.Job{Op: producer.Output, Size: 16}, 2_000_000},
-		{"records of many lengths in a small ring", 4096, producer.Job{Op: producer.Output, Size: 8, MaxSize: 1000}, 1_000_000},
+		{"short records in a small ring", testenv.PageSize, producer.Job{Op: producer.Output, Size: 16}, 2_000_000},
+		{"records of many lengths in a small ring", testenv.PageSize, producer.Job{Op: producer.Output, Size: 8, MaxSize: 1000}, 1_000_000},
 		{"records of many lengths in a large ring", 1 << 20, producer.Job{Op: producer.Output, Size: 8, MaxSize: 1000}, 1_000_000},
 		{"long records", 256 << 10, producer.Job{Op: producer.Output, Size: 8, MaxSize: 60_000}, 50_000},
-		{"reserved records", 8192, producer.Job{Op: producer.Reserve, Size: 500}, 500_000},
+		{"reserved records", 2 * testenv.PageSize, producer.Job{Op: producer.Reserve, Size: 500}, 500_000},
 	}
 	for _, tt := range tests {
 		for _, way := range ways[:long(len(ways), 1)] {
@@ -207,7 +207,7 @@ func TestOverwriteUnderFlood(t *testing.T) {
 
 func TestOverwriteResume(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := overwriting(t, 4096)
+	m := overwriting(t, testenv.PageSize)
 	p := load(t, m)
 	run(t, p, ten)
 	r, err := consumer.NewReader(m, consumer.Options{})
@@ -227,13 +227,14 @@ func TestOverwriteResume(t *testing.T) {
 		t.Errorf("the next Reader gets (-want +got):\n%s", diff)
 	}
 	// The Reader does not read while its records are overwritten.
-	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 1000, Seq: 10})
+	more, fit := 1000*scale, uint64(testenv.PageSize)/24
+	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: more, Seq: 10})
 	got := seqs(t, r, 0)
-	if diff := cmp.Diff(from(1010-170, 170), got); diff != "" {
+	if diff := cmp.Diff(from(10+more-fit, fit), got); diff != "" {
 		t.Errorf("what is left (-want +got):\n%s", diff)
 	}
-	if s := stats(t, r); s.Lost != (1010-170-7)*24 {
-		t.Errorf("lost %d bytes, want %d", s.Lost, (1010-170-7)*24)
+	if s := stats(t, r); s.Lost != (10+more-fit-7)*24 {
+		t.Errorf("lost %d bytes, want %d", s.Lost, (10+more-fit-7)*24)
 	}
 }
 
@@ -248,14 +249,14 @@ func TestOverwriteBusy(t *testing.T) {
 	}{
 		{"at the start", 0, false, 0},
 		{"behind records", 10, false, 10},
-		{"behind records that are overwritten", 1000, false, 1},
-		{"with the ring full behind it", 1000, false, 1000},
-		{"that a pass has seen", 5, true, 1000},
+		{"behind records that are overwritten", 1000 * scale, false, 1},
+		{"with the ring full behind it", 1000 * scale, false, 1000 * scale},
+		{"that a pass has seen", 5, true, 1000 * scale},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := overwriting(t, 4096)
+			m := overwriting(t, testenv.PageSize)
 			p, r, l := load(t, m), reader(t, m, consumer.Options{Timer: -1}), ledger{}
 			pass := func() {
 				for rec := range r.Pass(0) {
@@ -302,7 +303,7 @@ func TestOverwriteBusy(t *testing.T) {
 
 func TestOverwriteInAGroup(t *testing.T) {
 	testenv.NoLeaks(t)
-	maps := []*ebpf.Map{overwriting(t, 4096), testenv.Ring(t, 4096)}
+	maps := []*ebpf.Map{overwriting(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize)}
 	g := group(t, consumer.Options{Timer: -1}, maps...)
 	for i, m := range maps {
 		pg := pinger(t, load(t, m), ten)
@@ -318,7 +319,7 @@ func TestOverwriteInAGroup(t *testing.T) {
 
 func TestOverwriteLosesNoWakeup(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := overwriting(t, 4096)
+	m := overwriting(t, testenv.PageSize)
 	p, r := load(t, m), reader(t, m, consumer.Options{Timer: -1})
 	trips(t, long(50_000, 200), 1, pinger(t, p, ten).Ping, readOne(t, r))
 }

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,240 +9,262 @@ import (
 	"github.com/rbtool/rbtool/internal/model"
 )
 
-// A model of reading a ring in overwrite mode on x86. Rules: no record is torn, no record is handed
-// out before it is committed, and a Reader does not sleep with a record to read. The model has the
-// words, headers and registers of the model of waiting, and these words:
-const (
-	overwritePos = protocolWords + iota
-	overwriteWords
-)
-
-// overwriteProducer models the kernel's code for a ring in overwrite mode.
-func overwriteProducer(name string, records int) model.Thread {
-	slot := func(v *model.View) model.Word { return model.Word(v.Reg(regPos) % slots) }
-	done := func(v *model.View) {
-		if v.Set(regSeq, v.Reg(regSeq)+1); v.Reg(regSeq) == records {
-			v.Stop()
-		} else {
-			v.Goto("reserve")
-		}
-	}
-	return model.Thread{Name: name, Steps: []model.Step{
-		// __bpf_ringbuf_reserve
-		{
-			Label: "reserve", Doc: "reserve: raw_res_spin_lock_irqsave",
-			When: func(v *model.View) bool { return v.Peek(spinlock) == 0 },
-			Do:   func(v *model.View) { v.Swap(spinlock, 1) },
-		},
-		{Doc: "reserve: pend_pos; bpf_ringbuf_has_space", Do: func(v *model.View) {
-			v.Set(regPos, v.Load(producerPos))
-			pending := max(v.Reg(regPos)-slots+1, 0)
-			for pending < v.Reg(regPos) && v.Load(headers+model.Word(pending%slots)) != headerBusy {
-				pending++
-			}
-			if v.Reg(regPos)+1-pending > slots-1 {
-				v.Goto("full")
-			}
-		}},
-		{Doc: "reserve: WRITE_ONCE(rb->overwrite_pos, over_pos)", Do: func(v *model.View) {
-			v.Store(overwritePos, max(v.Load(overwritePos), v.Reg(regPos)+1-(slots-1)))
-		}},
-		{Doc: "reserve: hdr->len = size | BPF_RINGBUF_BUSY_BIT", Do: func(v *model.View) { v.Store(headers+slot(v), headerBusy) }},
-		{Doc: "reserve: smp_store_release(&rb->producer_pos, new_prod_pos)", Do: func(v *model.View) {
-			v.Release(producerPos, v.Reg(regPos)+1)
-		}},
-		{Doc: "reserve: raw_res_spin_unlock_irqrestore", Do: func(v *model.View) { v.Release(spinlock, 0) }},
-		// The program.
-		{Doc: "write the payload", Do: func(v *model.View) { v.Store(payloads+slot(v), v.Reg(regPos)+1) }},
-		// bpf_ringbuf_commit
-		{Doc: "commit: xchg(&hdr->len, new_len)", Do: func(v *model.View) { v.Swap(headers+slot(v), headerCommitted) }},
-		{Doc: "commit: irq_work_queue if consumer_pos & rb->mask is this record's", Do: func(v *model.View) {
-			if v.Load(consumerPos)%slots == v.Reg(regPos)%slots {
-				v.Poke(irqWork, 1)
-			}
-			done(v)
-		}},
-		{Label: "full", Doc: "reserve: no room: unlock", Do: func(v *model.View) { v.Release(spinlock, 0); done(v) }},
-	}}
-}
+// A model of reading a ring in overwrite mode, with records of several sizes that fill the ring, on
+// machines that keep stores in order and on others. Rules: no record is torn, no record is handed out
+// before it is committed, reading resumes where a record begins, and a Reader does not sleep with a
+// record to read.
 
 // overwriteWeakness is a part of the protocol that a test leaves out to show that the part is
 // necessary.
 type overwriteWeakness int
 
 const (
-	payloadFirst  overwriteWeakness = iota + 1 // the copy loads payloads before their headers
+	payloadFirst  overwriteWeakness = iota + 1 // the copy loads the last word first
 	noProof                                    // overwrite_pos is not loaded after the copy
 	overFirst                                  // overwrite_pos is loaded before producer_pos
 	waitsOnBehind                              // Reader.ready checks the header of the oldest intact record without publishing its position, so the kernel does not wake the Reader for it
+	busyUnproven                               // Reader.ready believes a BUSY bit without a proof
+	unsettled                                  // the proof does not wait until producer_pos moves on, nor for membarrier
+	settledOnce                                // the first producer_pos after the copy is taken for one that has moved on
 )
 
-// Registers of the Reader, in addition to those of the model of waiting.
+// Registers of the Reader.
 const (
-	regOver   = regFrom       // overwrite_pos as loaded
-	regIndex  = regPaused     // index of the next record in the copy
-	regCopied = regPaused + 1 // first of the registers with the copy: headers, then payloads, see copied
+	regOverRead      = iota // Reader.pos
+	regOverPublished        // Reader.published
+	regOverGoal             // walk.goal
+	regOver                 // overwrite_pos as loaded
+	regIndex                // words copied so far
+	regSettle               // producer_pos when settled began
+	regThen                 // what follows settled
+	regCopied               // first of the registers with the copy
 )
 
-// copied returns the register that contains a word of the copy.
-func copied(index int, payload bool) int {
-	r := regCopied + index%2
-	if payload {
-		r += 2 // payloads are in the registers after the headers
-	}
-	return r
+// What follows settled: the label is one of these.
+var thens = []string{"proven", "busy peek", "busy wait"}
+
+// overwriteModel is a Reader on a machine with an order of stores.
+type overwriteModel struct {
+	order model.Order
+	weak  overwriteWeakness
 }
 
-// overwriteReader models a goroutine in Reader.Records.
-func overwriteReader(weak overwriteWeakness) model.Thread {
+// reader models a goroutine in Reader.Records.
+func (m overwriteModel) reader() model.Thread {
 	return model.Thread{Name: "reader", Steps: slices.Concat(
-		weak.look("wait", "nothing"),
-		[]model.Step{{Label: "nothing", Doc: "sleep: RawRead: runtime_pollReset", Do: func(v *model.View) { v.Poke(pollReady, 0) }}},
-		weak.look("peek", "park"),
+		m.look("wait", "nothing"),
+		[]model.Step{{Label: "nothing", Doc: "sleep: RawRead: runtime_pollReset", Do: func(v *model.View) { v.Poke(overReady, 0) }}},
+		m.look("peek", "park"),
 		[]model.Step{{
 			Label: "park", Doc: "sleep: runtime_pollWait: until pdReady, which it takes",
-			When: func(v *model.View) bool { return v.Peek(pollReady) == 1 },
-			Do:   func(v *model.View) { v.Poke(pollReady, 0); v.Goto("peek") },
+			When: func(v *model.View) bool { return v.Peek(overReady) == 1 },
+			Do:   func(v *model.View) { v.Poke(overReady, 0); v.Goto("peek") },
 		}},
-		weak.begin(), weak.refill(),
+		m.begin(), m.refill(), m.settled(),
 	)}
 }
 
 // look models Reader.ready. It goes to the label nothing if there is nothing to read.
-func (weak overwriteWeakness) look(label, nothing string) []model.Step {
+func (m overwriteModel) look(label, nothing string) []model.Step {
 	return []model.Step{
-		{Label: label, Doc: "ready: producer_pos", Do: func(v *model.View) { v.Set(regGoal, v.Load(producerPos)) }},
+		{Label: label, Doc: "ready: producer_pos", Do: func(v *model.View) { v.Set(regOverGoal, v.Load(overProducer)) }},
 		{Doc: "ready: overwrite_pos", Do: func(v *model.View) {
-			v.Set(regOver, v.Load(overwritePos))
-			switch behind := v.Reg(regOver) > v.Reg(regRead); {
-			case behind && weak != waitsOnBehind:
+			v.Set(regOver, v.Load(overOverwrite))
+			switch behind := v.Reg(regOver) > v.Reg(regOverRead); {
+			case behind && m.weak != waitsOnBehind:
 				v.Goto("pass")
-			case !behind && v.Reg(regGoal) == v.Reg(regRead):
+			case !behind && v.Reg(regOverGoal) == v.Reg(regOverRead):
 				v.Goto(nothing)
 			}
 		}},
 		{Doc: "ready: the header", Do: func(v *model.View) {
-			pos := max(v.Reg(regRead), v.Reg(regOver))
-			if v.Load(headers+model.Word(pos%slots)) == headerBusy {
-				v.Goto(nothing)
-			} else {
+			word := v.Load(cellAt(max(v.Reg(regOverRead), v.Reg(regOver))))
+			switch {
+			case !looksBusy(word):
 				v.Goto("pass")
+			case m.weak == busyUnproven:
+				v.Goto(nothing)
+			default:
+				v.Set(regThen, slices.Index(thens, "busy "+label))
+				v.Goto("settle")
+			}
+		}},
+		{Label: "busy " + label, Doc: "ready: overwrite_pos again", Do: func(v *model.View) {
+			if v.Load(overOverwrite) > max(v.Reg(regOverRead), v.Reg(regOver)) {
+				v.Goto("pass")
+			} else {
+				v.Goto(nothing)
 			}
 		}},
 	}
 }
 
 // begin starts a pass.
-func (weak overwriteWeakness) begin() []model.Step {
+func (m overwriteModel) begin() []model.Step {
 	begin := []model.Step{
-		{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regGoal, v.Load(producerPos)) }},
-		{Doc: "refill: overwrite_pos", Do: func(v *model.View) { v.Set(regOver, v.Load(overwritePos)) }},
+		{Label: "pass", Doc: "Pass: begin: producer_pos", Do: func(v *model.View) { v.Set(regOverGoal, v.Load(overProducer)) }},
+		{Doc: "refill: overwrite_pos", Do: func(v *model.View) { v.Set(regOver, v.Load(overOverwrite)) }},
 	}
-	if weak == overFirst {
+	if m.weak == overFirst {
 		begin[0].Label, begin[1].Label = "", "pass"
 		slices.Reverse(begin)
 	}
 	return begin
 }
 
-// readWord models one step of Data.Read.
-func readWord(payload bool) model.Step {
-	base, what := headers, "header"
-	if payload {
-		base, what = payloads, "payload"
-	}
-	return model.Step{Doc: "refill: Data.Read: a " + what, Do: func(v *model.View) {
-		pos := v.Reg(regRead) + v.Reg(regIndex)
-		v.Set(copied(v.Reg(regIndex), payload), v.Load(base+model.Word(pos%slots)))
-	}}
-}
-
 // refill copies the records of the pass, proves them and hands them out.
-func (weak overwriteWeakness) refill() []model.Step {
-	first, second := readWord(false), readWord(true)
-	if weak == payloadFirst {
-		first, second = second, first
-	}
-	first.Label = "copy"
+func (m overwriteModel) refill() []model.Step {
 	return []model.Step{
 		{Doc: "refill: skipTo", Do: func(v *model.View) {
-			v.Set(regRead, max(v.Reg(regRead), v.Reg(regOver)))
-			v.Set(regIndex, 0)
-			switch n := v.Reg(regGoal) - v.Reg(regRead); {
+			v.Set(regOverRead, max(v.Reg(regOverRead), v.Reg(regOver)))
+			v.Set(regOver, 0)
+			switch n := v.Reg(regOverGoal) - v.Reg(regOverRead); {
 			case n <= 0:
 				v.Goto("end")
-			case n > slots-1:
-				v.Fail("%d records in a ring for %d", n, slots-1)
+			case n > ringWords-1:
+				v.Fail("%d words in a ring for %d", n, ringWords-1)
 			}
 		}},
-		first, second,
-		{Doc: "refill: Data.Read: the next word", Do: func(v *model.View) {
-			if v.Set(regIndex, v.Reg(regIndex)+1); v.Reg(regIndex) < v.Reg(regGoal)-v.Reg(regRead) {
+		{Label: "copy", Doc: "refill: Data.Read: a word", Do: func(v *model.View) {
+			n, i := v.Reg(regOverGoal)-v.Reg(regOverRead), v.Reg(regIndex)
+			if m.weak == payloadFirst {
+				i = n - 1 - i
+			}
+			v.Set(regCopied+i, v.Load(cellAt(v.Reg(regOverRead)+i)))
+			if v.Set(regIndex, v.Reg(regIndex)+1); v.Reg(regIndex) < n {
 				v.Goto("copy")
+				return
 			}
+			v.Set(regThen, slices.Index(thens, "proven"))
+			v.Goto("settle")
 		}},
-		{Doc: "refill: overwrite_pos again; skipTo; hand out what is proven", Do: func(v *model.View) {
-			over := v.Load(overwritePos)
-			for i := range v.Reg(regGoal) - v.Reg(regRead) {
-				pos := v.Reg(regRead)
-				header, payload := v.Reg(copied(i, false)), v.Reg(copied(i, true))
-				if pos >= over || weak == noProof {
-					if header == headerBusy {
-						break
-					}
-					if payload != pos+1 {
-						v.Fail("record %d is torn: it says %d", pos, payload-1)
-					}
-				}
-				v.Set(regRead, pos+1)
-			}
+		{Label: "proven", Doc: "refill: overwrite_pos again; skipTo; hand out what is proven", Do: func(v *model.View) {
+			m.handOut(v, v.Load(overOverwrite))
 		}},
 		{Label: "end", Doc: "Pass: end: publish", Do: func(v *model.View) {
-			for r := regCopied; r < regCopied+4; r++ {
+			for r := regIndex; r < regCopied+ringWords; r++ {
 				v.Set(r, 0) // clear unused registers: they would multiply the states
 			}
-			v.Poke(read, v.Reg(regRead))
-			if v.Reg(regRead) != v.Reg(regPublished) {
-				v.Swap(consumerPos, v.Reg(regRead))
-				v.Set(regPublished, v.Reg(regRead))
+			v.Poke(overRead, v.Reg(regOverRead))
+			if v.Reg(regOverRead) != v.Reg(regOverPublished) {
+				v.Swap(overConsumer, v.Reg(regOverRead))
+				v.Set(regOverPublished, v.Reg(regOverRead))
 			}
 			v.Goto("wait")
 		}},
 	}
 }
 
+// handOut hands out the records of the copy from over on.
+func (m overwriteModel) handOut(v *model.View, over int) {
+	from, pos, goal := v.Reg(regOverRead), v.Reg(regOverRead), v.Reg(regOverGoal)
+	if m.weak != noProof {
+		pos = max(pos, over)
+	}
+	for pos < goal {
+		header := v.Reg(regCopied + pos - from)
+		switch {
+		case isPayload(header) || header%headerStates == headerEmpty || pos+spanOf(header) > goal:
+			v.Fail("the header at %d is torn: %d", pos, header)
+			return
+		case header%headerStates == headerBusy:
+			v.Set(regOverRead, pos)
+			return
+		}
+		for i := pos + 1; i < pos+spanOf(header); i++ {
+			if got := v.Reg(regCopied + i - from); got != payloadWord+i {
+				v.Fail("the record at %d is torn: the word at %d is %d", pos, i, got)
+				return
+			}
+		}
+		pos += spanOf(header)
+	}
+	v.Set(regOverRead, pos)
+}
+
+// settled models the function settled. Its loads of producer_pos until one differs are a step that may be
+// made if producer_pos differs.
+func (m overwriteModel) settled() []model.Step {
+	proceed := func(v *model.View) { v.Set(regSettle, 0); v.Goto(thens[v.Reg(regThen)]) }
+	ordered := m.order == model.TSO || m.weak == unsettled
+	return []model.Step{
+		{Label: "settle", Doc: "settled: producer_pos", Do: func(v *model.View) {
+			v.Set(regSettle, v.Load(overProducer))
+			if ordered || m.weak == settledOnce && v.Reg(regSettle) != v.Reg(regOverGoal) {
+				proceed(v)
+			}
+		}},
+		{Doc: "settled: producer_pos again; otherwise membarrier", Do: func(v *model.View) {
+			if v.Load(overProducer) == v.Reg(regSettle) {
+				v.Settle()
+			}
+			proceed(v)
+		}},
+	}
+}
+
+// overAsleep is the rule for states in which no thread can take a step.
+func overAsleep(v *model.View) error {
+	pos := max(v.Peek(overRead), v.Peek(overOverwrite))
+	if pos == v.Peek(overProducer) || v.Peek(cellAt(pos))%headerStates == headerBusy {
+		return nil
+	}
+	return errors.New("lost wakeup: the reader sleeps with a record to read")
+}
+
+func (m overwriteModel) explore(producers ...[]int) model.Result {
+	all := model.Model{Words: int(overWordsIn), Order: m.order, Threads: slices.Clone(overwriteWakeup), AtRest: overAsleep}
+	all.Threads = append(all.Threads, m.reader())
+	for i, sizes := range producers {
+		all.Threads = append(all.Threads, overwriteProducer(fmt.Sprintf("producer %d", i), sizes))
+	}
+	return all.Explore()
+}
+
 func TestModelOfOverwriting(t *testing.T) {
 	tests := []struct {
-		rule    string
-		weak    overwriteWeakness
-		records []int // one element per producer: the number of its records
-		fails   string
-		long    bool // left out with -short
+		rule  string
+		sizes [][]int // per producer: numbers of payload words of its records
+		long  bool    // left out with -short
 	}{
-		{rule: "one producer", records: []int{3}},
-		{rule: "one producer that goes around the ring", records: []int{5}, long: true},
-		{rule: "a BUSY record behind which another producer commits", records: []int{1, 2}, long: true},
-		{rule: "a BUSY record that another producer comes to", records: []int{1, 3}, long: true},
-		{rule: "payloads are copied before headers", weak: payloadFirst, records: []int{4}, fails: "is torn"},
-		{rule: "what was copied is not proven", weak: noProof, records: []int{4}, fails: "is torn"},
-		{rule: "overwrite_pos is loaded before producer_pos", weak: overFirst, records: []int{4}, fails: "records in a ring for"},
-		{rule: "a wait that does not say where it waits", weak: waitsOnBehind, records: []int{1, 3}, fails: "lost wakeup", long: true},
+		{"a full ring", [][]int{{3, 3}}, false},
+		{"records of several sizes", [][]int{{1, 2, 1}}, false},
+		{"a large record over small ones", [][]int{{1, 1, 3}}, false},
+		{"small records over a large one", [][]int{{3, 1, 1}}, true},
+		{"around the ring", [][]int{{1, 2, 1, 3}}, true},
+		{"a BUSY record behind which another producer commits", [][]int{{1}, {1, 1}}, true},
+		{"a BUSY record that another producer comes to", [][]int{{1}, {2, 1}}, true},
 	}
 	for _, tt := range tests {
-		if tt.long && leaveOutLong() {
-			continue
+		for _, order := range []model.Order{model.TSO, model.PSO} {
+			if tt.long && leaveOutLong() {
+				continue
+			}
+			t.Run(tt.rule+" "+order.String(), func(t *testing.T) {
+				overwriteModel{order: order}.explore(tt.sizes...).Check(t, "")
+			})
 		}
+	}
+}
+
+func TestModelOfOverwritingWeakened(t *testing.T) {
+	for _, tt := range []struct {
+		rule  string
+		order model.Order
+		weak  overwriteWeakness
+		sizes [][]int
+		fails string
+	}{
+		{"the copy begins with the last word", model.TSO, payloadFirst, [][]int{{3, 3}}, "is torn"},
+		{"what was copied is not proven", model.TSO, noProof, [][]int{{1, 1, 1}}, "is torn"},
+		{"overwrite_pos is loaded before producer_pos", model.TSO, overFirst, [][]int{{1, 1, 1, 1}}, "words in a ring for"},
+		{"a wait that does not say where it waits", model.TSO, waitsOnBehind, [][]int{{1}, {1, 1}}, "lost wakeup"},
+		{"a BUSY bit that is believed", model.TSO, busyUnproven, [][]int{{3, 3}}, "lost wakeup"},
+		{"stores in any order, no settling", model.PSO, unsettled, [][]int{{3, 3}}, "is torn"},
+		{"stores in any order, the first position is believed", model.PSO, settledOnce, [][]int{{1, 1, 3}}, "is torn"},
+	} {
 		t.Run(tt.rule, func(t *testing.T) {
-			m := model.Model{Words: int(overwriteWords), Threads: slices.Clone(wakeup)}
-			m.AtRest = func(v *model.View) error {
-				v.Poke(read, max(v.Peek(read), v.Peek(overwritePos)))
-				return noLostWakeup(v)
-			}
-			m.Threads = append(m.Threads, overwriteReader(tt.weak))
-			for i, n := range tt.records {
-				m.Threads = append(m.Threads, overwriteProducer(fmt.Sprintf("producer %d", i), n))
-			}
-			m.Explore().Check(t, tt.fails)
+			overwriteModel{tt.order, tt.weak}.explore(tt.sizes...).Check(t, tt.fails)
 		})
 	}
 }

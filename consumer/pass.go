@@ -216,7 +216,7 @@ func (r *Reader) advance(w *walk) {
 	r.setPos(w.pos)
 }
 
-// setPos stores the position of the next record. Partner: the load in Stats.
+// setPos stores the position of the next record, which Stats loads.
 func (r *Reader) setPos(pos ring.Pos) { order.StoreRelease((*uint64)(&r.pos), uint64(pos)) }
 
 // end ends a pass. It publishes what was consumed; with Coalesce, it holds back the last record.

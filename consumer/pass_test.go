@@ -120,7 +120,7 @@ func TestWhatAPassConsumes(t *testing.T) {
 	for _, tt := range passTests {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			run(t, load(t, m), ten)
 			r := reader(t, m, consumer.Options{})
 			tt.read(t, r)
@@ -136,7 +136,7 @@ func TestWhatAPassConsumes(t *testing.T) {
 
 func TestPassEndsWhereItBeganToLook(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	pg := pinger(t, p, ten)
 	ping(t, pg)
@@ -157,7 +157,7 @@ func TestPassEndsWhereItBeganToLook(t *testing.T) {
 
 func TestPassEndsAtABusyRecord(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 2})
 	h := hold(t, p, 2)
@@ -187,7 +187,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 	for name, leave := range leave {
 		t.Run(name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			p := load(t, m)
 			before := mapped(t)
 			func() {
@@ -195,8 +195,9 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// 60 records of 24 bytes are more than an eighth of the ring.
-				run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 60})
+				// 60 records of 24 bytes in a page of 4 KiB are more than an eighth of the ring.
+				span := 24 * scale
+				run(t, p, producer.Job{Op: producer.Output, Size: uint32(span) - ring.HeaderSize, Count: 60})
 				left := make(chan uint64)
 				go func() {
 					defer close(left)
@@ -210,11 +211,11 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 				}()
 				told := <-left
 				<-left
-				if told == 0 || told > 50*24 {
+				if told == 0 || told > 50*span {
 					t.Errorf("consumer position in the body of record 50: %d", told)
 				}
 				got := seqs(t, r, 0)
-				if diff := cmp.Diff(from(told/24, 60-told/24), got); diff != "" {
+				if diff := cmp.Diff(from(told/span, 60-told/span), got); diff != "" {
 					t.Errorf("records of the next pass (-want +got):\n%s", diff)
 				}
 				if err := r.Close(); err != nil {
@@ -232,7 +233,7 @@ func TestBodyThatDoesNotReturn(t *testing.T) {
 // inner pass.
 func TestOuterPassThatGoesOn(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	run(t, p, ten)
 	r := reader(t, m, consumer.Options{})
@@ -282,9 +283,9 @@ func TestBeforePublishFails(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			p, o := load(t, m), observe(t, m)
-			run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 100})
+			run(t, p, producer.Job{Op: producer.Output, Size: uint32(24*scale) - ring.HeaderSize, Count: 100})
 			cause := errors.New("disk full")
 			calls := 0
 			r, err := consumer.NewReader(m, consumer.Options{BeforePublish: func() error { calls++; return cause }})
@@ -296,7 +297,7 @@ func TestBeforePublishFails(t *testing.T) {
 			if !errors.Is(err, cause) {
 				t.Errorf("error %v", err)
 			}
-			// An eighth of the ring contains 21 records of 24 bytes.
+			// An eighth of a ring of 4 KiB contains 21 records of 24 bytes.
 			if calls != 1 || got != 21 {
 				t.Errorf("called %d times, after %d records", calls, got)
 			}
@@ -318,7 +319,7 @@ func TestBeforePublishComesFirst(t *testing.T) {
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			p, o := load(t, m), observe(t, m)
 			run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 100})
 			var read, kept uint64 // ends of the last record read: now, and at the last BeforePublish

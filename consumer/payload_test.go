@@ -21,7 +21,7 @@ func TestPayload(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s %d bytes read by %s", op, size, way.name), func(t *testing.T) {
 					testenv.NoLeaks(t)
-					ringSize := uint64(4096)
+					ringSize := uint64(testenv.PageSize)
 					for ringSize < ring.Span(size)+8 {
 						ringSize *= 2
 					}
@@ -104,7 +104,7 @@ func TestDiscardedRecordsNeverAppear(t *testing.T) {
 			for _, every := range []uint64{2, 5} {
 				t.Run(fmt.Sprintf("%s every %d read by %s", op, every, way.name), func(t *testing.T) {
 					testenv.NoLeaks(t)
-					m := testenv.Ring(t, 4096)
+					m := testenv.Ring(t, testenv.PageSize)
 					p, r := load(t, m), reader(t, m, consumer.Options{})
 					job := producer.Job{Op: op, Size: 40, Count: 60, DiscardEvery: every}
 					var want consumer.Stats

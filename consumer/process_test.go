@@ -64,7 +64,7 @@ func openConfined(m *ebpf.Map) error {
 // Opening a ring loads no BPF program, and opens or examines no file. seccomp kills a process that
 // tries.
 func TestOpeningTouchesNothingElse(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := testenv.Start(t, "confined", m)
 	switch line := p.Line(t); line {
 	case testenv.ErrNoSeccomp.Error():

@@ -3,16 +3,18 @@ package consumer
 import (
 	"fmt"
 
+	"github.com/rbtool/rbtool/internal/order"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // publish moves consumer_pos to r.pos - hold. It is a full barrier: a record committed later is
-// either seen by the next load of its header or followed by a wakeup.
+// either seen by the next load of its header or followed by a wakeup (litmus commit-sleep).
 func (r *Reader) publish(hold uint64) error {
 	to := r.pos - ring.Pos(hold)
 	if to == r.published {
 		return nil
 	}
+	order.LoadBarrier() // the records were read before: litmus copy-robbed
 	err := r.stolen()
 	if err == nil && r.opts.BeforePublish != nil {
 		if err = r.opts.BeforePublish(); err == nil {

@@ -82,7 +82,7 @@ func TestUnpublishedIsBounded(t *testing.T) {
 // With Coalesce, a pass holds back the space of its last record until the Reader sleeps.
 func TestCoalesceHoldsOneRecord(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, o := load(t, m), observe(t, m)
 	r := reader(t, m, consumer.Options{Coalesce: time.Microsecond})
 	check := func(when string, want uint64) {
@@ -120,16 +120,17 @@ func TestCoalesceHoldsOneRecord(t *testing.T) {
 	seqs(t, r, 0)
 	check("after the last", 20*24)
 
-	run(t, p, producer.Job{Op: producer.Output, Size: 600, Count: 1})
+	run(t, p, producer.Job{Op: producer.Output, Size: uint32(600 * scale), Count: 1})
 	seqs(t, r, 0)
-	check("after a record longer than an eighth", 21*24+608)
+	check("after a record longer than an eighth", 21*24+ring.Span(uint32(600*scale)))
 }
 
 func TestReadPublishesLater(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, o := load(t, m), observe(t, m)
-	run(t, p, producer.Job{Op: producer.Output, Size: 16, Count: 30})
+	span := 24 * scale // 21 records are an eighth of the ring
+	run(t, p, producer.Job{Op: producer.Output, Size: uint32(span) - ring.HeaderSize, Count: 30})
 	r := reader(t, m, consumer.Options{})
 	read := func(n int) {
 		t.Helper()
@@ -144,14 +145,14 @@ func TestReadPublishesLater(t *testing.T) {
 		t.Errorf("position %d after an eighth of the ring", pos)
 	}
 	read(1)
-	if pos := o.ConsumerPos(); pos != 21*24 {
+	if pos := uint64(o.ConsumerPos()); pos != 21*span {
 		t.Errorf("position %d after more than an eighth", pos)
 	}
 	read(8)
 	pg := pinger(t, p, producer.Job{Op: producer.Output, Size: 16, Seq: 30})
 	go func() {
 		testenv.Asleep(t, "consumer.(*Reader).Wait")
-		if pos := o.ConsumerPos(); pos != 30*24 {
+		if pos := uint64(o.ConsumerPos()); pos != 30*span {
 			t.Errorf("position %d while it sleeps", pos)
 		}
 		ping(t, pg)
@@ -183,7 +184,7 @@ func TestResume(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			run(t, load(t, m), ten)
 			r, err := consumer.NewReader(m, tt.opts)
 			if err != nil {

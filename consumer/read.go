@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/rbtool/rbtool/internal/order"
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
@@ -125,6 +126,7 @@ func (r *Reader) takeNext(rec *Record) bool {
 		return false
 	}
 	copied := append(rec.Data[:0], data.Payload(r.pos, length)...)
+	order.LoadBarrier()              // litmus copy-robbed, copy-consumed
 	if !r.holds() || r.contested() { // if so, the producer may have overwritten the record
 		return false
 	}
@@ -150,6 +152,7 @@ func (r *Reader) takeAny(rec *Record, direct bool) (found bool) {
 	defer r.leave()
 	if found = r.resolve(&w); found {
 		copied := append(rec.Data[:0], w.data.Payload(w.pos, w.length)...)
+		order.LoadBarrier() // litmus copy-robbed, copy-consumed
 		if r.err = r.stolen(); r.err != nil || direct && r.contested() {
 			return false
 		}

@@ -70,7 +70,7 @@ func TestReadIntoAllocatesNothing(t *testing.T) {
 
 func TestReadIntoLeavesTheRecordWhenItFails(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, r := load(t, m), reader(t, m, consumer.Options{})
 	run(t, p, ten)
 	var rec consumer.Record
@@ -102,7 +102,7 @@ func TestReadIntoLeavesTheRecordWhenItFails(t *testing.T) {
 // A Reader and an Observer of the same ring read a record that is ready although ctx is done.
 func TestARecordComesBeforeTheEndOfContext(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	run(t, p, ten)
 	ended, cancel := context.WithCancel(t.Context())
@@ -131,7 +131,7 @@ func TestARecordComesBeforeTheEndOfContext(t *testing.T) {
 
 func TestTryRead(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	o, err := consumer.NewObserver(m, consumer.ObserverOptions{})
 	if err != nil {

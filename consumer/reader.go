@@ -59,8 +59,8 @@ type counters struct {
 //
 // The error matches [ErrBusy] while another opener has claimed the ring, [ErrCorrupt] if another
 // process keeps writing to the ring while it is claimed or mended, and [ebpf.ErrNotSupported] for a
-// ring in overwrite mode on machines that reorder stores, such as arm64. NewReader does not look
-// for other faults of the ring: the first pass reports them.
+// ring in overwrite mode on machines other than amd64 and arm64, and on arm64 without membarrier(2).
+// NewReader does not look for other faults of the ring: the first pass reports them.
 //
 // See ringbuf_map_mmap_kern and ringbuf_map_poll_kern (kernel/bpf/ringbuf.c).
 func NewReader(m *ebpf.Map, opts Options) (*Reader, error) {
@@ -180,9 +180,12 @@ func (r *Reader) ready() bool {
 	if r.check(r.pos, end) != nil {
 		return true
 	}
-	if r.mem.Data().Header(r.pos).Busy() {
-		r.busy.seen(r.pos)
-		return false
+	if !r.mem.Data().Header(r.pos).Busy() {
+		return true
 	}
-	return true
+	if r.over && r.pos.Before(r.oldestIntact()) {
+		return true // the word at r.pos need not be a header
+	}
+	r.busy.seen(r.pos)
+	return false
 }

@@ -19,7 +19,7 @@ type Record struct {
 	Ring int
 }
 
-// Source is a stream of records. [Reader], [Group], [Observer] and the Reader of package capture
+// Source is a stream of records. [Reader], [Group], [Observer], [ObserverGroup] and the Reader of package capture
 // implement it. One goroutine at a time may call Wait, Pass and Err; any may call Close.
 type Source interface {
 	// Wait blocks until the next pass has something to do. It returns the error of ctx if ctx is
@@ -40,4 +40,5 @@ var (
 	_ Source = (*Reader)(nil)
 	_ Source = (*Group)(nil)
 	_ Source = (*Observer)(nil)
+	_ Source = (*ObserverGroup)(nil)
 )

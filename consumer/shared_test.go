@@ -16,8 +16,9 @@ import (
 // position at the beginning of a record.
 func TestPassOfASharedReaderThatIsOvertaken(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := newMemory(t, 4096)
-	const count, span = 84, 48 // the ring is full
+	m := newMemory(t, uint64(testenv.PageSize))
+	const span = 48
+	count := (m.Size - 8) / span // the ring is full
 	produce := func(payload []byte) {
 		pos := *m.ProducerPos()
 		m.put(pos+ring.HeaderSize, payload)
@@ -68,7 +69,7 @@ func TestPassOfASharedReaderThatIsOvertaken(t *testing.T) {
 // Read touches nothing of the ring after Close has unmapped it.
 func TestCloseOfASharedReaderThatReads(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := newMemory(t, 4096)
+	m := newMemory(t, uint64(testenv.PageSize))
 	for range 2000 {
 		r := m.shared(t)
 		reading := make(chan struct{})

@@ -14,7 +14,7 @@ import (
 
 func TestStats(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	r := reader(t, m, consumer.Options{})
 	var want consumer.Stats
@@ -78,13 +78,13 @@ func settleAll(t *testing.T, r *consumer.Reader) {
 // Counters move during a long pass.
 func TestStatsDuringAPass(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	run(t, load(t, m), producer.Job{Op: producer.Output, Size: 16, Count: 100})
 	r := reader(t, m, consumer.Options{})
 	n := uint64(0)
 	for range r.Pass(0) {
 		s := stats(t, r)
-		if behind := n - s.Records; behind > 21 { // an eighth of the ring
+		if behind := n - s.Records; behind > uint64(testenv.PageSize)/8/24 { // an eighth of the ring
 			t.Errorf("in the body of record %d, %d are counted", n, s.Records)
 		}
 		if s.Records*24 != s.ConsumerPos || s.Records*16 != s.Bytes {
@@ -97,7 +97,7 @@ func TestStatsDuringAPass(t *testing.T) {
 func TestStatsOfABusyHead(t *testing.T) {
 	noAge := cmpopts.IgnoreFields(consumer.Stats{}, "BusyAge")
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	run(t, p, ten)
 	h := hold(t, p, 10)

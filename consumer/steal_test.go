@@ -17,13 +17,17 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// slot is the size of a record with its header. A ring of 4096 bytes holds 63 of them.
-const slot = 64
+// scale is the size of a page in units of 4 KiB. Records grow with the pages, so that a ring of one page
+// always holds the same number of them.
+var scale = uint64(testenv.PageSize) / 4096
+
+// slot is the size of a record with its header. A ring of one page holds 63 of them.
+var slot = 64 * scale
 
 // slots produces count records of slot bytes, numbered from first.
 func slots(tb testing.TB, p *producer.Producer, first, count uint64) {
 	tb.Helper()
-	run(tb, p, producer.Job{Op: producer.Output, Size: slot - ring.HeaderSize, Seq: first, Count: count})
+	run(tb, p, producer.Job{Op: producer.Output, Size: uint32(slot) - ring.HeaderSize, Seq: first, Count: count})
 }
 
 // consuming maps m like a consumer that claims nothing.
@@ -45,7 +49,7 @@ func consuming(tb testing.TB, m *ebpf.Map) *ring.Mapping {
 // The ring is stolen while BeforePublish of its Reader runs, which can take any time.
 func TestARingStolenDuringBeforePublishStaysUsable(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	slots(t, p, 0, 20)
 	var thief *consumer.Reader
@@ -91,7 +95,7 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			p, late := load(t, m), consuming(t, m)
 			slots(t, p, 0, 20)
 			reader(t, m, exclusive)
@@ -126,18 +130,18 @@ func TestAThiefFollowsALatePublication(t *testing.T) {
 // The consumers of libbpf do not claim their ring, and may store their position at any time.
 func TestAThiefBesideAForeignConsumer(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, foreign := load(t, m), consuming(t, m)
 	thief := reader(t, m, steal)
 	slots(t, p, 0, 40)
 	if got := seqs(t, thief, 10); len(got) != 10 {
 		t.Fatalf("%d of 10 records", len(got))
 	}
-	foreign.SetConsumerPos(20 * slot) // forward: the foreign consumer has read 20 records
+	foreign.SetConsumerPos(ring.Pos(20 * slot)) // forward: the foreign consumer has read 20 records
 	if diff := cmp.Diff(from(20, 10), seqs(t, thief, 10)); diff != "" {
 		t.Errorf("behind the foreign consumer (-want +got):\n%s", diff)
 	}
-	foreign.SetConsumerPos(22 * slot) // backward
+	foreign.SetConsumerPos(ring.Pos(22 * slot)) // backward
 	if diff := cmp.Diff(from(30, 10), seqs(t, thief, 10)); diff != "" {
 		t.Errorf("before the foreign consumer (-want +got):\n%s", diff)
 	}
@@ -149,7 +153,7 @@ func TestAThiefBesideAForeignConsumer(t *testing.T) {
 func TestAnUnclaimedReaderDoesNotMoveAnothersPosition(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, to := range []uint64{0, 10, 20} {
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		p := load(t, m)
 		slots(t, p, 0, 20)
 		r, err := consumer.NewReader(m, consumer.Options{})
@@ -176,7 +180,7 @@ func TestEveryWayToReadEndsWhenTheRingIsStolen(t *testing.T) {
 		for _, records := range []uint64{0, 3} {
 			t.Run(way.name, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := testenv.Ring(t, 4096)
+				m := testenv.Ring(t, testenv.PageSize)
 				slots(t, load(t, m), 0, records)
 				r := reader(t, m, exclusive)
 				reader(t, m, steal)
@@ -192,7 +196,7 @@ func TestEveryWayToReadEndsWhenTheRingIsStolen(t *testing.T) {
 
 func TestASleepingReaderLearnsThatItsRingIsStolen(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	r := reader(t, m, exclusive)
 	ended := make(chan error, 1)
 	go func() {
@@ -208,7 +212,7 @@ func TestASleepingReaderLearnsThatItsRingIsStolen(t *testing.T) {
 // If a ring is stolen from a Group, the Group continues to read its other rings.
 func TestAGroupLeavesAStolenRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	stolen, kept := testenv.Ring(t, 4096), testenv.Ring(t, 4096)
+	stolen, kept := testenv.Ring(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize)
 	g := group(t, exclusive, stolen, kept)
 	slots(t, load(t, kept), 0, 3)
 	slots(t, load(t, stolen), 0, 3)

@@ -31,14 +31,15 @@ var tornWays = []struct {
 // On another CPU a producer does at full speed, step by step, what the kernel does in overwrite
 // mode. Each word of a record identifies the record, so a torn record is detected.
 func TestOverwriteIsNeverTorn(t *testing.T) {
+	page := uint64(testenv.PageSize)
 	tests := []struct {
 		rule     string
 		size     uint64
 		min, max uint32 // words of a record
 	}{
-		{"records of one word", 4096, 1, 1},
-		{"short records", 4096, 1, 30},
-		{"records of a quarter of the ring", 4096, 100, 127},
+		{"records of one word", page, 1, 1},
+		{"short records", page, 1, 30},
+		{"records of a quarter of the ring", page, uint32(page / 40), uint32(page/32) - 1},
 		{"many lengths in a large ring", 1 << 20, 1, 1000},
 		{"records longer than a copy", 1 << 20, 9000, 20000},
 	}

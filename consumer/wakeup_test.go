@@ -112,7 +112,7 @@ func TestNoWakeupIsLost(t *testing.T) {
 			}
 			t.Run(rule, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := testenv.Ring(t, 4096)
+				m := testenv.Ring(t, testenv.PageSize)
 				p := load(t, m)
 				opts := tt.opts
 				opts.Timer = timer
@@ -163,7 +163,7 @@ func TestGroupLosesNoWakeup(t *testing.T) {
 			var maps []*ebpf.Map
 			var pings []func() error
 			for range tt.rings {
-				m := testenv.Ring(t, 4096)
+				m := testenv.Ring(t, testenv.PageSize)
 				maps = append(maps, m)
 				pings = append(pings, pinger(t, load(t, m), producer.Job{Op: producer.Output, Size: 16}).Ping)
 			}
@@ -216,7 +216,7 @@ func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	n := uint64(long(20, 5))
 	t.Run("Reader", func(t *testing.T) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		pg, r := pinger(t, load(t, m), job), reader(t, m, consumer.Options{Timer: time.Millisecond})
 		for i := range n {
 			pinged := pingAsleep(t, pg)
@@ -232,7 +232,7 @@ func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	})
 	t.Run("Group", func(t *testing.T) {
 		testenv.NoLeaks(t)
-		quiet, m := testenv.Ring(t, 4096), testenv.Ring(t, 4096)
+		quiet, m := testenv.Ring(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize)
 		pg, g := pinger(t, load(t, m), job), group(t, consumer.Options{Timer: time.Millisecond}, quiet, m)
 		for i := range n {
 			pinged := pingAsleep(t, pg)
@@ -249,7 +249,7 @@ func TestTimerFindsWhatNobodyAnnounces(t *testing.T) {
 	})
 	t.Run("a discarded one that swallowed the wakeup of the next", func(t *testing.T) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		p, r := load(t, m), reader(t, m, consumer.Options{Timer: time.Millisecond})
 		discard := pinger(t, p, producer.Job{Op: producer.Reserve, Size: 16, DiscardEvery: 1, Wakeup: producer.NoWakeup})
 		submit := pinger(t, p, producer.Job{Op: producer.Output, Size: 16})

@@ -61,12 +61,52 @@ func BenchmarkText(b *testing.B) {
 	}
 	record := exitEventRecord()
 	var out []byte
-	var columns Columns
+	printer := d.Printer(PrintOptions{})
 	b.ReportAllocs()
 	for b.Loop() {
-		if out, err = d.AppendText(out[:0], record, &columns); err != nil {
+		if out, err = printer.AppendText(out[:0], record); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkCutJSON decodes a record that ends before the last field.
+func BenchmarkCutJSON(b *testing.B) {
+	d, err := NewWith(exitEventType(), Options{Prefix: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	record := exitEventRecord()
+	record = record[:len(record)-1]
+	var out []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		if out, err = d.AppendJSON(out[:0], record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSet finds the type of a record by a tag, and by the length.
+func BenchmarkSet(b *testing.B) {
+	record := exitEventRecord()
+	tag := func(v uint64) []Tag { return []Tag{{Size: 4, Values: []uint64{v}}} }
+	for name, cases := range map[string][]Case{
+		"tag":    {{Type: plain("a", 72), Tags: tag(1)}, {Type: exitEventType(), Tags: tag(3)}},
+		"length": {{Type: plain("a", 64), Min: 64, Max: 64}, {Type: exitEventType(), Min: 72, Max: 72}},
+		"both":   {{Type: plain("a", 72), Tags: tag(1), Min: 8}, {Type: exitEventType(), Tags: tag(3), Min: 8, Max: 72}, {Min: 100}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			set, err := NewCases(cases)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := set.Codec(record); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -20,28 +20,22 @@ var (
 // Codec is a compiled type. It decodes and encodes the records of that type. A Codec does not
 // change: any number of goroutines can use it. Its methods do not keep the slices passed to them.
 type Codec struct {
-	typ  btf.Type
-	name string
-	root *node
-	ops  []op // flatten(root)
-	size int  // bytes of the shortest record that can be decoded
-	full int  // bytes of the shortest record that AppendRecord makes
+	typ     btf.Type
+	name    string
+	options Options
+	full    int              // bytes of the shortest record that AppendRecord makes
+	view                     // of records that have all members of their unions
+	tag     spot             // that says which members of unions a record has, if arms is not empty
+	arms    map[uint64]*view // of other records, by that tag
+	rest    *node            // bytes after a header; nil if the type is none
 }
 
 // New compiles t, which can be of any kind that has a size. It refuses types that it cannot show, and types
 // that only broken or hostile BTF contains. The Codec keeps t: do not change t afterwards.
-func New(t btf.Type) (*Codec, error) {
-	name := nameOf(t)
-	root, size, err := compile(t)
-	if err != nil {
-		return nil, fmt.Errorf("compile type %q: %w", name, err)
-	}
-	c := &Codec{typ: t, name: name, root: root, ops: flatten(root, false), size: size, full: size}
-	if !root.flexible() {
-		c.full, err = sizeof(t)
-	}
-	return c, err
-}
+//
+// A record shows only one member of a union if an enum in front of the union says which: if
+// each member is named after one enumerator, as "exec" after EVENT_EXEC.
+func New(t btf.Type) (*Codec, error) { return NewWith(t, Options{}) }
 
 // Name returns the C name of the type, without "struct", or a description of a type without a name.
 func (c *Codec) Name() string { return c.name }
@@ -49,55 +43,81 @@ func (c *Codec) Name() string { return c.name }
 // Type returns the type that was compiled. The caller must not change it.
 func (c *Codec) Type() btf.Type { return c.typ }
 
-// Size returns the length in bytes of the shortest record that can be decoded.
+// Size returns the length in bytes of the shortest record that has all fields of the type. Only with
+// [Options.Prefix], or with other members of a union, can a shorter record be decoded.
 func (c *Codec) Size() int { return c.size }
 
 // AppendJSON appends the JSON of a record to dst, without a newline. An error matches [ErrShort] or
 // [ErrTooLong]; AppendJSON then returns dst unchanged.
 func (c *Codec) AppendJSON(dst, record []byte) ([]byte, error) {
-	return c.run(dst, record, nil, false)
+	v := c.viewOf(record)
+	return c.run(dst, record, v, &v.layout, run{rest: c.rest})
 }
 
-// AppendText appends a record as key=value pairs to dst, without a newline. If columns is not nil, it pads
-// values so that those of successive records align. Errors are those of AppendJSON.
-func (c *Codec) AppendText(dst, record []byte, columns *Columns) ([]byte, error) {
-	return c.run(dst, record, columns, true)
+// AppendText appends a record as key=value pairs to dst, without a newline. Errors are those of AppendJSON. A
+// [Printer] aligns records, and knows more of what their numbers mean.
+func (c *Codec) AppendText(dst, record []byte) ([]byte, error) {
+	v := c.viewOf(record)
+	return c.run(dst, record, v, &v.text, run{text: true, printer: fullPrinter, rest: c.rest})
 }
 
-func (c *Codec) run(dst, record []byte, columns *Columns, text bool) ([]byte, error) {
-	if len(record) < c.size {
-		return dst, fmt.Errorf("decode %d bytes as %s: %w (%d bytes)", len(record), c.name, ErrShort, c.size)
+// run appends a record as the layout l of the view v has it.
+func (c *Codec) run(dst, record []byte, v *view, l *layout, r run) ([]byte, error) {
+	r.out, r.start, r.limit = dst, len(dst), limitOf(dst, record)
+	fits := false
+	switch {
+	case len(record) >= v.size:
+		fits = r.do(l.ops, record)
+	case c.cuts(v, record):
+		fits = r.cutRecord(l.root, record)
+	default:
+		return dst, c.short(v, record)
 	}
-	r := run{
-		out:     dst,
-		limit:   int64(len(dst)) + 1<<20 + 256*int64(len(record)),
-		text:    text,
-		columns: columns,
-	}
-	if !r.do(c.ops, record) {
-		return r.out[:len(dst)], fmt.Errorf("decode %d bytes as %s: %w", len(record), c.name, ErrTooLong)
+	if !fits || !r.end(l.root, record) {
+		return r.out[:len(dst)], c.tooLong(record)
 	}
 	return r.out, nil
 }
 
-// Columns holds the widths of the columns in a sequence of text records. The zero value is ready for the first
-// record. Use a Columns for the records of one [Codec] only, and from one goroutine at a time.
-type Columns struct{ widths []int }
+// limitOf returns the greatest length of dst with the output for record.
+func limitOf(dst, record []byte) int64 { return int64(len(dst)) + 1<<20 + 256*int64(len(record)) }
 
-// maxColumn bounds the width of a column, so that one long string does not widen all later rows.
-const maxColumn = 32
+func (c *Codec) tooLong(record []byte) error {
+	return fmt.Errorf("decode %d bytes as %s: %w", len(record), c.name, ErrTooLong)
+}
 
-// pad widens column i to the given width of a value, up to maxColumn, and appends spaces up to the column's
-// width.
-func (c *Columns) pad(dst []byte, i, width int) []byte {
-	for i >= len(c.widths) {
-		c.widths = append(c.widths, 0)
+// viewOf returns how record is decoded.
+func (c *Codec) viewOf(record []byte) *view {
+	if len(c.arms) > 0 {
+		if tag, ok := c.tag.load(record); ok && c.arms[tag] != nil {
+			return c.arms[tag]
+		}
 	}
-	c.widths[i] = max(c.widths[i], min(width, maxColumn))
-	for ; width < c.widths[i]; width++ {
-		dst = append(dst, ' ')
+	return &c.view
+}
+
+// cuts reports whether record can be decoded although it ends before some fields of v.
+func (c *Codec) cuts(v *view, record []byte) bool { return c.options.Prefix && v.root.starts(record) }
+
+func (c *Codec) short(v *view, record []byte) error {
+	return fmt.Errorf("decode %d bytes as %s: %w (%d bytes)", len(record), c.name, ErrShort, v.size)
+}
+
+// kindOf returns what a type without a name is.
+func kindOf(t btf.Type) string {
+	switch t.(type) {
+	case *btf.Struct:
+		return "struct"
+	case *btf.Union:
+		return "union"
+	case *btf.Array:
+		return "array"
+	case *btf.Enum:
+		return "enum"
+	case *btf.Pointer:
+		return "pointer"
 	}
-	return dst
+	return "type"
 }
 
 // nameOf returns the C name of a type, or a description if it has none.
@@ -111,5 +131,5 @@ func nameOf(t btf.Type) string {
 	case *btf.Volatile:
 		return nameOf(t.Type)
 	}
-	return fmt.Sprintf("anonymous %T", t)
+	return "anonymous " + kindOf(t)
 }

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/escape"
 )
 
 // Limits that only hostile BTF reaches. They bound the size of the compiled type and the work of compiling it.
@@ -32,8 +34,9 @@ var (
 // node is a node of the tree of a type: a scalar, an array, or an object (a struct, union or section). Encoding
 // walks the tree; decoding runs the operations that flatten makes of the tree.
 type node struct {
-	op                      // loads and stores the value; off is relative to the record or element
+	op                      // loads and stores the value; json and text are the key of a field
 	name   string           // if the node is a field
+	index  int              // of the operation that decodes the value
 	object bool             // the node is a struct, union or section
 	fields []*node          // in the order of the type, including the fields of anonymous members
 	byName map[string]*node // fields by name
@@ -44,14 +47,18 @@ type node struct {
 // compiler makes the tree of a record or of the element type of an array.
 type compiler struct {
 	*budget
-	size int // bytes that the record or element needs
+	size    int         // bytes that the record or element needs
+	element bool        // offsets count from the start of an element
+	arms    map[int]int // the only member that a union has, by the offset of the union
 }
 
-// budget counts what has been compiled for a record, including the element types of its arrays, to bound it.
+// budget counts what has been compiled for a codec, including the element types of arrays, to bound it.
 type budget struct {
 	fields int
 	names  int // bytes of all names
 	enums  map[*btf.Enum]*enum
+	// meanings are those of values in the record by their offset, from outside the type.
+	meanings map[int]Meaning
 }
 
 // addName counts a name. It refuses a name that is not UTF-8, because two such names could look alike in
@@ -74,22 +81,24 @@ type place struct {
 	cut   bool  // if the value is an array, the record can end within it
 	bits  uint8 // width of a bitfield; 0 for other values
 	shift uint8 // first bit of a bitfield within the byte at off
+	means Meaning
 }
 
-// compile returns the tree of t, and the length in bytes of the shortest record that can be decoded.
-func compile(t btf.Type) (root *node, size int, err error) {
+// compile returns the view of t for records that have the members arms, by the offset of their union, and all
+// members of other unions.
+func compile(t btf.Type, b *budget, arms map[int]int) (*view, error) {
 	if _, err := sizeof(t); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	c := compiler{budget: &budget{enums: make(map[*btf.Enum]*enum)}}
+	c := compiler{budget: b, arms: arms}
 	if err := c.addName(t.TypeName()); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	root, err = c.add(t, place{tail: true, cut: true})
+	root, err := c.add(t, place{tail: true, cut: true, means: c.meaning("", t, 0)})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return root, c.size, nil
+	return newView(root, c.size, b.meanings), nil
 }
 
 // count counts a value at p, and returns an error if it exceeds a limit.
@@ -121,25 +130,33 @@ func (c *compiler) add(t btf.Type, p place) (*node, error) {
 	case *btf.Float:
 		return c.addFloat(t, p)
 	case *btf.Pointer:
+		p.means = Address
 		return c.addScalar(op{kind: kindPointer, size: 8}, p)
 	case *btf.Array:
 		return c.addArray(t, p)
 	}
 	if members, size, union, ok := membersOf(t); ok {
-		n := &node{object: true, byName: make(map[string]*node, len(members))}
-		return n, c.addMembers(n, members, size, p, union)
+		n := &node{op: op{off: p.off, size: uint8(min(size, math.MaxUint8)), meaning: p.means}, object: true, byName: make(map[string]*node, len(members))}
+		err := c.addMembers(n, members, size, p, union)
+		addLengths(n.fields)
+		n.setLeast()
+		if o, single := n.single(); single {
+			c.size = max(c.size, o.least) // text loads it as a whole
+		}
+		return n, err
 	}
 	return nil, errUnsized
 }
 
 // addScalar adds a value of o.size bytes, or of p.bits bits.
 func (c *compiler) addScalar(o op, p place) (*node, error) {
-	o.off, o.width = p.off, o.size*8
+	o.off, o.width, o.meaning = p.off, o.size*8, p.means
 	if p.bits > 0 {
 		o.width, o.shift = p.bits, p.shift
 		o.size = (p.shift + p.bits + 7) / 8
 	}
-	c.size = max(c.size, p.off+int(o.size))
+	o.least = p.off + int(o.size)
+	c.size = max(c.size, o.least)
 	return &node{op: o}, nil
 }
 
@@ -186,6 +203,7 @@ func (c *compiler) addEnum(t *btf.Enum, p place) (*node, error) {
 			}
 			e.add(v.Name, e.key(v.Value, uint8(t.Size*8)))
 		}
+		e.findFlags()
 		c.enums[t] = e
 	}
 	return c.addScalar(op{kind: kindEnum, size: uint8(t.Size), enum: e}, p)
@@ -197,7 +215,7 @@ func (c *compiler) addArray(t *btf.Array, p place) (*node, error) {
 		return nil, err
 	}
 	a := &array{stride: stride, rest: p.tail && (p.cut || t.Nelems == 0)}
-	n := &node{op: op{kind: kindArray, off: p.off, array: a}, most: int(t.Nelems)}
+	n := &node{op: op{kind: kindArray, off: p.off, array: a, meaning: p.means}, most: int(t.Nelems)}
 	switch {
 	case stride == 0: // elements of size 0 are not shown
 		a.rest = false
@@ -206,19 +224,25 @@ func (c *compiler) addArray(t *btf.Array, p place) (*node, error) {
 	default:
 		a.n = int(t.Nelems)
 	}
+	n.least = p.off
 	if !a.rest {
 		c.size = max(c.size, p.off+a.n*stride)
+		n.least += min(1, a.n*stride)
 	}
 	c.size = max(c.size, p.off)
 	if isChar(t.Type) {
 		n.kind = kindString
 		return n, nil
 	}
-	elem := compiler{budget: c.budget}
-	if n.elem, err = elem.add(t.Type, place{depth: p.depth}); err != nil {
+	elem := compiler{budget: c.budget, element: true}
+	means := p.means
+	if means != Address {
+		means = elem.meaning("", t.Type, 0)
+	}
+	if n.elem, err = elem.add(t.Type, place{depth: p.depth, means: means}); err != nil {
 		return nil, err
 	}
-	a.elem = flatten(n.elem, true)
+	a.elem, a.text = flatten(n.elem, true), flatten(n.elem.clone(true), true)
 	return n, nil
 }
 
@@ -238,6 +262,10 @@ func membersOf(t btf.Type) (members []btf.Member, size int, union, ok bool) {
 // addMembers adds to n the members of a struct or union of size bytes at p, which is n itself or an anonymous
 // member of n.
 func (c *compiler) addMembers(n *node, members []btf.Member, size int, p place, union bool) error {
+	if only, ok := c.arms[p.off]; ok && union && only >= 0 && only < len(members) {
+		members, union = members[only:only+1], false
+		delete(c.arms, p.off) // not for a union in this one
+	}
 	for i, m := range members {
 		last := i == len(members)-1
 		q := place{
@@ -274,11 +302,16 @@ func (c *compiler) addMember(n *node, m btf.Member, p place) error {
 	if err := c.addName(m.Name); err != nil {
 		return err
 	}
+	if p.bits == 0 {
+		p.means = c.meaning(m.Name, m.Type, p.off)
+	}
 	f, err := c.add(m.Type, p)
 	if err != nil {
 		return err
 	}
 	f.name = m.Name
+	f.json = string(append(escape.AppendJSONString(nil, []byte(m.Name)), ':'))
+	f.text = string(append(appendTextString(nil, []byte(m.Name)), '='))
 	n.fields = append(n.fields, f)
 	n.byName[m.Name] = f
 	return nil

@@ -158,7 +158,7 @@ func TestValues(t *testing.T) {
 			if !json.Valid(got[2:]) {
 				t.Error("JSON is not valid")
 			}
-			got, err = d.AppendText(nil, test.record, nil)
+			got, err = d.AppendText(nil, test.record)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,14 +210,14 @@ func TestColumns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var columns Columns
+	printer := d.Printer(PrintOptions{})
 	var got []string
 	for _, record := range [][]byte{
 		le(uint32(1), []byte("ab\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), uint32(1)),
 		le(uint32(1000), []byte("abcd\x00\x00\x00\x00\x00\x00\x00\x00"), uint32(2)),
 		le(uint32(1), []byte("\x00           "), uint32(30)),
 	} {
-		line, err := d.AppendText(nil, record, &columns)
+		line, err := printer.AppendText(nil, record)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@
 //
 // Fields have the order of the struct and their C names. The members of
 // an anonymous struct or union belong to the enclosing object. All members of a
-// union are shown.
+// union are shown, unless [Options.Arms] or the names of an enum (see [New]) tell which one a record has.
 //
 //	C                         JSON                 text
 //	integer, bitfield         a number             the same
@@ -31,15 +31,37 @@
 //	other float               "0x..."              without the quotes
 //	enum                      "ENUMERATOR", or a   without the quotes
 //	                          number if unnamed
-//	char array                "up to the NUL",     bare, or quoted as in Go
-//	                          or [byte,...]
+//	char array                "up to the NUL",     bare, or quoted as in Go;
+//	                          or [byte,...]        several texts: [a,b]
 //	other array               [v,...]              the same
 //	struct, union             {"name":v,...}       {name=v ...}
 //	pointer                   "0x..."              without the quotes
 //
+// Text shows numbers as people read them, if the type, the name of the field or [Options.Meanings] say what
+// they stand for:
+//
+//	time                      18:04:11.123456789, with the date if that is not today
+//	duration                  1.5ms
+//	IP address, port          10.0.0.1, ::1, 443; from network order
+//	hardware address          02:00:00:00:00:01
+//	negative error, signal    -2(ENOENT), 9(SIGKILL)
+//	user, group               0(root)
+//	device                    8:1
+//	pointer, address          0xffffffff81000000(do_exit+0x2)
+//	bytes that hold a string  as a char array
+//	8 bytes and more          hex:00ff00ff00ff00ff
+//	several flags of an enum  READ|WRITE
+//
+// A [Printer] knows times, users, groups and symbols, which depend on the host; without one they stay numbers. It also
+// shortens long strings and arrays, of which "...(+84)" says how much is left out.
+//
 // A 64-bit integer is a JSON number with all its digits. Readers that take
 // JSON numbers for doubles, such as jq 1.6 and JavaScript, round those above
 // 2^53.
+//
+// The string of a char array ends at its first NUL. If the record says how long the string is, by its own length
+// or by a member called like the array (args_size for args), and texts follow the NUL, the string has
+// them all: "ls\u0000-l".
 //
 // JSON strings are Unicode, so in JSON a string that is not UTF-8 is an array of its bytes. In
 // text such bytes are \xNN. Different strings never look alike.
@@ -53,8 +75,8 @@
 // A record can be shorter than its type: padding at the end can be missing, and an
 // array that is the last member can end anywhere, since programs often submit only the
 // part that they filled. A flexible array takes the rest of the record. A record that is
-// shorter still causes an error that matches [ErrShort]. Bytes beyond the type are not
-// shown.
+// shorter still causes an error that matches [ErrShort], unless [Options.Prefix] says that records of
+// the type can end anywhere. Bytes beyond the type are shown only if it is a header ([Options.Header]).
 //
 // # Trust
 //

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +100,8 @@ func (p *parser) value(n *node, base int) error {
 		return p.array(n, t, base)
 	case kindString:
 		return p.string(n, t, base)
+	case kindRest:
+		return p.rest(t, base)
 	}
 	bits, err := n.parse(t)
 	if err == nil {
@@ -157,6 +160,21 @@ func (p *parser) array(n *node, t json.Token, base int) error {
 	}
 	_, err := p.token()
 	return err
+}
+
+// rest stores the bytes after a header from their hex digits.
+func (p *parser) rest(t json.Token, base int) error {
+	s, ok := t.(string)
+	if !ok {
+		return wrongKind(t, "a string of hex digits")
+	}
+	if err := p.grow(base + len(s)/2); err != nil {
+		return err
+	}
+	if _, err := hex.Decode(p.record[p.start+base:], []byte(s)); err != nil {
+		return fmt.Errorf("%w: %q are not bytes in hex", ErrMismatch, short(s))
+	}
+	return nil
 }
 
 // string stores a char array from a string or an array of bytes.

@@ -36,7 +36,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	text, err := codec.AppendText(nil, record, nil)
+	text, err := codec.AppendText(nil, record)
 	if err != nil {
 		log.Fatal(err)
 	}

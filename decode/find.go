@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/rbtool/rbtool/internal/near"
 	"github.com/rbtool/rbtool/internal/sentinel"
 )
 
@@ -65,60 +66,17 @@ func keywordOf(t btf.Type) string {
 }
 
 // similar lists the names nearest to name.
-func similar(spec *btf.Spec, name string) string {
-	const most = 5
-	type candidate struct {
-		name     string
-		distance int
-	}
-	var near []candidate
+func similar(spec *btf.Spec, name string) string { return near.Hint(name, Names(spec)) }
+
+// Names returns the names that [Find] finds in spec, in the order of the BTF.
+func Names(spec *btf.Spec) (names []string) {
 	for t, err := range spec.All() {
 		if err != nil {
 			break // BTF is broken here: list the names found so far
 		}
-		n := t.TypeName()
-		if n == "" || keywordOf(t) == "" {
-			continue
-		}
-		d := distance(n, name)
-		if d <= 1+len(name)/4 || len(name) > 2 && strings.Contains(n, name) {
-			near = append(near, candidate{n, d})
+		if keywordOf(t) != "" && t.TypeName() != "" {
+			names = append(names, t.TypeName())
 		}
 	}
-	slices.SortFunc(near, func(a, b candidate) int {
-		if a.distance != b.distance {
-			return a.distance - b.distance
-		}
-		return strings.Compare(a.name, b.name)
-	})
-	var names []string
-	for _, c := range slices.Compact(near) {
-		if names = append(names, c.name); len(names) == most {
-			break
-		}
-	}
-	if names == nil {
-		return ""
-	}
-	return " (near: " + strings.Join(names, ", ") + ")"
-}
-
-// distance returns the Levenshtein distance of a and b in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1) // distances of a[:i] to each b[:j]
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := diagonal
-			if a[i] != b[j] {
-				next = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
+	return names
 }

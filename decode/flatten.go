@@ -1,9 +1,7 @@
 package decode
 
-import "github.com/rbtool/rbtool/internal/escape"
-
 // flatten returns the operations that decode a value of type n: a record, or if element is set an element of an
-// array.
+// array. They do not close the object of a record.
 func flatten(n *node, element bool) []op {
 	f := flattener{element: element}
 	f.add(n, true)
@@ -35,6 +33,7 @@ func (f *flattener) emit(o op) {
 
 func (f *flattener) add(n *node, root bool) {
 	if !n.object {
+		n.index = len(f.ops)
 		f.emit(n.op)
 		return
 	}
@@ -45,26 +44,26 @@ func (f *flattener) add(n *node, root bool) {
 	}
 	f.opened = true
 	for _, m := range n.fields {
-		f.key(m.name)
+		f.key(m)
 		outer := f.field
 		f.field = &field{m.name, outer}
 		f.add(m, false)
 		f.field = outer
 	}
-	f.json = append(f.json, '}')
 	if braces {
+		f.json = append(f.json, '}')
 		f.text = append(f.text, '}')
 	}
 	f.opened = false
 }
 
 // key adds the name of a member.
-func (f *flattener) key(name string) {
+func (f *flattener) key(m *node) {
 	if !f.opened {
 		f.json = append(f.json, ',')
 		f.text = append(f.text, ' ')
 	}
 	f.opened = false
-	f.json = append(escape.AppendJSONString(f.json, []byte(name)), ':')
-	f.text = append(appendTextString(f.text, []byte(name)), '=')
+	f.json = append(f.json, m.json...)
+	f.text = append(f.text, m.text...)
 }

@@ -39,7 +39,7 @@ func check(t *testing.T, d *Codec, record []byte) {
 	case cap(out) > limit:
 		t.Errorf("%d bytes of output for %d", cap(out), len(record))
 	}
-	out, err = d.AppendText(nil, record, &Columns{})
+	out, err = d.Printer(PrintOptions{}).AppendText(nil, record)
 	if err == nil && (!utf8.Valid(out) || bytes.ContainsFunc(out, unprintable)) {
 		t.Errorf("raw bytes in text: %q", out)
 	}

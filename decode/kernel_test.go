@@ -44,7 +44,7 @@ func TestKernelTypes(t *testing.T) {
 		if out, err = d.AppendJSON(out[:0], record); err != nil || !json.Valid(out) {
 			t.Fatalf("%s: %v\n%s", d.Name(), err, out)
 		}
-		if out, err = d.AppendText(out[:0], record, nil); err != nil || bytes.ContainsAny(out, "\n\x1b") {
+		if out, err = d.AppendText(out[:0], record); err != nil || bytes.ContainsAny(out, "\n\x1b") {
 			t.Fatalf("%s: %v\n%s", d.Name(), err, out)
 		}
 	}

@@ -1,8 +1,11 @@
 package decode
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
+	"math/bits"
+	"slices"
 
 	"github.com/rbtool/rbtool/internal/escape"
 )
@@ -15,7 +18,9 @@ type op struct {
 	width      uint8 // bits of an integer
 	shift      uint8 // bit at which a bitfield starts in its first byte
 	column     bool  // text can pad the value
+	meaning    Meaning
 	off        int
+	least      int    // bytes of the shortest record or element that has a part of the value to show
 	field      *field // that the value belongs to; nil for the record or element itself
 	enum       *enum  // for kindEnum
 	array      *array // for kindArray and kindString
@@ -36,6 +41,10 @@ const (
 	kindEnum
 	kindString
 	kindArray
+	kindRest       // the bytes after a header
+	kindBytes      // size bytes; only in text
+	kindUintString // in JSON, in quotes
+	kindIntString
 )
 
 // field is a member of the field up, or if up is nil of the record or element.
@@ -54,13 +63,16 @@ func (f *field) path() []string {
 
 type array struct {
 	elem   []op // operations that decode one element; their offsets count from its start
+	text   []op // the same for text
 	stride int  // bytes from one element to the next
 	n      int  // maximum number of elements
 	rest   bool // the record can end within the array
+	length *op  // of a char array, loads how many bytes of it are used; nil if the record does not say that
 }
 
 type enum struct {
 	signed bool
+	flags  []flag                // the enumerators of one bit, if values can combine them
 	names  map[uint64]enumerator // by key, see enum.key
 	values map[string]uint64     // keys by name
 }
@@ -88,23 +100,70 @@ func (e *enum) key(v uint64, width uint8) uint64 {
 
 type enumerator struct{ json, text string }
 
+// flag is an enumerator that is one bit.
+type flag struct {
+	bit  uint64
+	name string
+}
+
+// findFlags sets flags if the enumerators are flags: at least three are single bits, the others
+// combine these, and they are not consecutive numbers.
+func (e *enum) findFlags() {
+	all, least, most := uint64(0), uint64(math.MaxUint64), uint64(0)
+	var flags []flag
+	for key, name := range e.names {
+		if bits.OnesCount64(key) == 1 {
+			flags = append(flags, flag{key, name.text})
+			all |= key
+		}
+		least, most = min(least, key), max(most, key)
+	}
+	for key := range e.names {
+		if key&^all != 0 {
+			return
+		}
+	}
+	if len(flags) < 3 || most-least < uint64(len(e.names)) {
+		return
+	}
+	slices.SortFunc(flags, func(a, b flag) int { return cmp.Compare(a.bit, b.bit) })
+	e.flags = flags
+}
+
 // len returns the number of elements in b, which begins with the array.
 func (a *array) len(b []byte) int {
-	if !a.rest {
+	if !a.rest && a.n*a.stride <= len(b) {
 		return a.n
 	}
 	return min(a.n, len(b)/a.stride)
 }
 
-// bytes returns the C string in b, which begins with the array.
-func (a *array) bytes(b []byte) []byte {
-	b = b[:a.len(b)]
-	for i, c := range b {
-		if c == 0 {
-			return b[:i]
+// used returns how many of the n elements in b are used: in an array of addresses, such as a stack, zeros at
+// the end are not.
+func (a *array) used(b []byte, n int) int {
+	if len(a.text) == 1 && a.text[0].meaning == Address {
+		for n > 0 && a.text[0].load(b[(n-1)*a.stride:]) == 0 {
+			n--
 		}
 	}
-	return b
+	return n
+}
+
+// whole returns the bytes of the array, with which b begins, or nil if the record ends within it.
+func (a *array) whole(b []byte) []byte {
+	if n := a.len(b); n == a.n {
+		return b[:n*a.stride]
+	}
+	return nil
+}
+
+// number returns v, loaded by o, with the sign of its type. An unsigned 64-bit number above MaxInt64
+// becomes MaxInt64.
+func (o *op) number(v uint64) int64 {
+	if o.kind == kindInt {
+		return signed(v, o.width)
+	}
+	return int64(min(v, math.MaxInt64))
 }
 
 // load loads the integer or bitfield of o from b. A bitfield of 64 bits can span 9 bytes.
@@ -129,6 +188,15 @@ func (o *op) load(b []byte) uint64 {
 		v |= uint64(b[8]) << (64 - o.shift)
 	}
 	return lowBits(v, o.width)
+}
+
+// scalar reports whether o loads an integer, a pointer or an enum.
+func (o *op) scalar() bool {
+	switch o.kind {
+	case kindUint, kindInt, kindBool, kindPointer, kindEnum:
+		return true
+	}
+	return false
 }
 
 // lowBits returns the lowest bits of v, width of them.

@@ -63,29 +63,6 @@ func checkSet(t *testing.T, set *Set, want map[string]string) {
 	}
 }
 
-func TestTaggedSet(t *testing.T) {
-	set, err := NewTagged(map[uint64]btf.Type{
-		7:                  tagged("seven", s16, 4),
-		0xffffffffffffffff: tagged("minus_one", s16, 2),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkSet(t, set, map[string]string{"\x07\x00..": "seven", "\xff\xff": "minus_one", "\x08\x00": "", "\x07": ""})
-
-	for name, types := range map[string]map[uint64]btf.Type{
-		"tags of different sizes": {1: tagged("a", u8, 1), 2: tagged("b", u16, 2)},
-		"no tag":                  {1: plain("a", 4)},
-		"no members":              {1: structOf(0)},
-		"no struct":               {1: u32},
-		"a bitfield":              {1: structOf(4, bitfield("a", u32, 0, 4))},
-	} {
-		if _, err := NewTagged(types); !errors.Is(err, ErrAmbiguous) {
-			t.Errorf("%s: %v, want ErrAmbiguous", name, err)
-		}
-	}
-}
-
 func TestFind(t *testing.T) {
 	builder, err := btf.NewBuilder([]btf.Type{
 		plain("exec_event", 8), plain("exit_event", 8), plain("connection", 8),

@@ -20,6 +20,8 @@ type Field struct {
 	Type reflect.Type
 	// Elem has the fields of the elements if Type is []any; otherwise nil.
 	Elem []Field
+	// Meaning is what its numbers stand for, as far as it is known.
+	Meaning Meaning
 	// Enumerators are the names of an enum's values, sorted; nil for other types.
 	Enumerators []string
 }
@@ -33,7 +35,7 @@ func fieldsOf(ops []op) (fields []Field) {
 		if o.kind == kindLiteral {
 			continue
 		}
-		f := Field{Path: o.field.path(), Type: o.goType()}
+		f := Field{Path: o.field.path(), Type: o.goType(), Meaning: o.meaning}
 		if o.kind == kindArray {
 			f.Elem = fieldsOf(o.array.elem)
 		}
@@ -74,8 +76,9 @@ func (o *op) goType() reflect.Type {
 
 // Selection converts some of a type's fields to Go values. Any number of goroutines can use it.
 type Selection struct {
-	c   *Codec
-	ops []op
+	c    *Codec
+	ops  []op
+	arms map[*view][]op // for records with certain members of their unions
 }
 
 // Select returns a Selection of the record's members with the given names, or of all
@@ -83,14 +86,22 @@ type Selection struct {
 // struct selects all its fields. Select ignores names that the type does not have. Only
 // selected fields cost time.
 func (c *Codec) Select(names ...string) *Selection {
-	s := &Selection{c: c}
-	for _, o := range c.ops {
-		path := o.field.path()
-		if o.kind != kindLiteral && (len(names) == 0 || len(path) > 0 && slices.Contains(names, path[0])) {
-			s.ops = append(s.ops, o)
-		}
+	s := &Selection{c: c, ops: c.view.selected(names), arms: map[*view][]op{}}
+	for _, v := range c.arms {
+		s.arms[v] = v.selected(names)
 	}
 	return s
+}
+
+// selected returns the operations of the members with the given names.
+func (v *view) selected(names []string) (ops []op) {
+	for _, o := range v.ops {
+		path := o.field.path()
+		if o.kind != kindLiteral && (len(names) == 0 || len(path) > 0 && slices.Contains(names, path[0])) {
+			ops = append(ops, o)
+		}
+	}
+	return ops
 }
 
 // Values returns a record as a Go value:
@@ -99,22 +110,26 @@ func (c *Codec) Select(names ...string) *Selection {
 //   - an integer or bitfield is an int, or a uint64 if it is unsigned with 64
 //     bits, or a *big.Int if it has 128; a pointer is a uint64,
 //   - a bool is a bool, a float or double a float64, a float of another size a string: 0x and its hex digits,
-//   - an enum is a string: its enumerator, or a decimal number if it has none,
-//   - a char array is a string up to the NUL, any other array a []any.
+//   - an enum is a string: its enumerator, those of its flags as in "READ|WRITE", or a decimal number if it has none,
+//   - a char array is a string, as in JSON, any other array a []any.
 //
-// The result does not refer to the memory of record. An error matches [ErrShort], or
+// It has only the fields that AppendJSON shows; not the bytes after a header. The result does not refer to the
+// memory of record. An error matches [ErrShort], or
 // [ErrTooLong] if the record has more than 65,536 values plus 64 for each of its bytes.
 func (s *Selection) Values(record []byte) (any, error) {
-	c := s.c
-	if len(record) < c.size {
-		return nil, fmt.Errorf("decode %d bytes as %s: %w (%d bytes)", len(record), c.name, ErrShort, c.size)
+	v := s.c.viewOf(record)
+	if len(record) < v.size && !s.c.cuts(v, record) {
+		return nil, s.c.short(v, record)
 	}
-	left := 1<<16 + 64*len(record)
-	v, ok := values(s.ops, record, &left)
+	ops, left := s.ops, 1<<16+64*len(record)
+	if v != &s.c.view {
+		ops = s.arms[v]
+	}
+	value, ok := values(ops, record, &left)
 	if !ok {
-		return nil, fmt.Errorf("decode %d bytes as %s: %w", len(record), c.name, ErrTooLong)
+		return nil, fmt.Errorf("decode %d bytes as %s: %w", len(record), s.c.name, ErrTooLong)
 	}
-	return v, nil
+	return value, nil
 }
 
 // values returns the values that ops decode from b. It subtracts their number from left, and returns false if
@@ -123,7 +138,7 @@ func values(ops []op, b []byte, left *int) (any, bool) {
 	var fields map[string]any
 	for i := range ops {
 		o := &ops[i]
-		if o.kind == kindLiteral {
+		if o.kind == kindLiteral || o.least > len(b) {
 			continue
 		}
 		if *left--; *left < 0 {
@@ -176,7 +191,7 @@ func (o *op) value(b []byte, left *int) (any, bool) {
 	case kindBool:
 		return o.load(b) != 0, true
 	case kindString:
-		return string(o.array.bytes(b[o.off:])), true
+		return string(o.chars(b)), true
 	case kindUint128, kindInt128:
 		text := appendInt128(nil, binary.LittleEndian.Uint64(b[o.off+8:]), binary.LittleEndian.Uint64(b[o.off:]), o.kind == kindInt128)
 		v, _ := new(big.Int).SetString(string(text), 10)
@@ -191,7 +206,9 @@ func (o *op) value(b []byte, left *int) (any, bool) {
 	}
 	// An enum, or a float of a size that Go does not have: its text, as in AppendText.
 	r := run{text: true, limit: math.MaxInt64}
-	r.value(o, b)
+	if o.kind != kindEnum || !r.unnamedFlags(o, b) {
+		r.value(o, b)
+	}
 	return string(r.out), true
 }
 

@@ -15,8 +15,8 @@ import (
 // Attachment is one place where a program is attached.
 type Attachment struct {
 	Link   link.ID // id of the BPF link, or 0 if there is none
-	Type   string  // such as tracing, raw_tracepoint, cgroup, perf_event
-	Target string  // such as a function's name; may be empty
+	Type   string  // such as tracing, raw_tracepoint, cgroup, kprobe, uretprobe
+	Target string  // such as a function's name, or file+0xoffset; may be empty
 }
 
 // String returns the type and the target.
@@ -27,10 +27,10 @@ func (a Attachment) String() string {
 	return a.Type + " " + a.Target
 }
 
-// attachments returns where programs are attached, or nil if that is unknown, and notes. It finds BPF links, and
-// programs attached without a link to perf events, cgroups or network interfaces. It does not find socket
-// filters, or sk_msg and sk_skb programs attached to maps.
-func attachments(types map[ebpf.ProgramID]ebpf.ProgramType) (map[ebpf.ProgramID][]Attachment, []string) {
+// Attachments returns where the programs with these ids and types are attached, or nil if that is unknown, and notes
+// on what is unknown. It finds BPF links, and programs attached without a link to perf events, cgroups or network
+// interfaces. It does not find socket filters, or sk_msg and sk_skb programs attached to maps. It needs CAP_SYS_ADMIN.
+func Attachments(types map[ebpf.ProgramID]ebpf.ProgramType) (map[ebpf.ProgramID][]Attachment, []string) {
 	p := places{types: types, at: map[ebpf.ProgramID][]Attachment{}}
 	if len(types) == 0 {
 		return p.at, nil
@@ -45,7 +45,8 @@ func attachments(types map[ebpf.ProgramID]ebpf.ProgramType) (map[ebpf.ProgramID]
 }
 
 func (p *places) addLinks() error {
-	functions := functionNames{}
+	t := targets{functions: functionNames{}, cgroups: newCgroupPaths()}
+	defer t.cgroups.close()
 	it := new(link.Iterator)
 	defer it.Close()
 	for it.Next() {
@@ -54,46 +55,27 @@ func (p *places) addLinks() error {
 			continue // this kind of link has no info, or the link has vanished
 		}
 		if _, asked := p.types[info.Program]; asked {
-			p.add(info.Program, Attachment{Link: info.ID, Type: linkType(info.Type), Target: functions.target(info)})
+			p.add(info.Program, Attachment{Link: info.ID, Type: typeOf(info), Target: t.target(info)})
 		}
 	}
 	return it.Err()
 }
 
-// linkTypes names the types of enum bpf_link_type, include/uapi/linux/bpf.h.
-var linkTypes = map[link.Type]string{
-	link.RawTracepointType: "raw_tracepoint",
-	link.TracingType:       "tracing",
-	link.CgroupType:        "cgroup",
-	link.IterType:          "iter",
-	link.NetNsType:         "netns",
-	link.XDPType:           "xdp",
-	link.PerfEventType:     "perf_event",
-	link.KprobeMultiType:   "kprobe_multi",
-	link.StructOpsType:     "struct_ops",
-	link.NetfilterType:     "netfilter",
-	link.TCXType:           "tcx",
-	link.UprobeMultiType:   "uprobe_multi",
-	link.NetkitType:        "netkit",
+// targets describes what links attach to.
+type targets struct {
+	functions functionNames
+	cgroups   *cgroupPaths
 }
 
-func linkType(t link.Type) string {
-	if name, ok := linkTypes[t]; ok {
-		return name
-	}
-	return fmt.Sprintf("link_type_%d", t)
-}
-
-// target describes what a link attaches to.
-func (f functionNames) target(info *link.Info) string {
+func (d targets) target(info *link.Info) string {
 	if r := info.RawTracepoint(); r != nil {
 		return r.Name
 	}
 	if t := info.Tracing(); t != nil {
-		return fmt.Sprintf("%s %s", attachType(uint32(t.AttachType)), f.name(t))
+		return fmt.Sprintf("%s %s", attachType(uint32(t.AttachType)), d.functions.name(t))
 	}
 	if c := info.Cgroup(); c != nil {
-		return cgroupTarget(uint32(c.AttachType), c.CgroupId)
+		return cgroupTarget(uint32(c.AttachType), d.cgroups.name(c.CgroupId))
 	}
 	if n := info.NetNs(); n != nil {
 		return fmt.Sprintf("%s of netns %d", attachType(uint32(n.AttachType)), n.NetnsInode)
@@ -111,45 +93,15 @@ func (f functionNames) target(info *link.Info) string {
 		return fmt.Sprintf("hook %d of protocol %d", n.Hook, n.ProtocolFamily)
 	}
 	if k := info.KprobeMulti(); k != nil {
-		return fmt.Sprintf("%d functions", k.Count)
+		return counted(k.Count, "function")
 	}
 	if u := info.UprobeMulti(); u != nil {
-		return fmt.Sprintf("%d places in %s", u.Count, u.File)
+		return counted(u.Count, "place") + " in " + u.File
 	}
 	if p := info.PerfEvent(); p != nil {
 		return perfTarget(p)
 	}
 	return ""
-}
-
-func perfTarget(p *link.PerfEventInfo) string {
-	if k := p.Kprobe(); k != nil {
-		return place(k.Function, uint64(k.Offset), k.Address)
-	}
-	if u := p.Uprobe(); u != nil {
-		return place(u.File, uint64(u.Offset), 0)
-	}
-	if t := p.Tracepoint(); t != nil {
-		return t.Tracepoint
-	}
-	if e := p.Event(); e != nil {
-		return fmt.Sprintf("event %d of type %d", e.Config, e.Type)
-	}
-	return ""
-}
-
-// place describes the location of a probe as the kernel's tracing does: symbol+0xoffset, or the address if the
-// symbol is unknown.
-func place(symbol string, offset, address uint64) string {
-	switch {
-	case symbol == "" && address == 0:
-		return ""
-	case symbol == "":
-		return fmt.Sprintf("%#x", address)
-	case offset == 0:
-		return symbol
-	}
-	return fmt.Sprintf("%s+%#x", symbol, offset)
 }
 
 func attachType(t uint32) string {

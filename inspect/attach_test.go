@@ -1,8 +1,8 @@
 package inspect
 
 import (
-	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -47,7 +47,7 @@ func userOf(t *testing.T, m *ebpf.Map, spec ebpf.ProgramSpec) *ebpf.Program {
 
 func TestAProgramsRawTracepoint(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.RawTracepoint})
 	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sched_process_exec", Program: p})
 	if err != nil {
@@ -71,7 +71,7 @@ func TestAProgramsRawTracepoint(t *testing.T) {
 }
 
 func TestABTFTracepointIsNamed(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sched_process_exec"})
 	l, err := link.AttachTracing(link.TracingOptions{Program: p})
 	if err != nil {
@@ -87,15 +87,15 @@ func TestABTFTracepointIsNamed(t *testing.T) {
 }
 
 func TestACgroupsProgram(t *testing.T) {
-	dir, id := newCgroup(t)
-	m := testenv.Ring(t, 4096)
+	dir := newCgroup(t)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.CGroupSKB, AttachType: ebpf.AttachCGroupInetEgress})
 	l, err := link.AttachCgroup(link.CgroupOptions{Path: dir, Attach: ebpf.AttachCGroupInetEgress, Program: p})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	want := []Attachment{{Type: "cgroup", Target: fmt.Sprintf("cgroupinetegress of cgroup %d", id)}}
+	want := []Attachment{{Type: "cgroup", Target: "cgroupinetegress of cgroup /" + filepath.Base(dir)}}
 	if diff := gocmp.Diff(want, attachedTo(t, m)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -104,8 +104,8 @@ func TestACgroupsProgram(t *testing.T) {
 // Attach with BPF_PROG_ATTACH, the only way before BPF links for cgroups (Linux 5.7). systemd still uses it.
 func TestACgroupsProgramWithoutALink(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, id := newCgroup(t)
-	m := testenv.Ring(t, 4096)
+	dir := newCgroup(t)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.CGroupSKB, AttachType: ebpf.AttachCGroupInetEgress})
 	cgroup, err := os.Open(dir)
 	if err != nil {
@@ -116,7 +116,7 @@ func TestACgroupsProgramWithoutALink(t *testing.T) {
 	if err := link.RawAttachProgram(opts); err != nil {
 		t.Fatal(err)
 	}
-	want := []Attachment{{Type: "cgroup", Target: fmt.Sprintf("cgroupinetegress of cgroup %d", id)}}
+	want := []Attachment{{Type: "cgroup", Target: "cgroupinetegress of cgroup /" + filepath.Base(dir)}}
 	if diff := gocmp.Diff(want, attachedTo(t, m)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -124,22 +124,19 @@ func TestACgroupsProgramWithoutALink(t *testing.T) {
 	m.Close()
 }
 
-// newCgroup creates a cgroup, which is removed at the end of the test, and returns its path and id.
-func newCgroup(t *testing.T) (dir string, id uint64) {
+// newCgroup creates a cgroup, which is removed at the end of the test, and returns its path.
+func newCgroup(t *testing.T) string {
 	t.Helper()
 	root, err := cgroup2Root()
 	if err != nil {
 		testenv.SkipWithout(t, "cgroup2", err)
 	}
-	if dir, err = os.MkdirTemp(root, "rbtool-test-"); err != nil {
+	dir, err := os.MkdirTemp(root, "rbtool-test-")
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Remove(dir) })
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		t.Fatal(err)
-	}
-	return dir, st.Ino
+	return dir
 }
 
 // Attach with ioctl(2), the only way before BPF links for perf events (Linux 5.15).
@@ -153,7 +150,7 @@ func TestAPerfEventWithoutALink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.TracePoint})
 	for cpu := range runtime.NumCPU() {
 		attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Config: config, Sample_type: unix.PERF_SAMPLE_RAW, Sample: 1, Wakeup: 1}
@@ -172,4 +169,120 @@ func TestAPerfEventWithoutALink(t *testing.T) {
 	}
 	p.Close()
 	m.Close()
+}
+
+func TestCgroupsAreNamed(t *testing.T) {
+	dir := newCgroup(t)
+	inner := filepath.Join(dir, "inner")
+	if err := os.Mkdir(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(inner) })
+	c := newCgroupPaths()
+	defer c.close()
+	for path, name := range map[string]string{c.path: "/", dir: "/" + filepath.Base(dir), inner: "/" + filepath.Base(dir) + "/inner"} {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.name(st.Ino); got != name {
+			t.Errorf("%s, want %s", got, name)
+		}
+		if got := c.search(st.Ino); got != path {
+			t.Errorf("searched: %q, want %s", got, path)
+		}
+	}
+	const none = 1 << 60
+	if got := c.name(none); got != strconv.Itoa(none) {
+		t.Errorf("a cgroup that does not exist: %s", got)
+	}
+	if got := (&cgroupPaths{}).name(7); got != "7" {
+		t.Errorf("without cgroup2: %s", got)
+	}
+}
+
+func TestLinksOfOldKernelsAreSpecified(t *testing.T) {
+	vague := func(id link.ID) Attachment { return Attachment{Link: id, Type: perfEvent} }
+	p := places{at: map[ebpf.ProgramID][]Attachment{1: {vague(5), vague(6), {Link: 7, Type: "xdp"}}}}
+	for range 2 { // an event for each CPU
+		p.specify(1, Attachment{Type: "kprobe", Target: "do_exit"})
+		p.specify(1, Attachment{Type: "uretprobe", Target: "/bin/sh+0x10"})
+		p.specify(1, Attachment{Type: "tracepoint", Target: "more than links"})
+	}
+	want := []Attachment{{5, "kprobe", "do_exit"}, {6, "uretprobe", "/bin/sh+0x10"}, {7, "xdp", ""}}
+	if diff := gocmp.Diff(want, p.at[1]); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// Each kind of probe is named, with the function, or the file and offset.
+func TestProbesAreToldApart(t *testing.T) {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := link.OpenExecutable(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := &link.UprobeOptions{Address: 0x1000}
+	for name, attach := range map[string]func(p *ebpf.Program) (link.Link, error){
+		"kprobe do_exit":                func(p *ebpf.Program) (link.Link, error) { return link.Kprobe("do_exit", p, nil) },
+		"kretprobe do_exit":             func(p *ebpf.Program) (link.Link, error) { return link.Kretprobe("do_exit", p, nil) },
+		"uprobe " + path + "+0x1000":    func(p *ebpf.Program) (link.Link, error) { return exe.Uprobe("", p, at) },
+		"uretprobe " + path + "+0x1000": func(p *ebpf.Program) (link.Link, error) { return exe.Uretprobe("", p, at) },
+		"kprobe_multi 2 functions": func(p *ebpf.Program) (link.Link, error) {
+			return link.KprobeMulti(p, link.KprobeMultiOptions{Symbols: []string{"do_exit", "vfs_read"}})
+		},
+		"kretprobe_multi 1 function": func(p *ebpf.Program) (link.Link, error) {
+			return link.KretprobeMulti(p, link.KprobeMultiOptions{Symbols: []string{"do_exit"}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := testenv.Ring(t, testenv.PageSize)
+			spec, feature := ebpf.ProgramSpec{Type: ebpf.Kprobe}, "kprobe"
+			if strings.Contains(name, "multi") {
+				spec.AttachType, feature = ebpf.AttachTraceKprobeMulti, "kprobe-multi"
+			}
+			l, err := attach(userOf(t, m, spec))
+			if err != nil {
+				testenv.SkipWithout(t, feature, err)
+			}
+			defer l.Close()
+			got := attachedTo(t, m)
+			if len(got) != 1 || got[0].String() != name {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+func TestTracepointsAndEventsAreToldApart(t *testing.T) {
+	m := testenv.Ring(t, testenv.PageSize)
+	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.TracePoint})
+	l, err := link.Tracepoint("sched", "sched_process_exec", p, nil)
+	if err != nil {
+		testenv.SkipWithout(t, "tracefs", err)
+	}
+	defer l.Close()
+	if got := attachedTo(t, m); len(got) != 1 || got[0].String() != "tracepoint sched_process_exec" {
+		t.Errorf("%v", got)
+	}
+
+	m = testenv.Ring(t, testenv.PageSize)
+	p = userOf(t, m, ebpf.ProgramSpec{Type: ebpf.PerfEvent})
+	attr := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK, Sample: 1 << 30}
+	fd, err := unix.PerfEventOpen(&attr, -1, 0, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	event, err := link.AttachRawLink(link.RawLinkOptions{Target: fd, Program: p, Attach: ebpf.AttachPerfEvent})
+	if err != nil {
+		testenv.SkipWithout(t, "perf-event-link", err)
+	}
+	defer event.Close()
+	if got := attachedTo(t, m); len(got) != 1 || got[0].Type != "perf_event" || got[0].Target != "cpu-clock" && got[0].Target != "" {
+		t.Errorf("%v", got)
+	}
 }

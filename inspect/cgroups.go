@@ -59,7 +59,7 @@ func (p *places) addCgroups() {
 		if err != nil || !e.IsDir() {
 			return nil
 		}
-		attachTypes, err = p.queryCgroup(dir, attachTypes)
+		attachTypes, err = p.queryCgroup(root, dir, attachTypes)
 		if errors.Is(err, unix.EPERM) {
 			denied = err
 			return fs.SkipAll
@@ -71,32 +71,22 @@ func (p *places) addCgroups() {
 	}
 }
 
-// queryCgroup adds the programs attached to one cgroup. It returns those of attachTypes that the kernel knows.
-func (p *places) queryCgroup(dir string, attachTypes []ebpf.AttachType) ([]ebpf.AttachType, error) {
+// queryCgroup adds the programs attached to the cgroup dir in the hierarchy root. It returns those of attachTypes that the kernel knows.
+func (p *places) queryCgroup(root, dir string, attachTypes []ebpf.AttachType) ([]ebpf.AttachType, error) {
 	cgroup, err := os.Open(dir)
 	if err != nil {
 		return attachTypes, err
 	}
 	defer cgroup.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(cgroup.Fd()), &st); err != nil {
-		return attachTypes, err
-	}
 	var denied error
 	left := slices.DeleteFunc(attachTypes, func(t ebpf.AttachType) bool {
-		err := p.query(int(cgroup.Fd()), t, Attachment{Type: "cgroup", Target: cgroupTarget(uint32(t), st.Ino)})
+		err := p.query(int(cgroup.Fd()), t, Attachment{Type: "cgroup", Target: cgroupTarget(uint32(t), cgroupName(root, dir))})
 		if errors.Is(err, unix.EPERM) {
 			denied = err
 		}
 		return errors.Is(err, unix.EINVAL) // this kernel does not know the attach type
 	})
 	return left, denied
-}
-
-// cgroupTarget describes an attach type in a cgroup. The id of a cgroup is the inode of its directory
-// (include/linux/cgroup.h, cgroup_id).
-func cgroupTarget(attach uint32, id uint64) string {
-	return fmt.Sprintf("%s of cgroup %d", attachType(attach), id)
 }
 
 // cgroup2Root returns the mount point of the unified cgroup hierarchy.

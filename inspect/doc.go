@@ -26,8 +26,8 @@
 //
 // # Privileges and limits
 //
-// The iterators need CAP_BPF and CAP_PERFMON. Programs and, without the iterators, the list
-// of maps need CAP_SYS_ADMIN. Pins need read permission on the pins and their directories.
+// The iterators need CAP_BPF and CAP_PERFMON, with which programs are found as well. Where these are attached and, without
+// the iterators, the list of maps need CAP_SYS_ADMIN. Pins need read permission on the pins and their directories.
 // Without the privileges that a function needs to return anything, its error matches
 // [fs.ErrPermission]. Other facts that are unknown because of a missing privilege or kernel
 // feature are nil, not empty, and a note says why.

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"math"
 	"math/bits"
 	"time"
 
@@ -15,6 +16,9 @@ type Flow struct {
 	// Overwritten is a lower bound of the bytes that were overwritten before they were
 	// consumed, in a ring in overwrite mode.
 	Overwritten Total
+	// Refused is what the producers of a user ring have counted since the first sample. It is nil as
+	// Positions.Refused is.
+	Refused *Refused
 
 	// The rates are in bytes per second between the last two samples; 0 in the first sample.
 	ProducedRate, ConsumedRate float64
@@ -22,7 +26,7 @@ type Flow struct {
 	// HighWater is the largest backlog that a sample has seen, in bytes.
 	HighWater uint64
 	// Saturated is the total time for which the ring was at least 15/16 full: reservations
-	// failed, or were about to. The kernel does not count failed reservations.
+	// failed, or were about to. The kernel does not count failed reservations; package drops does.
 	Saturated time.Duration
 
 	// Lag is the age of the oldest record in the ring, estimated from earlier samples; 0 if
@@ -64,6 +68,25 @@ func (t *Total) add(n uint64) {
 
 // Float64 returns the nearest float64.
 func (t Total) Float64() float64 { return float64(t.Hi)*(1<<64) + float64(t.Lo) }
+
+// add returns r with what producers have counted between two samples. Counts before the first
+// producer that counts are 0. A count that decreases was written by another process: it adds nothing.
+func (r *Refused) add(last, now *Refused) *Refused {
+	if now == nil {
+		return nil
+	}
+	var sum, before Refused
+	if r != nil {
+		sum = *r
+	}
+	if last != nil {
+		before = *last
+	}
+	sum.Samples += now.Samples - min(now.Samples, before.Samples)
+	sum.Bytes += now.Bytes - min(now.Bytes, before.Bytes)
+	sum.Full += min(now.Full-min(now.Full, before.Full), math.MaxInt64-sum.Full)
+	return &sum
+}
 
 const (
 	// historyLen is the number of samples in a ring's history.
@@ -112,6 +135,7 @@ func (k *track) sample(now time.Time, p Positions, size uint64) {
 	if !k.started {
 		k.flow.Produced.add(p.Producer)
 		k.flow.Consumed.add(p.Consumer)
+		k.flow.Refused = k.flow.Refused.add(p.Refused, p.Refused)
 	} else {
 		k.count(now, p)
 	}
@@ -135,6 +159,7 @@ func (k *track) count(now time.Time, p Positions) {
 	consumed := ring.Pos(k.last.Consumer).To(ring.Pos(p.Consumer))
 	f.Produced.add(produced)
 	f.Consumed.add(consumed)
+	f.Refused = f.Refused.add(k.last.Refused, p.Refused)
 	if p.Overwrite != nil && k.last.Overwrite != nil {
 		// Bytes before the later of the two positions were consumed, or are already counted as overwritten.
 		from := ring.Later(ring.Pos(*k.last.Overwrite), ring.Pos(p.Consumer))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,8 @@ import (
 type host struct {
 	maps    once.Value[*mapiter.Scanner]
 	users   once.Value[*mapusers.Scanner]
-	entries []mapiter.Entry // buffer of Scan, reused
+	scanned mapiter.List    // buffer of Scan, reused
+	held    map[holder]bool // what steadyUsers found last
 	// types keeps the kernel's BTF in memory until both iterators are loaded.
 	types *btf.Cache
 }
@@ -61,6 +63,7 @@ func (h *host) close() {
 type found struct {
 	maps  []Map              // by ascending id, without users, programs and pins
 	ids   []mapiter.Identity // ids[i] belongs to maps[i]; nil without the iterator
+	perf  int                // number of perf event arrays
 	notes []string
 }
 
@@ -74,12 +77,11 @@ func (h *host) list() (found, error) {
 		}
 		return f, byID
 	}
-	entries, err := s.Scan(h.entries[:0])
-	if err != nil {
+	if err := s.Scan(&h.scanned); err != nil {
 		return found{}, err
 	}
-	h.entries = entries
-	f := found{maps: make([]Map, 0, len(entries))}
+	entries := h.scanned.Entries
+	f := found{maps: make([]Map, 0, len(entries)), perf: h.scanned.PerfEventArrays}
 	for i := range entries {
 		f.maps = append(f.maps, fromEntry(&entries[i]))
 		f.ids = append(f.ids, entries[i].Identity)
@@ -106,7 +108,7 @@ func fromEntry(e *mapiter.Entry) Map {
 	if e.Positions == nil {
 		return d
 	}
-	p := &Positions{Consumer: e.Consumer, Producer: e.Producer, Pending: e.Pending, Overwrite: e.Overwrite}
+	p := &Positions{Consumer: e.Consumer, Producer: e.Producer, Pending: e.Pending, Overwrite: e.Overwrite, Refused: (*Refused)(e.Refused)}
 	note := p.judge(d.Bytes, e.Steady)
 	if note == "" && e.Header != nil {
 		p.Busy, note = p.head(*e.Header)
@@ -125,7 +127,11 @@ func listOneByOne() (found, error) {
 	if err != nil {
 		f.notes = append(f.notes, fmt.Sprintf("pending positions unknown: %v", err))
 	}
-	for m, err := range maps(types...) {
+	for m, err := range maps(append([]ebpf.MapType{ebpf.PerfEventArray}, types...)...) {
+		if err == nil && m.Type() == ebpf.PerfEventArray {
+			f.perf++
+			continue
+		}
 		var d Map
 		if err == nil {
 			d, err = describe(m)
@@ -172,7 +178,7 @@ func (h *host) complete(d *Map, why error) {
 // users can be missing.
 func (h *host) relate(maps []Map, opts Options) (notes []string, blind bool) {
 	if !opts.SkipUsers {
-		usage, err := h.usersOf(shapes(maps))
+		usage, err := h.steadyUsers(shapes(maps))
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("owners unknown: %v", err))
 		} else {
@@ -184,7 +190,7 @@ func (h *host) relate(maps []Map, opts Options) (notes []string, blind bool) {
 		}
 	}
 	if !opts.SkipPrograms {
-		programs, problems, err := programsOf(maps)
+		programs, problems, err := h.programsOf(maps)
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("programs unknown: %v", err))
 		} else {

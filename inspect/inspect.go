@@ -23,6 +23,9 @@ type Options struct {
 type Report struct {
 	Time time.Time // when the positions were read
 	Maps []Map     // by ascending id
+	// PerfEventArrays counts the maps of type PERF_EVENT_ARRAY, the older way for programs to report
+	// events. This package does not describe them.
+	PerfEventArrays int
 	// Notes say what is unknown about the host, and why.
 	Notes []string
 }
@@ -88,7 +91,7 @@ func All(opts Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list maps: %w", err)
 	}
-	r := Report{Time: time.Now(), Maps: found.maps, Notes: found.notes}
+	r := Report{Time: time.Now(), Maps: found.maps, PerfEventArrays: found.perf, Notes: found.notes}
 	notes, _ := h.relate(r.Maps, opts)
 	r.Notes = append(r.Notes, notes...)
 	return &r, nil

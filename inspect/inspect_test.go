@@ -24,10 +24,10 @@ import (
 func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir := testenv.BPFFS(t)
-	ring := testenv.Map(t, &ebpf.MapSpec{Name: "all_ring", Type: ebpf.RingBuf, MaxEntries: 8192})
+	ring := testenv.Map(t, &ebpf.MapSpec{Name: "all_ring", Type: ebpf.RingBuf, MaxEntries: 2 * testenv.PageSize})
 	p := load(t, ring)
 	defer p.Close()
-	produce(t, p, producer.Job{Op: producer.Output, Count: 64, Size: 24})
+	produce(t, p, producer.Job{Op: producer.Output, Count: uint64(testenv.PageSize) / 64, Size: 24}) // a quarter of the ring
 	for _, path := range []string{"/b", "/a/ring"} {
 		if err := pin.Map(ring, dir+path, pin.Options{}); err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func TestAllDescribesEveryRingAndArena(t *testing.T) {
 	if got == nil {
 		t.Fatal("the ring is not listed")
 	}
-	if got.Name != "all_ring" || got.Type != ebpf.RingBuf || got.Bytes != 8192 || got.Positions.Backlog != 2048 || got.Positions.Fill != 0.25 || len(got.Notes) > 0 {
+	if got.Name != "all_ring" || got.Type != ebpf.RingBuf || got.Bytes != uint64(2*testenv.PageSize) || got.Positions.Backlog != uint64(testenv.PageSize)/2 || got.Positions.Fill != 0.25 || len(got.Notes) > 0 {
 		t.Errorf("got %+v, %+v", got, got.Positions)
 	}
 	if diff := gocmp.Diff([]string{dir + "/a/ring", dir + "/b"}, got.Pins); diff != "" {
@@ -91,8 +91,7 @@ func own(users []User) []User {
 
 func TestAllDescribesArenasWithoutTouchingThem(t *testing.T) {
 	testenv.NoLeaks(t)
-	const gigabyte4 = 1 << 32 / 4096
-	m := arena(t, gigabyte4)
+	m := arena(t, uint32(1<<32/uint64(testenv.PageSize)))
 	for range 2 {
 		d, err := One(m, Options{})
 		if err != nil {
@@ -110,7 +109,7 @@ func TestOneRefusesOtherMaps(t *testing.T) {
 	if !errors.Is(err, pin.ErrWrongType) || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
-	ring := testenv.Ring(t, 4096)
+	ring := testenv.Ring(t, testenv.PageSize)
 	ring.Close()
 	if _, err := One(ring, Options{}); err == nil {
 		t.Error("no error for a closed map")
@@ -118,11 +117,11 @@ func TestOneRefusesOtherMaps(t *testing.T) {
 }
 
 func TestWhatIsSkippedIsUnknown(t *testing.T) {
-	d := one(t, testenv.Ring(t, 4096))
+	d := one(t, testenv.Ring(t, testenv.PageSize))
 	if d.Users != nil || d.Programs != nil || d.Pins != nil {
 		t.Errorf("got %+v", d)
 	}
-	d, err := One(testenv.Ring(t, 4096), Options{})
+	d, err := One(testenv.Ring(t, testenv.PageSize), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,12 +132,12 @@ func TestWhatIsSkippedIsUnknown(t *testing.T) {
 
 func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 	testenv.NoLeaks(t)
-	ring := testenv.Ring(t, 4096)
+	ring := testenv.Ring(t, testenv.PageSize)
 	for _, outer := range []*ebpf.MapSpec{
 		{Name: "by_cpu", Type: ebpf.ArrayOfMaps, MaxEntries: 4, KeySize: 4, ValueSize: 4,
-			InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096}},
+			InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize}},
 		{Name: "by_hash", Type: ebpf.HashOfMaps, MaxEntries: 4, KeySize: 12, ValueSize: 4,
-			InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096}},
+			InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize}},
 	} {
 		t.Run(outer.Name, func(t *testing.T) {
 			m := testenv.Map(t, outer)
@@ -184,7 +183,7 @@ func TestAllWhileMapsComeAndGo(t *testing.T) {
 				return
 			default:
 			}
-			m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096})
+			m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize})
 			if err != nil {
 				t.Error(err)
 				return
@@ -210,7 +209,7 @@ func TestAllWhileMapsComeAndGo(t *testing.T) {
 
 // A map that no other process holds is gone when the caller closes it.
 func TestNothingIsKept(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	id := idOf(t, m)
 	if _, err := All(Options{}); err != nil {
 		t.Fatal(err)
@@ -239,7 +238,7 @@ func TestManyRings(t *testing.T) {
 		rings = 50
 	}
 	for range rings {
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		defer m.Close()
 	}
 	for name, opts := range map[string]Options{
@@ -278,7 +277,7 @@ func TestWithoutPrivilegesWhatIsMissingIsSaid(t *testing.T) {
 // and owners, and each of them is necessary.
 func TestLeastCapabilities(t *testing.T) {
 	needIterators(t)
-	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 8192})
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 2 * testenv.PageSize})
 	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 10, Size: 24})
 	consumer := start(t, "consume", m)
 	const eperm = "list maps: operation not permitted (needs CAP_BPF and CAP_PERFMON)\n"
@@ -297,15 +296,15 @@ func TestLeastCapabilities(t *testing.T) {
 }
 
 func TestWithoutPrivilegesTheRestIsFound(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	got := asNobody(t, "describe", m)
 	if strings.Contains(got, "getting object info: operation not permitted") {
 		testenv.SkipWithout(t, "unprivileged-obj-info", unix.EPERM)
 	}
 	for _, want := range []string{
-		"4096 bytes, backlog 0",
+		fmt.Sprintf("%d bytes, backlog 0", testenv.PageSize),
 		"this process is an owner",
-		"programs unknown: operation not permitted (needs CAP_SYS_ADMIN)",
+		"programs unknown: operation not permitted (needs CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON)",
 		"consumers and producers are inferred from /proc: load iterators over map users: operation not permitted (needs CAP_BPF and CAP_PERFMON)",
 		" processes could not be read (needs CAP_SYS_PTRACE)",
 	} {
@@ -326,6 +325,11 @@ func unprivileged(role string, maps []*ebpf.Map) string {
 		var r *Report
 		if r, err = All(Options{SkipPrograms: true, SkipPins: true}); err == nil {
 			return leastCaps(r)
+		}
+	case "programs of least_caps":
+		var r *Report
+		if r, err = All(Options{SkipUsers: true, SkipPins: true}); err == nil {
+			return programsOfLeastCaps(r)
 		}
 	case "look up a name":
 		_, err = Lookup("name:unpriv")

@@ -24,6 +24,17 @@ func maps(types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
 			yield(nil, err)
 			return
 		}
+		for m, err := range open(ids, types...) {
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// open is maps for the maps with the given ids.
+func open(ids []ebpf.MapID, types ...ebpf.MapType) iter.Seq2[*ebpf.Map, error] {
+	return func(yield func(*ebpf.Map, error) bool) {
 		for _, id := range ids {
 			m, err := ebpf.NewMapFromID(id)
 			if vanished(err) {

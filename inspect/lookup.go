@@ -4,35 +4,58 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
 
-	"github.com/rbtool/rbtool/internal/maptype"
+	"github.com/rbtool/rbtool/internal/bpffs"
 	"github.com/rbtool/rbtool/internal/sentinel"
 	"github.com/rbtool/rbtool/pin"
 )
 
 var (
 	// ErrReference reports a string that is not a reference to a map, see [Lookup].
-	ErrReference = errors.New("not a reference to a map (a path, id:NUMBER or name:NAME)")
+	ErrReference = errors.New("not a reference to a map (a path, an id or a name; also id:NUMBER, name:NAME)")
 
 	// ErrAmbiguous reports a name that several maps have.
 	ErrAmbiguous = errors.New("several maps have this name")
+
+	// ErrPattern reports a pattern where one map is wanted, see [IsPattern]. It matches [ErrReference].
+	ErrPattern error = patternError{}
 
 	// ErrNotFound reports that no map has the given path, id or name. It matches [fs.ErrNotExist].
 	ErrNotFound = sentinel.New(sentinel.NotFound, "no such map")
 )
 
-// Lookup opens a map for reading and writing. ref is an id ("id:12"), a name ("name:events"),
-// or else the path of a pin. The caller closes the map.
+type patternError struct{}
+
+func (patternError) Error() string        { return "a pattern can mean several maps; this takes one" }
+func (patternError) Is(target error) bool { return target == ErrReference }
+
+// LookupError is the error of [Lookup], [LookupToRead], [LookupAll] (which joins several) and [Pins].
+type LookupError struct {
+	Ref string // the reference
+	Err error  // what is wrong with it
+}
+
+func (e *LookupError) Error() string { return fmt.Sprintf("find map %q: %v", e.Ref, e.Err) }
+func (e *LookupError) Unwrap() error { return e.Err }
+
+// Lookup opens a map for reading and writing. The caller closes the map. ref is one of
+//
+//	id:12        an id
+//	name:events  a name
+//	/sys/fs/bpf/events, ./events, app/events   the path of a pin; a relative one is tried in the working
+//	             directory and then below each bpffs, /sys/fs/bpf first
+//	12, events   a path if a map is pinned there, else an id if it is a number, else a name
 //
 // If types are given, Lookup opens only a map of one of them: of several maps with the name it
 // ignores those of other types. If there are only maps of other types, the error matches
-// [pin.ErrWrongType]. Other errors match [ErrReference]; [ErrNotFound]; [ErrAmbiguous], whose
-// text lists the maps; and those of [pin.Open] for a path. Ids and names need CAP_SYS_ADMIN;
-// without it the error matches [fs.ErrPermission].
+// [pin.ErrWrongType]. Other errors match [ErrReference], for a pattern also [ErrPattern]; [ErrNotFound], whose text says what was tried and
+// which maps have similar names; [ErrAmbiguous], whose text lists the maps with their pins and owners; and
+// those of [pin.Open] for a path. Ids and names need CAP_SYS_ADMIN; without it the error matches
+// [fs.ErrPermission].
 func Lookup(ref string, types ...ebpf.MapType) (*ebpf.Map, error) {
 	return lookupWith(pin.Open, ref, types)
 }
@@ -55,117 +78,103 @@ func openToRead(path string, types ...ebpf.MapType) (*ebpf.Map, error) {
 type opener func(path string, types ...ebpf.MapType) (*ebpf.Map, error)
 
 func lookupWith(open opener, ref string, types []ebpf.MapType) (*ebpf.Map, error) {
-	m, err := lookup(open, ref, types)
+	r := resolver{open: open, types: types}
+	found, err := r.one(ref)
 	if err != nil {
-		return nil, fmt.Errorf("find map %q: %w", ref, err)
+		return nil, &LookupError{ref, err}
 	}
-	return m, nil
+	return found.Map, nil
 }
 
-func lookup(open opener, ref string, types []ebpf.MapType) (*ebpf.Map, error) {
-	if id, ok := strings.CutPrefix(ref, "id:"); ok {
-		return byID(id, types)
-	}
-	if name, ok := strings.CutPrefix(ref, "name:"); ok {
-		return byName(name, types)
-	}
-	if ref == "" {
-		return nil, ErrReference
-	}
-	m, err := open(ref, types...)
-	if vanished(err) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, errors.Unwrap(err) // remove the path, which lookupWith adds
-	}
-	return m, nil
+// Found is a map that [LookupAll] has opened.
+type Found struct {
+	Map  *ebpf.Map // open for reading and writing; the caller closes it
+	ID   ebpf.MapID
+	Name string // at most 15 bytes, may be empty
+	Pin  string // the path at which the reference found the map; empty for ids and names
+	Ref  string // the reference that found the map, the first one if several do
 }
 
-func byID(text string, types []ebpf.MapType) (*ebpf.Map, error) {
-	id, err := strconv.ParseUint(text, 10, 32)
-	if err != nil {
-		return nil, ErrReference
+// LookupAll opens the maps that several references mean: for each one the map that [Lookup] opens or, if it is
+// a pattern, all maps of the types that match it. The maps come in the order of the references, those of
+// a pattern by path or id, each map once. The caller closes them.
+//
+// A pattern has one of the characters * ? [ as in [path.Match]. It matches paths of pins, absolute or relative
+// as for Lookup ("/sys/fs/bpf/app/*", "app/*"); or names, after "name:" or, without a slash, if it matches no path.
+// A pattern that no map matches is an error matching [ErrNotFound], see [IsPattern]. LookupAll returns either all
+// maps or the errors of all references, joined.
+func LookupAll(refs []string, types ...ebpf.MapType) ([]Found, error) {
+	r := resolver{open: pin.Open, types: types}
+	var all []Found
+	var errs []error
+	seen := map[ebpf.MapID]bool{}
+	for _, ref := range refs {
+		found, err := r.several(ref)
+		if err != nil {
+			errs = append(errs, &LookupError{ref, err})
+		}
+		for _, f := range found {
+			if seen[f.ID] {
+				f.Map.Close()
+				continue
+			}
+			seen[f.ID] = true
+			all = append(all, f)
+		}
 	}
-	m, err := ebpf.NewMapFromID(ebpf.MapID(id))
-	if vanished(err) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, adminReason(err)
-	}
-	if err := maptype.Check(m.Type(), types); err != nil {
-		m.Close()
+	if err := errors.Join(errs...); err != nil {
+		closeAll(all)
 		return nil, err
 	}
-	return m, nil
+	return all, nil
 }
 
-// nameLen is the maximum length of a map's name in bytes: BPF_OBJ_NAME_LEN less the final NUL,
-// include/uapi/linux/bpf.h.
-const nameLen = 15
-
-// named is a map that has the name byName looks for.
-type named struct {
-	id  ebpf.MapID
-	typ ebpf.MapType
+// Pins returns the paths of the pins that ref means: the path of a pin of any object, or else the sorted pins of the map
+// that [Lookup] opens. If ref can only be a path, Pins returns it unchecked. A map without a pin is an error
+// matching [fs.ErrNotExist], and a pattern one matching [ErrPattern].
+func Pins(ref string) ([]string, error) {
+	if IsPattern(ref) {
+		return nil, &LookupError{ref, ErrPattern}
+	}
+	paths := pinPaths(ref)
+	if len(paths) == 1 && strings.Contains(ref, "/") {
+		return paths, nil
+	}
+	for _, path := range paths {
+		if exists(path) && bpffs.IsOn(path) {
+			return []string{path}, nil
+		}
+	}
+	r := resolver{open: openToRead}
+	found, err := r.one(ref)
+	if err != nil {
+		return nil, &LookupError{ref, err}
+	}
+	defer found.Map.Close() // so that its id stays its own
+	pins, _, err := pinsByMap()
+	if err == nil && len(pins[found.ID]) == 0 {
+		err = errNotPinned
+	}
+	if err != nil {
+		return nil, &LookupError{ref, err}
+	}
+	return pins[found.ID], nil
 }
 
-func byName(name string, want []ebpf.MapType) (_ *ebpf.Map, err error) {
-	if name == "" {
-		return nil, ErrReference
-	}
-	if len(name) > nameLen {
-		return nil, fmt.Errorf("%w: the kernel keeps only %d bytes of a name: %q", ErrNotFound, nameLen, name[:nameLen])
-	}
-	var found *ebpf.Map
-	var matches, others []named
-	defer func() {
-		if err != nil {
-			found.Close()
-		}
-	}()
-	for m, err := range maps() {
-		if isMapError(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		info, err := m.Info()
-		if err != nil {
-			return nil, err
-		}
-		if info.Name != name {
-			continue
-		}
-		id, _ := info.ID()
-		if maptype.Check(info.Type, want) != nil {
-			others = append(others, named{id, info.Type})
-			continue
-		}
-		matches = append(matches, named{id, info.Type})
-		if found == nil {
-			if found, err = m.Clone(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	switch {
-	case len(matches) == 1:
-		return found, nil
-	case len(matches) > 1:
-		return nil, fmt.Errorf("%w: %s", ErrAmbiguous, list(matches))
-	case len(others) > 0:
-		return nil, fmt.Errorf("%w: it is the name of %s, wanted %s", pin.ErrWrongType, list(others), maptype.List(want))
-	}
-	return nil, ErrNotFound
+// errNotPinned reports that a map has no pin.
+var errNotPinned = sentinel.New(sentinel.NotFound, "it is not pinned")
+
+// IsPattern reports whether ref can mean several maps: see [LookupAll]. The path of a pin means only this pin, whatever its
+// characters.
+func IsPattern(ref string) bool {
+	return hasMeta(ref) && !slices.ContainsFunc(pinPaths(ref), func(path string) bool { return exists(path) && bpffs.IsOn(path) })
 }
 
-func list(maps []named) string {
-	var texts []string
-	for _, m := range maps {
-		texts = append(texts, fmt.Sprintf("id:%d (%s)", m.id, maptype.Name(m.typ)))
+// hasMeta reports whether text has characters that mean something in a pattern.
+func hasMeta(text string) bool { return strings.ContainsAny(text, "*?[") }
+
+func closeAll(found []Found) {
+	for _, f := range found {
+		f.Map.Close()
 	}
-	return strings.Join(texts, ", ")
 }

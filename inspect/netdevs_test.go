@@ -54,7 +54,7 @@ func expect(t *testing.T, m *ebpf.Map, note string, want ...Attachment) {
 const elsewhere = "attached nowhere, or without a link in another network namespace: programs ["
 
 func TestXDPByNetlink(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.XDP})
 	err := inNetns(t, func(lo netlink.Link) error {
 		expect(t, m, elsewhere)
@@ -83,7 +83,7 @@ func TestTCFilters(t *testing.T) {
 	} {
 		t.Run(tt.qdisc+" "+tt.want, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Ring(t, 4096)
+			m := testenv.Ring(t, testenv.PageSize)
 			p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.SchedCLS})
 			feature := "qdisc-" + tt.qdisc
 			err := inNetns(t, func(lo netlink.Link) error {
@@ -130,7 +130,7 @@ func addFilter(l netlink.Link, parent uint32, p *ebpf.Program) error {
 }
 
 func TestTCXWithoutALink(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.SchedCLS})
 	err := inNetns(t, func(lo netlink.Link) error {
 		opts := link.RawAttachProgramOptions{Target: lo.Attrs().Index, Program: p, Attach: ebpf.AttachTCXIngress}
@@ -150,7 +150,7 @@ func TestTCXWithoutALink(t *testing.T) {
 
 // A program attached by a link is found twice, by the link and at the interface, but shown once.
 func TestWhatALinkAttachesIsShownOnce(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.XDP})
 	err := inNetns(t, func(lo netlink.Link) error {
 		l, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: lo.Attrs().Index})

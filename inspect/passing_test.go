@@ -35,7 +35,7 @@ func TestASamplerLoadsTheIteratorThatItCouldNotLoadBefore(t *testing.T) {
 	}
 	s.Close()
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	sampler := NewSampler(SamplerOptions{})
 	defer sampler.Close()
 	sampler.host.maps.Pause, sampler.host.users.Pause = 0, 0

@@ -24,7 +24,7 @@ var taskFDTypes = map[uint32]string{
 }
 
 // addPerfEvents adds the programs that processes attached to perf events with ioctl(2), the only way before
-// BPF links for them (Linux 5.15). It skips processes that it cannot read.
+// BPF links for them (Linux 5.15). Of links, it says what the kernel does not tell before Linux 6.6. It skips processes that it cannot read.
 func (p *places) addPerfEvents() {
 	if !p.any(ebpf.Kprobe, ebpf.TracePoint, ebpf.PerfEvent) {
 		return // reading the descriptors of all processes is slow
@@ -50,8 +50,28 @@ func (p *places) addPerfEvents() {
 		if err != nil {
 			continue // no program is attached, or the process closed it
 		}
-		if id := ebpf.ProgramID(event.Program); !linked[id] {
-			p.add(id, Attachment{Type: taskFDTypes[event.Type], Target: place(event.Name, event.Offset, event.Address)})
+		a := Attachment{Type: taskFDTypes[event.Type], Target: place(event.Name, event.Offset, event.Address)}
+		if id := ebpf.ProgramID(event.Program); linked[id] {
+			p.specify(id, a)
+		} else {
+			p.add(id, a)
+		}
+	}
+}
+
+// specify says of a link to a perf event what is known of the event. Different events of one program are told of
+// different links.
+func (p *places) specify(id ebpf.ProgramID, event Attachment) {
+	at := p.at[id]
+	for i := range at {
+		if at[i].Type == event.Type && at[i].Target == event.Target {
+			return
+		}
+	}
+	for i := range at {
+		if at[i].Type == perfEvent && at[i].Target == "" {
+			at[i].Type, at[i].Target = event.Type, event.Target
+			return
 		}
 	}
 }

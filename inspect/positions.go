@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -39,6 +40,18 @@ type Positions struct {
 
 	// Busy is the oldest record if it is BUSY, which blocks the consumer; otherwise nil.
 	Busy *Busy
+
+	// Refused is what the producers of a user ring have counted since its creation. It is nil if the
+	// ring has had no producer that counts, which those of package userprod do, and for a RINGBUF.
+	Refused *Refused
+}
+
+// Refused counts the samples that did not fit into a user ring. Its producers count them in the
+// memory of the ring, which other processes can write too: they are hints.
+type Refused struct {
+	Samples uint64        // samples that were not written because the ring was full
+	Bytes   uint64        // of those samples, without headers
+	Full    time.Duration // time for which producers found no room; a lower bound
 }
 
 // Busy is a record that is reserved and neither submitted nor discarded.
@@ -92,6 +105,9 @@ func (d *Map) observe(m *ebpf.Map, kernel fields) error {
 		if kernel.pending && m.Type() == ebpf.RingBuf {
 			pending := uint64(mem.PendingPos())
 			d.Positions.Pending = &pending
+		}
+		if m.Type() == ebpf.UserRingbuf {
+			d.Positions.Refused = (*Refused)(mem.Refusals().Load())
 		}
 		if note == "" {
 			d.Positions.Busy, note = r.busy(*d.Positions, func(pos uint64) (ring.Header, error) { return header(m, pos) })

@@ -1,10 +1,19 @@
 package inspect
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
+	"iter"
+	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/bpf/innermaps"
+	"github.com/rbtool/rbtool/internal/bpf/progreader"
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
 // Program is a loaded program that uses a map.
@@ -20,8 +29,11 @@ type Program struct {
 
 // programsOf returns for each of the maps the programs that use it, by ascending id, and notes on what is
 // unknown.
-func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
-	inner, err := innerMaps()
+func (h *host) programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
+	loaded, inner, err := h.loadedPrograms()
+	if errors.Is(err, fs.ErrPermission) {
+		loaded, inner, err = readPrograms()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,35 +42,21 @@ func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
 		users[maps[i].ID] = nil
 	}
 	types := map[ebpf.ProgramID]ebpf.ProgramType{}
-	var id ebpf.ProgramID
-	for {
-		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
-			break
-		} else if err != nil {
-			return nil, nil, adminReason(err)
-		}
-		typ, p, used, err := programMaps(id)
-		if vanished(err) {
-			continue
-		}
-		if err != nil {
-			return nil, nil, adminReason(err)
-		}
+	for _, info := range loaded {
 		use := func(m, via ebpf.MapID) {
 			if list, asked := users[m]; asked {
-				p.Via = via
-				users[m] = append(list, p)
-				types[id] = typ
+				users[m] = append(list, Program{ID: info.ID, Name: info.Name, Type: info.Type, Via: via})
+				types[info.ID] = info.Type
 			}
 		}
-		for _, m := range used {
+		for _, m := range info.Maps {
 			use(m, 0)
-			for _, in := range inner[m] {
+			for _, in := range inner(m) {
 				use(in, m)
 			}
 		}
 	}
-	attached, notes := attachments(types)
+	attached, notes := Attachments(types)
 	for _, list := range users {
 		for i := range list {
 			if attached != nil {
@@ -69,43 +67,96 @@ func programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
 	return users, notes, nil
 }
 
-// programMaps describes a program and lists the maps that it refers to.
-func programMaps(id ebpf.ProgramID) (ebpf.ProgramType, Program, []ebpf.MapID, error) {
-	p, err := ebpf.NewProgramFromID(id)
+// loadedPrograms lists the programs of the host, by ascending id, and returns what tells the maps in a map of maps. It needs
+// CAP_SYS_ADMIN.
+func (h *host) loadedPrograms() (loaded []*syscall.ProgramInfo, inner func(ebpf.MapID) []ebpf.MapID, err error) {
+	in, err := h.innerMaps()
 	if err != nil {
-		return 0, Program{}, nil, err
+		return nil, nil, err
 	}
-	defer p.Close()
-	info, err := p.Info()
-	if err != nil {
-		return 0, Program{}, nil, err
+	for id := ebpf.ProgramID(0); ; {
+		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
+			return loaded, func(m ebpf.MapID) []ebpf.MapID { return in[m] }, nil
+		} else if err != nil {
+			return nil, nil, err
+		}
+		info, err := syscall.ReadProgramInfo(id)
+		if vanished(err) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		loaded = append(loaded, info)
 	}
-	used, _ := info.MapIDs()
-	return info.Type, Program{ID: id, Name: info.Name, Type: info.Type}, used, nil
 }
 
+// readPrograms is loadedPrograms for a process without CAP_SYS_ADMIN: it reads the kernel's memory.
+func readPrograms() (loaded []*syscall.ProgramInfo, inner func(ebpf.MapID) []ebpf.MapID, err error) {
+	r, err := progreader.New()
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (needs CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON)", unix.EPERM)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	if loaded, err = r.Programs(); err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(loaded, func(a, b *syscall.ProgramInfo) int { return cmp.Compare(a.ID, b.ID) })
+	in := map[ebpf.MapID][]ebpf.MapID{}
+	for _, info := range loaded {
+		for _, m := range info.Maps {
+			if _, known := in[m]; known {
+				continue
+			}
+			if in[m], err = r.Inner(m); err != nil && !errors.Is(err, progreader.ErrNotPreallocated) {
+				return nil, nil, err
+			}
+		}
+	}
+	return loaded, func(m ebpf.MapID) []ebpf.MapID { return in[m] }, nil
+}
+
+// maxInner bounds how many maps of one map of maps are looked at.
+const maxInner = 1 << 16
+
 // innerMaps returns the ids of the inner maps of each map of maps on the host.
-func innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
+func (h *host) innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
 	inner := map[ebpf.MapID][]ebpf.MapID{}
-	for m, err := range maps(ebpf.ArrayOfMaps, ebpf.HashOfMaps) {
+	var reader innermaps.Reader
+	defer reader.Close()
+	for m, err := range h.mapsOfMaps() {
 		if isMapError(err) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		info, err := m.Info()
+		info, err := syscall.MapInfoOf(m)
 		if err != nil {
 			return nil, err
 		}
-		outer, _ := info.ID()
-		var key []byte
-		var value uint32 // user space reads the id (kernel/bpf/map_in_map.c, bpf_map_fd_sys_lookup_elem)
-		it := m.Iterate()
-		for it.Next(&key, &value) {
-			inner[outer] = append(inner[outer], ebpf.MapID(value))
+		found, err := reader.Of(m, maxInner)
+		if err != nil && !errors.Is(err, innermaps.ErrSlow) {
+			return nil, err
 		}
-		// Ignore it.Err: an iteration can fail because the map changes. Keep the entries so far.
+		inner[info.ID] = found
 	}
 	return inner, nil
+}
+
+// mapsOfMaps opens the maps of maps of the host. With the iterator it opens no other map: whoever looks for the
+// users of a map meanwhile would find this process among them.
+func (h *host) mapsOfMaps() iter.Seq2[*ebpf.Map, error] {
+	types := []ebpf.MapType{ebpf.ArrayOfMaps, ebpf.HashOfMaps}
+	s, err := h.mapScanner()
+	if err == nil {
+		err = s.Scan(&h.scanned)
+	}
+	if err != nil {
+		return maps(types...)
+	}
+	return open(slices.Clone(h.scanned.MapsOfMaps), types...)
 }

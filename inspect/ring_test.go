@@ -153,7 +153,7 @@ func testABusyHead(t *testing.T, before int) {
 
 func TestAnOverwritingRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: mapflag.RBOverwrite})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize, Flags: mapflag.RBOverwrite})
 	if errors.Is(err, unix.EINVAL) {
 		testenv.SkipWithout(t, "ringbuf-overwrite", err)
 	}
@@ -223,19 +223,19 @@ func TestPositionsUnderFlood(t *testing.T) {
 // A process that can write positions can write any value.
 func TestHostilePositions(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	page0, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Munmap(page0)
 	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 10, Size: 8})
-	for _, pos := range []uint64{1, 7, 159, 160, 161, 4096, 1 << 31, 1<<63 - 1, 1 << 63, 1<<64 - 1, 1<<64 - 4096} {
+	for _, pos := range []uint64{1, 7, 159, 160, 161, uint64(testenv.PageSize), 1 << 31, 1<<63 - 1, 1 << 63, 1<<64 - 1, -uint64(testenv.PageSize)} {
 		binary.NativeEndian.PutUint64(page0, pos)
-		d := Map{Bytes: 4096}
+		d := Map{Bytes: uint64(testenv.PageSize)}
 		d.observe(m, fields{})
 		checkPossible(t, &d)
-		if pos > 160 && d.Notes == nil && d.Positions.Producer-pos > 4096 {
+		if pos > 160 && d.Notes == nil && d.Positions.Producer-pos > d.Bytes {
 			t.Errorf("consumer_pos %d: no note, %+v", pos, d.Positions)
 		}
 	}
@@ -253,8 +253,8 @@ func checkPossible(t *testing.T, d *Map) {
 
 func TestPositionsOfAUserRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
-	pages, err := unix.Mmap(m.FD(), int64(os.Getpagesize()), os.Getpagesize()+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	m := userRing(t, testenv.PageSize)
+	pages, err := unix.Mmap(m.FD(), int64(os.Getpagesize()), 3*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,9 +282,9 @@ func userRing(tb testing.TB, size uint32) *ebpf.Map {
 
 // FuzzHostileRing writes arbitrary bytes to the pages that the producer of a user ring can write.
 func FuzzHostileRing(f *testing.F) {
-	m := userRing(f, 4096)
+	m := userRing(f, testenv.PageSize)
 	page := os.Getpagesize()
-	pages, err := unix.Mmap(m.FD(), int64(page), page+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	pages, err := unix.Mmap(m.FD(), int64(page), 3*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -292,13 +292,13 @@ func FuzzHostileRing(f *testing.F) {
 	f.Add(uint64(0), uint32(0))
 	f.Add(uint64(24), uint32(1<<31|16))
 	f.Add(uint64(25), uint32(1<<31|16))
-	f.Add(uint64(4096), uint32(1<<31|4089))
+	f.Add(uint64(page), uint32(1<<31|page-7))
 	f.Add(uint64(1)<<63, uint32(1<<31|1<<30))
 	f.Add(^uint64(0), ^uint32(0))
 	f.Fuzz(func(t *testing.T, pos uint64, header uint32) {
 		binary.NativeEndian.PutUint64(pages, pos)
 		binary.NativeEndian.PutUint32(pages[page:], header)
-		d := Map{Bytes: 4096}
+		d := Map{Bytes: uint64(testenv.PageSize)}
 		d.observe(m, fields{})
 		checkPossible(t, &d)
 	})

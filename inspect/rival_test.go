@@ -13,7 +13,7 @@ func TestRival(t *testing.T) {
 	for role, typ := range map[string]ebpf.MapType{"consume": ebpf.RingBuf, "produce": ebpf.UserRingbuf} {
 		t.Run(role, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := testenv.Map(t, &ebpf.MapSpec{Name: "test_rival", Type: typ, MaxEntries: 4096})
+			m := testenv.Map(t, &ebpf.MapSpec{Name: "test_rival", Type: typ, MaxEntries: testenv.PageSize})
 			check := func(pid int) {
 				t.Helper()
 				u, err := Rival(m)
@@ -47,23 +47,34 @@ func TestARivalIsThereTwice(t *testing.T) {
 		{[2][]int{{0}, {0}}, 0},
 	} {
 		calls := 0
-		u, err := steady(func() (users []User, err error) {
+		all, err := steady(func() ([]rivals, error) {
+			free, found := rivals{}, rivals{}
 			for _, pid := range tt.found[calls] {
-				users = append(users, User{PID: pid})
+				found.users = append(found.users, User{PID: pid})
 			}
 			calls++
-			return users, nil
+			return []rivals{free, found}, nil
 		})
-		if err != nil || (u == nil) != (tt.want < 0) || u != nil && u.PID != tt.want {
-			t.Errorf("of %v: %+v, %v; want %d", tt.found, u, err, tt.want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := all[1].User; (u == nil) != (tt.want < 0) || u != nil && u.PID != tt.want {
+			t.Errorf("of %v: %+v; want %d", tt.found, u, tt.want)
+		}
+		if all[0] != (Rivalry{}) {
+			t.Errorf("of another map: %+v", all[0])
 		}
 	}
 }
 
 func TestAnUnseenRivalHasItsReason(t *testing.T) {
 	reason := errors.New("3 processes could not be read")
-	_, err := steady(func() ([]User, error) { return nil, unseenError{reason} })
-	if !errors.Is(err, ErrUnseen) || !errors.Is(err, reason) || err.Error() != reason.Error() {
-		t.Errorf("error %v", err)
+	all, err := steady(func() ([]rivals, error) { return []rivals{{}, {unknown: unseenError{reason}}}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = all[1].Unknown
+	if !errors.Is(err, ErrUnseen) || !errors.Is(err, reason) || err.Error() != reason.Error() || all[0] != (Rivalry{}) {
+		t.Errorf("%+v", all)
 	}
 }

@@ -139,7 +139,7 @@ func (s *Sampler) Sample() (*Report, error) {
 	for i, k := range tracks {
 		k.addTo(&f.maps[i])
 	}
-	return &Report{Time: now, Maps: f.maps, Notes: append(f.notes, s.notes...)}, nil
+	return &Report{Time: now, Maps: f.maps, PerfEventArrays: f.perf, Notes: append(f.notes, s.notes...)}, nil
 }
 
 // relate looks up the relations of maps if they are older than RelateEvery or a map has appeared. If a ring just

@@ -66,16 +66,17 @@ func ringIn(t *testing.T, s *Sampler, m *ebpf.Map) Map {
 func TestSamplesCountWhatFlows(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		p := load(t, m)
 		defer p.Close()
 		s := newSampler(SamplerOptions{})
 		defer s.Close()
+		all := uint64(testenv.PageSize)/16 - 1 // fill the ring
 		produce(t, p, producer.Job{Op: producer.Output, Count: 10, Size: 8})
 		ringIn(t, s, m)
-		produce(t, p, producer.Job{Op: producer.Output, Count: 245, Size: 8})
+		produce(t, p, producer.Job{Op: producer.Output, Count: all - 10, Size: 8})
 		got := ringIn(t, s, m)
-		if got.Flow.Produced.Float64() != 255*16 || got.Flow.Consumed.Float64() != 0 || got.Flow.HighWater != 255*16 || got.Flow.Saturated == 0 ||
+		if got.Flow.Produced.Float64() != float64(all*16) || got.Flow.Consumed.Float64() != 0 || got.Flow.HighWater != all*16 || got.Flow.Saturated == 0 ||
 			got.Flow.ProducedRate <= 0 || got.Flow.ConsumedRate != 0 || len(got.Flow.Rates) != 1 || !got.Flow.LagAtLeast {
 			t.Errorf("got %+v", got.Flow)
 		}
@@ -84,7 +85,7 @@ func TestSamplesCountWhatFlows(t *testing.T) {
 
 // Later samples do not change an earlier report.
 func TestALaterSampleLeavesAnEarlierOneAlone(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	s := NewSampler(SamplerOptions{})
 	defer s.Close()
@@ -155,16 +156,16 @@ func TestIteratorAndMappingsAgree(t *testing.T) {
 	}
 	var ours []ebpf.MapID
 	add := func(m *ebpf.Map) { ours = append(ours, idOf(t, m)) }
-	m := testenv.Map(t, &ebpf.MapSpec{Name: "agreed", Type: ebpf.RingBuf, MaxEntries: 8192})
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "agreed", Type: ebpf.RingBuf, MaxEntries: 2 * testenv.PageSize})
 	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 20, Size: 100})
 	add(m)
 	add(testenv.Ring(t, 1<<16))
-	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: mapflag.RBOverwrite}); err == nil {
+	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize, Flags: mapflag.RBOverwrite}); err == nil {
 		defer m.Close()
 		produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 1000, Size: 8})
 		add(m)
 	}
-	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096}); err == nil {
+	if m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize}); err == nil {
 		defer m.Close()
 		add(m)
 	}

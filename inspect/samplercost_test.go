@@ -15,26 +15,27 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// A sample has no effect on the host: it keeps no map alive and moves no position. It opens the same
-// number of descriptors for many rings as for one ring.
+// A sample has no effect on the host: it keeps no map alive and moves no position. It keeps no more
+// descriptors open for many rings than for one ring.
 func TestSamplingLeavesNoTrace(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
 		s := newSampler(eager)
 		defer s.Close()
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		p := load(t, m)
 		produce(t, p, producer.Job{Op: producer.Output, Count: 20, Size: 100})
 		before := ringIn(t, s, m)
 		fds := descriptors(t)
 		var rings []*ebpf.Map
 		for range 20 {
-			rings = append(rings, testenv.Ring(t, 4096))
+			rings = append(rings, testenv.Ring(t, testenv.PageSize))
 		}
 		for range 10 {
 			ringIn(t, s, m)
 		}
-		if now := descriptors(t) - len(rings); now != fds {
+		// There can be fewer: the garbage collector closes what earlier tests have left.
+		if now := descriptors(t) - len(rings); now > fds {
 			t.Errorf("%d descriptors for one ring, %d for many", fds, now)
 		}
 		after := ringIn(t, s, m)
@@ -71,7 +72,7 @@ func TestFiveHundredRings(t *testing.T) {
 		samples = 5
 	}
 	for range rings {
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		defer m.Close()
 	}
 	s := NewSampler(SamplerOptions{RelateEvery: time.Hour})

@@ -69,7 +69,7 @@ func stop(t *testing.T, a actor) {
 func TestARecordThatStaysBusyIsItsProducers(t *testing.T) {
 	bothWays(t, func(t *testing.T, newSampler func(SamplerOptions) *Sampler) {
 		testenv.NoLeaks(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		p := load(t, m)
 		defer p.Close()
 		reader := start(t, "read", m)
@@ -104,7 +104,7 @@ func TestARecordThatStaysBusyIsItsProducers(t *testing.T) {
 
 func TestARingThatNobodyConsumes(t *testing.T) {
 	needIterators(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	produce(t, p, producer.Job{Op: producer.Output, Count: 10, Size: 100})
 	s := NewSampler(SamplerOptions{StuckAfter: 1, RelateEvery: time.Hour})

@@ -72,13 +72,11 @@ func (h *host) writers() (map[ebpf.MapID]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := s.Scan(h.entries[:0])
-	if err != nil {
+	if err := s.Scan(&h.scanned); err != nil {
 		return nil, err
 	}
-	h.entries = entries
 	counts := map[ebpf.MapID]int{}
-	for _, e := range entries {
+	for _, e := range h.scanned.Entries {
 		if e.Writers == nil {
 			return nil, errors.New("it cannot be read on this kernel")
 		}

@@ -82,8 +82,8 @@ func count(role string, maps []*ebpf.Map) (string, error) {
 func TestConsumersAndProducersThatCannotBeSeenAreCounted(t *testing.T) {
 	testenv.NoLeaks(t)
 	needIterators(t)
-	none, consumed, watched := testenv.Ring(t, 4096), testenv.Ring(t, 4096), testenv.Ring(t, 4096)
-	produced := userRing(t, 4096)
+	none, consumed, watched := testenv.Ring(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize)
+	produced := userRing(t, testenv.PageSize)
 	all := []*ebpf.Map{none, consumed, watched, produced}
 	consumer := start(t, "consume", consumed)
 	start(t, "keep the mapping", consumed)
@@ -111,7 +111,7 @@ func TestConsumersAndProducersThatCannotBeSeenAreCounted(t *testing.T) {
 // If the kernel's count cannot be read, the number of hidden users is unknown, not 0.
 func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	const want = "processes could not be read (needs CAP_SYS_PTRACE)"
 	if got := countOthers(t, asUser(unix.CAP_BPF), "", m); !strings.HasSuffix(got, want) {
 		t.Errorf("as a user with CAP_BPF: %s, want %s", got, want)
@@ -120,7 +120,7 @@ func TestWithoutTheCountUnseenProcessesAreUnknown(t *testing.T) {
 
 func TestProcessesThatProcHidesAreUnknown(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
 	for _, err := range []error{
 		unix.Unshare(unix.CLONE_NEWNS),

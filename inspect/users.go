@@ -47,6 +47,13 @@ type Usage struct {
 	seen   map[ebpf.MapID]int // number of writable mappings of the users
 	unseen map[ebpf.MapID]int // number of writable mappings of hidden processes, if not 0
 	blind  error              // why unseen is unknown, or nil
+	all    map[ebpf.MapID][]int
+}
+
+// Holders returns the pids of the processes that hold a map of the host or have it mapped, whether it was asked for or
+// not, in ascending order. known is false if the kernel's iterators cannot be used.
+func (u *Usage) Holders(id ebpf.MapID) (pids []int, known bool) {
+	return slices.Clone(u.all[id]), u.all != nil
 }
 
 // Users finds the processes that use the maps, which are rings or arenas, in one pass over all
@@ -93,6 +100,57 @@ func users(shapes []shape) (*Usage, error) {
 	h := newHost()
 	defer h.close()
 	return h.usersOf(shapes)
+}
+
+// holder is a process that holds a map.
+type holder struct {
+	id  ebpf.MapID
+	pid int
+}
+
+// steadyUsers is usersOf without processes that only hold a map and do so for a moment, as those do that list the maps
+// of the host: bpftool, and other processes of rbtool. It looks twice if there is a holder that the last call did not find.
+func (h *host) steadyUsers(shapes []shape) (*Usage, error) {
+	usage, err := h.usersOf(shapes)
+	if err != nil {
+		return nil, err
+	}
+	found := usage.holders()
+	for k := range h.held {
+		delete(found, k)
+	}
+	if len(found) > 0 {
+		later, err := h.usersOf(shapes)
+		if err != nil {
+			return nil, err
+		}
+		usage.keep(later.Users)
+	}
+	h.held = usage.holders()
+	return usage, nil
+}
+
+// holders returns the processes other than the caller that hold a map and do not have it mapped.
+func (u *Usage) holders() map[holder]bool {
+	found := map[holder]bool{}
+	for id, list := range u.Users {
+		for _, user := range list {
+			if !user.Self && !user.Mapped {
+				found[holder{id, user.PID}] = true
+			}
+		}
+	}
+	return found
+}
+
+// keep removes the holders that later users do not have.
+func (u *Usage) keep(later map[ebpf.MapID][]User) {
+	for id, list := range u.Users {
+		u.Users[id] = slices.DeleteFunc(list, func(user User) bool {
+			stays := user.Self || user.Mapped || slices.ContainsFunc(later[id], func(l User) bool { return l.PID == user.PID })
+			return !stays
+		})
+	}
 }
 
 // visibleUsers finds the users of maps among the processes that this process can see.
@@ -161,7 +219,14 @@ func exactUsers(shapes []shape, uses []mapusers.Use) *Usage {
 		}
 		found[k].add(use, typ)
 	}
-	usage := &Usage{Users: map[ebpf.MapID][]User{}, seen: countWritable(uses)}
+	usage := &Usage{Users: map[ebpf.MapID][]User{}, seen: countWritable(uses), all: map[ebpf.MapID][]int{}}
+	for _, use := range uses {
+		usage.all[use.Map] = append(usage.all[use.Map], use.PID)
+	}
+	for id, pids := range usage.all {
+		slices.Sort(pids)
+		usage.all[id] = slices.Compact(pids)
+	}
 	for k, u := range found {
 		usage.Users[k.id] = append(usage.Users[k.id], *u)
 	}

@@ -46,10 +46,11 @@ func newScene(t *testing.T) scene {
 		sc.exact[id] = append(sc.exact[id], exact)
 		sc.likely[id] = append(sc.likely[id], likely)
 	}
-	ring := ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: 8192}
+	ring := ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: 2 * testenv.PageSize}
 	// No other map has these sizes, so what is inferred from /proc is unambiguous.
 	ring1, ring2, ring3, ring4, ring5 := ring, ring, ring, ring, ring
-	ring1.MaxEntries, ring2.MaxEntries, ring4.MaxEntries, ring5.MaxEntries = 16384, 32768, 65536, 1<<17
+	page := testenv.PageSize
+	ring1.MaxEntries, ring2.MaxEntries, ring4.MaxEntries, ring5.MaxEntries = 4*page, 8*page, 16*page, 32*page
 
 	m := newMap(ring1)
 	expect(m, start(t, "hold", m), User{Holds: true}, "")
@@ -204,7 +205,7 @@ const mmapable = 1 << 10
 
 func TestUsersEndWithTheirProcess(t *testing.T) {
 	needIterators(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	a := start(t, "consume", m)
 	consumers := func() (pids []int) {
 		usage, err := Users(m)
@@ -284,5 +285,23 @@ func TestOwnerNames(t *testing.T) {
 		if got := m.OwnerNames(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
 		}
+	}
+}
+
+func TestUsersThatPassAreNoOwners(t *testing.T) {
+	const id, other = 7, 8
+	u := &Usage{Users: map[ebpf.MapID][]User{
+		id: {{PID: 1, Holds: true}, {PID: 2, Holds: true}, {PID: 3, Holds: true, Mapped: true}, {PID: 4, Holds: true, Self: true}},
+	}}
+	if diff := gocmp.Diff(map[holder]bool{{id, 1}: true, {id, 2}: true}, u.holders()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	u.keep(map[ebpf.MapID][]User{id: {{PID: 2, Mapped: true}}, other: {{PID: 1, Holds: true}}})
+	var left []int
+	for _, user := range u.Users[id] {
+		left = append(left, user.PID)
+	}
+	if diff := gocmp.Diff([]int{2, 3, 4}, left); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }

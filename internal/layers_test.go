@@ -21,17 +21,17 @@ var layers = []struct {
 	name     string
 	packages []string
 }{
-	{"tools and fixtures", []string{"cmd", "bench", "vmtest", "internal/bpftest/arenatest"}},
+	{"tools and fixtures", []string{"cmd", "bench", "vmtest", "deploy", "docs", "internal/bpftest/arenatest"}},
 	{"the command", []string{"internal/cli"}},
 	{"what the command stands on", []string{
 		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/conform",
 	}},
 	{"probes and fixtures", []string{"internal/bpftest", "internal/testenv", "internal/feature", "internal/netpair", "internal/model"}},
 	{"the library", []string{
-		"consumer", "userprod", "arena", "pin", "inspect", "decode", "capture", "metrics", "bpf",
+		"consumer", "userprod", "arena", "pin", "inspect", "decode", "capture", "drops", "metrics", "bpf",
 	}},
 	{"internal packages", []string{"internal"}},
-	{"the kernel", []string{"internal/syscall"}},
+	{"the kernel", []string{"internal/syscall", "internal/needs64bitlittleendian"}},
 }
 
 // tree maps the path of each package outside the standard library to the paths of the packages that

@@ -13,21 +13,33 @@ import (
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
-// Collector is a [prometheus.Collector] that exports the last sample. Any number of goroutines
-// can call its methods at once. It holds no descriptors and needs no Close.
+// Collector is a [prometheus.Collector] that exports the last sample, and histograms of all of them. Any number of
+// goroutines can call its methods at once. It holds no descriptors and needs no Close.
 type Collector struct {
 	mu      sync.Mutex
 	sample  *inspect.Report // nil after a failure
-	took    time.Duration
 	samples uint64
 	failed  uint64
+
+	durations   prometheus.Histogram
+	fills, lags *prometheus.HistogramVec
+	rings       map[[2]string]bool // the labels of the rings that have histograms
+
+	losses losses
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
 
 // NewCollector returns a Collector. Before the first Update rbtool_up is 0, and it
 // exports no metrics of maps.
-func NewCollector() *Collector { return &Collector{} }
+func NewCollector() *Collector {
+	return &Collector{
+		durations: newDurations(),
+		fills:     newRingHistogram("sampled_fill_ratio", "How full the ring was in each sample, 0 to 1.", 1e-3),
+		lags:      newRingHistogram("sampled_lag_seconds", "Age of the oldest record in the ring in each sample.", 1e-3),
+		rings:     map[[2]string]bool{},
+	}
+}
 
 // Update sets the sample that scrapes get from now on, and the time that it took to take it. The
 // caller must not change the sample afterwards. If err is not nil, rbtool_up is 0 and the
@@ -35,11 +47,38 @@ func NewCollector() *Collector { return &Collector{} }
 func (c *Collector) Update(sample *inspect.Report, err error, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sample, c.took = sample, took
 	c.samples++
+	c.durations.Observe(took.Seconds())
 	if err != nil {
 		c.failed++
 		c.sample = nil
+		return
+	}
+	c.sample = sample
+	c.observe(sample.Maps)
+}
+
+// observe adds a sample to the histograms, and removes those of rings that are gone.
+func (c *Collector) observe(maps []inspect.Map) {
+	for ring := range c.rings {
+		c.rings[ring] = false
+	}
+	for i := range maps {
+		m := &maps[i]
+		if m.Flow == nil {
+			continue
+		}
+		labels := labelsOf(m)
+		c.rings[labels] = true
+		c.fills.WithLabelValues(labels[:]...).Observe(m.Positions.Fill)
+		c.lags.WithLabelValues(labels[:]...).Observe(m.Flow.Lag.Seconds())
+	}
+	for ring, there := range c.rings {
+		if !there {
+			delete(c.rings, ring)
+			c.fills.DeleteLabelValues(ring[:]...)
+			c.lags.DeleteLabelValues(ring[:]...)
+		}
 	}
 }
 
@@ -48,24 +87,35 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range descs {
 		ch <- d
 	}
+	c.durations.Describe(ch)
+	c.fills.Describe(ch)
+	c.lags.Describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
-	sample, took, samples, failed := c.sample, c.took, c.samples, c.failed
-	c.mu.Unlock()
+	defer c.mu.Unlock()
 	e := emitter{ch}
-	e.gauge(up, truth(sample != nil))
-	e.counter(samplesTotal, float64(samples))
-	e.counter(failuresTotal, float64(failed))
-	e.gauge(sampleSeconds, took.Seconds())
-	if sample == nil {
+	e.gauge(up, truth(c.sample != nil))
+	e.counter(samplesTotal, float64(c.samples))
+	e.counter(failuresTotal, float64(c.failed))
+	c.durations.Collect(ch)
+	if c.sample == nil {
 		return
 	}
-	for i := range sample.Maps {
-		e.describe(&sample.Maps[i])
+	for i := range c.sample.Maps {
+		e.describe(&c.sample.Maps[i])
 	}
+	c.emitLosses(e)
+	c.fills.Collect(ch)
+	c.lags.Collect(ch)
+}
+
+// labelsOf returns the id and the name of a map: the labels of its metrics. They never change, since rate() needs one
+// series for each map.
+func labelsOf(m *inspect.Map) [2]string {
+	return [2]string{strconv.FormatUint(uint64(m.ID), 10), clean(m.Name)}
 }
 
 // emitter sends metrics.
@@ -88,13 +138,14 @@ func truth(b bool) float64 {
 
 // describe emits the metrics of a map.
 func (e emitter) describe(m *inspect.Map) {
-	id := strconv.FormatUint(uint64(m.ID), 10)
-	labels := []string{id, clean(m.Name)} // rate() needs one series for each map, so its labels must not change
-	e.gauge(mapInfo, 1, append(slices.Clip(labels), clean(m.OwnerNames()), maptype.Name(m.Type))...)
+	both := labelsOf(m)
+	labels := both[:]
+	e.gauge(mapInfo, 1, append(slices.Clip(labels), maptype.Name(m.Type))...)
+	e.gauge(mapOwner, 1, append(slices.Clip(labels), clean(m.OwnerNames()))...)
 	e.gauge(mapMemory, float64(m.Memory), labels...)
 	for _, u := range m.Users {
 		if !u.Self {
-			e.gauge(ownerInfo, 1, id, strconv.Itoa(u.PID), clean(u.Comm), role(u), clean(u.Home.Unit), u.Home.Container, u.Home.Pod)
+			e.gauge(ownerInfo, 1, labels[0], strconv.Itoa(u.PID), clean(u.Comm), role(u), clean(u.Home.Unit), clean(u.Home.Container), u.Home.Pod)
 		}
 	}
 	if m.Arena != nil {
@@ -108,6 +159,11 @@ func (e emitter) describe(m *inspect.Map) {
 	e.counter(consumedTotal, f.Consumed.Float64(), labels...)
 	if m.Positions.Overwrite != nil {
 		e.counter(overwrittenTotal, f.Overwritten.Float64(), labels...)
+	}
+	if r := m.Positions.Refused; r != nil {
+		e.counter(refusedSamples, float64(r.Samples), labels...)
+		e.counter(refusedBytes, float64(r.Bytes), labels...)
+		e.counter(noRoom, r.Full.Seconds(), labels...)
 	}
 	e.counter(saturatedTotal, f.Saturated.Seconds(), labels...)
 	e.gauge(capacity, float64(m.Bytes), labels...)

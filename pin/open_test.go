@@ -21,7 +21,7 @@ func TestOpenChecksTheType(t *testing.T) {
 	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sched_process_exit", Program: p})
 	must(t, err)
 	defer l.Close()
-	must(t, pin.Map(testenv.Ring(t, 4096), dir+"/ring", pin.Options{}))
+	must(t, pin.Map(testenv.Ring(t, testenv.PageSize), dir+"/ring", pin.Options{}))
 	must(t, pin.Map(hashMap(t), dir+"/hash", pin.Options{}))
 	must(t, pin.Program(p, dir+"/prog", pin.Options{}))
 	must(t, pin.Link(l, dir+"/link", pin.Options{}))
@@ -66,7 +66,7 @@ func TestOpenChecksTheType(t *testing.T) {
 
 func TestOpenIsGoodForMapping(t *testing.T) {
 	path := testenv.PinPath(t, "ring")
-	must(t, pin.Map(testenv.Ring(t, 4096), path, pin.Options{}))
+	must(t, pin.Map(testenv.Ring(t, testenv.PageSize), path, pin.Options{}))
 	m, err := pin.Open(path)
 	must(t, err)
 	defer m.Close()
@@ -83,7 +83,7 @@ func TestPermissionsAreThoseOfThePin(t *testing.T) {
 	dir := os.Getenv(variable)
 	if stage == inPrivateMounts {
 		dir = publicBPFFS(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		must(t, pin.Map(m, dir+"/private", pin.Options{}))
 		must(t, pin.Map(m, dir+"/readable", pin.Options{Mode: 0o644}))
 		must(t, pin.Map(m, dir+"/public", pin.Options{Mode: 0o666}))
@@ -119,7 +119,7 @@ func TestPermissionsAreThoseOfThePin(t *testing.T) {
 func TestRemove(t *testing.T) {
 	testenv.NoLeaks(t)
 	dir, p := testenv.BPFFS(t), program(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	must(t, pin.Map(m, dir+"/ring", pin.Options{}))
 	must(t, pin.Program(p, dir+"/prog", pin.Options{}))
 	must(t, os.Mkdir(dir+"/dir", 0o755))

@@ -20,7 +20,7 @@ import (
 
 func TestMapMakesMissingDirectories(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	if diff := cmp.Diff([]string{dir + "/a/c", dir + "/a"}, bpffs.MissingParents(dir+"/a/b//../c/ring/")); diff != "" {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
@@ -44,15 +44,15 @@ func TestMapTakesARelativePath(t *testing.T) {
 	if diff := cmp.Diff([]string{"sub"}, bpffs.MissingParents("sub/ring")); diff != "" {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
-	must(t, pin.Map(testenv.Ring(t, 4096), "sub/ring", pin.Options{}))
-	must(t, pin.Map(testenv.Ring(t, 4096), "ring", pin.Options{}))
+	must(t, pin.Map(testenv.Ring(t, testenv.PageSize), "sub/ring", pin.Options{}))
+	must(t, pin.Map(testenv.Ring(t, testenv.PageSize), "ring", pin.Options{}))
 	if diff := cmp.Diff([]string{"ring", "sub", "sub/ring"}, tree(t, ".")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
 func TestAMapHasAnyNumberOfPins(t *testing.T) {
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	must(t, m.Pin(dir+"/ciliums"))
 	must(t, pin.Map(m, dir+"/first", pin.Options{}))
 	must(t, pin.Map(m, dir+"/second", pin.Options{}))
@@ -67,7 +67,7 @@ func TestAMapHasAnyNumberOfPins(t *testing.T) {
 }
 
 func TestModeIsTheOneAskedFor(t *testing.T) {
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	defer unix.Umask(unix.Umask(0o022))
 	for mode, want := range map[fs.FileMode]fs.FileMode{0: 0o600, 0o600: 0o600, 0o666: 0o666, 0o400: 0o400, fs.ModeSetuid | 0o640: 0o640} {
 		path := filepath.Join(dir, "x", "mode")
@@ -88,7 +88,7 @@ func TestModeIsTheOneAskedFor(t *testing.T) {
 
 func TestWhatCannotBePinnedToIsRefused(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, m, plain := testenv.BPFFS(t), testenv.Ring(t, 4096), t.TempDir()
+	dir, m, plain := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize), t.TempDir()
 	must(t, m.Pin(dir+"/taken"))
 	must(t, os.Mkdir(dir+"/dir", 0o755))
 	must(t, os.Symlink("nowhere", dir+"/link"))
@@ -137,7 +137,7 @@ func TestWhatCannotBePinnedToIsRefused(t *testing.T) {
 }
 
 func TestAFailedPinRemovesTheDirectoriesItMade(t *testing.T) {
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	// Each name is short enough, but the path is too long. The kernel refuses it after most of
 	// the directories are created.
 	path := dir + strings.Repeat("/"+strings.Repeat("d", 255), 16)
@@ -148,7 +148,7 @@ func TestAFailedPinRemovesTheDirectoriesItMade(t *testing.T) {
 }
 
 func TestAClosedMapIsNotPinned(t *testing.T) {
-	path, m := testenv.PinPath(t, "a/b"), testenv.Ring(t, 4096)
+	path, m := testenv.PinPath(t, "a/b"), testenv.Ring(t, testenv.PageSize)
 	m.Close()
 	if err := pin.Map(m, path, pin.Options{}); err == nil {
 		t.Error("no error")

@@ -16,7 +16,7 @@ import (
 
 func TestReplaceMakesThePinThere(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, first, second := testenv.BPFFS(t), testenv.Ring(t, 4096), testenv.Ring(t, 8192)
+	dir, first, second := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize), testenv.Ring(t, 2*testenv.PageSize)
 	path := dir + "/a/ring"
 	must(t, pin.Replace(first, path, pin.Options{Mode: 0o644}))
 	must(t, pin.Replace(second, path, pin.Options{Mode: 0o640}))
@@ -39,7 +39,7 @@ func TestReplaceMakesThePinThere(t *testing.T) {
 }
 
 func TestReplaceRefusesWhatIsNotAMap(t *testing.T) {
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	must(t, pin.Program(program(t), dir+"/prog", pin.Options{}))
 	must(t, os.Mkdir(dir+"/dir", 0o755))
 	must(t, os.Symlink("prog", dir+"/symlink"))
@@ -70,7 +70,7 @@ func TestReplaceIsAtomic(t *testing.T) {
 	}
 	dir := testenv.BPFFS(t)
 	path := dir + "/ring"
-	maps := []*ebpf.Map{testenv.Ring(t, 4096), testenv.Ring(t, 4096), testenv.Ring(t, 4096)}
+	maps := []*ebpf.Map{testenv.Ring(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize)}
 	ids := map[ebpf.MapID]bool{}
 	for _, m := range maps {
 		ids[mapID(t, m)] = true
@@ -124,7 +124,7 @@ func TestReplaceIsAtomic(t *testing.T) {
 
 // If several processes pin to one path at once, exactly one succeeds.
 func TestOnlyOnePinWins(t *testing.T) {
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	const racers = 8
 	errs := make([]error, racers)
 	var wg sync.WaitGroup

@@ -51,7 +51,7 @@ func TestNoOtherFileGetsAPinsMode(t *testing.T) {
 
 	target := filepath.Join(filepath.Dir(dir), "target")
 	must(t, os.WriteFile(target, nil, 0o600))
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	for pins := range 500 {
 		// Fails if the other user has exchanged the pin.
 		_ = os.Remove(dir + "/ring")
@@ -89,7 +89,7 @@ func plant(t *testing.T, dir string) {
 
 func TestDirectoriesThatOthersCanChangeAreRefused(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	must(t, os.Chmod(dir, 0o755))
 	make := func(path string, owner, group int, mode uint32) string {
 		must(t, os.Mkdir(dir+path, 0o700))
@@ -143,7 +143,7 @@ func TestDirectoriesThatOthersCanChangeAreRefused(t *testing.T) {
 
 func TestDirectoriesThatOthersCannotChangeAreTaken(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	for name, mode := range map[string]uint32{"sticky": 0o1777, "readable": 0o755, "ofgroup": 0o775} {
 		must(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 		must(t, unix.Chmod(filepath.Join(dir, name), mode))

@@ -26,7 +26,7 @@ func TestWalkPassesOverPinsThatCannotBeOpened(t *testing.T) {
 
 func TestWalkYieldsEveryPin(t *testing.T) {
 	testenv.NoLeaks(t)
-	dir, ring, hash, p := testenv.BPFFS(t), testenv.Ring(t, 4096), hashMap(t), program(t)
+	dir, ring, hash, p := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize), hashMap(t), program(t)
 	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: "sched_process_exit", Program: p})
 	must(t, err)
 	defer l.Close()
@@ -72,7 +72,7 @@ func TestWalkYieldsEveryPin(t *testing.T) {
 }
 
 func TestWalkLeavesOutWhatVanishes(t *testing.T) {
-	dir, m := testenv.BPFFS(t), testenv.Ring(t, 4096)
+	dir, m := testenv.BPFFS(t), testenv.Ring(t, testenv.PageSize)
 	for _, path := range []string{"/a", "/b", "/c/d", "/e"} {
 		must(t, pin.Map(m, dir+path, pin.Options{}))
 	}
@@ -109,7 +109,7 @@ func TestOneBadEntryDoesNotStopTheWalk(t *testing.T) {
 	dir := os.Getenv(variable)
 	if stage == inPrivateMounts {
 		dir = publicBPFFS(t)
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		must(t, pin.Map(m, dir+"/a", pin.Options{Mode: 0o444})) // readable by any user
 		must(t, pin.Map(m, dir+"/b", pin.Options{Mode: 0o600}))
 		must(t, pin.Map(m, dir+"/c/d", pin.Options{}))

@@ -6,18 +6,21 @@ set -eu
 mkdir -p "$1"
 dir=$(cd "$1" && pwd) page=$2
 shift 2
-[ $# -gt 0 ] || set -- $(sed -n 's/^kernel \([0-9.]*\).*/\1/p' vmtest/kernels/kernels.txt)
-CGO_ENABLED=0 go build -o "$dir/rbtool" ./cmd/rbtool
+[ $# -gt 0 ] || set -- $(sed -n 's/^kernel \([^ ]*\).*/\1/p' vmtest/kernels/kernels.txt)
 CGO_ENABLED=0 go build -o "$dir/vmtest" ./vmtest
+# A machine's output is one stream, for errors too: the report goes straight into a
+# file. vmtest lets a machine write where a test would.
+printf '#!/bin/sh\nexec "$1" features --conform -o json >"$2"\n' >"$dir/conform.sh"
+chmod +x "$dir/conform.sh"
 status=0
 for kernel; do
 	echo "kernel $kernel"
-	report=$dir/conform-$kernel.json
+	case $kernel in */*) arch=${kernel#*/} ;; *) arch=amd64 ;; esac
+	rbtool=$dir/rbtool-$arch
+	CGO_ENABLED=0 GOARCH=$arch go build -o "$rbtool" ./cmd/rbtool
+	report=$dir/conform-$(echo "$kernel" | tr / -).json
 	rm -f "$report"
-	# A machine's output is one stream, for errors too: the report goes straight into a
-	# file. vmtest lets a machine write where a test would. It runs a file, not a link.
-	"$dir/vmtest" -kernel "$kernel" -- "$(readlink -f /bin/sh)" -c '"$0" features --conform -o json >"$1"' \
-		"$dir/rbtool" "$report" "-test.outputdir=$dir" || status=1
+	"$dir/vmtest" -kernel "$kernel" -- "$dir/conform.sh" "$rbtool" "$report" "-test.outputdir=$dir" || status=1
 	if [ ! -s "$report" ]; then
 		echo "conformance.sh: no report of kernel $kernel" >&2
 		exit 1

@@ -101,20 +101,27 @@ func (b *Batch) hold() error {
 
 // TryNext is [Batch.Next] without the wait for room: if there is none, it fails with [ErrFull], and
 // the batch can continue.
-func (b *Batch) TryNext(n int) ([]byte, error) {
+func (b *Batch) TryNext(n int) ([]byte, error) { return b.next(n, false) }
+
+// next is TryNext. waits says that the caller waits for room if there is none, so that the sample is
+// not refused yet.
+func (b *Batch) next(n int, waits bool) ([]byte, error) {
 	off := b.off
 	end := off + ring.Span(uint32(n))
 	if uint64(n) > b.max || end > b.room {
-		return b.refill(n)
+		return b.refill(n, waits)
 	}
 	b.last, b.off = off, end
 	b.win.SetHeader(off, ring.Header(n))
 	return b.win.Room(off, uint32(n)), nil
 }
 
-// refill is TryNext for the case that the window has no room.
-func (b *Batch) refill(n int) ([]byte, error) {
+// refill is next for the case that the window has no room.
+func (b *Batch) refill(n int, waits bool) ([]byte, error) {
 	if err := b.extend(n); err != nil {
+		if !waits && err == ErrFull {
+			b.p.countRefused(err, 1, n)
+		}
 		return nil, err
 	}
 	b.last, b.off = 0, ring.Span(uint32(n))
@@ -152,26 +159,26 @@ func (b *Batch) Next(ctx context.Context, n int) ([]byte, error) {
 				return nil, err
 			}
 		}
-		buf, err := b.TryNext(n)
+		buf, err := b.next(n, true)
 		if err != ErrFull {
 			return buf, err
 		}
-		if err := b.await(ctx, n); err != nil {
+		if err := b.await(ctx, n, 1); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // await publishes the complete samples, gives the ring back, and waits for room for a sample of n
-// bytes.
-func (b *Batch) await(ctx context.Context, n int) error {
+// bytes. samples is the number of samples that are refused if ctx ends the wait.
+func (b *Batch) await(ctx context.Context, n, samples int) error {
 	p := b.p
 	err := b.End()
 	*b = Batch{p: p, away: true}
 	if err != nil {
 		return err
 	}
-	return p.awaitRoom(ctx, n)
+	return p.awaitRoom(ctx, n, samples)
 }
 
 // Drop drops the sample of the last Next or TryNext, unless it was published. The next sample uses

@@ -24,7 +24,7 @@ func refused(tb testing.TB, err error, pid int) {
 
 func TestASecondProcessIsRefused(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	for _, end := range []func(*testenv.Process){(*testenv.Process).Kill, (*testenv.Process).End} {
 		a := testenv.Start(t, "produce", m)
 		a.Expect(t, "ready")
@@ -43,7 +43,7 @@ func TestASecondProcessIsRefused(t *testing.T) {
 
 func TestASecondProducerOfThisProcessIsRefused(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	for range 2 {
 		p, err := New(m, Options{})
 		if err != nil {
@@ -60,7 +60,7 @@ func TestNewTouchesTheMapOnly(t *testing.T) {
 	testenv.NoLeaks(t)
 	t.Setenv(bareVar, t.TempDir())
 	for name, flags := range map[string]uintptr{"on the host": 0, "in a container": unix.CLONE_NEWPID} {
-		m := userRing(t, 4096)
+		m := userRing(t, testenv.PageSize)
 		c := checker(t, m, 1, 8)
 		a := testenv.StartWith(t, syscall.SysProcAttr{Cloneflags: flags}, "bare", m)
 		a.Expect(t, "ready")
@@ -74,7 +74,7 @@ func TestNewTouchesTheMapOnly(t *testing.T) {
 // New calls Claimed after it has claimed the ring and before it discards busy samples.
 func TestClaimedDecides(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	onRing(t, m, func(mem *ring.Mapping) { place(mem, map[uint64]ring.Header{0: busy | 8}, 16) })
 	refusal := errors.New("refused")
 	_, err := New(m, Options{Claimed: func() error {
@@ -98,7 +98,7 @@ func TestClaimedDecides(t *testing.T) {
 // in it, was taken by its earlier program and is free.
 func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	a := testenv.Start(t, "exec", m)
 	a.Expect(t, "ready")
 	a.Expect(t, "ready")
@@ -109,7 +109,7 @@ func TestAClaimFromBeforeExecIsNotHeld(t *testing.T) {
 // If several processes open a ring at once, exactly one of them gets it.
 func TestOneOfManyGetsTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	for range long(10, 2) {
 		var all []*testenv.Process
 		for range 4 {
@@ -134,7 +134,7 @@ func TestOneOfManyGetsTheRing(t *testing.T) {
 // none.
 func TestARobbedProducerPublishesNothing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	c := checker(t, m, 1, 8)
 	robbed := producer(t, m, Options{})
 	held, err := robbed.TryReserve(16)
@@ -177,7 +177,7 @@ func TestARobbedProducerPublishesNothing(t *testing.T) {
 // If Close cannot replace the memory of the ring by private memory, the Producer keeps the claim.
 func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	a := testenv.Start(t, "close", m)
 	a.Expect(t, "failed")
 	_, err := New(m, Options{})
@@ -192,7 +192,7 @@ func TestAProducerThatCanStillWriteKeepsItsClaim(t *testing.T) {
 
 func TestStealTakesNoRingOfAProcessThatLives(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	producer(t, m, Options{})
 	_, err := New(m, Options{Steal: true})
 	refused(t, err, os.Getpid())

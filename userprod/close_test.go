@@ -17,7 +17,7 @@ import (
 
 func TestWhatIsNotAUserRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	for name, call := range map[string]func() error{
 		"New":      func() error { _, err := New(m, Options{}); return err },
 		"Diagnose": func() error { _, err := userring.Diagnose(m); return err },
@@ -26,7 +26,7 @@ func TestWhatIsNotAUserRing(t *testing.T) {
 			t.Errorf("%s of a ring: %v", name, err)
 		}
 	}
-	u := userRing(t, 4096)
+	u := userRing(t, testenv.PageSize)
 	if err := u.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestWhatIsNotAUserRing(t *testing.T) {
 
 func TestAfterClose(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p := producer(t, m, Options{})
 	s, err := p.TryReserve(8)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestAfterClose(t *testing.T) {
 		"Sample.Commit":                   s.Commit,
 		"Sample.Discard":                  s.Discard,
 		"Batch.Publish":                   b.Publish,
-		"Batch.TryNext in another window": func() error { _, err := b.TryNext(4088); return err },
+		"Batch.TryNext in another window": func() error { _, err := b.TryNext(largest); return err },
 	} {
 		if err := call(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
@@ -79,7 +79,7 @@ func TestAfterClose(t *testing.T) {
 		{"Write", func() error { return p.Write(t.Context(), nil) }},
 		{"Write of a large sample", func() error { return p.Write(t.Context(), make([]byte, 5000)) }},
 		{"Stats", func() error { _, err := p.Stats(); return err }},
-		{"Wait", func() error { return p.awaitRoom(t.Context(), 8) }},
+		{"Wait", func() error { return p.awaitRoom(t.Context(), 8, 1) }},
 		{"WriteAll", func() error { _, err := TryWriteAll(p, []int{1}); return err }},
 		{"Batch", func() error {
 			b := begin(p)
@@ -100,7 +100,7 @@ func TestAfterClose(t *testing.T) {
 // Close discards reserved samples, so the kernel can drain committed samples after them.
 func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	c := checker(t, m, 1, 64)
 	p := producer(t, m, Options{})
 	s, err := p.TryReserve(64)
@@ -129,7 +129,7 @@ func TestCloseDiscardsWhatIsReserved(t *testing.T) {
 // succeeded is drained, and the next Producer finds a consistent ring.
 func TestCloseUnderWork(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	const workers, seqs = 4, 1 << 18
 	c := checker(t, m, workers, seqs)
 	var next, surely [workers]uint32
@@ -240,8 +240,8 @@ func TestGarbageIsUnmapped(t *testing.T) {
 
 func TestProducersDoNotLeak(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
-	broken := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
+	broken := userRing(t, testenv.PageSize)
 	onRing(t, broken, setProducer(4))
 	for range 20 {
 		p, err := New(m, Options{})
@@ -262,7 +262,7 @@ func TestProducersDoNotLeak(t *testing.T) {
 
 func TestTheMapMayBeClosed(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize})
 	c := checker(t, m, 1, 64)
 	p := producer(t, m, Options{})
 	m.Close()

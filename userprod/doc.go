@@ -25,7 +25,8 @@
 //   - [WriteAll] writes a slice of structs, one sample each, at memory speed.
 //
 // These methods wait for room until a context is done. [Producer.TryWrite], [Producer.TryReserve],
-// [Batch.TryNext] and [TryWriteAll] fail with [ErrFull] instead.
+// [Batch.TryNext] and [TryWriteAll] fail with [ErrFull] instead. Samples that were not written because
+// the ring was full are counted in its memory, where rbtool and package inspect show them: [Refused].
 //
 // # Concurrency
 //

@@ -21,7 +21,8 @@ type image struct {
 	all []byte
 }
 
-const imageSize = 4096 // size of its ring in bytes
+// imageSize is the size of its ring, in bytes.
+var imageSize = uint64(ringSize)
 
 func newImage(tb testing.TB) *image {
 	tb.Helper()
@@ -30,7 +31,7 @@ func newImage(tb testing.TB) *image {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { unix.Close(fd) })
-	length := 2*os.Getpagesize() + 2*imageSize
+	length := 2*os.Getpagesize() + 2*ringSize
 	if err := unix.Ftruncate(fd, int64(length)); err != nil {
 		tb.Fatal(err)
 	}
@@ -118,7 +119,8 @@ func FuzzRestore(f *testing.F) {
 		}
 		return b
 	}
-	const busy, discard, size = ring.BusyBit, ring.DiscardBit, imageSize
+	const busy, discard = ring.BusyBit, ring.DiscardBit
+	size := imageSize
 	for _, changing := range []bool{false, true} {
 		for _, s := range []struct {
 			data               []byte
@@ -128,13 +130,13 @@ func FuzzRestore(f *testing.F) {
 			{words(busy), 0, size},            // BUSY
 			{words(busy | discard), 8, size},  // BUSY and discarded
 			{words(math.MaxUint64), 0, size},  // all bits
-			{words(discard|size, 8), 0, 4096}, // too long
+			{words(discard|size, 8), 0, size}, // too long
 			{words(8, 1, busy|8, 2, 8, 3, 100), 0, 64},
 			{words(8, 1, busy|8, 2, 24), 0, 40}, // the last sample ends after the producer position
 			{words(8), 0, 12}, {words(8), 4, 8}, {words(8), 0, 1}, {words(8), 7, 9},
 			{words(8), 64, 0}, {words(8), 0, size + 8}, {words(8), 0, 1 << 40},
 			{words(busy | 8), 1 << 63, 1<<63 + 512}, {words(busy | 8), 1<<63 - 512, 1 << 63},
-			{words(busy | 8), math.MaxUint64 - 4095, math.MaxUint64 - 7},
+			{words(busy | 8), math.MaxUint64 - size + 1, math.MaxUint64 - 7},
 			{words(busy | 8), math.MaxUint64 - 63, 64}, // producer_pos has wrapped around at 2^64, which no real ring reaches
 			{words(size), 0, math.MaxUint64},
 		} {
@@ -208,7 +210,7 @@ func (im *image) checkRestored(t *testing.T, before []byte, positions []uint64) 
 			t.Fatalf("BUSY header at %d was %#x, is %#x", pos, old, now)
 		}
 		n := int(old &^ (busy | discard))
-		n = min(n, imageSize-int(pos%imageSize)-8) // the data of an image is not mapped twice
+		n = min(n, int(imageSize-pos%imageSize)-8) // the data of an image is not mapped twice
 		if !slices.Equal(before[i+8:i+8+n], im.all[i+8:i+8+n]) {
 			t.Fatalf("payload at %d was changed", pos)
 		}
@@ -243,23 +245,24 @@ func produceInto(mem *ring.Mapping, n int) {
 // The Producer works at positions near 2^32, 2^35, 2^63 and 2^64.
 func TestHighPositions(t *testing.T) {
 	im := newImage(t)
-	for _, pos := range []uint64{1<<32 - 2048, 1<<35 - 2048, 1<<63 - 2048, math.MaxUint64 - 7 - 4096} {
+	for _, pos := range []uint64{1<<32 - imageSize/2, 1<<35 - imageSize/2, 1<<63 - imageSize/2, math.MaxUint64 - 7 - imageSize} {
 		im.fill(nil, pos, pos)
 		mem := im.mapping(t)
 		p, err := newProducer(mem, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		old, err := p.TryReserve(1000)
+		quarter := ringSize/4 - ring.HeaderSize
+		old, err := p.TryReserve(quarter - 16)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 3 {
-			if err := p.TryWrite(make([]byte, 1016)); err != nil {
+			if err := p.TryWrite(make([]byte, quarter)); err != nil {
 				t.Fatalf("from %d: %v", pos, err)
 			}
 		}
-		if err := p.TryWrite(make([]byte, 1016)); err != ErrFull {
+		if err := p.TryWrite(make([]byte, quarter)); err != ErrFull {
 			t.Errorf("from %d: a full ring: %v", pos, err)
 		}
 		if err := old.Commit(); err != nil {
@@ -268,7 +271,7 @@ func TestHighPositions(t *testing.T) {
 		if err := old.Commit(); err != ErrDone {
 			t.Errorf("from %d: second Commit: %v", pos, err)
 		}
-		if d := userring.Examine(mem); d.Committed != 4 || d.Fault != nil || d.ProducerPos != pos+1008+3*1024 {
+		if d := userring.Examine(mem); d.Committed != 4 || d.Fault != nil || d.ProducerPos != pos+imageSize-16 {
 			t.Errorf("from %d: %+v", pos, d)
 		}
 		mem.Unmap()

@@ -207,7 +207,7 @@ var errSleeper = errors.New("a goroutine sleeps for ever")
 
 // gateModel is a model of the gate in which each goroutine locks it times times.
 func gateModel(goroutines, times int, cancel bool, weak gateWeakness) model.Model {
-	m := model.Model{Words: int(gateSleeps) + goroutines, Order: model.TSO}
+	m := model.Model{Words: int(gateSleeps) + goroutines, Order: model.PSO}
 	for i := range goroutines {
 		m.Threads = append(m.Threads, gateUser{i, goroutines, times, weak}.thread())
 	}

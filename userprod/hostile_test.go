@@ -40,13 +40,13 @@ var (
 		}
 		return b.End()
 	}
-	wait = func(p *Producer) error { return p.awaitRoom(context.Background(), 8) }
+	wait = func(p *Producer) error { return p.awaitRoom(context.Background(), 8, 1) }
 )
 
 // foreignWrites are changes that another process makes to the ring.
 var foreignWrites = []struct {
 	rule string
-	full bool // before the change the ring is filled with four samples of 1016 bytes; otherwise it contains one sample
+	full bool // before the change the ring is filled with samples of 1016 bytes; otherwise it contains one sample
 	do   func(*ring.Mapping)
 	call func(p *Producer) error
 	fine bool // no call fails because of the change
@@ -59,15 +59,15 @@ var foreignWrites = []struct {
 	{rule: "producer position not a multiple of 8", do: setProducer(1025), call: write},
 	{rule: "producer position beyond all", do: setProducer(1 << 63), call: write},
 	{rule: "producer position beyond all, reserve", do: setProducer(1 << 63), call: reserve},
-	{rule: "producer position far behind, reserve", do: setProducer(1<<64 - 8192), call: reserve},
+	{rule: "producer position far behind, reserve", do: setProducer(-ring.Pos(2 * ringSize)), call: reserve},
 	{rule: "producer position beyond all, values", do: setProducer(1 << 63), call: func(p *Producer) error {
 		_, err := TryWriteAll(p, []uint64{1, 2})
 		return err
 	}},
-	{rule: "producer position of a full ring", full: true, do: setProducer(4096 + 64), call: reserve},
-	{rule: "producer position of a full ring, wait", full: true, do: setProducer(4095), call: wait},
-	{rule: "header too long", full: true, do: setHeader(0, 4096), call: reserve},
-	{rule: "header too long, wait", full: true, do: setHeader(0, 4096), call: wait},
+	{rule: "producer position of a full ring", full: true, do: setProducer(ring.Pos(ringSize) + 64), call: reserve},
+	{rule: "producer position of a full ring, wait", full: true, do: setProducer(ring.Pos(ringSize) - 1), call: wait},
+	{rule: "header too long", full: true, do: setHeader(0, uint64(ringSize)), call: reserve},
+	{rule: "header too long, wait", full: true, do: setHeader(0, uint64(ringSize)), call: wait},
 	{rule: "header with all bits", full: true, do: setHeader(0, 1<<64-1), call: write},
 	{rule: "a committed sample made BUSY", full: true, do: setHeader(0, 1016|ring.BusyBit|1<<40), call: reserve},
 	{rule: "a header that the kernel has not come to", full: true, do: setHeader(1024, 1<<64-1), call: func(p *Producer) error {
@@ -83,7 +83,7 @@ func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 	for _, tt := range foreignWrites {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := userRing(t, 4096)
+			m := userRing(t, testenv.PageSize)
 			p := producer(t, m, Options{Timer: time.Millisecond})
 			if tt.full {
 				fillUp(t, p)
@@ -110,11 +110,11 @@ func TestWhoWritesIntoTheRingIsNoticed(t *testing.T) {
 
 func TestAWaitNoticesItToo(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p := producer(t, m, Options{Timer: time.Millisecond})
 	fillUp(t, p)
 	done := make(chan error, 1)
-	go func() { done <- p.awaitRoom(t.Context(), 8) }()
+	go func() { done <- p.awaitRoom(t.Context(), 8, 1) }()
 	testenv.Asleep(t, "userprod.(*Producer).sleep")
 	onRing(t, m, setHeader(0, 1<<20))
 	if err := <-done; !errors.Is(err, ErrCorrupt) || !errors.Is(err, unix.EINVAL) {
@@ -125,7 +125,7 @@ func TestAWaitNoticesItToo(t *testing.T) {
 func TestAReservedSampleOverwritten(t *testing.T) {
 	testenv.NoLeaks(t)
 	for _, header := range []uint64{0, 8, 8 | ring.BusyBit, 1<<64 - 1} {
-		m := userRing(t, 4096)
+		m := userRing(t, testenv.PageSize)
 		p := producer(t, m, Options{})
 		if err := p.TryWrite(make([]byte, 8)); err != nil {
 			t.Fatal(err)
@@ -184,7 +184,7 @@ func scribble(m *ebpf.Map) error {
 // repairs the ring.
 func TestScribbler(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	c := checker(t, m, 1, 64)
 	noticed := 0
 	for range long(20, 3) {
@@ -251,7 +251,7 @@ func checkMended(t *testing.T, m *ebpf.Map, c *usercheck.Checker) {
 	if before.ConsumerPos != before.ProducerPos {
 		t.Fatalf("a mended ring is not drained: %+v", before)
 	}
-	if err := p.TryWrite(make([]byte, 4088)); err != nil {
+	if err := p.TryWrite(make([]byte, largest)); err != nil {
 		t.Fatal(err)
 	}
 	if n := drain(t, c); n != 1 {

@@ -43,7 +43,7 @@ var ways = []struct {
 }
 
 func TestTheKernelSeesWhatIsWritten(t *testing.T) {
-	for _, size := range []int{4096, 64 << 10} {
+	for _, size := range []uint32{testenv.PageSize, 64 << 10} {
 		for _, w := range ways {
 			t.Run(w.name, func(t *testing.T) {
 				testenv.NoLeaks(t)
@@ -81,23 +81,23 @@ func TestTheKernelSeesWhatIsWritten(t *testing.T) {
 
 func TestResultsOfReserve(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
-	if p.MaxSample() != 4088 {
+	if p.MaxSample() != largest {
 		t.Errorf("MaxSample() = %d", p.MaxSample())
 	}
-	for _, n := range []int{4089, 4096, 1 << 24, 1<<32 + 8, -1, -8, -1 << 63} {
+	for _, n := range []int{largest + 1, ringSize, 1 << 24, 1<<32 + 8, -1, -8, -1 << 63} {
 		if _, err := p.TryReserve(n); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("Reserve(%d): %v", n, err)
 		}
 	}
-	if err := p.TryWrite(make([]byte, 4088)); err != nil { // fills the ring up to the last byte
+	if err := p.TryWrite(make([]byte, largest)); err != nil { // fills the ring up to the last byte
 		t.Fatal(err)
 	}
 	if s := stats(t, p); s.Free != 0 {
 		t.Errorf("Stats() = %+v of a full ring", s)
 	}
-	for _, n := range []int{0, 1, 4088} {
+	for _, n := range []int{0, 1, largest} {
 		if _, err := p.TryReserve(n); err != ErrFull {
 			t.Errorf("Reserve(%d) in a full ring: %v", n, err)
 		}
@@ -105,8 +105,8 @@ func TestResultsOfReserve(t *testing.T) {
 			t.Errorf("TryWrite of %d bytes in a full ring: %v", n, err)
 		}
 	}
-	if _, err := p.TryReserve(4089); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("Reserve(4089) in a full ring: %v", err)
+	if _, err := p.TryReserve(largest + 1); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a sample larger than the ring, in a full ring: %v", err)
 	}
 	drain(t, c)
 	if _, err := p.TryReserve(0); err != nil {
@@ -149,7 +149,7 @@ func TestASampleIsDoneOnce(t *testing.T) {
 		for _, second := range acts {
 			t.Run(first.name+" "+second.name, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := userRing(t, 4096)
+				m := userRing(t, testenv.PageSize)
 				p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<12)
 				want := 0
 				for seq := range uint32(1000) {
@@ -194,20 +194,21 @@ func TestASampleIsDoneOnce(t *testing.T) {
 // offset, one lap later.
 func TestALateSecondCommitTouchesNobody(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
-	old, err := p.TryReserve(2040)
+	half := ringSize/2 - 8
+	old, err := p.TryReserve(half)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Discard(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.TryWrite(make([]byte, 2040)); err != nil {
+	if err := p.TryWrite(make([]byte, half)); err != nil {
 		t.Fatal(err)
 	}
 	drain(t, c)
-	now, err := p.TryReserve(2040) // at the same offset as old
+	now, err := p.TryReserve(half) // at the same offset as old
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func TestALateSecondCommitTouchesNobody(t *testing.T) {
 
 func TestWhatIsReservedIsBusy(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p := producer(t, m, Options{})
 	state := func(rule string, want userring.Diagnosis) {
 		t.Helper()
@@ -263,10 +264,10 @@ func TestWhatIsReservedIsBusy(t *testing.T) {
 // The kernel skips a discarded sample and frees its room, even if no sample follows it.
 func TestDiscardMakesRoom(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	for range 3 {
-		s, err := p.TryReserve(4088)
+		s, err := p.TryReserve(largest)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -113,7 +113,7 @@ func TestAProducerThatDiesBlocksNobody(t *testing.T) {
 		for _, drained := range []string{"after it is opened again", "before it is opened again"} {
 			t.Run(point.rule+", drained "+drained, func(t *testing.T) {
 				testenv.NoLeaks(t)
-				m := userRing(t, 4096)
+				m := userRing(t, testenv.PageSize)
 				c := checker(t, m, 1, 64)
 				a := testenv.Start(t, fmt.Sprint("die ", i), m)
 				a.ExpectKilled(t)
@@ -255,7 +255,7 @@ func workOnce(p *Producer, b *book, rng *rand.Rand) error {
 // drained, and the next Producer can continue.
 func TestProducersKilledAtRandom(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	c := checker(t, m, 1, killSeqs)
 	fd, err := unix.MemfdCreate("book", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -43,6 +43,7 @@ func (l *lock) wait(ctx context.Context) error {
 	return nil
 }
 
+// Unlock releases what TryLock acquires (litmus lock-release).
 func (l *lock) Unlock() { order.StoreRelease(&l.held, 0) }
 
 // spin takes held. The caller has the queue, so the holder is in a short critical section, in which

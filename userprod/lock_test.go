@@ -198,7 +198,7 @@ func TestNextEndsWhileAnotherBatchHasTheRing(t *testing.T) {
 	} {
 		t.Run(end.by, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := userRing(t, 4096)
+			m := userRing(t, testenv.PageSize)
 			p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
 			fillUp(t, p)
 			ctx, cancel := context.WithCancel(t.Context())

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
+	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -18,6 +19,12 @@ func TestMain(m *testing.M) {
 	os.Exit(testenv.Main(m, "user_ringbuf-drain", "bpf-syscall-program"))
 }
 
+// Sizes in bytes: of most rings of the tests, the smallest that there are, and of their largest sample.
+var (
+	ringSize = int(testenv.PageSize)
+	largest  = ringSize - ring.HeaderSize
+)
+
 // long returns a number of iterations: full, or short with -short.
 func long(full, short int) int {
 	if testing.Short() {
@@ -27,9 +34,9 @@ func long(full, short int) int {
 }
 
 // userRing creates a USER_RINGBUF of size bytes, closed when the test ends.
-func userRing(tb testing.TB, size int) *ebpf.Map {
+func userRing(tb testing.TB, size uint32) *ebpf.Map {
 	tb.Helper()
-	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: uint32(size)})
+	return testenv.Map(tb, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: size})
 }
 
 // producer returns a Producer of m, closed when the test ends.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -89,6 +90,9 @@ func closeTwice(m *ebpf.Map) error {
 	if err := unix.Getrlimit(unix.RLIMIT_DATA, &limit); err != nil {
 		return err
 	}
+	// The Go runtime asks for no memory while it has this much, and would exit if it got none.
+	runtime.KeepAlive(make([]byte, 16<<20))
+	runtime.GC()
 	// The limit refuses private memory, as vm.overcommit_memory=2 does, but only to this process.
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 4096, Max: limit.Max}); err != nil {
 		return err

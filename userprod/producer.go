@@ -73,6 +73,7 @@ type Producer struct {
 	poller *syscall.Poller
 	timer  time.Duration
 	found  userring.Recovery
+	noRoom noRoom // when room last found none
 
 	turn  chan struct{} // held by the goroutine that waits in the poller; others wait for it
 	queue atomic.Int32  // number of goroutines that hold the turn or wait for it
@@ -125,6 +126,7 @@ func open(m *ebpf.Map, opts Options) (*Producer, error) {
 		return nil, errors.Join(err, mem.Unmap())
 	}
 	p.claim = id
+	mem.Refusals().Begin()
 	return p, nil
 }
 

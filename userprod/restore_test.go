@@ -33,7 +33,7 @@ const (
 	discarded = ring.DiscardBit
 )
 
-// leftovers are what a dead or faulty producer can leave in a ring of 4096 bytes.
+// leftovers are what a dead or faulty producer can leave in a ring of ringSize bytes.
 var leftovers = []struct {
 	rule     string
 	headers  map[uint64]ring.Header // header at each position
@@ -46,7 +46,7 @@ var leftovers = []struct {
 }{
 	{rule: "nothing"},
 	{rule: "committed samples", headers: map[uint64]ring.Header{0: 8, 16: 0, 24: 9}, producer: 48, committed: 3},
-	{rule: "a full ring", headers: map[uint64]ring.Header{0: 4088}, producer: 4096, committed: 1},
+	{rule: "a full ring", headers: map[uint64]ring.Header{0: ring.Header(largest)}, producer: uint64(ringSize), committed: 1},
 	{rule: "an abandoned sample", headers: map[uint64]ring.Header{0: 8, 16: busy | 8, 32: 8}, producer: 48, committed: 2, busy: 1},
 	{rule: "abandoned samples only", headers: map[uint64]ring.Header{0: busy, 8: busy | 100, 120: busy}, producer: 128, busy: 3},
 	{rule: "discarded and BUSY is discarded", headers: map[uint64]ring.Header{0: busy | discarded | 8, 16: discarded}, producer: 24, discarded: 2},
@@ -55,11 +55,11 @@ var leftovers = []struct {
 	{rule: "producer position 4", producer: 4, errno: unix.EINVAL, wrong: true},
 	{rule: "a sample that ends behind the producer position", headers: map[uint64]ring.Header{0: 8, 16: 24}, producer: 40,
 		errno: unix.EINVAL, wrong: true, committed: 1},
-	{rule: "all bits", headers: map[uint64]ring.Header{0: 8, 16: 1<<32 - 1}, producer: 4096,
+	{rule: "all bits", headers: map[uint64]ring.Header{0: 8, 16: 1<<32 - 1}, producer: uint64(ringSize),
 		errno: unix.EINVAL, wrong: true, committed: 1},
-	{rule: "a discarded one that is too long", headers: map[uint64]ring.Header{0: discarded | 9000}, producer: 4096,
+	{rule: "a discarded one that is too long", headers: map[uint64]ring.Header{0: discarded | ring.Header(2*ringSize)}, producer: uint64(ringSize),
 		errno: unix.EINVAL, wrong: true},
-	{rule: "a producer position too far, and a sample longer than the ring", headers: map[uint64]ring.Header{0: 4089}, producer: 1 << 20,
+	{rule: "a producer position too far, and a sample longer than the ring", headers: map[uint64]ring.Header{0: ring.Header(largest + 1)}, producer: 1 << 20,
 		errno: unix.E2BIG, wrong: true},
 	{rule: "a producer position too far, and no multiple of 8", producer: 1<<20 + 1, errno: unix.EINVAL, wrong: true},
 }
@@ -82,7 +82,7 @@ func TestLeftovers(t *testing.T) {
 	for _, tt := range leftovers {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := userRing(t, 4096)
+			m := userRing(t, testenv.PageSize)
 			c := checker(t, m, 1, 64)
 			onRing(t, m, func(mem *ring.Mapping) { place(mem, tt.headers, tt.producer) })
 
@@ -131,7 +131,7 @@ func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
 	for _, tt := range leftovers {
 		t.Run(tt.rule, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := userRing(t, 4096)
+			m := userRing(t, testenv.PageSize)
 			c := checker(t, m, 1, 64)
 			onRing(t, m, func(mem *ring.Mapping) { place(mem, tt.headers, tt.producer) })
 			d, _ := userring.Diagnose(m)
@@ -154,7 +154,7 @@ func TestTheKernelSaysOfAFaultWhatWeSay(t *testing.T) {
 // If producer_pos is behind consumer_pos, the kernel never finds a sample.
 func TestAProducerPositionBehind(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	c := checker(t, m, 1, 64)
 	onRing(t, m, func(mem *ring.Mapping) { place(mem, map[uint64]ring.Header{0: 100}, 112) })
 	drain(t, c)
@@ -289,7 +289,7 @@ func TestRestoreWhileTheKernelDrains(t *testing.T) {
 // mended.
 func TestRandomRings(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	c := checker(t, m, 1, 64)
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -340,7 +340,7 @@ func randomRing(rng *rand.Rand) (headers map[uint64]ring.Header, producer uint64
 	flags := []ring.Header{0, 0, 0, busy, discarded, busy | discarded}
 	for {
 		n := rng.Uint32N(300)
-		if producer+ring.Span(n) > 4096 || rng.IntN(40) == 0 {
+		if producer+ring.Span(n) > uint64(ringSize) || rng.IntN(40) == 0 {
 			break
 		}
 		headers[producer] = ring.Header(n) | flags[rng.IntN(len(flags))]
@@ -352,7 +352,7 @@ func randomRing(rng *rand.Rand) (headers map[uint64]ring.Header, producer uint64
 	case 1:
 		producer -= min(producer, rng.Uint64N(40))
 	case 2:
-		producer = rng.Uint64N(1 << 14)
+		producer = rng.Uint64N(4 * uint64(ringSize))
 	case 3:
 		for pos := range headers {
 			headers[pos] = ring.Header(rng.Uint32())

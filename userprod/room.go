@@ -24,7 +24,7 @@ func (p *Producer) room(at ring.Pos, n int) error {
 		return fmt.Errorf("%w: %d bytes, the largest sample is %d bytes", ErrTooLarge, n, p.max)
 	}
 	// Partner: the smp_store_release of consumer_pos in __bpf_user_ringbuf_sample_release. The
-	// kernel has read everything below the position.
+	// kernel has read everything below the position (litmus sample-reuse).
 	cons := p.pos.ConsumerPos()
 	if uint64(at-cons) > p.size {
 		return p.corrupt("consumer position %d is inconsistent: samples were written up to %d in a ring of %d bytes", cons, at, p.size)
@@ -36,6 +36,7 @@ func (p *Producer) room(at ring.Pos, n int) error {
 	if err := p.checkHead(cons); err != nil {
 		return err
 	}
+	p.noteFull(cons)
 	return ErrFull
 }
 

@@ -27,8 +27,8 @@ type Sample struct {
 // The error matches [ErrTooLarge], [ErrCorrupt], [ErrBusy] if the ring was stolen, or
 // [os.ErrClosed], or is that of ctx.
 func (p *Producer) Reserve(ctx context.Context, n int) (s Sample, err error) {
-	err = p.whenRoom(ctx, n, func() (err error) {
-		s, err = p.reserve(ctx, n)
+	err = p.whenRoom(ctx, n, 1, func() (err error) {
+		s, err = p.reserve(ctx, n, true)
 		return err
 	})
 	return s, err
@@ -36,11 +36,14 @@ func (p *Producer) Reserve(ctx context.Context, n int) (s Sample, err error) {
 
 // TryReserve is [Producer.Reserve] without the wait for room: it fails with [ErrFull]. It still
 // waits for the end of the Batch of another goroutine.
-func (p *Producer) TryReserve(n int) (Sample, error) { return p.reserve(context.Background(), n) }
+func (p *Producer) TryReserve(n int) (Sample, error) {
+	return p.reserve(context.Background(), n, false)
+}
 
-// reserve reserves a sample, or fails with ErrFull. It waits for the end of a Batch of another
-// goroutine until ctx is done.
-func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
+// reserve reserves a sample, or fails with ErrFull. waits says that the caller then waits for room,
+// so that the sample is not refused yet. reserve waits for the end of a Batch of another goroutine
+// until ctx is done.
+func (p *Producer) reserve(ctx context.Context, n int, waits bool) (Sample, error) {
 	if !p.mu.TryLock() {
 		if err := p.mu.wait(ctx); err != nil {
 			return Sample{}, err
@@ -49,6 +52,9 @@ func (p *Producer) reserve(ctx context.Context, n int) (Sample, error) {
 	if p.lacks(n) {
 		if err := p.room(p.head, n); err != nil {
 			p.mu.Unlock()
+			if !waits {
+				p.countRefused(err, 1, n)
+			}
 			return Sample{}, err
 		}
 	}

@@ -94,7 +94,7 @@ func (b *Batch) beginLoop(ctx context.Context, n int) bool {
 			break
 		}
 		if b.err == ErrFull {
-			b.err = b.await(ctx, n)
+			b.err = b.await(ctx, n, 0) // the loop body has no sample yet
 		}
 		if b.err != nil {
 			return false

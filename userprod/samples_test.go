@@ -15,7 +15,7 @@ import (
 // are published at once.
 func TestSamples(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<16)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -24,7 +24,7 @@ func TestSamples(t *testing.T) {
 		for together := range 5 {
 			for _, count := range []int{0, 1, 2, 3, 100} {
 				t.Run(fmt.Sprintf("%d samples of %d bytes, %d together", count, n, together), func(t *testing.T) {
-					fit := 4096 / ((n + 8 + 7) &^ 7)
+					fit := ringSize / ((n + 8 + 7) &^ 7)
 					b := begin(p)
 					defer b.End()
 					written := 0
@@ -74,7 +74,7 @@ func TestSamples(t *testing.T) {
 // The loop uses the room that the kernel frees during the loop. Other calls may follow the loop.
 func TestSamplesGoAroundTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<12)
 	b := begin(p)
 	defer b.End()
@@ -108,7 +108,7 @@ func TestSamplesGoAroundTheRing(t *testing.T) {
 
 func TestWhatEndsSamples(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p := producer(t, m, Options{})
 	loop := func(n int, do func()) error {
 		b := begin(p)
@@ -119,7 +119,7 @@ func TestWhatEndsSamples(t *testing.T) {
 		return b.Err()
 	}
 	nothing := func() {}
-	for _, n := range []int{4089, 1 << 30, -1} {
+	for _, n := range []int{largest + 1, 1 << 30, -1} {
 		if err := loop(n, nothing); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("rooms of %d bytes: %v", n, err)
 		}
@@ -128,11 +128,11 @@ func TestWhatEndsSamples(t *testing.T) {
 		t.Errorf("a producer position moved: %v", err)
 	}
 	p.Close()
-	p = producer(t, userRing(t, 4096), Options{})
+	p = producer(t, userRing(t, testenv.PageSize), Options{})
 	if err := loop(8, func() { p.Close() }); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	p = producer(t, userRing(t, 4096), Options{})
+	p = producer(t, userRing(t, testenv.PageSize), Options{})
 	b := begin(p)
 	for range b.Samples(t.Context(), 8, 1) {
 		b.End() // as a deferred End does after a panic in the loop body
@@ -151,7 +151,7 @@ func TestWhatEndsSamples(t *testing.T) {
 // In the loop body, calls that would disturb the loop fail.
 func TestALoopHasItsBatchForItself(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	for _, together := range []int{0, 1, 2} {
 		b := begin(p)
@@ -192,7 +192,7 @@ func TestALoopHasItsBatchForItself(t *testing.T) {
 // A panic in the loop body drops the samples that the loop has not published, and no other samples.
 func TestABatchIsEndedInALoop(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	seq := uint32(0)
 	for _, tt := range []struct{ before, rooms, together, want int }{

@@ -12,6 +12,9 @@ type Stats struct {
 	// had freed room without waking the producer.
 	Waits, Late uint64
 
+	// Refused is what the ring has refused since its creation, counted by all its Producers.
+	Refused Refused
+
 	// Abandoned counts the samples that New discarded because their producer died before it
 	// committed them.
 	Abandoned int
@@ -30,6 +33,7 @@ func (p *Producer) Stats() (Stats, error) {
 		ProducerPos: uint64(p.pos.ProducerPos()),
 		Waits:       p.waits.Load(),
 		Late:        p.late.Load(),
+		Refused:     p.refused(),
 		Abandoned:   p.found.Abandoned,
 		Lost:        p.found.Lost,
 	}

@@ -1,6 +1,7 @@
 package userprod
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -19,20 +20,20 @@ const stressVar = "RBTOOL_STRESS_SAMPLES"
 // Goroutines write samples of all sizes in all ways, and commit and discard them in random order.
 // The kernel drains exactly the committed samples, and they are intact.
 func TestManyGoroutines(t *testing.T) {
-	const goroutines, largest = 8, 4000
+	const goroutines, longest = 8, 4000
 	samples := long(20_000, 250)
 	if n, err := strconv.Atoi(os.Getenv(stressVar)); err == nil {
 		samples = n
 	}
-	for _, size := range []int{4096, 8192, 1 << 20} {
-		t.Run(strconv.Itoa(size), func(t *testing.T) {
+	for _, size := range []uint32{testenv.PageSize, 2 * testenv.PageSize, 1 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			testenv.NoLeaks(t)
 			m := userRing(t, size)
 			p, c := producer(t, m, Options{}), checker(t, m, goroutines, samples)
 			var all sync.WaitGroup
 			var results [goroutines]worked
 			for g := range results {
-				all.Go(func() { results[g] = stress(t, p, uint32(g), samples, largest) })
+				all.Go(func() { results[g] = stress(t, p, uint32(g), samples, longest) })
 			}
 			stop := make(chan struct{})
 			var drainer sync.WaitGroup
@@ -221,7 +222,7 @@ func compare(t *testing.T, c *usercheck.Checker, all []worked) {
 // If many goroutines commit or discard the same sample, one of them succeeds.
 func TestManyFinishOneSample(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	commits := 0
 	for round := range long(5000, 500) {

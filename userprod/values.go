@@ -22,11 +22,11 @@ func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int,
 		if err := ctx.Err(); err != nil {
 			return written, err
 		}
-		n, err := writeAll(ctx, p, values[written:])
+		n, err := writeAll(ctx, p, values[written:], true)
 		if written += n; err != ErrFull {
 			return written, err
 		}
-		if err := p.awaitRoom(ctx, size); err != nil {
+		if err := p.awaitRoom(ctx, size, len(values)-written); err != nil {
 			return written, err
 		}
 	}
@@ -35,15 +35,20 @@ func WriteAll[T any](ctx context.Context, p *Producer, values []T) (written int,
 // TryWriteAll is [WriteAll] without the wait for room: if not all values fit, it writes the values
 // that fit and fails with [ErrFull]. It still waits for the end of the Batch of another goroutine.
 func TryWriteAll[T any](p *Producer, values []T) (written int, err error) {
-	return writeAll(context.Background(), p, values)
+	return writeAll(context.Background(), p, values, false)
 }
 
 // writeAll is TryWriteAll, but waits for the end of a Batch of another goroutine only until ctx is
-// done.
-func writeAll[T any](ctx context.Context, p *Producer, values []T) (written int, err error) {
+// done. waits says that the caller then waits for room, so that the values left are not refused yet.
+func writeAll[T any](ctx context.Context, p *Producer, values []T, waits bool) (written int, err error) {
 	if writeFew(ctx, p, values) {
 		return len(values), nil
 	}
+	return writeMany(ctx, p, values, waits)
+}
+
+// writeMany is writeAll for values that writeFew does not write.
+func writeMany[T any](ctx context.Context, p *Producer, values []T, waits bool) (written int, err error) {
 	b := Batch{p: p, away: true}
 	if err := b.take(ctx); err != nil {
 		return 0, err
@@ -51,6 +56,9 @@ func writeAll[T any](ctx context.Context, p *Producer, values []T) (written int,
 	n, err := appendAll(&b, values)
 	if e := b.End(); e != nil {
 		return 0, e
+	}
+	if !waits {
+		p.countRefused(err, len(values)-n, int(unsafe.Sizeof(*new(T))))
 	}
 	return n, err
 }

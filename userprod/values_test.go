@@ -23,9 +23,9 @@ func newValues(n int, first uint32) []value {
 
 func TestWriteAll(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
-	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<13)
-	const fit = 4096 / 48
+	m := userRing(t, testenv.PageSize)
+	p, c := producer(t, m, Options{}), checker(t, m, 1, 1<<14)
+	fit := ringSize / 48
 	seq := uint32(0)
 	// Write for several laps around the ring, from all offsets in it.
 	for _, n := range []int{0, 1, 2, 3, fit - 1, fit, fit, 7, fit, 80, 31, fit, 5, 6, fit, fit} {
@@ -45,8 +45,8 @@ func TestWriteAll(t *testing.T) {
 	if got := drain(t, c); got != fit {
 		t.Errorf("%d of %d values came", got, fit)
 	}
-	if n := counts(t, c); n.Samples != uint64(seq+fit) {
-		t.Errorf("%d values came in all, want %d", n.Samples, seq+fit)
+	if n := counts(t, c); n.Samples != uint64(seq)+uint64(fit) {
+		t.Errorf("%d values came in all, want %d", n.Samples, seq+uint32(fit))
 	}
 }
 
@@ -60,7 +60,7 @@ type batchTest struct {
 }
 
 func newBatchTest(t *testing.T) *batchTest {
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p := producer(t, m, Options{})
 	return &batchTest{t: t, p: p, c: checker(t, m, 1, 1<<13), b: begin(p)}
 }
@@ -110,11 +110,13 @@ func TestABatch(t *testing.T) {
 	b.b.Publish()
 	b.b.Drop() // Drop does not drop a published sample
 	b.came("after Drop and appendAll", 5)
-	if _, err := b.b.TryNext(4096); err == nil {
+	if _, err := b.b.TryNext(ringSize); err == nil {
 		t.Error("a sample larger than the ring fits")
 	}
-	b.next(2000)
-	b.next(2000)
+	fit := ringSize / (2000 + 8)
+	for range fit {
+		b.next(2000)
+	}
 	if _, err := b.b.TryNext(2000); err != ErrFull {
 		t.Errorf("a full ring: %v", err)
 	}
@@ -122,7 +124,7 @@ func TestABatch(t *testing.T) {
 	if err := b.b.End(); err != nil {
 		t.Fatal(err)
 	}
-	b.came("at the end", 3)
+	b.came("at the end", fit+1)
 	counts(t, b.c)
 }
 
@@ -177,7 +179,7 @@ func TestABatchBehindReservedSamples(t *testing.T) {
 
 func TestTypesThatCanBeWritten(t *testing.T) {
 	testenv.NoLeaks(t)
-	p := producer(t, userRing(t, 4096), Options{})
+	p := producer(t, userRing(t, testenv.PageSize), Options{})
 	type inner struct {
 		_ uint8
 		_ uint64
@@ -206,7 +208,7 @@ func TestTypesThatCanBeWritten(t *testing.T) {
 		{"a struct with a map", func() (int, error) { return TryWriteAll(p, []struct{ m map[int]int }{{}}) }, false},
 		{"an array of functions", func() (int, error) { return TryWriteAll(p, [][2]func(){{}}) }, false},
 		{"a channel", func() (int, error) { return TryWriteAll(p, []chan int{nil}) }, false},
-		{"more than the ring", func() (int, error) { return TryWriteAll(p, [][4089]byte{{}}) }, false},
+		{"more than the ring", func() (int, error) { return TryWriteAll(p, [][64 << 10]byte{{}}) }, false},
 		{"more than a dynptr", func() (int, error) { return TryWriteAll(p, make([][1 << 24]byte, 1)) }, false},
 	}
 	for _, tt := range tests {
@@ -223,7 +225,7 @@ func TestTypesThatCanBeWritten(t *testing.T) {
 // A value has the same bytes in the ring as in memory.
 func TestAValueIsWrittenAsItLiesInMemory(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{}), checker(t, m, 1, 64)
 	type small struct{ a, b uint32 }
 	if _, err := TryWriteAll(p, []small{{1, 2}}); err != nil {

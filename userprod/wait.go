@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
 // awaitRoom blocks until a sample of n bytes fits. Another goroutine may take that room before the
-// caller does.
-func (p *Producer) awaitRoom(ctx context.Context, n int) error {
-	return p.whenRoom(ctx, n, func() error {
+// caller does. samples is the number of samples that are refused if ctx ends the wait.
+func (p *Producer) awaitRoom(ctx context.Context, n, samples int) error {
+	if err := ctx.Err(); err != nil {
+		p.countRefused(ErrFull, samples, n)
+		return err
+	}
+	return p.whenRoom(ctx, n, samples, func() error {
 		if err := p.mu.Lock(ctx); err != nil {
 			return err
 		}
@@ -21,8 +26,8 @@ func (p *Producer) awaitRoom(ctx context.Context, n int) error {
 }
 
 // whenRoom calls try until its error is not ErrFull, and returns that error. Between calls
-// it waits for room for n bytes.
-func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error {
+// it waits for room for n bytes. If ctx ends the wait, it counts samples of n bytes as refused.
+func (p *Producer) whenRoom(ctx context.Context, n, samples int, try func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -38,6 +43,7 @@ func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error 
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-ctx.Done():
+		p.countRefused(ErrFull, samples, n)
 		return ctx.Err()
 	case <-p.done:
 		return errClosed
@@ -47,6 +53,9 @@ func (p *Producer) whenRoom(ctx context.Context, n int, try func() error) error 
 			return err
 		}
 		if err := p.sleep(ctx, n); err != nil {
+			if err == ctx.Err() {
+				p.countRefused(ErrFull, samples, n)
+			}
 			return err
 		}
 	}
@@ -63,9 +72,11 @@ func (p *Producer) sleep(ctx context.Context, n int) error {
 	// roomy has loaded the old position, a wakeup follows.
 	roomy := func() bool { return p.failed.Load() != nil || need.NotAfter(p.pos.ConsumerPos()) }
 	p.waits.Add(1)
+	began := time.Now()
 	late, err := p.poller.Wait(ctx, p.timer,
 		func(int) bool { return roomy() },
 		func() bool { return roomy() || p.stuck() })
+	p.pos.Refusals().Nanos.Add(uint64(time.Since(began)))
 	if errors.Is(err, os.ErrClosed) {
 		return errClosed
 	}

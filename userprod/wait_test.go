@@ -62,7 +62,7 @@ func TestWaitsForRoomAreWokenByADrain(t *testing.T) {
 	for _, w := range waits {
 		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := userRing(t, 4096)
+			m := userRing(t, testenv.PageSize)
 			p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
 			for range long(100, 10) {
 				fillUp(t, p)
@@ -85,7 +85,7 @@ func TestWaitsForRoomFindASilentDrainByTheirTimer(t *testing.T) {
 	for _, w := range waits {
 		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			m := userRing(t, 4096)
+			m := userRing(t, testenv.PageSize)
 			filler := producer(t, m, Options{})
 			fillUp(t, filler)
 			filler.Close()
@@ -113,7 +113,7 @@ func TestWaitsForRoomEndWithTheirContext(t *testing.T) {
 	for _, w := range waits {
 		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			p := producer(t, userRing(t, 4096), Options{})
+			p := producer(t, userRing(t, testenv.PageSize), Options{})
 			fillUp(t, p)
 			for _, asleep := range []bool{false, true} {
 				ctx, cancel := context.WithCancel(t.Context())
@@ -143,7 +143,7 @@ func TestWaitsForRoomEndWithClose(t *testing.T) {
 	for _, w := range waits {
 		t.Run(w.name, func(t *testing.T) {
 			testenv.NoLeaks(t)
-			p := producer(t, userRing(t, 4096), Options{Timer: -1})
+			p := producer(t, userRing(t, testenv.PageSize), Options{Timer: -1})
 			fillUp(t, p)
 			var all sync.WaitGroup
 			for range 3 { // one goroutine sleeps in the poller; the others wait for their turn
@@ -168,7 +168,7 @@ func TestWaitsForRoomEndWithClose(t *testing.T) {
 // A small sample does not overtake a large sample that waits for room.
 func TestNobodyOvertakesWhoWaits(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	p, c := producer(t, m, Options{Timer: -1}), checker(t, m, 1, 64)
 	fillUp(t, p)
 	order := make(chan int, 2)
@@ -184,7 +184,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 		order <- n // after Commit, because a drain that finds no sample wakes no producer
 	}
 	var all sync.WaitGroup
-	all.Go(func() { wait(4088) })
+	all.Go(func() { wait(largest) })
 	testenv.Asleep(t, "userprod.(*Producer).sleep")
 	if n, err := c.Drain(0, 1); n != 1 || err != nil { // frees room for the small sample
 		t.Fatalf("drained %d samples, %v", n, err)
@@ -194,7 +194,7 @@ func TestNobodyOvertakesWhoWaits(t *testing.T) {
 		drainNothing(t, p)
 	}
 	drain(t, c)
-	if n := <-order; n != 4088 {
+	if n := <-order; n != largest {
 		t.Errorf("the sample of %d bytes came first", n)
 	}
 	drain(t, c)
@@ -212,7 +212,7 @@ func drainNothing(t *testing.T, p *Producer) {
 
 func TestSamplesOfAFullRingComeInOrder(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := userRing(t, 4096)
+	m := userRing(t, testenv.PageSize)
 	const samples = 2000
 	p, c := producer(t, m, Options{}), checker(t, m, 1, samples)
 	var all sync.WaitGroup

@@ -19,11 +19,15 @@ import (
 // binary runs one test binary as `go test -exec` expects: with its output on stdout and its exit
 // status.
 func (h *host) binary(ctx context.Context) (int, error) {
-	k, err := h.store.Named(ctx, h.kernels[0])
+	k, err := h.kernel(ctx, h.kernels[0])
 	if err != nil {
 		return 2, err
 	}
-	runner, err := h.newRunner(ctx)
+	runner, err := h.newRunner(ctx, k.Arch)
+	if err != nil {
+		return 2, err
+	}
+	driver, err := h.driver(ctx, k.Arch)
 	if err != nil {
 		return 2, err
 	}
@@ -33,6 +37,9 @@ func (h *host) binary(ctx context.Context) (int, error) {
 	}
 	path, err := filepath.Abs(h.args[0])
 	if err != nil {
+		return 2, err
+	}
+	if err := checkMachine(path, k.Arch); err != nil {
 		return 2, err
 	}
 	dir, err := os.Getwd()
@@ -54,7 +61,7 @@ func (h *host) binary(ctx context.Context) (int, error) {
 		Limit: limitOf(h.args[1:], h.limit) + 10*time.Second,
 	}
 	r, err := session.Exec(ctx, guest.Plan{Binaries: []guest.Binary{b}}, session.Options{
-		Runner: runner, Machine: m, Driver: h.driver, Files: map[string]string{name: path}, Dir: h.dir.path(),
+		Runner: runner, Machine: m, Driver: driver, Files: map[string]string{name: path}, Dir: h.dir.path(),
 		Output: func(p []byte) { os.Stdout.Write(p) },
 	})
 	if err != nil {
@@ -167,7 +174,11 @@ func limitOf(args []string, otherwise time.Duration) time.Duration {
 
 // shell runs a shell in a machine, connected to the terminal of vmtest.
 func (h *host) shell(ctx context.Context) (int, error) {
-	k, err := h.store.Named(ctx, h.kernels[0])
+	k, err := h.kernel(ctx, h.kernels[0])
+	if err != nil {
+		return 2, err
+	}
+	driver, err := h.driver(ctx, k.Arch)
 	if err != nil {
 		return 2, err
 	}
@@ -177,7 +188,7 @@ func (h *host) shell(ctx context.Context) (int, error) {
 	}
 	m.Terminal = true
 	r, err := session.Exec(ctx, guest.Plan{Shell: vm.ShellDevice}, session.Options{
-		Runner: vm.Direct{Driver: h.driver}, Machine: m, Driver: h.driver, Dir: h.dir.path(),
+		Runner: vm.Direct{Driver: driver}, Machine: m, Driver: driver, Dir: h.dir.path(),
 	})
 	if err != nil {
 		return 2, err

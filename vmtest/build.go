@@ -26,9 +26,15 @@ type suite struct {
 	failure string
 }
 
-// build compiles the tests of each package into a static binary, which all kernels run.
-func (h *host) build(ctx context.Context) ([]suite, error) {
-	suites, err := list(ctx, h.args)
+// crossEnvironment returns the environment in which the go command builds for an architecture.
+func crossEnvironment(arch string) []string {
+	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+}
+
+// build compiles the tests of each package into a static binary, which all kernels of the
+// architecture run.
+func (h *host) build(ctx context.Context, arch string) ([]suite, error) {
+	suites, err := list(ctx, arch, h.args)
 	if err != nil {
 		return nil, err
 	}
@@ -41,17 +47,17 @@ func (h *host) build(ctx context.Context) ([]suite, error) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			suites[i].compile(ctx, filepath.Join(h.dir.path(), fmt.Sprintf("%d.test", i)))
+			suites[i].compile(ctx, arch, filepath.Join(h.dir.path(), fmt.Sprintf("%d.%s.test", i, arch)))
 		})
 	}
 	all.Wait()
 	return suites, ctx.Err()
 }
 
-func (s *suite) compile(ctx context.Context, binary string) {
+func (s *suite) compile(ctx context.Context, arch, binary string) {
 	// -w omits DWARF, a quarter of the file: nothing in a guest reads it.
 	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-ldflags=-w", "-o", binary, s.path)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = crossEnvironment(arch)
 	s.binary = binary
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.binary, s.failure = "", fmt.Sprintf("%s%v", out, err)
@@ -59,10 +65,10 @@ func (s *suite) compile(ctx context.Context, binary string) {
 }
 
 // list lists the packages that match patterns. It sets binary for those with tests.
-func list(ctx context.Context, patterns []string) ([]suite, error) {
+func list(ctx context.Context, arch string, patterns []string) ([]suite, error) {
 	args := append([]string{"list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "--"}, patterns...)
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = crossEnvironment(arch)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

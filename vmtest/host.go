@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -19,9 +20,11 @@ import (
 // host is the state that all commands of vmtest share.
 type host struct {
 	options
-	known  kernels.List
-	store  kernels.Store
-	driver string
+	known kernels.List
+	store kernels.Store
+	// self is the path of this program, which is the driver in guests of its own architecture.
+	self    string
+	drivers drivers
 	// grace and bootLimit are Grace and Boot of session.Options.
 	grace, bootLimit time.Duration
 	dir              runDir
@@ -31,10 +34,10 @@ func newHost(o options, known kernels.List) (*host, error) {
 	h := &host{options: o, known: known}
 	h.store = kernels.Store{Dir: o.cache, List: known, Refresh: o.refresh, Log: h.log}
 	var err error
-	if h.driver, err = os.Executable(); err != nil {
+	if h.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	if err := checkStatic(h.driver); err != nil {
+	if err := checkStatic(h.self); err != nil {
 		return nil, err
 	}
 	h.dir, err = newRunDir(o.cache)
@@ -57,6 +60,23 @@ func (h *host) do(ctx context.Context) (int, error) {
 	return h.matrix(ctx)
 }
 
+// machines has the ELF machine of each architecture that guests can have.
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+
+// checkMachine returns an error if the program at path is an ELF file of another architecture. Other
+// files, such as scripts, pass.
+func checkMachine(path, arch string) error {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if f.Machine != machines[arch] {
+		return fmt.Errorf("%s is of machine %v, and the kernel of %s: build it with GOARCH=%s", filepath.Base(path), f.Machine, arch, arch)
+	}
+	return nil
+}
+
 // checkStatic returns an error if the program at path is linked dynamically: the initramfs has no
 // libraries.
 func checkStatic(path string) error {
@@ -73,10 +93,21 @@ func checkStatic(path string) error {
 	return nil
 }
 
-// newRunner returns the runner that the option -runner names.
-func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
-	if h.runner == "direct" {
-		return vm.Direct{Driver: h.driver}, nil
+// kernel returns the kernel with a name of the command line.
+func (h *host) kernel(ctx context.Context, name string) (kernels.Kernel, error) {
+	k, err := h.store.Named(ctx, name)
+	if err == nil && len(h.archs) > 0 && !slices.Contains(h.archs, k.Arch) {
+		err = fmt.Errorf("kernel %s is of %s, not %s", name, k.Arch, strings.Join(h.archs, " or "))
+	}
+	return k, err
+}
+
+// newRunner returns the runner that the option -runner names. For an architecture that is not the
+// host's that is always the direct runner: virtme-ng boots the host's root.
+func (h *host) newRunner(ctx context.Context, arch string) (vm.Runner, error) {
+	if h.runner == "direct" || arch != runtime.GOARCH {
+		driver, err := h.driver(ctx, arch)
+		return vm.Direct{Driver: driver}, err
 	}
 	dir, err := h.store.VirtmeNG(ctx)
 	if err != nil {
@@ -88,13 +119,19 @@ func (h *host) newRunner(ctx context.Context) (vm.Runner, error) {
 // newMachine returns a machine for kernel k with an accelerator that works on this host.
 func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, error) {
 	m := vm.Machine{Kernel: k, CPUs: h.cpus, MemoryMiB: h.memory, Accel: vm.TCG}
+	if k.Arch != runtime.GOARCH {
+		var err error
+		if m.Root, err = h.store.Userland(ctx, k.Arch); err != nil {
+			return m, err
+		}
+	}
 	if k.Tree != "" {
 		addShare(&m, k.Tree, false)
 	}
 	if k.Image == "" {
 		return m, nil // nothing here yet to try KVM with
 	}
-	accel, why, err := session.Accel(ctx, m, h.driver, h.cache)
+	accel, why, err := session.Accel(ctx, m, h.self, h.cache)
 	if err != nil {
 		return m, err
 	}
@@ -109,7 +146,7 @@ func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, er
 // with the features that the kernel must have. The guest adds its own.
 func (h *host) environment(k kernels.Kernel) []string {
 	env := passedOn(os.Environ())
-	if required := h.known.Required(k.Series); len(required) > 0 {
+	if required := h.known.Required(k.Listed); len(required) > 0 {
 		env = append(env, h.known.Env+"="+strings.Join(required, ","))
 	}
 	return env
@@ -155,7 +192,7 @@ func moduleRoot(dir string) string {
 // addShare makes a host directory visible in the machine at the same path, unless it is visible
 // already.
 func addShare(m *vm.Machine, dir string, writable bool) {
-	covered := slices.ContainsFunc(hidden, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })
+	covered := m.Root != "" || slices.ContainsFunc(hidden, func(h string) bool { return dir == h || strings.HasPrefix(dir, h+"/") })
 	known := slices.ContainsFunc(m.Shares, func(s vm.Share) bool {
 		return (s.Path == dir || strings.HasPrefix(dir, s.Path+"/")) && (s.Writable || !writable)
 	})

@@ -49,7 +49,10 @@ func (k *kernelRun) run(ctx context.Context, name string) report.Kernel {
 	if err := k.boots(ctx, name); err != nil {
 		k.problem(report.Problem{What: err.Error()})
 	}
-	report.JudgeKernel(&k.result)
+	report.JudgeFeatures(&k.result)
+	if !k.anySkip {
+		report.JudgeSkips(&k.result)
+	}
 	k.result.Elapsed = time.Since(begin)
 	return k.result
 }
@@ -59,7 +62,7 @@ func (k *kernelRun) problem(p report.Problem) { k.result.Problems = append(k.res
 // boots boots the machine until all packages and the probe have run: if the machine dies in a
 // package, the next boot continues with the package after it.
 func (k *kernelRun) boots(ctx context.Context, name string) error {
-	kernel, err := k.store.Named(ctx, name)
+	kernel, err := k.kernel(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -68,7 +71,7 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 		return err
 	}
 	k.result.Accel = string(machine.Accel)
-	k.result.Required, k.result.Absent = k.known.Required(kernel.Series), k.known.Absent(kernel.Series)
+	k.result.Required, k.result.Absent = k.known.Required(kernel.Listed), k.known.Absent(kernel.Listed)
 	for _, s := range k.suites {
 		addShare(&machine, moduleRoot(s.dir), false)
 	}
@@ -87,6 +90,10 @@ func (k *kernelRun) boots(ctx context.Context, name string) error {
 // boot boots the machine once and runs the remaining packages until all have ended or the machine
 // dies.
 func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.Machine) error {
+	driver, err := k.driver(ctx, kernel.Arch)
+	if err != nil {
+		return err
+	}
 	plan := guest.Plan{Probe: !k.probed}
 	files := map[string]string{}
 	for _, i := range k.todo {
@@ -105,7 +112,7 @@ func (k *kernelRun) boot(ctx context.Context, kernel kernels.Kernel, machine vm.
 	k.done = 0
 	var failed error
 	r, err := session.Exec(ctx, plan, session.Options{
-		Runner: k.runner, Machine: machine, Driver: k.driver, Files: files, Dir: k.dir.path(), Grace: k.grace, Boot: k.bootLimit,
+		Runner: k.runner, Machine: machine, Driver: driver, Files: files, Dir: k.dir.path(), Grace: k.grace, Boot: k.bootLimit,
 		Event: func(e guest.Event) {
 			if err := k.event(ctx, e); err != nil && failed == nil {
 				failed = err

@@ -36,7 +36,9 @@ func insideGuest(args []string) (code int, inside bool) {
 	var err error
 	switch {
 	case os.Getpid() == 1:
-		err = errors.Join(guest.Init(), guest.PowerOff())
+		err = guest.Init()
+		fmt.Fprintf(os.Stderr, "vmtest: %v\n", err) // on the console; Init returns only if it fails
+		err = guest.PowerOff()
 	case len(args) > 0 && args[0] == guest.Command:
 		err = guest.Run(guest.Dir)
 	case len(args) > 0 && args[0] == feature.Command:

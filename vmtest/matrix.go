@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/rbtool/rbtool/vmtest/kernels"
 	"github.com/rbtool/rbtool/vmtest/report"
 	"github.com/rbtool/rbtool/vmtest/vm"
 )
@@ -31,32 +33,28 @@ func (h *host) matrix(ctx context.Context) (int, error) {
 
 // runAll runs all packages on all kernels and returns the report.
 func (h *host) runAll(ctx context.Context) (report.Report, error) {
-	runner, err := h.newRunner(ctx)
-	if err != nil {
-		return report.Report{}, err
-	}
 	ctx, stop := context.WithCancel(ctx)
 	var fetching sync.WaitGroup
 	defer fetching.Wait()
 	defer stop() // what is being fetched for a run that cannot be
 	fetching.Go(func() { h.fetchKernels(ctx) })
-	suites, err := h.build(ctx)
-	if err != nil {
-		return report.Report{}, err
-	}
 	r := report.Report{Date: time.Now(), Kernels: make([]report.Kernel, len(h.kernels))}
-	r.Complete = !slices.ContainsFunc(h.known.Series, func(s string) bool { return !slices.Contains(h.kernels, s) })
+	r.Complete = !slices.ContainsFunc(h.known.Of(kernels.Architectures[:1]), func(k string) bool { return !slices.Contains(h.kernels, k) })
 	for _, f := range h.known.Features {
 		r.Features = append(r.Features, f.Name)
 		if f.Host {
 			r.Host = append(r.Host, f.Name)
 		}
 	}
-	h.runKernels(ctx, runner, suites, &r)
+	if err := h.runKernels(ctx, &r); err != nil {
+		return report.Report{}, err
+	}
 	if ctx.Err() != nil {
 		return report.Report{}, ctx.Err()
 	}
-	report.JudgeRun(&r)
+	if !h.anySkip {
+		report.JudgeRun(&r)
+	}
 	return r, nil
 }
 
@@ -68,7 +66,7 @@ func (h *host) fetchKernels(ctx context.Context) {
 		return // each then is looked for once more
 	}
 	for _, name := range slices.Backward(h.kernels) {
-		_, _ = h.store.Named(ctx, name)
+		_, _ = h.kernel(ctx, name)
 	}
 }
 
@@ -83,20 +81,69 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
+// prepared is what the kernels of one architecture share.
+type prepared struct {
+	runner vm.Runner
+	suites []suite
+}
+
+// archOf returns the architecture of the kernel with a name of the command line. For a kernel that
+// cannot be had it returns any: its run fails.
+func (h *host) archOf(ctx context.Context, name string) string {
+	if n, err := kernels.ParseName(name); err == nil {
+		return n.Arch
+	}
+	k, err := h.kernel(ctx, name)
+	if err != nil {
+		return runtime.GOARCH
+	}
+	return k.Arch
+}
+
+// prepare compiles the tests for architectures.
+func (h *host) prepare(ctx context.Context, archs []string) (map[string]prepared, error) {
+	all := map[string]prepared{}
+	for _, arch := range archs {
+		if _, done := all[arch]; done {
+			continue
+		}
+		runner, err := h.newRunner(ctx, arch)
+		if err != nil {
+			return nil, err
+		}
+		suites, err := h.build(ctx, arch)
+		if err != nil {
+			return nil, err
+		}
+		all[arch] = prepared{runner, suites}
+	}
+	return all, nil
+}
+
 // runKernels runs the tests on the kernels, several kernels at a time. It starts with the newest
 // kernels, whose runs take longest because more features are tested.
-func (h *host) runKernels(ctx context.Context, runner vm.Runner, suites []suite, r *report.Report) {
+func (h *host) runKernels(ctx context.Context, r *report.Report) error {
+	archs := make([]string, len(h.kernels))
+	for i, name := range h.kernels {
+		archs[i] = h.archOf(ctx, name)
+	}
+	parts, err := h.prepare(ctx, archs)
+	if err != nil {
+		return err
+	}
 	slots := make(chan struct{}, h.parallel)
 	var all sync.WaitGroup
 	for i, name := range slices.Backward(h.kernels) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			k := kernelRun{host: h, runner: runner, suites: suites}
+			part := parts[archs[i]]
+			k := kernelRun{host: h, runner: part.runner, suites: part.suites}
 			r.Kernels[i] = k.run(ctx, name)
 		})
 	}
 	all.Wait()
+	return nil
 }
 
 // line prints a line of progress: the result of one package on one kernel.

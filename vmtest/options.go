@@ -21,10 +21,11 @@ const usage = `vmtest runs Go tests on many kernels, each in a virtual machine.
   vmtest shell -kernel KERNEL                   a shell in a machine
   go test -exec "vmtest -kernel KERNEL --" ...  run one test binary
 
-A KERNEL is a series (6.12), the path of an image (with a slash in it), or, with
-virtme-ng, an upstream tag (v6.12). Environment: VMTEST_CACHE is the directory of
-kernels, VMTEST_ACCEL (kvm, tcg) overrides the trial of KVM, VMTEST_MIRROR and
-VMTEST_SECURITY_MIRROR override the mirrors of apt.
+A KERNEL is a series (6.12), one of arm64 (6.12/arm64; 6.12-16k/arm64 has pages of
+16 KiB), the path of an image (with a slash in it), or, with virtme-ng, an upstream
+tag (v6.12). Environment: VMTEST_CACHE is the directory of kernels, VMTEST_ACCEL
+(kvm, tcg) overrides the trial of KVM, VMTEST_MIRROR and VMTEST_SECURITY_MIRROR
+override the mirrors of apt.
 
 `
 
@@ -41,6 +42,7 @@ const (
 type options struct {
 	command  command
 	kernels  []string
+	archs    []string // as the user gave them, or empty
 	runner   string
 	cpus     int
 	memory   int
@@ -50,6 +52,7 @@ type options struct {
 	parallel int
 	verbose  bool
 	refresh  bool
+	anySkip  bool
 	json     string
 	markdown string
 	cache    string
@@ -68,8 +71,9 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	fs := flag.NewFlagSet("vmtest", flag.ContinueOnError)
 	fs.SetOutput(out)
 	fs.Usage = func() { fmt.Fprint(out, usage); fs.PrintDefaults() }
-	list := fs.String("kernels", strings.Join(known.Series, ","), "run these kernels, separated by commas")
+	list := fs.String("kernels", strings.Join(known.Of(kernels.Architectures[:1]), ","), "run these kernels, separated by commas")
 	one := fs.String("kernel", "", "run one kernel")
+	archs := fs.String("arch", kernels.Architectures[0], "run kernels of these architectures, separated by commas ("+strings.Join(kernels.Architectures, ", ")+")")
 	fs.StringVar(&o.runner, "runner", "", "virtme-ng (default for the matrix), or direct, which boots faster (default for a binary or a shell)")
 	fs.IntVar(&o.cpus, "cpus", 2, "give a machine this many processors")
 	fs.IntVar(&o.memory, "memory", 2048, "give a machine this much memory, in MiB")
@@ -79,6 +83,7 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	fs.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "run this many machines at a time")
 	fs.BoolVar(&o.verbose, "v", false, "show all output at once")
 	fs.BoolVar(&o.refresh, "refresh", false, "fetch newer builds of the kernels")
+	fs.BoolVar(&o.anySkip, "any-skip", false, "accept skipped tests that name no missing feature")
 	fs.StringVar(&o.json, "json", "", "write the report to a `file`, as JSON")
 	fs.StringVar(&o.markdown, "markdown", "", "write the matrix to a `file`")
 	if err := fs.Parse(args); err != nil {
@@ -89,11 +94,51 @@ func parse(args []string, known kernels.List, out io.Writer) (options, error) {
 	if *one != "" {
 		o.kernels = []string{*one}
 	}
-	err := o.complete(*one)
+	named, given := false, false
+	fs.Visit(func(f *flag.Flag) {
+		named = named || f.Name == "kernel" || f.Name == "kernels"
+		given = given || f.Name == "arch"
+	})
+	if given {
+		o.archs = strings.Split(*archs, ",")
+	}
+	err := o.selectArch(*archs, named, known)
+	if err == nil {
+		err = o.complete(*one)
+	}
 	if err != nil {
 		fmt.Fprintf(out, "vmtest: %v\n", err)
 	}
 	return o, err
+}
+
+// selectArch selects kernels by the architectures in list, separated by commas. If the user named
+// kernels, a name without an architecture stands for one kernel of each, and others must be of one.
+// Otherwise it selects those of the kernels that are known.
+func (o *options) selectArch(list string, named bool, known kernels.List) error {
+	archs := strings.Split(list, ",")
+	for _, arch := range archs {
+		if err := kernels.CheckArch(arch); err != nil {
+			return err
+		}
+	}
+	if !named {
+		o.kernels = known.Of(archs)
+		return nil
+	}
+	var selected []string
+	for _, name := range o.kernels {
+		n, err := kernels.ParseName(name)
+		if err != nil || strings.Contains(name, "/") {
+			selected = append(selected, name) // its name or its image says the architecture
+			continue
+		}
+		for _, n.Arch = range archs {
+			selected = append(selected, n.String())
+		}
+	}
+	o.kernels = selected
+	return nil
 }
 
 // complete sets the defaults that depend on the command, and checks the options.
@@ -109,6 +154,8 @@ func (o *options) complete(kernel string) error {
 		return fmt.Errorf("unknown runner %q (direct or virtme-ng)", o.runner)
 	case o.command != runMatrix && kernel == "":
 		return errors.New("option -kernel is missing")
+	case o.command != runMatrix && len(o.kernels) > 1:
+		return errors.New("one machine needs one architecture in -arch")
 	case o.command == runBinary && len(o.args) == 0:
 		return errors.New("test binary is missing after --")
 	case o.command == runShell && o.runner != "direct":

@@ -17,7 +17,7 @@ import (
 func parsed(t *testing.T, args string) (options, error) {
 	t.Helper()
 	t.Setenv("VMTEST_CACHE", "/cache")
-	return parse(strings.Fields(args), kernels.List{Series: []string{"5.10", "6.1"}}, io.Discard)
+	return parse(strings.Fields(args), kernels.List{Kernels: []string{"5.10", "6.1", "6.1/arm64"}}, io.Discard)
 }
 
 func TestTheCommandLineSaysWhatToDo(t *testing.T) {
@@ -28,12 +28,19 @@ func TestTheCommandLineSaysWhatToDo(t *testing.T) {
 		args    []string
 	}
 	for args, want := range map[string]short{
-		"":                               {runMatrix, []string{"5.10", "6.1"}, "virtme-ng", []string{"./..."}},
-		"-kernels 6.1,7.2 ./a ./b":       {runMatrix, []string{"6.1", "7.2"}, "virtme-ng", []string{"./a", "./b"}},
-		"-kernel /boot/vmlinuz ./a":      {runMatrix, []string{"/boot/vmlinuz"}, "virtme-ng", []string{"./a"}},
-		"-kernel 6.1 -- /x.test -a":      {runBinary, []string{"6.1"}, "direct", []string{"/x.test", "-a"}},
-		"shell -kernel 6.1":              {runShell, []string{"6.1"}, "direct", nil},
-		"-runner direct -kernel 6.1 ./a": {runMatrix, []string{"6.1"}, "direct", []string{"./a"}},
+		"":                                       {runMatrix, []string{"5.10", "6.1"}, "virtme-ng", []string{"./..."}},
+		"-arch arm64":                            {runMatrix, []string{"6.1/arm64"}, "virtme-ng", []string{"./..."}},
+		"-arch amd64":                            {runMatrix, []string{"5.10", "6.1"}, "virtme-ng", []string{"./..."}},
+		"-kernel 7.2/arm64":                      {runMatrix, []string{"7.2/arm64"}, "virtme-ng", []string{"./..."}},
+		"-arch amd64,arm64":                      {runMatrix, []string{"5.10", "6.1", "6.1/arm64"}, "virtme-ng", []string{"./..."}},
+		"-arch amd64,arm64 -kernel 7.2":          {runMatrix, []string{"7.2", "7.2/arm64"}, "virtme-ng", []string{"./..."}},
+		"-arch arm64 -kernel 7.2-16k -- /x.test": {runBinary, []string{"7.2-16k/arm64"}, "direct", []string{"/x.test"}},
+		"-arch arm64 -kernel /boot/vmlinuz ./a":  {runMatrix, []string{"/boot/vmlinuz"}, "virtme-ng", []string{"./a"}},
+		"-kernels 6.1,7.2 ./a ./b":               {runMatrix, []string{"6.1", "7.2"}, "virtme-ng", []string{"./a", "./b"}},
+		"-kernel /boot/vmlinuz ./a":              {runMatrix, []string{"/boot/vmlinuz"}, "virtme-ng", []string{"./a"}},
+		"-kernel 6.1 -- /x.test -a":              {runBinary, []string{"6.1"}, "direct", []string{"/x.test", "-a"}},
+		"shell -kernel 6.1":                      {runShell, []string{"6.1"}, "direct", nil},
+		"-runner direct -kernel 6.1 ./a":         {runMatrix, []string{"6.1"}, "direct", []string{"./a"}},
 	} {
 		o, err := parsed(t, args)
 		if err != nil {
@@ -57,6 +64,8 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 		"-- /x.test":                          "option -kernel is missing",
 		"-kernel 6.1 --":                      "test binary is missing after --",
 		"shell -kernel 6.1 -runner virtme-ng": "a shell needs -runner direct",
+		"-arch vax":                           `unknown architecture "vax" (amd64 or arm64)`,
+		"shell -arch amd64,arm64 -kernel 6.1": "one machine needs one architecture in -arch",
 		"-parallel 0":                         "-cpus, -memory, -parallel and -timeout must be positive",
 	} {
 		if _, err := parsed(t, args); err == nil || err.Error() != want {

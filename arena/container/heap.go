@@ -11,9 +11,9 @@ import (
 
 // Heap allocates memory of an arena. Programs and processes use it at once, without locks.
 //
-//	page 0    superblock: identity, limits, roots
-//	page 1    a free list for each block size
-//	page 2..  blocks: a header of 8 bytes, then the data
+//	byte 0      superblock: identity, limits, roots
+//	byte 4096   a free list for each block size
+//	next page.. blocks: a header of 8 bytes, then the data
 //
 // An allocation takes a block from the free list of its size. If the list is empty, it makes a block from
 // memory that was never allocated. A free list is a stack. Its head has a tag that counts changes, so
@@ -26,8 +26,9 @@ import (
 // process sleeps between two instructions of an operation while a free list changes exactly 2^32 times,
 // or a multiple of that, it corrupts the list.
 //
-// bpf/headers/arena_heap.h is the same heap in C, compiled for pages of 4 KiB. On kernels with another
-// page size, [Format] and [OpenHeap] fail with [ebpf.ErrNotSupported].
+// bpf/headers/arena_heap.h is the same heap in C. The layout is the same for all page sizes. Pages are
+// allocated by the page size of the kernel on which the heap was made, which the superblock states: a copy
+// of the arena on a kernel with another page size is refused.
 //
 // All methods may be called by many goroutines at once. A Heap needs no Close: the caller closes its
 // arena.
@@ -40,8 +41,8 @@ type Heap struct {
 // at the end that hold variables of programs (see package loader). Any number of processes may call
 // Format at once. If a process is killed during the call, the arena stays usable.
 //
-// The error matches [ErrFormat] if page 0 holds other data, [ErrFull] if fewer than three pages are
-// left, and [ebpf.ErrNotSupported] if the kernel's page size is not 4 KiB.
+// The error matches [ErrFormat] if page 0 holds other data or a heap that was made for another page size,
+// and [ErrFull] if no page is left for blocks.
 func Format(a *arena.Arena) (*Heap, error) {
 	h, err := arenamem.Of(a).Format()
 	if err != nil {
@@ -50,8 +51,8 @@ func Format(a *arena.Arena) (*Heap, error) {
 	return &Heap{h, a}, nil
 }
 
-// OpenHeap opens the heap that [Format] created. The error matches [ErrFormat] if there is none or its
-// superblock is corrupt, and [ebpf.ErrNotSupported] if the kernel's page size is not 4 KiB.
+// OpenHeap opens the heap that [Format] created. The error matches [ErrFormat] if there is none, its
+// superblock is corrupt, or it was made for another page size.
 func OpenHeap(a *arena.Arena) (*Heap, error) {
 	h, err := arenamem.Of(a).OpenHeap()
 	if err != nil {

@@ -25,7 +25,7 @@ func TestEveryWordLeadsToAnAbsentPage(t *testing.T) {
 	v := newVictim(t, arena.Options{SegvOnFault: true})
 	absent := 0
 	for at := 0; at < len(v.mem); at += 8 {
-		if binary.LittleEndian.Uint64(v.good[at:]) == 0 && at >= arenamem.HeadPages*int(arenamem.PageSize) {
+		if binary.LittleEndian.Uint64(v.good[at:]) == 0 && at >= int(arenamem.HeadSize) {
 			continue // the word is not in use
 		}
 		for kind := range byte(2) {
@@ -55,7 +55,7 @@ func TestEveryPageIsFreed(t *testing.T) {
 			t.Fatal(err)
 		}
 		// First use the heap that was opened before the page was freed. check then opens it again.
-		if _, err := v.h.h.Stats(); off < arenamem.HeadPages*arenamem.PageSize && !errors.Is(err, arena.ErrAbsent) {
+		if _, err := v.h.h.Stats(); off < arenamem.HeadSize && !errors.Is(err, arena.ErrAbsent) {
 			t.Errorf("page at %#x is freed: %v", off, err)
 		}
 		v.useHeap(v.h, func(error) {})
@@ -186,7 +186,7 @@ func hostileHelper(a *arena.Arena, in *bufio.Reader) error {
 	over := make(chan struct{})
 	go func() { in.ReadByte(); close(over) }()
 	v := victim{h: &Heap{a: a}}
-	present := arenamem.HeadPages*arenamem.PageSize + arenamem.GrowAhead
+	present := arenamem.HeadSize + arenamem.GrowAhead
 	mem, err := a.Bytes(arena.Ptr[byte](a.Base()), present)
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func (l *List) Push(p arena.Ptr[Link]) (err error) {
 		}
 		atomic.StoreUint64((*uint64)(&node.Next), next)
 		// The swap publishes node.Next. Its partner is the load of the list's head in Pop, or in
-		// arena_list_pop.
+		// arena_list_pop (litmus list-push).
 		if atomic.CompareAndSwapUint64(&l.l.head, head, head>>32<<32|uint64(uint32(p))) {
 			return nil
 		}
@@ -105,7 +105,8 @@ func (l *List) Pop() (p arena.Ptr[Link], err error) {
 		if node == nil {
 			return 0, fmt.Errorf("pop: %w: the list's head points to %#x, not into the heap", ErrCorrupt, l.h.Address(ref))
 		}
-		// Others may pop and reuse the node before this load. Then next is wrong, and the swap fails.
+		// Others may pop and reuse the node before this load. Then next is wrong, and the swap fails
+		// (litmus list-pop).
 		next := atomic.LoadUint64(node)
 		if atomic.CompareAndSwapUint64(&l.l.head, head, arenamem.Tagged(head, uint32(next))) {
 			return arena.Ptr[Link](l.h.Address(ref)), nil

@@ -265,7 +265,8 @@ func BenchmarkListWalk(b *testing.B) {
 
 // Nodes refuses nodes that end outside the arena, and types smaller than a Link.
 func TestNodesThatDoNotFit(t *testing.T) {
-	h := newHeap(t, arena.Options{Size: 4 * arenamem.PageSize})
+	const size = 256 << 10
+	h := newHeap(t, arena.Options{Size: size})
 	l := newList(t, h)
 	p, _, err := New[numbered](h)
 	if err != nil {
@@ -281,15 +282,15 @@ func TestNodesThatDoNotFit(t *testing.T) {
 	}
 	for _, err := range Nodes[struct {
 		Link
-		_ [2 * 4096]byte // begins in page 2 of 4, after a header, and so ends outside the arena
+		_ [size - 4096]byte // begins after more than 4096 bytes, and so ends outside the arena
 	}](l) {
 		if !errors.Is(err, ErrCorrupt) {
-			t.Errorf("two pages: %v", err)
+			t.Errorf("almost the arena: %v", err)
 		}
 	}
 	for _, err := range Nodes[struct {
 		Link
-		_ [4 * 4096]byte
+		_ [size]byte
 	}](l) {
 		if !errors.Is(err, arena.ErrPointer) {
 			t.Errorf("more than the arena: %v", err)

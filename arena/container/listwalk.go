@@ -10,6 +10,7 @@ import (
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/order"
 )
 
 // All iterates over the nodes from the front. If a node is popped during the loop, All may yield wrong
@@ -164,16 +165,24 @@ func (w *walker) end() (err error) {
 		return w.err
 	}
 	defer w.l.h.Catch("walk list", debug.SetPanicOnFault(true), &err)
-	if atomic.LoadUint64(&w.l.l.head)>>32 != w.head>>32 {
+	if w.l.popped(w.head) {
 		return fmt.Errorf("walk list: %w: nodes were popped", ErrContended)
 	}
 	return nil
 }
 
+// popped reports whether nodes were popped since the list's head was loaded as head. If not, the nodes
+// loaded in between were in the list. Partner: the compare-and-swap of Pop, or of arena_list_pop (litmus
+// list-walk).
+func (l *List) popped(head uint64) bool {
+	order.LoadFence()
+	return atomic.LoadUint64(&l.l.head)>>32 != head>>32
+}
+
 // wrong explains why a walk that started at head cannot continue at p.
 func (l *List) wrong(head, p, left uint64) error {
 	switch {
-	case atomic.LoadUint64(&l.l.head)>>32 != head>>32:
+	case l.popped(head):
 		return fmt.Errorf("walk list: %w: nodes were popped", ErrContended)
 	case left == 0:
 		return fmt.Errorf("walk list: %w: the list is a cycle", ErrCorrupt)

@@ -207,7 +207,7 @@ func taker(name string, weak queueWeakness) model.Thread {
 func queueModel(threads ...model.Thread) model.Model {
 	death := model.Thread{Name: "SIGKILL", Steps: []model.Step{{Doc: "of the mortal", Do: func(v *model.View) { v.Poke(queueKilled, 1) }}}}
 	return model.Model{
-		Words: int(queueWords), Order: model.TSO, Threads: append(threads, death),
+		Words: int(queueWords), Order: model.PSO, Threads: append(threads, death),
 		AtRest: func(v *model.View) error {
 			if v.Peek(queuePuts) != v.Peek(queueTakes) {
 				return errors.New("an element was put and not taken")

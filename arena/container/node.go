@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/rbtool/rbtool/internal/order"
 )
 
 // hash is the same function as arena_hash in C. It hashes the key's words; the last word is padded with
@@ -96,7 +98,7 @@ func (t *Table) hasLongKey(n *node, key []byte) bool {
 // the bucket's word is the same then, the copy is consistent.
 func (t *Table) copyValue(to []byte, n *node) {
 	copy(to, t.valueOf(n))
-	fence() // the loads of copy have no order
+	order.LoadFence() // litmus table-lookup
 }
 
 // setKey sets the key of a node that is not in the table yet.

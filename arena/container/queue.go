@@ -32,6 +32,9 @@ type queue struct {
 // operation waits for another, and a killed process loses at most the element that it had taken or had
 // not put yet.
 //
+// The compare-and-swap of Put publishes what was written into the element, and that of Take acquires it
+// (litmus queue).
+//
 // Any number of goroutines, processes and programs may put and take at once.
 type Queue struct {
 	h     *arenamem.Heap

@@ -84,7 +84,8 @@ func (h *Heap) addRoot(name string, kind Kind, ref uint32) (Root, error) {
 	return there, err
 }
 
-// publish stores is and name in r, the root at p, and adds it at the first free number.
+// publish stores is and name in r, the root at p, and adds it at the first free number by a
+// compare-and-swap, which publishes the root and its object (litmus root-add).
 func (h *Heap) publish(p arena.Ptr[byte], r *root, is root, name string) (there Root, err error) {
 	defer h.h.Catch("publish", debug.SetPanicOnFault(true), &err)
 	copy(is.name[:], name)

@@ -2,12 +2,19 @@ package container
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/internal/arenamem"
+	"github.com/rbtool/rbtool/internal/bpftest/arenaset"
 	"github.com/rbtool/rbtool/internal/bpftest/arenatest"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -62,6 +69,58 @@ func TestFormatTakesNoMemoryOfOthers(t *testing.T) {
 		if _, err := Format(a); !errors.Is(err, ErrFormat) || *word != 7 {
 			t.Errorf("word at %d: %v, %d is left of 7", off, err, *word)
 		}
+	}
+}
+
+// otherImage returns the first bytes of an arena as a kernel with another page size formats it, and that
+// page size.
+func otherImage(h *Heap) ([]byte, uint64) {
+	other := uint64(4 << 10)
+	if arenamem.PageSize == other {
+		other = 16 << 10
+	}
+	head := max(other, 8<<10) // the classes end before 8 KiB
+	s := *h.h.Super
+	s.PageSize, s.HeapStart, s.Brk, s.Present = uint32(other), head, head+arenamem.GrowAhead, head+arenamem.GrowAhead
+	image := make([]byte, s.Present)
+	copy(image, unsafe.Slice((*byte)(unsafe.Pointer(&s)), unsafe.Sizeof(s)))
+	binary.NativeEndian.PutUint64(image[4096+16*64+8:], 1) // a block of 4 KiB is in use
+	return image, other
+}
+
+// The image of an arena from a kernel with another page size is refused and left as it is, by processes
+// and by programs.
+func TestHeapOfAnotherPageSize(t *testing.T) {
+	testenv.NoLeaks(t)
+	h := newHeap(t, arena.Options{Size: 1 << 20})
+	p := loadSet(t, h, arenaset.HeapStorm)
+	if job := p.must(arenaset.HeapStorm, arenaset.Job{Count: 10, Seed: 1}); job.Failed != 0 {
+		t.Fatalf("%+v", job)
+	}
+	image, other := otherImage(h)
+	mem, err := h.a.Bytes(arena.Ptr[byte](h.a.Base()), uint64(len(image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(mem, image)
+	says := fmt.Sprintf("heap was made for pages of %d bytes, this kernel has pages of %d", other, arenamem.PageSize)
+	for what, open := range map[string]func(*arena.Arena) (*Heap, error){"open": OpenHeap, "format": Format} {
+		if _, err := open(h.a); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: error %v, want one that says %q", what, err, says)
+		}
+	}
+	if !bytes.Equal(mem, image) {
+		t.Error("the image was changed")
+	}
+	at := arena.Ptr[arenaset.Job](h.a.Base() + h.a.Size() - arenamem.PageSize)
+	job, err := at.In(h.a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.Count = 10
+	arenatest.Run(t, p.c.Programs[arenaset.HeapStorm], ebpf.RunOptions{Context: arenaset.Context{Job: uint64(at)}})
+	if job.Done != 10 || job.Full != 10 || !bytes.Equal(mem, image) {
+		t.Errorf("a program grows the heap: %+v", *job)
 	}
 }
 

@@ -49,8 +49,9 @@ const nodeSize = uint64(unsafe.Sizeof(node{}))
 // Replacing or deleting a key copies the nodes before it in its bucket. A bucket has few nodes if Capacity
 // is right; the table does not grow. Because of the copies, deleting can fail with [ErrFull].
 //
-// Readers rely on x86, which keeps loads and stores in order. The code has no barriers for other
-// machines: there, [NewTable] and [OpenTable] fail with [ebpf.ErrNotSupported].
+// The second load of the bucket's word proves the loads before it only if it happens after them. On amd64
+// loads are in order; on arm64 a barrier orders them (litmus table-lookup). On other machines, [NewTable] and [OpenTable] fail
+// with [ebpf.ErrNotSupported].
 //
 // All methods may be called by many goroutines, processes and programs at once.
 type Table struct {
@@ -85,7 +86,7 @@ const maxChain = 4096
 
 // NewTable creates an empty table with a name, as [Heap.AddRoot] does. Errors are those of [Heap.Alloc]
 // and Heap.AddRoot, [ErrTooLarge] for options out of range, and [ebpf.ErrNotSupported] on machines other
-// than x86-64.
+// than amd64 and arm64.
 func NewTable(h *Heap, name string, opts TableOptions) (*Table, error) {
 	t, err := newTable(h, name, opts)
 	if err != nil {
@@ -214,7 +215,7 @@ func (t *Table) Lookup(key, value []byte) (err error) {
 			t.copyValue(value, n)
 		}
 		// Partner: the compare-and-swap of a change. Nodes are constant before it. After it, this load
-		// returns another tag.
+		// returns another tag (litmus table-lookup).
 		if bucket.Load() != head {
 			left -= 1 + depth // count the nodes visited, not only the attempts
 			continue

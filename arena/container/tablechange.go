@@ -121,7 +121,7 @@ func (c *change) get(value []byte) (err error) {
 		return nil
 	}
 	c.t.copyValue(value, c.old)
-	// Partner: the compare-and-swap of another change, as in Lookup.
+	// Partner: the compare-and-swap of another change, as in Lookup (litmus table-lookup).
 	if c.bucket.Load() != c.head {
 		return errChanged
 	}
@@ -187,7 +187,8 @@ func (c *change) exchange(value []byte) (err error) {
 	return c.swap(c.fresh)
 }
 
-// swap publishes ref as the bucket's first node.
+// swap publishes ref as the bucket's first node (litmus table-update). If it succeeds, the nodes that
+// copyNodes copied were not reused before that (litmus table-replace).
 func (c *change) swap(ref uint32) error {
 	t := c.t
 	if !c.bucket.CompareAndSwap(c.head, arenamem.Tagged(c.head, ref)) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -12,12 +13,20 @@ import (
 	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/kernelbtf"
 	"github.com/rbtool/rbtool/internal/mapflag"
+	"github.com/rbtool/rbtool/internal/order"
 	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// baseVariable is the name of the constant that holds the arena's user address in programs, declared in
-// bpf/headers/arena.h as const volatile __u64 arena_base. NewCollection sets it if the collection has it.
-const baseVariable = "arena_base"
+// Names of constants in programs, declared in bpf/headers/arena.h as const volatile __u64. NewCollection
+// sets those that the collection has.
+const (
+	baseVariable    = "arena_base"      // user address of the arena
+	pageVariable    = "arena_page_size" // page size of the kernel, in bytes
+	orderedVariable = "arena_ordered"   // 1 if the machine keeps loads in program order
+)
+
+// oldPageSize is the page size, in bytes, of programs without pageVariable: ARENA_PAGE_SIZE was a number.
+const oldPageSize = 4096
 
 // Options describe how to load a collection. The zero value creates the arenas that the collection
 // declares.
@@ -66,8 +75,11 @@ func (c *Collection) Close() {
 }
 
 // NewCollection loads a collection whose programs use arenas. The caller closes the collection.
-// NewCollection does not change spec. If the collection has the constant arena_base of
-// bpf/headers/arena.h, NewCollection sets it to the base of the arena, of which there must be one.
+// NewCollection does not change spec. If the collection has the constants of bpf/headers/arena.h,
+// NewCollection sets arena_base to the base of the arena, of which there must be one, arena_page_size to
+// the kernel's page size, and arena_ordered if the machine keeps loads in program order. Programs compiled
+// with older headers lack the last two: they load only on kernels with pages of 4 KiB, on machines such as
+// amd64, where they need no barriers (litmus table-lookup).
 //
 // Programs that do not convert arena pointers are loaded by cilium/ebpf, and may use all its features.
 // Programs that convert arena pointers cannot be struct_ops, attach to other programs or to kernel
@@ -169,6 +181,12 @@ func (c *Collection) openArenas(spec *ebpf.CollectionSpec, opts *Options) error 
 		m.MaxEntries, m.Flags, m.Pinning = a.Map().MaxEntries(), a.Map().Flags(), ebpf.PinNone
 	}
 	opts.Collection.MapReplacements = replaced
+	if err := setPageSize(spec, arenamem.PageSize); err != nil {
+		return err
+	}
+	if err := setOrdered(spec, runtime.GOARCH); err != nil {
+		return err
+	}
 	return c.setBase(spec)
 }
 
@@ -200,6 +218,43 @@ func (c *Collection) setBase(spec *ebpf.CollectionSpec) error {
 		if err := v.Set(a.Base()); err != nil {
 			return fmt.Errorf("set %s: %w", baseVariable, err)
 		}
+	}
+	return nil
+}
+
+// setPageSize sets the constant arena_page_size. It refuses programs that were compiled for another size.
+func setPageSize(spec *ebpf.CollectionSpec, page uint64) error {
+	if v := spec.Variables[pageVariable]; v != nil {
+		if err := v.Set(page); err != nil {
+			return fmt.Errorf("set %s: %w", pageVariable, err)
+		}
+		return nil
+	}
+	if spec.Variables[baseVariable] != nil && page != oldPageSize {
+		return fmt.Errorf("%w: programs were compiled for pages of %d bytes, the kernel has pages of %d (compile them with the arena.h of this version)",
+			ebpf.ErrNotSupported, oldPageSize, page)
+	}
+	return nil
+}
+
+// setOrdered sets the constant arena_ordered, which removes barriers where the machine needs none. It
+// refuses programs without the constant if the machine needs barriers (litmus table-lookup).
+func setOrdered(spec *ebpf.CollectionSpec, arch string) error {
+	if spec.Variables[baseVariable] == nil {
+		return nil // compiled without bpf/headers/arena.h
+	}
+	v := spec.Variables[orderedVariable]
+	switch {
+	case v == nil && order.Total(arch):
+		return nil
+	case v == nil:
+		return fmt.Errorf("programs without %s on %s: %w: they lack barriers; compile them with the current bpf/headers/arena.h",
+			orderedVariable, arch, ebpf.ErrNotSupported)
+	case !order.Total(arch):
+		return nil
+	}
+	if err := v.Set(uint64(1)); err != nil {
+		return fmt.Errorf("set %s: %w", orderedVariable, err)
 	}
 	return nil
 }

@@ -192,15 +192,16 @@ func TestReserveRefused(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a heap if all but two pages are reserved", func(t *testing.T) {
+	t.Run("a heap if no page is left for its blocks", func(t *testing.T) {
 		a := arenatest.New(t, arena.Options{Size: 16 * arenamem.PageSize})
-		if _, err := arenamem.Of(a).Reserve(14 * arenamem.PageSize); err != nil {
+		if _, err := arenamem.Of(a).Reserve(a.Size() - arenamem.HeadSize); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := container.Format(a); !errors.Is(err, container.ErrFull) {
 			t.Errorf("format: %v", err)
 		}
-		if off, err := arenamem.Of(a).Reserve(arenamem.PageSize); off != arenamem.PageSize || err != nil {
+		left := arenamem.HeadSize - arenamem.PageSize // page 0 holds the record
+		if off, err := arenamem.Of(a).Reserve(left); off != arenamem.PageSize || err != nil {
 			t.Errorf("reserved at %#x, %v", off, err)
 		}
 	})

@@ -50,17 +50,19 @@ type bpfWork struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAddresses = "addresses"
-	bpfMapArena     = "arena"
-	bpfMapCounters  = "counters"
-	bpfMapSources   = "sources"
-	bpfMapWork      = "work"
-	bpfProgKvGet    = "kv_get"
-	bpfVarArenaBase = "arena_base"
-	bpfVarGrowth    = "growth"
-	bpfVarMac       = "mac"
-	bpfVarPort      = "port"
-	bpfVarTableRoot = "table_root"
+	bpfMapAddresses     = "addresses"
+	bpfMapArena         = "arena"
+	bpfMapCounters      = "counters"
+	bpfMapSources       = "sources"
+	bpfMapWork          = "work"
+	bpfProgKvGet        = "kv_get"
+	bpfVarArenaBase     = "arena_base"
+	bpfVarArenaOrdered  = "arena_ordered"
+	bpfVarArenaPageSize = "arena_page_size"
+	bpfVarGrowth        = "growth"
+	bpfVarMac           = "mac"
+	bpfVarPort          = "port"
+	bpfVarTableRoot     = "table_root"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -123,11 +125,13 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	ArenaBase *ebpf.VariableSpec `ebpf:"arena_base"`
-	Growth    *ebpf.VariableSpec `ebpf:"growth"`
-	Mac       *ebpf.VariableSpec `ebpf:"mac"`
-	Port      *ebpf.VariableSpec `ebpf:"port"`
-	TableRoot *ebpf.VariableSpec `ebpf:"table_root"`
+	ArenaBase     *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.VariableSpec `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.VariableSpec `ebpf:"arena_page_size"`
+	Growth        *ebpf.VariableSpec `ebpf:"growth"`
+	Mac           *ebpf.VariableSpec `ebpf:"mac"`
+	Port          *ebpf.VariableSpec `ebpf:"port"`
+	TableRoot     *ebpf.VariableSpec `ebpf:"table_root"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -171,11 +175,13 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	ArenaBase *ebpf.Variable `ebpf:"arena_base"`
-	Growth    *ebpf.Variable `ebpf:"growth"`
-	Mac       *ebpf.Variable `ebpf:"mac"`
-	Port      *ebpf.Variable `ebpf:"port"`
-	TableRoot *ebpf.Variable `ebpf:"table_root"`
+	ArenaBase     *ebpf.Variable `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.Variable `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.Variable `ebpf:"arena_page_size"`
+	Growth        *ebpf.Variable `ebpf:"growth"`
+	Mac           *ebpf.Variable `ebpf:"mac"`
+	Port          *ebpf.Variable `ebpf:"port"`
+	TableRoot     *ebpf.Variable `ebpf:"table_root"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

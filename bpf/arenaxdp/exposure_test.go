@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -59,18 +58,10 @@ func macOf(tb testing.TB, e *netpair.End) (mac net.HardwareAddr) {
 	return mac
 }
 
-// ip runs the command ip in the network namespace of an end.
-func ip(tb testing.TB, e *netpair.End, args string) {
+func must(tb testing.TB, err error) {
 	tb.Helper()
-	err := e.Do(func() error {
-		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
 	if err != nil {
-		tb.Fatalf("ip %s: %v", args, err)
+		tb.Fatal(err)
 	}
 }
 
@@ -133,7 +124,7 @@ func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 	put(t, kv, "k", "value")
 	p := newPair(t)
 	// Add an address that belongs to the host, but not to the device.
-	ip(t, p.Server, "addr add 198.51.100.9/32 dev lo")
+	must(t, p.Server.AddAddress("lo", netip.MustParsePrefix("198.51.100.9/32")))
 	s := startServer(t, p.Server, kv, Options{})
 	c := newClient(t, p, p.Server.IPv4)
 	d4, d6 := get(server4, "k"), get(server6, "k")
@@ -155,8 +146,8 @@ func TestServerRefusesWhatTheProgramRefuses(t *testing.T) {
 		{"a request by IPv6", d6, ServerCounters{Answered: 1}},
 	}
 	// Without routes back, the kernel drops datagrams from other networks.
-	ip(t, p.Server, "route add default via 192.0.2.2")
-	ip(t, p.Server, "route add default via 2001:db8::2")
+	must(t, p.Server.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), p.Client.IPv4))
+	must(t, p.Server.AddRoute(netip.MustParsePrefix("::/0"), p.Client.IPv6))
 	for _, tt := range tests {
 		c.must(t, "get absent\r\n")
 		before, sent := s.Counters(), c.sent
@@ -260,8 +251,8 @@ func TestAddressesAreFollowed(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- x.Follow(ctx) }()
 	s := startServer(t, p.Server, kv, Options{})
-	ip(t, p.Client, "addr add 198.51.100.2/24 dev client")
-	ip(t, p.Server, "addr add 198.51.100.1/24 dev server")
+	must(t, p.Client.AddAddress("client", netip.MustParsePrefix("198.51.100.2/24")))
+	must(t, p.Server.AddAddress("server", netip.MustParsePrefix("198.51.100.1/24")))
 	added := netip.MustParseAddr("198.51.100.1")
 	await := func(what string, is func() bool) {
 		for deadline := time.Now().Add(10 * time.Second); !is(); {
@@ -280,7 +271,7 @@ func TestAddressesAreFollowed(t *testing.T) {
 			t.Errorf("%q: got %q", ask, got)
 		}
 	}
-	ip(t, p.Server, "addr del 198.51.100.1/24 dev server")
+	must(t, p.Server.RemoveAddress("server", netip.MustParsePrefix("198.51.100.1/24")))
 	await("it goes", func() bool { return errors.Is(inProgram(), ebpf.ErrKeyNotExist) && !inServer() })
 	if s.reach.Load().mayAsk(netip.MustParseAddr("198.51.100.2")) {
 		t.Error("its network may still ask")

@@ -51,6 +51,17 @@ static __always_inline struct bpf_ringbuf *ring_of(void *map)
 		address;                                                                       \
 	})
 
+/*
+ * Returns 0, computed from v. If it is added to the address of a load, every CPU does that load
+ * after the load of v (tools/memory-model/Documentation: address dependency). BPF has no
+ * load-acquire before Linux 6.15.
+ */
+static __always_inline __u64 after(__u64 v)
+{
+	asm volatile("%0 &= 0" : "+r"(v));
+	return v;
+}
+
 static __always_inline __u64 consumer_pos(void *map)
 {
 	return *(volatile __u64 *)RING_MEMBER(ring_of(map), consumer_pos);
@@ -61,12 +72,23 @@ static __always_inline __u64 producer_pos(void *map)
 	return *(volatile __u64 *)RING_MEMBER(ring_of(map), producer_pos);
 }
 
-/* Returns the same as bpf_ringbuf_query with BPF_RB_AVAIL_DATA, without a call. */
+/* Returns the same as bpf_ringbuf_query with BPF_RB_AVAIL_DATA, without a call. Loaded first,
+ * producer_pos could be behind consumer_pos (litmus drain-avail). */
 static __always_inline __u64 avail_data(void *map)
 {
 	__u64 pos = consumer_pos(map);
 
-	return producer_pos(map) - pos;
+	return *(volatile __u64 *)(RING_MEMBER(ring_of(map), producer_pos) + after(pos)) - pos;
+}
+
+/*
+ * Reports whether consumer_pos is still pos, after a look. If so, the words that were read from pos on
+ * are headers: the producer has not written over them. The load depends on
+ * the last of them, and the address of each on the one before (litmus drain-look).
+ */
+static __always_inline bool undrained(void *map, const struct drain_ahead *a, __u64 pos)
+{
+	return *(volatile __u64 *)(RING_MEMBER(ring_of(map), consumer_pos) + after(a->len)) == pos;
 }
 
 /* Returns the address of the data as a number: the verifier does not permit adding an unbounded
@@ -84,17 +106,6 @@ static __always_inline __u64 data_of(void *map)
 static __always_inline __u64 span(__u32 len)
 {
 	return ((__u64)len + RINGBUF_HDR_SZ + 7) & ~7ULL;
-}
-
-/*
- * Returns 0, computed from v. If it is added to the address of a load, every CPU does that load
- * after the load of v (tools/memory-model/Documentation: address dependency). BPF has no
- * load-acquire before Linux 6.15.
- */
-static __always_inline __u64 after(__u64 v)
-{
-	asm volatile("%0 &= 0" : "+r"(v));
-	return v;
 }
 
 /* Returns the address of position pos; data is data_of(map). */
@@ -128,7 +139,7 @@ static __always_inline bool look(void *map, struct drain_ahead *a, __u64 data)
 	a->kind = a->discarded ? AHEAD_DISCARDED : AHEAD_NOTHING;
 	if (a->pos >= a->producer_pos)
 		return false;
-	/* Partner: the producer's store-release of its position. */
+	/* Partner: the producer's store-release of its position (litmus drain-ahead). */
 	header = load_header(address(map, data, a->pos) + after(a->producer_pos));
 	a->seen++;
 	a->at = a->pos;
@@ -148,8 +159,10 @@ static __always_inline bool look(void *map, struct drain_ahead *a, __u64 data)
 	return a->kind != AHEAD_SAMPLE;
 }
 
-/* Copies the bytes of the sample that a look has found. Partner: the producer's
- * store-release of the header that commits them. */
+/*
+ * Copies the bytes of the sample that a look has found. Partner: the producer's store-release of the header
+ * that commits them (litmus drain-ahead).
+ */
 static __always_inline void read_ahead(void *map, const struct drain_ahead *a, __u64 data, void *to, __u32 len)
 {
 	bpf_probe_read_kernel(to, len, (void *)(address(map, data, a->at + RINGBUF_HDR_SZ) + after(a->len)));

@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // drainOn loads another Drain of the pair and starts it: by a run, the timer or a tracepoint, as
@@ -30,7 +32,7 @@ func (p *pair) drainOn(t *testing.T, how string) {
 func TestASampleThatHasNoRoomStaysInTheUserRing(t *testing.T) {
 	for _, how := range []string{"run", "timer", "tracepoint"} {
 		t.Run("the next drain is a "+how, func(t *testing.T) {
-			p := newPair(t, 4096, 4096, Options{})
+			p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 			fed := p.fillTarget(t)
 			s, err := p.Stats()
 			if err != nil || s.Aside || s.Full != 1 || s.Samples != fed-1 {
@@ -62,7 +64,7 @@ func TestASampleThatHasNoRoomStaysInTheUserRing(t *testing.T) {
 
 // Discarded samples are released only if the target has room for a sample that may follow them.
 func TestDiscardedSamplesInFrontOfAFullTarget(t *testing.T) {
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	p.fillTarget(t)
 	if records := p.take(t); len(records) == 0 {
 		t.Fatal("no records")

@@ -284,7 +284,7 @@ static long next_batch(__u32 i, void *data)
 	a->discarded = false;
 	if (look(&user, a, *(__u64 *)data))
 		bpf_loop(MAX_SAMPLES - 1 - BATCH, look_on, data, 0);
-	if (consumer_pos(&user) != start)
+	if (!undrained(&user, a, start))
 		return 0; /* another program has drained: the bytes read may not be headers */
 	state.taken = false;
 	state.first = state.last = a->at;

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 func TestASampleBecomesARecord(t *testing.T) {
@@ -100,7 +102,8 @@ func TestNothingIsLostWhereTheTargetIsFull(t *testing.T) {
 	if testing.Short() {
 		count = 2000
 	}
-	for _, sizes := range [][2]uint32{{4096, 4096}, {1 << 16, 4096}, {4096, 1 << 16}, {1 << 20, 1 << 18}} {
+	page := testenv.PageSize
+	for _, sizes := range [][2]uint32{{page, page}, {16 * page, page}, {page, 16 * page}, {1 << 20, 1 << 18}} {
 		p := newPair(t, sizes[0], sizes[1], Options{})
 		r := rand.New(rand.NewPCG(3, 4))
 		size := func(seq uint64) int {
@@ -147,7 +150,7 @@ func TestTriggersThatRaceKeepTheOrder(t *testing.T) {
 	if testing.Short() {
 		count = 5000
 	}
-	p := newPair(t, 1<<13, 1<<12, Options{})
+	p := newPair(t, 2*testenv.PageSize, testenv.PageSize, Options{})
 	if err := errors.Join(p.Start(20*time.Microsecond), p.Attach("sys_enter")); err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,8 @@ enum origin {
 };
 
 /* Does one run: delivers the sample kept aside, then up to limit samples of the user ring (0: up
- * to the kernel's own limit). */
+ * to the kernel's own limit). The exchange at its end releases the state to that at the beginning
+ * of the next run (litmus lock-release). */
 static __always_inline long drain(enum origin origin, __u64 limit, __u64 flags, struct drain_run *out)
 {
 	struct drain_run none = {};

@@ -18,7 +18,7 @@ import (
 const maxRun = 128 << 10
 
 func TestTheResultIsTheNumberOfSamples(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	expect(t, d, RunOptions{}, 0, nil)
 	f.feedN(7, 16, 0)
 	if res := expect(t, d, RunOptions{}, 7, nil); res.Bytes != 7*16 {
@@ -31,7 +31,7 @@ func TestTheResultIsTheNumberOfSamples(t *testing.T) {
 }
 
 func TestABusySampleEndsTheRun(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(2, 8, 0)
 	busy := f.pos
 	f.feedN(1, 8, busyBit)
@@ -43,7 +43,7 @@ func TestABusySampleEndsTheRun(t *testing.T) {
 }
 
 func TestADiscardedSampleIsPassedOver(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(2, 8, discardBit)
 	f.feedN(1, 8, 0)
 	f.feedN(1, 8, discardBit|busyBit) // the kernel checks DISCARD before BUSY
@@ -55,7 +55,7 @@ func TestADiscardedSampleIsPassedOver(t *testing.T) {
 }
 
 func TestOneOfTheCallbackStops(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(10, 16, 0)
 	expect(t, d, RunOptions{Limit: 3}, 3, nil)
 	if got, want := f.consumerPos(), uint64(3*24); got != want {
@@ -115,7 +115,7 @@ func malformed(t *testing.T, f *feeder, d *Drain, before uint64, want unix.Errno
 }
 
 func TestAnUnalignedPositionIsEINVAL(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(3, 8, 0)
 	good := f.pos
 	f.publish(good + 4)
@@ -124,7 +124,7 @@ func TestAnUnalignedPositionIsEINVAL(t *testing.T) {
 }
 
 func TestASampleBeyondThePositionIsEINVAL(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(3, 8, 0)
 	bad := f.pos
 	f.feedN(1, 16, 0)
@@ -133,11 +133,11 @@ func TestASampleBeyondThePositionIsEINVAL(t *testing.T) {
 }
 
 func TestASampleLargerThanTheRingIsE2BIG(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(3, 8, 0)
 	bad := f.pos
-	f.header(bad, 4096-8+1)
-	f.publish(bad + 4096 + 8)
+	f.header(bad, testenv.PageSize-8+1)
+	f.publish(bad + uint64(testenv.PageSize) + 8)
 	malformed(t, f, d, 3, unix.E2BIG, func() { f.publish(bad) })
 }
 
@@ -151,7 +151,7 @@ func TestASampleLargerThanADynptrIsE2BIG(t *testing.T) {
 }
 
 func TestUnknownFlagsAreEINVAL(t *testing.T) {
-	f, d, _ := counter(t, 4096)
+	f, d, _ := counter(t, testenv.PageSize)
 	f.feedN(1, 8, 0)
 	expect(t, d, RunOptions{Flags: 1 << 2}, 0, unix.EINVAL)
 	expect(t, d, RunOptions{}, 1, nil)
@@ -230,7 +230,7 @@ func TestWakeupsOfTheProducer(t *testing.T) {
 		{"force wins over no-wakeup", func(f *feeder) {}, unix.BPF_RB_NO_WAKEUP | unix.BPF_RB_FORCE_WAKEUP, nil, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f, d, user := counter(t, 4096)
+			f, d, user := counter(t, testenv.PageSize)
 			s := newSleeper(t, user, unix.EPOLLOUT)
 			test.feed(f)
 			if s.woken(false) {

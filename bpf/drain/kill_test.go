@@ -13,6 +13,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // helperVariable is an environment variable. If it is set, the test binary drains until it is
@@ -82,7 +84,7 @@ func TestKilledDrainsLoseNothing(t *testing.T) {
 	if testing.Short() {
 		rounds = 6
 	}
-	p := newPair(t, 1<<14, 4096, Options{})
+	p := newPair(t, 4*testenv.PageSize, testenv.PageSize, Options{})
 	r := rand.New(rand.NewPCG(5, 6))
 	size := func(seq uint64) int { return 8 + int(mixed(seq)%200) }
 	var fed, got uint64

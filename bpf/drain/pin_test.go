@@ -27,7 +27,7 @@ func (p *pair) next(t *testing.T) consumer.Record {
 }
 
 func TestTheTimerDrains(t *testing.T) {
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	// The second Start changes the interval.
 	for _, every := range []time.Duration{time.Millisecond, 100 * time.Microsecond} {
 		if err := p.Start(every); err != nil {
@@ -63,7 +63,7 @@ func TestTheTimerDrains(t *testing.T) {
 }
 
 func TestATracepointDrains(t *testing.T) {
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	if err := p.Attach("no_such_tracepoint"); err == nil {
 		t.Error("attached to no tracepoint")
 	}
@@ -123,7 +123,7 @@ func TestTheLimitOfATimersRun(t *testing.T) {
 
 func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	dir := filepath.Join(testenv.BPFFS(t), "a", "drain")
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	if err := errors.Join(p.Start(time.Millisecond), p.Attach("sched_process_exec"), p.Pin(dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 	if err != nil || s.Delivered != 1 || s.Every != time.Millisecond {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if d.MaxSample() != 4080 {
+	if d.MaxSample() != testenv.PageSize-16 {
 		t.Errorf("MaxSample %d", d.MaxSample())
 	}
 	if err := Remove(dir, false); err != nil {
@@ -175,7 +175,7 @@ func TestAPinnedDrainNeedsNoProcess(t *testing.T) {
 // cancels the timer.
 func TestWithoutAPinTheTimerEndsWithClose(t *testing.T) {
 	testenv.NoLeaks(t)
-	user := userRing(t, 4096)
+	user := userRing(t, testenv.PageSize)
 	f := newFeeder(t, user)
 	d, err := Load(user, Options{})
 	if err != nil {
@@ -190,7 +190,7 @@ func TestWithoutAPinTheTimerEndsWithClose(t *testing.T) {
 
 func TestRemoveLeavesWhatHasNoRoomInTheUserRing(t *testing.T) {
 	dir := filepath.Join(testenv.BPFFS(t), "drain")
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	fed := p.fillTarget(t)
 	if err := errors.Join(p.Start(time.Millisecond), p.Pin(dir), p.Close(), Remove(dir, false)); err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestRemoveLeavesWhatHasNoRoomInTheUserRing(t *testing.T) {
 
 func TestRemoveOfAPart(t *testing.T) {
 	dir := filepath.Join(testenv.BPFFS(t), "drain")
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	if err := p.Pin(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestRemoveOfAPart(t *testing.T) {
 
 func TestRemoveLeavesAloneWhatIsNotADrain(t *testing.T) {
 	dir := testenv.BPFFS(t)
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	if err := errors.Join(p.Pin(filepath.Join(dir, "d")), pin.Remove(filepath.Join(dir, "d", pinCounts)),
 		pin.Map(p.ring, filepath.Join(dir, "d", pinCounts), pin.Options{})); err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func TestRemoveLeavesAloneWhatIsNotADrain(t *testing.T) {
 // A failed Pin leaves no pins and no directory behind.
 func TestAFailedPin(t *testing.T) {
 	dir := testenv.BPFFS(t)
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	if err := os.Mkdir(filepath.Join(dir, "d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestAFailedPin(t *testing.T) {
 
 func TestOptionsThatMakeNoSense(t *testing.T) {
 	testenv.NoLeaks(t)
-	user, ring := userRing(t, 4096), testenv.Ring(t, 4096)
+	user, ring := userRing(t, testenv.PageSize), testenv.Ring(t, testenv.PageSize)
 	if _, err := Load(ring, Options{}); err == nil {
 		t.Error("a ring was drained")
 	}

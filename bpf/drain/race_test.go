@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // If two Drains drain one user ring at the same time, each sample is delivered once.
@@ -16,7 +18,7 @@ func TestTwoDrainsOfOneUserRing(t *testing.T) {
 	if testing.Short() {
 		count = 3000
 	}
-	p := newPair(t, 1<<13, 1<<12, Options{})
+	p := newPair(t, 2*testenv.PageSize, testenv.PageSize, Options{})
 	other := newDrain(t, p.user, Options{To: p.ring})
 	if err := errors.Join(p.Start(20*time.Microsecond), other.Start(30*time.Microsecond)); err != nil {
 		t.Fatal(err)
@@ -65,18 +67,18 @@ func TestHeadersThatChangeMeanwhile(t *testing.T) {
 	if testing.Short() {
 		rounds = 300
 	}
-	p := newPair(t, 4096, 4096, Options{})
+	p := newPair(t, testenv.PageSize, testenv.PageSize, Options{})
 	stop := make(chan struct{})
 	var work sync.WaitGroup
 	work.Go(func() {
 		r := rand.New(rand.NewPCG(7, 8))
-		values := []uint32{0, 8, 56, 64, 4088, 1 << 20, 1<<24 - 1, 1<<30 - 1, 8 | busyBit, 8 | discardBit, 56 | discardBit}
+		values := []uint32{0, 8, 56, 64, testenv.PageSize - 8, 1 << 20, 1<<24 - 1, 1<<30 - 1, 8 | busyBit, 8 | discardBit, 56 | discardBit}
 		for {
 			select {
 			case <-stop:
 				return
 			default:
-				p.header(uint64(r.IntN(64))*64, values[r.IntN(len(values))])
+				p.header(uint64(r.IntN(int(testenv.PageSize)/64))*64, values[r.IntN(len(values))])
 			}
 		}
 	})

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // Tests which runs wake a sleeping consumer, and how many discarded records they append for that.
 func TestWakeupsOfTheConsumer(t *testing.T) {
+	page := int(testenv.PageSize)
 	for _, test := range []struct {
 		name      string
 		count     int
@@ -24,12 +27,12 @@ func TestWakeupsOfTheConsumer(t *testing.T) {
 		{"one record", 1, 8, 1, 0},
 		{"one record of no bytes", 1, 0, 1, 0},
 		{"several records", 5, 8, 5, 1},
-		{"one record that makes the ring half full", 1, 2100, 1, 0},
-		{"until no other fits", 45, 88, 42, 1},
-		{"until none of no bytes fits", 600, 0, 511, 0},
+		{"one record that makes the ring half full", 1, page/2 + 52, 1, 0},
+		{"until no other fits", page/96 + 3, 88, (page - 8) / 96, 1},
+		{"until none of no bytes fits", page/8 + 88, 0, (page - 8) / 8, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := newPair(t, 8192, 4096, Options{})
+			p := newPair(t, 2*testenv.PageSize, testenv.PageSize, Options{})
 			s := newSleeper(t, p.ring, unix.EPOLLIN)
 			p.feedN(test.count, test.size, 0)
 			p.run(t)
@@ -57,7 +60,7 @@ func TestNoWakeupIsLost(t *testing.T) {
 	if testing.Short() {
 		count = 5000
 	}
-	p := newPair(t, 1<<14, 1<<12, Options{Limit: 64})
+	p := newPair(t, 4*testenv.PageSize, testenv.PageSize, Options{Limit: 64})
 	s := newSleeper(t, p.ring, unix.EPOLLIN)
 	if err := p.Start(50 * time.Microsecond); err != nil {
 		t.Fatal(err)

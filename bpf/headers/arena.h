@@ -27,8 +27,6 @@
  */
 #define __arena_global __attribute__((noinline, weak))
 
-#define ARENA_PAGE_SIZE 4096
-
 /* See kernel/bpf/arena.c. Before Linux 7.0, only sleepable programs may call these functions. */
 extern void __arena *bpf_arena_alloc_pages(void *map, void __arena *addr, __u32 page_cnt, int node_id,
 					   __u64 flags) __ksym __weak;
@@ -46,10 +44,20 @@ extern struct arena_map arena SEC(".maps");
 /* The user address of the arena's first byte, set when the program is loaded. */
 extern const volatile __u64 arena_base;
 
-/* Defines arena and arena_base. Use it once in each object, outside functions. */
+/* The kernel's page size in bytes, set when the program is loaded. Known to the verifier, not to the compiler. */
+extern const volatile __u64 arena_page_size;
+
+#define ARENA_PAGE_SIZE arena_page_size
+
+/* 1 if the machine keeps loads in program order, set when the program is loaded. See arena_load_barrier. */
+extern const volatile __u64 arena_ordered;
+
+/* Defines arena and these constants. Use it once in each object, outside functions. */
 #define ARENA_DEFINE()                                                                                                 \
 	struct arena_map arena SEC(".maps");                                                                           \
-	const volatile __u64 arena_base
+	const volatile __u64 arena_base;                                                                               \
+	const volatile __u64 arena_ordered;                                                                            \
+	const volatile __u64 arena_page_size = 4096
 
 /*
  * The verifier learns a program's arena from a reference to the map. The functions of these headers
@@ -66,5 +74,25 @@ extern const volatile __u64 arena_base;
 
 #define ARENA_READ(x) (*(volatile typeof(x) *)&(x))
 #define ARENA_WRITE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+/*
+ * Makes all loads before it happen before all loads after it. BPF has no instruction for that alone, but an
+ * atomic instruction that returns the old value is a full barrier: on arm64 LDADDAL, or LDXR, STLXR and
+ * DMB ISH (arch/arm64/net/bpf_jit_comp.c). Where arena_ordered is 1, the verifier removes it.
+ *
+ * Use it before a load that is to prove earlier loads, as that of a bucket's word (litmus table-lookup).
+ * Loads of what a pointer points to need no barrier after the load of the pointer, and neither do loads
+ * before a successful compare-and-swap.
+ */
+static __always_inline void arena_load_barrier(void)
+{
+	__u64 word = 0, old = 0;
+
+	if (!arena_ordered)
+		asm volatile("%[old] = atomic_fetch_add((u64 *)(%[word] + 0), %[old])"
+			     : [old] "+r"(old)
+			     : [word] "r"(&word)
+			     : "memory");
+}
 
 #endif

@@ -11,11 +11,14 @@
 
 #define ARENA_ROOTS 32
 
-/* The start of page 0. Offsets are in bytes from the arena's base. */
+/*
+ * The start of the arena. Offsets are in bytes from the arena's base. The page size determines where blocks
+ * begin (heap_start) and which pages arena_grow allocates, nothing else.
+ */
 struct arena_super {
 	__u64 magic;
 	__u32 version;
-	__u32 page_size;
+	__u32 page_size; /* of the kernel on which the heap was made */
 	__u64 base;
 	__u64 size;
 	__u64 heap_start;
@@ -34,7 +37,9 @@ struct arena_super {
 	__u64 roots[ARENA_ROOTS]; /* references to struct arena_root */
 };
 
-/* Page 1: a free list for each block size. */
+/* The offset of the free lists, one for each block size. */
+#define ARENA_CLASSES 4096
+
 struct arena_class {
 	__u64 head;   /* reference to the first free block | tag << 32 */
 	__u64 used;   /* number of allocated blocks */
@@ -62,7 +67,7 @@ struct arena_block {
 #define ARENA_BLOCK_USED 2
 
 #define ARENA_SUPER ((struct arena_super __arena *)arena_base)
-#define ARENA_CLASS(i) ((struct arena_class __arena *)(arena_base + ARENA_PAGE_SIZE) + (i))
+#define ARENA_CLASS(i) ((struct arena_class __arena *)(arena_base + ARENA_CLASSES) + (i))
 
 #define ARENA_MAX_BLOCK (1ULL << 31)
 
@@ -119,7 +124,12 @@ static __always_inline __u64 arena_header(__u32 ref, __u32 class, __u32 state)
 	return (check & 0xffff) << 48 | (__u64)state << 40 | (__u64)class << 32;
 }
 
-/* Pops a block from the free list of a class. Returns its reference, or 0 if there is none. */
+/*
+ * Pops a block from the free list of a class. Returns its reference, or 0 if there is none.
+ *
+ * The compare-and-swap proves the load of the header: if others popped and reused the block before that
+ * load, the list's tag has changed (litmus heap-pop).
+ */
 __arena_global __u32 arena_pop(__u32 class)
 {
 	struct arena_class __arena *c = ARENA_CLASS(class & 63);
@@ -135,10 +145,9 @@ __arena_global __u32 arena_pop(__u32 class)
 		if (header >> 32 == arena_header(ref, class, ARENA_BLOCK_FREE) >> 32) {
 			if (arena_cas(c->head, head, arena_retag(head, header)))
 				return ref;
-		} else if (ARENA_READ(c->head) == head) {
+		} else if (arena_cas(c->head, head, arena_retag(head, 0))) {
 			/* The block's header was overwritten: empty the list. Its blocks are lost. */
-			if (arena_cas(c->head, head, arena_retag(head, 0)))
-				__sync_fetch_and_add(&ARENA_SUPER->corrupt, 1);
+			__sync_fetch_and_add(&ARENA_SUPER->corrupt, 1);
 			return 0;
 		}
 	} while (arena_can_loop);
@@ -194,7 +203,10 @@ static __always_inline void __arena *arena_alloc(__u64 bytes)
 
 #define ARENA_SURE_TRIES 16
 
-/* Attempts once to push a block to a free list. Returns whether it succeeded. */
+/*
+ * Attempts once to push a block to a free list. Returns whether it succeeded. The compare-and-swap publishes
+ * the header (litmus heap-push).
+ */
 static __always_inline bool arena_push(struct arena_class __arena *c, struct arena_block __arena *block, __u64 free)
 {
 	__u64 head = ARENA_READ(c->head);
@@ -239,28 +251,32 @@ static __always_inline int arena_free(void __arena *p)
 	return arena_free_ref(arena_ref(p));
 }
 
-#define ARENA_GROW_PAGES 16
+#define ARENA_GROW_BYTES 65536
 
 /*
  * Allocates pages, so that arena_alloc can allocate this many more bytes. Before Linux 7.0, only sleepable
- * programs may call it. Returns 0, -ENOMEM or -EAGAIN.
+ * programs may call it. Returns 0, -ENOMEM, -EAGAIN, or -EINVAL if the heap was made for pages of another size
+ * than ARENA_PAGE_SIZE.
  */
 __arena_global int arena_grow(__u64 bytes)
 {
 	struct arena_super __arena *s = ARENA_SUPER;
+	__u64 page = ARENA_PAGE_SIZE;
 	__u64 present, brk, end, target, pages;
 
 	arena_use();
-	target = ARENA_READ(s->brk) + bytes + 2 * ARENA_PAGE_SIZE - 1;
+	if (ARENA_READ(s->page_size) != page)
+		return -EINVAL;
+	target = ARENA_READ(s->brk) + bytes + 2 * page - 1;
 	do {
-		target &= ~(ARENA_PAGE_SIZE - 1ULL);
+		target &= ~(page - 1);
 		present = ARENA_READ(s->present);
 		if (present >= target)
 			return 0;
-		pages = ARENA_GROW_PAGES;
-		if (present + pages * ARENA_PAGE_SIZE > ARENA_READ(s->heap_limit))
+		pages = ARENA_GROW_BYTES / page;
+		if (present + pages * page > ARENA_READ(s->heap_limit))
 			pages = 1;
-		if (present + pages * ARENA_PAGE_SIZE > ARENA_READ(s->heap_limit))
+		if (present + pages * page > ARENA_READ(s->heap_limit))
 			return -ENOMEM;
 		if (!bpf_arena_alloc_pages(&arena, arena_ptr(arena_base + present), pages, NUMA_NO_NODE, 0)) {
 			pages = 1;
@@ -274,21 +290,21 @@ __arena_global int arena_grow(__u64 bytes)
 				 * present. The program cannot find out: skip the page.
 				 */
 				brk = ARENA_READ(s->brk);
-				if (brk < present + ARENA_PAGE_SIZE) {
-					if (!arena_cas(s->brk, brk, present + ARENA_PAGE_SIZE))
+				if (brk < present + page) {
+					if (!arena_cas(s->brk, brk, present + page))
 						continue;
-					target = present + ARENA_PAGE_SIZE + bytes + ARENA_PAGE_SIZE - 1;
+					target = present + page + bytes + page - 1;
 				}
 			}
 		}
-		end = present + pages * ARENA_PAGE_SIZE;
+		end = present + pages * page;
 		while (present < end && !arena_cas(s->present, present, end) && arena_can_loop)
 			present = ARENA_READ(s->present);
 	} while (arena_can_loop);
 	return -EAGAIN;
 }
 
-/* Returns the object of root i, or NULL if there is no such root or it has another kind. */
+/* Returns the object of root i, or NULL if there is no such root or it has another kind (litmus root-add). */
 static __always_inline void __arena *arena_root_at(__u32 i, __u32 kind)
 {
 	struct arena_root __arena *root;

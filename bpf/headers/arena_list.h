@@ -17,7 +17,10 @@ struct arena_link {
 	struct arena_link __arena *next;
 };
 
-/* Adds a node, which must not be in a list already, at the front. Returns 0 or -EAGAIN. */
+/*
+ * Adds a node, which must not be in a list already, at the front. Returns 0 or -EAGAIN. The compare-and-swap
+ * publishes node->next (litmus list-push).
+ */
 static __arena_fn int arena_list_push(struct arena_list __arena *list, struct arena_link __arena *node)
 {
 	__u64 head;
@@ -33,7 +36,10 @@ static __arena_fn int arena_list_push(struct arena_list __arena *list, struct ar
 	return -EAGAIN;
 }
 
-/* Removes the first node and returns it, or NULL if the list is empty. */
+/*
+ * Removes the first node and returns it, or NULL if the list is empty. The compare-and-swap fails if others
+ * popped and reused the node before its next was loaded (litmus list-pop).
+ */
 static __arena_fn struct arena_link __arena *arena_list_pop(struct arena_list __arena *list)
 {
 	struct arena_link __arena *node;

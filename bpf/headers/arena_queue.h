@@ -21,7 +21,10 @@ struct arena_queue {
 	__u64 slots[]; /* reference of an element, or 0 if empty | lap << 32 */
 };
 
-/* Adds a reference, which must not be 0, at the end. Returns 0, -ENOBUFS if the queue is full, or -EAGAIN. */
+/*
+ * Adds a reference, which must not be 0, at the end. Returns 0, -ENOBUFS if the queue is full, or -EAGAIN. The
+ * compare-and-swap of the slot publishes what was written into the element (litmus queue).
+ */
 static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 {
 	__u64 tail, lap, slot;
@@ -50,7 +53,10 @@ static __arena_fn int arena_queue_put(struct arena_queue __arena *q, __u32 ref)
 	return -EAGAIN;
 }
 
-/* Removes the reference at the front. Returns 0, -ENODATA if the queue is empty, or -EAGAIN. */
+/*
+ * Removes the reference at the front. Returns 0, -ENODATA if the queue is empty, or -EAGAIN. The
+ * compare-and-swap of the slot acquires the element (litmus queue).
+ */
 static __arena_fn int arena_queue_take(struct arena_queue __arena *q, __u64 *ref)
 {
 	__u64 head, lap, slot;

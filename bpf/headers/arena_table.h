@@ -110,6 +110,16 @@ static __always_inline __u32 arena_find(__u32 ref, __u32 hash, const __u64 *key,
 }
 
 /*
+ * Returns whether a bucket was not changed since its word, head, was loaded. If so, what was loaded from its
+ * nodes in between is consistent (litmus table-lookup).
+ */
+static __always_inline bool arena_unchanged(__u64 __arena *bucket, __u64 head)
+{
+	arena_load_barrier();
+	return ARENA_READ(*bucket) == head;
+}
+
+/*
  * Attempts once to copy the value of a key. Returns 0, -ENOENT, -ELOOP if the chain is too long, or
  * -EAGAIN if the bucket changed.
  */
@@ -129,8 +139,7 @@ static __always_inline int arena_table_try_get(struct arena_table __arena *t, co
 		for (__u32 i = 0; i < value_words; i++)
 			value[i] = ARENA_READ(node->words[key_words + i]);
 	}
-	/* x86 keeps loads in order: the value was read before this load. */
-	if (ARENA_READ(*bucket) != head)
+	if (!arena_unchanged(bucket, head))
 		return -EAGAIN;
 	if (ref)
 		return 0;
@@ -262,7 +271,7 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 		head = ARENA_READ(*bucket);
 		ref = arena_find(head, hash >> 32, key, key_words, &depth);
 		err = arena_check_flags(ref, depth, flags);
-		if (err && ARENA_READ(*bucket) == head)
+		if (err && arena_unchanged(bucket, head))
 			break;
 		if (err) {
 			err = -EAGAIN;
@@ -275,7 +284,7 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 			break;
 		arena_copy_value(&node->words[key_words], ref, key_words, value_words);
 		next = ref ? ARENA_READ(((struct arena_node __arena *)arena_ptr(ref))->next) : (__u32)head;
-		if (ref && ARENA_READ(*bucket) != head) {
+		if (ref && !arena_unchanged(bucket, head)) {
 			/* The copy may be torn, or be of another key: do not pass it to change. */
 			err = -EAGAIN;
 			continue;
@@ -287,6 +296,7 @@ static __always_inline int arena_table_change(struct arena_table __arena *t, con
 		}
 		change(&node->words[key_words], ctx);
 		ARENA_WRITE(node->next, next);
+		/* Publishes the new nodes, and proves the loads for the copies (litmus table-update, table-replace). */
 		if (arena_cas(*bucket, head, arena_retag(head, arena_ref(node)))) {
 			if (ref)
 				arena_free_nodes(head, depth + 1);
@@ -339,7 +349,7 @@ static __always_inline int arena_table_delete(struct arena_table __arena *t, con
 		head = ARENA_READ(*bucket);
 		ref = arena_find(head, hash >> 32, key, key_words, &depth);
 		if (!ref) {
-			if (ARENA_READ(*bucket) != head)
+			if (!arena_unchanged(bucket, head))
 				continue;
 			return arena_chain_error(depth) ?: -ENOENT;
 		}

@@ -142,11 +142,11 @@ const (
 	bpfMapCommands       = "commands"
 	bpfMapCounters       = "counters"
 	bpfMapDead           = "dead"
+	bpfMapEvents         = "events"
 	bpfMapHandlers       = "handlers"
 	bpfMapKernelStacks   = "kernel_stacks"
 	bpfMapListener       = "listener"
 	bpfMapMarks          = "marks"
-	bpfMapProctrace      = "proctrace"
 	bpfMapRuled          = "ruled"
 	bpfMapRules          = "rules"
 	bpfMapScratch        = "scratch"
@@ -225,11 +225,11 @@ type bpfMapSpecs struct {
 	Commands     *ebpf.MapSpec `ebpf:"commands"`
 	Counters     *ebpf.MapSpec `ebpf:"counters"`
 	Dead         *ebpf.MapSpec `ebpf:"dead"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
 	Handlers     *ebpf.MapSpec `ebpf:"handlers"`
 	KernelStacks *ebpf.MapSpec `ebpf:"kernel_stacks"`
 	Listener     *ebpf.MapSpec `ebpf:"listener"`
 	Marks        *ebpf.MapSpec `ebpf:"marks"`
-	Proctrace    *ebpf.MapSpec `ebpf:"proctrace"`
 	Ruled        *ebpf.MapSpec `ebpf:"ruled"`
 	Rules        *ebpf.MapSpec `ebpf:"rules"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
@@ -270,11 +270,11 @@ type bpfMaps struct {
 	Commands     *ebpf.Map `ebpf:"commands"`
 	Counters     *ebpf.Map `ebpf:"counters"`
 	Dead         *ebpf.Map `ebpf:"dead"`
+	Events       *ebpf.Map `ebpf:"events"`
 	Handlers     *ebpf.Map `ebpf:"handlers"`
 	KernelStacks *ebpf.Map `ebpf:"kernel_stacks"`
 	Listener     *ebpf.Map `ebpf:"listener"`
 	Marks        *ebpf.Map `ebpf:"marks"`
-	Proctrace    *ebpf.Map `ebpf:"proctrace"`
 	Ruled        *ebpf.Map `ebpf:"ruled"`
 	Rules        *ebpf.Map `ebpf:"rules"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
@@ -286,11 +286,11 @@ func (m *bpfMaps) Close() error {
 		m.Commands,
 		m.Counters,
 		m.Dead,
+		m.Events,
 		m.Handlers,
 		m.KernelStacks,
 		m.Listener,
 		m.Marks,
-		m.Proctrace,
 		m.Ruled,
 		m.Rules,
 		m.Scratch,

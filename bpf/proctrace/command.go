@@ -99,7 +99,7 @@ func tryHolding(cache *btf.Cache) error {
 	if err != nil {
 		return err
 	}
-	spec.Maps[bpfMapProctrace].MaxEntries = uint32(os.Getpagesize())
+	spec.Maps[bpfMapEvents].MaxEntries = uint32(os.Getpagesize())
 	if err := spec.Variables[bpfVarHoldTasks].Set(true); err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ static long on_command(struct bpf_dynptr *sample, void *ctx)
 	if (!bpf_dynptr_read(&c, sizeof(c), sample, 0, 0)) /* fails if the sample is shorter than a command */
 		error = obey(&c, n);
 	n->error = error;
-	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	count(ACK_EVENT, e);
 	if (e) {
 		fill_ack(e, &c, n);

@@ -115,7 +115,7 @@ func (t *Tracer) replace() (err error) {
 	if err != nil {
 		return err
 	}
-	if maps[bpfMapProctrace] == nil {
+	if maps[bpfMapEvents] == nil {
 		return errors.New("no handler uses the ring of the tracer")
 	}
 	spec, err := specFor(maps, t.processes != nil)

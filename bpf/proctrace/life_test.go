@@ -88,7 +88,8 @@ func TestThreads(t *testing.T) {
 		pids[uint32(cmd.Process.Pid)] = true
 	}
 	all := drain(t, tr)
-	follow(t, all, attached)
+	lost := stats(t, tr)
+	follow(t, all, attached, lost.Fork.Missed)
 	var forks, exits, ends int
 	for _, e := range all {
 		if !pids[e.TGID] {
@@ -109,7 +110,6 @@ func TestThreads(t *testing.T) {
 	}
 	// On kernels that preempt programs, more threads may be preempted on a slow machine than there
 	// are copies. Their events are counted as missed; no others are lost.
-	lost := stats(t, tr)
 	if n := total(lost); n.Failed > 0 || n.Missed > 0 && needed() == 1 {
 		t.Errorf("lost: %+v", n)
 	}
@@ -149,7 +149,7 @@ func TestExecFromAThreadThatIsNotTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := drain(t, tr)
-	follow(t, all, attached)
+	follow(t, all, attached, stats(t, tr).Fork.Missed)
 	events := of(all, cmd.Process.Pid)
 	last := len(events) - 1
 	fork, exec, exit := events[0], events[last-1], events[last]

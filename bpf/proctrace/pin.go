@@ -35,7 +35,7 @@ type entry struct{ name, holds string }
 // pinned, everything that it needs is pinned too.
 func entries(copies int) []entry {
 	es := []entry{
-		{pinEvents, "map " + bpfMapProctrace},
+		{pinEvents, "map " + bpfMapEvents},
 		{pinCounters, "map " + bpfMapCounters},
 		{pinHandlers, "map " + bpfMapHandlers},
 		{pinProcesses, "map " + processesName},

@@ -42,7 +42,7 @@ const volatile bool hold_tasks;
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 24);
-} proctrace SEC(".maps");
+} events SEC(".maps");
 
 /* The counts of events, indexed by copy * EVENT_TYPES + type: each program has its own element. */
 struct {
@@ -240,7 +240,7 @@ int BPF_PROG(handle_fork, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	if (ignored(FORK_EVENT, child))
 		return follow(ctx, FORK_EVENT);
-	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	count(FORK_EVENT, e);
 	if (e) {
 		fill_fork(e, child);
@@ -284,7 +284,7 @@ int BPF_PROG(handle_exec, struct task_struct *task, int old_pid, struct linux_bi
 	stacks = take_stacks(ctx, EXEC_EVENT);
 	e->kernel_stack = stacks.kernel_stack;
 	e->user_stack = stacks.user_stack;
-	count(EXEC_EVENT, !bpf_ringbuf_output(&proctrace, e, size, 0));
+	count(EXEC_EVENT, !bpf_ringbuf_output(&events, e, size, 0));
 	return follow(ctx, EXEC_EVENT);
 }
 
@@ -341,7 +341,7 @@ int handle_exit(__u64 *args)
 		return 0;
 	if (ignored(EXIT_EVENT, task))
 		return follow(args, EXIT_EVENT);
-	e = bpf_ringbuf_reserve(&proctrace, sizeof(*e), 0);
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	count(EXIT_EVENT, e);
 	if (e) {
 		fill_exit(e, args);

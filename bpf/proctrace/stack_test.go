@@ -164,7 +164,7 @@ func TestWithoutStacksThereAreNone(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
-	if _, err := StacksOf(testenv.Ring(t, 4096)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := StacksOf(testenv.Ring(t, testenv.PageSize)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("StacksOf another ring: %v, want ErrNotExist", err)
 	}
 }

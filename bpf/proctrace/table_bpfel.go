@@ -26,12 +26,14 @@ type tableProcessEntry struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	tableMapArena      = "arena"
-	tableMapCounters   = "counters"
-	tableProgTableExec = "table_exec"
-	tableProgTableExit = "table_exit"
-	tableProgTableFork = "table_fork"
-	tableVarArenaBase  = "arena_base"
+	tableMapArena         = "arena"
+	tableMapCounters      = "counters"
+	tableProgTableExec    = "table_exec"
+	tableProgTableExit    = "table_exit"
+	tableProgTableFork    = "table_fork"
+	tableVarArenaBase     = "arena_base"
+	tableVarArenaOrdered  = "arena_ordered"
+	tableVarArenaPageSize = "arena_page_size"
 )
 
 // loadTable returns the embedded CollectionSpec for table.
@@ -93,7 +95,9 @@ type tableMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tableVariableSpecs struct {
-	ArenaBase *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaBase     *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.VariableSpec `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.VariableSpec `ebpf:"arena_page_size"`
 }
 
 // tableObjects contains all objects after they have been loaded into the kernel.
@@ -131,7 +135,9 @@ func (m *tableMaps) Close() error {
 //
 // It can be passed to loadTableObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tableVariables struct {
-	ArenaBase *ebpf.Variable `ebpf:"arena_base"`
+	ArenaBase     *ebpf.Variable `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.Variable `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.Variable `ebpf:"arena_page_size"`
 }
 
 // tablePrograms contains all programs after they have been loaded into the kernel.

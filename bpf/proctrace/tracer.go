@@ -36,7 +36,7 @@ type Options struct {
 	Stacks bool
 
 	// Processes keeps a table of living processes in an arena of 8 MiB: see
-	// [Tracer.Processes]. It needs Linux 6.12 on x86-64; elsewhere [Load] returns an error
+	// [Tracer.Processes]. It needs Linux 6.12 on amd64 or arm64; elsewhere [Load] returns an error
 	// matching [ebpf.ErrNotSupported].
 	Processes bool
 }
@@ -120,7 +120,7 @@ func preemptible(cache *btf.Cache) bool {
 
 // configure sets the sizes of maps and the constants of programs.
 func configure(spec *ebpf.CollectionSpec, opts Options, b build) error {
-	events := spec.Maps[bpfMapProctrace]
+	events := spec.Maps[bpfMapEvents]
 	events.MaxEntries = defaultRingBytes
 	if opts.RingBytes != 0 {
 		events.MaxEntries = opts.RingBytes
@@ -150,7 +150,7 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 	t := &Tracer{}
 	err = newMaps(spec, shared)
 	if err == nil {
-		t.events, t.counters, t.handlers = shared[bpfMapProctrace], shared[bpfMapCounters], shared[bpfMapHandlers]
+		t.events, t.counters, t.handlers = shared[bpfMapEvents], shared[bpfMapCounters], shared[bpfMapHandlers]
 		err = t.loadCopies(spec, b.copies, ebpf.CollectionOptions{MapReplacements: shared, Cache: cache})
 	}
 	if err == nil && opts.Processes {
@@ -176,7 +176,7 @@ func load(opts Options, b build, cache *btf.Cache) (*Tracer, error) {
 // sharedMaps has the names of the maps that all copies share: all maps except the sections with
 // constants.
 var sharedMaps = []string{
-	bpfMapProctrace, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
+	bpfMapEvents, bpfMapCounters, bpfMapHandlers, bpfMapScratch, bpfMapMarks, bpfMapDead, bpfMapRules, bpfMapRuled,
 	bpfMapKernelStacks, bpfMapUserStacks,
 }
 

@@ -260,8 +260,8 @@ func checkJSON(t *testing.T, e Event, text string) {
 // Package tracering recognizes the programs and the ring by their names.
 func TestTraceringKnowsThePrograms(t *testing.T) {
 	testenv.NoLeaks(t)
-	if bpfMapProctrace != tracering.Name {
-		t.Errorf("the ring is called %s", bpfMapProctrace)
+	if bpfMapEvents != tracering.Name {
+		t.Errorf("the ring is called %s", bpfMapEvents)
 	}
 	tr := trace(t, Options{})
 	want := []string{"exec_event", "exit_event", "fork_event"}
@@ -283,7 +283,7 @@ func TestOtherRingsAreNotTraced(t *testing.T) {
 	testenv.NoLeaks(t)
 	page := uint32(os.Getpagesize())
 	named := func() *ebpf.Map {
-		return testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.RingBuf, MaxEntries: page})
+		return testenv.Map(t, &ebpf.MapSpec{Name: bpfMapEvents, Type: ebpf.RingBuf, MaxEntries: page})
 	}
 	anothers := named()
 	p, err := producer.Load(anothers)
@@ -300,7 +300,7 @@ func TestOtherRingsAreNotTraced(t *testing.T) {
 		want error
 	}{
 		{"of another name", testenv.Ring(t, page), tracering.ErrNotTraced},
-		{"of another type", testenv.Map(t, &ebpf.MapSpec{Name: bpfMapProctrace, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}), tracering.ErrNotTraced},
+		{"of another type", testenv.Map(t, &ebpf.MapSpec{Name: bpfMapEvents, Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}), tracering.ErrNotTraced},
 		{"of another program", anothers, tracering.ErrNotTraced},
 		{"without a program", named(), tracering.ErrStopped},
 	}

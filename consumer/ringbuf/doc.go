@@ -18,8 +18,8 @@
 // A waiting Read also checks the ring every 100 ms. So it returns records that were committed with
 // BPF_RB_NO_WAKEUP without a call of [Reader.Flush].
 //
-// Rings in overwrite mode can be read, except on machines that reorder stores, such as arm64, where
-// NewReader refuses them. cilium/ebpf opens such rings and takes overwritten bytes for records.
+// Rings in overwrite mode can be read on amd64 and, if the kernel has membarrier(2), on arm64.
+// cilium/ebpf opens such rings and takes overwritten bytes for records.
 //
 // While the next record is not committed, Read sleeps; the Read of cilium/ebpf spins.
 // [Reader.Close] and a deadline end the wait.

@@ -62,7 +62,7 @@ type Reader struct {
 
 // NewReader returns a Reader of ringbufMap, a map of type [ebpf.RingBuf]. The Reader keeps its own
 // descriptor: the map may be closed. The caller must close the Reader. The error matches
-// [ebpf.ErrNotSupported] for a ring in overwrite mode on machines that reorder stores.
+// [ebpf.ErrNotSupported] for a ring in overwrite mode where [consumer.NewReader] refuses it.
 func NewReader(ringbufMap *ebpf.Map) (*Reader, error) {
 	r, err := consumer.NewReader(ringbufMap, consumer.Options{Shared: true})
 	if err != nil {

@@ -25,7 +25,7 @@ func Example() {
 	defer objects.Program.Close()
 	defer objects.Ring.Close()
 
-	found, err := infer.Of(objects.Ring)
+	found, err := infer.Of(objects.Ring, infer.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

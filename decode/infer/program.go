@@ -1,160 +1,96 @@
 package infer
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/decode/infer/internal/reconstruct"
+	"github.com/rbtool/rbtool/internal/progcode"
+	"github.com/rbtool/rbtool/internal/recordflow"
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
 // program is a BPF program that refers to the ring.
 type program struct {
-	id     ebpf.ProgramID
-	name   string
-	ring   uint32
-	spec   *btf.Spec // nil without BTF
-	code   *code
-	before map[int]*state // state before each block, by the block's start
-	names  map[uint32]mapFacts
-	calls  *helpers
+	info  *syscall.ProgramInfo
+	ring  string                    // the ring's name
+	maps  map[uint32]recordflow.Map // the maps that it uses
+	entry []btf.FuncParam           // the arguments of its first function
+	lines []line                    // its source lines
+	flow  *recordflow.Flow
+
+	effort effort // for the whole answer
+
+	// These are nil until they are needed.
+	functions map[string]*function // by name
+	locals    *reconstruct.Locals
+	converted map[string]bool // by function and argument
+
+	sources  []source            // the BTF that belongs to it, the nearest first
+	values   map[uint32]btf.Type // the types of the values of maps, where the map itself has BTF
+	keys     []btf.Type          // the types of their keys
+	contexts map[string]bool     // names of the types of its context
 }
 
-// mapFacts describes a map, other than the ring, that the program uses.
-type mapFacts struct {
-	name   string
-	perCPU bool
+// program returns a program that refers to one of the maps in ways, without its instructions.
+func (h *host) program(info *syscall.ProgramInfo, ways map[ebpf.MapID]bool) *program {
+	p := &program{info: info, maps: map[uint32]recordflow.Map{}, values: map[uint32]btf.Type{}, contexts: map[string]bool{}}
+	for _, id := range info.Maps {
+		facts := recordflow.Map{Ring: ways[id]}
+		if m := h.mapInfo(id); m != nil {
+			facts.Name, facts.Type, facts.ValueSize = m.Name, m.Type, m.ValueSize
+		}
+		p.maps[uint32(id)] = facts
+	}
+	return p
 }
 
-// programs returns the programs that refer to the map, and notes on those that it could not read.
-func programs(ring ebpf.MapID) (found []*program, notes []string, err error) {
-	for id := ebpf.ProgramID(0); ; {
-		id, err = ebpf.ProgramGetNextID(id)
-		if errors.Is(err, fs.ErrNotExist) {
-			return found, notes, nil
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		p, err := load(id, ring)
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // the program has been unloaded
-		case err != nil && p != nil:
-			notes = append(notes, fmt.Sprintf("%s: %v", p, err))
-		case err != nil:
-			return nil, nil, err
-		case p != nil:
-			found = append(found, p)
-		}
-	}
-}
-
-// load returns the program if it refers to the ring, otherwise nil. If it returns both a program and an error,
-// only this program cannot be read.
-func load(id ebpf.ProgramID, ring ebpf.MapID) (*program, error) {
-	prog, err := ebpf.NewProgramFromID(id)
+// load reads the instructions of p and follows them. If it returns an error, the program cannot be read; if the program
+// is gone, the error matches [fs.ErrNotExist]. Several goroutines can load different programs.
+func (p *program) load(h *host, helper func(int32) string) error {
+	code, err := h.code(p.info.ID)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer prog.Close()
-	info, err := prog.Info()
+	spec, _ := h.spec(p.info.BTF) // without it the program has no lines; catalog notes why
+	insns, err := progcode.Instructions(code, spec)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	used, _ := info.MapIDs()
-	p := &program{id: id, name: info.Name, ring: uint32(ring), names: map[uint32]mapFacts{}}
-	uses := false
-	for _, m := range used {
-		if uses = uses || m == ring; m != ring {
-			p.names[uint32(m)] = factsOf(m)
-		}
-	}
-	if !uses {
-		return nil, nil
-	}
-	insns, err := info.Instructions()
-	if err != nil {
-		return p, err
-	}
-	p.code = newCode(insns)
-	if handle, err := prog.Handle(); err == nil {
-		defer handle.Close()
-		if p.spec, err = handle.Spec(nil); err != nil {
-			return p, err
-		}
-	}
-	return p, p.follow()
-}
-
-func factsOf(id ebpf.MapID) mapFacts {
-	m, err := ebpf.NewMapFromID(id)
-	if err != nil {
-		return mapFacts{}
-	}
-	defer m.Close()
-	info, err := m.Info()
-	if err != nil {
-		return mapFacts{}
-	}
-	perCPU := info.Type == ebpf.PerCPUArray || info.Type == ebpf.PerCPUHash || info.Type == ebpf.LRUCPUHash
-	return mapFacts{info.Name, perCPU}
-}
-
-func (p *program) String() string { return fmt.Sprintf("program %d (%s)", p.id, p.name) }
-
-func (p *program) isPerCPU(id uint32) bool { return p.names[id].perCPU }
-
-// global returns the type and name of the global variable at off in the value of a map. libbpf stores each
-// section of variables in one map and names the map after the section.
-func (p *program) global(id uint32, off int64) (btf.Type, string) {
-	_, suffix, ok := strings.Cut(p.names[id].name, ".")
-	if p.spec == nil || !ok {
-		return nil, ""
-	}
-	for t, err := range p.spec.All() {
-		sec, ok := t.(*btf.Datasec)
-		if err != nil || !ok || !strings.HasPrefix(sec.Name, "."+suffix) {
-			continue
-		}
-		for _, v := range sec.Vars {
-			if named, ok := v.Type.(*btf.Var); ok && int64(v.Offset) == off {
-				return named.Type, named.Name
+	if len(insns) > 0 {
+		if fn := btf.FuncMetadata(&insns[0]); fn != nil {
+			if proto, ok := fn.Type.(*btf.FuncProto); ok {
+				p.entry = proto.Params
 			}
 		}
 	}
-	return nil, ""
+	p.lines = linesOf(insns)
+	p.flow, err = recordflow.Analyze(&recordflow.Program{Insns: insns, Maps: p.maps, Helper: helper})
+	return err
 }
 
-// element returns the type of a map's values and the map's full name, both from the declaration of the map in
-// the program's .maps section.
-func (p *program) element(id uint32) (btf.Type, string) {
-	name := p.names[id].name
-	if p.spec == nil || name == "" {
-		return nil, ""
-	}
-	for t, err := range p.spec.All() {
-		sec, ok := t.(*btf.Datasec)
-		if err != nil || !ok || sec.Name != ".maps" {
-			continue
-		}
-		for _, v := range sec.Vars {
-			named, ok := v.Type.(*btf.Var)
-			// The kernel truncates the name of a map to 15 bytes.
-			if !ok || named.Name != name && (len(name) < 15 || !strings.HasPrefix(named.Name, name)) {
-				continue
-			}
-			def, ok := btf.UnderlyingType(named.Type).(*btf.Struct)
-			if !ok {
-				continue
-			}
-			for _, m := range def.Members {
-				if p, ok := btf.UnderlyingType(m.Type).(*btf.Pointer); ok && m.Name == "value" {
-					return p.Target, named.Name
+func (p *program) String() string { return fmt.Sprintf("program %d (%s)", p.info.ID, p.info.Name) }
+
+// describe finds the BTF that belongs to p.
+func (h *host) describe(p *program, users []*syscall.ProgramInfo) {
+	p.sources = append(p.sources, h.sourcesOf(p, users)...)
+	for _, id := range p.info.Maps {
+		if m := h.mapInfo(id); m != nil && m.ValueType != 0 {
+			if c := h.catalog(m.BTF); c != nil {
+				if t, err := c.spec.TypeByID(m.ValueType); err == nil {
+					p.values[uint32(id)] = t
+				}
+				if t, err := c.spec.TypeByID(m.KeyType); err == nil {
+					p.keys = append(p.keys, t)
 				}
 			}
 		}
 	}
-	return nil, ""
+	for _, fn := range p.entry {
+		if t := pointee(fn.Type); t != nil {
+			p.contexts[t.TypeName()] = true
+		}
+	}
 }

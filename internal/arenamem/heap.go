@@ -68,8 +68,8 @@ func Tagged(word uint64, ref uint32) uint64 { return (word>>32+1)<<32 | uint64(r
 
 // Class returns the class with the number c, which must be less than Classes.
 func (h *Heap) Class(c uint32) *Class {
-	// SAFETY: the classes lie in page 1, which OpenHeap has found present; callers check Size.
-	return (*Class)(h.Mem.known(PageSize + uint64(c)*uint64(unsafe.Sizeof(Class{}))))
+	// SAFETY: the classes lie below HeadSize, in pages that OpenHeap has found present; callers check Size.
+	return (*Class)(h.Mem.known(classesOffset + uint64(c)*uint64(unsafe.Sizeof(Class{}))))
 }
 
 // MaxTries bounds loops that repeat a compare-and-swap. It fails only if another change succeeded.
@@ -105,6 +105,9 @@ func (h *Heap) Alloc(size uint64) (uint32, error) {
 
 // pop takes the first block from a free list and returns its reference, or 0 if the list is empty.
 // Programs do the same in arena_pop.
+//
+// The compare-and-swap proves the load of the header: if others popped and reused the block before that
+// load, the list's tag has changed (litmus heap-pop).
 func (h *Heap) pop(c uint32) (uint32, error) {
 	list := h.Class(c)
 	for range MaxTries {
@@ -122,11 +125,9 @@ func (h *Heap) pop(c uint32) (uint32, error) {
 			if list.Head.CompareAndSwap(head, Tagged(head, uint32(now))) {
 				return ref, nil
 			}
-		} else if list.Head.Load() == head {
+		} else if list.Head.CompareAndSwap(head, Tagged(head, 0)) {
 			// The block's header was overwritten: empty the list. Its blocks are lost.
-			if list.Head.CompareAndSwap(head, Tagged(head, 0)) {
-				atomic.AddUint64(&h.Super.Corrupt, 1)
-			}
+			atomic.AddUint64(&h.Super.Corrupt, 1)
 			return 0, nil
 		}
 	}
@@ -215,7 +216,7 @@ func (h *Heap) Free(data uint32) error {
 		head := list.Head.Load()
 		atomic.StoreUint64(word, free|uint64(uint32(head)))
 		// The swap publishes the reference in the header that was just stored. Its partner is the load
-		// of the list's head in pop, or in arena_pop.
+		// of the list's head in pop, or in arena_pop (litmus heap-push).
 		if list.Head.CompareAndSwap(head, Tagged(head, ref)) {
 			return nil
 		}

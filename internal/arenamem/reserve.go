@@ -107,7 +107,7 @@ func (m *Memory) endReservations(s *Super) (limit uint64, err error) {
 		if r != 0 && !r.valid() {
 			return 0, fmt.Errorf("%w: page 0 holds other data", ErrFormat)
 		}
-		if r.pages()+HeadPages+1 > m.Size/PageSize {
+		if r.pages()+MinSize/PageSize > m.Size/PageSize {
 			return 0, fmt.Errorf("%w: %d of %d pages are reserved", ErrFull, r.pages(), m.Size/PageSize)
 		}
 		if atomic.CompareAndSwapUint64(&s.Reserved, uint64(r), uint64(r|reservationMark|reservationEnded)) {

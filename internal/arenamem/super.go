@@ -10,12 +10,12 @@ import (
 	"unsafe"
 )
 
-// Super mirrors struct arena_super (bpf/headers/arena_heap.h): the start of page 0 of an arena with a
-// heap. Offsets are in bytes from the arena's base.
+// Super mirrors struct arena_super (bpf/headers/arena_heap.h): the start of an arena with a heap.
+// Offsets are in bytes from the arena's base.
 type Super struct {
 	Magic     uint64
 	Version   uint32
-	PageSize  uint32
+	PageSize  uint32 // of the kernel on which the heap was made, in bytes
 	Base      uint64
 	Size      uint64
 	HeapStart uint64
@@ -46,8 +46,21 @@ const (
 // MaxRoots is the maximum number of roots.
 const MaxRoots = 32
 
-// HeadPages is the number of pages before the blocks: one for the superblock, one for the classes.
-const HeadPages = 2
+// classesOffset is ARENA_CLASSES of bpf/headers/arena_heap.h: the offset of the classes, in bytes. It does
+// not depend on the page size, so that programs need not either.
+const classesOffset = 4096
+
+// HeadSize is the size in bytes of what lies before the blocks: the pages with the superblock and the
+// classes. MinSize is the size of the smallest arena that can have a heap.
+var (
+	HeadSize = headSize(PageSize)
+	MinSize  = HeadSize + PageSize
+)
+
+func headSize(page uint64) uint64 {
+	const used = classesOffset + Classes*uint64(unsafe.Sizeof(Class{}))
+	return (used + page - 1) / page * page
+}
 
 // Format creates a heap, or opens the existing one: see container.Format.
 func (m *Memory) Format() (h *Heap, err error) {
@@ -55,13 +68,10 @@ func (m *Memory) Format() (h *Heap, err error) {
 	if m.Size == 0 {
 		return nil, ErrClosed
 	}
-	if err := checkPages(PageSize); err != nil {
-		return nil, err
+	if m.Size < MinSize {
+		return nil, fmt.Errorf("%w: a heap needs %d bytes, the arena has %d", ErrFull, MinSize, m.Size)
 	}
-	if m.Size < (HeadPages+1)*PageSize {
-		return nil, fmt.Errorf("%w: a heap needs %d bytes, the arena has %d", ErrFull, (HeadPages+1)*PageSize, m.Size)
-	}
-	if err := m.Present(0, HeadPages*PageSize); err != nil {
+	if err := m.Present(0, HeadSize); err != nil {
 		return nil, err
 	}
 	s := m.super()
@@ -76,10 +86,10 @@ func (m *Memory) Format() (h *Heap, err error) {
 		atomic.StoreUint32(&s.PageSize, uint32(PageSize))
 		atomic.StoreUint64(&s.Base, m.Base)
 		atomic.StoreUint64(&s.Size, m.Size)
-		atomic.StoreUint64(&s.HeapStart, HeadPages*PageSize)
+		atomic.StoreUint64(&s.HeapStart, HeadSize)
 		atomic.CompareAndSwapUint64(&s.HeapLimit, 0, limit)
-		atomic.CompareAndSwapUint64(&s.Brk, 0, HeadPages*PageSize)
-		atomic.CompareAndSwapUint64(&s.Present, 0, HeadPages*PageSize)
+		atomic.CompareAndSwapUint64(&s.Brk, 0, HeadSize)
+		atomic.CompareAndSwapUint64(&s.Present, 0, HeadSize)
 		atomic.CompareAndSwapUint64(&s.Magic, 0, magic)
 	}
 	return m.OpenHeap()
@@ -88,33 +98,44 @@ func (m *Memory) Format() (h *Heap, err error) {
 // OpenHeap opens the heap that [Memory.Format] created.
 func (m *Memory) OpenHeap() (h *Heap, err error) {
 	defer m.Catch(debug.SetPanicOnFault(true), &err)
-	if err := checkPages(PageSize); err != nil {
-		return nil, err
+	if m.Size == 0 {
+		return nil, ErrClosed
 	}
-	if m.Size < (HeadPages+1)*PageSize {
-		if m.Size == 0 {
-			return nil, ErrClosed
-		}
-		return nil, fmt.Errorf("%w: a heap needs %d bytes, the arena has %d", ErrFormat, (HeadPages+1)*PageSize, m.Size)
-	}
-	if err := m.Touch(0, HeadPages); errors.Is(err, ErrAbsent) {
+	pages := min(HeadSize, m.Size) / PageSize
+	if err := m.Touch(0, pages); errors.Is(err, ErrAbsent) {
 		return nil, fmt.Errorf("%w: page 0 is not allocated", ErrFormat)
 	} else if err != nil {
 		return nil, err
 	}
 	s := m.super()
-	h = &Heap{Mem: m, Super: s, Start: s.HeapStart, Limit: s.HeapLimit, Low: uint32(m.Base)}
-	switch {
-	case atomic.LoadUint64(&s.Magic) != magic:
+	// Load the magic number first: the other constants are there when it is (litmus heap-format).
+	if atomic.LoadUint64(&s.Magic) != magic {
 		return nil, fmt.Errorf("%w: page 0 does not begin with the magic number of a heap", ErrFormat)
-	case s.Version != version:
-		return nil, fmt.Errorf("%w: heap has version %d, want %d", ErrFormat, s.Version, version)
-	case uint64(s.PageSize) != PageSize || s.Base != m.Base || s.Size != m.Size:
-		return nil, fmt.Errorf("%w: heap was made for %d bytes at %#x, the arena has %d at %#x", ErrFormat, s.Size, s.Base, m.Size, m.Base)
-	case h.Start != HeadPages*PageSize || h.Limit > m.Size || h.Limit < h.Start || h.Limit%PageSize != 0:
-		return nil, fmt.Errorf("%w: heap from offset %#x to %#x does not fit the arena", ErrFormat, h.Start, h.Limit)
+	}
+	h = &Heap{Mem: m, Super: s, Start: s.HeapStart, Limit: s.HeapLimit, Low: uint32(m.Base)}
+	if err := h.check(PageSize); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	return h, nil
+}
+
+// check returns why the superblock is not that of a heap in this arena, on a kernel with this page size.
+func (h *Heap) check(page uint64) error {
+	s, m := h.Super, h.Mem
+	head := headSize(page)
+	switch {
+	case s.Version != version:
+		return fmt.Errorf("heap has version %d, want %d", s.Version, version)
+	case uint64(s.PageSize) != page:
+		return fmt.Errorf("heap was made for pages of %d bytes, this kernel has pages of %d", s.PageSize, page)
+	case m.Size < head+page:
+		return fmt.Errorf("a heap needs %d bytes, the arena has %d", head+page, m.Size)
+	case s.Base != m.Base || s.Size != m.Size:
+		return fmt.Errorf("heap was made for %d bytes at %#x, the arena has %d at %#x", s.Size, s.Base, m.Size, m.Base)
+	case h.Start != head || h.Limit > m.Size || h.Limit < h.Start || h.Limit%page != 0:
+		return fmt.Errorf("heap from offset %#x to %#x does not fit the arena", h.Start, h.Limit)
+	}
+	return nil
 }
 
 // Formatted reports whether page 0 begins with the magic number of a heap. Unlike OpenHeap, it allocates
@@ -130,7 +151,7 @@ func (m *Memory) Formatted() (bool, error) {
 // Fresh reports whether the pages that Format would write to are absent or all zeros, apart from a
 // reservation. If so, Format overwrites no data of others.
 func (m *Memory) Fresh() (bool, error) {
-	head := make([]byte, min((HeadPages+1)*PageSize, m.Size))
+	head := make([]byte, min(MinSize, m.Size))
 	if err := m.Peek(m.Base, head); err != nil {
 		return false, err
 	}
@@ -140,7 +161,7 @@ func (m *Memory) Fresh() (bool, error) {
 	return len(bytes.TrimLeft(head, "\x00")) == 0, nil
 }
 
-// known returns a pointer to the byte at offset off in the first two pages.
+// known returns a pointer to the byte at offset off in the head of the heap.
 //
-// SAFETY: off is below HeadPages pages, and the caller has checked that the arena is open.
+// SAFETY: off is below HeadSize, and the caller has checked that the arena is open.
 func (m *Memory) known(off uint64) unsafe.Pointer { return unsafe.Add(m.Addr, off) }

@@ -24,7 +24,7 @@ func Mounts() ([]string, error) {
 	var visible []mount
 	for _, m := range parseMountinfo(string(text)) {
 		// Skip m if a later mount covers it.
-		if on, err := onBPFFS(m.path); on && err == nil {
+		if IsOn(m.path) {
 			visible = append(visible, m)
 		}
 	}
@@ -39,20 +39,26 @@ func Mounts() ([]string, error) {
 	return paths, nil
 }
 
-// Default returns the directory to pin to by default: [DefaultRoot] if it is a bpffs, else the first of
-// [Mounts], else [ErrNotMounted].
+// Default returns the directory to pin to by default: the first of [Roots], or [ErrNotMounted].
 func Default() (string, error) {
-	if on, err := onBPFFS(DefaultRoot); on && err == nil {
-		return DefaultRoot, nil
-	}
-	mounts, err := Mounts()
+	roots, err := Roots()
 	if err != nil {
 		return "", err
 	}
-	if len(mounts) == 0 {
+	if len(roots) == 0 {
 		return "", fmt.Errorf("find bpffs: %w", ErrNotMounted)
 	}
-	return mounts[0], nil
+	return roots[0], nil
+}
+
+// Roots returns [Mounts], with [DefaultRoot] first if a bpffs is mounted there.
+func Roots() ([]string, error) {
+	mounts, err := Mounts()
+	if IsOn(DefaultRoot) {
+		others := slices.DeleteFunc(mounts, func(path string) bool { return path == DefaultRoot })
+		return append([]string{DefaultRoot}, others...), nil
+	}
+	return mounts, err
 }
 
 // Mount mounts a bpffs on dir, an existing directory, with mode 0700 as systemd does. It does nothing
@@ -80,6 +86,12 @@ func onBPFFS(path string) (bool, error) {
 		return false, err
 	}
 	return st.Type == unix.BPF_FS_MAGIC, nil
+}
+
+// IsOn reports whether there is a file at path, and it is on a bpffs. IsOn follows symbolic links.
+func IsOn(path string) bool {
+	on, err := onBPFFS(path)
+	return on && err == nil
 }
 
 // Contains reports whether the file of a descriptor is on a bpffs.

@@ -4,7 +4,7 @@
 //
 // The word names a process and one opener in that process, so two openers differ even within a
 // process and across execve(2). The word is changed only by compare-and-swap, so an opener never
-// ends the claim of another. [Take] claims a free ring. The ring is claimed while the word is the
+// ends the claim of another (litmus claim-take). [Take] claims a free ring. The ring is claimed while the word is the
 // ID of its holder; [ID.Release] ends the claim. If its holder has ended, a ring is free.
 //
 // Claiming an unclaimed ring takes no system call. Only an opener that finds another claim looks

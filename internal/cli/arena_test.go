@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func skipWithoutArena(t *testing.T) {
 	if err := features.HaveMapType(ebpf.Arena); errors.Is(err, ebpf.ErrNotSupported) {
 		var stderr bytes.Buffer
 		for _, args := range [][]string{
-			{"create", "arena", "--size", "4096", "--pin", filepath.Join(testenv.BPFFS(t), "a")},
+			{"create", "arena", "--size", fmt.Sprint(testenv.PageSize), "--pin", filepath.Join(testenv.BPFFS(t), "a")},
 			{"probe", "proctrace", "start", "--processes", "--pin-dir", filepath.Join(testenv.BPFFS(t), "t")},
 		} {
 			stderr.Reset()

@@ -181,8 +181,12 @@ func (r *serveRig) silent(conn *net.UDPConn, text string) {
 // An attacker who forges source addresses cannot make the command send traffic to third parties.
 func TestArenaServeCannotBeUsedAgainstOthers(t *testing.T) {
 	r := newServeRig(t)
-	r.ip(r.pair.Client, "addr add 198.51.100.2/32 dev client")
-	r.ip(r.pair.Server, "route add 198.51.100.2 dev server")
+	if err := errors.Join(
+		r.pair.Client.AddAddress("client", netip.MustParsePrefix("198.51.100.2/32")),
+		r.pair.Server.AddRoute(netip.MustParsePrefix("198.51.100.2/32"), netip.Addr{}),
+	); err != nil {
+		t.Fatal(err)
+	}
 	elsewhere := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.2"), 0)
 	_, stop := r.start(r.pin, "--dev", "server")
 	r.ask("get absent\r\n")
@@ -228,21 +232,6 @@ func TestArenaServeCannotBeUsedAgainstOthers(t *testing.T) {
 		t.Errorf("where any is allowed: %q", got)
 	}
 	stop()
-}
-
-// ip runs ip(8) in the namespace of an end.
-func (r *serveRig) ip(e *netpair.End, args string) {
-	r.t.Helper()
-	cmd := exec.Command("ip", strings.Fields(args)...)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	err := e.Do(cmd.Start)
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if err != nil {
-		r.t.Fatalf("%s: %v: %s", cmd, err, &said)
-	}
 }
 
 // otherProcesses checks that values which another process puts are served, and that the other process

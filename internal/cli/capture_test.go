@@ -169,7 +169,7 @@ func TestReplayOfARecordThatDoesNotFit(t *testing.T) {
 	if err := os.WriteFile(file, buf, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, path := pinnedUserRing(t, 4096)
+	_, path := pinnedUserRing(t, testenv.PageSize)
 	cmd := rbtool(t, "replay", file, "--to", path)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

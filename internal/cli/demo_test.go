@@ -96,7 +96,7 @@ func TestDemoShowsEventsAndCleansUp(t *testing.T) {
 // A terminal sends SIGINT to all processes of the demo. It can come at any moment and more than once.
 func TestAnInterruptedDemoCleansUp(t *testing.T) {
 	testenv.BPFFS(t)
-	times := 25
+	times := 10
 	if testing.Short() {
 		times = 1
 	}

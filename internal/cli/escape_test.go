@@ -26,6 +26,7 @@ import (
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // hostile is the name of a process, with 15 bytes, the most that the kernel keeps. It contains C0 and C1
@@ -71,7 +72,7 @@ func consumeAs(t *testing.T, name, path string) {
 }
 
 func TestTheNameOfAProcessCommandsNoTerminal(t *testing.T) {
-	_, path := pinnedRing(t, 4096)
+	_, path := pinnedRing(t, testenv.PageSize)
 	consumeAs(t, hostile, path)
 
 	tail := rbtool(t, "tail", path, "--no-decode")
@@ -141,7 +142,9 @@ func TestACaptureCommandsNoTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := capture.AppendHeader(nil, capture.Info{Name: hostile, Type: ebpf.RingBuf, Size: 4096, Application: hostile, Types: types})
+	file, err := capture.AppendHeader(nil, capture.Info{Name: hostile, Type: ebpf.RingBuf, Size: 4096, Types: types, Pin: hostile, Section: capture.Section{
+		Application: hostile, Host: capture.Host{Name: hostile, BootID: hostile, Kernel: hostile, Machine: hostile},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,8 +189,8 @@ func FuzzFormats(f *testing.F) {
 			return
 		}
 		rec := stream.Record{Record: consumer.Record{Data: hostileRecord(s)}, Seq: 1}
-		checkJSON(t, stream.NewFormat(stream.JSON, types, nil)(nil, &rec))
-		text := stream.NewFormat(stream.Text, types, nil)(nil, &rec)
+		checkJSON(t, stream.NewFormat(stream.JSON, stream.FormatOptions{Types: types})(nil, &rec))
+		text := stream.NewFormat(stream.Text, stream.FormatOptions{Types: types})(nil, &rec)
 		checkText(t, text)
 		if bytes.Count(text, []byte("\n")) != 1 {
 			t.Errorf("not a line: %q", text)
@@ -218,8 +221,8 @@ func charsBTF(tb testing.TB) string {
 
 // produce restores each record from the JSON that tail prints, whatever bytes its strings contain.
 func TestProduceReadsTheJSONOfTail(t *testing.T) {
-	_, user := pinnedUserRing(t, 4096)
-	_, ring := pinnedRing(t, 4096)
+	_, user := pinnedUserRing(t, testenv.PageSize)
+	_, ring := pinnedRing(t, testenv.PageSize)
 	types := []string{"--type", "chars", "--btf", charsBTF(t)}
 	pass := func(in []byte, format string, args ...string) []byte {
 		t.Helper()

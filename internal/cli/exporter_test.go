@@ -115,9 +115,7 @@ func TestExporter(t *testing.T) {
 		seconds, _ := metric(t, get(t, url), "ring_stuck_seconds", name)
 		stuck = seconds > 0
 	}
-	if page := get(t, strings.TrimSuffix(url, "metrics")); !strings.Contains(page, `href="/metrics"`) {
-		t.Errorf("page %q", page)
-	}
+	checkPages(t, url)
 	id := mapID(t, ring)
 	p.Close()
 	ring.Close()
@@ -129,6 +127,20 @@ func TestExporter(t *testing.T) {
 	if m, err := ebpf.NewMapFromID(id); err == nil {
 		m.Close()
 		t.Error("the map lives on")
+	}
+}
+
+// checkPages checks what the exporter serves besides the metrics of maps.
+func checkPages(t *testing.T, url string) {
+	t.Helper()
+	if text := get(t, strings.Replace(url, "/metrics", "/healthz", 1)); text != "ok\n" {
+		t.Errorf("health %q", text)
+	}
+	if !regexp.MustCompile(`(?m)^rbtool_build_info\{goversion="go1\..*",revision=".*",version=".+"\} 1$`).MatchString(get(t, url)) {
+		t.Errorf("no build info in\n%s", get(t, url))
+	}
+	if page := get(t, strings.TrimSuffix(url, "metrics")); !strings.Contains(page, `href="/metrics"`) {
+		t.Errorf("page %q", page)
 	}
 }
 
@@ -147,7 +159,7 @@ func TestExporterWhosePortIsTaken(t *testing.T) {
 	address := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/metrics")
 	var stderr strings.Builder
 	status := run(t.Context(), []string{"exporter", "--listen", address}, io.Discard, &stderr)
-	want := "rbtool: exporter: listen on " + address + ": bind: address already in use\nhint: another process listens there (ss -ltnp); choose another port with --listen\n"
+	want := "rbtool: exporter: listen on " + address + ": bind: address already in use\nhint: another process listens there (ss -ltnp); choose another port with --web.listen-address\n"
 	if status != command.StatusFailed || stderr.String() != want {
 		t.Errorf("status %d, %s", status, stderr.String())
 	}

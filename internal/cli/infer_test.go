@@ -12,9 +12,9 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// Records from programs that bpftool loaded are decoded without flags. If a type is uncertain, a note
-// says so. If it is unknown, the record is shown in hex and a note says why.
-func TestTailOfForeignObjects(t *testing.T) {
+// loadForeign loads an object with bpftool, and returns a directory with its programs in p and its maps in m.
+func loadForeign(t *testing.T) string {
+	t.Helper()
 	bpftool, err := exec.LookPath("bpftool")
 	if err != nil {
 		testenv.SkipWithout(t, "bpftool", err)
@@ -25,10 +25,17 @@ func TestTailOfForeignObjects(t *testing.T) {
 	if err != nil {
 		t.Fatalf("bpftool: %v\n%s", err, out)
 	}
+	return dir
+}
+
+// Records from programs that bpftool loaded are decoded without flags. If a type is uncertain, a note
+// says so.
+func TestTailOfForeignObjects(t *testing.T) {
+	dir := loadForeign(t)
 	tests := []struct{ ring, program, stdout, stderr string }{
 		{"by_argument", "argument", `"type":"passed","data":{"kind":"KIND_CLOSE","pid":\d+,"comm":".*"}}\n$`, `^$`},
 		{"by_size", "size", `"type":"lonely","data":{"a":1,`, `^note: records are shown as lonely \(likely: .*\)\n$`},
-		{"by_nothing", "nothing", `"hex":"010000000200000003000000"}\n$`, `^note: records are shown in hex: .*struct hidden.*\n$`},
+		{"by_nothing", "nothing", `"type":"hidden","known_by":"reconstructed","data":{"a":1,"b":2,"c":3}}\n$`, `^note: records are shown as hidden \(likely: .*\n$`},
 	}
 	if testing.Short() {
 		tests = tests[:1]
@@ -61,5 +68,18 @@ func TestTailOfForeignObjects(t *testing.T) {
 				t.Errorf("filtered: %s, %v", filtered, err)
 			}
 		})
+	}
+}
+
+// --explain explains with any format, however short the time for reading is.
+func TestExplainWithEveryFormat(t *testing.T) {
+	dir := loadForeign(t)
+	for _, format := range []string{"text", "hex", "raw"} {
+		var stderr bytes.Buffer
+		cmd := rbtool(t, "tail", filepath.Join(dir, "m", "by_argument"), "--observe", "--explain", "-o", format, "--for", "1ns")
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); err != nil || !regexp.MustCompile(`(?m)^records are passed$`).Match(stderr.Bytes()) {
+			t.Errorf("%s: %v, %s", format, err, &stderr)
+		}
 	}
 }

@@ -5,11 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // inspectFor runs inspect --for on the ring pinned at path and returns its JSON output.
@@ -25,6 +30,7 @@ func inspectFor(t *testing.T, path, duration string) (m struct {
 	AtLeast  bool    `json:"lag_at_least"`
 	Watched  float64 `json:"watched_seconds"`
 	Producer *uint64 `json:"producer_pos"`
+	Advice   string  `json:"advice"`
 }) {
 	t.Helper()
 	out, err := rbtool(t, "inspect", path, "--for", duration, "-o", "json").Output()
@@ -38,7 +44,7 @@ func inspectFor(t *testing.T, path, duration string) (m struct {
 }
 
 func TestInspectSaysWhatWaits(t *testing.T) {
-	m, path := pinnedRing(t, 4096)
+	m, path := pinnedRing(t, testenv.PageSize)
 	p, err := producer.Load(m)
 	if err != nil {
 		t.Fatal(err)
@@ -102,4 +108,58 @@ func TestInspectSaysWhatFlows(t *testing.T) {
 		t.Errorf("watching a flood of records: %+v", got)
 	}
 	t.Logf("%+v", got)
+}
+
+func TestLsTellsOfPerfEventArrays(t *testing.T) {
+	if testing.Short() {
+		return // mapiter's test counts them on every kernel
+	}
+	for range 2 {
+		testenv.Map(t, &ebpf.MapSpec{Name: "perf_events", Type: ebpf.PerfEventArray})
+	}
+	for _, format := range []string{"table", "json"} {
+		cmd := rbtool(t, "ls", "-o", format)
+		var notes bytes.Buffer
+		cmd.Stderr = &notes
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := regexp.MustCompile(`(?m)^note: [0-9]+ perf event arrays, which rbtool does not read$`).Match(notes.Bytes())
+		if told != (format == "table") || bytes.Contains(out, []byte("perf_events")) {
+			t.Errorf("ls -o %s: notes %q and\n%s", format, &notes, out)
+		}
+	}
+}
+
+func TestInspectAdvises(t *testing.T) {
+	m, path := pinnedRing(t, 1<<20)
+	p, err := producer.Load(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	r, err := consumer.NewReader(m, consumer.Options{Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	var flow sync.WaitGroup
+	flow.Go(func() {
+		// With Fast, the program writes only the first 8 bytes.
+		for ctx.Err() == nil {
+			if _, err := p.Run(t.Context(), producer.Job{Op: producer.Reserve, Fast: true, Size: 2048, Seq: 0x4041424344454647, Count: 50}); err != nil {
+				t.Error(err)
+			}
+			for range r.Pass(0) {
+			}
+		}
+	})
+	got := inspectFor(t, path, "300ms")
+	stop()
+	flow.Wait()
+	if !strings.HasPrefix(got.Advice, "records of 2,048 bytes end in ") {
+		t.Errorf("advice %q", got.Advice)
+	}
 }

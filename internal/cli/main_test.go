@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 		"produce":     produceMain,
 		"consume":     consumeMain,
 		"hold":        holdMain,
+		"bpftrace":    holdMain, // a process of this name that has a ring
 		"spoil":       spoilMain,
 		"seek":        seekMain,
 		"push":        pushMain,
@@ -74,7 +76,12 @@ func TestMain(m *testing.M) {
 //
 //	[!] claimed PIN
 //
-// which waits until a live process claims the ring, or until none does.
+// which waits until a live process claims the ring, or until none does, and
+//
+//	times NAME N [PLUS]
+//
+// which sets $NAME to N times the number of 4 KiB in a page, plus PLUS: numbers of a script are those of
+// rings of 4 KiB, and its rings have one page, $PAGE bytes, as text $PAGE_KIB. $TWO_PAGES_KIB is two of them.
 //
 // Virtual machines without hardware support run the tests with -short. Then scripts and tests omit
 // what does not depend on the kernel (arguments, formats, captures, missing files, terminals), and
@@ -109,11 +116,14 @@ func runScripts(t *testing.T, dir string) {
 				return err
 			}
 			env.Setenv("UNIQ", "t"+strings.TrimPrefix(filepath.Base(dir), "rbtool-test-"))
+			env.Setenv("PAGE", fmt.Sprint(testenv.PageSize))
+			env.Setenv("PAGE_KIB", command.FormatSize(uint64(testenv.PageSize)))
+			env.Setenv("TWO_PAGES_KIB", command.FormatSize(2*uint64(testenv.PageSize)))
 			return nil
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": cmdStatus, "claimed": cmdClaimed,
+			"status": cmdStatus, "claimed": cmdClaimed, "typed": cmdTyped, "times": cmdTimes,
 		},
 	})
 }
@@ -146,8 +156,12 @@ func condition(name string) (bool, error) {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	must := slices.Contains(strings.Split(os.Getenv(testenv.RequiredFeatures), ","), name)
-	return must || f.Have() == nil, nil
+	have, _ := trials.LoadOrStore(name, sync.OnceValue(func() bool { return f.Have() == nil }))
+	return must || have.(func() bool)(), nil
 }
+
+// trials has the results of trials of features, by name: some take a second.
+var trials sync.Map
 
 func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -156,6 +170,10 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 	want, how, args := args[0], args[1], args[1:]
 	// testscript.Main runs the command that argv[0] names.
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Dir: ts.MkAbs("."), Stdout: ts.Stdout(), Stderr: ts.Stderr()}
+	cmd.Env = os.Environ()
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "SUDO_UID"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
 	switch how {
 	case "nobody", "bpf", "perfmon":
 		args = args[1:]

@@ -84,13 +84,13 @@ func TestAKilledObserverLeavesTheOwnerAlone(t *testing.T) {
 
 // An observer sees samples in a user ring before the kernel drains them.
 func TestObserveAUserRing(t *testing.T) {
-	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "samples", Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize})
 	path := testenv.PinPath(t, "samples")
 	if err := pin.Map(m, path, pin.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	page := os.Getpagesize()
-	mem, err := unix.Mmap(m.FD(), int64(page), page+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(m.FD(), int64(page), 3*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}

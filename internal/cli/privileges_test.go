@@ -66,6 +66,7 @@ var privileges = []privilege{
 	{command: "drain", needs: both, given: []string{aRing, aUserRing}, run: "drain $B/user --to $B/ring --for 10ms"},
 	{command: "drain status", given: []string{aRing, aUserRing, aDrain}, run: "drain status --pin-dir $B/drain"},
 	{command: "drain stop", needs: both[:1], given: []string{aRing, aUserRing, aDrain}, run: "drain stop --pin-dir $B/drain"},
+	{command: "drops PIN", needs: both, given: []string{aUserRing}, run: "drops $B/user --for 10ms"},
 	{command: "arena dump", needs: both, given: anArena, run: "arena dump $B/arena"},
 	{command: "arena heap", needs: both, given: anArena, run: "arena heap $B/arena"},
 	{command: "arena list, table", needs: both, given: anArena, run: "arena table $B/arena"},

@@ -68,13 +68,13 @@ func produceLines(t *testing.T, path string, n int, flags ...string) (*exec.Cmd,
 // Lines pass unchanged through produce, a drain that runs from a kernel timer, and tail. The rings have
 // one page each and are full most of the time.
 func TestEachLineArrivesOnceAndInOrder(t *testing.T) {
-	count, sizes := 1_000_000, []uint32{4096, 1 << 20}
+	count, sizes := 1_000_000, []uint32{testenv.PageSize, 1 << 20}
 	if testing.Short() {
 		count, sizes = 600, sizes[:1]
 	}
 	for _, size := range sizes {
 		t.Run(command.FormatSize(uint64(size)), func(t *testing.T) {
-			user, userPath := pinnedUserRing(t, max(size, uint32(os.Getpagesize())))
+			user, userPath := pinnedUserRing(t, size)
 			_, ringPath := pinnedRing(t, user.MaxEntries())
 			drained := filepath.Join(testenv.BPFFS(t), "drain")
 			if err := rbtool(t, "drain", userPath, "--to", ringPath, "--every", "1ms", "--pin-dir", drained).Run(); err != nil {
@@ -270,7 +270,7 @@ func TestAnInterruptedProduce(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			user, path := pinnedUserRing(t, 4096)
+			user, path := pinnedUserRing(t, testenv.PageSize)
 			r, w, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)

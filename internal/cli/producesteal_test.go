@@ -9,6 +9,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // onUserRing maps m as a producer does and calls do with the mapping.
@@ -27,8 +28,8 @@ func onUserRing(t *testing.T, m *ebpf.Map, do func(mem *ring.Mapping)) {
 // Any process with access to the ring can write a claim that names another process as holder. The claim
 // is void unless a process has the ring mapped for producing.
 func TestStealTakesTheRingFromAVoidClaim(t *testing.T) {
-	m, path := pinnedUserRing(t, 4096)
-	others, othersPath := pinnedUserRing(t, 4096)
+	m, path := pinnedUserRing(t, testenv.PageSize)
+	others, othersPath := pinnedUserRing(t, testenv.PageSize)
 	holder := rbtool(t, "produce", "--user", othersPath)
 	stdin, err := holder.StdinPipe()
 	if err != nil {

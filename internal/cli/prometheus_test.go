@@ -11,36 +11,49 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
-
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
+	"github.com/rbtool/rbtool/userprod"
 )
 
-// TestRealPrometheus makes a Prometheus server scrape the exporter, and runs all queries of the
-// dashboard. It needs prometheus and promtool in PATH:
-//
-//	go test -tags prometheus -run RealPrometheus ./internal/cli
+// TestRealPrometheus makes a Prometheus server scrape the exporter, with TLS and a password, and runs all queries of the
+// dashboard. It needs prometheus and promtool in PATH: make deploy-check installs them.
 func TestRealPrometheus(t *testing.T) {
 	const flowing, stuck = "prom_flowing", "prom_stuck"
 	flow(t, flowing)
-	full := testenv.Map(t, &ebpf.MapSpec{Name: stuck, Type: ebpf.RingBuf, MaxEntries: 4096})
+	full := testenv.Map(t, &ebpf.MapSpec{Name: stuck, Type: ebpf.RingBuf, MaxEntries: testenv.PageSize})
 	fill(t, full, 200)
 	overwrites := overwritingRing(t)
-	holdElsewhere(t, testenv.Map(t, &ebpf.MapSpec{Name: "prom_held", Type: ebpf.RingBuf, MaxEntries: 4096}))
+	holdElsewhere(t, testenv.Map(t, &ebpf.MapSpec{Name: "prom_held", Type: ebpf.RingBuf, MaxEntries: testenv.PageSize}), "")
 
-	exporter := startExporter(t, "--interval", "200ms")
-	server := startPrometheus(t, strings.TrimSuffix(strings.TrimPrefix(exporter, "http://"), "/metrics"))
+	ca, dir := newAuthority(t), t.TempDir()
+	ca.writeServer(t, dir)
+	web := writeWebConfig(t, dir, "")
+	refuse(t, "prom_refused")
+	flags := []string{"--interval", "200ms", "--web.config.file", web}
+	var absent []string // parts of the names of metrics that there are none of here
+	if !overwrites {
+		absent = append(absent, "overwritten")
+	}
+	if f, _ := feature.Find("drops"); f.Have() == nil {
+		flags = append(flags, "--drops")
+	} else {
+		absent = append(absent, "failed_reservations", "rbtool_drops")
+	}
+	exporter := startExporter(t, flags...)
+	server := startPrometheus(t, dir, strings.TrimSuffix(strings.TrimPrefix(exporter, "https://"), "/metrics"))
 	// A rate exists only after two scrapes.
-	waitFor(t, "rates", func() bool {
+	waitFor(t, func() bool {
 		result := server.query(t, fmt.Sprintf(`rate(rbtool_ring_produced_bytes_total{name=%q}[10s]) > 0`, flowing))
 		return len(result) == 1
 	})
@@ -49,7 +62,7 @@ func TestRealPrometheus(t *testing.T) {
 	for _, p := range readDashboard(t).Panels {
 		for _, target := range p.Targets {
 			result := server.query(t, variables.Replace(target.Expr))
-			if len(result) == 0 && (overwrites || !strings.Contains(target.Expr, "overwritten")) {
+			if len(result) == 0 && !slices.ContainsFunc(absent, func(part string) bool { return strings.Contains(target.Expr, part) }) {
 				t.Errorf("panel %q: nothing for %s", p.Title, target.Expr)
 			}
 			t.Logf("%-40s %3d series", p.Title, len(result))
@@ -62,13 +75,22 @@ func TestRealPrometheus(t *testing.T) {
 		t.Errorf("the full ring: %v", result)
 	}
 	server.checkRules(t)
+	server.checkHistograms(t, stuck)
 
-	for _, args := range [][]string{{"check", "rules", "rbtool.rules.yml"}, {"test", "rules", "rbtool.rules.test.yml"}} {
-		cmd := exec.Command("promtool", args...)
-		cmd.Dir = filepath.Dir(rulesFile)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
+	promtool(t, "", "check", "rules", "rbtool.rules.yml")
+	promtool(t, "", "test", "rules", "rbtool.rules.test.yml")
+	promtool(t, "", "check", "web-config", web)
+	promtool(t, get(t, startExporter(t)), "check", "metrics")
+}
+
+// promtool runs promtool in the directory of the rules.
+func promtool(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("promtool", args...)
+	cmd.Dir = filepath.Dir(rulesFile)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -100,15 +122,15 @@ func flow(t *testing.T, name string) {
 	t.Cleanup(func() { tick.Stop(); rd.Close(); p.Close() })
 }
 
-func fill(t *testing.T, m *ebpf.Map, records uint64) {
+// refuse creates a user ring whose producer has refused samples.
+func refuse(t *testing.T, name string) {
 	t.Helper()
-	p, err := producer.Load(m)
+	p, err := userprod.New(testenv.Map(t, &ebpf.MapSpec{Name: name, Type: ebpf.UserRingbuf, MaxEntries: uint32(os.Getpagesize())}), userprod.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close()
-	if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Count: records, Size: 16}); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { p.Close() })
+	for p.TryWrite(make([]byte, 100)) == nil {
 	}
 }
 
@@ -117,7 +139,7 @@ func fill(t *testing.T, m *ebpf.Map, records uint64) {
 func overwritingRing(t *testing.T) bool {
 	t.Helper()
 	const overwriteFlag = mapflag.RBOverwrite
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "prom_overwrite", Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "prom_overwrite", Type: ebpf.RingBuf, MaxEntries: testenv.PageSize, Flags: overwriteFlag})
 	if err != nil {
 		return false
 	}
@@ -126,41 +148,21 @@ func overwritingRing(t *testing.T) bool {
 	return true
 }
 
-// holdElsewhere starts a process that holds m until the test ends. The exporter runs in the test's
-// process, and does not show its own process as a user.
-func holdElsewhere(t *testing.T, m *ebpf.Map) {
-	t.Helper()
-	fd, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(fd), m.String())
-	defer file.Close()
-	cmd := exec.Command("cat")
-	cmd.ExtraFiles = []*os.File{file}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
-}
-
 // promServer is a running Prometheus server.
 type promServer struct{ url string }
 
-// startPrometheus starts a Prometheus server that scrapes target every second until the test ends.
-func startPrometheus(t *testing.T, target string) promServer {
+// startPrometheus starts a Prometheus server that scrapes target every second until the test ends. The certificate of
+// target's authority is in dir.
+func startPrometheus(t *testing.T, dir, target string) promServer {
 	t.Helper()
 	rules, err := filepath.Abs(rulesFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := filepath.Join(t.TempDir(), "prometheus.yml")
+	config := filepath.Join(dir, "prometheus.yml")
 	text := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\n"+
-		"scrape_configs: [{job_name: rbtool, static_configs: [{targets: [%q]}]}]\n", rules, target)
+		"scrape_configs: [{job_name: rbtool, scheme: https, tls_config: {ca_file: ca.pem}, "+
+		"basic_auth: {username: prometheus, password: %q}, static_configs: [{targets: [%q]}]}]\n", rules, password, target)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +172,8 @@ func startPrometheus(t *testing.T, target string) promServer {
 	}
 	address := l.Addr().String()
 	l.Close()
-	cmd := exec.Command("prometheus", "--config.file", config, "--storage.tsdb.path", t.TempDir(), "--web.listen-address", address)
+	cmd := exec.Command("prometheus", "--config.file", config, "--storage.tsdb.path", t.TempDir(), "--web.listen-address", address,
+		"--enable-feature=native-histograms")
 	cmd.Stderr = os.Stderr
 	if !testing.Verbose() {
 		cmd.Stderr = nil
@@ -181,7 +184,7 @@ func startPrometheus(t *testing.T, target string) promServer {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	s := promServer{"http://" + address}
 	// The server accepts connections before it answers queries.
-	waitFor(t, "the server", func() bool {
+	waitFor(t, func() bool {
 		resp, err := http.Get(s.url + "/-/ready")
 		if err != nil {
 			return false
@@ -192,15 +195,12 @@ func startPrometheus(t *testing.T, target string) promServer {
 	return s
 }
 
-// waitFor waits until a condition holds. No event tells when: it polls for a bounded time.
-func waitFor(t *testing.T, what string, done func() bool) {
+// waitFor waits until a condition holds. No event tells when.
+func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); command.Pause(t.Context(), lookAgain) {
-		if done() {
-			return
-		}
+	for !done() {
+		command.Pause(t.Context(), 10*lookAgain)
 	}
-	t.Fatalf("gave up waiting for %s", what)
 }
 
 // api requests a path of the HTTP API and decodes the data of the response.
@@ -242,7 +242,7 @@ func (s promServer) checkRules(t *testing.T) {
 		}
 		return true
 	}
-	waitFor(t, "the rules", evaluated)
+	waitFor(t, evaluated)
 	for _, r := range data.Groups[0].Rules {
 		t.Logf("%-30s %s %s", r.Name, r.Health, r.State)
 		if r.Health != "ok" {
@@ -251,5 +251,14 @@ func (s promServer) checkRules(t *testing.T) {
 		if r.Name == "RingUnconsumed" && r.State != "pending" {
 			t.Errorf("rule %s is %s", r.Name, r.State)
 		}
+	}
+}
+
+// checkHistograms checks that the server has the native histogram of a full ring.
+func (s promServer) checkHistograms(t *testing.T, full string) {
+	t.Helper()
+	expr := fmt.Sprintf(`histogram_quantile(0.5, rbtool_ring_sampled_fill_ratio{name=%q}) > 0.7`, full)
+	if result := s.query(t, expr); len(result) != 1 {
+		t.Errorf("%s: %v", expr, result)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/cli/command"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 func TestSIGQUITEndsItWithoutStacks(t *testing.T) {
@@ -22,7 +23,7 @@ func TestSIGQUITEndsItWithoutStacks(t *testing.T) {
 		{"but for GOTRACEBACK", "GOTRACEBACK=all", 2, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m, path := pinnedRing(t, 4096)
+			m, path := pinnedRing(t, testenv.PageSize)
 			p, err := producer.Load(m)
 			if err != nil {
 				t.Fatal(err)

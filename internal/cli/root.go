@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,6 +15,7 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/host"
 	"github.com/rbtool/rbtool/internal/cli/probe"
 	"github.com/rbtool/rbtool/internal/cli/ring"
+	"github.com/rbtool/rbtool/internal/cli/types"
 )
 
 // newRoot returns the command rbtool, which writes to stdout and stderr.
@@ -24,17 +25,24 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Short: "BPF maps whose memory a process can map: ring buffers, user ring buffers, arenas",
 		Long: `rbtool creates, pins, lists and reads BPF ring buffers on this host.
 
-MAP is a pin (/sys/fs/bpf/events), an id (id:12) or a name (name:events).
+MAP is a pin (/sys/fs/bpf/events, or app/events below the bpffs), an id (12) or a name (events).
+A word is a path if a map is pinned there, else an id if it is a number, else a name; id:12 and
+name:events are never paths. Sizes are 65536, 64K or 64KiB, durations 250ms, 10s or 10.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 not supported by the kernel or
 not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 131 quit
 (SIGQUIT ends rbtool at once; with GOTRACEBACK=all it prints its goroutines).`,
-		Example:       "  rbtool demo\n  rbtool ls",
+		Example:       "  rbtool demo\n  rbtool ls\n  rbtool tail events",
 		Version:       command.Version(), // makes cobra add the flag --version
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return command.UnknownCommand(root, args[0])
+		}
+		return nil
 	}
 	root.SetVersionTemplate(versionLine())
 	root.InitDefaultVersionFlag()
@@ -42,7 +50,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	for _, family := range [][]*cobra.Command{
-		bpffs.Commands(), host.Commands(), ring.Commands(), arena.Commands(), probe.Commands(runArgs), {newVersion()},
+		bpffs.Commands(), host.Commands(), ring.Commands(), types.Commands(), arena.Commands(), probe.Commands(runArgs), {newVersion(), newMan()},
 	} {
 		root.AddCommand(family...)
 	}
@@ -54,6 +62,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Args = needCommand
 	}
+	addOtherNames(root)
 	return root
 }
 
@@ -73,21 +82,22 @@ func execute(ctx context.Context, root *cobra.Command, args []string) error {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !started {
-		if cmd.HasParent() {
-			err = fmt.Errorf("%s: %w", strings.TrimPrefix(cmd.CommandPath(), root.Name()+" "), err)
-		}
-		return command.WithHint(command.WithStatus(err, command.StatusUsage), "%s --help", cmd.CommandPath())
+		return explainUsage(root, cmd, args, err)
+	}
+	if command.StatusOf(err) == command.StatusUsage && !command.HasHint(err) {
+		return command.WithHint(err, "%s --help", cmd.CommandPath())
 	}
 	return err
 }
 
-// noteStart makes cmd and all its subcommands set *started when they start.
+// noteStart makes cmd and all its subcommands set *started when they start, count their arguments and
+// complete the words of flags.
 func noteStart(cmd *cobra.Command, started *bool) {
+	countArgs(cmd)
+	command.CompleteChoices(cmd)
+	completeMaps(cmd)
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			if err := emptyFlag(cmd.Flags()); err != nil {
-				return err
-			}
 			*started = true
 			return run(cmd, args)
 		}
@@ -101,7 +111,9 @@ func noteStart(cmd *cobra.Command, started *bool) {
 // that was never set.
 func emptyFlag(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
-		if f.Value.Type() == "string" && f.Value.String() == "" {
+		list, isList := f.Value.(pflag.SliceValue)
+		empty := isList && !slices.ContainsFunc(list.GetSlice(), func(s string) bool { return s != "" })
+		if empty || f.Value.Type() == "string" && f.Value.String() == "" {
 			err = fmt.Errorf("--%s is empty", f.Name)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -127,14 +128,14 @@ func tailRaw(t *testing.T, ringSize uint32, job producer.Job) {
 func TestAProgramThatPinsByNameCanBeTailed(t *testing.T) {
 	dir := testenv.BPFFS(t)
 	path := filepath.Join(dir, "by_name")
-	create := rbtool(t, "create", "ringbuf", "--pin", path, "--size", "4KiB")
+	create := rbtool(t, "create", "ringbuf", "--pin", path, "--size", fmt.Sprint(testenv.PageSize))
 	create.Stdout = io.Discard
 	if err := create.Run(); err != nil {
 		t.Fatal(err)
 	}
 	spec := &ebpf.CollectionSpec{
 		Maps: map[string]*ebpf.MapSpec{
-			"by_name": {Name: "by_name", Type: ebpf.RingBuf, MaxEntries: 4096, Pinning: ebpf.PinByName},
+			"by_name": {Name: "by_name", Type: ebpf.RingBuf, MaxEntries: testenv.PageSize, Pinning: ebpf.PinByName},
 		},
 		Programs: map[string]*ebpf.ProgramSpec{"prog": {
 			Type: ebpf.RawTracepoint,
@@ -167,7 +168,7 @@ func TestAProgramThatPinsByNameCanBeTailed(t *testing.T) {
 
 // If tail is killed at any point, no record is lost, and the next tail repeats at most one batch.
 func TestAKilledTailLosesNothing(t *testing.T) {
-	kills := 200
+	kills := 80
 	if testing.Short() {
 		kills = 1
 	}

@@ -7,15 +7,18 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -104,7 +107,7 @@ func TestNoCommandAsksTheTerminal(t *testing.T) {
 }
 
 func TestProduceReadsWhatWasTypedBeforeItStarted(t *testing.T) {
-	_, path := pinnedUserRing(t, 4096)
+	_, path := pinnedUserRing(t, testenv.PageSize)
 	shown := onTerminal(t, terminalSize, "one\ntwo\n\x04", "produce", "--user", path).end(t)
 	if !strings.Contains(shown, "2 samples, 6 bytes") {
 		t.Errorf("produce said %q", shown)
@@ -112,7 +115,7 @@ func TestProduceReadsWhatWasTypedBeforeItStarted(t *testing.T) {
 }
 
 func TestTopAssumes80x24WhereTheTerminalHasNoSize(t *testing.T) {
-	testenv.Ring(t, 4096)
+	testenv.Ring(t, testenv.PageSize)
 	top := onTerminal(t, pty.Winsize{}, "", "top")
 	shown := top.until(t, "q quit") // the last of 24 lines begins with "q quit" in column 70
 	if _, err := io.WriteString(top, "q"); err != nil {
@@ -121,5 +124,69 @@ func TestTopAssumes80x24WhereTheTerminalHasNoSize(t *testing.T) {
 	shown += top.end(t)
 	if !strings.Contains(shown, "OWNER") || !regexp.MustCompile(`\x1b\[\?1049h(?s:.*)\x1b\[\?1049l`).MatchString(shown) {
 		t.Errorf("top drew %q", shown)
+	}
+}
+
+// The rows of rings that need attention have colours of the basic sixteen, unless the user wants none.
+func TestColoursOfTop(t *testing.T) {
+	if testing.Short() {
+		return // the same on every kernel
+	}
+	m, _ := pinnedRing(t, testenv.PageSize)
+	fill(t, m, 10)
+	colour := regexp.MustCompile(`\x1b\[[0-9;]*[349][0-7][0-9;]*m`)
+	for _, noColor := range []string{"", "1"} {
+		t.Setenv("NO_COLOR", noColor)
+		s := onTerminal(t, pty.Winsize{Rows: 24, Cols: 80}, "", "top", "--interval", "50ms")
+		shown := s.until(t, "nobody")
+		io.WriteString(s, "q")
+		shown += s.end(t)
+		found := colour.FindAllString(shown, -1)
+		if (len(found) > 0) != (noColor == "") {
+			t.Errorf("with NO_COLOR=%q: %q", noColor, found)
+		}
+		for _, c := range found {
+			if strings.Contains(c, "8;") { // of a palette of 256, or any
+				t.Errorf("colour %q", c)
+			}
+		}
+	}
+}
+
+func TestTailIsATableOnAWideTerminal(t *testing.T) {
+	m, path := pinnedRing(t, testenv.PageSize)
+	types := filepath.Join(t.TempDir(), "pair.btf")
+	if err := os.WriteFile(types, pairBTF(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := producer.Load(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Run(t.Context(), producer.Job{Op: producer.Reserve, Size: 16, Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for cols, want := range map[uint16]string{
+		80: `^time {13}first +second\r\n[0-9:.]{15}  0 +[0-9]+\r\n$`,
+		30: `^[0-9:.]{15} pair first=0 second=[0-9]+\r\n$`,
+	} {
+		size := pty.Winsize{Rows: 24, Cols: cols}
+		shown := onTerminal(t, size, "", "tail", path, "--observe", "--type", "pair", "--btf", types, "-n", "1").end(t)
+		if !regexp.MustCompile(want).MatchString(shown) {
+			t.Errorf("%d columns: got %q, want %s", cols, shown, want)
+		}
+	}
+}
+
+func fill(t *testing.T, m *ebpf.Map, records uint64) {
+	t.Helper()
+	p, err := producer.Load(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Run(t.Context(), producer.Job{Op: producer.Output, Count: records, Size: 16}); err != nil {
+		t.Fatal(err)
 	}
 }

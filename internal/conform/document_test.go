@@ -64,7 +64,7 @@ func releasesOf(page string) map[string]string {
 	for line := range strings.Lines(table) {
 		cells := strings.Split(line, " | ")
 		series := strings.TrimPrefix(cells[0], "| ")
-		if release, _, ok := strings.Cut(cells[min(1, len(cells)-1)], " "); ok && release != "---" && series != "series" {
+		if release, _, ok := strings.Cut(cells[min(1, len(cells)-1)], " "); ok && release != "---" && series != "kernel" {
 			releases[series] = release
 		}
 	}

@@ -13,6 +13,9 @@ import (
 // page is the size of a page in bytes, and of most rings in this package.
 var page = os.Getpagesize()
 
+// quarter is the size in bytes of a record of which a ring of one page holds four.
+var quarter = int32(page/4 - 24)
+
 func ringSpec(size int) *ebpf.MapSpec {
 	return &ebpf.MapSpec{Name: "ring", Type: ebpf.RingBuf, MaxEntries: uint32(size)}
 }

@@ -84,10 +84,11 @@ var _ = register(RingBuf,
 		check: func(t *T) {
 			r := t.overwriteRing()
 			output := t.outputter(r.m)
-			// A record spans 1008 bytes: four fit into the ring, and each later record displaces one.
-			const n, span = 1000, 1008
+			// Four records fit into the ring, and each later record displaces one.
+			n := ring.Header(quarter)
+			span := ring.Pos(0).Next(n.Len())
 			for range 10 {
-				equal(t, "result of bpf_ringbuf_output", output(n, 0), 0)
+				equal(t, "result of bpf_ringbuf_output", output(int(quarter), 0), 0)
 			}
 			equal(t, "producer position", r.ProducerPos(), 10*span)
 			equal(t, "overwrite position", r.OverwritePos(), 6*span)
@@ -105,12 +106,12 @@ var _ = register(RingBuf,
 			out := t.output()
 			// The program reserves the first record, fills the ring with others, and tries one more.
 			body := program(
-				reserve(r.m, 1000, "full"), mov(asm.R7, asm.R0),
+				reserve(r.m, quarter, "full"), mov(asm.R7, asm.R0),
 			)
-			memory := t.memory(1000)
+			memory := t.memory(int(quarter))
 			for i := range uint32(4) {
 				body = join(body,
-					theMap(asm.R1, r.m), asm.LoadMapValue(asm.R2, memory.FD(), 0), set(asm.R3, 1000), set(asm.R4, 0),
+					theMap(asm.R1, r.m), asm.LoadMapValue(asm.R2, memory.FD(), 0), set(asm.R3, quarter), set(asm.R4, 0),
 					asm.FnRingbufOutput.Call(), out.put(i, asm.R0, asm.R1),
 				)
 			}
@@ -119,7 +120,7 @@ var _ = register(RingBuf,
 			for i, want := range []int32{0, 0, 0, eagain} {
 				equal(t, "result of bpf_ringbuf_output", int32(out.words()[i]), want)
 			}
-			r.record(0, 1000)
+			r.record(0, ring.Header(quarter))
 		},
 	},
 	Rule{
@@ -130,10 +131,10 @@ var _ = register(RingBuf,
 			r := t.overwriteRing()
 			output := t.outputter(r.m)
 			for range 10 {
-				output(1000, 0)
+				output(int(quarter), 0)
 			}
-			equal(t, "value", querier(t, r.m)(queryOverwritePos), 6*ring.Span(1000))
-			equal(t, "available data", querier(t, r.m)(queryAvailData), 4*ring.Span(1000))
+			equal(t, "value", querier(t, r.m)(queryOverwritePos), 6*ring.Span(uint32(quarter)))
+			equal(t, "available data", querier(t, r.m)(queryAvailData), 4*ring.Span(uint32(quarter)))
 		},
 	},
 )

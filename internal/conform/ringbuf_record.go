@@ -108,15 +108,16 @@ var _ = register(RingBuf,
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_has_space",
 		check: func(t *T) {
 			r := t.ring()
-			p := t.load(ebpf.RawTracepoint, oneRecord(r.m, 1024, submit, 0))
+			n := page / 4 // four of them and their headers do not fit
+			p := t.load(ebpf.RawTracepoint, oneRecord(r.m, int32(n), submit, 0))
 			for i := range uint64(3) {
 				equal(t, "no room for one of the first three", t.call(p, i), 0)
 			}
 			before := r.ProducerPos()
 			equal(t, "no room for the fourth", t.call(p, 3), 1)
-			equal(t, "result of bpf_ringbuf_output", t.outputter(r.m)(1024, 0), eagain)
+			equal(t, "result of bpf_ringbuf_output", t.outputter(r.m)(n, 0), eagain)
 			equal(t, "producer position", r.ProducerPos(), before)
-			equal(t, "number of the first", binary.NativeEndian.Uint64(r.record(0, 1024)), 0)
+			equal(t, "number of the first", binary.NativeEndian.Uint64(r.record(0, ring.Header(n))), 0)
 		},
 	},
 	Rule{

@@ -1,7 +1,9 @@
 package elffile
 
 import (
+	"compress/zlib"
 	"debug/elf"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -42,27 +44,69 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 // maxSectionNames is the maximum size of the string table of section names, in bytes.
 const maxSectionNames = 64 << 10
 
-// Content returns the content of the named section. It refuses sections that are compressed or larger
-// than limit bytes with [ErrTooLarge]. If there is no such section, the error matches [fs.ErrNotExist].
+// Content returns the content of the named section, which it decompresses if it is compressed by zlib. It
+// refuses other compression, and sections of more than limit bytes, with [ErrTooLarge]. If there is no such
+// section, the error matches [fs.ErrNotExist].
 func (f *File) Content(name string, limit uint64) ([]byte, error) {
+	s, err := f.Section(name)
+	if err != nil {
+		return nil, err
+	}
+	if s.Size > limit {
+		return nil, fmt.Errorf("%w: section %s of %d bytes, limit %d", ErrTooLarge, name, s.Size, limit)
+	}
+	if s.Flags&elf.SHF_COMPRESSED != 0 {
+		return f.decompress(name, s, limit)
+	}
+	b := make([]byte, s.Size)
+	return b, f.readAt(b, s.Offset)
+}
+
+// decompress returns the content of a compressed section.
+func (f *File) decompress(name string, s elf.SectionHeader, limit uint64) ([]byte, error) {
+	h := elf.Chdr64{}
+	size := binary.Size(h)
+	if f.wide {
+		if err := f.decode(s.Offset, &h); err != nil {
+			return nil, err
+		}
+	} else {
+		var narrow elf.Chdr32
+		if err := f.decode(s.Offset, &narrow); err != nil {
+			return nil, err
+		}
+		h.Type, h.Size, size = narrow.Type, uint64(narrow.Size), binary.Size(narrow)
+	}
+	if elf.CompressionType(h.Type) != elf.COMPRESS_ZLIB || h.Size > limit || s.Size < uint64(size) || s.Offset > 1<<62 {
+		return nil, fmt.Errorf("%w: section %s of %d bytes, compressed by %v, limit %d", ErrTooLarge, name, h.Size, elf.CompressionType(h.Type), limit)
+	}
+	z, err := zlib.NewReader(io.NewSectionReader(f.r, int64(s.Offset)+int64(size), int64(s.Size)-int64(size)))
+	if err != nil {
+		return nil, fmt.Errorf("%w: section %s: %w", ErrFormat, name, err)
+	}
+	b, err := readAll(z, int64(h.Size))
+	if err != nil || uint64(len(b)) != h.Size {
+		return nil, fmt.Errorf("%w: section %s has not the %d bytes that its header says: %w", ErrFormat, name, h.Size, err)
+	}
+	return b, nil
+}
+
+// Section returns the header of the named section. If the file has no such section with content, the
+// error matches [fs.ErrNotExist].
+func (f *File) Section(name string) (elf.SectionHeader, error) {
 	if f.nameTable >= len(f.Sections) || f.Sections[f.nameTable].Size > maxSectionNames {
-		return nil, fmt.Errorf("%w: the names of sections are missing or too large", ErrFormat)
+		return elf.SectionHeader{}, fmt.Errorf("%w: the names of sections are missing or too large", ErrFormat)
 	}
 	names := make([]byte, f.Sections[f.nameTable].Size)
 	if err := f.readAt(names, f.Sections[f.nameTable].Offset); err != nil {
-		return nil, err
+		return elf.SectionHeader{}, err
 	}
 	for i, s := range f.Sections {
-		if !hasName(names, f.nameAt[i], name) || s.Type == elf.SHT_NOBITS {
-			continue
+		if hasName(names, f.nameAt[i], name) && s.Type != elf.SHT_NOBITS {
+			return s, nil
 		}
-		if s.Flags&elf.SHF_COMPRESSED != 0 || s.Size > limit {
-			return nil, fmt.Errorf("%w: section %s of %d bytes, limit %d", ErrTooLarge, name, s.Size, limit)
-		}
-		b := make([]byte, s.Size)
-		return b, f.readAt(b, s.Offset)
 	}
-	return nil, fmt.Errorf("section %s: %w", name, fs.ErrNotExist)
+	return elf.SectionHeader{}, fmt.Errorf("section %s: %w", name, fs.ErrNotExist)
 }
 
 // hasName reports whether the string table names has name, followed by a NUL, at offset at.

@@ -35,6 +35,7 @@ var ErrFormat = errors.New("malformed or unusually large ELF file")
 // File has the headers of an ELF file. It may be used concurrently if its reader may.
 type File struct {
 	Type     elf.Type
+	Machine  elf.Machine
 	Segments []elf.ProgHeader
 	Sections []elf.SectionHeader // the names of sections are not kept
 
@@ -83,7 +84,7 @@ func New(r io.ReaderAt) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.Type, f.nameTable = elf.Type(h.Type), int(h.Shstrndx)
+	f.Type, f.Machine, f.nameTable = elf.Type(h.Type), elf.Machine(h.Machine), int(h.Shstrndx)
 	if err := table(f, h.Phoff, h.Phnum, func(narrow elf.Prog32, wide elf.Prog64) {
 		if !f.wide {
 			wide = elf.Prog64{
@@ -120,7 +121,7 @@ func (f *File) header() (h elf.Header64, err error) {
 	} else {
 		var narrow elf.Header32
 		err = f.decode(0, &narrow)
-		h.Type, h.Phoff, h.Shoff = narrow.Type, uint64(narrow.Phoff), uint64(narrow.Shoff)
+		h.Type, h.Machine, h.Phoff, h.Shoff = narrow.Type, narrow.Machine, uint64(narrow.Phoff), uint64(narrow.Shoff)
 		h.Phnum, h.Shnum, h.Shstrndx = narrow.Phnum, narrow.Shnum, narrow.Shstrndx
 	}
 	// A file with 65280 sections or more has Shnum 0 and the number in section 0 (elf(5), e_shnum): its

@@ -2,6 +2,7 @@ package elffile
 
 import (
 	"bytes"
+	"compress/zlib"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -229,7 +230,36 @@ func TestContentOfASection(t *testing.T) {
 	}
 	f.Sections[3].Flags |= elf.SHF_COMPRESSED
 	if _, err := f.Content(".strtab", 100); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("%v, want ErrTooLarge for a compressed section", err)
+		t.Errorf("%v, want ErrTooLarge for an unknown compression", err)
+	}
+}
+
+func TestContentOfACompressedSection(t *testing.T) {
+	compressed := func(claimed uint64) *File {
+		b := bytes.NewBuffer(written(t))
+		start := b.Len()
+		binary.Write(b, binary.LittleEndian, elf.Chdr64{Type: uint32(elf.COMPRESS_ZLIB), Size: claimed, Addralign: 1})
+		z := zlib.NewWriter(b)
+		z.Write(make([]byte, 1<<20))
+		z.Close()
+		f, err := New(bytes.NewReader(b.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Sections[3].Flags |= elf.SHF_COMPRESSED
+		f.Sections[3].Offset, f.Sections[3].Size = uint64(start), uint64(b.Len()-start)
+		return f
+	}
+	if b, err := compressed(1<<20).Content(".strtab", 1<<20); err != nil || len(b) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if _, err := compressed(1<<20).Content(".strtab", 1<<20-1); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v, want ErrTooLarge", err)
+	}
+	for _, claimed := range []uint64{1<<20 - 1, 1<<20 + 1} {
+		if _, err := compressed(claimed).Content(".strtab", 1<<21); !errors.Is(err, ErrFormat) {
+			t.Errorf("%v, want ErrFormat for a wrong size", err)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 
 // Function is a function symbol.
 type Function struct {
-	Addr uint64
+	Addr uint64 // in a relocatable file, the offset in the section
 	Size uint64 // in bytes; 0 if unknown
 	Name string // a part of one string that has all names of the table
 }
@@ -61,7 +61,7 @@ func (f *File) functions(s elf.SectionHeader) (functions []Function, size int, e
 		}
 		for ; len(chunk) > 0; chunk = chunk[entry:] {
 			sym := f.symbol(chunk)
-			if elf.ST_TYPE(sym.Info) != elf.STT_FUNC || sym.Value == 0 || elf.SectionIndex(sym.Shndx) == elf.SHN_UNDEF {
+			if elf.ST_TYPE(sym.Info) != elf.STT_FUNC || sym.Value == 0 && f.Type != elf.ET_REL || elf.SectionIndex(sym.Shndx) == elf.SHN_UNDEF {
 				continue
 			}
 			if len(functions) == maxFunctions {

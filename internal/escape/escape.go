@@ -37,7 +37,10 @@ func AppendQuoted(dst, s []byte) []byte {
 // of its bytes, as journalctl -o json does. Different strings have different output, and no JSON parser
 // replaces or rejects any of it.
 func AppendJSONString(dst, s []byte) []byte {
-	if utf8.Valid(s) {
+	switch n := plain(s, &quoted); {
+	case n == len(s):
+		return append(append(append(dst, '"'), s...), '"')
+	case utf8.Valid(s[n:]):
 		return append(rewrite(append(dst, '"'), s, &quoted, appendJSON), '"')
 	}
 	for i, c := range s {
@@ -48,6 +51,16 @@ func AppendJSONString(dst, s []byte) []byte {
 		dst = strconv.AppendUint(append(dst, separator), uint64(c), 10)
 	}
 	return append(dst, ']')
+}
+
+// plain returns how many bytes at the start of s are in shown.
+func plain(s []byte, shown *set) int {
+	for i, c := range s {
+		if c >= utf8.RuneSelf || !shown[c] {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // AppendJSON appends the JSON document doc with its unprintable runes escaped. Such runes are only in

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+
+	"github.com/rbtool/rbtool/internal/bpf/ringcalls"
 )
 
 // Feature is something that a kernel has or lacks, and a trial that finds out which.
@@ -39,11 +41,15 @@ func All() []Feature { return slices.Clone(all) }
 var all = []Feature{
 	{"bpftool", "", command("bpftool")}, // tests compare rbtool's output with its output
 	{"go-tool", "", command("go")},      // tests build and list packages
+	{"gcc", "", command("gcc")},         // tests build programs with debugging information
+	{"tshark", "", command("tshark")},   // tests read captures with it
+	{"shells", "", shells},              // bash, zsh and fish complete command lines
+	{"clang", "", command("clang-19")},  // tests compare layouts of C types with clang's
 	{"btf", "programs that follow the kernel's structures, and record types by name", kernelBTF},
 	{"cgroup2", "", cgroup2},
 	{"tracefs", "", tracefs},
 	{"initial-pid-namespace", "", initialPIDNamespace},
-	{"fentry", "programs on kernel functions: reservations that failed, counted", fentry},
+	{"fentry", "programs on kernel functions", fentry},
 	{"ringbuf", "ring buffers", mapType(ebpf.RingBuf)},
 	{"ringbuf-reserve", "records written in place", helper(ebpf.RawTracepoint, asm.FnRingbufReserve)},
 	{"ringbuf-output", "records copied into a ring", helper(ebpf.RawTracepoint, asm.FnRingbufOutput)},
@@ -52,9 +58,14 @@ var all = []Feature{
 	{"iter-task-vma", "which process consumes a ring (ls, inspect, tail)", iterator("task_vma")},
 	{"bpf-syscall-program", "programs run by hand: drain, arena page allocation", programType(ebpf.Syscall)},
 	{"ringbuf-hold", "a record kept BUSY by a test", helper(ebpf.Syscall, asm.FnCopyFromUser)},
+	{"func-pointer-argument", "", pointerArguments},
+	{"bpf-timer", "", helper(ebpf.XDP, asm.FnTimerInit)},
+	{"map-of-maps-batch", "", innerMapsBatch},
+	{"bpf-loop", "", helper(ebpf.RawTracepoint, asm.FnLoop)},
 	{"ringbuf-dynptr", "records of variable size written in place", helper(ebpf.RawTracepoint, asm.FnRingbufReserveDynptr)},
 	{"user_ringbuf", "user ring buffers", mapType(ebpf.UserRingbuf)},
 	{"user_ringbuf-drain", "programs that read a user ring buffer", helper(ebpf.Syscall, asm.FnUserRingbufDrain)},
+	{"drain-fexit", "failed drains of user ring buffers, counted (drops, exporter --drops)", drainResults},
 	{"unprivileged-obj-info", "", unprivilegedInfo},
 	{"unprivileged-obj-get", "", unprivilegedGet},
 	{"task-kptr", "watch lists of tasks that are immune to reuse of a pid", kfunc("bpf_task_from_pid")},
@@ -68,4 +79,10 @@ var all = []Feature{
 	{"qdisc-clsact", "", inNewNetns("tc qdisc add dev lo clsact")},
 	{"cls-bpf", "", clsBPF},
 	{"tcx", "", tcx},
+	{"kprobe", "", kprobe},
+	{"perf-event-link", "", perfEventLink},
+	{"kprobe-multi", "", kprobeMulti},
+	{"drops", "lost records counted, by program (drops)", drops(ringcalls.Fexit, ringcalls.Breakpoint)},
+	{"drops-fexit", "", drops(ringcalls.Fexit)},
+	{"drops-breakpoint", "", drops(ringcalls.Breakpoint)},
 }

@@ -23,6 +23,15 @@ func command(name string) func() error {
 	}
 }
 
+// shells looks for the shells for which rbtool completes, and for the functions on which its completion in bash stands.
+func shells() error {
+	_, err := os.Stat("/usr/share/bash-completion/bash_completion")
+	for _, name := range []string{"bash", "zsh", "fish"} {
+		err = errors.Join(err, command(name)())
+	}
+	return err
+}
+
 // cgroup2 checks that a cgroup v2 hierarchy is mounted.
 func cgroup2() error {
 	mounts, err := os.ReadFile("/proc/self/mounts")

@@ -75,6 +75,21 @@ func overwrite() error {
 	return m.Close()
 }
 
+// innerMapsBatch reads a map of maps with BPF_MAP_LOOKUP_BATCH (kernel/bpf/arraymap.c, array_of_maps_map_ops).
+func innerMapsBatch() error {
+	inner := &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "feature", Type: ebpf.ArrayOfMaps, KeySize: 4, MaxEntries: 1, InnerMap: inner})
+	if err != nil {
+		return fmt.Errorf("create map: %w", err)
+	}
+	defer m.Close()
+	var position ebpf.MapBatchCursor
+	if _, err := m.BatchLookup(&position, make([]uint32, 1), make([]uint32, 1), nil); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return err
+	}
+	return nil // the map is empty
+}
+
 // arenaCast creates an arena and loads a program that accesses it, which needs support by the JIT
 // too.
 func arenaCast() error {
@@ -87,6 +102,30 @@ func arenaCast() error {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.RawTracepoint, License: "GPL",
 		Instructions: asm.Instructions{asm.LoadMapPtr(asm.R1, m.FD()), asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// pointerArguments loads a program with a global function that takes a pointer to a number
+// (kernel/bpf/btf.c, btf_prepare_func_args).
+func pointerArguments() error {
+	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
+	function := func(name string, arg btf.Type) *btf.Func {
+		proto := &btf.FuncProto{Return: number, Params: []btf.FuncParam{{Name: "arg", Type: &btf.Pointer{Target: arg}}}}
+		return &btf.Func{Name: name, Type: proto, Linkage: btf.GlobalFunc}
+	}
+	first := func(name string, arg btf.Type) asm.Instruction {
+		return btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 0), function(name, arg)).WithSymbol(name)
+	}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.RawTracepoint, License: "GPL",
+		Instructions: asm.Instructions{
+			first("program", &btf.Void{}), asm.Mov.Imm(asm.R1, 0), asm.Call.Label("called"), asm.Return(),
+			first("called", number), asm.Return(),
+		},
 	})
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ func (c *compiler) compile(node ast.Node) (expression, error) {
 	case *ast.SequenceNode:
 		return c.compile(n.Nodes[len(n.Nodes)-1]) // only the last expression of a sequence has an effect
 	case *ast.CallNode:
-		return nil, c.refuse(node, "calls of members")
+		return c.call(n)
 	case *ast.MapNode:
 		return nil, c.refuse(node, "map literals")
 	case *ast.BytesNode:
@@ -125,6 +125,9 @@ func (c *compiler) integer(n *ast.IntegerNode) (expression, error) {
 		return constant(n.Value), nil
 	}
 	exact, err := normal(new(big.Int).Set(v))
+	if unit := c.timed[n.Location().From]; err == nil && unit > 1 {
+		exact, err = arithmetic("/", exact, unit)
+	}
 	return constant(exact), err
 }
 

@@ -10,11 +10,16 @@
 // all types that a record can have, and fails for a name that none of them has and for an operation on
 // the wrong type. A comparison with a field that a record's type lacks is false.
 //
+// Names of enumerators need no quotes. Those of errors, signals and some other constants of C are numbers, so that
+// ret == -ENOENT reads as in C. ip("10.0.0.0/8") is equal to each address in a network, and contains it; uid, gid and
+// port turn names and ports into the numbers that records have.
+//
 // This package computes the values, since expr computes in int and float64 and wraps around. Integers
 // are exact up to 4096 bits: literals, fields of 64 or 128 bits, and the results of + - * / % **. The
 // quotient of two integers is a fraction. Integers and floats are compared exactly. The sum of an integer
 // and a float has no exact result if no float equals the integer; the record then does not match, see
-// [Filter.Errors]. New rejects the rest of expr (maps, reduce, sort, dates, ...).
+// [Filter.Errors]. Durations such as 1.5ms are numbers of nanoseconds, or of
+// the unit of the field with which they are compared ([decode.Microseconds]). New rejects the rest of expr (maps, reduce, sort, dates, ...).
 package filter
 
 import (
@@ -24,7 +29,6 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/types"
 
 	"github.com/rbtool/rbtool/decode"
 )
@@ -34,6 +38,7 @@ type Filter struct {
 	types   *decode.Set
 	untyped *compiled // for records whose type is unknown
 	typed   map[*decode.Codec]*compiled
+	notes   []string
 	errors  uint64
 	err     error
 }
@@ -63,14 +68,15 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	}
 	// Check the expression against a record that has the fields of all types: an error there is an error
 	// for each type.
-	all, err := parse(expression)
+	known := wordsOf(decoders)
+	all, err := parse(expression, known)
 	if err != nil {
 		return nil, explain(err, types)
 	}
 	used := &names{}
 	ast.Walk(&all.tree.Node, used)
 	if err := all.check(environment(decoders...)); err != nil {
-		return nil, explain(err, types)
+		return nil, used.hintAddress(known.complete(explain(err, types)))
 	}
 	if err := used.check(decoders); err != nil {
 		return nil, err
@@ -79,14 +85,17 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 		return nil, err
 	}
 	f := &Filter{types: types, typed: map[*decode.Codec]*compiled{}}
-	if f.untyped, err = forType(expression, environment()); err != nil {
+	if f.untyped, err = forType(expression, known, nil); err != nil {
 		return nil, explain(err, types)
 	}
 	for _, d := range decoders {
-		c, err := forType(expression, environment(d))
+		c, err := forType(expression, known, d)
 		if err != nil {
 			return nil, fmt.Errorf("for records of type %s: %w", d.Name(), explain(err, types))
 		}
+		s := &suspicion{source: []rune(all.tree.Source.String()), meanings: meaningsOf(d), notes: f.notes}
+		ast.Walk(&all.tree.Node, s)
+		f.notes = s.notes
 		c.typ = d.Name()
 		if fields := used.fields(); slices.Contains(used.found, nameData) {
 			c.selection = d.Select()
@@ -98,12 +107,17 @@ func New(expression string, types *decode.Set) (*Filter, error) {
 	return f, nil
 }
 
-// forType compiles an expression for records with the names in env. It replaces operands that use a field
-// not in env by false. It first appends "&& true", so that the whole expression is an operand too.
-func forType(expression string, env types.Map) (*compiled, error) {
-	s, err := parse(expression)
+// forType compiles an expression for records of type d, or of no type. It replaces operands that use a field
+// that the type does not have by false. It first appends "&& true", so that the whole expression is an operand too.
+func forType(expression string, known *words, d *decode.Codec) (*compiled, error) {
+	s, err := parse(expression, known)
 	if err != nil {
 		return nil, err
+	}
+	env := environment()
+	if d != nil {
+		env, s.meanings = environment(d), meaningsOf(d)
+		ast.Walk(&s.tree.Node, scaler{s})
 	}
 	s.tree.Node = &ast.BinaryNode{Operator: "&&", Left: s.tree.Node, Right: &ast.BoolNode{Value: true}}
 	used := &names{}

@@ -106,11 +106,12 @@ func TestNewFindsMistakes(t *testing.T) {
 		{`comm > 5`, false, "invalid operation"},
 		{`addr startsWith "x"`, false, "invalid operation"},
 		{`pid`, false, "expected bool"},
-		{`pid ==`, false, "unexpected token"},
+		{`pid ==`, false, "unexpected end"},
+		{`pid=`, false, `unexpected "="`},
 		{`type == "opend"`, false, `no record has type "opend" (types: opened, closed)`},
 		{`data.type == "OPEND"`, false, `data.type is never "OPEND" (values:`},
 		{`pid == 1`, true, "the type of the records is not known"},
-		{``, false, "unexpected token"},
+		{``, false, "unexpected end"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.expression, func(t *testing.T) {

@@ -26,13 +26,16 @@ func (c *compiler) member(n *ast.MemberNode) (expression, error) {
 	}, nil
 }
 
-// fetch returns a member of a struct (nil if it has none of that name), or an element of a list. A
-// negative index counts from the end of the list.
+// fetch returns a member of a struct, or an element of a list. A negative index counts from the end of the list. A
+// record that ends before a member, or that has another member of a union, does not have it: that is an error.
 func fetch(base, property any) (any, error) {
 	switch base := base.(type) {
 	case map[string]any:
 		if name, ok := property.(string); ok {
-			return base[name], nil
+			if v, ok := base[name]; ok {
+				return v, nil
+			}
+			return nil, fmt.Errorf("the record has no value %s", name)
 		}
 	case []any:
 		i, ok := word(property)

@@ -20,7 +20,9 @@ type comparison struct{ path, text string }
 func (n *names) Visit(node *ast.Node) {
 	switch node := (*node).(type) {
 	case *ast.IdentifierNode:
-		n.found = append(n.found, node.Value)
+		if own[node.Value] == nil {
+			n.found = append(n.found, node.Value)
+		}
 	case *ast.VariableDeclaratorNode:
 		n.variables = append(n.variables, node.Name)
 	case *ast.BinaryNode:
@@ -100,7 +102,7 @@ func (a *absent) settle(node *ast.Node) {
 func (a *absent) missing(node ast.Node) bool {
 	switch n := node.(type) {
 	case *ast.IdentifierNode:
-		return a.known[n.Value] == nil && !slices.Contains(a.variables, n.Value)
+		return a.known[n.Value] == nil && own[n.Value] == nil && !slices.Contains(a.variables, n.Value)
 	case *ast.MemberNode:
 		base, ok := n.Node.(*ast.IdentifierNode)
 		property, named := n.Property.(*ast.StringNode)

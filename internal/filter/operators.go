@@ -3,6 +3,7 @@ package filter
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -58,11 +59,10 @@ var binaries = map[string]func(a, b any) (any, error){
 }
 
 func (c *compiler) binary(n *ast.BinaryNode) (expression, error) {
-	both, err := c.compileAll([]ast.Node{n.Left, n.Right})
+	left, right, err := c.operands(n)
 	if err != nil {
 		return nil, err
 	}
-	left, right := both[0], both[1]
 	switch n.Operator {
 	case "&&", "and":
 		return logical(left, right, false), nil
@@ -119,6 +119,12 @@ func equal(a, b any) bool {
 	switch x := a.(type) {
 	case nil:
 		return b == nil
+	case network:
+		y, ok := b.(netip.Addr)
+		return ok && x.Contains(y.Unmap())
+	case netip.Addr:
+		y, ok := b.(network)
+		return ok && y.Contains(x.Unmap())
 	case bool:
 		y, ok := b.(bool)
 		return ok && x == y
@@ -183,6 +189,8 @@ func in(a, b any) (any, error) {
 	switch b := b.(type) {
 	case nil:
 		return false, nil
+	case network:
+		return equal(a, b), nil
 	case []any:
 		for _, v := range b {
 			if equal(a, v) {

@@ -1,19 +1,25 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/checker"
 	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/parser/lexer"
 	"github.com/expr-lang/expr/types"
+
+	"github.com/rbtool/rbtool/decode"
 )
 
 // syntax is a parsed expression.
@@ -22,15 +28,23 @@ type syntax struct {
 	// large has the integers that expr's parser cannot represent, by their offset in characters. The
 	// tree has 0 in place of each.
 	large map[int]*big.Int
+	// timed has the units of the integers in large that are durations, by the same offsets, in nanoseconds: 1, or
+	// that of the field with which one is compared.
+	timed map[int]int
+	// meanings has the meanings of fields by their path, with and without "data.".
+	meanings map[string]decode.Meaning
 }
 
 // parse parses an expression. It does not know the names of fields, so a field never hides a builtin
 // function: "len" is a name and "len(" is a call.
-func parse(expression string) (*syntax, error) {
+func parse(expression string, known *words) (*syntax, error) {
 	source := []rune(expression)
-	s := &syntax{large: map[int]*big.Int{}}
+	s := &syntax{large: map[int]*big.Int{}, timed: map[int]int{}}
+	if err := s.durations(source); err != nil {
+		return nil, err
+	}
 	// Ignore the lexer's error: the parser reports it too.
-	tokens, _ := lexer.Lex(file.NewSource(expression))
+	tokens, _ := lexer.Lex(file.NewSource(string(source)))
 	for _, t := range tokens {
 		if t.Kind != lexer.Number {
 			continue
@@ -39,7 +53,7 @@ func parse(expression string) (*syntax, error) {
 		if err != nil {
 			return nil, err
 		}
-		if value == nil {
+		if value == nil || s.timed[t.From] > 0 {
 			continue
 		}
 		s.large[t.From] = value
@@ -48,8 +62,26 @@ func parse(expression string) (*syntax, error) {
 		}
 	}
 	var err error
-	s.tree, err = parser.Parse(string(source))
-	return s, err
+	if s.tree, err = parser.Parse(string(source)); err != nil {
+		return nil, plain(err)
+	}
+	return s, s.resolve(known)
+}
+
+// token matches how the parser shows a token.
+var token = regexp.MustCompile(`unexpected token (?:EOF|\w+\((".*")\))`)
+
+// plain returns the parser's error without the kinds of its tokens.
+func plain(err error) error {
+	if at, ok := errors.AsType[*file.Error](err); ok {
+		at.Message = token.ReplaceAllStringFunc(at.Message, func(text string) string {
+			if value := token.FindStringSubmatch(text)[1]; value != "" {
+				return "unexpected " + value
+			}
+			return "unexpected end"
+		})
+	}
+	return err
 }
 
 // large returns the value of a literal that expr would round or reject: an integer that does not fit an
@@ -88,12 +120,23 @@ func large(literal string) (*big.Int, error) {
 	return value, nil
 }
 
+// signatures are the types of the own functions. ip returns a value that only == != and in take.
+var signatures = map[string]reflect.Type{
+	"ip" + ownSuffix:   reflect.TypeFor[func(string) any](),
+	"port" + ownSuffix: reflect.TypeFor[func(int) int](),
+	"uid" + ownSuffix:  reflect.TypeFor[func(string) int](),
+	"gid" + ownSuffix:  reflect.TypeFor[func(string) int](),
+}
+
 // check returns an error if the expression uses a name that is not in env, or an operation on the wrong
 // type.
 func (s *syntax) check(env types.Map) error {
 	c := conf.CreateNew()
 	expr.Env(env)(c)
 	expr.AsBool()(c)
+	for name, types := range signatures {
+		c.Functions[name] = &builtin.Function{Name: strings.TrimSuffix(name, ownSuffix), Types: []reflect.Type{types}}
+	}
 	_, err := checker.Check(s.tree, c)
 	return err
 }

@@ -27,6 +27,18 @@ func environment(decoders ...*decode.Codec) types.Map {
 	return env
 }
 
+// meaningsOf returns the meanings of the fields of a type by their path, with and without "data.".
+func meaningsOf(d *decode.Codec) map[string]decode.Meaning {
+	all := make(map[string]decode.Meaning)
+	for _, f := range d.Fields() {
+		if f.Meaning != decode.NoMeaning && len(f.Path) > 0 {
+			path := strings.Join(f.Path, ".")
+			all[path], all[nameData+"."+path] = f.Meaning, f.Meaning
+		}
+	}
+	return all
+}
+
 // addFields adds fields to a struct type. If a name has different types in different records, its uses
 // are checked only at evaluation.
 func addFields(to types.Map, fields []decode.Field) {

@@ -39,5 +39,14 @@ func Check(t ebpf.MapType, want []ebpf.MapType) error {
 	if len(want) == 0 || slices.Contains(want, t) {
 		return nil
 	}
-	return fmt.Errorf("%w: it is a map of type %s, wanted %s", ErrWrong, Name(t), List(want))
+	return &Error{t, fmt.Sprintf("it is a map of type %s, wanted %s", Name(t), List(want))}
 }
+
+// Error is an error matching [ErrWrong] about a map of the type Type.
+type Error struct {
+	Type ebpf.MapType
+	Text string
+}
+
+func (e *Error) Error() string        { return fmt.Sprintf("%v: %s", ErrWrong, e.Text) }
+func (e *Error) Is(target error) bool { return target == ErrWrong }

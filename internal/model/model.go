@@ -20,7 +20,7 @@ import (
 	"hash/maphash"
 )
 
-// Order is the order in which stores become visible to other threads.
+// Order is the order in which stores become visible to other threads, and in which loads are made.
 type Order int
 
 const (
@@ -31,9 +31,14 @@ const (
 	// PSO is weaker: plain stores to different words become visible in any order. A Release
 	// becomes visible after all stores before it.
 	PSO
+	// Weak is weaker still, as arm64: a plain Load of one of the words in Thread.Early may be made
+	// before loads that precede it in the program, but not before a preceding Acquire, LoadBarrier
+	// or full barrier. An Acquire itself may be made early. The words of Early are few, because
+	// each multiplies the states.
+	Weak
 )
 
-func (o Order) String() string { return [...]string{"TSO", "PSO"}[o] }
+func (o Order) String() string { return [...]string{"TSO", "PSO", "weak"}[o] }
 
 // Word names a word of shared memory.
 type Word int
@@ -42,6 +47,7 @@ type Word int
 type Thread struct {
 	Name  string
 	Steps []Step
+	Early []Word // see Weak
 }
 
 // Step is one atomic step of a thread: one access to shared memory, and changes of the registers of

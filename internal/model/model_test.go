@@ -38,14 +38,19 @@ func bothMissed(v *View) error {
 // message returns a thread that stores data and then, with publish, a flag, and a thread that reads
 // both.
 func message(publish func(v *View, w Word, value int)) []Thread {
+	return messageTo(publish, (*View).Load)
+}
+
+// messageTo is message with a load of the flag.
+func messageTo(publish func(v *View, w Word, value int), load func(v *View, w Word) int) []Thread {
 	return []Thread{
 		{Name: "writer", Steps: []Step{
 			{Doc: "data", Do: func(v *View) { v.Store(x, 1) }},
 			{Doc: "flag", Do: func(v *View) { publish(v, y, 1) }},
 		}},
-		{Name: "reader", Steps: []Step{
+		{Name: "reader", Early: []Word{x, y}, Steps: []Step{
 			{Doc: "flag", Do: func(v *View) {
-				if v.Load(y) == 0 {
+				if load(v, y) == 0 {
 					v.Stop()
 				}
 			}},
@@ -85,7 +90,23 @@ var orderTests = []struct {
 	},
 	{
 		"a release waits for what precedes it",
-		message((*View).Release), nil, map[Order]bool{TSO: false, PSO: false},
+		message((*View).Release), nil, map[Order]bool{TSO: false, PSO: false, Weak: true},
+	},
+	{
+		"and an acquire holds back what follows",
+		messageTo((*View).Release, (*View).Acquire), nil, map[Order]bool{TSO: false, PSO: false, Weak: false},
+	},
+	{
+		"as a barrier does",
+		messageTo((*View).Release, func(v *View, w Word) int {
+			flag := v.Load(w)
+			v.LoadBarrier()
+			return flag
+		}), nil, map[Order]bool{Weak: false},
+	},
+	{
+		"a full barrier of the writer is no acquire",
+		message(func(v *View, w Word, value int) { v.Swap(w, value) }), nil, map[Order]bool{Weak: true},
 	},
 	{
 		"a barrier too",

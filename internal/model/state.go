@@ -11,8 +11,9 @@ import (
 const (
 	maxWords   = 16
 	maxThreads = 6
-	maxStores  = 6 // stores of a thread that are not visible yet
-	registers  = 9 // registers of a thread
+	maxStores  = 8  // stores of a thread that are not visible yet
+	maxEarly   = 2  // loads of a thread that were made early
+	registers  = 12 // registers of a thread
 	// maxStates stops a model that counts without bound. Every model in this module has far fewer
 	// states.
 	maxStates = 20_000_000
@@ -31,6 +32,34 @@ type threadState struct {
 	// stores are the stores that other threads do not see yet, oldest first.
 	stores [maxStores]store
 	count  int8
+	// loads are the loads that were made early, oldest first.
+	loads [maxEarly]store
+	ahead int8
+}
+
+// early returns the value and the index of an early load of w, or a negative index.
+func (th *threadState) early(w Word) (value, index int) {
+	for i := range th.ahead {
+		if th.loads[i].word == int8(w) {
+			return int(th.loads[i].value), int(i)
+		}
+	}
+	return 0, -1
+}
+
+// forget removes the early loads from index i up to end.
+func (th *threadState) forget(i, end int) {
+	n := copy(th.loads[i:], th.loads[end:th.ahead]) + i
+	clear(th.loads[n:])
+	th.ahead = int8(n)
+}
+
+// mayLoad reports whether a thread may load w early.
+func (s *state) mayLoad(t int, w Word) bool {
+	th := &s.threads[t]
+	_, known := th.early(w)
+	return th.ahead < maxEarly && known < 0 &&
+		!slices.ContainsFunc(th.stores[:th.count], func(e store) bool { return e.word == int8(w) })
 }
 
 type store struct {
@@ -79,7 +108,7 @@ type explorer struct {
 type visit struct {
 	state *state // nil after its successors were added
 	from  int32
-	// by is the index of the step that thread made, or flushed if a store of thread became visible.
+	// by is the index of the step that thread made, flushed or loaded.
 	thread, by int8
 	done       store
 }
@@ -118,7 +147,29 @@ func (e *explorer) viewOf(s *state, t int) *View {
 	return &e.view
 }
 
-const flushed = -1 // visit.by for a store that became visible
+// Values of visit.by that are no index of a step.
+const (
+	flushed = -1 // a store became visible
+	loaded  = -2 // a load was made early
+)
+
+// addEarly adds the states that follow early loads of thread t.
+func (e *explorer) addEarly(i int, s *state, t int) {
+	if e.model.Order != Weak {
+		return
+	}
+	for _, w := range e.model.Threads[t].Early {
+		if !s.mayLoad(t, w) {
+			continue
+		}
+		e.next = *s
+		th := &e.next.threads[t]
+		done := store{word: int8(w), value: s.mem[w]}
+		th.loads[th.ahead] = done
+		th.ahead++
+		e.add(&e.next, visit{from: int32(i), thread: int8(t), by: loaded, done: done})
+	}
+}
 
 // expand adds the successors of the state visited as number i. If a step breaks a rule, expand
 // returns the error and that step.
@@ -134,6 +185,7 @@ func (e *explorer) expand(i int) (last visit, err error) {
 				e.add(&e.next, visit{from: int32(i), thread: int8(t), by: flushed, done: done})
 			}
 		}
+		e.addEarly(i, s, t)
 		pc := s.threads[t].pc
 		if int(pc) == len(thread.Steps) {
 			continue
@@ -164,9 +216,12 @@ func (e *explorer) trace(last visit) []string {
 	var steps []string
 	for v := last; v.from >= 0; v = e.queue[v.from] {
 		thread := e.model.Threads[v.thread]
-		if v.by == flushed {
+		switch v.by {
+		case flushed:
 			steps = append(steps, fmt.Sprintf("%s: its store of %d to word %d becomes visible", thread.Name, v.done.value, v.done.word))
-		} else {
+		case loaded:
+			steps = append(steps, fmt.Sprintf("%s: early load of %d from word %d", thread.Name, v.done.value, v.done.word))
+		default:
 			steps = append(steps, thread.Name+": "+thread.Steps[v.by].Doc)
 		}
 	}

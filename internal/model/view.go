@@ -20,8 +20,31 @@ func (v *View) Reg(i int) int { return int(v.thread().regs[i]) }
 // Set sets a register.
 func (v *View) Set(i, value int) { v.thread().regs[i] = int8(value) }
 
-// Load loads a word, as the thread sees it.
+// Load is a plain load of a word, as the thread sees it.
 func (v *View) Load(w Word) int {
+	if value, i := v.thread().early(w); i >= 0 {
+		v.thread().forget(i, i+1)
+		return value
+	}
+	return v.load(w)
+}
+
+// Acquire is a load before all later loads. Under TSO and PSO it is a Load.
+func (v *View) Acquire(w Word) int {
+	th := v.thread()
+	if value, i := th.early(w); i >= 0 {
+		th.forget(0, i+1)
+		return value
+	}
+	v.LoadBarrier()
+	return v.load(w)
+}
+
+// LoadBarrier makes all later loads after all earlier ones.
+func (v *View) LoadBarrier() { v.thread().forget(0, int(v.thread().ahead)) }
+
+// load loads a word now.
+func (v *View) load(w Word) int {
 	th := v.thread()
 	for i := th.count - 1; i >= 0; i-- {
 		if th.stores[i].word == int8(w) {
@@ -39,6 +62,9 @@ func (v *View) Release(w Word, value int) { v.buffer(w, value, true) }
 
 func (v *View) buffer(w Word, value int, release bool) {
 	th := v.thread()
+	if _, i := th.early(w); i >= 0 {
+		th.forget(i, i+1) // a load after this store does not see what was there before
+	}
 	th.stores[th.count] = store{int8(w), int8(value), release}
 	th.count++
 }
@@ -75,10 +101,20 @@ func (v *View) CompareAndSwap(w Word, old, value int) bool {
 	return true
 }
 
-// Barrier makes all stores of the thread visible.
+// Barrier makes all stores of the thread visible, and all later loads after it.
 func (v *View) Barrier() {
+	v.LoadBarrier()
 	for v.thread().count > 0 {
 		v.s.flush(v.t, 0)
+	}
+}
+
+// Settle makes the stores of all threads visible: membarrier(2).
+func (v *View) Settle() {
+	for t := range v.s.threads {
+		for v.s.threads[t].count > 0 {
+			v.s.flush(t, 0)
+		}
 	}
 }
 

@@ -8,18 +8,16 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotSupported means that the kernel has no veth devices, or that the command ip is not
-// installed.
+// ErrNotSupported means that the kernel has no veth devices.
 var ErrNotSupported = errors.New("veth devices not supported")
 
 // End is one of the two namespaces, and the device in it.
@@ -38,8 +36,7 @@ type Pair struct {
 	pass link.Link
 }
 
-// New creates the namespaces. It needs CAP_SYS_ADMIN, CAP_NET_ADMIN and iproute2. The caller closes
-// the Pair.
+// New creates the namespaces. It needs CAP_SYS_ADMIN and CAP_NET_ADMIN. The caller closes the Pair.
 func New() (_ *Pair, err error) {
 	p := &Pair{
 		Server: &End{Device: "server", IPv4: netip.MustParseAddr("192.0.2.1"), IPv6: netip.MustParseAddr("2001:db8::1")},
@@ -57,7 +54,10 @@ func New() (_ *Pair, err error) {
 		}
 	}
 	if err := p.Server.Do(func() error {
-		return ip("link add server type veth peer name client netns " + p.Client.Namespace())
+		return netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: p.Server.Device},
+			PeerName:  p.Client.Device, PeerNamespace: netlink.NsFd(int(p.Client.ns.Fd())),
+		})
 	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSupported, err)
 	}
@@ -120,44 +120,6 @@ func (p *Pair) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (e *End) setUp() (mac net.HardwareAddr, err error) {
-	return mac, e.Do(func() error {
-		err := errors.Join(
-			ip("link set lo up"),
-			ip("addr add "+e.IPv4.String()+"/24 dev "+e.Device),
-			ip("addr add "+e.IPv6.String()+"/64 dev "+e.Device+" nodad"),
-			ip("link set "+e.Device+" up"),
-		)
-		if err != nil {
-			return err
-		}
-		dev, err := net.InterfaceByName(e.Device)
-		if err == nil {
-			mac = dev.HardwareAddr
-		}
-		return err
-	})
-}
-
-// meet adds neighbour entries for the addresses of the other end, whose device has the address mac.
-func (e *End) meet(other *End, mac net.HardwareAddr) error {
-	return e.Do(func() error {
-		return errors.Join(
-			ip("neigh replace "+other.IPv4.String()+" lladdr "+mac.String()+" nud permanent dev "+e.Device),
-			ip("neigh replace "+other.IPv6.String()+" lladdr "+mac.String()+" nud permanent dev "+e.Device),
-		)
-	})
-}
-
-// ip runs the command ip in the namespace of the calling thread.
-func ip(args string) error {
-	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("ip %s: %w: %s", args, err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 // passAll attaches a program to the client's device that passes every packet. A veth device

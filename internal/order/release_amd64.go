@@ -4,7 +4,8 @@ package order
 // before v. Unlike atomic.StoreUint64, it may be reordered with later loads.
 //
 // On amd64 every store is a release, and the compiler keeps stores in program order. sync/atomic
-// uses an exchange, a full barrier, which takes as long as writing a short sample.
+// uses an exchange, a full barrier, which takes as long as writing a short sample (litmus
+// lock-release).
 //
 //go:norace
 func StoreRelease(p *uint64, v uint64) {

@@ -11,13 +11,15 @@ import (
 type Data struct {
 	base   unsafe.Pointer
 	origin Pos // the position that lies at base
-	mask   uint64
+	// mask clears the lowest three bits too: a corrupt position need not be a multiple of 8, and
+	// atomic access to such an address faults on arm64.
+	mask uint64
 }
 
 // Copy returns Data for buf, which contains the bytes from position origin on. buf must begin at an
 // 8-byte boundary and have CopySlack bytes of capacity beyond its length.
 func Copy(buf []byte, origin Pos) Data {
-	return Data{base: unsafe.Pointer(unsafe.SliceData(buf)), origin: origin, mask: ^uint64(0)}
+	return Data{base: unsafe.Pointer(unsafe.SliceData(buf)), origin: origin, mask: ^uint64(7)}
 }
 
 // at returns the address of pos.
@@ -29,7 +31,8 @@ func (d Data) at(pos Pos) unsafe.Pointer {
 }
 
 // Header loads the header of the record at pos, which must be a multiple of 8 below producer_pos.
-// Partner: the xchg in bpf_ringbuf_commit. If the BUSY bit is clear, the payload is complete.
+// Partner: the xchg in bpf_ringbuf_commit. If the BUSY bit is clear, the payload is complete
+// (litmus reserve-commit-consume).
 func (d Data) Header(pos Pos) Header {
 	return Header(atomic.LoadUint32((*uint32)(d.at(pos))))
 }

@@ -65,6 +65,11 @@ const (
 	overwriteOffset = 16
 )
 
+// refusalsOffset is the offset of [Refusals] in the producer page of a USER_RINGBUF: beyond the
+// cache line of the claim word, which the producer loads for each sample, and the line that x86
+// fetches with it.
+const refusalsOffset = 128
+
 // Consume maps a RINGBUF of size bytes for its consumer: page 0 writable, the rest read-only.
 func Consume(fd int, size uint64) (*Mapping, error) {
 	page := uintptr(os.Getpagesize())
@@ -130,7 +135,7 @@ func newMapping(consumer, producer unsafe.Pointer, size uint64, regions ...regio
 	m := &Mapping{
 		Positions: Positions{consumer, producer},
 		// SAFETY: the producer page is followed by the data in one mapping.
-		data:    Data{base: unsafe.Add(producer, os.Getpagesize()), mask: size - 1},
+		data:    Data{base: unsafe.Add(producer, os.Getpagesize()), mask: (size - 1) &^ 7},
 		size:    size,
 		regions: regions,
 	}
@@ -194,7 +199,7 @@ func (p Positions) ConsumerPos() Pos {
 }
 
 // SetConsumerPos stores consumer_pos of a ring without another consumer. It is the same barrier as
-// MoveConsumerPos.
+// MoveConsumerPos (litmus consume-reuse, reserve-sleep).
 func (p Positions) SetConsumerPos(pos Pos) {
 	atomic.StoreUint64((*uint64)(p.consumer), uint64(pos))
 }
@@ -204,18 +209,19 @@ func (p Positions) SetConsumerPos(pos Pos) {
 //
 // The store returns the space up to pos to the producer. Partner: the smp_load_acquire of
 // consumer_pos in __bpf_ringbuf_reserve. Without the barrier the producer could overwrite a record
-// before it was read.
+// before it was read (litmus consume-reuse).
 //
 // The store is ordered before the next load by Header or ProducerPos. Partner: the xchg of the
 // header in bpf_ringbuf_commit, which is ordered before the load of consumer_pos there. At least
 // one side sees the store of the other. So a consumer that checks the ring after this store either
-// finds the new record or is woken for it.
+// finds the new record or is woken for it (litmus commit-sleep, reserve-sleep). A robbed Reader
+// stores nothing (litmus claim-rob).
 func (p Positions) MoveConsumerPos(old, pos Pos) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(p.consumer), uint64(old), uint64(pos))
 }
 
 // ProducerPos loads producer_pos. Partner: the smp_store_release in __bpf_ringbuf_reserve. Headers
-// below the position are then initialised.
+// below the position are then initialised (litmus reserve-commit-consume).
 func (p Positions) ProducerPos() Pos {
 	return Pos(atomic.LoadUint64((*uint64)(p.producer)))
 }

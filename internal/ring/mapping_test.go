@@ -157,8 +157,9 @@ func TestWhatTheKernelLetsUsMap(t *testing.T) {
 
 func TestSizesThatNoRingHas(t *testing.T) {
 	testenv.NoLeaks(t)
-	ring := testenv.Ring(t, uint32(os.Getpagesize()))
-	for _, size := range []uint64{0, 1, 2048, 4096 + 8, 5000, 3 * 4096, 1<<64 - 4096} {
+	page := uint64(testenv.PageSize)
+	ring := testenv.Ring(t, testenv.PageSize)
+	for _, size := range []uint64{0, 1, page / 2, page + 8, 5000, 3 * page, -page} {
 		for name, mapping := range map[string]mapFunc{"Consume": Consume, "Observe": Observe, "Produce": Produce} {
 			if _, err := mapping(ring.FD(), size); err == nil || !strings.Contains(err.Error(), "power of two") {
 				t.Errorf("%s with size %d: error %v", name, size, err)

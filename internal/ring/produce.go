@@ -55,7 +55,7 @@ func (m *Mapping) Retire() error {
 
 // SetProducerPos stores producer_pos of a USER_RINGBUF, with release semantics. Partner: the
 // smp_load_acquire in __bpf_user_ringbuf_peek. Without it the kernel could see the position before
-// the headers and payloads below it.
+// the headers and payloads below it (litmus sample-batch).
 func (p Positions) SetProducerPos(pos Pos) {
 	order.StoreRelease((*uint64)(p.producer), uint64(pos))
 }
@@ -99,7 +99,7 @@ func (d Data) SetTagged(pos Pos, t Tagged) { *d.Place(pos) = t }
 
 // MoveTagged sets the header at pos to t if it is still old, with a full barrier. Partner: the
 // smp_load_acquire of the header in __bpf_user_ringbuf_peek. Without it the kernel could see the
-// BUSY bit clear before it sees the payload.
+// BUSY bit clear before it sees the payload (litmus sample-commit).
 func (d Data) MoveTagged(pos Pos, old, t Tagged) bool {
 	return atomic.CompareAndSwapUint64((*uint64)(d.Place(pos)), uint64(old), uint64(t))
 }

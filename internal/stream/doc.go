@@ -1,9 +1,9 @@
 // Package stream moves records from where they are to where they go:
 //
 //	Source ─────────▶ Types ─────────▶ Filter ──────▶ Format ─────▶ Sink
-//	ConsumedRing      which type a     which          text, JSON,   Writer: a file or a pipe
+//	Rings             which type a     which          text, JSON,   Writer: a file or a pipe
 //	ObservedRing      record has       records        hex, raw      Recorder: a capture file
-//	Capture (a file)                                                UserRing: samples for the kernel
+//	Captures (files)                                                UserRing: samples for the kernel
 //	                                                                Recent: the last few, for a screen
 //	                                                                Discard: counts only
 //

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/clock"
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
@@ -20,31 +21,59 @@ type Extras interface {
 
 // The names of formats.
 const (
-	Text = "text"
-	JSON = "json"
-	Hex  = "hex"
-	Raw  = "raw"
+	Text  = "text"
+	JSON  = "json"
+	JSONL = "jsonl" // the same as JSON: a record is a line
+	YAML  = "yaml"
+	CSV   = "csv"
+	Hex   = "hex"
+	Raw   = "raw"
 )
 
 // FormatNames returns the names of all formats. The first is the default.
-func FormatNames() []string { return []string{Text, JSON, Hex, Raw} }
+func FormatNames() []string { return []string{Text, JSON, JSONL, YAML, CSV, Hex, Raw} }
 
-// NewFormat returns the format with the given name. Text and JSON decode the records that have one of
-// types, show others in hex, and add extras. types and extras may be nil.
-func NewFormat(name string, types *decode.Set, extras Extras) Format {
+// FormatOptions say what a Format shows besides the bytes of records.
+type FormatOptions struct {
+	Types  *decode.Set // text and JSON decode the records that have one of these types; may be nil
+	Extras Extras      // of text and JSON; may be nil
+	// Print says what text and JSON show of decoded records.
+	Print decode.PrintOptions
+	// Hint says how to see a record in full, such as "--full". It stands where text shortens a record; may be "".
+	Hint string
+	// Width is the number of columns of the terminal that shows the text: if they are enough, the text is
+	// a table. 0 stands for no terminal.
+	Width int
+	// NoHeader leaves the names of columns out.
+	NoHeader bool
+
+	rings *ringNames // nil if there is one ring: its name is not shown
+	begun *bool      // CSV has its first line, or does not want it; shared by the formats of several rings
+}
+
+// NewFormat returns the format with the given name. Text and JSON show records without a type in hex. They give
+// the time of a record as the record itself has it, and otherwise as [Record.Time].
+func NewFormat(name string, o FormatOptions) Format {
+	if o.begun == nil {
+		o.begun = new(bool)
+	}
 	switch name {
-	case JSON:
-		return jsonFormat(types, extras)
+	case JSON, JSONL:
+		return jsonFormat(&o)
+	case YAML:
+		return yamlFormat(&o)
+	case CSV:
+		return csvFormat(&o)
 	case Hex:
 		return appendHexLine
 	case Raw:
 		return appendRaw
 	}
-	return textFormat(types, extras)
+	return textFormat(&o)
 }
 
 // Decodes reports whether the named format shows decoded records.
-func Decodes(name string) bool { return name == Text || name == JSON }
+func Decodes(name string) bool { return name != Hex && name != Raw }
 
 // appendRaw appends the length of a record, as 4 bytes little-endian, and the record.
 func appendRaw(dst []byte, rec *Record) []byte {
@@ -56,15 +85,24 @@ func appendHexLine(dst []byte, rec *Record) []byte {
 	return append(hex.AppendEncode(dst, rec.Data), '\n')
 }
 
-func jsonFormat(types *decode.Set, extras Extras) Format {
+func jsonFormat(o *FormatOptions) Format {
+	printers, face, extras, rings := newPrinters(o), clock.NewRFC3339(), o.Extras, o.rings
+	quote := func(dst []byte) []byte { return dst }
+	if o.Print.Int64Strings {
+		quote = func(dst []byte) []byte { return append(dst, '"') }
+	}
 	return func(dst []byte, rec *Record) []byte {
-		dst = append(dst, `{"seq":`...)
-		dst = strconv.AppendUint(dst, rec.Seq, 10)
-		dst = append(dst, `,"pos":`...)
-		dst = strconv.AppendUint(dst, rec.Pos, 10)
+		p := printers.of(rec.Data)
+		dst = quote(append(dst, `{"seq":`...))
+		dst = quote(strconv.AppendUint(dst, rec.Seq, 10))
+		dst = quote(append(dst, `,"pos":`...))
+		dst = quote(strconv.AppendUint(dst, rec.Pos, 10))
 		dst = append(dst, `,"len":`...)
-		dst = strconv.AppendInt(dst, int64(len(rec.Data)), 10)
-		dst = appendData(append(dst, ','), rec.Data, types)
+		dst = rings.appendJSON(strconv.AppendInt(dst, int64(len(rec.Data)), 10), rec)
+		if wall := p.time(rec); wall != 0 {
+			dst = append(face.Append(append(dst, `,"time":"`...), wall, 9), '"')
+		}
+		dst = p.appendJSON(append(dst, ','), rec.Data)
 		if extras != nil {
 			dst = extras.AppendJSON(dst, rec.Data)
 		}
@@ -72,87 +110,27 @@ func jsonFormat(types *decode.Set, extras Extras) Format {
 	}
 }
 
-// appendData appends the data of a record: decoded if it has one of types, otherwise in hex.
-func appendData(dst, data []byte, types *decode.Set) []byte {
-	if dec := decoderFor(types, data); dec != nil {
-		if out, ok := AppendTyped(dst, data, dec); ok {
-			return out
-		}
-	}
-	return AppendHex(dst, data)
-}
-
-// AppendTyped appends data to a JSON object as the members "type" and "data". If dec cannot decode
-// data, it returns dst and false.
+// AppendTyped appends data to a JSON object as the members "type", "known_by" if no BTF describes the type, and
+// "data". If dec cannot decode data, it returns dst and false.
 func AppendTyped(dst, data []byte, dec *decode.Codec) ([]byte, bool) {
-	out := append(dst, `"type":`...)
-	out = escape.AppendJSONString(out, []byte(dec.Name()))
-	out = append(out, `,"data":`...)
-	out, err := dec.AppendJSON(out, data)
+	out, err := dec.AppendJSON(appendHeading(dst, dec), data)
 	if err != nil {
 		return dst, false
 	}
 	return out, true
 }
 
+// appendHeading appends the members of a JSON object before the value of "data".
+func appendHeading(dst []byte, dec *decode.Codec) []byte {
+	dst = escape.AppendJSONString(append(dst, `"type":`...), []byte(dec.Name()))
+	if by := dec.KnownBy(); by != "" {
+		dst = escape.AppendJSONString(append(dst, `,"known_by":`...), []byte(by))
+	}
+	return append(dst, `,"data":`...)
+}
+
 // AppendHex appends data to a JSON object as the member "hex".
 func AppendHex(dst, data []byte) []byte {
 	dst = append(dst, `"hex":"`...)
 	return append(hex.AppendEncode(dst, data), '"')
-}
-
-func textFormat(types *decode.Set, extras Extras) Format {
-	line := textLine(types)
-	if extras == nil {
-		return line
-	}
-	return func(dst []byte, rec *Record) []byte { return extras.AppendText(line(dst, rec), rec.Data) }
-}
-
-// textLine returns a Format for text. It aligns the columns of records of one type.
-func textLine(types *decode.Set) Format {
-	type heading struct {
-		name    string
-		columns decode.Columns
-	}
-	headings := make(map[*decode.Codec]*heading)
-	width := 0
-	if types != nil {
-		for _, dec := range types.Codecs() {
-			h := &heading{name: escape.String(dec.Name())}
-			headings[dec] = h
-			width = max(width, len(h.name))
-		}
-	}
-	return func(dst []byte, rec *Record) []byte {
-		if dec := decoderFor(types, rec.Data); dec != nil {
-			mark, h := len(dst), headings[dec]
-			dst = append(dst, h.name...)
-			for range width - len(h.name) + 1 {
-				dst = append(dst, ' ')
-			}
-			if out, err := dec.AppendText(dst, rec.Data, &h.columns); err == nil {
-				return append(out, '\n')
-			}
-			dst = dst[:mark]
-		}
-		dst = append(dst, "pos="...)
-		dst = strconv.AppendUint(dst, rec.Pos, 10)
-		dst = append(dst, " len="...)
-		dst = strconv.AppendInt(dst, int64(len(rec.Data)), 10)
-		dst = append(dst, ' ')
-		return append(hex.AppendEncode(dst, rec.Data), '\n')
-	}
-}
-
-// decoderFor returns the decoder for a record, or nil if the record has none of types.
-func decoderFor(types *decode.Set, record []byte) *decode.Codec {
-	if types == nil {
-		return nil
-	}
-	dec, err := types.Codec(record)
-	if err != nil {
-		return nil
-	}
-	return dec
 }

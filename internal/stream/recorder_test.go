@@ -14,9 +14,23 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
+// newRecorder returns a Recorder that has begun a capture of a ring.
+func newRecorder(tb testing.TB, w io.Writer, src Source) *Recorder {
+	tb.Helper()
+	rec := &Recorder{Writer: &Writer{W: w}}
+	err := rec.Begin(capture.Section{})
+	if err == nil {
+		_, err = rec.Add(src.Totals, capture.Info{Type: ebpf.RingBuf})
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rec
+}
+
 // If an observer loses records, the capture marks the loss at the first record after it.
 func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, err := producer.Load(m)
 	if err != nil {
 		t.Fatal(err)
@@ -33,11 +47,7 @@ func TestLossesAreMarkedWhereTheyAre(t *testing.T) {
 	}
 	defer src.Close()
 	var file bytes.Buffer
-	rec := &Recorder{Writer: &Writer{W: &file}, Source: src}
-	s := &Stream{Source: src, Sink: rec}
-	if err := rec.Begin(capture.Info{Type: ebpf.RingBuf, Size: 4096}); err != nil {
-		t.Fatal(err)
-	}
+	s := &Stream{Source: src, Sink: newRecorder(t, &file, src)}
 	// In the second round, the owner consumes a whole ring of records before the observer reads any.
 	var want []uint64
 	seq := uint64(0)
@@ -117,15 +127,11 @@ func benchmark(b *testing.B, into func(src Source) Sink) {
 // BenchmarkRecord measures reading a record from the ring and writing it to a capture.
 func BenchmarkRecord(b *testing.B) {
 	benchmark(b, func(src Source) Sink {
-		rec := &Recorder{Writer: &Writer{W: io.Discard}, Source: src}
-		if err := rec.Begin(capture.Info{Type: ebpf.RingBuf, Size: 1 << 22}); err != nil {
-			b.Fatal(err)
-		}
-		return rec
+		return newRecorder(b, io.Discard, src)
 	})
 }
 
 // BenchmarkRaw measures reading a record from the ring and printing it in the format raw.
 func BenchmarkRaw(b *testing.B) {
-	benchmark(b, func(Source) Sink { return &Writer{W: io.Discard, Format: NewFormat(Raw, nil, nil)} })
+	benchmark(b, func(Source) Sink { return &Writer{W: io.Discard, Format: NewFormat(Raw, FormatOptions{})} })
 }

@@ -36,7 +36,7 @@ func (l *lossy) Flush() error {
 }
 
 func TestRecordsAreConsumedOnceTheyAreFlushed(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, err := producer.Load(m)
 	if err != nil {
 		t.Fatal(err)
@@ -47,10 +47,8 @@ func TestRecordsAreConsumedOnceTheyAreFlushed(t *testing.T) {
 	var out strings.Builder
 	for _, broken := range []error{full, nil} {
 		sink := &lossy{hexWriter(&out), broken}
-		src, err := Consume(m, consumer.Options{BeforePublish: sink.Flush}, false)
-		if err != nil {
-			t.Fatal(err)
-		}
+		src := consumeRings(t, consumer.Options{BeforePublish: sink.Flush})
+		addRing(t, src, m, false)
 		s := Stream{Source: src, Sink: sink, Limits: Limits{Records: 4}}
 		if err := s.Run(t.Context()); !errors.Is(err, broken) {
 			t.Errorf("got %v, want %v", err, broken)
@@ -65,18 +63,15 @@ func TestRecordsAreConsumedOnceTheyAreFlushed(t *testing.T) {
 }
 
 func TestFromNowSkipsWhatIsInTheRing(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	p, err := producer.Load(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
 	produce(t, p, 0, 10)
-	src, err := Consume(m, consumer.Options{}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
+	src := consumeRings(t, consumer.Options{})
+	addRing(t, src, m, true)
 	produce(t, p, 10, 3)
 	recent := NewRecent(20, 8)
 	s := Stream{Source: src, Sink: recent, Limits: Limits{Records: 3, For: time.Minute}}
@@ -94,7 +89,7 @@ func TestFromNowSkipsWhatIsInTheRing(t *testing.T) {
 }
 
 func TestAStreamEndsAtItsTimeLimits(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	for name, limits := range map[string]Limits{"for": {For: time.Millisecond}, "idle": {Idle: time.Millisecond}} {
 		t.Run(name, func(t *testing.T) {
 			src, err := Observe(m, consumer.ObserverOptions{})

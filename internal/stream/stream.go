@@ -13,7 +13,8 @@ import (
 // Record is a record on its way from a Source to a Sink. Its Data is valid until [Sink.Append] returns.
 type Record struct {
 	consumer.Record
-	Seq uint64 // number of the record in the source, from 1; the filter's rejects count too
+	Seq  uint64 // number of the record in the source, from 1; the filter's rejects count too
+	Time int64  // when the record was read from its ring, in nanoseconds since 1970; 0 if unknown
 }
 
 // Source yields the records of a ring or a capture. If the source has an end, Wait returns [io.EOF]
@@ -27,11 +28,21 @@ type Source interface {
 
 // Totals counts what happened to the records of a source. Positions are byte positions in its ring.
 type Totals struct {
+	Records   uint64 // number of records that were read, if the source counts them
+	Bytes     uint64 // bytes of their payload
 	Discarded uint64 // number of records that their producers discarded
 	Lost      uint64 // bytes of records, with headers, that were lost before they could be read
 	Losses    uint64 // number of gaps in which they were lost, if the source counts gaps
 	Pos       uint64 // position of the next record to read
 	End       uint64 // position of the producer
+}
+
+// add adds the counts of another ring. A sum has no positions.
+func (t *Totals) add(o Totals) {
+	*t = Totals{
+		Records: t.Records + o.Records, Bytes: t.Bytes + o.Bytes,
+		Discarded: t.Discarded + o.Discarded, Lost: t.Lost + o.Lost, Losses: t.Losses + o.Losses,
+	}
 }
 
 // Sink takes records in batches.
@@ -62,9 +73,11 @@ type Stats struct {
 type Stream struct {
 	Source Source
 	Sink   Sink
-	Filter *filter.Filter      // if nil, every record passes
-	Watch  func(record []byte) // if set, is called with every record, before the filter
-	Limits Limits
+	Filter *filter.Filter // if nil, every record passes
+	// Filters, if not nil, are the filters of several rings, by Record.Ring, instead of Filter.
+	Filters []*filter.Filter
+	Watch   func(consumer.Record) // if set, is called with every record, before the filter
+	Limits  Limits
 
 	// Batch is the maximum number of records between two flushes; 0 flushes after all that the source
 	// has. If the process is killed, at most one batch is read a second time.
@@ -123,19 +136,30 @@ func (s *Stream) wait(ctx context.Context) error {
 
 // pass moves one batch.
 func (s *Stream) pass(ctx context.Context) error {
+	timed, ok := s.Source.(interface{ Time() time.Time }) // a capture knows when its records were read
+	if !ok {
+		s.rec.Time = time.Now().UnixNano()
+	}
 	w, direct := s.Sink.(*Writer) // a direct call instead of one through the interface saves tail 3 ns per record
+	keep := s.Filter
 	for rec := range s.Source.Pass(s.Batch) {
 		if s.full() {
 			break // this record stays in the source
 		}
 		s.rec.Seq++
 		if s.Watch != nil {
-			s.Watch(rec.Data)
+			s.Watch(rec)
 		}
-		if s.Filter != nil && !s.Filter.Match(s.rec.Seq, rec.Pos, rec.Data) {
+		if s.Filters != nil {
+			keep = s.Filters[rec.Ring]
+		}
+		if keep != nil && !keep.Match(s.rec.Seq, rec.Pos, rec.Data) {
 			continue
 		}
 		s.rec.Data, s.rec.Pos, s.rec.Ring = rec.Data, rec.Pos, rec.Ring
+		if ok {
+			s.rec.Time = timed.Time().UnixNano()
+		}
 		if direct {
 			w.Buf = w.Format(w.Buf, &s.rec)
 		} else if err := s.Sink.Append(ctx, &s.rec); err != nil {

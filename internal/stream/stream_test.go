@@ -12,11 +12,10 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/rbtool/rbtool/capture"
-	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/filter"
 )
 
@@ -36,13 +35,13 @@ func recorded(t *testing.T, records []capture.Record, finished bool) []byte {
 	return buf
 }
 
-func captureSource(t *testing.T, file []byte) *Capture {
+func captureSource(t *testing.T, file []byte) *Captures {
 	t.Helper()
 	r, err := capture.NewReader(bytes.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewCapture(r)
+	return NewCaptures(&CaptureFile{Reader: r})
 }
 
 // bytesAt returns n records of one byte each, one second apart.
@@ -55,7 +54,7 @@ func bytesAt(n int) (records []capture.Record) {
 	return records
 }
 
-func hexWriter(w io.Writer) *Writer { return &Writer{W: w, Format: NewFormat(Hex, nil, nil)} }
+func hexWriter(w io.Writer) *Writer { return &Writer{W: w, Format: NewFormat(Hex, FormatOptions{})} }
 
 func TestAStreamEndsWithItsSource(t *testing.T) {
 	src := captureSource(t, recorded(t, bytesAt(3), true))
@@ -77,9 +76,10 @@ func TestAStreamEndsWithItsSource(t *testing.T) {
 
 func TestRecordsBeforeACutAreFlushed(t *testing.T) {
 	var out strings.Builder
-	s := Stream{Source: captureSource(t, recorded(t, bytesAt(2), false)), Sink: hexWriter(&out)}
-	if err := s.Run(t.Context()); !errors.Is(err, capture.ErrUnfinished) || out.String() != "00\n01\n" {
-		t.Errorf("got %q, %v", out.String(), err)
+	src := captureSource(t, recorded(t, bytesAt(2), false))
+	s := Stream{Source: src, Sink: hexWriter(&out)}
+	if err := s.Run(t.Context()); err != nil || out.String() != "00\n01\n" || len(src.Unfinished()) != 1 {
+		t.Errorf("got %q, %v; %d files are unfinished, want 1", out.String(), err, len(src.Unfinished()))
 	}
 }
 
@@ -92,7 +92,7 @@ func TestLimitsCountWhatPassesTheFilter(t *testing.T) {
 	var watched int
 	s := Stream{
 		Source: captureSource(t, recorded(t, bytesAt(100), true)), Sink: hexWriter(&out), Filter: odd,
-		Watch: func([]byte) { watched++ }, Limits: Limits{Records: 3}, Batch: 4,
+		Watch: func(consumer.Record) { watched++ }, Limits: Limits{Records: 3}, Batch: 4,
 	}
 	if err := s.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -193,10 +193,9 @@ func TestARecorderKeepsPositionsAndLosses(t *testing.T) {
 	want[3].Pos += 64
 	src := captureSource(t, recorded(t, want, true))
 	var file bytes.Buffer
-	rec := &Recorder{Writer: &Writer{W: &file}, Source: src}
+	rec := newRecorder(t, &file, src)
 	s := Stream{Source: src, Sink: rec}
-	begin := rec.Begin(capture.Info{Type: ebpf.RingBuf, Size: 4096})
-	if err := errors.Join(begin, s.Run(t.Context()), rec.Finish(s.Stats().Taken)); err != nil {
+	if err := errors.Join(s.Run(t.Context()), rec.Finish()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := capture.NewReader(&file)
@@ -272,45 +271,6 @@ func TestAWriterKeepsWhatWasNotWritten(t *testing.T) {
 	}
 	if out.String() != "0123456789" {
 		t.Errorf("wrote %q", out.String())
-	}
-}
-
-// stacked implements Extras: it adds the length of each record.
-type stacked struct{}
-
-func (stacked) AppendText(dst, record []byte) []byte {
-	return fmt.Appendf(dst, "    %d\n", len(record))
-}
-func (stacked) AppendJSON(dst, record []byte) []byte { return fmt.Appendf(dst, `,"n":%d`, len(record)) }
-
-func TestFormats(t *testing.T) {
-	u16 := &btf.Int{Name: "u16", Size: 2}
-	types, err := decode.NewSet(&btf.Struct{Name: "event", Size: 4, Members: []btf.Member{
-		{Name: "a", Type: u16}, {Name: "b", Type: u16, Offset: 16},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	known, unknown := Record{Seq: 7}, Record{Seq: 8}
-	known.Pos, known.Data = 32, []byte{1, 0, 2, 0}
-	unknown.Pos, unknown.Data = 48, []byte{0xff}
-	for _, tt := range []struct {
-		name   string
-		types  *decode.Set
-		extras Extras
-		want   string
-	}{
-		{Text, types, nil, "event a=1 b=2\npos=48 len=1 ff\n"},
-		{Text, nil, stacked{}, "pos=32 len=4 01000200\n    4\npos=48 len=1 ff\n    1\n"},
-		{JSON, types, nil, `{"seq":7,"pos":32,"len":4,"type":"event","data":{"a":1,"b":2}}` + "\n" + `{"seq":8,"pos":48,"len":1,"hex":"ff"}` + "\n"},
-		{JSON, nil, stacked{}, `{"seq":7,"pos":32,"len":4,"hex":"01000200","n":4}` + "\n" + `{"seq":8,"pos":48,"len":1,"hex":"ff","n":1}` + "\n"},
-		{Hex, types, nil, "01000200\nff\n"},
-		{Raw, types, nil, "\x04\x00\x00\x00\x01\x00\x02\x00\x01\x00\x00\x00\xff"},
-	} {
-		format := NewFormat(tt.name, tt.types, tt.extras)
-		if got := string(format(format(nil, &known), &unknown)); got != tt.want {
-			t.Errorf("%s:\ngot  %q\nwant %q", tt.name, got, tt.want)
-		}
 	}
 }
 

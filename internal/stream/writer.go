@@ -30,7 +30,12 @@ func (w *Writer) Flush() error {
 	if len(w.Buf) == 0 {
 		return nil
 	}
-	n, err := escape.Unwrap(w.W).Write(w.Buf)
+	return w.flush(len(w.Buf))
+}
+
+// flush writes the first n bytes of Buf.
+func (w *Writer) flush(n int) error {
+	n, err := escape.Unwrap(w.W).Write(w.Buf[:n])
 	w.Buf = w.Buf[:copy(w.Buf, w.Buf[n:])]
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)

@@ -4,15 +4,15 @@
 package symbol
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
-	"strconv"
+	"strings"
+
+	"github.com/rbtool/rbtool/internal/kallsyms"
 )
 
 // Kernel has the function symbols of the kernel, as they were when [ReadKernel] was called. It may be
@@ -31,7 +31,7 @@ var ErrHidden = errors.New("the kernel hides its addresses (kernel.kptr_restrict
 
 // ReadKernel reads /proc/kallsyms.
 func ReadKernel() (*Kernel, error) {
-	f, err := os.Open("/proc/kallsyms")
+	f, err := os.Open(kallsyms.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -41,34 +41,40 @@ func ReadKernel() (*Kernel, error) {
 
 func readKernel(r io.Reader) (*Kernel, error) {
 	k := &Kernel{}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		// Lines are "ffffffff81000000 T _stext" or "ffffffffc0000000 t name\t[module]".
-		fields := bytes.Fields(lines.Bytes())
-		if len(fields) < 3 || len(fields[1]) != 1 || !bytes.ContainsAny(fields[1], "tTwW") {
-			continue
-		}
-		addr, err := strconv.ParseUint(string(fields[0]), 16, 64)
+	var names names
+	for f, err := range kallsyms.Functions(r) {
 		if err != nil {
-			return nil, fmt.Errorf("parse /proc/kallsyms: %w", err)
+			return nil, fmt.Errorf("read %s: %w", kallsyms.Path, err)
 		}
-		if addr == 0 {
+		addr, ok := f.Address()
+		if !ok {
 			continue
 		}
-		name := string(fields[2])
-		if len(fields) > 3 {
-			name += " " + string(fields[3])
+		name := f.Name
+		if f.Module != nil {
+			name = fmt.Appendf(nil, "%s [%s]", f.Name, f.Module)
 		}
-		k.functions = append(k.functions, function{addr: addr, name: name})
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read /proc/kallsyms: %w", err)
+		k.functions = append(k.functions, function{addr: addr, name: names.add(name)})
 	}
 	if len(k.functions) == 0 {
 		return nil, ErrHidden
 	}
 	sortFunctions(k.functions)
 	return k, nil
+}
+
+// names keeps strings in blocks: each of its own would take a third more memory.
+type names struct{ block *strings.Builder }
+
+// add returns the string of name.
+func (n *names) add(name []byte) string {
+	if n.block == nil || n.block.Cap()-n.block.Len() < len(name) {
+		n.block = &strings.Builder{}
+		n.block.Grow(max(64<<10, len(name)))
+	}
+	begin := n.block.Len()
+	n.block.Write(name)
+	return n.block.String()[begin:]
 }
 
 // Name returns the function and offset of a return address, such as "do_exit+0x1a2", or "" if no
@@ -81,18 +87,37 @@ func (k *Kernel) Name(ip uint64) string {
 	return nameIn(k.functions, ip, ip-1)
 }
 
+// At returns the function that contains address, and the offset in it, such as "do_exit+0x0". It returns "" if no
+// function does, or none that begins in the 64 KiB before address: addresses of data have no name.
+func (k *Kernel) At(address uint64) string {
+	f := functionAt(k.functions, address)
+	if f == nil || address-f.addr >= 1<<16 {
+		return ""
+	}
+	return fmt.Sprintf("%s+%#x", readable(f.name), address-f.addr)
+}
+
 func sortFunctions(fs []function) {
 	slices.SortStableFunc(fs, func(a, b function) int { return cmp.Compare(a.addr, b.addr) })
 }
 
 // nameIn returns the function in fs that contains at, with the offset of ip in it.
 func nameIn(fs []function, ip, at uint64) string {
+	f := functionAt(fs, at)
+	if f == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s+%#x", readable(f.name), ip-f.addr)
+}
+
+// functionAt returns the function in fs that contains at, or nil.
+func functionAt(fs []function, at uint64) *function {
 	i, found := slices.BinarySearchFunc(fs, at, func(f function, at uint64) int { return cmp.Compare(f.addr, at) })
 	if !found {
 		i--
 	}
 	if i < 0 || fs[i].size > 0 && at-fs[i].addr >= fs[i].size {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("%s+%#x", fs[i].name, ip-fs[i].addr)
+	return &fs[i]
 }

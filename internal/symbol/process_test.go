@@ -75,7 +75,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	unmap()
 	for _, f := range []*Files{seen, told} {
 		wantName(t, f, task, at+0x85, "second+0x5 (file)")
-		wantName(t, f, task, at+0x185, "file+0x1185")
+		wantName(t, f, task, at+0x185, "file+0x10185")
 	}
 	wantName(t, told, child, at+0x5, "first+0x5 (file)")
 	unknown := fmt.Sprintf("%#x (in no known file)", at+0x85)
@@ -91,7 +91,7 @@ func TestAddressesAreNamedByMappings(t *testing.T) {
 	testenv.WriteELF(t, path, []byte{1}, "another", "program")
 	fresh := NewFiles()
 	fresh.processes = seen.processes
-	wantName(t, fresh, task, at+0x85, "file+0x1085")
+	wantName(t, fresh, task, at+0x85, "file+0x10085")
 
 	seen.Ended(task.PID)
 	wantName(t, seen, task, at+0x85, unknown)
@@ -210,11 +210,9 @@ func TestMappingsAreBounded(t *testing.T) {
 }
 
 func TestAlive(t *testing.T) {
-	cmd := exec.Command("sleep", "60")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	cmd := exec.Command("sh", "-c", "echo; read x")
+	in := testenv.Running(t, cmd)
+	defer func() { in.Close(); cmd.Wait() }()
 	dir := proc.Dir(uint32(cmd.Process.Pid))
 	stat, err := proc.ReadStat(dir)
 	if err != nil || stat.Start == 0 {

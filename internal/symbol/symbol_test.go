@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/sys/unix"
 
@@ -34,11 +35,20 @@ ffffffffc0000000 t other	[module]
 			t.Errorf("%#x is %q, want %q", ip, got, want)
 		}
 	}
+	for address, want := range map[uint64]string{
+		0: "", 0xffffffff80ffffff: "", 0xffffffff81000000: "first+0x0", 0xffffffff81000100: "second+0x0", 0xffffffff810100ff: "second+0xffff",
+		0xffffffff81010100: "", // data after the functions
+	} {
+		if got := k.At(address); got != want {
+			t.Errorf("at %#x is %q, want %q", address, got, want)
+		}
+	}
 	if _, err := readKernel(strings.NewReader("0000000000000000 T hidden\n")); !errors.Is(err, ErrHidden) {
 		t.Errorf("%v, want ErrHidden", err)
 	}
-	if _, err := readKernel(strings.NewReader("xyz T name\n")); err == nil {
-		t.Error("an invalid address is accepted")
+	broken := errors.New("broken")
+	if _, err := readKernel(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("%v, want %v", err, broken)
 	}
 }
 
@@ -81,9 +91,9 @@ func TestFileNames(t *testing.T) {
 			returns bool
 			want    string
 		}{
-			{testenv.CodeOffset, false, "first+0x0 (file)"}, {testenv.CodeOffset, true, "file+0x1000"},
+			{testenv.CodeOffset, false, "first+0x0 (file)"}, {testenv.CodeOffset, true, "file+0x10000"},
 			{testenv.CodeOffset + 5, true, "first+0x5 (file)"}, {testenv.CodeOffset + 0x80, true, "first+0x80 (file)"},
-			{testenv.CodeOffset + 0x80, false, "second+0x0 (file)"}, {testenv.CodeOffset + 0x101, true, "file+0x1101"}, {1 << 40, true, "file+0x10000000000"},
+			{testenv.CodeOffset + 0x80, false, "second+0x0 (file)"}, {testenv.CodeOffset + 0x101, true, "file+0x10101"}, {1 << 40, true, "file+0x10000000000"},
 		} {
 			if got, found := files.Name(id, test.offset, test.returns); got != test.want || !found {
 				t.Errorf("%s: %#x is %q (%v), want %q", name, test.offset, got, found, test.want)

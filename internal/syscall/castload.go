@@ -178,7 +178,7 @@ func (l *Loader) relocate(insns asm.Instructions, order binary.ByteOrder, b *btf
 		targets = append([]*btf.Spec{k}, targets...)
 	}
 	if order == nil {
-		order = hostOrder()
+		order = HostOrder()
 	}
 	fixups, err := btf.CORERelocate(relos, targets, order, b.Add)
 	if err != nil {
@@ -266,7 +266,7 @@ func target(spec *ebpf.ProgramSpec) (prefix string, kind btf.Type, typed bool) {
 // marshal returns the instructions in the kernel's format, with the casts.
 func marshal(insns asm.Instructions) ([]byte, error) {
 	var buf bytes.Buffer
-	if err := insns.Marshal(&buf, hostOrder()); err != nil {
+	if err := insns.Marshal(&buf, HostOrder()); err != nil {
 		return nil, err
 	}
 	code := buf.Bytes()
@@ -279,9 +279,9 @@ func marshal(insns asm.Instructions) ([]byte, error) {
 	return code, nil
 }
 
-// hostOrder returns this machine's byte order as binary.LittleEndian or binary.BigEndian, which
+// HostOrder returns this machine's byte order as binary.LittleEndian or binary.BigEndian, which
 // cilium/ebpf requires.
-func hostOrder() binary.ByteOrder {
+func HostOrder() binary.ByteOrder {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
 		return binary.LittleEndian
 	}

@@ -1,4 +1,4 @@
-package syscall
+package syscall_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/syscall"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -25,7 +26,7 @@ func TestMmap(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	addr, err := Mmap(fd, int64(page), page, unix.PROT_READ|unix.PROT_WRITE)
+	addr, err := syscall.Mmap(fd, int64(page), page, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,10 +39,10 @@ func TestMmap(t *testing.T) {
 	if _, err := unix.Pread(fd, got, int64(page)); err != nil || string(got) != "shared page" {
 		t.Errorf("the file has %q, %v", got, err)
 	}
-	if err := Munmap(addr, page); err != nil {
+	if err := syscall.Munmap(addr, page); err != nil {
 		t.Error(err)
 	}
-	if _, err := Mmap(-1, 0, page, unix.PROT_READ); !errors.Is(err, unix.EBADF) {
+	if _, err := syscall.Mmap(-1, 0, page, unix.PROT_READ); !errors.Is(err, unix.EBADF) {
 		t.Errorf("map of no descriptor: %v", err)
 	}
 }
@@ -64,7 +65,7 @@ func TestReplaceUnderUse(t *testing.T) {
 		rounds = 200
 	}
 	for n := range rounds {
-		addr, err := Mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE)
+		addr, err := syscall.Mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,13 +84,13 @@ func TestReplaceUnderUse(t *testing.T) {
 			}
 		})
 		writing.Wait()
-		if err := Replace(addr, page); err != nil {
+		if err := syscall.Replace(addr, page); err != nil {
 			t.Fatal(err)
 		}
 		word.Store(1 << 40) // must not change the file
 		stop.Store(true)
 		writer.Wait()
-		if err := Munmap(addr, page); err != nil {
+		if err := syscall.Munmap(addr, page); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package syscall
+package syscall_test
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/syscall"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -21,8 +22,8 @@ func TestMmapAt(t *testing.T) {
 	if err := unix.Ftruncate(fd, int64(page)); err != nil {
 		t.Fatal(err)
 	}
-	const at = 0x1234_5678_9000
-	addr, err := MmapAt(fd, at, page, unix.PROT_READ|unix.PROT_WRITE)
+	const at = 0x1234_5678_0000
+	addr, err := syscall.MmapAt(fd, at, page, unix.PROT_READ|unix.PROT_WRITE)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +31,13 @@ func TestMmapAt(t *testing.T) {
 		t.Errorf("mapped at %p", addr)
 	}
 	*(*byte)(addr) = 7
-	if _, err := MmapAt(fd, at, page, unix.PROT_READ); !errors.Is(err, unix.EEXIST) {
+	if _, err := syscall.MmapAt(fd, at, page, unix.PROT_READ); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("where something is mapped: %v", err)
 	}
 	if *(*byte)(addr) != 7 {
 		t.Error("what was mapped is gone")
 	}
-	if err := Munmap(addr, page); err != nil {
+	if err := syscall.Munmap(addr, page); err != nil {
 		t.Error(err)
 	}
 }

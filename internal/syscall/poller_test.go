@@ -1,4 +1,4 @@
-package syscall
+package syscall_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/syscall"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -37,9 +38,9 @@ func (e event) signal(tb testing.TB) {
 	}
 }
 
-func newPoller(tb testing.TB, e event) *Poller {
+func newPoller(tb testing.TB, e event) *syscall.Poller {
 	tb.Helper()
-	p, err := NewPoller(int(e))
+	p, err := syscall.NewPoller(int(e))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -53,7 +54,7 @@ type result struct {
 }
 
 // wait calls Wait on another goroutine and returns when Wait sleeps.
-func wait(tb testing.TB, p *Poller, ctx context.Context, timer time.Duration, woken func(int) bool, tick func() bool) <-chan result {
+func wait(tb testing.TB, p *syscall.Poller, ctx context.Context, timer time.Duration, woken func(int) bool, tick func() bool) <-chan result {
 	tb.Helper()
 	done := make(chan result, 1)
 	go func() {
@@ -111,7 +112,7 @@ func TestWaitToWrite(t *testing.T) {
 	}
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
-	p, err := NewWritePoller(fds[1])
+	p, err := syscall.NewWritePoller(fds[1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,11 +149,11 @@ func TestWhatEndsAWait(t *testing.T) {
 	cause := errors.New("cause")
 	tests := []struct {
 		rule string
-		end  func(p *Poller, cancel context.CancelCauseFunc)
+		end  func(p *syscall.Poller, cancel context.CancelCauseFunc)
 		want error
 	}{
-		{"the end of the context", func(_ *Poller, cancel context.CancelCauseFunc) { cancel(cause) }, context.Canceled},
-		{"Close", func(p *Poller, _ context.CancelCauseFunc) { p.Close() }, os.ErrClosed},
+		{"the end of the context", func(_ *syscall.Poller, cancel context.CancelCauseFunc) { cancel(cause) }, context.Canceled},
+		{"Close", func(p *syscall.Poller, _ context.CancelCauseFunc) { p.Close() }, os.ErrClosed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -326,10 +327,10 @@ func TestWhatCannotBePolled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := NewPoller(int(file.Fd())); err == nil {
+	if _, err := syscall.NewPoller(int(file.Fd())); err == nil {
 		t.Error("a regular file can be polled")
 	}
-	if _, err := NewPoller(-1); !errors.Is(err, unix.EBADF) {
+	if _, err := syscall.NewPoller(-1); !errors.Is(err, unix.EBADF) {
 		t.Errorf("no descriptor: %v", err)
 	}
 }

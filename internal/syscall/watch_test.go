@@ -1,4 +1,4 @@
-package syscall
+package syscall_test
 
 import (
 	"context"

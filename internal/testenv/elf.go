@@ -11,10 +11,10 @@ import (
 )
 
 // In a file written by WriteELF, the code is CodeSize bytes at offset CodeOffset, and is loaded at
-// address CodeAddr.
+// address CodeAddr: whole pages of up to 64 KiB.
 const (
-	CodeOffset = 0x1000
-	CodeAddr   = 0x401000
+	CodeOffset = 0x10000
+	CodeAddr   = 0x410000
 	CodeSize   = 0x200
 )
 

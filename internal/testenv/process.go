@@ -35,13 +35,24 @@ func Start(tb testing.TB, role string, m *ebpf.Map, files ...*os.File) *Process 
 // StartWith is [Start] with the attributes attr of the process.
 func StartWith(tb testing.TB, attr syscall.SysProcAttr, role string, m *ebpf.Map, files ...*os.File) *Process {
 	tb.Helper()
+	return start(tb, "/proc/self/exe", attr, role, m, files...)
+}
+
+// StartFile is [Start] with another executable, a copy of this test binary that can have more in it.
+func StartFile(tb testing.TB, file, role string, m *ebpf.Map) *Process {
+	tb.Helper()
+	return start(tb, file, syscall.SysProcAttr{}, role, m)
+}
+
+func start(tb testing.TB, file string, attr syscall.SysProcAttr, role string, m *ebpf.Map, files ...*os.File) *Process {
+	tb.Helper()
 	dup, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	ring := os.NewFile(uintptr(dup), "ring")
 	defer ring.Close()
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.Command(file)
 	cmd.Env = append(os.Environ(), roleVar+"="+role)
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = append([]*os.File{ring}, files...)
@@ -149,4 +160,25 @@ func Exec(role string, m *ebpf.Map) error {
 		return err
 	}
 	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
+}
+
+// Running starts cmd, waits for its first byte of output and returns its standard input. Until a process runs, which can
+// be after Start, the kernel may still show the name, the executable and the arguments of its parent.
+func Running(t *testing.T, cmd *exec.Cmd) (stdin io.Closer) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return in
 }

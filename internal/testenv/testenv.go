@@ -76,7 +76,8 @@ func SkipWithout(tb testing.TB, feature string, err error) {
 	if required(feature) {
 		tb.Fatalf("missing required feature %s: %v", feature, err)
 	}
-	tb.Skipf("missing feature %s: %v", feature, err)
+	// In one line, which vmtest reads: joined errors have several.
+	tb.Skipf("missing feature %s: %s", feature, strings.ReplaceAll(fmt.Sprint(err), "\n", "; "))
 }
 
 // SkipIfNotSupported calls SkipWithout if err matches [ebpf.ErrNotSupported], and returns
@@ -115,6 +116,9 @@ func onBPFFS(dir string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(dir, &st) == nil && st.Type == unix.BPF_FS_MAGIC
 }
+
+// PageSize is the kernel's page size in bytes: the smallest size of a ring.
+var PageSize = uint32(os.Getpagesize())
 
 // Ring creates a RINGBUF map of size bytes, closed when the test ends.
 func Ring(tb testing.TB, size uint32) *ebpf.Map {

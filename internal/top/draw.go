@@ -90,20 +90,24 @@ func styled(style lipgloss.Style, text string) line { return line{{style, text}}
 // add returns the line with text appended.
 func (l line) add(style lipgloss.Style, text string) line { return append(l, span{style, text}) }
 
-// render joins lines for a terminal, and truncates them to the size of the screen. It escapes their
+// render joins lines for a terminal, and cuts them to the size of the screen. It escapes their
 // text: all escape sequences in the result are from styles.
-func render(lines []line, width, height int) string {
+func (g glyphs) render(lines []line, width, height int) string {
 	if width <= 0 || height <= 0 {
 		return ""
 	}
-	cut := lipgloss.NewStyle().MaxWidth(width)
 	var rendered []string
 	for _, l := range lines[:min(len(lines), height)] {
 		var b strings.Builder
+		left := width
 		for _, s := range l {
-			b.WriteString(s.style.Render(escape.String(s.text)))
+			text := g.window(s.text, 0, left)
+			b.WriteString(s.style.Render(text))
+			if left -= runewidth.StringWidth(text); left <= 0 {
+				break
+			}
 		}
-		rendered = append(rendered, cut.Render(b.String()))
+		rendered = append(rendered, b.String())
 	}
 	return strings.Join(rendered, "\n")
 }

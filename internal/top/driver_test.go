@@ -56,7 +56,7 @@ func newDriver(t *testing.T, cfg Config) driver {
 	t.Helper()
 	cfg.Interval = time.Second
 	d := driver{NewModel(cfg), t}
-	d.send(tea.WindowSizeMsg{Width: 80, Height: 24}, sampled{newTestSample(), nil})
+	d.send(tea.WindowSizeMsg{Width: 80, Height: 24}, sampled{sample: newTestSample()})
 	return d
 }
 
@@ -82,7 +82,7 @@ func (d driver) send(msgs ...tea.Msg) {
 // press presses keys. Each argument is the name of a key, or a word whose letters are the keys.
 func (d driver) press(keys ...string) {
 	d.t.Helper()
-	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown,
+	named := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight,
 		"end": tea.KeyEnd, "home": tea.KeyHome, "backspace": tea.KeyBackspace, "pgdown": tea.KeyPgDown}
 	for _, k := range keys {
 		if code, ok := named[k]; ok {

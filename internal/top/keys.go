@@ -23,11 +23,11 @@ func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 		return tea.Quit
 	case "?", "h":
 		if m.view != helpView {
-			m.back, m.view = m.view, helpView
+			m.back, m.view, m.helpAt = m.view, helpView, 0
 			return nil
 		}
 		m.view = m.back
-	case "esc", "backspace", "left":
+	case "esc", "backspace":
 		switch m.view {
 		case helpView:
 			m.view = m.back
@@ -39,27 +39,56 @@ func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 	case "p", "space":
 		m.paused = !m.paused
 	default:
-		if m.view == listView {
+		switch m.view {
+		case listView:
 			return m.listKey(msg)
+		case ringView:
+			m.ringKey(msg)
+		case helpView:
+			m.helpAt = max(m.helpAt+steps(msg, m.listHeight()), 0)
 		}
 	}
 	return nil
 }
 
-func (m *Model) listKey(msg tea.KeyPressMsg) tea.Cmd {
+// steps returns by how many rows a key moves, down if the number is positive, on a screen of the given height.
+func steps(msg tea.KeyPressMsg, height int) int {
+	const all = 1 << 30
 	switch msg.String() {
 	case "up", "k":
-		m.move(-1)
+		return -1
 	case "down", "j":
-		m.move(1)
+		return 1
 	case "pgup":
-		m.move(-m.listHeight())
+		return -height
 	case "pgdown":
-		m.move(m.listHeight())
+		return height
 	case "home", "g":
-		m.move(-1 << 30)
+		return -all
 	case "end", "G":
-		m.move(1 << 30)
+		return all
+	}
+	return 0
+}
+
+// sideways is the number of columns by which a key scrolls records.
+const sideways = 16
+
+func (m *Model) ringKey(msg tea.KeyPressMsg) {
+	switch msg.String() {
+	case "left":
+		m.column = max(m.column-sideways, 0)
+	case "right":
+		m.column += sideways
+	case "w":
+		m.wrapped = !m.wrapped
+	default:
+		m.skipped = max(m.skipped-steps(msg, m.listHeight()/2), 0)
+	}
+}
+
+func (m *Model) listKey(msg tea.KeyPressMsg) tea.Cmd {
+	switch msg.String() {
 	case "s":
 		m.by = (m.by + 1) % orders
 	case "S":
@@ -70,6 +99,8 @@ func (m *Model) listKey(msg tea.KeyPressMsg) tea.Cmd {
 		m.typing = true
 	case "enter", "right":
 		return m.enter()
+	default:
+		m.move(steps(msg, m.listHeight()))
 	}
 	return nil
 }
@@ -101,7 +132,7 @@ func (m *Model) paste(text string) {
 // move moves the selection by a number of rows, up if by is negative.
 func (m *Model) move(by int) {
 	list := m.rows()
-	if len(list) == 0 {
+	if len(list) == 0 || by == 0 {
 		return
 	}
 	m.selected = list[min(max(m.index(list)+by, 0), len(list)-1)].ID

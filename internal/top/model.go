@@ -14,10 +14,17 @@ type Config struct {
 	// Sample takes a sample of the host, as [inspect.Sampler.Sample] does. It is not called
 	// concurrently.
 	Sample func() (*inspect.Report, error)
+	// Drops returns the failed reservations since the first sample. It is called after Sample. If it is nil, they are not
+	// counted.
+	Drops func() (Drops, error)
 	// Watch opens a ring so that the Model can show its records.
 	Watch func(id ebpf.MapID) (Watch, error)
 	// Interval is the time between two samples.
 	Interval time.Duration
+	// Sort is the name of the order of the list at first, one of [Orders].
+	Sort string
+	// Open is the id of the map that is open at first; 0 shows the list.
+	Open ebpf.MapID
 	// ASCII limits the screen to ASCII characters.
 	ASCII bool
 }
@@ -53,11 +60,13 @@ type Model struct {
 	width, height int
 
 	sample *inspect.Report
+	drops  Drops // as of the sample
 	err    error // error of the last sample
 	paused bool
 
 	view    view
 	back    view // view to show when the user leaves the help
+	helpAt  int  // the first line of the help that is on the screen
 	by      order
 	reverse bool
 	filter  string
@@ -69,11 +78,14 @@ type Model struct {
 	watch   Watch
 	watched ebpf.MapID
 	records recordLog
+	column  int  // the first column of the records that is on the screen
+	skipped int  // number of the latest records that are not on the screen: the user has scrolled back
+	wrapped bool // records are wrapped
 }
 
 // NewModel returns a Model that has no sample yet.
 func NewModel(cfg Config) *Model {
-	m := &Model{cfg: cfg, glyphs: unicodeGlyphs}
+	m := &Model{cfg: cfg, glyphs: unicodeGlyphs, by: orderOf(cfg.Sort)}
 	if cfg.ASCII {
 		m.glyphs = asciiGlyphs
 	}
@@ -82,10 +94,11 @@ func NewModel(cfg Config) *Model {
 
 // Messages to the Model.
 type (
-	// sampled is the result of Config.Sample.
+	// sampled is the result of Config.Sample and Config.Drops.
 	sampled struct {
 		sample *inspect.Report
 		err    error
+		drops  Drops
 	}
 	sampleDue struct{}
 	// opened is the result of Config.Watch.
@@ -108,7 +121,11 @@ func (m *Model) Init() tea.Cmd { return m.takeSample }
 // a time.
 func (m *Model) takeSample() tea.Msg {
 	sample, err := m.cfg.Sample()
-	return sampled{sample, err}
+	if err != nil || m.cfg.Drops == nil {
+		return sampled{sample: sample, err: err}
+	}
+	drops, err := m.cfg.Drops()
+	return sampled{sample, err, drops}
 }
 
 // Update implements [tea.Model].
@@ -124,13 +141,21 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m, m.takeSample
 	case sampled:
 		m.keep(msg)
-		return m, tea.Tick(m.cfg.Interval, func(time.Time) tea.Msg { return sampleDue{} })
+		next := tea.Tick(m.cfg.Interval, func(time.Time) tea.Msg { return sampleDue{} })
+		if m.cfg.Open != 0 && m.find(m.cfg.Open) != nil {
+			m.selected, m.cfg.Open = m.cfg.Open, 0
+			return m, tea.Batch(next, m.enter())
+		}
+		return m, next
 	case opened:
 		return m, m.show(msg)
 	case newsDue:
 		if msg.id == m.watched && m.watch != nil {
 			if !m.paused {
-				m.records.add(m.watch.News(), time.Now())
+				added := m.records.add(m.watch.News(), time.Now())
+				if m.skipped > 0 {
+					m.skipped += added // the same records stay on the screen
+				}
 			}
 			return m, newsTick(msg.id)
 		}
@@ -149,7 +174,7 @@ func (m *Model) keep(msg sampled) {
 	}
 	m.err = msg.err
 	if msg.err == nil {
-		m.sample = msg.sample
+		m.sample, m.drops = msg.sample, msg.drops
 	}
 }
 
@@ -178,6 +203,7 @@ func (m *Model) enter() tea.Cmd {
 	d := list[m.index(list)]
 	m.selected = d.ID
 	m.view, m.watched, m.records = ringView, d.ID, recordLog{}
+	m.column, m.skipped = 0, 0
 	if d.Positions == nil {
 		return nil // an arena has no records
 	}
@@ -204,7 +230,7 @@ func (m *Model) rows() []*inspect.Map {
 	if m.sample == nil {
 		return nil
 	}
-	return rows(m.sample.Maps, m.filter, m.by, m.reverse)
+	return m.drops.rows(m.sample.Maps, m.filter, m.by, m.reverse)
 }
 
 // find returns the map with an id in the last sample, or nil if it is not there.
@@ -232,7 +258,8 @@ type recordLog struct {
 // logLen is the number of lines that a recordLog keeps.
 const logLen = 500
 
-func (l *recordLog) add(n News, now time.Time) {
+// add adds news, and returns the number of lines that came.
+func (l *recordLog) add(n News, now time.Time) int {
 	if s := now.Sub(l.since).Seconds(); !l.since.IsZero() && s > 0 {
 		// weight is how much the newest rate counts in the rate that is shown, which would otherwise change
 		// too fast to be read.
@@ -245,4 +272,5 @@ func (l *recordLog) add(n News, now time.Time) {
 	if n.Err != nil {
 		l.err = n.Err
 	}
+	return len(n.Lines)
 }

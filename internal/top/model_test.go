@@ -16,9 +16,9 @@ import (
 
 func TestAFailureIsShownUntilItIsOver(t *testing.T) {
 	d := newDriver(t, Config{})
-	d.send(sampled{nil, errors.New("sample maps: not now")})
+	d.send(sampled{err: errors.New("sample maps: not now")})
 	d.contains("sample maps: not now", "audit")
-	d.send(sampled{newTestSample(), nil})
+	d.send(sampled{sample: newTestSample()})
 	if strings.Contains(d.View(), "not now") {
 		t.Error("the error is still shown")
 	}
@@ -28,10 +28,10 @@ func TestPause(t *testing.T) {
 	d := newDriver(t, Config{})
 	d.press("p")
 	d.contains("paused")
-	d.send(sampled{&inspect.Report{}, nil})
+	d.send(sampled{sample: &inspect.Report{}})
 	d.contains("audit")
 	d.press("p")
-	d.send(sampled{&inspect.Report{}, nil})
+	d.send(sampled{sample: &inspect.Report{}})
 	d.contains("no ring buffer")
 }
 
@@ -48,7 +48,7 @@ func TestBeforeTheFirstSample(t *testing.T) {
 
 // The screen fits the terminal, whatever its size and whichever keys are pressed.
 func TestAnySize(t *testing.T) {
-	keys := []string{"enter", "esc", "up", "down", "end", "home", "pgdown", "backspace", "s", "r", "/", "x", "?", "p", "q", "ab"}
+	keys := []string{"left", "right", "w", "enter", "esc", "up", "down", "end", "home", "pgdown", "backspace", "s", "r", "/", "x", "?", "p", "q", "ab"}
 	rng := rand.New(rand.NewPCG(1, 2))
 	steps := 4000
 	if testing.Short() {
@@ -63,7 +63,7 @@ func TestAnySize(t *testing.T) {
 		case 1:
 			d.send(tea.WindowSizeMsg{Width: rng.IntN(3), Height: rng.IntN(3)})
 		case 2:
-			d.send(sampled{newTestSample(), nil})
+			d.send(sampled{sample: newTestSample()})
 		case 3:
 			d.send(newsDue{d.watched})
 		default:
@@ -83,5 +83,25 @@ func TestAnySize(t *testing.T) {
 				t.Fatalf("%d columns in a width of %d: %q", runewidth.StringWidth(line), d.width, line)
 			}
 		}
+	}
+}
+
+func TestTheHelpScrollsOnASmallScreen(t *testing.T) {
+	d := newDriver(t, Config{})
+	d.press("?")
+	if strings.Contains(d.View(), "up down scroll") {
+		t.Error("the help does not fit 80x24")
+	}
+	d.send(tea.WindowSizeMsg{Width: 40, Height: 8})
+	d.contains("rbtool top: consumes no records", "up down scroll")
+	d.press("end")
+	d.contains("WRONG: bad", "? back")
+	d.press("home", "down")
+	if text := d.View(); strings.Contains(text, "consumes no records") || !strings.Contains(text, "enter right") {
+		t.Errorf("got\n%s", text)
+	}
+	d.press("esc")
+	if d.view != listView {
+		t.Error("esc does not leave the help")
 	}
 }

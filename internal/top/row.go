@@ -17,17 +17,27 @@ const (
 	byFill order = iota
 	byRate
 	byLag
+	byLost
 	byState
 	byName
 	byID
 	orders // the number of orders above
 )
 
-var orderNames = [orders]string{"fill", "rate", "lag", "state", "name", "id"}
+// Orders are the names of the orders of rows. The first is the default.
+var Orders = []string{byFill: "fill", byRate: "rate", byLag: "lag", byLost: "lost", byState: "state", byName: "name", byID: "id"}
+
+// Sorted returns maps in the order with the given name, one of [Orders].
+func (f Drops) Sorted(maps []inspect.Map, by string) []*inspect.Map {
+	return f.rows(maps, "", orderOf(by), false)
+}
+
+// orderOf returns the order with the given name, or the default.
+func orderOf(name string) order { return order(max(slices.Index(Orders, name), 0)) }
 
 // rows returns the maps that match the filter, sorted. It sorts maps with equal keys by id: a row then
 // stays in place from sample to sample.
-func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
+func (f Drops) rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
 	var list []*inspect.Map
 	for i := range maps {
 		if matches(&maps[i], filter) {
@@ -35,7 +45,7 @@ func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.
 		}
 	}
 	slices.SortStableFunc(list, func(a, b *inspect.Map) int {
-		n := compare(a, b, by)
+		n := f.compare(a, b, by)
 		if reverse {
 			n = -n
 		}
@@ -45,7 +55,7 @@ func rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.
 }
 
 // compare returns a negative number if a comes before b: the more urgent map comes first.
-func compare(a, b *inspect.Map, by order) int {
+func (f Drops) compare(a, b *inspect.Map, by order) int {
 	switch by {
 	case byFill:
 		return cmp.Compare(fill(b), fill(a))
@@ -53,6 +63,8 @@ func compare(a, b *inspect.Map, by order) int {
 		return cmp.Compare(flow(b).ProducedRate, flow(a).ProducedRate)
 	case byLag:
 		return cmp.Compare(flow(b).Lag, flow(a).Lag)
+	case byLost:
+		return cmp.Compare(f.lost(b), f.lost(a))
 	case byState:
 		return cmp.Compare(urgency(b), urgency(a))
 	case byName:
@@ -68,6 +80,14 @@ func fill(m *inspect.Map) float64 {
 		return -1
 	}
 	return m.Positions.Fill
+}
+
+// lost returns how many bytes a ring has lost, or -1 if that is unknown.
+func (f Drops) lost(m *inspect.Map) float64 {
+	if n, known := f.Lost(m); known {
+		return n
+	}
+	return -1
 }
 
 func flow(m *inspect.Map) inspect.Flow {

@@ -36,7 +36,7 @@ func restart(mem *ring.Mapping, cons ring.Pos) {
 		n = 0
 	}
 	// Store producer_pos first: if the kernel moves beyond the sample, it must not continue up to
-	// the old producer_pos.
+	// the old producer_pos (litmus recover-restart).
 	mem.SetProducerPos(cons.Next(n))
 	d.MoveTagged(cons, t, ring.Tag(ring.Header(n|ring.DiscardBit), 0))
 }
@@ -47,7 +47,7 @@ func discardRest(d ring.Data, pos, end ring.Pos) {
 	// longer than a dynptr.
 	const longest = (ring.MaxSample + 1) / 2
 	// Write the last sample first: the kernel stops at pos, and continues as soon as the first
-	// sample is written.
+	// sample is written (litmus recover-rest).
 	for at := pos + (end-pos-1)/longest*longest; ; at -= longest {
 		n := uint32(min(end-at, longest) - ring.HeaderSize)
 		d.MoveTagged(at, d.Tagged(at), ring.Tag(ring.Header(n|ring.DiscardBit), 0))

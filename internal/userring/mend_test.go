@@ -16,8 +16,8 @@ func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 // at the end of the ring or outside. putRight must not change the ring.
 func TestMendOfWhatIsNoLongerInTheRing(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Map(t, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: 4096})
-	mem, err := ring.Produce(m.FD(), 4096)
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "test_user", Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize})
+	mem, err := ring.Produce(m.FD(), uint64(testenv.PageSize))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func Restore(mem *ring.Mapping, mend bool) (Recovery, error) {
 }
 
 // discard makes a busy sample a discarded one. It returns false if the header has changed since t
-// was loaded.
+// was loaded (litmus recover-discard).
 func discard(d ring.Data, pos ring.Pos, t ring.Tagged) bool {
 	h := t.Header()&^ring.BusyBit | ring.DiscardBit
 	return d.MoveTagged(pos, t, ring.Tag(h, t.Tag()))

@@ -10,7 +10,8 @@ import (
 // If producer_pos has wrapped around at 2^64 and consumer_pos has not, the kernel drains nothing.
 // That is a fault, and the repair empties the ring.
 func TestProducerPositionThatHasWrappedAround(t *testing.T) {
-	const size, cons = 4096, 1<<64 - 16
+	const cons = 1<<64 - 16
+	size := uint64(testenv.PageSize)
 	for _, tt := range []struct {
 		rule string
 		prod uint64

@@ -28,6 +28,10 @@ const (
 type Config struct {
 	// Root is the 9p tag of the host's root, mounted read-only.
 	Root string
+	// Userland means that Root is another directory, with programs of the guest's architecture. The
+	// guest's root then is a memory file system, with mount points for all shares, on which the
+	// directories of Root are mounted.
+	Userland bool
 	// Shares are further host directories to mount.
 	Shares []Share
 	// Driver is the path of the driver in the mounted root.
@@ -145,10 +149,43 @@ func enterRoot(config Config) error {
 	if err != nil {
 		return err
 	}
+	if err := (mount{"tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=755"}).do(); err != nil {
+		return err
+	}
+	// The guest may cache: the host's files do not change while tests run.
+	host := mount{config.Root, root, "9p", unix.MS_RDONLY, nine + ",cache=loose"}
+	if config.Userland {
+		err = composeRoot(host)
+	} else {
+		err = host.do()
+	}
+	if err == nil {
+		err = furnish(root, config.Shares, nine)
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("change root: %w", err)
+	}
+	if config.Userland { // it needs no more mount points
+		if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+			return fmt.Errorf("make root read-only: %w", err)
+		}
+	}
+	return os.Chdir("/")
+}
+
+// furnish mounts in root the file systems that a running system needs, and the shares with the 9p
+// options nine.
+func furnish(root string, shares []Share, nine string) error {
 	mounts := []mount{
-		{"tmpfs", filepath.Dir(root), "tmpfs", 0, "mode=755"},
-		// The guest may cache: the host's files do not change while tests run.
-		{config.Root, root, "9p", unix.MS_RDONLY, nine + ",cache=loose"},
 		{"proc", root + "/proc", "proc", 0, ""},
 		{"sysfs", root + "/sys", "sysfs", 0, ""},
 		{"devtmpfs", root + "/dev", "devtmpfs", 0, ""},
@@ -163,7 +200,7 @@ func enterRoot(config Config) error {
 			return err
 		}
 	}
-	for _, s := range config.Shares {
+	for _, s := range shares {
 		m := mount{s.Tag, filepath.Join(root, s.Path), "9p", unix.MS_RDONLY, nine + ",cache=readahead"}
 		if s.Writable {
 			m.flags = 0
@@ -180,16 +217,7 @@ func enterRoot(config Config) error {
 			return err
 		}
 	}
-	if err := os.Chdir(root); err != nil {
-		return err
-	}
-	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
-		return fmt.Errorf("move root: %w", err)
-	}
-	if err := unix.Chroot("."); err != nil {
-		return fmt.Errorf("change root: %w", err)
-	}
-	return os.Chdir("/")
+	return nil
 }
 
 // runAndReap runs a command, and reaps orphaned processes of the machine until the command ends. It

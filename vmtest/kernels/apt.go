@@ -19,6 +19,8 @@ import (
 // lists and packages of the system.
 type apt struct {
 	dir string
+	// arch is the architecture of the packages.
+	arch string
 	// trouble is the reason why update could not read all lists, or empty.
 	trouble string
 }
@@ -34,7 +36,7 @@ func (a apt) options() []string {
 		"Dir::Etc::Preferences=/dev/null", "Dir::Etc::PreferencesParts=/dev/null",
 		"Dir::State=" + a.dir + "/state", "Dir::State::status=/dev/null",
 		"Dir::Cache=" + a.dir + "/cache", "Dir::Cache::pkgcache=pkgcache.bin", "Dir::Cache::srcpkgcache=",
-		"APT::Architecture=amd64", "APT::Sandbox::User=",
+		"APT::Architecture=" + a.arch, "APT::Architectures=" + a.arch, "APT::Sandbox::User=",
 		"Acquire::Languages=none", "Acquire::GzipIndexes=true",
 		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
 		"Acquire::Check-Valid-Until=false", "Acquire::Retries=3", "Acquire::http::Timeout=30",
@@ -154,24 +156,24 @@ func mirrors(ctx context.Context) (main, security string, err error) {
 	return main, security, nil
 }
 
-// kernelPackages matches the names of packages with a kernel image of the series:
+// kernelPackages matches the names of packages with an image of the kernel:
 // linux-binary-RELEASE from 6.19 on, linux-image-RELEASE before. Metapackages, such as
 // linux-image-6.1-amd64, do not match.
-func kernelPackages(series string) *regexp.Regexp {
-	s := regexp.QuoteMeta(series)
-	return regexp.MustCompile(`^linux-(binary-` + s + `([.+~-].*)?|image-` + s + `\..*)-amd64$`)
+func kernelPackages(n Name) *regexp.Regexp {
+	s := regexp.QuoteMeta(n.Series)
+	return regexp.MustCompile(`^linux-(binary-` + s + `([.+~-].*)?|image-` + s + `\..*)-` + n.debian() + `$`)
 }
 
-// newest returns the package with the newest kernel image of the series, and the other packages of
-// that kernel.
-func (a apt) newest(ctx context.Context, series string) ([]pkg, error) {
+// newest returns the package with the newest image of the kernel, and the other packages of that
+// image.
+func (a apt) newest(ctx context.Context, n Name) ([]pkg, error) {
 	names, err := a.cache(ctx, "pkgnames", "linux-")
 	if err != nil {
 		return nil, err
 	}
-	pattern := kernelPackages(series)
-	images := slices.DeleteFunc(strings.Fields(names), func(n string) bool {
-		return !pattern.MatchString(n) || strings.HasSuffix(n, "-rt-amd64") || strings.HasSuffix(n, "-cloud-amd64")
+	pattern := kernelPackages(n)
+	images := slices.DeleteFunc(strings.Fields(names), func(name string) bool {
+		return !pattern.MatchString(name) || strings.HasSuffix(name, "-rt-"+n.debian()) || strings.HasSuffix(name, "-cloud-"+n.debian())
 	})
 	best, err := a.latest(ctx, images)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	_ "embed"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -19,14 +18,19 @@ var text string
 
 // List is the content of kernels.txt.
 type List struct {
-	// Series are the kernels to test, such as "6.12", oldest first.
-	Series []string
+	// Kernels are the kernels to test, such as "6.12" and "7.2-16k/arm64", oldest first for each
+	// architecture.
+	Kernels []string
 	// Features are the features listed, in the order of kernels.txt.
 	Features []Feature
 	// Debian and Security are the suites to search for kernels.
 	Debian, Security []string
 	// VirtmeNG is the Debian package of virtme-ng, as PACKAGE=VERSION.
 	VirtmeNG string
+	// Userland is the suite of the programs of guests whose architecture is not the host's, and
+	// Programs are the packages.
+	Userland string
+	Programs []string
 	// Env is the name of the environment variable that tells tests which features the kernel must
 	// have.
 	Env string
@@ -37,8 +41,18 @@ type Feature struct {
 	Name string
 	// Since is the first series with the feature, empty if it depends on more than the version.
 	Since string
+	// SinceOn has that series for architectures on which it differs.
+	SinceOn map[string]string
 	// Host means that only the machine that runs vmtest may have the feature, not its guests.
 	Host bool
+}
+
+// since returns the first series of arch that has the feature, or "".
+func (f Feature) since(arch string) string {
+	if s, ok := f.SinceOn[arch]; ok {
+		return s
+	}
+	return f.Since
 }
 
 // Known returns the list in kernels.txt, which is embedded in vmtest.
@@ -61,33 +75,32 @@ func parse(text string) (List, error) {
 	return l, nil
 }
 
+// arguments has the directives that take more than one argument: the least and the most.
+var arguments = map[string][2]int{"feature": {2, 3}, "userland": {2, 100}}
+
 func (l *List) directive(name string, args []string) error {
-	want := 1
-	if name == "feature" {
-		want = 2
+	want, ok := arguments[name]
+	if !ok {
+		want = [2]int{1, 1}
 	}
-	if len(args) != want {
-		return fmt.Errorf("directive %s has %d arguments, want %d", name, len(args), want)
+	if len(args) < want[0] || len(args) > want[1] {
+		return fmt.Errorf("directive %s has %d arguments, want %d", name, len(args), want[0])
 	}
 	switch name {
 	case "kernel":
-		l.Series = append(l.Series, args[0])
-		return checkSeries(args[0])
+		l.Kernels = append(l.Kernels, args[0])
+		_, err := ParseName(args[0])
+		return err
 	case "feature":
-		f := Feature{Name: args[0], Host: args[1] == "host"}
-		if args[1] != "-" && !f.Host {
-			f.Since = args[1]
-			if err := checkSeries(f.Since); err != nil {
-				return err
-			}
-		}
-		l.Features = append(l.Features, f)
+		return l.feature(args)
 	case "debian":
 		l.Debian = append(l.Debian, args[0])
 	case "security":
 		l.Security = append(l.Security, args[0])
 	case "virtme-ng":
 		l.VirtmeNG = args[0]
+	case "userland":
+		l.Userland, l.Programs = args[0], args[1:]
 	case "env":
 		l.Env = args[0]
 	default:
@@ -96,51 +109,72 @@ func (l *List) directive(name string, args []string) error {
 	return nil
 }
 
-// Required returns the features that a kernel of series must have.
-func (l List) Required(series string) []string {
-	return l.split(series, true)
-}
-
-// Absent returns the features that a kernel of series must not have.
-func (l List) Absent(series string) []string {
-	return l.split(series, false)
-}
-
-// split returns the features whose presence in a kernel of series is has. For a kernel that is not
-// in the list it returns none, since its configuration is unknown.
-func (l List) split(series string, has bool) []string {
-	if !slices.Contains(l.Series, series) {
-		return nil
+// feature adds the feature with these arguments: its name, the first series that has it, and the
+// same for another architecture, as ARCH=SERIES.
+func (l *List) feature(args []string) error {
+	f := Feature{Name: args[0], Host: args[1] == "host"}
+	var err error
+	if !f.Host {
+		f.Since, err = firstSeries(args[1])
 	}
+	if len(args) > 2 && err == nil {
+		arch, since, ok := strings.Cut(args[2], "=")
+		if !ok {
+			return fmt.Errorf("%q is not ARCH=SERIES", args[2])
+		}
+		f.SinceOn = map[string]string{}
+		if f.SinceOn[arch], err = firstSeries(since); err == nil {
+			err = CheckArch(arch)
+		}
+	}
+	l.Features = append(l.Features, f)
+	return err
+}
+
+// firstSeries returns a series of kernels.txt, "" for the "-" that stands for none.
+func firstSeries(s string) (string, error) {
+	if s == "-" {
+		return "", nil
+	}
+	return s, checkSeries(s)
+}
+
+// Of returns the kernels of these architectures.
+func (l List) Of(archs []string) []string {
 	var names []string
-	for _, f := range l.Features {
-		if f.Since != "" && (compare(f.Since, series) <= 0) == has {
-			names = append(names, f.Name)
+	for _, k := range l.Kernels {
+		if n, err := ParseName(k); err == nil && slices.Contains(archs, n.Arch) {
+			names = append(names, k)
 		}
 	}
 	return names
 }
 
-func checkSeries(s string) error {
-	if _, _, ok := numbers(s); !ok {
-		return fmt.Errorf("%q is not a kernel series such as 6.12", s)
-	}
-	return nil
+// Required returns the features that the kernel with this name must have.
+func (l List) Required(kernel string) []string {
+	return l.split(kernel, true)
 }
 
-func numbers(series string) (major, minor int, ok bool) {
-	a, b, ok := strings.Cut(series, ".")
-	major, err1 := strconv.Atoi(a)
-	minor, err2 := strconv.Atoi(b)
-	return major, minor, ok && err1 == nil && err2 == nil
+// Absent returns the features that the kernel with this name must not have.
+func (l List) Absent(kernel string) []string {
+	return l.split(kernel, false)
 }
 
-// compare orders series numerically: 5.9 is before 5.10.
-func compare(a, b string) int {
-	aMajor, aMinor, _ := numbers(a)
-	bMajor, bMinor, _ := numbers(b)
-	if aMajor != bMajor {
-		return aMajor - bMajor
+// split returns the features whose presence in a kernel is has. For a kernel that is not in the
+// list it returns none, since its configuration is unknown.
+func (l List) split(kernel string, has bool) []string {
+	if !slices.Contains(l.Kernels, kernel) {
+		return nil
 	}
-	return aMinor - bMinor
+	k, err := ParseName(kernel)
+	if err != nil {
+		return nil // the list has been checked
+	}
+	var names []string
+	for _, f := range l.Features {
+		if since := f.since(k.Arch); since != "" && (compare(since, k.Series) <= 0) == has {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }

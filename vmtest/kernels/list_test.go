@@ -18,8 +18,16 @@ func TestTheListIsWhole(t *testing.T) {
 	if l.Env != testenv.RequiredFeatures {
 		t.Errorf("the tests read %s, not %s", testenv.RequiredFeatures, l.Env)
 	}
-	if !slices.IsSortedFunc(l.Series, compare) {
-		t.Errorf("kernels out of order: %v", l.Series)
+	for _, arch := range Architectures {
+		var series []string
+		for _, k := range l.Kernels {
+			if n, err := ParseName(k); err == nil && n.Arch == arch {
+				series = append(series, n.Series)
+			}
+		}
+		if len(series) == 0 || !slices.IsSortedFunc(series, compare) {
+			t.Errorf("kernels of %s out of order: %v", arch, series)
+		}
 	}
 	var listed, probed []string
 	for _, f := range l.Features {
@@ -36,18 +44,20 @@ func TestTheListIsWhole(t *testing.T) {
 }
 
 func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
-	l, err := parse("kernel 5.10\nkernel 6.1 # why\nfeature old 5.9\nfeature new 6.1\nfeature odd -\nfeature own host\n")
+	l, err := parse("kernel 5.10\nkernel 6.1 # why\nkernel 6.1-16k/arm64\nfeature old 5.9 arm64=6.3\nfeature new 6.1\nfeature odd -\nfeature own host\nfeature less 5.5 arm64=-\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if own := (Feature{Name: "own", Host: true}); !slices.Contains(l.Features, own) {
+	if own := (Feature{Name: "own", Host: true}); !slices.ContainsFunc(l.Features, func(f Feature) bool { return cmp.Equal(f, own) }) {
 		t.Errorf("features %+v lack %+v", l.Features, own)
 	}
 	for series, want := range map[string][2][]string{
-		"5.10": {{"old"}, {"new"}},
-		"6.1":  {{"old", "new"}, nil},
-		"6.2":  {nil, nil}, // not in the list: its features are unknown
-		"":     {nil, nil},
+		"5.10":          {{"old", "less"}, {"new"}},
+		"6.1":           {{"old", "new", "less"}, nil},
+		"6.1-16k/arm64": {{"new"}, {"old"}},
+		"6.2":           {nil, nil}, // not in the list: its features are unknown
+		"6.1/arm64":     {nil, nil},
+		"":              {nil, nil},
 	} {
 		if diff := cmp.Diff(want, [2][]string{l.Required(series), l.Absent(series)}); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", series, diff)
@@ -57,8 +67,11 @@ func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
 
 func TestWhatIsWrongInTheListIsSaid(t *testing.T) {
 	for text, want := range map[string]string{
-		"kernel":          "read kernels.txt: line 1: directive kernel has 0 arguments, want 1",
-		"\nkernel six":    `read kernels.txt: line 2: "six" is not a kernel series such as 6.12`,
+		"kernel":         "read kernels.txt: line 1: directive kernel has 0 arguments, want 1",
+		"\nkernel six":   `read kernels.txt: line 2: "six" is not a kernel such as 6.12 or 7.2-16k/arm64`,
+		"kernel 6.1/vax": `read kernels.txt: line 1: unknown architecture "vax" (amd64 or arm64)`,
+		"feature a - b":  `read kernels.txt: line 1: "b" is not ARCH=SERIES`,
+
 		"feature a":       "read kernels.txt: line 1: directive feature has 1 arguments, want 2",
 		"feature a b.c":   `read kernels.txt: line 1: "b.c" is not a kernel series such as 6.12`,
 		"colonel mustard": `read kernels.txt: line 1: unknown directive "colonel"`,
@@ -69,18 +82,30 @@ func TestWhatIsWrongInTheListIsSaid(t *testing.T) {
 	}
 }
 
-func TestWhichPackagesAreKernelsOfASeries(t *testing.T) {
-	for name, want := range map[string]bool{
-		"linux-image-6.1.0-56-amd64":          true,
-		"linux-image-6.1-amd64":               false, // a metapackage
-		"linux-image-6.12.117+deb13-amd64":    false,
-		"linux-image-6.1.0-56-amd64-unsigned": false,
-		"linux-binary-6.1.3+deb14-amd64":      true,
-		"linux-binary-6.10+deb14-amd64":       false,
-		"linux-headers-6.1.0-56-amd64":        false,
+func TestWhichPackagesAreThoseOfAKernel(t *testing.T) {
+	for name, want := range map[string]string{
+		"linux-image-6.1.0-56-amd64":          "6.1",
+		"linux-image-6.1-amd64":               "", // a metapackage
+		"linux-image-6.12.117+deb13-amd64":    "",
+		"linux-image-6.1.0-56-amd64-unsigned": "",
+		"linux-binary-6.1.3+deb14-amd64":      "6.1",
+		"linux-binary-6.10+deb14-amd64":       "",
+		"linux-headers-6.1.0-56-amd64":        "",
+		"linux-binary-6.1.3+deb14-arm64":      "6.1/arm64",
+		"linux-binary-6.1.3+deb14-arm64-16k":  "6.1-16k/arm64",
 	} {
-		if got := kernelPackages("6.1").MatchString(name); got != want {
-			t.Errorf("%s: %t", name, got)
+		var got string
+		for _, kernel := range []string{"6.1", "6.1/arm64", "6.1-16k/arm64"} {
+			n, err := ParseName(kernel)
+			if err != nil || n.String() != kernel {
+				t.Errorf("%s: %v, %v", kernel, n, err)
+			}
+			if kernelPackages(n).MatchString(name) {
+				got += kernel
+			}
+		}
+		if got != want {
+			t.Errorf("%s is of kernel %q, want %q", name, got, want)
 		}
 	}
 }

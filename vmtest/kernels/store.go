@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -28,19 +29,30 @@ type Store struct {
 // is whole.
 const complete = ".complete"
 
-// Kernel returns a kernel of a series, such as "6.12": the build in the store or, if there is none
-// or Refresh is set, the newest build of the mirror.
-func (s Store) Kernel(ctx context.Context, series string) (Kernel, error) {
-	if err := checkSeries(series); err != nil {
+// Kernel returns the kernel with a name such as 6.12 or 7.2-16k/arm64: the build in the store or, if
+// there is none or Refresh is set, the newest build of the mirror.
+func (s Store) Kernel(ctx context.Context, name string) (Kernel, error) {
+	n, err := ParseName(name)
+	if err != nil {
 		return Kernel{}, err
 	}
-	tree := filepath.Join(s.dir(), series)
-	find := func(a apt) ([]pkg, error) { return a.newest(ctx, series) }
-	if err := s.provide(ctx, tree, find, prepareKernel); err != nil {
-		return Kernel{}, fmt.Errorf("get kernel %s: %w", series, err)
+	link := n.Series
+	if n.debian() != Architectures[0] {
+		link += "-" + n.debian()
+	}
+	find := func(a apt) (string, []pkg, error) {
+		pkgs, err := a.newest(ctx, n)
+		if err != nil {
+			return "", nil, err
+		}
+		return treeName(pkgs[0]), pkgs, nil
+	}
+	tree := filepath.Join(s.dir(), link)
+	if err := s.provide(ctx, n.Arch, tree, find, prepareKernel); err != nil {
+		return Kernel{}, fmt.Errorf("get kernel %s: %w", name, err)
 	}
 	k, err := fromTree(tree)
-	k.Name, k.Series = series, series
+	k.Name, k.Listed = name, n.String()
 	return k, err
 }
 
@@ -51,8 +63,8 @@ func (s Store) VirtmeNG(ctx context.Context) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("get virtme-ng: %q is not PACKAGE=VERSION", s.List.VirtmeNG)
 	}
-	find := func(apt) ([]pkg, error) { return []pkg{{name, version}}, nil }
-	if err := s.provide(ctx, tree, find, nil); err != nil {
+	find := func(apt) (string, []pkg, error) { p := pkg{name, version}; return treeName(p), []pkg{p}, nil }
+	if err := s.provide(ctx, runtime.GOARCH, tree, find, nil); err != nil {
 		return "", fmt.Errorf("get virtme-ng: %w", err)
 	}
 	return filepath.EvalSymlinks(tree)
@@ -60,9 +72,12 @@ func (s Store) VirtmeNG(ctx context.Context) (string, error) {
 
 func (s Store) dir() string { return filepath.Join(s.Dir, "kernels") }
 
-// provide makes link a symbolic link to a complete tree of the packages that find returns. If it
-// unpacks a new tree and prepare is not nil, it calls prepare on the tree.
-func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) error {
+// finder returns the packages of a tree and the tree's name.
+type finder func(apt) (tree string, pkgs []pkg, err error)
+
+// provide makes link a symbolic link to a complete tree of the packages of arch that find returns.
+// If it unpacks a new tree and prepare is not nil, it calls prepare on the tree.
+func (s Store) provide(ctx context.Context, arch, link string, find finder, prepare func(context.Context, string) error) error {
 	if _, err := os.Stat(filepath.Join(link, complete)); err == nil && !s.Refresh {
 		return nil
 	}
@@ -74,7 +89,7 @@ func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, 
 		return err
 	}
 	defer unlock()
-	a := apt{dir: filepath.Join(s.dir(), ".apt")}
+	a := apt{dir: filepath.Join(s.dir(), ".apt-"+arch), arch: arch}
 	if err := a.update(ctx, s.List, s.Refresh); err != nil {
 		return err
 	}
@@ -90,17 +105,16 @@ func (s Store) provide(ctx context.Context, link string, find func(apt) ([]pkg, 
 
 // fetch returns the name of the tree with the packages that find returns. It downloads them unless
 // the store has them.
-func (s Store) fetch(ctx context.Context, a apt, find func(apt) ([]pkg, error), prepare func(context.Context, string) error) (string, error) {
-	pkgs, err := find(a)
+func (s Store) fetch(ctx context.Context, a apt, find finder, prepare func(context.Context, string) error) (string, error) {
+	tree, pkgs, err := find(a)
 	if err != nil {
 		return "", err
 	}
-	tree := treeName(pkgs[0])
 	if _, err := os.Stat(filepath.Join(s.dir(), tree, complete)); err == nil {
 		return tree, nil
 	}
 	if s.Log != nil {
-		s.Log("fetch %v", pkgs)
+		s.Log("fetch %s: %v", tree, pkgs[:min(len(pkgs), 3)])
 	}
 	return tree, s.unpack(ctx, a, pkgs, tree, prepare)
 }

@@ -96,21 +96,25 @@ func endProblem(end End) string {
 	return ""
 }
 
-// JudgeKernel adds the problems of the kernel's features (required but missing, or the reverse) and
-// of skipped tests.
-func JudgeKernel(k *Kernel) {
-	if k.Features != nil {
-		for _, f := range k.Required {
-			if why, probed := k.Features[f]; why != "" || !probed {
-				k.problem("", "", fmt.Sprintf("required feature %s is missing", f), why)
-			}
-		}
-		for _, f := range k.Absent {
-			if why, probed := k.Features[f]; probed && why == "" {
-				k.problem("", "", fmt.Sprintf("feature %s is present, but kernels.txt says that it is not", f), "")
-			}
+// JudgeFeatures adds the problems of the kernel's features: required but missing, or the reverse.
+func JudgeFeatures(k *Kernel) {
+	if k.Features == nil {
+		return
+	}
+	for _, f := range k.Required {
+		if why, probed := k.Features[f]; why != "" || !probed {
+			k.problem("", "", fmt.Sprintf("required feature %s is missing", f), why)
 		}
 	}
+	for _, f := range k.Absent {
+		if why, probed := k.Features[f]; probed && why == "" {
+			k.problem("", "", fmt.Sprintf("feature %s is present, but kernels.txt says that it is not", f), "")
+		}
+	}
+}
+
+// JudgeSkips adds the problems of the kernel's skipped tests.
+func JudgeSkips(k *Kernel) {
 	for _, p := range k.Packages {
 		for _, t := range p.Tests {
 			if t.Result == Skip {

@@ -11,8 +11,8 @@ import (
 // Report is the report of a whole run.
 type Report struct {
 	Date time.Time
-	// Complete means that all kernels of the list were run. Only then is a test that every kernel
-	// skipped a problem.
+	// Complete means that all kernels of the list that are of the first architecture were run. Only
+	// then is a test that every kernel skipped a problem.
 	Complete bool
 	Kernels  []Kernel
 	// Features are the names of the probed features, in the order in which they are shown.

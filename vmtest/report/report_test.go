@@ -133,7 +133,8 @@ func TestFeaturesAndSkipsAreHeldAgainstTheProbe(t *testing.T) {
 			"required feature gone is missing", "p: TestA: skipped for feature gone, which this kernel must have"}},
 		{"a feature before its time", Kernel{Features: features, Absent: []string{"here", "gone"}}, []string{"feature here is present, but kernels.txt says that it is not"}},
 	} {
-		JudgeKernel(&tt.kernel)
+		JudgeFeatures(&tt.kernel)
+		JudgeSkips(&tt.kernel)
 		var got []string
 		for _, p := range tt.kernel.Problems {
 			got = append(got, p.String())

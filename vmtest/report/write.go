@@ -38,7 +38,7 @@ func (r Report) Text(w io.Writer) error {
 func (r Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("# Kernels\n\n")
-	fmt.Fprintf(&b, "Generated on %s by `make vmtest`: rbtool's own tests, run in virtual machines.\n", r.Date.UTC().Format(time.DateOnly))
+	fmt.Fprintf(&b, "Generated on %s by vmtest, from tests that ran in virtual machines.\n", r.Date.UTC().Format(time.DateOnly))
 	b.WriteString("A kernel has a feature if it accepted it in a trial. Tests skip without the features that they need.\n\n## Features\n\n")
 	markdownTable(&b, r.features())
 	b.WriteString("\n## Tests passed\n\n")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -40,6 +41,9 @@ func Accel(ctx context.Context, m vm.Machine, driver, cache string) (accel vm.Ac
 		return vm.TCG, AccelEnv, nil
 	default:
 		return vm.Accel(v), AccelEnv, nil
+	}
+	if arch := m.Kernel.Arch; arch != runtime.GOARCH {
+		return vm.TCG, "a processor of " + arch + " is emulated", nil
 	}
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
@@ -82,7 +86,7 @@ func circumstances(ctx context.Context) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "--version").Output()
+	out, err := exec.CommandContext(ctx, vm.Qemu(runtime.GOARCH), "--version").Output()
 	if err != nil {
 		return verdict{}, err
 	}

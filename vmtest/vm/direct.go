@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -15,9 +16,10 @@ import (
 // Direct is a runner that starts qemu without virtme-ng, with a small initramfs that contains the
 // driver.
 type Direct struct {
-	// Driver is the statically linked program that calls guest.Init.
+	// Driver is the statically linked program that calls guest.Init, for the machine's
+	// architecture.
 	Driver string
-	// Qemu is the qemu program, by default qemu-system-x86_64.
+	// Qemu is the qemu program, by default that of the machine's architecture.
 	Qemu string
 }
 
@@ -38,7 +40,7 @@ func (d Direct) Run(ctx context.Context, m Machine) error {
 	}
 	qemu := d.Qemu
 	if qemu == "" {
-		qemu = "qemu-system-x86_64"
+		qemu = Qemu(m.Kernel.Arch)
 	}
 	if err := run(ctx, exec.Command(qemu, d.args(m, initramfs)...), m.Terminal); err != nil {
 		return fmt.Errorf("run qemu: %w", err)
@@ -51,18 +53,19 @@ func (d Direct) args(m Machine, initramfs string) []string {
 	if m.Kernel.PVH != "" {
 		kernel = m.Kernel.PVH
 	}
-	args := append(m.Accel.args(),
-		"-machine", "q35",
+	board := boards[m.Kernel.Arch]
+	args := append(m.accelArgs(),
+		"-machine", board.machine,
 		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB)+"M",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-serial", "file:"+escape(m.Console),
-		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 "+strings.Join(m.kernelArgs(), " "),
+		"-kernel", kernel, "-initrd", initramfs, "-append", "console="+board.console+" "+strings.Join(m.kernelArgs(), " "),
 	)
-	if m.Terminal {
-		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-serial", "chardev:terminal")
-	}
 	args = append(args, m.outputArgs()...)
-	args = append(args, share(rootTag, "/", false)...)
+	if m.Terminal {
+		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,bus=output-bus.0,chardev=terminal")
+	}
+	args = append(args, share(rootTag, cmp.Or(m.Root, "/"), false)...)
 	for _, s := range d.shares(m) {
 		args = append(args, share(s.Tag, m.hostPath(s.Path), s.Writable)...)
 	}
@@ -97,9 +100,10 @@ func (d Direct) initramfs(ctx context.Context, path string, m Machine) error {
 		return err
 	}
 	config, err := configuration(guest.Config{
-		Root:   rootTag,
-		Shares: d.shares(m),
-		Driver: filepath.Join(guest.Dir, guest.DriverFile),
+		Root:     rootTag,
+		Userland: m.Root != "",
+		Shares:   d.shares(m),
+		Driver:   filepath.Join(guest.Dir, guest.DriverFile),
 	})
 	if err != nil {
 		return err

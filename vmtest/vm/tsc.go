@@ -11,14 +11,15 @@ import (
 
 // kernelArgs returns the kernel command line of the machine.
 func (m Machine) kernelArgs() []string {
-	if m.Accel.kvm() {
-		return commandLine
+	args := slices.Concat(commandLine, boards[m.Kernel.Arch].args)
+	if m.Accel.kvm() || m.Kernel.Arch != "amd64" {
+		return args
 	}
-	return slices.Concat(commandLine, []string{nolockArg}, tscArgs())
+	return slices.Concat(args, []string{nolockArg}, tscArgs())
 }
 
 // nolockArg keeps kmalloc_nolock working, with which kernels from 6.19 on allocate timers, arenas
-// and local storage: without CMPXCHG16B (see Accel.cpu) it fails, except for caches that are
+// and local storage: without CMPXCHG16B (see boards) it fails, except for caches that are
 // debugged (mm/slub.c, kmalloc_nolock_noprof). F is the cheapest kind, consistency checks. Before 6.9
 // the kernel ignores the name.
 const nolockArg = "slab_debug=F,kmalloc-*"

@@ -30,6 +30,9 @@ func (v VirtmeNG) Run(ctx context.Context, m Machine) error {
 	if m.Terminal {
 		return fmt.Errorf("run virtme-ng: vmtest has no shell with this runner (vng -r %s starts one)", m.Kernel.Image)
 	}
+	if m.Root != "" {
+		return fmt.Errorf("run virtme-ng: %s is of another architecture than this host (-runner direct)", m.Kernel.Name)
+	}
 	vng := "vng"
 	if v.Dir != "" {
 		vng = filepath.Join(v.Dir, "usr/bin/vng")
@@ -73,7 +76,7 @@ func (v VirtmeNG) args(m Machine) ([]string, error) {
 	qemu := m.outputArgs()
 	if !m.Accel.kvm() {
 		// virtme-ng then passes no -accel, and ours is the only one.
-		args, qemu = append(args, "--disable-kvm"), append(m.Accel.args(), qemu...)
+		args, qemu = append(args, "--disable-kvm"), append(m.accelArgs(), qemu...)
 	}
 	args = append(args, "--qemu-opts="+strings.Join(qemu, " "))
 	for _, s := range v.shares(m) {

@@ -39,12 +39,15 @@ type Machine struct {
 	Console string
 	// Shares are further host directories that the guest sees at the same paths.
 	Shares []Share
+	// Root is the host's directory that is the guest's root, empty for the host's root. Only Direct
+	// supports it.
+	Root string
 	// Terminal connects ShellDevice to stdin and stdout. Only Direct supports it.
 	Terminal bool
 }
 
 // ShellDevice is the path in the guest of the terminal that Machine.Terminal connects.
-const ShellDevice = "/dev/ttyS1"
+const ShellDevice = "/dev/hvc0"
 
 // Share is a host directory that a guest sees at the same path.
 type Share struct {
@@ -65,37 +68,6 @@ const (
 
 func (a Accel) kvm() bool { return strings.HasPrefix(string(a), "kvm") }
 
-// cpu returns the CPU model with all features of the accelerator.
-func (a Accel) cpu() string {
-	if a.kvm() {
-		return "host"
-	}
-	// Without the feature ERMS, kernels copy and clear memory by words. With it they do so by
-	// bytes, which takes an emulated processor twice as long.
-	//
-	// Without the feature CX16, kernels do not execute CMPXCHG16B. qemu 7.2 emulates that
-	// instruction with the condition code of an earlier instruction: after a return from an
-	// interrupt (or POPF), an ADD and a CMPXCHG16B, RFLAGS holds the addend. If an interrupt
-	// arrives before such code in the kernel's allocator, NT, AC or IOPL may get set, and the guest
-	// dies of a double fault.
-	return "max,-erms,-cx16"
-}
-
-// args returns qemu's options for the accelerator.
-func (a Accel) args() []string {
-	args := []string{"-accel", string(a), "-cpu", a.cpu()}
-	if a.kvm() {
-		return args
-	}
-	// ioeventfd=off makes the thread that emulates the processors handle their requests to devices.
-	// By default another thread of qemu does that: it polls one eventfd for each queue at every
-	// timer of the guest, and virtme-ng's serial devices have 320 queues.
-	for _, device := range []string{"virtio-9p-pci", "virtio-serial-pci"} {
-		args = append(args, "-global", device+".ioeventfd=off")
-	}
-	return args
-}
-
 // outputArgs returns the qemu options for the port guest.OutputPort, whose data qemu writes to the
 // file guest.OutputFile. ioeventfd=off makes the thread of the processor that notifies the device
 // write the data before the processor's next instruction, under KVM too. With an eventfd, another
@@ -103,7 +75,7 @@ func (a Accel) args() []string {
 func (m Machine) outputArgs() []string {
 	return []string{
 		"-chardev", "file,id=output,path=" + escape(filepath.Join(m.Shared, guest.OutputFile)),
-		"-device", "virtio-serial-pci,id=output-bus,max_ports=2,ioeventfd=off",
+		"-device", "virtio-serial-pci,id=output-bus,max_ports=3,ioeventfd=off",
 		"-device", "virtserialport,bus=output-bus.0,chardev=output,name=" + guest.OutputPort,
 	}
 }
@@ -124,6 +96,9 @@ func (m *Machine) defaults() {
 	if m.MemoryMiB == 0 {
 		m.MemoryMiB = 2048
 	}
+	if m.Kernel.Arch == "" {
+		m.Kernel.Arch = kernels.Architectures[0]
+	}
 	if m.Accel == "" {
 		m.Accel = TCG
 	}
@@ -136,12 +111,6 @@ func (m *Machine) hostPath(path string) string {
 	}
 	return path
 }
-
-// commandLine has the arguments of every kernel: panic at an oops; reboot at once at a panic, which
-// ends qemu; trust the TSC, since kernels up to 6.1 would otherwise read the time from an emulated
-// HPET, which is slow; and skip the check of the timer, since it fails ("IO-APIC + timer doesn't
-// work", a panic) when the host is too busy to deliver the first ticks.
-var commandLine = []string{"panic=-1", "oops=panic", "loglevel=5", "tsc=reliable", "no_timer_check"}
 
 // run runs a command until it ends. When ctx ends, run kills the command and its children. An error
 // includes the end of the command's stderr, unless cmd.Stderr is set.

@@ -64,7 +64,7 @@ func TestVirtmeNGIsTold(t *testing.T) {
 	}
 	all := strings.Join(args, " ")
 	for _, want := range []string{"--disable-kvm", "-accel tcg,thread=single", "-cpu max,-erms,-cx16", "--cpus 2", "-r /k/vmlinuz", "--rwdir=/media=/s", "--rodir=/=/", "--force-initramfs", "-a init=/s/init",
-		"-chardev file,id=output,path=/s/output", "-device virtio-serial-pci,id=output-bus,max_ports=2,ioeventfd=off"} {
+		"-chardev file,id=output,path=/s/output", "-device virtio-serial-pci,id=output-bus,max_ports=3,ioeventfd=off"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in %s", want, all)
 		}

@@ -30,11 +30,13 @@ type bpfPageRange struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapArena       = "arena"
-	bpfProgAllocPages = "alloc_pages"
-	bpfProgCopyOut    = "copy_out"
-	bpfProgFreePages  = "free_pages"
-	bpfVarArenaBase   = "arena_base"
+	bpfMapArena         = "arena"
+	bpfProgAllocPages   = "alloc_pages"
+	bpfProgCopyOut      = "copy_out"
+	bpfProgFreePages    = "free_pages"
+	bpfVarArenaBase     = "arena_base"
+	bpfVarArenaOrdered  = "arena_ordered"
+	bpfVarArenaPageSize = "arena_page_size"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -95,7 +97,9 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	ArenaBase *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaBase     *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.VariableSpec `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.VariableSpec `ebpf:"arena_page_size"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -131,7 +135,9 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	ArenaBase *ebpf.Variable `ebpf:"arena_base"`
+	ArenaBase     *ebpf.Variable `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.Variable `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.Variable `ebpf:"arena_page_size"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

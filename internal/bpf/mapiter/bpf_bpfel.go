@@ -28,9 +28,17 @@ type bpfEntry struct {
 	UserVmStart  uint64
 	Pages        uint64
 	Writers      uint64
-	Known        uint32
-	Header       uint32
-	Name         [16]int8
+	References   uint64
+	Refusals     struct {
+		_       structs.HostLayout
+		Layout  uint64
+		Samples uint64
+		Bytes   uint64
+		Nanos   uint64
+	}
+	Known  uint32
+	Header uint32
+	Name   [16]int8
 }
 
 // Names of all BPF objects in the ELF.

@@ -2,9 +2,9 @@
 
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * Report the positions of every ring and the address of every arena: an iterator
- * over all maps (kernel/bpf/map_iter.c), which needs no descriptor or mapping of
- * any map.
+ * Report the positions of every ring and the address of every arena, and which other maps
+ * are maps of maps or perf event arrays: an iterator over all maps (kernel/bpf/map_iter.c),
+ * which needs no descriptor or mapping of any map.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -34,6 +34,7 @@ struct bpf_map {
 	__u32 map_flags;
 	__u32 id;
 	char name[NAME_LEN];
+	atomic64_t refcnt;
 	atomic64_t writecnt;
 };
 
@@ -80,8 +81,21 @@ struct bpf_iter__bpf_map {
 #define HAS_PAGES (1 << 5)
 #define HAS_STEADY (1 << 6) /* the consumer did not move between the loads */
 #define HAS_WRITERS (1 << 7)
+#define HAS_REFERENCES (1 << 8)
+#define HAS_REFUSALS (1 << 9)
 
-/* One ring or arena. */
+/* What the producers of a user ring count in the producer page: Refusals in
+ * internal/ring/refusals.go. */
+struct refusals {
+	__u64 layout;
+	__u64 samples;
+	__u64 bytes;
+	__u64 nanos;
+};
+
+#define REFUSALS_OFFSET 128
+
+/* One ring or arena. Of maps of maps and perf event arrays only id and type are set. */
 struct entry {
 	__u32 id;
 	__u32 type;
@@ -96,6 +110,8 @@ struct entry {
 	__u64 user_vm_start;
 	__u64 pages;
 	__u64 writers; /* number of writable mappings in all processes of all namespaces */
+	__u64 references; /* open files, pins, programs and maps of maps that keep the map */
+	struct refusals refusals;
 	__u32 known;  /* HAS_* */
 	__u32 header; /* of the record at max(consumer_pos, overwrite_pos) */
 	char name[NAME_LEN];
@@ -162,6 +178,15 @@ static __always_inline void header(struct bpf_ringbuf *rb, struct entry *e)
 	e->known |= HAS_HEADER;
 }
 
+/* Reads the words that the producers of a user ring write. */
+static __always_inline void refusals(struct bpf_ringbuf *rb, struct entry *e)
+{
+	void *page = (void *)rb + bpf_core_field_offset(struct bpf_ringbuf, producer_pos);
+
+	if (!bpf_probe_read_kernel(&e->refusals, sizeof(e->refusals), page + REFUSALS_OFFSET))
+		e->known |= HAS_REFUSALS;
+}
+
 SEC("iter/bpf_map")
 int rings(struct bpf_iter__bpf_map *ctx)
 {
@@ -171,10 +196,20 @@ int rings(struct bpf_iter__bpf_map *ctx)
 	if (!map)
 		return 0;
 	e.type = map->map_type;
-	if (e.type != BPF_MAP_TYPE_RINGBUF && e.type != BPF_MAP_TYPE_USER_RINGBUF &&
-	    e.type != BPF_MAP_TYPE_ARENA)
-		return 0;
 	e.id = map->id;
+	switch (e.type) {
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+	case BPF_MAP_TYPE_HASH_OF_MAPS:
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+		bpf_seq_write(ctx->meta->seq, &e, sizeof(e));
+		return 0;
+	case BPF_MAP_TYPE_RINGBUF:
+	case BPF_MAP_TYPE_USER_RINGBUF:
+	case BPF_MAP_TYPE_ARENA:
+		break;
+	default:
+		return 0;
+	}
 	e.max_entries = map->max_entries;
 	e.flags = map->map_flags;
 	if (bpf_core_field_exists(map->map_extra))
@@ -185,6 +220,11 @@ int rings(struct bpf_iter__bpf_map *ctx)
 	if (bpf_core_field_exists(map->writecnt)) {
 		e.writers = BPF_CORE_READ(map, writecnt.counter);
 		e.known |= HAS_WRITERS;
+	}
+	if (bpf_core_field_exists(map->refcnt)) {
+		/* One reference is the iterator's own (bpf_map_get_curr_or_next). */
+		e.references = BPF_CORE_READ(map, refcnt.counter) - 1;
+		e.known |= HAS_REFERENCES;
 	}
 	bpf_core_read_str(e.name, sizeof(e.name), &map->name);
 
@@ -209,6 +249,8 @@ int rings(struct bpf_iter__bpf_map *ctx)
 			e.known |= HAS_PAGES;
 			positions(rb, &e);
 			header(rb, &e);
+			if (e.type == BPF_MAP_TYPE_USER_RINGBUF)
+				refusals(rb, &e);
 		}
 	}
 	bpf_seq_write(ctx->meta->seq, &e, sizeof(e));

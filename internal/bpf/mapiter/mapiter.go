@@ -10,7 +10,8 @@
 //		return err
 //	}
 //	defer s.Close()
-//	entries, err := s.Scan(nil)
+//	var list mapiter.List
+//	err = s.Scan(&list)
 //
 // Loading the program takes most of the time: keep a Scanner for repeated scans.
 // Only one goroutine at a time can use a Scanner.
@@ -34,6 +35,15 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
+// List has the maps of a scan.
+type List struct {
+	Entries []Entry // rings and arenas, by ascending id
+	// MapsOfMaps are the ids of the maps whose values are maps, in ascending order.
+	MapsOfMaps []ebpf.MapID
+	// PerfEventArrays counts the maps of type PERF_EVENT_ARRAY.
+	PerfEventArrays int
+}
+
 // Entry is one ring or arena.
 type Entry struct {
 	ID         ebpf.MapID
@@ -54,6 +64,9 @@ type Entry struct {
 	// ring has such a mapping, and so does a producer of a user ring. It is nil if the
 	// kernel's writecnt is not an atomic64_t (before 5.16).
 	Writers *uint64
+	// References is the number of what keeps the map: open files, pins, programs and maps of maps
+	// (bpf_map.refcnt). It is nil if the kernel's refcnt is not an atomic64_t.
+	References *uint64
 
 	*Positions // nil for arenas
 	*Arena     // nil for rings
@@ -74,6 +87,8 @@ type Positions struct {
 	// Header is the header of the oldest record: at the consumer's position, or at
 	// the overwrite position if that is ahead. It is nil if no record can be there.
 	Header *ring.Header
+	// Refused is what the producers of a user ring count, or nil if none counts.
+	Refused *ring.Refused
 }
 
 // Arena describes the address of an arena.
@@ -118,22 +133,34 @@ func attach() (*link.Iter, error) {
 // Close unloads the program. It is idempotent.
 func (s *Scanner) Close() error { return s.it.Close() }
 
-// Scan appends the rings and arenas of the host to entries, by ascending id, and
-// returns the result. The result is not a snapshot: the kernel visits one map after
-// the other, and a map that appears or vanishes meanwhile may be missing.
-func (s *Scanner) Scan(entries []Entry) ([]Entry, error) {
+// Scan fills list with the maps of the host, and reuses its memory. The result is not a
+// snapshot: the kernel visits one map after the other, and a map that appears or vanishes
+// meanwhile may be missing. After an error list is incomplete.
+func (s *Scanner) Scan(list *List) error {
+	*list = List{Entries: list.Entries[:0], MapsOfMaps: list.MapsOfMaps[:0]}
 	if err := s.read(); err != nil {
-		return nil, fmt.Errorf("scan maps: %w", err)
+		return fmt.Errorf("scan maps: %w", err)
 	}
 	const size = int(unsafe.Sizeof(bpfEntry{}))
 	for text := s.buf.Bytes(); len(text) >= size; text = text[size:] {
 		var e bpfEntry
 		if _, err := binary.Decode(text, binary.NativeEndian, &e); err != nil {
-			return nil, fmt.Errorf("scan maps: %w", err)
+			return fmt.Errorf("scan maps: %w", err)
 		}
-		entries = append(entries, e.entry())
+		list.add(&e)
 	}
-	return entries, nil
+	return nil
+}
+
+func (l *List) add(e *bpfEntry) {
+	switch ebpf.MapType(e.Type) {
+	case ebpf.PerfEventArray:
+		l.PerfEventArrays++
+	case ebpf.ArrayOfMaps, ebpf.HashOfMaps:
+		l.MapsOfMaps = append(l.MapsOfMaps, ebpf.MapID(e.Id))
+	default:
+		l.Entries = append(l.Entries, e.entry())
+	}
 }
 
 // read fills buf with the output of one pass of the iterator.
@@ -164,6 +191,8 @@ const (
 	hasPages
 	hasSteady
 	hasWriters
+	hasReferences
+	hasRefusals
 )
 
 func (e *bpfEntry) entry() Entry {
@@ -188,6 +217,9 @@ func (e *bpfEntry) entry() Entry {
 	if has(hasWriters) {
 		out.Writers = &e.Writers
 	}
+	if has(hasReferences) {
+		out.References = &e.References
+	}
 	if has(hasArena) {
 		out.Arena = &Arena{UserBase: e.UserVmStart}
 	}
@@ -204,6 +236,9 @@ func (e *bpfEntry) entry() Entry {
 	if has(hasHeader) {
 		h := ring.Header(e.Header)
 		p.Header = &h
+	}
+	if r := e.Refusals; has(hasRefusals) {
+		p.Refused = ring.NewRefused(r.Layout, r.Samples, r.Bytes, r.Nanos)
 	}
 	out.Positions = p
 	return out

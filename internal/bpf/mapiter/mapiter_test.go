@@ -57,15 +57,20 @@ func idOf(t *testing.T, m *ebpf.Map) ebpf.MapID {
 	return id
 }
 
+func scan(t *testing.T, s *Scanner) *List {
+	t.Helper()
+	var list List
+	if err := s.Scan(&list); err != nil {
+		t.Fatal(err)
+	}
+	return &list
+}
+
 // find returns the entry of m. It fails the test unless Scan returns m exactly once.
 func find(t *testing.T, s *Scanner, m *ebpf.Map) Entry {
 	t.Helper()
-	entries, err := s.Scan(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	id := idOf(t, m)
-	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.ID != id })
+	entries := slices.DeleteFunc(scan(t, s).Entries, func(e Entry) bool { return e.ID != id })
 	if len(entries) != 1 {
 		t.Fatalf("map %d is there %d times", id, len(entries))
 	}
@@ -105,7 +110,7 @@ func TestARing(t *testing.T) {
 		Positions: &Positions{Steady: true},
 	}
 	ignore := gocmp.Options{
-		cmpopts.IgnoreFields(Entry{}, "Identity"),
+		cmpopts.IgnoreFields(Entry{}, "Identity", "References"),
 		cmpopts.IgnoreFields(Positions{}, "Pending"), // not all kernels have pending_pos
 	}
 	if diff := gocmp.Diff(want, find(t, s, m), ignore); diff != "" {
@@ -128,7 +133,7 @@ func TestARing(t *testing.T) {
 
 func TestABusyHead(t *testing.T) {
 	testenv.NoLeaks(t)
-	s, m := newTestScanner(t), testenv.Ring(t, 4096)
+	s, m := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
 	p := load(t, m)
 	defer p.Close()
 	held, err := p.Hold(1, 100)
@@ -157,7 +162,7 @@ func TestAUserRing(t *testing.T) {
 	testenv.NoLeaks(t)
 	s, m := newTestScanner(t), userRing(t)
 	page := os.Getpagesize()
-	pages, err := unix.Mmap(m.FD(), int64(page), page+2*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	pages, err := unix.Mmap(m.FD(), int64(page), 3*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,9 +174,9 @@ func TestAUserRing(t *testing.T) {
 	}{
 		{"empty", 0, nil},
 		{"a sample", 24, pointer(ring.Header(1<<31 | 16))},
-		{"full", 4096, pointer(ring.Header(1<<31 | 16))},
+		{"full", uint64(page), pointer(ring.Header(1<<31 | 16))},
 		{"less than a header", 7, nil},
-		{"more than fits", 4104, nil},
+		{"more than fits", uint64(page) + 8, nil},
 		{"behind the consumer", 1<<64 - 8, nil},
 	} {
 		binary.NativeEndian.PutUint64(pages, tt.producer)
@@ -192,19 +197,19 @@ func userRing(t *testing.T) *ebpf.Map {
 		testenv.SkipIfNotSupported(t, "user_ringbuf", err)
 		t.Fatal(err)
 	}
-	return testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	return testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize})
 }
 
 // Scan works whatever a consumer writes into its page.
 func TestHostilePositions(t *testing.T) {
-	s, m := newTestScanner(t), testenv.Ring(t, 4096)
+	s, m := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
 	page0, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Munmap(page0)
 	produce(t, load(t, m), producer.Job{Op: producer.Output, Count: 10, Size: 8})
-	for _, pos := range []uint64{1, 7, 153, 160, 161, 1 << 31, 1<<63 - 1, 1 << 63, 1<<64 - 1, 1<<64 - 4096} {
+	for _, pos := range []uint64{1, 7, 153, 160, 161, 1 << 31, 1<<63 - 1, 1 << 63, 1<<64 - 1, -uint64(testenv.PageSize)} {
 		binary.NativeEndian.PutUint64(page0, pos)
 		if e := find(t, s, m); e.Consumer != pos || e.Header != nil {
 			t.Errorf("consumer_pos %d: %+v", pos, e.Positions)
@@ -217,7 +222,7 @@ const overwriteFlag = mapflag.RBOverwrite
 
 func TestAnOverwritingRing(t *testing.T) {
 	s := newTestScanner(t)
-	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096, Flags: overwriteFlag})
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize, Flags: overwriteFlag})
 	if errors.Is(err, unix.EINVAL) {
 		testenv.SkipWithout(t, "ringbuf-overwrite", err)
 	}
@@ -282,15 +287,12 @@ func TestManyRingsAreReportedOnceEach(t *testing.T) {
 	}
 	identities := map[ebpf.MapID]Identity{}
 	for range rings {
-		m := testenv.Ring(t, 4096)
+		m := testenv.Ring(t, testenv.PageSize)
 		defer m.Close()
 		identities[idOf(t, m)] = 0
 	}
 	for range 2 {
-		entries, err := s.Scan(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		entries := scan(t, s).Entries
 		if !slices.IsSortedFunc(entries, func(a, b Entry) int { return int(a.ID) - int(b.ID) }) {
 			t.Error("not by ascending id")
 		}
@@ -313,6 +315,26 @@ func TestManyRingsAreReportedOnceEach(t *testing.T) {
 	}
 }
 
+func TestOtherMapsAreTold(t *testing.T) {
+	testenv.NoLeaks(t)
+	s := newTestScanner(t)
+	inner := &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize}
+	array := idOf(t, testenv.Map(t, &ebpf.MapSpec{Type: ebpf.ArrayOfMaps, MaxEntries: 2, KeySize: 4, ValueSize: 4, InnerMap: inner}))
+	hash := idOf(t, testenv.Map(t, &ebpf.MapSpec{Type: ebpf.HashOfMaps, MaxEntries: 2, KeySize: 4, ValueSize: 4, InnerMap: inner}))
+	// Other processes can have perf event arrays, which come and go.
+	for range 3 {
+		defer testenv.Map(t, &ebpf.MapSpec{Type: ebpf.PerfEventArray}).Close()
+	}
+	testenv.Map(t, &ebpf.MapSpec{Type: ebpf.Hash, MaxEntries: 1, KeySize: 4, ValueSize: 4})
+	list := scan(t, s)
+	if !slices.Contains(list.MapsOfMaps, array) || !slices.Contains(list.MapsOfMaps, hash) || list.PerfEventArrays < 3 {
+		t.Errorf("got %v and %d perf event arrays", list.MapsOfMaps, list.PerfEventArrays)
+	}
+	if slices.ContainsFunc(list.Entries, func(e Entry) bool { return e.ID == array || e.ID == hash || e.Type == 0 }) {
+		t.Errorf("got %+v", list.Entries)
+	}
+}
+
 // Maps that appear or vanish during a scan cause no error, whether they are reported or not.
 func TestScanWhileMapsComeAndGo(t *testing.T) {
 	testenv.NoLeaks(t)
@@ -330,7 +352,7 @@ func TestScanWhileMapsComeAndGo(t *testing.T) {
 				return
 			default:
 			}
-			m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: 4096})
+			m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize})
 			if err != nil {
 				t.Error(err)
 				return
@@ -338,14 +360,13 @@ func TestScanWhileMapsComeAndGo(t *testing.T) {
 			m.Close()
 		}
 	})
-	var entries []Entry
+	var list List
 	for range rounds {
-		var err error
-		if entries, err = s.Scan(entries[:0]); err != nil {
+		if err := s.Scan(&list); err != nil {
 			t.Error(err)
 			break
 		}
-		for _, e := range entries {
+		for _, e := range list.Entries {
 			if e.Positions != nil && e.MaxEntries == 0 {
 				t.Errorf("impossible: %+v", e)
 			}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	gocmp "github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
@@ -13,7 +14,7 @@ import (
 // The kernel counts a writable mapping from mmap(2) to munmap(2).
 func TestWritableMappingsAreCounted(t *testing.T) {
 	testenv.NoLeaks(t)
-	s, m := newTestScanner(t), testenv.Ring(t, 4096)
+	s, m := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
 	page := os.Getpagesize()
 	check := func(want uint64) {
 		t.Helper()
@@ -43,4 +44,43 @@ func TestWritableMappingsAreCounted(t *testing.T) {
 	second()
 	data()
 	check(0)
+}
+
+// The kernel counts open files, whatever maps their memory, pins, programs and maps of maps.
+func TestReferencesAreCounted(t *testing.T) {
+	testenv.NoLeaks(t)
+	s, m := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
+	check := func(what string, want uint64) {
+		t.Helper()
+		if got := find(t, s, m).References; got == nil || *got != want {
+			t.Errorf("%s: %v references, want %d", what, got, want)
+		}
+	}
+	check("a file", 1)
+	same, err := m.Clone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("a file with two descriptors", 1)
+	same.Close()
+	again, err := ebpf.NewMapFromID(idOf(t, m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("two files", 2)
+	again.Close()
+	if err := m.Pin(testenv.PinPath(t, "test_references")); err != nil {
+		t.Fatal(err)
+	}
+	check("a file and a pin", 2)
+	if err := m.Unpin(); err != nil {
+		t.Fatal(err)
+	}
+	outer := testenv.Map(t, &ebpf.MapSpec{
+		Type: ebpf.HashOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1, InnerMap: &ebpf.MapSpec{Type: ebpf.RingBuf, MaxEntries: testenv.PageSize},
+	})
+	if err := outer.Put(uint32(1), m); err != nil {
+		t.Fatal(err)
+	}
+	check("a file and a map of maps", 2)
 }

@@ -93,11 +93,11 @@ func mmap(t *testing.T, fd, offset, length, prot int) {
 
 func TestDescriptorsAndMappingsAreReported(t *testing.T) {
 	testenv.NoLeaks(t)
-	s, ring := newTestScanner(t), testenv.Ring(t, 8192)
+	s, ring := newTestScanner(t), testenv.Ring(t, 2*testenv.PageSize)
 	page, id := os.Getpagesize(), idOf(t, ring)
 	descriptor := Use{}
 	consumer := Use{Size: uint64(page), Writable: true}
-	data := Use{Offset: uint64(page), Size: uint64(page) + 16384}
+	data := Use{Offset: uint64(page), Size: 5 * uint64(page)}
 	check := func(want ...Use) {
 		t.Helper()
 		got := scanFor(t, s, id)
@@ -114,7 +114,7 @@ func TestDescriptorsAndMappingsAreReported(t *testing.T) {
 	check(descriptor, descriptor)
 	clone.Close()
 	mmap(t, ring.FD(), 0, page, unix.PROT_READ|unix.PROT_WRITE)
-	mmap(t, ring.FD(), page, page+16384, unix.PROT_READ)
+	mmap(t, ring.FD(), page, 5*page, unix.PROT_READ)
 	check(descriptor, consumer, data)
 	ring.Close()
 	check(consumer, data)
@@ -149,7 +149,7 @@ func TestOtherFilesAreNotReported(t *testing.T) {
 // The kernel returns about 500 uses in a read; the next read continues the walk.
 func TestManyUsesAreReportedOnceEach(t *testing.T) {
 	testenv.NoLeaks(t)
-	s, ring := newTestScanner(t), testenv.Ring(t, 4096)
+	s, ring := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
 	page, id := os.Getpagesize(), idOf(t, ring)
 	const descriptors, mappings = 1500, 1200
 	for range descriptors - 1 {
@@ -187,7 +187,7 @@ func TestPIDsAreOfTheReadersNamespace(t *testing.T) {
 		if os.Getpid() != 1 {
 			t.Fatalf("pid %d", os.Getpid())
 		}
-		s, ring := newTestScanner(t), testenv.Ring(t, 4096)
+		s, ring := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
 		if uses := scanFor(t, s, idOf(t, ring)); !slices.Equal(uses, []Use{{}}) {
 			t.Errorf("uses of the own ring: %+v", uses)
 		}
@@ -202,7 +202,7 @@ func TestPIDsAreOfTheReadersNamespace(t *testing.T) {
 		}
 		return
 	}
-	s, ring := newTestScanner(t), testenv.Ring(t, 4096)
+	s, ring := newTestScanner(t), testenv.Ring(t, testenv.PageSize)
 	id := idOf(t, ring)
 	if len(scanFor(t, s, id)) != 1 {
 		t.Error("the own ring is not reported")

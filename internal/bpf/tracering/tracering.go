@@ -16,10 +16,16 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/rbtool/rbtool/internal/rawbtf"
+	"github.com/rbtool/rbtool/internal/syscall"
 )
 
-// Name is the name of a tracer's ring.
-const Name = "proctrace"
+// maxBTF bounds the BTF of a tracer's program, in bytes.
+const maxBTF = 8 << 20
+
+// Name is the name of a tracer's ring. Rings of other programs often have it, too.
+const Name = "events"
 
 var (
 	// ErrNotTraced reports that other programs than a tracer's write to the ring.
@@ -50,6 +56,9 @@ func Types(ring *ebpf.Map) ([]btf.Type, error) {
 		byName[record], err = typeOf(p, record)
 		return err
 	})
+	if errors.Is(err, btf.ErrNotFound) {
+		return nil, fmt.Errorf("find types of proctrace: %w: %w", ErrNotTraced, err) // handle_exec is a common name, too
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find types of proctrace: %w", err)
 	}
@@ -63,7 +72,15 @@ func typeOf(p *ebpf.Program, name string) (btf.Type, error) {
 		return nil, err
 	}
 	defer handle.Close()
-	spec, err := handle.Spec(nil)
+	about, err := handle.Info()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := syscall.ReadBTF(about.ID, maxBTF)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := rawbtf.Parse(raw) // any program can have the names of a tracer's
 	if err != nil {
 		return nil, err
 	}
@@ -114,23 +131,26 @@ func Visit(ring *ebpf.Map, f func(p *ebpf.Program, record string) error) error {
 // visit reports whether a program uses the ring. If the program is a tracer's, visit calls f with
 // the program and returns the C struct of its records.
 func visit(id ebpf.ProgramID, ring ebpf.MapID, f func(*ebpf.Program, string) error) (record string, uses bool, err error) {
-	p, err := ebpf.NewProgramFromID(id)
+	info, err := syscall.ReadProgramInfo(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", false, nil // the program has been unloaded
 	}
 	if err != nil {
 		return "", false, err
 	}
-	defer p.Close()
-	info, err := p.Info()
+	if !slices.Contains(info.Maps, ring) {
+		return "", false, nil
+	}
+	if record = writers[info.Name]; record == "" {
+		return "", true, nil
+	}
+	p, err := ebpf.NewProgramFromID(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
 	if err != nil {
 		return "", false, err
 	}
-	if used, _ := info.MapIDs(); !slices.Contains(used, ring) {
-		return "", false, nil
-	}
-	if record = writers[info.Name]; record != "" {
-		err = f(p, record)
-	}
-	return record, true, err
+	defer p.Close()
+	return record, true, f(p, record)
 }

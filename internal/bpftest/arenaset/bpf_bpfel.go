@@ -50,6 +50,8 @@ const (
 	bpfProgTableStorm     = "table_storm"
 	bpfProgTableStormTp   = "table_storm_tp"
 	bpfVarArenaBase       = "arena_base"
+	bpfVarArenaOrdered    = "arena_ordered"
+	bpfVarArenaPageSize   = "arena_page_size"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -115,7 +117,9 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	ArenaBase *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaBase     *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.VariableSpec `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.VariableSpec `ebpf:"arena_page_size"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -151,7 +155,9 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	ArenaBase *ebpf.Variable `ebpf:"arena_base"`
+	ArenaBase     *ebpf.Variable `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.Variable `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.Variable `ebpf:"arena_page_size"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -39,6 +39,8 @@ const (
 	bpfProgWithoutCast  = "without_cast"
 	bpfProgWithoutKfunc = "without_kfunc"
 	bpfVarArenaBase     = "arena_base"
+	bpfVarArenaOrdered  = "arena_ordered"
+	bpfVarArenaPageSize = "arena_page_size"
 	bpfVarFromBss       = "from_bss"
 	bpfVarFromData      = "from_data"
 	bpfVarFromRodata    = "from_rodata"
@@ -113,10 +115,12 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	ArenaBase  *ebpf.VariableSpec `ebpf:"arena_base"`
-	FromBss    *ebpf.VariableSpec `ebpf:"from_bss"`
-	FromData   *ebpf.VariableSpec `ebpf:"from_data"`
-	FromRodata *ebpf.VariableSpec `ebpf:"from_rodata"`
+	ArenaBase     *ebpf.VariableSpec `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.VariableSpec `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.VariableSpec `ebpf:"arena_page_size"`
+	FromBss       *ebpf.VariableSpec `ebpf:"from_bss"`
+	FromData      *ebpf.VariableSpec `ebpf:"from_data"`
+	FromRodata    *ebpf.VariableSpec `ebpf:"from_rodata"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -156,10 +160,12 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	ArenaBase  *ebpf.Variable `ebpf:"arena_base"`
-	FromBss    *ebpf.Variable `ebpf:"from_bss"`
-	FromData   *ebpf.Variable `ebpf:"from_data"`
-	FromRodata *ebpf.Variable `ebpf:"from_rodata"`
+	ArenaBase     *ebpf.Variable `ebpf:"arena_base"`
+	ArenaOrdered  *ebpf.Variable `ebpf:"arena_ordered"`
+	ArenaPageSize *ebpf.Variable `ebpf:"arena_page_size"`
+	FromBss       *ebpf.Variable `ebpf:"from_bss"`
+	FromData      *ebpf.Variable `ebpf:"from_data"`
+	FromRodata    *ebpf.Variable `ebpf:"from_rodata"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -9,8 +9,10 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
-	"github.com/rbtool/rbtool/internal/testenv"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/ring"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 var sizes = []uint32{0, 1, 7, 8, 9, 16, 64, 256, 1024, 4095, 4096, 65536}
@@ -186,18 +188,22 @@ func TestRetryFullLosesNothing(t *testing.T) {
 	}
 }
 
+// fill produces more records than fit into a ring of one page: four fit, and fill filled bytes.
+var fill = Job{Count: 10, Size: testenv.PageSize/4 - 24, RetryFull: true}
+
+var filled = 4 * ring.Span(fill.Size)
+
 func TestContextEndsRun(t *testing.T) {
 	p, _ := load(t, uint32(os.Getpagesize()))
-	full := Job{Count: 10, Size: 1000, RetryFull: true}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	var res Result
 	go func() {
 		var err error
-		res, err = p.Run(ctx, full)
+		res, err = p.Run(ctx, fill)
 		done <- err
 	}()
-	waitFor(t, p, 4*1008)
+	waitFor(t, p, filled)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run with a full ring: %v, want context.Canceled", err)
@@ -211,10 +217,10 @@ func TestCloseEndsRun(t *testing.T) {
 	p, _ := load(t, uint32(os.Getpagesize()))
 	done := make(chan error)
 	go func() {
-		_, err := p.Run(t.Context(), Job{Count: 10, Size: 1000, RetryFull: true})
+		_, err := p.Run(t.Context(), fill)
 		done <- err
 	}()
-	waitFor(t, p, 4*1008)
+	waitFor(t, p, filled)
 	if err := p.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}

@@ -116,13 +116,13 @@ func checkSmall(t *testing.T, c *checked) {
 
 func TestDrain(t *testing.T) {
 	testenv.NoLeaks(t)
-	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: 4096})
+	m := testenv.Map(t, &ebpf.MapSpec{Type: ebpf.UserRingbuf, MaxEntries: testenv.PageSize})
 	c, err := usercheck.Load(m, 1, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	mem, err := ring.Produce(m.FD(), 4096)
+	mem, err := ring.Produce(m.FD(), uint64(testenv.PageSize))
 	if err != nil {
 		t.Fatal(err)
 	}

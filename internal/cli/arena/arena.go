@@ -51,7 +51,8 @@ func withArena(verb, ref string, f func(*arena.Arena) error) error {
 }
 
 // errNoHeap is the error for an arena without a heap of rbtool or package container.
-var errNoHeap = fmt.Errorf("%w: the arena has no heap", container.ErrFormat)
+var errNoHeap = command.WithHint(fmt.Errorf("%w: the arena has no heap", container.ErrFormat),
+	"rbtool arena put makes one in an empty arena; rbtool arena dump shows any arena")
 
 // withHeap opens the heap of the arena ref, calls f, and closes the arena.
 func withHeap(verb, ref string, f func(*container.Heap) error) error {

@@ -53,7 +53,7 @@ With --type, print one value of that type.`,
 
 // parse checks the flags and sets the address.
 func (o *dumpOptions) parse(cmd *cobra.Command, args []string) error {
-	if err := o.types.Check("arena dump"); err != nil {
+	if err := o.types.CheckNamed("arena dump"); err != nil {
 		return err
 	}
 	o.relative, o.whole = true, !cmd.Flags().Changed("length")
@@ -117,7 +117,7 @@ func (o *dumpOptions) dumpValue(out *stream.Writer, a *arena.Arena, p arena.Ptr[
 	if err != nil {
 		return err
 	}
-	format := values{dec: dec}
+	format := newValues(dec)
 	switch o.output.Value {
 	case "raw":
 		out.Buf = append(out.Buf, data...)

@@ -156,7 +156,7 @@ func withKV(verb, ref string, f func(*container.KV) error) error {
 			if fresh, freshErr := arenamem.Of(a).Fresh(); freshErr != nil {
 				err = freshErr
 			} else if fresh {
-				err = fmt.Errorf("%w: nothing was put yet", container.ErrNotFound)
+				err = command.WithHint(fmt.Errorf("%w: nothing was put yet", container.ErrNotFound), "rbtool arena put MAP KEY VALUE puts a value")
 			}
 		}
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rbtool/rbtool/arena"
 	"github.com/rbtool/rbtool/arena/container"
-	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/arenamem"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
@@ -43,7 +42,7 @@ may then be wrong.
 	}
 	opts.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := opts.types.Check("arena list"); err != nil {
+		if err := opts.types.CheckNamed("arena list"); err != nil {
 			return err
 		}
 		return withHeap("list", args[0], func(h *container.Heap) error {
@@ -68,7 +67,7 @@ func (o *walkOptions) list(w io.Writer, h *arenamem.Heap, l *container.List) (er
 	}
 	out := &stream.Writer{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	format := values{dec, new(decode.Columns)}
+	format := newValues(dec)
 	seq := uint64(0)
 	for p, err := range l.All() {
 		if err != nil {

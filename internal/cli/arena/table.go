@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rbtool/rbtool/arena/container"
-	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
 )
@@ -34,7 +33,7 @@ probe proctrace start --processes keeps needs no type.`,
 	}
 	opts.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := opts.types.Check("arena table"); err != nil {
+		if err := opts.types.CheckNamed("arena table"); err != nil {
 			return err
 		}
 		return withHeap("table", args[0], func(h *container.Heap) error {
@@ -85,7 +84,7 @@ func (o *walkOptions) table(w io.Writer, t *container.Table, kv *container.KV, n
 	}
 	out := &stream.Writer{W: w}
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	format := values{dec, new(decode.Columns)}
+	format := newValues(dec)
 	entries := t.All()
 	text := kv != nil && dec == nil && !o.types.NoDecode
 	if text {

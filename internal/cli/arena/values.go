@@ -22,28 +22,31 @@ type valueOptions struct {
 func (o *valueOptions) flags(cmd *cobra.Command, formats ...string) {
 	o.output = command.OutputFlag(cmd, formats...)
 	o.types.Flags(cmd.Flags())
+	o.types.Complete(cmd)
 }
 
-// typed reports whether --type is given.
-func (o *valueOptions) typed() bool { return len(o.types.Names) > 0 }
+// typed reports whether --type or --struct is given.
+func (o *valueOptions) typed() bool { return o.types.Named() }
 
-// decoder returns the decoder for the type of --type, or nil without the flag. It refuses a type that is
+// decoder returns the decoder for the type that --type or --struct names, or nil without them. It refuses a type that is
 // larger than size bytes; a negative size allows any type.
 func (o *valueOptions) decoder(size int) (*decode.Codec, error) {
 	if !o.typed() {
 		return nil, nil
 	}
-	set, err := o.types.Load()
+	found, err := o.types.Load()
 	if err != nil {
 		return nil, err
 	}
-	decoders := set.Codecs()
-	if len(decoders) != 1 {
-		return nil, errors.New("--type: give one type, not several")
+	if len(found) != 1 {
+		return nil, errors.New("give one type, not several")
 	}
-	dec := decoders[0]
+	dec, err := decode.New(found[0].Type)
+	if err != nil {
+		return nil, err
+	}
 	if size >= 0 && dec.Size() > size {
-		return nil, fmt.Errorf("--type %s: the type has %d bytes, the value %d", dec.Name(), dec.Size(), size)
+		return nil, fmt.Errorf("type %s has %d bytes, the value %d", dec.Name(), dec.Size(), size)
 	}
 	return dec, nil
 }
@@ -51,7 +54,15 @@ func (o *valueOptions) decoder(size int) (*decode.Codec, error) {
 // values formats values of one type.
 type values struct {
 	dec     *decode.Codec   // nil shows values in hex
-	columns *decode.Columns // aligns the lines of several values; may be nil
+	printer *decode.Printer // of dec, for text
+}
+
+// newValues returns the format of values of the type of dec, which may be nil.
+func newValues(dec *decode.Codec) values {
+	if dec == nil {
+		return values{}
+	}
+	return values{dec, dec.Printer(decode.PrintOptions{Host: command.Host(), Full: true})}
 }
 
 // appendJSON appends the members of a JSON object that show a value.
@@ -67,7 +78,7 @@ func (v values) appendJSON(dst, value []byte) []byte {
 // appendText appends a value as text.
 func (v values) appendText(dst, value []byte) []byte {
 	if v.dec != nil && len(value) >= v.dec.Size() {
-		if out, err := v.dec.AppendText(dst, v.trim(value), v.columns); err == nil {
+		if out, err := v.printer.AppendText(dst, v.trim(value)); err == nil {
 			return out
 		}
 	}

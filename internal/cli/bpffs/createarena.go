@@ -54,7 +54,7 @@ func (o *arenaOptions) create(w io.Writer) error {
 	if err := arenamem.Check(opts.Size, opts.Base); err != nil {
 		return command.Usagef("create arena: %w", err)
 	}
-	if err := pin.Check(o.pin); err != nil {
+	if err := hintPath(pin.Check(o.pin), o.pin); err != nil {
 		return err
 	}
 	a, err := arena.Create(opts)

@@ -97,7 +97,7 @@ func (o *ringOptions) spec() *ebpf.MapSpec {
 
 func (o *ringOptions) create(w io.Writer) error {
 	// Check the pin before creating the ring: a wrong path is the most frequent mistake.
-	if err := pin.Check(o.pin); err != nil {
+	if err := hintPath(pin.Check(o.pin), o.pin); err != nil {
 		return err
 	}
 	if node := fmt.Sprintf("/sys/devices/system/node/node%d", o.numaNode); o.numaNode >= 0 {

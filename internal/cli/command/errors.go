@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rbtool/rbtool/internal/escape"
 )
 
@@ -34,6 +36,18 @@ func WithHint(err error, format string, args ...any) error {
 	return &hintError{err, fmt.Sprintf(format, args...)}
 }
 
+// printedError is an error that the command has printed already.
+type printedError struct{ error }
+
+func (e *printedError) Unwrap() error { return e.error }
+
+// Printed wraps err, which the command has printed by [PrintError] before other output: only its exit status is left to
+// report.
+func Printed(err error) error { return &printedError{err} }
+
+// HasHint reports whether [PrintError] prints a hint below err.
+func HasHint(err error) bool { return hintFor(err) != "" }
+
 // Usagef returns an error in the command line.
 func Usagef(format string, args ...any) error {
 	return WithStatus(fmt.Errorf(format, args...), StatusUsage)
@@ -43,11 +57,26 @@ func Usagef(format string, args ...any) error {
 // [errors.Join] on its own line. It escapes unprintable characters.
 func PrintError(w io.Writer, err error) {
 	for _, err := range split(err) {
-		fmt.Fprintf(w, "rbtool: %s\n", escape.String(err.Error()))
+		if _, printed := errors.AsType[*printedError](err); printed {
+			continue
+		}
+		fmt.Fprintf(w, "rbtool: %s\n", escape.String(explainMemlock(err.Error())))
 		if hint := hintFor(err); hint != "" {
 			fmt.Fprintf(w, "hint: %s\n", escape.String(hint))
 		}
 	}
+}
+
+// memlock is what cilium/ebpf adds to EPERM, for whatever reason, to users of its API.
+const memlock = " (MEMLOCK may be too low, consider rlimit.RemoveMemlock)"
+
+// explainMemlock replaces it in the text of an error. Without CAP_BPF, the privilege is missing first.
+func explainMemlock(text string) string {
+	limit := ""
+	if !Lacks(unix.CAP_BPF) {
+		limit = " (before Linux 5.11, maybe RLIMIT_MEMLOCK is too low: ulimit -l)"
+	}
+	return strings.ReplaceAll(text, memlock, limit)
 }
 
 // split returns the errors in an [errors.Join] that err contains, each prefixed with err's text before

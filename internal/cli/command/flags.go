@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -23,16 +24,36 @@ func (c *Count) Type() string { return "count" }
 
 func (c *Count) String() string { return strconv.FormatUint(uint64(*c), 10) }
 
-// Duration is a flag for a duration above 0. It is 0 if the flag is not given.
+// Duration is a flag for a duration above 0, in seconds if it has no unit. It is 0 if the flag is not given.
 type Duration time.Duration
 
 func (d *Duration) Set(text string) error {
-	v, err := time.ParseDuration(text)
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		text += "s" // as for sleep(1) and timeout(1)
+	}
+	v, err := parseDuration(text)
 	if err != nil || v <= 0 {
 		return errors.New("not a duration above 0, such as 250ms or 10s")
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// parseDuration is [time.ParseDuration], also of days: "1d" or "1d12h".
+func parseDuration(text string) (time.Duration, error) {
+	days, rest, ok := strings.Cut(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil || rest == "" {
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	v, err := time.ParseDuration(rest)
+	if v < 0 {
+		return 0, strconv.ErrSyntax
+	}
+	return time.Duration(n)*24*time.Hour + v, err
 }
 
 func (d *Duration) Type() string { return "duration" }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,17 +19,63 @@ func hintFor(err error) string {
 	if h, ok := errors.AsType[*hintError](err); ok {
 		return h.hint
 	}
+	if withoutProc(err) {
+		return "mount one: mount -t proc proc /proc"
+	}
+	if hint := mapHint(err); hint != "" {
+		return hint
+	}
 	switch {
 	case errors.Is(err, pin.ErrNotBPFFS), errors.Is(err, bpffs.ErrNotMounted):
 		return mountHint()
 	case errors.Is(err, pin.ErrUnsafe):
 		return "use a directory that belongs to you or root and is sticky (chmod +t) or not writable for others"
-	case withoutProc(err):
-		return "mount one: mount -t proc proc /proc"
+	case errors.Is(err, pin.ErrName):
+		return "choose another name: letters, digits, _ and -"
+	case errors.Is(err, pin.ErrNotPin):
+		return "give a pin: rbtool ls lists them"
+	case fileHint(err) != "":
+		return fileHint(err)
+	case errors.Is(err, fs.ErrExist):
+		return "choose another path, or remove the pin there: rbtool unpin PATH"
 	case StatusOf(err) == StatusUnable && errors.Is(err, fs.ErrPermission) && !byMode(err):
 		return privilegeHint()
 	}
 	return ""
+}
+
+// fileHint returns a hint for a file, not a pin, that cannot be opened, or "".
+func fileHint(err error) string {
+	file, ok := errors.AsType[*fs.PathError](err)
+	switch {
+	case !ok:
+		return ""
+	case errors.Is(err, fs.ErrNotExist) && filepath.IsLocal(file.Path):
+		if dir, err := os.Getwd(); err == nil {
+			return "the working directory is " + dir
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		dir := filepath.Dir(file.Path)
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return "there is no directory " + dir + ": mkdir -p makes one"
+		}
+		return "ls " + dir
+	case errors.Is(err, fs.ErrExist):
+		return "choose another file"
+	case bpffs.IsOn(filepath.Dir(file.Path)):
+		return "a bpffs holds only pins: choose a file elsewhere"
+	}
+	return ""
+}
+
+// fileOnBPFFS reports whether err is due to a file that cannot be created because a bpffs only has pins.
+func fileOnBPFFS(err error) bool {
+	file, ok := errors.AsType[*fs.PathError](err)
+	if !ok || file.Op != "open" || !bpffs.IsOn(filepath.Dir(file.Path)) {
+		return false
+	}
+	_, err = os.Lstat(file.Path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // byMode reports whether err is due to a file's permission bits.

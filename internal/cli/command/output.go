@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
@@ -13,8 +14,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rbtool/rbtool/internal/escape"
+	"github.com/rbtool/rbtool/internal/near"
 )
 
 // Choice is a flag for one of several words.
@@ -24,12 +27,19 @@ type Choice struct {
 }
 
 func (c *Choice) Set(text string) error {
+	text = strings.ToLower(text)
+	if same, ok := sameWords[text]; ok && slices.Contains(c.Among, same) {
+		text = same
+	}
 	if !slices.Contains(c.Among, text) {
-		return fmt.Errorf("not one of %s", strings.Join(c.Among, ", "))
+		return fmt.Errorf("not one of %s%s", strings.Join(c.Among, ", "), near.Hint(text, c.Among))
 	}
 	c.Value = text
 	return nil
 }
+
+// sameWords are other words for those of choices.
+var sameWords = map[string]string{"ndjson": "jsonl", "jsonlines": "jsonl", "yml": "yaml", "md": "markdown", "plain": "text", "pretty": "text"}
 
 func (c *Choice) String() string { return c.Value }
 func (c *Choice) Type() string   { return strings.Join(c.Among, "|") }
@@ -38,9 +48,36 @@ func (c *Choice) Type() string   { return strings.Join(c.Among, "|") }
 func OutputFlag(cmd *cobra.Command, formats ...string) *Choice {
 	c := &Choice{Value: formats[0], Among: formats}
 	cmd.Flags().VarP(c, "output", "o", "print in this format")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	if slices.Contains(formats, "json") {
+		f := cmd.Flags().VarPF((*jsonFlag)(c), "json", "j", "same as -o json")
+		f.NoOptDefVal = "true"
+		f.Hidden = true // bpftool and ip have it
+	}
 	return c
 }
+
+// NoHeaderFlag adds --no-header to f, for commands that print one table. It sets *noHeader.
+func NoHeaderFlag(f *pflag.FlagSet, noHeader *bool) {
+	f.BoolVar(noHeader, "no-header", false, "leave the names of the columns out")
+}
+
+// jsonFlag sets a format to JSON.
+type jsonFlag Choice
+
+func (j *jsonFlag) Set(text string) error {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return errors.New("not true or false")
+	}
+	if on {
+		j.Value = "json"
+	}
+	return nil
+}
+
+func (j *jsonFlag) String() string   { return "false" }
+func (j *jsonFlag) Type() string     { return "bool" }
+func (j *jsonFlag) IsBoolFlag() bool { return true }
 
 // PrintJSON writes v as an indented JSON document.
 func PrintJSON(w io.Writer, v any) error { return writeJSON(w, v, jsontext.WithIndent("  ")) }

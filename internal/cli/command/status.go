@@ -58,6 +58,9 @@ func StatusOf(err error) int {
 		if s.status == StatusNotFound && withoutProc(err) {
 			return StatusFailed // /proc is missing, but the object that the user named may exist
 		}
+		if s.status == StatusUnable && fileOnBPFFS(err) {
+			return StatusFailed // no privilege allows files there
+		}
 		return s.status
 	}
 	return StatusFailed

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +41,9 @@ func describe(m *inspect.Map, flow *ringFlow) [][]string {
 	if m.Positions != nil {
 		rows = append(rows, positionRows(m.Positions)...)
 	}
+	if m.Type == ebpf.UserRingbuf && m.Positions != nil {
+		rows = append(rows, []string{"refused", describeRefused(m.Positions.Refused)})
+	}
 	if flow != nil {
 		rows = append(rows, flow.rows()...)
 	}
@@ -56,7 +61,7 @@ func describe(m *inspect.Map, flow *ringFlow) [][]string {
 		}
 		return text
 	})...)
-	rows = append(rows, list("pin", m.Pins, func(path string) string { return path })...)
+	rows = append(rows, list("pin", m.Pins, func(path string) string { return describePin(m, path) })...)
 	if len(m.Notes) > 0 {
 		rows = append(rows, list("note", m.Notes, func(note string) string { return note })...)
 	}
@@ -69,7 +74,7 @@ func positionRows(p *inspect.Positions) [][]string {
 		{"producer", fmt.Sprint(p.Producer)},
 	}
 	if p.Pending != nil {
-		rows = append(rows, []string{"pending", fmt.Sprint(*p.Pending)})
+		rows = append(rows, []string{"pending", fmt.Sprintf("%d (records before it are complete; only a reservation moves it)", *p.Pending)})
 	}
 	if p.Overwrite != nil {
 		rows = append(rows, []string{"overwrite", fmt.Sprint(*p.Overwrite)})
@@ -79,6 +84,14 @@ func positionRows(p *inspect.Positions) [][]string {
 		rows = append(rows, []string{"busy", fmt.Sprintf("record of %d bytes at %d is still being written", p.Busy.Len, p.Busy.Pos)})
 	}
 	return rows
+}
+
+// describeRefused describes the samples that did not fit into a user ring.
+func describeRefused(r *inspect.Refused) string {
+	if r == nil {
+		return "unknown: the ring has had no producer that counts refused samples, as rbtool produce and package userprod do"
+	}
+	return fmt.Sprintf("%d samples, %d bytes, for want of room; producers found none for %v", r.Samples, r.Bytes, r.Full.Round(time.Microsecond))
 }
 
 // describeUser describes what a process does with m.
@@ -103,11 +116,23 @@ func describeUser(m *inspect.Map, u inspect.User) string {
 	if home := u.Home.String(); home != "" {
 		who += " in " + home
 	}
+	if u.Home.Pod != "" {
+		who += " of pod " + u.Home.Pod
+	}
 	text := fmt.Sprintf("%s (%s): %s", u.Comm, who, strings.Join(does, ", "))
 	if u.Why != "" {
 		text += "; likely: " + u.Why
 	}
 	return text
+}
+
+// describePin describes a pin of m. Where its name differs from that of the map, by which bpftool and other tools know the
+// map, it has both.
+func describePin(m *inspect.Map, pin string) string {
+	if m.Name == "" || m.Name == path.Base(pin) {
+		return pin
+	}
+	return fmt.Sprintf("%s (name in the kernel: %s)", pin, m.Name)
 }
 
 // describeUnseen describes how processes that are invisible to this process use m.

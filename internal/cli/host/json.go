@@ -7,7 +7,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/rbtool/rbtool/drops"
 	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/maptype"
 )
 
@@ -38,6 +40,7 @@ type mapJSON struct {
 	Pins          []string      `json:"pins"`
 	Notes         []string      `json:"notes,omitempty"`
 	*flowJSON
+	Drops *dropsJSON `json:"drops,omitempty"`
 }
 
 type positionsJSON struct {
@@ -48,6 +51,8 @@ type positionsJSON struct {
 	Backlog   uint64    `json:"backlog"`
 	Fill      float64   `json:"fill"`
 	Busy      *busyJSON `json:"busy,omitempty"`
+	// Refused is what the producers of a user ring have refused since its creation.
+	Refused *command.RefusedJSON `json:"refused,omitempty"`
 }
 
 type busyJSON struct {
@@ -65,6 +70,7 @@ type userJSON struct {
 	Comm      string `json:"comm"`
 	Self      bool   `json:"self"`
 	Unit      string `json:"unit,omitempty"`
+	Runtime   string `json:"runtime,omitempty"`
 	Container string `json:"container,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	Holds     bool   `json:"holds"`
@@ -104,6 +110,41 @@ type flowJSON struct {
 	StuckFor     float64       `json:"stuck_seconds"`
 }
 
+// dropsJSON has the failed reservations of a ring. The names are those of the command drops.
+type dropsJSON struct {
+	Reservations uint64       `json:"reservations"`
+	Failures     uint64       `json:"failures"`
+	FailuresLow  uint64       `json:"failures_low"`
+	FailuresHigh uint64       `json:"failures_high"`
+	FailedBytes  uint64       `json:"failure_bytes"`
+	Programs     []callerJSON `json:"programs"`
+}
+
+type callerJSON struct {
+	ID           ebpf.ProgramID `json:"id"` // 0: unknown
+	Name         string         `json:"name"`
+	Function     string         `json:"function,omitempty"`
+	Reservations uint64         `json:"reservations"`
+	Failures     uint64         `json:"failures"`
+	FailedBytes  uint64         `json:"failure_bytes"`
+}
+
+// jsonDrops converts the counts of a ring; nil stays nil.
+func jsonDrops(r *drops.Ring) *dropsJSON {
+	if r == nil {
+		return nil
+	}
+	j := &dropsJSON{
+		Reservations: r.Calls, Failures: r.Failed, FailuresLow: r.FailedLow, FailuresHigh: r.FailedHigh, FailedBytes: r.FailedBytes,
+		Programs: []callerJSON{},
+	}
+	for i := range r.Callers {
+		c := &r.Callers[i]
+		j.Programs = append(j.Programs, callerJSON{c.Program, c.Name, c.Function, c.Calls, c.Failed, c.FailedBytes})
+	}
+	return j
+}
+
 func jsonReport(r *inspect.Report) reportJSON {
 	maps := []mapJSON{}
 	for i := range r.Maps {
@@ -125,7 +166,7 @@ func jsonMap(m *inspect.Map) mapJSON {
 		Users: convertAll(m.Users, jsonUser), UnseenWriters: m.UnseenWriters, Programs: convertAll(m.Programs, jsonProgram), Pins: m.Pins, Notes: m.Notes,
 	}
 	if p := m.Positions; p != nil {
-		j.positionsJSON = &positionsJSON{Consumer: p.Consumer, Producer: p.Producer, Pending: p.Pending, Overwrite: p.Overwrite, Backlog: p.Backlog, Fill: p.Fill}
+		j.positionsJSON = &positionsJSON{Consumer: p.Consumer, Producer: p.Producer, Pending: p.Pending, Overwrite: p.Overwrite, Backlog: p.Backlog, Fill: p.Fill, Refused: command.JSONRefused(p.Refused)}
 		if p.Busy != nil {
 			j.Busy = &busyJSON{p.Busy.Pos, p.Busy.Len}
 		}
@@ -141,7 +182,7 @@ func jsonMap(m *inspect.Map) mapJSON {
 
 func jsonUser(u inspect.User) userJSON {
 	return userJSON{
-		PID: u.PID, Comm: u.Comm, Self: u.Self, Unit: u.Home.Unit, Container: u.Home.Container, Pod: u.Home.Pod,
+		PID: u.PID, Comm: u.Comm, Self: u.Self, Unit: u.Home.Unit, Runtime: u.Home.Runtime, Container: u.Home.Container, Pod: u.Home.Pod,
 		Holds: u.Holds, Mapped: u.Mapped, Consumes: u.Consumes, Produces: u.Produces, Exact: u.Exact, Why: u.Why,
 	}
 }

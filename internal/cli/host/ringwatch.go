@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/consumer"
+	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
 	"github.com/rbtool/rbtool/internal/top"
 )
@@ -42,7 +44,7 @@ func watchRing(ctx context.Context, id ebpf.MapID) (*ringWatch, error) {
 		return nil, err
 	}
 	defer m.Close()
-	types, err := stream.FindTypes(m)
+	types, err := stream.FindTypes(m, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,7 @@ func watchRing(ctx context.Context, id ebpf.MapID) (*ringWatch, error) {
 	}
 	w := &ringWatch{
 		source: src, recent: stream.NewRecent(keepRecords, keepBytes),
-		format: stream.NewFormat(stream.Text, types.Set, nil), ended: make(chan struct{}),
+		format: stream.NewFormat(stream.Text, stream.FormatOptions{Types: types.Set, Print: decode.PrintOptions{Host: command.Host()}}), ended: make(chan struct{}),
 	}
 	go w.follow(ctx)
 	return w, nil
@@ -77,8 +79,10 @@ func (w *ringWatch) News() top.News {
 	var buf []byte
 	taken := w.recent.Take(func(rec *stream.Record) {
 		buf = w.format(buf[:0], rec)
-		line, _ := bytes.CutSuffix(buf, []byte("\n"))
-		news.Lines = append(news.Lines, string(line[:min(len(line), keepText)]))
+		for line := range bytes.Lines(buf) {
+			line = bytes.TrimSuffix(line, []byte("\n"))
+			news.Lines = append(news.Lines, string(line[:min(len(line), keepText)]))
+		}
 	})
 	news.Records = taken + total.Discarded
 	w.mu.Lock()

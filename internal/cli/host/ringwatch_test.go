@@ -77,7 +77,7 @@ func TestARingOnTheScreenIsObserved(t *testing.T) {
 }
 
 func TestAMapThatIsGoneCannotBeWatched(t *testing.T) {
-	m := testenv.Ring(t, 4096)
+	m := testenv.Ring(t, testenv.PageSize)
 	id := idOf(t, m)
 	m.Close()
 	if _, err := watchRing(t.Context(), id); err == nil {
@@ -109,6 +109,14 @@ func TestUTF8Locale(t *testing.T) {
 	} {
 		if got := utf8Locale(func(name string) string { return tt.env[name] }); got != tt.want {
 			t.Errorf("%v: %v", tt.env, got)
+		}
+	}
+}
+
+func TestTheConsoleHasFewGlyphs(t *testing.T) {
+	for term, want := range map[string]bool{"linux": true, "vt100": true, "xterm": false, "xterm-256color": false, "screen": false, "tmux-256color": false} {
+		if got := fewGlyphs(term); got != want {
+			t.Errorf("%s: %v", term, got)
 		}
 	}
 }

@@ -26,8 +26,9 @@ else (the exit status is then 1).`,
 		Example: "  rbtool features\n  rbtool features --conform -o json\n  rbtool features --conform --group arena",
 		Args:    cobra.NoArgs,
 	}
-	output := command.OutputFlag(cmd, "table", "json", "markdown")
-	var rules bool
+	output := command.OutputFlag(cmd, append(command.ListFormats(), "markdown")...)
+	var rules, noHeader bool
+	command.NoHeaderFlag(cmd.Flags(), &noHeader)
 	var groups []string
 	cmd.Flags().BoolVar(&rules, "conform", false, "test every rule on this kernel")
 	cmd.Flags().StringSliceVar(&groups, "group", nil, "test only these groups of rules (with --conform)")
@@ -39,9 +40,9 @@ else (the exit status is then 1).`,
 			return fmt.Errorf("probe features: %w", err)
 		}
 		if rules {
-			return runConform(cmd, groups, output.Value)
+			return runConform(cmd, groups, output.Value, noHeader)
 		}
-		return showFeatures(cmd.OutOrStdout(), output.Value)
+		return showFeatures(cmd.OutOrStdout(), output.Value, noHeader)
 	}
 	return cmd
 }
@@ -70,7 +71,7 @@ type found struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-func showFeatures(w io.Writer, format string) error {
+func showFeatures(w io.Writer, format string, noHeader bool) error {
 	var all []found
 	for _, f := range feature.All() {
 		if f.For == "" {
@@ -82,9 +83,14 @@ func showFeatures(w io.Writer, format string) error {
 		}
 		all = append(all, one)
 	}
-	if format == "json" {
-		return command.PrintJSON(w, all)
+	list := command.List{Document: all, Objects: all, NoHeader: noHeader, Rows: func(bool) [][]string { return featureRows(all) }}
+	if format == "markdown" {
+		return printMarkdown(w, list.Rows(false))
 	}
+	return list.Print(w, format)
+}
+
+func featureRows(all []found) [][]string {
 	rows := [][]string{strings.Fields("FEATURE HAVE FOR WHY-NOT")}
 	for _, f := range all {
 		have, reason := "yes", "-"
@@ -93,10 +99,7 @@ func showFeatures(w io.Writer, format string) error {
 		}
 		rows = append(rows, []string{f.Name, have, f.For, reason})
 	}
-	if format == "markdown" {
-		return printMarkdown(w, rows)
-	}
-	return command.PrintTable(w, rows)
+	return rows
 }
 
 // oneLine returns the text of err without the verifier's log, which has many lines.
@@ -105,7 +108,7 @@ func oneLine(err error) string {
 	return text
 }
 
-func runConform(cmd *cobra.Command, groups []string, format string) error {
+func runConform(cmd *cobra.Command, groups []string, format string, noHeader bool) error {
 	rules := conform.Rules()
 	if len(groups) > 0 {
 		rules = slices.DeleteFunc(rules, func(r conform.Rule) bool { return !slices.Contains(groups, string(r.Group)) })
@@ -118,7 +121,7 @@ func runConform(cmd *cobra.Command, groups []string, format string) error {
 	if err != nil {
 		return err
 	}
-	if err := printReport(cmd.OutOrStdout(), report, format); err != nil {
+	if err := printReport(cmd.OutOrStdout(), report, format, noHeader); err != nil {
 		return err
 	}
 	if n := report.Count(conform.Differs); n > 0 {
@@ -127,31 +130,33 @@ func runConform(cmd *cobra.Command, groups []string, format string) error {
 	return nil
 }
 
-func printReport(w io.Writer, r conform.Report, format string) error {
-	switch format {
-	case "json":
-		return command.PrintJSON(w, r)
-	case "markdown":
+func printReport(w io.Writer, r conform.Report, format string, noHeader bool) error {
+	if format == "markdown" {
 		if err := conform.Markdown(w, []conform.Report{r}); err != nil {
 			return fmt.Errorf("write output: %w", err)
 		}
 		return nil
 	}
-	rows := [][]string{strings.Fields("RULE VERDICT DETAIL")}
-	for _, e := range r.Rules {
-		detail := e.Detail
-		if e.Feature != "" {
-			detail = e.Feature
-		}
-		rows = append(rows, []string{e.ID(), string(e.Verdict), detail})
-	}
-	if err := command.PrintTable(w, rows); err != nil {
+	list := command.List{Document: r, Objects: r.Rules, NoHeader: noHeader, Rows: func(bool) [][]string { return ruleRows(r.Rules) }}
+	if err := list.Print(w, format); err != nil || format != "table" {
 		return err
 	}
 	if _, err := fmt.Fprintf(w, "\n%s\n", r.Summary()); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil
+}
+
+func ruleRows(rules []conform.Entry) [][]string {
+	rows := [][]string{strings.Fields("RULE VERDICT DETAIL")}
+	for _, e := range rules {
+		detail := e.Detail
+		if e.Feature != "" {
+			detail = e.Feature
+		}
+		rows = append(rows, []string{e.ID(), string(e.Verdict), detail})
+	}
+	return rows
 }
 
 // printMarkdown writes rows as a Markdown table. The first row is the header.

@@ -203,14 +203,23 @@ func explainDrain(err error) error {
 	return err
 }
 
+// drainErrors counts the negative results of bpf_user_ringbuf_drain.
+func drainErrors(c drain.Counts) string {
+	return fmt.Sprintf("%d EBUSY, %d EINVAL, %d E2BIG, %d others", c.Busy, c.Invalid, c.TooBig, c.Failed)
+}
+
 // printDrained prints the counts of a drain.
 func printDrained(stderr io.Writer, d *drain.Drain) error {
 	s, err := d.Stats()
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stderr, "%d samples, %d bytes, %d delivered, %d too large, %d times full\n",
+	line := fmt.Sprintf("%d samples, %d bytes, %d delivered, %d too large, %d times full",
 		s.Samples, s.Bytes, s.Delivered, s.TooLarge, s.Full)
+	if failed := s.Busy + s.Invalid + s.TooBig + s.Failed; failed > 0 {
+		line += fmt.Sprintf(", %d drains failed (%s)", failed, drainErrors(s.Counts))
+	}
+	_, err = fmt.Fprintln(stderr, line)
 	return err
 }
 

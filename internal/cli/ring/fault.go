@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/inspect"
 	"github.com/rbtool/rbtool/internal/cli/command"
@@ -43,17 +41,14 @@ func unseenHolder(err error) error {
 		"with CAP_BPF and CAP_PERFMON rbtool sees whether that process is alive; --steal takes the ring from that process")
 }
 
-// refuseConsumed returns an error if another process consumes the ring.
-func refuseConsumed(m *ebpf.Map) error {
-	rival, err := inspect.Rival(m)
+// consumedError returns an error if another process consumes a ring.
+func consumedError(r inspect.Rivalry) error {
 	switch {
-	case errors.Is(err, inspect.ErrUnseen):
-		err = command.WithStatus(fmt.Errorf("another process may consume the ring: %w", err), command.StatusBusy)
+	case r.Unknown != nil:
+		err := command.WithStatus(fmt.Errorf("another process may consume the ring: %w", r.Unknown), command.StatusBusy)
 		return command.WithHint(err, "with CAP_BPF and CAP_PERFMON rbtool sees every process; "+consumeHint)
-	case err != nil:
-		return fmt.Errorf("find the ring's consumer: %w", err)
-	case rival != nil:
-		return consumedBy(command.DescribeProcess(rival.PID, rival.Comm))
+	case r.User != nil:
+		return consumedBy(command.DescribeProcess(r.User.PID, r.User.Comm))
 	}
 	return nil
 }

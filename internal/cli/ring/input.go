@@ -10,8 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/decode"
+	"github.com/rbtool/rbtool/inspect"
+	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
 )
 
@@ -42,12 +47,16 @@ func openInput(ctx context.Context, stdin io.Reader, file string) (io.ReadCloser
 }
 
 // input is a reader that returns when ctx is done, although r may block: reads from a terminal or a
-// pipe have no deadline.
+// pipe have no deadline. If over is not nil and its channel is closed, the input ends where a read would block.
 type input struct {
 	ctx    context.Context
 	r      io.Reader
 	before func() error // Read calls it before each read of r
+	over   func() <-chan struct{}
 }
+
+// atEnd is how long a read waits for bytes when the input is over: those that are there come at once.
+const atEnd = 100 * time.Millisecond
 
 func (in *input) Read(p []byte) (int, error) {
 	if err := in.before(); err != nil {
@@ -63,11 +72,22 @@ func (in *input) Read(p []byte) (int, error) {
 		n, err := in.r.Read(buf)
 		done <- result{n, err}
 	}()
-	select {
-	case <-in.ctx.Done():
-		return 0, in.ctx.Err()
-	case res := <-done:
-		return copy(p, buf[:res.n]), res.err
+	var over <-chan struct{}
+	var end <-chan time.Time
+	if in.over != nil {
+		over = in.over()
+	}
+	for {
+		select {
+		case <-in.ctx.Done():
+			return 0, in.ctx.Err()
+		case res := <-done:
+			return copy(p, buf[:res.n]), res.err
+		case <-over:
+			over, end = nil, time.After(atEnd)
+		case <-end:
+			return 0, io.EOF
+		}
 	}
 }
 
@@ -85,20 +105,48 @@ type sampleReader struct {
 // encoder encodes a JSON value as a record: see [decode.Codec.AppendRecord].
 type encoder func(dst, text []byte, limit int) ([]byte, error)
 
-// encoder returns the encoder for --type and --btf, or nil if the format is not json.
-func (o *produceOptions) encoder() (encoder, error) {
+// encoder returns the encoder for the type that the flags name, or nil if the format is not json.
+func (o *produceOptions) encoder(stderr io.Writer) (encoder, error) {
 	if o.format.Value != "json" {
 		return nil, nil
 	}
-	types, err := stream.NamedTypes([]string{o.typ}, o.btf)
+	found, err := o.find(stderr)
 	if err != nil {
 		return nil, err
 	}
-	e, err := decode.New(types[0])
+	if len(found) != 1 {
+		return nil, fmt.Errorf("samples have one type, not %d", len(found))
+	}
+	e, err := decode.New(found[0].Type)
 	if err != nil {
-		return nil, fmt.Errorf("--type: %w", err)
+		return nil, err
 	}
 	return e.AppendRecord, nil
+}
+
+// find returns the types that --struct or --type names. Without --btf, it looks for --type in all that is known of the
+// user ring buffer.
+func (o *produceOptions) find(stderr io.Writer) ([]stream.Named, error) {
+	if len(o.structs) > 0 {
+		return stream.FindStructs(o.structs...)
+	}
+	sources, err := stream.LoadSources(o.btf)
+	if err != nil {
+		return nil, err
+	}
+	if o.btf == nil {
+		m, err := inspect.LookupToRead(o.user, ebpf.UserRingbuf)
+		if err != nil {
+			return nil, err
+		}
+		defer m.Close()
+		sources, _ = stream.SourcesOf(m)
+	}
+	found, err := stream.FindNamed([]string{o.typ}, sources, o.btf == nil)
+	if err == nil && o.btf == nil {
+		command.Note(stderr, "%s", found[0])
+	}
+	return found, err
 }
 
 func newSampleReader(in io.Reader, format string, largest int, encode encoder) *sampleReader {
@@ -140,7 +188,9 @@ func (s *sampleReader) next() ([]byte, error) {
 }
 
 // at adds the number of the current line or sample to the text of err.
-func (s *sampleReader) at(err error) error { return fmt.Errorf("%s %d: %w", s.unit, s.number, err) }
+func (s *sampleReader) at(err error) error {
+	return command.WithHint(fmt.Errorf("%s %d: %w", s.unit, s.number, err), "--format says how samples are written: rbtool produce --help")
+}
 
 // errTooLong returns the error of a sample that does not fit into an empty ring.
 func (s *sampleReader) errTooLong() error {

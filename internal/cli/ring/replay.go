@@ -1,15 +1,11 @@
 package ring
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rbtool/rbtool/capture"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/stream"
 )
@@ -18,135 +14,131 @@ import (
 type replayOptions struct {
 	to     userRing // "-" is the standard output
 	speed  *command.Choice
-	output *command.Choice
+	count  command.Count
+	since  timeFlag
+	until  timeFlag
+	show   showOptions
 	filter string
+	types  command.TypeOptions
+
+	dissector bool
 }
 
 func newReplay() *cobra.Command {
 	opts := replayOptions{speed: &command.Choice{Value: "max", Among: []string{"max", "1x"}}}
 	cmd := &cobra.Command{
-		Use:   "replay FILE",
-		Short: "Print the records of a capture, or write them into a user ring buffer",
-		Long: `Print the records of a file that rbtool record wrote, as tail prints the records of a ring,
-decoded by the types in the file. With --to MAP they become samples of a user ring buffer, as
+		Use:   "replay FILE...",
+		Short: "Print the records of captures, or write them into a user ring buffer",
+		Long: `Print the records of files that rbtool record wrote, as tail prints the records of a ring,
+decoded by the types in the file. Several files are merged by the times at which their records were
+read; records of several rings are shown with the names of their rings. FILE - is the standard input.
+
+With --to MAP records become samples of a user ring buffer, as
 rbtool produce writes them, waiting while the ring is full; rbtool produce --help explains --recover,
 --steal and --ignore-unseen. With --to - they go to the standard output undecoded, each
 preceded by its length as 4 bytes little-endian, as tail -o raw writes them and rbtool produce
 --format lp32 reads them.
 
 With --speed 1x records keep the intervals at which they were recorded. An unfinished capture is
-read up to its last whole record, and a note says so. FILE - is the standard input.`,
+read up to its last whole record, and a note says so.
+
+--since and --until select records by the time that is shown of them. TIME is RFC 3339, as in JSON
+(2026-12-01T18:04:05Z), a local time of day (18:04 or 18:04:05.5: the one that is nearest to the first
+record, and for --until the next one after it), or a duration before now (5m, 1d).
+
+--type and --btf decode by other types than those in the file.
+
+--dissector prints a script for Wireshark and tshark instead, which shows the fields of the records
+and filters by them: the field pid of type event is rbtool.event.pid.`,
 		Example: `  rbtool replay events.pcapng -o json
+  rbtool replay events-*.pcapng --since 18:04 --until 18:05
   rbtool replay events.pcapng --to /sys/fs/bpf/commands --speed 1x
-  rbtool replay events.pcapng --filter 'pid == 1' --to - > records.lp32`,
-		Args: command.NonEmpty(cobra.ExactArgs(1)),
+  rbtool replay events.pcapng --filter 'pid == 1' --to - > records.lp32
+  rbtool replay events.pcapng --dissector > my.lua
+  tshark -X lua_script:my.lua -r events.pcapng -Y 'rbtool.event.pid == 1'`,
+		Args: command.NonEmpty(cobra.MinimumNArgs(1)),
 	}
-	opts.output = command.OutputFlag(cmd, stream.FormatNames()...)
-	f := cmd.Flags()
-	f.StringVar(&opts.to.user, "to", "", "write the records, undecoded, to the user ring buffer MAP, or to -")
-	opts.to.overrideFlags(f)
-	f.Var(opts.speed, "speed", "replay as fast as possible, or as recorded")
-	f.StringVar(&opts.filter, "filter", "", "select records for which this expression is true, as for tail")
+	opts.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if opts.to.user != "" && cmd.Flags().Changed("output") {
-			return command.Usagef("replay: --output does not go with --to")
+		if err := opts.check(cmd, args); err != nil {
+			return err
 		}
-		for _, override := range []string{"recover", "steal", "ignore-unseen"} {
-			if cmd.Flags().Changed(override) && (opts.to.user == "" || opts.to.user == "-") {
-				return command.Usagef("replay: --%s goes with --to MAP", override)
-			}
+		p := &player{opts: &opts, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), title: "replay"}
+		if len(args) == 1 {
+			p.title += " " + args[0]
 		}
-		in, err := openInput(cmd.Context(), cmd.InOrStdin(), args[0])
-		if err != nil {
-			return fmt.Errorf("replay: %w", command.Interrupted(err))
+		defer p.close()
+		if err := p.open(cmd.Context(), cmd.InOrStdin(), args); err != nil {
+			return p.fail(err)
 		}
-		defer in.Close()
-		return replay(cmd.Context(), in, cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], opts)
+		if opts.dissector {
+			return p.fail(writeDissector(p.stdout, p.files, &opts.types))
+		}
+		if err := p.prepare(); command.StatusOf(err) == command.StatusUsage {
+			return err
+		} else if err != nil {
+			return p.fail(err)
+		}
+		return p.fail(p.run(cmd.Context()))
 	}
 	return cmd
 }
 
-// replay writes the records of a capture to stdout or into a user ring.
-func replay(ctx context.Context, in io.Reader, stdout, stderr io.Writer, name string, opts replayOptions) error {
-	p := &player{flush: func() error { return nil }, atOnce: opts.speed.Value == "max"}
-	// A read may block for long. Before it, write the records that were read earlier.
-	src := &input{ctx: ctx, r: in, before: func() error { return p.flush() }}
-	reader, err := capture.NewReader(bufio.NewReaderSize(src, 1<<16))
-	if err != nil {
-		return fmt.Errorf("replay %s: %w", name, command.Interrupted(err))
-	}
-	types := reader.Info().Types
-	p.capture = stream.NewCapture(reader)
-	p.Source = p.capture
-	if p.Filter, err = newFilter("replay", opts.filter, types); err != nil {
+func (o *replayOptions) flags(cmd *cobra.Command) {
+	o.show.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.to.user, "to", "", "write the records, undecoded, to the user ring buffer MAP, or to -")
+	o.to.overrideFlags(f)
+	f.Var(o.speed, "speed", "replay as fast as possible, or as recorded")
+	f.VarP(&o.count, "count", "n", "exit after this many records")
+	f.Var(&o.since, "since", "begin with records of this `TIME`: 18:04, 2026-12-01T18:04:05Z or 5m ago")
+	f.Var(&o.until, "until", "leave out records after this `TIME`")
+	f.StringVar(&o.filter, "filter", "", "select records for which `EXPR` is true, as for tail")
+	f.BoolVar(&o.dissector, "dissector", false, "print a Lua script that decodes the records in Wireshark and tshark")
+	o.types.Flags(f)
+	o.types.ExplainFlag(f)
+	o.types.Complete(cmd)
+}
+
+// check returns a usage error for flags that contradict each other.
+func (o *replayOptions) check(cmd *cobra.Command, files []string) error {
+	if err := o.types.CheckNamed("replay"); err != nil {
 		return err
 	}
-	switch opts.to.user {
+	changed := cmd.Flags().Changed
+	for _, shows := range []string{"output", "fields", "full", "no-header", "json-int64"} {
+		if o.to.user != "" && changed(shows) {
+			return command.Usagef("replay: --%s does not go with --to", shows)
+		}
+	}
+	for _, override := range []string{"recover", "steal", "ignore-unseen"} {
+		if changed(override) && (o.to.user == "" || o.to.user == "-") {
+			return command.Usagef("replay: --%s goes with --to MAP", override)
+		}
+	}
+	for _, other := range []string{
+		"output", "fields", "full", "no-header", "json-int64", "to", "speed", "count", "since", "until", "filter", "no-decode", "explain",
+	} {
+		if o.dissector && changed(other) {
+			return command.Usagef("replay: --%s does not go with --dissector", other)
+		}
+	}
+	if err := checkTimes(&o.since, &o.until); err != nil {
+		return err
+	}
+	if i := slices.Index(files, "-"); i >= 0 && slices.Contains(files[i+1:], "-") {
+		return command.Usagef("replay: the standard input can be read only once")
+	}
+	return o.show.check("replay")
+}
+
+// run replays the captures.
+func (p *player) run(ctx context.Context) error {
+	switch p.opts.to.user {
 	case "":
-		err = p.play(ctx, &stream.Writer{W: stdout, Format: stream.NewFormat(opts.output.Value, types, nil)})
+		return p.play(ctx, &stream.Writer{W: p.stdout, Format: p.append})
 	case "-":
-		err = p.play(ctx, &stream.Writer{W: stdout, Format: stream.NewFormat(stream.Raw, nil, nil)})
-	default:
-		err = p.intoRing(ctx, stderr, opts.to)
+		return p.play(ctx, &stream.Writer{W: p.stdout, Format: stream.NewFormat(stream.Raw, stream.FormatOptions{})})
 	}
-	if err != nil && !errors.Is(err, capture.ErrUnfinished) {
-		return fmt.Errorf("replay %s: %w", name, command.Interrupted(err))
-	}
-	p.report(stderr, err)
-	return nil
-}
-
-// player replays a capture.
-type player struct {
-	stream.Stream
-	capture *stream.Capture
-	flush   func() error // the sink's Flush
-	atOnce  bool         // do not wait for the intervals of the recording
-}
-
-// play moves the records to a sink.
-func (p *player) play(ctx context.Context, sink stream.Sink) error {
-	p.Sink, p.flush = sink, sink.Flush
-	if !p.atOnce {
-		p.Sink = &stream.Paced{Sink: sink, Time: p.capture.Time}
-	}
-	return p.Run(ctx)
-}
-
-// intoRing writes the records into a user ring. If it fails, the records before the error are published
-// and counted.
-func (p *player) intoRing(ctx context.Context, stderr io.Writer, to userRing) (err error) {
-	ring, err := openProducer(stderr, to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = worse(err, ring.Close()) }()
-	sink, err := stream.NewUserRing(ctx, ring)
-	if err != nil {
-		return err
-	}
-	err = p.play(ctx, sink)
-	err = worse(err, sink.Close())
-	fmt.Fprintf(stderr, "%d samples, %d bytes\n", p.Stats().Taken, p.Stats().Bytes)
-	return err
-}
-
-// worse joins the error that ended a capture and a later error. If the first is [capture.ErrUnfinished],
-// for which a command does not fail, it returns only the later one.
-func worse(end, after error) error {
-	if after != nil && errors.Is(end, capture.ErrUnfinished) {
-		return after
-	}
-	return errors.Join(end, after)
-}
-
-// report prints how many records the capture is missing. err is nil or matches [capture.ErrUnfinished].
-func (p *player) report(w io.Writer, err error) {
-	if lost := p.capture.Totals().Lost; lost > 0 {
-		command.Note(w, "%d bytes of records were lost while recording", lost)
-	}
-	if err != nil {
-		command.Note(w, "the capture is unfinished: its %d records are complete", p.Stats().Seen)
-	}
-	reportFilter(w, p.Filter)
+	return p.intoRing(ctx)
 }

@@ -1,10 +1,10 @@
-// Package ring has the commands for the records and samples of rings: tail, record, replay, produce
-// and drain.
+// Package ring has the commands for the records and samples of rings: tail, record, replay, produce,
+// drain and drops.
 package ring
 
 import "github.com/spf13/cobra"
 
 // Commands returns the commands of this package.
 func Commands() []*cobra.Command {
-	return []*cobra.Command{newTail(), newRecord(), newReplay(), newProduce(), newDrain()}
+	return []*cobra.Command{newTail(), newRecord(), newReplay(), newProduce(), newDrain(), newDrops()}
 }

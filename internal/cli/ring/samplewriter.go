@@ -80,20 +80,19 @@ func (w *sampleWriter) write(ctx context.Context, sample []byte) error {
 	return nil
 }
 
-// room reserves n bytes in the ring. It waits while the ring is full.
+// room reserves n bytes in the ring. With --on-full wait it waits while the ring is full.
 func (w *sampleWriter) room(ctx context.Context, n int) ([]byte, error) {
 	if w.onFull == "wait" {
 		return w.batch.Next(ctx, n)
 	}
 	buf, err := w.batch.TryNext(n)
-	if !errors.Is(err, userprod.ErrFull) {
-		return buf, err
+	if errors.Is(err, userprod.ErrFull) {
+		// The kernel can only drain published samples, to make room for the next ones.
+		if err := w.publish(); err != nil {
+			return nil, err
+		}
 	}
-	// The ring is full. Publish the written samples: the kernel can only drain published ones.
-	if err := w.publish(); err != nil {
-		return nil, err
-	}
-	return w.batch.TryNext(n)
+	return buf, err
 }
 
 // summary returns the line that produce prints at the end.

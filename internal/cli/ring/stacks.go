@@ -11,9 +11,11 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/rbtool/rbtool/bpf/proctrace"
+	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/escape"
 	"github.com/rbtool/rbtool/internal/once"
+	"github.com/rbtool/rbtool/internal/stream"
 	"github.com/rbtool/rbtool/internal/symbol"
 )
 
@@ -41,6 +43,49 @@ const noStack = -1
 type namedStack struct {
 	frames  []string
 	missing string
+}
+
+// stacks are the stackNamers of the rings of proctrace that are read.
+type stacks struct {
+	*reading
+	namers map[int]*stackNamer
+}
+
+// add returns what names the stacks in records of a ring, or nil if there are none to name.
+func (s *stacks) add(i int, m *member, format string) stream.Extras {
+	if m.types.Set == nil || !stream.Decodes(format) {
+		return nil
+	}
+	n := newStackNamer(m.Map, s.stderr)
+	if n == nil {
+		return nil
+	}
+	if s.namers == nil {
+		s.namers = map[int]*stackNamer{}
+		s.Watch = func(rec consumer.Record) {
+			if n := s.namers[rec.Ring]; n != nil {
+				n.watch(rec.Data)
+			}
+		}
+	}
+	s.namers[i] = n
+	return n
+}
+
+// remove forgets a ring.
+func (s *stacks) remove(i int) error {
+	n := s.namers[i]
+	if n == nil {
+		return nil
+	}
+	delete(s.namers, i)
+	return n.Close()
+}
+
+func (s *stacks) close() {
+	for _, n := range s.namers {
+		n.Close()
+	}
 }
 
 // newStackNamer returns nil if the records of the ring m have no stacks.

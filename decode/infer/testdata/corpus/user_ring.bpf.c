@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+
+// A user ring: the callback that drains it says what its samples are.
+#include "corpus.h"
+
+#define BPF_MAP_TYPE_USER_RINGBUF 31
+
+struct command {
+	__u32 kind;
+	__u32 pid;
+	char comm[16];
+};
+const struct command *unused __attribute__((unused));
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 64 << 10);
+} rb SEC(".maps");
+__u32 last;
+
+static long take(struct bpf_dynptr *sample, void *ctx)
+{
+	const struct command *c = bpf_dynptr_data(sample, 0, sizeof(struct command));
+
+	if (c)
+		last = c->pid;
+	return 0;
+}
+
+SEC("raw_tp")
+int p(void *ctx)
+{
+	return bpf_user_ringbuf_drain(&rb, take, NULL, 0);
+}

@@ -1,0 +1,140 @@
+package drops
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/internal/kallsyms"
+	"github.com/rbtool/rbtool/internal/syscall"
+)
+
+// program is a program that is or was loaded.
+type program struct {
+	id    ebpf.ProgramID
+	name  string
+	typ   ebpf.ProgramType
+	funcs []syscall.ProgramFunction
+	gone  bool
+}
+
+// programs has the programs of the host with the addresses of their functions.
+type programs struct {
+	byID map[ebpf.ProgramID]*program
+	err  error // of the last refresh
+}
+
+// refresh looks for programs that were loaded and unloaded, and reports whether any was unloaded.
+func (p *programs) refresh() (unloaded bool) {
+	seen := make(map[ebpf.ProgramID]bool, len(p.byID))
+	var id ebpf.ProgramID
+	for {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			p.err = err
+			return false
+		}
+		id = next
+		seen[id] = true
+		if p.byID[id] == nil {
+			p.add(id)
+		}
+	}
+	for id, prog := range p.byID {
+		if !seen[id] && !prog.gone {
+			prog.gone, unloaded = true, true
+		}
+	}
+	return unloaded
+}
+
+// add reads a program, unless it has vanished.
+func (p *programs) add(id ebpf.ProgramID) {
+	info, err := syscall.ReadProgramInfo(id)
+	if err != nil {
+		return
+	}
+	funcs, err := syscall.ReadProgramFunctions(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		p.err = err
+	}
+	p.byID[id] = &program{id: id, name: info.Name, typ: info.Type, funcs: funcs}
+}
+
+// dropGone forgets the programs that were unloaded.
+func (p *programs) dropGone() {
+	for id, prog := range p.byID {
+		if prog.gone {
+			delete(p.byID, id)
+		}
+	}
+}
+
+// at returns the program whose code contains the return address, or nil. Loaded programs take precedence over
+// unloaded ones.
+func (p *programs) at(address uint64) (found *program) {
+	for _, prog := range p.byID {
+		if found != nil && prog.gone {
+			continue
+		}
+		for _, f := range prog.funcs {
+			// The instruction after the call can be the first one after the function.
+			if address > f.Address && address <= f.Address+f.Size {
+				found = prog
+			}
+		}
+	}
+	return found
+}
+
+// programPrefix begins the symbols of programs (kernel/bpf/core.c, bpf_get_prog_name): bpf_prog_TAG_NAME.
+const programPrefix = "bpf_prog_"
+
+// functionName returns the name of a function from the symbol of its program.
+func functionName(symbol string) string {
+	rest, ok := strings.CutPrefix(symbol, programPrefix)
+	if !ok {
+		return symbol
+	}
+	_, name, _ := strings.Cut(rest, "_")
+	return name
+}
+
+// symbolsAt returns the symbols of the functions that contain these addresses, where the kernel shows them.
+func symbolsAt(addresses map[uint64]bool) (map[uint64]string, error) {
+	found := make(map[uint64]string, len(addresses))
+	if len(addresses) == 0 {
+		return found, nil
+	}
+	f, err := os.Open(kallsyms.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	nearest := make(map[uint64]uint64, len(addresses))
+	for fn, err := range kallsyms.Functions(f) {
+		if err != nil {
+			return nil, err
+		}
+		start, ok := fn.Address()
+		if !ok {
+			continue
+		}
+		for a := range addresses {
+			if start < a && start > nearest[a] {
+				nearest[a] = start
+				found[a] = string(fn.Name)
+			}
+		}
+	}
+	return found, nil
+}

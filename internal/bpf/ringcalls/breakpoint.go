@@ -1,0 +1,267 @@
+package ringcalls
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/kallsyms"
+)
+
+// onlineCPUs lists the CPUs on which breakpoints can be set.
+const onlineCPUs = "/sys/devices/system/cpu/online"
+
+const (
+	hwBreakpointX = 4 // HW_BREAKPOINT_X (include/uapi/linux/hw_breakpoint.h)
+	lengthX86     = 8 // of an execution breakpoint: sizeof(long) (arch/x86/kernel/hw_breakpoint.c)
+)
+
+// breakpoints are the perf events of each CPU.
+type breakpoints struct {
+	addresses []uint64
+	program   *ebpf.Program // nil unless the events run it
+	events    map[int][]int // descriptors, by CPU
+	link      link.Link
+	gone      uint64 // hits of events that are closed
+}
+
+func openBreakpoint(cfg Config) (*Counter, error) {
+	if runtime.GOARCH != "amd64" {
+		return nil, &ProbeError{"set execution breakpoints on " + runtime.GOARCH, errArch}
+	}
+	addresses, err := helperAddresses()
+	if err != nil {
+		return nil, &ProbeError{"look up " + helpers[0] + " in " + kallsyms.Path, err}
+	}
+	c, first := attachBreakpoints(cfg, addresses, false)
+	if first == nil {
+		return c, nil
+	}
+	c, err = attachBreakpoints(cfg, addresses, true)
+	if err != nil {
+		return nil, first
+	}
+	c.limits = append(c.limits, fmt.Sprintf("Calls of programs of kprobes, tracepoints and perf events are counted as missed: the kernel "+
+		"runs no perf_event program for them (%v).", first))
+	return c, nil
+}
+
+// errArch reports that a breakpoint may hit twice for one call.
+var errArch = errors.New("a breakpoint that an interrupt follows hits again, and such hits cannot be told from calls")
+
+func attachBreakpoints(cfg Config, addresses [len(helpers)]uint64, sampling bool) (*Counter, error) {
+	name, probe := bpfProgDebugException, "attach fentry to hw_breakpoint_exceptions_notify"
+	if sampling {
+		name, probe = bpfProgBreakpointX86, "load a perf_event program"
+	}
+	objs, err := load(cfg, map[string]any{bpfVarFunctionAddresses: addresses}, name)
+	if err != nil {
+		return nil, probed(probe, err)
+	}
+	b := &breakpoints{events: map[int][]int{}}
+	c := &Counter{objs: *objs, attached: b}
+	for _, a := range addresses {
+		if a != 0 {
+			b.addresses = append(b.addresses, a)
+		}
+	}
+	if sampling {
+		b.program = objs.progs[name]
+	} else if b.link, err = link.AttachTracing(link.TracingOptions{Program: objs.progs[name]}); err != nil {
+		return nil, errors.Join(probed(probe, err), c.Close())
+	}
+	if _, err := b.follow(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	if err := c.rehearse(); err != nil {
+		hits, _, _ := b.calls()
+		err = fmt.Errorf("%w (%d hits of breakpoints)", err, hits)
+		return nil, errors.Join(&ProbeError{"count own calls with breakpoints", err}, c.Close())
+	}
+	c.limits = append(c.limits, "Calls of programs that run in a non-maskable interrupt are not seen: breakpoints are off there.")
+	// As in Read, the kernel's counts first.
+	hits, _, err := b.calls()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	s, err := c.read()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.missed = hits - min(hits, s.Hits)
+	return c, nil
+}
+
+// helperAddresses returns where the helpers begin; 0 for one that the kernel lacks.
+func helperAddresses() (found [len(helpers)]uint64, err error) {
+	f, err := os.Open(kallsyms.Path)
+	if err != nil {
+		return found, err
+	}
+	defer f.Close()
+	for fn, err := range kallsyms.Functions(f) {
+		if err != nil {
+			return found, err
+		}
+		if fn.Module != nil {
+			break
+		}
+		if i := slices.Index(helpers[:], string(fn.Name)); i >= 0 {
+			addr, ok := fn.Address()
+			if !ok {
+				return found, errors.New("the kernel hides addresses (kernel.kptr_restrict, CAP_SYSLOG)")
+			}
+			found[i] = addr
+		}
+	}
+	if found[0] == 0 || found[2] == 0 {
+		return found, errors.New("no such function")
+	}
+	return found, nil
+}
+
+// follow sets breakpoints on CPUs that came online, and closes the events of those that went offline. It returns the CPUs
+// that came.
+func (b *breakpoints) follow() (came []int, err error) {
+	text, err := os.ReadFile(onlineCPUs)
+	if err != nil {
+		return nil, err
+	}
+	online, err := parseCPUs(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("parse %s: %w", onlineCPUs, err)
+	}
+	for _, cpu := range slices.Sorted(maps.Keys(b.events)) {
+		if !slices.Contains(online, cpu) {
+			hits, err := countAll(b.events[cpu])
+			b.gone += hits
+			if err := errors.Join(err, b.drop(cpu)); err != nil {
+				return came, err
+			}
+		}
+	}
+	for _, cpu := range online {
+		if _, has := b.events[cpu]; has {
+			continue
+		}
+		if err := b.set(cpu); err != nil {
+			return came, err
+		}
+		came = append(came, cpu)
+	}
+	return came, nil
+}
+
+// set sets the breakpoints of a CPU.
+func (b *breakpoints) set(cpu int) error {
+	for _, addr := range b.addresses {
+		fd, err := b.open(cpu, addr)
+		if errors.Is(err, unix.ENODEV) { // it went offline again
+			return b.drop(cpu)
+		}
+		if err != nil {
+			probe := fmt.Sprintf("set an execution breakpoint on CPU %d (perf_event_open)", cpu)
+			return errors.Join(&ProbeError{probe, err}, b.drop(cpu))
+		}
+		b.events[cpu] = append(b.events[cpu], fd)
+	}
+	return nil
+}
+
+func (b *breakpoints) open(cpu int, addr uint64) (int, error) {
+	attr := unix.PerfEventAttr{
+		Type: unix.PERF_TYPE_BREAKPOINT, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
+		Bp_type: hwBreakpointX, Ext1: addr, Ext2: lengthX86, Bits: unix.PerfBitExcludeUser | unix.PerfBitExcludeHv,
+	}
+	if b.program != nil {
+		attr.Sample, attr.Wakeup = 1, 1
+	}
+	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil || b.program == nil {
+		return fd, err
+	}
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, b.program.FD()); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// drop closes the events of a CPU.
+func (b *breakpoints) drop(cpu int) (err error) {
+	for _, fd := range b.events[cpu] {
+		err = errors.Join(err, unix.Close(fd))
+	}
+	delete(b.events, cpu)
+	return err
+}
+
+// calls returns the hits of all breakpoints. The kernel counts a hit before it looks for a program
+// (kernel/events/core.c, perf_swevent_event).
+func (b *breakpoints) calls() (hits, missed uint64, err error) {
+	hits = b.gone
+	for _, fds := range b.events {
+		n, err := countAll(fds)
+		if err != nil {
+			return 0, 0, err
+		}
+		hits += n
+	}
+	return hits, 0, nil
+}
+
+func countAll(fds []int) (sum uint64, err error) {
+	for _, fd := range fds {
+		var n [8]byte
+		if _, err := unix.Read(fd, n[:]); err != nil {
+			return 0, fmt.Errorf("read hits of a breakpoint: %w", err)
+		}
+		sum += binary.NativeEndian.Uint64(n[:])
+	}
+	return sum, nil
+}
+
+// Close removes the breakpoints. It is idempotent.
+func (b *breakpoints) Close() (err error) {
+	for _, cpu := range slices.Sorted(maps.Keys(b.events)) {
+		err = errors.Join(err, b.drop(cpu))
+	}
+	if b.link != nil {
+		err = errors.Join(err, b.link.Close())
+		b.link = nil
+	}
+	return err
+}
+
+// parseCPUs parses a list of CPUs such as "0-3,8".
+func parseCPUs(text string) (cpus []int, err error) {
+	for part := range strings.SplitSeq(strings.TrimSpace(text), ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.Atoi(first)
+		if err != nil {
+			return nil, err
+		}
+		to, err := strconv.Atoi(last)
+		if err != nil {
+			return nil, err
+		}
+		for cpu := from; cpu <= to; cpu++ {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
