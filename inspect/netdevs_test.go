@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"errors"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -12,28 +11,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/netns"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
-
-// inNetns runs f on a thread in a new network namespace, whose only interface is lo, and returns
-// the error of f.
-func inNetns(t *testing.T, f func(lo netlink.Link) error) error {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread and the namespace end with the goroutine
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- err
-			return
-		}
-		lo, err := netlink.LinkByName("lo")
-		if err == nil {
-			err = f(lo)
-		}
-		done <- err
-	}()
-	return <-done
-}
 
 // expect checks where the only program that uses m is attached, and the notes.
 func expect(t *testing.T, m *ebpf.Map, note string, want ...Attachment) {
@@ -56,8 +36,12 @@ const elsewhere = "attached nowhere, or without a link in another network namesp
 func TestXDPByNetlink(t *testing.T) {
 	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.XDP})
-	err := inNetns(t, func(lo netlink.Link) error {
+	err := netns.Run(func() error {
 		expect(t, m, elsewhere)
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
 		if err := netlink.LinkSetXdpFd(lo, p.FD()); err != nil {
 			return err
 		}
@@ -86,12 +70,12 @@ func TestTCFilters(t *testing.T) {
 			m := testenv.Ring(t, testenv.PageSize)
 			p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.SchedCLS})
 			feature := "qdisc-" + tt.qdisc
-			err := inNetns(t, func(lo netlink.Link) error {
-				if err := addQdisc(lo, tt.qdisc, tt.parent); err != nil {
+			err := netns.Run(func() error {
+				if err := netns.AddQdisc(tt.qdisc); err != nil {
 					return err
 				}
 				feature = "cls-bpf"
-				if err := addFilter(lo, tt.parent, p); err != nil {
+				if err := netns.AddFilter(tt.parent, p); err != nil {
 					return err
 				}
 				expect(t, m, "", Attachment{Type: "tc", Target: tt.want})
@@ -109,31 +93,11 @@ func TestTCFilters(t *testing.T) {
 	}
 }
 
-func addQdisc(l netlink.Link, kind string, parent uint32) error {
-	attrs := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
-	var q netlink.Qdisc = &netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: kind}
-	if kind == "htb" {
-		attrs.Handle, attrs.Parent = parent, netlink.HANDLE_ROOT
-		q = netlink.NewHtb(attrs)
-	}
-	return netlink.QdiscAdd(q)
-}
-
-// addFilter attaches a program as a filter of a qdisc, or of its ingress or egress.
-func addFilter(l netlink.Link, parent uint32, p *ebpf.Program) error {
-	return netlink.FilterAdd(&netlink.BpfFilter{
-		FilterAttrs:  netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: parent, Priority: 1, Protocol: unix.ETH_P_ALL},
-		Fd:           p.FD(),
-		Name:         "filter",
-		DirectAction: true,
-	})
-}
-
 func TestTCXWithoutALink(t *testing.T) {
 	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.SchedCLS})
-	err := inNetns(t, func(lo netlink.Link) error {
-		opts := link.RawAttachProgramOptions{Target: lo.Attrs().Index, Program: p, Attach: ebpf.AttachTCXIngress}
+	err := netns.Run(func() error {
+		opts := link.RawAttachProgramOptions{Target: netns.Lo, Program: p, Attach: ebpf.AttachTCXIngress}
 		if err := link.RawAttachProgram(opts); err != nil {
 			return err
 		}
@@ -152,8 +116,8 @@ func TestTCXWithoutALink(t *testing.T) {
 func TestWhatALinkAttachesIsShownOnce(t *testing.T) {
 	m := testenv.Ring(t, testenv.PageSize)
 	p := userOf(t, m, ebpf.ProgramSpec{Type: ebpf.XDP})
-	err := inNetns(t, func(lo netlink.Link) error {
-		l, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: lo.Attrs().Index})
+	err := netns.Run(func() error {
+		l, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: netns.Lo})
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,6 @@ generate() {
 tests() {
 	command_of bpftool bpftool              # they compare with what it sees
 	command_of gcc gcc                      # the race detector, the libbpf peer
-	command_of tc iproute2                  # trials of internal/feature
 	command_of tshark tshark                # Wireshark's, to read captures
 	command_of curl curl                    # the cookbook
 	command_of zsh zsh                      # shells, to complete in
@@ -42,7 +41,6 @@ vmtest() {
 	command_of xz xz-utils                  # kernels and modules are compressed
 	command_of zstd zstd
 	command_of file file
-	command_of tc iproute2
 	command_of python3 python3
 	for m in argcomplete requests pkg_resources; do
 		/usr/bin/python3 -c "import $m" 2>/dev/null || missing+=("python3-${m/_/-}")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"debug/elf"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,8 +21,9 @@ type host struct {
 	options
 	known kernels.List
 	store kernels.Store
-	// self is the path of this program, which is the driver in guests of its own architecture.
+	// self is the path of this program. static tells whether it is linked statically.
 	self    string
+	static  bool
 	drivers drivers
 	// grace and bootLimit are Grace and Boot of session.Options.
 	grace, bootLimit time.Duration
@@ -37,7 +37,7 @@ func newHost(o options, known kernels.List) (*host, error) {
 	if h.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	if err := checkStatic(h.self); err != nil {
+	if h.static, err = isStatic(h.self); err != nil {
 		return nil, err
 	}
 	h.dir, err = newRunDir(o.cache)
@@ -77,20 +77,14 @@ func checkMachine(path, arch string) error {
 	return nil
 }
 
-// checkStatic returns an error if the program at path is linked dynamically: the initramfs has no
-// libraries.
-func checkStatic(path string) error {
+// isStatic reports whether the program at path is linked statically.
+func isStatic(path string) (bool, error) {
 	f, err := elf.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return errors.New("vmtest is linked dynamically: build it with CGO_ENABLED=0")
-		}
-	}
-	return nil
+	return !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }), nil
 }
 
 // kernel returns the kernel with a name of the command line.
@@ -131,7 +125,11 @@ func (h *host) newMachine(ctx context.Context, k kernels.Kernel) (vm.Machine, er
 	if k.Image == "" {
 		return m, nil // nothing here yet to try KVM with
 	}
-	accel, why, err := session.Accel(ctx, m, h.self, h.cache)
+	driver, err := h.driver(ctx, k.Arch)
+	if err != nil {
+		return m, err
+	}
+	accel, why, err := session.Accel(ctx, m, driver, h.cache)
 	if err != nil {
 		return m, err
 	}

@@ -2,8 +2,8 @@
 // which tests passed on which kernel, and which features each kernel has. options.go has the
 // usage, kernels/kernels.txt the kernels.
 //
-// The same program is the first process and the driver inside the machines (package guest), so
-// it must be linked statically, without cgo.
+// The same program is the first process and the driver inside the machines (package guest). They
+// have no libraries: a vmtest that is linked with cgo compiles itself again without it for them.
 package main
 
 import (

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -40,7 +42,7 @@ var recipes = map[string]recipe{
 		needs:  "user_ringbuf-drain",
 	},
 	"A table that XDP answers from": {
-		setup:  "ip link add eth0 type veth peer name peer; ip addr add 192.0.2.1/24 dev eth0; ip link set eth0 up",
+		setup:  "eth0 192.0.2.1/24",
 		prints: []string{`(?m)^blue$`, `requests`},
 		needs:  "arena-cast",
 	},
@@ -109,7 +111,7 @@ func (r recipe) run(t *testing.T, text string) {
 	if commands.Len() == 0 && len(r.prints) > 0 {
 		t.Fatal("no commands")
 	}
-	script := "set -euo pipefail; mount -t bpf bpf /sys/fs/bpf; ip link set lo up\n" + r.setup + "\n" + commands.String()
+	script := "set -euo pipefail; mount -t bpf bpf /sys/fs/bpf; lo\n" + r.setup + "\n" + commands.String()
 	out, err := runRecipe(t, script)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -131,7 +133,7 @@ func runRecipe(t *testing.T, script string) ([]byte, error) {
 		t.Fatal(err)
 	}
 	bin := t.TempDir()
-	for _, name := range []string{"rbtool", "produce", "hold"} {
+	for _, name := range []string{"rbtool", "produce", "hold", "lo", "eth0"} {
 		if err := os.Symlink(exe, filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -155,4 +157,21 @@ func runRecipe(t *testing.T, script string) ([]byte, error) {
 		t.Fatal(err)
 	}
 	return printed, failed
+}
+
+// loMain is the command lo. It starts the loopback device.
+func loMain() {
+	lo, err := netlink.LinkByName("lo")
+	fatal(err)
+	fatal(netlink.LinkSetUp(lo))
+}
+
+// eth0Main is the command eth0 ADDRESS/BITS. It makes a device eth0 that has this address.
+func eth0Main() {
+	addr, err := netlink.ParseAddr(os.Args[1])
+	fatal(err)
+	eth0 := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "peer"}
+	fatal(netlink.LinkAdd(eth0))
+	fatal(netlink.AddrAdd(eth0, addr))
+	fatal(netlink.LinkSetUp(eth0))
 }

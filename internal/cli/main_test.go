@@ -44,6 +44,8 @@ func TestMain(m *testing.M) {
 		"produce":     produceMain,
 		"consume":     consumeMain,
 		"hold":        holdMain,
+		"lo":          loMain,
+		"eth0":        eth0Main,
 		"bpftrace":    holdMain, // a process of this name that has a ring
 		"spoil":       spoilMain,
 		"seek":        seekMain,

@@ -1,87 +1,57 @@
 package feature
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
+	"github.com/vishvananda/netlink"
+
+	"github.com/rbtool/rbtool/internal/netns"
 )
 
-// inNetns runs commands, then f if it is not nil, in a new network namespace, whose only device is
-// lo. It runs programs of iproute2, since a netlink library would use package net, with which
-// vmtest would be linked dynamically.
-func inNetns(f func() error, commands ...string) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // no UnlockOSThread: the namespace ends with the thread
-		done <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("unshare: %w", err)
-			}
-			for _, c := range commands {
-				args := strings.Fields(c)
-				if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-					return fmt.Errorf("%s: %w: %s", c, err, strings.Join(strings.Fields(string(out)), " "))
-				}
-			}
-			if f == nil {
-				return nil
-			}
-			return f()
-		}()
-	}()
-	return <-done
+// veth creates a pair of veth devices.
+func veth() error {
+	return netns.Run(func() error {
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "probe0"}, PeerName: "probe1"}); err != nil {
+			return fmt.Errorf("add veth: %w", err)
+		}
+		return nil
+	})
 }
 
-// inNewNetns returns a trial that runs commands in a new network namespace.
-func inNewNetns(commands ...string) func() error {
-	return func() error { return inNetns(nil, commands...) }
+// qdisc returns a trial that adds a queueing discipline.
+func qdisc(kind string) func() error {
+	return func() error { return netns.Run(func() error { return netns.AddQdisc(kind) }) }
 }
 
-// classifier loads an empty tc program.
-func classifier() (*ebpf.Program, error) {
+// withClassifier calls f with an empty tc program in a new network namespace.
+func withClassifier(f func(*ebpf.Program) error) error {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}, License: "GPL",
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load classifier: %w", err)
-	}
-	return p, nil
-}
-
-// clsBPF attaches a program as a tc filter (cls_bpf) with the command tc.
-func clsBPF() error {
-	p, err := classifier()
-	if err != nil {
-		return err
+		return fmt.Errorf("load classifier: %w", err)
 	}
 	defer p.Close()
-	if err := p.Pin(trialPin); err != nil {
-		return fmt.Errorf("pin classifier: %w", err)
-	}
-	return errors.Join(
-		inNetns(nil, "tc qdisc add dev lo ingress", "tc filter add dev lo ingress bpf direct-action object-pinned "+trialPin),
-		os.Remove(trialPin),
-	)
+	return netns.Run(func() error { return f(p) })
+}
+
+// clsBPF attaches a program as a tc filter (cls_bpf).
+func clsBPF() error {
+	return withClassifier(func(p *ebpf.Program) error {
+		if err := netns.AddQdisc("ingress"); err != nil {
+			return err
+		}
+		return netns.AddFilter(netlink.HANDLE_MIN_INGRESS, p)
+	})
 }
 
 // tcx attaches a program to the ingress of a device by tcx, which needs no qdisc.
 func tcx() error {
-	p, err := classifier()
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	return inNetns(func() error {
-		const lo = 1 // lo has interface index 1 in every namespace
-		l, err := link.AttachTCX(link.TCXOptions{Interface: lo, Program: p, Attach: ebpf.AttachTCXIngress})
+	return withClassifier(func(p *ebpf.Program) error {
+		l, err := link.AttachTCX(link.TCXOptions{Interface: netns.Lo, Program: p, Attach: ebpf.AttachTCXIngress})
 		if err != nil {
 			return err
 		}

@@ -8,13 +8,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/rbtool/rbtool/internal/netns"
 )
 
 // ErrNotSupported means that the kernel has no veth devices.
@@ -73,30 +74,17 @@ func New() (_ *Pair, err error) {
 
 // newNamespace creates a network namespace and returns a descriptor that keeps it alive.
 func newNamespace() (ns *os.File, err error) {
-	err = onThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("unshare: %w", err)
-		}
+	err = netns.Run(func() error {
 		ns, err = os.Open("/proc/thread-self/ns/net")
 		return err
 	})
 	return ns, err
 }
 
-// onThread calls f on a thread of its own, which ends when f returns.
-func onThread(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // no UnlockOSThread: the thread ends with the goroutine
-		done <- f()
-	}()
-	return <-done
-}
-
 // Do calls f on a thread in the namespace. Goroutines that f starts are not in the namespace.
 // Sockets and processes that f creates stay in it.
 func (e *End) Do(f func() error) error {
-	return onThread(func() error {
+	return netns.OnThread(func() error {
 		if err := unix.Setns(int(e.ns.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter network namespace: %w", err)
 		}
