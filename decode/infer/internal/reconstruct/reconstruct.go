@@ -3,9 +3,6 @@
 package reconstruct
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/cilium/ebpf/btf"
 
 	"github.com/rbtool/rbtool/decode"
@@ -18,6 +15,7 @@ const (
 	maxFields = 1024    // writes and passes of a site that are read
 	maxRecord = 1 << 24 // bytes of a record that are described
 	maxLike   = 32      // sites that complete each other
+	maxKinds  = 64      // sites of which it is found out whether they rival others
 	maxNamed  = 4096    // writes of these: each is compared with those beside it
 	maxGroups = 64      // that a site is compared with
 )
@@ -40,83 +38,20 @@ type Layout struct {
 // lines contradict each other, and where the compiler can have merged the stores of several fields.
 func All(sites []*recordflow.Site) []*Layout {
 	n := &namer{lines: map[string]*srcline.Line{}}
-	all := map[bounds][]*group{}
-	of := make([]*group, len(sites))
+	all := make([]*evidence, len(sites))
 	for i, s := range sites {
 		if e := n.evidenceOf(s); len(e.writes) > 0 || e.hasTexts() || e.hasHelped() {
-			b := bounds{s.Min, s.Max, e.typ}
-			of[i] = join(all[b][max(0, len(all[b])-maxGroups):], e)
-			if of[i].sites[0] == e {
-				all[b] = append(all[b], of[i])
-			}
+			all[i] = e
 		}
 	}
+	of := groupsOf(all)
 	layouts := make([]*Layout, len(sites))
-	for i, g := range of {
-		if g != nil {
-			layouts[i] = g.layout()
+	for i, e := range all {
+		if e != nil {
+			layouts[i] = of[e].layout()
 		}
 	}
 	return layouts
-}
-
-// bounds is what sites have in common that can fill the same struct.
-type bounds struct {
-	min, max int64
-	typ      string
-}
-
-// group is sites that fill the same struct.
-type group struct {
-	sites  []*evidence
-	writes int              // of all sites
-	at     map[string]int64 // the offsets of members, by path
-	done   bool
-	found  *Layout
-}
-
-// join adds a site to the first group that fits, or to a new one.
-func join(groups []*group, e *evidence) *group {
-	for _, g := range groups {
-		if g.fits(e) {
-			if n := g.writes + len(e.writes); len(g.sites) < maxLike && n <= maxNamed && g.adds(e) {
-				g.sites, g.writes = append(g.sites, e), n
-			}
-			maps.Copy(g.at, e.at)
-			return g
-		}
-	}
-	return &group{sites: []*evidence{e}, writes: len(e.writes), at: maps.Clone(e.at)}
-}
-
-// fits reports whether the lines of the site name some members of the group alike, and none differently.
-func (g *group) fits(e *evidence) bool {
-	alike := 0
-	for k, off := range e.at {
-		switch at, ok := g.at[k]; {
-		case ok && at != off:
-			return false
-		case ok:
-			alike++
-		}
-	}
-	return (alike > 1 || e.typ != "" && alike > 0) && !g.sites[0].rivals(e)
-}
-
-// adds reports whether a site writes other bytes than those before it in the group.
-func (g *group) adds(e *evidence) bool {
-	same := func(a, b namedWrite) bool {
-		return a.Off == b.Off && a.Size == b.Size && a.Write.Line == b.Write.Line && a.Constant == b.Constant && a.By == b.By
-	}
-	return !slices.ContainsFunc(g.sites, func(o *evidence) bool { return slices.EqualFunc(o.writes, e.writes, same) })
-}
-
-// layout returns the layout of the records of the group, or nil if no member is sure.
-func (g *group) layout() *Layout {
-	if !g.done {
-		g.done, g.found = true, layoutOf(g.sites).layout(g.sites[0])
-	}
-	return g.found
 }
 
 // layout returns the layout of the records of a site, or nil if it has no members.

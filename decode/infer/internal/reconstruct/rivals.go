@@ -1,8 +1,6 @@
 package reconstruct
 
 import (
-	"slices"
-
 	"github.com/rbtool/rbtool/internal/recordflow"
 )
 
@@ -65,8 +63,15 @@ func (e *evidence) firsts() map[int64]*namedWrite {
 	return e.first
 }
 
-// differs reports whether two writes are to different members of one struct.
+// differs reports whether two writes are to different members of one struct, or of different structs in it if both are
+// known to be in the record.
 func (w *namedWrite) differs(o *namedWrite) bool {
-	last := len(w.path) - 1
-	return last >= 0 && last == len(o.path)-1 && w.path[last].Member != o.path[last].Member && slices.Equal(w.path[:last], o.path[:last])
+	n := 0
+	for n < len(w.path) && n < len(o.path) && w.path[n] == o.path[n] {
+		n++
+	}
+	if n == len(w.path) || n == len(o.path) || w.path[n].Member == "" || o.path[n].Member == "" {
+		return false
+	}
+	return n == len(w.path)-1 && n == len(o.path)-1 || w.sure && o.sure
 }
