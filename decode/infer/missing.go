@@ -86,7 +86,8 @@ func (s *Site) reconstruct(l *reconstruct.Layout, programs []*program) {
 }
 
 // copies returns the members with structs for those of which is known only that so many bytes are copied to
-// them, as in "e->src = *v": the only struct of this size that the keys and values of the programs' maps have.
+// them, as in "e->src = *v": the only struct of this size that the keys and values of the programs' maps have. Of a struct
+// that is only a buffer, the buffer is copied.
 func copies(programs []*program, members []btf.Member) []btf.Member {
 	members = slices.Clone(members)
 	for i, m := range members {
@@ -102,10 +103,18 @@ func copies(programs []*program, members []btf.Member) []btf.Member {
 			fits = p.addMapTypes(fits, int(bytes.Nelems))
 		}
 		if len(fits) == 1 {
-			members[i].Type = fits[0]
+			members[i].Type = content(fits[0])
 		}
 	}
 	return members
+}
+
+// content returns the type of the only member of t, a buffer, or else t.
+func content(t btf.Type) btf.Type {
+	if wraps(t) {
+		return btf.UnderlyingType(t).(*btf.Struct).Members[0].Type
+	}
+	return t
 }
 
 // addMapTypes adds to fits the structs of size bytes that the keys and values of the program's maps have.
