@@ -222,7 +222,7 @@ func (c *corpusCase) records(t testing.TB, l *loaded) (records [][]byte) {
 			t.Fatalf("no program %s", name)
 		}
 		opts := &ebpf.RunOptions{}
-		if p.Type() == ebpf.XDP {
+		if p.Type() == ebpf.XDP || p.Type() == ebpf.SchedCLS {
 			opts.Data = make([]byte, 64)
 		}
 		if _, err := p.Run(opts); err != nil {

@@ -35,3 +35,29 @@ func TestMembersThatHelpersTell(t *testing.T) {
 		}
 	}
 }
+
+// The compiler passes the record itself for its first member: no instruction has the line of that argument.
+func TestWhatIsLoadedNamesAMemberWithoutALine(t *testing.T) {
+	load := func(off, size int64, text string) recordflow.Write {
+		w := call(off, size, text)
+		w.Computed = w.Line
+		return w
+	}
+	const saddr, sport = "bpf_skb_load_bytes(skb, n + offsetof(struct iphdr, saddr),", "bpf_skb_load_bytes(skb, n + offsetof(struct tcphdr, source),"
+	for _, tt := range []struct {
+		rule string
+		site *recordflow.Site
+		want string
+	}{
+		{"an address", site(8, load(0, 4, saddr), store(4, 4, "e->n = x;")), "saddr u32@0, n u32@4"},
+		{"a port", site(8, load(0, 2, sport), store(4, 4, "e->n = x;")), "source u16@0, n u32@4"},
+		{"more than the address", site(12, load(0, 8, saddr), store(8, 4, "e->n = x;")), "at_0 u8[8]@0, n u32@8"},
+		{"a name that another member has", site(8, load(0, 4, saddr), store(4, 4, "e->saddr = x;")), "at_0 u8[4]@0, saddr u32@4"},
+		{"a place that has a name", site(8, load(0, 4, saddr), store(0, 4, "e->from = x;"), store(4, 4, "e->n = x;")), "from u32@0, n u32@4"},
+		{"all of the call in one line", site(8, load(0, 4, "bpf_skb_load_bytes(skb, n + offsetof(struct iphdr, saddr), p, 4);"), store(4, 4, "e->n = x;")), "at_0 u8[4]@0, n u32@4"},
+	} {
+		if diff := cmp.Diff(tt.want, show(layoutOfOne(tt.site).Type.Members)); diff != "" {
+			t.Errorf("%s: %s", tt.rule, diff)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (n *namer) evidenceOf(s *recordflow.Site) *evidence {
 	e := &evidence{site: s, typ: n.typeName(s, vars), at: map[string]int64{}}
 	cleared, lines := clearedAtOnce(s.Writes), linesOf(s)
 	moves := n.moves(s)
-	var twins, joined []namedWrite
+	var twins, joined, described []namedWrite
 	for i := range s.Writes[:min(len(s.Writes), maxFields)] {
 		w := &s.Writes[i]
 		if w.Off < 0 {
@@ -63,6 +63,8 @@ func (n *namer) evidenceOf(s *recordflow.Site) *evidence {
 			if twin, ok := found.twin(w); ok {
 				twins = append(twins, twin)
 			}
+		} else if found, ok := n.described(w); ok {
+			described = append(described, found)
 		}
 	}
 	e.writes = append(e.writes, slices.DeleteFunc(joined, func(w namedWrite) bool { return !e.believes(w) })...)
@@ -78,6 +80,7 @@ func (n *namer) evidenceOf(s *recordflow.Site) *evidence {
 			}
 		}
 	}
+	e.addDescribed(described)
 	for _, w := range e.writes {
 		e.locate(&w)
 	}

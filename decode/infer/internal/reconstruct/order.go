@@ -146,6 +146,9 @@ func valueOf(w *recordflow.Write) string {
 	if a := line.AssignAt(w.Line.Column); a != nil && a.Op == "=" {
 		return w.Line.Text[a.Start-1 : a.End-1]
 	}
+	if name := loaded(w, line); name != "" {
+		return "header->" + name
+	}
 	c := line.CallAt(w.Line.Column)
 	if c == nil || len(c.Args) < 2 {
 		return ""
