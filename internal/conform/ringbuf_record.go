@@ -122,7 +122,7 @@ var _ = register(RingBuf,
 	},
 	Rule{
 		Name:      "capacity",
-		Statement: "A ring holds at most its size less 8 bytes: a ring of 4 KiB holds a record of 4080 bytes, not of 4081.",
+		Statement: "A ring holds at most its size less 8 bytes: its largest record has 16 bytes less than the ring.",
 		Source:    "kernel/bpf/ringbuf.c, bpf_ringbuf_has_space",
 		check: func(t *T) {
 			r := t.ring()

@@ -47,7 +47,7 @@ var _ = register(UserRingBuf,
 	},
 	Rule{
 		Name:      "drain-full",
-		Statement: "A user ring can be completely full: a ring of 4 KiB holds a sample of 4088 bytes.",
+		Statement: "A user ring can be completely full: its largest sample has 8 bytes less than the ring.",
 		Source:    peekSource,
 		check: func(t *T) {
 			u := t.userRing(page)
