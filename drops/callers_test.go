@@ -11,6 +11,7 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/drops"
 	"github.com/rbtool/rbtool/internal/bpftest/reservers"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // callerOf returns the only caller of a ring with this function.
@@ -148,7 +149,7 @@ func TestFiveHundredRings(t *testing.T) {
 	const rings = 500
 	eachEngine(t, func(t *testing.T, e drops.Engine) {
 		c := count(t, drops.Options{Engine: e})
-		s := load(t, reservers.Config{Steps: 10, MaxSize: 1000}, reservers.InnerRing)
+		s := load(t, reservers.Config{Steps: 10 * testenv.PageSize / 4096, MaxSize: 1000}, reservers.InnerRing)
 		want := map[ebpf.MapID]reservers.Result{}
 		onOneCPU(t)
 		for range rings {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // testRing creates a ring, closed when the test ends.
 func testRing(t *testing.T) *ebpf.Map {
 	t.Helper()
-	return testenv.Ring(t, 4096)
+	return testenv.Ring(t, testenv.PageSize)
 }
 
 func needDynptr(t *testing.T) {
