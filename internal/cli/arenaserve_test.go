@@ -48,7 +48,7 @@ func newServeRig(t *testing.T) *serveRig {
 // ownProcess returns a command that runs rbtool in another process: this process could not map the same
 // arena twice.
 func ownProcess(args ...string) *exec.Cmd {
-	// testscript.Main runs the command that argv[0] names.
+	// TestMain runs the program that argv[0] names.
 	return &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{"rbtool"}, args...)}
 }
 
@@ -114,7 +114,7 @@ func (r *serveRig) askOn(conn *net.UDPConn, text string) string {
 	r.t.Helper()
 	var err error
 	buf := make([]byte, 2048)
-	for range 100 {
+	for range 1000 {
 		// If the kernel refuses the request, send it again: the command may not be listening yet.
 		if _, err = conn.Write([]byte(frame + text)); err != nil {
 			continue

