@@ -14,7 +14,6 @@ import (
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
 
@@ -44,10 +43,7 @@ type losses struct {
 // startDrops starts rbtool drops, and returns when it counts. The function that it returns interrupts it and returns its report.
 func startDrops(t *testing.T, args ...string) (report func() dropped) {
 	t.Helper()
-	f, _ := feature.Find("drops")
-	if err := f.Have(); err != nil {
-		testenv.SkipWithout(t, "drops", err)
-	}
+	needs(t, "drops")
 	cmd := rbtool(t, append([]string{"drops", "--for", "10m", "-o", "json"}, args...)...)
 	var stdout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, nil
@@ -175,7 +171,7 @@ func TestDropsFindsRingsThatCome(t *testing.T) {
 	}
 	// ^C does what was asked, but the kernel may not let anything be counted.
 	want := command.StatusDone
-	if f, _ := feature.Find("drops"); f.Have() != nil {
+	if missing("drops") != nil {
 		want = command.StatusUnable
 	}
 	if cmd.Wait(); cmd.ProcessState.ExitCode() != want {

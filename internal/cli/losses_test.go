@@ -18,7 +18,6 @@ import (
 
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/bpftest/usercheck"
-	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -26,8 +25,7 @@ import (
 // needs skips the test if the kernel lacks a feature.
 func needs(t *testing.T, name string) {
 	t.Helper()
-	f, _ := feature.Find(name)
-	if err := f.Have(); err != nil {
+	if err := missing(name); err != nil {
 		testenv.SkipWithout(t, name, err)
 	}
 }

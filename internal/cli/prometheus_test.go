@@ -20,7 +20,6 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
 	"github.com/rbtool/rbtool/internal/cli/command"
-	"github.com/rbtool/rbtool/internal/feature"
 	"github.com/rbtool/rbtool/internal/mapflag"
 	"github.com/rbtool/rbtool/internal/testenv"
 	"github.com/rbtool/rbtool/userprod"
@@ -45,7 +44,7 @@ func TestRealPrometheus(t *testing.T) {
 	if !overwrites {
 		absent = append(absent, "overwritten")
 	}
-	if f, _ := feature.Find("drops"); f.Have() == nil {
+	if missing("drops") == nil {
 		flags = append(flags, "--drops")
 	} else {
 		absent = append(absent, "failed_reservations", "rbtool_drops")
