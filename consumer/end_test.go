@@ -199,7 +199,7 @@ func TestCloseDuringAPass(t *testing.T) {
 	if got != 100 || o.ConsumerPos() != 100*24 {
 		t.Errorf("%d records, consumer position %d", got, o.ConsumerPos())
 	}
-	if now := mapped(t); now != before {
+	if now := mapped(t); now > before {
 		t.Errorf("%d mappings are left after the pass", now-before)
 	}
 	checkClosed(t, r)
@@ -265,7 +265,7 @@ func TestAfterClose(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	if now := mapped(t); now != before {
+	if now := mapped(t); now > before {
 		t.Errorf("%d mappings are left", now-before)
 	}
 	checkClosed(t, r)

@@ -37,7 +37,7 @@ func ExampleReader_Records() {
 	}
 	defer r.Close()
 
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	for rec, err := range r.Records(ctx) {
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -149,7 +149,7 @@ func TestObserverMapsReadOnly(t *testing.T) {
 			m := testenv.Map(t, &ebpf.MapSpec{Name: "observed", Type: typ, MaxEntries: 2 * testenv.PageSize})
 			before := writable(t)
 			o := observer(t, m, consumer.ObserverOptions{})
-			if now := writable(t); now != before {
+			if now := writable(t); now > before {
 				t.Errorf("%d writable mappings of BPF maps, %d before", now, before)
 			}
 			if err := o.Close(); err != nil {

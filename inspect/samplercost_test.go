@@ -89,16 +89,25 @@ func TestFiveHundredRings(t *testing.T) {
 		return cpuTime(t) - before
 	}
 	look() // also loads the iterators
-	s.related = time.Time{}
-	first := look()
-	var total time.Duration
-	for range samples {
-		total += look()
+	// On a busy host the same work takes more CPU time: the least of several rounds counts. Work that
+	// takes too much does so in each round.
+	rounds, most := 10, 10*time.Millisecond
+	if testing.Short() || testenv.Race {
+		rounds, most = 1, time.Hour
 	}
-	// One sample in ten looks up the relations, as the first sample here does.
-	mean := (total/time.Duration(samples)*9 + first) / 10
-	t.Logf("CPU time: with relations %v, without %v, %v a second", first, total/time.Duration(samples), mean)
-	if mean > 10*time.Millisecond && !testing.Short() && !testenv.Race {
+	mean := most + 1
+	for ; rounds > 0 && mean > most; rounds-- {
+		s.related = time.Time{}
+		first := look()
+		var total time.Duration
+		for range samples {
+			total += look()
+		}
+		// One sample in ten looks up the relations, as the first sample here does.
+		mean = (total/time.Duration(samples)*9 + first) / 10
+		t.Logf("CPU time: with relations %v, without %v, %v a second", first, total/time.Duration(samples), mean)
+	}
+	if mean > most {
 		t.Errorf("%v of CPU time for a sample of %d rings", mean, rings)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -86,20 +85,9 @@ func closeTwice(m *ebpf.Map) error {
 	if err != nil {
 		return err
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_DATA, &limit); err != nil {
-		return err
-	}
-	// The Go runtime asks for no memory while it has this much, and would exit if it got none.
-	runtime.KeepAlive(make([]byte, 16<<20))
-	runtime.GC()
-	// The limit refuses private memory, as vm.overcommit_memory=2 does, but only to this process.
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 4096, Max: limit.Max}); err != nil {
-		return err
-	}
-	failed := p.Close()
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &limit); err != nil {
-		return err
+	failed := testenv.WithoutFixedMemory(p.Close)
+	if errors.Is(failed, testenv.ErrNoSeccomp) {
+		return failed
 	}
 	if !errors.Is(failed, unix.ENOMEM) {
 		return fmt.Errorf("Close without memory: %w", failed)

@@ -100,7 +100,7 @@ func TestRetire(t *testing.T) {
 		if err := m.Retire(); err != nil {
 			t.Fatal(err)
 		}
-		if now := mapped(t); now != before {
+		if now := mapped(t); now > before {
 			t.Errorf("%d regions of the ring are still mapped", now-before)
 		}
 		if m.ProducerPos() != 0 || m.ConsumerPos() != 0 || m.Data().Tagged(8) != 0 {

@@ -38,7 +38,7 @@ func NoLeaks(tb testing.TB) {
 		}
 		// Goroutines that were told to end and finalizers that close descriptors take a moment:
 		// poll for a bounded time.
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(20 * time.Second)
 		for what := leaked(); what != ""; what = leaked() {
 			if time.Now().After(deadline) {
 				tb.Errorf("leaked %s", what)

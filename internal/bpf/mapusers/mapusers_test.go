@@ -140,8 +140,9 @@ func TestOtherFilesAreNotReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := func(u Use) bool { return u.PID != os.Getpid() }
-	if a, b := len(slices.DeleteFunc(before, mine)), len(slices.DeleteFunc(after, mine)); a != b {
+	others := func(u Use) bool { return u.PID != os.Getpid() }
+	// There can be fewer: the garbage collector closes what earlier tests have left.
+	if a, b := len(slices.DeleteFunc(before, others)), len(slices.DeleteFunc(after, others)); b > a {
 		t.Errorf("uses went from %d to %d", a, b)
 	}
 }

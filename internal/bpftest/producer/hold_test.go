@@ -138,7 +138,7 @@ func TestHoldingThreadTakesNoSignals(t *testing.T) {
 // blocks all signals in a thread that starts another thread.
 func wantDeafThreads(t *testing.T, want int, when string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(60 * time.Second); ; {
 		deaf := deafThreads(t)
 		for range 9 {
 			again := deafThreads(t)
