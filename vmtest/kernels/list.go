@@ -39,20 +39,33 @@ type List struct {
 // Feature is a kernel feature that tests may need.
 type Feature struct {
 	Name string
-	// Since is the first series with the feature, empty if it depends on more than the version.
-	Since string
-	// SinceOn has that series for architectures on which it differs.
-	SinceOn map[string]string
+	// In are the series with the feature.
+	In Span
+	// On has those of architectures that differ.
+	On map[string]Span
 	// Host means that only the machine that runs vmtest may have the feature, not its guests.
 	Host bool
 }
 
-// since returns the first series of arch that has the feature, or "".
-func (f Feature) since(arch string) string {
-	if s, ok := f.SinceOn[arch]; ok {
+// Span is a range of series.
+type Span struct {
+	// Since is the first, empty if more than the version decides.
+	Since string
+	// Until is the last, empty if there is none.
+	Until string
+}
+
+// in returns the series of arch that have the feature.
+func (f Feature) in(arch string) Span {
+	if s, ok := f.On[arch]; ok {
 		return s
 	}
-	return f.Since
+	return f.In
+}
+
+// has reports whether the range has a series.
+func (s Span) has(series string) bool {
+	return compare(s.Since, series) <= 0 && (s.Until == "" || compare(series, s.Until) <= 0)
 }
 
 // Known returns the list in kernels.txt, which is embedded in vmtest.
@@ -109,21 +122,21 @@ func (l *List) directive(name string, args []string) error {
 	return nil
 }
 
-// feature adds the feature with these arguments: its name, the first series that has it, and the
-// same for another architecture, as ARCH=SERIES.
+// feature adds the feature with these arguments: its name, the series that have it, and the
+// same for another architecture, as ARCH=SINCE..UNTIL.
 func (l *List) feature(args []string) error {
 	f := Feature{Name: args[0], Host: args[1] == "host"}
 	var err error
 	if !f.Host {
-		f.Since, err = firstSeries(args[1])
+		f.In, err = parseSpan(args[1])
 	}
 	if len(args) > 2 && err == nil {
-		arch, since, ok := strings.Cut(args[2], "=")
+		arch, span, ok := strings.Cut(args[2], "=")
 		if !ok {
 			return fmt.Errorf("%q is not ARCH=SERIES", args[2])
 		}
-		f.SinceOn = map[string]string{}
-		if f.SinceOn[arch], err = firstSeries(since); err == nil {
+		f.On = map[string]Span{}
+		if f.On[arch], err = parseSpan(span); err == nil {
 			err = CheckArch(arch)
 		}
 	}
@@ -131,12 +144,22 @@ func (l *List) feature(args []string) error {
 	return err
 }
 
-// firstSeries returns a series of kernels.txt, "" for the "-" that stands for none.
-func firstSeries(s string) (string, error) {
-	if s == "-" {
-		return "", nil
+// parseSpan parses a range of series as in kernels.txt: SINCE, SINCE..UNTIL, or the "-" that stands for none.
+func parseSpan(text string) (s Span, err error) {
+	if text == "-" {
+		return s, nil
 	}
-	return s, checkSeries(s)
+	since, until, bounded := strings.Cut(text, "..")
+	if err := checkSeries(since); err != nil || !bounded {
+		return Span{Since: since}, err
+	}
+	if err := checkSeries(until); err != nil {
+		return s, err
+	}
+	if compare(since, until) > 0 {
+		return s, fmt.Errorf("%s ends before it begins", text)
+	}
+	return Span{since, until}, nil
 }
 
 // Of returns the kernels of these architectures.
@@ -172,7 +195,7 @@ func (l List) split(kernel string, has bool) []string {
 	}
 	var names []string
 	for _, f := range l.Features {
-		if since := f.since(k.Arch); since != "" && (compare(since, k.Series) <= 0) == has {
+		if in := f.in(k.Arch); in.Since != "" && in.has(k.Series) == has {
 			names = append(names, f.Name)
 		}
 	}

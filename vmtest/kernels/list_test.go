@@ -44,7 +44,7 @@ func TestTheListIsWhole(t *testing.T) {
 }
 
 func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
-	l, err := parse("kernel 5.10\nkernel 6.1 # why\nkernel 6.1-16k/arm64\nfeature old 5.9 arm64=6.3\nfeature new 6.1\nfeature odd -\nfeature own host\nfeature less 5.5 arm64=-\n")
+	l, err := parse("kernel 5.10\nkernel 6.1 # why\nkernel 6.1-16k/arm64\nfeature old 5.9 arm64=6.3\nfeature new 6.1\nfeature odd -\nfeature own host\nfeature less 5.5 arm64=-\nfeature gone 5.5..5.10\nfeature moved 5.5..5.10 arm64=6.0..6.1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,9 +52,9 @@ func TestAKernelHasWhatCameBeforeIt(t *testing.T) {
 		t.Errorf("features %+v lack %+v", l.Features, own)
 	}
 	for series, want := range map[string][2][]string{
-		"5.10":          {{"old", "less"}, {"new"}},
-		"6.1":           {{"old", "new", "less"}, nil},
-		"6.1-16k/arm64": {{"new"}, {"old"}},
+		"5.10":          {{"old", "less", "gone", "moved"}, {"new"}},
+		"6.1":           {{"old", "new", "less"}, {"gone", "moved"}},
+		"6.1-16k/arm64": {{"new", "moved"}, {"old", "gone"}},
 		"6.2":           {nil, nil}, // not in the list: its features are unknown
 		"6.1/arm64":     {nil, nil},
 		"":              {nil, nil},
@@ -72,9 +72,12 @@ func TestWhatIsWrongInTheListIsSaid(t *testing.T) {
 		"kernel 6.1/vax": `read kernels.txt: line 1: unknown architecture "vax" (amd64 or arm64)`,
 		"feature a - b":  `read kernels.txt: line 1: "b" is not ARCH=SERIES`,
 
-		"feature a":       "read kernels.txt: line 1: directive feature has 1 arguments, want 2",
-		"feature a b.c":   `read kernels.txt: line 1: "b.c" is not a kernel series such as 6.12`,
-		"colonel mustard": `read kernels.txt: line 1: unknown directive "colonel"`,
+		"feature a":           "read kernels.txt: line 1: directive feature has 1 arguments, want 2",
+		"feature a b.c":       `read kernels.txt: line 1: "b.c" is not a kernel series such as 6.12`,
+		"feature a 5.5..":     `read kernels.txt: line 1: "" is not a kernel series such as 6.12`,
+		"feature a 6..5":      `read kernels.txt: line 1: "6" is not a kernel series such as 6.12`,
+		"feature a 6.1..5.10": "read kernels.txt: line 1: 6.1..5.10 ends before it begins",
+		"colonel mustard":     `read kernels.txt: line 1: unknown directive "colonel"`,
 	} {
 		if _, err := parse(text); err == nil || err.Error() != want {
 			t.Errorf("%q: %v", text, err)
