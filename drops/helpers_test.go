@@ -37,19 +37,31 @@ func onOneCPU(t *testing.T) { onCPU(t, 0) }
 
 func onCPU(t *testing.T, cpu int) {
 	t.Helper()
-	var before, only unix.CPUSet
-	runtime.LockOSThread()
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		t.Fatal(err)
-	}
-	only.Set(cpu)
-	if err := unix.SchedSetaffinity(0, &only); err != nil {
+	restore, err := pin(cpu)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.SchedSetaffinity(0, &before); err != nil {
+		if err := restore(); err != nil {
 			t.Error(err)
 		}
-		runtime.UnlockOSThread()
 	})
+}
+
+// pin keeps the calling goroutine on a CPU until it calls restore.
+func pin(cpu int) (restore func() error, err error) {
+	var before, only unix.CPUSet
+	runtime.LockOSThread()
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, err
+	}
+	only.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &only); err != nil {
+		return nil, err
+	}
+	return func() error {
+		err := unix.SchedSetaffinity(0, &before)
+		runtime.UnlockOSThread()
+		return err
+	}, nil
 }

@@ -45,7 +45,9 @@ const (
 	bpfProgOnKprobe     = "on_kprobe"
 	bpfProgOnPerfEvent  = "on_perf_event"
 	bpfProgOnSoftirq    = "on_softirq"
+	bpfProgOnTc         = "on_tc"
 	bpfProgOnTracepoint = "on_tracepoint"
+	bpfProgOnXdp        = "on_xdp"
 	bpfProgOutputMany   = "output_many"
 	bpfProgReserveMany  = "reserve_many"
 	bpfProgStartTimer   = "start_timer"
@@ -56,6 +58,7 @@ const (
 	bpfVarSeed          = "seed"
 	bpfVarSteps         = "steps"
 	bpfVarTgid          = "tgid"
+	bpfVarWhich         = "which"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -107,7 +110,9 @@ type bpfProgramSpecs struct {
 	OnKprobe     *ebpf.ProgramSpec `ebpf:"on_kprobe"`
 	OnPerfEvent  *ebpf.ProgramSpec `ebpf:"on_perf_event"`
 	OnSoftirq    *ebpf.ProgramSpec `ebpf:"on_softirq"`
+	OnTc         *ebpf.ProgramSpec `ebpf:"on_tc"`
 	OnTracepoint *ebpf.ProgramSpec `ebpf:"on_tracepoint"`
+	OnXdp        *ebpf.ProgramSpec `ebpf:"on_xdp"`
 	OutputMany   *ebpf.ProgramSpec `ebpf:"output_many"`
 	ReserveMany  *ebpf.ProgramSpec `ebpf:"reserve_many"`
 	StartTimer   *ebpf.ProgramSpec `ebpf:"start_timer"`
@@ -135,6 +140,7 @@ type bpfVariableSpecs struct {
 	Seed    *ebpf.VariableSpec `ebpf:"seed"`
 	Steps   *ebpf.VariableSpec `ebpf:"steps"`
 	Tgid    *ebpf.VariableSpec `ebpf:"tgid"`
+	Which   *ebpf.VariableSpec `ebpf:"which"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -184,6 +190,7 @@ type bpfVariables struct {
 	Seed    *ebpf.Variable `ebpf:"seed"`
 	Steps   *ebpf.Variable `ebpf:"steps"`
 	Tgid    *ebpf.Variable `ebpf:"tgid"`
+	Which   *ebpf.Variable `ebpf:"which"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -197,7 +204,9 @@ type bpfPrograms struct {
 	OnKprobe     *ebpf.Program `ebpf:"on_kprobe"`
 	OnPerfEvent  *ebpf.Program `ebpf:"on_perf_event"`
 	OnSoftirq    *ebpf.Program `ebpf:"on_softirq"`
+	OnTc         *ebpf.Program `ebpf:"on_tc"`
 	OnTracepoint *ebpf.Program `ebpf:"on_tracepoint"`
+	OnXdp        *ebpf.Program `ebpf:"on_xdp"`
 	OutputMany   *ebpf.Program `ebpf:"output_many"`
 	ReserveMany  *ebpf.Program `ebpf:"reserve_many"`
 	StartTimer   *ebpf.Program `ebpf:"start_timer"`
@@ -213,7 +222,9 @@ func (p *bpfPrograms) Close() error {
 		p.OnKprobe,
 		p.OnPerfEvent,
 		p.OnSoftirq,
+		p.OnTc,
 		p.OnTracepoint,
+		p.OnXdp,
 		p.OutputMany,
 		p.ReserveMany,
 		p.StartTimer,

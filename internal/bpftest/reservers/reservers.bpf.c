@@ -9,6 +9,7 @@
 
 #define MAX_RECORD 4096
 #define RESERVE_SIZE 40
+#define INNER_RINGS 512
 
 /* Who counts; the index into results. */
 enum reserver {
@@ -23,6 +24,8 @@ enum reserver {
 	SOFTIRQ,
 	TIMER,
 	INVALID,
+	XDP,
+	TC,
 	RESERVERS,
 };
 
@@ -40,6 +43,7 @@ const volatile __u32 max_size; /* of variable records; up to MAX_RECORD */
 
 __u32 on;    /* programs of hooks and timers do something */
 __u32 tgid;  /* of the process whose system calls count */
+__u32 which; /* ring of outer */
 __u64 seed;
 
 static __u8 source[MAX_RECORD];
@@ -56,7 +60,7 @@ struct inner_ring {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
+	__uint(max_entries, INNER_RINGS);
 	__type(key, __u32);
 	__array(values, struct inner_ring);
 } outer SEC(".maps") = {
@@ -157,8 +161,8 @@ int calls_tail(void *ctx)
 SEC("raw_tp")
 int inner_many(void *ctx)
 {
-	__u32 zero = 0;
-	void *to = bpf_map_lookup_elem(&outer, &zero);
+	__u32 key = which;
+	void *to = bpf_map_lookup_elem(&outer, &key);
 
 	if (!to)
 		return 1;
@@ -226,6 +230,25 @@ int on_softirq(void *ctx)
 		for (__u32 i = 0; i < 4; i++)
 			output(SOFTIRQ, &ring);
 	return 0;
+}
+
+/* For each packet. */
+SEC("xdp")
+int on_xdp(void *ctx)
+{
+	if (on)
+		for (__u32 i = 0; i < 4; i++)
+			output(XDP, &ring);
+	return 2; /* XDP_PASS */
+}
+
+SEC("tc")
+int on_tc(void *ctx)
+{
+	if (on)
+		for (__u32 i = 0; i < 4; i++)
+			output(TC, &ring);
+	return -1; /* TC_ACT_UNSPEC */
 }
 
 /* Every period of 100 us. */

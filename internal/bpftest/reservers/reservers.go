@@ -38,6 +38,8 @@ const (
 	Softirq
 	Timer
 	Invalid
+	XDP
+	TC
 	reserverCount
 )
 
@@ -46,7 +48,7 @@ var programs = map[Reserver][]string{
 	Reserve: {bpfProgReserveMany}, Output: {bpfProgOutputMany}, Dynptr: {bpfProgDynptrMany},
 	TailCall: {bpfProgCallsTail, bpfProgTail}, InnerRing: {bpfProgInnerMany}, Kprobe: {bpfProgOnKprobe},
 	Tracepoint: {bpfProgOnTracepoint}, PerfEvent: {bpfProgOnPerfEvent}, Softirq: {bpfProgOnSoftirq}, Timer: {bpfProgStartTimer},
-	Invalid: {bpfProgInvalidCalls},
+	Invalid: {bpfProgInvalidCalls}, XDP: {bpfProgOnXdp}, TC: {bpfProgOnTc},
 }
 
 // Config says how the programs reserve.
@@ -64,6 +66,7 @@ type Result struct {
 // Set has loaded programs with their rings.
 type Set struct {
 	Ring, Inner *ebpf.Map
+	Outer       *ebpf.Map // an array of maps; index 0 is Inner at first
 	coll        *ebpf.Collection
 }
 
@@ -101,7 +104,7 @@ func Load(cfg Config, which ...Reserver) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load reservers: %w", err)
 	}
-	s := &Set{Ring: coll.Maps[bpfMapRing], Inner: coll.Maps[bpfMapInner], coll: coll}
+	s := &Set{Ring: coll.Maps[bpfMapRing], Inner: coll.Maps[bpfMapInner], Outer: coll.Maps[bpfMapOuter], coll: coll}
 	if tail := coll.Programs[bpfProgTail]; tail != nil {
 		if err := coll.Maps[bpfMapTails].Put(uint32(0), tail); err != nil {
 			return nil, errors.Join(fmt.Errorf("prepare tail call: %w", err), s.Close())
@@ -121,8 +124,14 @@ func (s *Set) Run(r Reserver) error {
 	return nil
 }
 
-// UseInner makes a ring that of InnerRing.
-func (s *Set) UseInner(ring *ebpf.Map) error { return s.coll.Maps[bpfMapOuter].Put(uint32(0), ring) }
+// UseInner makes a ring that of InnerRing. It takes milliseconds: the kernel waits for its programs.
+func (s *Set) UseInner(ring *ebpf.Map) error { return s.PutInner(0, ring) }
+
+// PutInner makes a ring the one of index i, below 512, in Outer. It takes as long as UseInner.
+func (s *Set) PutInner(i uint32, ring *ebpf.Map) error { return s.Outer.Put(i, ring) }
+
+// Choose makes the ring of index i that of InnerRing.
+func (s *Set) Choose(i uint32) error { return s.coll.Variables[bpfVarWhich].Set(i) }
 
 // Enable lets attached programs and timers reserve, or not.
 func (s *Set) Enable(on bool) error {
