@@ -166,11 +166,11 @@ func (c *Counter) Close() error {
 	return err
 }
 
-// watchEvery is how often a Counter looks for programs that were loaded or unloaded. Of a program that lives for a
-// shorter time the id may stay unknown.
+// watchEvery is how often a Counter looks for programs that were loaded or unloaded, and for CPUs that came online. Of a program that
+// lives for a shorter time the id may stay unknown.
 const watchEvery = 250 * time.Millisecond
 
-// watch keeps the table of programs current until Close.
+// watch calls follow until Close.
 func (c *Counter) watch() {
 	defer close(c.done)
 	t := time.NewTicker(watchEvery)
@@ -189,9 +189,12 @@ func (c *Counter) watch() {
 	}
 }
 
-// follow updates the table of programs. Before it forgets a program it attributes the calls that were
+// follow counts on CPUs that came online, and updates the table of programs. Before it forgets a program it attributes the calls that were
 // counted: another program can get the same addresses.
 func (c *Counter) follow() {
+	if err := c.calls.Follow(); err != nil {
+		c.state.note("CPUs that come online are not counted: " + err.Error() + ".")
+	}
 	if !c.state.programs.refresh() {
 		return
 	}

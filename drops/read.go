@@ -116,7 +116,7 @@ func (c *Counter) ring(id ebpf.MapID, s *ringcalls.Snapshot, before, after *mapi
 		return r
 	}
 	r.Size, r.Overwrite, r.Contended = shared.Size, shared.Overwrite, shared.Contended
-	o := observed{conserved: before != nil && after != nil && s.Missed == 0 && s.Unattributed == 0}
+	o := observed{conserved: before != nil && after != nil && s.Missed == 0 && s.Unattributed == 0 && !c.state.unseen}
 	if o.conserved {
 		o.leastMoved, o.mostMoved = before.Producer-shared.Start, after.Producer-shared.Start
 		if int64(o.leastMoved) < 0 { // the ring was called for the first time after before
@@ -293,8 +293,9 @@ func (a *attachments) of(report *Report) map[ebpf.ProgramID][]inspect.Attachment
 
 // notesOf notes what limits the counts.
 func (st *state) notesOf(s *ringcalls.Snapshot) {
-	for _, cpu := range s.Came {
-		st.note(fmt.Sprintf("CPU %d came online meanwhile; calls on it until %s were not seen.", cpu, time.Now().Format(time.TimeOnly)))
+	for _, a := range s.Came {
+		st.unseen = true
+		st.note(fmt.Sprintf("CPU %d came online meanwhile; calls on it until %s were not seen.", a.CPU, a.At.Format(time.TimeOnly)))
 	}
 	if s.WithoutCaller > 0 {
 		st.note("Some calls have no caller: its table was full or locked.")

@@ -18,6 +18,7 @@ type state struct {
 	gone     map[ebpf.MapID]bool // rings that the last Read did not find
 	finished map[ebpf.MapID]Ring // rings that no longer exist, without callers
 	notes    []string
+	unseen   bool // there may have been calls on a CPU that came online
 	attached attachments
 }
 

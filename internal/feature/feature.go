@@ -49,6 +49,7 @@ var all = []Feature{
 	{"cgroup2", "", cgroup2},
 	{"tracefs", "", tracefs},
 	{"initial-pid-namespace", "", initialPIDNamespace},
+	{"cpu-hotplug", "", cpuHotplug}, // tests switch a CPU off and on
 	{"fentry", "programs on kernel functions", fentry},
 	{"ringbuf", "ring buffers", mapType(ebpf.RingBuf)},
 	{"ringbuf-reserve", "records written in place", helper(ebpf.RawTracepoint, asm.FnRingbufReserve)},

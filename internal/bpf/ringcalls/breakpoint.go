@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -30,10 +31,26 @@ const (
 // breakpoints are the perf events of each CPU.
 type breakpoints struct {
 	addresses []uint64
-	program   *ebpf.Program // nil unless the events run it
-	events    map[int][]int // descriptors, by CPU
+	program   *ebpf.Program   // nil unless the events run it
+	events    map[int][]event // by CPU
 	link      link.Link
-	gone      uint64 // hits of events that are closed
+	gone      uint64    // hits of events that are closed
+	looked    time.Time // when follow last looked
+	came      []Arrival // since they were last asked for
+}
+
+// event is a breakpoint of a CPU, as it was last read. The kernel removes it when the CPU goes offline; then its time stands still.
+type event struct {
+	fd      int
+	hits    uint64
+	enabled uint64 // ns
+	before  uint64 // enabled when follow last looked
+}
+
+// Arrival is a CPU that came online.
+type Arrival struct {
+	CPU int
+	At  time.Time // since when its calls are seen
 }
 
 func openBreakpoint(cfg Config) (*Counter, error) {
@@ -69,7 +86,7 @@ func attachBreakpoints(cfg Config, addresses [len(helpers)]uint64, sampling bool
 	if err != nil {
 		return nil, probed(probe, err)
 	}
-	b := &breakpoints{events: map[int][]int{}}
+	b := &breakpoints{events: map[int][]event{}}
 	c := &Counter{objs: *objs, attached: b}
 	for _, a := range addresses {
 		if a != 0 {
@@ -81,9 +98,10 @@ func attachBreakpoints(cfg Config, addresses [len(helpers)]uint64, sampling bool
 	} else if b.link, err = link.AttachTracing(link.TracingOptions{Program: objs.progs[name]}); err != nil {
 		return nil, errors.Join(probed(probe, err), c.Close())
 	}
-	if _, err := b.follow(); err != nil {
+	if err := b.follow(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	b.came = nil
 	if err := c.rehearse(); err != nil {
 		hits, _, _ := b.calls()
 		err = fmt.Errorf("%w (%d hits of breakpoints)", err, hits)
@@ -131,23 +149,32 @@ func helperAddresses() (found [len(helpers)]uint64, err error) {
 	return found, nil
 }
 
-// follow sets breakpoints on CPUs that came online, and closes the events of those that went offline. It returns the CPUs
-// that came.
-func (b *breakpoints) follow() (came []int, err error) {
+// leastApart is how far two readings of an event must be apart for its time to have passed meanwhile, whatever the kernel's clock.
+const leastApart = 50 * time.Millisecond
+
+// follow sets breakpoints on CPUs that came online, and closes the events of those that went offline, be they back or not.
+func (b *breakpoints) follow() error {
 	text, err := os.ReadFile(onlineCPUs)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	online, err := parseCPUs(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("parse %s: %w", onlineCPUs, err)
+		return fmt.Errorf("parse %s: %w", onlineCPUs, err)
 	}
+	if time.Since(b.looked) < leastApart {
+		return nil
+	}
+	b.looked = time.Now()
 	for _, cpu := range slices.Sorted(maps.Keys(b.events)) {
-		if !slices.Contains(online, cpu) {
-			hits, err := countAll(b.events[cpu])
+		hits, err := readAll(b.events[cpu])
+		if err != nil {
+			return err
+		}
+		if !passed(b.events[cpu]) || !slices.Contains(online, cpu) {
 			b.gone += hits
-			if err := errors.Join(err, b.drop(cpu)); err != nil {
-				return came, err
+			if err := b.drop(cpu); err != nil {
+				return err
 			}
 		}
 	}
@@ -156,11 +183,11 @@ func (b *breakpoints) follow() (came []int, err error) {
 			continue
 		}
 		if err := b.set(cpu); err != nil {
-			return came, err
+			return err
 		}
-		came = append(came, cpu)
+		b.came = append(b.came, Arrival{cpu, time.Now()})
 	}
-	return came, nil
+	return nil
 }
 
 // set sets the breakpoints of a CPU.
@@ -174,7 +201,7 @@ func (b *breakpoints) set(cpu int) error {
 			probe := fmt.Sprintf("set an execution breakpoint on CPU %d (perf_event_open)", cpu)
 			return errors.Join(&ProbeError{probe, err}, b.drop(cpu))
 		}
-		b.events[cpu] = append(b.events[cpu], fd)
+		b.events[cpu] = append(b.events[cpu], event{fd: fd})
 	}
 	return nil
 }
@@ -183,6 +210,7 @@ func (b *breakpoints) open(cpu int, addr uint64) (int, error) {
 	attr := unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_BREAKPOINT, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
 		Bp_type: hwBreakpointX, Ext1: addr, Ext2: lengthX86, Bits: unix.PerfBitExcludeUser | unix.PerfBitExcludeHv,
+		Read_format: unix.PERF_FORMAT_TOTAL_TIME_ENABLED,
 	}
 	if b.program != nil {
 		attr.Sample, attr.Wakeup = 1, 1
@@ -200,8 +228,8 @@ func (b *breakpoints) open(cpu int, addr uint64) (int, error) {
 
 // drop closes the events of a CPU.
 func (b *breakpoints) drop(cpu int) (err error) {
-	for _, fd := range b.events[cpu] {
-		err = errors.Join(err, unix.Close(fd))
+	for _, e := range b.events[cpu] {
+		err = errors.Join(err, unix.Close(e.fd))
 	}
 	delete(b.events, cpu)
 	return err
@@ -211,8 +239,8 @@ func (b *breakpoints) drop(cpu int) (err error) {
 // (kernel/events/core.c, perf_swevent_event).
 func (b *breakpoints) calls() (hits, missed uint64, err error) {
 	hits = b.gone
-	for _, fds := range b.events {
-		n, err := countAll(fds)
+	for _, events := range b.events {
+		n, err := readAll(events)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -221,15 +249,32 @@ func (b *breakpoints) calls() (hits, missed uint64, err error) {
 	return hits, 0, nil
 }
 
-func countAll(fds []int) (sum uint64, err error) {
-	for _, fd := range fds {
-		var n [8]byte
-		if _, err := unix.Read(fd, n[:]); err != nil {
+// readAll reads the events of a CPU and returns the sum of their hits.
+func readAll(events []event) (hits uint64, err error) {
+	for i := range events {
+		e := &events[i]
+		var b [16]byte // PERF_FORMAT_TOTAL_TIME_ENABLED
+		n, err := unix.Read(e.fd, b[:])
+		if err != nil {
 			return 0, fmt.Errorf("read hits of a breakpoint: %w", err)
 		}
-		sum += binary.NativeEndian.Uint64(n[:])
+		if n == len(b) { // else it is in an error state
+			e.hits, e.enabled = binary.NativeEndian.Uint64(b[:]), binary.NativeEndian.Uint64(b[8:])
+		}
+		hits += e.hits
 	}
-	return sum, nil
+	return hits, nil
+}
+
+// passed reports whether the time of all events has passed since it was last asked.
+func passed(events []event) bool {
+	alive := true
+	for i := range events {
+		e := &events[i]
+		alive = alive && e.enabled > e.before
+		e.before = e.enabled
+	}
+	return alive
 }
 
 // Close removes the breakpoints. It is idempotent.

@@ -96,17 +96,21 @@ type Snapshot struct {
 	Unattributed  uint64            // calls that no ring has
 	WithoutCaller uint64            // calls that no caller has
 	WithoutSecond uint64            // failures that no second has
-	Came          []int             // CPUs that came online since the last Read
+	Came          []Arrival         // since the last Read
 }
 
-// Read returns the counts. They are not those of one moment: calls go on meanwhile.
-func (c *Counter) Read() (*Snapshot, error) {
-	var came []int
+// Follow begins to count on CPUs that came online. Until it is called, or Read, their calls are not seen.
+func (c *Counter) Follow() error {
 	if b, ok := c.attached.(*breakpoints); ok {
-		var err error
-		if came, err = b.follow(); err != nil {
-			return nil, err
-		}
+		return b.follow()
+	}
+	return nil
+}
+
+// Read returns the counts, after [Counter.Follow]. They are not those of one moment: calls go on meanwhile.
+func (c *Counter) Read() (*Snapshot, error) {
+	if err := c.Follow(); err != nil {
+		return nil, err
 	}
 	// The kernel's counts first: a call that comes meanwhile is not taken for a missed one.
 	hits, missed, err := c.attached.calls()
@@ -117,7 +121,9 @@ func (c *Counter) Read() (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Came = came
+	if b, ok := c.attached.(*breakpoints); ok {
+		s.Came, b.came = b.came, nil
+	}
 	missed = max(missed, hits-min(hits, s.Hits))
 	s.Missed = missed - min(missed, c.missed)
 	s.Hits -= c.hits
