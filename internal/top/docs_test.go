@@ -62,7 +62,7 @@ func TestTheDocumentedScreens(t *testing.T) {
 		sample := sampled{sample: documentedSample()}
 		if scene.drops {
 			sample.drops = documentedDrops()
-			cfg.Drops = func() (Drops, error) { return sample.drops, nil }
+			cfg.Drops = func() (*Drops, error) { return sample.drops, nil }
 		}
 		d := newDriver(t, cfg)
 		d.send(tea.WindowSizeMsg{Width: width, Height: height}, sample)
@@ -123,14 +123,14 @@ func documentedSample() *inspect.Report {
 	}
 }
 
-func documentedDrops() Drops {
+func documentedDrops() *Drops {
 	return NewDrops(&drops.Report{Rings: []drops.Ring{
 		{ID: 88, Calls: 91204, Failed: 91204, FailedLow: 91204, FailedHigh: 91204, FailedBytes: 91204 * 64},
 		{ID: 1207, Calls: 530114, Failed: 4312, FailedLow: 4310, FailedHigh: 4316, FailedBytes: 4312 * 136, Callers: []drops.Caller{
 			{Name: "on_exit", Counts: drops.Counts{Calls: 300021, Failed: 4300}},
 			{Name: "on_exec", Counts: drops.Counts{Calls: 230093, Failed: 12}},
 		}},
-	}})
+	}}, 0)
 }
 
 func documentedNews() News {

@@ -12,23 +12,39 @@ import (
 )
 
 // Drops are the failed reservations by ring. It is nil if they are not counted.
-type Drops map[ebpf.MapID]*drops.Ring
+type Drops struct {
+	rings map[ebpf.MapID]*drops.Ring
+	only  ebpf.MapID
+}
 
-// NewDrops returns the Drops of a report.
-func NewDrops(r *drops.Report) Drops {
-	d := make(Drops, len(r.Rings))
+// NewDrops returns the Drops of a report, of all rings or, if only is not 0, of that ring.
+func NewDrops(r *drops.Report, only ebpf.MapID) *Drops {
+	d := &Drops{make(map[ebpf.MapID]*drops.Ring, len(r.Rings)), only}
 	for i := range r.Rings {
 		if ring := &r.Rings[i]; !ring.Gone {
-			d[ring.ID] = ring
+			d.rings[ring.ID] = ring
 		}
 	}
 	return d
 }
 
+// Of returns the counts of a ring, or nil.
+func (f *Drops) Of(id ebpf.MapID) *drops.Ring {
+	if f == nil {
+		return nil
+	}
+	return f.rings[id]
+}
+
+// counts reports whether the failed reservations of a ring are counted.
+func (f *Drops) counts(m *inspect.Map) bool {
+	return f != nil && m.Type == ebpf.RingBuf && (f.only == 0 || f.only == m.ID)
+}
+
 // Lost returns the bytes that a ring has lost since the first sample: in overwrite mode those that were overwritten before
 // they were consumed, of a user ring those of the samples that its producers could not write, of other rings those of failed
 // reservations, headers included, if they are counted.
-func (f Drops) Lost(m *inspect.Map) (bytes float64, known bool) {
+func (f *Drops) Lost(m *inspect.Map) (bytes float64, known bool) {
 	switch {
 	case m.Positions == nil || m.Flow == nil:
 		return 0, false
@@ -36,8 +52,8 @@ func (f Drops) Lost(m *inspect.Map) (bytes float64, known bool) {
 		return m.Flow.Overwritten.Float64(), true
 	case m.Flow.Refused != nil:
 		return float64(m.Flow.Refused.Bytes), true
-	case f != nil && m.Type == ebpf.RingBuf:
-		if r := f[m.ID]; r != nil {
+	case f.counts(m):
+		if r := f.Of(m.ID); r != nil {
 			return float64(r.FailedBytes), true
 		}
 		return 0, true // no program has called
@@ -46,12 +62,12 @@ func (f Drops) Lost(m *inspect.Map) (bytes float64, known bool) {
 }
 
 // Records returns the records that were refused since the first sample: failed reservations, or samples of a user ring.
-func (f Drops) Records(m *inspect.Map) (n uint64, known bool) {
+func (f *Drops) Records(m *inspect.Map) (n uint64, known bool) {
 	switch {
 	case m.Type == ebpf.UserRingbuf && m.Flow != nil && m.Flow.Refused != nil:
 		return m.Flow.Refused.Samples, true
-	case f != nil && m.Type == ebpf.RingBuf:
-		if r := f[m.ID]; r != nil {
+	case f.counts(m):
+		if r := f.Of(m.ID); r != nil {
 			return r.Failed, true
 		}
 		return 0, true
@@ -85,7 +101,7 @@ func (m *Model) lossLines(d *inspect.Map) (lines []line) {
 		lines = append(lines, plain(fmt.Sprintf("lost     %s samples of %s refused by the full ring   no room for %s",
 			whole(r.Samples), bytes(float64(r.Bytes)), ago(r.Full))))
 	}
-	if r := m.drops[d.ID]; r != nil {
+	if r := m.drops.Of(d.ID); r != nil {
 		text := fmt.Sprintf("drops    %s of %s reservations failed, %s", exactCount(r), whole(r.Calls), bytes(float64(r.FailedBytes)))
 		for _, text := range wrap(text+blamed(r), len("drops    "), m.width) {
 			lines = append(lines, plain(text))

@@ -16,7 +16,7 @@ type Config struct {
 	Sample func() (*inspect.Report, error)
 	// Drops returns the failed reservations since the first sample. It is called after Sample. If it is nil, they are not
 	// counted.
-	Drops func() (Drops, error)
+	Drops func() (*Drops, error)
 	// Watch opens a ring so that the Model can show its records.
 	Watch func(id ebpf.MapID) (Watch, error)
 	// Interval is the time between two samples.
@@ -60,7 +60,7 @@ type Model struct {
 	width, height int
 
 	sample *inspect.Report
-	drops  Drops // as of the sample
+	drops  *Drops // as of the sample
 	err    error // error of the last sample
 	paused bool
 
@@ -98,7 +98,7 @@ type (
 	sampled struct {
 		sample *inspect.Report
 		err    error
-		drops  Drops
+		drops  *Drops
 	}
 	sampleDue struct{}
 	// opened is the result of Config.Watch.

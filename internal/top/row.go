@@ -28,7 +28,7 @@ const (
 var Orders = []string{byFill: "fill", byRate: "rate", byLag: "lag", byLost: "lost", byState: "state", byName: "name", byID: "id"}
 
 // Sorted returns maps in the order with the given name, one of [Orders].
-func (f Drops) Sorted(maps []inspect.Map, by string) []*inspect.Map {
+func (f *Drops) Sorted(maps []inspect.Map, by string) []*inspect.Map {
 	return f.rows(maps, "", orderOf(by), false)
 }
 
@@ -37,7 +37,7 @@ func orderOf(name string) order { return order(max(slices.Index(Orders, name), 0
 
 // rows returns the maps that match the filter, sorted. It sorts maps with equal keys by id: a row then
 // stays in place from sample to sample.
-func (f Drops) rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
+func (f *Drops) rows(maps []inspect.Map, filter string, by order, reverse bool) []*inspect.Map {
 	var list []*inspect.Map
 	for i := range maps {
 		if matches(&maps[i], filter) {
@@ -55,7 +55,7 @@ func (f Drops) rows(maps []inspect.Map, filter string, by order, reverse bool) [
 }
 
 // compare returns a negative number if a comes before b: the more urgent map comes first.
-func (f Drops) compare(a, b *inspect.Map, by order) int {
+func (f *Drops) compare(a, b *inspect.Map, by order) int {
 	switch by {
 	case byFill:
 		return cmp.Compare(fill(b), fill(a))
@@ -83,7 +83,7 @@ func fill(m *inspect.Map) float64 {
 }
 
 // lost returns how many bytes a ring has lost, or -1 if that is unknown.
-func (f Drops) lost(m *inspect.Map) float64 {
+func (f *Drops) lost(m *inspect.Map) float64 {
 	if n, known := f.Lost(m); known {
 		return n
 	}

@@ -113,12 +113,17 @@ func (c *lossCounter) read() (l *metrics.Losses, err error) {
 // watchedHost is a host whose rings top watches.
 type watchedHost struct {
 	*inspect.Sampler
+	only   ebpf.MapID   // the ring whose failed reservations are counted; 0: all
 	losses *lossCounter // nil without --drops
 }
 
 // count starts to count failed reservations.
 func (h *watchedHost) count() (err error) {
-	h.losses, err = countLosses()
+	var rings []ebpf.MapID
+	if h.only != 0 {
+		rings = []ebpf.MapID{h.only}
+	}
+	h.losses, err = countLosses(rings...)
 	return err
 }
 
@@ -132,7 +137,7 @@ func (h *watchedHost) Sample() (*inspect.Report, error) {
 }
 
 // drops returns the failed reservations so far, or nil if they are not counted.
-func (h *watchedHost) drops() (top.Drops, error) {
+func (h *watchedHost) drops() (*top.Drops, error) {
 	if h.losses == nil {
 		return nil, nil
 	}
@@ -140,7 +145,7 @@ func (h *watchedHost) drops() (top.Drops, error) {
 	if err != nil {
 		return nil, err
 	}
-	return top.NewDrops(r), nil
+	return top.NewDrops(r, h.only), nil
 }
 
 // drainsOf returns the counts of a user ring, zero if it was not drained.

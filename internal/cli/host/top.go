@@ -47,7 +47,7 @@ the basic sixteen, and what they say is in words too; NO_COLOR turns them off. d
 pictures.
 
 With --drops, the reservations that fail are counted too, from the start of top: records that are
-lost. That costs every reservation on the host some time, which a note says. If this kernel lets
+lost, of all rings or, with MAP, of that ring. That costs every reservation on the host some time, which a note says. If this kernel lets
 nothing count them, the status is 3. docs/drops.md says more.
 
 Without a terminal: --batch prints a table after each interval, -o json a document a line,
@@ -91,7 +91,7 @@ func (o *topOptions) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	s := inspect.NewSampler(inspect.SamplerOptions{StuckAfter: min(o.interval.Value/2, time.Second/2)})
 	defer s.Close()
-	host := watchedHost{Sampler: s}
+	host := watchedHost{Sampler: s, only: o.only}
 	if o.drops {
 		if err := host.count(); err != nil {
 			return err
@@ -135,7 +135,7 @@ func (o *topOptions) screen(cmd *cobra.Command, host *watchedHost) error {
 		}
 		return host.Sample()
 	}
-	var drops func() (top.Drops, error)
+	var drops func() (*top.Drops, error)
 	if host.losses != nil {
 		drops = host.drops
 	}

@@ -57,12 +57,12 @@ func (o *topOptions) print(cmd *cobra.Command, host *watchedHost) error {
 }
 
 // printSample prints a sample. A table that follows another is set apart by an empty line.
-func (o *topOptions) printSample(cmd *cobra.Command, sample *inspect.Report, drops top.Drops, follows bool) error {
+func (o *topOptions) printSample(cmd *cobra.Command, sample *inspect.Report, drops *top.Drops, follows bool) error {
 	w, format := cmd.OutOrStdout(), o.output.Value
 	document := jsonSample(sample)
 	for i := range document.Maps {
 		m := &document.Maps[i]
-		m.Drops = jsonDrops(drops[m.ID])
+		m.Drops = jsonDrops(drops.Of(m.ID))
 	}
 	if format == "table" && follows {
 		if _, err := fmt.Fprintln(w); err != nil {
@@ -86,7 +86,7 @@ func (o *topOptions) printSample(cmd *cobra.Command, sample *inspect.Report, dro
 
 // topTable returns the rows of a table. For programs, sizes are in bytes and times in seconds, and what is unknown is empty. The
 // column DROPS is there if drops are counted.
-func topTable(maps []*inspect.Map, drops top.Drops, forPrograms bool) [][]string {
+func topTable(maps []*inspect.Map, drops *top.Drops, forPrograms bool) [][]string {
 	size, none := command.FormatSize, "-"
 	span := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
 	if forPrograms {
