@@ -31,11 +31,13 @@ type sizes struct {
 	keys    uint64 // of a large table
 	lookups uint64
 	gets    uint64 // requests by UDP
+	rings   int    // that drops counts
+	laps    int    // over these rings
 }
 
 var (
-	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500, nodes: 1_000_000, keys: 1_000_000, lookups: 500_000, gets: 100_000}
-	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20, nodes: 1000, keys: 10_000, lookups: 1000, gets: 1000}
+	fullSize  = sizes{ring: 16 << 20, passes: 2000, records: 2_000_000, wakes: 500, nodes: 1_000_000, keys: 1_000_000, lookups: 500_000, gets: 100_000, rings: 500, laps: 3}
+	quickSize = sizes{ring: 64 << 10, passes: 20, records: 20_000, wakes: 20, nodes: 1000, keys: 10_000, lookups: 1000, gets: 1000, rings: 5, laps: 1}
 )
 
 // newRig starts the peers, which end with ctx.
@@ -128,4 +130,6 @@ var benchmarks = []struct {
 	{"lookup/hot", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, 1000, 1.0/20) }},
 	{"lookup/random", func(r *rig) (*harness.Benchmark, error) { return newLookup(r, r.size.keys, 1.0/3) }},
 	{"arenaget/64", newArenaGet},
+	{"drops/room", func(r *rig) (*harness.Benchmark, error) { return newDrops(r, false) }},
+	{"drops/full", func(r *rig) (*harness.Benchmark, error) { return newDrops(r, true) }},
 }

@@ -19,6 +19,8 @@ type Contender struct {
 	Name string
 	// Run does the work once, verifies that it was done, and returns a figure for each metric.
 	Run func(ctx context.Context) ([]float64, error)
+	// Missing, if set, says what this kernel lacks for it. Then it is not run. The first two contenders cannot be missing.
+	Missing error
 }
 
 // Benchmark is some work and the contenders that do it. The first contender is the base, to which
@@ -37,12 +39,19 @@ type Benchmark struct {
 func (b *Benchmark) Measure(ctx context.Context, rounds int, rng *rand.Rand) (*Result, error) {
 	res := &Result{Name: b.Name, Title: b.Title, Metrics: b.Metrics}
 	for _, c := range b.Contenders {
-		res.Rows = append(res.Rows, Row{Contender: c.Name, Figures: make([][]float64, len(b.Metrics))})
+		row := Row{Contender: c.Name, Figures: make([][]float64, len(b.Metrics))}
+		if c.Missing != nil {
+			row.Missing = c.Missing.Error()
+		}
+		res.Rows = append(res.Rows, row)
 	}
 	for range rounds {
 		for _, i := range rng.Perm(len(b.Contenders)) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
+			}
+			if b.Contenders[i].Missing != nil {
+				continue
 			}
 			figures, err := b.Contenders[i].Run(ctx)
 			if err != nil {
@@ -54,6 +63,9 @@ func (b *Benchmark) Measure(ctx context.Context, rounds int, rng *rand.Rand) (*R
 		}
 	}
 	for i := range res.Rows {
+		if res.Rows[i].Missing != "" {
+			continue
+		}
 		for m := range res.Metrics {
 			res.Rows[i].Spreads = append(res.Rows[i].Spreads, res.Spread(m, i, 0))
 		}
@@ -72,6 +84,8 @@ type Result struct {
 // Row has the figures of one contender. Its slices have one element for each metric.
 type Row struct {
 	Contender string `json:"contender"`
+	// Missing says what the kernel lacks for the contender. Then it has no figures.
+	Missing string `json:"missing,omitempty"`
 	// Figures[i] has the figure of each round for metric i.
 	Figures [][]float64 `json:"figures"`
 	// Spreads[i] summarizes Figures[i].

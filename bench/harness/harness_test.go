@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,7 +98,7 @@ func TestEveryContenderRunsOnceInEachRound(t *testing.T) {
 			return []float64{1}, nil
 		}
 	}
-	b := Benchmark{Metrics: []Metric{{}}, Contenders: []Contender{{"a", add("a")}, {"b", add("b")}, {"c", add("c")}}}
+	b := Benchmark{Metrics: []Metric{{}}, Contenders: []Contender{{Name: "a", Run: add("a")}, {Name: "b", Run: add("b")}, {Name: "c", Run: add("c")}}}
 	if _, err := b.Measure(t.Context(), 50, rand.New(rand.NewPCG(1, 2))); err != nil {
 		t.Fatal(err)
 	}
@@ -166,5 +167,20 @@ func TestPeer(t *testing.T) {
 	}
 	if _, err := p.Call("sum", 1, 2, ""); err == nil {
 		t.Error("an ended peer answers")
+	}
+}
+
+func TestAContenderThatTheKernelLacksSaysSo(t *testing.T) {
+	run := func(context.Context) ([]float64, error) { return []float64{2}, nil }
+	b := Benchmark{Name: "b", Title: "t", Metrics: []Metric{{Name: "time", Unit: "ns"}}, Contenders: []Contender{
+		{Name: "base", Run: run}, {Name: "base again", Run: run}, {Name: "other", Missing: errors.New("no such thing")},
+	}}
+	r, err := b.Measure(t.Context(), 3, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := r.WriteTable(&text); err != nil || !strings.Contains(text.String(), "  other: left out: no such thing\n") {
+		t.Errorf("%v: %s", err, &text)
 	}
 }

@@ -17,6 +17,10 @@ func (r *Result) WriteTable(w io.Writer) error {
 		tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 		fmt.Fprintf(tw, "%s\tratio\tbest\tp95\t  \n", unit)
 		for i, row := range r.Rows {
+			if row.Missing != "" {
+				fmt.Fprintf(tw, "-\t\t\t\t  %s: left out: %s\n", row.Contender, row.Missing)
+				continue
+			}
 			s := row.Spreads[m]
 			if i == 0 {
 				fmt.Fprintf(tw, "%.4g\t1\t\t\t  %s\n", s.Figure, row.Contender)
