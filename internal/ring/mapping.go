@@ -59,6 +59,10 @@ const (
 // on a cache line that the kernel does not use.
 const claimOffset = 64
 
+// creationOffset is the offset of the creation number in the consumer page of a RINGBUF: on a cache line that neither the
+// kernel nor the claim uses.
+const creationOffset = 256
+
 // Offsets in the producer page, struct bpf_ringbuf (kernel/bpf/ringbuf.c).
 const (
 	pendingOffset   = 8
@@ -243,4 +247,11 @@ func (p Positions) OverwritePos() Pos {
 // kernel ignores it. See package claim.
 func (p Positions) ConsumerClaim() *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Add(p.consumer, claimOffset))
+}
+
+// Creation returns the word in the consumer page of a RINGBUF that tells the ring from a later one with the same id, 0 if it
+// has no number yet. The kernel zeroes the page when it creates the ring, and ignores the word. Its partners are other callers of
+// Creation: the first compare-and-swap from 0 decides.
+func (p Positions) Creation() *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Add(p.consumer, creationOffset))
 }
