@@ -24,9 +24,9 @@ var layers = []struct {
 	{"tools and fixtures", []string{"cmd", "bench", "vmtest", "deploy", "docs", "internal/bpftest/arenatest"}},
 	{"the command", []string{"internal/cli"}},
 	{"what the command stands on", []string{
-		"internal/stream", "internal/top", "internal/filter", "internal/symbol", "internal/conform",
+		"internal/stream", "internal/fleet", "internal/top", "internal/filter", "internal/symbol", "internal/conform",
 	}},
-	{"probes and fixtures", []string{"internal/bpftest", "internal/testenv", "internal/feature", "internal/netpair", "internal/model"}},
+	{"probes and fixtures", []string{"internal/bpftest", "internal/testenv", "internal/feature", "internal/netpair", "internal/natstest", "internal/model"}},
 	{"the library", []string{
 		"consumer", "userprod", "arena", "pin", "inspect", "decode", "capture", "drops", "metrics", "bpf",
 	}},
@@ -157,7 +157,7 @@ func TestReadersAndProducersStandAlone(t *testing.T) {
 // Of the fixtures of the tests, the command has those with which conform shows the kernel's rules.
 func TestTheCommandHasNoFixtures(t *testing.T) {
 	tr := goList(t)
-	for _, fixtures := range []string{"internal/bpftest", "internal/testenv", "testing"} {
+	for _, fixtures := range []string{"internal/bpftest", "internal/testenv", "internal/natstest", "testing"} {
 		if chain := tr.reaches("cmd/rbtool", fixtures, "internal/conform"); chain != nil {
 			t.Errorf("%s", strings.Join(chain, " imports "))
 		}
