@@ -25,6 +25,7 @@ type TypeOptions struct {
 	structs  []string // values of --struct
 	NoDecode bool
 	Explain  bool
+	object   string // what Suggest names
 	// Host is for Find to take for the programs of the host, for several rings; nil to read them.
 	Host *infer.Host
 }
@@ -98,6 +99,10 @@ func CheckStructs(command string, values ...string) error {
 	return nil
 }
 
+// Suggest names the object that the programs of the rings are of. Its types count as those of --btf, and the types that the user
+// remembers do not.
+func (o *TypeOptions) Suggest(object string) { o.object = object }
+
 // Named reports whether --type or --struct names types.
 func (o *TypeOptions) Named() bool { return len(o.Names) > 0 || len(o.structs) > 0 }
 
@@ -114,7 +119,11 @@ func (o *TypeOptions) Find(m *ebpf.Map) (stream.Types, error) {
 		}
 		return t, err
 	}
-	sources, err := stream.LoadSources(o.from)
+	from := o.from
+	if o.object != "" {
+		from = append([]string{o.object}, from...)
+	}
+	sources, err := stream.LoadSources(from)
 	switch {
 	case err != nil:
 		return stream.Types{}, err
@@ -129,7 +138,7 @@ func (o *TypeOptions) Find(m *ebpf.Map) (stream.Types, error) {
 		return t, err
 	}
 	found, err := stream.FindTypes(m, sources, o.Host)
-	if file, noHome := usertypes.Find(); err == nil && noHome == nil && len(o.from) == 0 {
+	if file, noHome := usertypes.Find(); err == nil && noHome == nil && len(from) == 0 {
 		found.Prefer(m, file)
 	}
 	return found, err

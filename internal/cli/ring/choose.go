@@ -32,6 +32,7 @@ type choice struct {
 	pids  []uint
 	comms []string
 	kinds []ebpf.MapType // of the rings
+	given []chosen       // rings of this process, in place of all others; find returns copies of them
 
 	others []error // of references to pins that are no rings, which the last find left out
 }
@@ -106,6 +107,9 @@ func exists(pid uint) bool {
 // find opens the rings, each once. The caller closes them. outer reports whether a reference means a map of maps. If strict
 // is not set, it leaves out what does not exist.
 func (c *choice) find(strict bool) (found []chosen, outer bool, err error) {
+	if c.given != nil {
+		return c.copies()
+	}
 	var others []error
 	for _, ref := range c.refs {
 		list, isOuter, err := c.lookUp(ref)
@@ -140,6 +144,18 @@ func (c *choice) find(strict bool) (found []chosen, outer bool, err error) {
 		found = append(found, list...)
 	}
 	return unique(found), outer, nil
+}
+
+// copies returns the given rings, with descriptors of their own.
+func (c *choice) copies() (found []chosen, outer bool, err error) {
+	for _, g := range c.given {
+		if g.Map, err = g.Map.Clone(); err != nil {
+			closeChosen(found)
+			return nil, false, fmt.Errorf("%s: ring %s: %w", c.name, g.name, err)
+		}
+		found = append(found, g)
+	}
+	return found, false, nil
 }
 
 // unique closes rings that are there already, and gives those that have a name in common different ones.

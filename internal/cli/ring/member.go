@@ -104,7 +104,7 @@ func (r *reading) sets() (sets []*decode.Set) {
 
 // unconsumed leaves out the rings that other processes consume, and calls refused for them.
 func (r *reading) unconsumed(rings []*member, refused func(*member, error)) ([]*member, error) {
-	if r.opts.observe || r.opts.steal || len(rings) == 0 {
+	if r.opts.observe || r.opts.steal || r.opts.rings.given != nil || len(rings) == 0 {
 		return rings, nil
 	}
 	var all []*ebpf.Map
@@ -221,11 +221,11 @@ func (r *reading) leave(i int, broken error) {
 		m.why = fmt.Sprintf("cannot be read any more: %v", explainReader(broken))
 	}
 	t := r.rings.TotalsOf(i)
-	unread := ""
-	if broken == nil && t.End != t.Pos {
-		unread = fmt.Sprintf(", %d bytes were not read", t.End-t.Pos)
+	if r.ending && broken == nil {
+		r.printEnd(m, t)
+	} else {
+		r.noteGone(m, t, broken)
 	}
-	command.Note(r.stderr, "%s %s; %d records were read, %d bytes lost%s", m.name, m.why, t.Records, t.Lost, unread)
 	if r.gone != nil {
 		r.sinkErr = errors.Join(r.sinkErr, r.gone(i, m))
 	}
@@ -235,6 +235,15 @@ func (r *reading) leave(i int, broken error) {
 	delete(r.members, i)
 	m.Close()
 	m.gone.Store(true)
+}
+
+// noteGone tells that a ring is not read any more, and why.
+func (r *reading) noteGone(m *member, t stream.Totals, broken error) {
+	unread := ""
+	if broken == nil && t.End != t.Pos {
+		unread = fmt.Sprintf(", %d bytes were not read", t.End-t.Pos)
+	}
+	command.Note(r.stderr, "%s %s; %d records were read, %d bytes lost%s", m.name, m.why, t.Records, t.Lost, unread)
 }
 
 // reportTypes prints how the records of rings are decoded, and what filters probably do not mean.

@@ -40,17 +40,28 @@ type readOptions struct {
 }
 
 func (o *readOptions) flags(cmd *cobra.Command) {
-	o.from = &command.Choice{Value: "start", Among: []string{"start", "now"}}
 	o.rings.flags(cmd)
-	o.order.flags(cmd)
 	f := cmd.Flags()
-	f.Var(o.from, "from", "start with pending records, or skip them")
-	f.VarP(&o.count, "count", "n", "exit after this many records")
-	f.Var(&o.duration, "for", "exit after this duration")
-	f.Var(&o.idle, "idle", "exit after this duration without a record")
+	f.Var(o.startFlag(), "from", "start with pending records, or skip them")
 	f.BoolVar(&o.steal, "steal", false, "consume even if another process consumes the ring")
 	f.BoolVar(&o.recover, "recover", false, "repair a wrong consumer position: resume at the oldest intact record")
 	f.BoolVar(&o.observe, "observe", false, "watch without consuming, beside the consumer of the ring")
+	o.recordFlags(cmd)
+}
+
+// startFlag returns the flag --from, with its default.
+func (o *readOptions) startFlag() *command.Choice {
+	o.from = &command.Choice{Value: "start", Among: []string{"start", "now"}}
+	return o.from
+}
+
+// recordFlags adds the flags that do not depend on whose the rings are.
+func (o *readOptions) recordFlags(cmd *cobra.Command) {
+	o.order.flags(cmd)
+	f := cmd.Flags()
+	f.VarP(&o.count, "count", "n", "exit after this many records")
+	f.Var(&o.duration, "for", "exit after this duration")
+	f.Var(&o.idle, "idle", "exit after this duration without a record")
 	f.BoolVar(&o.stats, "stats", false, "print a line to stderr at the end: records, bytes, discarded, lost, records/s")
 	f.StringVar(&o.filter, "filter", "", "select records for which `EXPR` is true, such as 'pid == 1 && comm startsWith \"sys\"'")
 	o.types.Flags(f)
@@ -110,6 +121,9 @@ type reading struct {
 	added   func(i int, m *member) error
 	gone    func(i int, m *member) error
 	sinkErr error // of gone
+
+	stop   <-chan struct{} // closed when nothing writes records any more; nil for the rings of others
+	ending bool            // it was: rings end with their last record
 }
 
 // batchRecords is how many records of a ring a command writes before it tells the kernel that they are consumed.
@@ -179,7 +193,12 @@ func (r *reading) open(flush func() error) (err error) {
 // run moves records until a limit is reached. It also returns nil if a signal cancels ctx.
 func (r *reading) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	followed := r.follow(ctx)
+	var followed <-chan struct{}
+	if r.opts.rings.given == nil {
+		followed = r.follow(ctx)
+	} else {
+		followed = r.endWith(ctx)
+	}
 	err := r.Run(ctx)
 	if errors.Is(err, ctx.Err()) {
 		err = nil

@@ -138,29 +138,58 @@ func newTail() *cobra.Command {
 }
 
 func tail(ctx context.Context, stdout, stderr io.Writer, opts tailOptions) (err error) {
-	format := opts.show.output.Value
-	r, err := opts.find("tail", stderr, stream.Decodes(format) || opts.filter != "" || opts.types.Explain)
+	p, err := opts.print("tail", stdout, stderr)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
-	formats, err := opts.show.formats("tail", stdout, r.several, r.sets())
+	defer func() { err = errors.Join(err, p.close()) }()
+	return p.run(ctx)
+}
+
+// printing prints the records of rings. The caller calls close.
+type printing struct {
+	*reading
+	shown stacks
+}
+
+// print finds the rings, the types of their records and how they are shown, and starts to read.
+func (o *tailOptions) print(verb string, stdout, stderr io.Writer) (_ *printing, err error) {
+	format := o.show.output.Value
+	r, err := o.find(verb, stderr, stream.Decodes(format) || o.filter != "" || o.types.Explain)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	p := &printing{reading: r, shown: stacks{reading: r}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	formats, err := o.show.formats(verb, stdout, r.several, r.sets())
+	if err != nil {
+		return nil, err
 	}
 	out := &stream.Writer{W: stdout, Format: formats.Append}
-	shown := stacks{reading: r}
-	defer shown.close()
 	r.added = func(i int, m *member) error {
-		formats.Set(i, stream.Shown{Name: m.name, ID: m.id, Types: m.types.Set, Extras: shown.add(i, m, format)})
+		formats.Set(i, stream.Shown{Name: m.name, ID: m.id, Types: m.types.Set, Extras: p.shown.add(i, m, format)})
 		return nil
 	}
-	r.gone = func(i int, _ *member) error { return shown.remove(i) }
+	r.gone = func(i int, _ *member) error { return p.shown.remove(i) }
 	if err := r.open(out.Flush); err != nil {
-		return err
+		return nil, err
 	}
 	r.Sink = out
-	r.announce()
-	defer r.report()
-	return r.fail(r.run(ctx))
+	return p, nil
+}
+
+// run prints records until a limit is reached or ctx is done, and then notes and counts.
+func (p *printing) run(ctx context.Context) error {
+	p.announce()
+	defer p.report()
+	return p.fail(p.reading.run(ctx))
+}
+
+func (p *printing) close() error {
+	p.shown.close()
+	return p.reading.close()
 }
