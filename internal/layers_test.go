@@ -24,7 +24,7 @@ var layers = []struct {
 	{"tools and fixtures", []string{"cmd", "bench", "vmtest", "deploy", "docs", "internal/bpftest/arenatest"}},
 	{"the command", []string{"internal/cli"}},
 	{"what the command stands on", []string{
-		"internal/stream", "internal/fleet", "internal/top", "internal/filter", "internal/symbol", "internal/conform",
+		"internal/stream", "internal/fleet", "internal/top", "internal/filter", "internal/symbol", "internal/conform", "internal/runner",
 	}},
 	{"probes and fixtures", []string{"internal/bpftest", "internal/testenv", "internal/feature", "internal/netpair", "internal/natstest", "internal/model"}},
 	{"the library", []string{
