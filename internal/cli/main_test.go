@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/rbtool/rbtool/internal/bpftest/sections"
 	"github.com/rbtool/rbtool/internal/claim"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/feature"
@@ -29,8 +30,8 @@ import (
 )
 
 // TestScripts runs testdata/*.txtar. Each script has a directory $BPFFS on a bpffs, a unique name
-// $UNIQ, and the file pair.btf with the type of the records that the command produce writes. Besides
-// the commands of testscript there are
+// $UNIQ, the file pair.btf with the type of the records that the command produce writes, and sections.o, an
+// object for rbtool run. Besides the commands of testscript there are
 //
 //	status N [nobody|bpf|perfmon|contained|pod|full|closed] command...
 //
@@ -87,6 +88,9 @@ func runScripts(t *testing.T, dir string) {
 			dir := testenv.BPFFS(tb)
 			env.Setenv("BPFFS", dir)
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "pair.btf"), pairBTF(tb), 0o600); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "sections.o"), sections.Object(), 0o600); err != nil {
 				return err
 			}
 			env.Setenv("UNIQ", "t"+strings.TrimPrefix(filepath.Base(dir), "rbtool-test-"))

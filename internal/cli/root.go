@@ -14,6 +14,7 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/cli/host"
 	"github.com/rbtool/rbtool/internal/cli/probe"
+	"github.com/rbtool/rbtool/internal/cli/program"
 	"github.com/rbtool/rbtool/internal/cli/ring"
 	"github.com/rbtool/rbtool/internal/cli/types"
 )
@@ -50,7 +51,7 @@ not permitted, 4 not found, 5 would disturb another process, 130 interrupted, 13
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	for _, family := range [][]*cobra.Command{
-		bpffs.Commands(), host.Commands(), ring.Commands(), types.Commands(), arena.Commands(), probe.Commands(runArgs), {newVersion(), newMan()},
+		bpffs.Commands(), host.Commands(), ring.Commands(), program.Commands(func() program.Tail { return ring.NewTail() }), types.Commands(), arena.Commands(), probe.Commands(runArgs), {newVersion(), newMan()},
 	} {
 		root.AddCommand(family...)
 	}
