@@ -76,7 +76,7 @@ func (t oneByOne) Run(name string, f func(testscript.T)) {
 	t.T.Run(name, func(t *testing.T) { f(oneByOne{t}) })
 }
 
-func runScripts(t *testing.T, dir string) {
+func runScripts(t *testing.T, dir string, setups ...func(*testscript.Env)) {
 	run := func(p testscript.Params) { testscript.Run(t, p) }
 	if testing.Short() {
 		run = func(p testscript.Params) { testscript.RunT(oneByOne{t}, p) }
@@ -97,6 +97,9 @@ func runScripts(t *testing.T, dir string) {
 			env.Setenv("PAGE", fmt.Sprint(testenv.PageSize))
 			env.Setenv("PAGE_KIB", command.FormatSize(uint64(testenv.PageSize)))
 			env.Setenv("TWO_PAGES_KIB", command.FormatSize(2*uint64(testenv.PageSize)))
+			for _, setup := range setups {
+				setup(env)
+			}
 			return nil
 		},
 		Condition: condition,

@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"rbtool":      func() { os.Exit(Main()) },
 		"consume":     consumeMain,
 		"hold":        holdMain,
+		"nats":        natsMain,
 		"lo":          loMain,
 		"eth0":        eth0Main,
 		"bpftrace":    holdMain, // a process of this name that has a ring

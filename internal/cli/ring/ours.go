@@ -27,6 +27,7 @@ func NewTail() *Tail { return &Tail{end: make(chan struct{})} }
 func (t *Tail) Flags(cmd *cobra.Command) {
 	t.opts.startFlag()
 	t.opts.show.flags(cmd)
+	t.opts.order.flags(cmd)
 	t.opts.recordFlags(cmd)
 }
 

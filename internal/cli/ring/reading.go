@@ -40,6 +40,12 @@ type readOptions struct {
 }
 
 func (o *readOptions) flags(cmd *cobra.Command) {
+	o.order.flags(cmd)
+	o.unorderedFlags(cmd)
+}
+
+// unorderedFlags has the flags of a command that keeps the order of the rings.
+func (o *readOptions) unorderedFlags(cmd *cobra.Command) {
 	o.rings.flags(cmd)
 	f := cmd.Flags()
 	f.Var(o.startFlag(), "from", "start with pending records, or skip them")
@@ -57,7 +63,6 @@ func (o *readOptions) startFlag() *command.Choice {
 
 // recordFlags adds the flags that do not depend on whose the rings are.
 func (o *readOptions) recordFlags(cmd *cobra.Command) {
-	o.order.flags(cmd)
 	f := cmd.Flags()
 	f.VarP(&o.count, "count", "n", "exit after this many records")
 	f.Var(&o.duration, "for", "exit after this duration")
