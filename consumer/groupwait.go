@@ -35,15 +35,15 @@ func (g *Group) Wait(ctx context.Context) error {
 	return err
 }
 
-// poll looks for records without waiting for the poller. It may pause for Options.Coalesce and spin
-// for Options.BusyPoll. If it finds no record, everything consumed is published and no ring is hot.
+// poll looks for records without waiting for the poller. It may pause, see pauseFor, and spin for
+// Options.BusyPoll. If it finds no record, everything consumed is published and no ring is hot.
 func (g *Group) poll(ctx context.Context) (bool, error) {
 	ended := func() bool { return ctx.Err() != nil || g.closed.Load() }
 	if g.anyHot() {
 		return true, nil
 	}
-	if g.held() {
-		pause(g.opts.Coalesce, ended)
+	if d := g.pauseFor(time.Now()); d > 0 {
+		pause(d, ended)
 		if g.anyHot() {
 			return true, nil
 		}
@@ -65,6 +65,29 @@ func (g *Group) anyHot() bool {
 		}
 	}
 	return false
+}
+
+// pauseFor returns how long a wait that finds no record at the time now pauses before it sleeps.
+func (g *Group) pauseFor(now time.Time) time.Duration {
+	if g.opts.adapts() {
+		return g.inflow(now).pause()
+	}
+	if g.held() {
+		return g.opts.Coalesce
+	}
+	return 0
+}
+
+// inflow returns what came into the hot rings since their previous waits, at the time now.
+func (g *Group) inflow(now time.Time) inflow {
+	var in inflow
+	for _, i := range g.hot {
+		if m := g.members.list[i]; m.mem.Acquire() {
+			in.add(m.inflow(now))
+			m.leave()
+		}
+	}
+	return in
 }
 
 // held reports whether the last pass left the space of a record of a hot ring unpublished, for

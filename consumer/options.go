@@ -3,7 +3,7 @@ package consumer
 import "time"
 
 // Options change how a Reader or Group waits, when it publishes, and how it treats other consumers.
-// The zero value waits with the least CPU time and claims the ring. In a Group they apply to each
+// The zero value adapts to the rate of records and claims the ring. In a Group they apply to each
 // ring.
 type Options struct {
 	// BusyPoll is how long a wait polls the ring, using a CPU, before it sleeps. A record that is
@@ -11,16 +11,18 @@ type Options struct {
 	// Zero disables polling.
 	BusyPoll time.Duration
 
-	// Coalesce, if positive, trades latency of about this much for throughput. A wait that follows
-	// records pauses once for this long and checks the ring again before it sleeps. During the
-	// pause the space of the last record stays unpublished, so the kernel sees that the consumer is
-	// behind and sends no wakeup. 50 µs suits a flood.
+	// Coalesce trades latency for throughput. Zero, without BusyPoll, does so only in a flood: a wait
+	// pauses once for 50 µs before it sleeps if records came at 160,000 a second or more since the
+	// previous wait, and the ring has room for many more of them. A record that comes after a calm is
+	// read as soon as without pauses. A negative value disables pauses.
 	//
-	// A pass leaves that space unpublished until Wait publishes it. Do not combine Coalesce with an
-	// epoll instance of your own on the map: the consumer appears to be behind, so a commit does
-	// not wake it (bpf_ringbuf_commit in kernel/bpf/ringbuf.c). An edge-triggered epoll (EPOLLET)
-	// then misses new records, and a level-triggered epoll always finds the ring readable
-	// (ringbuf_map_poll_kern).
+	// If Coalesce is positive, each wait that follows records pauses once for this long. During the
+	// pause the space of the last record stays unpublished, so the kernel sees that the consumer is
+	// behind and sends no wakeup. A pass leaves that space unpublished until Wait publishes it.
+	// Do not combine it with an epoll instance of your own on the map: the consumer appears to be
+	// behind, so a commit does not wake it (bpf_ringbuf_commit in kernel/bpf/ringbuf.c). An
+	// edge-triggered epoll (EPOLLET) then misses new records, and a level-triggered epoll always
+	// finds the ring readable (ringbuf_map_poll_kern).
 	Coalesce time.Duration
 
 	// Timer is how often a sleeping wait checks the ring without a wakeup. It finds records

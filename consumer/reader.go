@@ -43,6 +43,7 @@ type Reader struct {
 	copy      copyBuffer
 	err       error
 	taken     struct{ records, bytes uint64 } // counted by takeNext and not yet in counts
+	flood     flood
 
 	counts counters
 	busy   busyHead

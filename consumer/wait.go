@@ -33,8 +33,8 @@ func (r *Reader) Wait(ctx context.Context) error {
 	return err
 }
 
-// poll looks for a record without waiting for the poller. It may pause for Options.Coalesce and
-// spin for Options.BusyPoll. If it finds no record, everything consumed is published.
+// poll looks for a record without waiting for the poller. It may pause, see pauseFor, and spin for
+// Options.BusyPoll. If it finds no record, everything consumed is published.
 func (r *Reader) poll(ctx context.Context) (bool, error) {
 	if !r.enter() {
 		return false, errClosed
@@ -44,8 +44,8 @@ func (r *Reader) poll(ctx context.Context) (bool, error) {
 	if r.ready() {
 		return true, nil
 	}
-	if r.pos != r.published && r.hold() > 0 {
-		pause(r.opts.Coalesce, ended)
+	if d := r.pauseFor(time.Now()); d > 0 {
+		pause(d, ended)
 		if r.ready() {
 			return true, nil
 		}
@@ -54,6 +54,17 @@ func (r *Reader) poll(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return spin(r.opts.BusyPoll, r.ready, ended), nil
+}
+
+// pauseFor returns how long a wait that finds no record at the time now pauses before it sleeps.
+func (r *Reader) pauseFor(now time.Time) time.Duration {
+	if r.opts.adapts() {
+		return r.inflow(now).pause()
+	}
+	if r.pos != r.published && r.hold() > 0 {
+		return r.opts.Coalesce
+	}
+	return 0
 }
 
 // peek is ready for callers that have not called enter. After Close it returns true, to end waits.
