@@ -84,7 +84,7 @@ func (g *Group) inflow(now time.Time) inflow {
 	for _, i := range g.hot {
 		if m := g.members.list[i]; m.mem.Acquire() {
 			in.add(m.inflow(now))
-			m.leave()
+			m.release()
 		}
 	}
 	return in
@@ -99,7 +99,7 @@ func (g *Group) held() bool {
 			return false
 		}
 		held := m.pos != m.published && m.hold() > 0
-		m.leave()
+		m.release()
 		if held {
 			return true
 		}
@@ -118,7 +118,7 @@ func (g *Group) cool() error {
 		}
 		err := m.publish(0)
 		m.hot = err != nil || m.ready()
-		m.leave()
+		m.release()
 		if m.hot {
 			kept = append(kept, i)
 		}

@@ -99,7 +99,8 @@ func (r *Reader) Remaining() uint64 { return r.pos.To(r.seen) }
 // take consumes one record and copies it to rec. It returns false if no record is ready, or after
 // an error, which is then in r.err.
 func (r *Reader) take(rec *Record) bool {
-	if !r.enter() {
+	if !r.lease.Enter() { // not enter, which is not inlined
+		r.refuse()
 		return false
 	}
 	r.adopt()
@@ -107,7 +108,9 @@ func (r *Reader) take(rec *Record) bool {
 	if found && r.opts.Shared { // not in share, which is not inlined
 		r.share()
 	}
-	r.leave()
+	if r.lease.Leave() {
+		r.unmap()
+	}
 	// What was contested is taken from a copy.
 	return found || r.takeAny(rec, r.direct()) || r.opts.Shared && r.err == nil && r.takeAny(rec, false)
 }
@@ -116,13 +119,14 @@ func (r *Reader) take(rec *Record) bool {
 // done. It counts the record in r.taken, which the next publication or pass adds to the counters.
 func (r *Reader) takeNext(rec *Record) bool {
 	end, data := r.mem.ProducerPos(), r.mem.Data()
-	if !r.direct() || r.pos == end || r.check(r.pos, end) != nil {
+	rest := uint64(end - r.pos)
+	if !r.direct() || rest == 0 || rest > r.mem.Size() || !r.pos.Aligned() || !end.Aligned() {
 		return false
 	}
 	length := uint32(data.Header(r.pos))
 	span := ring.Span(length)
 	// With a flag bit set, length is greater than an eighth of any ring.
-	if span > uint64(end-r.pos) || uint64(r.pos-r.published)+span > r.mem.Size()/8 {
+	if span > rest || uint64(r.pos-r.published)+span > r.mem.Size()/8 {
 		return false
 	}
 	copied := append(rec.Data[:0], data.Payload(r.pos, length)...)

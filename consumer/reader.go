@@ -25,6 +25,7 @@ var ErrCorrupt = ring.ErrCorrupt
 // One goroutine at a time may read. Any goroutine may call Close and Stats.
 type Reader struct {
 	mem    *ring.Mapping
+	lease  *ring.Lease     // of mem, for the reading goroutine
 	poller *syscall.Poller // nil in a Group, which polls for all its rings
 	opts   Options
 	over   bool     // the ring has BPF_F_RB_OVERWRITE
@@ -33,7 +34,7 @@ type Reader struct {
 
 	claimed runtime.Cleanup // releases the claim if the loop body of the last pass never returned
 
-	// The reading goroutine owns the fields below, between mem.Acquire and mem.Release.
+	// The reading goroutine owns the fields below, between enter and leave.
 	pos       ring.Pos // the next record to read; stored by setPos
 	seen      ring.Pos // producer_pos as last loaded
 	published ring.Pos // consumer_pos as last stored; at most pos
@@ -111,6 +112,7 @@ func newReader(mem *ring.Mapping, overwrite bool, opts Options) (*Reader, error)
 	// consumer_pos is loaded after the ring is claimed: until then another Reader may move it.
 	r.pos = mem.ConsumerPos()
 	r.published = r.pos
+	r.lease = mem.Lease()
 	return r, nil
 }
 
@@ -128,22 +130,36 @@ func (r *Reader) Close() error {
 	if r.poller != nil {
 		err = r.poller.Close()
 	}
-	if r.mem.Close() {
+	if r.lease.Close() {
 		err = errors.Join(err, r.unmap())
 	}
 	return err
 }
 
-// enter begins an access to the ring's memory, and leave ends it. enter returns false after Close.
+// enter begins an access of the reading goroutine to the ring's memory, and leave ends it. enter
+// returns false after Close.
 func (r *Reader) enter() bool {
-	if r.mem.Acquire() {
+	if r.lease.Enter() {
 		return true
 	}
-	r.err = errClosed
+	r.refuse()
 	return false
 }
 
+// refuse ends an Enter that failed.
+func (r *Reader) refuse() {
+	r.leave()
+	r.err = errClosed
+}
+
 func (r *Reader) leave() {
+	if r.lease.Leave() {
+		r.unmap()
+	}
+}
+
+// release ends an access of any goroutine that began with mem.Acquire.
+func (r *Reader) release() {
 	if r.mem.Release() {
 		r.unmap()
 	}

@@ -53,7 +53,7 @@ func (r *Reader) Stats() (Stats, error) {
 	if !r.mem.Acquire() {
 		return Stats{}, errClosed
 	}
-	defer r.leave()
+	defer r.release()
 	// Both are loaded before producer_pos, so producer_pos is not behind them.
 	consumer, next := r.mem.ConsumerPos(), ring.Pos(atomic.LoadUint64((*uint64)(&r.pos)))
 	head := r.oldest(consumer)

@@ -72,7 +72,7 @@ func (r *Reader) peek() bool {
 	if !r.mem.Acquire() {
 		return true
 	}
-	defer r.leave()
+	defer r.release()
 	return r.ready()
 }
 

@@ -109,9 +109,11 @@ func (v *View) Barrier() {
 	}
 }
 
-// Settle makes the stores of all threads visible: membarrier(2).
+// Settle is a Barrier of all threads: membarrier(2).
 func (v *View) Settle() {
 	for t := range v.s.threads {
+		th := &v.s.threads[t]
+		th.forget(0, int(th.ahead))
 		for v.s.threads[t].count > 0 {
 			v.s.flush(t, 0)
 		}
