@@ -54,6 +54,28 @@ func (l sourceLines) enclose(line recordflow.Line) bool {
 	return line.Number > 1 && l[sourceLine{line.File, line.Number - 1}] && l[sourceLine{line.File, line.Number + 1}]
 }
 
+// halve narrows zeros that two members of 4 bytes have got at once to the first, which is the one in the line: two stores
+// become no memset (MemsetRange::isProfitableToUseMemset). That there are two members is seen at other stores.
+func (w *namedWrite) halve(writes []recordflow.Write) {
+	if w.assign == nil || !w.doubtful || w.Const != 0 || !isSplat(w.Write) {
+		return
+	}
+	if v, ok := literal(w.value()); !ok || v != 0 {
+		return
+	}
+	first, second := false, false
+	for i := range writes[:min(len(writes), maxFields)] {
+		o := &writes[i]
+		is := o.Size == 4 && o.By == ""
+		first = first || is && o.Off == w.Off && !o.Constant
+		second = second || is && o.Off == w.Off+4
+	}
+	if first && second {
+		w.narrow(4)
+		w.doubtful = false
+	}
+}
+
 // isSplat reports whether a store of 8 bytes sets all to 0 or to -1, as a memset does.
 func isSplat(w *recordflow.Write) bool {
 	return w.Constant && w.Size == 8 && (w.Const == 0 || w.Const == 1<<64-1)

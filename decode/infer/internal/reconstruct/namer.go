@@ -55,6 +55,7 @@ func (n *namer) evidenceOf(s *recordflow.Site) *evidence {
 			if w.Moved {
 				moves[w.Off].apply(&found)
 			}
+			found.halve(s.Writes)
 			found.follows = after(found.Write.Line)
 			apart := (isSplat(w) || !w.Constant && !halves[w.From.Helper]) && lines.enclose(w.Line)
 			several := found.doubtful && !apart || cleared[w.Line] && found.index() == none
