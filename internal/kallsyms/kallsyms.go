@@ -13,12 +13,16 @@ package kallsyms
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"iter"
 )
 
 // Path is the file of the running kernel. Reading it takes about 30 ms.
 const Path = "/proc/kallsyms"
+
+// ErrHidden reports that the kernel does not show addresses.
+var ErrHidden = errors.New("the kernel hides addresses (kernel.kptr_restrict, CAP_SYSLOG)")
 
 // Function is a symbol of a function. Its bytes are valid until the next one is read.
 type Function struct {

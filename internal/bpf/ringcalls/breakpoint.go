@@ -138,7 +138,7 @@ func helperAddresses() (found [len(helpers)]uint64, err error) {
 		if i := slices.Index(helpers[:], string(fn.Name)); i >= 0 {
 			addr, ok := fn.Address()
 			if !ok {
-				return found, errors.New("the kernel hides addresses (kernel.kptr_restrict, CAP_SYSLOG)")
+				return found, kallsyms.ErrHidden
 			}
 			found[i] = addr
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rbtool/rbtool/drops"
+	"github.com/rbtool/rbtool/internal/kallsyms"
 )
 
 // cannotCount is the error of a host where no engine counts lost records.
@@ -41,6 +42,9 @@ func CannotCount(name string, err error) error {
 	refused := WithStatus(&cannotCount{name + ": lost records cannot be counted: " + strings.Join(seen, "; "), err}, StatusUnable)
 	if HasHint(err) {
 		return refused // a privilege is missing
+	}
+	if errors.Is(err, kallsyms.ErrHidden) {
+		return WithHint(refused, "with sysctl kernel.kptr_restrict=1, processes with CAP_SYSLOG see the addresses that breakpoints need")
 	}
 	return WithHint(refused, "a kernel that lets these helpers be traced, or one with kprobes, can count; otherwise only the program can: "+
 		"bpf_ringbuf_reserve returns NULL")

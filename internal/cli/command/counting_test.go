@@ -3,11 +3,13 @@ package command
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/drops"
+	"github.com/rbtool/rbtool/internal/kallsyms"
 )
 
 func TestCannotCount(t *testing.T) {
@@ -25,5 +27,13 @@ func TestCannotCount(t *testing.T) {
 	other := CannotCount("top", unix.ENOMEM)
 	if IsCannotCount(unix.ENOMEM) || other.Error() != "top: cannot allocate memory" || StatusOf(other) != StatusFailed {
 		t.Errorf("%v, status %d", other, StatusOf(other))
+	}
+}
+
+func TestHiddenAddressesGetTheirHint(t *testing.T) {
+	err := CannotCount("drops", errors.Join(drops.ErrNotSupported,
+		&drops.EngineError{Engine: drops.Breakpoint, Probe: "look up bpf_ringbuf_reserve", Err: kallsyms.ErrHidden}))
+	if hint := hintFor(err); !strings.Contains(hint, "sysctl kernel.kptr_restrict=1") || StatusOf(err) != StatusUnable {
+		t.Errorf("%v, hint %q, status %d", err, hint, StatusOf(err))
 	}
 }
