@@ -109,40 +109,54 @@ func (w *lossWatch) count() (err error) {
 }
 
 // add adds rings that were found, unless it has them, and closes them.
-func (w *lossWatch) add(found []chosen) (err error) {
+func (w *lossWatch) add(found []chosen) error {
+	var watched []chosen // for advice
 	for _, f := range found {
 		if w.rings[f.id] == nil {
 			w.rings[f.id] = &lossRing{id: f.id, name: f.name, typ: f.Type(), size: uint64(f.MaxEntries())}
 			if w.opts.advise && f.Type() == ebpf.RingBuf {
-				err = errors.Join(err, w.advise(f))
+				watched = append(watched, f)
 			}
 		}
+	}
+	err := w.advise(watched)
+	for _, f := range found {
 		f.Close()
 	}
 	w.looked = time.Now()
 	return err
 }
 
-// advise starts to watch the records of a ring. A ring that is not observed because of its kind gets no advice.
-func (w *lossWatch) advise(f chosen) error {
-	usage, err := inspect.Users(f.Map)
-	if err != nil {
-		return fmt.Errorf("find the ring's consumer: %w", err)
+// advise starts to watch the records of rings. It looks for the consumers of all of them at once, which takes as long as for one.
+// A ring that is not observed because of its kind gets no advice.
+func (w *lossWatch) advise(rings []chosen) error {
+	if len(rings) == 0 {
+		return nil
 	}
-	var consumers []uint32
-	for _, u := range usage.Users[f.id] {
-		if u.Consumes {
-			consumers = append(consumers, uint32(u.PID))
+	var maps []*ebpf.Map
+	for _, f := range rings {
+		maps = append(maps, f.Map)
+	}
+	usage, err := inspect.Users(maps...)
+	if err != nil {
+		return fmt.Errorf("find the consumers: %w", err)
+	}
+	for _, f := range rings {
+		var consumers []uint32
+		for _, u := range usage.Users[f.id] {
+			if u.Consumes {
+				consumers = append(consumers, uint32(u.PID))
+			}
 		}
+		a, err := drops.NewAdvisor(f.Map, consumers...)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			continue // in overwrite mode on machines that reorder stores
+		}
+		if err != nil {
+			return fmt.Errorf("drops %s: %w", f.name, err)
+		}
+		w.advised[f.id] = a
 	}
-	a, err := drops.NewAdvisor(f.Map, consumers...)
-	if errors.Is(err, ebpf.ErrNotSupported) {
-		return nil // in overwrite mode on machines that reorder stores
-	}
-	if err != nil {
-		return fmt.Errorf("drops %s: %w", f.name, err)
-	}
-	w.advised[f.id] = a
 	return nil
 }
 
