@@ -139,8 +139,12 @@ func (p *lossPrinter) details(l *lossOf) error {
 	var lines strings.Builder
 	if l.counts != nil && l.counts.Failed > 0 {
 		c := l.counts
+		worst := c.Worst.Time // of the kernel's clock, so it can begin before the first loss
+		if worst.Before(c.FirstFailure) {
+			worst = c.FirstFailure
+		}
 		fmt.Fprintf(&lines, "\n%s (id %d) lost records from %s to %s, most in the second from %s: %s, %s\n", escape.String(l.name), l.id,
-			clockTime(c.FirstFailure), clockTime(c.LastFailure), clockTime(c.Worst.Time), command.Grouped(c.Worst.Failed), command.RoughSize(float64(c.Worst.FailedBytes)))
+			clockTime(c.FirstFailure), clockTime(c.LastFailure), clockTime(worst), command.Grouped(c.Worst.Failed), command.RoughSize(float64(c.Worst.FailedBytes)))
 		if c.Invalid > 0 {
 			fmt.Fprintf(&lines, "%s of them no ring of this size can hold, or have invalid flags\n", command.Grouped(c.Invalid))
 		}
