@@ -13,6 +13,7 @@ import (
 
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/bpftest/producer"
+	"github.com/rbtool/rbtool/internal/bpftest/reservers"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/testenv"
 )
@@ -108,6 +109,38 @@ func TestDropsCountsWhatTwoProgramsLose(t *testing.T) {
 	}
 	if len(r.CPUs) == 0 || len(r.Sizes) == 0 || r.Sizes[0].Failures != r.Failures || r.Worst.Failures == 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestDropsOfARingInAMapOfMaps(t *testing.T) {
+	needs(t, "drops")
+	s, err := reservers.Load(reservers.Config{Steps: 3000, MaxSize: 100}, reservers.InnerRing, reservers.Reserve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path := filepath.Join(testenv.BPFFS(t), "rings")
+	if err := s.Outer.Pin(path); err != nil {
+		t.Fatal(err)
+	}
+	report := startDrops(t, path)
+	for _, who := range []reservers.Reserver{reservers.InnerRing, reservers.Reserve} { // Reserve writes to a ring that was not asked for
+		if err := s.Run(who); err != nil {
+			t.Fatal(err)
+		}
+	}
+	truth, err := s.Result(reservers.InnerRing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := report()
+	if len(doc.Rings) != 1 || len(doc.Rings[0].Programs) != 1 {
+		t.Fatalf("%+v", doc)
+	}
+	r := doc.Rings[0]
+	by := r.Programs[0]
+	if r.Failures != truth.Failed || r.Low != truth.Failed || r.High != truth.Failed || by.Name != "inner_many" || by.Failures != truth.Failed || by.Reservations != truth.Calls {
+		t.Errorf("%+v, want %+v", r, truth)
 	}
 }
 
