@@ -24,6 +24,19 @@ func online(t *testing.T, on bool) {
 	}
 }
 
+// runOn runs Output on a CPU.
+func runOn(t *testing.T, s *reservers.Set, cpu int) {
+	t.Helper()
+	restore, err := pin(cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restore()
+	if err := s.Run(reservers.Output); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestACPUThatGoesAndComes(t *testing.T) {
 	f, _ := feature.Find("cpu-hotplug")
 	if err := f.Have(); err != nil {
@@ -33,22 +46,11 @@ func TestACPUThatGoesAndComes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e drops.Engine) {
 		s := load(t, reservers.Config{Steps: each, MaxSize: 200}, reservers.Output)
 		c := count(t, drops.Options{Engine: e})
-		run := func(cpu int) {
-			t.Helper()
-			restore, err := pin(cpu)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer restore()
-			if err := s.Run(reservers.Output); err != nil {
-				t.Fatal(err)
-			}
-		}
 		t.Cleanup(func() { online(t, true) })
-		run(1)
+		runOn(t, s, 1)
 		for _, seen := range []bool{true, false} { // whether the counter looks while the CPU is off
 			online(t, false)
-			run(0)
+			runOn(t, s, 0)
 			report, r := read(t, c, s.Ring)
 			if seen && len(report.Notes) > 0 {
 				t.Errorf("notes %q", report.Notes)
@@ -61,7 +63,7 @@ func TestACPUThatGoesAndComes(t *testing.T) {
 			online(t, true)
 			// Until the counter has seen that the CPU is back.
 			for deadline := time.Now().Add(2 * time.Minute); ; before = r.Calls {
-				run(1)
+				runOn(t, s, 1)
 				if report, r = read(t, c, s.Ring); r.Calls == before+each {
 					break
 				}
