@@ -10,7 +10,10 @@ export BPF2GO_STRIP := llvm-strip-19
 ALONE      := -p 4 -vet=off -exec 'flock -o $(CURDIR)/$(BUILD)/tests.lock'
 TEST_FLAGS ?=
 FUZZ_RUNS  ?= 40000
-VMTEST_ARCH ?= amd64
+
+# make vmtest runs all kernels of amd64 in the list, and of arm64 one with pages of 4 KiB and one with 16 KiB.
+listed = $(shell sed -n 's,^kernel \($1\)\( .*\)*$$,\1,p' vmtest/kernels/kernels.txt | paste -sd,)
+VMTEST_KERNELS ?= $(call listed,[^ /]*),6.12/arm64,7.2-16k/arm64
 
 SOAK_TIME    ?= 60s
 SOAK_KILLS   ?= 1000
@@ -39,7 +42,7 @@ dist-check: dist ## these packages: built again elsewhere and offline, lintian, 
 demo: build ## what rbtool does, in half a minute; needs Go and root
 	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
 
-test: test-host vmtest ## everything, on the running kernel and in machines with six others; needs root; -j 2 saves time
+test: test-host vmtest ## everything, on the running kernel and in machines with eight others; needs root; -j 2 saves time
 
 test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	CGO_ENABLED=0 $(GO) test $(ALONE) $(TEST_FLAGS) ./...
@@ -58,14 +61,14 @@ deploy-check: deps-go ## the dashboard's queries and the alerts against a real P
 race: deps $(BUILD)/bench-peer # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test $(ALONE) -race -short $(TEST_FLAGS) ./...
 
-vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on every kernel of the list, in virtual machines (vmtest/README.md)
-	CGO_ENABLED=0 $(GO) run ./vmtest -arch $(VMTEST_ARCH) -timeout 15m -json $(BUILD)/kernels.json -markdown $(BUILD)/kernels.md $(VMTEST_FLAGS) ./...
+vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on the kernels of amd64 and two of arm64, in virtual machines (vmtest/README.md)
+	CGO_ENABLED=0 $(GO) run ./vmtest -kernels $(VMTEST_KERNELS) -timeout 15m -json $(BUILD)/kernels.json -markdown $(BUILD)/kernels.md $(VMTEST_FLAGS) ./...
 
-vmtest-arm64: ## the same on the kernels of arm64, with emulated processors; half an hour
-	$(MAKE) --no-print-directory vmtest VMTEST_ARCH=arm64
+vmtest-arm64: ## the same on all kernels of arm64; half an hour
+	$(MAKE) --no-print-directory vmtest VMTEST_KERNELS=$(call listed,[^ ]*/arm64)
 
 kernels-md: ## the page of documentation, from a run on the kernels of both architectures
-	$(MAKE) --no-print-directory vmtest VMTEST_ARCH=amd64,arm64
+	$(MAKE) --no-print-directory vmtest VMTEST_KERNELS=$(call listed,[^ ]*)
 	cp $(BUILD)/kernels.md docs/kernels.md
 
 vmtest-self: deps-vmtest ## vmtest's own tests that boot machines
