@@ -14,7 +14,7 @@ import (
 // CAP_BPF and CAP_PERFMON suffice to find the programs of a ring, but not where they are attached.
 func TestProgramsWithoutAdmin(t *testing.T) {
 	needIterators(t)
-	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: 8192})
+	m := testenv.Map(t, &ebpf.MapSpec{Name: "least_caps", Type: ebpf.RingBuf, MaxEntries: testenv.PageSize})
 	p := refersTo(t, m)
 	t.Cleanup(func() { p.Close() })
 	info, err := p.Info()
