@@ -3,6 +3,7 @@ package drain
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -143,6 +144,8 @@ func loadProgram(name string, m maps, c constants) (*ebpf.Program, error) {
 		if own := m[ring]; own != nil {
 			spec.Maps[ring].MaxEntries = own.MaxEntries()
 			spec.Maps[ring].Flags = own.Flags()
+		} else {
+			spec.Maps[ring].MaxEntries = uint32(os.Getpagesize()) // never used, but created
 		}
 	}
 	// LoadAndAssign loads only the objects that objs names.
