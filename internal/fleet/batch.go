@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/rbtool/rbtool/capture"
 )
 
 // The names of encodings of a batch's records.
@@ -32,9 +34,10 @@ type Batch struct {
 	Dropped     uint64 // records that the forwarder dropped because the engine was full or away
 	DroppedSize uint64 // bytes of those, without headers
 
-	Time     time.Time // when the first record was read
-	Encoding string    // of Body
-	Types    string    // content hash of the types of the records; "" if unknown
+	Time     time.Time      // when the first record was read
+	Clocks   capture.Clocks // of the host, when the forwarder began with the ring; the zero value is unknown
+	Encoding string         // of Body
+	Types    string         // content hash of the types of the records; "" if unknown
 	Body     []byte
 }
 
@@ -79,6 +82,9 @@ func (b *Batch) Header() Header {
 			h[headerPrefix+name] = *text
 		}
 	}
+	if b.Clocks != (capture.Clocks{}) {
+		h[headerPrefix+"Clocks"] = fmt.Sprintf("%d %d %d", b.Clocks.Monotonic, b.Clocks.Boottime, b.Clocks.TAI)
+	}
 	return h
 }
 
@@ -109,6 +115,11 @@ func ParseBatch(get func(name string) string, body []byte) (*Batch, error) {
 		return nil, fmt.Errorf("%w: header %sEncoding, %[2]sMap or %[2]sBoot is missing or wrong", ErrFormat, headerPrefix)
 	}
 	b.Map = ebpf.MapID(id)
+	if text := get(headerPrefix + "Clocks"); text != "" {
+		if _, err := fmt.Sscanf(text, "%d %d %d", &b.Clocks.Monotonic, &b.Clocks.Boottime, &b.Clocks.TAI); err != nil {
+			return nil, fmt.Errorf("%w: header %sClocks: %w", ErrFormat, headerPrefix, err)
+		}
+	}
 	return b, nil
 }
 

@@ -4,6 +4,10 @@
 //	                  a Batch of     Place: where the batches
 //	                  each ring      of one ring are stored
 //
+// and back:
+//
+//	JetStream ──▶ Reader ──▶ stream.Stream
+//
 // A [Forwarder] is a [stream.Sink]. It collects the records of each ring in a [Batch] and, when the stream flushes, hands
 // it to the [Place] of the ring. Flush returns nil only when the engine has acknowledged the batches, so a ring's space is
 // freed only then: see [consumer.Options].BeforePublish.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rbtool/rbtool/capture"
 	"github.com/rbtool/rbtool/consumer"
 	"github.com/rbtool/rbtool/internal/ring"
 	"github.com/rbtool/rbtool/internal/stream"
@@ -37,8 +38,9 @@ type Forwarder struct {
 type Ring struct {
 	Identity
 	Totals func() stream.Totals
-	Types  string        // content hash of the types, for [Batch]
-	Format stream.Format // of records in JSON
+	Types  string         // content hash of the types, for [Batch]
+	Clocks capture.Clocks // for [Batch]
+	Format stream.Format  // of records in JSON
 }
 
 // lane is what a Forwarder knows of a ring.
@@ -54,6 +56,7 @@ type lane struct {
 	open   *Batch        // that gets the next record, or nil
 	cursor rawCursor     // of open
 	spare  []byte        // memory for a body
+	err    error         // of Fail
 }
 
 // grace is how long Flush still waits for the engine when the context of Start is done.
@@ -74,9 +77,6 @@ func (f *Forwarder) Add(i int, r Ring) (resume uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for i >= len(f.lanes) {
-		f.lanes = append(f.lanes, nil)
-	}
 	t := r.Totals()
 	resume = t.Pos
 	last := place.Stored()
@@ -86,8 +86,18 @@ func (f *Forwarder) Add(i int, r Ring) (resume uint64, err error) {
 	if last != nil && last.Same(r.Identity) && ring.Pos(last.To).NotAfter(ring.Pos(t.End)) && ring.Pos(resume).Before(ring.Pos(last.To)) {
 		resume = last.To
 	}
-	f.lanes[i] = &lane{Ring: r, place: place, from: resume, to: resume, told: t}
+	f.set(i, &lane{Ring: r, place: place, from: resume, to: resume, told: t})
 	return resume, nil
+}
+
+// Fail makes Append and Flush fail with err as soon as the ring with the index i has records, for a ring that Add could not add.
+func (f *Forwarder) Fail(i int, err error) { f.set(i, &lane{err: err}) }
+
+func (f *Forwarder) set(i int, l *lane) {
+	for i >= len(f.lanes) {
+		f.lanes = append(f.lanes, nil)
+	}
+	f.lanes[i] = l
 }
 
 // Watch counts a record, before the filter.
@@ -100,6 +110,9 @@ func (f *Forwarder) Watch(rec consumer.Record) {
 // Append implements [stream.Sink].
 func (f *Forwarder) Append(_ context.Context, rec *stream.Record) error {
 	l := f.lanes[rec.Ring]
+	if l.err != nil {
+		return l.err
+	}
 	if l.open != nil && l.open.Records >= uint64(f.Records) {
 		l.seal(rec.Pos, 1)
 	}
@@ -135,7 +148,7 @@ func (f *Forwarder) begin(l *lane, rec *stream.Record) {
 
 // batch returns a batch without records.
 func (l *lane) batch(f *Forwarder) *Batch {
-	b := &Batch{Identity: l.Identity, Writer: f.writer, Encoding: f.Encoding, Types: l.Types, Time: time.Now(), Body: l.spare[:0]}
+	b := &Batch{Identity: l.Identity, Writer: f.writer, Encoding: f.Encoding, Types: l.Types, Clocks: l.Clocks, Time: time.Now(), Body: l.spare[:0]}
 	l.spare = nil
 	return b
 }
@@ -164,6 +177,9 @@ func (f *Forwarder) Flush() error {
 	for i, l := range f.lanes {
 		if l == nil {
 			continue
+		}
+		if l.err != nil {
+			return l.err
 		}
 		if l.open != nil {
 			l.complete()
@@ -215,7 +231,7 @@ func (f *Forwarder) storeAll(i int) error {
 // End stores what has happened to a ring since the last batch, and forgets the ring.
 func (f *Forwarder) End(i int) error {
 	l := f.lanes[i]
-	if l == nil {
+	if l == nil || l.err != nil {
 		return nil
 	}
 	t := l.Totals()

@@ -52,8 +52,16 @@ func (o *engineOptions) nats(name string, state func(string)) fleet.NATSOptions 
 	return fleet.NATSOptions{Name: name, Creds: o.creds, Login: o.login, CA: o.ca, Cert: o.cert, Key: o.key, State: state}
 }
 
-// explainEngine adds exit statuses and hints to errors of package fleet.
+// explainEngine adds hints to errors of package fleet.
 func explainEngine(err error) error {
+	if errors.Is(err, fleet.ErrAway) {
+		return command.WithHint(err, "is the address right, and is the server running?")
+	}
+	return err
+}
+
+// explainForward adds exit statuses and hints to errors of package fleet for a forwarder.
+func explainForward(err error) error {
 	switch {
 	case errors.Is(err, fleet.ErrFenced):
 		return command.WithHint(command.WithStatus(err, command.StatusBusy),
@@ -62,8 +70,6 @@ func explainEngine(err error) error {
 		return command.WithHint(err, "raise the server's max_payload or the stream's maximum message size, or drop such records: --on-full drop")
 	case errors.Is(err, fleet.ErrNoStream):
 		return command.WithHint(err, "--create makes one with the default limits")
-	case errors.Is(err, fleet.ErrAway):
-		return command.WithHint(err, "is the address right, and is the server running?")
 	}
-	return err
+	return explainEngine(err)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 
+	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/internal/cli/command"
 	"github.com/rbtool/rbtool/internal/fleet"
 	"github.com/rbtool/rbtool/internal/ring"
@@ -102,32 +103,36 @@ type forwarding struct {
 	*fleet.Forwarder
 	opts  *forwardOptions
 	host  fleet.Identity // without a ring
+	types map[*decode.Set]string
 	state engineState
+	sink  *fleet.JetStream
+	ctx   context.Context // of the command
 }
 
 func forward(ctx context.Context, stderr io.Writer, opts forwardOptions) (err error) {
-	f := &forwarding{opts: &opts, state: engineState{stderr: stderr}}
+	f := &forwarding{ctx: ctx, opts: &opts, state: engineState{stderr: stderr}}
 	if f.host, err = fleet.ThisHost(opts.host); err != nil {
 		return err
 	}
-	if f.reading, err = opts.find("forward", stderr, opts.encode.Value == fleet.JSON || opts.filter != ""); err != nil {
+	if f.reading, err = opts.find("forward", stderr, true); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.reading.close()) }()
 	f.Batch = int(opts.batch)
+	f.types = map[*decode.Set]string{nil: ""}
 	sink, err := fleet.OpenJetStream(ctx, opts.engine.address, opts.engine.nats("rbtool forward", f.state.set), opts.create)
 	if err != nil {
-		return f.fail(explainEngine(err))
+		return f.fail(explainForward(err))
 	}
 	defer sink.Close()
-	f.Forwarder = &fleet.Forwarder{Sink: sink, Encoding: opts.encode.Value, Records: int(opts.batch)}
+	f.sink, f.Forwarder = sink, &fleet.Forwarder{Sink: sink, Encoding: opts.encode.Value, Records: int(opts.batch)}
 	if opts.onFull.Value == "drop" {
 		f.Full = f.full
 	}
 	f.Start(ctx)
 	f.added, f.gone = f.add, func(i int, _ *member) error { return f.End(i) }
 	if err := f.open(f.Flush); err != nil {
-		return explainEngine(err)
+		return explainForward(err)
 	}
 	f.reading.Sink, f.reading.Watch = f.Forwarder, f.Forwarder.Watch
 	f.announce()
@@ -144,32 +149,46 @@ func forward(ctx context.Context, stderr io.Writer, opts forwardOptions) (err er
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = nil
 	}
-	return f.fail(explainEngine(err))
+	return f.fail(explainForward(err))
 }
 
 // add begins to store the records of a ring, behind the last one that is stored.
 func (f *forwarding) add(i int, m *member) error {
-	id := f.host
-	id.Ring, id.Map = m.name, m.id
-	var err error
-	if m.Type() == ebpf.RingBuf {
-		if id.Creation, err = fleet.Creation(m.Map, !f.opts.observe); err != nil {
-			return err
-		}
-	}
-	r := fleet.Ring{Identity: id, Totals: func() stream.Totals { return f.rings.TotalsOf(i) }}
-	if f.Encoding == fleet.JSON {
-		r.Format = stream.NewFormat(stream.JSON, stream.FormatOptions{Types: m.types.Set})
-	}
-	resume, err := f.Add(i, r)
+	resume, err := f.addRing(i, m)
 	if err != nil {
-		return explainEngine(err)
+		err = explainForward(err)
+		f.Fail(i, err) // a ring that comes later is read, so its records must not pass
+		return err
 	}
 	if skipped := f.rings.TotalsOf(i).Pos; ring.Pos(skipped).Before(ring.Pos(resume)) {
 		f.rings.Skip(i, resume)
 		command.Note(f.stderr, "%s: %d bytes of the ring were stored already", m.name, resume-skipped)
 	}
 	return nil
+}
+
+// addRing identifies a ring, stores the types of its records, and returns the position at which to begin.
+func (f *forwarding) addRing(i int, m *member) (resume uint64, err error) {
+	r := fleet.Ring{Identity: f.host, Totals: func() stream.Totals { return f.rings.TotalsOf(i) }, Clocks: command.Clocks()}
+	r.Identity.Ring, r.Identity.Map = m.name, m.id
+	if m.Type() == ebpf.RingBuf {
+		if r.Creation, err = fleet.Creation(m.Map, !f.opts.observe); err != nil {
+			return 0, err
+		}
+	}
+	if f.Encoding == fleet.JSON {
+		r.Format = stream.NewFormat(stream.JSON, stream.FormatOptions{Types: m.types.Set})
+		return f.Add(i, r)
+	}
+	hash, stored := f.types[m.types.Set]
+	if !stored {
+		if hash, err = f.sink.PutTypes(f.ctx, m.types.Set); err != nil {
+			return 0, err
+		}
+		f.types[m.types.Set] = hash
+	}
+	r.Types = hash
+	return f.Add(i, r)
 }
 
 // full reports whether a ring is three quarters full.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -167,7 +168,7 @@ func (p *player) ring(info capture.Info) (number int, err error) {
 			ring.types = p.rings[i].types // so that they are in one table
 		}
 	}
-	keep, err := newFilter("replay", p.opts.filter, ring.types)
+	keep, err := newFilter(p.command(), p.opts.filter, ring.types)
 	if err != nil && len(p.rings) > 0 {
 		command.Note(p.stderr, "the filter leaves out all records of ring %s: %v", info.Name, err)
 		keep, err = filter.New("false", nil)
@@ -179,6 +180,12 @@ func (p *player) ring(info capture.Info) (number int, err error) {
 	noteFilter(p.stderr, keep)
 	p.addRing(ring, &info, keep)
 	return len(p.rings) - 1, nil
+}
+
+// command returns the name of the command, which begins its title.
+func (p *player) command() string {
+	name, _, _ := strings.Cut(p.title, " ")
+	return name
 }
 
 // addRing adds a ring.

@@ -70,6 +70,10 @@ FILE.h:NAME, another one), or C text. The layout is that of clang -target bpf. u
 TASK_COMM_LEN and other names of the kernel and of stdint.h are known; #include has no effect.
 Bytes of a record after a single struct are shown in hex. rbtool types add MAP --struct remembers it.
 
+nats://HOST/STREAM is a stream of NATS JetStream, in which rbtool forward stores the rings of any number of
+hosts. It is read from any machine, without privileges, and decoded by the types that are stored with
+it. Batches come in the order in which they were stored; --since counts from then.
+
 A filter is an expression in the syntax of expr-lang.org over the members of the record (pid,
 or data.pid), type, len, pos and seq. It is checked before the first record is read. Records
 that it leaves out are consumed too.
@@ -97,7 +101,8 @@ out and counted at the end.`
 // tailOptions are the flags of tail.
 type tailOptions struct {
 	readOptions
-	show showOptions
+	show   showOptions
+	stream streamOptions
 }
 
 func newTail() *cobra.Command {
@@ -116,14 +121,25 @@ func newTail() *cobra.Command {
   rbtool tail id:12 --filter 'saddr in ip("10.0.0.0/8") && latency_ns > 1ms'
   rbtool tail id:12 --type my_event
   rbtool tail id:12 --struct 'struct event { u32 pid; char comm[16]; }'
-  rbtool tail id:12 --btf /usr/sbin/agent,agent.bpf.o --explain`,
+  rbtool tail id:12 --btf /usr/sbin/agent,agent.bpf.o --explain
+  rbtool tail nats://server/EVENTS --creds my.creds --host web1 --since 10m`,
 		Args: opts.rings.args(),
 	}
 	opts.show.flags(cmd)
 	opts.flags(cmd)
+	opts.stream.flags(cmd)
 	cmd.Flags().BoolP("follow", "f", true, "no effect: tail follows")
 	_ = cmd.Flags().MarkHidden("follow")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ofStream, err := opts.checkStream(cmd, args)
+		if err != nil {
+			return err
+		}
+		if ofStream {
+			ctx, stop := whileRead(cmd.Context(), cmd.OutOrStdout())
+			defer stop()
+			return tailStream(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), &opts)
+		}
 		if err := opts.check(cmd, args); err != nil {
 			return err
 		}
