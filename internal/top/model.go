@@ -61,7 +61,7 @@ type Model struct {
 
 	sample *inspect.Report
 	drops  *Drops // as of the sample
-	err    error // error of the last sample
+	err    error  // error of the last sample
 	paused bool
 
 	view    view
