@@ -159,7 +159,7 @@ func (w *watched) check(t *testing.T, lost uint64) {
 func TestInspectCountsDrops(t *testing.T) {
 	needs(t, "drops")
 	l := newLoser(t, "inspected_drops")
-	cmd, stdout := startCounting(t, "inspect", "id:"+l.id, "--for", "3s", "--drops", "-o", "json")
+	cmd, stdout := startCounting(t, "inspect", "id:"+l.id, "--for", "8s", "--drops", "-o", "json")
 	lost := l.lose(t)
 	var doc watched
 	if err := json.NewDecoder(stdout).Decode(&doc); err != nil {

@@ -209,11 +209,11 @@ func cpuTime(t *testing.T, pid int) (used time.Duration) {
 // While the user ring is full and not drained, produce waits without using the CPU. Once it is drained,
 // produce continues and no line is lost.
 func TestAFullRingIsWaitedForWithoutSpinning(t *testing.T) {
-	count, watch, spans := 5000, 3*time.Second, 1
+	// A virtual CPU can count time that its host took away as used, but not in each of several spans. A
+	// process that spins uses all of each span.
+	count, watch, spans := 5000, 3*time.Second, 5
 	if testing.Short() {
-		// An emulated CPU can count time that the host took away as used, but not in each of several
-		// spans. A process that spins uses all of each span.
-		count, watch, spans = 600, 500*time.Millisecond, 5
+		count, watch = 600, 500*time.Millisecond
 	}
 	user, path := pinnedUserRing(t, uint32(os.Getpagesize()))
 	produce, said := produceLines(t, path, count)
@@ -313,14 +313,14 @@ func TestProgressIsShownOnATerminal(t *testing.T) {
 	_, path := pinnedUserRing(t, 1<<16)
 	master, slave := terminal(t)
 	cmd := rbtool(t, "produce", "--user", path, "--rate", "20")
-	cmd.Stdin, cmd.Stderr = strings.NewReader(strings.Repeat("line\n", 10)), slave
+	cmd.Stdin, cmd.Stderr = strings.NewReader(strings.Repeat("line\n", 20)), slave
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
 	slave.Close()
 	said, _ := io.ReadAll(master) // the read ends with EIO
 	const line = `\r\x1b\[K[0-9]+ samples, [0-9]+ bytes, 0 dropped, [0-9]+ samples/s`
-	if ok, _ := regexp.Match(`^(`+line+`){2,}\r\x1b\[K10 samples, 40 bytes, 0 dropped, 0 waited\r\n$`, said); !ok {
+	if ok, _ := regexp.Match(`^(`+line+`){2,}\r\x1b\[K20 samples, 80 bytes, 0 dropped, 0 waited\r\n$`, said); !ok {
 		t.Errorf("the command printed %q", said)
 	}
 }

@@ -50,7 +50,7 @@ func onTerminal(t *testing.T, size pty.Winsize, typed string, args ...string) *s
 	if _, err := io.WriteString(master, typed); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
 	cmd.Args[0] = "rbtool"
