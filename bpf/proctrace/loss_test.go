@@ -1,8 +1,9 @@
 package proctrace
 
 import (
-	"os"
 	"testing"
+
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // TestLossIsCountedExactly lets the one-page ring of a tracer overflow, and compares its counts of
@@ -14,8 +15,9 @@ func testLoss(t *testing.T, copies uint32) {
 	if testing.Short() {
 		n = 60
 	}
+	n *= int(testenv.PageSize) / 4096 // as much more as the small ring holds
 	whole := traceWith(t, Options{}, copies)
-	small := traceWith(t, Options{RingBytes: uint32(os.Getpagesize())}, copies)
+	small := traceWith(t, Options{RingBytes: testenv.PageSize}, copies)
 	// Other processes on the host cause events too.
 	smallBase, wholeBase := quietStats(t, small, whole)
 
