@@ -11,9 +11,9 @@ ALONE      := -p 4 -vet=off -exec 'flock -o $(CURDIR)/$(BUILD)/tests.lock'
 TEST_FLAGS ?=
 FUZZ_RUNS  ?= 40000
 
-# make vmtest runs all kernels of amd64 in the list, and of arm64 one with pages of 4 KiB and one with 16 KiB.
+# make vmtest runs all kernels of amd64 in the list.
 listed = $(shell sed -n 's,^kernel \($1\)\( .*\)*$$,\1,p' vmtest/kernels/kernels.txt | paste -sd,)
-VMTEST_KERNELS ?= $(call listed,[^ /]*),6.12/arm64,7.2-16k/arm64
+VMTEST_KERNELS ?= $(call listed,[^ /]*)
 
 SOAK_TIME    ?= 60s
 SOAK_KILLS   ?= 1000
@@ -42,7 +42,7 @@ dist-check: dist ## these packages: built again elsewhere and offline, lintian, 
 demo: build ## what rbtool does, in half a minute; needs Go and root
 	@if [ "$$(id -u)" -eq 0 ]; then exec ./rbtool demo; else exec sudo ./rbtool demo; fi
 
-test: test-host vmtest ## everything, on the running kernel and in machines with eight others; needs root; -j 2 saves time
+test: test-host vmtest ## everything, on the running kernel and in machines with six others; needs root; -j 2 saves time
 
 test-host: deps race fuzz $(BUILD)/bench-peer ## everything, on the running kernel; needs root
 	CGO_ENABLED=0 $(GO) test $(ALONE) $(TEST_FLAGS) ./...
@@ -61,7 +61,7 @@ deploy-check: deps-go ## the dashboard's queries and the alerts against a real P
 race: deps $(BUILD)/bench-peer # processes that the tests start do not linger a second at their end
 	GORACE=atexit_sleep_ms=0 CGO_ENABLED=1 $(GO) test $(ALONE) -race -short $(TEST_FLAGS) ./...
 
-vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on the kernels of amd64 and two of arm64, in virtual machines (vmtest/README.md)
+vmtest: deps-vmtest $(BUILD)/bench-peer ## every test on the kernels of amd64, in virtual machines (vmtest/README.md)
 	CGO_ENABLED=0 $(GO) run ./vmtest -kernels $(VMTEST_KERNELS) -timeout 15m -json $(BUILD)/kernels.json -markdown $(BUILD)/kernels.md $(VMTEST_FLAGS) ./...
 
 vmtest-arm64: ## the same on all kernels of arm64; half an hour

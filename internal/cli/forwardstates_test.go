@@ -20,9 +20,13 @@ import (
 // forwarder is a running rbtool forward.
 type forwarder struct {
 	*exec.Cmd
-	mu  sync.Mutex
-	err bytes.Buffer
+	wait func() error // of Cmd, which permits one call
+	mu   sync.Mutex
+	err  bytes.Buffer
 }
+
+// Wait waits until the command has ended. Any number of goroutines may call it.
+func (f *forwarder) Wait() error { return f.wait() }
 
 // Write collects what the command writes to stderr.
 func (f *forwarder) Write(b []byte) (int, error) {
@@ -42,6 +46,7 @@ func startForward(t *testing.T, args ...string) *forwarder {
 	t.Helper()
 	f := &forwarder{Cmd: rbtool(t, append([]string{"forward"}, args...)...)}
 	f.Stderr = f
+	f.wait = sync.OnceValue(f.Cmd.Wait)
 	if err := f.Start(); err != nil {
 		t.Fatal(err)
 	}

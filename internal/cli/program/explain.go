@@ -1,6 +1,7 @@
 package program
 
 import (
+	"debug/elf"
 	"errors"
 	"io/fs"
 	"strings"
@@ -14,7 +15,10 @@ import (
 // explain gives an error of package runner its exit status and says what to do.
 func explain(err error) error {
 	refused, verifier := errors.AsType[*runner.VerifierError](err)
+	_, noELF := errors.AsType[*elf.FormatError](err)
 	switch {
+	case noELF:
+		return command.WithHint(err, "OBJECT is an object file that clang has compiled for BPF: clang -g -O2 -target bpf -c prog.bpf.c -o prog.bpf.o")
 	case errors.Is(err, runner.ErrSetting):
 		return command.WithStatus(err, command.StatusUsage)
 	case errors.Is(err, runner.ErrUnsaid):

@@ -44,9 +44,8 @@ type session struct {
 
 	finished  sync.Once
 	detached  error
-	notes     []string // to print once nothing can fail any more
-	printk    *runner.Printk
-	streams   *runner.Streams
+	notes     []string     // to print once nothing can fail any more
+	unprint   func() error // ends printing what programs say; may be called twice
 	runsError error
 }
 
@@ -66,12 +65,7 @@ func runObject(ctx context.Context, stdout, stderr io.Writer, path string, opts 
 	}
 	err = s.follow(ctx)
 	err = errors.Join(err, s.finish())
-	if s.printk != nil {
-		err = errors.Join(err, s.printk.Close())
-	}
-	if s.streams != nil {
-		s.streams.Close()
-	}
+	err = errors.Join(err, s.unprint())
 	if err == nil {
 		err = s.report()
 	}
@@ -111,10 +105,11 @@ func (s *session) start(path string) (err error) {
 		s.closers = append(s.closers, func() { s.opts.tail.Close() })
 	}
 	s.count()
+	s.print()
 	return nil
 }
 
-// count starts to count losses and runs, and to print what programs say.
+// count starts to count losses and runs.
 func (s *session) count() {
 	if len(s.rings) > 0 && !s.opts.quiet && !s.opts.noLosses {
 		if s.counter, s.uncounted = drops.New(drops.Options{Maps: s.ringIDs()}); s.uncounted == nil {
@@ -126,15 +121,21 @@ func (s *session) count() {
 	} else {
 		s.runsError = err
 	}
+}
+
+// print starts to print what programs say.
+func (s *session) print() {
+	var closers []func() error
 	if s.object.Prints() {
 		p, err := runner.FollowPrintk(func(task, text string) { fmt.Fprintf(s.stderr, "printk: %s: %s\n", task, text) })
-		if err != nil {
+		switch {
+		case err != nil:
 			s.notes = append(s.notes, fmt.Sprintf("bpf_printk is not shown: %v", err))
-		} else {
-			s.printk = p
-		}
-		if err == nil && !s.opts.quiet {
+		case !s.opts.quiet:
 			s.notes = append(s.notes, "lines of bpf_printk are those of all programs of the host: the kernel does not tell whose they are")
+		}
+		if err == nil {
+			closers = append(closers, p.Close)
 		}
 	}
 	streams, err := s.object.FollowStreams(func(p *runner.Program, of syscall.Stream, text []byte) {
@@ -146,9 +147,17 @@ func (s *session) count() {
 			fmt.Fprintf(s.stderr, "%s %s: %s\n", name, p.Name, strings.TrimSuffix(line, "\n"))
 		}
 	})
-	if err == nil {
-		s.streams = streams // older kernels have none
+	if err == nil { // older kernels have none
+		closers = append(closers, func() error { streams.Close(); return nil })
 	}
+	s.unprint = sync.OnceValue(func() error {
+		var errs []error
+		for _, end := range closers {
+			errs = append(errs, end())
+		}
+		return errors.Join(errs...)
+	})
+	s.closers = append(s.closers, func() { s.unprint() })
 }
 
 func (s *session) ringIDs() (ids []ebpf.MapID) {
