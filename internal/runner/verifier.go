@@ -33,8 +33,9 @@ func (e *VerifierError) Error() string {
 	return text
 }
 
-// instruction matches a line of the log that shows an instruction or registers, such as "3: (85) call ..." and "R1=ctx()".
-var instruction = regexp.MustCompile(`^\s*(\d+: |from \d+ to \d+|R\d+(_[a-z]+)?=)`)
+// instruction matches a line of the log that shows an instruction or registers, such as "3: (85) call ..." and "R1=ctx()", or
+// "3 | (85) call ..." (7.3).
+var instruction = regexp.MustCompile(`^\s*(\d+: |\d+ \| |Suggestion:|from \d+ to \d+|R\d+(_[a-z]+)?=)`)
 
 // summary matches the lines at the end of a log.
 var summary = regexp.MustCompile(`^(processed \d+ insns|verification time|stack depth|max_states|mark_precise|arg#\d+ )`)
