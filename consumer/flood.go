@@ -6,8 +6,8 @@ import (
 	"github.com/rbtool/rbtool/internal/ring"
 )
 
-// A wait that finds no record during a flood pauses before it sleeps: more records then come in one
-// pass, and their commits wake nobody.
+// A wait that finds no record during a flood pauses before it sleeps: the next pass then has more
+// records, and they arrive without wakeups.
 const (
 	floodPause = 50 * time.Microsecond
 	floodRate  = 160e3 // records a second, which is 8 in a pause

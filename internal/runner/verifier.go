@@ -33,12 +33,14 @@ func (e *VerifierError) Error() string {
 	return text
 }
 
-// instruction matches a line of the log that shows an instruction or registers, such as "3: (85) call ..." and "R1=ctx()", or
-// "3 | (85) call ..." (7.3).
-var instruction = regexp.MustCompile(`^\s*(\d+: |\d+ \| |Suggestion:|from \d+ to \d+|R\d+(_[a-z]+)?=)`)
+// instruction matches a line of the log that shows an instruction or registers, such as "3: (85) call ..." and "R1=ctx()".
+var instruction = regexp.MustCompile(`^\s*(\d+: |from \d+ to \d+|R\d+(_[a-z]+)?=)`)
 
 // summary matches the lines at the end of a log.
 var summary = regexp.MustCompile(`^(processed \d+ insns|verification time|stack depth|max_states|mark_precise|arg#\d+ )`)
+
+// report begins what Linux 7.3 appends to a log: the same reason in more words, with excerpts of source and instructions.
+const report = "Verification failed:"
 
 // mostSaid is how many of the last lines of a log an error has.
 const mostSaid = 3
@@ -46,6 +48,9 @@ const mostSaid = 3
 // explainLog returns the verifier's reason in a log.
 func explainLog(err error, log []string) *VerifierError {
 	e := &VerifierError{Log: log, err: err}
+	if i := slices.IndexFunc(log, func(line string) bool { return strings.HasPrefix(line, report) }); i >= 0 {
+		log = log[:i]
+	}
 	for _, line := range slices.Backward(log) {
 		text := strings.TrimSpace(line)
 		switch {

@@ -54,7 +54,7 @@ var verifierHints = []struct{ says, hint string }{
 }
 
 func verifierHint(e *runner.VerifierError) string {
-	text := strings.Join(e.Log, "\n")
+	text := strings.Join(e.Says, "\n")
 	for _, h := range verifierHints {
 		if strings.Contains(text, h.says) {
 			return h.hint
