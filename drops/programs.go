@@ -29,22 +29,9 @@ type programs struct {
 
 // refresh looks for programs that were loaded and unloaded, and reports whether any was unloaded.
 func (p *programs) refresh() (unloaded bool) {
-	seen := make(map[ebpf.ProgramID]bool, len(p.byID))
-	var id ebpf.ProgramID
-	for {
-		next, err := ebpf.ProgramGetNextID(id)
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			p.err = err
-			return false
-		}
-		id = next
-		seen[id] = true
-		if p.byID[id] == nil {
-			p.add(id)
-		}
+	seen, ok := p.learn()
+	if !ok {
+		return false
 	}
 	for id, prog := range p.byID {
 		if !seen[id] && !prog.gone {
@@ -52,6 +39,27 @@ func (p *programs) refresh() (unloaded bool) {
 		}
 	}
 	return unloaded
+}
+
+// learn looks for programs that were loaded. It returns the ids of the loaded ones, and false if not all could be listed.
+func (p *programs) learn() (seen map[ebpf.ProgramID]bool, ok bool) {
+	seen = make(map[ebpf.ProgramID]bool, len(p.byID))
+	var id ebpf.ProgramID
+	for {
+		next, err := ebpf.ProgramGetNextID(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return seen, true
+		}
+		if err != nil {
+			p.err = err
+			return seen, false
+		}
+		id = next
+		seen[id] = true
+		if p.byID[id] == nil {
+			p.add(id)
+		}
+	}
 }
 
 // add reads a program, unless it has vanished.

@@ -65,6 +65,9 @@ type callerCounts struct {
 
 // take gives the calls since the last take to the programs that have their addresses now.
 func (st *state) take(s *ringcalls.Snapshot) {
+	if slices.ContainsFunc(s.Callers, st.stranger) { // of a program that was loaded since the last refresh
+		st.programs.learn()
+	}
 	unnamed := map[uint64]bool{}
 	for i := range s.Callers {
 		c := &s.Callers[i]
@@ -94,6 +97,12 @@ func (st *state) take(s *ringcalls.Snapshot) {
 		st.seconds[key.Ring].set(key.Second, t)
 	}
 	st.notesOf(s)
+}
+
+// stranger reports that c has new calls and no program is known that has made them.
+func (st *state) stranger(c ringcalls.Caller) bool {
+	at := st.sites[siteKey{c.Ring, c.Address}]
+	return c.Address != 0 && (at == nil || at.counted != c.All) && st.programs.at(c.Address) == nil
 }
 
 // attribute gives the new calls of c to a program. symbol is that of the function.

@@ -48,7 +48,8 @@ func own(role string, ring *ebpf.Map) error {
 	return testenv.Ready()
 }
 
-// inferred returns what Of finds if the machine is not too busy to search executables.
+// inferred returns what Of finds if the machine is not too busy to search executables, and to read maps of maps where each
+// lookup waits for a grace period.
 func inferred(t *testing.T, ring *ebpf.Map) *infer.Result {
 	t.Helper()
 	for range busyTries {
@@ -56,11 +57,11 @@ func inferred(t *testing.T, ring *ebpf.Map) *infer.Result {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(strings.Join(found.Notes, "; "), "not searched to the end") {
+		if notes := strings.Join(found.Notes, "; "); !strings.Contains(notes, "not searched to the end") && !strings.Contains(notes, "maps of maps not read") {
 			return found
 		}
 	}
-	t.Fatal("the search of the executable never ends in time")
+	t.Fatal("the search never ends in time")
 	return nil
 }
 
