@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/model"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // A model of Readers that steal a ring from each other while a producer writes. It has the words
@@ -228,7 +229,7 @@ func claimModel(order model.Order, weak claimWeakness, readers, records int) mod
 }
 
 func TestModelOfStealing(t *testing.T) {
-	if inGuest() {
+	if testenv.InGuest() {
 		return
 	}
 	for _, tt := range []struct {
@@ -247,7 +248,7 @@ func TestModelOfStealing(t *testing.T) {
 }
 
 func TestModelOfStealingWeakened(t *testing.T) {
-	if inGuest() {
+	if testenv.InGuest() {
 		return
 	}
 	for _, tt := range []struct {
@@ -269,7 +270,7 @@ func TestModelOfStealingWeakened(t *testing.T) {
 
 // On machines that reorder loads, the check of the claim must come after the records were read.
 func TestModelOfStealingReordered(t *testing.T) {
-	if inGuest() {
+	if testenv.InGuest() {
 		return
 	}
 	claimModel(model.Weak, whole, 2, 4).Check(t, "")

@@ -244,11 +244,10 @@ var (
 // machines, and with the race detector, which finds nothing in a model.
 func leaveOutLong() bool { return testing.Short() || testenv.Race }
 
-// inGuest reports that the test runs in an emulated machine: with -short, and without the race detector. What does not ask
-// the kernel is left out there: it takes a minute.
-func inGuest() bool { return testing.Short() && !testenv.Race }
-
 func TestModelOfWaiting(t *testing.T) {
+	if testenv.InGuest() {
+		return
+	}
 	tests := []struct {
 		rule      string
 		producers [][]kernelFlags

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/model"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // A model of an Observer beside producers and the consumer of the ring. Rules: no record that the
@@ -244,7 +245,7 @@ func (c cells) observerProve(p proof) []model.Step {
 }
 
 func TestModelOfObserving(t *testing.T) {
-	if inGuest() {
+	if testenv.InGuest() {
 		return
 	}
 	const done, gone = cellCommitted, cellDiscarded

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/model"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // A model of reading a ring in overwrite mode, with records of several sizes that fill the ring, on
@@ -222,7 +223,7 @@ func (m overwriteModel) explore(producers ...[]int) model.Result {
 }
 
 func TestModelOfOverwriting(t *testing.T) {
-	if inGuest() {
+	if testenv.InGuest() {
 		return
 	}
 	tests := []struct {
@@ -251,7 +252,7 @@ func TestModelOfOverwriting(t *testing.T) {
 }
 
 func TestModelOfOverwritingWeakened(t *testing.T) {
-	if inGuest() {
+	if testenv.InGuest() {
 		return
 	}
 	for _, tt := range []struct {

@@ -70,7 +70,11 @@ func TestPassOfASharedReaderThatIsOvertaken(t *testing.T) {
 func TestCloseOfASharedReaderThatReads(t *testing.T) {
 	testenv.NoLeaks(t)
 	m := newMemory(t, uint64(testenv.PageSize))
-	for range 2000 {
+	rounds := 2000
+	if testing.Short() {
+		rounds = 200
+	}
+	for range rounds {
 		r := m.shared(t)
 		reading := make(chan struct{})
 		done := make(chan error)

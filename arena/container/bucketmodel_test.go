@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/model"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // The words of a model of a bucket with one key. A writer replaces the key's value several times and uses
@@ -154,6 +155,9 @@ func bucketUpdater(weak bucketWeakness) model.Thread {
 }
 
 func TestModelOfUpdate(t *testing.T) {
+	if testenv.InGuest() {
+		return
+	}
 	for _, tt := range []struct {
 		rule  string
 		order model.Order
@@ -179,6 +183,9 @@ func TestModelOfUpdate(t *testing.T) {
 }
 
 func TestModelOfBucket(t *testing.T) {
+	if testenv.InGuest() {
+		return
+	}
 	explore := func(order model.Order, weak bucketWeakness) model.Result {
 		rounds := 5
 		if weak == plainPublish {

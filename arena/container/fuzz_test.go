@@ -274,7 +274,7 @@ func FuzzDamagedArena(f *testing.F) {
 	}
 	// Seeds: each nonzero word in turn is replaced by all ones, a reference, an address, another word of
 	// the arena, a reference to an absent page, an address in an absent page.
-	for at := 0; at < len(victims[0].good); at += 8 {
+	for at := 0; at < len(victims[0].good); at += wordsApart() {
 		if binary.LittleEndian.Uint64(victims[0].good[at:]) != 0 {
 			f.Add(hostileWord(at, 0, ^uint64(0)))
 			for kind := range byte(5) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rbtool/rbtool/internal/model"
+	"github.com/rbtool/rbtool/internal/testenv"
 )
 
 // The model explores every interleaving of the queue's operations. One producer may be killed at any
@@ -218,6 +219,9 @@ func queueModel(threads ...model.Thread) model.Model {
 }
 
 func TestModelOfQueue(t *testing.T) {
+	if testenv.InGuest() {
+		return
+	}
 	tests := []struct {
 		rule    string
 		threads func(weak queueWeakness) []model.Thread

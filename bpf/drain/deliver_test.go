@@ -40,14 +40,15 @@ func TestTheLargestSampleOfADynptr(t *testing.T) {
 	if p.MaxSample() != maxDynptr {
 		t.Fatalf("MaxSample %d", p.MaxSample())
 	}
-	for seq := range uint64(2) { // the second pass finds the target full, and fills the user ring
-		p.feed(payload(seq, maxDynptr))
+	samples := [][]byte{payload(0, maxDynptr), payload(1, maxDynptr)}
+	for _, sample := range samples { // the second pass finds the target full, and fills the user ring
+		p.feed(sample)
 		p.run(t)
 	}
-	for seq := range uint64(2) {
+	for seq, sample := range samples {
 		p.run(t)
 		records := p.take(t)
-		if len(records) == 0 || !bytes.Equal(records[0], payload(seq, maxDynptr)) {
+		if len(records) == 0 || !bytes.Equal(records[0], sample) {
 			t.Fatalf("sample %d did not arrive intact", seq)
 		}
 	}

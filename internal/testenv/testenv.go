@@ -53,6 +53,10 @@ func Main(m *testing.M, forExamples ...string) int {
 	return m.Run()
 }
 
+// InGuest reports that the test runs in an emulated machine, 20 times as slow as the host: with -short, and without the race
+// detector. Tests do less there, and leave out what asks the kernel nothing; the host's runs do it all.
+func InGuest() bool { return testing.Short() && !Race }
+
 // required reports whether this kernel must have the feature.
 func required(feature string) bool {
 	return slices.Contains(strings.Split(os.Getenv(RequiredFeatures), ","), feature)
