@@ -73,8 +73,12 @@ func TestLease(t *testing.T) {
 // A holder that reads and a Close at any moment: the memory is unmapped once, and not while it is read,
 // which would be a fault.
 func TestLeaseUnderClose(t *testing.T) {
-	for i := range 2000 {
-		for i == 1000 && !syscall.Expedited() { // all kernels of the matrix have membarrier
+	rounds := 2000
+	if testenv.InGuest() {
+		rounds = 200
+	}
+	for i := range rounds {
+		for i == rounds/2 && !syscall.Expedited() { // all kernels of the matrix have membarrier
 			runtime.Gosched()
 		}
 		m, l := leased(t)

@@ -115,19 +115,26 @@ func TestAddressesOfProgramsThatWereNeverSeen(t *testing.T) {
 }
 
 // A file that was seen while a process had it mapped is found by build id after the process has ended.
+// uninstalled returns Files that do not search the thousands of files in the usual directories.
+func uninstalled() *Files {
+	f := NewFiles()
+	f.installed = true
+	return f
+}
+
 func TestFilesOfEndedProcessesAreRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	testenv.WriteELF(t, path, []byte{7, 7, 7}, "first")
 	id := append([]byte{7, 7, 7}, make([]byte, elffile.BuildIDSize-3)...)
 	_, unmap := mapped(t, path)
-	f := NewFiles()
+	f := uninstalled()
 	f.AddProcesses()
 	unmap()
 	if got, found := f.Name(id, testenv.CodeOffset+5, true); got != "first+0x5 (file)" || !found {
 		t.Errorf("%q (%v)", got, found)
 	}
 	// A file that was not found is searched again.
-	other := NewFiles()
+	other := uninstalled()
 	if _, found := other.Name(id, testenv.CodeOffset+5, true); found {
 		t.Error("a file that was never seen is found")
 	}

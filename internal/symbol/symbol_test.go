@@ -113,7 +113,7 @@ func TestFilesThatAreNone(t *testing.T) {
 	if err := os.WriteFile(text, []byte("\x7fELF and no more"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := NewFiles()
+	f := uninstalled()
 	for _, path := range []string{fifo, text, dir, filepath.Join(dir, "missing"), "relative", "/dev/zero"} {
 		f.Add(path)
 	}
