@@ -175,8 +175,8 @@ func (w *namedWrite) splitHalves() bool {
 	case rotated && (high || low || narrow.MatchString(w.path[len(w.path)-1].Member)):
 		w.Write = half(w.Write, !high, high)
 		return true
-	case high && w.From.Shift >= 32 || low && w.From.Width == 32:
-		return true // it is a number of 8 bytes
+	case high && w.From.Shift >= 32 || w.From.Width > 0 && w.From.Width <= 32:
+		return true // it is a number of 8 bytes: its upper half is zero
 	case !high && !low:
 		// "e->pid = id" can be the low half, or "e->pid = x->pid" the first of several that are copied at once. A call is
 		// not repeated, so it is the whole.

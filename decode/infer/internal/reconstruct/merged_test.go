@@ -31,3 +31,22 @@ func TestZerosOfTwoMembersAreThoseOfTheFirst(t *testing.T) {
 		}
 	}
 }
+
+func TestHalfOfAResultInEightBytesIsOneMember(t *testing.T) {
+	for _, tt := range []struct {
+		rule string
+		from recordflow.Origin
+		want string
+	}{
+		{"the upper half", recordflow.Origin{Helper: "bpf_get_current_pid_tgid", Shift: 32, Width: 32}, "pid u64@0, code u32@8"},
+		{"the lower half", recordflow.Origin{Helper: "bpf_get_current_pid_tgid", Width: 32}, "pid u64@0, code u32@8"},
+		{"both", recordflow.Origin{Helper: "bpf_get_current_pid_tgid", Width: 64}, "at_0 u8[8]@0, code u32@8"},
+	} {
+		pid := store(0, 8, "e->pid = pid;")
+		pid.From = tt.from
+		got := layoutOfOne(site(12, pid, store(8, 4, "e->code = code;")))
+		if diff := cmp.Diff(tt.want, show(got.Type.Members)); diff != "" {
+			t.Errorf("%s: %s", tt.rule, diff)
+		}
+	}
+}
