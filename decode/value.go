@@ -3,6 +3,7 @@ package decode
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"reflect"
@@ -24,6 +25,8 @@ type Field struct {
 	Meaning Meaning
 	// Enumerators are the names of an enum's values, sorted; nil for other types.
 	Enumerators []string
+	// Numbers are the values of Enumerators, in their order: those above the greatest int64 as negative numbers of the same bits.
+	Numbers []int64
 }
 
 // Fields returns the fields of the type, in order. The caller may change the result.
@@ -40,14 +43,23 @@ func fieldsOf(ops []op) (fields []Field) {
 			f.Elem = fieldsOf(o.array.elem)
 		}
 		if o.kind == kindEnum {
-			for _, e := range o.enum.names {
-				f.Enumerators = append(f.Enumerators, e.text)
-			}
-			slices.Sort(f.Enumerators)
+			f.Enumerators, f.Numbers = o.enum.sorted()
 		}
 		fields = append(fields, f)
 	}
 	return fields
+}
+
+// sorted returns the enumerators, sorted, and their numbers.
+func (e *enum) sorted() (names []string, numbers []int64) {
+	keys := map[string]uint64{}
+	for key, n := range e.names {
+		keys[n.text] = key
+	}
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		names, numbers = append(names, name), append(numbers, int64(keys[name]))
+	}
+	return names, numbers
 }
 
 // goType returns the type of the values that op.value returns.

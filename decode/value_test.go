@@ -68,7 +68,7 @@ func TestFields(t *testing.T) {
 	}
 	text, number := reflect.TypeFor[string](), reflect.TypeFor[int]()
 	want := []Field{
-		{Path: []string{"color"}, Type: text, Enumerators: d.Fields()[0].Enumerators},
+		{Path: []string{"color"}, Type: text, Enumerators: d.Fields()[0].Enumerators, Numbers: []int64{7, 0}},
 		{Path: []string{"in", "x"}, Type: number},
 		{Path: []string{"in", "name"}, Type: text},
 		{Path: []string{"list"}, Type: reflect.TypeFor[[]any](), Elem: []Field{{Path: []string{"x"}, Type: number}, {Path: []string{"name"}, Type: text}}},

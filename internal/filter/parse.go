@@ -24,7 +24,8 @@ import (
 
 // syntax is a parsed expression.
 type syntax struct {
-	tree *parser.Tree
+	tree  *parser.Tree
+	words *words
 	// large has the integers that expr's parser cannot represent, by their offset in characters. The
 	// tree has 0 in place of each.
 	large map[int]*big.Int
@@ -39,7 +40,7 @@ type syntax struct {
 // function: "len" is a name and "len(" is a call.
 func parse(expression string, known *words) (*syntax, error) {
 	source := []rune(expression)
-	s := &syntax{large: map[int]*big.Int{}, timed: map[int]int{}}
+	s := &syntax{words: known, large: map[int]*big.Int{}, timed: map[int]int{}}
 	if err := s.durations(source); err != nil {
 		return nil, err
 	}
@@ -124,6 +125,7 @@ func large(literal string) (*big.Int, error) {
 var signatures = map[string]reflect.Type{
 	"ip" + ownSuffix:   reflect.TypeFor[func(string) any](),
 	"port" + ownSuffix: reflect.TypeFor[func(int) int](),
+	enumNumber:         reflect.TypeFor[func(string) int](),
 	"uid" + ownSuffix:  reflect.TypeFor[func(string) int](),
 	"gid" + ownSuffix:  reflect.TypeFor[func(string) int](),
 }

@@ -22,10 +22,12 @@ type words struct {
 	fields      map[string]bool // outermost members
 	paths       []string        // names of all members, for hints
 	enumerators map[string]bool
+	enums       map[string]bool    // paths of fields that are enums
+	numbers     map[string][]int64 // those of enumerators; several if enums give a name different ones
 }
 
 func wordsOf(decoders []*decode.Codec) *words {
-	w := &words{fields: map[string]bool{}, enumerators: map[string]bool{}}
+	w := &words{fields: map[string]bool{}, enumerators: map[string]bool{}, enums: map[string]bool{}, numbers: map[string][]int64{}}
 	var add func(fields []decode.Field, outermost bool)
 	add = func(fields []decode.Field, outermost bool) {
 		for _, f := range fields {
@@ -33,8 +35,14 @@ func wordsOf(decoders []*decode.Codec) *words {
 				w.fields[f.Path[0]] = true
 			}
 			w.paths = append(w.paths, f.Path...)
-			for _, e := range f.Enumerators {
+			for i, e := range f.Enumerators {
 				w.enumerators[e] = true
+				if n := f.Numbers[i]; !slices.Contains(w.numbers[e], n) {
+					w.numbers[e] = append(w.numbers[e], n)
+				}
+			}
+			if outermost && f.Enumerators != nil {
+				w.enums[strings.Join(f.Path, ".")] = true
 			}
 			add(f.Elem, false)
 		}
@@ -59,7 +67,9 @@ func (w *words) all() []string {
 		known = append(known, f)
 	}
 	for f := range own {
-		known = append(known, strings.TrimSuffix(f, ownSuffix))
+		if f != enumNumber {
+			known = append(known, strings.TrimSuffix(f, ownSuffix))
+		}
 	}
 	return append(known, ofText...)
 }
@@ -116,6 +126,19 @@ func (r *resolver) Visit(node *ast.Node) {
 		if callee, ok := n.Callee.(*ast.IdentifierNode); ok && own[callee.Value+ownSuffix] != nil {
 			callee.Value += ownSuffix
 		}
+	case *ast.BuiltinNode:
+		for i := range n.Arguments {
+			if ofBits(n) {
+				r.number(&n.Arguments[i])
+			}
+		}
+	case *ast.BinaryNode:
+		if ofBits(n.Left) {
+			r.number(&n.Right)
+		}
+		if ofBits(n.Right) {
+			r.number(&n.Left)
+		}
 	case *ast.IdentifierNode:
 		if reserved(n.Value) || r.fields[n.Value] || slices.Contains(r.variables, n.Value) {
 			return
@@ -125,6 +148,21 @@ func (r *resolver) Visit(node *ast.Node) {
 		} else if v, ok := constantNamed(n.Value); ok {
 			ast.Patch(node, &ast.IntegerNode{Value: v})
 		}
+	}
+}
+
+// ofBits reports whether a node is a call of bitand or another function of bits.
+func ofBits(node ast.Node) bool {
+	call, ok := node.(*ast.BuiltinNode)
+	return ok && strings.HasPrefix(call.Name, "bit")
+}
+
+// number replaces an enum, which is text elsewhere, by its number.
+func (r *resolver) number(node *ast.Node) {
+	if text, ok := (*node).(*ast.StringNode); ok && len(r.numbers[text.Value]) == 1 {
+		ast.Patch(node, &ast.IntegerNode{Value: int(r.numbers[text.Value][0])})
+	} else if r.enums[strings.TrimPrefix(pathOf(*node), nameData+".")] {
+		ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: enumNumber}, Arguments: []ast.Node{*node}})
 	}
 }
 
@@ -162,11 +200,15 @@ func constantNamed(name string) (int, bool) {
 // ownSuffix ends the names of own functions in a tree: a field can have the name of a function.
 const ownSuffix = "()"
 
+// enumNumber is an own function that only resolve calls.
+const enumNumber = "the number of an enum" + ownSuffix
+
 // own are the functions that expr does not have. Each takes one argument.
-var own = map[string]func(arg any) (any, error){
-	"ip" + ownSuffix:   func(arg any) (any, error) { return parseNetwork(arg) },
-	"port" + ownSuffix: networkPort,
-	"uid" + ownSuffix: func(arg any) (any, error) {
+var own = map[string]func(w *words, arg any) (any, error){
+	"ip" + ownSuffix:   func(_ *words, arg any) (any, error) { return parseNetwork(arg) },
+	"port" + ownSuffix: func(_ *words, arg any) (any, error) { return networkPort(arg) },
+	enumNumber:         (*words).numberOf,
+	"uid" + ownSuffix: func(_ *words, arg any) (any, error) {
 		return idOf(arg, func(name string) (string, error) {
 			u, err := user.Lookup(name)
 			if err != nil {
@@ -175,7 +217,7 @@ var own = map[string]func(arg any) (any, error){
 			return u.Uid, nil
 		})
 	},
-	"gid" + ownSuffix: func(arg any) (any, error) {
+	"gid" + ownSuffix: func(_ *words, arg any) (any, error) {
 		return idOf(arg, func(name string) (string, error) {
 			g, err := user.LookupGroup(name)
 			if err != nil {
@@ -184,6 +226,30 @@ var own = map[string]func(arg any) (any, error){
 			return g.Gid, nil
 		})
 	},
+}
+
+// numberOf returns the number of an enum that is shown as text: an enumerator, several flags, or a number without a name.
+func (w *words) numberOf(arg any) (any, error) {
+	text, ok := arg.(string)
+	if !ok {
+		return nil, fmt.Errorf("takes an enum")
+	}
+	var all int64
+	for name := range strings.SplitSeq(text, "|") {
+		switch numbers := w.numbers[name]; len(numbers) {
+		case 0:
+			n, err := strconv.ParseInt(name, 10, 64)
+			if err != nil {
+				return nil, err
+			}
+			all |= n
+		case 1:
+			all |= numbers[0]
+		default:
+			return nil, fmt.Errorf("%s has different values in different enums", name)
+		}
+	}
+	return int(all), nil
 }
 
 // idOf returns the number of a user or group with the given name.
@@ -208,7 +274,7 @@ func networkPort(arg any) (any, error) {
 	return port>>8 | port&0xff<<8, nil
 }
 
-// call compiles a call of an own function. Only port takes a field; the value of the others is constant.
+// call compiles a call of an own function. Only port and enumNumber take a field; the value of the others is constant.
 func (c *compiler) call(n *ast.CallNode) (expression, error) {
 	callee, ok := n.Callee.(*ast.IdentifierNode)
 	if !ok || own[callee.Value] == nil {
@@ -224,13 +290,13 @@ func (c *compiler) call(n *ast.CallNode) (expression, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v, err = own[callee.Value](v); err != nil {
+		if v, err = own[callee.Value](c.words, v); err != nil {
 			return nil, fmt.Errorf("%s: %w %s", callee.Value, err, at)
 		}
 		return v, nil
 	}
 	if variable(n.Arguments[0]) {
-		if callee.Value != "port"+ownSuffix {
+		if callee.Value != "port"+ownSuffix && callee.Value != enumNumber {
 			return nil, fmt.Errorf("%s takes a constant %s", callee.Value, at)
 		}
 		return call, nil

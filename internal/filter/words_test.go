@@ -84,6 +84,8 @@ func TestWordsOfRecords(t *testing.T) {
 		`text in ip("192.168.0.0/16")`: true, `ip == 5 && saddr in ip("10.0.0.0/8")`: true, `ip("10.1.2.3") in [saddr, 1]`: true, `any([saddr, 3], # in ip("10.0.0.0/8"))`: true,
 		`dport == port(443)`: true, `dport == port(80)`: false, `dport in [port(80), port(443)]`: true, `dport == 443`: false, `port(dport) == 443`: true, `port(dport) < 1024`: true, `port(dport) in 440..450`: true,
 		`mode contains "EXEC"`: true, `mode contains WRITE`: false, `mode == READ`: false, `"WRITE" in split(mode, "|")`: false,
+		`bitand(mode, READ) != 0`: true, `bitand(mode, WRITE) != 0`: false, `bitand(data.mode, EXEC) == EXEC`: true, `WRITE == bitand(mode, WRITE)`: false,
+		`bitor(READ, "EXEC") == 9`: true, `bitxor(mode, 9) == 0`: true, `bitand(mode, bitor(WRITE, EXEC)) == 8`: true, `bitand(state, ESTABLISHED) == 1`: true,
 		`uid == uid("root")`: true, `uid == gid("root")`: true, `uid != uid("root")`: false,
 		`ret == -ENOENT`: true, `-ret in [ENOENT, EACCES]`: true, `family == AF_INET6`: true, `ret == SIGKILL`: false, `SIGKILL == 9`: true, `let EIO = 3; EIO == 3`: true,
 		`state == ESTABLISHED`: true, `state != ESTABLISHED`: false, `state in [ESTABLISHED, EPERM]`: true, `data.state == ESTABLISHED`: true, `family != TCP_LISTEN`: false,
@@ -138,6 +140,7 @@ func TestMistakesInWords(t *testing.T) {
 		`ret == -ENOENTT`: "unknown name ENOENTT (1:9) (near: ENOENT", `ret == SIGKIL`: "(near: SIGKILL, SIGILL", `family == AF_INET7`: "(near: AF_INET, AF_INET6", `sadr == 5`: "unknown name sadr (1:1) (near: saddr, saddr6)",
 		`state == ESTABLISHD`: "(near: ESTABLISHED)", `iq("1.1.1.1") == saddr`: "unknown name iq", `lenn(text) > 1`: "unknown name lenn (1:1) (near: len", `saddr6.in6 == 1`: "(near: in6_u",
 		`data.sadr == 5`: "(near: saddr, saddr6)", `latency_ns > 1.5ns`: "1.5ns is not a whole number of nanoseconds", `latency_ns > 1xs`: "bad number syntax",
+		`bitand(mode, NONE) != 0`: "unknown name NONE", `bitand(mode, "NONE") != 0`: "cannot use string as argument",
 		`state == ENOENT`: "mismatched types", `saddr == "10.1.2.3"`: `an address is written ip("10.1.2.3")`, `text.foo("x")`: "",
 	} {
 		t.Run(expression, func(t *testing.T) {
@@ -219,4 +222,30 @@ func FuzzWords(f *testing.F) {
 			flt.Match(1, 8, record)
 		}
 	})
+}
+
+// An enumerator that has different values in two types has no number.
+func TestEnumeratorsOfDifferentValues(t *testing.T) {
+	enum := func(name string, a uint64) btf.Type {
+		e := &btf.Enum{Name: name, Size: 4, Values: []btf.EnumValue{{Name: "A", Value: a}, {Name: "B", Value: 2}, {Name: "C", Value: 8}}}
+		return &btf.Struct{Name: name, Size: 4 * uint32(a), Members: []btf.Member{{Name: "flags", Type: e}}}
+	}
+	set, err := decode.NewSet(enum("one", 1), enum("four", 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(`bitand(flags, A) != 0`, set); err == nil {
+		t.Error("A is 1 and 4")
+	}
+	f, err := New(`bitand(flags, B) != 0`, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	matched := f.Match(1, 2, []byte{2, 0, 0, 0})
+	if again := f.Match(1, 2, []byte{3, 0, 0, 0}); !matched || again {
+		t.Errorf("%v, %v", matched, again)
+	}
+	if n, err := f.Errors(); n != 1 || err == nil || !strings.Contains(err.Error(), "A has different values") {
+		t.Errorf("%d, %v", n, err)
+	}
 }

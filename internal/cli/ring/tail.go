@@ -86,13 +86,13 @@ that it leaves out are consumed too.
   hasPrefix hasSuffix   let x = pid; ...
   saddr in ip("10.0.0.0/8")  daddr == ip("2001:db8::1")  dport == port(443)  uid == uid("root")
   gid("adm")  latency_ns > 1.5ms  state == TCP_ESTABLISHED  ret == -ENOENT  sig == SIGKILL
-  flags contains MAY_WRITE
+  bitand(flags, MAY_WRITE) != 0
 
 ip takes an address or a network, and fits fields in network order: integers, arrays, in6_addr,
 sockaddr_in, and text. port swaps the bytes of a port, as in port(dport) < 1024. Durations (ns us ms s m h) are
 numbers of nanoseconds; compared with a field that counts microseconds or milliseconds, of those.
 Enumerators of the types need no quotes; errors, signals, AF_*, IPPROTO_* and TCP states are
-numbers, as in C. An enum of flags is text such as "READ|WRITE".
+numbers, as in C. An enum of flags is text such as "READ|WRITE"; bitand takes its number.
 
 Integers are exact at every size: addr - 1 > 0xffffffff81000000 does not wrap or round, and
 3 / 2 is 1.5. Records without an exact result, as for addr + 0.5 or a division by 0, are left
