@@ -27,7 +27,7 @@ func (s *search) askDebug(sites []*Site) {
 	if err != nil || len(pids) == 0 || len(asked) == 0 {
 		return
 	}
-	found := objects.DebugOf(s.ctx, objects.DebugOptions{Limit: maxDebug, NoGo: true}, pids...)
+	found := objects.DebugOf(s.ctx, objects.DebugOptions{Limit: maxDebug, Language: objects.NotGo}, pids...)
 	for _, size := range slices.Sorted(maps.Keys(asked)) {
 		var types []located
 		for _, d := range found {

@@ -107,6 +107,7 @@ func Of(ring *ebpf.Map, o Options) (*Result, error) {
 	}
 	s.askDebug(r.Sites)
 	complete(r.Sites)
+	s.askReaders(r.Sites)
 	r.Notes = s.notes
 	switch {
 	case len(r.Sites) > 0:

@@ -18,10 +18,18 @@ type Debug struct {
 // DebugOptions say which DWARF is read.
 type DebugOptions struct {
 	Limit uint64 // bytes of a section
-	// NoGo leaves out executables in Go: a struct that encoding/binary reads has fields with other names than those
-	// of the C struct.
-	NoGo bool
+	Language
 }
+
+// Language is that of the executables whose DWARF is read. A struct of Go has fields with other names than those of the C struct
+// that it reads.
+type Language uint8
+
+const (
+	Any Language = iota
+	Go
+	NotGo
+)
 
 // DebugOf returns the DWARF of the processes' executables. A process that reads a ring often has the struct of its
 // records, from the header that the program includes, but it can have another one of this name or size. It is
@@ -54,7 +62,7 @@ func (s *searched) readDebug(link string, o DebugOptions) (path string, d *dwarf
 	if err != nil {
 		return "", nil, err
 	}
-	if _, err := e.Section(".gopclntab"); o.NoGo && err == nil {
+	if _, err := e.Section(".gopclntab"); o.Language == NotGo && err == nil || o.Language == Go && err != nil {
 		return path, nil, nil
 	}
 	d, err = dwarftype.FromELF(e, o.Limit)

@@ -189,7 +189,7 @@ func TestTypesInTheDWARFOfAnExecutable(t *testing.T) {
 	in := testenv.Running(t, cmd)
 	defer cmd.Wait()
 	defer in.Close()
-	found := DebugOf(t.Context(), DebugOptions{Limit: 1 << 20, NoGo: true}, cmd.Process.Pid, cmd.Process.Pid)
+	found := DebugOf(t.Context(), DebugOptions{Limit: 1 << 20, Language: NotGo}, cmd.Process.Pid, cmd.Process.Pid)
 	if len(found) != 1 || found[0].In != fmt.Sprintf("the DWARF of %s (process %d)", path, cmd.Process.Pid) {
 		t.Fatalf("%+v", found)
 	}
@@ -201,17 +201,17 @@ func TestTypesInTheDWARFOfAnExecutable(t *testing.T) {
 	}
 }
 
-func TestDWARFOfGoIsLeftOut(t *testing.T) {
+func TestDWARFByLanguage(t *testing.T) {
 	path := compiled(t, `__asm__(".section .gopclntab,\"a\"\n.byte 0\n.text"); int main(void) { return 0; }`)
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	for _, noGo := range []bool{false, true} {
+	for language, want := range map[Language]bool{Any: true, Go: true, NotGo: false} {
 		s := searched{known: map[file]bool{}}
-		_, d, err := s.readDebug(link, DebugOptions{Limit: 1 << 20, NoGo: noGo})
-		if err != nil || (d == nil) != noGo {
-			t.Errorf("NoGo %v: %v, %v", noGo, d, err)
+		_, d, err := s.readDebug(link, DebugOptions{Limit: 1 << 20, Language: language})
+		if err != nil || (d != nil) != want {
+			t.Errorf("language %v: %v, %v", language, d, err)
 		}
 	}
 }
