@@ -16,7 +16,7 @@ import (
 )
 
 // ErrSlow reports that the kernel takes too long to tell what a map holds.
-var ErrSlow = errors.New("the kernel takes too long to tell what a map of maps holds")
+var ErrSlow = errors.New("the kernel takes too long to tell what a map of maps holds: each lookup waits for RCU, as before Linux 6.8")
 
 // Bounds of lookups.
 const (
