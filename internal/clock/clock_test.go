@@ -155,3 +155,23 @@ func TestFaces(t *testing.T) {
 		t.Errorf("the next second: %s", got)
 	}
 }
+
+// Times in the future, as those of a field that is no time, do not read all clocks each time.
+func TestTimesInTheFuture(t *testing.T) {
+	f := &fake{}
+	f.pass(100*time.Second, 50*time.Second)
+	c := Clocks{read: f.read, one: func(int32) (int64, bool) { return f.Mono, true }}
+	future := uint64(200 * time.Second)
+	for range 3 {
+		if _, ok := c.Monotonic(future); ok || f.reads != 1 {
+			t.Errorf("%v, %d readings", ok, f.reads)
+		}
+	}
+	f.pass(2*time.Second, 0)
+	if _, ok := c.Monotonic(uint64(102 * time.Second)); !ok || f.reads != 2 {
+		t.Errorf("a time that has come: %v, %d readings", ok, f.reads)
+	}
+	if _, ok := c.Monotonic(future); ok || f.reads != 2 {
+		t.Errorf("a time that has not: %v, %d readings", ok, f.reads)
+	}
+}
