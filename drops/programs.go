@@ -87,21 +87,32 @@ func (p *programs) dropGone() {
 	}
 }
 
-// at returns the program whose code contains the return address, or nil. Loaded programs take precedence over
-// unloaded ones.
-func (p *programs) at(address uint64) (found *program) {
+// at returns the program whose code contains the return address, or nil. If one was loaded there after another was unloaded, and both
+// since the last look, it returns the unloaded one, which had more time to call.
+func (p *programs) at(address uint64) *program {
+	loaded, gone := p.owners(address)
+	if gone != nil {
+		return gone
+	}
+	return loaded
+}
+
+// owners returns the loaded program whose code contains the return address, and the unloaded one, or nil.
+func (p *programs) owners(address uint64) (loaded, gone *program) {
 	for _, prog := range p.byID {
-		if found != nil && prog.gone {
-			continue
-		}
 		for _, f := range prog.funcs {
 			// The instruction after the call can be the first one after the function.
-			if address > f.Address && address <= f.Address+f.Size {
-				found = prog
+			if address <= f.Address || address > f.Address+f.Size {
+				continue
+			}
+			if prog.gone {
+				gone = prog
+			} else {
+				loaded = prog
 			}
 		}
 	}
-	return found
+	return loaded, gone
 }
 
 // programPrefix begins the symbols of programs (kernel/bpf/core.c, bpf_get_prog_name): bpf_prog_TAG_NAME.

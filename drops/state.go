@@ -141,10 +141,14 @@ func (st *state) attribute(c *ringcalls.Caller, symbol string) {
 	by.minSize, by.maxSize = min(by.minSize, c.MinSize), max(by.maxSize, c.MaxSize)
 }
 
-// stale returns the sites of programs that were unloaded, and forgets them.
+// stale returns the sites of programs that were unloaded, and forgets them. Those that another program has now are kept: it may be
+// calling.
 func (st *state) stale() (keys []siteKey) {
 	for key, at := range st.sites {
-		if prog := st.programs.byID[at.program]; at.program != 0 && (prog == nil || prog.gone) {
+		if prog := st.programs.byID[at.program]; at.program == 0 || prog != nil && !prog.gone {
+			continue
+		}
+		if loaded, _ := st.programs.owners(key.address); loaded == nil {
 			keys = append(keys, key)
 			delete(st.sites, key)
 		}
