@@ -69,15 +69,15 @@ func (o *inspectOptions) watchFlow(ctx context.Context, stderr io.Writer, m *ebp
 		Options: inspect.Options{SkipPrograms: true, SkipPins: true}, StuckAfter: min(duration/2, time.Second/2),
 	})
 	defer s.Close()
-	// Take a sample before the watch begins: the first one takes longest, since it loads the iterators.
-	if _, err := flowOf(s, id); err != nil {
-		return nil, err
-	}
 	losses, err := o.watchLosses(stderr, m, id)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, losses.Close()) }()
+	// Take a sample before the watch begins: the first one takes longest, since it loads the iterators.
+	if _, err := flowOf(s, id); err != nil {
+		return nil, err
+	}
 	records, err := stream.Observe(m, consumer.ObserverOptions{Now: true})
 	if err != nil {
 		return nil, err
@@ -100,6 +100,7 @@ func (o *inspectOptions) watchFlow(ctx context.Context, stderr io.Writer, m *ebp
 		return nil, err
 	}
 	// The samples began before the observer. All rates are per second of the observer's time.
+	last.Saturated = min(last.Saturated, watched)
 	perSecond := func(n uint64) float64 { return float64(n) / watched.Seconds() }
 	last.ProducedRate = perSecond(advance(from.Start, to.ProducerPos))
 	last.ConsumedRate = perSecond(advance(from.ConsumerPos, to.ConsumerPos))

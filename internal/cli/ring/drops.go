@@ -110,7 +110,7 @@ func countDrops(ctx context.Context, stdout, stderr io.Writer, opts *dropsOption
 	defer func() { err = errors.Join(err, w.close()) }()
 	if w.refused != nil {
 		command.PrintError(stderr, w.refused)
-		command.Note(stderr, "what follows is for how long rings were full, which is no count of losses")
+		command.Note(stderr, "the table says how full the rings were, which is no count of losses")
 	}
 	p := lossPrinter{stdout: stdout, stderr: stderr, opts: opts, watch: w}
 	p.announce()

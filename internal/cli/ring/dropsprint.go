@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rbtool/rbtool/drops"
 	"github.com/rbtool/rbtool/internal/cli/command"
@@ -18,7 +19,8 @@ type lossPrinter struct {
 	stdout, stderr io.Writer
 	opts           *dropsOptions
 	watch          *lossWatch
-	printed        bool // a list was printed
+	printed        bool  // a list was printed
+	widths         []int // of the columns of the tables that were printed
 }
 
 // announce says which engine counts, why, and what it costs.
@@ -85,9 +87,32 @@ func (p *lossPrinter) interval(r *lossReport) error {
 func (p *lossPrinter) list(r *lossReport) error {
 	doc := jsonLosses(r)
 	l := command.List{Document: doc, Objects: doc.Rings, Stream: p.opts.watch.Value > 0, NoHeader: p.printed && p.opts.output.Value != "json",
-		Rows: func(forPrograms bool) [][]string { return lossTable(r, forPrograms, p.opts.watch.Value > 0) }}
+		Rows: func(forPrograms bool) [][]string {
+			rows := lossTable(r, forPrograms, p.opts.watch.Value > 0)
+			if !forPrograms {
+				p.pad(rows)
+			}
+			return rows
+		}}
 	p.printed = true
 	return l.Print(p.stdout, p.opts.output.Value)
+}
+
+// pad makes the columns of a table as wide as those of the tables before it: not all have the names of the columns.
+func (p *lossPrinter) pad(rows [][]string) {
+	for len(p.widths) < len(rows[0]) {
+		p.widths = append(p.widths, 0)
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			p.widths[i] = max(p.widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row[:len(row)-1] {
+			row[i] = fmt.Sprintf("%-*s", p.widths[i], cell)
+		}
+	}
 }
 
 // report prints the report of the whole time.

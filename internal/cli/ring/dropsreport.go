@@ -81,7 +81,7 @@ func (w *lossWatch) lossOf(ring *lossRing) lossOf {
 		l.counts = &drops.Ring{ID: ring.id, Name: ring.name, Size: ring.size} // no program has written to it
 	}
 	if f := ring.flow; f != nil {
-		l.full, l.refused = f.Saturated, f.Refused
+		l.full, l.refused = f.Saturated-ring.before, f.Refused
 	}
 	if a := w.advised[ring.id]; a != nil {
 		figures := a.Advice()

@@ -73,3 +73,13 @@ func TestLossTable(t *testing.T) {
 		t.Errorf("%s, want %s", uneven, want)
 	}
 }
+
+func TestColumnsOfLaterTablesLineUp(t *testing.T) {
+	p := lossPrinter{}
+	p.pad([][]string{{"ID", "RING", "LOST"}, {"7", "events", "1,000"}})
+	later := [][]string{{"ID", "RING", "LOST"}, {"8", "r", "2"}} // only its second row is printed
+	p.pad(later)
+	if got, want := strings.Join(later[1], "|"), "8 |r     |2"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

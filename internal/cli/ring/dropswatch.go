@@ -40,6 +40,7 @@ type lossRing struct {
 	typ     ebpf.MapType
 	size    uint64
 	flow    *inspect.Flow // of the last sample; nil if its positions are unknown
+	before  time.Duration // for which it was full before the watch began
 	counted *drops.Ring   // nil if nothing was counted of it
 }
 
@@ -81,8 +82,16 @@ func (w *lossWatch) start() error {
 		return err
 	}
 	w.countDrains()
+	if err := w.tick(); err != nil {
+		return err
+	}
 	w.began = time.Now()
-	return w.tick()
+	for _, r := range w.rings {
+		if r.flow != nil {
+			r.before = r.flow.Saturated
+		}
+	}
+	return nil
 }
 
 // count starts the counter. If no engine works, it sets refused.
