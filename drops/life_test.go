@@ -100,7 +100,9 @@ func play(string, *ebpf.Map) error {
 }
 
 // programs are the names of the programs of a Counter.
-var programs = []string{"debug_exception", "reserve_returned", "output_returned", "reserve_dynptr_", "breakpoint_x86"}
+var programs = []string{
+	"debug_exception", "breakpoint_x86", "reserve_called", "output_called", "reserve_returne", "output_returned", "reserve_dynptr_",
+}
 
 // loaded returns how many programs of Counters are loaded.
 func loaded(t *testing.T) (n int) {

@@ -52,8 +52,7 @@ type Ring struct {
 	// Needed is the capacity in bytes that would have held the worst burst: what waited in the ring when a call failed, what had been
 	// refused since the ring was last empty, and the record itself. It is 0 without failures.
 	Needed uint64
-	// Contended is the number of times that a call waited for the ring's lock; 0 if the kernel does not tell
-	// (tracepoint contention_begin, Linux 5.19).
+	// Contended is the number of calls that began while another CPU reserved in the ring, and so waited for it.
 	Contended uint64
 
 	FirstFailure, LastFailure time.Time // zero without failures

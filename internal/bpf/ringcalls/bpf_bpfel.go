@@ -118,7 +118,6 @@ const (
 	bpfMapCallers                = "callers"
 	bpfMapCounted                = "counted"
 	bpfMapFrames                 = "frames"
-	bpfMapLocks                  = "locks"
 	bpfMapNames                  = "names"
 	bpfMapRings                  = "rings"
 	bpfMapSeconds                = "seconds"
@@ -126,9 +125,11 @@ const (
 	bpfMapTrial                  = "trial"
 	bpfMapWanted                 = "wanted"
 	bpfProgBreakpointX86         = "breakpoint_x86"
-	bpfProgContention            = "contention"
 	bpfProgDebugException        = "debug_exception"
+	bpfProgOutputCalled          = "output_called"
 	bpfProgOutputReturned        = "output_returned"
+	bpfProgReserveCalled         = "reserve_called"
+	bpfProgReserveDynptrCalled   = "reserve_dynptr_called"
 	bpfProgReserveDynptrReturned = "reserve_dynptr_returned"
 	bpfProgReserveReturned       = "reserve_returned"
 	bpfProgTryMany               = "try_many"
@@ -186,9 +187,11 @@ type bpfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
 	BreakpointX86         *ebpf.ProgramSpec `ebpf:"breakpoint_x86"`
-	Contention            *ebpf.ProgramSpec `ebpf:"contention"`
 	DebugException        *ebpf.ProgramSpec `ebpf:"debug_exception"`
+	OutputCalled          *ebpf.ProgramSpec `ebpf:"output_called"`
 	OutputReturned        *ebpf.ProgramSpec `ebpf:"output_returned"`
+	ReserveCalled         *ebpf.ProgramSpec `ebpf:"reserve_called"`
+	ReserveDynptrCalled   *ebpf.ProgramSpec `ebpf:"reserve_dynptr_called"`
 	ReserveDynptrReturned *ebpf.ProgramSpec `ebpf:"reserve_dynptr_returned"`
 	ReserveReturned       *ebpf.ProgramSpec `ebpf:"reserve_returned"`
 	TryMany               *ebpf.ProgramSpec `ebpf:"try_many"`
@@ -204,7 +207,6 @@ type bpfMapSpecs struct {
 	Callers *ebpf.MapSpec `ebpf:"callers"`
 	Counted *ebpf.MapSpec `ebpf:"counted"`
 	Frames  *ebpf.MapSpec `ebpf:"frames"`
-	Locks   *ebpf.MapSpec `ebpf:"locks"`
 	Names   *ebpf.MapSpec `ebpf:"names"`
 	Rings   *ebpf.MapSpec `ebpf:"rings"`
 	Seconds *ebpf.MapSpec `ebpf:"seconds"`
@@ -248,7 +250,6 @@ type bpfMaps struct {
 	Callers *ebpf.Map `ebpf:"callers"`
 	Counted *ebpf.Map `ebpf:"counted"`
 	Frames  *ebpf.Map `ebpf:"frames"`
-	Locks   *ebpf.Map `ebpf:"locks"`
 	Names   *ebpf.Map `ebpf:"names"`
 	Rings   *ebpf.Map `ebpf:"rings"`
 	Seconds *ebpf.Map `ebpf:"seconds"`
@@ -262,7 +263,6 @@ func (m *bpfMaps) Close() error {
 		m.Callers,
 		m.Counted,
 		m.Frames,
-		m.Locks,
 		m.Names,
 		m.Rings,
 		m.Seconds,
@@ -289,9 +289,11 @@ type bpfVariables struct {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
 	BreakpointX86         *ebpf.Program `ebpf:"breakpoint_x86"`
-	Contention            *ebpf.Program `ebpf:"contention"`
 	DebugException        *ebpf.Program `ebpf:"debug_exception"`
+	OutputCalled          *ebpf.Program `ebpf:"output_called"`
 	OutputReturned        *ebpf.Program `ebpf:"output_returned"`
+	ReserveCalled         *ebpf.Program `ebpf:"reserve_called"`
+	ReserveDynptrCalled   *ebpf.Program `ebpf:"reserve_dynptr_called"`
 	ReserveDynptrReturned *ebpf.Program `ebpf:"reserve_dynptr_returned"`
 	ReserveReturned       *ebpf.Program `ebpf:"reserve_returned"`
 	TryMany               *ebpf.Program `ebpf:"try_many"`
@@ -303,9 +305,11 @@ type bpfPrograms struct {
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.BreakpointX86,
-		p.Contention,
 		p.DebugException,
+		p.OutputCalled,
 		p.OutputReturned,
+		p.ReserveCalled,
+		p.ReserveDynptrCalled,
 		p.ReserveDynptrReturned,
 		p.ReserveReturned,
 		p.TryMany,

@@ -84,6 +84,20 @@ static __noinline __u64 load_pending_pos(struct bpf_ringbuf *rb, __u64 absent)
 	return BPF_CORE_READ(rb, pending_pos);
 }
 
+/*
+ * Whether another CPU holds the ring's lock or waits for it. The lock is one word (include/asm-generic/qspinlock_types.h,
+ * struct qspinlock; include/asm-generic/rqspinlock.h, struct rqspinlock), and 0 if it is free. The tracepoint contention_begin
+ * would tell less: it does not come for the first CPU that waits, nor for locks of guests (kernel/locking/qspinlock.c,
+ * queued_spin_lock_slowpath).
+ */
+static __always_inline bool is_locked(struct bpf_ringbuf *rb)
+{
+	__u32 word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), (void *)rb + bpf_core_field_offset(struct bpf_ringbuf, spinlock));
+	return word != 0;
+}
+
 /* Fills in what does not depend on the outcome. Returns false if the ring is not counted. */
 static __always_inline bool look(struct seen *s, enum helper helper, __u64 map, __u64 size, __u64 flags)
 {
@@ -115,12 +129,9 @@ static __always_inline struct ring *shared(struct seen *s)
 {
 	struct ring *r = bpf_map_lookup_elem(&rings, &s->ring);
 	struct ring new = {};
-	__u64 lock;
 
 	if (r)
 		return r;
-	lock = (__u64)s->rb + bpf_core_field_offset(struct bpf_ringbuf, spinlock);
-	bpf_map_update_elem(&locks, &lock, &s->ring, BPF_ANY);
 	new.start = s->producer_pos;
 	new.size = s->mask + 1;
 	new.overwrite = s->overwrites;

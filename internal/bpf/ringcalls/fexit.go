@@ -18,16 +18,16 @@ func hasDynptr() bool {
 	return features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnRingbufReserveDynptr) == nil
 }
 
-// links are the fexit programs, attached.
+// links are the programs of the engine, attached.
 type links struct {
 	links    []link.Link
-	programs []*ebpf.Program
+	counting []*ebpf.Program // those that run when a helper returns
 }
 
 // calls returns the runs that the kernel left out because the program was running on that CPU already
 // (kernel/bpf/trampoline.c, __bpf_prog_enter_recur). Before Linux 5.12 it leaves none out.
 func (l *links) calls() (hits, missed uint64, err error) {
-	for _, p := range l.programs {
+	for _, p := range l.counting {
 		s, err := p.Stats()
 		if err != nil {
 			return 0, 0, fmt.Errorf("read missed runs: %w", err)
@@ -65,15 +65,19 @@ func openFexit(cfg Config) (*Counter, error) {
 	return c, nil
 }
 
-// returned are the helpers whose return the programs trace, by program.
-var returned = map[string]string{
-	bpfProgReserveReturned: helpers[0], bpfProgReserveDynptrReturned: helpers[1], bpfProgOutputReturned: helpers[2],
+// tracing are the programs that run at a helper's entry and when it returns.
+var tracing = [len(helpers)]struct{ called, returned string }{
+	{bpfProgReserveCalled, bpfProgReserveReturned},
+	{bpfProgReserveDynptrCalled, bpfProgReserveDynptrReturned},
+	{bpfProgOutputCalled, bpfProgOutputReturned},
 }
 
 func attachFexit(cfg Config, variables map[string]any) (*Counter, error) {
-	programs := []string{bpfProgReserveReturned, bpfProgOutputReturned}
-	if hasDynptr() {
-		programs = append(programs, bpfProgReserveDynptrReturned)
+	var programs []string
+	for _, p := range tracing {
+		if p.returned != bpfProgReserveDynptrReturned || hasDynptr() {
+			programs = append(programs, p.called, p.returned)
+		}
 	}
 	objs, err := load(cfg, variables, programs...)
 	if err != nil {
@@ -81,13 +85,21 @@ func attachFexit(cfg Config, variables map[string]any) (*Counter, error) {
 	}
 	attached := &links{}
 	c := &Counter{objs: *objs, attached: attached}
-	for _, name := range programs {
-		l, err := link.AttachTracing(link.TracingOptions{Program: objs.progs[name]})
-		if err != nil {
-			return nil, errors.Join(probed("attach fexit to "+returned[name], err), c.Close())
+	for i, p := range tracing {
+		for _, name := range []string{p.called, p.returned} {
+			program := objs.progs[name]
+			if program == nil {
+				continue // the kernel lacks the helper
+			}
+			l, err := link.AttachTracing(link.TracingOptions{Program: program})
+			if err != nil {
+				return nil, errors.Join(probed("attach fexit to "+helpers[i], err), c.Close())
+			}
+			attached.links = append(attached.links, l)
+			if name == p.returned {
+				attached.counting = append(attached.counting, program)
+			}
 		}
-		attached.links = append(attached.links, l)
-		attached.programs = append(attached.programs, objs.progs[name])
 	}
 	return c, nil
 }

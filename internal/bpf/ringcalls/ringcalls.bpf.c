@@ -64,6 +64,41 @@ int BPF_PROG(output_returned, __u64 map, __u64 data, __u64 size, __u64 flags, __
 	return returned(ctx, OUTPUT, map, size, flags, ret != 0);
 }
 
+/* At the entry nothing is counted but calls that have to wait. */
+
+static __always_inline int called(__u64 map)
+{
+	struct bpf_ringbuf_map *m = (void *)map;
+	struct ring *r;
+	__u32 id;
+
+	if (!now.counting || !is_locked(BPF_CORE_READ(m, rb)))
+		return 0;
+	id = BPF_CORE_READ(m, map.id);
+	r = bpf_map_lookup_elem(&rings, &id);
+	if (r)
+		__sync_fetch_and_add(&r->contended, 1);
+	return 0;
+}
+
+SEC("fentry/bpf_ringbuf_reserve")
+int BPF_PROG(reserve_called, __u64 map)
+{
+	return called(map);
+}
+
+SEC("fentry/bpf_ringbuf_reserve_dynptr")
+int BPF_PROG(reserve_dynptr_called, __u64 map)
+{
+	return called(map);
+}
+
+SEC("fentry/bpf_ringbuf_output")
+int BPF_PROG(output_called, __u64 map)
+{
+	return called(map);
+}
+
 /* Engine breakpoint: the programs run before the first instruction of the helper. */
 
 /* Walks over committed records from pending_pos, as __bpf_ringbuf_reserve does. */
@@ -181,11 +216,13 @@ static __always_inline void entered(enum helper helper, __u64 size, __u64 flags,
 	struct seen s = {};
 	struct counts *c;
 	struct ring *r;
+	bool waits;
 
 	if (all)
 		__sync_fetch_and_add(&all->hits, 1);
 	if (!now.counting || !look(&s, helper, e->di, size, flags))
 		return;
+	waits = is_locked(s.rb);
 	bpf_probe_read_kernel(&s.address, sizeof(s.address), (void *)e->sp); /* on top of the stack */
 	s.failed = would_fail(&s);
 	r = shared(&s);
@@ -194,6 +231,8 @@ static __always_inline void entered(enum helper helper, __u64 size, __u64 flags,
 		unattributed();
 		return;
 	}
+	if (waits)
+		__sync_fetch_and_add(&r->contended, 1);
 	this.ticket = __sync_fetch_and_add(&r->tickets, 1);
 	this.address = s.address;
 	this.producer_pos = s.producer_pos;
@@ -252,22 +291,6 @@ int breakpoint_x86(struct perf_event_x86 *ctx)
 	};
 
 	hit(&e);
-	return 0;
-}
-
-/* Runs for each lock in the kernel that is waited for (include/trace/events/lock.h). */
-SEC("raw_tp/contention_begin")
-int contention(struct bpf_raw_tracepoint_args *ctx)
-{
-	__u64 lock = ctx->args[0];
-	__u32 *id = bpf_map_lookup_elem(&locks, &lock);
-	struct ring *r;
-
-	if (!id)
-		return 0;
-	r = bpf_map_lookup_elem(&rings, id);
-	if (r)
-		__sync_fetch_and_add(&r->contended, 1);
 	return 0;
 }
 

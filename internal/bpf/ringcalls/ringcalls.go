@@ -24,7 +24,6 @@ package ringcalls
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 	"unsafe"
@@ -32,7 +31,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/rbtool/rbtool/internal/kernelbtf"
@@ -91,7 +89,6 @@ type Counter struct {
 	objs     objects
 	attached attachment
 	limits   []string
-	waits    link.Link // counts waits for the rings' locks; nil if the kernel does not tell of them
 	cost     time.Duration
 	hits     uint64 // of the trial
 	missed   uint64 // of the trial
@@ -131,26 +128,9 @@ func (c *Counter) Limits() []string { return c.limits }
 // Cost returns the time that a counted call takes longer, measured with own calls; 0 if it was too small to measure.
 func (c *Counter) Cost() time.Duration { return c.cost }
 
-// watchLocks counts waits for the locks of rings: tracepoint contention_begin (Linux 5.19).
-func (c *Counter) watchLocks() error {
-	l, err := link.AttachRawTracepoint(link.RawTracepointOptions{Name: "contention_begin", Program: c.objs.progs[bpfProgContention]})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("attach to tracepoint contention_begin: %w", err)
-	}
-	c.waits = l
-	return nil
-}
-
 // Close detaches and unloads the programs. It is idempotent.
 func (c *Counter) Close() error {
-	err := c.attached.Close()
-	if c.waits != nil {
-		err = errors.Join(err, c.waits.Close())
-	}
-	return errors.Join(err, c.objs.Close())
+	return errors.Join(c.attached.Close(), c.objs.Close())
 }
 
 // load loads the programs with these names, and those of the trial.
@@ -159,8 +139,7 @@ func load(cfg Config, variables map[string]any, programs ...string) (*objects, e
 	if err != nil {
 		return nil, err
 	}
-	keep := append(trialPrograms(), bpfProgContention)
-	keep = append(keep, programs...)
+	keep := append(trialPrograms(), programs...)
 	for name := range spec.Programs {
 		if !slices.Contains(keep, name) {
 			delete(spec.Programs, name)
@@ -226,7 +205,7 @@ func size(spec *ebpf.CollectionSpec, cfg Config) {
 	}
 	rings := uint32(n + 1) // that of the trial
 	maxCallers := uint32(room(mostCallers, unsafe.Sizeof(bpfCaller{})))
-	for _, name := range []string{bpfMapWanted, bpfMapRings, bpfMapCounted, bpfMapLocks} {
+	for _, name := range []string{bpfMapWanted, bpfMapRings, bpfMapCounted} {
 		spec.Maps[name].MaxEntries = rings
 	}
 	spec.Maps[bpfMapCallers].MaxEntries = maxCallers

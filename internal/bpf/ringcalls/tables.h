@@ -37,7 +37,7 @@ struct bpf_map {
 	__u32 id;
 };
 
-struct raw_spinlock {};
+struct raw_spinlock {}; /* since 6.15 rqspinlock_t */
 
 struct bpf_ringbuf {
 	__u64 mask;
@@ -139,7 +139,7 @@ struct ring {
 	__u64 refused; /* bytes, since the ring was last empty */
 	__u64 size;
 	__u64 overwrite;
-	__u64 contended;
+	__u64 contended; /* calls at whose entry another CPU held the lock */
 	__u64 switched; /* ticket of the last call that came on another CPU than the one before */
 	__u64 cpu;	/* of the last call */
 };
@@ -204,14 +204,6 @@ struct {
 	__type(value, struct caller);
 	__uint(max_entries, 1);
 } callers SEC(".maps");
-
-/* Rings by the address of their lock. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, __u64);
-	__type(value, __u32);
-	__uint(max_entries, 1);
-} locks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -74,10 +74,7 @@ func (c *Counter) rehearse() error {
 		return err
 	}
 	c.cost = max(0, counted-c.objs.alone)
-	if err := c.forget(id); err != nil {
-		return err
-	}
-	return c.watchLocks()
+	return c.forget(id)
 }
 
 // timeCall returns the time of a call that reserves, as it is when nothing disturbs it.
@@ -170,9 +167,6 @@ func (c *Counter) forget(ring uint32) error {
 		return err
 	}
 	c.hits = s.Hits
-	if err := c.forgetLocks(); err != nil {
-		return err
-	}
 	for _, name := range trialPrograms() {
 		if err := c.objs.progs[name].Close(); err != nil {
 			return err
@@ -182,15 +176,6 @@ func (c *Counter) forget(ring uint32) error {
 		return err
 	}
 	return c.objs.set(bpfControl{Counting: 1})
-}
-
-// forgetLocks removes the lock of the trial's ring, the only one that is known then.
-func (c *Counter) forgetLocks() error {
-	var lock uint64
-	if err := c.objs.Locks.NextKey(nil, &lock); err != nil {
-		return err
-	}
-	return c.objs.Locks.Delete(lock)
 }
 
 func unlessAbsent(err error) error {
