@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -188,6 +189,9 @@ func TestCallsOfInterruptsAndHooks(t *testing.T) {
 				testenv.SkipIfNotSupported(t, "bpf-timer", features.HaveProgramHelper(ebpf.XDP, asm.FnTimerInit))
 			}
 			eachEngine(t, func(t *testing.T, e drops.Engine) {
+				if hook.who == reservers.Kprobe && e == drops.Breakpoint && runtime.GOARCH == "arm64" {
+					return // a limit that the engine says: breakpoints are off there
+				}
 				s := load(t, reservers.Config{Steps: burst, MaxSize: 400}, reservers.Output, hook.who)
 				c := count(t, drops.Options{Engine: e})
 				onOneCPU(t)

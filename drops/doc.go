@@ -19,7 +19,7 @@
 // # Engines
 //
 // [Fexit] runs a program when a helper returns; its counts are exact. [Breakpoint] runs one at an execution
-// breakpoint before a helper's first instruction, and computes the outcome from the ring's positions as the kernel is
+// breakpoint on a helper's first instruction, and computes the outcome from the ring's positions as the kernel is
 // about to do (__bpf_ringbuf_reserve). Another CPU or the consumer can move a position in between. So two things check the result:
 // the next call on the same CPU shows whether the ring's producer moved, and per ring the lengths of all
 // calls minus the movement of the producer are the bytes that were refused. What neither decides is the distance between

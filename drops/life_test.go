@@ -102,6 +102,7 @@ func play(string, *ebpf.Map) error {
 // programs are the names of the programs of a Counter.
 var programs = []string{
 	"debug_exception", "breakpoint_x86", "reserve_called", "output_called", "reserve_returne", "output_returned", "reserve_dynptr_",
+	"step_ended", "step_ended_6_17",
 }
 
 // loaded returns how many programs of Counters are loaded.

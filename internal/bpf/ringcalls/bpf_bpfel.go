@@ -132,13 +132,16 @@ const (
 	bpfProgReserveDynptrCalled   = "reserve_dynptr_called"
 	bpfProgReserveDynptrReturned = "reserve_dynptr_returned"
 	bpfProgReserveReturned       = "reserve_returned"
+	bpfProgStepEnded             = "step_ended"
+	bpfProgStepEnded617          = "step_ended_6_17"
 	bpfProgTryMany               = "try_many"
 	bpfProgTryOutput             = "try_output"
 	bpfProgTryReserve            = "try_reserve"
 	bpfProgTryReserveDynptr      = "try_reserve_dynptr"
 	bpfVarAllRings               = "all_rings"
 	bpfVarDumpFrames             = "dump_frames"
-	bpfVarFunctionAddresses      = "function_addresses"
+	bpfVarFirstAddress           = "first_address"
+	bpfVarLastAddress            = "last_address"
 	bpfVarNow                    = "now"
 	bpfVarResolveNames           = "resolve_names"
 	bpfVarReturnOffset           = "return_offset"
@@ -194,6 +197,8 @@ type bpfProgramSpecs struct {
 	ReserveDynptrCalled   *ebpf.ProgramSpec `ebpf:"reserve_dynptr_called"`
 	ReserveDynptrReturned *ebpf.ProgramSpec `ebpf:"reserve_dynptr_returned"`
 	ReserveReturned       *ebpf.ProgramSpec `ebpf:"reserve_returned"`
+	StepEnded             *ebpf.ProgramSpec `ebpf:"step_ended"`
+	StepEnded617          *ebpf.ProgramSpec `ebpf:"step_ended_6_17"`
 	TryMany               *ebpf.ProgramSpec `ebpf:"try_many"`
 	TryOutput             *ebpf.ProgramSpec `ebpf:"try_output"`
 	TryReserve            *ebpf.ProgramSpec `ebpf:"try_reserve"`
@@ -219,12 +224,13 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	AllRings          *ebpf.VariableSpec `ebpf:"all_rings"`
-	DumpFrames        *ebpf.VariableSpec `ebpf:"dump_frames"`
-	FunctionAddresses *ebpf.VariableSpec `ebpf:"function_addresses"`
-	Now               *ebpf.VariableSpec `ebpf:"now"`
-	ResolveNames      *ebpf.VariableSpec `ebpf:"resolve_names"`
-	ReturnOffset      *ebpf.VariableSpec `ebpf:"return_offset"`
+	AllRings     *ebpf.VariableSpec `ebpf:"all_rings"`
+	DumpFrames   *ebpf.VariableSpec `ebpf:"dump_frames"`
+	FirstAddress *ebpf.VariableSpec `ebpf:"first_address"`
+	LastAddress  *ebpf.VariableSpec `ebpf:"last_address"`
+	Now          *ebpf.VariableSpec `ebpf:"now"`
+	ResolveNames *ebpf.VariableSpec `ebpf:"resolve_names"`
+	ReturnOffset *ebpf.VariableSpec `ebpf:"return_offset"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -276,12 +282,13 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	AllRings          *ebpf.Variable `ebpf:"all_rings"`
-	DumpFrames        *ebpf.Variable `ebpf:"dump_frames"`
-	FunctionAddresses *ebpf.Variable `ebpf:"function_addresses"`
-	Now               *ebpf.Variable `ebpf:"now"`
-	ResolveNames      *ebpf.Variable `ebpf:"resolve_names"`
-	ReturnOffset      *ebpf.Variable `ebpf:"return_offset"`
+	AllRings     *ebpf.Variable `ebpf:"all_rings"`
+	DumpFrames   *ebpf.Variable `ebpf:"dump_frames"`
+	FirstAddress *ebpf.Variable `ebpf:"first_address"`
+	LastAddress  *ebpf.Variable `ebpf:"last_address"`
+	Now          *ebpf.Variable `ebpf:"now"`
+	ResolveNames *ebpf.Variable `ebpf:"resolve_names"`
+	ReturnOffset *ebpf.Variable `ebpf:"return_offset"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -296,6 +303,8 @@ type bpfPrograms struct {
 	ReserveDynptrCalled   *ebpf.Program `ebpf:"reserve_dynptr_called"`
 	ReserveDynptrReturned *ebpf.Program `ebpf:"reserve_dynptr_returned"`
 	ReserveReturned       *ebpf.Program `ebpf:"reserve_returned"`
+	StepEnded             *ebpf.Program `ebpf:"step_ended"`
+	StepEnded617          *ebpf.Program `ebpf:"step_ended_6_17"`
 	TryMany               *ebpf.Program `ebpf:"try_many"`
 	TryOutput             *ebpf.Program `ebpf:"try_output"`
 	TryReserve            *ebpf.Program `ebpf:"try_reserve"`
@@ -312,6 +321,8 @@ func (p *bpfPrograms) Close() error {
 		p.ReserveDynptrCalled,
 		p.ReserveDynptrReturned,
 		p.ReserveReturned,
+		p.StepEnded,
+		p.StepEnded617,
 		p.TryMany,
 		p.TryOutput,
 		p.TryReserve,

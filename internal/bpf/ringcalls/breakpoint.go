@@ -23,20 +23,42 @@ import (
 // onlineCPUs lists the CPUs on which breakpoints can be set.
 const onlineCPUs = "/sys/devices/system/cpu/online"
 
-const (
-	hwBreakpointX = 4 // HW_BREAKPOINT_X (include/uapi/linux/hw_breakpoint.h)
-	lengthX86     = 8 // of an execution breakpoint: sizeof(long) (arch/x86/kernel/hw_breakpoint.c)
-)
+const hwBreakpointX = 4 // HW_BREAKPOINT_X (include/uapi/linux/hw_breakpoint.h)
+
+// processor says how an execution breakpoint works on it.
+type processor struct {
+	length   uint64 // of an execution breakpoint, in bytes (arch/*/kernel/hw_breakpoint.c)
+	steps    bool   // the programs see a call after its first instruction; the breakpoint can be hit several times for it
+	programs []string
+	probes   []string // what attaching them is called; the first that can be attached is used
+	sampling string   // program of the events, if no other can be attached; empty if there is none
+	limit    string
+}
+
+var processors = map[string]processor{
+	"amd64": {
+		length: 8, sampling: bpfProgBreakpointX86,
+		programs: []string{bpfProgDebugException}, probes: []string{"attach fentry to hw_breakpoint_exceptions_notify"},
+		limit: "Calls of programs that run in a non-maskable interrupt are not seen: breakpoints are off there.",
+	},
+	"arm64": {
+		length: 4, steps: true,
+		programs: []string{bpfProgStepEnded, bpfProgStepEnded617},
+		probes:   []string{"attach fentry to reinstall_suspended_bps", "attach fentry to try_step_suspended_breakpoints"},
+		limit:    "Calls of programs of kprobes, or that run in a non-maskable interrupt, are not seen: breakpoints are off there.",
+	},
+}
 
 // breakpoints are the perf events of each CPU.
 type breakpoints struct {
+	cpu       *processor
 	addresses []uint64
-	program   *ebpf.Program   // nil unless the events run it
+	program   *ebpf.Program
+	link      link.Link       // nil: the events run the program
 	events    map[int][]event // by CPU
-	link      link.Link
-	gone      uint64    // hits of events that are closed
-	looked    time.Time // when follow last looked
-	came      []Arrival // since they were last asked for
+	gone      uint64          // hits of events that are closed
+	looked    time.Time       // when follow last looked
+	came      []Arrival       // since they were last asked for
 }
 
 // event is a breakpoint of a CPU, as it was last read. The kernel removes it when the CPU goes offline; then its time stands still.
@@ -54,62 +76,69 @@ type Arrival struct {
 }
 
 func openBreakpoint(cfg Config) (*Counter, error) {
-	if runtime.GOARCH != "amd64" {
-		return nil, &ProbeError{"set execution breakpoints on " + runtime.GOARCH, errArch}
+	cpu, known := processors[runtime.GOARCH]
+	if !known {
+		return nil, &ProbeError{"set execution breakpoints on " + runtime.GOARCH, errors.ErrUnsupported}
 	}
-	addresses, err := helperAddresses()
+	functions, err := helperFunctions()
 	if err != nil {
 		return nil, &ProbeError{"look up " + helpers[0] + " in " + kallsyms.Path, err}
 	}
-	c, first := attachBreakpoints(cfg, addresses, false)
-	if first == nil {
-		return c, nil
+	for i, program := range cpu.programs {
+		var c *Counter
+		if c, err = openBreakpoints(cfg, &cpu, functions, program, cpu.probes[i]); err == nil {
+			return c, nil
+		}
 	}
-	c, err = attachBreakpoints(cfg, addresses, true)
-	if err != nil {
-		return nil, first
+	if cpu.sampling == "" {
+		return nil, err
+	}
+	c, other := openBreakpoints(cfg, &cpu, functions, cpu.sampling, "load a perf_event program")
+	if other != nil {
+		return nil, err
 	}
 	c.limits = append(c.limits, fmt.Sprintf("Calls of programs of kprobes, tracepoints and perf events are counted as missed: the kernel "+
-		"runs no perf_event program for them (%v).", first))
+		"runs no perf_event program for them (%v).", err))
 	return c, nil
 }
 
-// errArch reports that a breakpoint may hit twice for one call.
-var errArch = errors.New("a breakpoint that an interrupt follows hits again, and such hits cannot be told from calls")
-
-func attachBreakpoints(cfg Config, addresses [len(helpers)]uint64, sampling bool) (*Counter, error) {
-	name, probe := bpfProgDebugException, "attach fentry to hw_breakpoint_exceptions_notify"
-	if sampling {
-		name, probe = bpfProgBreakpointX86, "load a perf_event program"
+// openBreakpoints sets breakpoints for a program. probe is what is tried.
+func openBreakpoints(cfg Config, cpu *processor, functions [len(helpers)]function, program, probe string) (*Counter, error) {
+	b := &breakpoints{cpu: cpu, events: map[int][]event{}}
+	var first, last [len(helpers)]uint64
+	for i, f := range functions {
+		if f.start == 0 {
+			continue
+		}
+		b.addresses = append(b.addresses, f.start)
+		first[i], last[i] = f.start, f.start
+		if cpu.steps {
+			first[i], last[i] = f.start+1, f.end-1
+		}
 	}
-	objs, err := load(cfg, map[string]any{bpfVarFunctionAddresses: addresses}, name)
+	objs, err := load(cfg, map[string]any{bpfVarFirstAddress: first, bpfVarLastAddress: last}, program)
 	if err != nil {
 		return nil, probed(probe, err)
 	}
-	b := &breakpoints{events: map[int][]event{}}
 	c := &Counter{objs: *objs, attached: b}
-	for _, a := range addresses {
-		if a != 0 {
-			b.addresses = append(b.addresses, a)
+	b.program = objs.progs[program]
+	if program != cpu.sampling {
+		if b.link, err = link.AttachTracing(link.TracingOptions{Program: b.program}); err != nil {
+			return nil, errors.Join(probed(probe, err), c.Close())
 		}
-	}
-	if sampling {
-		b.program = objs.progs[name]
-	} else if b.link, err = link.AttachTracing(link.TracingOptions{Program: objs.progs[name]}); err != nil {
-		return nil, errors.Join(probed(probe, err), c.Close())
 	}
 	if err := b.follow(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	b.came = nil
 	if err := c.rehearse(); err != nil {
-		hits, _, _ := b.calls()
+		hits, _ := b.hits()
 		err = fmt.Errorf("%w (%d hits of breakpoints)", err, hits)
 		return nil, errors.Join(&ProbeError{"count own calls with breakpoints", err}, c.Close())
 	}
-	c.limits = append(c.limits, "Calls of programs that run in a non-maskable interrupt are not seen: breakpoints are off there.")
+	c.limits = append(c.limits, cpu.limit)
 	// As in Read, the kernel's counts first.
-	hits, _, err := b.calls()
+	hits, missed, err := b.calls()
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -117,17 +146,21 @@ func attachBreakpoints(cfg Config, addresses [len(helpers)]uint64, sampling bool
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.missed = hits - min(hits, s.Hits)
+	c.missed = max(missed, hits-min(hits, s.Hits))
 	return c, nil
 }
 
-// helperAddresses returns where the helpers begin; 0 for one that the kernel lacks.
-func helperAddresses() (found [len(helpers)]uint64, err error) {
+// function is where a function of the kernel begins, and the next one.
+type function struct{ start, end uint64 }
+
+// helperFunctions returns the helpers; the zero function for one that the kernel lacks.
+func helperFunctions() (found [len(helpers)]function, err error) {
 	f, err := os.Open(kallsyms.Path)
 	if err != nil {
 		return found, err
 	}
 	defer f.Close()
+	before := -1 // index of the helper whose end is not known yet
 	for fn, err := range kallsyms.Functions(f) {
 		if err != nil {
 			return found, err
@@ -135,15 +168,24 @@ func helperAddresses() (found [len(helpers)]uint64, err error) {
 		if fn.Module != nil {
 			break
 		}
-		if i := slices.Index(helpers[:], string(fn.Name)); i >= 0 {
-			addr, ok := fn.Address()
-			if !ok {
-				return found, kallsyms.ErrHidden
-			}
-			found[i] = addr
+		i := slices.Index(helpers[:], string(fn.Name))
+		if i < 0 && before < 0 {
+			continue
+		}
+		addr, ok := fn.Address()
+		if !ok {
+			return found, kallsyms.ErrHidden
+		}
+		if before >= 0 && addr > found[before].start { // not another name
+			found[before].end = addr
+			before = -1
+		}
+		if i >= 0 {
+			found[i].start = addr
+			before = i
 		}
 	}
-	if found[0] == 0 || found[2] == 0 {
+	if found[0].end == 0 || found[2].end == 0 {
 		return found, errors.New("no such function")
 	}
 	return found, nil
@@ -209,14 +251,14 @@ func (b *breakpoints) set(cpu int) error {
 func (b *breakpoints) open(cpu int, addr uint64) (int, error) {
 	attr := unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_BREAKPOINT, Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
-		Bp_type: hwBreakpointX, Ext1: addr, Ext2: lengthX86, Bits: unix.PerfBitExcludeUser | unix.PerfBitExcludeHv,
+		Bp_type: hwBreakpointX, Ext1: addr, Ext2: b.cpu.length, Bits: unix.PerfBitExcludeUser | unix.PerfBitExcludeHv,
 		Read_format: unix.PERF_FORMAT_TOTAL_TIME_ENABLED,
 	}
-	if b.program != nil {
+	if b.link == nil {
 		attr.Sample, attr.Wakeup = 1, 1
 	}
 	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
-	if err != nil || b.program == nil {
+	if err != nil || b.link != nil {
 		return fd, err
 	}
 	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, b.program.FD()); err != nil {
@@ -235,18 +277,31 @@ func (b *breakpoints) drop(cpu int) (err error) {
 	return err
 }
 
-// calls returns the hits of all breakpoints. The kernel counts a hit before it looks for a program
-// (kernel/events/core.c, perf_swevent_event).
+// calls returns the hits of all breakpoints, or, if they are not the number of calls, the runs of the program that the kernel left out.
 func (b *breakpoints) calls() (hits, missed uint64, err error) {
-	hits = b.gone
+	if !b.cpu.steps {
+		hits, err = b.hits()
+		return hits, 0, err
+	}
+	s, err := b.program.Stats()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read missed runs: %w", err)
+	}
+	return 0, s.RecursionMisses, nil
+}
+
+// hits returns the hits of all breakpoints. The kernel counts a hit before it looks for a program (kernel/events/core.c,
+// perf_swevent_event).
+func (b *breakpoints) hits() (sum uint64, err error) {
+	sum = b.gone
 	for _, events := range b.events {
 		n, err := readAll(events)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		hits += n
+		sum += n
 	}
-	return hits, 0, nil
+	return sum, nil
 }
 
 // readAll reads the events of a CPU and returns the sum of their hits.

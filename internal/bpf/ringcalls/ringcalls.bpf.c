@@ -99,7 +99,7 @@ int BPF_PROG(output_called, __u64 map)
 	return called(map);
 }
 
-/* Engine breakpoint: the programs run before the first instruction of the helper. */
+/* Engine breakpoint: the programs run before the first instruction of the helper, on arm64 after it. */
 
 /* Walks over committed records from pending_pos, as __bpf_ringbuf_reserve does. */
 static __noinline __u64 walk_pending(struct bpf_ringbuf *rb, __u64 pos, __u64 end, __u64 mask)
@@ -197,8 +197,10 @@ static __always_inline void note_cpu(struct ring *r, __u64 ticket)
 
 /* The registers at the entry of a helper. */
 struct entry {
-	__u64 ip, sp, flags;
-	__u64 di, si, dx, cx; /* the first four arguments of a function, and of a helper */
+	__u64 ip, sp;
+	__u64 address; /* to which the helper returns */
+	__u64 args[4];
+	bool interruptible;
 };
 
 static __always_inline enum stack kind_of(__u64 sp)
@@ -211,7 +213,7 @@ static __always_inline enum stack kind_of(__u64 sp)
 static __always_inline void entered(enum helper helper, __u64 size, __u64 flags, struct entry *e)
 {
 	struct total *all = total();
-	struct call this = {.stack = e->sp, .interruptible = !!(e->flags & INTERRUPT_FLAG)};
+	struct call this = {.stack = e->sp, .interruptible = e->interruptible};
 	enum stack kind = kind_of(e->sp);
 	struct seen s = {};
 	struct counts *c;
@@ -220,10 +222,10 @@ static __always_inline void entered(enum helper helper, __u64 size, __u64 flags,
 
 	if (all)
 		__sync_fetch_and_add(&all->hits, 1);
-	if (!now.counting || !look(&s, helper, e->di, size, flags))
+	if (!now.counting || !look(&s, helper, e->args[0], size, flags))
 		return;
 	waits = is_locked(s.rb);
-	bpf_probe_read_kernel(&s.address, sizeof(s.address), (void *)e->sp); /* on top of the stack */
+	s.address = e->address;
 	s.failed = would_fail(&s);
 	r = shared(&s);
 	c = counts(s.ring);
@@ -245,14 +247,26 @@ static __always_inline void entered(enum helper helper, __u64 size, __u64 flags,
 	count(&s, r, c);
 }
 
+static __always_inline bool is_in(enum helper helper, __u64 ip)
+{
+	return first_address[helper] && ip >= first_address[helper] && ip <= last_address[helper];
+}
+
 static __always_inline void hit(struct entry *e)
 {
-	if (e->ip == function_addresses[RESERVE])
-		entered(RESERVE, e->si, e->dx, e);
-	else if (e->ip == function_addresses[OUTPUT])
-		entered(OUTPUT, e->dx, e->cx, e);
-	else if (e->ip == function_addresses[RESERVE_DYNPTR] && e->ip)
-		entered(RESERVE_DYNPTR, e->si, e->dx, e);
+	if (is_in(RESERVE, e->ip))
+		entered(RESERVE, e->args[1], e->args[2], e);
+	else if (is_in(OUTPUT, e->ip))
+		entered(OUTPUT, e->args[2], e->args[3], e);
+	else if (is_in(RESERVE_DYNPTR, e->ip))
+		entered(RESERVE_DYNPTR, e->args[1], e->args[2], e);
+}
+
+static __always_inline void hit_x86(struct entry *e, __u64 flags)
+{
+	e->interruptible = flags & INTERRUPT_FLAG;
+	bpf_probe_read_kernel(&e->address, sizeof(e->address), (void *)e->sp); /* on top of the stack */
+	hit(e);
 }
 
 /*
@@ -262,8 +276,8 @@ static __always_inline void hit(struct entry *e)
 SEC("fentry/hw_breakpoint_exceptions_notify")
 int BPF_PROG(debug_exception, void *block, unsigned long event, struct die_args *args)
 {
+	struct entry e = {};
 	struct pt_regs *regs;
-	struct entry e;
 	__u64 dr6 = 0;
 
 	if (event != bpf_core_enum_value(enum die_val, DIE_DEBUG))
@@ -274,24 +288,56 @@ int BPF_PROG(debug_exception, void *block, unsigned long event, struct die_args 
 	regs = BPF_CORE_READ(args, regs);
 	e.ip = BPF_CORE_READ(regs, ip);
 	e.sp = BPF_CORE_READ(regs, sp);
-	e.flags = BPF_CORE_READ(regs, flags);
-	e.di = BPF_CORE_READ(regs, di);
-	e.si = BPF_CORE_READ(regs, si);
-	e.dx = BPF_CORE_READ(regs, dx);
-	e.cx = BPF_CORE_READ(regs, cx);
-	hit(&e);
+	e.args[0] = BPF_CORE_READ(regs, di);
+	e.args[1] = BPF_CORE_READ(regs, si);
+	e.args[2] = BPF_CORE_READ(regs, dx);
+	e.args[3] = BPF_CORE_READ(regs, cx);
+	hit_x86(&e, BPF_CORE_READ(regs, flags));
 	return 0;
 }
 
 SEC("perf_event")
 int breakpoint_x86(struct perf_event_x86 *ctx)
 {
-	struct entry e = {
-		.ip = ctx->ip, .sp = ctx->sp, .flags = ctx->flags, .di = ctx->di, .si = ctx->si, .dx = ctx->dx, .cx = ctx->cx,
-	};
+	struct entry e = {.ip = ctx->ip, .sp = ctx->sp, .args = {ctx->di, ctx->si, ctx->dx, ctx->cx}};
 
+	hit_x86(&e, ctx->flags);
+	return 0;
+}
+
+/*
+ * arch/arm64/kernel/hw_breakpoint.c. To get past a breakpoint, the kernel turns those of the CPU off, runs one instruction with a
+ * step, and calls this function, which turns them on again. If an interrupt comes in between, the step ends in the interrupt's
+ * handler, and the breakpoint is hit once more. So steps that end in the helper are counted, not hits. Its first instruction can
+ * be a branch.
+ */
+static __always_inline int stepped(struct pt_regs___arm64 *regs)
+{
+	struct entry e = {};
+
+	e.ip = BPF_CORE_READ(regs, pc);
+	e.sp = BPF_CORE_READ(regs, sp);
+	e.address = BPF_CORE_READ(regs, regs[30]) | UPPER_BITS;
+	e.args[0] = BPF_CORE_READ(regs, regs[0]);
+	e.args[1] = BPF_CORE_READ(regs, regs[1]);
+	e.args[2] = BPF_CORE_READ(regs, regs[2]);
+	e.args[3] = BPF_CORE_READ(regs, regs[3]);
+	e.interruptible = !(BPF_CORE_READ(regs, pstate) & INTERRUPT_MASK);
 	hit(&e);
 	return 0;
+}
+
+SEC("fentry/reinstall_suspended_bps")
+int BPF_PROG(step_ended, struct pt_regs___arm64 *regs)
+{
+	return stepped(regs);
+}
+
+/* Its name since Linux 6.17. */
+SEC("fentry/try_step_suspended_breakpoints")
+int BPF_PROG(step_ended_6_17, struct pt_regs___arm64 *regs)
+{
+	return stepped(regs);
 }
 
 /* Programs that call the helpers, and return how many of the calls failed. */

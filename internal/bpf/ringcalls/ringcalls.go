@@ -3,7 +3,7 @@
 //
 //   - [Fexit] has programs that run when a helper returns, and see the result. The kernel can trace
 //     these functions up to Linux 6.12; from 6.13 on ringbuf.o is compiled without ftrace.
-//   - [Breakpoint] sets execution breakpoints at the helpers' first instructions, on every CPU, with perf events. Its program
+//   - [Breakpoint] sets execution breakpoints on the helpers' first instructions, on every CPU, with perf events. Its program
 //     computes the outcome from the ring's positions. See package drops for what makes the result exact or bounds it.
 //
 // Whether an engine works is decided by a trial: a program of this package calls the helpers a known number

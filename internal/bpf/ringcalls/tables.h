@@ -25,10 +25,14 @@
 #define DR_TRAP_BITS 0xf
 #define DR_STEP 0x4000
 
-#define STACK_SIZE (16 << 10)	/* THREAD_SIZE of x86-64 */
+#define STACK_SIZE (16 << 10)	/* THREAD_SIZE of x86-64, and of arm64 with pages of up to 16 KiB */
 #define INTERRUPT_FLAG (1 << 9) /* X86_EFLAGS_IF */
 
-/* The helpers; also the index into function_addresses. */
+/* arch/arm64/include/uapi/asm/ptrace.h. The upper bits of a kernel address are set; in a signed one they have the code. */
+#define INTERRUPT_MASK (1 << 7) /* PSR_I_BIT */
+#define UPPER_BITS (0xffffULL << 48)
+
+/* The helpers; also the index into first_address. */
 enum helper { RESERVE, RESERVE_DYNPTR, OUTPUT, HELPERS };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -52,6 +56,14 @@ struct bpf_ringbuf {
 struct bpf_ringbuf_map {
 	struct bpf_map map;
 	struct bpf_ringbuf *rb;
+};
+
+/* arch/arm64/include/asm/ptrace.h */
+struct pt_regs___arm64 {
+	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
+	__u64 pstate;
 };
 
 /* arch/x86/include/asm/ptrace.h */
@@ -244,7 +256,9 @@ const volatile __u8 all_rings;
 const volatile __u8 dump_frames;
 const volatile __u8 resolve_names;     /* the kernel has bpf_snprintf */
 const volatile __u32 return_offset;    /* of the return address, from the context of fexit; 0 unknown */
-const volatile __u64 function_addresses[HELPERS];
+/* Where engine breakpoint finds the instruction pointer at the entry of a helper; 0 if the kernel lacks it. */
+const volatile __u64 first_address[HELPERS];
+const volatile __u64 last_address[HELPERS];
 
 /* Set by user space while the programs run. The only variable that is not constant. */
 struct control {
