@@ -13,23 +13,23 @@ import (
 	"github.com/rbtool/rbtool/internal/cli/command"
 )
 
-const dropsHelp = `Count the records that the kernel refuses because a ring is full, and say who loses them. The
-kernel counts them nowhere: only the program that calls bpf_ringbuf_reserve,
-bpf_ringbuf_reserve_dynptr or bpf_ringbuf_output is told.
+const dropsHelp = `Count the records that the kernel refuses because a ring is full, and say which programs lose them. The
+kernel has no such counter: it only returns an error to the program that calls bpf_ringbuf_reserve,
+bpf_ringbuf_reserve_dynptr or bpf_ringbuf_output.
 
-For each ring, or for all rings of this host: reservations tried and refused, bytes refused, and
-the second in which most were lost; and for a ring that loses records, these by program and where
-it is attached, by CPU and by record size. A number that is not exact has its bound: 123 (±2), or the
-lowest and the highest that it can be. Records are not read, and nothing on the host is changed.
+For each ring, or for all rings of this host: reservations tried and refused, and bytes refused. For a
+ring that loses records also the second in which most were lost, and the losses by program and
+where it is attached, by CPU and by record size. A number that is not exact has its bound: 123 (±2), or the
+lowest and the highest that it can be. Without --advise records are not read, and nothing on the host is changed.
 
-Two engines can count, and the command says which it has chosen and why. fexit: programs at the exit of
-these helpers, where the kernel lets itself be traced there (mostly up to Linux 6.12). breakpoint:
-breakpoints of the CPUs at their entry, where it does not, but has kprobes. Both cost each
-reservation on the host time while they count: 1 µs with fexit and 6 µs with breakpoints in an emulated
-machine; a note says what it is here.
+Two engines can count. The command takes the first that works here, and says which it is and why. fexit
+runs a program when one of these helpers returns, which kernels up to Linux 6.12 allow. breakpoint has the
+CPUs stop at the helpers' first instruction; that takes a kernel with kprobes. While they count, both make each
+reservation on the host take longer: 1 to 3 µs with fexit and 9 to 20 µs with breakpoints, measured on
+emulated machines. A note says what it is on this one.
 
-Where neither works, the status is 3, the error says what each engine saw, and what is printed is
-for how long each ring was full, which is no count of losses. The samples of user ring buffers that found
+Where neither works, the status is 3, the error says what each engine lacks, and the table only says
+how full each ring was, which is no count of losses. The samples of user ring buffers that found
 no room are counted by the processes that produce them, so they are shown on every kernel.
 
 --advise also copies the records, read-only, and says what would help: the size that would have held
