@@ -80,7 +80,7 @@ conformance: deps-vmtest ## what each kernel promises, tested in virtual machine
 litmus: ## the litmus tests of docs/litmus, by herd7, in half a minute; fetches herd7 and the kernel's memory model once, 200 MB
 	tools/litmus.sh $(BUILD)/litmus
 
-fuzz: deps-go ## each fuzz test, FUZZ_RUNS inputs, or what 10 s allow
+fuzz: deps-go ## each fuzz test, FUZZ_RUNS inputs, or what 4 s allow
 	tools/fuzz.sh $(FUZZ_RUNS)
 
 check: deps generate-check cross ## formatting, vet, staticcheck, committed objects are those of the sources, other architectures

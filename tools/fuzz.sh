@@ -7,7 +7,7 @@
 # never returns is not noticed by Go; timeout ends it, and fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-runs=$1 limit=$((${2:-10} * 1000))
+runs=$1 limit=$((${2:-4} * 1000))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cache=$(go env GOCACHE)/fuzz
