@@ -21,7 +21,7 @@ func (s *search) askReaders(sites []*Site) {
 	if err != nil || len(pids) == 0 || len(asked) == 0 {
 		return
 	}
-	found := objects.DebugOf(s.ctx, objects.DebugOptions{Limit: maxDebug, Language: objects.Go}, pids...)
+	found := objects.DebugOf(s.ctx, objects.DebugOptions{Limit: maxReader, Language: objects.Go}, pids...)
 	structs := map[int64][]located{} // by size
 	for _, site := range asked {
 		types, ok := structs[site.Size]
@@ -36,6 +36,9 @@ func (s *search) askReaders(sites []*Site) {
 		}
 	}
 }
+
+// maxReader is the size limit of a section of DWARF of Go, in bytes: it takes 0.1 s.
+const maxReader = 5 << 19
 
 // lacksNames reports whether the type of the records is unknown, or reconstructed with bytes that have no name.
 func (s *Site) lacksNames() bool {
