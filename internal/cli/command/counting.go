@@ -73,7 +73,11 @@ func EngineErrors(err error) []*drops.EngineError {
 
 // CountingCost says in a sentence what it costs to count, as [drops.EngineInfo].CallCost has it.
 func CountingCost(perCall time.Duration) string {
-	if perCall == 0 {
+	unit := 10 * time.Nanosecond
+	if perCall >= time.Microsecond {
+		unit = 100 * time.Nanosecond
+	}
+	if perCall = perCall.Round(unit); perCall == 0 {
 		return "Its cost is too small to measure."
 	}
 	return fmt.Sprintf("Each reservation takes %v longer meanwhile.", perCall)

@@ -83,7 +83,7 @@ func (c *lossCounter) about() []string {
 func (c *lossCounter) announce(stderr io.Writer) {
 	printNotes(stderr, c.about())
 	if c.blind != nil {
-		command.Note(stderr, "results of drains of user ring buffers are unknown: %v", c.blind)
+		command.Note(stderr, "drains of user ring buffers are not counted: %v", c.blind)
 	}
 }
 

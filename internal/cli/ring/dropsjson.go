@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -215,7 +216,7 @@ func jsonCaller(c *drops.Caller) callerJSON {
 		Attached: []placeJSON{}, countsJSON: jsonCounts(c.Counts),
 	}
 	if c.Program != 0 {
-		j.Type = c.Type.String()
+		j.Type = strings.ToLower(c.Type.String())
 	}
 	for _, a := range c.Attached {
 		j.Attached = append(j.Attached, placeJSON{a.Type, a.Target})

@@ -28,16 +28,15 @@ func (p *lossPrinter) announce() {
 	for _, err := range p.watch.others {
 		command.Note(p.stderr, "%v: it is left out", err)
 	}
+	if p.watch.counter != nil {
+		info := p.watch.counter.Engine()
+		command.Note(p.stderr, "counting by %s: %s %s", info.Engine, info.Why, command.CountingCost(info.CallCost))
+		for _, limit := range info.Limits {
+			command.Note(p.stderr, "%s", limit)
+		}
+	}
 	if err := p.watch.undrained; err != nil {
-		command.Note(p.stderr, "results of drains of user ring buffers are unknown: %s", command.WithoutMemlock(err))
-	}
-	if p.watch.counter == nil {
-		return
-	}
-	info := p.watch.counter.Engine()
-	command.Note(p.stderr, "counting by %s: %s %s", info.Engine, info.Why, command.CountingCost(info.CallCost))
-	for _, limit := range info.Limits {
-		command.Note(p.stderr, "%s", limit)
+		command.Note(p.stderr, "drains of user ring buffers are not counted: %s", command.WithoutMemlock(err))
 	}
 }
 
@@ -145,7 +144,10 @@ func (p *lossPrinter) report() error {
 
 // note prints what a table does not show.
 func (p *lossPrinter) note(r *lossReport) {
-	if r.quiet > 0 {
+	switch {
+	case r.quiet == 1:
+		command.Note(p.stderr, "1 more ring, to which no program wrote, is not shown")
+	case r.quiet > 1:
 		command.Note(p.stderr, "%d more rings, to which no program wrote, are not shown", r.quiet)
 	}
 	for _, text := range r.notes {
