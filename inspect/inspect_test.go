@@ -143,9 +143,10 @@ func TestProgramsThatReachARingThroughAMapOfMaps(t *testing.T) {
 			m := testenv.Map(t, outer)
 			defer m.Close()
 			key := make([]byte, outer.KeySize)
-			key[0] = 2 // the other slots of the array stay empty
-			if err := m.Put(key, ring); err != nil {
-				t.Fatal(err)
+			for key[0] = 1; key[0] < 3; key[0]++ { // the other slots of the array stay empty
+				if err := m.Put(key, ring); err != nil {
+					t.Fatal(err)
+				}
 			}
 			p := refersTo(t, m)
 			defer p.Close()

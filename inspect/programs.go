@@ -30,9 +30,9 @@ type Program struct {
 // programsOf returns for each of the maps the programs that use it, by ascending id, and notes on what is
 // unknown.
 func (h *host) programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error) {
-	loaded, inner, err := h.loadedPrograms()
+	all, err := h.loadedPrograms()
 	if errors.Is(err, fs.ErrPermission) {
-		loaded, inner, err = readPrograms()
+		all, err = readPrograms()
 	}
 	if err != nil {
 		return nil, nil, err
@@ -42,16 +42,21 @@ func (h *host) programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error
 		users[maps[i].ID] = nil
 	}
 	types := map[ebpf.ProgramID]ebpf.ProgramType{}
-	for _, info := range loaded {
+	for _, info := range all.programs {
 		use := func(m, via ebpf.MapID) {
-			if list, asked := users[m]; asked {
-				users[m] = append(list, Program{ID: info.ID, Name: info.Name, Type: info.Type, Via: via})
-				types[info.ID] = info.Type
+			list, asked := users[m]
+			if !asked {
+				return
 			}
+			if n := len(list); n > 0 && list[n-1].ID == info.ID && list[n-1].Via == via {
+				return // the map of maps has the map under several keys
+			}
+			users[m] = append(list, Program{ID: info.ID, Name: info.Name, Type: info.Type, Via: via})
+			types[info.ID] = info.Type
 		}
 		for _, m := range info.Maps {
 			use(m, 0)
-			for _, in := range inner(m) {
+			for _, in := range all.inner[m] {
 				use(in, m)
 			}
 		}
@@ -64,87 +69,109 @@ func (h *host) programsOf(maps []Map) (map[ebpf.MapID][]Program, []string, error
 			}
 		}
 	}
-	return users, notes, nil
+	return users, append(all.notes, notes...), nil
 }
 
-// loadedPrograms lists the programs of the host, by ascending id, and returns what tells the maps in a map of maps. It needs
-// CAP_SYS_ADMIN.
-func (h *host) loadedPrograms() (loaded []*syscall.ProgramInfo, inner func(ebpf.MapID) []ebpf.MapID, err error) {
-	in, err := h.innerMaps()
-	if err != nil {
-		return nil, nil, err
+// loaded is what the kernel has of programs.
+type loaded struct {
+	programs []*syscall.ProgramInfo      // by ascending id
+	inner    map[ebpf.MapID][]ebpf.MapID // the maps in each map of maps
+	notes    []string                    // on what inner lacks
+}
+
+// loadedPrograms asks for the programs of the host. It needs CAP_SYS_ADMIN.
+func (h *host) loadedPrograms() (*loaded, error) {
+	all := &loaded{}
+	if err := h.readInnerMaps(all); err != nil {
+		return nil, err
 	}
 	for id := ebpf.ProgramID(0); ; {
+		var err error
 		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, fs.ErrNotExist) {
-			return loaded, func(m ebpf.MapID) []ebpf.MapID { return in[m] }, nil
+			return all, nil
 		} else if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		info, err := syscall.ReadProgramInfo(id)
 		if vanished(err) {
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		loaded = append(loaded, info)
+		all.programs = append(all.programs, info)
 	}
 }
 
 // readPrograms is loadedPrograms for a process without CAP_SYS_ADMIN: it reads the kernel's memory.
-func readPrograms() (loaded []*syscall.ProgramInfo, inner func(ebpf.MapID) []ebpf.MapID, err error) {
+func readPrograms() (*loaded, error) {
 	r, err := progreader.New()
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w (needs CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON)", unix.EPERM)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer r.Close()
-	if loaded, err = r.Programs(); err != nil {
-		return nil, nil, err
+	all := &loaded{inner: map[ebpf.MapID][]ebpf.MapID{}}
+	if all.programs, err = r.Programs(); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(loaded, func(a, b *syscall.ProgramInfo) int { return cmp.Compare(a.ID, b.ID) })
-	in := map[ebpf.MapID][]ebpf.MapID{}
-	for _, info := range loaded {
+	var unread error
+	slices.SortFunc(all.programs, func(a, b *syscall.ProgramInfo) int { return cmp.Compare(a.ID, b.ID) })
+	for _, info := range all.programs {
 		for _, m := range info.Maps {
-			if _, known := in[m]; known {
+			if _, known := all.inner[m]; known {
 				continue
 			}
-			if in[m], err = r.Inner(m); err != nil && !errors.Is(err, progreader.ErrNotPreallocated) {
-				return nil, nil, err
+			if all.inner[m], err = r.Inner(m); errors.Is(err, progreader.ErrNotPreallocated) {
+				unread = err
+			} else if err != nil {
+				return nil, err
 			}
 		}
 	}
-	return loaded, func(m ebpf.MapID) []ebpf.MapID { return in[m] }, nil
+	all.miss(unread)
+	return all, nil
 }
 
 // maxInner bounds how many maps of one map of maps are looked at.
 const maxInner = 1 << 16
 
-// innerMaps returns the ids of the inner maps of each map of maps on the host.
-func (h *host) innerMaps() (map[ebpf.MapID][]ebpf.MapID, error) {
-	inner := map[ebpf.MapID][]ebpf.MapID{}
+// readInnerMaps reads the maps of maps of the host.
+func (h *host) readInnerMaps(all *loaded) error {
+	all.inner = map[ebpf.MapID][]ebpf.MapID{}
 	var reader innermaps.Reader
 	defer reader.Close()
+	var unread error
 	for m, err := range h.mapsOfMaps() {
 		if isMapError(err) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		info, err := syscall.MapInfoOf(m)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		found, err := reader.Of(m, maxInner)
-		if err != nil && !errors.Is(err, innermaps.ErrSlow) {
-			return nil, err
+		if errors.Is(err, innermaps.ErrSlow) {
+			unread = err
+		} else if err != nil {
+			return err
 		}
-		inner[info.ID] = found
+		all.inner[info.ID] = found
 	}
-	return inner, nil
+	all.miss(unread)
+	return nil
+}
+
+// miss notes why a map of maps was not read to the end, if err is not nil.
+func (l *loaded) miss(err error) {
+	if err != nil {
+		l.notes = append(l.notes, fmt.Sprintf("programs that use a map through a map of maps can be missing: %v", err))
+	}
 }
 
 // mapsOfMaps opens the maps of maps of the host. With the iterator it opens no other map: whoever looks for the
