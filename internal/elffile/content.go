@@ -114,3 +114,11 @@ func hasName(names []byte, at uint32, name string) bool {
 	end := uint64(at) + uint64(len(name))
 	return end < uint64(len(names)) && string(names[at:end]) == name && names[end] == 0
 }
+
+// ReadSection reads len(b) bytes at offset off of section s, as they are in the file. It fails if s has fewer.
+func (f *File) ReadSection(s elf.SectionHeader, b []byte, off uint64) error {
+	if off > s.Size || uint64(len(b)) > s.Size-off || s.Offset > 1<<61 || off > 1<<61 {
+		return fmt.Errorf("%w: %d bytes at %#x of a section of %d bytes", ErrFormat, len(b), off, s.Size)
+	}
+	return f.readAt(b, s.Offset+off)
+}
