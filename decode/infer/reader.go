@@ -12,9 +12,9 @@ import (
 	"github.com/rbtool/rbtool/internal/sametype"
 )
 
-// askReaders looks in the DWARF of the owners' executables in Go for the structs into which they read the records. The
-// fields of such a struct name bytes of reconstructed records that no source line names. Of records of unknown type the
-// structs of their size are only offered.
+// askReaders looks in the owners' executables in Go for the structs into which they read the records: in DWARF, or in the type
+// information of the runtime. The fields of such a struct name bytes of reconstructed records that no source line names. Of
+// records of unknown type the structs of their size are only offered.
 func (s *search) askReaders(sites []*Site) {
 	asked := slices.DeleteFunc(slices.Clone(sites), func(s *Site) bool { return s.Size <= 0 || !s.lacksNames() })
 	pids, err := s.holders()

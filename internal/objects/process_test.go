@@ -209,10 +209,25 @@ func TestDWARFByLanguage(t *testing.T) {
 	}
 	for language, want := range map[Language]bool{Any: true, Go: true, NotGo: false} {
 		s := searched{known: map[file]bool{}}
-		_, d, err := s.readDebug(link, DebugOptions{Limit: 1 << 20, Language: language})
-		if err != nil || (d != nil) != want {
-			t.Errorf("language %v: %v, %v", language, d, err)
+		if d, ok := s.readDebug(link, DebugOptions{Limit: 1 << 20, Language: language}); ok != want {
+			t.Errorf("language %v: %v", language, d)
 		}
+	}
+}
+
+// Without DWARF that is small enough, what the runtime of an executable in Go knows is read.
+func TestTypesOfGo(t *testing.T) {
+	p := testenv.Start(t, "waits", testenv.Ring(t, testenv.PageSize))
+	p.Expect(t, "ready")
+	found := DebugOf(t.Context(), DebugOptions{Limit: 10, Language: Go}, p.Process.Pid)
+	if len(found) != 1 || !strings.HasPrefix(found[0].In, "the Go types of /") || !strings.HasSuffix(found[0].In, fmt.Sprintf(" (process %d)", p.Process.Pid)) {
+		t.Fatalf("%+v", found)
+	}
+	if types := found[0].Named("objects.file"); len(types) != 1 { // a key of a map
+		t.Errorf("%v", types)
+	}
+	if found := DebugOf(t.Context(), DebugOptions{Limit: 10, Language: NotGo}, p.Process.Pid); found != nil {
+		t.Errorf("not in Go: %+v", found)
 	}
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"github.com/rbtool/rbtool/internal/dwarftype"
 	"github.com/rbtool/rbtool/internal/elffile"
 	"github.com/rbtool/rbtool/internal/explain"
+	"github.com/rbtool/rbtool/internal/gotype"
 	"github.com/rbtool/rbtool/internal/objects"
 	"github.com/rbtool/rbtool/internal/rawbtf"
 	"github.com/rbtool/rbtool/internal/syscall"
@@ -29,10 +31,10 @@ const (
 
 // TypeSource is where types can come from.
 type TypeSource struct {
-	name  string                          // for people
-	spec  *btf.Spec                       // nil without BTF
-	debug func() (*dwarftype.Data, error) // nil without DWARF
-	// large reports that it takes too long to read all of the DWARF: it is only asked for names.
+	name  string                        // for people
+	spec  *btf.Spec                     // nil without BTF
+	debug func() (objects.Types, error) // nil without DWARF and types of Go
+	// large reports that there are too many types in debug to try them all: it is only asked for names.
 	large bool
 }
 
@@ -116,9 +118,11 @@ func fileSources(path string) (found []TypeSource, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read types of %s: %w", path, err)
 	}
-	if _, err := e.Section(".debug_info"); err == nil {
-		debug := sync.OnceValues(func() (*dwarftype.Data, error) { return readDWARF(path) })
-		found = append(found, TypeSource{name: path, debug: debug, large: len(found) > 0})
+	_, noDWARF := e.Section(".debug_info")
+	_, notGo := e.Section(".gopclntab")
+	if noDWARF == nil || notGo == nil {
+		debug := sync.OnceValues(func() (objects.Types, error) { return readDebug(path) })
+		found = append(found, TypeSource{name: path, debug: debug, large: len(found) > 0 || noDWARF != nil})
 	}
 	if found == nil {
 		return nil, fmt.Errorf("read types of %s: it has neither BTF nor DWARF, nor a BPF object inside", path)
@@ -153,7 +157,7 @@ func rawSources(path string, f *os.File) ([]TypeSource, error) {
 // objectSources returns the types of BPF objects.
 func objectSources(found []*objects.Object) (sources []TypeSource) {
 	for _, o := range found {
-		s := TypeSource{name: o.String(), debug: o.DWARF}
+		s := TypeSource{name: o.String(), debug: func() (objects.Types, error) { return typesOf(o.DWARF()) }}
 		if spec, err := o.Spec(); err == nil {
 			s.spec = spec
 		}
@@ -162,8 +166,16 @@ func objectSources(found []*objects.Object) (sources []TypeSource) {
 	return sources
 }
 
-// readDWARF reads the DWARF of an ELF file.
-func readDWARF(path string) (*dwarftype.Data, error) {
+// typesOf returns d as Types.
+func typesOf(d *dwarftype.Data, err error) (objects.Types, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// readDebug reads the DWARF of an ELF file, or the types of Go of one without.
+func readDebug(path string) (objects.Types, error) {
 	f, err := elffile.Open(path)
 	if err != nil {
 		return nil, err
@@ -173,7 +185,15 @@ func readDWARF(path string) (*dwarftype.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dwarftype.FromELF(e, maxDWARF)
+	d, err := dwarftype.FromELF(e, maxDWARF)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return typesOf(d, err)
+	}
+	types, err := gotype.FromELF(context.Background(), e, maxDWARF)
+	if err != nil {
+		return nil, err
+	}
+	return types, nil
 }
 
 func programBTF(id ebpf.ProgramID) (*btf.Spec, error) {
@@ -200,9 +220,10 @@ func forInference(sources []TypeSource) (given []infer.Source) {
 		var d *dwarftype.Data
 		var local func(function, variable string) (btf.Type, bool)
 		if s.debug != nil && !s.large {
-			var err error
-			if d, err = s.debug(); err == nil {
-				local = d.Local
+			if types, err := s.debug(); err == nil {
+				if dwarf, ok := types.(*dwarftype.Data); ok {
+					d, local = dwarf, dwarf.Local
+				}
 			}
 		}
 		if s.spec != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/rbtool/rbtool/decode"
 	"github.com/rbtool/rbtool/decode/infer"
 	"github.com/rbtool/rbtool/inspect"
-	"github.com/rbtool/rbtool/internal/dwarftype"
 	"github.com/rbtool/rbtool/internal/near"
 	"github.com/rbtool/rbtool/internal/objects"
 	"github.com/rbtool/rbtool/internal/sametype"
@@ -42,7 +41,7 @@ func (s TypeSource) find(name string) (t btf.Type, err error) {
 	}
 	d, err := s.debug()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, decode.ErrNotFound // no DWARF
+		return nil, decode.ErrNotFound // neither DWARF nor types of Go
 	}
 	if err != nil {
 		return nil, err
@@ -194,7 +193,7 @@ const (
 	maxDebug  = 32 << 20 // bytes of a section
 )
 
-// debugOf returns the DWARF in the executables of the processes that use a map.
+// debugOf returns the DWARF, or types of Go, in the executables of the processes that use a map.
 func debugOf(usage *inspect.Usage) (sources []TypeSource) {
 	var pids []int
 	for _, users := range usage.Users {
@@ -205,7 +204,7 @@ func debugOf(usage *inspect.Usage) (sources []TypeSource) {
 	ctx, cancel := context.WithTimeout(context.Background(), debugTime)
 	defer cancel()
 	for _, d := range objects.DebugOf(ctx, objects.DebugOptions{Limit: maxDebug}, pids...) {
-		sources = append(sources, TypeSource{name: d.In, debug: func() (*dwarftype.Data, error) { return d.Data, nil }})
+		sources = append(sources, TypeSource{name: d.In, debug: func() (objects.Types, error) { return d.Types, nil }})
 	}
 	return sources
 }
