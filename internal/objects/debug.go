@@ -29,8 +29,8 @@ type Debug struct {
 
 // DebugOptions say which executables are read.
 type DebugOptions struct {
-	Limit uint64 // bytes of a section of DWARF
-	Language
+	Limit    uint64 // bytes of a section of DWARF
+	Language Language
 }
 
 // Language is that of the executables that are read. A struct of Go has fields with other names than those of the C struct
